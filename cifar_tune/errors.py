@@ -1,0 +1,74 @@
+"""What went wrong, said to people: where, which key, which value, which rule, and the nearest right thing."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong with the user's input.
+
+    `key` is a dotted path such as `search_space.lr.low`; `line` counts from 1, None where no file has it.
+    """
+
+    rule: str
+    key: str | None = None
+    value: object = None
+    source: str | None = None
+    line: int | None = None
+    nearest: str | None = None
+
+    def __str__(self) -> str:
+        place = self.source or ""
+        if self.line is not None:
+            place += f":{self.line}"
+        parts = [part for part in (place, self.key) if part]
+        text = ": ".join(parts)
+        if self.value is not None:
+            text += f" = {_shown(self.value)}"
+        text = f"{text}: {self.rule}" if text else self.rule
+        if self.nearest:
+            text += f" (did you mean {self.nearest!r}?)"
+        return text
+
+
+class CifarTuneError(Exception):
+    """Anything that ends a command with a message instead of a traceback."""
+
+    exit_code = 1
+
+
+class CheckError(CifarTuneError):
+    """A check failed, or a study ended without one completed trial (exit code 1)."""
+
+
+class UserError(CifarTuneError):
+    """The user's input is wrong (exit code 2). Carries every problem found, not only the first."""
+
+    exit_code = 2
+
+    def __init__(self, problems: str | Problem | Iterable[Problem]) -> None:
+        if isinstance(problems, str):
+            problems = Problem(problems)
+        self.problems: tuple[Problem, ...] = (problems,) if isinstance(problems, Problem) else tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+def nearest_name(name: str, names: Iterable[str]) -> str | None:
+    """The entry of `names` that `name` was most likely meant to be, or None."""
+    by_lower = {candidate.lower(): candidate for candidate in names}
+    found = get_close_matches(name.lower(), list(by_lower), n=1, cutoff=0.6)
+    return by_lower[found[0]] if found else None
+
+
+def enumerate_names(names: Sequence[str], last: str = "or") -> str:
+    """`a, b or c`, for messages."""
+    if len(names) <= 1:
+        return "".join(names)
+    return f"{', '.join(names[:-1])} {last} {names[-1]}"
+
+
+def _shown(value: object) -> str:
+    text = repr(list(value)) if isinstance(value, tuple) else repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -1,0 +1,1 @@
+"""Processes that train trials, each bound to one device."""

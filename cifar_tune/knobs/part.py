@@ -1,0 +1,48 @@
+"""What a registry entry looks like: the thing that it builds, by dotted path, and the knobs that it takes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
+
+Scalar = bool | int | float | str
+Value = bool | int | float | str | tuple[str, ...]
+"""The value of one knob; a tuple only for knobs that hold a list of names, such as `augment`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One choice of a knob such as `optimizer`.
+
+    Attributes:
+        target: what it builds, as `module:name`; imported only when something is built.
+        meaning: one line for people.
+        arguments: for each knob that it takes, the target's argument; `betas.0` is item 0 of `betas`.
+        defaults: defaults that differ from the knob's own.
+        constants: further arguments, always the same.
+    """
+
+    target: str
+    meaning: str
+    arguments: Mapping[str, str] = field(default_factory=dict)
+    defaults: Mapping[str, Value] = field(default_factory=dict)
+    constants: Mapping[str, object] = field(default_factory=dict)
+
+    def resolve(self) -> Any:
+        """Import and return the target."""
+        module, _, name = self.target.partition(":")
+        return getattr(import_module(module), name)
+
+    def arguments_from(self, values: Mapping[str, Value]) -> dict[str, Any]:
+        """Keyword arguments for the target, drawn from the knobs in `values` that this part takes."""
+        keywords: dict[str, Any] = dict(self.constants)
+        items: dict[str, dict[int, Value]] = {}
+        for knob, argument in self.arguments.items():
+            name, dot, index = argument.partition(".")
+            if dot:
+                items.setdefault(name, {})[int(index)] = values[knob]
+            else:
+                keywords[name] = values[knob]
+        for name, indexed in items.items():
+            keywords[name] = tuple(indexed[index] for index in sorted(indexed))
+        return keywords

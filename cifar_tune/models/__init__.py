@@ -1,0 +1,1 @@
+"""The networks: small convolutional nets and residual nets for small images."""

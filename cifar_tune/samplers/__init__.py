@@ -1,0 +1,1 @@
+"""Optuna's samplers by name, seeded so that a continued study does not repeat its draws."""

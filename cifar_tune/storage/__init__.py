@@ -1,0 +1,1 @@
+"""The relational database and the artifacts folder: studies, trials, leases, checkpoints."""

@@ -1,0 +1,1 @@
+"""The coordinator: asks, hands out, reports, prunes, tells, parks and continues."""

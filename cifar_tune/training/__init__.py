@@ -1,0 +1,1 @@
+"""Training one configuration: optimizer, schedule, the loop, evaluation, checkpoints."""
