@@ -1,5 +1,50 @@
-"""The entry point."""
+"""The entry point, and the one place where errors become messages and exit codes."""
+
+import sys
+
+import typer
+
+from cifar_tune.cli.commands import check, dashboard, delete, export, knobs, run, status, train
+from cifar_tune.errors import CifarTuneError
+
+app = typer.Typer(
+    name="cifar-tune",
+    help="Hyperparameter optimization for CIFAR-10-size image classifiers.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("run")(run.run)
+app.command("check")(check.check)
+app.command("knobs")(knobs.knobs)
+app.command("status")(status.status)
+app.command("export")(export.export)
+app.command("train")(train.train)
+app.command("dashboard")(dashboard.dashboard)
+app.command("delete")(delete.delete)
+
+
+@app.callback(invoke_without_command=True)
+def cifar_tune(
+    version: bool = typer.Option(False, "--version", help="Print the version and exit.", is_eager=True),
+) -> None:
+    """Hyperparameter optimization for CIFAR-10-size image classifiers.
+
+    Exit codes: 0 done; 1 a study ended without one completed trial, or a check failed; 2 wrong input; 130 interrupted.
+    """
+    if version:
+        from cifar_tune import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line; never returns."""
+    try:
+        app()
+    except CifarTuneError as error:
+        for line in str(error).splitlines():
+            print(f"cifar-tune: {line}" if not line.startswith("  ") else line, file=sys.stderr)
+        sys.exit(error.exit_code)

@@ -1,0 +1,29 @@
+"""`cifar-tune check`."""
+
+from typing import Annotated
+
+import typer
+
+from cifar_tune.cli import options
+
+
+def check(
+    study: options.Study,
+    storage: options.Storage = None,
+    devices: Annotated[str, typer.Option(help="auto, cpu, or a list such as cuda:0,cuda:1.")] = "auto",
+    settings: options.Set = None,
+) -> None:
+    """Check a study without training it: file, data, device, every model's size and speed, and the hours it takes."""
+    from cifar_tune.cli.find_study import find_spec
+    from cifar_tune.cli.probing import probe_lines
+    from cifar_tune.cli.spec_lines import spec_lines
+    from cifar_tune.storage.urls import storage_url
+
+    read = find_spec(study, storage_url(storage), settings)
+    for line in spec_lines(read.spec):
+        typer.echo(line)
+    for note in read.notes:
+        typer.echo(f"note: {note}")
+    for line in probe_lines(read.spec, [name.strip() for name in devices.split(",")]):
+        typer.echo(line)
+    typer.echo(f"{read.spec.name}: everything is in order")

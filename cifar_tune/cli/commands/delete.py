@@ -1,0 +1,39 @@
+"""`cifar-tune delete`."""
+
+from typing import Annotated
+
+import typer
+
+from cifar_tune.cli import options
+
+
+def delete(
+    study: options.Study,
+    storage: options.Storage = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Remove a study, its trials and its checkpoints."""
+    import optuna
+
+    from cifar_tune.cli.find_study import existing
+    from cifar_tune.cli.options import study_file
+    from cifar_tune.storage.lease import acquire
+    from cifar_tune.storage.records import load_optuna_study
+    from cifar_tune.storage.urls import storage_url
+    from cifar_tune.study.checkpoints import delete_artifacts
+    from cifar_tune.study_spec.reader import read_study_file
+
+    url = storage_url(storage)
+    file = study_file(study)
+    name = read_study_file(file).spec.name if file is not None else study
+    database = existing(url, name)
+    trials = len(load_optuna_study(database, name).get_trials(deepcopy=False))
+    if not yes:
+        typer.confirm(f"Remove the study {name!r} with its {trials} trials for good?", abort=True, err=True)
+    lease = acquire(database.engine, name)  # not while somebody runs it
+    try:
+        optuna.delete_study(study_name=name, storage=database)
+        delete_artifacts(name)
+    finally:
+        lease.release()
+    typer.echo(f"removed {name} ({trials} trials)")

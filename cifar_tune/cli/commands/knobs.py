@@ -1,0 +1,74 @@
+"""`cifar-tune knobs`."""
+
+import json
+from typing import Any
+
+import typer
+
+from cifar_tune.cli import options
+from cifar_tune.knobs.configuration import takers
+from cifar_tune.knobs.knob import Kind, Knob, stored
+from cifar_tune.knobs.part import Part
+from cifar_tune.knobs.table import KNOBS
+
+
+def knobs(as_json: options.Json = False) -> None:
+    """Every knob of a training run: name, type, default, choices, meaning.
+
+    With --json: a list of objects with name, type, default, defaults (where the owner's choice has its own), low and
+    high (null: unbounded), choices (name to meaning, null for numbers), owner, taken_by, meaning.
+    """
+    if as_json:
+        typer.echo(json.dumps([described(knob) for knob in KNOBS.values()], indent=2))
+        return
+    for knob in KNOBS.values():
+        typer.echo(f"{knob.name:<17}{_type(knob):<22} default {_default(knob)}")
+        typer.echo(f"{'':<17}{knob.meaning}")
+        if knob.owner:
+            typer.echo(f"{'':<17}taken by {knob.owner}: {', '.join(takers(knob))}")
+        for name, meaning in _choices(knob).items():
+            typer.echo(f"{'':<17}  {name:<16} {meaning}")
+
+
+def described(knob: Knob) -> dict[str, Any]:
+    """A knob as JSON; see `knobs`."""
+    finite = {side: bound if abs(bound) != float("inf") else None for side, bound in _bounds(knob).items()}
+    return {
+        "name": knob.name,
+        "type": knob.kind.value,
+        "default": stored(knob.default),
+        "defaults": _owner_defaults(knob),
+        **finite,
+        "choices": _choices(knob) or None,
+        "owner": knob.owner,
+        "taken_by": list(takers(knob)),
+        "meaning": knob.meaning,
+    }
+
+
+def _bounds(knob: Knob) -> dict[str, float]:
+    return {"low": knob.low, "high": knob.high}
+
+
+def _choices(knob: Knob) -> dict[str, str]:
+    return {name: part.meaning if isinstance(part, Part) else part for name, part in (knob.names or {}).items()}
+
+
+def _type(knob: Knob) -> str:
+    numeric = knob.kind in (Kind.FLOAT, Kind.INT)
+    return f"{knob.kind.value} {knob.bounds}".strip() if numeric else knob.kind.value
+
+
+def _default(knob: Knob) -> str:
+    own = "".join(f"; {name}: {value}" for name, value in _owner_defaults(knob).items())
+    shown = str(stored(knob.default)).lower() if knob.kind is Kind.BOOL else str(stored(knob.default))
+    return shown + own
+
+
+def _owner_defaults(knob: Knob) -> dict[str, Any]:
+    parts = (KNOBS[knob.owner].names or {}) if knob.owner else {}
+    return {
+        name: stored(part.defaults[knob.name])
+        for name, part in parts.items()
+        if isinstance(part, Part) and knob.name in part.defaults
+    }

@@ -1,0 +1,53 @@
+"""`cifar-tune run`."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from cifar_tune.cli import options
+from cifar_tune.errors import CheckError, Problem, UserError
+
+
+def run(
+    study: options.Study,
+    storage: options.Storage = None,
+    trials: Annotated[
+        int | None, typer.Option(help="Trials in total, earlier runs included.", show_default=False)
+    ] = None,
+    timeout: Annotated[str | None, typer.Option(help="Time in total, such as 45m or 2h.", show_default=False)] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Trials at a time, each in a process of its own.")] = 1,
+    devices: Annotated[str, typer.Option(help="auto, cpu, or a list such as cuda:0,cuda:1.")] = "auto",
+    engine: Annotated[str, typer.Option(help="Where trials run: local.")] = "local",
+    settings: options.Set = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+) -> None:
+    """Create a study, or continue it up to its budget."""
+    from cifar_tune.cli.find_study import find_spec
+    from cifar_tune.cli.progress import observer
+    from cifar_tune.cli.summary_lines import outcome_lines
+    from cifar_tune.storage.urls import storage_url
+    from cifar_tune.study.run import run_study
+    from cifar_tune.study_spec.overrides import Override
+
+    if engine != "local":
+        raise UserError(Problem("must be local: no other engine is built yet", "--engine", engine))
+    url = storage_url(storage)
+    more = [
+        Override(key, value)
+        for key, value in (("budget.trials", trials), ("budget.timeout", timeout))
+        if value is not None
+    ]
+    read = find_spec(study, url, settings, more)
+    with observer(read.spec, quiet) as watching:
+        for note in read.notes:
+            watching.note(note)
+        outcome = run_study(read.spec, url, watching, workers, [name.strip() for name in devices.split(",")])
+    for line in outcome_lines(outcome, read.spec, study):
+        typer.echo(line)
+    if outcome.ending == "interrupted":
+        sys.exit(130)
+    if outcome.record is not None and outcome.record.best is None:
+        raise CheckError(
+            f"the study {read.spec.name!r} has not one completed trial; see: cifar-tune status {read.spec.name}"
+        )

@@ -1,0 +1,39 @@
+"""`cifar-tune status`."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from cifar_tune.cli import options
+
+
+def status(
+    study: Annotated[
+        str | None, typer.Argument(metavar="[STUDY]", help="One study; else all of them.", show_default=False)
+    ] = None,
+    storage: options.Storage = None,
+    as_json: options.Json = False,
+) -> None:
+    """Show the studies of the storage, or one study: trials by state, the best so far, what is running.
+
+    With --json: {"storage", "studies": [...]}, or one such object for one study: name, objective, budget_trials,
+    finished, counts (by state), owner (null: nobody runs it), best (null, or number, value, params), running and
+    parked (lists of number, epoch, epochs, value), elapsed_seconds, data. A study that another tool made has name and
+    foreign: true alone.
+    """
+    from cifar_tune.cli.study_status import all_statuses, one_status, status_lines
+    from cifar_tune.storage.urls import shown, storage_url
+
+    url = storage_url(storage)
+    if study is not None:
+        found = one_status(study, url)
+        typer.echo(json.dumps(found, indent=2) if as_json else "\n".join(status_lines(found)))
+        return
+    statuses = all_statuses(url)
+    if as_json:
+        typer.echo(json.dumps({"storage": shown(url), "studies": statuses}, indent=2))
+    elif not statuses:
+        typer.echo(f"no studies in {shown(url)}; begin one with: cifar-tune run studies/quickstart.yaml")
+    else:
+        typer.echo("\n\n".join("\n".join(status_lines(each)) for each in statuses))

@@ -1,0 +1,34 @@
+"""`cifar-tune train`."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from cifar_tune.cli import options
+
+
+def train(
+    config: options.Config,
+    seeds: Annotated[int, typer.Option(min=1, help="Train so many times, with seed, seed + 1, and so on.")] = 1,
+    device: Annotated[str, typer.Option(help="auto, cpu, mps, cuda:0.")] = "auto",
+    settings: options.Set = None,
+    as_json: options.Json = False,
+) -> None:
+    """Train one configuration and print its results, on the validation split.
+
+    Ends with key=value lines at full precision. With --json: an object with device, precision, parameters and `runs`,
+    a list with one object per seed: seed, val_accuracy, best_val_accuracy, val_loss, best_val_loss, train_accuracy,
+    train_loss, epochs, seconds; and, for several seeds, val_accuracy_mean and val_accuracy_std.
+    """
+    from cifar_tune.cli.train_runs import result_lines, train_seeds
+    from cifar_tune.study_spec.overrides import parse_override
+    from cifar_tune.study_spec.run_config import read_run_config
+
+    run_config = read_run_config(config, [parse_override(text) for text in settings or ()])
+    results = train_seeds(run_config, seeds, device, lambda line: typer.echo(line, err=True))
+    if as_json:
+        typer.echo(json.dumps(results, indent=2))
+    else:
+        for line in result_lines(results):
+            typer.echo(line)

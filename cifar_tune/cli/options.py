@@ -1,0 +1,54 @@
+"""Options and arguments that several commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cifar_tune.errors import Problem, UserError, nearest_name
+
+Study = Annotated[
+    str,
+    typer.Argument(metavar="STUDY", help="A study file, or the name of a study in the storage.", show_default=False),
+]
+Config = Annotated[
+    Path, typer.Argument(metavar="CONFIG", help="A file with data and train, such as an exported best.yaml.")
+]
+Storage = Annotated[
+    str | None,
+    typer.Option(
+        "--storage",
+        metavar="URL",
+        help="Database; else CIFAR_TUNE_STORAGE, else sqlite:///storage/cifar_tune.db.",
+        show_default=False,
+    ),
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Fix a knob (epochs=5), or change a dotted path (data.root=images). Repeatable.",
+        show_default=False,
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def study_file(text: str) -> Path | None:
+    """The file that a STUDY argument names; None if it is the name of a stored study.
+
+    Raises:
+        UserError: if it looks like a file, and there is none; names the nearest one.
+    """
+    path = Path(text)
+    if path.is_file():
+        return path
+    if path.is_dir():
+        raise UserError(Problem("is a folder; name a study file in it", text))
+    if path.suffix not in (".yaml", ".yml") and "/" not in text:
+        return None
+    folder = path.parent
+    names = [file.name for file in folder.glob("*.y*ml")] if folder.is_dir() else []
+    nearest = nearest_name(path.name, names)
+    raise UserError(Problem("there is no such study file", text, nearest=str(folder / nearest) if nearest else None))

@@ -1,0 +1,77 @@
+"""A few steps of every model that a study can choose: does it run, how large is it, how long will it take."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+
+from cifar_tune.data.batches import steps_per_epoch
+from cifar_tune.data.prepared import prepare
+from cifar_tune.knobs.configuration import Configuration, complete
+from cifar_tune.knobs.part import Value
+from cifar_tune.models.build import build_model, count_parameters
+from cifar_tune.study.estimate import spoken_duration
+from cifar_tune.study_spec.search_space import Choices, Dimension
+from cifar_tune.study_spec.specification import StudySpec
+from cifar_tune.training.device import describe_device, resolve_device
+from cifar_tune.training.probe import probe
+
+_VALIDATION_STEP = 1 / 3
+"""A validation image costs a forward pass; a training image that, and a backward pass of about twice as much."""
+
+
+def probe_lines(spec: StudySpec, devices: Sequence[str]) -> Iterator[str]:
+    """Lines for people, one model after the other.
+
+    Raises:
+        UserError: if data, a device or a model cannot be used.
+    """
+    resolved = [resolve_device(name) for name in devices]
+    data = prepare(spec.data)
+    train, val = len(data.train_indices), len(data.val_indices)
+    yield f"data: {train:,} training and {val:,} validation images {data.image_shape}, {len(data.classes)} classes"
+    for device in resolved:
+        yield f"device: {describe_device(device)}"
+    seconds = []
+    for model in sorted({str(outcome["model"]) for outcome in spec.space.outcomes({"model"})}):
+        sizes = sorted(
+            {
+                _size(complete({**spec.train, **outcome}), data.image_shape, len(data.classes))
+                for outcome in spec.space.outcomes({"model", "width"})
+                if outcome["model"] == model
+            }
+        )
+        config = _typical(spec, model)
+        found = probe(config, data.image_shape, len(data.classes), resolved[0])
+        batch = config.integer("batch_size")
+        steps = steps_per_epoch(train, batch) + _VALIDATION_STEP * val / batch
+        trial = found.seconds_per_step * steps * config.integer("epochs")
+        seconds.append(trial)
+        parameters = f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}"
+        yield (
+            f"model {model}: {parameters} parameters; {found.seconds_per_step * 1000:.3g} ms per step of "
+            f"{batch} images, about {spoken_duration(trial)} per trial of {config.integer('epochs')} epochs"
+        )
+    total = spec.budget.trials * sum(seconds) / len(seconds)
+    yield f"estimated: {spoken_duration(total)} at most for {spec.budget.trials} trials, one at a time, without pruning"
+
+
+def _size(config: Configuration, image_shape: tuple[int, int, int], classes: int) -> int:
+    """Parameters of a model, without the memory for them."""
+    with torch.device("meta"):
+        return count_parameters(build_model(config, image_shape, classes))
+
+
+def _typical(spec: StudySpec, model: str) -> Configuration:
+    """A configuration from the middle of the space, with this model."""
+
+    def choose(name: str, dimension: Dimension) -> Value:
+        if name == "model":
+            return model
+        if isinstance(dimension, Choices):
+            return dimension.choices[len(dimension.choices) // 2]
+        if dimension.step is None:
+            return (dimension.low * dimension.high) ** 0.5 if dimension.log else (dimension.low + dimension.high) / 2
+        middle = dimension.low + ((dimension.count or 1) // 2) * dimension.step
+        return int(middle) if isinstance(dimension.low, int) else middle
+
+    return spec.space.configuration(choose)

@@ -1,0 +1,187 @@
+"""Progress on stderr: a live view in a terminal, plain lines where stderr is piped, nothing with --quiet."""
+
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from cifar_tune.study.estimate import spoken_duration
+from cifar_tune.study.observer import Observer, TrialEnd
+from cifar_tune.study_spec.specification import StudySpec
+from cifar_tune.training.results import EpochResult
+
+_LINE_SECONDS = 10.0
+
+
+@contextmanager
+def observer(spec: StudySpec, quiet: bool) -> Iterator[Observer]:
+    """The observer that suits stderr."""
+    if quiet:
+        yield Observer()
+    elif sys.stderr.isatty():
+        view = LiveView(spec, Console(stderr=True))
+        with Live(get_renderable=view.render, console=view.console, refresh_per_second=4, transient=True):
+            yield view
+    else:
+        yield PlainLines(spec)
+
+
+class PlainLines(Observer):
+    """One line when a trial begins and ends, and one every ten seconds in between."""
+
+    def __init__(self, spec: StudySpec) -> None:
+        self._spec = spec
+        self._epochs: dict[int, int] = {}
+        self._last = 0.0
+
+    def note(self, text: str) -> None:
+        """Print it."""
+        self._print(text)
+
+    def decoding(self, done: int, total: int) -> None:
+        """Print the share of images, now and then."""
+        if self._is_time() or done == total:
+            self._print(f"decoding images: {done:,} of {total:,}")
+
+    def began(self, number: int, params: Mapping[str, object], epochs: int, resumed: int) -> None:
+        """Print the trial's parameters."""
+        self._epochs[number] = epochs
+        goes_on = f" goes on after epoch {resumed}" if resumed else ""
+        self._print(f"trial {number}{goes_on}: {shown_params(params)}")
+
+    def epoch(self, number: int, result: EpochResult, value: float) -> None:
+        """Print the epoch, now and then."""
+        if self._is_time():
+            self._print(
+                f"trial {number}: epoch {result.epoch} of {self._epochs[number]}, {self._spec.objective.metric} "
+                f"{value:.4f}, train loss {result.train_loss:.4f} ({result.seconds:.1f} s per epoch)"
+            )
+
+    def ended(self, end: TrialEnd) -> None:
+        """Print how it ended."""
+        self._print(f"[{end.finished}/{self._spec.budget.trials}] {ending(end, self._spec.objective.metric)}")
+
+    def parked(self, number: int, epochs: int) -> None:
+        """Print at which epoch."""
+        self._print(f"trial {number} is parked after epoch {epochs}")
+
+    def _is_time(self) -> bool:
+        if time.monotonic() - self._last < _LINE_SECONDS:
+            return False
+        self._last = time.monotonic()
+        return True
+
+    def _print(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+
+class LiveView(Observer):
+    """Trials done, the best one, every running trial's epoch, and when it will be over."""
+
+    def __init__(self, spec: StudySpec, console: Console) -> None:
+        self.console = console
+        self._spec = spec
+        self._running: dict[int, _Row] = {}
+        self._decoding: tuple[int, int] | None = None
+        self._end: TrialEnd | None = None
+        self._started = time.monotonic()
+        self._ended_here = 0
+        self._states = {"COMPLETE": 0, "PRUNED": 0, "FAIL": 0}
+
+    def note(self, text: str) -> None:
+        """Print it above the view."""
+        self.console.print(Text(text, style="dim"))
+
+    def decoding(self, done: int, total: int) -> None:
+        """Show a bar."""
+        self._decoding = None if done == total else (done, total)
+
+    def began(self, number: int, params: Mapping[str, object], epochs: int, resumed: int) -> None:
+        """Show one more running trial."""
+        self._running[number] = _Row(shown_params(params), epochs, resumed)
+
+    def epoch(self, number: int, result: EpochResult, value: float) -> None:
+        """Show the epoch."""
+        row = self._running[number]
+        row.epoch, row.value, row.seconds = result.epoch, value, result.seconds
+
+    def ended(self, end: TrialEnd) -> None:
+        """Print how it ended above the view."""
+        self._running.pop(end.number, None)
+        self._end = end
+        self._ended_here += 1
+        self._states[end.state] += 1
+        style = {"COMPLETE": "green", "PRUNED": "yellow", "FAIL": "red"}[end.state]
+        self.console.print(Text(ending(end, self._spec.objective.metric), style=style))
+
+    def parked(self, number: int, epochs: int) -> None:
+        """Print at which epoch."""
+        self._running.pop(number, None)
+        self.console.print(Text(f"trial {number} is parked after epoch {epochs}"))
+
+    def render(self) -> Group:
+        """Draw the view as it stands."""
+        parts: list[Text | Table] = [self._headline()]
+        if self._decoding:
+            parts.append(Text("decoding images: {:,} of {:,}".format(*self._decoding)))
+        elif not self._running:
+            parts.append(
+                Text("starting executors" if self._ended_here == 0 else "choosing the next trial", style="dim")
+            )
+        if self._running:
+            parts.append(self._table())
+        return Group(*parts)
+
+    def _headline(self) -> Text:
+        metric = self._spec.objective.metric
+        finished = self._end.finished if self._end else None
+        done = f"{finished} of {self._spec.budget.trials} trials" if finished is not None else self._spec.name
+        text = Text(f"{self._spec.name}: {done}" if finished is not None else done, style="bold")
+        if self._ended_here:
+            text.append(", ".join(["", *(f"{count} {state}" for state, count in self._states.items() if count)]))
+        if self._end and self._end.best_value is not None:
+            text.append(f" | best {metric} {self._end.best_value:.4f} (trial {self._end.best_number})", style="green")
+        if self._end and self._ended_here >= 3:
+            pace = (time.monotonic() - self._started) / self._ended_here
+            text.append(f" | about {spoken_duration(pace * (self._spec.budget.trials - self._end.finished))} left")
+        return text
+
+    def _table(self) -> Table:
+        table = Table(box=None, pad_edge=False, show_header=False)
+        for number, row in sorted(self._running.items()):
+            value = "" if row.value is None else f"{self._spec.objective.metric} {row.value:.4f}"
+            pace = "" if row.seconds is None else f"{row.seconds:.1f} s/epoch"
+            bar = ProgressBar(total=row.epochs, completed=row.epoch, width=16)
+            table.add_row(
+                f"trial {number}", bar, f"{row.epoch}/{row.epochs}", value, pace, Text(row.params, style="dim")
+            )
+        return table
+
+
+class _Row:
+    def __init__(self, params: str, epochs: int, epoch: int) -> None:
+        self.params = params
+        self.epochs = epochs
+        self.epoch = epoch
+        self.value: float | None = None
+        self.seconds: float | None = None
+
+
+def shown_params(params: Mapping[str, object]) -> str:
+    """`lr 0.0123, optimizer sgd`."""
+    parts = [f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in params.items()]
+    return ", ".join(parts) or "nothing is searched"
+
+
+def ending(end: TrialEnd, metric: str) -> str:
+    """`trial 3: pruned, val_accuracy 0.4123`."""
+    value = "" if end.value is None else f", {metric} {end.value:.4f}"
+    reason = end.reason.replace("_", " ") + (f" ({end.detail})" if end.detail else "")
+    best = " (best so far)" if end.best_number == end.number else ""
+    return f"trial {end.number}: {reason}{value}{best}"

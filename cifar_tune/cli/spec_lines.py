@@ -1,0 +1,74 @@
+"""A specification with every default filled in, as `cifar-tune check` prints it: YAML that is a study file itself."""
+
+from typing import Any
+
+import yaml
+
+from cifar_tune.knobs.configuration import applies, default_of
+from cifar_tune.knobs.knob import Knob, stored
+from cifar_tune.knobs.table import KNOBS
+from cifar_tune.study_spec.pruners import PRUNERS
+from cifar_tune.study_spec.samplers import SAMPLERS
+from cifar_tune.study_spec.space import Space
+from cifar_tune.study_spec.specification import StudySpec, plain_values
+
+
+def spec_lines(spec: StudySpec) -> list[str]:
+    """The study as YAML, then the knobs that it leaves at their defaults, as comments."""
+    plain = spec.plain()
+    sampler = SAMPLERS[spec.sampler.name]
+    plain["sampler"] = plain["sampler"] | _defaults(sampler.parameters, (*sampler.automatic, *spec.sampler.options))
+    pruner = PRUNERS[spec.pruner.name]
+    given = (*pruner.required, *spec.pruner.options, *(("lower", "upper") if spec.pruner.name == "threshold" else ()))
+    plain["pruner"] = plain["pruner"] | _defaults(pruner.parameters, given)
+    lines = []
+    for section, content in plain.items():
+        shown = (
+            {key: value for key, value in content.items() if value is not None}
+            if isinstance(content, dict)
+            else content
+        )
+        if section in ("train", "search_space"):
+            lines.append(f"{section}:" if shown else f"{section}: {{}}")
+            lines += [f"  {name}: {_flow(value)}" for name, value in shown.items()]
+        else:
+            lines.append(f"{section}: {_flow(shown)}")
+        if section == "train":
+            lines += [f"  # {name}: {value} (default)" for name, value in _default_knobs(spec.space).items()]
+    return lines
+
+
+def _defaults(parameters: tuple[Knob, ...], given: tuple[str, ...]) -> dict[str, Any]:
+    return {parameter.name: parameter.default for parameter in parameters if parameter.name not in given}
+
+
+def _default_knobs(space: Space) -> dict[str, str]:
+    """Knobs that some trial takes and that neither are fixed nor searched, with all defaults that can occur."""
+    found: dict[str, str] = {}
+    for name, knob in KNOBS.items():
+        if name in space.fixed or name in space.dimensions:
+            continue
+        if knob.owner is None:
+            found[name] = _flow(plain_values({name: knob.default})[name])
+            continue
+        by_default: dict[str, list[str]] = {}
+        for outcome in space.outcomes({knob.owner}):
+            if applies(knob, outcome):
+                default = _flow(plain_values({name: default_of(knob, outcome)})[name])
+                owners = by_default.setdefault(default, [])
+                owner = str(stored(outcome[knob.owner]))
+                if owner not in owners:
+                    owners.append(owner)
+        if len(by_default) == 1:
+            found[name] = next(iter(by_default))
+        elif by_default:
+            found[name] = ", ".join(f"{default} with {'/'.join(owners)}" for default, owners in by_default.items())
+    return found
+
+
+def _flow(value: object) -> str:
+    return (
+        yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10_000)
+        .removesuffix("\n")
+        .removesuffix("\n...")
+    )

@@ -1,0 +1,96 @@
+"""What `cifar-tune status` tells of a study."""
+
+from typing import Any
+
+from optuna.storages import RDBStorage
+from sqlalchemy.engine import URL
+
+from cifar_tune.cli.find_study import existing
+from cifar_tune.cli.options import study_file
+from cifar_tune.errors import UserError
+from cifar_tune.storage.lease import owner_of
+from cifar_tune.storage.rdb import open_existing
+from cifar_tune.storage.records import StudyRecord, TrialRecord, load_record, study_names
+from cifar_tune.study.estimate import spoken_duration
+from cifar_tune.study_spec.reader import read_study_file
+
+
+def one_status(study: str, url: URL) -> dict[str, Any]:
+    """The status of one study, named by its file or by its name.
+
+    Raises:
+        UserError: if the storage has no such study.
+    """
+    file = study_file(study)
+    name = read_study_file(file).spec.name if file is not None else study
+    storage = existing(url, name)
+    return _described(storage, load_record(storage, name))
+
+
+def all_statuses(url: URL) -> list[dict[str, Any]]:
+    """The status of every study; none where the storage does not exist yet."""
+    storage = open_existing(url)
+    if storage is None:
+        return []
+    statuses = []
+    for name in study_names(storage):
+        try:
+            statuses.append(_described(storage, load_record(storage, name)))
+        except UserError:
+            statuses.append({"name": name, "foreign": True})
+    return statuses
+
+
+def status_lines(status: dict[str, Any]) -> list[str]:
+    """The same for people."""
+    if status.get("foreign"):
+        return [f"{status['name']}: not made by cifar-tune"]
+    counts = ", ".join(f"{count} {state}" for state, count in sorted(status["counts"].items())) or "no trials yet"
+    lines = [
+        f"{status['name']}: {status['finished']} of {status['budget_trials']} trials done ({counts}), "
+        f"{spoken_duration(status['elapsed_seconds'])} so far"
+    ]
+    best = status["best"]
+    if best is not None:
+        params = ", ".join(f"{name} {_short(value)}" for name, value in best["params"].items())
+        lines.append(f"  best: {status['objective']} {best['value']:.6g} in trial {best['number']} ({params})")
+    lines.append(f"  run by: {status['owner'] or 'nobody right now'}")
+    for word in ("running", "parked"):
+        for trial in status[word]:
+            value = "" if trial["value"] is None else f", {status['objective']} {trial['value']:.6g}"
+            lines.append(
+                f"  {word}: trial {trial['number']} at epoch {trial['epoch']} of {trial['epochs'] or '?'}{value}"
+            )
+    return lines
+
+
+def _described(storage: RDBStorage, record: StudyRecord) -> dict[str, Any]:
+    best = record.best
+    owner = owner_of(storage.engine, record.name)
+    return {
+        "name": record.name,
+        "objective": record.spec.objective.metric,
+        "budget_trials": record.spec.budget.trials,
+        "finished": record.finished,
+        "counts": dict(record.counts),
+        "owner": str(owner) if owner else None,
+        "best": None if best is None else {"number": best.number, "value": best.value, "params": dict(best.params)},
+        "running": [_progress(trial) for trial in record.trials if trial.state == "RUNNING"],
+        "parked": [_progress(trial) for trial in record.trials if trial.state == "WAITING"],
+        "elapsed_seconds": record.elapsed_seconds,
+        "data": dict(record.data),
+    }
+
+
+def _progress(trial: TrialRecord) -> dict[str, Any]:
+    last = max(trial.intermediate, default=None)
+    return {
+        "number": trial.number,
+        "epoch": trial.epochs,
+        "epochs": trial.config.get("epochs"),
+        "value": None if last is None else trial.intermediate[last],
+    }
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,30 @@
+"""What `run` prints at its end: what was found, and what to do next."""
+
+from cifar_tune.study.run import Outcome
+from cifar_tune.study_spec.specification import StudySpec
+
+_ENDINGS = {
+    "budget": "the budget is used up",
+    "exhausted": "every combination was tried",
+    "timeout": "the time is up; running trials are parked at their last epoch",
+    "interrupted": "stopped on request; running trials are parked at their last epoch",
+}
+
+
+def outcome_lines(outcome: Outcome, spec: StudySpec, study: str) -> list[str]:
+    """Result lines as key=value, then the commands that come next."""
+    if outcome.record is None:
+        return [f"stopped before the study began; start it with: cifar-tune run {study}"]
+    record = outcome.record
+    counts = ", ".join(f"{count} {state}" for state, count in sorted(record.counts.items()))
+    lines = [f"{spec.name}: {_ENDINGS[outcome.ending]} ({counts or 'no trials'})"]
+    best = record.best
+    if best is not None:
+        lines += [f"best_trial={best.number}", f"{spec.objective.metric}={best.value!r}"]
+        lines += [f"{name}={value}" for name, value in best.params.items()]
+    if outcome.ending in ("interrupted", "timeout"):
+        how = f"cifar-tune run {study}" + (" --timeout LONGER" if outcome.ending == "timeout" else "")
+        lines.append(f"go on with: {how}")
+    if best is not None:
+        lines.append(f"report with: cifar-tune export {spec.name}")
+    return lines

@@ -1,0 +1,69 @@
+"""Trains one configuration with one seed or several, for `cifar-tune train`."""
+
+from collections.abc import Callable
+from statistics import mean, stdev
+from typing import Any
+
+from cifar_tune.data.prepared import prepare
+from cifar_tune.data.resident import ResidentData
+from cifar_tune.errors import CheckError
+from cifar_tune.study_spec.metrics import METRICS
+from cifar_tune.study_spec.run_config import RunConfig
+from cifar_tune.training.device import configure, resolve_device
+from cifar_tune.training.divergence import Diverged
+from cifar_tune.training.loop import Training
+
+
+def train_seeds(run: RunConfig, seeds: int, device_name: str, say: Callable[[str], None]) -> dict[str, Any]:
+    """Train with `seed`, `seed + 1`, …; `say` receives a line per epoch.
+
+    Raises:
+        CheckError: if the loss becomes infinite or not a number.
+        UserError: if data or device cannot be used.
+    """
+    device = resolve_device(device_name)
+    configure(run.train.integer("threads"), device)
+    data = ResidentData(prepare(run.data), device)
+    runs = []
+    for seed in range(run.train.integer("seed"), run.train.integer("seed") + seeds):
+        training = Training(run.train.replaced(seed=seed), data, device)
+        total = run.train.integer("epochs")
+        try:
+            for result in training.epochs():
+                say(
+                    f"seed {seed} epoch {result.epoch}/{total}: train loss {result.train_loss:.4f}, "
+                    f"val loss {result.val_loss:.4f}, val accuracy {result.val_accuracy:.4f} ({result.seconds:.1f} s)"
+                )
+        except Diverged as error:
+            raise CheckError(f"seed {seed}: {error}") from error
+        last = training.results[-1]
+        runs.append(
+            {
+                "seed": seed,
+                **{name: metric.value(training.results) for name, metric in METRICS.items()},
+                "train_accuracy": last.train_accuracy,
+                "train_loss": last.train_loss,
+                "epochs": last.epoch,
+                "seconds": round(sum(result.seconds for result in training.results), 3),
+            }
+        )
+    results: dict[str, Any] = {
+        "device": str(device),
+        "precision": training.precision,
+        "parameters": training.parameters,
+        "runs": runs,
+    }
+    if seeds > 1:
+        accuracies = [run["val_accuracy"] for run in runs]
+        results |= {"val_accuracy_mean": mean(accuracies), "val_accuracy_std": stdev(accuracies)}
+    return results
+
+
+def result_lines(results: dict[str, Any]) -> list[str]:
+    """`key=value` lines at full precision; with several seeds one line per seed first."""
+    runs = results["runs"]
+    lines = [f"{name}={results[name]}" for name in ("device", "precision", "parameters")]
+    if len(runs) == 1:
+        return lines + [f"{name}={value!r}" for name, value in runs[0].items()]
+    lines += [" ".join(f"{name}={value!r}" for name, value in run.items()) for run in runs]
+    return lines + [f"{name}={results[name]!r}" for name in ("val_accuracy_mean", "val_accuracy_std")]

@@ -1,0 +1,16 @@
+"""The entry of an executor process, kept apart so that the coordinator does not import torch."""
+
+import signal
+from multiprocessing.connection import Connection
+
+HELD_BACK = (signal.SIGINT, signal.SIGTERM)
+"""Signals that the coordinator blocks while it starts an executor, so that none strikes a half-started Python."""
+
+
+def work_in_process(connection: Connection, device_name: str, slot: int) -> None:
+    """Serve jobs in this process; see `cifar_tune.executors.worker`."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the coordinator decides
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)
+    from cifar_tune.executors.worker import work  # noqa: PLC0415 (torch belongs to the executor alone)
+
+    work(connection, device_name, slot)

@@ -1,0 +1,95 @@
+"""What a coordinator and its executors say to each other. Plain data, without torch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from cifar_tune.data.spec import DataSpec
+from cifar_tune.knobs.part import Value
+from cifar_tune.training.results import EpochResult
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One trial to train, or to go on with where its checkpoint ends."""
+
+    number: int
+    config: Mapping[str, Value]
+    data: DataSpec
+    checkpoint: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The coordinator's answer to `Began` and to every `EpochDone`."""
+
+    go_on: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Quit:
+    """Finish writing the checkpoint, then end the process."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """An executor has started and waits for jobs."""
+
+    device: str
+    environment: Mapping[str, str | int]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """An executor cannot start, for a reason that the user can mend."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Began:
+    """A job has begun; `results` are those of the epochs that its checkpoint holds."""
+
+    number: int
+    device: str
+    parameters: int
+    precision: str
+    results: tuple[EpochResult, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EpochDone:
+    """One more epoch is finished and its checkpoint is on its way to the disk."""
+
+    number: int
+    result: EpochResult
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something about a job that people should know, though it goes on."""
+
+    number: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A job is over. `stopped` is the coordinator's own verdict; `detail` is for people."""
+
+    number: int
+    outcome: Literal["completed", "stopped", "diverged", "out_of_memory", "error"]
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Died:
+    """An executor's process is gone; said by the pool, not by the executor."""
+
+    number: int | None
+    exit_code: int | None
+
+
+Order = Job | Verdict | Quit
+Report = Ready | Refused | Began | EpochDone | Notice | Ended

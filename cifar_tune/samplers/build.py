@@ -1,0 +1,48 @@
+"""Builds Optuna's samplers, seeded so that a continued study does not repeat its draws."""
+
+import hashlib
+from importlib import import_module
+from typing import Any
+
+from optuna.samplers import BaseSampler, RandomSampler
+
+from cifar_tune.study_spec.samplers import SAMPLERS
+from cifar_tune.study_spec.settings import SamplerSpec
+
+_QUIET: dict[str, dict[str, Any]] = {
+    # drawing choices independently is what these do; `check` has said so
+    "gp": {"warn_independent_sampling": False},
+    "cmaes": {"warn_independent_sampling": False},
+    "qmc": {"warn_independent_sampling": False, "warn_asynchronous_seeding": False},
+}
+
+
+def build_sampler(spec: SamplerSpec, number: int) -> BaseSampler:
+    """The sampler that suggests the parameters of trial `number`.
+
+    Samplers keep what they learn in the storage, so a fresh one per trial loses nothing, and its draws depend on the
+    trial's number alone: not on how often the study was interrupted. A quasi-random sequence is the exception: its
+    position is kept in the storage, and the seed must stay the same.
+    """
+    choice = SAMPLERS[spec.name]
+    seed = spec.seed if choice.seeding == "constant" else _seed_of(spec.seed, number)
+    defaults = {
+        parameter.name: parameter.default for parameter in choice.parameters if parameter.name not in choice.automatic
+    }
+    return _build(choice.target, seed=seed, **(defaults | _QUIET.get(spec.name, {}) | dict(spec.options)))
+
+
+def neutral_sampler() -> BaseSampler:
+    """A sampler that does nothing: for trials whose parameters are known, and to end trials without side effects."""
+    return RandomSampler(seed=0)
+
+
+def _build(target: str, **keywords: Any) -> BaseSampler:
+    module, _, name = target.partition(":")
+    sampler: BaseSampler = getattr(import_module(module), name)(**keywords)
+    return sampler
+
+
+def _seed_of(seed: int, number: int) -> int:
+    digest = hashlib.sha256(f"sampler {seed} {number}".encode()).digest()
+    return int.from_bytes(digest[:4], "big")

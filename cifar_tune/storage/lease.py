@@ -1,0 +1,158 @@
+"""One coordinator per study at a time: a lease in the same database, taken and renewed in single statements."""
+
+import os
+import socket
+import time
+import uuid
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from sqlalchemy import Column, Engine, Float, Integer, MetaData, String, Table, delete, insert, select, true, update
+from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
+
+from cifar_tune.errors import CheckError
+
+LEASE_SECONDS = 60.0
+"""A lease that was not renewed for so long is free. Machines that share a database must agree on the time to this."""
+
+_METADATA = MetaData()
+_LEASES = Table(
+    "cifar_tune_leases",
+    _METADATA,
+    Column("study", String(100), primary_key=True),
+    Column("token", String(32), nullable=False),
+    Column("host", String(255), nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("process_started", String(64), nullable=False),
+    Column("expires", Float(53), nullable=False),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The process that holds a lease. `started` tells apart processes that were given the same number."""
+
+    host: str
+    pid: int
+    started: str
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host.split('/', 1)[0]}"
+
+    @property
+    def surely_dead(self) -> bool:
+        """Whether the process ran on this host, since its last boot, and is gone."""
+        return self.host == _host() and _process_started(self.pid) != self.started
+
+
+class Lease:
+    """The right to coordinate one study. Take it with `acquire`."""
+
+    def __init__(self, engine: Engine, study: str, token: str) -> None:
+        self._engine = engine
+        self._study = study
+        self._token = token
+        self._renewed = time.monotonic()
+
+    def renew_if_due(self) -> None:
+        """Extend the lease when a quarter of it has passed.
+
+        Raises:
+            CheckError: if another process has taken the study over meanwhile.
+        """
+        if time.monotonic() - self._renewed < LEASE_SECONDS / 4:
+            return
+        mine = (_LEASES.c.study == self._study) & (_LEASES.c.token == self._token)
+        with self._engine.begin() as connection:
+            renewed = connection.execute(update(_LEASES).where(mine).values(expires=time.time() + LEASE_SECONDS))
+        if renewed.rowcount == 0:
+            raise CheckError(f"another process took over the study {self._study!r}; this one stops")
+        self._renewed = time.monotonic()
+
+    def release(self) -> None:
+        """Give the study free."""
+        mine = (_LEASES.c.study == self._study) & (_LEASES.c.token == self._token)
+        with self._engine.begin() as connection:
+            connection.execute(delete(_LEASES).where(mine))
+
+
+def acquire(engine: Engine, study: str) -> Lease:
+    """Take the lease of a study, also from an owner that is dead or has not renewed it.
+
+    Raises:
+        CheckError: naming the owner, if a living one holds it.
+    """
+    _create_table(engine)
+    token = uuid.uuid4().hex
+    row = {
+        "token": token,
+        "host": _host(),
+        "pid": os.getpid(),
+        "process_started": _process_started(os.getpid()),
+        "expires": time.time() + LEASE_SECONDS,
+    }
+    with suppress(IntegrityError):  # somebody holds it, or held it
+        with engine.begin() as connection:
+            connection.execute(insert(_LEASES).values(study=study, **row))
+        return Lease(engine, study, token)
+    held = _read(engine, study)
+    if held is not None:
+        owner, old_token, expires = held
+        free = true() if owner.surely_dead else _LEASES.c.expires < time.time()
+        taken = update(_LEASES).where((_LEASES.c.study == study) & (_LEASES.c.token == old_token) & free).values(**row)
+        with engine.begin() as connection:
+            if connection.execute(taken).rowcount == 1:
+                return Lease(engine, study, token)
+        left = max(1, round(expires - time.time()))
+        raise CheckError(
+            f"the study {study!r} is being run by {owner}; wait for it, or stop it first "
+            f"(if it is gone, its lease ends in {left} s)"
+        )
+    return acquire(engine, study)  # it was released between the two looks
+
+
+def owner_of(engine: Engine, study: str) -> Owner | None:
+    """Who runs the study right now; None if nobody does."""
+    _create_table(engine)
+    held = _read(engine, study)
+    if held is None:
+        return None
+    owner, _, expires = held
+    return None if expires < time.time() or owner.surely_dead else owner
+
+
+def _read(engine: Engine, study: str) -> tuple[Owner, str, float] | None:
+    with engine.connect() as connection:
+        row = connection.execute(select(_LEASES).where(_LEASES.c.study == study)).one_or_none()
+    return None if row is None else (Owner(row.host, row.pid, row.process_started), row.token, row.expires)
+
+
+def _create_table(engine: Engine) -> None:
+    with suppress(OperationalError, ProgrammingError, IntegrityError):  # another process created it at this instant
+        _METADATA.create_all(engine)
+
+
+@lru_cache
+def _host() -> str:
+    """Name this machine since its last boot: process numbers mean nothing beyond either."""
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    return f"{socket.gethostname()}/{boot.read_text().strip()}" if boot.exists() else socket.gethostname()
+
+
+def _process_started(pid: int) -> str:
+    """When the process started, in whatever unit the system has; empty if there is no such process."""
+    stat = Path(f"/proc/{pid}/stat")
+    if Path("/proc/self/stat").exists():
+        try:
+            return stat.read_text().rpartition(")")[2].split()[19]
+        except OSError:
+            return ""
+    try:  # no /proc: a number that is in use counts as the same process
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return ""
+    except PermissionError:
+        return "alive"
+    return "alive"

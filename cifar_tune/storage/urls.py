@@ -1,0 +1,65 @@
+"""Where studies and artifacts are kept."""
+
+import os
+from pathlib import Path
+
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from cifar_tune.errors import Problem, UserError
+
+DEFAULT_STORAGE = "sqlite:///storage/cifar_tune.db"
+DEFAULT_ARTIFACTS = "storage/artifacts"
+STORAGE_VARIABLE = "CIFAR_TUNE_STORAGE"
+ARTIFACTS_VARIABLE = "CIFAR_TUNE_ARTIFACTS"
+
+_DRIVERS = {"postgresql": "postgresql+psycopg", "mysql": "mysql+pymysql", "mariadb": "mysql+pymysql"}
+_EXTRAS = {"postgresql": "postgres", "mysql": "mysql"}
+_EXAMPLES = "sqlite:///storage/cifar_tune.db, postgresql://user@host/database or mysql://user@host/database"
+
+
+def storage_url(given: str | None) -> URL:
+    """The storage's URL: `--storage`, else the environment variable CIFAR_TUNE_STORAGE, else the default SQLite file.
+
+    Raises:
+        UserError: if it is not a URL of a database that we know. The message never shows a password.
+    """
+    text = given or os.environ.get(STORAGE_VARIABLE) or DEFAULT_STORAGE
+    source = "--storage" if given else STORAGE_VARIABLE
+    try:
+        url = make_url(text)
+    except ArgumentError as error:
+        raise UserError(Problem(f"is not a database URL; it must look like {_EXAMPLES}", source)) from error
+    backend = url.get_backend_name()
+    if backend not in ("sqlite", *_DRIVERS):
+        raise UserError(Problem(f"{backend!r} is not supported; use {_EXAMPLES}", source))
+    if "+" not in url.drivername and backend in _DRIVERS:
+        url = url.set(drivername=_DRIVERS[backend])
+    return url
+
+
+def shown(url: URL) -> str:
+    """The URL as it may be printed: without its password."""
+    return url.render_as_string(hide_password=True)
+
+
+def sqlite_file(url: URL) -> Path | None:
+    """The file of an SQLite URL; None for other databases and for one in memory."""
+    if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":
+        return None
+    return Path(url.database)
+
+
+def extra_of(url: URL) -> str | None:
+    """The extra that installs the database's driver."""
+    return _EXTRAS.get(url.get_backend_name())
+
+
+def artifacts_folder() -> Path:
+    """The folder of checkpoints and artifacts."""
+    return Path(os.environ.get(ARTIFACTS_VARIABLE) or DEFAULT_ARTIFACTS)
+
+
+def checkpoint_file(study: str, number: int) -> Path:
+    """Where a trial's newest checkpoint lies. Study names are safe as folder names: the specification sees to it."""
+    return artifacts_folder() / study / "checkpoints" / f"trial-{number:06d}.pt"

@@ -1,0 +1,58 @@
+"""From the search space to one trial's configuration, through Optuna."""
+
+from typing import cast
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from cifar_tune.knobs.configuration import Configuration
+from cifar_tune.knobs.knob import Kind, stored
+from cifar_tune.knobs.part import Value
+from cifar_tune.knobs.table import KNOBS
+from cifar_tune.samplers.build import build_sampler, neutral_sampler
+from cifar_tune.study_spec.search_space import Choices, Dimension
+from cifar_tune.study_spec.specification import StudySpec
+
+
+def ask(study: optuna.Study, spec: StudySpec) -> tuple[optuna.Trial, Configuration]:
+    """Ask for the next trial: a parked one if there is one, else a new one.
+
+    A parked trial keeps its number, its parameters and the values that it reported.
+    """
+    waiting = next_waiting(study)
+    if waiting is None:
+        study.sampler = build_sampler(spec.sampler, len(study.get_trials(deepcopy=False)))
+    else:
+        study.sampler = neutral_sampler() if waiting.params else build_sampler(spec.sampler, waiting.number)
+    trial = study.ask()
+    config = spec.space.configuration(lambda name, dimension: _suggest(trial, name, dimension))
+    return trial, config
+
+
+def next_waiting(study: optuna.Study) -> FrozenTrial | None:
+    """The parked or enqueued trial that is next, if there is one."""
+    waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+    return waiting[0] if waiting else None
+
+
+def is_exhausted(study: optuna.Study, spec: StudySpec) -> bool:
+    """Whether a study that tries every combination once has tried them all."""
+    if spec.sampler.name != "grid":
+        return False
+    tried = {
+        tuple(sorted((name, str(value)) for name, value in trial.params.items()))
+        for trial in study.get_trials(deepcopy=False)
+        if trial.state != TrialState.WAITING
+    }
+    size = spec.space.size()
+    return size is not None and len(tried) >= size
+
+
+def _suggest(trial: optuna.Trial, name: str, dimension: Dimension) -> Value:
+    if isinstance(dimension, Choices):
+        by_stored = {stored(choice): choice for choice in dimension.choices}
+        return by_stored[cast("str", trial.suggest_categorical(name, list(by_stored)))]
+    if KNOBS[name].kind is Kind.INT:
+        step = int(dimension.step or 1)
+        return trial.suggest_int(name, int(dimension.low), int(dimension.high), log=dimension.log, step=step)
+    return trial.suggest_float(name, dimension.low, dimension.high, log=dimension.log, step=dimension.step)

@@ -1,0 +1,37 @@
+"""How long a study will take, from its first epochs."""
+
+from cifar_tune.study_spec.specification import StudySpec
+from cifar_tune.training.results import EpochResult
+
+
+class Estimate:
+    """Says once, after the first epochs, how long the rest can take."""
+
+    def __init__(self, spec: StudySpec, workers: int) -> None:
+        self._spec = spec
+        self._workers = workers
+        self._given = False
+
+    def after(self, result: EpochResult, finished: int) -> str | None:
+        """A sentence after the second epoch that is seen (the first one warms up), or the only one; else None."""
+        if self._given or (result.epoch < 2 and self._spec.largest_epochs > 1):
+            return None
+        self._given = True
+        trials = self._spec.budget.trials - finished
+        epochs = self._spec.largest_epochs
+        seconds = result.seconds * epochs * trials / self._workers
+        return (
+            f"estimated {spoken_duration(seconds)} at most: {result.seconds:.2g} s per epoch, {epochs} epochs, "
+            f"{trials} trials{f', {self._workers} at a time' if self._workers > 1 else ''}; pruning makes it shorter"
+        )
+
+
+def spoken_duration(seconds: float) -> str:
+    """`45 s`, `12 min`, `3.4 h` or `2.1 days`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    if seconds < 48 * 3600:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 86400:.1f} days"

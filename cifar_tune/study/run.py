@@ -1,0 +1,64 @@
+"""`cifar-tune run`: everything around the coordinator."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy.engine import URL
+
+from cifar_tune.data.prepared import prepare
+from cifar_tune.executors.local import LocalExecutors
+from cifar_tune.pruners.build import build_pruner
+from cifar_tune.storage.lease import acquire
+from cifar_tune.storage.rdb import close, open_storage
+from cifar_tune.storage.records import StudyRecord, load_record
+from cifar_tune.study.coordinator import Coordinator, Ending, Watch
+from cifar_tune.study.interruption import Interrupted, stop_requests
+from cifar_tune.study.observer import Observer
+from cifar_tune.study.opening import open_study, stored_study
+from cifar_tune.study_spec.specification import StudySpec
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended; `record` is None if it was interrupted before the study began."""
+
+    ending: Ending
+    record: StudyRecord | None
+
+
+def run_study(
+    spec: StudySpec, url: URL, observer: Observer, workers: int = 1, devices: Sequence[str] = ("auto",)
+) -> Outcome:
+    """Create the study or continue it, up to its budget.
+
+    Raises:
+        UserError: if the storage holds another study of that name, or data, device or storage cannot be used.
+        CheckError: if another process runs the study, or executors cannot start.
+    """
+    with stop_requests() as stop:
+        # first of all, since importing torch takes an executor longer than all that follows takes us
+        executors = LocalExecutors(workers, devices)
+        try:
+            storage = open_storage(url)
+            stored_study(storage, spec)  # refuse before images are decoded for nothing
+
+            def decoding(done: int, total: int) -> None:
+                stop.raise_if_any()
+                observer.decoding(done, total)
+
+            data = prepare(spec.data, decoding)
+            lease = acquire(storage.engine, spec.name)
+            try:
+                study = open_study(storage, spec, data)
+                study.pruner = build_pruner(spec.pruner, spec.largest_epochs)
+                watch = Watch(observer, stop, lease.renew_if_due)
+                ending = Coordinator(storage, study, spec, executors, watch).run()
+            finally:
+                lease.release()
+            record = load_record(storage, spec.name)
+            close(storage)
+            return Outcome(ending, record)
+        except Interrupted:
+            return Outcome("interrupted", None)
+        finally:
+            executors.close(lambda: stop.at_once)

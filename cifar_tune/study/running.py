@@ -1,0 +1,114 @@
+"""A trial while it runs: what it reports, when it is pruned, and what is written down when it ends."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+
+import optuna
+from optuna.trial import TrialState
+
+from cifar_tune.executors.messages import Began
+from cifar_tune.knobs.configuration import Configuration
+from cifar_tune.storage import attributes
+from cifar_tune.study_spec.metrics import METRICS
+from cifar_tune.study_spec.settings import Objective
+from cifar_tune.training.results import EpochResult
+
+_DEATHS = "deaths"
+"""Trial: executors that died under it since it last finished an epoch."""
+
+
+@dataclass
+class RunningTrial:
+    """One trial that an executor trains. `reported` holds the epochs whose objective the storage has."""
+
+    trial: optuna.Trial
+    config: Configuration
+    objective: Objective
+    results: list[EpochResult] = field(default_factory=list)
+    reported: set[int] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        frozen = self.trial.study.get_trials(deepcopy=False)[self.trial.number]
+        self.reported = set(frozen.intermediate_values)
+        self._touched = attributes.PARAMETERS in frozen.user_attrs
+        self._deaths = int(frozen.user_attrs.get(_DEATHS, 0))
+        self._resumed_from: list[int] = list(frozen.user_attrs.get(attributes.RESUMED_FROM, []))
+        if attributes.CONFIG not in frozen.user_attrs:
+            self.trial.set_user_attr(attributes.CONFIG, self.config.stored())
+
+    @property
+    def number(self) -> int:
+        """The trial's number."""
+        return self.trial.number
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs it is to have."""
+        return self.config.integer("epochs")
+
+    def begin(self, began: Began) -> None:
+        """Write down what its executor found out, and from which epoch it goes on if it ran before."""
+        self.trial.set_user_attr(attributes.DEVICE, began.device)
+        self.trial.set_user_attr(attributes.PARAMETERS, began.parameters)
+        self.trial.set_user_attr(attributes.PRECISION, began.precision)
+        if self._touched:
+            self._resumed_from.append(len(began.results))
+            self.trial.set_user_attr(attributes.RESUMED_FROM, self._resumed_from)
+
+    def add(self, result: EpochResult) -> tuple[float, bool]:
+        """Report one more finished epoch; returns the objective, and whether the storage learnt something new."""
+        self.results.append(result)
+        value = self.value
+        is_new = result.epoch not in self.reported
+        if is_new:
+            self.trial.report(value, result.epoch)
+            self.reported.add(result.epoch)
+        if self._deaths and is_new:
+            self._deaths = 0
+            self.trial.set_user_attr(_DEATHS, 0)
+        return value, is_new
+
+    @property
+    def value(self) -> float:
+        """The objective after the epochs so far."""
+        return METRICS[self.objective.metric].value(self.results)
+
+    def should_prune(self) -> bool:
+        """Ask the pruner.
+
+        After the last epoch nothing is left to save, so the answer is no; the pruner is asked all the same, since
+        successive halving writes down which rung a trial has reached, for others to be compared with.
+        """
+        wanted = self.trial.should_prune()
+        return wanted and len(self.results) < self.epochs
+
+    def count_death(self) -> int:
+        """Count one more executor that died under it; returns how many since its last finished epoch."""
+        self._deaths += 1
+        self.trial.set_user_attr(_DEATHS, self._deaths)
+        return self._deaths
+
+    def write_down(self) -> None:
+        """Store its epochs: when it ends, and when it is parked."""
+        self.trial.set_user_attr(attributes.EPOCHS, len(self.results))
+        self.trial.set_user_attr(attributes.SECONDS, round(sum(result.seconds for result in self.results), 3))
+        self.trial.set_user_attr(attributes.HISTORY, _history(self.results))
+
+    def tell(self, state: TrialState, reason: str, error: str = "") -> None:
+        """End it. PRUNED keeps the last reported objective as its value."""
+        self.write_down()
+        self.trial.set_user_attr(attributes.REASON, reason)
+        if error:
+            self.trial.set_user_attr(attributes.ERROR, error)
+        value = self.value if state == TrialState.COMPLETE else None
+        self.trial.study.tell(self.trial, value, state=state)
+
+
+def _history(results: Sequence[EpochResult]) -> dict[str, list[float]]:
+    names = [each.name for each in fields(EpochResult) if each.name != "epoch"]
+    return {name: [_short(getattr(result, name)) for result in results] for name in names}
+
+
+def _short(value: float) -> float:
+    """Nine digits hold a 32-bit float exactly."""
+    return float(f"{value:.9g}")

@@ -1,0 +1,64 @@
+"""`--set key=value`: one knob, which then is fixed even if it was searched, or a dotted path such as `data.root`."""
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+from cifar_tune.errors import Problem, UserError
+from cifar_tune.knobs.table import KNOBS
+from cifar_tune.study_spec.problems import Path
+from cifar_tune.study_spec.yaml_reader import read_yaml_value
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """One `--set`."""
+
+    key: str
+    value: object
+
+
+def parse_override(text: str) -> Override:
+    """Split `key=value`; the value is read as YAML, like in a study file.
+
+    Raises:
+        UserError: if there is no `=`, no key, or no YAML behind it.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise UserError(Problem("must be key=value, such as epochs=5 or data.root=images", "--set", text))
+    try:
+        return Override(key.strip(), read_yaml_value(value))
+    except UserError as error:
+        raise UserError(Problem(f"the value {error.problems[0].rule}", f"--set {key.strip()}", value)) from error
+
+
+def apply_overrides(raw: Mapping[str, Any], overrides: Sequence[Override]) -> tuple[dict[str, Any], set[Path]]:
+    """Apply overrides to what a file says, before anything of it is checked.
+
+    Returns the changed mapping (the given one stays as it was) and the paths that were set.
+    """
+    changed = deepcopy(dict(raw))
+    paths: set[Path] = set()
+    for override in overrides:
+        path = ("train", override.key) if override.key in KNOBS else tuple(override.key.split("."))
+        if path[0] == "train" and len(path) == 2 and isinstance(changed.get("search_space"), dict):
+            changed["search_space"].pop(path[1], None)
+        if path[0] == "search_space" and len(path) == 2 and isinstance(changed.get("train"), dict):
+            changed["train"].pop(path[1], None)
+        _assign(changed, path, override)
+        paths.add(path)
+    return changed, paths
+
+
+def _assign(raw: dict[str, Any], path: tuple[str, ...], override: Override) -> None:
+    place = raw
+    for part in path[:-1]:
+        inner = place.get(part)
+        if inner is None:
+            inner = place[part] = {}
+        if not isinstance(inner, dict):
+            raise UserError(Problem(f"{part} holds no further keys", f"--set {override.key}"))
+        place = inner
+    place[path[-1]] = override.value

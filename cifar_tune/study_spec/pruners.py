@@ -1,0 +1,96 @@
+"""Optuna's pruners by the names used in study files, with the parameters that they take. A new one is one entry."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from cifar_tune.knobs.knob import Kind, Knob
+
+
+@dataclass(frozen=True, slots=True)
+class PrunerChoice:
+    """A pruner.
+
+    Attributes:
+        target: Optuna's class, as `module:name`.
+        meaning: one line for people.
+        parameters: its scalar parameters under Optuna's own names. Steps are finished epochs, counted from 1.
+        required: parameters without a default.
+        wraps: whether it takes another pruner under `wrapped_pruner`.
+        needs_max_resource: whether it is told the largest reachable number of epochs.
+    """
+
+    target: str
+    meaning: str
+    parameters: tuple[Knob, ...] = ()
+    required: tuple[str, ...] = ()
+    wraps: bool = False
+    needs_max_resource: bool = False
+
+
+def _epochs(name: str, default: int, meaning: str, low: int = 0) -> Knob:
+    return Knob(name, Kind.INT, default, meaning, low=low)
+
+
+_WARMUP = _epochs("n_warmup_steps", 0, "epochs in which nothing is pruned")
+_INTERVAL = _epochs("interval_steps", 1, "epochs between two decisions", low=1)
+_AGAINST_OTHERS = (
+    Knob("n_startup_trials", Kind.INT, 5, "trials that must finish before anything is pruned", low=0),
+    _WARMUP,
+    _INTERVAL,
+    Knob("n_min_trials", Kind.INT, 1, "trials that must have reached the epoch", low=1),
+)
+_MIN_RESOURCE = _epochs("min_resource", 1, "epochs of the first rung", low=1)
+_BOOTSTRAP = Knob("bootstrap_count", Kind.INT, 0, "trials a rung waits for before it promotes", low=0)
+
+PRUNERS: Mapping[str, PrunerChoice] = {
+    "median": PrunerChoice(
+        "optuna.pruners:MedianPruner", "stops what is below the median at the same epoch", _AGAINST_OTHERS
+    ),
+    "percentile": PrunerChoice(
+        "optuna.pruners:PercentilePruner",
+        "keeps the best percentile at the same epoch",
+        (Knob("percentile", Kind.FLOAT, 25.0, "percent that is kept", low=0, high=100), *_AGAINST_OTHERS),
+        required=("percentile",),
+    ),
+    "asha": PrunerChoice(
+        "optuna.pruners:SuccessiveHalvingPruner",
+        "asynchronous successive halving (Li et al. 2020)",
+        (
+            _MIN_RESOURCE,
+            Knob("reduction_factor", Kind.INT, 4, "one in so many is promoted", low=2),
+            Knob("min_early_stopping_rate", Kind.INT, 0, "rungs left out at the start", low=0),
+            _BOOTSTRAP,
+        ),
+    ),
+    "hyperband": PrunerChoice(
+        "optuna.pruners:HyperbandPruner",
+        "successive halving at several rates (Li et al. 2018)",
+        (
+            _MIN_RESOURCE,
+            Knob("reduction_factor", Kind.INT, 3, "one in so many is promoted", low=2),
+            _BOOTSTRAP,
+        ),
+        needs_max_resource=True,
+    ),
+    "patient": PrunerChoice(
+        "optuna.pruners:PatientPruner",
+        "lets another pruner stop a trial only after patience epochs without improvement",
+        (
+            _epochs("patience", 5, "epochs without improvement that are tolerated"),
+            Knob("min_delta", Kind.FLOAT, 0.0, "what counts as improvement", low=0),
+        ),
+        required=("patience",),
+        wraps=True,
+    ),
+    "threshold": PrunerChoice(
+        "optuna.pruners:ThresholdPruner",
+        "stops what is outside of bounds",
+        (
+            Knob("lower", Kind.FLOAT, 0.0, "stop below"),
+            Knob("upper", Kind.FLOAT, 1.0, "stop above"),
+            _WARMUP,
+            _INTERVAL,
+        ),
+    ),
+    "none": PrunerChoice("optuna.pruners:NopPruner", "stops nothing"),
+}

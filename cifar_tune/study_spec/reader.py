@@ -1,0 +1,220 @@
+"""From a study file, or what the database holds of one, to a specification."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path as FilePath
+from typing import Any
+
+from pydantic import ValidationError
+
+from cifar_tune.data.spec import DataSpec
+from cifar_tune.errors import Problem, UserError
+from cifar_tune.knobs.part import Value
+from cifar_tune.knobs.table import KNOBS
+from cifar_tune.study_spec.overrides import Override, apply_overrides
+from cifar_tune.study_spec.problems import Path, Problems
+from cifar_tune.study_spec.pruners import PRUNERS
+from cifar_tune.study_spec.samplers import SAMPLERS
+from cifar_tune.study_spec.search_space import Choices, Dimension, read_dimension, read_value
+from cifar_tune.study_spec.settings import (
+    PrunerSpec,
+    SamplerSpec,
+    as_mapping,
+    read_budget,
+    read_objective,
+    read_pruner,
+    read_sampler,
+)
+from cifar_tune.study_spec.space import Space
+from cifar_tune.study_spec.space_checks import check_space
+from cifar_tune.study_spec.specification import StudySpec
+from cifar_tune.study_spec.yaml_reader import MAX_BYTES, Document, read_yaml
+
+SECTIONS = ("name", "objective", "budget", "sampler", "pruner", "data", "train", "search_space")
+DEFAULT_SEARCH_SPACE: Mapping[str, Any] = {
+    "lr": {"low": 1e-4, "high": 1.0, "log": True},
+    "weight_decay": {"low": 1e-6, "high": 1e-2, "log": True},
+}
+"""Searched by a study that says nothing of `search_space`, unless it fixes them."""
+
+_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
+_NAME_RULE = "must be 1 to 100 letters, digits, '.', '_' or '-', and begin with a letter or digit"
+
+
+@dataclass(frozen=True, slots=True)
+class ReadStudy:
+    """A specification, and notes on what is allowed but surely not meant."""
+
+    spec: StudySpec
+    notes: tuple[str, ...]
+
+
+def read_study_file(path: FilePath, overrides: Sequence[Override] = ()) -> ReadStudy:
+    """Read and check a study file.
+
+    Raises:
+        UserError: with all problems of the file at once.
+    """
+    return read_study(read_document(path), str(path), overrides)
+
+
+def read_study(document: Document, source: str | None, overrides: Sequence[Override] = ()) -> ReadStudy:
+    """Check what a file, or the database, says of a study.
+
+    Raises:
+        UserError: with all problems at once.
+    """
+    raw = document.value
+    if not isinstance(raw, dict):
+        rule = "must be a study: a mapping with at least a name, such as `name: my-study`"
+        raise UserError(Problem(rule, source=source))
+    raw, overridden = apply_overrides(raw, overrides)
+    problems = Problems(source, document.lines, overridden)
+    for key in raw:
+        if key not in SECTIONS:
+            _refuse_section(key, problems)
+    spec, notes = _read_sections(raw, problems)
+    problems.raise_if_any()
+    return ReadStudy(spec, tuple(notes))
+
+
+def read_document(path: FilePath) -> Document:
+    """Read a YAML file.
+
+    Raises:
+        UserError: if it cannot be read, or is not YAML.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise UserError(Problem(f"is larger than {MAX_BYTES:,} bytes", source=str(path)))
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(Problem(f"is not UTF-8 text (byte {error.start})", source=str(path))) from error
+    except OSError as error:
+        raise UserError(Problem(f"cannot be read: {error.strerror}", source=str(path))) from error
+    return read_yaml(text, str(path))
+
+
+def read_data(raw: object, problems: Problems) -> DataSpec:
+    """Read the `data` section."""
+    values = as_mapping(raw, ("data",), "{name: cifar10, val_size: 5000}", problems)
+    try:
+        return DataSpec.model_validate(values)
+    except ValidationError as error:
+        for item in error.errors():
+            path: Path = ("data", *item["loc"])
+            if item["type"] == "extra_forbidden":
+                problems.unknown_key(path, DataSpec.model_fields)
+            elif item["type"] == "literal_error":
+                problems.add_name(path, item["input"], ("cifar10", "image_folder", "digits"))
+            else:
+                value = item["input"] if len(path) > 1 else None
+                problems.add(path, _spoken(item["msg"]), value)
+        return DataSpec()
+
+
+def read_train(raw: object, problems: Problems) -> dict[str, Value]:
+    """Read the `train` section: fixed knobs."""
+    fixed: dict[str, Value] = {}
+    for name, given in as_mapping(raw, ("train",), "{model: resnet18, epochs: 30}", problems).items():
+        if name not in KNOBS:
+            problems.unknown_key(("train", name), KNOBS)
+            continue
+        value = read_value(KNOBS[name], given, ("train", name), problems)
+        if value is not None:
+            fixed[name] = value
+    return fixed
+
+
+def _read_sections(raw: Mapping[str, object], problems: Problems) -> tuple[StudySpec, list[str]]:
+    train = read_train(raw.get("train"), problems)
+    dimensions = _read_search_space(raw, train, problems)
+    notes: list[str] = []
+    if not problems:  # what joins knobs is judged only once every knob is sound by itself
+        notes += check_space(Space(train, dimensions), problems)
+    spec = StudySpec(
+        name=_read_name(raw.get("name"), problems),
+        objective=read_objective(raw.get("objective"), problems),
+        budget=read_budget(raw.get("budget"), problems),
+        sampler=read_sampler(raw.get("sampler"), problems),
+        pruner=read_pruner(raw.get("pruner"), problems),
+        data=read_data(raw.get("data"), problems),
+        train=train,
+        search_space=dimensions,
+    )
+    if not problems:
+        notes += _check_sampler(spec.sampler, dimensions, problems)
+        notes += _check_pruner(spec.pruner, spec.largest_epochs, problems)
+    return spec, notes
+
+
+def _read_search_space(
+    raw: Mapping[str, object], train: Mapping[str, Value], problems: Problems
+) -> dict[str, Dimension]:
+    if "search_space" not in raw:
+        given: Mapping[str, object] = {name: plain for name, plain in DEFAULT_SEARCH_SPACE.items() if name not in train}
+    else:
+        example = "{lr: {low: 1e-4, high: 1.0, log: true}}"
+        given = as_mapping(raw["search_space"], ("search_space",), example, problems)
+    dimensions: dict[str, Dimension] = {}
+    for name, dimension_raw in given.items():
+        path: Path = ("search_space", name)
+        if name not in KNOBS:
+            problems.unknown_key(path, KNOBS)
+            continue
+        if name in train:
+            problems.add(path, f"{name} is fixed under train as well; it may stand in one place only")
+        dimension = read_dimension(KNOBS[name], dimension_raw, path, problems)
+        if dimension is not None:
+            dimensions[name] = dimension
+    return dimensions
+
+
+def _read_name(raw: object, problems: Problems) -> str:
+    if raw is None:
+        problems.add(("name",), "every study needs a name, such as `name: resnet18-cifar10`")
+    elif not isinstance(raw, str) or not _NAME.match(raw):
+        problems.add(("name",), _NAME_RULE, raw)
+    else:
+        return raw
+    return ""
+
+
+def _check_sampler(sampler: SamplerSpec, dimensions: Mapping[str, Dimension], problems: Problems) -> list[str]:
+    choice = SAMPLERS[sampler.name]
+    if not choice.handles_ranges:
+        for name, dimension in dimensions.items():
+            if not isinstance(dimension, Choices) and dimension.step is None:
+                rule = f"sampler {sampler.name} tries every combination, so this range needs a step, or choices"
+                problems.add(("search_space", name), rule)
+    categories = [name for name, dimension in dimensions.items() if isinstance(dimension, Choices)]
+    if not choice.handles_categories and categories:
+        return [f"sampler {sampler.name} searches ranges only: {', '.join(categories)} will be drawn at random"]
+    return []
+
+
+def _check_pruner(pruner: PrunerSpec, epochs: int, problems: Problems) -> list[str]:
+    notes = []
+    smallest = pruner.options.get("min_resource", 1)
+    if isinstance(smallest, int) and smallest > epochs:
+        problems.add(("pruner", "min_resource"), f"must be at most the {epochs} epochs that a trial has", smallest)
+    warmup = pruner.options.get("n_warmup_steps", 0)
+    if isinstance(warmup, int) and warmup >= epochs:
+        notes.append(f"pruner {pruner.name} never prunes: n_warmup_steps is {warmup}, a trial has {epochs} epochs")
+    if pruner.wrapped is not None:
+        notes += _check_pruner(pruner.wrapped, epochs, problems)
+    if PRUNERS[pruner.name].wraps and pruner.wrapped is None:
+        notes.append("pruner patient without wrapped_pruner prunes whatever stops improving")
+    return notes
+
+
+def _refuse_section(key: str, problems: Problems) -> None:
+    if key in KNOBS:
+        problems.add((key,), f"{key} is a knob: it belongs under train, or under search_space")
+    else:
+        problems.unknown_key((key,), SECTIONS)
+
+
+def _spoken(message: str) -> str:
+    return message.removeprefix("Value error, ").replace("Input should be", "must be")

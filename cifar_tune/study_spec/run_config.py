@@ -1,0 +1,50 @@
+"""CONFIG files: the `data` and `train` parts of a study file, such as an exported `best.yaml`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path as FilePath
+
+from cifar_tune.data.spec import DataSpec
+from cifar_tune.errors import Problem, UserError
+from cifar_tune.knobs.configuration import Configuration, complete
+from cifar_tune.study_spec.overrides import Override, apply_overrides
+from cifar_tune.study_spec.problems import Problems
+from cifar_tune.study_spec.reader import SECTIONS, read_data, read_document, read_train
+from cifar_tune.study_spec.space import Space
+from cifar_tune.study_spec.space_checks import check_space
+
+_PARTS = ("data", "train")
+
+
+@dataclass(frozen=True, slots=True)
+class RunConfig:
+    """One training run: its data and its complete configuration."""
+
+    data: DataSpec
+    train: Configuration
+
+
+def read_run_config(path: FilePath, overrides: Sequence[Override] = ()) -> RunConfig:
+    """Read and check a CONFIG file; knobs that it leaves out take their defaults.
+
+    Raises:
+        UserError: with all problems of the file at once.
+    """
+    document = read_document(path)
+    if not isinstance(document.value, dict):
+        raise UserError(Problem("must be a configuration: a mapping with data and train", source=str(path)))
+    raw, overridden = apply_overrides(document.value, overrides)
+    problems = Problems(str(path), document.lines, overridden)
+    for key in raw:
+        if key in _PARTS:
+            continue
+        if key in SECTIONS:
+            problems.add((key,), "belongs to a study; a configuration has data and train alone, all knobs fixed")
+        else:
+            problems.unknown_key((key,), _PARTS)
+    data = read_data(raw.get("data"), problems)
+    train = read_train(raw.get("train"), problems)
+    if not problems:
+        check_space(Space(train, {}), problems)
+    problems.raise_if_any()
+    return RunConfig(data, complete(train))

@@ -1,0 +1,165 @@
+"""One dimension of the search space: a range or choices, and the conditions under which it is searched."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import cast
+
+from cifar_tune.knobs.knob import Kind, Knob
+from cifar_tune.knobs.part import Value
+from cifar_tune.knobs.table import KNOBS
+from cifar_tune.study_spec.problems import Path, Problems
+
+_KEYS = ("low", "high", "log", "step", "choices", "when")
+_EXAMPLE = "{low: 1e-4, high: 1.0, log: true} or {choices: [sgd, adamw]}"
+
+When = Mapping[str, tuple[Value, ...]]
+"""For each knob, the values of which one must hold. All knobs together must hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """One of several values."""
+
+    choices: tuple[Value, ...]
+    when: When = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """A number between `low` and `high`, both included; uniform in its logarithm if `log`."""
+
+    low: float
+    high: float
+    log: bool = False
+    step: float | None = None
+    when: When = field(default_factory=dict)
+
+    @property
+    def count(self) -> int | None:
+        """How many values it holds; None without a step."""
+        if self.step is None:
+            return None
+        return int((Decimal(str(self.high)) - Decimal(str(self.low))) // Decimal(str(self.step))) + 1
+
+
+Dimension = Choices | Range
+
+
+def read_dimension(knob: Knob, raw: object, path: Path, problems: Problems) -> Dimension | None:
+    """Read what stands below a knob's name in `search_space`; None where nothing sensible stands there."""
+    if not isinstance(raw, dict):
+        problems.add(path, f"must be a mapping such as {_EXAMPLE}", raw)
+        return None
+    for key in raw:
+        if key not in _KEYS:
+            problems.unknown_key((*path, key), _KEYS)
+    when = _read_when(knob, raw.get("when"), (*path, "when"), problems)
+    if "choices" in raw:
+        for key in ("low", "high", "log", "step"):
+            if key in raw:
+                problems.add((*path, key), "goes with low and high, not with choices")
+        choices = _read_choices(knob, raw["choices"], (*path, "choices"), problems)
+        return Choices(choices, when) if choices else None
+    if knob.kind not in (Kind.FLOAT, Kind.INT):
+        problems.add(path, f"needs choices: {knob.name} {knob.rule}")
+        return None
+    return _read_range(knob, raw, path, when, problems)
+
+
+def condition_holds(knob: str, wanted: tuple[Value, ...], value: Value | None) -> bool:
+    """Whether `value` is one of `wanted`; a list of names also where it contains one of them."""
+    if isinstance(value, tuple):
+        return value in wanted or any(name in wanted for name in value)
+    return value is not None and value in wanted
+
+
+def _read_choices(knob: Knob, raw: object, path: Path, problems: Problems) -> tuple[Value, ...]:
+    if not isinstance(raw, list) or not raw:
+        problems.add(path, "must be a list of at least one value", raw)
+        return ()
+    choices: list[Value] = []
+    for index, item in enumerate(raw):
+        value = read_value(knob, item, (*path, index), problems)
+        if value is None:
+            continue
+        if value in choices:
+            problems.add((*path, index), "stands there twice", item)
+        choices.append(value)
+    return tuple(choices)
+
+
+def read_value(knob: Knob, raw: object, path: Path, problems: Problems) -> Value | None:
+    """Parse one value of a knob; None, and a problem, where it breaks the knob's rule."""
+    try:
+        return knob.parse(raw)
+    except ValueError as error:
+        if knob.kind in (Kind.NAME, Kind.NAMES) and isinstance(raw, str):
+            problems.add_name(path, raw, knob.names or ())
+        else:
+            problems.add(path, str(error), raw)
+        return None
+
+
+def _read_range(knob: Knob, raw: Mapping[str, object], path: Path, when: When, problems: Problems) -> Range | None:
+    missing = [key for key in ("low", "high") if key not in raw]
+    if missing:
+        problems.add(path, f"needs {' and '.join(missing)}, or choices")
+        return None
+    low, high = (read_value(knob, raw[key], (*path, key), problems) for key in ("low", "high"))
+    log = raw.get("log", False)
+    if not isinstance(log, bool):
+        problems.add((*path, "log"), "must be true or false", log)
+        return None
+    step = _read_step(knob, raw.get("step"), (*path, "step"), problems)
+    if low is None or high is None:
+        return None
+    low, high = cast("float", low), cast("float", high)
+    if low >= high:
+        problems.add((*path, "low"), f"must be below high, which is {high:g}; a single value belongs under train", low)
+        return None
+    if log and low <= 0:
+        problems.add((*path, "low"), "must be > 0 on a logarithmic range", low)
+    if log and step is not None:
+        problems.add((*path, "step"), "does not go with log: true", step)
+        return None
+    if step is None:
+        return Range(low, high, log, 1 if knob.kind is Kind.INT else None, when)
+    remainder = (Decimal(str(high)) - Decimal(str(low))) % Decimal(str(step))
+    if remainder:
+        last = Decimal(str(high)) - remainder
+        problems.add((*path, "step"), f"does not lead from {low:g} to {high:g}; the last step below is {last}", step)
+    return Range(low, high, log, step, when)
+
+
+def _read_step(knob: Knob, raw: object, path: Path, problems: Problems) -> float | None:
+    if raw is None:
+        return None
+    whole = knob.kind is Kind.INT
+    rule = Knob("step", knob.kind, 1, "", low=1 if whole else 0, low_open=not whole)
+    return cast("float | None", read_value(rule, raw, path, problems))
+
+
+def _read_when(knob: Knob, raw: object, path: Path, problems: Problems) -> When:
+    if raw is None:
+        return {}
+    if not isinstance(raw, dict) or not raw:
+        problems.add(path, "must be a mapping such as {optimizer: [sgd, rmsprop]}", raw)
+        return {}
+    when: dict[str, tuple[Value, ...]] = {}
+    for name, wanted in raw.items():
+        if name not in KNOBS:
+            problems.unknown_key((*path, name), KNOBS)
+        elif name == knob.name:
+            problems.add((*path, name), f"{name} cannot depend on itself")
+        else:
+            items = wanted if isinstance(wanted, list) else [wanted]
+            values = (_read_wanted(KNOBS[name], item, (*path, name), problems) for item in items)
+            when[name] = tuple(value for value in values if value is not None)
+    return when
+
+
+def _read_wanted(knob: Knob, raw: object, path: Path, problems: Problems) -> Value | None:
+    value = read_value(knob, raw, path, problems)
+    # `when: {augment: random_crop}` means every list with random_crop in it
+    return value[0] if isinstance(value, tuple) and isinstance(raw, str) and len(value) == 1 else value

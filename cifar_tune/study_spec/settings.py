@@ -1,0 +1,187 @@
+"""The short sections of a study file: objective, budget, sampler and pruner."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from cifar_tune.knobs.knob import Knob
+from cifar_tune.knobs.part import Value
+from cifar_tune.study_spec.metrics import METRICS, Direction
+from cifar_tune.study_spec.problems import Path, Problems
+from cifar_tune.study_spec.pruners import PRUNERS
+from cifar_tune.study_spec.samplers import SAMPLERS
+
+_DURATION = re.compile(r"^(?:(\d+(?:\.\d+)?)d)?(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?$")
+_MAX_SEED = 2**32 - 1  # numpy's limit, which Optuna inherits
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What is optimized."""
+
+    metric: str = "val_accuracy"
+    direction: Direction = "maximize"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """When a study ends: `trials` in total, `timeout` in seconds summed over all runs (None: no limit)."""
+
+    trials: int = 50
+    timeout: float | None = None
+
+
+@dataclass(frozen=True)
+class SamplerSpec:
+    """A sampler by name; `options` holds the parameters that were given."""
+
+    name: str = "tpe"
+    seed: int = 0
+    options: Mapping[str, Value] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PrunerSpec:
+    """A pruner by name; `options` holds the parameters that were given, `wrapped` the pruner that it wraps."""
+
+    name: str = "median"
+    options: Mapping[str, Value] = field(default_factory=dict)
+    wrapped: "PrunerSpec | None" = None
+
+    @property
+    def wraps_another(self) -> bool:
+        """Whether this kind of pruner wraps another."""
+        return PRUNERS[self.name].wraps
+
+
+def read_objective(raw: object, problems: Problems) -> Objective:
+    """Read `objective`: one mapping, or a list that holds one."""
+    path: Path = ("objective",)
+    if isinstance(raw, list):
+        if len(raw) != 1:
+            problems.add(path, "must hold one objective: several at once are not supported yet")
+            return Objective()
+        raw, path = raw[0], (*path, 0)
+    values = as_mapping(raw, path, "{metric: val_accuracy, direction: maximize}", problems)
+    _refuse_unknown(values, path, ("metric", "direction"), problems)
+    metric = read_name(values.get("metric", "val_accuracy"), (*path, "metric"), METRICS, problems)
+    if metric is None:
+        return Objective()
+    natural = METRICS[metric].direction
+    direction = values.get("direction", natural)
+    if direction not in ("maximize", "minimize"):
+        problems.add((*path, "direction"), "must be maximize or minimize", direction, nearest=natural)
+    elif direction != natural:
+        problems.add((*path, "direction"), f"{metric} is there to {natural}", direction)
+    return Objective(metric, natural)
+
+
+def read_budget(raw: object, problems: Problems) -> Budget:
+    """Read `budget`."""
+    values = as_mapping(raw, ("budget",), "{trials: 50, timeout: 8h}", problems)
+    _refuse_unknown(values, ("budget",), ("trials", "timeout"), problems)
+    trials = values.get("trials", Budget.trials)
+    if isinstance(trials, bool) or not isinstance(trials, int) or trials < 1:
+        problems.add(("budget", "trials"), "must be a whole number >= 1", trials)
+        trials = Budget.trials
+    timeout = values.get("timeout")
+    seconds = parse_duration(timeout) if timeout is not None else None
+    if timeout is not None and seconds is None:
+        problems.add(("budget", "timeout"), "must be a duration > 0 such as 45m, 8h, 1h30m or 2d", timeout)
+    return Budget(trials, seconds)
+
+
+def parse_duration(raw: object) -> float | None:
+    """Seconds in `90s`, `45m`, `8h`, `1h30m`, `2d`, or in a plain number of seconds; None if it is none of these."""
+    if isinstance(raw, int | float) and not isinstance(raw, bool):
+        return float(raw) if 0 < raw < float("inf") else None
+    if not isinstance(raw, str) or not raw:
+        return None
+    match = _DURATION.match(raw.strip().replace(" ", ""))
+    if match is None:
+        return None
+    factors = (86400, 3600, 60, 1)
+    seconds = sum(float(part) * factor for part, factor in zip(match.groups(), factors, strict=True) if part)
+    return seconds or None
+
+
+def read_sampler(raw: object, problems: Problems) -> SamplerSpec:
+    """Read `sampler`: its name, its seed, and Optuna's own parameters beside them."""
+    path: Path = ("sampler",)
+    values = as_mapping(raw, path, "{name: tpe, seed: 0}", problems)
+    name = read_name(values.get("name", SamplerSpec.name), (*path, "name"), SAMPLERS, problems)
+    seed = values.get("seed", 0)
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= _MAX_SEED:
+        problems.add((*path, "seed"), f"must be a whole number >= 0 and <= {_MAX_SEED}", seed)
+        seed = 0
+    if name is None:
+        return SamplerSpec(seed=seed)
+    options = _read_options(values, path, SAMPLERS[name].parameters, ("name", "seed"), problems)
+    return SamplerSpec(name, seed, options)
+
+
+def read_pruner(raw: object, problems: Problems, path: Path = ("pruner",)) -> PrunerSpec:
+    """Read `pruner`: its name and Optuna's own parameters beside it."""
+    values = as_mapping(raw, path, "{name: hyperband, min_resource: 2}", problems)
+    name = read_name(values.get("name", PrunerSpec.name), (*path, "name"), PRUNERS, problems)
+    if name is None:
+        return PrunerSpec()
+    choice = PRUNERS[name]
+    reserved = ("name", "wrapped_pruner") if choice.wraps else ("name",)
+    options = _read_options(values, path, choice.parameters, reserved, problems)
+    for parameter in choice.required:
+        if parameter not in values:
+            problems.add(path, f"pruner {name} needs {parameter}")
+    if name == "threshold" and not options.keys() & {"lower", "upper"}:
+        problems.add(path, "pruner threshold needs lower, upper or both")
+    wrapped = None
+    if choice.wraps and "wrapped_pruner" in values:
+        inner = (*path, "wrapped_pruner")
+        wrapped = read_pruner(values["wrapped_pruner"], problems, inner)
+        if wrapped.wraps_another:
+            problems.add((*inner, "name"), "must be a pruner that does not wrap another", wrapped.name)
+    return PrunerSpec(name, options, wrapped)
+
+
+def as_mapping(raw: object, path: Path, example: str, problems: Problems) -> Mapping[str, object]:
+    """`raw` if it is a mapping, the empty one if it is missing; anything else is a problem."""
+    if raw is None:
+        return {}
+    if isinstance(raw, dict):
+        return raw
+    problems.add(path, f"must be a mapping such as {example}", raw)
+    return {}
+
+
+def read_name(raw: object, path: Path, names: Mapping[str, object], problems: Problems) -> str | None:
+    """`raw` if it is one of `names`; anything else is a problem, and None."""
+    if isinstance(raw, str) and raw in names:
+        return raw
+    problems.add_name(path, raw, names)
+    return None
+
+
+def _read_options(
+    values: Mapping[str, object],
+    path: Path,
+    parameters: tuple[Knob, ...],
+    reserved: tuple[str, ...],
+    problems: Problems,
+) -> dict[str, Value]:
+    by_name = {parameter.name: parameter for parameter in parameters}
+    options: dict[str, Value] = {}
+    for name, raw in values.items():
+        if name in by_name:
+            try:
+                options[name] = by_name[name].parse(raw)
+            except ValueError as error:
+                problems.add((*path, name), str(error), raw)
+        elif name not in reserved:
+            problems.unknown_key((*path, name), (*reserved, *by_name))
+    return options
+
+
+def _refuse_unknown(values: Mapping[str, object], path: Path, names: tuple[str, ...], problems: Problems) -> None:
+    for key in values:
+        if key not in names:
+            problems.unknown_key((*path, key), names)

@@ -1,0 +1,163 @@
+"""The fixed knobs and the searched ones together: in which order they are decided, and what can come out.
+
+Every knob has a value in a trial, or none because the trial does not take it. A searched knob whose conditions do
+not hold keeps its default. Conditions are judged on these values, so they may stand on fixed knobs and defaults too,
+and on knobs that are conditional themselves.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Set
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from math import prod
+
+from cifar_tune.knobs.configuration import Configuration, applies, default_of
+from cifar_tune.knobs.knob import Knob
+from cifar_tune.knobs.part import Value
+from cifar_tune.knobs.table import KNOBS
+from cifar_tune.study_spec.search_space import Choices, Dimension, Range, condition_holds
+
+MAX_OUTCOMES = 200_000
+
+
+class TooManyOutcomesError(Exception):
+    """The conditions of a space entangle more combinations than are worth walking through."""
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """Fixed knobs and search dimensions, by knob name."""
+
+    fixed: Mapping[str, Value]
+    dimensions: Mapping[str, Dimension]
+
+    def order(self) -> list[str]:
+        """All knobs, each after its owner and after the knobs that its conditions stand on.
+
+        Raises:
+            graphlib.CycleError: if conditions stand on each other in a circle; `args[1]` lists it.
+        """
+        # sorted, since the order of suggestions must not depend on how a process happens to hash
+        parents = {name: sorted(self._parents(name)) for name in KNOBS}
+        return list(TopologicalSorter(parents).static_order())
+
+    def configuration(self, choose: Callable[[str, Dimension], Value]) -> Configuration:
+        """One trial's configuration: `choose` is asked for the value of each dimension whose conditions hold."""
+        values: dict[str, Value] = {}
+        for name in self.order():
+            knob = KNOBS[name]
+            if not applies(knob, values):
+                continue
+            if self.is_active(name, values):
+                values[name] = choose(name, self.dimensions[name])
+            else:
+                values[name] = self._unsearched(knob, values)
+        return Configuration({name: values[name] for name in KNOBS if name in values})
+
+    def is_active(self, name: str, values: Mapping[str, Value]) -> bool:
+        """Whether the knob is searched and its conditions hold, given the values decided before it."""
+        dimension = self.dimensions.get(name)
+        if dimension is None:
+            return False
+        return all(condition_holds(on, wanted, values.get(on)) for on, wanted in dimension.when.items())
+
+    def outcomes(self, names: Set[str], ends_only: bool = True) -> Iterator[dict[str, Value]]:
+        """Every combination of values that the knobs in `names`, and those they depend on, can take.
+
+        Ranges are represented by their two ends if `ends_only`, else by all their steps.
+
+        Raises:
+            TooManyOutcomesError: beyond MAX_OUTCOMES.
+        """
+        needed = self._with_ancestors(names)
+        order = [name for name in self.order() if name in needed]
+        for count, outcome in enumerate(self._walk(order, 0, {}, ends_only)):
+            if count == MAX_OUTCOMES:
+                raise TooManyOutcomesError
+            yield outcome
+
+    def largest(self, name: str) -> float:
+        """The largest value that a numeric knob can reach."""
+        dimension = self.dimensions.get(name)
+        unsearched = self.fixed.get(name, KNOBS[name].default)
+        if dimension is None:
+            return float(unsearched)  # type: ignore[arg-type]
+        ends: list[Value] = list(dimension.choices) if isinstance(dimension, Choices) else [dimension.high]
+        if dimension.when:
+            ends.append(unsearched)
+        return max(float(end) for end in ends)  # type: ignore[arg-type]
+
+    def size(self) -> int | None:
+        """How many different configurations it holds; None if a range has no step.
+
+        Raises:
+            TooManyOutcomesError: if conditional knobs alone make more than MAX_OUTCOMES.
+        """
+        counts = {
+            name: dimension.count if isinstance(dimension, Range) else len(dimension.choices)
+            for name, dimension in self.dimensions.items()
+        }
+        if None in counts.values():
+            return None
+        entangled = {name for name, dimension in self.dimensions.items() if dimension.when or self._is_parent(name)}
+        conditional = sum(1 for _ in self.outcomes(entangled, ends_only=False)) if entangled else 1
+        return conditional * prod(count for name, count in counts.items() if count and name not in entangled)
+
+    def _walk(
+        self, order: list[str], position: int, values: dict[str, Value], ends_only: bool
+    ) -> Iterator[dict[str, Value]]:
+        if position == len(order):
+            yield dict(values)
+            return
+        name = order[position]
+        knob = KNOBS[name]
+        active = self.is_active(name, values)
+        # a searched knob is walked through even where it is not taken: that is what `check` must find
+        if active:
+            candidates = _candidates(self.dimensions[name], ends_only)
+        elif applies(knob, values):
+            candidates = (self._unsearched(knob, values),)
+        else:
+            yield from self._walk(order, position + 1, values, ends_only)
+            return
+        for value in candidates:
+            values[name] = value
+            yield from self._walk(order, position + 1, values, ends_only)
+        del values[name]
+
+    def _unsearched(self, knob: Knob, values: Mapping[str, Value]) -> Value:
+        return self.fixed[knob.name] if knob.name in self.fixed else default_of(knob, values)
+
+    def _parents(self, name: str) -> set[str]:
+        parents = set(self.dimensions[name].when) if name in self.dimensions else set()
+        owner = KNOBS[name].owner
+        return parents | {owner} if owner else parents
+
+    def _is_parent(self, name: str) -> bool:
+        return any(name in self._parents(other) for other in self.dimensions)
+
+    def _with_ancestors(self, names: Set[str]) -> set[str]:
+        needed: set[str] = set()
+        waiting = list(names)
+        while waiting:
+            name = waiting.pop()
+            if name not in needed:
+                needed.add(name)
+                waiting.extend(self._parents(name))
+        return needed
+
+
+def find_cycle(space: Space) -> list[str] | None:
+    """Knobs whose conditions stand on each other in a circle, first one repeated at the end; None if there are none."""
+    try:
+        space.order()
+    except CycleError as error:
+        return list(error.args[1])
+    return None
+
+
+def _candidates(dimension: Dimension, ends_only: bool) -> tuple[Value, ...]:
+    if isinstance(dimension, Choices):
+        return dimension.choices
+    if ends_only or dimension.step is None:
+        return (dimension.low, dimension.high)
+    return tuple(dimension.low + index * dimension.step for index in range(dimension.count or 0))

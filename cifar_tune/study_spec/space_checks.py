@@ -1,0 +1,121 @@
+"""Checks that join several knobs: who takes what, which conditions can hold, which combinations cannot work."""
+
+from collections.abc import Mapping
+
+from cifar_tune.errors import enumerate_names
+from cifar_tune.knobs.configuration import applies, takers
+from cifar_tune.knobs.knob import Knob, stored
+from cifar_tune.knobs.part import Value
+from cifar_tune.knobs.rules import RULES
+from cifar_tune.knobs.table import KNOBS
+from cifar_tune.study_spec.problems import Path, Problems
+from cifar_tune.study_spec.search_space import Choices, condition_holds
+from cifar_tune.study_spec.space import Space, TooManyOutcomesError, find_cycle
+
+
+def check_space(space: Space, problems: Problems) -> list[str]:
+    """Record every problem of the space, and return notes: what is allowed but surely not meant."""
+    cycle = find_cycle(space)
+    if cycle:
+        problems.add(("search_space", cycle[-1]), f"conditions stand on each other in a circle: {' -> '.join(cycle)}")
+        return []
+    notes: list[str] = []
+    try:
+        for name in space.fixed:
+            _check_fixed(KNOBS[name], space, problems)
+        for name in space.dimensions:
+            _check_conditions(name, space, problems)
+            notes += _check_searched(KNOBS[name], space, problems)
+        _check_rules(space, problems)
+    except TooManyOutcomesError:
+        problems.add(("search_space",), "the conditions entangle too many combinations; use fewer knobs in `when`")
+    return notes
+
+
+def _check_fixed(knob: Knob, space: Space, problems: Problems) -> None:
+    if knob.owner is None:
+        return
+    path: Path = ("train", knob.name)
+    refusers = []
+    for outcome in space.outcomes({knob.owner}):
+        if applies(knob, outcome):
+            return
+        refusers.append(_named(knob.owner, outcome))
+    problems.add(path, _not_taken(knob, refusers), stored(space.fixed[knob.name]))
+
+
+def _check_searched(knob: Knob, space: Space, problems: Problems) -> list[str]:
+    """A searched knob must be taken wherever its conditions hold."""
+    active, refusers = False, []
+    names = {knob.owner, *space.dimensions[knob.name].when} - {None}
+    for outcome in space.outcomes({name for name in names if name}):
+        if not space.is_active(knob.name, outcome):
+            continue
+        active = True
+        if not applies(knob, outcome) and knob.owner:
+            refusers.append(_named(knob.owner, outcome))
+    if refusers:
+        problems.add(("search_space", knob.name), _not_taken(knob, refusers) + _advice(knob, space))
+    if not active:
+        return [f"search_space.{knob.name} is never searched: its conditions never hold"]
+    return []
+
+
+def _check_conditions(name: str, space: Space, problems: Problems) -> None:
+    for on, wanted in space.dimensions[name].when.items():
+        path: Path = ("search_space", name, "when", on)
+        dimension = space.dimensions.get(on)
+        if dimension is not None and not isinstance(dimension, Choices):
+            problems.add(path, f"a condition needs {on} to be fixed or to have choices, not a range")
+        elif dimension is not None:
+            possible = [*dimension.choices, *(_default_beside(on) if dimension.when else ())]
+            for value in wanted:
+                if not any(condition_holds(on, (value,), candidate) for candidate in possible):
+                    names = enumerate_names([str(stored(choice)) for choice in dimension.choices])
+                    problems.add(path, f"{on} is never that here; its choices are {names}", stored(value))
+
+
+def _default_beside(name: str) -> tuple[Value, ...]:
+    knob = KNOBS[name]
+    parts = (KNOBS[knob.owner].names or {}) if knob.owner else {}
+    defaults = [part.defaults[name] for part in parts.values() if not isinstance(part, str) and name in part.defaults]
+    return (knob.default, *defaults)
+
+
+def _check_rules(space: Space, problems: Problems) -> None:
+    for rule in RULES:
+        for outcome in space.outcomes(set(rule.knobs)):
+            if all(knob in outcome for knob in rule.knobs) and rule.broken(outcome):
+                culprit = next((knob for knob in rule.knobs if knob in space.dimensions), rule.knobs[0])
+                section = "search_space" if culprit in space.dimensions else "train"
+                shown = ", ".join(f"{knob} {stored(outcome[knob])}" for knob in rule.knobs)
+                problems.add((section, culprit), f"{rule.message}, but {shown} can come together")
+                break
+
+
+def _named(owner: str, outcome: Mapping[str, Value]) -> str:
+    if owner not in outcome:
+        return f"a run without {owner}"
+    return f"{owner} {stored(outcome[owner])}"
+
+
+def _not_taken(knob: Knob, refusers: list[str]) -> str:
+    unique = list(dict.fromkeys(refusers))
+    verb = "does" if len(unique) == 1 else "do"
+    return (
+        f"{enumerate_names(unique, 'and')} {verb} not take {knob.name}; taken by {enumerate_names(takers(knob), 'and')}"
+    )
+
+
+def _advice(knob: Knob, space: Space) -> str:
+    dimension = space.dimensions.get(knob.owner or "")
+    taking = list(takers(knob))
+    if isinstance(dimension, Choices):
+        reachable = {
+            name for choice in dimension.choices for name in (choice if isinstance(choice, tuple) else (choice,))
+        }
+        taking = [name for name in taking if name in reachable]
+    if dimension is None or not taking:
+        return ""
+    wanted = taking[0] if len(taking) == 1 else f"[{', '.join(taking)}]"
+    return f"; add `when: {{{knob.owner}: {wanted}}}`"

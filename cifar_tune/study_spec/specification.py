@@ -1,0 +1,83 @@
+"""A study's whole specification: frozen, typed, and as plain values for YAML, JSON and the database."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cifar_tune.data.spec import DataSpec
+from cifar_tune.knobs.part import Value
+from cifar_tune.study_spec.search_space import Choices, Dimension
+from cifar_tune.study_spec.settings import Budget, Objective, PrunerSpec, SamplerSpec
+from cifar_tune.study_spec.space import Space
+
+
+@dataclass(frozen=True, slots=True)
+class StudySpec:
+    """What a study file says, checked, with the defaults of its sections filled in."""
+
+    name: str
+    objective: Objective
+    budget: Budget
+    sampler: SamplerSpec
+    pruner: PrunerSpec
+    data: DataSpec
+    train: Mapping[str, Value]
+    search_space: Mapping[str, Dimension]
+
+    @property
+    def space(self) -> Space:
+        """Fixed and searched knobs together."""
+        return Space(self.train, self.search_space)
+
+    @property
+    def largest_epochs(self) -> int:
+        """The largest number of epochs that a trial can have."""
+        return int(self.space.largest("epochs"))
+
+    def plain(self) -> dict[str, Any]:
+        """The specification as it would stand in a study file: mappings, lists, text and numbers."""
+        return {
+            "name": self.name,
+            "objective": {"metric": self.objective.metric, "direction": self.objective.direction},
+            "budget": {"trials": self.budget.trials, "timeout": self.budget.timeout},
+            "sampler": {
+                "name": self.sampler.name,
+                "seed": self.sampler.seed,
+                **plain_values(self.sampler.options),
+            },
+            "pruner": _plain_pruner(self.pruner),
+            "data": self.data.model_dump(),
+            "train": plain_values(self.train),
+            "search_space": {name: plain_dimension(dimension) for name, dimension in self.search_space.items()},
+        }
+
+
+def plain_values(values: Mapping[str, Value]) -> dict[str, Any]:
+    """Knobs as they stand in a file: lists of names as lists."""
+    return {name: _plain(value) for name, value in values.items()}
+
+
+def plain_dimension(dimension: Dimension) -> dict[str, Any]:
+    """A search dimension as it stands in a study file."""
+    if isinstance(dimension, Choices):
+        plain: dict[str, Any] = {"choices": [_plain(choice) for choice in dimension.choices]}
+    else:
+        plain = {"low": dimension.low, "high": dimension.high}
+        if dimension.log:
+            plain["log"] = True
+        elif dimension.step is not None:
+            plain["step"] = dimension.step
+    if dimension.when:
+        plain["when"] = {name: [_plain(value) for value in wanted] for name, wanted in dimension.when.items()}
+    return plain
+
+
+def _plain_pruner(pruner: PrunerSpec) -> dict[str, Any]:
+    plain: dict[str, Any] = {"name": pruner.name, **plain_values(pruner.options)}
+    if pruner.wrapped is not None:
+        plain["wrapped_pruner"] = _plain_pruner(pruner.wrapped)
+    return plain
+
+
+def _plain(value: Value) -> Any:
+    return list(value) if isinstance(value, tuple) else value
