@@ -150,7 +150,7 @@ class Coordinator:
                 value, _ = running.add(report.result)
                 self._observer.epoch(running.number, report.result, value)
                 self._note(self._estimate.after(report.result, self._finished))
-                self._executors.answer(running.number, Verdict(go_on=not running.should_prune()))
+                self._judge(running)
             case Notice():
                 self._note(f"trial {report.number}: {report.text}")
             case Ended():
@@ -161,21 +161,31 @@ class Coordinator:
     def _begin(self, running: RunningTrial, began: Began) -> None:
         running.begin(began)
         self._observer.began(running.number, running.trial.params, running.epochs, len(began.results))
-        learnt = False
         for result in began.results:
-            value, learnt = running.add(result)
-            self._observer.epoch(running.number, result, value)
-        # decisions on epochs that the storage knew of were taken before
-        self._executors.answer(running.number, Verdict(go_on=not (learnt and running.should_prune())))
+            value, is_new = running.add(result)
+            if is_new:
+                self._observer.epoch(running.number, result, value)
+        if running.is_judged:
+            self._executors.answer(running.number, Verdict(go_on=True))
+        else:
+            self._judge(running)
+
+    def _judge(self, running: RunningTrial) -> None:
+        """Ask the pruner. A pruned trial ends here and now: an interruption could not lose the verdict any more."""
+        pruned = running.should_prune()
+        if pruned:
+            del self._running[running.number]
+            self._tell(running, TrialState.PRUNED, "pruned")
+        self._executors.answer(running.number, Verdict(go_on=not pruned))
 
     def _end(self, ended: Ended) -> None:
-        running = self._running.pop(ended.number)
         self._executors.finished(ended.number)
+        if ended.outcome == "stopped":  # pruned, and told so
+            return
+        running = self._running.pop(ended.number)
         match ended.outcome:
             case "completed":
                 self._tell(running, TrialState.COMPLETE, "completed")
-            case "stopped":
-                self._tell(running, TrialState.PRUNED, "pruned")
             case "diverged" | "out_of_memory":
                 self._tell(running, TrialState.PRUNED, ended.outcome, detail=ended.detail)
             case "error":
@@ -213,7 +223,9 @@ class Coordinator:
                     f"executors cannot start: {_MOST_DEATHS} in a row ended with exit code {died.exit_code}"
                 )
             return
-        running = self._running.pop(died.number)
+        running = self._running.pop(died.number, None)
+        if running is None:  # it was pruned a moment ago
+            return
         deaths = running.count_death()
         if deaths >= _MOST_DEATHS:
             reason = f"its executor died {deaths} times without finishing an epoch (last exit code {died.exit_code})"

@@ -41,15 +41,15 @@ def run_study(
         try:
             storage = open_storage(url)
             stored_study(storage, spec)  # refuse before images are decoded for nothing
+            lease = acquire(storage.engine, spec.name)
 
             def decoding(done: int, total: int) -> None:
                 stop.raise_if_any()
+                lease.renew_if_due()
                 observer.decoding(done, total)
 
-            data = prepare(spec.data, decoding)
-            lease = acquire(storage.engine, spec.name)
             try:
-                study = open_study(storage, spec, data)
+                study = open_study(storage, spec, prepare(spec.data, decoding))
                 study.pruner = build_pruner(spec.pruner, spec.largest_epochs)
                 watch = Watch(observer, stop, lease.renew_if_due)
                 ending = Coordinator(storage, study, spec, executors, watch).run()

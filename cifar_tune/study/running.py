@@ -31,6 +31,7 @@ class RunningTrial:
         frozen = self.trial.study.get_trials(deepcopy=False)[self.trial.number]
         self.reported = set(frozen.intermediate_values)
         self._touched = attributes.PARAMETERS in frozen.user_attrs
+        self._judged = int(frozen.user_attrs.get(attributes.EPOCHS, 0))
         self._deaths = int(frozen.user_attrs.get(_DEATHS, 0))
         self._resumed_from: list[int] = list(frozen.user_attrs.get(attributes.RESUMED_FROM, []))
         if attributes.CONFIG not in frozen.user_attrs:
@@ -72,6 +73,14 @@ class RunningTrial:
     def value(self) -> float:
         """The objective after the epochs so far."""
         return METRICS[self.objective.metric].value(self.results)
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether the pruner was asked about the newest epoch before the trial was parked.
+
+        It was not if the run was killed between the report and the verdict.
+        """
+        return not self.results or self.results[-1].epoch <= self._judged
 
     def should_prune(self) -> bool:
         """Ask the pruner.

@@ -1,0 +1,114 @@
+"""Studies that run in this process, with scripted executors and a real SQLite file."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+from optuna.storages import RDBStorage
+from sqlalchemy.engine import make_url
+
+from cifar_tune.data.prepared import PreparedData, prepare
+from cifar_tune.data.spec import DataSpec
+from cifar_tune.pruners.build import build_pruner
+from cifar_tune.storage.rdb import open_storage
+from cifar_tune.storage.records import StudyRecord, load_record
+from cifar_tune.study.coordinator import Coordinator, Ending, Watch
+from cifar_tune.study.interruption import StopRequests
+from cifar_tune.study.observer import Observer, TrialEnd
+from cifar_tune.study.opening import open_study
+from cifar_tune.study_spec.reader import read_study
+from cifar_tune.study_spec.specification import StudySpec
+from cifar_tune.study_spec.yaml_reader import Document
+from cifar_tune.training.results import EpochResult
+
+from .scripted import Script, ScriptedExecutors
+
+
+class Recorder(Observer):
+    """Remembers everything; calls `after_epoch` when an epoch is reported."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.ends: list[TrialEnd] = []
+        self.epochs: list[tuple[int, int, float]] = []
+        self.parked_trials: list[tuple[int, int]] = []
+        self.after_epoch: Callable[[], None] = lambda: None
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def epoch(self, number: int, result: EpochResult, value: float) -> None:
+        self.epochs.append((number, result.epoch, value))
+        self.after_epoch()
+
+    def ended(self, end: TrialEnd) -> None:
+        self.ends.append(end)
+
+    def parked(self, number: int, epochs: int) -> None:
+        self.parked_trials.append((number, epochs))
+
+
+class RunStudy(Protocol):
+    def __call__(
+        self,
+        plain: dict[str, Any],
+        script: Script | None = None,
+        workers: int = 1,
+        executors: ScriptedExecutors | None = None,
+        stop_after: int | None = None,
+    ) -> tuple[Ending, StudyRecord, Recorder]: ...
+
+
+@pytest.fixture(autouse=True)
+def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared_cache: Path) -> None:
+    monkeypatch.setenv("CIFAR_TUNE_ARTIFACTS", str(tmp_path / "artifacts"))
+    monkeypatch.setenv("CIFAR_TUNE_STORAGE", f"sqlite:///{tmp_path}/studies.db")
+    monkeypatch.setenv("CIFAR_TUNE_CACHE", str(shared_cache))
+
+
+@pytest.fixture(scope="session")
+def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> RDBStorage:
+    return open_storage(make_url(f"sqlite:///{tmp_path}/studies.db"))
+
+
+@pytest.fixture
+def data() -> PreparedData:
+    return prepare(DataSpec(name="digits"))
+
+
+def spec_of(plain: dict[str, Any]) -> StudySpec:
+    return read_study(Document({"name": "test", "data": {"name": "digits"}} | plain), None).spec
+
+
+@pytest.fixture
+def run_scripted(storage: RDBStorage, data: PreparedData) -> RunStudy:
+    """Run a study with scripted executors; `stop_after` asks to stop after so many epochs."""
+
+    def run(
+        plain: dict[str, Any],
+        script: Script | None = None,
+        workers: int = 1,
+        executors: ScriptedExecutors | None = None,
+        stop_after: int | None = None,
+    ) -> tuple[Ending, StudyRecord, Recorder]:
+        spec = spec_of(plain)
+        pool = executors or ScriptedExecutors(script or Script(), workers)
+        recorder, stop = Recorder(), StopRequests()
+
+        def count() -> None:
+            if stop_after is not None and len(recorder.epochs) >= stop_after:
+                stop.count = 1
+
+        recorder.after_epoch = count
+        study = open_study(storage, spec, data)
+        study.pruner = build_pruner(spec.pruner, spec.largest_epochs)
+        ending = Coordinator(storage, study, spec, pool, Watch(recorder, stop, lambda: None)).run()
+        return ending, load_record(storage, spec.name), recorder
+
+    return run

@@ -1,0 +1,104 @@
+"""Executors that train nothing: they play a script, at once, in this process."""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from cifar_tune.executors.messages import Began, Died, Ended, EpochDone, Job, Ready, Report, Verdict
+from cifar_tune.knobs.configuration import Configuration
+from cifar_tune.training.results import EpochResult
+
+Curve = Callable[[Configuration, int], float]
+"""Validation accuracy of a configuration after an epoch."""
+
+
+def result(epoch: int, accuracy: float) -> EpochResult:
+    """An epoch with this validation accuracy."""
+    return EpochResult(
+        epoch=epoch,
+        train_loss=1 - accuracy,
+        train_accuracy=accuracy,
+        val_loss=1 - accuracy,
+        val_accuracy=accuracy,
+        lr=0.1,
+        seconds=1.0,
+    )
+
+
+@dataclass
+class Script:
+    """What happens to trials. `disasters[number]` holds what happens each time the trial is given out, in order.
+
+    A disaster is `(epoch, outcome)`: after that many finished epochs the trial ends so, or its executor dies.
+    """
+
+    curve: Curve = lambda config, epoch: config.number("lr") * epoch / 10
+    disasters: dict[int, list[tuple[int, str]]] = field(default_factory=dict)
+
+
+@dataclass
+class ScriptedExecutors:
+    """A pool of `workers` that follows a script. `checkpoints` holds what a disk would hold."""
+
+    script: Script
+    workers: int = 1
+    checkpoints: dict[int, list[EpochResult]] = field(default_factory=dict)
+    jobs: list[Job] = field(default_factory=list)
+    most_at_once: int = 0
+    closed: bool = False
+
+    def __post_init__(self) -> None:
+        self._trials: dict[int, Iterator[Report | Died]] = {}
+        self._verdicts: dict[int, bool] = {}
+        self._reports: deque[Report | Died] = deque([Ready("scripted", {"torch": "none"}) for _ in range(self.workers)])
+        self._ready = 0
+
+    def idle(self) -> bool:
+        return len(self._trials) < self._ready
+
+    def submit(self, job: Job) -> None:
+        assert self.idle(), "a job was given to a busy pool"
+        self.jobs.append(job)
+        self._trials[job.number] = self._play(job)
+        self.most_at_once = max(self.most_at_once, len(self._trials))
+        self._next(job.number)
+
+    def answer(self, number: int, verdict: Verdict) -> None:
+        self._verdicts[number] = verdict.go_on
+        self._next(number)
+
+    def finished(self, number: int) -> None:
+        self._trials.pop(number)
+
+    def reports(self, timeout: float) -> list[Report | Died]:
+        if not self._reports:
+            return []
+        report = self._reports.popleft()
+        if isinstance(report, Ready):
+            self._ready += 1
+        if isinstance(report, Died) and report.number is not None:
+            self._trials.pop(report.number)
+        return [report]
+
+    def close(self, at_once: Callable[[], bool]) -> None:
+        self.closed = True
+
+    def _next(self, number: int) -> None:
+        self._reports.append(next(self._trials[number]))
+
+    def _play(self, job: Job) -> Iterator[Report | Died]:
+        config = Configuration(job.config)
+        disaster = (self.script.disasters.get(job.number) or [(10**9, "")]).pop(0)
+        done = self.checkpoints.setdefault(job.number, [])
+        yield Began(job.number, "scripted", 1000, "fp32", tuple(done))
+        while self._verdicts[job.number] and len(done) < config.integer("epochs"):
+            if len(done) >= disaster[0]:
+                yield self._disaster(job.number, disaster[1])
+            done.append(result(len(done) + 1, self.script.curve(config, len(done) + 1)))
+            yield EpochDone(job.number, done[-1])
+        yield Ended(job.number, "completed" if self._verdicts[job.number] else "stopped")
+
+    def _disaster(self, number: int, outcome: str) -> Report | Died:
+        if outcome == "died":
+            return Died(number, -9)
+        return Ended(number, outcome, f"scripted {outcome}")  # type: ignore[arg-type]

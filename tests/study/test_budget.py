@@ -1,0 +1,98 @@
+"""The budget is reached exactly, whatever happens on the way."""
+
+from typing import Any
+
+import pytest
+
+from .conftest import RunStudy
+from .scripted import Script, ScriptedExecutors
+
+LR: dict[str, Any] = {"lr": {"low": 0.01, "high": 1.0, "log": True}}
+
+
+def study(trials: int, **sections: Any) -> dict[str, Any]:
+    return {"budget": {"trials": trials}, "train": {"epochs": 4}, "search_space": LR} | sections
+
+
+@pytest.mark.parametrize("workers", [1, 3, 8])
+def test_exactly_so_many_trials(run_scripted: RunStudy, workers: int) -> None:
+    ending, record, _ = run_scripted(study(10), workers=workers)
+    assert ending == "budget"
+    assert record.finished == len(record.trials) == 10
+
+
+def test_all_workers_are_used(run_scripted: RunStudy) -> None:
+    executors = ScriptedExecutors(Script(), workers=3)
+    run_scripted(study(9), executors=executors)
+    assert executors.most_at_once == 3
+
+
+def test_failures_and_disasters_count(run_scripted: RunStudy) -> None:
+    script = Script(disasters={1: [(2, "error")], 2: [(0, "diverged")], 3: [(1, "out_of_memory")]})
+    _, record, _ = run_scripted(study(6, pruner={"name": "none"}), script)
+    assert dict(record.counts) == {"COMPLETE": 3, "PRUNED": 2, "FAIL": 1}
+    assert [trial.reason for trial in record.trials[1:4]] == ["error", "diverged", "out_of_memory"]
+    assert record.trials[1].error == "scripted error"
+    assert (record.trials[2].value, record.trials[2].epochs) == (None, 0)
+    assert record.trials[3].value == record.trials[3].intermediate[1]
+
+
+def test_a_second_run_adds_nothing(run_scripted: RunStudy) -> None:
+    run_scripted(study(5))
+    executors = ScriptedExecutors(Script())
+    ending, record, _ = run_scripted(study(5), executors=executors)
+    assert (ending, len(record.trials), executors.jobs) == ("budget", 5, [])
+
+
+def test_the_budget_may_grow_and_shrink(run_scripted: RunStudy) -> None:
+    run_scripted(study(3))
+    _, record, _ = run_scripted(study(7))
+    assert (len(record.trials), record.spec.budget.trials) == (7, 7)
+    _, record, _ = run_scripted(study(2))
+    assert len(record.trials) == 7
+
+
+def test_time_is_summed_over_runs(run_scripted: RunStudy) -> None:
+    _, record, _ = run_scripted(study(2))
+    record.study.set_user_attr("elapsed_seconds", 100.0)
+    ending, record, _ = run_scripted(study(5, budget={"trials": 5, "timeout": "100s"}))
+    assert (ending, len(record.trials)) == ("timeout", 2)
+    ending, record, _ = run_scripted(study(5, budget={"trials": 5, "timeout": "10m"}))
+    assert (ending, len(record.trials)) == ("budget", 5)
+    assert record.elapsed_seconds >= 100
+
+
+def test_every_epoch_is_written_down(run_scripted: RunStudy) -> None:
+    _, record, _ = run_scripted(study(1))
+    trial = record.trials[0]
+    lr = trial.params["lr"]
+    assert isinstance(lr, float)
+    wanted = [pytest.approx(lr * epoch / 10) for epoch in (1, 2, 3, 4)]
+    assert list(trial.history["val_accuracy"]) == wanted
+    assert [trial.intermediate[epoch] for epoch in (1, 2, 3, 4)] == wanted
+    assert trial.value == wanted[-1]
+    assert (trial.epochs, trial.seconds, trial.parameters, trial.device) == (4, 4.0, 1000, "scripted")
+    assert trial.config["lr"] == lr
+    assert trial.config["epochs"] == 4
+    assert set(trial.history) == {"train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr", "seconds"}
+
+
+@pytest.mark.parametrize(
+    ("metric", "wanted"),
+    [("val_accuracy", 0.3), ("best_val_accuracy", 0.6), ("val_loss", 0.7), ("best_val_loss", 0.4)],
+)
+def test_the_objective_is_what_was_asked_for(run_scripted: RunStudy, metric: str, wanted: float) -> None:
+    script = Script(curve=lambda _, epoch: [0.2, 0.6, 0.5, 0.3][epoch - 1])
+    _, record, _ = run_scripted(study(1, objective={"metric": metric}), script)
+    assert record.trials[0].value == pytest.approx(wanted)
+    assert record.study.metric_names == [metric]
+    assert record.study.direction.name == ("MAXIMIZE" if "accuracy" in metric else "MINIMIZE")
+
+
+def test_best_honours_the_direction(run_scripted: RunStudy) -> None:
+    _, record, _ = run_scripted(study(6, pruner={"name": "none"}))
+    assert record.best is not None
+    assert record.best.value == max(trial.value or 0 for trial in record.trials)
+    _, record, _ = run_scripted(study(6, pruner={"name": "none"}, name="loss", objective={"metric": "val_loss"}))
+    assert record.best is not None
+    assert record.best.value == min(trial.value or 9 for trial in record.trials)

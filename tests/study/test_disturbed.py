@@ -1,0 +1,116 @@
+"""Parked, orphaned and bereaved trials go on under their own numbers, and end as if nothing had happened."""
+
+from typing import Any
+
+import optuna
+import pytest
+from optuna.storages import RDBStorage
+from optuna.trial import TrialState
+
+from cifar_tune.storage.records import StudyRecord
+
+from .conftest import RunStudy
+from .scripted import Script, ScriptedExecutors
+
+STUDY: dict[str, Any] = {
+    "budget": {"trials": 12},
+    "train": {"epochs": 9},
+    "search_space": {"lr": {"low": 0.01, "high": 1.0, "log": True}, "optimizer": {"choices": ["sgd", "adam"]}},
+}
+PRUNERS: list[dict[str, Any]] = [
+    {"name": "none"},
+    {"name": "median", "n_startup_trials": 2},
+    {"name": "asha"},
+    {"name": "hyperband"},
+]
+
+
+def facts(record: StudyRecord) -> list[object]:
+    return [
+        (trial.number, trial.state, dict(trial.params), trial.value, dict(trial.intermediate))
+        for trial in record.trials
+    ]
+
+
+@pytest.mark.parametrize("pruner", PRUNERS, ids=lambda pruner: str(pruner["name"]))
+def test_interrupted_after_every_epoch_ends_like_undisturbed(
+    run_scripted: RunStudy, storage: RDBStorage, pruner: dict[str, Any]
+) -> None:
+    plain = STUDY | {"pruner": pruner}
+    _, undisturbed, _ = run_scripted(plain)
+    disk = ScriptedExecutors(Script()).checkpoints
+    ending = "interrupted"
+    runs = 0
+    wanted = facts(undisturbed)
+    # begun anew under the same name, since hyperband's brackets depend on it
+    optuna.delete_study(study_name="test", storage=storage)
+    while ending == "interrupted":
+        executors = ScriptedExecutors(Script(), checkpoints=disk)
+        ending, record, _ = run_scripted(plain, executors=executors, stop_after=2)
+        assert record.counts["RUNNING"] == 0
+        runs += 1
+    assert runs > 12
+    assert facts(record) == wanted
+
+
+def test_parking_leaves_nothing_running(run_scripted: RunStudy) -> None:
+    ending, record, recorder = run_scripted(STUDY, stop_after=5, workers=3)
+    assert ending == "interrupted"
+    assert record.counts["RUNNING"] == 0
+    assert record.counts["WAITING"] == 3
+    assert sorted(number for number, _ in recorder.parked_trials) == [0, 1, 2]
+
+
+def test_resumed_trials_say_from_where(run_scripted: RunStudy) -> None:
+    disk = ScriptedExecutors(Script(), checkpoints={})
+    _, record, _ = run_scripted(STUDY, executors=disk, stop_after=4)
+    assert record.trials[0].state == "WAITING"
+    kept = len(disk.checkpoints[0])
+    _, record, _ = run_scripted(STUDY, executors=ScriptedExecutors(Script(), checkpoints=disk.checkpoints))
+    assert list(record.trials[0].resumed_from) == [kept]
+    assert record.trials[0].epochs == 9
+
+
+def test_a_lost_checkpoint_starts_the_trial_again(run_scripted: RunStudy) -> None:
+    run_scripted(STUDY, stop_after=4)
+    _, record, _ = run_scripted(STUDY)  # another disk
+    assert list(record.trials[0].resumed_from) == [0]
+    assert len(record.trials[0].history["val_loss"]) == 9
+    assert record.finished == len(record.trials) == 12
+
+
+def test_orphans_of_a_killed_run_are_taken_up(run_scripted: RunStudy, storage: RDBStorage) -> None:
+    _, record, _ = run_scripted(STUDY, stop_after=4)
+    storage.set_trial_state_values(record.study.get_trials()[0]._trial_id, TrialState.RUNNING)
+    _, record, recorder = run_scripted(STUDY)
+    assert any("killed" in note for note in recorder.notes)
+    assert record.finished == len(record.trials) == 12
+
+
+def test_a_dead_executor_costs_nothing(run_scripted: RunStudy) -> None:
+    plain = STUDY | {"pruner": {"name": "none"}}
+    script = Script(disasters={2: [(3, "died")], 4: [(0, "died"), (5, "died"), (6, "died"), (7, "died")]})
+    _, record, recorder = run_scripted(plain, script)
+    assert dict(record.counts) == {"COMPLETE": 12}
+    assert sum("executor died" in note for note in recorder.notes) == 5
+    assert list(record.trials[2].resumed_from) == [3]
+
+
+def test_three_deaths_without_progress_fail_the_trial(run_scripted: RunStudy) -> None:
+    script = Script(disasters={1: [(2, "died"), (2, "died"), (2, "died"), (2, "died")]})
+    _, record, _ = run_scripted(STUDY | {"pruner": {"name": "none"}}, script)
+    trial = record.trials[1]
+    assert (trial.state, trial.reason) == ("FAIL", "error")
+    assert "died 3 times" in str(trial.error)
+    assert "-9" in str(trial.error)
+    assert record.finished == len(record.trials) == 12
+
+
+def test_successive_halving_sees_the_rungs_of_resumed_trials(run_scripted: RunStudy) -> None:
+    plain = STUDY | {"pruner": {"name": "asha", "reduction_factor": 3}, "budget": {"trials": 6}}
+    disk = ScriptedExecutors(Script(), checkpoints={})
+    run_scripted(plain, executors=disk, stop_after=4)
+    _, record, _ = run_scripted(plain, executors=ScriptedExecutors(Script(), checkpoints=disk.checkpoints))
+    rungs = record.study.trials[0].system_attrs
+    assert {f"completed_rung_{rung}" for rung in (0, 1)} <= set(rungs)
+    assert rungs["completed_rung_0"] == record.trials[0].intermediate[1]

@@ -1,0 +1,177 @@
+"""Real processes, really disturbed: Ctrl-C, SIGTERM, kill -9 of executors and coordinators."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy.engine import make_url
+
+from cifar_tune.storage.rdb import open_storage
+from cifar_tune.storage.records import StudyRecord, load_record
+
+STUDY = """
+name: disturbed
+budget: {trials: 3}
+sampler: {name: random, seed: 1}
+pruner: {name: none}
+data: {name: digits, val_size: 300}
+train: {model: cnn3, width: 8, epochs: 12, optimizer: sgd, dropout: 0.2, augment: [random_crop], batch_size: 64}
+search_space:
+  lr: {low: 1e-3, high: 1e-1, log: true}
+  momentum: {low: 0.5, high: 0.99}
+"""
+PATIENCE = 120.0
+
+
+class Folder:
+    """A working folder with a storage of its own."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.mkdir()
+        (path / "study.yaml").write_text(STUDY)
+        self.url = f"sqlite:///{path}/studies.db"
+        self.environment = os.environ | {
+            "CIFAR_TUNE_STORAGE": self.url,
+            "CIFAR_TUNE_ARTIFACTS": str(path / "artifacts"),
+        }
+
+    def start(self, *arguments: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [sys.executable, "-m", "cifar_tune", *arguments],
+            cwd=self.path,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def call(self, *arguments: str) -> tuple[int, str, str]:
+        process = self.start(*arguments)
+        out, err = process.communicate(timeout=PATIENCE)
+        return process.returncode, out, err
+
+    def record(self) -> StudyRecord:
+        return load_record(open_storage(make_url(self.url)), "disturbed")
+
+    def wait_for_epochs(self, wanted: int) -> None:
+        """Until so many epochs are reported in all."""
+
+        def reached() -> bool:
+            try:
+                return sum(len(trial.intermediate) for trial in self.record().trials) >= wanted
+            except Exception:  # noqa: BLE001 (the study is being created right now)
+                return False
+
+        wait_until(reached)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "nothing happened"
+        time.sleep(0.05)
+
+
+def executor_of(process: "subprocess.Popen[str]") -> int:
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return next(int(child) for child in children if "spawn_main" in Path(f"/proc/{child}/cmdline").read_text())
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def values(record: StudyRecord) -> list[tuple[str, float | None, dict[int, float]]]:
+    return [(trial.state, trial.value, dict(trial.intermediate)) for trial in record.trials]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> StudyRecord:
+    folder = Folder(tmp_path_factory.mktemp("reference") / "undisturbed")
+    folder.environment["CIFAR_TUNE_CACHE"] = str(folder.path / "cache")
+    code, out, err = folder.call("run", "study.yaml")
+    assert code == 0, err
+    assert "best_trial=" in out
+    assert "Traceback" not in err
+    return folder.record()
+
+
+def test_a_study_that_suffers_everything_ends_like_an_undisturbed_one(tmp_path: Path, undisturbed: StudyRecord) -> None:
+    folder = Folder(tmp_path / "disturbed")
+
+    # Ctrl-C, as a terminal sends it: to the whole process group; a second run at the same time is refused
+    first = folder.start("run", "study.yaml")
+    folder.wait_for_epochs(1)
+    code, _, err = folder.call("run", "study.yaml")
+    assert code == 1
+    assert f"process {first.pid} on" in err
+    folder.wait_for_epochs(2)
+    os.killpg(first.pid, signal.SIGINT)
+    out, err = first.communicate(timeout=PATIENCE)
+    assert first.returncode == 130
+    assert "go on with: cifar-tune run study.yaml" in out
+    assert "Traceback" not in err
+    states = [trial.state for trial in folder.record().trials]
+    assert states[-1] == "WAITING"
+    assert "RUNNING" not in states
+    parked_at = sum(trial.epochs for trial in folder.record().trials)
+
+    # kill -9 of an executor in the middle of an epoch
+    second = folder.start("run", "study.yaml")
+    folder.wait_for_epochs(parked_at + 2)
+    os.kill(executor_of(second), signal.SIGKILL)
+    folder.wait_for_epochs(parked_at + 4)
+
+    # kill -9 of the coordinator: its executor ends itself
+    executor = executor_of(second)
+    second.kill()
+    second.communicate(timeout=PATIENCE)
+    wait_until(lambda: not is_alive(executor))
+    assert [trial.state for trial in folder.record().trials if trial.state == "RUNNING"]
+
+    # SIGTERM, as a job scheduler sends it
+    third = folder.start("run", "study.yaml")
+    folder.wait_for_epochs(parked_at + 6)
+    third.terminate()
+    _, err = third.communicate(timeout=PATIENCE)
+    assert third.returncode == 130
+    assert "an earlier run was killed" in err
+
+    code, _, err = folder.call("run", "study.yaml")
+    assert code == 0, err
+    record = folder.record()
+    assert values(record) == values(undisturbed)
+    assert record.counts["RUNNING"] == 0
+    assert len([number for trial in record.trials for number in trial.resumed_from]) >= 3
+
+    # and the best configuration trains again to the same value
+    code, out, err = folder.call("export", "disturbed", "--output", "report")
+    assert code == 0, err
+    code, out, err = folder.call("train", "report/best.yaml")
+    assert code == 0, err
+    assert record.best is not None
+    assert f"val_accuracy={record.best.value!r}" in out.splitlines()
+
+    code, out, _ = folder.call("status", "disturbed", "--json")
+    assert json.loads(out)["counts"] == {"COMPLETE": 3}
+
+
+def test_a_diverging_trial_is_pruned_and_the_study_goes_on(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "diverging")
+    settings = ("--set", "lr=1e30", "--set", "momentum=0.9", "--trials", "2", "--set", "epochs=2")
+    code, _, err = folder.call("run", "study.yaml", *settings)
+    assert code == 1
+    assert "not one completed trial" in err
+    record = folder.record()
+    assert [(trial.state, trial.reason) for trial in record.trials] == [("PRUNED", "diverged")] * 2
