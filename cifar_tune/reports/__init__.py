@@ -1,1 +1,1 @@
-"""What a finished study shows: summaries, tables and plots."""
+"""What is written of a study for people and for programs: `export` in `export.py`."""

@@ -1,0 +1,58 @@
+"""`best.yaml`: the best trial's complete configuration, ready for `cifar-tune train`."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from shlex import quote
+from typing import Any
+
+import yaml
+
+from cifar_tune.knobs.configuration import Configuration
+from cifar_tune.knobs.table import KNOBS
+from cifar_tune.storage.records import StudyRecord, TrialRecord
+from cifar_tune.study_spec.specification import plain_values
+
+
+def best_yaml(record: StudyRecord, best: TrialRecord, path: Path) -> str:
+    """The text of the file, which will lie at `path`. Numbers keep every digit."""
+    header = "".join(f"# {line}\n" for line in _header(record, best, path))
+    # what is left out takes its default, and a data source may refuse a key that it does not have
+    data = {key: value for key, value in record.spec.data.model_dump().items() if value is not None}
+    return header + _dump({"data": data, "train": resolved_config(best)})
+
+
+def resolved_config(trial: TrialRecord) -> dict[str, Any]:
+    """Every knob of the trial as it stands in a file; `precision` as it came out on the device."""
+    values = {name: KNOBS[name].parse(value) for name, value in trial.config.items()}
+    if trial.precision is not None:
+        values["precision"] = trial.precision
+    return plain_values(Configuration(values))
+
+
+def _header(record: StudyRecord, best: TrialRecord, path: Path) -> list[str]:
+    objective = record.spec.objective
+    return [
+        f"The best configuration of the study {record.name}: trial {best.number}",
+        f"{objective.metric} = {best.value!r} (to {objective.direction}), on the validation split",
+        f"device: {best.device or 'unknown'}; torch {record.environment.get('torch', 'unknown')}",
+        f"Train it again: cifar-tune train {quote(path.as_posix())}",
+    ]
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes text so that it is read as text: in the reader's YAML `1e3` is a number, in PyYAML's it is none."""
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if text.isidentifier() else '"')
+
+
+_Dumper.add_representer(str, _text)
+
+
+def _dump(plain: Mapping[str, Any]) -> str:
+    # flow style for innermost lists alone: `augment: [random_crop]`
+    text: str = yaml.dump(
+        plain, Dumper=_Dumper, sort_keys=False, default_flow_style=None, allow_unicode=True, width=1000
+    )
+    return text

@@ -1,0 +1,57 @@
+"""Writes the report of a study: tables, pictures, and its best configuration."""
+
+from pathlib import Path
+
+from cifar_tune.errors import Problem, UserError
+from cifar_tune.reports import style
+from cifar_tune.reports.best_config import best_yaml
+from cifar_tune.reports.pictures import PICTURES
+from cifar_tune.reports.report import Report
+from cifar_tune.reports.summary_json import summary_json
+from cifar_tune.reports.summary_markdown import summary_markdown
+from cifar_tune.reports.trials_csv import trials_csv
+from cifar_tune.storage.records import StudyRecord
+
+
+def export(record: StudyRecord, folder: Path) -> list[Path]:
+    """Write the report of a study and return its files.
+
+    The folder is made if need be; files of an earlier report are overwritten. Every picture is always there: where
+    there is nothing to see, it holds the sentence that says why. `best.yaml` is there only if a trial completed.
+
+    Raises:
+        UserError: if the folder or a file cannot be written.
+    """
+    report = Report(record)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        unseen = _write_pictures(report, folder)
+        texts = {
+            "summary.md": summary_markdown(report, folder, unseen),
+            "summary.json": summary_json(report),
+            "trials.csv": trials_csv(report),
+        }
+        best = folder / "best.yaml"
+        if report.completed:
+            texts[best.name] = best_yaml(record, report.completed[0], best)
+        else:
+            best.unlink(missing_ok=True)  # of a study of the same name that was deleted
+        for name, text in texts.items():
+            (folder / name).write_text(text, encoding="utf-8", newline="")
+    except OSError as error:
+        source = str(error.filename or folder)
+        raise UserError(Problem(f"cannot be written: {error.strerror}", source=source)) from error
+    return [folder / name for name in (*sorted(texts), *PICTURES)]
+
+
+def _write_pictures(report: Report, folder: Path) -> dict[str, str]:
+    """Write all pictures; return the sentences of those that have nothing to show."""
+    unseen: dict[str, str] = {}
+    with style.applied():
+        for name, picture in PICTURES.items():
+            drawn = picture.draw(report)
+            if isinstance(drawn, str):
+                unseen[name] = drawn
+                drawn = style.sentence(drawn)
+            style.save(drawn, folder / name)
+    return unseen

@@ -1,0 +1,104 @@
+"""Picture: the objective of every trial in the order of their numbers, and the best one so far."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from cifar_tune.reports import style
+from cifar_tune.reports.objective import axis_limits, finite
+from cifar_tune.reports.report import Report
+from cifar_tune.storage.records import TrialRecord
+
+
+def draw(report: Report) -> Figure | str:
+    """Draw one dot per trial and a step line of the best completed trial so far."""
+    if report.nothing_to_draw:
+        return report.nothing_to_draw
+    figure = style.new_figure(8.4, 4.4)
+    axes = figure.add_subplot()
+    running = _running(report)
+    values = [report.on_axis(trial) for trial in (*report.completed, *report.pruned)]
+    limits = axis_limits([*values, *running.values()], report.scale)
+    many = report.has_many
+    _dots(axes, report, report.pruned, limits, "pruned, after its last epoch", style.pruned_crosses(many))
+    _dots(axes, report, report.completed, limits, "completed", style.completed_dots(many))
+    if running:
+        _circles(axes, running, limits)
+    _without_value(axes, report, limits)
+    _best_so_far(axes, report)
+    axes.set_ylim(*limits)
+    last = max(trial.number for trial in report.record.trials)
+    axes.set_xlim(-0.5 - 0.02 * last, last + 0.5 + 0.02 * last)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True, min_n_ticks=1))
+    style.hide_x_grid(axes)
+    axes.set_xlabel("trial number")
+    axes.set_ylabel(report.scale.axis_label)
+    entries = len(axes.get_legend_handles_labels()[0])
+    columns = entries if entries <= 4 else 3
+    legend = figure.legend(loc="outside lower center", ncols=columns, handletextpad=0.3, markerscale=1.5 if many else 1)
+    for handle in filter(None, legend.legend_handles):
+        handle.set_alpha(1)
+    heading = "Every trial, and the best so far" if report.completed else "Every trial; none has completed"
+    style.title(figure, heading)
+    axes.set_title(report.beyond(limits[1]), loc="right", fontsize=8, color=style.QUIET)
+    return figure
+
+
+def _dots(
+    axes: Axes,
+    report: Report,
+    trials: Sequence[TrialRecord],
+    limits: tuple[float, float],
+    label: str,
+    look: dict[str, Any],
+) -> None:
+    if trials:
+        heights = [min(report.on_axis(trial), limits[1]) for trial in trials]
+        label = f"{label} ({len(trials):,})"
+        axes.scatter([trial.number for trial in trials], heights, clip_on=False, label=label, **look)
+
+
+def _running(report: Report) -> dict[int, float]:
+    """The newest value of each running trial by its number, as it is plotted."""
+    running = [trial for trial in report.record.trials if trial.state == "RUNNING" and trial.intermediate]
+    newest = {trial.number: trial.intermediate[max(trial.intermediate)] for trial in running}
+    return {number: report.scale.on_axis(value) for number, value in newest.items() if finite(value)}
+
+
+def _circles(axes: Axes, running: Mapping[int, float], limits: tuple[float, float]) -> None:
+    axes.scatter(
+        list(running), [min(value, limits[1]) for value in running.values()], s=24, facecolors="white",
+        edgecolors=style.BLUE, clip_on=False, zorder=3, label=f"running ({len(running):,})",
+    )  # fmt: skip
+
+
+def _without_value(axes: Axes, report: Report, limits: tuple[float, float]) -> None:
+    """Trials that ended without a value stand on the floor."""
+    numbers = [
+        trial.number for trial in report.record.trials if trial.state in ("FAIL", "PRUNED") and not finite(trial.value)
+    ]
+    if numbers:
+        axes.scatter(
+            numbers, [limits[0]] * len(numbers), marker="|", s=60, color=style.SERIES[3], clip_on=False, zorder=3,
+            label=f"ended without a value ({len(numbers):,})",
+        )  # fmt: skip
+
+
+def _best_so_far(axes: Axes, report: Report) -> None:
+    if not report.completed:
+        return
+    numbers: list[int] = []
+    bests: list[float] = []
+    better = max if report.maximizes else min
+    for trial in sorted(report.completed, key=lambda trial: trial.number):
+        value = report.on_axis(trial)
+        numbers.append(trial.number)
+        bests.append(better(value, bests[-1]) if bests else value)
+    last = report.record.trials[-1].number
+    axes.step([*numbers, last], [*bests, bests[-1]], where="post", color=style.ORANGE, linewidth=1.6, zorder=4)
+    best = report.completed[0]
+    label = f"best so far; trial {best.number}: {report.scale.shown(best.value)}"
+    axes.scatter([best.number], [report.on_axis(best)], clip_on=False, label=label, **style.best_diamond())

@@ -1,0 +1,32 @@
+"""Picture: how important each searched knob was."""
+
+from matplotlib.figure import Figure
+
+from cifar_tune.reports import style
+from cifar_tune.reports.importances import ENOUGH_TRIALS
+from cifar_tune.reports.report import Report
+
+
+def draw(report: Report) -> Figure | str:
+    """Draw one bar per knob, longest on top."""
+    found = report.importances
+    if isinstance(found, str):
+        return found
+    names = list(found.shares)
+    shares = [found.shares[name] * 100 for name in names]
+    rows = max(len(names), 2)
+    figure = style.new_figure(7.2, 1.5 + 0.3 * rows)
+    axes = figure.add_subplot()
+    bars = axes.barh(names, shares, height=0.62, color=style.BLUE)
+    axes.bar_label(bars, labels=[f"{share:.1f} %" for share in shares], padding=4, fontsize=8)
+    axes.set_ylim(rows - 0.4, -0.6)
+    axes.set_xlim(0, max(shares) * 1.12)
+    axes.grid(visible=False, axis="y")
+    axes.spines["left"].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlabel("share of all knobs' importance (%)")
+    remark = f"PED-ANOVA: {found.basis}"
+    if found.completed < ENOUGH_TRIALS:
+        remark += f". Few: with fewer than {ENOUGH_TRIALS} this is a hint, no more."
+    style.title(figure, "What made the best trials different", remark)
+    return figure

@@ -1,0 +1,99 @@
+"""Picture: accuracy and loss by epoch, of the best trials and of the pruned ones."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from cifar_tune.reports import style
+from cifar_tune.reports.report import Report
+from cifar_tune.storage.records import TrialRecord
+
+_BEST = 5
+_MOST_PRUNED = 200
+
+
+def draw(report: Report) -> Figure | str:
+    """Draw the best completed trials in colour, training dashed, and the validation curves of pruned ones behind."""
+    best = [trial for trial in report.completed[:_BEST] if trial.history.get("val_accuracy")]
+    stopped = [trial for trial in report.record.trials if trial.state == "PRUNED" and trial.history.get("val_accuracy")]
+    if not best and not stopped:
+        return report.nothing_to_draw or "No trial has recorded figures by epoch."
+    behind = stopped[:: math.ceil(len(stopped) / _MOST_PRUNED) or 1]
+    figure = style.new_figure(9.6, 4.6)
+    left, right = figure.subplots(1, 2)
+    _panel(left, "accuracy", best, behind, 100.0)
+    _panel(right, "loss", best, behind, 1.0)
+    left.set_ylabel("accuracy (%)")
+    right.set_ylabel("loss (cross entropy)")
+    right.set_ylim(*_loss_limits(best, behind))
+    figure.legend(handles=_legend(report, best, behind), loc="outside lower center", ncols=4)
+    heading = f"The best {len(best)} of {len(report.completed):,} completed trials by epoch"
+    if len(best) <= 1:
+        heading = "The completed trial by epoch" if len(report.completed) == 1 else "The best trial by epoch"
+    style.title(figure, heading if best else "Pruned trials by epoch; none completed")
+    return figure
+
+
+def _panel(
+    axes: Axes, figure_name: str, best: Sequence[TrialRecord], behind: Sequence[TrialRecord], factor: float
+) -> None:
+    faint = [_curve(trial, f"val_{figure_name}", factor) for trial in behind]
+    alpha = 0.7 if len(faint) <= 40 else 0.35
+    axes.add_collection(LineCollection(faint, colors=style.GREY, linewidths=0.7, alpha=alpha, zorder=1))
+    single = np.array([curve[0] for curve in faint if len(curve) == 1]).reshape(-1, 2)
+    axes.scatter(single[:, 0], single[:, 1], s=5, color=style.GREY, alpha=alpha, linewidths=0, zorder=1)
+    for rank, trial in reversed(list(enumerate(best))):
+        for split, dashes, width in (("train", (0, (3, 2)), 1.0), ("val", "solid", 1.7)):
+            curve = _curve(trial, f"{split}_{figure_name}", factor)
+            marker = {"train": "^", "val": "o"}[split] if len(curve) == 1 else None
+            axes.plot(curve[:, 0], curve[:, 1], color=style.SERIES[rank], linestyle=dashes, linewidth=width,
+                      marker=marker, markersize=5, zorder=4 - 0.1 * rank)  # fmt: skip
+    axes.autoscale_view()
+    epochs = max(len(trial.history["val_accuracy"]) for trial in (*best, *behind))
+    axes.set_xlim(1 - 0.03 * epochs, epochs + 0.03 * epochs)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
+    axes.set_xlabel("epoch")
+    style.hide_x_grid(axes)
+
+
+def _curve(trial: TrialRecord, name: str, factor: float) -> npt.NDArray[np.float64]:
+    values = np.asarray(trial.history.get(name, ()), dtype=np.float64) * factor
+    values[~np.isfinite(values)] = np.nan
+    return np.column_stack([np.arange(1, len(values) + 1), values])
+
+
+def _loss_limits(best: Sequence[TrialRecord], behind: Sequence[TrialRecord]) -> tuple[float, float]:
+    """Room for the best trials in full; pruned ones may leave the picture, since some nearly diverged."""
+    ours = [value for trial in best for name in ("train_loss", "val_loss") for value in _curve(trial, name, 1.0)[:, 1]]
+    others = [value for trial in behind for value in _curve(trial, "val_loss", 1.0)[:, 1]]
+    ours, others = [v for v in ours if np.isfinite(v)], [v for v in others if np.isfinite(v)]
+    usual = float(np.quantile(others, 0.8 if ours else 0.97)) if others else 0.0
+    low, high = min([*ours, *others]), max([*ours, min(usual, 1.5 * max(ours)) if ours else usual])
+    margin = 0.05 * (high - low) or 0.05
+    return low - margin, high + margin
+
+
+def _legend(report: Report, best: Sequence[TrialRecord], behind: Sequence[TrialRecord]) -> list[Line2D]:
+    handles = [
+        Line2D(
+            [],
+            [],
+            color=style.SERIES[rank],
+            linewidth=1.8,
+            label=f"trial {trial.number}: {report.scale.shown(trial.value)}",
+        )
+        for rank, trial in enumerate(best)
+    ]
+    if best:
+        handles.append(Line2D([], [], color=style.INK, linewidth=1.7, label="validation"))
+        handles.append(Line2D([], [], color=style.INK, linewidth=1.0, linestyle=(0, (3, 2)), label="training"))
+    if behind:
+        handles.append(Line2D([], [], color=style.GREY, linewidth=0.8, label=f"pruned, validation ({len(behind):,})"))
+    return handles

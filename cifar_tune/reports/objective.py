@@ -1,0 +1,73 @@
+"""How the objective is called and written: shares as percentages, losses as they are."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cifar_tune.study_spec.settings import Objective
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """What an objective looks like on paper.
+
+    Attributes:
+        label: its name on axes.
+        words: its name in a sentence.
+        is_share: whether it is a fraction, shown in percent.
+    """
+
+    label: str
+    words: str
+    is_share: bool
+
+    @property
+    def axis_label(self) -> str:
+        """The label with its unit."""
+        return f"{self.label} (%)" if self.is_share else self.label
+
+    def on_axis(self, value: float) -> float:
+        """The value as it is plotted."""
+        return value * 100 if self.is_share else value
+
+    def shown(self, value: float | None) -> str:
+        """The value as it is written in text and tables; a dash where there is none."""
+        if value is None:
+            return "-"
+        return f"{value * 100:.2f} %" if self.is_share else f"{value:.4f}" if abs(value) < 1000 else f"{value:.3g}"
+
+
+SCALES: Mapping[str, Scale] = {
+    "val_accuracy": Scale("validation accuracy, last epoch", "validation accuracy of the last epoch", is_share=True),
+    "best_val_accuracy": Scale(
+        "validation accuracy, best epoch", "validation accuracy of the best epoch", is_share=True
+    ),
+    "val_loss": Scale("validation loss, last epoch", "validation loss of the last epoch", is_share=False),
+    "best_val_loss": Scale("validation loss, best epoch", "validation loss of the best epoch", is_share=False),
+}
+
+
+def scale_of(objective: Objective) -> Scale:
+    """The scale of a study's objective."""
+    return SCALES[objective.metric]
+
+
+def axis_limits(values: Sequence[float], scale: Scale) -> tuple[float, float]:
+    """Where an axis of these values (as plotted, at least one of them) begins and ends.
+
+    An accuracy has bounds, a loss has none: few trials that nearly diverged would squeeze all others into one line, so
+    the axis of a loss ends at some distance from the median. What lies beyond is drawn at its end.
+    """
+    low, high = min(values), max(values)
+    if not scale.is_share:
+        high = min(high, max(low + 4 * (float(np.median(values)) - low), 1.5 * low))
+    margin = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
+    low, high = low - margin, high + margin
+    return (max(low, -2.0), min(high, 102.0)) if scale.is_share else (low, high)
+
+
+def finite(value: float | None) -> bool:
+    """Whether there is a value, and it can be drawn."""
+    return value is not None and math.isfinite(value)

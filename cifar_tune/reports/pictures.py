@@ -1,0 +1,55 @@
+"""The pictures of a report. A new one is one file with `draw(report)`, and one entry here."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from matplotlib.figure import Figure
+
+from cifar_tune.reports import history, importance, learning_curves, parallel_coordinates, slices
+from cifar_tune.reports.report import Report
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture.
+
+    Attributes:
+        heading: its heading in the summary.
+        caption: what it shows and how to read it.
+        draw: returns the figure, or the sentence that says why there is nothing to see.
+    """
+
+    heading: str
+    caption: str
+    draw: Callable[[Report], Figure | str]
+
+
+PICTURES: Mapping[str, Picture] = {
+    "history.png": Picture(
+        "Course of the study",
+        "The objective of each trial by its number, and the best completed trial so far.",
+        history.draw,
+    ),
+    "importance.png": Picture(
+        "Importance of the knobs",
+        "How much each searched knob had to do with reaching the best trials (PED-ANOVA, completed trials).",
+        importance.draw,
+    ),
+    "slices.png": Picture(
+        "Each knob by itself",
+        "The objective against each searched knob. The other knobs vary at the same time.",
+        slices.draw,
+    ),
+    "parallel_coordinates.png": Picture(
+        "All knobs together",
+        "Each line is a completed trial, the darker the better; the thick one is the best.",
+        parallel_coordinates.draw,
+    ),
+    "learning_curves.png": Picture(
+        "Learning curves",
+        "Accuracy and loss by epoch of the best trials; pruned ones behind. Training figures are taken while training, "
+        "with augmentation, dropout and label smoothing where the trial has them.",
+        learning_curves.draw,
+    ),
+}
+"""By file name, in the order of the summary."""

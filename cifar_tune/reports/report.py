@@ -1,0 +1,120 @@
+"""A study as all parts of its report see it: what is computed once and used by several of them."""
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+from typing import cast
+
+from cifar_tune.knobs.knob import stored
+from cifar_tune.reports.importances import Importances, importances
+from cifar_tune.reports.objective import Scale, finite, scale_of
+from cifar_tune.storage.attributes import REASONS
+from cifar_tune.storage.records import StudyRecord, TrialRecord
+from cifar_tune.study_spec.search_space import Range
+
+
+@dataclass(frozen=True)
+class SearchedKnob:
+    """One searched knob, with what the trials made of it.
+
+    Attributes:
+        name: the knob.
+        levels: its values where it has choices, as trials hold them; None where it is a range.
+        low, high: the ends of its range; where it has choices, the positions of the first and the last one.
+        log: whether it is searched on a logarithmic scale.
+        when: its conditions for people; empty where it has none.
+    """
+
+    name: str
+    levels: tuple[object, ...] | None
+    low: float
+    high: float
+    log: bool
+    when: str
+
+    def position(self, trial: TrialRecord) -> float | None:
+        """Where the trial stands on the knob's axis; None if the trial did not take the knob."""
+        if self.name not in trial.params:
+            return None
+        value = trial.params[self.name]
+        return float(value) if self.levels is None else float(self.levels.index(value))
+
+
+@dataclass(frozen=True)
+class Report:
+    """A study record with what its tables and pictures share."""
+
+    record: StudyRecord
+
+    @cached_property
+    def scale(self) -> Scale:
+        """How the objective is written."""
+        return scale_of(self.record.spec.objective)
+
+    @cached_property
+    def maximizes(self) -> bool:
+        """Whether higher is better."""
+        return self.record.spec.objective.direction == "maximize"
+
+    @cached_property
+    def completed(self) -> list[TrialRecord]:
+        """The completed trials, best first."""
+        sign = -1 if self.maximizes else 1
+        found = [trial for trial in self.record.trials if trial.state == "COMPLETE" and finite(trial.value)]
+        return sorted(found, key=lambda trial: (sign * (trial.value or 0.0), trial.number))
+
+    @cached_property
+    def pruned(self) -> list[TrialRecord]:
+        """The pruned trials that finished an epoch with a value that can be drawn."""
+        return [trial for trial in self.record.trials if trial.state == "PRUNED" and finite(trial.value)]
+
+    @property
+    def has_many(self) -> bool:
+        """Whether there are so many trials that dots must be small."""
+        return len(self.record.trials) > 300
+
+    @cached_property
+    def reasons(self) -> Counter[str]:
+        """How many finished trials ended for each reason."""
+        return Counter(trial.reason for trial in self.record.trials if trial.reason in REASONS)
+
+    @cached_property
+    def importances(self) -> Importances | str:
+        """The importances, or why there are none."""
+        return importances(self.record)
+
+    @cached_property
+    def knobs(self) -> list[SearchedKnob]:
+        """The searched knobs, in the order of the study file."""
+        return [self._knob(name) for name in self.record.spec.search_space]
+
+    @cached_property
+    def nothing_to_draw(self) -> str | None:
+        """Why there is no trial with a value, as a sentence; None if there is one."""
+        if self.completed or self.pruned:
+            return None
+        if not self.record.trials:
+            return "There is no trial yet."
+        return "No trial has finished an epoch yet."
+
+    def on_axis(self, trial: TrialRecord) -> float:
+        """The objective of a completed or pruned trial, as it is plotted."""
+        return self.scale.on_axis(cast("float", trial.value))
+
+    def beyond(self, top: float) -> str:
+        """How many trials lie above the end of an axis and are drawn there, as a sentence; empty if none do."""
+        count = sum(self.on_axis(trial) > top for trial in (*self.completed, *self.pruned))
+        if not count:
+            return ""
+        return f"{count:,} {'trial lies' if count == 1 else 'trials lie'} above the axis, drawn at its end"
+
+    def _knob(self, name: str) -> SearchedKnob:
+        dimension = self.record.spec.search_space[name]
+        values = [trial.params[name] for trial in self.record.trials if name in trial.params]
+        when = "; ".join(f"{on}: {', '.join(str(stored(v)) for v in wanted)}" for on, wanted in dimension.when.items())
+        if isinstance(dimension, Range):
+            # trials of an earlier, wider space may lie outside
+            ends = [dimension.low, dimension.high, *(float(value) for value in values)]
+            return SearchedKnob(name, None, min(ends), max(ends), dimension.log, when)
+        levels = tuple(dict.fromkeys((*(stored(choice) for choice in dimension.choices), *values)))
+        return SearchedKnob(name, levels, 0.0, float(len(levels) - 1), False, when)

@@ -1,0 +1,17 @@
+"""A search dimension in words."""
+
+from cifar_tune.reports.tables import figure
+from cifar_tune.study_spec.search_space import Choices, Dimension
+
+
+def dimension_words(dimension: Dimension) -> tuple[str, str]:
+    """What is searched, and where."""
+    where = "; ".join(f"{on} is {' or '.join(figure(v) for v in wanted)}" for on, wanted in dimension.when.items())
+    if isinstance(dimension, Choices):
+        return ", ".join(figure(choice) for choice in dimension.choices), where
+    words = f"{figure(dimension.low)} to {figure(dimension.high)}"
+    if dimension.log:
+        words += ", log scale"
+    elif dimension.step is not None:
+        words += f", in steps of {figure(dimension.step)}"
+    return words, where

@@ -1,0 +1,117 @@
+"""The look of all pictures: one calm style, colours that colour-blind people can tell apart."""
+
+from contextlib import AbstractContextManager
+from io import BytesIO
+from pathlib import Path
+from textwrap import fill
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
+
+BLUE = "#0072B2"
+ORANGE = "#D55E00"
+GREY = "#8C939B"
+INK = "#2B2F36"
+QUIET = "#5A616A"
+SERIES = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00")
+"""Of Okabe and Ito's palette, in the order of use."""
+
+WORSE_TO_BETTER = ("#E3E6EA", "#A9C6DD", "#4F93C1", "#14588F", "#08263F")
+"""From worse to better: light to dark, so that good trials stand out on white, in grey print too."""
+
+_DPI = 120
+_STYLE: Any = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "text.color": INK,
+    "text.parse_math": False,
+    "axes.edgecolor": "#B4BAC2",
+    "axes.labelcolor": INK,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "axes.titlepad": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#ECEEF1",
+    "grid.linewidth": 0.8,
+    "xtick.color": "#6B727B",
+    "ytick.color": "#6B727B",
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "figure.facecolor": "white",
+    "figure.constrained_layout.h_pad": 0.08,
+    "figure.constrained_layout.w_pad": 0.08,
+}
+
+
+def applied() -> AbstractContextManager[None]:
+    """A context in which figures are drawn and saved."""
+    return mpl.rc_context(_STYLE)
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of that size in inches, which no window system knows of."""
+    return Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
+
+
+def title(figure: Figure, text: str, remark: str = "") -> None:
+    """Head a figure of several axes, with a smaller remark below."""
+    figure.suptitle(text, x=0.012, ha="left", fontsize=11, fontweight="bold")
+    if remark:
+        characters = int(figure.get_figwidth() * 17)  # of this size, that fit into an inch
+        figure.supxlabel(
+            "\n".join(fill(line, characters) for line in remark.split("\n")),
+            x=0.012,
+            ha="left",
+            fontsize=8,
+            color=QUIET,
+        )
+
+
+def sentence(text: str) -> Figure:
+    """A small picture that says why there is nothing to see."""
+    figure = new_figure(6.0, 1.2)
+    figure.text(0.5, 0.5, fill(text, 80), ha="center", va="center", color=QUIET)
+    return figure
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG.
+
+    It gets a palette, since many lines across each other would make a file four times as large otherwise. Of Pillow's
+    ways to choose one, maximum coverage alone keeps rare colours: the best trial stays orange.
+    """
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", pil_kwargs={"compress_level": 1})
+    pixels = Image.open(buffer).convert("RGB")
+    palette = pixels.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    palette.save(path, format="PNG", optimize=True, dpi=(_DPI, _DPI))
+
+
+def completed_dots(many: bool) -> dict[str, Any]:
+    """How a completed trial looks in a scatter plot; small and light where there are many."""
+    return {"color": BLUE, "s": 7 if many else 20, "alpha": 0.4 if many else 0.85, "linewidths": 0, "zorder": 2.5}
+
+
+def pruned_crosses(many: bool) -> dict[str, Any]:
+    """How a pruned trial looks in a scatter plot: faint."""
+    return {"color": GREY, "marker": "x", "s": 7 if many else 18, "alpha": 0.25 if many else 0.65, "linewidths": 0.8}
+
+
+def best_diamond() -> dict[str, Any]:
+    """How the best trial looks in a scatter plot."""
+    return {"color": ORANGE, "marker": "D", "s": 42, "edgecolors": "white", "linewidths": 0.8, "zorder": 5}
+
+
+def hide_x_grid(axes: Axes) -> None:
+    """Leave only the lines that help reading off the objective."""
+    axes.grid(visible=False, axis="x")

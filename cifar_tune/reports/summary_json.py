@@ -1,0 +1,80 @@
+"""`summary.json`: the study for programs."""
+
+import json
+import math
+from typing import Any
+
+from cifar_tune.reports.best_config import resolved_config
+from cifar_tune.reports.importances import Importances
+from cifar_tune.reports.report import Report
+from cifar_tune.storage.attributes import REASONS
+from cifar_tune.storage.records import TrialRecord
+
+FORMAT = 1
+"""Counts up when a key changes its meaning or goes away; new keys may come at any time."""
+
+STATES = ("COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING")
+
+
+def summary_json(report: Report) -> str:
+    """The text of the file: strict JSON, numbers with every digit.
+
+    Keys:
+        format: FORMAT.
+        study: the study's name.
+        objective: `metric`, `direction`.
+        best: the best completed trial, or null: `number`, `value` (the objective), `params` (searched knobs),
+            `config` (all knobs, lists of names as lists, `precision` as it came out), `epochs`, `seconds`,
+            `parameters`, `device`, `precision`, `standard_error` (of an accuracy, else null).
+        counts: trials in all under `total`, those that count against the budget under `finished`, and one number for
+            each of COMPLETE, PRUNED, FAIL, RUNNING, WAITING.
+        reasons: finished trials by why they ended: completed, pruned, diverged, out_of_memory, error.
+        importances: a share for each searched knob, adding up to 1, largest first; null where there are none.
+        elapsed_seconds: wall clock over all runs.
+        environment, data: what the first run found; empty before it.
+        spec: the specification, as it would stand in a study file.
+    """
+    record = report.record
+    found = report.importances
+    content = {
+        "format": FORMAT,
+        "study": record.name,
+        "objective": {"metric": record.spec.objective.metric, "direction": record.spec.objective.direction},
+        "best": _best(report, report.completed[0]) if report.completed else None,
+        "counts": {
+            "total": len(record.trials),
+            "finished": record.finished,
+            **{state: record.counts[state] for state in STATES},
+        },
+        "reasons": {reason: report.reasons[reason] for reason in REASONS},
+        "importances": dict(found.shares) if isinstance(found, Importances) else None,
+        "elapsed_seconds": record.elapsed_seconds,
+        "environment": dict(record.environment),
+        "data": dict(record.data),
+        "spec": record.spec.plain(),
+    }
+    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def standard_error(report: Report) -> float | None:
+    """Of the best trial's accuracy: sqrt(p (1 - p) / N) over N validation images; None for other objectives."""
+    images = report.record.data.get("val_images")
+    if not report.completed or not report.scale.is_share or not images:
+        return None
+    share = report.completed[0].value or 0.0
+    return math.sqrt(share * (1 - share) / images)
+
+
+def _best(report: Report, best: TrialRecord) -> dict[str, Any]:
+    return {
+        "number": best.number,
+        "value": best.value,
+        "params": dict(best.params),
+        "config": resolved_config(best),
+        "epochs": best.epochs,
+        "seconds": best.seconds,
+        "parameters": best.parameters,
+        "device": best.device,
+        "precision": best.precision,
+        "standard_error": standard_error(report),
+    }

@@ -1,0 +1,187 @@
+"""`summary.md`: the study for people."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from shlex import quote
+
+from cifar_tune.reports.best_config import resolved_config
+from cifar_tune.reports.importances import ENOUGH_TRIALS, Importances
+from cifar_tune.reports.pictures import PICTURES
+from cifar_tune.reports.report import Report
+from cifar_tune.reports.search_words import dimension_words
+from cifar_tune.reports.summary_json import STATES, standard_error
+from cifar_tune.reports.tables import code, duration, exact, figure, table
+from cifar_tune.storage.attributes import REASONS
+from cifar_tune.storage.records import TrialRecord
+
+_TOP = 10
+_ERRORS = 5
+
+
+def summary_markdown(report: Report, folder: Path, unseen: Mapping[str, str]) -> str:
+    """The text of the file. `unseen` holds, by file name, why a picture has nothing to show."""
+    parts = [
+        f"# {report.record.name}",
+        *_result(report),
+        *_searched(report),
+        *_trials(report),
+        *_importances(report),
+        *_pictures(unseen),
+        *_circumstances(report),
+        *_how_to_go_on(report, folder),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _result(report: Report) -> list[str]:
+    record = report.record
+    if not report.completed:
+        ended = ", ".join(f"{report.reasons[reason]} {words}" for reason, words in _ended(report))
+        why = f"Of {record.finished:,} finished trials none trained all its epochs: {ended}." if ended else (
+            "No trial has finished yet." if record.trials else "No trial has begun yet.")  # fmt: skip
+        return ["## Result", f"**There is no best configuration, and so no `best.yaml`.** {why}"]
+    best = report.completed[0]
+    objective = record.spec.objective
+    searched = [name for name in record.spec.search_space if name in best.params]
+    config = resolved_config(best)
+    rows = [(code(name), f"**{exact(config[name])}**", "searched") for name in searched]
+    rows += [(code(name), exact(value), "") for name, value in config.items() if name not in searched]
+    size = f", {best.parameters:,} parameters" if best.parameters is not None else ""
+    epochs = "1 epoch" if best.epochs == 1 else f"{best.epochs} epochs"
+    return [
+        "## Result",
+        f"**{report.scale.shown(best.value)}** {report.scale.words}: trial {best.number}, "
+        f"{epochs}, {duration(best.seconds)}{size}. At full precision: "
+        f"`{objective.metric} = {best.value!r}` (to {objective.direction}).",
+        _honest_words(report, best),
+        "The whole configuration, also in [best.yaml](best.yaml):",
+        table(("knob", "value", ""), rows),
+    ]
+
+
+def _honest_words(report: Report, best: TrialRecord) -> str:
+    images = report.record.data.get("val_images")
+    on = f"{images:,} validation images" if images else "the validation split"
+    words = f"How far to trust it: this is the {report.scale.words} on {on}"
+    error = standard_error(report)
+    if error is not None:
+        words += f", with a standard error of {error * 100:.2f} percentage points (sqrt(p(1-p)/N))"
+    others = report.record.finished
+    if others > 1:
+        words += f"; it was chosen as the best of {others:,} trials, so it is optimistic"
+    words += ". The test split was not read."
+    validated = best.history.get("val_accuracy")
+    if not report.scale.is_share and validated:
+        words += f" The trial's validation accuracy after its last epoch was {validated[-1] * 100:.2f} %."
+    return words
+
+
+def _searched(report: Report) -> list[str]:
+    spec = report.record.spec
+    rows = [(code(name), *dimension_words(dimension)) for name, dimension in spec.search_space.items()]
+    fixed = ", ".join(f"{code(name)} {figure(value)}" for name, value in spec.train.items()) or "none"
+    limit = f", {duration(spec.budget.timeout)}" if spec.budget.timeout else ""
+    return [
+        "## What was searched",
+        table(("knob", "values", "where"), rows) if rows else "Nothing: every knob is fixed.",
+        f"Fixed: {fixed}; the other knobs have their defaults. Sampler {code(spec.sampler.name)}, pruner "
+        f"{code(spec.pruner.name)}; budget: {spec.budget.trials:,} trials{limit}.",
+    ]
+
+
+def _trials(report: Report) -> list[str]:
+    record = report.record
+    states = ", ".join(f"{record.counts[state]:,} {state}" for state in STATES if record.counts[state]) or "none"
+    spent = sum(trial.seconds for trial in record.trials)
+    parts = [
+        "## Trials",
+        f"{len(record.trials):,} trials: {states}. Training took {duration(spent)} in all, the runs "
+        f"{duration(record.elapsed_seconds)} of wall clock. All of them: [trials.csv](trials.csv).",
+    ]
+    if report.reasons:
+        parts.append(table(("ended", "trials", ""), [(code(reason), f"{report.reasons[reason]:,}", words)
+                           for reason, words in _ended(report)], right=(1,)))  # fmt: skip
+    errors = [trial for trial in record.trials if trial.error]
+    if errors:
+        shown = "\n".join(f"- trial {trial.number}: {code(_last_line(trial))}" for trial in errors[:_ERRORS])
+        more = f"\n- and {len(errors) - _ERRORS:,} more" if len(errors) > _ERRORS else ""
+        parts += ["Errors:", shown + more]
+    if report.completed:
+        names = list(record.spec.search_space)
+        rows = [_row(report, rank, trial, names) for rank, trial in enumerate(report.completed[:_TOP], start=1)]
+        header = ("", "trial", record.spec.objective.metric, "epochs", "time", "parameters", *names)
+        count = len(rows)
+        heading = f"### The best {count} of {len(report.completed):,}" if count > 1 else "### The completed trial"
+        parts += [heading, table(header, rows, right=(0, 1, 2, 3, 4, 5))]
+    return parts
+
+
+def _row(report: Report, rank: int, trial: TrialRecord, names: list[str]) -> list[str]:
+    size = f"{trial.parameters:,}" if trial.parameters is not None else "-"
+    fixed = [str(rank), str(trial.number), report.scale.shown(trial.value), str(trial.epochs), duration(trial.seconds)]
+    return [*fixed, size, *(figure(trial.params.get(name)) for name in names)]
+
+
+def _importances(report: Report) -> list[str]:
+    found = report.importances
+    if not isinstance(found, Importances):
+        return ["## Importance of the knobs", found]
+    rows = [(code(name), f"{share * 100:.1f} %") for name, share in found.shares.items()]
+    words = f"PED-ANOVA: {found.basis}."
+    if found.completed < ENOUGH_TRIALS:
+        words += f" With fewer than {ENOUGH_TRIALS} completed trials this is a hint, no more."
+    return ["## Importance of the knobs", words, table(("knob", "share"), rows, right=(1,))]
+
+
+def _pictures(unseen: Mapping[str, str]) -> list[str]:
+    parts = ["## Pictures"]
+    for file, picture in PICTURES.items():
+        seen = f"![{picture.heading}]({file})\n\n{picture.caption}"
+        parts += [f"### {picture.heading}", unseen.get(file, seen)]
+    return parts
+
+
+def _circumstances(report: Report) -> list[str]:
+    record, spec = report.record, report.record.spec
+    seed = "searched" if "seed" in spec.search_space else spec.train.get("seed", 0)
+    rows = [(name, code(value)) for name, value in record.environment.items()]
+    images = {"train_images": "training images", "val_images": "validation images"}
+    counted = [f"{record.data[key]:,} {words}" for key, words in images.items() if key in record.data]
+    if "classes" in record.data:
+        counted.append(f"{len(record.data['classes'])} classes")
+    fingerprint = f"; fingerprint {code(record.data['fingerprint'])}" if "fingerprint" in record.data else ""
+    return [
+        "## Circumstances",
+        f"Seeds: `sampler.seed` {spec.sampler.seed}, `data.split_seed` {spec.data.split_seed}, `train.seed` {seed}.",
+        f"Data: {code(spec.data.name)}{', ' if counted else ''}{', '.join(counted)}{fingerprint}.",
+        table(("environment of the first run", ""), rows) if rows else "The study has not run yet.",
+    ]
+
+
+def _how_to_go_on(report: Report, folder: Path) -> list[str]:
+    record = report.record
+    budget = record.spec.budget.trials
+    more = max(budget, record.finished) + 50
+    go_on = f"cifar-tune run {record.name}    # go on, to the {budget:,} trials of its budget"
+    if record.finished >= budget:
+        go_on = f"cifar-tune run {record.name} --trials {more}    # go on, to {more:,} trials in total"
+    commands = [
+        go_on,
+        f"cifar-tune export {record.name}    # write this report again",
+    ]
+    if report.completed:
+        commands.insert(0, f"cifar-tune train {quote((folder / 'best.yaml').as_posix())}    # train the best one again")
+    return [
+        "## How to go on",
+        "```sh\n" + "\n".join(commands) + "\n```",
+        "Add `--storage URL` where the study is not in the default storage. The same configuration gives the same "
+        "value on the same kind of device with the same versions.",
+    ]
+
+
+def _ended(report: Report) -> list[tuple[str, str]]:
+    return [(reason, words) for reason, words in REASONS.items() if report.reasons[reason]]
+
+
+def _last_line(trial: TrialRecord) -> str:
+    return (trial.error or "").strip().split("\n")[-1][:200]

@@ -1,0 +1,41 @@
+"""Few, round ticks that can be read in small panels."""
+
+import math
+
+from matplotlib.ticker import MaxNLocator
+
+
+def range_ticks(low: float, high: float, log: bool, whole: bool, at_most: int = 4) -> list[float]:
+    """Round values between `low` and `high`, both included."""
+    if low == high:
+        return [low]
+    candidates = _log_ticks(low, high, at_most) if log else _even_ticks(low, high, whole, at_most)
+    slack = 1e-9 * (high - low)
+    inside = [tick for tick in candidates if low - slack <= tick <= high + slack]
+    return inside if len(inside) > 1 else [low, high]
+
+
+def tick_text(value: float) -> str:
+    """`0.01`, `1e-5` or `128`."""
+    return f"{value:.6g}".replace("e-0", "e-").replace("e+0", "e")
+
+
+def _even_ticks(low: float, high: float, whole: bool, at_most: int) -> list[float]:
+    locator = MaxNLocator(nbins=at_most, integer=whole, steps=[1, 2, 2.5, 5, 10])
+    return [float(tick) for tick in locator.tick_values(low, high)]
+
+
+def _log_ticks(low: float, high: float, at_most: int) -> list[float]:
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    decades = math.log10(high / low)
+    if decades < 2:
+        factors = (1, 2, 5) if decades > 0.7 else (1, 1.5, 2, 3, 4, 5, 6, 8)
+        ticks = [float(f"{factor}e{power}") for power in range(first, last + 1) for factor in factors]
+        inside = [tick for tick in ticks if low <= tick <= high]
+        return inside[:: math.ceil(len(inside) / (at_most + 1)) or 1]
+    powers = [
+        power
+        for power in range(first, last + 1)
+        if low <= 10.0**power * (1 + 1e-9) and 10.0**power <= high * (1 + 1e-9)
+    ]
+    return [float(f"1e{power}") for power in powers[:: math.ceil(len(powers) / (at_most + 1))]]

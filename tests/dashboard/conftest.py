@@ -1,0 +1,81 @@
+"""A storage with a study in it, a dashboard that serves it, and a browser to look at it."""
+
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.trial import TrialState, create_trial
+from selenium.webdriver import Chrome, ChromeOptions
+from selenium.webdriver.chrome.service import Service
+from sqlalchemy.engine import URL, make_url
+
+from cifar_tune.dashboard.serve import Dashboard, open_dashboard
+from cifar_tune.storage.rdb import close, open_storage
+from cifar_tune.storage.urls import ARTIFACTS_VARIABLE
+
+STUDY = "digits-lr"
+TRIALS = (("COMPLETE", 0.8125), ("PRUNED", 0.4375), ("COMPLETE", 0.9375), ("FAIL", None))
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=1500,1300",
+)  # fmt: skip
+
+
+@pytest.fixture
+def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> URL:
+    """A storage with one study of four trials."""
+    monkeypatch.setenv(ARTIFACTS_VARIABLE, str(tmp_path / "artifacts"))
+    url = make_url(f"sqlite:///{tmp_path / 'studies.db'}")
+    storage = open_storage(url)
+    study = optuna.create_study(study_name=STUDY, storage=storage, direction="maximize")
+    study.set_metric_names(["val_accuracy"])
+    for index, (state, value) in enumerate(TRIALS):
+        study.add_trial(
+            create_trial(
+                state=TrialState[state],
+                value=value,
+                params={"lr": 0.01 * (index + 1), "optimizer": "sgd"},
+                distributions={
+                    "lr": FloatDistribution(1e-3, 1.0, log=True),
+                    "optimizer": CategoricalDistribution(["sgd", "adamw"]),
+                },
+                intermediate_values={} if value is None else {1: value / 2, 2: value},
+                user_attrs={"config": {"model": "simple_nn"}},
+            )
+        )
+    close(storage)
+    return url
+
+
+@pytest.fixture
+def dashboard(url: URL) -> Iterator[Dashboard]:
+    """A dashboard that answers, on a port of its own."""
+    dashboard = open_dashboard(url, port=0)
+    thread = threading.Thread(target=dashboard.serve_forever)
+    thread.start()
+    yield dashboard
+    dashboard.shutdown()
+    thread.join(timeout=10)
+    assert not thread.is_alive()
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Chrome]:
+    """A Chromium with a fresh profile; without one, tests are skipped, but not in CI, where it must be there."""
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if chromium is None or driver is None:
+        if os.environ.get("CI"):
+            pytest.fail("CI needs chromium and chromedriver")
+        pytest.skip("needs chromium and chromedriver (Debian: apt-get install chromium chromium-driver)")
+    options = ChromeOptions()
+    options.binary_location = chromium
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path / 'profile'}"):
+        options.add_argument(flag)
+    browser = Chrome(options=options, service=Service(driver))
+    yield browser
+    browser.quit()

@@ -1,0 +1,134 @@
+import json
+import socket
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+from sqlalchemy.engine import URL, make_url
+
+from cifar_tune.dashboard.serve import Dashboard, open_dashboard
+from cifar_tune.errors import UserError
+from cifar_tune.storage.urls import ARTIFACTS_VARIABLE
+
+from .conftest import STUDY, TRIALS
+
+
+def fetch(dashboard: Dashboard, path: str) -> object:
+    with urlopen(dashboard.address.removesuffix("/dashboard") + path) as answer:  # noqa: S310 (our own server)
+        return json.load(answer)
+
+
+def port_of(dashboard: Dashboard) -> int:
+    return int(dashboard.address.split(":")[2].split("/")[0])
+
+
+def status(dashboard: Dashboard, host: str) -> int:
+    connection = HTTPConnection("127.0.0.1", port_of(dashboard))
+    connection.request("GET", "/api/studies", headers={"Host": host})
+    return connection.getresponse().status
+
+
+def test_it_serves_the_study_and_its_trials(dashboard: Dashboard) -> None:
+    listed = fetch(dashboard, "/api/studies")
+    assert isinstance(listed, dict)
+    assert [study["study_name"] for study in listed["study_summaries"]] == [STUDY]
+    study = fetch(dashboard, "/api/studies/1?after=0")
+    assert isinstance(study, dict)
+    assert [trial["state"].upper() for trial in study["trials"]] == [state for state, _ in TRIALS]
+    meta = fetch(dashboard, "/api/meta")
+    assert isinstance(meta, dict)
+    assert meta["artifact_is_available"] is True
+
+
+def test_it_answers_many_requests_at_once_and_says_nothing(
+    dashboard: Dashboard, capfd: pytest.CaptureFixture[str]
+) -> None:
+    held = socket.create_connection(("127.0.0.1", port_of(dashboard)))  # asks for nothing, and blocks nobody
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda _: fetch(dashboard, "/api/studies/1?after=0"), range(48)))
+    held.close()
+    assert all(answer == answers[0] for answer in answers)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_it_listens_on_loopback_alone(dashboard: Dashboard) -> None:
+    assert dashboard.address.startswith("http://127.0.0.1:")
+    with socket.socket() as client:  # another address of this machine, that a server on all of them would have too
+        assert client.connect_ex(("127.0.0.2", port_of(dashboard))) != 0
+
+
+@pytest.mark.parametrize(("host", "wanted"), [("127.0.0.1", 200), ("localhost:9000", 200), ("evil.example:8080", 403)])
+def test_it_answers_to_the_names_of_this_machine_alone(dashboard: Dashboard, host: str, wanted: int) -> None:
+    assert status(dashboard, host) == wanted
+
+
+def test_a_port_in_use_names_the_next_free_one(url: URL) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(UserError, match=rf"^port = {port}: is in use; the next free one is \d+$") as raised:
+            open_dashboard(url, port)
+    free = int(str(raised.value).split()[-1])
+    assert free > port
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", free))
+
+
+def test_a_port_beyond_all_ports(url: URL) -> None:
+    with pytest.raises(UserError, match="port = 70000: must be a whole number from 0 to 65535"):
+        open_dashboard(url, 70000)
+
+
+def test_a_storage_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+    file = tmp_path / "typo.db"
+    with pytest.raises(UserError, match="does not exist yet"):
+        open_dashboard(make_url(f"sqlite:///{file}"))
+    assert not file.exists()
+
+
+def test_an_artifacts_folder_that_cannot_be_made(url: URL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(ARTIFACTS_VARIABLE, str(tmp_path / "file" / "artifacts"))
+    with pytest.raises(UserError, match="the folder cannot be made"):
+        open_dashboard(url)
+
+
+def test_after_shutdown_the_port_is_free_again(url: URL) -> None:
+    first = open_dashboard(url, 0)
+    thread = threading.Thread(target=first.serve_forever)
+    thread.start()
+    fetch(first, "/api/meta")
+    first.shutdown()
+    thread.join()
+    second = open_dashboard(url, port_of(first))
+    assert second.address == first.address
+    second._server.server_close()
+
+
+def test_the_browser_opens_at_the_address(url: URL, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    asked = threading.Event()
+
+    def open_browser(address: str) -> None:
+        opened.append(address)
+        asked.set()
+
+    monkeypatch.setattr("webbrowser.open", open_browser)
+    dashboard = open_dashboard(url, 0)
+    thread = threading.Thread(target=dashboard.serve_forever, kwargs={"open_browser": True})
+    thread.start()
+    assert asked.wait(10)
+    dashboard.shutdown()
+    thread.join()
+    assert opened == [dashboard.address]
+
+
+def test_it_does_without_torch() -> None:
+    code = "import cifar_tune.dashboard.serve, sys; raise SystemExit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

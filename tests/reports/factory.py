@@ -1,0 +1,177 @@
+"""Made-up studies, stored through Optuna's own interface as a run would store them."""
+
+import math
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.storages import BaseStorage, InMemoryStorage
+from optuna.trial import TrialState, create_trial
+
+from cifar_tune.knobs.configuration import Configuration
+from cifar_tune.knobs.knob import Kind, stored
+from cifar_tune.knobs.part import Value
+from cifar_tune.knobs.table import KNOBS
+from cifar_tune.storage import attributes
+from cifar_tune.storage.records import StudyRecord, load_record
+from cifar_tune.study_spec.reader import read_study
+from cifar_tune.study_spec.search_space import Choices, Dimension
+from cifar_tune.study_spec.specification import StudySpec
+from cifar_tune.study_spec.yaml_reader import Document
+
+STARTED = datetime(2025, 3, 1, 12, 0, 0)  # without a zone, as Optuna keeps times
+ENVIRONMENT = {"cifar_tune": "0.1.0", "python": "3.11.9", "torch": "2.9.1", "device": "cpu"}
+DATA = {"fingerprint": "ab" * 32, "classes": [str(i) for i in range(10)], "train_images": 45000, "val_images": 5000}
+
+CONDITIONAL: Mapping[str, Any] = {
+    "optimizer": {"choices": ["sgd", "adamw", "rmsprop"]},
+    "lr": {"low": 1e-4, "high": 1.0, "log": True},
+    "momentum": {"low": 0.5, "high": 0.99, "when": {"optimizer": ["sgd", "rmsprop"]}},
+    "weight_decay": {"low": 1e-6, "high": 1e-2, "log": True},
+    "activation": {"choices": ["relu", "leaky_relu", "elu", "silu"]},
+    "width": {"choices": [16, 32, 64]},
+    "batch_size": {"low": 32, "high": 512, "step": 32},
+    "augment": {"choices": ["none", ["random_crop"], ["random_crop", "horizontal_flip"]]},
+}
+
+
+@dataclass
+class MadeTrial:
+    """A trial to be stored. `history` is made up from `value` where it is not given."""
+
+    params: Mapping[str, Value] = field(default_factory=dict)
+    value: float | None = None
+    state: str = "COMPLETE"
+    epochs: int = 5
+    reason: str | None = None
+    error: str | None = None
+    history: Mapping[str, Sequence[float]] | None = None
+    attrs: Mapping[str, Any] = field(default_factory=dict)
+
+
+def make_spec(search_space: Mapping[str, Any] | None = None, **sections: Any) -> StudySpec:
+    raw = {"name": "made", "search_space": CONDITIONAL if search_space is None else search_space, **sections}
+    return read_study(Document(raw), "made.yaml").spec
+
+
+def make_record(spec: StudySpec, trials: Sequence[MadeTrial], storage: BaseStorage | None = None) -> StudyRecord:
+    """Store a study and read it back."""
+    storage = InMemoryStorage() if storage is None else storage
+    study = optuna.create_study(study_name=spec.name, storage=storage, direction=spec.objective.direction)
+    study.set_user_attr(attributes.SPEC, spec.plain())
+    if trials:
+        study.set_user_attr(attributes.ENVIRONMENT, ENVIRONMENT)
+        study.set_user_attr(attributes.DATA, DATA)
+        study.set_user_attr(attributes.ELAPSED, 12.5 * len(trials))
+    study.add_trials([_frozen(spec, trial, index) for index, trial in enumerate(trials)])
+    return load_record(storage, spec.name)
+
+
+def random_trials(spec: StudySpec, count: int, seed: int = 0, pruned: float = 0.4) -> list[MadeTrial]:
+    """Trials whose value depends on lr, optimizer and width; a share of them pruned, a few ended otherwise."""
+    random_ = random.Random(seed)  # noqa: S311
+    trials = []
+    for number in range(count):
+        chosen: dict[str, Value] = {}
+
+        def choose(name: str, dimension: Dimension, chosen: dict[str, Value] = chosen) -> Value:
+            chosen[name] = _draw(name, dimension, random_)
+            return chosen[name]
+
+        config = spec.space.configuration(choose)
+        epochs = config.integer("epochs")
+        quality = 0.78 - 0.06 * (math.log10(config.number("lr")) + 2) ** 2 + random_.gauss(0, 0.02)
+        quality += {"sgd": 0.05, "adamw": 0.02}.get(config.text("optimizer"), -0.05)
+        accuracy = min(max(quality, 0.1), 0.95)
+        value = accuracy if spec.objective.direction == "maximize" else -math.log(accuracy) + 0.05
+        state, reason, ran = "COMPLETE", "completed", epochs
+        fate = random_.random()
+        if fate < pruned and epochs > 1:
+            state, reason, ran = "PRUNED", "pruned", random_.randint(1, epochs - 1)
+            value = value * 0.8 if spec.objective.direction == "maximize" else value * 1.3
+        elif number and fate > 0.97:
+            state, reason = ("PRUNED", "diverged") if fate > 0.985 else ("FAIL", "error")
+            trials.append(MadeTrial(chosen, None, state, 0, reason, "boom: it broke" if state == "FAIL" else None))
+            continue
+        trials.append(MadeTrial(chosen, value, state, ran, reason))
+    return trials
+
+
+def made_history(trial: MadeTrial, minimizes: bool) -> dict[str, list[float]]:
+    """Curves that end in the trial's value."""
+    if trial.value is None or not trial.epochs:
+        return {}
+    last = math.exp(-trial.value) if minimizes else trial.value
+    steps = [epoch / trial.epochs for epoch in range(1, trial.epochs + 1)]
+    accuracy = [0.1 + (last - 0.1) * (1 - math.exp(-3 * step)) / (1 - math.exp(-3)) for step in steps]
+    loss = [-math.log(max(value, 1e-3)) for value in accuracy]
+    return {
+        "train_loss": [value * 0.9 for value in loss],
+        "train_accuracy": [min(value * 1.05, 1.0) for value in accuracy],
+        "val_loss": [*loss[:-1], trial.value] if minimizes else loss,
+        "val_accuracy": accuracy if minimizes else [*accuracy[:-1], trial.value],
+        "lr": [0.1] * trial.epochs,
+        "seconds": [2.5] * trial.epochs,
+    }
+
+
+def _frozen(spec: StudySpec, trial: MadeTrial, index: int) -> optuna.trial.FrozenTrial:
+    config = spec.space.configuration(lambda name, _: trial.params[name])
+    assert set(trial.params) <= set(config), "the trial does not take these knobs"
+    minimizes = spec.objective.direction == "minimize"
+    history = made_history(trial, minimizes) if trial.history is None else dict(trial.history)
+    figures = history.get("val_loss" if minimizes else "val_accuracy", [])
+    intermediate = {epoch: value for epoch, value in enumerate(figures, start=1) if not math.isnan(value)}
+    attrs = {
+        attributes.CONFIG: config.stored(),
+        attributes.EPOCHS: trial.epochs,
+        attributes.SECONDS: 2.5 * trial.epochs,
+        attributes.PARAMETERS: 268_650 + index,
+        attributes.DEVICE: "cpu",
+        attributes.PRECISION: "fp32",
+        attributes.HISTORY: history,
+        attributes.REASON: trial.reason or {"COMPLETE": "completed", "PRUNED": "pruned"}.get(trial.state),
+        attributes.ERROR: trial.error,
+    }
+    frozen = create_trial(
+        state=TrialState[trial.state],
+        value=trial.value if trial.state in ("COMPLETE", "PRUNED") else None,
+        params={name: stored(value) for name, value in trial.params.items()},
+        distributions={name: _distribution(name, spec.search_space[name]) for name in trial.params},
+        intermediate_values=intermediate,
+        user_attrs={name: value for name, value in {**attrs, **trial.attrs}.items() if value is not None},
+    )
+    if trial.state != "WAITING":
+        frozen.datetime_start = STARTED + timedelta(minutes=index)
+    if frozen.state.is_finished():
+        frozen.datetime_complete = STARTED + timedelta(minutes=index, seconds=2.5 * trial.epochs)
+    return frozen
+
+
+def _draw(name: str, dimension: Dimension, random_: random.Random) -> Value:
+    if isinstance(dimension, Choices):
+        return random_.choice(dimension.choices)
+    if dimension.count is not None:
+        value = dimension.low + (dimension.step or 1) * random_.randrange(dimension.count)
+        return int(value) if KNOBS[name].kind is Kind.INT else value
+    if dimension.log:
+        return math.exp(random_.uniform(math.log(dimension.low), math.log(dimension.high)))
+    return random_.uniform(dimension.low, dimension.high)
+
+
+def _distribution(name: str, dimension: Dimension) -> BaseDistribution:
+    if isinstance(dimension, Choices):
+        return CategoricalDistribution([stored(choice) for choice in dimension.choices])
+    if KNOBS[name].kind is Kind.INT:
+        step = int(dimension.step or 1)
+        return IntDistribution(int(dimension.low), int(dimension.high), log=dimension.log, step=step)
+    return FloatDistribution(dimension.low, dimension.high, log=dimension.log, step=dimension.step)
+
+
+def config_of(spec: StudySpec, params: Mapping[str, Value]) -> Configuration:
+    """The configuration that these searched values make."""
+    return spec.space.configuration(lambda name, _: params[name])

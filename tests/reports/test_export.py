@@ -1,0 +1,78 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cifar_tune.errors import UserError
+from cifar_tune.reports.export import export
+from cifar_tune.reports.pictures import PICTURES
+from cifar_tune.storage.rdb import open_storage
+from cifar_tune.storage.records import StudyRecord
+from cifar_tune.storage.urls import storage_url
+
+from .factory import MadeTrial, make_record, make_spec
+
+LR = {"lr": {"low": 1e-4, "high": 1.0, "log": True}}
+TEXTS = {"best.yaml", "summary.json", "summary.md", "trials.csv"}
+
+
+def files(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_it_returns_the_files_that_it_wrote(tmp_path: Path) -> None:
+    folder = tmp_path / "reports" / "made"
+    written = export(make_record(make_spec(LR), [MadeTrial({"lr": 0.1}, 0.5)]), folder)
+    assert {path.name for path in written} == TEXTS | set(PICTURES) == files(folder)
+    assert all(path.parent == folder for path in written)
+
+
+def test_a_second_export_overwrites_and_removes_what_no_longer_holds(tmp_path: Path) -> None:
+    export(make_record(make_spec(LR), [MadeTrial({"lr": 0.1}, 0.5), MadeTrial({"lr": 0.2}, 0.6)]), tmp_path)
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "my.png").write_text("mine too")
+    before = (tmp_path / "history.png").read_bytes()
+    written = export(make_record(make_spec(LR), []), tmp_path)
+    assert "best.yaml" not in {path.name for path in written}
+    assert files(tmp_path) == (TEXTS - {"best.yaml"}) | set(PICTURES) | {"notes.txt", "my.png"}
+    assert (tmp_path / "history.png").read_bytes() != before
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_the_same_study_gives_the_same_files(record: StudyRecord, exported: Path, tmp_path: Path) -> None:
+    export(record, tmp_path)
+    for path in tmp_path.iterdir():
+        if path.suffix in (".csv", ".json", ".png"):
+            assert path.read_bytes() == (exported / path.name).read_bytes(), path.name
+
+
+def test_it_works_from_a_database(tmp_path: Path) -> None:
+    storage = open_storage(storage_url(f"sqlite:///{tmp_path / 'studies.db'}"))
+    record = make_record(make_spec(LR), [MadeTrial({"lr": 0.1}, 0.5), MadeTrial({"lr": 0.2}, 0.6)], storage)
+    export(record, tmp_path / "report")
+    assert TEXTS | set(PICTURES) == files(tmp_path / "report")
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="file/report: cannot be written: Not a directory"):
+        export(make_record(make_spec(LR), []), tmp_path / "file" / "report")
+
+
+def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "trials.csv").mkdir()
+    with pytest.raises(UserError, match=r"trials\.csv: cannot be written: Is a directory"):
+        export(make_record(make_spec(LR), []), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("module", "absent"),
+    [
+        ("cifar_tune.reports", {"matplotlib", "optuna", "torch"}),
+        ("cifar_tune.reports.export", {"matplotlib.pyplot", "torch"}),  # pyplot looks for a window system
+    ],
+)
+def test_what_an_import_does_not_bring(module: str, absent: set[str]) -> None:
+    code = f"import {module}, sys; raise SystemExit(bool({absent!r} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,90 @@
+import math
+import random
+from collections.abc import Mapping
+
+import pytest
+
+from cifar_tune.reports.importances import Importances, importances
+
+from .factory import MadeTrial, make_record, make_spec
+
+TWO = {"momentum": {"low": 0.0, "high": 0.9}, "dropout": {"low": 0.0, "high": 0.9}}
+
+
+def found(
+    search_space: Mapping[str, object], trials: list[MadeTrial], metric: str = "val_accuracy"
+) -> Importances | str:
+    return importances(make_record(make_spec(search_space, objective={"metric": metric}), trials))
+
+
+@pytest.mark.parametrize("metric", ["val_accuracy", "val_loss"])
+def test_they_come_from_the_best_trials(metric: str) -> None:
+    """Near the top momentum alone decides; among the bad trials dropout alone does."""
+    random_ = random.Random(0)  # noqa: S311
+    trials = []
+    for _ in range(400):
+        momentum, dropout = random_.uniform(0, 0.9), random_.uniform(0, 0.9)
+        accuracy = 0.5 + 0.4 * math.exp(-(((momentum - 0.45) / 0.03) ** 2)) - 0.4 * math.exp(-((dropout / 0.03) ** 2))
+        trials.append(
+            MadeTrial(
+                {"momentum": momentum, "dropout": dropout}, accuracy if metric == "val_accuracy" else 1 - accuracy
+            )
+        )
+    result = found(TWO, trials, metric)
+    assert isinstance(result, Importances)
+    assert list(result.shares) == ["momentum", "dropout"]
+    assert result.shares["momentum"] > 0.9
+    assert sum(result.shares.values()) == pytest.approx(1)
+    assert (result.completed, result.top) == (400, 40)
+    assert result.basis == "the best 40 of 400 completed trials against all of them"
+
+
+def test_conditional_knobs_are_covered() -> None:
+    space = {
+        "optimizer": {"choices": ["sgd", "adamw"]},
+        "momentum": {"low": 0.0, "high": 0.9, "when": {"optimizer": "sgd"}},
+    }
+    random_ = random.Random(1)  # noqa: S311
+    trials = []
+    for index in range(100):
+        if index % 2:
+            trials.append(MadeTrial({"optimizer": "adamw"}, 0.4 + 0.01 * random_.random()))
+        else:
+            momentum = random_.uniform(0, 0.9)
+            trials.append(MadeTrial({"optimizer": "sgd", "momentum": momentum}, 0.3 + 0.5 * momentum))
+    result = found(space, trials)
+    assert isinstance(result, Importances)
+    assert set(result.shares) == {"optimizer", "momentum"}
+    assert result.shares["momentum"] > 0.3
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_too_few_trials(count: int) -> None:
+    trials = [MadeTrial({"momentum": 0.1, "dropout": 0.1}, 0.5, state) for state in ("PRUNED", "COMPLETE")[: count + 1]]
+    assert found(TWO, trials) == f"Importances need at least two completed trials; there is {['none', 'one'][count]}."
+
+
+def test_trials_without_a_difference() -> None:
+    same = [MadeTrial({"momentum": 0.1 * index, "dropout": 0.1}, 0.5) for index in range(9)]
+    assert isinstance(found(TWO, same), str)
+
+
+def test_a_knob_that_never_changed_has_none() -> None:
+    trials = [MadeTrial({"momentum": 0.09 * index, "dropout": 0.1}, 0.1 * index) for index in range(10)]
+    result = found(TWO, trials)
+    assert isinstance(result, Importances)
+    assert result.shares == {"momentum": 1.0, "dropout": 0.0}
+
+
+def test_nothing_varied() -> None:
+    trials = [MadeTrial({"momentum": 0.5, "dropout": 0.1}, 0.1 * index) for index in range(3)]
+    assert isinstance(found(TWO, trials), str)
+
+
+def test_no_knob_is_searched() -> None:
+    assert isinstance(found({}, [MadeTrial({}, 0.5), MadeTrial({}, 0.6)]), str)
+
+
+def test_no_warning_reaches_the_user(recwarn: pytest.WarningsRecorder) -> None:
+    found(TWO, [MadeTrial({"momentum": 0.1, "dropout": 0.1}, 0.5), MadeTrial({"momentum": 0.3, "dropout": 0.2}, 0.6)])
+    assert not recwarn.list

@@ -1,0 +1,145 @@
+import math
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cifar_tune.reports.export import export
+from cifar_tune.reports.objective import SCALES, axis_limits
+from cifar_tune.reports.pictures import PICTURES
+from cifar_tune.reports.report import Report
+from cifar_tune.reports.style import ORANGE
+from cifar_tune.reports.summary_markdown import summary_markdown
+from cifar_tune.storage.records import StudyRecord
+from cifar_tune.study_spec.metrics import METRICS
+
+from .factory import CONDITIONAL, MadeTrial, make_record, make_spec, random_trials
+
+LR = {"lr": {"low": 1e-4, "high": 1.0, "log": True}}
+DIVERGED = {
+    "val_accuracy": [0.2, 0.1],
+    "val_loss": [3.0, math.nan],
+    "train_accuracy": [0.2, 0.1],
+    "train_loss": [math.inf, 2.0],
+}
+BOTH = ["random_crop", "horizontal_flip"]
+LONG = {
+    "augment": {"choices": [[], ["random_crop"], ["horizontal_flip"], BOTH, BOTH[::-1]]},
+    "seed": {"low": 0, "high": 2},
+    "nesterov": {"choices": [True, False]},
+}
+
+
+def case(name: str) -> StudyRecord:
+    spec, five = make_spec(train={"epochs": 5}), make_spec(LR, train={"epochs": 5})
+    loss = make_spec(LR, train={"epochs": 2}, objective={"metric": "val_loss"})
+    one_epoch, constant = make_spec(LR, train={"epochs": 1}), make_spec({**LR, "width": {"choices": [8]}})
+    long = make_spec({**LR, **LONG}, train={"optimizer": "sgd", "epochs": 3})
+    cases: dict[str, tuple[Any, list[MadeTrial]]] = {
+        "no trial": (spec, []),
+        "one trial": (spec, random_trials(spec, 1, pruned=0)),
+        "one pruned trial": (five, [MadeTrial({"lr": 0.1}, 0.3, "PRUNED", 1)]),
+        "all pruned": (spec, random_trials(spec, 20, pruned=1)),
+        "all failed": (five, [MadeTrial({"lr": 0.1}, None, "FAIL", 0, "error", "boom")] * 3),
+        "one running": (five, [MadeTrial({"lr": 0.1}, None, "RUNNING", 1, history={"val_accuracy": [0.3]})]),
+        "one epoch": (one_epoch, random_trials(one_epoch, 9)),
+        "a constant knob": (constant, [MadeTrial({"lr": 0.01, "width": 8}, value) for value in (0.5, 0.6, 0.5)]),
+        "equal values": (five, [MadeTrial({"lr": 0.01 * (index + 1)}, 0.5) for index in range(4)]),
+        "zero and one": (five, [MadeTrial({"lr": 0.01}, 0.0), MadeTrial({"lr": 0.02}, 1.0)]),
+        "nothing searched": (make_spec({}), [MadeTrial({}, 0.5), MadeTrial({}, 0.6)]),
+        "an enormous loss": (loss, [*random_trials(loss, 9, pruned=0), MadeTrial({"lr": 0.5}, 1e30, epochs=2)]),
+        "an infinite loss": (loss, [MadeTrial({"lr": 0.5}, 0.5, epochs=2),
+                                    MadeTrial({"lr": 0.9}, math.inf, "PRUNED", 2, history=DIVERGED)]),
+        "no figures by epoch": (five, [MadeTrial({"lr": lr}, lr, history={}) for lr in (0.1, 0.2)]),
+        "a knob that no trial took": (spec, [t for t in random_trials(spec, 30) if "momentum" not in t.params]),
+        "long names": (long, random_trials(long, 25)),
+    }  # fmt: skip
+    return make_record(*cases[name])
+
+
+CASES = (
+    "no trial", "one trial", "one pruned trial", "all pruned", "all failed", "one running", "one epoch",
+    "a constant knob", "equal values", "zero and one", "nothing searched", "an enormous loss", "an infinite loss",
+    "no figures by epoch", "a knob that no trial took", "long names",
+)  # fmt: skip
+
+
+def pixels(path: Path) -> Any:
+    with Image.open(path) as image:
+        assert image.format == "PNG"
+        return np.asarray(image.convert("RGB"))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_study_has_its_pictures(name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    record = case(name)
+    capfd.readouterr()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        export(record, tmp_path)
+    assert capfd.readouterr() == ("", "")
+    for picture in PICTURES:
+        shown = pixels(tmp_path / picture)
+        assert (shown < 200).any(axis=-1).sum() > 200, f"{picture} is empty"
+        assert (shown[[0, -1]] > 250).all(), f"{picture} runs over its edge"
+        assert (shown[:, [0, -1]] > 250).all(), f"{picture} runs over its edge"
+
+
+def test_pictures_show_data_not_sentences(exported: Path) -> None:
+    for picture in PICTURES:
+        height, width, _ = pixels(exported / picture).shape
+        assert height > 300
+        assert width > 700
+
+
+@pytest.mark.parametrize("picture", ["history.png", "slices.png", "parallel_coordinates.png", "learning_curves.png"])
+def test_the_best_trial_stands_out(exported: Path, picture: str) -> None:
+    orange = [int(ORANGE[index : index + 2], 16) for index in (1, 3, 5)]
+    assert (np.abs(pixels(exported / picture).astype(int) - orange).max(axis=-1) < 12).sum() > 30
+
+
+@pytest.mark.parametrize(("name", "pictures"), [
+    ("no trial", list(PICTURES)),
+    ("all pruned", ["importance.png", "parallel_coordinates.png"]),
+    ("no figures by epoch", ["learning_curves.png", "parallel_coordinates.png"]),
+    ("nothing searched", ["importance.png", "slices.png", "parallel_coordinates.png"]),
+])  # fmt: skip
+def test_what_cannot_be_seen_is_said(name: str, pictures: list[str], tmp_path: Path) -> None:
+    report = Report(case(name))
+    drawn = {picture: entry.draw(report) for picture, entry in PICTURES.items()}
+    unseen = {picture: sentence for picture, sentence in drawn.items() if isinstance(sentence, str)}
+    assert set(unseen) == set(pictures)
+    text = summary_markdown(report, tmp_path, unseen)
+    assert all(sentence in text for sentence in unseen.values())
+    assert all((f"({picture})" in text) == (picture not in unseen) for picture in PICTURES)
+
+
+def test_two_thousand_trials_are_quick_and_small(tmp_path: Path) -> None:
+    spec = make_spec({**CONDITIONAL, "dropout": {"low": 0.0, "high": 0.5}}, train={"epochs": 20})
+    record = make_record(spec, random_trials(spec, 2000))
+    began = time.process_time()
+    export(record, tmp_path)
+    assert time.process_time() - began < 15
+    assert {path.name: path.stat().st_size for path in tmp_path.glob("*.png") if path.stat().st_size > 300_000} == {}
+
+
+def test_every_metric_has_a_scale() -> None:
+    assert set(SCALES) == set(METRICS)
+    assert all(scale.is_share == (METRICS[name].direction == "maximize") for name, scale in SCALES.items())
+
+
+def test_axes_are_in_percent_and_leave_out_what_nearly_diverged() -> None:
+    accuracy, loss = SCALES["val_accuracy"], SCALES["val_loss"]
+    assert accuracy.on_axis(0.5) == 50
+    assert accuracy.axis_label.endswith("(%)")
+    assert loss.on_axis(0.5) == 0.5
+    low, high = axis_limits([10.0, 50.0, 90.0], accuracy)
+    assert low < 10
+    assert 90 < high <= 102
+    low, high = axis_limits([0.5, 0.6, 0.7, 1e6], loss)
+    assert low < 0.5
+    assert 0.7 < high < 2
