@@ -1,0 +1,59 @@
+"""Batches: the images of an epoch in a drawn order, or of the validation split in their own."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from cifar_tune.data.augmentation import draw_coordinates, gather
+from cifar_tune.data.normalization import normalization
+from cifar_tune.data.resident import ResidentData
+from cifar_tune.data.seeding import derive_seed
+from cifar_tune.knobs.configuration import Configuration
+
+EVALUATION_BATCH = 500
+"""Images per batch where no gradients are kept: large enough to fill the device, and the same for every
+configuration."""
+
+
+def steps_per_epoch(train_size: int, batch_size: int) -> int:
+    """Batches in an epoch: the incomplete last one is dropped, but one there always is."""
+    return max(1, train_size // batch_size)
+
+
+def training_batches(data: ResidentData, config: Configuration, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the batches of one epoch.
+
+    Order and augmentation depend on (`seed`, `epoch`) alone, so an epoch can be repeated without those before it.
+    Everything random is drawn here, before the first batch; no batch waits for the device.
+
+    Yields:
+        Images, float32 [B, 3, H, W] in channels_last memory format, and labels, int64 [B]. All batches have
+        `batch_size` images; a split smaller than that is one batch.
+    """
+    batch_size = min(config.integer("batch_size"), data.train_size)
+    count = steps_per_epoch(data.train_size, batch_size) * batch_size
+    generator = torch.Generator(data.device).manual_seed(derive_seed("order", config.integer("seed"), epoch))
+    order = torch.randperm(data.train_size, generator=generator, device=data.device)[:count]
+    indices = data.train_indices[order]
+    labels = data.labels[indices]
+    coordinates = draw_coordinates(config, epoch, count, data.image_shape[1], data.device)
+    normalize = normalization(config.text("normalization"), data.mean, data.std)
+    for start in range(0, count, batch_size):
+        batch = slice(start, start + batch_size)
+        moved = gather(data.images, indices[batch], None if coordinates is None else coordinates[batch])
+        yield normalize.apply(moved), labels[batch]
+
+
+def validation_batches(
+    data: ResidentData, config: Configuration, batch_size: int = EVALUATION_BATCH
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the validation split in its own order, all of it: the last batch may be smaller.
+
+    Yields:
+        Images, float32 [B, 3, H, W] in channels_last memory format, and labels, int64 [B].
+    """
+    normalize = normalization(config.text("normalization"), data.mean, data.std)
+    for start in range(0, data.val_size, batch_size):
+        indices = data.val_indices[start : start + batch_size]
+        yield normalize.apply(gather(data.images, indices)), data.labels[indices]

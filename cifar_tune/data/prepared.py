@@ -1,0 +1,76 @@
+"""Images made ready for training: decoded, cached, split. The test split stays closed."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cifar_tune.data.cache import cache_folder, cached
+from cifar_tune.data.sources import source
+from cifar_tune.data.spec import DataSpec
+from cifar_tune.data.split import training_and_validation
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedData:
+    """Training and validation images, decoded in the cache.
+
+    Attributes:
+        images_path: `.npy` file, uint8 [N, H, W, 3]; read it memory-mapped.
+        labels: int64 [N].
+        classes: class names; label i is `classes[i]`.
+        fingerprint: SHA-256 in hex. Equal fingerprints mean equal training images and equal validation images.
+        train_indices: int64 [T], ascending, into the images.
+        val_indices: int64 [V], ascending, into the images; disjoint from `train_indices`.
+        image_shape: (3, H, W).
+    """
+
+    images_path: Path
+    labels: npt.NDArray[np.int64]
+    classes: tuple[str, ...]
+    fingerprint: str
+    train_indices: npt.NDArray[np.int64]
+    val_indices: npt.NDArray[np.int64]
+    image_shape: tuple[int, int, int]
+
+    def open_images(self) -> npt.NDArray[np.uint8]:
+        """The images, memory-mapped copy-on-write: processes share the pages, and nothing reaches the file."""
+        images: npt.NDArray[np.uint8] = np.load(self.images_path, mmap_mode="c")
+        return images
+
+
+def prepare(spec: DataSpec, progress: Callable[[int, int], None] | None = None) -> PreparedData:
+    """Decode and cache the images of `spec` where the cache does not hold them, and split them.
+
+    No test image is read: neither of a test split that the source brings, nor of one that is held out.
+
+    Args:
+        spec: the `data` part of a study.
+        progress: called with (images decoded, images in all) while decoding; not at all where the cache holds them.
+
+    Raises:
+        UserError: the images cannot be had or read, or the sizes of the splits do not fit them.
+    """
+    entry = cached(source(spec.name).training_part(spec), cache_folder() / "training", progress)
+    train, val = training_and_validation(entry.labels, entry.classes, spec)
+    return PreparedData(
+        images_path=entry.images_path,
+        labels=entry.labels,
+        classes=entry.classes,
+        fingerprint=_fingerprint(entry.content_key, train, val),
+        train_indices=train,
+        val_indices=val,
+        image_shape=(3, spec.image_size, spec.image_size),
+    )
+
+
+def _fingerprint(content_key: str, train: npt.NDArray[Any], val: npt.NDArray[Any]) -> str:
+    digest = hashlib.sha256(content_key.encode())
+    for indices in (train, val):
+        digest.update(len(indices).to_bytes(8))
+        digest.update(indices.astype("<i8").tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,64 @@
+"""Scikit-learn's embedded digits: 1,797 real handwritten digits of 8x8 pixels (Alpaydin and Kaynak 1998).
+
+They need no download and train in seconds. They come without a test split: one is held out of them.
+"""
+
+import json
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from cifar_tune.data.image_files import resized
+from cifar_tune.data.sources.part import Allocate, Labelled, Progress, SourcePart
+from cifar_tune.data.spec import DataSpec
+from cifar_tune.data.split import held_out_for_test
+
+_VERSION = 1
+"""Raise it when the conversion below changes; the digits themselves do not."""
+
+_CLASSES = tuple("0123456789")
+_LARGEST_VALUE = 16
+
+
+def training_part(spec: DataSpec) -> SourcePart:
+    """The digits that are not held out."""
+    return _part(spec, held_out=False)
+
+
+def test_part(spec: DataSpec) -> SourcePart:
+    """The digits that are held out."""
+    return _part(spec, held_out=True)
+
+
+def _part(spec: DataSpec, held_out: bool) -> SourcePart:
+    manifest = {
+        "source": "digits",
+        "version": _VERSION,
+        "image_size": spec.image_size,
+        "test_size": spec.test_size,
+        "held_out": held_out,
+    }
+
+    def decode(allocate: Allocate, progress: Progress | None) -> Labelled:
+        values, labels = _load()
+        rest, test = held_out_for_test(labels, len(_CLASSES), spec.test_size)
+        chosen = test if held_out else rest
+        images = allocate(len(chosen))
+        for row, index in enumerate(chosen):
+            # 0 … 16 to 0 … 255, to the nearest byte.
+            grey = np.round(values[index] * (255 / _LARGEST_VALUE)).astype(np.uint8)
+            images[row] = resized(Image.fromarray(grey), spec.image_size)[:, :, None]
+        if progress is not None:
+            progress(len(chosen), len(chosen))
+        return Labelled(labels[chosen], _CLASSES)
+
+    return SourcePart(json.dumps(manifest), spec.image_size, decode)
+
+
+def _load() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+    """Images, float64 [1797, 8, 8] of 0 … 16, and labels, int64 [1797]."""
+    from sklearn.datasets import load_digits  # noqa: PLC0415 (takes seconds, and only where the cache lacks them)
+
+    digits = load_digits()
+    return digits.images, digits.target.astype(np.int64)

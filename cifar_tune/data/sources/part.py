@@ -1,0 +1,56 @@
+"""What a source hands over: images that are yet to be decoded."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from cifar_tune.data.spec import DataSpec
+
+Progress = Callable[[int, int], None]
+"""Called with (images decoded, images in all)."""
+
+Allocate = Callable[[int], npt.NDArray[np.uint8]]
+"""Makes room for that many images: uint8 [count, H, W, 3]."""
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """What is known of images beside their pixels.
+
+    Attributes:
+        labels: int64 [N].
+        classes: class names; label i is `classes[i]`.
+    """
+
+    labels: npt.NDArray[np.int64]
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SourcePart:
+    """One part of a source, training or test images.
+
+    Attributes:
+        manifest: text that changes whenever the images may have changed, cheap to make.
+        image_size: height and width of the decoded images.
+        decode: fills the array that `Allocate` makes and returns the labels; called where the cache lacks the images.
+    """
+
+    manifest: str
+    image_size: int
+    decode: Callable[[Allocate, Progress | None], Labelled]
+
+
+class Source(Protocol):
+    """A module of `cifar_tune.data.sources`."""
+
+    def training_part(self, spec: DataSpec) -> SourcePart:
+        """All images that are not test images; they become the training and the validation split."""
+        ...
+
+    def test_part(self, spec: DataSpec) -> SourcePart:
+        """The test images. For `cifar_tune.data.test_split` alone."""
+        ...

@@ -1,0 +1,71 @@
+"""The `data` part of a study file: which images, how large, and how they are split."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+
+SMALLEST_IMAGE = 8
+LARGEST_IMAGE = 256
+CIFAR10_IMAGE = 32
+
+
+class DataSpec(BaseModel):
+    """Where the images come from and how they are split into training, validation and test images.
+
+    A rule that joins two fields is reported at the field that has to change.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, validate_default=True, use_attribute_docstrings=True
+    )
+
+    name: Literal["cifar10", "image_folder", "digits"] = "cifar10"
+    """The source: the official CIFAR-10 archive, a folder of image files, or scikit-learn's embedded digits."""
+
+    root: str | None = Field(default=None, min_length=1)
+    """Its folder. cifar10: where the archive lies or is downloaded to, by default `data`. image_folder: the folder
+    that holds `train/<class>/`, required. digits takes none."""
+
+    image_size: int = Field(default=CIFAR10_IMAGE, ge=SMALLEST_IMAGE, le=LARGEST_IMAGE)
+    """Height and width of the images in pixels; images of other sizes are resized. cifar10 has 32 only."""
+
+    val_size: int | None = Field(default=None, ge=1)
+    """Images in the validation split. By default a tenth of the images that are not test images (5,000 of CIFAR-10's
+    50,000), but at least one per class."""
+
+    train_size: int | None = Field(default=None, ge=1)
+    """Train on this many images only, stratified by class. By default on all that are in neither other split."""
+
+    test_size: int | None = Field(default=None, ge=1)
+    """Images in the test split, for sources that come without one. By default a sixth of all images, but at least one
+    per class."""
+
+    split_seed: int = Field(default=0, ge=0, le=2**31 - 1)
+    """Draws the validation split and the images of `train_size`. The test split does not depend on it."""
+
+    download: bool = True
+    """cifar10: download the archive where it is not there."""
+
+    @field_validator("root")
+    @classmethod
+    def _root_belongs_to_the_source(cls, root: str | None, info: ValidationInfo) -> str | None:
+        name = info.data.get("name")
+        if name == "image_folder" and root is None:
+            raise ValueError("image_folder needs the folder that holds train/<class>/")
+        if name == "digits" and root is not None:
+            raise ValueError("digits are embedded and take no folder: leave root out")
+        return root
+
+    @field_validator("image_size")
+    @classmethod
+    def _cifar10_is_not_resized(cls, image_size: int, info: ValidationInfo) -> int:
+        if info.data.get("name") == "cifar10" and image_size != CIFAR10_IMAGE:
+            raise ValueError(f"cifar10 has images of {CIFAR10_IMAGE} pixels: leave image_size out")
+        return image_size
+
+    @field_validator("test_size")
+    @classmethod
+    def _cifar10_has_a_test_split(cls, test_size: int | None, info: ValidationInfo) -> int | None:
+        if info.data.get("name") == "cifar10" and test_size is not None:
+            raise ValueError("cifar10 has a test split of its own: leave test_size out")
+        return test_size

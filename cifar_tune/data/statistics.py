@@ -1,0 +1,53 @@
+"""Mean and standard deviation of the training images, per channel."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from cifar_tune.data.cache import write_atomically
+from cifar_tune.data.prepared import PreparedData
+
+_CHUNK = 1024
+_LEVELS = 256
+
+
+@dataclass(frozen=True)
+class ChannelStatistics:
+    """Per channel (red, green, blue), in units of bytes, 0 to 255. `std` is that of the population."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+def channel_statistics(prepared: PreparedData) -> ChannelStatistics:
+    """The statistics of the training split, exact; kept beside the images.
+
+    They are filed under the images and the indices themselves: whoever replaces `train_indices` gets statistics of
+    the new ones.
+    """
+    key = hashlib.sha256(prepared.images_path.stem.encode() + prepared.train_indices.tobytes()).hexdigest()
+    path = prepared.images_path.with_name(f"{key}.statistics.json")
+    if path.exists():
+        stored = json.loads(path.read_text())
+        return ChannelStatistics(tuple(stored["mean"]), tuple(stored["std"]))
+    statistics = _measured(prepared)
+    write_atomically(path, lambda file: file.write(json.dumps(asdict(statistics)).encode()))
+    return statistics
+
+
+def _measured(prepared: PreparedData) -> ChannelStatistics:
+    # Histograms hold the sums exactly and need no float copy of the images: 0.3 s for 45,000 of them.
+    images = prepared.open_images()
+    histogram = np.zeros((3, _LEVELS), dtype=np.int64)
+    for start in range(0, len(prepared.train_indices), _CHUNK):
+        pixels = images[prepared.train_indices[start : start + _CHUNK]].reshape(-1, 3)
+        for channel in range(3):
+            histogram[channel] += np.bincount(pixels[:, channel], minlength=_LEVELS)
+    levels = np.arange(_LEVELS)
+    count = histogram[0].sum()
+    mean = histogram @ levels / count
+    # Around the mean, and not as the difference of two large sums, which would cancel.
+    variance = (histogram * np.square(levels - mean[:, None])).sum(axis=1) / count
+    return ChannelStatistics(tuple(mean.tolist()), tuple(np.sqrt(variance).tolist()))

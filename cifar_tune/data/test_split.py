@@ -1,0 +1,25 @@
+"""The test split. Only what finalizes a study may import this module."""
+
+import numpy as np
+import numpy.typing as npt
+
+from cifar_tune.data.cache import cache_folder, cached
+from cifar_tune.data.sources import source
+from cifar_tune.data.sources.part import Progress
+from cifar_tune.data.spec import DataSpec
+
+
+def load_test(
+    spec: DataSpec, progress: Progress | None = None
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], tuple[str, ...]]:
+    """Open the test split.
+
+    Returns:
+        Images, uint8 [N, H, W, 3], memory-mapped copy-on-write; labels, int64 [N]; class names.
+
+    Raises:
+        UserError: the images cannot be had or read.
+    """
+    entry = cached(source(spec.name).test_part(spec), cache_folder() / "test", progress)
+    images: npt.NDArray[np.uint8] = np.load(entry.images_path, mmap_mode="c")
+    return images, entry.labels, entry.classes

@@ -1,0 +1,259 @@
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cifar_tune.data.cache import CACHE_VARIABLE, cache_folder
+from cifar_tune.data.image_files import decode_files
+from cifar_tune.data.prepared import prepare
+from cifar_tune.data.spec import DataSpec
+from cifar_tune.data.test_split import load_test
+from cifar_tune.errors import UserError
+
+from .images import noise
+
+DECODE_FILES = "cifar_tune.data.sources.image_folder.decode_files"
+
+
+class Decodings:
+    """Counts how often files are decoded."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count = 0
+        monkeypatch.setattr(DECODE_FILES, self)
+
+    def __call__(self, *arguments: object) -> None:
+        self.count += 1
+        decode_files(*arguments)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def decodings(monkeypatch: pytest.MonkeyPatch) -> Decodings:
+    return Decodings(monkeypatch)
+
+
+@pytest.fixture
+def spec(folder: Path) -> DataSpec:
+    return DataSpec(name="image_folder", root=str(folder))
+
+
+def test_a_second_start_decodes_nothing(spec: DataSpec, decodings: Decodings) -> None:
+    calls: list[tuple[int, int]] = []
+    first = prepare(spec)
+    second = prepare(spec, lambda done, total: calls.append((done, total)))
+    assert decodings.count == 1
+    assert calls == []
+    assert first.images_path == second.images_path
+    assert first.fingerprint == second.fingerprint
+    assert (first.labels == second.labels).all()
+
+
+def test_other_splits_of_the_same_images_decode_nothing(folder: Path, spec: DataSpec, decodings: Decodings) -> None:
+    first = prepare(spec)
+    drawn_anew = prepare(DataSpec(name="image_folder", root=str(folder), split_seed=1))
+    part = prepare(DataSpec(name="image_folder", root=str(folder), train_size=10))
+    assert decodings.count == 1
+    assert first.images_path == drawn_anew.images_path == part.images_path
+    assert len({first.fingerprint, drawn_anew.fingerprint, part.fingerprint}) == 3
+
+
+def test_several_image_sizes_are_kept_side_by_side(folder: Path, decodings: Decodings) -> None:
+    for _ in range(2):
+        for size in (16, 24):
+            prepare(DataSpec(name="image_folder", root=str(folder), image_size=size))
+    assert decodings.count == 2
+
+
+def test_training_and_test_images_lie_in_separate_files(spec: DataSpec, cache: Path) -> None:
+    prepare(spec)
+    assert not (cache / "test").exists()
+    load_test(spec)
+    assert len(list((cache / "training").glob("*.images.npy"))) == 1
+    assert len(list((cache / "test").glob("*.images.npy"))) == 1
+
+
+def test_a_changed_image_is_noticed(folder: Path, spec: DataSpec, decodings: Decodings) -> None:
+    before = prepare(spec)
+    after_path = folder / "train/bee/005.png"
+    Image.fromarray(noise(12345)).save(after_path)
+    after = prepare(spec)
+    assert decodings.count == 2
+    assert after.fingerprint != before.fingerprint
+    assert (after.open_images()[25] == noise(12345)).all()
+
+
+def test_a_new_and_a_missing_image_are_noticed(folder: Path, spec: DataSpec) -> None:
+    fingerprints = {prepare(spec).fingerprint}
+    image = folder / "train/bee/005.png"
+    content = image.read_bytes()
+    image.unlink()
+    fingerprints.add(prepare(spec).fingerprint)
+    (folder / "train/cow/999.png").write_bytes(content)
+    fingerprints.add(prepare(spec).fingerprint)
+    assert len(fingerprints) == 3
+
+
+def test_equal_images_have_the_same_key_wherever_they_come_from(
+    folder: Path, spec: DataSpec, decodings: Decodings
+) -> None:
+    before = prepare(spec)
+    (folder / "train/bee/005.png").touch()
+    touched = prepare(spec)
+    moved_root = folder.rename(folder.with_name("moved"))
+    moved = prepare(DataSpec(name="image_folder", root=str(moved_root)))
+    assert decodings.count == 3
+    assert before.fingerprint == touched.fingerprint == moved.fingerprint
+    assert before.images_path == touched.images_path == moved.images_path
+
+
+def test_class_names_and_image_size_belong_to_the_fingerprint(folder: Path, spec: DataSpec) -> None:
+    fingerprints = {prepare(spec).fingerprint}
+    fingerprints.add(prepare(DataSpec(name="image_folder", root=str(folder), image_size=16)).fingerprint)
+    for part in ("train", "test"):
+        (folder / part / "bee").rename(folder / part / "bug")
+    fingerprints.add(prepare(spec).fingerprint)
+    assert len(fingerprints) == 3
+
+
+def _truncate(path: Path) -> None:
+    os.truncate(path, path.stat().st_size - 1)
+
+
+def _lengthen(path: Path) -> None:
+    with path.open("ab") as file:
+        file.write(b"x")
+
+
+def _empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def _garbage(path: Path) -> None:
+    path.write_bytes(b"something else entirely")
+
+
+def _other_array(path: Path) -> None:
+    with path.open("wb") as file:
+        np.save(file, np.zeros(7))
+
+
+def _other_type(path: Path) -> None:
+    shape = (40, 32, 32, 3) if ".images" in path.name else 40
+    with path.open("wb") as file:
+        np.save(file, np.zeros(shape, dtype=np.float32))
+
+
+@pytest.mark.parametrize("damage", [_truncate, _lengthen, _empty, _garbage, _other_array, _other_type, Path.unlink])
+@pytest.mark.parametrize("pattern", ["*.images.npy", "*.labels.npy", "*.json"])
+def test_a_damaged_file_is_made_anew(
+    spec: DataSpec, cache: Path, decodings: Decodings, pattern: str, damage: Callable[[Path], None]
+) -> None:
+    before = prepare(spec)
+    images = before.open_images().copy()
+    [path] = (cache / "training").glob(pattern)
+    damage(path)
+    after = prepare(spec)
+    assert decodings.count == 2
+    assert after.fingerprint == before.fingerprint
+    assert (after.open_images() == images).all()
+    assert (after.labels == before.labels).all()
+
+
+def test_two_processes_may_prepare_at_once(jpeg_root: Path, cache: Path, tmp_path: Path) -> None:
+    # Both wait for the same file, so that they really decode at the same time.
+    go = tmp_path / "go"
+    program = f"""
+import time
+from pathlib import Path
+from cifar_tune.data.prepared import prepare
+from cifar_tune.data.spec import DataSpec
+print("ready", flush=True)
+while not Path({str(go)!r}).exists():
+    time.sleep(0.001)
+prepared = prepare(DataSpec(name="image_folder", root={str(jpeg_root)!r}))
+print(prepared.fingerprint, int(prepared.open_images().sum()))
+"""
+    processes = [subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    go.touch()
+    outputs = {process.communicate(timeout=60)[0] for process in processes}
+    prepared = prepare(DataSpec(name="image_folder", root=str(jpeg_root)))
+    assert [process.returncode for process in processes] == [0, 0]
+    assert outputs == {f"{prepared.fingerprint} {int(prepared.open_images().sum())}\n"}
+    assert sorted(path.name.split(".", 1)[1] for path in (cache / "training").iterdir()) == [
+        "images.npy",
+        "json",
+        "labels.npy",
+    ]
+
+
+def test_a_reader_never_sees_a_half_written_file(spec: DataSpec, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+
+    def look(*arguments: object) -> None:
+        decode_files(*arguments)  # type: ignore[arg-type]
+        seen.extend(path.suffix for path in (cache / "training").iterdir())
+
+    monkeypatch.setattr(DECODE_FILES, look)
+    prepare(spec)
+    assert seen == [".partial"]
+
+
+def test_an_interrupted_decoding_leaves_nothing(spec: DataSpec, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(DECODE_FILES, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(spec)
+    assert list((cache / "training").iterdir()) == []
+
+
+def test_a_cache_that_cannot_be_written_is_named(
+    spec: DataSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "file" / "cache"))
+    with pytest.raises(UserError, match=rf"the cache folder cannot be written \(.*\); set {CACHE_VARIABLE}"):
+        prepare(spec)
+
+
+def test_a_full_disk_is_an_error_and_not_a_crash(spec: DataSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+    with pytest.raises(UserError, match="No space left on device"):
+        prepare(spec)
+
+
+def test_the_default_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(CACHE_VARIABLE)
+    assert cache_folder() == Path("storage/cache")
+
+
+def test_the_images_cannot_be_changed_through_the_map(spec: DataSpec) -> None:
+    prepared = prepare(spec)
+    before = prepared.open_images().copy()
+    prepared.open_images()[:] = 0
+    assert (prepared.open_images() == before).all()
+
+
+def test_preparing_does_without_torch(folder: Path) -> None:
+    program = f"""
+import sys
+from cifar_tune.data.prepared import prepare
+from cifar_tune.data.spec import DataSpec
+prepare(DataSpec(name="image_folder", root={str(folder)!r}))
+prepare(DataSpec(name="digits"))
+assert "torch" not in sys.modules
+assert "cifar_tune.data.test_split" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)

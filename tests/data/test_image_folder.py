@@ -1,0 +1,200 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cifar_tune.data.prepared import prepare
+from cifar_tune.data.spec import DataSpec
+from cifar_tune.data.test_split import load_test
+from cifar_tune.errors import UserError
+
+from .images import noise, write_folder
+
+
+def spec(root: Path, **fields: Any) -> DataSpec:
+    return DataSpec(name="image_folder", root=str(root), **fields)
+
+
+def test_jpegs_are_decoded_class_by_class_in_the_order_of_names(jpeg_root: Path) -> None:
+    prepared = prepare(spec(jpeg_root))
+    paths = sorted((jpeg_root / "train").glob("*/*.jpg"))
+    assert len(paths) == 300
+    assert prepared.classes == tuple(sorted(folder.name for folder in (jpeg_root / "train").iterdir()))
+    assert [prepared.classes[label] for label in prepared.labels] == [path.parent.name for path in paths]
+    images = prepared.open_images()
+    for image, path in zip(images, paths, strict=True):
+        assert (image == np.asarray(Image.open(path).convert("RGB"))).all()
+    assert (len(prepared.train_indices), len(prepared.val_indices)) == (270, 30)
+
+
+def test_the_test_part_is_loaded_apart(jpeg_root: Path) -> None:
+    images, labels, classes = load_test(spec(jpeg_root))
+    paths = sorted((jpeg_root / "test").glob("*/*.jpg"))
+    assert [classes[label] for label in labels] == [path.parent.name for path in paths]
+    assert (images[7] == np.asarray(Image.open(paths[7]).convert("RGB"))).all()
+
+
+def test_progress_counts_up_to_all_images(jpeg_root: Path) -> None:
+    calls: list[tuple[int, int]] = []
+    prepare(spec(jpeg_root), lambda done, total: calls.append((done, total)))
+    assert calls[-1] == (300, 300)
+    assert calls == sorted(calls)
+
+
+def test_no_file_of_the_test_split_is_opened(folder: Path) -> None:
+    before = prepare(spec(folder)).fingerprint
+    for path in (folder / "test").rglob("*.png"):
+        path.write_bytes(b"garbage")
+    (folder / "train/ant/000.png").touch()  # decode anew
+    assert prepare(spec(folder)).fingerprint == before
+    with pytest.raises(UserError, match=r"test.ant.000\.png: cannot be read as an image"):
+        load_test(spec(folder))
+
+
+def test_without_a_test_folder_no_image_that_is_held_out_is_opened(tmp_path: Path) -> None:
+    write_folder(tmp_path / "train", {"ant": 30, "bee": 30})
+    held_out, _, _ = load_test(spec(tmp_path))
+    assert len(held_out) == 10
+    paths = sorted((tmp_path / "train").rglob("*.png"))
+    contents = {np.asarray(Image.open(path)).tobytes(): path for path in paths}
+    victims = {contents[image.tobytes()] for image in held_out}
+    for path in victims:
+        path.write_bytes(b"garbage")
+
+    prepared = prepare(spec(tmp_path, split_seed=1))
+    kept = {contents[image.tobytes()] for image in prepared.open_images()}
+    assert kept == set(paths) - victims
+    with pytest.raises(UserError) as raised:
+        load_test(spec(tmp_path))
+    assert {problem.source for problem in raised.value.problems} == {str(path) for path in victims}
+
+
+def test_what_is_held_out_does_not_depend_on_split_seed(tmp_path: Path) -> None:
+    write_folder(tmp_path / "train", {"ant": 30, "bee": 30})
+    first, second = (load_test(spec(tmp_path, split_seed=seed))[0] for seed in (0, 1))
+    assert (first == second).all()
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "1", "CMYK", "YCbCr"])
+def test_every_mode_becomes_rgb(folder: Path, mode: str) -> None:
+    image = Image.fromarray(noise(99)).convert(mode)
+    suffix = ".tiff" if mode in ("CMYK", "YCbCr") else ".png"
+    image.save(folder / f"train/ant/00{suffix}")
+    first = prepare(spec(folder)).open_images()[0]
+    assert (first == np.asarray(image.convert("RGB"))).all()
+
+
+def test_grey_of_16_bits_is_scaled(folder: Path) -> None:
+    grey = np.arange(32 * 32, dtype=np.uint16).reshape(32, 32) * 64
+    Image.fromarray(grey).save(folder / "train/ant/00.png")
+    first = prepare(spec(folder)).open_images()[0]
+    assert (first == (grey >> 8)[:, :, None]).all()
+
+
+def test_images_are_resized_without_aliasing(folder: Path) -> None:
+    stripes = np.zeros((64, 96, 3), dtype=np.uint8)
+    stripes[:, ::2] = 255
+    Image.fromarray(stripes).save(folder / "train/ant/00.png")
+    prepared = prepare(spec(folder, image_size=16))
+    assert prepared.image_shape == (3, 16, 16)
+    first = prepared.open_images()[0]
+    assert first.shape == (16, 16, 3)
+    # Picking single columns would give black or white.
+    assert abs(first[:, 2:-2].astype(int) - 127).max() < 20
+
+
+def test_hidden_and_other_files_are_left_out(folder: Path) -> None:
+    before = prepare(spec(folder)).fingerprint
+    (folder / "train/ant/.hidden.png").write_bytes(b"")
+    (folder / "train/ant/Thumbs.db").write_bytes(b"")
+    (folder / "train/readme.txt").write_text("about")
+    (folder / "train/.cache").mkdir()
+    (folder / "train/ant/folder.png").mkdir()
+    assert prepare(spec(folder)).fingerprint == before
+
+
+def test_suffixes_may_be_capitals(folder: Path) -> None:
+    Image.fromarray(noise(99)).save(folder / "train/ant/00.JPG")
+    assert len(prepare(spec(folder)).labels) == 41
+
+
+def test_unreadable_images_are_all_named(folder: Path) -> None:
+    (folder / "train/ant/003.png").write_bytes(b"not an image")
+    whole = (folder / "train/cow/001.png").read_bytes()
+    (folder / "train/cow/001.png").write_bytes(whole[: len(whole) // 2])
+    (folder / "train/bee/001.png").write_bytes(b"")
+    with pytest.raises(UserError) as raised:
+        prepare(spec(folder))
+    named = [Path(str(problem.source)).relative_to(folder / "train").as_posix() for problem in raised.value.problems]
+    assert named == ["ant/003.png", "bee/001.png", "cow/001.png"]
+
+
+def test_many_unreadable_images_are_counted(folder: Path) -> None:
+    for path in (folder / "train/ant").iterdir():
+        path.write_bytes(b"not an image")
+    with pytest.raises(UserError) as raised:
+        prepare(spec(folder))
+    assert len(raised.value.problems) == 11
+    assert "and 10 more images" in str(raised.value)
+
+
+def test_nothing_is_cached_of_a_folder_with_unreadable_images(folder: Path, cache: Path) -> None:
+    (folder / "train/ant/003.png").write_bytes(b"not an image")
+    with pytest.raises(UserError):
+        prepare(spec(folder))
+    assert list((cache / "training").iterdir()) == []
+
+
+def test_a_missing_root_names_the_nearest_folder(folder: Path) -> None:
+    with pytest.raises(UserError, match=r"data\.root = .*no such folder \(did you mean .*pictures'\?\)"):
+        prepare(spec(folder.parent / "picture"))
+
+
+def test_a_root_that_is_a_file_is_refused(folder: Path) -> None:
+    with pytest.raises(UserError, match="must be a folder, not a file"):
+        prepare(spec(folder / "train/ant/000.png"))
+
+
+@pytest.mark.parametrize("wrong", [".", "pictures/train"])
+def test_a_root_one_level_off_names_the_right_one(folder: Path, wrong: str) -> None:
+    with pytest.raises(UserError, match=r"must hold a folder train.*did you mean .*pictures'\?"):
+        prepare(spec(folder.parent / wrong))
+
+
+def test_a_misspelt_train_is_named(folder: Path) -> None:
+    (folder / "train").rename(folder / "Training")
+    with pytest.raises(UserError, match=r"must hold a folder train.*it holds 'Training'"):
+        prepare(spec(folder))
+
+
+@pytest.mark.parametrize(("kept", "found"), [(["ant"], "only 'ant'"), ([], "none")])
+def test_fewer_than_two_classes_are_refused(folder: Path, kept: list[str], found: str) -> None:
+    for path in (folder / "train").iterdir():
+        if path.name not in kept:
+            path.rename(folder / path.name)
+    with pytest.raises(UserError, match=f"at least two; found {found}"):
+        prepare(spec(folder))
+
+
+def test_empty_classes_are_all_named(folder: Path) -> None:
+    for name in ("dog", "elk"):
+        (folder / "train" / name).mkdir()
+        (folder / "test" / name).mkdir()
+    with pytest.raises(UserError, match=r"train.dog: holds no image[^\n]*\n.*train.elk: holds no image"):
+        prepare(spec(folder))
+
+
+def test_train_and_test_must_hold_the_same_classes(folder: Path) -> None:
+    (folder / "test/cow").rename(folder / "test/crow")
+    message = "same classes: test lacks 'cow'; train lacks 'crow'"
+    with pytest.raises(UserError, match=message):
+        prepare(spec(folder))
+    with pytest.raises(UserError, match=message):
+        load_test(spec(folder))
+
+
+def test_test_size_beside_a_test_folder_is_refused(folder: Path) -> None:
+    with pytest.raises(UserError, match=r"data\.test_size = 6: .* is the test split: leave test_size out"):
+        prepare(spec(folder, test_size=6))
