@@ -70,5 +70,7 @@ def enumerate_names(names: Sequence[str], last: str = "or") -> str:
 
 
 def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
     text = repr(list(value)) if isinstance(value, tuple) else repr(value)
     return text if len(text) <= 80 else text[:77] + "..."

@@ -42,10 +42,13 @@ def study_file(text: str) -> Path | None:
         UserError: if it looks like a file, and there is none; names the nearest one.
     """
     path = Path(text)
-    if path.is_file():
-        return path
-    if path.is_dir():
-        raise UserError(Problem("is a folder; name a study file in it", text))
+    try:
+        if path.is_file():
+            return path
+        if path.is_dir() and ("/" in text or not path.name):  # a study may be named like a folder
+            raise UserError(Problem("is a folder; name a study file in it", text))
+    except OSError as error:
+        raise UserError(Problem(f"cannot be read: {error.strerror}", text)) from error
     if path.suffix not in (".yaml", ".yml") and "/" not in text:
         return None
     folder = path.parent

@@ -1,5 +1,6 @@
 """A specification with every default filled in, as `cifar-tune check` prints it: YAML that is a study file itself."""
 
+import math
 from typing import Any
 
 import yaml
@@ -66,9 +67,19 @@ def _default_knobs(space: Space) -> dict[str, str]:
     return found
 
 
+class _Dumper(yaml.SafeDumper):
+    """Quotes text such as `1e3`, which PyYAML takes for text but a study file's reader for a number."""
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if text[:1] in "+-.0123456789" else None)
+
+
+_Dumper.add_representer(str, _text)
+
+
 def _flow(value: object) -> str:
-    return (
-        yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10_000)
-        .removesuffix("\n")
-        .removesuffix("\n...")
+    text: str = yaml.dump(
+        value, Dumper=_Dumper, default_flow_style=True, sort_keys=False, width=math.inf, allow_unicode=True
     )
+    return text.removesuffix("\n").removesuffix("\n...")

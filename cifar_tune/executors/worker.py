@@ -74,11 +74,8 @@ class _Executor:
         timer.daemon = True
         timer.start()
         writer = self._writer
-        try:
-            if writer is not None:
-                writer.flush()
-        except CheckpointError:
-            os._exit(1)
+        if writer is not None:
+            writer.finish()
         os._exit(0)
 
     def _run(self, job: Job) -> Ended:

@@ -64,9 +64,9 @@ class Knob:
         """Such as `>= 0 and < 1`; empty where there are none."""
         parts = []
         if self.low > -math.inf:
-            parts.append(f"{'>' if self.low_open else '>='} {self.low:g}")
+            parts.append(f"{'>' if self.low_open else '>='} {_exactly(self.low)}")
         if self.high < math.inf:
-            parts.append(f"{'<' if self.high_open else '<='} {self.high:g}")
+            parts.append(f"{'<' if self.high_open else '<='} {_exactly(self.high)}")
         return " and ".join(parts)
 
     def parse(self, raw: object) -> Value:
@@ -112,6 +112,10 @@ def stored(value: Value) -> bool | int | float | str:
     Optuna's importance evaluators cannot hash lists.
     """
     return ("+".join(value) or NO_NAMES) if isinstance(value, tuple) else value
+
+
+def _exactly(bound: float) -> str:
+    return str(int(bound)) if bound == int(bound) else repr(bound)
 
 
 def _as_names(raw: object) -> tuple[str, ...] | None:

@@ -24,7 +24,7 @@ PRECISIONS: Mapping[str, str] = {
 
 _KNOBS = (
     Knob("model", Kind.NAME, "cnn3", "the network", names=MODELS),
-    Knob("width", Kind.INT, 64, "channels of the first stage; the others keep their proportions", low=1, owner="model"),
+    Knob("width", Kind.INT, 64, "channels of the first stage; the others keep their proportions", low=1, high=65536, owner="model"),
     Knob("activation", Kind.NAME, "relu", "the nonlinearity", names=ACTIVATIONS, owner="model"),
     Knob("negative_slope", Kind.FLOAT, 0.01, "slope of leaky_relu below zero", low=0, high=1, owner="activation"),
     Knob(
@@ -40,10 +40,10 @@ _KNOBS = (
     Knob("beta1", Kind.FLOAT, 0.9, "decay of the mean of gradients", low=0, high=1, high_open=True, owner="optimizer"),
     Knob("beta2", Kind.FLOAT, 0.999, "decay of the mean of squared gradients", low=0, high=1, high_open=True, owner="optimizer"),
     Knob("eps", Kind.FLOAT, 1e-8, "added to the denominator", low=0, low_open=True, owner="optimizer"),
-    Knob("batch_size", Kind.INT, 128, "images per optimizer step", low=1),
-    Knob("epochs", Kind.INT, 15, "passes over the training images", low=1),
+    Knob("batch_size", Kind.INT, 128, "images per optimizer step", low=1, high=1_000_000),
+    Knob("epochs", Kind.INT, 15, "passes over the training images", low=1, high=1_000_000),
     Knob("schedule", Kind.NAME, "one_cycle", "how the learning rate moves", names=SCHEDULES),
-    Knob("step_size", Kind.INT, 10, "epochs between two decays", low=1, owner="schedule"),
+    Knob("step_size", Kind.INT, 10, "epochs between two decays", low=1, high=1_000_000, owner="schedule"),
     Knob("gamma", Kind.FLOAT, 0.1, "factor of each decay", low=0, high=1, low_open=True, owner="schedule"),
     Knob("eta_min", Kind.FLOAT, 0.0, "learning rate at the end", low=0, owner="schedule"),
     Knob("pct_start", Kind.FLOAT, 0.3, "share of the steps in which the learning rate rises", low=0, high=1, owner="schedule"),

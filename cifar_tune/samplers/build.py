@@ -22,14 +22,18 @@ def build_sampler(spec: SamplerSpec, number: int) -> BaseSampler:
 
     Samplers keep what they learn in the storage, so a fresh one per trial loses nothing, and its draws depend on the
     trial's number alone: not on how often the study was interrupted. A quasi-random sequence is the exception: its
-    position is kept in the storage, and the seed must stay the same.
+    position is kept in the storage, and the seed must stay the same; what lies outside of the sequence (knobs that not
+    every trial has) is drawn by the trial's number all the same, or it would be the same in every trial.
     """
     choice = SAMPLERS[spec.name]
-    seed = spec.seed if choice.seeding == "constant" else _seed_of(spec.seed, number)
-    defaults = {
+    keywords: dict[str, Any] = {
         parameter.name: parameter.default for parameter in choice.parameters if parameter.name not in choice.automatic
     }
-    return _build(choice.target, seed=seed, **(defaults | _QUIET.get(spec.name, {}) | dict(spec.options)))
+    keywords |= _QUIET.get(spec.name, {}) | dict(spec.options)
+    own_seed = _seed_of(spec.seed, number)
+    if choice.seeding == "constant":
+        return _build(choice.target, seed=spec.seed, independent_sampler=RandomSampler(own_seed), **keywords)
+    return _build(choice.target, seed=own_seed, **keywords)
 
 
 def neutral_sampler() -> BaseSampler:

@@ -9,13 +9,29 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from sqlalchemy import Column, Engine, Float, Integer, MetaData, String, Table, delete, insert, select, true, update
+from sqlalchemy import (
+    Column,
+    Engine,
+    Float,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    delete,
+    insert,
+    inspect,
+    select,
+    true,
+    update,
+)
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 from cifar_tune.errors import CheckError
 
 LEASE_SECONDS = 60.0
 """A lease that was not renewed for so long is free. Machines that share a database must agree on the time to this."""
+
+_ENDED = ("Z", "X")  # killed, but its parent has not noticed yet
 
 _METADATA = MetaData()
 _LEASES = Table(
@@ -105,17 +121,19 @@ def acquire(engine: Engine, study: str) -> Lease:
         with engine.begin() as connection:
             if connection.execute(taken).rowcount == 1:
                 return Lease(engine, study, token)
-        left = max(1, round(expires - time.time()))
-        raise CheckError(
-            f"the study {study!r} is being run by {owner}; wait for it, or stop it first "
-            f"(if it is gone, its lease ends in {left} s)"
-        )
-    return acquire(engine, study)  # it was released between the two looks
+        left = expires - time.time()
+        if left > 0 and not owner.surely_dead:
+            raise CheckError(
+                f"the study {study!r} is being run by {owner}; wait for it, or stop it first "
+                f"(if it is gone, its lease ends in {max(1, round(left))} s)"
+            )
+    return acquire(engine, study)  # it was released between the two looks, or another process was quicker
 
 
 def owner_of(engine: Engine, study: str) -> Owner | None:
     """Who runs the study right now; None if nobody does."""
-    _create_table(engine)
+    if not inspect(engine).has_table(_LEASES.name):
+        return None
     held = _read(engine, study)
     if held is None:
         return None
@@ -142,13 +160,14 @@ def _host() -> str:
 
 
 def _process_started(pid: int) -> str:
-    """When the process started, in whatever unit the system has; empty if there is no such process."""
+    """When the process started, in whatever unit the system has; empty if there is no such process, or its end."""
     stat = Path(f"/proc/{pid}/stat")
     if Path("/proc/self/stat").exists():
         try:
-            return stat.read_text().rpartition(")")[2].split()[19]
+            fields = stat.read_text().rpartition(")")[2].split()
         except OSError:
             return ""
+        return "" if fields[0] in _ENDED else fields[19]
     try:  # no /proc: a number that is in use counts as the same process
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -1,5 +1,6 @@
 """Opens the relational database that holds the studies."""
 
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -7,13 +8,15 @@ from typing import Any
 from optuna.storages import RDBStorage
 from sqlalchemy import event
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, NoSuchModuleError, SQLAlchemyError
 
 from cifar_tune.errors import CheckError, Problem, UserError
 from cifar_tune.storage.quiet import quieten_optuna
-from cifar_tune.storage.urls import extra_of, shown, sqlite_file
+from cifar_tune.storage.urls import driver_advice, shown, sqlite_file, without_secrets
 
 _BUSY_SECONDS = 60
+_CONNECT_SECONDS = 10
+_ATTEMPTS = 5
 
 
 def open_storage(url: URL) -> RDBStorage:
@@ -28,21 +31,20 @@ def open_storage(url: URL) -> RDBStorage:
     """
     quieten_optuna()
     file = sqlite_file(url)
-    options: dict[str, Any] = {"pool_pre_ping": True}
     if file is not None:
         _make_folder(file)
-        options = {"connect_args": {"timeout": _BUSY_SECONDS}}
+        options: dict[str, Any] = {"connect_args": {"timeout": _BUSY_SECONDS}}
+    else:
+        options = {"pool_pre_ping": True}
     try:
-        storage = RDBStorage(url.render_as_string(hide_password=False), engine_kwargs=options)
+        storage = _create(_impatient(url), options)
         if file is not None:
             event.listen(storage.engine, "connect", _tune_sqlite)
             storage.engine.dispose()  # connections made so far were not tuned
             with storage.engine.connect():
                 pass
-    except ImportError as error:
-        raise UserError(
-            Problem(f"needs a driver; install it with: pip install 'cifar-tune[{extra_of(url)}]'", shown(url))
-        ) from error
+    except (ImportError, NoSuchModuleError) as error:
+        raise UserError(Problem(f"its driver is not installed; {driver_advice(url)}", shown(url))) from error
     except SQLAlchemyError as error:
         raise _unusable(url, error) from error
     except RuntimeError as error:  # Optuna's words for a schema of another version
@@ -56,6 +58,29 @@ def open_existing(url: URL) -> RDBStorage | None:
     if file is not None and not file.exists():
         return None
     return open_storage(url)
+
+
+def _impatient(url: URL) -> URL:
+    """The URL with a limit to how long connecting may take: a wrong host would hold us up for minutes."""
+    if url.get_driver_name() not in ("psycopg", "pymysql") or "connect_timeout" in url.query:
+        return url
+    return url.update_query_dict({"connect_timeout": str(_CONNECT_SECONDS)})
+
+
+def _create(url: URL, options: dict[str, Any]) -> RDBStorage:
+    """Optuna's storage, with its schema created where there is none.
+
+    Optuna looks whether a table is there and then creates it, so processes that open a new database at the same time
+    get into each other's way; whoever comes too late finds everything in place when it looks again.
+    """
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return RDBStorage(url.render_as_string(hide_password=False), engine_kwargs=dict(options))
+        except SQLAlchemyError as error:
+            if not isinstance(error, IntegrityError) and "already exists" not in str(error):
+                raise
+        time.sleep(0.2)
+    return RDBStorage(url.render_as_string(hide_password=False), engine_kwargs=dict(options))
 
 
 def _tune_sqlite(connection: Any, _record: object) -> None:
@@ -76,11 +101,11 @@ def _unusable(url: URL, error: SQLAlchemyError) -> UserError | CheckError:
     """The database's own words, without the SQL and without the password."""
     original = getattr(error, "orig", None) or error
     words = str(original).strip().splitlines()[0] if str(original).strip() else type(original).__name__
-    if url.password:
-        words = words.replace(str(url.password), "***")
     if "not a database" in words:
         return UserError(Problem("is not an SQLite database", shown(url)))
-    return CheckError(f"{shown(url)} cannot be used: {words}")
+    if "unable to open database file" in words:
+        return UserError(Problem("is no file that can be opened and written", shown(url)))
+    return CheckError(f"{shown(url)} cannot be used: {without_secrets(words, url)}")
 
 
 def close(storage: RDBStorage) -> None:

@@ -15,6 +15,7 @@ ARTIFACTS_VARIABLE = "CIFAR_TUNE_ARTIFACTS"
 
 _DRIVERS = {"postgresql": "postgresql+psycopg", "mysql": "mysql+pymysql", "mariadb": "mysql+pymysql"}
 _EXTRAS = {"postgresql": "postgres", "mysql": "mysql"}
+_SECRETS = {"password", "passwd", "sslpassword"}
 _EXAMPLES = "sqlite:///storage/cifar_tune.db, postgresql://user@host/database or mysql://user@host/database"
 
 
@@ -28,11 +29,13 @@ def storage_url(given: str | None) -> URL:
     source = "--storage" if given else STORAGE_VARIABLE
     try:
         url = make_url(text)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:  # ValueError: the port is no number
         raise UserError(Problem(f"is not a database URL; it must look like {_EXAMPLES}", source)) from error
     backend = url.get_backend_name()
     if backend not in ("sqlite", *_DRIVERS):
         raise UserError(Problem(f"{backend!r} is not supported; use {_EXAMPLES}", source))
+    if backend == "sqlite" and (not url.database or url.database.startswith((":memory:", "file:"))):
+        raise UserError(Problem(f"must name a file, such as {DEFAULT_STORAGE}; memory keeps nothing", source))
     if "+" not in url.drivername and backend in _DRIVERS:
         url = url.set(drivername=_DRIVERS[backend])
     return url
@@ -40,19 +43,27 @@ def storage_url(given: str | None) -> URL:
 
 def shown(url: URL) -> str:
     """The URL as it may be printed: without its password."""
-    return url.render_as_string(hide_password=True)
+    return url.difference_update_query(_SECRETS).render_as_string(hide_password=True)
+
+
+def without_secrets(words: str, url: URL) -> str:
+    """A database's own words, which may repeat what it was given."""
+    for secret in (url.password, *(value for key, value in url.query.items() if key in _SECRETS)):
+        words = words.replace(str(secret), "***") if secret else words
+    return words
 
 
 def sqlite_file(url: URL) -> Path | None:
-    """The file of an SQLite URL; None for other databases and for one in memory."""
-    if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":
-        return None
-    return Path(url.database)
+    """The file of an SQLite URL; None for other databases."""
+    return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
 
 
-def extra_of(url: URL) -> str | None:
-    """The extra that installs the database's driver."""
-    return _EXTRAS.get(url.get_backend_name())
+def driver_advice(url: URL) -> str:
+    """What to do where the database's driver is missing."""
+    if url.drivername in _DRIVERS.values():
+        return f"install it with: pip install 'cifar-tune[{_EXTRAS[url.get_backend_name()]}]'"
+    _, _, driver = url.drivername.partition("+")
+    return f"leave +{driver} out of the URL"
 
 
 def artifacts_folder() -> Path:

@@ -13,10 +13,11 @@ from cifar_tune.study_spec.yaml_reader import read_yaml_value
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """One `--set`."""
+    """One `--set`, or another `option` that changes what a study file says."""
 
     key: str
     value: object
+    option: str = "--set"
 
 
 def parse_override(text: str) -> Override:
@@ -34,13 +35,13 @@ def parse_override(text: str) -> Override:
         raise UserError(Problem(f"the value {error.problems[0].rule}", f"--set {key.strip()}", value)) from error
 
 
-def apply_overrides(raw: Mapping[str, Any], overrides: Sequence[Override]) -> tuple[dict[str, Any], set[Path]]:
+def apply_overrides(raw: Mapping[str, Any], overrides: Sequence[Override]) -> tuple[dict[str, Any], dict[Path, str]]:
     """Apply overrides to what a file says, before anything of it is checked.
 
-    Returns the changed mapping (the given one stays as it was) and the paths that were set.
+    Returns the changed mapping (the given one stays as it was) and, for each path that was set, the option's name.
     """
     changed = deepcopy(dict(raw))
-    paths: set[Path] = set()
+    paths: dict[Path, str] = {}
     for override in overrides:
         path = ("train", override.key) if override.key in KNOBS else tuple(override.key.split("."))
         if path[0] == "train" and len(path) == 2 and isinstance(changed.get("search_space"), dict):
@@ -48,7 +49,7 @@ def apply_overrides(raw: Mapping[str, Any], overrides: Sequence[Override]) -> tu
         if path[0] == "search_space" and len(path) == 2 and isinstance(changed.get("train"), dict):
             changed["train"].pop(path[1], None)
         _assign(changed, path, override)
-        paths.add(path)
+        paths[path] = override.option
     return changed, paths
 
 
@@ -59,6 +60,6 @@ def _assign(raw: dict[str, Any], path: tuple[str, ...], override: Override) -> N
         if inner is None:
             inner = place[part] = {}
         if not isinstance(inner, dict):
-            raise UserError(Problem(f"{part} holds no further keys", f"--set {override.key}"))
+            raise UserError(Problem(f"{part} holds no further keys", f"{override.option} {override.key}"))
         place = inner
     place[path[-1]] = override.value

@@ -11,15 +11,18 @@ Path = tuple[str | int, ...]
 class Problems:
     """The problems found so far in one file.
 
-    `lines` maps paths to line numbers; `overridden` holds the paths that came from `--set`.
+    `lines` maps paths to line numbers; `overridden` maps the paths that came from options to the option's name.
     """
 
     def __init__(
-        self, source: str | None, lines: Mapping[Path, int] | None = None, overridden: Iterable[Path] = ()
+        self,
+        source: str | None,
+        lines: Mapping[Path, int] | None = None,
+        overridden: Mapping[Path, str] | None = None,
     ) -> None:
         self._source = source
-        self._lines = lines or {}
-        self._overridden = frozenset(overridden)
+        self._lines = {} if lines is None else lines
+        self._overridden = overridden or {}
         self._found: list[Problem] = []
 
     def __bool__(self) -> bool:
@@ -53,12 +56,15 @@ class Problems:
             raise UserError(sorted(self._found, key=lambda problem: problem.line or 0))
 
     def _place(self, path: Path) -> tuple[str | None, int | None]:
-        for end in range(len(path), 0, -1):
-            if path[:end] in self._overridden:
-                return "--set", None
-            if path[:end] in self._lines:
-                return self._source, self._lines[path[:end]]
-        return self._source, None
+        prefixes = [path[:end] for end in range(len(path), 0, -1)]
+        for prefix in prefixes:
+            if prefix in self._overridden:
+                return self._overridden[prefix], None
+        if path not in self._lines:
+            for overridden, option in self._overridden.items():
+                if overridden[: len(path)] == path:
+                    return option, None
+        return self._source, next((self._lines[prefix] for prefix in prefixes if prefix in self._lines), None)
 
 
 def dotted(path: Path) -> str:
@@ -68,5 +74,6 @@ def dotted(path: Path) -> str:
         if isinstance(part, int):
             text += f"[{part}]"
         else:
-            text += f".{part}" if text else part
+            shown = part if part.isprintable() else repr(part)
+            text += f".{shown}" if text else shown
     return text

@@ -28,19 +28,23 @@ class PrunerChoice:
 
 
 def _epochs(name: str, default: int, meaning: str, low: int = 0) -> Knob:
-    return Knob(name, Kind.INT, default, meaning, low=low)
+    return _count(name, default, meaning, low)
+
+
+def _count(name: str, default: int, meaning: str, low: int = 0) -> Knob:
+    return Knob(name, Kind.INT, default, meaning, low=low, high=1_000_000)
 
 
 _WARMUP = _epochs("n_warmup_steps", 0, "epochs in which nothing is pruned")
 _INTERVAL = _epochs("interval_steps", 1, "epochs between two decisions", low=1)
 _AGAINST_OTHERS = (
-    Knob("n_startup_trials", Kind.INT, 5, "trials that must finish before anything is pruned", low=0),
+    _count("n_startup_trials", 5, "trials that must finish before anything is pruned"),
     _WARMUP,
     _INTERVAL,
-    Knob("n_min_trials", Kind.INT, 1, "trials that must have reached the epoch", low=1),
+    _count("n_min_trials", 1, "trials that must have reached the epoch", low=1),
 )
 _MIN_RESOURCE = _epochs("min_resource", 1, "epochs of the first rung", low=1)
-_BOOTSTRAP = Knob("bootstrap_count", Kind.INT, 0, "trials a rung waits for before it promotes", low=0)
+_BOOTSTRAP = _count("bootstrap_count", 0, "trials a rung waits for before it promotes")
 
 PRUNERS: Mapping[str, PrunerChoice] = {
     "median": PrunerChoice(
@@ -57,8 +61,8 @@ PRUNERS: Mapping[str, PrunerChoice] = {
         "asynchronous successive halving (Li et al. 2020)",
         (
             _MIN_RESOURCE,
-            Knob("reduction_factor", Kind.INT, 4, "one in so many is promoted", low=2),
-            Knob("min_early_stopping_rate", Kind.INT, 0, "rungs left out at the start", low=0),
+            _count("reduction_factor", 4, "one in so many is promoted", low=2),
+            Knob("min_early_stopping_rate", Kind.INT, 0, "rungs left out at the start", low=0, high=20),
             _BOOTSTRAP,
         ),
     ),
@@ -67,7 +71,7 @@ PRUNERS: Mapping[str, PrunerChoice] = {
         "successive halving at several rates (Li et al. 2018)",
         (
             _MIN_RESOURCE,
-            Knob("reduction_factor", Kind.INT, 3, "one in so many is promoted", low=2),
+            _count("reduction_factor", 3, "one in so many is promoted", low=2),
             _BOOTSTRAP,
         ),
         needs_max_resource=True,

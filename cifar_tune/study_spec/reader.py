@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from cifar_tune.data.spec import DataSpec
-from cifar_tune.errors import Problem, UserError
+from cifar_tune.errors import Problem, UserError, nearest_name
 from cifar_tune.knobs.part import Value
 from cifar_tune.knobs.table import KNOBS
 from cifar_tune.study_spec.overrides import Override, apply_overrides
@@ -26,7 +26,7 @@ from cifar_tune.study_spec.settings import (
     read_pruner,
     read_sampler,
 )
-from cifar_tune.study_spec.space import Space
+from cifar_tune.study_spec.space import Space, TooManyOutcomesError
 from cifar_tune.study_spec.space_checks import check_space
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.study_spec.yaml_reader import MAX_BYTES, Document, read_yaml
@@ -38,7 +38,20 @@ DEFAULT_SEARCH_SPACE: Mapping[str, Any] = {
 }
 """Searched by a study that says nothing of `search_space`, unless it fixes them."""
 
-_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
+MAX_GRID_VALUES = 10_000
+"""Of one range: Optuna lists all of them, once for every trial."""
+
+_RULES = {
+    "int_type": "must be a whole number",
+    "bool_type": "must be true or false",
+    "string_type": "must be text",
+    "string_too_short": "must not be empty",
+    "greater_than_equal": "must be >= {ge}",
+    "less_than_equal": "must be <= {le}",
+}
+"""Pydantic's errors in our words."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _NAME_RULE = "must be 1 to 100 letters, digits, '.', '_' or '-', and begin with a letter or digit"
 
 
@@ -100,7 +113,7 @@ def read_data(raw: object, problems: Problems) -> DataSpec:
     """Read the `data` section."""
     values = as_mapping(raw, ("data",), "{name: cifar10, val_size: 5000}", problems)
     try:
-        return DataSpec.model_validate(values)
+        return DataSpec.model_validate({key: _whole_if_possible(value) for key, value in values.items()})
     except ValidationError as error:
         for item in error.errors():
             path: Path = ("data", *item["loc"])
@@ -109,8 +122,9 @@ def read_data(raw: object, problems: Problems) -> DataSpec:
             elif item["type"] == "literal_error":
                 problems.add_name(path, item["input"], ("cifar10", "image_folder", "digits"))
             else:
-                value = item["input"] if len(path) > 1 else None
-                problems.add(path, _spoken(item["msg"]), value)
+                ours = _RULES.get(item["type"])
+                rule = ours.format(**item.get("ctx", {})) if ours else item["msg"].removeprefix("Value error, ")
+                problems.add(path, rule, item["input"])
         return DataSpec()
 
 
@@ -120,6 +134,9 @@ def read_train(raw: object, problems: Problems) -> dict[str, Value]:
     for name, given in as_mapping(raw, ("train",), "{model: resnet18, epochs: 30}", problems).items():
         if name not in KNOBS:
             problems.unknown_key(("train", name), KNOBS)
+            continue
+        if isinstance(given, dict):
+            problems.add(("train", name), "takes one value here; ranges and choices belong under search_space", given)
             continue
         value = read_value(KNOBS[name], given, ("train", name), problems)
         if value is not None:
@@ -144,8 +161,10 @@ def _read_sections(raw: Mapping[str, object], problems: Problems) -> tuple[Study
         search_space=dimensions,
     )
     if not problems:
-        notes += _check_sampler(spec.sampler, dimensions, problems)
-        notes += _check_pruner(spec.pruner, spec.largest_epochs, problems)
+        notes += _check_sampler(spec.sampler, spec.space, problems)
+        notes += _check_pruner(spec.pruner, spec.largest_epochs, ("pruner",), problems)
+        if not dimensions:
+            notes.append("nothing is searched: all trials are the same")
     return spec, notes
 
 
@@ -174,36 +193,60 @@ def _read_search_space(
 def _read_name(raw: object, problems: Problems) -> str:
     if raw is None:
         problems.add(("name",), "every study needs a name, such as `name: resnet18-cifar10`")
-    elif not isinstance(raw, str) or not _NAME.match(raw):
+    elif not isinstance(raw, str):
+        problems.add(("name",), f"{_NAME_RULE}; a number needs quotes", raw)
+    elif not _NAME.fullmatch(raw):
         problems.add(("name",), _NAME_RULE, raw)
+    elif raw.endswith((".yaml", ".yml")):
+        problems.add(("name",), "must not end like a study file, which commands would take it for", raw)
     else:
         return raw
     return ""
 
 
-def _check_sampler(sampler: SamplerSpec, dimensions: Mapping[str, Dimension], problems: Problems) -> list[str]:
+def _check_sampler(sampler: SamplerSpec, space: Space, problems: Problems) -> list[str]:
     choice = SAMPLERS[sampler.name]
     if not choice.handles_ranges:
-        for name, dimension in dimensions.items():
-            if not isinstance(dimension, Choices) and dimension.step is None:
-                rule = f"sampler {sampler.name} tries every combination, so this range needs a step, or choices"
-                problems.add(("search_space", name), rule)
-    categories = [name for name, dimension in dimensions.items() if isinstance(dimension, Choices)]
-    if not choice.handles_categories and categories:
-        return [f"sampler {sampler.name} searches ranges only: {', '.join(categories)} will be drawn at random"]
-    return []
+        _check_grid(sampler.name, space, problems)
+    drawn = [
+        name
+        for name, dimension in space.dimensions.items()
+        if (isinstance(dimension, Choices) and not choice.handles_categories)
+        or (dimension.when and not choice.handles_conditions)
+    ]
+    if not drawn:
+        return []
+    searched = "ranges that every trial has" if not choice.handles_categories else "what every trial has"
+    return [f"sampler {sampler.name} searches {searched}: {', '.join(drawn)} will be drawn at random"]
 
 
-def _check_pruner(pruner: PrunerSpec, epochs: int, problems: Problems) -> list[str]:
+def _check_grid(sampler: str, space: Space, problems: Problems) -> None:
+    for name, dimension in space.dimensions.items():
+        path: Path = ("search_space", name)
+        if isinstance(dimension, Choices):
+            continue
+        if dimension.count is None:
+            problems.add(path, f"sampler {sampler} tries every combination, so this range needs a step, or choices")
+        elif dimension.count > MAX_GRID_VALUES:
+            rule = f"sampler {sampler} tries every combination, and this range holds {dimension.count:,} values"
+            problems.add(path, f"{rule}; at most {MAX_GRID_VALUES:,} can be: give it a larger step, or choices")
+    if not problems:
+        try:
+            space.size()
+        except TooManyOutcomesError:
+            problems.add(("search_space",), f"sampler {sampler} cannot list so many combinations of conditions")
+
+
+def _check_pruner(pruner: PrunerSpec, epochs: int, path: Path, problems: Problems) -> list[str]:
     notes = []
     smallest = pruner.options.get("min_resource", 1)
     if isinstance(smallest, int) and smallest > epochs:
-        problems.add(("pruner", "min_resource"), f"must be at most the {epochs} epochs that a trial has", smallest)
+        problems.add((*path, "min_resource"), f"must be at most the {epochs} epochs that a trial has", smallest)
     warmup = pruner.options.get("n_warmup_steps", 0)
     if isinstance(warmup, int) and warmup >= epochs:
         notes.append(f"pruner {pruner.name} never prunes: n_warmup_steps is {warmup}, a trial has {epochs} epochs")
     if pruner.wrapped is not None:
-        notes += _check_pruner(pruner.wrapped, epochs, problems)
+        notes += _check_pruner(pruner.wrapped, epochs, (*path, "wrapped_pruner"), problems)
     if PRUNERS[pruner.name].wraps and pruner.wrapped is None:
         notes.append("pruner patient without wrapped_pruner prunes whatever stops improving")
     return notes
@@ -213,8 +256,10 @@ def _refuse_section(key: str, problems: Problems) -> None:
     if key in KNOBS:
         problems.add((key,), f"{key} is a knob: it belongs under train, or under search_space")
     else:
-        problems.unknown_key((key,), SECTIONS)
+        nearest = nearest_name(key, SECTIONS) or nearest_name(key, KNOBS)
+        known = f"; known here: {', '.join(SECTIONS)}"
+        problems.add((key,), "unknown key" if nearest else f"unknown key{known}", nearest=nearest)
 
 
-def _spoken(message: str) -> str:
-    return message.removeprefix("Value error, ").replace("Input should be", "must be")
+def _whole_if_possible(value: object) -> object:
+    return int(value) if isinstance(value, float) and value.is_integer() else value  # 5e3, as for knobs

@@ -7,6 +7,7 @@ from pathlib import Path as FilePath
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.errors import Problem, UserError
 from cifar_tune.knobs.configuration import Configuration, complete
+from cifar_tune.knobs.table import KNOBS
 from cifar_tune.study_spec.overrides import Override, apply_overrides
 from cifar_tune.study_spec.problems import Problems
 from cifar_tune.study_spec.reader import SECTIONS, read_data, read_document, read_train
@@ -38,7 +39,9 @@ def read_run_config(path: FilePath, overrides: Sequence[Override] = ()) -> RunCo
     for key in raw:
         if key in _PARTS:
             continue
-        if key in SECTIONS:
+        if key in KNOBS:
+            problems.add((key,), f"{key} is a knob: it belongs under train")
+        elif key in SECTIONS:
             problems.add((key,), "belongs to a study; a configuration has data and train alone, all knobs fixed")
         else:
             problems.unknown_key((key,), _PARTS)

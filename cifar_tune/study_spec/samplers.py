@@ -19,7 +19,9 @@ class SamplerChoice:
         seeding: `per_trial` draws each trial's seed from (sampler.seed, trial number), so that continuing a study
             does not repeat its draws; `constant` is for samplers whose position in a sequence depends on the seed.
         handles_categories: False where choices are drawn at random instead of searched.
+        handles_conditions: False where knobs that not every trial has are drawn at random instead of searched.
         handles_ranges: False where every range needs a `step`.
+        clashes: parameters that Optuna does not allow together.
     """
 
     target: str
@@ -28,11 +30,13 @@ class SamplerChoice:
     automatic: tuple[str, ...] = ()
     seeding: Literal["per_trial", "constant"] = "per_trial"
     handles_categories: bool = True
+    handles_conditions: bool = True
     handles_ranges: bool = True
+    clashes: tuple[Mapping[str, bool], ...] = ()
 
 
 def _count(name: str, default: int, meaning: str, low: int = 1) -> Knob:
-    return Knob(name, Kind.INT, default, meaning, low=low)
+    return Knob(name, Kind.INT, default, meaning, low=low, high=1_000_000)
 
 
 def _share(name: str, default: float, meaning: str) -> Knob:
@@ -62,11 +66,13 @@ SAMPLERS: Mapping[str, SamplerChoice] = {
             _flag("group", False, "split a conditional space into groups"),
             _flag("constant_liar", True, "keep away from what is being tried right now"),
         ),
+        clashes=({"group": True, "multivariate": False},),
     ),
     "gp": SamplerChoice(
         "optuna.samplers:GPSampler",
         "Gaussian process with expected improvement",
         (_STARTUP, _flag("deterministic_objective", False, "take values as free of noise")),
+        handles_conditions=False,
     ),
     "cmaes": SamplerChoice(
         "optuna.samplers:CmaEsSampler",
@@ -89,13 +95,26 @@ SAMPLERS: Mapping[str, SamplerChoice] = {
         ),
         automatic=("sigma0", "popsize"),
         handles_categories=False,
+        handles_conditions=False,
+        clashes=(
+            {"use_separable_cma": True, "lr_adapt": True},
+            {"with_margin": True, "lr_adapt": True},
+            {"use_separable_cma": True, "with_margin": True},
+        ),
     ),
-    "nsgaii": SamplerChoice("optuna.samplers:NSGAIISampler", "genetic algorithm NSGA-II", _GENETIC, ("mutation_prob",)),
+    "nsgaii": SamplerChoice(
+        "optuna.samplers:NSGAIISampler",
+        "genetic algorithm NSGA-II",
+        _GENETIC,
+        automatic=("mutation_prob",),
+        handles_conditions=False,
+    ),
     "nsgaiii": SamplerChoice(
         "optuna.samplers:NSGAIIISampler",
         "genetic algorithm NSGA-III",
         (*_GENETIC, _count("dividing_parameter", 3, "density of the reference points")),
         automatic=("mutation_prob",),
+        handles_conditions=False,
     ),
     "qmc": SamplerChoice(
         "optuna.samplers:QMCSampler",
@@ -111,7 +130,7 @@ SAMPLERS: Mapping[str, SamplerChoice] = {
             _flag("scramble", False, "randomize the sequence"),
         ),
         seeding="constant",
-        handles_categories=False,
+        handles_conditions=False,
     ),
     "grid": SamplerChoice(
         "optuna.samplers:BruteForceSampler",

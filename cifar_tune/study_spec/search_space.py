@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
+from fractions import Fraction
 from typing import cast
 
+from cifar_tune.errors import nearest_name
 from cifar_tune.knobs.knob import Kind, Knob
 from cifar_tune.knobs.part import Value
 from cifar_tune.knobs.table import KNOBS
@@ -12,6 +13,7 @@ from cifar_tune.study_spec.problems import Path, Problems
 
 _KEYS = ("low", "high", "log", "step", "choices", "when")
 _EXAMPLE = "{low: 1e-4, high: 1.0, log: true} or {choices: [sgd, adamw]}"
+_MAX_STEPS = 1_000_000  # more are no steps to speak of, and Optuna's decimal arithmetic gives up on many more
 
 When = Mapping[str, tuple[Value, ...]]
 """For each knob, the values of which one must hold. All knobs together must hold."""
@@ -40,7 +42,7 @@ class Range:
         """How many values it holds; None without a step."""
         if self.step is None:
             return None
-        return int((Decimal(str(self.high)) - Decimal(str(self.low))) // Decimal(str(self.step))) + 1
+        return int((_exact(self.high) - _exact(self.low)) // _exact(self.step)) + 1
 
 
 Dimension = Choices | Range
@@ -49,7 +51,7 @@ Dimension = Choices | Range
 def read_dimension(knob: Knob, raw: object, path: Path, problems: Problems) -> Dimension | None:
     """Read what stands below a knob's name in `search_space`; None where nothing sensible stands there."""
     if not isinstance(raw, dict):
-        problems.add(path, f"must be a mapping such as {_EXAMPLE}", raw)
+        problems.add(path, f"must be a mapping such as {_EXAMPLE}; a fixed value belongs under train", raw)
         return None
     for key in raw:
         if key not in _KEYS:
@@ -78,14 +80,14 @@ def _read_choices(knob: Knob, raw: object, path: Path, problems: Problems) -> tu
     if not isinstance(raw, list) or not raw:
         problems.add(path, "must be a list of at least one value", raw)
         return ()
-    choices: list[Value] = []
+    choices: dict[Value, None] = {}
     for index, item in enumerate(raw):
         value = read_value(knob, item, (*path, index), problems)
         if value is None:
             continue
         if value in choices:
             problems.add((*path, index), "stands there twice", item)
-        choices.append(value)
+        choices[value] = None
     return tuple(choices)
 
 
@@ -94,11 +96,17 @@ def read_value(knob: Knob, raw: object, path: Path, problems: Problems) -> Value
     try:
         return knob.parse(raw)
     except ValueError as error:
-        if knob.kind in (Kind.NAME, Kind.NAMES) and isinstance(raw, str):
-            problems.add_name(path, raw, knob.names or ())
-        else:
-            problems.add(path, str(error), raw)
+        rule = f"is empty; {error}" if raw is None else str(error)
+        problems.add(path, rule, raw, _nearest(knob, raw))
         return None
+
+
+def _nearest(knob: Knob, raw: object) -> str | None:
+    """What the first wrong name in `raw` was most likely meant to be."""
+    given = raw.split("+") if isinstance(raw, str) else raw if isinstance(raw, list) else []
+    known = knob.names or {}
+    wrong = (name for name in given if isinstance(name, str) and name not in known)
+    return next((nearest_name(name, known) for name in wrong), None)
 
 
 def _read_range(knob: Knob, raw: Mapping[str, object], path: Path, when: When, problems: Problems) -> Range | None:
@@ -116,7 +124,7 @@ def _read_range(knob: Knob, raw: Mapping[str, object], path: Path, when: When, p
         return None
     low, high = cast("float", low), cast("float", high)
     if low >= high:
-        problems.add((*path, "low"), f"must be below high, which is {high:g}; a single value belongs under train", low)
+        problems.add((*path, "low"), f"must be below high, which is {high}; a single value belongs under train", low)
         return None
     if log and low <= 0:
         problems.add((*path, "low"), "must be > 0 on a logarithmic range", low)
@@ -125,11 +133,20 @@ def _read_range(knob: Knob, raw: Mapping[str, object], path: Path, when: When, p
         return None
     if step is None:
         return Range(low, high, log, 1 if knob.kind is Kind.INT else None, when)
-    remainder = (Decimal(str(high)) - Decimal(str(low))) % Decimal(str(step))
+    remainder = (_exact(high) - _exact(low)) % _exact(step)
     if remainder:
-        last = Decimal(str(high)) - remainder
-        problems.add((*path, "step"), f"does not lead from {low:g} to {high:g}; the last step below is {last}", step)
-    return Range(low, high, log, step, when)
+        last = knob.parse(float(_exact(high) - remainder))
+        problems.add((*path, "step"), f"does not lead from {low} to {high}; the last step below is {last}", step)
+    stepped = Range(low, high, log, step, when)
+    if (stepped.count or 0) > _MAX_STEPS:
+        rule = f"makes more than {_MAX_STEPS:,} values; take a larger one, or leave it out"
+        problems.add((*path, "step"), rule, step)
+    return stepped
+
+
+def _exact(number: float) -> Fraction:
+    """The number as it is written: 0.1 is a tenth."""
+    return Fraction(str(number))
 
 
 def _read_step(knob: Knob, raw: object, path: Path, problems: Problems) -> float | None:
@@ -153,13 +170,21 @@ def _read_when(knob: Knob, raw: object, path: Path, problems: Problems) -> When:
         elif name == knob.name:
             problems.add((*path, name), f"{name} cannot depend on itself")
         else:
-            items = wanted if isinstance(wanted, list) else [wanted]
-            values = (_read_wanted(KNOBS[name], item, (*path, name), problems) for item in items)
-            when[name] = tuple(value for value in values if value is not None)
+            when[name] = _read_wanted(KNOBS[name], wanted, (*path, name), problems)
     return when
 
 
-def _read_wanted(knob: Knob, raw: object, path: Path, problems: Problems) -> Value | None:
+def _read_wanted(knob: Knob, raw: object, path: Path, problems: Problems) -> tuple[Value, ...]:
+    if not isinstance(raw, list):
+        value = _read_one(knob, raw, path, problems)
+        return () if value is None else (value,)
+    if not raw:
+        problems.add(path, "must name at least one value", raw)
+    values = [_read_one(knob, item, (*path, index), problems) for index, item in enumerate(raw)]
+    return tuple(value for value in values if value is not None)
+
+
+def _read_one(knob: Knob, raw: object, path: Path, problems: Problems) -> Value | None:
     value = read_value(knob, raw, path, problems)
     # `when: {augment: random_crop}` means every list with random_crop in it
     return value[0] if isinstance(value, tuple) and isinstance(raw, str) and len(value) == 1 else value

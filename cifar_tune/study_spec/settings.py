@@ -1,18 +1,23 @@
 """The short sections of a study file: objective, budget, sampler and pruner."""
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import cast
 
-from cifar_tune.knobs.knob import Knob
+from cifar_tune.knobs.knob import Kind, Knob
 from cifar_tune.knobs.part import Value
 from cifar_tune.study_spec.metrics import METRICS, Direction
 from cifar_tune.study_spec.problems import Path, Problems
 from cifar_tune.study_spec.pruners import PRUNERS
 from cifar_tune.study_spec.samplers import SAMPLERS
+from cifar_tune.study_spec.search_space import read_value
 
-_DURATION = re.compile(r"^(?:(\d+(?:\.\d+)?)d)?(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?$")
-_MAX_SEED = 2**32 - 1  # numpy's limit, which Optuna inherits
+_AMOUNT = r"(\d+(?:\.\d+)?)"
+_DURATION = re.compile(rf"{_AMOUNT}|(?:{_AMOUNT}d)?(?:{_AMOUNT}h)?(?:{_AMOUNT}m)?(?:{_AMOUNT}s)?", re.ASCII)
+_TRIALS = Knob("trials", Kind.INT, 50, "trials in total", low=1)
+_SEED = Knob("seed", Kind.INT, 0, "seeds the sampler", low=0, high=2**32 - 1)  # numpy's limit, which Optuna inherits
 
 
 @dataclass(frozen=True)
@@ -80,10 +85,7 @@ def read_budget(raw: object, problems: Problems) -> Budget:
     """Read `budget`."""
     values = as_mapping(raw, ("budget",), "{trials: 50, timeout: 8h}", problems)
     _refuse_unknown(values, ("budget",), ("trials", "timeout"), problems)
-    trials = values.get("trials", Budget.trials)
-    if isinstance(trials, bool) or not isinstance(trials, int) or trials < 1:
-        problems.add(("budget", "trials"), "must be a whole number >= 1", trials)
-        trials = Budget.trials
+    trials = _read_whole(_TRIALS, values, ("budget",), problems)
     timeout = values.get("timeout")
     seconds = parse_duration(timeout) if timeout is not None else None
     if timeout is not None and seconds is None:
@@ -93,16 +95,16 @@ def read_budget(raw: object, problems: Problems) -> Budget:
 
 def parse_duration(raw: object) -> float | None:
     """Seconds in `90s`, `45m`, `8h`, `1h30m`, `2d`, or in a plain number of seconds; None if it is none of these."""
-    if isinstance(raw, int | float) and not isinstance(raw, bool):
-        return float(raw) if 0 < raw < float("inf") else None
-    if not isinstance(raw, str) or not raw:
+    if isinstance(raw, bool) or not isinstance(raw, int | float | str):
         return None
-    match = _DURATION.match(raw.strip().replace(" ", ""))
-    if match is None:
+    if not isinstance(raw, str):
+        seconds = float(raw)
+    elif match := _DURATION.fullmatch(raw.replace(" ", "")):
+        factors = (1, 86400, 3600, 60, 1)
+        seconds = sum(float(part) * factor for part, factor in zip(match.groups(), factors, strict=True) if part)
+    else:
         return None
-    factors = (86400, 3600, 60, 1)
-    seconds = sum(float(part) * factor for part, factor in zip(match.groups(), factors, strict=True) if part)
-    return seconds or None
+    return seconds if 0 < seconds < math.inf else None
 
 
 def read_sampler(raw: object, problems: Problems) -> SamplerSpec:
@@ -110,13 +112,14 @@ def read_sampler(raw: object, problems: Problems) -> SamplerSpec:
     path: Path = ("sampler",)
     values = as_mapping(raw, path, "{name: tpe, seed: 0}", problems)
     name = read_name(values.get("name", SamplerSpec.name), (*path, "name"), SAMPLERS, problems)
-    seed = values.get("seed", 0)
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= _MAX_SEED:
-        problems.add((*path, "seed"), f"must be a whole number >= 0 and <= {_MAX_SEED}", seed)
-        seed = 0
+    seed = _read_whole(_SEED, values, path, problems)
     if name is None:
         return SamplerSpec(seed=seed)
     options = _read_options(values, path, SAMPLERS[name].parameters, ("name", "seed"), problems)
+    for clash in SAMPLERS[name].clashes:
+        if all(options.get(parameter) == value for parameter, value in clash.items()):
+            pair = " and ".join(f"{parameter}: {str(value).lower()}" for parameter, value in clash.items())
+            problems.add((*path, next(iter(clash))), f"Optuna does not allow {pair} together")
     return SamplerSpec(name, seed, options)
 
 
@@ -132,8 +135,10 @@ def read_pruner(raw: object, problems: Problems, path: Path = ("pruner",)) -> Pr
     for parameter in choice.required:
         if parameter not in values:
             problems.add(path, f"pruner {name} needs {parameter}")
-    if name == "threshold" and not options.keys() & {"lower", "upper"}:
+    if name == "threshold" and not values.keys() & {"lower", "upper"}:
         problems.add(path, "pruner threshold needs lower, upper or both")
+    if "lower" in options and "upper" in options and cast(float, options["lower"]) > cast(float, options["upper"]):
+        problems.add((*path, "lower"), f"must be at most upper, which is {options['upper']}", options["lower"])
     wrapped = None
     if choice.wraps and "wrapped_pruner" in values:
         inner = (*path, "wrapped_pruner")
@@ -161,6 +166,13 @@ def read_name(raw: object, path: Path, names: Mapping[str, object], problems: Pr
     return None
 
 
+def _read_whole(rule: Knob, values: Mapping[str, object], path: Path, problems: Problems) -> int:
+    if rule.name not in values:
+        return cast(int, rule.default)
+    value = read_value(rule, values[rule.name], (*path, rule.name), problems)
+    return cast(int, rule.default if value is None else value)
+
+
 def _read_options(
     values: Mapping[str, object],
     path: Path,
@@ -172,10 +184,9 @@ def _read_options(
     options: dict[str, Value] = {}
     for name, raw in values.items():
         if name in by_name:
-            try:
-                options[name] = by_name[name].parse(raw)
-            except ValueError as error:
-                problems.add((*path, name), str(error), raw)
+            value = read_value(by_name[name], raw, (*path, name), problems)
+            if value is not None:
+                options[name] = value
         elif name not in reserved:
             problems.unknown_key((*path, name), (*reserved, *by_name))
     return options

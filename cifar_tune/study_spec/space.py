@@ -16,7 +16,7 @@ from cifar_tune.knobs.part import Value
 from cifar_tune.knobs.table import KNOBS
 from cifar_tune.study_spec.search_space import Choices, Dimension, Range, condition_holds
 
-MAX_OUTCOMES = 200_000
+MAX_OUTCOMES = 10_000
 
 
 class TooManyOutcomesError(Exception):
@@ -60,37 +60,30 @@ class Space:
             return False
         return all(condition_holds(on, wanted, values.get(on)) for on, wanted in dimension.when.items())
 
-    def outcomes(self, names: Set[str], ends_only: bool = True) -> Iterator[dict[str, Value]]:
+    def outcomes(self, names: Set[str]) -> Iterator[dict[str, Value]]:
         """Every combination of values that the knobs in `names`, and those they depend on, can take.
 
-        Ranges are represented by their two ends if `ends_only`, else by all their steps.
+        Ranges are represented by their two ends.
 
         Raises:
             TooManyOutcomesError: beyond MAX_OUTCOMES.
         """
         needed = self._with_ancestors(names)
         order = [name for name in self.order() if name in needed]
-        for count, outcome in enumerate(self._walk(order, 0, {}, ends_only)):
+        for count, outcome in enumerate(self._walk(order, 0, {})):
             if count == MAX_OUTCOMES:
                 raise TooManyOutcomesError
             yield outcome
 
     def largest(self, name: str) -> float:
         """The largest value that a numeric knob can reach."""
-        dimension = self.dimensions.get(name)
-        unsearched = self.fixed.get(name, KNOBS[name].default)
-        if dimension is None:
-            return float(unsearched)  # type: ignore[arg-type]
-        ends: list[Value] = list(dimension.choices) if isinstance(dimension, Choices) else [dimension.high]
-        if dimension.when:
-            ends.append(unsearched)
-        return max(float(end) for end in ends)  # type: ignore[arg-type]
+        return max(float(outcome[name]) for outcome in self.outcomes({name}))  # type: ignore[arg-type]
 
     def size(self) -> int | None:
         """How many different configurations it holds; None if a range has no step.
 
         Raises:
-            TooManyOutcomesError: if conditional knobs alone make more than MAX_OUTCOMES.
+            TooManyOutcomesError: if the knobs that others depend on alone make more than MAX_OUTCOMES.
         """
         counts = {
             name: dimension.count if isinstance(dimension, Range) else len(dimension.choices)
@@ -98,13 +91,14 @@ class Space:
         }
         if None in counts.values():
             return None
-        entangled = {name for name, dimension in self.dimensions.items() if dimension.when or self._is_parent(name)}
-        conditional = sum(1 for _ in self.outcomes(entangled, ends_only=False)) if entangled else 1
-        return conditional * prod(count for name, count in counts.items() if count and name not in entangled)
+        deciding = {parent for name in self.dimensions for parent in self._parents(name)}
+        leaves = [name for name in self.dimensions if name not in deciding]
+        return sum(
+            prod(counts[name] or 1 for name in leaves if self.is_active(name, outcome))
+            for outcome in self.outcomes(deciding)
+        )
 
-    def _walk(
-        self, order: list[str], position: int, values: dict[str, Value], ends_only: bool
-    ) -> Iterator[dict[str, Value]]:
+    def _walk(self, order: list[str], position: int, values: dict[str, Value]) -> Iterator[dict[str, Value]]:
         if position == len(order):
             yield dict(values)
             return
@@ -113,15 +107,15 @@ class Space:
         active = self.is_active(name, values)
         # a searched knob is walked through even where it is not taken: that is what `check` must find
         if active:
-            candidates = _candidates(self.dimensions[name], ends_only)
+            candidates = _candidates(self.dimensions[name])
         elif applies(knob, values):
             candidates = (self._unsearched(knob, values),)
         else:
-            yield from self._walk(order, position + 1, values, ends_only)
+            yield from self._walk(order, position + 1, values)
             return
         for value in candidates:
             values[name] = value
-            yield from self._walk(order, position + 1, values, ends_only)
+            yield from self._walk(order, position + 1, values)
         del values[name]
 
     def _unsearched(self, knob: Knob, values: Mapping[str, Value]) -> Value:
@@ -131,9 +125,6 @@ class Space:
         parents = set(self.dimensions[name].when) if name in self.dimensions else set()
         owner = KNOBS[name].owner
         return parents | {owner} if owner else parents
-
-    def _is_parent(self, name: str) -> bool:
-        return any(name in self._parents(other) for other in self.dimensions)
 
     def _with_ancestors(self, names: Set[str]) -> set[str]:
         needed: set[str] = set()
@@ -155,9 +146,5 @@ def find_cycle(space: Space) -> list[str] | None:
     return None
 
 
-def _candidates(dimension: Dimension, ends_only: bool) -> tuple[Value, ...]:
-    if isinstance(dimension, Choices):
-        return dimension.choices
-    if ends_only or dimension.step is None:
-        return (dimension.low, dimension.high)
-    return tuple(dimension.low + index * dimension.step for index in range(dimension.count or 0))
+def _candidates(dimension: Dimension) -> tuple[Value, ...]:
+    return dimension.choices if isinstance(dimension, Choices) else (dimension.low, dimension.high)

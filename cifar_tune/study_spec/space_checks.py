@@ -17,7 +17,8 @@ def check_space(space: Space, problems: Problems) -> list[str]:
     """Record every problem of the space, and return notes: what is allowed but surely not meant."""
     cycle = find_cycle(space)
     if cycle:
-        problems.add(("search_space", cycle[-1]), f"conditions stand on each other in a circle: {' -> '.join(cycle)}")
+        searched = next(name for name in cycle if name in space.dimensions)
+        problems.add(("search_space", searched), f"conditions stand on each other in a circle: {' -> '.join(cycle)}")
         return []
     notes: list[str] = []
     try:
@@ -47,8 +48,7 @@ def _check_fixed(knob: Knob, space: Space, problems: Problems) -> None:
 def _check_searched(knob: Knob, space: Space, problems: Problems) -> list[str]:
     """A searched knob must be taken wherever its conditions hold."""
     active, refusers = False, []
-    names = {knob.owner, *space.dimensions[knob.name].when} - {None}
-    for outcome in space.outcomes({name for name in names if name}):
+    for outcome in space.outcomes({knob.name}):
         if not space.is_active(knob.name, outcome):
             continue
         active = True
@@ -71,7 +71,7 @@ def _check_conditions(name: str, space: Space, problems: Problems) -> None:
             possible = [*dimension.choices, *(_default_beside(on) if dimension.when else ())]
             for value in wanted:
                 if not any(condition_holds(on, (value,), candidate) for candidate in possible):
-                    names = enumerate_names([str(stored(choice)) for choice in dimension.choices])
+                    names = enumerate_names([_spoken(choice) for choice in dimension.choices], "and")
                     problems.add(path, f"{on} is never that here; its choices are {names}", stored(value))
 
 
@@ -85,10 +85,11 @@ def _default_beside(name: str) -> tuple[Value, ...]:
 def _check_rules(space: Space, problems: Problems) -> None:
     for rule in RULES:
         for outcome in space.outcomes(set(rule.knobs)):
-            if all(knob in outcome for knob in rule.knobs) and rule.broken(outcome):
+            taken = all(knob in outcome and applies(KNOBS[knob], outcome) for knob in rule.knobs)
+            if taken and rule.broken(outcome):
                 culprit = next((knob for knob in rule.knobs if knob in space.dimensions), rule.knobs[0])
                 section = "search_space" if culprit in space.dimensions else "train"
-                shown = ", ".join(f"{knob} {stored(outcome[knob])}" for knob in rule.knobs)
+                shown = ", ".join(f"{knob} {_spoken(outcome[knob])}" for knob in rule.knobs)
                 problems.add((section, culprit), f"{rule.message}, but {shown} can come together")
                 break
 
@@ -96,7 +97,11 @@ def _check_rules(space: Space, problems: Problems) -> None:
 def _named(owner: str, outcome: Mapping[str, Value]) -> str:
     if owner not in outcome:
         return f"a run without {owner}"
-    return f"{owner} {stored(outcome[owner])}"
+    return f"{owner} {_spoken(outcome[owner])}"
+
+
+def _spoken(value: Value) -> str:
+    return str(stored(value)).lower() if isinstance(value, bool) else str(stored(value))
 
 
 def _not_taken(knob: Knob, refusers: list[str]) -> str:

@@ -7,15 +7,18 @@ name a Python object.
 
 import re
 from dataclasses import dataclass, field
+from typing import cast
 
 import yaml
 
 from cifar_tune.study_spec.problems import Path, Problems
 
-MAX_BYTES = 1_000_000
-_MAX_NODES = 50_000  # aliases can name the same part many times over: a small file may stand for a huge one
+MAX_BYTES = 100_000
+_MAX_NODES = 10_000  # aliases can name the same part many times over: a small file may stand for a huge one
 _MAX_DEPTH = 50
 _CORE = "tag:yaml.org,2002:"
+_NOT_IN_TEXT = re.compile(r"[\0\ud800-\udfff]")
+_BAD_CHARACTER = "holds a character that text may not hold"
 
 
 class _Loader(yaml.SafeLoader):
@@ -48,27 +51,18 @@ def read_yaml(text: str, source: str | None = None) -> Document:
     Raises:
         UserError: with every problem found: syntax, duplicate keys, tags, too much nesting.
     """
-    problems = Problems(source)
     document = Document(None)
+    problems = Problems(source, document.lines)
     if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
         problems.add_at_line(None, f"is larger than {MAX_BYTES:,} bytes, which no study file needs")
     else:
         try:
-            root = _Loader(text).get_single_node()
+            loader = _Loader(text)
+            root = _compose(loader, problems)
             if root is not None:
-                document.value = _Builder(problems, document.lines).build(root, ())
-        except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            problems.add_at_line(
-                mark.line + 1 if mark else None, f"is not valid YAML: {error.problem or error.context}"
-            )
+                document.value = _Builder(loader, problems, document.lines).build(root, ())
         except yaml.reader.ReaderError as error:
-            problems.add_at_line(
-                text.count("\n", 0, error.position) + 1,
-                "is not valid YAML: it holds a character that text may not hold",
-            )
-        except RecursionError:
-            problems.add_at_line(None, "is nested too deeply")
+            problems.add_at_line(text.count("\n", 0, error.position) + 1, f"is not valid YAML: it {_BAD_CHARACTER}")
     problems.raise_if_any()
     return document
 
@@ -82,10 +76,31 @@ def read_yaml_value(text: str) -> object:
     return read_yaml(text).value
 
 
+def _compose(loader: _Loader, problems: Problems) -> yaml.Node | None:
+    try:
+        return loader.get_single_node()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        problems.add_at_line(mark.line + 1 if mark else None, f"is not valid YAML: {_spoken(error)}")
+    except (ValueError, OverflowError):  # PyYAML's own, of "\UFFFFFFFF" and of `%YAML 1.` with 5,000 digits
+        problems.add_at_line(loader.line + 1, "is not valid YAML: a number in it is too large")
+    except RecursionError:
+        problems.add_at_line(None, "is nested too deeply")
+    return None
+
+
+def _spoken(error: yaml.MarkedYAMLError) -> str:
+    problem = error.problem or error.context or ""
+    if "'\\t'" in problem:
+        return "a tab stands where only spaces may: indent with spaces"
+    return f"{error.context} {problem}" if problem.startswith("but ") else problem
+
+
 class _Builder:
     """Turns composed nodes into plain values."""
 
-    def __init__(self, problems: Problems, lines: dict[Path, int]) -> None:
+    def __init__(self, loader: _Loader, problems: Problems, lines: dict[Path, int]) -> None:
+        self._loader = loader
         self._problems = problems
         self._lines = lines
         self._nodes = 0
@@ -102,19 +117,19 @@ class _Builder:
             case yaml.MappingNode():
                 return self._mapping(node, path)
             case yaml.SequenceNode():
-                self._refuse_tag(node, "seq", line)
+                self._refuse_tag(node, f"{_CORE}seq", line)
                 return [self.build(item, (*path, index)) for index, item in enumerate(node.value)]
-        return self._scalar(node, line)
+        return self._scalar(cast(yaml.ScalarNode, node), line)
 
     def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, object]:
-        self._refuse_tag(node, "map", node.start_mark.line + 1)
+        self._refuse_tag(node, f"{_CORE}map", node.start_mark.line + 1)
         values: dict[str, object] = {}
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1
             if not isinstance(key_node, yaml.ScalarNode):
                 self._problems.add_at_line(line, "a key must be a plain word")
                 continue
-            key: str = key_node.value
+            key = self._text(key_node, line)
             if key in values:
                 first = self._lines[(*path, key)]
                 self._problems.add((*path, key), f"is given twice, on lines {first} and {line}")
@@ -123,8 +138,10 @@ class _Builder:
             values[key] = self.build(value_node, (*path, key))
         return values
 
-    def _scalar(self, node: yaml.Node, line: int) -> object:
-        text: str = node.value
+    def _scalar(self, node: yaml.ScalarNode, line: int) -> object:
+        text = self._text(node, line)
+        if self._problems:
+            return None  # nothing is made of this file any more
         match node.tag.removeprefix(_CORE):
             case "null":
                 return None
@@ -134,11 +151,18 @@ class _Builder:
                 return int(text)
             case "float":
                 return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
-            case "str" | "int":
-                return text
-        self._problems.add_at_line(line, f"the tag {node.tag!r} is not read; only plain values are")
-        return None
+        return text
 
-    def _refuse_tag(self, node: yaml.Node, kind: str, line: int) -> None:
-        if node.tag != _CORE + kind:
-            self._problems.add_at_line(line, f"the tag {node.tag!r} is not read; only plain values are")
+    def _text(self, node: yaml.ScalarNode, line: int) -> str:
+        plain = node.style is None
+        untagged = self._loader.resolve(yaml.ScalarNode, node.value, (plain, not plain))  # type: ignore[no-untyped-call]
+        self._refuse_tag(node, untagged, line)
+        text: str = node.value
+        if _NOT_IN_TEXT.search(text):  # written as an escape, such as "\0"
+            self._problems.add_at_line(line, _BAD_CHARACTER)
+        return text
+
+    def _refuse_tag(self, node: yaml.Node, without: str, line: int) -> None:
+        if node.tag != without:
+            tag = node.tag.replace(_CORE, "!!")
+            self._problems.add_at_line(line, f"the tag {tag!r} is not read; only plain values are")

@@ -34,8 +34,8 @@ def run(
         raise UserError(Problem("must be local: no other engine is built yet", "--engine", engine))
     url = storage_url(storage)
     more = [
-        Override(key, value)
-        for key, value in (("budget.trials", trials), ("budget.timeout", timeout))
+        Override(f"budget.{key}", value, f"--{key}")
+        for key, value in (("trials", trials), ("timeout", timeout))
         if value is not None
     ]
     read = find_spec(study, url, settings, more)

@@ -1,0 +1,131 @@
+"""The training of one configuration, epoch by epoch."""
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+
+from cifar_tune.data.batches import steps_per_epoch, training_batches, validation_batches
+from cifar_tune.data.resident import ResidentData
+from cifar_tune.data.seeding import derive_seed
+from cifar_tune.knobs.configuration import Configuration
+from cifar_tune.models.build import count_parameters
+from cifar_tune.training.device import configure
+from cifar_tune.training.divergence import Diverged
+from cifar_tune.training.evaluation import evaluate
+from cifar_tune.training.learner import Learner
+from cifar_tune.training.results import EpochResult
+from cifar_tune.training.tally import Tally
+
+
+def train(
+    config: Configuration,
+    data: ResidentData,
+    device: torch.device,
+    state: Mapping[str, Any] | None = None,
+) -> Iterator[EpochResult]:
+    """Train, and yield each epoch's result; with the `state` of an interrupted training, its remaining epochs.
+
+    Closing the generator ends the training.
+
+    Raises:
+        Diverged: the loss of an epoch is not finite.
+        UserError: the images are too small for the model.
+    """
+    training = Training(config, data, device)
+    if state is not None:
+        training.load_state_dict(state)
+    yield from training.epochs()
+
+
+class Training:
+    """One configuration on its way through its epochs.
+
+    All randomness derives from the configuration's seed: initial weights from it alone, order, augmentation and
+    dropout of an epoch from it and the epoch's number. So a training that goes on from a `state_dict` gives, on the
+    CPU, bit for bit what it would have given undisturbed, whatever ran before it in the process.
+
+    Attributes:
+        parameters: learned parameters of the model.
+        precision: `fp32` or `bf16`.
+        results: of the finished epochs.
+    """
+
+    def __init__(self, config: Configuration, data: ResidentData, device: torch.device) -> None:
+        self.config = config
+        self.data = data
+        self.device = device
+        steps = steps_per_epoch(data.train_size, config.integer("batch_size"))
+        self.learner = Learner(config, data.image_shape, len(data.classes), device, steps)
+        self.parameters = count_parameters(self.learner.model)
+        self.precision = self.learner.precision
+        self.results: list[EpochResult] = []
+
+    def epochs(self) -> Iterator[EpochResult]:
+        """Train the remaining epochs and yield after each; `state_dict` may be taken whenever one was yielded.
+
+        Raises:
+            Diverged: the training or validation loss is not finite.
+        """
+        while len(self.results) < self.config.integer("epochs"):
+            epoch = len(self.results) + 1
+            started = time.perf_counter()
+            # Here and not once: another training may have run in this process since the last epoch.
+            configure(self.config.integer("threads"), self.device)
+            torch.manual_seed(derive_seed(self.config.integer("seed"), "epoch", epoch))
+            trained = self.train_epoch(epoch)
+            batches = validation_batches(self.data, self.config)
+            validated = evaluate(self.learner.model, batches, self.precision, self.device)
+            # The one place where the host waits for the device.
+            (train_loss, train_accuracy), (val_loss, val_accuracy) = trained.read(validated)
+            _require_finite(epoch, "training loss", train_loss)
+            _require_finite(epoch, "validation loss", val_loss)
+            result = EpochResult(
+                epoch=epoch,
+                train_loss=train_loss,
+                train_accuracy=train_accuracy,
+                val_loss=val_loss,
+                val_accuracy=val_accuracy,
+                lr=self.learner.lr,
+                seconds=time.perf_counter() - started,
+            )
+            self.results.append(result)
+            yield result
+
+    def train_epoch(self, epoch: int) -> Tally:
+        """Take every step of the epoch.
+
+        Raises:
+            Diverged: the loss of a step is not finite; noticed here only where looking at it costs nothing.
+        """
+        self.learner.model.train()
+        tally = Tally(self.device)
+        for images, labels in training_batches(self.data, self.config, epoch):
+            loss, right = self.learner.train_step(images, labels)
+            if self.device.type == "cpu":  # elsewhere it would wait for the device
+                _require_finite(epoch, "training loss", loss.item())
+            tally.add(loss, right, len(labels))
+        self.learner.schedule.after_epoch()
+        return tally
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint holds. Its tensors are those of the training: copy them before the next epoch."""
+        return {
+            "config": self.config.stored(),
+            "data": self.data.fingerprint,
+            "epoch": len(self.results),
+            "results": [result.as_dict() for result in self.results],
+            **self.learner.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where the training of the same configuration and data was when its `state_dict` was taken."""
+        self.learner.load_state_dict(state)
+        self.results = [EpochResult.from_dict(figures) for figures in state["results"]]
+
+
+def _require_finite(epoch: int, what: str, loss: float) -> None:
+    if not math.isfinite(loss):
+        raise Diverged(epoch, what)

@@ -1,0 +1,50 @@
+"""A few steps of a configuration on random images: does it run, and how fast."""
+
+import time
+from dataclasses import dataclass
+from statistics import median
+
+import torch
+
+from cifar_tune.knobs.configuration import Configuration
+from cifar_tune.models.build import count_parameters
+from cifar_tune.models.image_size import ImageShape
+from cifar_tune.training.device import configure
+from cifar_tune.training.learner import Learner
+
+TIMED_STEPS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What the steps showed.
+
+    Attributes:
+        parameters: learned parameters of the model.
+        seconds_per_step: median over the timed steps of forward, backward and optimizer on one batch.
+    """
+
+    parameters: int
+    seconds_per_step: float
+
+
+def probe(config: Configuration, image_shape: ImageShape, classes: int, device: torch.device) -> Probe:
+    """Take one step to warm up and a few timed ones, on batches of the configuration's size.
+
+    Raises:
+        UserError: the images are too small for the model.
+    """
+    configure(config.integer("threads"), device)
+    # As many steps per epoch as are taken, so that no schedule runs out.
+    learner = Learner(config, image_shape, classes, device, steps_per_epoch=1 + TIMED_STEPS)
+    batch_size = config.integer("batch_size")
+    images = torch.randn(batch_size, *image_shape, device=device).to(memory_format=torch.channels_last)
+    labels = torch.randint(classes, (batch_size,), device=device)
+    learner.model.train()
+    learner.train_step(images, labels)[0].item()  # .item() waits for the device
+    seconds = []
+    for _ in range(TIMED_STEPS):
+        started = time.perf_counter()
+        learner.train_step(images, labels)[0].item()
+        seconds.append(time.perf_counter() - started)
+    return Probe(count_parameters(learner.model), median(seconds))

@@ -1,0 +1,50 @@
+"""For every knob there is a test that its value reaches the thing that it controls."""
+
+from pathlib import Path
+
+import pytest
+
+from cifar_tune.knobs.table import KNOBS
+
+ROOT = Path(__file__).parents[1]
+PROOFS = {
+    "model": ("models/test_models.py", "test_parameters_as_published"),
+    "width": ("models/test_models.py", "test_width_is_the_channels_of_the_first_stage"),
+    "activation": ("models/test_models.py", "test_activation_is_the_one_asked_for_in_every_place"),
+    "negative_slope": ("models/test_models.py", "test_negative_slope_reaches_the_layers"),
+    "dropout": ("models/test_models.py", "test_dropout_stands_before_every_linear_layer"),
+    "optimizer": ("training/test_optimizers.py", "test_every_knob_reaches_the_parameter_group"),
+    "lr": ("training/test_optimizers.py", "test_every_knob_reaches_the_parameter_group"),
+    "momentum": ("training/test_optimizers.py", "test_every_knob_reaches_the_parameter_group"),
+    "nesterov": ("training/test_optimizers.py", "test_every_knob_reaches_the_parameter_group"),
+    "weight_decay": ("training/test_optimizers.py", "test_every_knob_reaches_the_parameter_group"),
+    "alpha": ("training/test_optimizers.py", "test_every_knob_reaches_the_parameter_group"),
+    "beta1": ("training/test_optimizers.py", "test_every_knob_reaches_the_parameter_group"),
+    "beta2": ("training/test_optimizers.py", "test_every_knob_reaches_the_parameter_group"),
+    "eps": ("training/test_optimizers.py", "test_every_knob_reaches_the_parameter_group"),
+    "batch_size": ("training/test_loop.py", "test_batch_size_is_the_images_of_a_step"),
+    "epochs": ("training/test_loop.py", "test_one_result_per_epoch"),
+    "schedule": ("training/test_schedules.py", "test_curve"),
+    "step_size": ("training/test_schedules.py", "test_curve"),
+    "gamma": ("training/test_schedules.py", "test_curve"),
+    "eta_min": ("training/test_schedules.py", "test_curve"),
+    "pct_start": ("training/test_schedules.py", "test_curve"),
+    "div_factor": ("training/test_schedules.py", "test_curve"),
+    "final_div_factor": ("training/test_schedules.py", "test_curve"),
+    "label_smoothing": ("training/test_learner.py", "test_label_smoothing_reaches_the_loss"),
+    "augment": ("data/test_augmentation.py", "test_crop_and_flip_against_a_slow_reference"),
+    "crop_padding": ("data/test_augmentation.py", "test_parameters_come_from_the_configuration"),
+    "normalization": ("data/test_normalization.py", "test_values"),
+    "precision": ("training/test_precision.py", "test_precision_reaches_the_layers_and_nothing_else"),
+    "seed": ("training/test_learner.py", "test_seed_draws_the_initial_weights"),
+    "threads": ("training/test_loop.py", "test_threads_hold_during_the_steps"),
+}
+
+
+def test_no_knob_is_left_out() -> None:
+    assert PROOFS.keys() == KNOBS.keys()
+
+
+@pytest.mark.parametrize(("file", "name"), sorted(set(PROOFS.values())))
+def test_the_proof_exists(file: str, name: str) -> None:
+    assert f"def {name}(" in (ROOT / file).read_text()

@@ -1,0 +1,123 @@
+import math
+from typing import Any
+
+import pytest
+
+from cifar_tune.knobs.knob import Kind, Knob, stored
+from cifar_tune.knobs.table import KNOBS
+
+NO_NUMBERS: tuple[Any, ...] = (None, "", "0.1", "1e-4", True, False, [0.1], {"low": 1}, math.nan, math.inf, -math.inf)
+
+
+@pytest.mark.parametrize("name", [knob.name for knob in KNOBS.values() if knob.kind in (Kind.FLOAT, Kind.INT)])
+@pytest.mark.parametrize("raw", NO_NUMBERS, ids=repr)
+def test_numbers_are_nothing_else(name: str, raw: object) -> None:
+    with pytest.raises(ValueError, match=r"^must be a (whole )?number"):
+        KNOBS[name].parse(raw)
+
+
+@pytest.mark.parametrize("name", [knob.name for knob in KNOBS.values() if knob.kind is Kind.INT])
+@pytest.mark.parametrize("raw", [1.5, 0.999, -1, -(10**25), 10**25, 1e30])
+def test_whole_numbers_are_whole_and_within_bounds(name: str, raw: object) -> None:
+    with pytest.raises(ValueError, match=r"^must be a whole number >= \d+ and <= \d+$"):
+        KNOBS[name].parse(raw)
+
+
+def test_a_float_without_a_fraction_is_a_whole_number() -> None:
+    value = KNOBS["epochs"].parse(1e2)
+    assert value == 100
+    assert type(value) is int
+
+
+def test_a_whole_number_becomes_a_float() -> None:
+    assert type(KNOBS["lr"].parse(1)) is float
+
+
+@pytest.mark.parametrize(
+    ("low_open", "high_open", "inside", "outside"),
+    [
+        (False, False, (0, 0.5, 1), (-1e-9, 1 + 1e-9)),
+        (True, False, (1e-300, 1), (0, -0.0)),
+        (False, True, (0, math.nextafter(1, 0)), (1,)),
+        (True, True, (0.5,), (0, 1)),
+    ],
+)
+def test_bounds(low_open: bool, high_open: bool, inside: tuple[float, ...], outside: tuple[float, ...]) -> None:
+    knob = Knob("share", Kind.FLOAT, 0.5, "", low=0, high=1, low_open=low_open, high_open=high_open)
+    for value in inside:
+        assert knob.parse(value) == value
+    for value in outside:
+        with pytest.raises(ValueError, match="must be a number"):
+            knob.parse(value)
+
+
+@pytest.mark.parametrize(
+    ("knob", "rule"),
+    [
+        (Knob("x", Kind.FLOAT, 0.0, ""), "must be a number"),
+        (Knob("x", Kind.FLOAT, 0.0, "", low=0, low_open=True), "must be a number > 0"),
+        (Knob("x", Kind.FLOAT, 0.0, "", low=0, high=0.5, high_open=True), "must be a number >= 0 and < 0.5"),
+        (Knob("x", Kind.INT, 0, "", low=0, high=2**31 - 1), "must be a whole number >= 0 and <= 2147483647"),
+        (Knob("x", Kind.BOOL, False, ""), "must be true or false"),
+        (KNOBS["normalization"], "must be minus_one_one, none, standardize or zero_one"),
+        (KNOBS["augment"], "must be a list of names out of horizontal_flip and random_crop"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_rules_are_spoken_in_full(knob: Knob, rule: str) -> None:
+    assert knob.rule.startswith(rule)
+
+
+@pytest.mark.parametrize("raw", [0, 1, "true", "on", "yes", None, [], "True"])
+def test_flags_are_true_or_false(raw: object) -> None:
+    with pytest.raises(ValueError, match="must be true or false"):
+        KNOBS["nesterov"].parse(raw)
+    assert KNOBS["nesterov"].parse(True) is True
+
+
+@pytest.mark.parametrize("raw", ["SGD", "sgd ", "", None, 1, True, ["sgd"], {"sgd": 1}])
+def test_a_name_is_one_of_the_names(raw: object) -> None:
+    with pytest.raises(ValueError, match="must be adam"):
+        KNOBS["optimizer"].parse(raw)
+    assert KNOBS["optimizer"].parse("sgd") == "sgd"
+
+
+@pytest.mark.parametrize(
+    ("raw", "names"),
+    [
+        ([], ()),
+        ("none", ()),
+        (None, ()),
+        ("random_crop", ("random_crop",)),
+        ("random_crop+horizontal_flip", ("random_crop", "horizontal_flip")),
+        ("random_crop + horizontal_flip", ("random_crop", "horizontal_flip")),
+        (["random_crop"], ("random_crop",)),
+        (("horizontal_flip", "random_crop"), ("horizontal_flip", "random_crop")),
+    ],
+)
+def test_lists_of_names_come_in_several_forms(raw: object, names: tuple[str, ...]) -> None:
+    value = KNOBS["augment"].parse(raw)
+    assert value == names
+    assert KNOBS["augment"].parse(stored(value)) == names
+
+
+@pytest.mark.parametrize(
+    "raw", ["", "+", "random_crop+", ["none"], ["crop"], [1], [None], [["random_crop"]], 1, True, {}]
+)
+def test_lists_of_names_hold_known_names(raw: object) -> None:
+    with pytest.raises(ValueError, match="must be a list of names"):
+        KNOBS["augment"].parse(raw)
+
+
+@pytest.mark.parametrize("raw", [["random_crop", "random_crop"], "random_crop+random_crop"])
+def test_a_name_stands_in_a_list_once(raw: object) -> None:
+    with pytest.raises(ValueError, match="twice"):
+        KNOBS["augment"].parse(raw)
+
+
+@pytest.mark.parametrize(
+    ("value", "held"),
+    [((), "none"), (("random_crop",), "random_crop"), (("a", "b"), "a+b"), (0.1, 0.1), (True, True), ("sgd", "sgd")],
+)
+def test_what_the_database_holds(value: Any, held: object) -> None:
+    assert stored(value) == held

@@ -1,0 +1,23 @@
+import pytest
+
+from cifar_tune.knobs.configuration import complete
+from cifar_tune.knobs.rules import RULES, broken_rules
+from cifar_tune.knobs.table import KNOBS
+
+
+@pytest.mark.parametrize(
+    ("nesterov", "momentum", "is_broken"), [(True, 0.0, True), (True, 0.1, False), (False, 0.0, False)]
+)
+def test_nesterov_needs_momentum(nesterov: bool, momentum: float, is_broken: bool) -> None:
+    broken = broken_rules(complete({"optimizer": "sgd", "nesterov": nesterov, "momentum": momentum}))
+    assert [rule.message for rule in broken] == (["nesterov needs momentum > 0"] if is_broken else [])
+
+
+def test_a_rule_is_judged_where_a_run_takes_all_its_knobs() -> None:
+    assert broken_rules(complete({"optimizer": "rmsprop", "momentum": 0.0, "nesterov": True})) == []
+
+
+def test_rules_join_knobs_that_exist_and_defaults_keep_them() -> None:
+    assert all(knob in KNOBS for rule in RULES for knob in rule.knobs)
+    for optimizer in KNOBS["optimizer"].names or ():
+        assert broken_rules(complete({"optimizer": optimizer})) == []

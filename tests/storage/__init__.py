@@ -1,0 +1,1 @@
+"""Tests of the database: opening it, and the lease."""

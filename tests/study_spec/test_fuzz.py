@@ -1,0 +1,122 @@
+"""Whatever a file holds, it is read, or refused with a message: no other exception, and no hang."""
+
+import random
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cifar_tune.errors import UserError
+from cifar_tune.knobs.table import KNOBS
+from cifar_tune.study_spec.reader import read_study, read_study_file
+from cifar_tune.study_spec.yaml_reader import Document, read_yaml
+
+STUDY = """name: fuzzed
+objective: {metric: val_accuracy, direction: maximize}
+budget: {trials: 100, timeout: 8h}
+sampler: {name: tpe, seed: 0}
+pruner: {name: patient, patience: 1, wrapped_pruner: {name: asha, min_resource: 2}}
+data: {name: digits, val_size: 300}
+train:
+  model: cnn3
+  augment: [random_crop, horizontal_flip]
+search_space:
+  optimizer: {choices: [sgd, adamw]}
+  lr: {low: 1e-4, high: 1.0, log: true}
+  momentum: {low: 0.5, high: 0.9, step: 0.1, when: {optimizer: sgd}}
+  epochs: {choices: [3, 5]}
+"""
+TOKENS = (
+    *b"\t\n\r -:,?[]{}#&*!|>'\"%@`~=<.+0123456789eE\0\x7f\x80\xc3\xff",
+    *(b"\xef\xbb\xbf", b"\xed\xa0\x80", b"!!int ", b"&a ", b"*a", b"<<: ", b"---\n", b"...", b"\\U0011FFFF", b"null", b"true"),
+    *(b"1e999", b".nan", b"-1", b"99999999999999999999999999", b"{}", b"[]", b"''", b"\n  ", b"when: ", b"choices: "),
+)
+HARMLESS = tuple(b" 0123456789\n#")
+VALUES: tuple[Any, ...] = (
+    *(None, True, False, 0, 1, -1, 3, 0.5, 1e-300, 1e308, float("inf"), float("nan"), 10**29, -(10**29), 2**31, 2**63),
+    *("", "x", "none", "sgd", "1", "../x", "a" * 5000, "\x1b[2J", "\n", "é", "1h", "random_crop+random_crop"),
+    *([], {}, [[]], [{}], [None], {"": None}, {"choices": [1]}, {"low": 0, "high": 1}, {"when": {}}, ["sgd", "adam"], [1, 1.0]),
+)
+
+
+def mutated_bytes(draw: random.Random) -> bytes:
+    content = bytearray(STUDY.encode())
+    for _ in range(draw.choice((1, 1, 1, 2, 8))):
+        at = draw.randrange(len(content) + 1)
+        until = min(at + draw.choice((0, 0, 1, 1, 5, 40)), len(content))
+        token = draw.choice(TOKENS if draw.random() < 0.5 else HARMLESS)
+        content[at:until] = bytes((token,)) if isinstance(token, int) else token
+        if draw.random() < 0.2:
+            lines = content.splitlines(keepends=True)
+            lines.insert(draw.randrange(len(lines) + 1), draw.choice(lines) if lines else b"")
+            content = bytearray(b"".join(lines))
+    return bytes(content)
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The paths of everything inside of `value`."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    found = [path] if path else []
+    for key, item in inner:
+        found += places(item, (*path, key))
+    return found
+
+
+def mutated_tree(draw: random.Random) -> dict[str, Any]:
+    tree: dict[str, Any] = deepcopy(read_yaml(STUDY).value)  # type: ignore[assignment]
+    for _ in range(draw.choice((1, 1, 2, 3))):
+        all_places = places(tree)
+        path = draw.choice(all_places)
+        parent: Any = tree
+        for key in path[:-1]:
+            parent = parent[key]
+        match draw.randrange(5):
+            case 0:
+                del parent[path[-1]]
+            case 1 if isinstance(parent, dict):
+                parent[draw.choice(["", "x", "when", "choices", "low", "step", *KNOBS])] = parent.pop(path[-1])
+            case 2:
+                other: Any = tree
+                for key in draw.choice(all_places):
+                    other = other[key] if isinstance(other, dict | list) and key in range_or_keys(other) else other
+                parent[path[-1]] = deepcopy(other)
+            case _:
+                parent[path[-1]] = deepcopy(draw.choice(VALUES))
+        if not places(tree):
+            break
+    return tree
+
+
+def range_or_keys(value: Any) -> Any:
+    return value if isinstance(value, dict) else range(len(value))
+
+
+def test_bytes(tmp_path: Path) -> None:
+    draw = random.Random(0)  # noqa: S311
+    file = tmp_path / "study.yaml"
+    outcomes = {"read": 0, "refused": 0}
+    for _ in range(800):
+        file.write_bytes(mutated_bytes(draw))
+        try:
+            read_study_file(file)
+            outcomes["read"] += 1
+        except UserError as error:
+            assert all(problem.source == str(file) and problem.rule for problem in error.problems)
+            outcomes["refused"] += 1
+    assert min(outcomes.values()) > 5, outcomes
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_values(seed: int) -> None:
+    draw = random.Random(seed)  # noqa: S311
+    outcomes = {"read": 0, "refused": 0}
+    for _ in range(200):
+        try:
+            spec = read_study(Document(mutated_tree(draw)), "study.yaml").spec
+            assert read_study(Document(spec.plain()), "again").spec == spec
+            outcomes["read"] += 1
+        except UserError as error:
+            assert all(problem.rule and len(str(problem)) < 6000 for problem in error.problems)
+            outcomes["refused"] += 1
+    assert min(outcomes.values()) > 5, outcomes

@@ -1,0 +1,75 @@
+"""Choosing and describing devices."""
+
+import pytest
+import torch
+
+from cifar_tune.errors import UserError
+from cifar_tune.training.device import configure, describe_device, environment, existing_devices, resolve_device
+
+from .conftest import CPU
+
+
+@pytest.fixture
+def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+
+
+@pytest.fixture
+def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+
+
+@pytest.fixture
+def mac(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+
+
+@pytest.mark.usefixtures("two_gpus")
+@pytest.mark.parametrize(
+    ("name", "device"),
+    [("auto", "cuda:0"), ("cuda", "cuda:0"), ("cuda:0", "cuda:0"), ("cuda:1", "cuda:1"), ("cpu", "cpu")],
+)
+def test_resolve_with_two_gpus(name: str, device: str) -> None:
+    assert resolve_device(name) == torch.device(device)
+
+
+@pytest.mark.usefixtures("mac")
+def test_auto_prefers_mps_to_the_cpu() -> None:
+    assert resolve_device("auto") == torch.device("mps")
+
+
+@pytest.mark.usefixtures("no_gpu")
+def test_auto_without_a_gpu() -> None:
+    assert resolve_device("auto") == CPU
+    assert existing_devices() == ["cpu"]
+
+
+@pytest.mark.usefixtures("two_gpus")
+@pytest.mark.parametrize("name", ["cuda:2", "gpu", "mps", "", "cuda:-1", "meta"])
+def test_a_device_that_does_not_exist(name: str) -> None:
+    with pytest.raises(UserError, match="auto, cuda:0, cuda:1 or cpu"):
+        resolve_device(name)
+
+
+def test_the_cpu_is_described() -> None:
+    assert describe_device(CPU).startswith("cpu (")
+    facts = environment(CPU)
+    assert facts["torch"] == torch.__version__
+    assert facts["device"] == "cpu"
+    assert facts["device_name"]
+    assert "cuda" not in facts
+
+
+def test_configure_sets_the_threads() -> None:
+    configure(2, CPU)
+    assert torch.get_num_threads() == 2
+    configure(1, CPU)
+    assert torch.get_num_threads() == 1
+
+
+def test_configure_flushes_denormals_on_the_cpu() -> None:
+    configure(1, CPU)
+    assert not (torch.tensor(1e-39) * 0.5).item()

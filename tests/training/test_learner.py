@@ -1,0 +1,124 @@
+"""One training step: what it computes, and where."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn import functional
+
+from cifar_tune.knobs.models import MODELS
+from cifar_tune.knobs.optimizers import OPTIMIZERS
+from cifar_tune.models.build import build_model
+from cifar_tune.training.learner import Learner
+from cifar_tune.training.optimizers import build_optimizer
+
+from .conftest import CPU, small
+
+SHAPE = (3, 8, 8)
+
+
+def batch(size: int = 16) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(size, *SHAPE, generator=generator).to(memory_format=torch.channels_last)
+    return images, torch.randint(10, (size,), generator=generator)
+
+
+def weights(learner: Learner) -> list[Tensor]:
+    return list(learner.model.state_dict().values())
+
+
+def equal(first: list[Tensor], second: list[Tensor]) -> bool:
+    return all(one.equal(other) for one, other in zip(first, second, strict=True))
+
+
+def test_seed_draws_the_initial_weights() -> None:
+    first, again, other = (Learner(small(seed=seed), SHAPE, 10, CPU, 2) for seed in (1, 1, 2))
+    assert equal(weights(first), weights(again))
+    assert not equal(weights(first), weights(other))
+
+
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.2])
+def test_label_smoothing_reaches_the_loss(label_smoothing: float) -> None:
+    learner = Learner(small(label_smoothing=label_smoothing), SHAPE, 10, CPU, 2)
+    images, labels = batch()
+    learner.model.train()
+    logs = learner.model(images).log_softmax(1)
+    targets = functional.one_hot(labels, 10) * (1 - label_smoothing) + label_smoothing / 10
+    loss, _ = learner.train_step(images, labels)
+    torch.testing.assert_close(loss, -(logs * targets).sum(1).mean())
+
+
+def test_counts_what_is_right() -> None:
+    learner = Learner(small(), SHAPE, 10, CPU, 2)
+    images, _ = batch()
+    predicted = learner.model(images).argmax(1)
+    labels = torch.cat([predicted[:5], (predicted[5:] + 1) % 10])
+    assert learner.train_step(images, labels)[1].item() == 5
+
+
+def test_a_step_descends_along_the_gradient() -> None:
+    learner = Learner(small(optimizer="sgd", momentum=0.0, schedule="constant", lr=0.5), SHAPE, 10, CPU, 2)
+    images, labels = batch()
+    before = [weight.detach().clone() for weight in learner.model.parameters()]
+    loss = functional.cross_entropy(learner.model(images), labels)
+    gradients = torch.autograd.grad(loss, list(learner.model.parameters()))
+    learner.train_step(images, labels)
+    for weight, start, gradient in zip(learner.model.parameters(), before, gradients, strict=True):
+        torch.testing.assert_close(weight.detach(), start - 0.5 * gradient)
+        assert weight.grad is None
+
+
+def test_lr_is_that_of_the_last_step() -> None:
+    learner = Learner(small(schedule="cosine", lr=0.4, epochs=1), SHAPE, 10, CPU, steps_per_epoch=2)
+    rates = [learner.lr]
+    for _ in range(2):
+        learner.train_step(*batch())
+        rates.append(learner.lr)
+    assert rates == pytest.approx([0.4, 0.4, 0.2])
+
+
+def test_weights_are_channels_last() -> None:
+    learner = Learner(small(), SHAPE, 10, CPU, 2)
+    kernels = [weight for weight in learner.model.parameters() if weight.dim() == 4]
+    assert all(kernel.is_contiguous(memory_format=torch.channels_last) for kernel in kernels)
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_whole_step_on_the_meta_device(model: str, optimizer: str) -> None:
+    """Meta tensors refuse every mixture with the CPU's: a stand-in for devices that are not at hand."""
+    meta = torch.device("meta")
+    learner = Learner(small(model=model, optimizer=optimizer, precision="auto"), (3, 32, 32), 10, meta, 2)
+    images = torch.empty(8, 3, 32, 32, device=meta).to(memory_format=torch.channels_last)
+    loss, right = learner.train_step(images, torch.empty(8, dtype=torch.int64, device=meta))
+    assert {loss.device, right.device, *(weight.device for weight in learner.model.parameters())} == {meta}
+
+
+def moved(model: nn.Module, device: torch.device) -> nn.Module:
+    """The model with new tensors on `device`: fake tensors can be neither drawn at random nor moved in place."""
+    for module in model.modules():
+        for name, weight in module.named_parameters(recurse=False):
+            module.register_parameter(name, nn.Parameter(torch.empty_like(weight, device=device)))
+        for name, buffer in module.named_buffers(recurse=False):
+            module.register_buffer(name, torch.empty(buffer.shape, dtype=buffer.dtype, device=device))
+    return model
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_forward_and_optimizer_step_on_fake_cuda(model: str, optimizer: str) -> None:
+    """Fake tensors have no backward pass without a driver; the gradients are made up."""
+    config = small(model=model, optimizer=optimizer)
+    cuda = torch.device("cuda:0")
+    with FakeTensorMode():
+        net = moved(build_model(config, (3, 32, 32), 10), cuda)
+        updates = build_optimizer(config, net, cuda)
+        assert net(torch.empty(8, 3, 32, 32, device=cuda)).device == cuda
+        for weight in net.parameters():
+            weight.grad = torch.empty_like(weight)
+        if optimizer == "sgd":
+            return  # torch has no fake kernel for the fused SGD
+        updates.step()
+        moments = [value for state in updates.state.values() for name, value in state.items() if name != "step"]
+    assert moments
+    assert {value.device for value in moments} == {cuda}

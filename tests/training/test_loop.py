@@ -1,0 +1,246 @@
+"""The loop: what an epoch is, and that it can be repeated and continued bit for bit."""
+
+import pickle
+from copy import deepcopy
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from cifar_tune.data.resident import ResidentData
+from cifar_tune.knobs.configuration import Configuration
+from cifar_tune.knobs.optimizers import OPTIMIZERS
+from cifar_tune.knobs.part import Value
+from cifar_tune.knobs.schedules import SCHEDULES
+from cifar_tune.training.divergence import Diverged
+from cifar_tune.training.loop import Training, train
+from cifar_tune.training.results import EpochResult
+
+from .conftest import CPU, small
+
+RANDOM: dict[str, Value] = {"dropout": 0.3, "augment": ("random_crop", "horizontal_flip")}
+"""Everything that draws random numbers during an epoch."""
+
+
+def figures(results: list[EpochResult]) -> list[dict[str, Any]]:
+    """Everything but the time it took."""
+    return [{name: value for name, value in r.as_dict().items() if name != "seconds"} for r in results]
+
+
+def finished(config: Configuration, data: ResidentData) -> Training:
+    training = Training(config, data, CPU)
+    assert list(training.epochs()) == training.results
+    return training
+
+
+def assert_same(first: Training, second: Training) -> None:
+    assert figures(first.results) == figures(second.results)
+    for name, tensor in first.learner.model.state_dict().items():
+        assert tensor.equal(second.learner.model.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_one_result_per_epoch(digits: ResidentData, epochs: int) -> None:
+    results = list(train(small(epochs=epochs), digits, CPU))
+    assert [result.epoch for result in results] == list(range(1, epochs + 1))
+    assert all(0 <= r.train_accuracy <= 1 and 0 <= r.val_accuracy <= 1 and r.seconds > 0 for r in results)
+
+
+@pytest.mark.parametrize(("batch_size", "steps"), [(50, 4), (64, 3), (200, 1), (500, 1)])
+def test_batch_size_is_the_images_of_a_step(
+    digits: ResidentData, monkeypatch: pytest.MonkeyPatch, batch_size: int, steps: int
+) -> None:
+    training = Training(small(batch_size=batch_size, epochs=1), digits, CPU)
+    step, sizes = training.learner.train_step, []
+
+    def counted(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        sizes.append(len(images))
+        return step(images, labels)
+
+    monkeypatch.setattr(training.learner, "train_step", counted)
+    list(training.epochs())
+    assert sizes == [min(batch_size, 200)] * steps
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_threads_hold_during_the_steps(digits: ResidentData, threads: int) -> None:
+    training = Training(small(threads=threads), digits, CPU)
+    torch.set_num_threads(3 - threads)
+    for _ in training.epochs():
+        assert torch.get_num_threads() == threads
+        torch.set_num_threads(3 - threads)
+
+
+def test_every_epoch_draws_anew(digits: ResidentData, monkeypatch: pytest.MonkeyPatch) -> None:
+    training = Training(small(batch_size=200, **RANDOM), digits, CPU)
+    step = training.learner.train_step
+    orders, dropped = [], []
+
+    def noted(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        orders.append(tuple(labels.tolist()))
+        dropped.append(torch.initial_seed())
+        return step(images, labels)
+
+    monkeypatch.setattr(training.learner, "train_step", noted)
+    list(training.epochs())
+    assert len(set(orders)) == len(set(dropped)) == 3
+
+
+def test_training_figures_are_means_over_the_epoch(digits: ResidentData, monkeypatch: pytest.MonkeyPatch) -> None:
+    training = Training(small(batch_size=50, epochs=1), digits, CPU)
+    steps = iter([(1.0, 10), (2.0, 20), (3.0, 30), (6.0, 40)])
+
+    def scripted(_images: Tensor, _labels: Tensor) -> tuple[Tensor, Tensor]:
+        loss, right = next(steps)
+        return torch.tensor(loss), torch.tensor(right)
+
+    monkeypatch.setattr(training.learner, "train_step", scripted)
+    (result,) = training.epochs()
+    assert (result.train_loss, result.train_accuracy) == (3.0, 0.5)
+
+
+def test_it_learns(digits: ResidentData) -> None:
+    training = finished(small(width=8, epochs=15, lr=0.05), digits)
+    assert training.results[-1].val_accuracy > 0.6
+    assert training.results[-1].train_loss < training.results[0].train_loss
+
+
+def test_results_tell_the_learning_rate_of_the_last_step(digits: ResidentData) -> None:
+    rates = [result.lr for result in train(small(schedule="step", step_size=1, gamma=0.5), digits, CPU)]
+    assert rates == pytest.approx([0.01, 0.005, 0.0025])
+
+
+def test_validation_loss_has_no_label_smoothing(digits: ResidentData) -> None:
+    plain, smooth = (
+        finished(small(label_smoothing=share, epochs=1, lr=1e-30), digits).results[0] for share in (0.0, 0.9)
+    )
+    assert plain.val_loss == smooth.val_loss
+    assert plain.train_loss != smooth.train_loss
+
+
+KNOBS_THAT_CHANGE_THE_RESULT: list[dict[str, Value]] = [
+    {"seed": 1},
+    {"batch_size": 50},
+    {"dropout": 0.5},
+    {"activation": "silu"},
+    {"augment": ("random_crop",)},
+    {"weight_decay": 0.5},
+    {"label_smoothing": 0.5},
+    {"normalization": "zero_one"},
+    {"precision": "bf16"},
+]
+
+
+@pytest.mark.parametrize("change", KNOBS_THAT_CHANGE_THE_RESULT, ids=lambda change: next(iter(change)))
+def test_the_knob_changes_the_result(digits: ResidentData, change: dict[str, Value]) -> None:
+    assert figures(finished(small(), digits).results) != figures(finished(small(**change), digits).results)
+
+
+def test_parameters_and_precision_are_told(digits: ResidentData) -> None:
+    training = Training(small(), digits, CPU)
+    assert training.parameters == sum(weight.numel() for weight in training.learner.model.parameters())
+    assert training.precision == "fp32"
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_same_seed_gives_the_same_bits(digits: ResidentData, precision: str) -> None:
+    config = small(**RANDOM, precision=precision)
+    first = finished(config, digits)
+    finished(small(model="resnet20", optimizer="adam", threads=2, seed=5, epochs=1, **RANDOM), digits)
+    torch.rand(17)
+    assert_same(first, finished(config, digits))
+
+
+def test_trainings_that_take_turns_do_not_disturb_each_other(digits: ResidentData) -> None:
+    first, second = Training(small(**RANDOM), digits, CPU), Training(small(threads=2, **RANDOM), digits, CPU)
+    for _ in zip(first.epochs(), second.epochs(), strict=True):
+        pass
+    assert_same(first, finished(small(**RANDOM), digits))
+    assert_same(second, finished(small(threads=2, **RANDOM), digits))
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("after", [0, 1, 2])
+def test_continued_equals_undisturbed(digits: ResidentData, optimizer: str, schedule: str, after: int) -> None:
+    config = small(optimizer=optimizer, schedule=schedule, step_size=1, **RANDOM)
+    interrupted = Training(config, digits, CPU)
+    epochs = interrupted.epochs()
+    for _ in range(after):
+        next(epochs)
+    state = deepcopy(interrupted.state_dict())
+    next(epochs)  # what happens after the state was taken is lost
+    continued = Training(config, digits, CPU)
+    continued.load_state_dict(state)
+    assert len(list(continued.epochs())) == config.integer("epochs") - after
+    assert_same(continued, finished(config, digits))
+
+
+def test_continued_with_two_threads(digits: ResidentData) -> None:
+    config = small(model="resnet20", threads=2, batch_size=100, **RANDOM)
+    interrupted = Training(config, digits, CPU)
+    next(interrupted.epochs())
+    continued = Training(config, digits, CPU)
+    continued.load_state_dict(deepcopy(interrupted.state_dict()))
+    list(continued.epochs())
+    assert_same(continued, finished(config, digits))
+
+
+def test_loading_a_state_shares_no_memory_with_it(digits: ResidentData) -> None:
+    first, second = Training(small(), digits, CPU), Training(small(), digits, CPU)
+    next(first.epochs())
+    second.load_state_dict(first.state_dict())
+    kept = deepcopy(first.state_dict())
+    list(second.epochs())
+    for name, tensor in first.state_dict()["model"].items():
+        assert tensor.equal(kept["model"][name]), name
+    for index, moments in first.state_dict()["optimizer"]["state"].items():
+        for name, tensor in moments.items():
+            assert tensor.equal(kept["optimizer"]["state"][index][name]), name
+
+
+def test_train_goes_on_from_a_state(digits: ResidentData) -> None:
+    training = Training(small(), digits, CPU)
+    next(training.epochs())
+    state = deepcopy(training.state_dict())
+    assert [result.epoch for result in train(small(), digits, CPU, state)] == [2, 3]
+
+
+def test_a_finished_training_has_nothing_left(digits: ResidentData) -> None:
+    state = finished(small(epochs=1), digits).state_dict()
+    assert list(train(small(epochs=1), digits, CPU, state)) == []
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "rmsprop"])
+def test_divergence_is_raised(digits: ResidentData, optimizer: str) -> None:
+    training = Training(small(lr=1e30, optimizer=optimizer, schedule="constant"), digits, CPU)
+    with pytest.raises(Diverged, match="of epoch 1 is not finite"):
+        list(training.epochs())
+    assert training.results == []
+
+
+def test_divergence_in_a_later_epoch(digits: ResidentData) -> None:
+    training = Training(small(), digits, CPU)
+    epochs = training.epochs()
+    next(epochs)
+    with torch.no_grad():
+        next(training.learner.model.parameters()).fill_(torch.nan)
+    with pytest.raises(Diverged) as error:
+        next(epochs)
+    assert (error.value.epoch, error.value.what) == (2, "training loss")
+    assert len(training.results) == 1
+
+
+def test_divergence_of_the_validation_loss_alone(digits: ResidentData) -> None:
+    """The running statistics of batch norm are used in validation only."""
+    training = Training(small(epochs=1), digits, CPU)
+    training.learner.model.get_buffer("features.1.running_var").fill_(torch.nan)
+    with pytest.raises(Diverged) as error:
+        list(training.epochs())
+    assert error.value.what == "validation loss"
+
+
+def test_divergence_survives_its_way_between_processes() -> None:
+    error = pickle.loads(pickle.dumps(Diverged(4, "training loss")))  # noqa: S301  our own bytes
+    assert (error.epoch, error.what, str(error)) == (4, "training loss", str(Diverged(4, "training loss")))

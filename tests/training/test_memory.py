@@ -1,0 +1,38 @@
+"""Telling that memory ran out."""
+
+import pytest
+import torch
+
+from cifar_tune.training.memory import is_out_of_memory
+
+
+def test_the_cpu_allocator() -> None:
+    with pytest.raises(RuntimeError) as error:
+        torch.empty(2**60, dtype=torch.uint8)
+    assert is_out_of_memory(error.value)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        MemoryError(),
+        RuntimeError("std::bad_alloc"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError("MPS backend out of memory (MPS allocated: 5.00 GB)"),
+    ],
+)
+def test_out_of_memory(error: BaseException) -> None:
+    assert is_out_of_memory(error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("mat1 and mat2 shapes cannot be multiplied"),
+        ValueError("std::bad_alloc"),
+        KeyboardInterrupt(),
+    ],
+)
+def test_other_errors(error: BaseException) -> None:
+    assert not is_out_of_memory(error)
