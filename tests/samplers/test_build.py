@@ -20,7 +20,7 @@ every_parameter = pytest.mark.parametrize(
     ("name", "parameter"), PARAMETERS, ids=[f"{name}-{parameter.name}" for name, parameter in PARAMETERS]
 )
 PER_TRIAL = [name for name, choice in SAMPLERS.items() if choice.seeding == "per_trial"]
-OWN_DEFAULTS = {("tpe", "multivariate"): True, ("cmaes", "sigma0"): 0.0, ("cmaes", "popsize"): 10}
+OWN_DEFAULTS = {("tpe", "multivariate"): True, ("cmaes", "popsize"): 10}
 RENAMED = {"deterministic_objective": "deterministic"}
 SPACE = {"lr": FloatDistribution(1e-4, 1.0, log=True), "momentum": FloatDistribution(0.1, 0.9, step=0.1)}
 MIXED = {**SPACE, "optimizer": CategoricalDistribution(["sgd", "adam", "rmsprop"])}

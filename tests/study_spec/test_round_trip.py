@@ -26,7 +26,7 @@ from .test_reader import README
 RICH = """name: Rich.1_x-y
 objective: [{metric: best_val_loss}]
 budget: {trials: 7, timeout: 1h30m}
-sampler: {name: cmaes, seed: 4294967295, sigma0: 1e-3, with_margin: true}
+sampler: {name: cmaes, seed: 4294967295, popsize: 5, with_margin: true}
 pruner: {name: patient, patience: 2, min_delta: 1e-3, wrapped_pruner: {name: percentile, percentile: 33.3}}
 data: {name: image_folder, root: 'a b/ü: "x"', image_size: 64, val_size: 100, train_size: 50, test_size: 10, split_seed: 3}
 train: {nesterov: true, momentum: 0.1, crop_padding: 2, threads: 4, label_smoothing: 1e-300}
@@ -72,7 +72,7 @@ def test_text_that_looks_like_something_else_stays_text(root: str) -> None:
 def test_every_sampler_and_pruner_with_every_parameter(section: str) -> None:
     choices: Any = SAMPLERS if section == "sampler" else PRUNERS
     for name, choice in choices.items():
-        given_parameters = {knob.name: knob.default for knob in choice.parameters if knob.name != "sigma0"}
+        given_parameters = {knob.name: knob.default for knob in choice.parameters}
         space = {"lr": {"choices": [0.1]}} if name == "grid" else {}
         same_after_all_ways(read_plain({section: {"name": name, **given_parameters}, "search_space": space}))
 

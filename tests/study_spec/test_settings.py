@@ -126,7 +126,7 @@ def test_a_seed_of_the_sampler_is_what_numpy_takes(given: str) -> None:
         ("sampler", "{group: true, multivariate: false}",
          "sampler.group: Optuna does not allow group: true and multivariate: false together"),
         ("sampler", "{name: cmaes, lr_adapt: true, with_margin: true}", "with_margin: true and lr_adapt: true together"),
-        ("sampler", "{name: cmaes, sigma0: 0}", "sampler.sigma0 = 0: must be a number > 0"),
+        ("sampler", "{name: cmaes, sigma0: 1}", "sampler.sigma0: unknown key; known here: name, seed, n_startup_trials"),
         ("sampler", "{name: cmaes, popsize: 1}", "must be a whole number >= 2"),
         ("sampler", "{name: nsgaii, population_size: 1}", "must be a whole number >= 2"),
         ("sampler", "{name: nsgaii, crossover_prob: 1.1}", "must be a number >= 0 and <= 1"),

@@ -20,6 +20,8 @@ from cifar_tune.study_spec.specification import StudySpec
 
 from .reading import only_problem, read, read_plain
 
+pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+
 FIVE_DEEP = """
 train: {augment: random_crop}
 search_space:
