@@ -54,9 +54,7 @@ def test_parts_take_knobs_that_their_owner_owns(owner: str) -> None:
     assert taken == owned
 
 
-@pytest.mark.parametrize(
-    ("owner", "name"), [(owner, name) for owner in OWNERS for name in parts(owner)], ids=str
-)
+@pytest.mark.parametrize(("owner", "name"), [(owner, name) for owner in OWNERS for name in parts(owner)], ids=str)
 def test_a_parts_own_defaults_are_valid_and_of_knobs_that_it_takes(owner: str, name: str) -> None:
     part = parts(owner)[name]
     assert set(part.defaults) <= set(part.arguments)

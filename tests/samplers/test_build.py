@@ -141,7 +141,9 @@ def test_a_trial_draws_by_its_number(name: str) -> None:
 )
 def test_a_trial_that_follows_a_model_draws_by_its_number(name: str, options: dict[str, int]) -> None:
     numbers = (10, 10, 11)
-    drawn = [asked(study_with_history(10, SPACE), build_sampler(SamplerSpec(name, 1, options), n), SPACE) for n in numbers]
+    drawn = [
+        asked(study_with_history(10, SPACE), build_sampler(SamplerSpec(name, 1, options), n), SPACE) for n in numbers
+    ]
     assert drawn[0] == drawn[1]
     assert drawn[0] != drawn[2]
 

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -71,8 +72,8 @@ def test_a_living_owner_keeps_it(database: URL, engine: Engine) -> None:
         with pytest.raises(CheckError) as raised:
             acquire(engine, "held")
         assert re.fullmatch(
-            rf"the study 'held' is being run by process {process.pid} on {re.escape(HOST)}; wait for it, or stop it first "
-            r"\(if it is gone, its lease ends in \d+ s\)",
+            rf"the study 'held' is being run by process {process.pid} on {re.escape(HOST)}; wait for it, or stop it "
+            r"first \(if it is gone, its lease ends in \d+ s\)",
             str(raised.value),
         )
         assert raised.value.exit_code == 1
@@ -127,7 +128,7 @@ def test_it_is_renewed_when_due(engine: Engine, monkeypatch: pytest.MonkeyPatch)
     mine.renew_if_due()
     assert owner_of(engine, "s") is None, "not due again so soon"
     monkeypatch.setattr(mine, "_renewed", 0.0)
-    monkeypatch.setattr(lease.time, "monotonic", lambda: lease.LEASE_SECONDS / 4 + 1)
+    monkeypatch.setattr(time, "monotonic", lambda: lease.LEASE_SECONDS / 4 + 1)
     mine.renew_if_due()
     assert owner_of(engine, "s") is not None
 
@@ -169,6 +170,7 @@ def test_looking_for_an_owner_changes_nothing(engine: Engine) -> None:
 
 def test_whoever_was_quicker_is_named_and_not_the_dead_owner(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "_process_started", lambda pid: "long gone")
+    monkeypatch.setattr(os, "getpid", lambda: 2**31 - 1)
     acquire(engine, "s")
     monkeypatch.undo()
     read = lease._read

@@ -94,13 +94,17 @@ Importer = Callable[..., Any]
 @pytest.mark.parametrize(
     ("given", "module", "message"),
     [
-        ("postgresql://h/d", "psycopg", "its driver is not installed; install it with: pip install 'cifar-tune[postgres]'"),
+        (
+            "postgresql://h/d",
+            "psycopg",
+            "its driver is not installed; install it with: pip install 'cifar-tune[postgres]'",
+        ),
         ("mysql://h/d", "pymysql", "its driver is not installed; install it with: pip install 'cifar-tune[mysql]'"),
         ("postgresql+psycopg2://h/d", "psycopg2", "its driver is not installed; leave +psycopg2 out of the URL"),
         ("postgresql+nonsense://h/d", "nonsense", "its driver is not installed; leave +nonsense out of the URL"),
         ("sqlite+nonsense:///x.db", "nonsense", "its driver is not installed; leave +nonsense out of the URL"),
     ],
-)  # fmt: skip
+)
 def test_a_missing_driver(
     given: str, module: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
