@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
+from cifar_tune.errors import UserError
 from cifar_tune.executors.entry import HELD_BACK, work_in_process
-from cifar_tune.executors.messages import Died, Job, Order, Quit, Ready, Report, Verdict
+from cifar_tune.executors.messages import Died, Job, Order, Quit, Ready, Refused, Report, Verdict
 
 _GRACE_SECONDS = 35.0
 
@@ -34,6 +35,7 @@ class LocalExecutors:
     def __init__(self, workers: int, devices: Sequence[str]) -> None:
         self._context = multiprocessing.get_context("spawn")
         self._slots = [self._start(index, devices[index % len(devices)]) for index in range(workers)]
+        self._kept: list[Report | Died] = []
 
     @property
     def workers(self) -> int:
@@ -62,8 +64,26 @@ class LocalExecutors:
             if slot.trial == number:
                 slot.trial = None
 
+    def wait_for_start(self, impatient: Callable[[], None]) -> None:
+        """Wait until an executor has started, so that a device that cannot be used is known before a study begins.
+
+        `impatient` is called now and then and may raise.
+
+        Raises:
+            UserError: if an executor refuses its device.
+        """
+        while not self._kept:
+            impatient()
+            self._kept = self.reports(0.1)
+        for report in self._kept:
+            if isinstance(report, Refused):
+                raise UserError(report.message)
+
     def reports(self, timeout: float) -> list[Report | Died]:
         """What executors have said, waiting up to `timeout` seconds for something. The dead are replaced."""
+        if self._kept:
+            kept, self._kept = self._kept, []
+            return kept
         ready = wait([slot.connection for slot in self._slots], timeout)
         reports: list[Report | Died] = []
         for slot in list(self._slots):

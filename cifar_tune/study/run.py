@@ -49,7 +49,9 @@ def run_study(
                 observer.decoding(done, total)
 
             try:
-                study = open_study(storage, spec, prepare(spec.data, decoding))
+                data = prepare(spec.data, decoding)
+                executors.wait_for_start(stop.raise_if_any)
+                study = open_study(storage, spec, data)
                 study.pruner = build_pruner(spec.pruner, spec.largest_epochs)
                 watch = Watch(observer, stop, lease.renew_if_due)
                 ending = Coordinator(storage, study, spec, executors, watch).run()
