@@ -12,7 +12,7 @@ quickstart: $(STAMP)
 	@echo "The report lies in reports/quickstart/: begin with summary.md; browse the trials with: $(BIN)/cifar-tune dashboard"
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: $(STAMP)
 	$(BIN)/ruff check .

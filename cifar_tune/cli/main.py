@@ -1,5 +1,6 @@
 """The entry point, and the one place where errors become messages and exit codes."""
 
+import signal
 import sys
 
 import typer
@@ -43,6 +44,7 @@ def cifar_tune(
 
 def main() -> None:
     """Run the command line; never returns."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C: exit code 130, and no trace
     try:
         app(prog_name="cifar-tune")  # also where it was started as `python -m cifar_tune`
     except CifarTuneError as error:

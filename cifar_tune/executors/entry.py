@@ -9,7 +9,9 @@ HELD_BACK = (signal.SIGINT, signal.SIGTERM)
 
 def work_in_process(connection: Connection, device_name: str, slot: int) -> None:
     """Serve jobs in this process; see `cifar_tune.executors.worker`."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the coordinator decides
+    # Ctrl-C, and a job scheduler's SIGTERM, reach the whole group; the coordinator decides
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)
     from cifar_tune.executors.worker import work  # noqa: PLC0415 (torch belongs to the executor alone)
 

@@ -65,19 +65,21 @@ class LocalExecutors:
                 slot.trial = None
 
     def wait_for_start(self, impatient: Callable[[], None]) -> None:
-        """Wait until an executor has started, so that a device that cannot be used is known before a study begins.
+        """Wait until every executor has started, so that a device that cannot be used is known before a study begins.
 
         `impatient` is called now and then and may raise.
 
         Raises:
             UserError: if an executor refuses its device.
         """
-        while not self._kept:
+        heard: list[Report | Died] = []
+        while len(heard) < len(self._slots):
             impatient()
-            self._kept = self.reports(0.1)
-        for report in self._kept:
-            if isinstance(report, Refused):
-                raise UserError(report.message)
+            heard += self.reports(0.1)
+            for report in heard:
+                if isinstance(report, Refused):
+                    raise UserError(report.message)
+        self._kept = heard
 
     def reports(self, timeout: float) -> list[Report | Died]:
         """What executors have said, waiting up to `timeout` seconds for something. The dead are replaced."""
@@ -93,7 +95,7 @@ class LocalExecutors:
                 report: Report = slot.connection.recv()
             except (EOFError, OSError):
                 slot.process.join(_GRACE_SECONDS)
-                reports.append(Died(slot.trial, slot.process.exitcode))
+                reports.append(Died(slot.trial, slot.process.exitcode, slot.index))
                 self._slots[slot.index] = self._start(slot.index, slot.device)
                 continue
             slot.ready = slot.ready or isinstance(report, Ready)

@@ -76,10 +76,10 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A job is over. `stopped` is the coordinator's own verdict; `detail` is for people."""
+    """A job is over: `stopped` by the coordinator's verdict, `refused` for wrong input; `detail` is for people."""
 
     number: int
-    outcome: Literal["completed", "stopped", "diverged", "out_of_memory", "error"]
+    outcome: Literal["completed", "stopped", "diverged", "out_of_memory", "refused", "error"]
     detail: str = ""
 
 
@@ -89,6 +89,7 @@ class Died:
 
     number: int | None
     exit_code: int | None
+    slot: int = 0
 
 
 Order = Job | Verdict | Quit

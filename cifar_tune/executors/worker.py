@@ -15,7 +15,7 @@ import torch
 from cifar_tune.data.prepared import prepare
 from cifar_tune.data.resident import ResidentData
 from cifar_tune.data.spec import DataSpec
-from cifar_tune.errors import CifarTuneError, UserError
+from cifar_tune.errors import UserError
 from cifar_tune.executors.messages import Began, Ended, EpochDone, Job, Notice, Order, Quit, Ready, Refused, Verdict
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.training.checkpoint import CheckpointError, load
@@ -84,8 +84,8 @@ class _Executor:
             return self._train(job)
         except Diverged as error:
             return Ended(job.number, "diverged", str(error))
-        except CifarTuneError as error:
-            return Ended(job.number, "error", str(error))
+        except UserError as error:
+            return Ended(job.number, "refused", str(error))
         except Exception as error:  # noqa: BLE001 (a failure of any kind belongs to the trial that met it)
             if is_out_of_memory(error):
                 self._free_memory()
@@ -106,8 +106,8 @@ class _Executor:
         try:
             return self._train_epochs(job, training, self._writer)
         finally:
-            writer, self._writer = self._writer, None
-            self._close(job, writer)
+            self._close(job, self._writer)
+            self._writer = None  # not before it is closed: `Quit` may come while the last checkpoint is written
 
     def _train_epochs(self, job: Job, training: Training, writer: CheckpointWriter) -> Ended:
         for result in training.epochs():

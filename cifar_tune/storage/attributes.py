@@ -36,6 +36,9 @@ REASON = "reason"
 ERROR = "error"
 """Trial: what an executor died of."""
 
+PRUNED_AT = "pruned_at"
+"""Trial: the epoch after which the pruner said to stop it, written before anything else of its end."""
+
 HISTORY = "history"
 """Trial: one list per figure (train_loss, train_accuracy, val_loss, val_accuracy, lr, seconds), one item per epoch."""
 

@@ -63,6 +63,10 @@ class Owner:
         return self.host == _host() and _process_started(self.pid) != self.started
 
 
+class LeaseLostError(CheckError):
+    """Another process has taken the study over: nothing of it may be written any more."""
+
+
 class Lease:
     """The right to coordinate one study. Take it with `acquire`."""
 
@@ -76,7 +80,7 @@ class Lease:
         """Extend the lease when a quarter of it has passed.
 
         Raises:
-            CheckError: if another process has taken the study over meanwhile.
+            LeaseLostError: if another process has taken the study over meanwhile.
         """
         if time.monotonic() - self._renewed < LEASE_SECONDS / 4:
             return
@@ -84,7 +88,7 @@ class Lease:
         with self._engine.begin() as connection:
             renewed = connection.execute(update(_LEASES).where(mine).values(expires=time.time() + LEASE_SECONDS))
         if renewed.rowcount == 0:
-            raise CheckError(f"another process took over the study {self._study!r}; this one stops")
+            raise LeaseLostError(f"another process took over the study {self._study!r}; this one stops")
         self._renewed = time.monotonic()
 
     def release(self) -> None:
@@ -156,7 +160,10 @@ def _create_table(engine: Engine) -> None:
 def _host() -> str:
     """Name this machine since its last boot: process numbers mean nothing beyond either."""
     boot = Path("/proc/sys/kernel/random/boot_id")
-    return f"{socket.gethostname()}/{boot.read_text().strip()}" if boot.exists() else socket.gethostname()
+    if not boot.exists():
+        return socket.gethostname()
+    # containers may share the host's name and boot, but count their processes apart
+    return f"{socket.gethostname()}/{boot.read_text().strip()}/{Path('/proc/self/ns/pid').readlink()}"
 
 
 def _process_started(pid: int) -> str:

@@ -46,7 +46,7 @@ def open_storage(url: URL) -> RDBStorage:
     except (ImportError, NoSuchModuleError) as error:
         raise UserError(Problem(f"its driver is not installed; {driver_advice(url)}", shown(url))) from error
     except SQLAlchemyError as error:
-        raise _unusable(url, error) from error
+        raise unusable(url, error) from error
     except RuntimeError as error:  # Optuna's words for a schema of another version
         raise UserError(Problem(f"cannot be used: {error}", shown(url))) from error
     return storage
@@ -97,7 +97,7 @@ def _make_folder(file: Path) -> None:
         raise UserError(Problem(f"the folder cannot be made: {error.strerror}", str(file.parent))) from error
 
 
-def _unusable(url: URL, error: SQLAlchemyError) -> UserError | CheckError:
+def unusable(url: URL, error: BaseException) -> UserError | CheckError:
     """The database's own words, without the SQL and without the password."""
     original = getattr(error, "orig", None) or error
     words = str(original).strip().splitlines()[0] if str(original).strip() else type(original).__name__

@@ -10,6 +10,7 @@ from cifar_tune.knobs.knob import Kind, stored
 from cifar_tune.knobs.part import Value
 from cifar_tune.knobs.table import KNOBS
 from cifar_tune.samplers.build import build_sampler, neutral_sampler
+from cifar_tune.storage import attributes
 from cifar_tune.study_spec.search_space import Choices, Dimension
 from cifar_tune.study_spec.specification import StudySpec
 
@@ -23,7 +24,9 @@ def ask(study: optuna.Study, spec: StudySpec) -> tuple[optuna.Trial, Configurati
     if waiting is None:
         study.sampler = build_sampler(spec.sampler, len(study.get_trials(deepcopy=False)))
     else:
-        study.sampler = neutral_sampler() if waiting.params else build_sampler(spec.sampler, waiting.number)
+        # its configuration is written down after the last parameter was drawn: then nothing is left to draw
+        is_known = attributes.CONFIG in waiting.user_attrs
+        study.sampler = neutral_sampler() if is_known else build_sampler(spec.sampler, waiting.number)
     trial = study.ask()
     config = spec.space.configuration(lambda name, dimension: _suggest(trial, name, dimension))
     return trial, config
@@ -35,17 +38,35 @@ def next_waiting(study: optuna.Study) -> FrozenTrial | None:
     return waiting[0] if waiting else None
 
 
-def is_exhausted(study: optuna.Study, spec: StudySpec) -> bool:
-    """Whether a study that tries every combination once has tried them all."""
-    if spec.sampler.name != "grid":
-        return False
+def refusal(waiting: FrozenTrial, spec: StudySpec) -> str | None:
+    """Why a trial that somebody enqueued cannot run; None if it can.
+
+    Optuna itself would run values out of range, and ignore names that it does not know.
+    """
+    enqueued = waiting.system_attrs.get("fixed_params", {})
+    for name, value in enqueued.items():
+        dimension = spec.search_space.get(name)
+        if dimension is None:
+            return f"{name} is not searched in this study"
+        if isinstance(dimension, Choices):
+            choices = [stored(choice) for choice in dimension.choices]
+            if value not in choices:
+                return f"{name} = {value!r} is none of {', '.join(str(choice) for choice in choices)}"
+        elif isinstance(value, bool) or not isinstance(value, int | float):
+            return f"{name} = {value!r} is not a number"
+        elif not dimension.low <= value <= dimension.high:
+            return f"{name} = {value!r} is not between {dimension.low} and {dimension.high}"
+    return None
+
+
+def is_exhausted(study: optuna.Study, size: int) -> bool:
+    """Whether all of `size` combinations have been tried."""
     tried = {
         tuple(sorted((name, str(value)) for name, value in trial.params.items()))
         for trial in study.get_trials(deepcopy=False)
         if trial.state != TrialState.WAITING
     }
-    size = spec.space.size()
-    return size is not None and len(tried) >= size
+    return len(tried) >= size
 
 
 def _suggest(trial: optuna.Trial, name: str, dimension: Dimension) -> Value:

@@ -12,8 +12,11 @@ KEPT_BEST = 3
 _NUMBER = re.compile(r"^trial-(\d+)\.pt$")
 
 
-def sweep(study: str, trials: Sequence[FrozenTrial], maximize: bool) -> None:
-    """Delete the checkpoints of finished trials that are not among the best."""
+def sweep(study: str, trials: Sequence[FrozenTrial], maximize: bool, half_written: bool = False) -> None:
+    """Delete the checkpoints of finished trials that are not among the best.
+
+    With `half_written`, what killed processes left in the middle of writing too: only while no executor writes.
+    """
     folder = checkpoint_file(study, 0).parent
     if not folder.is_dir():
         return
@@ -23,7 +26,7 @@ def sweep(study: str, trials: Sequence[FrozenTrial], maximize: bool) -> None:
     kept |= {trial.number for trial in trials if not trial.state.is_finished()}
     for file in folder.iterdir():
         match = _NUMBER.match(file.name)
-        if match and int(match.group(1)) not in kept:
+        if (match and int(match.group(1)) not in kept) or (match is None and half_written):
             file.unlink(missing_ok=True)
 
 

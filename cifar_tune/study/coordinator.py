@@ -4,20 +4,25 @@ It alone writes to the database, so the budget is exact, and a dead executor is 
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import optuna
+from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
 from cifar_tune.errors import CheckError, UserError
 from cifar_tune.executors.messages import Began, Died, Ended, EpochDone, Job, Notice, Ready, Refused, Report, Verdict
 from cifar_tune.samplers.build import neutral_sampler
 from cifar_tune.storage import attributes
+from cifar_tune.storage.lease import LeaseLostError
 from cifar_tune.storage.urls import checkpoint_file
-from cifar_tune.study.asking import ask, is_exhausted, next_waiting
+from cifar_tune.study.asking import ask, is_exhausted, next_waiting, refusal
 from cifar_tune.study.checkpoints import sweep
 from cifar_tune.study.estimate import Estimate
 from cifar_tune.study.interruption import StopRequests
@@ -89,10 +94,11 @@ class Coordinator:
         self._running: dict[int, RunningTrial] = {}
         self._started = time.monotonic()
         self._elapsed_before = float(study.user_attrs.get(attributes.ELAPSED, 0.0))
-        self._false_starts = 0
+        self._false_starts: Counter[int] = Counter()
         self._estimate = Estimate(spec, executors.workers)
         self._finished = 0
         self._environment_known = False
+        self._combinations = spec.space.size() if spec.sampler.name == "grid" else None
 
     def run(self) -> Ending:
         """Run until the budget is used up, the space is exhausted, time is over, or somebody asks to stop.
@@ -101,43 +107,65 @@ class Coordinator:
             CheckError: if executors cannot start, or the lease was lost.
             UserError: if an executor refuses its device.
         """
+        self._watch.stop.is_polled = True
         self._repair()
         try:
-            return self._loop()
-        finally:
-            self._write_elapsed()
+            ending = self._loop()
+        except LeaseLostError:  # the study is somebody else's now
+            raise
+        except BaseException:
+            with suppress(SQLAlchemyError, StorageInternalError):  # the first error says more than the next
+                self._set_running_aside()
+            raise
+        self._write_elapsed()
+        return ending
 
     def _loop(self) -> Ending:
         while True:
             self._watch.keep_lease()
+            left = self._spec.budget.trials - self._finished - len(self._running)
+            if left <= 0 and not self._running:
+                return "budget"
             if self._watch.stop.park or self._time_is_over():
                 return self._park_all()
-            more = self._may_start()
-            if not more and not self._running:
-                return "budget" if self._finished >= self._spec.budget.trials else "exhausted"
-            while more and self._executors.idle():
-                self._start_next()
-                more = self._may_start()
+            if left > 0 and self._executors.idle():
+                if self._start_next():
+                    continue
+                if not self._running:
+                    return "exhausted"
             for report in self._executors.reports(_POLL_SECONDS):
                 self._handle(report)
 
-    def _may_start(self) -> bool:
-        if self._finished + len(self._running) >= self._spec.budget.trials:
+    def _start_next(self) -> bool:
+        """Start one more trial; False if there is none left to try."""
+        waiting = next_waiting(self._study)
+        if waiting is None and self._combinations is not None and is_exhausted(self._study, self._combinations):
             return False
-        return next_waiting(self._study) is not None or not is_exhausted(self._study, self._spec)
-
-    def _start_next(self) -> None:
+        refused = refusal(waiting, self._spec) if waiting is not None else None
+        if refused is not None:
+            self._refuse(refused)
+            return True
         trial, config = ask(self._study, self._spec)
         running = RunningTrial(trial, config, self._spec.objective)
         self._running[trial.number] = running
         file = checkpoint_file(self._spec.name, trial.number)
         file.parent.mkdir(parents=True, exist_ok=True)
         self._executors.submit(Job(trial.number, dict(config), self._spec.data, file.absolute()))
+        return True
+
+    def _refuse(self, reason: str) -> None:
+        """End a trial that somebody enqueued and that cannot run."""
+        self._study.sampler = neutral_sampler()
+        trial = self._study.ask()
+        trial.set_user_attr(attributes.REASON, "error")
+        trial.set_user_attr(attributes.ERROR, f"enqueued: {reason}")
+        self._study.tell(trial, state=TrialState.FAIL)
+        self._finished += 1
+        self._note(f"trial {trial.number} was enqueued but cannot run: {reason}")
 
     def _handle(self, report: Report | Died) -> None:
         match report:
             case Ready():
-                self._false_starts = 0
                 if not self._environment_known:
                     self._environment_known = True
                     self._note(record_environment(self._study, report.environment))
@@ -171,24 +199,32 @@ class Coordinator:
             self._judge(running)
 
     def _judge(self, running: RunningTrial) -> None:
-        """Ask the pruner. A pruned trial ends here and now: an interruption could not lose the verdict any more."""
+        """Ask the pruner. A pruned trial ends here and now, and the verdict is written down first.
+
+        Successive halving gives its verdict once: asked again, it would wait for the next rung.
+        """
         pruned = running.should_prune()
         if pruned:
+            running.trial.set_user_attr(attributes.PRUNED_AT, len(running.results))
             del self._running[running.number]
             self._tell(running, TrialState.PRUNED, "pruned")
         self._executors.answer(running.number, Verdict(go_on=not pruned))
 
     def _end(self, ended: Ended) -> None:
         self._executors.finished(ended.number)
-        if ended.outcome == "stopped":  # pruned, and told so
+        running = self._running.pop(ended.number, None)
+        if running is None:  # pruned, and told so; its last checkpoint was still being written
+            self._sweep()
             return
-        running = self._running.pop(ended.number)
         match ended.outcome:
             case "completed":
                 self._tell(running, TrialState.COMPLETE, "completed")
             case "diverged" | "out_of_memory":
                 self._tell(running, TrialState.PRUNED, ended.outcome, detail=ended.detail)
-            case "error":
+            case "refused" if not self._has_completed():
+                self._running[running.number] = running
+                raise UserError(ended.detail)  # what no trial can do should not use up the budget
+            case "error" | "refused":
                 self._tell(running, TrialState.FAIL, "error", error=ended.detail)
 
     def _tell(self, running: RunningTrial, state: TrialState, reason: str, error: str = "", detail: str = "") -> None:
@@ -196,9 +232,9 @@ class Coordinator:
         running.tell(state, reason, error)
         self._finished += 1
         self._write_elapsed()
+        self._sweep()
         trials = self._study.get_trials(deepcopy=False)
         maximize = self._spec.objective.direction == "maximize"
-        sweep(self._spec.name, trials, maximize)
         complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
         best = (max if maximize else min)(complete, key=lambda trial: trial.value or 0.0, default=None)
         self._observer.ended(
@@ -217,8 +253,8 @@ class Coordinator:
     def _mourn(self, died: Died) -> None:
         """An executor is gone: its trial goes on elsewhere, unless executors keep dying under it."""
         if died.number is None:
-            self._false_starts += 1
-            if self._false_starts >= _MOST_DEATHS:
+            self._false_starts[died.slot] += 1
+            if self._false_starts[died.slot] >= _MOST_DEATHS:
                 raise CheckError(
                     f"executors cannot start: {_MOST_DEATHS} in a row ended with exit code {died.exit_code}"
                 )
@@ -236,12 +272,16 @@ class Coordinator:
 
     def _park_all(self) -> Ending:
         self._executors.close(lambda: self._watch.stop.at_once)
-        for running in self._running.values():
-            running.write_down()
-            self._set_waiting(running)
-            self._observer.parked(running.number, len(running.results))
-        self._running.clear()
+        self._set_running_aside()
         return "interrupted" if self._watch.stop.park else "timeout"
+
+    def _set_running_aside(self) -> None:
+        for running in self._running.values():
+            if running.has_begun:
+                running.write_down()
+            self._set_waiting(running)
+            self._observer.parked(running.number, running.finished_epochs)
+        self._running.clear()
 
     def _set_waiting(self, running: RunningTrial) -> None:
         """Optuna's own retry would give the trial a new number, and blind successive halving to its rungs."""
@@ -250,14 +290,27 @@ class Coordinator:
     def _repair(self) -> None:
         """Take up what a run that was killed left behind."""
         trials = self._study.get_trials(deepcopy=False)
-        orphans = [trial for trial in trials if trial.state == TrialState.RUNNING]
+        left = [trial for trial in trials if trial.state == TrialState.RUNNING]
+        orphans = [trial for trial in left if attributes.PRUNED_AT not in trial.user_attrs]
+        for trial in left:
+            if trial not in orphans:  # the verdict was given, the rest of its end is missing
+                self._storage.set_trial_user_attr(trial._trial_id, attributes.REASON, "pruned")
+                last = trial.intermediate_values[max(trial.intermediate_values)]
+                self._storage.set_trial_state_values(trial._trial_id, TrialState.PRUNED, [last])
         for trial in orphans:
             self._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
         if orphans:
             numbers = ", ".join(str(trial.number) for trial in orphans)
             self._note(f"an earlier run was killed while it trained trial {numbers}: taken up at the last checkpoint")
-        self._finished = sum(trial.state.is_finished() for trial in trials)
-        sweep(self._spec.name, trials, self._spec.objective.direction == "maximize")
+        self._finished = sum(trial.state.is_finished() for trial in self._study.get_trials(deepcopy=False))
+        self._sweep(half_written=True)
+
+    def _sweep(self, half_written: bool = False) -> None:
+        trials = self._study.get_trials(deepcopy=False)
+        sweep(self._spec.name, trials, self._spec.objective.direction == "maximize", half_written)
+
+    def _has_completed(self) -> bool:
+        return bool(self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
 
     def _time_is_over(self) -> bool:
         timeout = self._spec.budget.timeout

@@ -15,6 +15,8 @@ class StopRequests:
 
     def __init__(self) -> None:
         self.count = 0
+        self.is_polled = False
+        """Whether somebody looks at the count all the time; until then the second request ends what runs at once."""
 
     @property
     def park(self) -> bool:
@@ -39,6 +41,8 @@ def stop_requests() -> Iterator[StopRequests]:
 
     def count(_number: int, _frame: FrameType | None) -> None:
         requests.count += 1
+        if requests.at_once and not requests.is_polled:
+            raise KeyboardInterrupt
 
     before = {number: signal.signal(number, count) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

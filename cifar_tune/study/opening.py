@@ -1,6 +1,5 @@
 """Creates a study in the storage, or takes up the one that is there if it is the same."""
 
-import platform
 from collections.abc import Mapping
 from importlib.metadata import version
 
@@ -45,6 +44,9 @@ def open_study(storage: RDBStorage, spec: StudySpec, data: PreparedData) -> optu
         UserError: if the stored one differs in its specification or in its images.
     """
     study = stored_study(storage, spec)
+    if study is not None and attributes.SPEC not in study.user_attrs:
+        optuna.delete_study(study_name=spec.name, storage=storage)  # empty, and perhaps of another direction
+        study = None
     if study is None:
         study = optuna.create_study(
             study_name=spec.name, storage=storage, direction=spec.objective.direction, sampler=None
@@ -62,16 +64,15 @@ def record_environment(study: optuna.Study, executor: Mapping[str, str | int]) -
     """Store what the first run ran on; for a later run elsewhere, say what is different."""
     now = {
         "cifar_tune": cifar_tune.__version__,
-        "python": platform.python_version(),
         "optuna": version("optuna"),
-        "platform": platform.platform(),
         **executor,
     }
     before = study.user_attrs.get(attributes.ENVIRONMENT)
     if before is None:
         study.set_user_attr(attributes.ENVIRONMENT, now)
         return None
-    changed = [f"{key} {before[key]} -> {now[key]}" for key in now if key in before and before[key] != now[key]]
+    comparable = [key for key in now if key in before and key != "device"]  # of several GPUs any may be the first
+    changed = [f"{key} {before[key]} -> {now[key]}" for key in comparable if before[key] != now[key]]
     if not changed:
         return None
     return f"this study began in another environment, so results may differ in the last digits: {', '.join(changed)}"

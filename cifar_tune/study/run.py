@@ -1,15 +1,18 @@
 """`cifar-tune run`: everything around the coordinator."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
+from optuna.exceptions import StorageInternalError
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import SQLAlchemyError
 
 from cifar_tune.data.prepared import prepare
 from cifar_tune.executors.local import LocalExecutors
 from cifar_tune.pruners.build import build_pruner
 from cifar_tune.storage.lease import acquire
-from cifar_tune.storage.rdb import close, open_storage
+from cifar_tune.storage.rdb import close, open_storage, unusable
 from cifar_tune.storage.records import StudyRecord, load_record
 from cifar_tune.study.coordinator import Coordinator, Ending, Watch
 from cifar_tune.study.interruption import Interrupted, stop_requests
@@ -41,26 +44,29 @@ def run_study(
         try:
             storage = open_storage(url)
             stored_study(storage, spec)  # refuse before images are decoded for nothing
-            lease = acquire(storage.engine, spec.name)
+            acquire(storage.engine, spec.name).release()  # likewise; not kept, since a download would outlast it
 
             def decoding(done: int, total: int) -> None:
                 stop.raise_if_any()
-                lease.renew_if_due()
                 observer.decoding(done, total)
 
+            data = prepare(spec.data, decoding)
+            executors.wait_for_start(stop.raise_if_any)
+            lease = acquire(storage.engine, spec.name)
             try:
-                data = prepare(spec.data, decoding)
-                executors.wait_for_start(stop.raise_if_any)
                 study = open_study(storage, spec, data)
                 study.pruner = build_pruner(spec.pruner, spec.largest_epochs)
                 watch = Watch(observer, stop, lease.renew_if_due)
                 ending = Coordinator(storage, study, spec, executors, watch).run()
             finally:
-                lease.release()
+                with suppress(SQLAlchemyError):  # it ends by itself
+                    lease.release()
             record = load_record(storage, spec.name)
             close(storage)
             return Outcome(ending, record)
-        except Interrupted:
+        except (Interrupted, KeyboardInterrupt):
             return Outcome("interrupted", None)
+        except (SQLAlchemyError, StorageInternalError) as error:
+            raise unusable(url, error.__cause__ or error) from error
         finally:
             executors.close(lambda: stop.at_once)

@@ -30,6 +30,7 @@ class RunningTrial:
     def __post_init__(self) -> None:
         frozen = self.trial.study.get_trials(deepcopy=False)[self.trial.number]
         self.reported = set(frozen.intermediate_values)
+        self.has_begun = False
         self._touched = attributes.PARAMETERS in frozen.user_attrs
         self._judged = int(frozen.user_attrs.get(attributes.EPOCHS, 0))
         self._deaths = int(frozen.user_attrs.get(_DEATHS, 0))
@@ -49,6 +50,7 @@ class RunningTrial:
 
     def begin(self, began: Began) -> None:
         """Write down what its executor found out, and from which epoch it goes on if it ran before."""
+        self.has_begun = True
         self.trial.set_user_attr(attributes.DEVICE, began.device)
         self.trial.set_user_attr(attributes.PARAMETERS, began.parameters)
         self.trial.set_user_attr(attributes.PRECISION, began.precision)
@@ -68,6 +70,11 @@ class RunningTrial:
             self._deaths = 0
             self.trial.set_user_attr(_DEATHS, 0)
         return value, is_new
+
+    @property
+    def finished_epochs(self) -> int:
+        """How many epochs are finished, as far as is known: before it goes on, as many as when it was parked."""
+        return len(self.results) if self.has_begun else self._judged
 
     @property
     def value(self) -> float:

@@ -7,7 +7,9 @@ import pytest
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
-from cifar_tune.storage.records import StudyRecord
+from cifar_tune.errors import UserError
+from cifar_tune.executors.messages import Began
+from cifar_tune.storage.records import StudyRecord, load_record
 
 from .conftest import RunStudy
 from .scripted import Script, ScriptedExecutors
@@ -114,3 +116,84 @@ def test_successive_halving_sees_the_rungs_of_resumed_trials(run_scripted: RunSt
     rungs = record.study.trials[0].system_attrs
     assert {f"completed_rung_{rung}" for rung in (0, 1)} <= set(rungs)
     assert rungs["completed_rung_0"] == record.trials[0].intermediate[1]
+
+
+@pytest.mark.parametrize(
+    "params", [{"optimizer": "adagrad"}, {"lr": "high"}, {"lr": 50.0}, {"lr": True}, {"epochs": 40}], ids=str
+)
+def test_an_enqueued_trial_that_cannot_run_fails_and_the_study_goes_on(
+    run_scripted: RunStudy, params: dict[str, Any]
+) -> None:
+    _, record, _ = run_scripted(STUDY | {"budget": {"trials": 1}})
+    record.study.enqueue_trial(params)
+    _, record, recorder = run_scripted(STUDY | {"budget": {"trials": 4}})
+    assert record.counts["FAIL"] == 1
+    assert record.finished == len(record.trials) == 4
+    assert any("cannot run" in note for note in recorder.notes)
+
+
+def test_an_enqueued_trial_in_the_space_runs_as_it_is(run_scripted: RunStudy) -> None:
+    _, record, _ = run_scripted(STUDY | {"budget": {"trials": 1}})
+    record.study.enqueue_trial({"optimizer": "adam", "lr": 0.25})
+    _, record, _ = run_scripted(STUDY | {"budget": {"trials": 2}})
+    assert dict(record.trials[1].params) == {"optimizer": "adam", "lr": 0.25}
+
+
+def test_wrong_input_that_shows_in_the_first_trial_uses_up_nothing(run_scripted: RunStudy) -> None:
+    with pytest.raises(UserError, match="scripted refused"):
+        run_scripted(STUDY, Script(disasters={0: [(0, "refused")]}))
+    _, record, _ = run_scripted(STUDY)
+    assert record.finished == len(record.trials) == 12
+    assert record.counts["FAIL"] == 0
+
+
+def test_an_error_of_the_coordinator_leaves_nothing_running(run_scripted: RunStudy, storage: RDBStorage) -> None:
+    executors = ScriptedExecutors(Script(), workers=2)
+    executors.answer = lambda number, verdict: (_ for _ in ()).throw(OSError("scripted"))  # type: ignore[method-assign]
+    with pytest.raises(OSError, match="scripted"):
+        run_scripted(STUDY, executors=executors)
+    states = [trial.state for trial in optuna.load_study(study_name="test", storage=storage).trials]
+    assert states == [TrialState.WAITING] * 2
+
+
+def test_a_trial_parked_before_it_went_on_keeps_its_record(run_scripted: RunStudy, storage: RDBStorage) -> None:
+    disk = ScriptedExecutors(Script(), checkpoints={})
+    _, before, _ = run_scripted(STUDY, executors=disk, stop_after=3)
+
+    class Slow(ScriptedExecutors):
+        def reports(self, timeout: float) -> list[Any]:
+            found = super().reports(timeout)
+            if any(isinstance(report, Began) for report in found):
+                raise KeyboardInterrupt  # while the executor loads its images
+            return found
+
+    with pytest.raises(KeyboardInterrupt):
+        run_scripted(STUDY, executors=Slow(Script(), checkpoints=disk.checkpoints))
+    record = load_record(storage, "test")
+    assert record.trials[0].state == "WAITING"
+    assert record.trials[0].history == before.trials[0].history
+    assert record.trials[0].epochs == before.trials[0].epochs > 0
+
+
+def test_the_verdict_of_a_killed_run_stands(run_scripted: RunStudy, storage: RDBStorage) -> None:
+    _, record, _ = run_scripted(STUDY, stop_after=3)
+    trial = record.study.get_trials()[0]
+    storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
+    storage.set_trial_user_attr(trial._trial_id, "pruned_at", 3)
+    _, record, _ = run_scripted(STUDY)
+    assert (record.trials[0].state, record.trials[0].reason) == ("PRUNED", "pruned")
+    assert record.trials[0].value == record.trials[0].intermediate[max(record.trials[0].intermediate)]
+    assert record.finished == len(record.trials) == 12
+
+
+def test_an_empty_study_of_another_direction_is_made_anew(run_scripted: RunStudy, storage: RDBStorage) -> None:
+    optuna.create_study(study_name="test", storage=storage, direction="minimize")
+    _, record, _ = run_scripted(STUDY | {"budget": {"trials": 1}})
+    assert record.study.direction.name == "MAXIMIZE"
+
+
+def test_a_finished_study_is_finished_even_when_its_time_is_over(run_scripted: RunStudy) -> None:
+    _, record, _ = run_scripted(STUDY | {"budget": {"trials": 2}})
+    record.study.set_user_attr("elapsed_seconds", 100.0)
+    ending, _, _ = run_scripted(STUDY | {"budget": {"trials": 2, "timeout": "50s"}})
+    assert ending == "budget"
