@@ -1,6 +1,6 @@
 """A few steps of every model that a study can choose: does it run, how large is it, how long will it take."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 
@@ -18,6 +18,9 @@ from cifar_tune.training.probe import probe
 _VALIDATION_STEP = 1 / 3
 """A validation image costs a forward pass; a training image that, and a backward pass of about twice as much."""
 
+_SHAPING = ("model", "timm_name", "width", "stem", "norm", "norm_placement", "residual")
+"""The knobs that decide how many parameters there are."""
+
 
 def probe_lines(spec: StudySpec, devices: Sequence[str]) -> Iterator[str]:
     """Lines for people, one model after the other.
@@ -33,13 +36,7 @@ def probe_lines(spec: StudySpec, devices: Sequence[str]) -> Iterator[str]:
         yield f"device: {describe_device(device)}"
     seconds = []
     for model in sorted({str(outcome["model"]) for outcome in spec.space.outcomes({"model"})}):
-        sizes = sorted(
-            {
-                _size(complete({**spec.train, **outcome}), data.image_shape, len(data.classes))
-                for outcome in spec.space.outcomes({"model", "width"})
-                if outcome["model"] == model
-            }
-        )
+        sizes = sorted({_size(shape, data.image_shape, len(data.classes)) for shape in _shapes(spec, model)})
         config = _typical(spec, model)
         found = probe(config, data.image_shape, len(data.classes), resolved[0])
         batch = config.integer("batch_size")
@@ -53,6 +50,15 @@ def probe_lines(spec: StudySpec, devices: Sequence[str]) -> Iterator[str]:
         )
     total = spec.budget.trials * sum(seconds) / len(seconds)
     yield f"estimated: {spoken_duration(total)} at most for {spec.budget.trials} trials, one at a time, without pruning"
+
+
+def _shapes(spec: StudySpec, model: str) -> Iterable[Configuration]:
+    """Configurations with this model, one for each reachable combination of the knobs that decide its size."""
+    shapes: dict[tuple[Value | None, ...], Configuration] = {}
+    for outcome in spec.space.outcomes({*_SHAPING, "norm_groups"}):  # the groups must fit the width, wherever they do
+        if outcome["model"] == model:
+            shapes[tuple(outcome.get(name) for name in _SHAPING)] = complete({**spec.train, **outcome})
+    return shapes.values()
 
 
 def _size(config: Configuration, image_shape: tuple[int, int, int], classes: int) -> int:

@@ -42,7 +42,7 @@ class Configuration(Mapping[str, Value]):
         return cast(bool, self._values[name])
 
     def text(self, name: str) -> str:
-        """The value of a NAME knob."""
+        """The value of a NAME or TEXT knob."""
         return cast(str, self._values[name])
 
     def names(self, name: str) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """What a knob is: a name, a type, bounds, a default, and who takes it."""
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,6 +12,8 @@ from cifar_tune.knobs.part import Part, Value
 NO_NAMES = "none"
 """How an empty list of names is written and stored."""
 
+_TEXT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
 
 class Kind(StrEnum):
     """The type of a knob's value."""
@@ -20,6 +23,7 @@ class Kind(StrEnum):
     BOOL = "bool"
     NAME = "name"
     NAMES = "list of names"
+    TEXT = "text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,8 @@ class Knob:
             return f"must be a list of names out of {enumerate_names(sorted(self.names or ()), 'and')}"
         if self.kind is Kind.BOOL:
             return "must be true or false"
+        if self.kind is Kind.TEXT:
+            return "must be a name of 1 to 100 letters, digits, '.', '_' or '-'"
         noun = "a whole number" if self.kind is Kind.INT else "a number"
         bounds = self.bounds
         return f"must be {noun} {bounds}" if bounds else f"must be {noun}"
@@ -85,6 +91,9 @@ class Knob:
                     return raw
             case Kind.NAME:
                 if isinstance(raw, str) and raw in (self.names or ()):
+                    return raw
+            case Kind.TEXT:
+                if isinstance(raw, str) and _TEXT.fullmatch(raw):
                     return raw
             case Kind.NAMES:
                 names = _as_names(raw)

@@ -2,7 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import cast
 
+from cifar_tune.knobs.models import MODELS
+from cifar_tune.knobs.norms import NO_NORM
 from cifar_tune.knobs.part import Value
 
 
@@ -21,11 +24,26 @@ class Rule:
     message: str
 
 
+def _groups_cut_channels(values: Mapping[str, Value]) -> bool:
+    groups, width = cast(int, values["norm_groups"]), cast(int, values["width"])
+    return groups > 1 and width % (groups * MODELS[cast(str, values["model"])].width_unit) != 0
+
+
 RULES: tuple[Rule, ...] = (
     Rule(
         ("nesterov", "momentum"),
         lambda values: bool(values["nesterov"]) and values["momentum"] == 0,
         "nesterov needs momentum > 0",
+    ),
+    Rule(
+        ("norm_groups", "width", "model"),
+        _groups_cut_channels,
+        "norm_groups must divide the channels of every layer, which grow with width",
+    ),
+    Rule(
+        ("norm_placement", "norm"),
+        lambda values: values["norm_placement"] == "first" and values["norm"] == NO_NORM,
+        "norm_placement first needs a norm",
     ),
 )
 

@@ -6,6 +6,7 @@ from cifar_tune.knobs.activations import ACTIVATIONS
 from cifar_tune.knobs.augmentations import AUGMENTATIONS
 from cifar_tune.knobs.knob import Kind, Knob
 from cifar_tune.knobs.models import MODELS
+from cifar_tune.knobs.norms import NORMS
 from cifar_tune.knobs.optimizers import OPTIMIZERS
 from cifar_tune.knobs.schedules import SCHEDULES
 
@@ -16,6 +17,16 @@ NORMALIZATIONS: Mapping[str, str] = {
     "none": "bytes as they are, 0 to 255",
 }
 
+STEMS: Mapping[str, str] = {
+    "cifar": "one 3x3 convolution: the image keeps its size",
+    "imagenet": "as published for 224x224 pixels: 7x7 of stride 2, then pooling by 2",
+}
+
+NORM_PLACEMENTS: Mapping[str, str] = {
+    "every": "after every convolution",
+    "first": "after the stem and the first convolution of each block",
+}
+
 PRECISIONS: Mapping[str, str] = {
     "auto": "bf16 where the device multiplies it in hardware, else fp32",
     "fp32": "32-bit floats throughout",
@@ -24,7 +35,13 @@ PRECISIONS: Mapping[str, str] = {
 
 _KNOBS = (
     Knob("model", Kind.NAME, "cnn3", "the network", names=MODELS),
-    Knob("width", Kind.INT, 64, "channels of the first stage; the others keep their proportions", low=1, high=65536, owner="model"),
+    Knob("width", Kind.INT, 64, "channels of the first layer; the others keep their proportions", low=1, high=65536, owner="model"),
+    Knob("timm_name", Kind.TEXT, "resnet18", "which model of timm, such as convnext_atto; never pretrained", owner="model"),
+    Knob("stem", Kind.NAME, "cifar", "the first layers", names=STEMS, owner="model"),
+    Knob("norm", Kind.NAME, "batch", "what the outputs of convolutions are normalized by", names=NORMS, owner="model"),
+    Knob("norm_groups", Kind.INT, 8, "groups of channels; must divide the channels of every layer", low=1, high=65536, owner="norm"),
+    Knob("norm_placement", Kind.NAME, "every", "which convolutions a norm follows", names=NORM_PLACEMENTS, owner="model"),
+    Knob("residual", Kind.BOOL, True, "shortcuts around the blocks; false makes the plain net", owner="model"),
     Knob("activation", Kind.NAME, "relu", "the nonlinearity", names=ACTIVATIONS, owner="model"),
     Knob("negative_slope", Kind.FLOAT, 0.01, "slope of leaky_relu below zero", low=0, high=1, owner="activation"),
     Knob(

@@ -1,1 +1,1 @@
-"""The networks: small convolutional nets and residual nets for small images."""
+"""The networks: small convolutional nets, VGG, residual and dense nets for small images, and those of timm."""

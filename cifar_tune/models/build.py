@@ -6,6 +6,7 @@ from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.knobs.models import MODELS
 from cifar_tune.models.activation import activation_factory
 from cifar_tune.models.image_size import ImageShape
+from cifar_tune.models.norm import norm_factory
 
 
 def build_model(config: Configuration, image_shape: ImageShape, classes: int) -> nn.Module:
@@ -14,10 +15,14 @@ def build_model(config: Configuration, image_shape: ImageShape, classes: int) ->
     The model maps images (N, 3, H, W) to logits (N, classes).
 
     Raises:
-        UserError: the images are too small for the model.
+        UserError: the images are too small for the model, or timm has no such model.
     """
     part = MODELS[config.text("model")]
-    arguments = part.arguments_from(config) | {"activation": activation_factory(config)}
+    arguments = part.arguments_from(config)
+    if "activation" in arguments:
+        arguments["activation"] = activation_factory(config)
+    if "norm" in arguments:
+        arguments["norm"] = norm_factory(config)
     model: nn.Module = part.resolve()(image_shape, classes, **arguments)
     return model
 

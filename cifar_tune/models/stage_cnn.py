@@ -1,4 +1,4 @@
-"""The two "own CNNs" of report A: stages of convolution, batch norm, activation and pooling."""
+"""The two "own CNNs" of report A: stages of convolution, norm, activation and pooling."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -7,16 +7,18 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from cifar_tune.models.activation import ActivationFactory
+from cifar_tune.models.convolution import convolution
 from cifar_tune.models.image_size import ImageShape, require_image_size
 from cifar_tune.models.linear_head import LinearHead
+from cifar_tune.models.norm import NormFactory
 
 
 class StageCNN(nn.Module):
     """Stages that double the channels and halve the image, then three linear layers.
 
-    A stage is a 3x3 convolution with padding 1, batch norm, the activation, and max-pooling by 2. The convolutions
-    have no bias, since the batch norm's would cancel it. The hidden linear layers are as wide as the last stage has
-    channels. PyTorch's default initialisation.
+    A stage is a 3x3 convolution with padding 1, the norm, the activation, and max-pooling by 2. The convolutions
+    have a bias only where no norm follows, whose own would cancel it. The hidden linear layers are as wide as the last
+    stage has channels. PyTorch's default initialisation.
 
     Raises:
         UserError: the images are too small for that many poolings.
@@ -32,13 +34,14 @@ class StageCNN(nn.Module):
         *,
         width: int,
         activation: ActivationFactory,
+        norm: NormFactory | None,
         dropout: float,
     ) -> None:
         super().__init__()
         require_image_size(self.name, image_shape, 2**self.stages)
         channels, height, columns = image_shape
         stage_channels = [channels] + [width * 2**stage for stage in range(self.stages)]
-        self.features = nn.Sequential(*_stage_layers(stage_channels, activation))
+        self.features = nn.Sequential(*_stage_layers(stage_channels, activation, norm))
         last = stage_channels[-1]
         inputs = last * (height >> self.stages) * (columns >> self.stages)
         self.head = LinearHead((inputs, last, last, classes), activation, dropout)
@@ -63,13 +66,10 @@ class ThreeStageCNN(StageCNN):
     stages = 3
 
 
-def _stage_layers(stage_channels: Sequence[int], activation: ActivationFactory) -> list[nn.Module]:
+def _stage_layers(
+    stage_channels: Sequence[int], activation: ActivationFactory, norm: NormFactory | None
+) -> list[nn.Module]:
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(stage_channels):
-        layers += [
-            nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
-            nn.BatchNorm2d(outputs),
-            activation(),
-            nn.MaxPool2d(2),
-        ]
+        layers += [*convolution(inputs, outputs, 3, norm), activation(), nn.MaxPool2d(2)]
     return layers

@@ -63,7 +63,8 @@ class Space:
     def outcomes(self, names: Set[str]) -> Iterator[dict[str, Value]]:
         """Every combination of values that the knobs in `names`, and those they depend on, can take.
 
-        Ranges are represented by their two ends.
+        Ranges are represented by their two ends, those of steps by the first step too: whoever asks for multiples of a
+        number learns from the three whether all are.
 
         Raises:
             TooManyOutcomesError: beyond MAX_OUTCOMES.
@@ -147,4 +148,7 @@ def find_cycle(space: Space) -> list[str] | None:
 
 
 def _candidates(dimension: Dimension) -> tuple[Value, ...]:
-    return dimension.choices if isinstance(dimension, Choices) else (dimension.low, dimension.high)
+    if isinstance(dimension, Choices):
+        return dimension.choices
+    first_steps = (dimension.low,) if dimension.step is None else (dimension.low, dimension.low + dimension.step)
+    return tuple(dict.fromkeys((*first_steps, dimension.high)))

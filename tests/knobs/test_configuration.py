@@ -73,6 +73,8 @@ def test_negative_slope_needs_leaky_relu(activation: str) -> None:
         ({"model": "tutorial_net"}, "width", 6),
         ({"model": "simple_nn"}, "width", 8),
         ({"model": "resnet20"}, "width", 16),
+        ({"model": "resnet110"}, "width", 16),
+        ({"model": "densenet121"}, "width", 64),
         ({"model": "resnet18"}, "width", 64),
         ({"optimizer": "sgd"}, "lr", 0.05),
         ({"optimizer": "adam"}, "lr", 1e-3),
@@ -86,13 +88,43 @@ def test_a_part_may_have_a_default_of_its_own(chosen: dict[str, Any], knob: str,
     assert complete({**chosen, knob: 0.25})[knob] == 0.25
 
 
+@pytest.mark.parametrize(
+    ("model", "default"), [("tutorial_net", "none"), ("simple_nn", "none"), ("cnn3", "batch"), ("vgg11", "batch")]
+)
+def test_the_small_nets_have_no_norm_by_default(model: str, default: str) -> None:
+    config = complete({"model": model})
+    assert config["norm"] == default
+    assert "norm_groups" not in config
+    assert complete({"model": model, "norm": "group"})["norm_groups"] == 8
+
+
+@pytest.mark.parametrize(
+    ("model", "knobs"),
+    [
+        ("cnn3", set()),
+        ("vgg19", set()),
+        ("resnet50", {"stem", "residual", "norm_placement"}),
+        ("resnet20", {"residual", "norm_placement"}),
+        ("densenet121", {"stem"}),
+    ],
+)
+def test_a_model_takes_what_makes_sense_for_it(model: str, knobs: set[str]) -> None:
+    everywhere = {"width", "activation", "norm", "dropout"}
+    assert set(complete({"model": model})) & owned_by("model") == everywhere | knobs
+
+
+def test_timm_takes_a_name_and_dropout() -> None:
+    assert set(complete({"model": "timm"})) & owned_by("model") == {"timm_name", "dropout"}
+
+
 def test_all_combinations_of_parts_are_complete() -> None:
     owners = ("model", "activation", "optimizer", "schedule")
     for names in product(*(KNOBS[owner].names or () for owner in owners)):
         config = complete(dict(zip(owners, names, strict=True)))
         for owner, name in zip(owners, names, strict=True):
-            keywords = part(owner, name).arguments_from(config)
-            assert len(keywords) >= len(part(owner, name).constants)
+            if owner in config:  # timm's models bring their own activations
+                keywords = part(owner, name).arguments_from(config)
+                assert len(keywords) >= len(part(owner, name).constants)
 
 
 def test_betas_become_one_argument() -> None:

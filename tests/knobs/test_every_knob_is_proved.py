@@ -10,6 +10,12 @@ ROOT = Path(__file__).parents[1]
 PROOFS = {
     "model": ("models/test_models.py", "test_parameters_as_published"),
     "width": ("models/test_models.py", "test_width_is_the_channels_of_the_first_stage"),
+    "timm_name": ("models/test_timm_model.py", "test_timm_name_is_the_model_that_timm_makes"),
+    "stem": ("models/test_models.py", "test_stem_decides_how_large_the_image_stays"),
+    "norm": ("models/test_models.py", "test_norm_is_the_one_asked_for_in_every_place"),
+    "norm_groups": ("models/test_models.py", "test_norm_groups_reach_the_layers"),
+    "norm_placement": ("models/test_models.py", "test_norm_placement_reaches_the_blocks"),
+    "residual": ("models/test_models.py", "test_residual_is_whether_there_are_shortcuts"),
     "activation": ("models/test_models.py", "test_activation_is_the_one_asked_for_in_every_place"),
     "negative_slope": ("models/test_models.py", "test_negative_slope_reaches_the_layers"),
     "dropout": ("models/test_models.py", "test_dropout_stands_before_every_linear_layer"),

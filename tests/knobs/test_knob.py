@@ -82,6 +82,17 @@ def test_a_name_is_one_of_the_names(raw: object) -> None:
     assert KNOBS["optimizer"].parse("sgd") == "sgd"
 
 
+@pytest.mark.parametrize("raw", ["", None, 1, True, "a b", "-a", "hf_hub:x/y", "../x", "a\n", "a" * 101, ["a"], {}])
+def test_a_text_is_a_name_that_leads_nowhere_else(raw: object) -> None:
+    with pytest.raises(ValueError, match="must be a name of 1 to 100 letters, digits"):
+        KNOBS["timm_name"].parse(raw)
+
+
+@pytest.mark.parametrize("raw", ["resnet18", "vit_tiny_patch16_224.augreg_in21k", "a" * 100])
+def test_a_text_is_kept(raw: str) -> None:
+    assert KNOBS["timm_name"].parse(raw) == raw
+
+
 @pytest.mark.parametrize(
     ("raw", "names"),
     [

@@ -13,6 +13,36 @@ def test_nesterov_needs_momentum(nesterov: bool, momentum: float, is_broken: boo
     assert [rule.message for rule in broken] == (["nesterov needs momentum > 0"] if is_broken else [])
 
 
+@pytest.mark.parametrize(
+    ("model", "width", "groups", "is_broken"),
+    [
+        ("cnn3", 64, 8, False),
+        ("cnn3", 60, 8, True),
+        ("cnn3", 8, 16, True),
+        ("resnet50", 12, 4, False),
+        ("resnet50", 12, 8, True),
+        ("densenet121", 64, 32, False),  # its growth rate is half of that
+        ("densenet121", 32, 32, True),
+        ("tutorial_net", 6, 2, False),  # its second convolution has 16 channels
+        ("tutorial_net", 6, 3, True),
+        ("tutorial_net", 7, 1, False),
+    ],
+)
+def test_norm_groups_divide_the_channels(model: str, width: int, groups: int, is_broken: bool) -> None:
+    broken = broken_rules(complete({"model": model, "norm": "group", "width": width, "norm_groups": groups}))
+    rule = "norm_groups must divide the channels of every layer, which grow with width"
+    assert [each.message for each in broken] == ([rule] if is_broken else [])
+    assert broken_rules(complete({"model": model, "norm": "batch", "width": width, "norm_groups": groups})) == []
+
+
+@pytest.mark.parametrize(("norm", "is_broken"), [("batch", False), ("group", False), ("none", True)])
+def test_norm_placement_needs_a_norm(norm: str, is_broken: bool) -> None:
+    broken = broken_rules(complete({"model": "resnet18", "norm": norm, "norm_placement": "first"}))
+    assert [rule.message for rule in broken] == (["norm_placement first needs a norm"] if is_broken else [])
+    assert broken_rules(complete({"model": "resnet18", "norm": norm})) == []
+    assert broken_rules(complete({"model": "vgg11", "norm": norm, "norm_placement": "first"})) == []
+
+
 def test_a_rule_is_judged_where_a_run_takes_all_its_knobs() -> None:
     assert broken_rules(complete({"optimizer": "rmsprop", "momentum": 0.0, "nesterov": True})) == []
 
@@ -21,3 +51,5 @@ def test_rules_join_knobs_that_exist_and_defaults_keep_them() -> None:
     assert all(knob in KNOBS for rule in RULES for knob in rule.knobs)
     for optimizer in KNOBS["optimizer"].names or ():
         assert broken_rules(complete({"optimizer": optimizer})) == []
+    for model in KNOBS["model"].names or ():
+        assert broken_rules(complete({"model": model})) == []

@@ -181,6 +181,72 @@ def test_nesterov_with_momentum(text: str) -> None:
     assert read(text).notes in ((), ("nothing is searched: all trials are the same",))
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("train: {model: cnn3, norm: group, width: 12}",
+         "study.yaml:2: train.norm_groups: norm_groups must divide the channels of every layer, which grow with width, "
+         "but norm_groups 8, width 12, model cnn3 can come together"),
+        ("train: {norm: group, norm_groups: 4}\nsearch_space:\n  width: {low: 16, high: 64}",
+         "study.yaml:4: search_space.width: norm_groups must divide the channels of every layer, "
+         "which grow with width, but norm_groups 4, width 17, model cnn3 can come together"),
+        ("train: {norm: group, norm_groups: 4}\nsearch_space:\n  width: {low: 16, high: 64, log: true}",
+         "norm_groups 4, width 17, model cnn3"),
+        ("train: {norm: group, norm_groups: 4}\nsearch_space:\n  width: {low: 16, high: 64, step: 6}",
+         "norm_groups 4, width 22, model cnn3"),
+        ("train: {width: 16, norm: group, norm_groups: 16}\nsearch_space:\n  model: {choices: [cnn3, densenet121]}",
+         "norm_groups 16, width 16, model densenet121"),
+        ("train: {width: 24}\nsearch_space:\n  norm: {choices: [batch, group]}\n"
+         "  norm_groups: {choices: [8, 16], when: {norm: group}}",
+         "study.yaml:5: search_space.norm_groups: norm_groups must divide"),
+    ],
+)  # fmt: skip
+def test_norm_groups_divide_the_channels(text: str, message: str) -> None:
+    assert message in only_problem(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "train: {norm: group, norm_groups: 4}\nsearch_space:\n  width: {low: 16, high: 64, step: 8}",
+        "train: {norm: group}\nsearch_space:\n  width: {choices: [16, 32]}",
+        "train: {norm: batch, width: 13}\nsearch_space:\n  lr: {low: 0.1, high: 1}",
+        "train: {norm: group, norm_groups: 1}\nsearch_space:\n  width: {low: 1, high: 64}",
+        "search_space:\n  norm: {choices: [batch, group, none]}\n"
+        "  norm_groups: {choices: [8, 16], when: {norm: group}}",
+    ],
+)
+def test_norm_groups_that_divide_the_channels(text: str) -> None:
+    assert read(text).notes == ()
+
+
+@pytest.mark.parametrize(
+    ("train", "message"),
+    [
+        ("{model: densenet121, residual: false}",
+         "train.residual = false: model densenet121 does not take residual; taken by resnet18"),
+        ("{model: vgg11, stem: imagenet}",
+         "train.stem = 'imagenet': model vgg11 does not take stem; taken by resnet18"),
+        ("{model: resnet18, norm_groups: 4}", "train.norm_groups = 4: norm batch does not take norm_groups; "
+         "taken by group"),
+        ("{model: timm, width: 32}", "train.width = 32: model timm does not take width; taken by tutorial_net"),
+        ("{model: resnet18, timm_name: vit}", "train.timm_name = 'vit': model resnet18 does not take timm_name; "
+         "taken by timm"),
+        ("{model: timm, timm_name: hf_hub:x/y}", "train.timm_name = 'hf_hub:x/y': must be a name of"),
+    ],
+)  # fmt: skip
+def test_a_knob_that_the_model_does_not_take(train: str, message: str) -> None:
+    assert message in only_problem(f"train: {train}")
+
+
+def test_a_model_of_timm_is_searched_by_name() -> None:
+    text = "train: {model: timm}\nsearch_space:\n  timm_name: {choices: [convnext_atto, vit_tiny_patch16_224]}"
+    assert read(text).notes == ()
+    assert "needs choices: timm_name must be a name" in only_problem(
+        text.replace("{choices: [convnext_atto, vit_tiny_patch16_224]}", "{low: 1, high: 2}")
+    )
+
+
 def test_problems_of_several_knobs_are_reported_at_once() -> None:
     text = """train: {gamma: 0.5, beta1: 0.8}
 search_space:

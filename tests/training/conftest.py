@@ -12,6 +12,11 @@ from cifar_tune.knobs.part import Value
 
 CPU = torch.device("cpu")
 
+ONE_OF_EACH = (
+    "tutorial_net", "simple_nn", "cnn2", "cnn3", "vgg11", "resnet18", "resnet50", "resnet20", "densenet121",
+)  # fmt: skip
+"""Models that stand for all: the others are deeper ones of the same classes."""
+
 
 @pytest.fixture(autouse=True, scope="package")
 def one_thread() -> None:

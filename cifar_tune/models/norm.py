@@ -1,0 +1,31 @@
+"""From the norm knob to what makes the modules."""
+
+from collections.abc import Callable
+from functools import partial
+
+from torch import nn
+
+from cifar_tune.knobs.configuration import Configuration
+from cifar_tune.knobs.norms import NO_NORM, NORMS
+
+NormFactory = Callable[[int], nn.Module]
+"""Makes the norm of that many channels."""
+
+
+def norm_factory(config: Configuration) -> NormFactory | None:
+    """Return what makes the configuration's norms; None where it has none."""
+    name = config.text("norm")
+    if name == NO_NORM:
+        return None
+    part = NORMS[name]
+    return partial(part.resolve(), **part.arguments_from(config))
+
+
+def group_norm(channels: int, *, num_groups: int) -> nn.GroupNorm:
+    """`torch.nn.GroupNorm`, called as the other norms are: channels first."""
+    return nn.GroupNorm(num_groups, channels)
+
+
+def normalized(channels: int, norm: NormFactory | None) -> list[nn.Module]:
+    """The norm of a layer with that many channels: one module, or none at all."""
+    return [] if norm is None else [norm(channels)]
