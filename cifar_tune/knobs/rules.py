@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import cast
 
 from cifar_tune.knobs.part import Value
 
@@ -21,11 +22,30 @@ class Rule:
     message: str
 
 
+def _number(value: Value) -> float:
+    return cast(float, value)
+
+
 RULES: tuple[Rule, ...] = (
     Rule(
         ("nesterov", "momentum"),
         lambda values: bool(values["nesterov"]) and values["momentum"] == 0,
         "nesterov needs momentum > 0",
+    ),
+    Rule(
+        ("base_lr", "lr"),
+        lambda values: _number(values["base_lr"]) > _number(values["lr"]),
+        "base_lr, the lowest learning rate of a cycle, must be at most lr, the highest",
+    ),
+    Rule(
+        ("plateau_patience", "gamma"),
+        lambda values: values["gamma"] == 1,
+        "schedule plateau needs gamma < 1",
+    ),
+    Rule(
+        ("warmup_epochs", "epochs"),
+        lambda values: _number(values["warmup_epochs"]) > _number(values["epochs"]),
+        "warmup_epochs must be at most epochs",
     ),
 )
 
