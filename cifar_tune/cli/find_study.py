@@ -1,6 +1,7 @@
 """From a STUDY argument to a specification or a record."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from optuna.storages import RDBStorage
@@ -49,9 +50,9 @@ def existing(url: URL, study: str) -> RDBStorage:
     """
     storage = open_existing(url)
     if storage is None:
-        raise UserError(
-            Problem(f"no study {study!r}: there is no storage yet; `cifar-tune run` creates it", shown(url))
-        )
+        rule = f"no study {study!r}: there is no storage yet; `cifar-tune run` with a study file creates it"
+        files = [file for file in (Path(f"{study}.yaml"), Path("studies", f"{study}.yaml")) if file.is_file()]
+        raise UserError(Problem(rule, shown(url), nearest=str(files[0]) if files else None))
     return storage
 
 

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from cifar_tune.cli.commands import check, dashboard, delete, export, knobs, run, status, train
+from cifar_tune.cli.commands import check, compare, dashboard, delete, export, knobs, run, status, train
 from cifar_tune.errors import CifarTuneError
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app.command("check")(check.check)
 app.command("knobs")(knobs.knobs)
 app.command("status")(status.status)
 app.command("export")(export.export)
+app.command("compare")(compare.compare)
 app.command("train")(train.train)
 app.command("dashboard")(dashboard.dashboard)
 app.command("delete")(delete.delete)
@@ -43,7 +44,7 @@ def cifar_tune(
 def main() -> None:
     """Run the command line; never returns."""
     try:
-        app()
+        app(prog_name="cifar-tune")  # also where it was started as `python -m cifar_tune`
     except CifarTuneError as error:
         for line in str(error).splitlines():
             print(f"cifar-tune: {line}" if not line.startswith("  ") else line, file=sys.stderr)

@@ -93,7 +93,7 @@ def _height(knob: SearchedKnob, trial: TrialRecord) -> float:
     height = _relative(knob, position)
     if knob.levels is not None and len(knob.levels) > 1:
         # lines through one choice are fanned out a little, by trial number, so that they do not hide each other
-        height += ((trial.number * 0.618034) % 1 - 0.5) * 0.3 / len(knob.levels)
+        height += ((trial.number * 0.618034) % 1 - 0.5) * min(0.1, 0.3 / len(knob.levels))
     return height
 
 

@@ -79,21 +79,13 @@ SAMPLERS: Mapping[str, SamplerChoice] = {
         "covariance matrix adaptation evolution strategy",
         (
             _count("n_startup_trials", 1, "random trials before the strategy begins", low=0),
-            Knob(
-                "sigma0",
-                Kind.FLOAT,
-                0.0,
-                "first step size; by default a sixth of the range",
-                low=0,
-                low_open=True,
-            ),
             _count("popsize", 10, "trials per generation; by default 4 + 3 ln(parameters)", low=2),
             _flag("consider_pruned_trials", False, "learn from pruned trials too"),
             _flag("use_separable_cma", False, "diagonal covariance only"),
             _flag("with_margin", False, "keep a margin so that steps and integers do not get stuck"),
             _flag("lr_adapt", False, "adapt the learning rate of the strategy"),
         ),
-        automatic=("sigma0", "popsize"),
+        automatic=("popsize",),
         handles_categories=False,
         handles_conditions=False,
         clashes=(

@@ -47,7 +47,7 @@ def environment(device: torch.device) -> dict[str, str | int]:
     """What results may depend on beside the configuration: versions, the device and its driver's libraries."""
     facts: dict[str, str | int] = {
         "python": platform.python_version(),
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),  # a class of torch's own: whoever unpickles it would have to import torch
         "platform": f"{platform.system()} {platform.machine()}",
         "device": str(device),
     }

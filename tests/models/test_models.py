@@ -64,8 +64,7 @@ def modules(model: nn.Module, kind: type[Kind]) -> list[Kind]:
 
 
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("size", [32, 33, 47])
-@pytest.mark.parametrize("classes", [2, 10, 100])
+@pytest.mark.parametrize(("size", "classes"), [(32, 10), (33, 2), (47, 100)])
 def test_one_logit_per_image_and_class(model: str, size: int, classes: int) -> None:
     net = build_model(config(model), (3, size, size), classes)
     assert net(torch.zeros(2, 3, size, size)).shape == (2, classes)

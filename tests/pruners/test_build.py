@@ -89,7 +89,9 @@ def test_a_threshold_may_have_one_side(options: dict[str, Any], bounds: tuple[fl
 @pytest.mark.parametrize("wrapped", [False, True])
 def test_hyperband_is_told_the_largest_reachable_epochs(text: str, epochs: int, wrapped: bool) -> None:
     given = "{name: hyperband, min_resource: 2}"
-    spec = read(f"{text}\npruner: {'{name: patient, patience: 1, wrapped_pruner: ' + given + '}' if wrapped else given}")
+    spec = read(
+        f"{text}\npruner: {'{name: patient, patience: 1, wrapped_pruner: ' + given + '}' if wrapped else given}"
+    )
     pruner: Any = build_pruner(spec.pruner, spec.largest_epochs)
     hyperband = pruner._wrapped_pruner if wrapped else pruner
     assert isinstance(hyperband, HyperbandPruner)

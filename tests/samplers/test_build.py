@@ -20,7 +20,7 @@ every_parameter = pytest.mark.parametrize(
     ("name", "parameter"), PARAMETERS, ids=[f"{name}-{parameter.name}" for name, parameter in PARAMETERS]
 )
 PER_TRIAL = [name for name, choice in SAMPLERS.items() if choice.seeding == "per_trial"]
-OWN_DEFAULTS = {("tpe", "multivariate"): True, ("cmaes", "sigma0"): 0.0, ("cmaes", "popsize"): 10}
+OWN_DEFAULTS = {("tpe", "multivariate"): True, ("cmaes", "popsize"): 10}
 RENAMED = {"deterministic_objective": "deterministic"}
 SPACE = {"lr": FloatDistribution(1e-4, 1.0, log=True), "momentum": FloatDistribution(0.1, 0.9, step=0.1)}
 MIXED = {**SPACE, "optimizer": CategoricalDistribution(["sgd", "adam", "rmsprop"])}
@@ -141,7 +141,9 @@ def test_a_trial_draws_by_its_number(name: str) -> None:
 )
 def test_a_trial_that_follows_a_model_draws_by_its_number(name: str, options: dict[str, int]) -> None:
     numbers = (10, 10, 11)
-    drawn = [asked(study_with_history(10, SPACE), build_sampler(SamplerSpec(name, 1, options), n), SPACE) for n in numbers]
+    drawn = [
+        asked(study_with_history(10, SPACE), build_sampler(SamplerSpec(name, 1, options), n), SPACE) for n in numbers
+    ]
     assert drawn[0] == drawn[1]
     assert drawn[0] != drawn[2]
 

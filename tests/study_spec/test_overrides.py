@@ -32,11 +32,13 @@ def test_a_value_is_read_as_in_a_study_file(text: str, key: str, value: object) 
 
 @pytest.mark.parametrize("text", ["", "epochs", "epochs 5", "=5", " =5", "epochs:5"])
 def test_what_is_no_key_and_value(text: str) -> None:
-    with pytest.raises(UserError, match="--set = .*must be key=value, such as epochs=5 or data.root=images"):
+    with pytest.raises(UserError, match=r"--set = .*must be key=value, such as epochs=5 or data.root=images"):
         parse_override(text)
 
 
-@pytest.mark.parametrize("value", ["[1", "{a: 1", "'x", "a: b: c", "!!python/name:os.system", "*x", "\ud800", "a\tb: c\n\t"])
+@pytest.mark.parametrize(
+    "value", ["[1", "{a: 1", "'x", "a: b: c", "!!python/name:os.system", "*x", "\ud800", "a\tb: c\n\t"]
+)
 def test_what_is_no_yaml(value: str) -> None:
     with pytest.raises(UserError) as raised:
         parse_override(f"lr={value}")
@@ -68,7 +70,12 @@ def test_a_fixed_knob_is_searched_by_a_path() -> None:
 
 def test_a_path_leads_into_a_section_that_the_file_lacks() -> None:
     spec = read("", ["data.root=images", "data.name=image_folder", "sampler.seed=7", "pruner.name=none"]).spec
-    assert (spec.data.root, spec.data.name, spec.sampler.seed, spec.pruner.name) == ("images", "image_folder", 7, "none")
+    assert (spec.data.root, spec.data.name, spec.sampler.seed, spec.pruner.name) == (
+        "images",
+        "image_folder",
+        7,
+        "none",
+    )
 
 
 def test_a_path_leads_into_a_section_that_is_empty() -> None:

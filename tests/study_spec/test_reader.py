@@ -1,3 +1,4 @@
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -184,9 +185,29 @@ def test_names(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["../x", "x/y", "..", ".", ".hidden", "", " ", "a b", "x" * 101, "-x", "_x", "é", "a\\\\b", "a\\n", "a\\tb", "a:b",
-     "~", "*", "a*", "٣"],
-)  # fmt: skip
+    [
+        "../x",
+        "x/y",
+        "..",
+        ".",
+        ".hidden",
+        "",
+        " ",
+        "a b",
+        "x" * 101,
+        "-x",
+        "_x",
+        "é",
+        "a\\\\b",
+        "a\\n",
+        "a\\tb",
+        "a:b",
+        "~",
+        "*",
+        "a*",
+        "٣",
+    ],
+)
 def test_names_that_no_folder_may_have(name: str) -> None:
     message = only_problem(f'name: "{name}"')
     assert message.startswith("study.yaml:1: name = ")
@@ -212,7 +233,10 @@ def test_a_study_needs_a_name(text: str) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ("{name: cifar100}", "data.name = 'cifar100': must be cifar10, digits or image_folder (did you mean 'cifar10'?)"),
+        (
+            "{name: cifar100}",
+            "data.name = 'cifar100': must be cifar10, digits or image_folder (did you mean 'cifar10'?)",
+        ),
         ("{name: null}", "data.name: must be cifar10, digits or image_folder"),
         ("{name: image_folder}", "data.root: image_folder needs the folder that holds train/<class>/"),
         ("{name: digits, root: x}", "data.root = 'x': digits are embedded and take no folder: leave root out"),
@@ -231,7 +255,7 @@ def test_a_study_needs_a_name(text: str) -> None:
         ("{download: yes}", "data.download = 'yes': must be true or false"),
         ("{download: 1}", "data.download = 1: must be true or false"),
     ],
-)  # fmt: skip
+)
 def test_data(given: str, message: str) -> None:
     assert only_problem(f"data: {given}") == f"study.yaml:2: {message}"
 
@@ -257,13 +281,17 @@ def test_a_whole_number_may_be_written_with_an_exponent() -> None:
         ("{lr: 1e999}", "train.lr = inf: must be a number > 0"),
         ("{lr: 1_000}", "train.lr = '1_000': must be a number > 0"),
         ("{lr: [0.1]}", "train.lr = [0.1]: must be a number > 0"),
-        ("{lr: {low: 0.1, high: 1}}", "train.lr = {'low': 0.1, 'high': 1}: takes one value here; "
-         "ranges and choices belong under search_space"),
+        (
+            "{lr: {low: 0.1, high: 1}}",
+            "train.lr = {'low': 0.1, 'high': 1}: takes one value here; ranges and choices belong under search_space",
+        ),
         ("{epochs: true}", "train.epochs = true: must be a whole number >= 1 and <= 1000000"),
         ("{epochs: 0x1F}", "train.epochs = '0x1F': must be a whole number >= 1 and <= 1000000"),
         ("{epochs: 12:30}", "train.epochs = '12:30': must be a whole number >= 1 and <= 1000000"),
-        ("{epochs: 100000000000000000000000000}",
-         "train.epochs = 100000000000000000000000000: must be a whole number >= 1 and <= 1000000"),
+        (
+            "{epochs: 100000000000000000000000000}",
+            "train.epochs = 100000000000000000000000000: must be a whole number >= 1 and <= 1000000",
+        ),
         ("{seed: -1}", "train.seed = -1: must be a whole number >= 0 and <= 2147483647"),
         ("{nesterov: on}", "train.nesterov = 'on': must be true or false"),
         ("{nesterov: 1}", "train.nesterov = 1: must be true or false"),
@@ -273,7 +301,7 @@ def test_a_whole_number_may_be_written_with_an_exponent() -> None:
         ("{augment: random_crp+horizontal_flip}", "(did you mean 'random_crop'?)"),
         ("{augment: [random_crop, random_crop]}", "must not name the same thing twice"),
     ],
-)  # fmt: skip
+)
 def test_fixed_knobs(given: str, message: str) -> None:
     problem = only_problem(f"train: {given}")
     assert problem.startswith("study.yaml:2: train.")
@@ -300,16 +328,14 @@ def test_what_joins_knobs_is_judged_once_each_is_sound() -> None:
 def test_what_the_database_holds_has_no_lines() -> None:
     with pytest.raises(UserError) as raised:
         read_study(Document({"name": "x", "train": {"epochs": 0}}), "the stored study 'x'")
-    assert str(raised.value) == (
-        "the stored study 'x': train.epochs = 0: must be a whole number >= 1 and <= 1000000"
-    )
+    assert str(raised.value) == ("the stored study 'x': train.epochs = 0: must be a whole number >= 1 and <= 1000000")
 
 
-@pytest.mark.parametrize("value", [None, True, 5, 0.5, "x", [], {}, [None], [[]], {"x": None}, {"name": {}}, [{}], {"": 1}])
+@pytest.mark.parametrize(
+    "value", [None, True, 5, 0.5, "x", [], {}, [None], [[]], {"x": None}, {"name": {}}, [{}], {"": 1}]
+)
 @pytest.mark.parametrize("section", SECTIONS)
 def test_whatever_stands_in_a_section_is_read_or_refused(section: str, value: Any) -> None:
     raw: dict[str, Any] = {"name": "made", section: value}
-    try:
+    with suppress(UserError):
         assert read_study(Document(raw), "study.yaml").spec.name
-    except UserError as error:
-        assert str(error)

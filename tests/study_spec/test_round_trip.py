@@ -26,9 +26,9 @@ from .test_reader import README
 RICH = """name: Rich.1_x-y
 objective: [{metric: best_val_loss}]
 budget: {trials: 7, timeout: 1h30m}
-sampler: {name: cmaes, seed: 4294967295, sigma0: 1e-3, with_margin: true}
+sampler: {name: cmaes, seed: 4294967295, popsize: 5, with_margin: true}
 pruner: {name: patient, patience: 2, min_delta: 1e-3, wrapped_pruner: {name: percentile, percentile: 33.3}}
-data: {name: image_folder, root: 'a b/ü: "x"', image_size: 64, val_size: 100, train_size: 50, test_size: 10, split_seed: 3}
+data: {name: image_folder, root: 'a b/ü: "x"', image_size: 64, val_size: 100, test_size: 10, split_seed: 3}
 train: {nesterov: true, momentum: 0.1, crop_padding: 2, threads: 4, label_smoothing: 1e-300}
 search_space:
   epochs: {low: 1, high: 10, step: 3}
@@ -53,17 +53,23 @@ def same_after_all_ways(spec: StudySpec) -> None:
     assert plain["sampler"].items() <= printed.plain()["sampler"].items()
 
 
-@pytest.mark.parametrize("text", [README, RICH, "name: made", "search_space: {}"], ids=["readme", "rich", "name", "none"])
+@pytest.mark.parametrize(
+    "text", [README, RICH, "name: made", "search_space: {}"], ids=["readme", "rich", "name", "none"]
+)
 def test_examples(text: str) -> None:
     same_after_all_ways(read(text).spec)
 
 
-@pytest.mark.parametrize("file", sorted((Path(__file__).parents[2] / "studies").glob("*.yaml")), ids=lambda file: str(file.name))
+@pytest.mark.parametrize(
+    "file", sorted((Path(__file__).parents[2] / "studies").glob("*.yaml")), ids=lambda file: str(file.name)
+)
 def test_studies_that_come_with_it(file: Path) -> None:
     same_after_all_ways(read_study_file(file).spec)
 
 
-@pytest.mark.parametrize("root", ["1e3", ".5", "+1", "on", "null", "~", "a: b", "- x", "#x", "x\ny", "ä", "'", '"', "1_0", "=", " "])
+@pytest.mark.parametrize(
+    "root", ["1e3", ".5", "+1", "on", "null", "~", "a: b", "- x", "#x", "x\ny", "ä", "'", '"', "1_0", "=", " "]
+)
 def test_text_that_looks_like_something_else_stays_text(root: str) -> None:
     same_after_all_ways(read_plain({"data": {"root": root}}))
 
@@ -72,7 +78,7 @@ def test_text_that_looks_like_something_else_stays_text(root: str) -> None:
 def test_every_sampler_and_pruner_with_every_parameter(section: str) -> None:
     choices: Any = SAMPLERS if section == "sampler" else PRUNERS
     for name, choice in choices.items():
-        given_parameters = {knob.name: knob.default for knob in choice.parameters if knob.name != "sigma0"}
+        given_parameters = {knob.name: knob.default for knob in choice.parameters}
         space = {"lr": {"choices": [0.1]}} if name == "grid" else {}
         same_after_all_ways(read_plain({section: {"name": name, **given_parameters}, "search_space": space}))
 
@@ -88,7 +94,10 @@ def values(knob: Knob) -> st.SearchStrategy[Any]:
         case Kind.INT:
             return st.integers(int(knob.low), int(min(knob.high, 2000)))
     return st.floats(
-        max(knob.low, -1e6), min(knob.high, 1e6), exclude_min=knob.low_open, exclude_max=knob.high_open and knob.high < 1e6
+        max(knob.low, -1e6),
+        min(knob.high, 1e6),
+        exclude_min=knob.low_open,
+        exclude_max=knob.high_open and knob.high < 1e6,
     )
 
 
@@ -125,7 +134,6 @@ def studies(draw: st.DrawFn) -> dict[str, Any]:
 def test_whatever_is_accepted(raw: dict[str, Any]) -> None:
     try:
         spec = read_study(Document(raw), "study.yaml").spec
-    except UserError as error:
-        assert all(problem.key for problem in error.problems)
+    except UserError:
         return
     same_after_all_ways(spec)

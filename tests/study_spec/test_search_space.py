@@ -31,11 +31,18 @@ def problem(knob: str, given: str) -> str:
         ("optimizer", "{choices: [sgd]}", Choices(("sgd",))),
         ("normalization", "{choices: [none, zero_one]}", Choices(("none", "zero_one"))),
         ("augment", "{choices: [none, random_crop]}", Choices(((), ("random_crop",)))),
-        ("augment", "{choices: [[], [random_crop, horizontal_flip]]}", Choices(((), ("random_crop", "horizontal_flip")))),
-        ("augment", "{choices: [random_crop+horizontal_flip, [horizontal_flip, random_crop]]}",
-         Choices((("random_crop", "horizontal_flip"), ("horizontal_flip", "random_crop")))),
+        (
+            "augment",
+            "{choices: [[], [random_crop, horizontal_flip]]}",
+            Choices(((), ("random_crop", "horizontal_flip"))),
+        ),
+        (
+            "augment",
+            "{choices: [random_crop+horizontal_flip, [horizontal_flip, random_crop]]}",
+            Choices((("random_crop", "horizontal_flip"), ("horizontal_flip", "random_crop"))),
+        ),
     ],
-)  # fmt: skip
+)
 def test_dimensions(knob: str, given: str, expected: Dimension) -> None:
     assert dimension(knob, given) == expected
 
@@ -49,8 +56,12 @@ def test_whole_numbers_stay_whole() -> None:
 @pytest.mark.parametrize(
     ("knob", "given", "message"),
     [
-        ("lr", "0.1", " = 0.1: must be a mapping such as {low: 1e-4, high: 1.0, log: true} or {choices: [sgd, adamw]}; "
-         "a fixed value belongs under train"),
+        (
+            "lr",
+            "0.1",
+            " = 0.1: must be a mapping such as {low: 1e-4, high: 1.0, log: true} or {choices: [sgd, adamw]}; "
+            "a fixed value belongs under train",
+        ),
         ("lr", "", ": must be a mapping such as"),
         ("lr", "[0.1, 1]", " = [0.1, 1]: must be a mapping such as"),
         ("lr", "{}", ": needs low and high, or choices"),
@@ -73,11 +84,23 @@ def test_whole_numbers_stay_whole() -> None:
         ("lr", "{low: 0.1, high: 1, step: 0}", ".step = 0: must be a number > 0"),
         ("lr", "{low: 0.1, high: 1, step: -0.1}", ".step = -0.1: must be a number > 0"),
         ("lr", "{low: 0.1, high: 1, step: true}", ".step = true: must be a number > 0"),
-        ("lr", "{low: 0.1, high: 1.0, step: 0.4}", ".step = 0.4: does not lead from 0.1 to 1.0; the last step below is 0.9"),
-        ("lr", "{low: 0.1, high: 1.0, step: 2}", ".step = 2.0: does not lead from 0.1 to 1.0; the last step below is 0.1"),
+        (
+            "lr",
+            "{low: 0.1, high: 1.0, step: 0.4}",
+            ".step = 0.4: does not lead from 0.1 to 1.0; the last step below is 0.9",
+        ),
+        (
+            "lr",
+            "{low: 0.1, high: 1.0, step: 2}",
+            ".step = 2.0: does not lead from 0.1 to 1.0; the last step below is 0.1",
+        ),
         ("lr", "{low: 0.001, high: 1, step: 1e-9}", ".step = 1e-09: makes more than 1,000,000 values"),
         ("lr", "{low: 1e-3, high: 1, step: 1e-300}", ".step = 1e-300: makes more than 1,000,000 values"),
-        ("lr", "{low: 1e-40, high: 1, step: 0.5}", ".step = 0.5: does not lead from 1e-40 to 1.0; the last step below is 0.5"),
+        (
+            "lr",
+            "{low: 1e-40, high: 1, step: 0.5}",
+            ".step = 0.5: does not lead from 1e-40 to 1.0; the last step below is 0.5",
+        ),
         ("epochs", "{low: 1, high: 10, step: 2}", ".step = 2: does not lead from 1 to 10; the last step below is 9"),
         ("epochs", "{low: 1, high: 10, step: 0.5}", ".step = 0.5: must be a whole number >= 1"),
         ("epochs", "{low: 1, high: 10, step: 0}", ".step = 0: must be a whole number >= 1"),
@@ -102,7 +125,11 @@ def test_whole_numbers_stay_whole() -> None:
         ("lr", "{choices: [0.1], step:}", ".step: goes with low and high, not with choices"),
         ("lr", "{low: 0.1, high: 1, logg: true}", ".logg: unknown key (did you mean 'log'?)"),
         ("lr", "{low: 0.1, high: 1, qq: 1}", ".qq: unknown key; known here: low, high, log, step, choices, when"),
-        ("lr", "{low: 0.1, high: 1, when: sgd}", ".when = 'sgd': must be a mapping such as {optimizer: [sgd, rmsprop]}"),
+        (
+            "lr",
+            "{low: 0.1, high: 1, when: sgd}",
+            ".when = 'sgd': must be a mapping such as {optimizer: [sgd, rmsprop]}",
+        ),
         ("lr", "{low: 0.1, high: 1, when: {}}", ".when = {}: must be a mapping such as"),
         ("lr", "{low: 0.1, high: 1, when: {optimizr: sgd}}", ".when.optimizr: unknown key (did you mean 'optimizer'?)"),
         ("lr", "{low: 0.1, high: 1, when: {lr: 0.1}}", ".when.lr: lr cannot depend on itself"),
@@ -112,7 +139,7 @@ def test_whole_numbers_stay_whole() -> None:
         ("lr", "{low: 0.1, high: 1, when: {optimizer:}}", ".when.optimizer: is empty; must be adadelta"),
         ("lr", "{low: 0.1, high: 1, when: {epochs: true}}", ".when.epochs = true: must be a whole number"),
     ],
-)  # fmt: skip
+)
 def test_refused_dimensions(knob: str, given: str, message: str) -> None:
     assert message in problem(knob, given)
 

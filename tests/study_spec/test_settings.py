@@ -31,9 +31,36 @@ def test_durations(text: object, seconds: float) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", " ", "h", "1", "1h30", "30m1h", "1x", "-1h", "0", "0s", "0h0m", "1H", "1:30", "1e3s", "٣h", "1h\n", "soon", 0, -1,
-     math.inf, math.nan, True, None, [], {}, "9" * 400 + "h", "inf"],
-)  # fmt: skip
+    [
+        "",
+        " ",
+        "h",
+        "1",
+        "1h30",
+        "30m1h",
+        "1x",
+        "-1h",
+        "0",
+        "0s",
+        "0h0m",
+        "1H",
+        "1:30",
+        "1e3s",
+        "٣h",
+        "1h\n",
+        "soon",
+        0,
+        -1,
+        math.inf,
+        math.nan,
+        True,
+        None,
+        [],
+        {},
+        "9" * 400 + "h",
+        "inf",
+    ],
+)
 def test_what_is_no_duration(text: object) -> None:
     if text == "1":
         assert parse_duration(text) == 1
@@ -113,20 +140,38 @@ def test_a_seed_of_the_sampler_is_what_numpy_takes(given: str) -> None:
 @pytest.mark.parametrize(
     ("section", "given", "message"),
     [
-        ("sampler", "{name: tpa}", "sampler.name = 'tpa': must be cmaes, gp, grid, nsgaii, nsgaiii, qmc, random or tpe "
-         "(did you mean 'tpe'?)"),
+        (
+            "sampler",
+            "{name: tpa}",
+            "sampler.name = 'tpa': must be cmaes, gp, grid, nsgaii, nsgaiii, qmc, random or tpe (did you mean 'tpe'?)",
+        ),
         ("sampler", "{name: }", "sampler.name: must be cmaes"),
         ("sampler", "{name: [tpe]}", "sampler.name = ['tpe']: must be cmaes"),
         ("sampler", "{name: TPE}", "(did you mean 'tpe'?)"),
-        ("sampler", "{name: random, n_startup_trials: 5}", "sampler.n_startup_trials: unknown key; known here: name, seed"),
+        (
+            "sampler",
+            "{name: random, n_startup_trials: 5}",
+            "sampler.n_startup_trials: unknown key; known here: name, seed",
+        ),
         ("sampler", "{n_startup_trials: -1}", "must be a whole number >= 0"),
         ("sampler", "{n_startup_trials: 1e25}", "must be a whole number >= 0 and <= 1000000"),
         ("sampler", "{multivariate: 1}", "sampler.multivariate = 1: must be true or false"),
         ("sampler", "{n_ei_candidates: 0}", "must be a whole number >= 1"),
-        ("sampler", "{group: true, multivariate: false}",
-         "sampler.group: Optuna does not allow group: true and multivariate: false together"),
-        ("sampler", "{name: cmaes, lr_adapt: true, with_margin: true}", "with_margin: true and lr_adapt: true together"),
-        ("sampler", "{name: cmaes, sigma0: 0}", "sampler.sigma0 = 0: must be a number > 0"),
+        (
+            "sampler",
+            "{group: true, multivariate: false}",
+            "sampler.group: Optuna does not allow group: true and multivariate: false together",
+        ),
+        (
+            "sampler",
+            "{name: cmaes, lr_adapt: true, with_margin: true}",
+            "with_margin: true and lr_adapt: true together",
+        ),
+        (
+            "sampler",
+            "{name: cmaes, sigma0: 1}",
+            "sampler.sigma0: unknown key; known here: name, seed, n_startup_trials",
+        ),
         ("sampler", "{name: cmaes, popsize: 1}", "must be a whole number >= 2"),
         ("sampler", "{name: nsgaii, population_size: 1}", "must be a whole number >= 2"),
         ("sampler", "{name: nsgaii, crossover_prob: 1.1}", "must be a number >= 0 and <= 1"),
@@ -140,27 +185,61 @@ def test_a_seed_of_the_sampler_is_what_numpy_takes(given: str) -> None:
         ("pruner", "{name: percentile, percentile: 101}", "must be a number >= 0 and <= 100"),
         ("pruner", "{name: percentile, percentile: true}", "must be a number >= 0 and <= 100"),
         ("pruner", "{name: threshold}", "pruner: pruner threshold needs lower, upper or both"),
-        ("pruner", "{name: threshold, lower: 0.5, upper: 0.1}", "pruner.lower = 0.5: must be at most upper, which is 0.1"),
+        (
+            "pruner",
+            "{name: threshold, lower: 0.5, upper: 0.1}",
+            "pruner.lower = 0.5: must be at most upper, which is 0.1",
+        ),
         ("pruner", "{name: threshold, lower: .nan}", "pruner.lower = nan: must be a number"),
         ("pruner", "{name: asha, reduction_factor: 1}", "must be a whole number >= 2"),
         ("pruner", "{name: asha, min_early_stopping_rate: 1e20}", "must be a whole number >= 0 and <= 20"),
-        ("pruner", "{name: hyperband, max_resource: 9}", "pruner.max_resource: unknown key (did you mean 'min_resource'?)"),
-        ("pruner", "{name: hyperband, min_resource: auto}", "pruner.min_resource = 'auto': must be a whole number >= 1"),
-        ("pruner", "{name: asha, min_resource: 16}", "pruner.min_resource = 16: must be at most the 15 epochs that a trial has"),
+        (
+            "pruner",
+            "{name: hyperband, max_resource: 9}",
+            "pruner.max_resource: unknown key (did you mean 'min_resource'?)",
+        ),
+        (
+            "pruner",
+            "{name: hyperband, min_resource: auto}",
+            "pruner.min_resource = 'auto': must be a whole number >= 1",
+        ),
+        (
+            "pruner",
+            "{name: asha, min_resource: 16}",
+            "pruner.min_resource = 16: must be at most the 15 epochs that a trial has",
+        ),
         ("pruner", "{name: patient}", "pruner: pruner patient needs patience"),
         ("pruner", "{name: patient, patience: -1}", "must be a whole number >= 0"),
         ("pruner", "{name: patient, patience: 1, min_delta: -1}", "must be a number >= 0"),
         ("pruner", "{name: median, wrapped_pruner: {name: median}}", "pruner.wrapped_pruner: unknown key"),
-        ("pruner", "{name: patient, patience: 1, wrapped_pruner: median}", "pruner.wrapped_pruner = 'median': must be a mapping"),
-        ("pruner", "{name: patient, patience: 1, wrapped_pruner: {name: patient, patience: 1}}",
-         "pruner.wrapped_pruner.name = 'patient': must be a pruner that does not wrap another"),
-        ("pruner", "{name: patient, patience: 1, wrapped_pruner: {name: medin}}", "pruner.wrapped_pruner.name = 'medin': must be"),
-        ("pruner", "{name: patient, patience: 1, wrapped_pruner: {n_min_trials: 0}}", "pruner.wrapped_pruner.n_min_trials = 0"),
-        ("pruner", "{name: patient, patience: 1, wrapped_pruner: {name: asha, min_resource: 99}}",
-         "pruner.wrapped_pruner.min_resource = 99: must be at most the 15 epochs"),
+        (
+            "pruner",
+            "{name: patient, patience: 1, wrapped_pruner: median}",
+            "pruner.wrapped_pruner = 'median': must be a mapping",
+        ),
+        (
+            "pruner",
+            "{name: patient, patience: 1, wrapped_pruner: {name: patient, patience: 1}}",
+            "pruner.wrapped_pruner.name = 'patient': must be a pruner that does not wrap another",
+        ),
+        (
+            "pruner",
+            "{name: patient, patience: 1, wrapped_pruner: {name: medin}}",
+            "pruner.wrapped_pruner.name = 'medin': must be",
+        ),
+        (
+            "pruner",
+            "{name: patient, patience: 1, wrapped_pruner: {n_min_trials: 0}}",
+            "pruner.wrapped_pruner.n_min_trials = 0",
+        ),
+        (
+            "pruner",
+            "{name: patient, patience: 1, wrapped_pruner: {name: asha, min_resource: 99}}",
+            "pruner.wrapped_pruner.min_resource = 99: must be at most the 15 epochs",
+        ),
         ("pruner", "{name: none, patience: 1}", "pruner.patience: unknown key; known here: name"),
     ],
-)  # fmt: skip
+)
 def test_refused_samplers_and_pruners(section: str, given: str, message: str) -> None:
     assert message in only_problem(f"{section}: {given}")
 
@@ -173,18 +252,29 @@ def test_pruners_that_wrap_pruners_that_wrap_pruners_end() -> None:
 @pytest.mark.parametrize(
     ("text", "note"),
     [
-        ("sampler: {name: cmaes}\nsearch_space: {lr: {low: 0.1, high: 1}, optimizer: {choices: [sgd, adam]}}",
-         "sampler cmaes searches ranges that every trial has: optimizer will be drawn at random"),
-        ("sampler: {name: gp}\nsearch_space:\n  optimizer: {choices: [sgd, adam]}\n"
-         "  momentum: {low: 0, high: 0.9, when: {optimizer: sgd}}",
-         "sampler gp searches what every trial has: momentum will be drawn at random"),
-        ("pruner: {name: median, n_warmup_steps: 15}",
-         "pruner median never prunes: n_warmup_steps is 15, a trial has 15 epochs"),
-        ("pruner: {name: patient, patience: 3}", "pruner patient without wrapped_pruner prunes whatever stops improving"),
-        ("pruner: {name: patient, patience: 3, wrapped_pruner: {n_warmup_steps: 99}}",
-         "pruner median never prunes: n_warmup_steps is 99, a trial has 15 epochs"),
+        (
+            "sampler: {name: cmaes}\nsearch_space: {lr: {low: 0.1, high: 1}, optimizer: {choices: [sgd, adam]}}",
+            "sampler cmaes searches ranges that every trial has: optimizer will be drawn at random",
+        ),
+        (
+            "sampler: {name: gp}\nsearch_space:\n  optimizer: {choices: [sgd, adam]}\n"
+            "  momentum: {low: 0, high: 0.9, when: {optimizer: sgd}}",
+            "sampler gp searches what every trial has: momentum will be drawn at random",
+        ),
+        (
+            "pruner: {name: median, n_warmup_steps: 15}",
+            "pruner median never prunes: n_warmup_steps is 15, a trial has 15 epochs",
+        ),
+        (
+            "pruner: {name: patient, patience: 3}",
+            "pruner patient without wrapped_pruner prunes whatever stops improving",
+        ),
+        (
+            "pruner: {name: patient, patience: 3, wrapped_pruner: {n_warmup_steps: 99}}",
+            "pruner median never prunes: n_warmup_steps is 99, a trial has 15 epochs",
+        ),
     ],
-)  # fmt: skip
+)
 def test_notes(text: str, note: str) -> None:
     assert read(text).notes == (note,)
 
@@ -198,13 +288,16 @@ def test_samplers_that_search_everything_have_no_notes(sampler: str) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ("lr: {low: 0.1, high: 1}", "search_space.lr: sampler grid tries every combination, so this range needs a step, or choices"),
+        (
+            "lr: {low: 0.1, high: 1}",
+            "search_space.lr: sampler grid tries every combination, so this range needs a step, or choices",
+        ),
         ("width: {low: 1, high: 9, log: true}", None),
         ("seed: {low: 0, high: 2147483647}", "holds 2,147,483,648 values; at most 10,000 can be"),
         ("lr: {low: 0.1, high: 0.3, step: 0.1}", None),
         ("optimizer: {choices: [sgd]}", None),
     ],
-)  # fmt: skip
+)
 def test_a_grid_needs_steps(given: str, message: str | None) -> None:
     text = f"sampler: {{name: grid}}\nsearch_space:\n  {given}"
     if message is None:

@@ -6,20 +6,28 @@ from .reading import only_problem, read, refused
 @pytest.mark.parametrize(
     ("train", "message"),
     [
-        ("{optimizer: adam, momentum: 0.9}",
-         "train.momentum = 0.9: optimizer adam does not take momentum; taken by sgd"),
+        (
+            "{optimizer: adam, momentum: 0.9}",
+            "train.momentum = 0.9: optimizer adam does not take momentum; taken by sgd",
+        ),
         ("{optimizer: sgd, beta1: 0.9}", "train.beta1 = 0.9: optimizer sgd does not take beta1; taken by adam"),
         ("{schedule: cosine, gamma: 0.5}", "train.gamma = 0.5: schedule cosine does not take gamma; taken by step"),
         ("{step_size: 3}", "train.step_size = 3: schedule one_cycle does not take step_size; taken by step"),
         ("{crop_padding: 3}", "train.crop_padding = 3: augment none does not take crop_padding; taken by random_crop"),
-        ("{negative_slope: 0.2}", "train.negative_slope = 0.2: activation relu does not take negative_slope; "
-         "taken by leaky_relu"),
-        ("{optimizer: adam, nesterov: false}", "train.nesterov = false: optimizer adam does not take nesterov; "
-         "taken by sgd"),
-        ("{loss: mse, label_smoothing: 0.1}", "train.label_smoothing = 0.1: loss mse does not take label_smoothing; "
-         "taken by cross_entropy"),
+        (
+            "{negative_slope: 0.2}",
+            "train.negative_slope = 0.2: activation relu does not take negative_slope; taken by leaky_relu",
+        ),
+        (
+            "{optimizer: adam, nesterov: false}",
+            "train.nesterov = false: optimizer adam does not take nesterov; taken by sgd",
+        ),
+        (
+            "{loss: mse, label_smoothing: 0.1}",
+            "train.label_smoothing = 0.1: loss mse does not take label_smoothing; taken by cross_entropy",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_fixed_knob_that_no_trial_takes(train: str, message: str) -> None:
     assert message in only_problem(f"train: {train}")
 
@@ -140,16 +148,24 @@ def test_a_condition_that_never_holds_is_noted(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("train: {nesterov: true, momentum: 0}",
-         "study.yaml:2: train.nesterov: nesterov needs momentum > 0, but nesterov true, momentum 0.0 can come together"),
-        ("train: {nesterov: true}\nsearch_space:\n  momentum: {low: 0, high: 0.9}",
-         "study.yaml:4: search_space.momentum: nesterov needs momentum > 0"),
-        ("train: {momentum: 0}\nsearch_space:\n  nesterov: {choices: [false, true]}",
-         "study.yaml:4: search_space.nesterov: nesterov needs momentum > 0"),
-        ("search_space:\n  nesterov: {choices: [false, true]}\n  momentum: {choices: [0.9, 0]}",
-         "search_space.nesterov: nesterov needs momentum > 0"),
+        (
+            "train: {nesterov: true, momentum: 0}",
+            "train.nesterov: nesterov needs momentum > 0, but nesterov true, momentum 0.0 can come together",
+        ),
+        (
+            "train: {nesterov: true}\nsearch_space:\n  momentum: {low: 0, high: 0.9}",
+            "study.yaml:4: search_space.momentum: nesterov needs momentum > 0",
+        ),
+        (
+            "train: {momentum: 0}\nsearch_space:\n  nesterov: {choices: [false, true]}",
+            "study.yaml:4: search_space.nesterov: nesterov needs momentum > 0",
+        ),
+        (
+            "search_space:\n  nesterov: {choices: [false, true]}\n  momentum: {choices: [0.9, 0]}",
+            "search_space.nesterov: nesterov needs momentum > 0",
+        ),
     ],
-)  # fmt: skip
+)
 def test_nesterov_needs_momentum(text: str, message: str) -> None:
     assert message in only_problem(text)
 

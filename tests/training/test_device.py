@@ -73,3 +73,7 @@ def test_configure_sets_the_threads() -> None:
 def test_configure_flushes_denormals_on_the_cpu() -> None:
     configure(1, CPU)
     assert not (torch.tensor(1e-39) * 0.5).item()
+
+
+def test_the_environment_can_be_read_without_torch() -> None:
+    assert {type(value) for value in environment(torch.device("cpu")).values()} <= {str, int}

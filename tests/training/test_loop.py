@@ -74,7 +74,7 @@ def test_batch_size_is_the_images_of_a_step(
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_threads_hold_during_the_steps(digits: ResidentData, threads: int) -> None:
-    training = Training(small(threads=threads), digits, CPU)
+    training = Training(small(threads=threads, epochs=2, batch_size=200), digits, CPU)
     torch.set_num_threads(3 - threads)
     for _ in training.epochs():
         assert torch.get_num_threads() == threads
@@ -193,17 +193,18 @@ def test_parameters_and_precision_are_told(digits: ResidentData) -> None:
 def test_same_seed_gives_the_same_bits(digits: ResidentData, precision: str) -> None:
     config = small(**RANDOM, precision=precision)
     first = finished(config, digits)
-    finished(small(model="resnet20", optimizer="adam", threads=2, seed=5, epochs=1, **RANDOM), digits)
+    finished(small(model="cnn3", optimizer="adam", threads=2, seed=5, epochs=1, batch_size=100, **RANDOM), digits)
     torch.rand(17)
     assert_same(first, finished(config, digits))
 
 
 def test_trainings_that_take_turns_do_not_disturb_each_other(digits: ResidentData) -> None:
-    first, second = Training(small(**RANDOM), digits, CPU), Training(small(threads=2, **RANDOM), digits, CPU)
+    one, two = (small(threads=threads, batch_size=100, **RANDOM) for threads in (1, 2))
+    first, second = Training(one, digits, CPU), Training(two, digits, CPU)
     for _ in zip(first.epochs(), second.epochs(), strict=True):
         pass
-    assert_same(first, finished(small(**RANDOM), digits))
-    assert_same(second, finished(small(threads=2, **RANDOM), digits))
+    assert_same(first, finished(one, digits))
+    assert_same(second, finished(two, digits))
 
 
 EVERYTHING_WITH_A_STATE: list[dict[str, Value]] = [
@@ -218,7 +219,7 @@ EVERYTHING_WITH_A_STATE: list[dict[str, Value]] = [
 
 
 @pytest.mark.parametrize("chosen", EVERYTHING_WITH_A_STATE, ids=lambda chosen: "-".join(map(str, chosen.values())))
-@pytest.mark.parametrize("after", [0, 1, 2])
+@pytest.mark.parametrize("after", [1, 2])
 def test_continued_equals_undisturbed(
     digits: ResidentData, tmp_path: Path, chosen: dict[str, Value], after: int
 ) -> None:

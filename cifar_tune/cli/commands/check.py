@@ -15,11 +15,12 @@ def check(
 ) -> None:
     """Check a study without training it: file, data, device, every model's size and speed, and the hours it takes."""
     from cifar_tune.cli.find_study import find_spec
-    from cifar_tune.cli.probing import probe_lines
     from cifar_tune.cli.spec_lines import spec_lines
     from cifar_tune.storage.urls import storage_url
 
     read = find_spec(study, storage_url(storage), settings)
+    from cifar_tune.cli.probing import probe_lines  # only now: it takes torch, which a wrong file need not wait for
+
     for line in spec_lines(read.spec):
         typer.echo(line)
     for note in read.notes:

@@ -1,0 +1,32 @@
+"""`cifar-tune compare`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cifar_tune.cli import options
+
+
+def compare(
+    study: options.Study,
+    by: Annotated[str, typer.Option("--by", metavar="KNOB", help="The knob whose levels are compared.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", metavar="DIR", help="Folder; else reports/STUDY/.", show_default=False)
+    ] = None,
+    storage: options.Storage = None,
+) -> None:
+    """Compare the levels of one knob: best, mean with confidence interval, time, parameters.
+
+    Prints the table as Markdown, and writes it as compare-KNOB.md, .csv and .png.
+    """
+    from cifar_tune.cli.find_study import find_record
+    from cifar_tune.reports.comparison import compare as group
+    from cifar_tune.reports.comparison_files import markdown, write
+    from cifar_tune.storage.urls import storage_url
+
+    record = find_record(study, storage_url(storage))
+    comparison = group(record, by)
+    typer.echo(markdown(comparison))
+    for file in write(comparison, output or Path("reports") / record.name):
+        typer.echo(str(file), err=True)

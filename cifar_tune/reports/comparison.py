@@ -1,0 +1,154 @@
+"""One knob's levels side by side: the one-factor tables of hand tuning, with what they leave unsaid."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from statistics import mean, stdev
+
+import numpy as np
+from scipy.stats import t as student
+
+from cifar_tune.errors import Problem, UserError, nearest_name
+from cifar_tune.knobs.table import KNOBS
+from cifar_tune.reports.objective import finite
+from cifar_tune.reports.report import Report, SearchedKnob
+from cifar_tune.reports.ticks import tick_text
+from cifar_tune.storage.records import StudyRecord, TrialRecord
+
+_BINS = 5
+_CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Level:
+    """One value of the compared knob, or one part of its range, with its finished trials."""
+
+    label: str
+    trials: Sequence[TrialRecord]
+
+    @cached_property
+    def completed(self) -> list[TrialRecord]:
+        """Trials that ran to their end."""
+        return [trial for trial in self.trials if trial.state == "COMPLETE" and finite(trial.value)]
+
+    @cached_property
+    def values(self) -> list[float]:
+        """The objective of the completed trials."""
+        return [trial.value for trial in self.completed if trial.value is not None]
+
+    @property
+    def mean(self) -> float | None:
+        """Mean objective of the completed trials."""
+        return mean(self.values) if self.values else None
+
+    @property
+    def half_width(self) -> float | None:
+        """Half of the mean's 95 % confidence interval, after Student; None with fewer than three trials."""
+        count = len(self.values)
+        if count < 3:
+            return None
+        return float(student.ppf((1 + _CONFIDENCE) / 2, count - 1)) * stdev(self.values) / math.sqrt(count)
+
+    @property
+    def seconds(self) -> float | None:
+        """Mean seconds of the completed trials."""
+        return mean(trial.seconds for trial in self.completed) if self.completed else None
+
+    @property
+    def parameters(self) -> tuple[int, int] | None:
+        """Fewest and most parameters of the models."""
+        counts = [trial.parameters for trial in self.trials if trial.parameters is not None]
+        return (min(counts), max(counts)) if counts else None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The levels of one knob, in their natural order."""
+
+    report: Report
+    knob: str
+    levels: Sequence[Level]
+
+    def best(self, level: Level) -> float | None:
+        """The best objective of a level."""
+        choose = max if self.report.maximizes else min
+        return choose(level.values, default=None)
+
+    @property
+    def others(self) -> list[str]:
+        """The knobs that were searched at the same time."""
+        return [name for name in self.report.record.spec.search_space if name != self.knob]
+
+    @property
+    def conditions(self) -> str:
+        """Under which conditions the levels were compared, as sentences."""
+        pruned = sum(trial.state == "PRUNED" for level in self.levels for trial in level.trials)
+        if self.others:
+            words = (
+                f"Not under equal conditions: {', '.join(self.others)} varied at the same time, and the sampler tried "
+                f"more of what looked good. `best` is what a level reached with so many trials; a difference of means "
+                f"may come from the other knobs."
+            )
+        else:
+            words = "Under equal conditions: nothing else was searched."
+        few = [level.label for level in self.levels if len(level.completed) < 3]
+        if few:
+            words += f" Fewer than three completed trials: {', '.join(few)}."
+        if pruned:
+            words += f" Means leave out {pruned} pruned trials, which tend to be the worse ones of their level."
+        return words
+
+
+def compare(record: StudyRecord, knob: str) -> Comparison:
+    """Group a study's trials by a knob.
+
+    Choices are levels; a range is cut into at most five parts of equal width, on a logarithmic scale if it was
+    searched on one. A knob that was not searched has the values that the trials had, if they differ.
+
+    Raises:
+        UserError: if there is no such knob, no trial took it, or it was the same in all trials.
+    """
+    if knob not in KNOBS:
+        raise UserError(Problem("there is no such knob", "--by", knob, nearest=nearest_name(knob, KNOBS)))
+    report = Report(record)
+    taken = [trial for trial in record.trials if knob in trial.config and trial.state in ("COMPLETE", "PRUNED", "FAIL")]
+    if not taken:
+        raise UserError(Problem("no finished trial took this knob", "--by", knob))
+    searched = next((each for each in report.knobs if each.name == knob), None)
+    values = {trial.config[knob] for trial in taken}
+    if searched is None and len(values) == 1:
+        names = ", ".join(record.spec.search_space) or "nothing"
+        raise UserError(Problem(f"was {values.pop()} in all trials; searched: {names}", "--by", knob))
+    if searched is not None and searched.levels is None and len(values) > _BINS:
+        return Comparison(report, knob, _binned(searched, taken))
+    if searched is not None and searched.levels is not None:
+        ordered = [*(level for level in searched.levels if level in values), *_sorted(values - set(searched.levels))]
+    else:
+        ordered = _sorted(values)
+    levels = [Level(_label(value), [trial for trial in taken if trial.config[knob] == value]) for value in ordered]
+    return Comparison(report, knob, levels)
+
+
+def _binned(knob: SearchedKnob, trials: Sequence[TrialRecord]) -> list[Level]:
+    inside = [trial for trial in trials if knob.name in trial.params]
+    space = np.geomspace if knob.log else np.linspace
+    edges = space(knob.low, knob.high, _BINS + 1)
+    positions = np.array([float(trial.config[knob.name]) for trial in inside])
+    bins = np.clip(np.searchsorted(edges, positions, side="right") - 1, 0, _BINS - 1)
+    levels = [
+        Level(
+            f"{tick_text(float(f'{edges[index]:.2g}'))} to {tick_text(float(f'{edges[index + 1]:.2g}'))}",
+            [trial for trial, bin_ in zip(inside, bins, strict=True) if bin_ == index],
+        )
+        for index in range(_BINS)
+    ]
+    return [level for level in levels if level.trials]
+
+
+def _sorted(values: set[bool | int | float | str]) -> list[bool | int | float | str]:
+    return sorted(values, key=lambda value: (isinstance(value, str), value))
+
+
+def _label(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

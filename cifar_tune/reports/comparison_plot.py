@@ -1,0 +1,52 @@
+"""The levels of a knob as rows: every completed trial, the mean with its interval, the best, and the time."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from cifar_tune.reports import style
+from cifar_tune.reports.comparison import Comparison
+from cifar_tune.reports.level_labels import level_label
+from cifar_tune.reports.objective import axis_limits
+
+
+def draw(comparison: Comparison) -> Figure:
+    """The picture; a sentence where no trial completed."""
+    values = [comparison.report.on_axis(trial) for level in comparison.levels for trial in level.completed]
+    if not values:
+        return style.sentence("No trial completed, so there is nothing to compare.")
+    figure = style.new_figure(9.0, 1.7 + 0.5 * len(comparison.levels))
+    left, right = figure.subplots(1, 2, sharey=True, width_ratios=(3, 1))
+    _objective(left, comparison)
+    left.set_xlim(*axis_limits(values, comparison.report.scale))
+    _time(right, comparison)
+    remark = "dots: completed trials; bar: mean with its 95 % interval; diamond: the best of the level"
+    style.title(figure, f"{comparison.knob}, level by level", remark)
+    return figure
+
+
+def _objective(axes: Axes, comparison: Comparison) -> None:
+    scale = comparison.report.scale
+    for row, level in enumerate(comparison.levels):
+        values = np.array([scale.on_axis(value) for value in level.values])
+        if not len(values):
+            continue
+        spread = (np.arange(len(values)) * 0.618034 % 1 - 0.5) * 0.3
+        axes.scatter(values, row + spread, **style.completed_dots(comparison.report.has_many))
+        mean = float(values.mean())
+        reach = 0.0 if level.half_width is None else scale.on_axis(level.half_width)
+        axes.errorbar(mean, row, xerr=reach, color=style.INK, marker="|", markersize=16, capsize=3, zorder=4)
+        best = comparison.best(level)
+        if best is not None:
+            axes.scatter([scale.on_axis(best)], [row], **style.best_diamond())
+    axes.set_yticks(range(len(comparison.levels)), [level_label(level.label) for level in comparison.levels])
+    axes.set_ylim(len(comparison.levels) - 0.5, -0.5)
+    axes.set_xlabel(scale.axis_label)
+    axes.grid(visible=False, axis="y")
+
+
+def _time(axes: Axes, comparison: Comparison) -> None:
+    seconds = [level.seconds or 0.0 for level in comparison.levels]
+    axes.barh(range(len(seconds)), seconds, height=0.45, color=style.GREY)
+    axes.set_xlabel("mean seconds")
+    axes.grid(visible=False, axis="y")

@@ -1,0 +1,152 @@
+"""Every wrong input ends with exit code 2 and a message that names what is wrong; never with a traceback."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .conftest import Cli
+
+STUDY = """name: made
+data: {name: digits, val_size: 300}
+train: {model: cnn2, width: 4, epochs: 1}
+search_space:
+  lr: {low: 1e-3, high: 0.1, log: true}
+"""
+
+
+@pytest.fixture(autouse=True)
+def files(tmp_path: Path, cli: Cli) -> None:
+    (tmp_path / "study.yaml").write_text(STUDY)
+    (tmp_path / "studies").mkdir()
+    (tmp_path / "studies" / "quickstart.yaml").write_text(STUDY)
+    (tmp_path / "wrong.yaml").write_text("name: made\ntrain:\n  epochs: 0\n  modle: cnn2\n")
+    (tmp_path / "empty.yaml").write_text("")
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "tag.yaml").write_text("name: !!python/name:os.system\n")
+    (tmp_path / "not.db").write_bytes(b"no database at all\n" * 50)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("run stdy.yaml", "stdy.yaml: there is no such study file (did you mean 'study.yaml'?)"),
+        ("run studies/quickstrat.yaml", "there is no such study file (did you mean 'studies/quickstart.yaml'?)"),
+        ("run nowhere/x", "nowhere/x: there is no such study file"),
+        ("run ./studies", "./studies: is a folder; name a study file in it"),
+        ("run .", ".: is a folder; name a study file in it"),
+        (
+            "run quickstart",
+            "sqlite:///storage/cifar_tune.db: no study 'quickstart': there is no storage yet; `cifar-tune run` "
+            "with a study file creates it (did you mean 'studies/quickstart.yaml'?)",
+        ),
+        ("run " + "x" * 300, "cannot be read: File name too long"),
+        ("run wrong.yaml", "wrong.yaml:3: train.epochs = 0: must be a whole number >= 1 and <= 1000000"),
+        ("run empty.yaml", "empty.yaml: must be a study: a mapping with at least a name, such as `name: my-study`"),
+        ("run binary.yaml", "binary.yaml: is not UTF-8 text (byte 0)"),
+        ("run tag.yaml", "tag.yaml:1: the tag '!!python/name:os.system' is not read; only plain values are"),
+        ("run study.yaml --trials 0", "--trials: budget.trials = 0: must be a whole number >= 1"),
+        ("run study.yaml --timeout soon", "--timeout: budget.timeout = 'soon': must be a duration > 0 such as 45m, 8h"),
+        ("run study.yaml --timeout 0", "--timeout: budget.timeout = '0': must be a duration > 0"),
+        ("run study.yaml --engine warp", "--engine = 'warp': must be "),
+        ("run study.yaml --set epochs", "--set = 'epochs': must be key=value, such as epochs=5 or data.root=images"),
+        ("run study.yaml --set epochs=0", "--set: train.epochs = 0: must be a whole number >= 1 and <= 1000000"),
+        ("run study.yaml --set lrr=1", "--set: lrr: unknown key (did you mean 'lr'?)"),
+        ("run study.yaml --set lr=[1", "--set lr = '[1': the value is not valid YAML: expected ',' or ']'"),
+        ("run study.yaml --storage nonsense", "--storage: is not a database URL; it must look like sqlite:///"),
+        ("run study.yaml --storage sqlite://", "--storage: must name a file, such as sqlite:///storage/cifar_tune.db"),
+        ("run study.yaml --storage oracle://h/d", "--storage: 'oracle' is not supported; use sqlite:///"),
+        ("run made --storage sqlite:///not.db", "sqlite:///not.db: is not an SQLite database"),
+        ("run made --storage sqlite:///studies", "sqlite:///studies: is no file that can be opened and written"),
+        ("check wrong.yaml", "wrong.yaml:4: train.modle: unknown key (did you mean 'model'?)"),
+        ("check stdy.yaml", "(did you mean 'study.yaml'?)"),
+        ("check study.yaml --set momentum=1", "--set: train.momentum = 1: must be a number >= 0 and < 1"),
+        ("status x", "sqlite:///storage/cifar_tune.db: no study 'x': there is no storage yet"),
+        ("status wrong.yaml", "wrong.yaml:3: train.epochs = 0"),
+        ("status --storage sqlite:///not.db", "sqlite:///not.db: is not an SQLite database"),
+        ("delete x --yes", "no study 'x': there is no storage yet"),
+        ("delete stdy.yaml", "(did you mean 'study.yaml'?)"),
+        ("export x", "no study 'x': there is no storage yet"),
+        ("train stdy.yaml", "stdy.yaml: cannot be read: No such file or directory"),
+        ("train studies", "studies: cannot be read: Is a directory"),
+        ("train study.yaml", "study.yaml:1: name: belongs to a study; a configuration has data and train alone"),
+        ("train empty.yaml", "empty.yaml: must be a configuration: a mapping with data and train"),
+        ("train study.yaml --set epochs=x", "--set: train.epochs = 'x': must be a whole number"),
+    ],
+)
+def test_wrong_input(cli: Cli, arguments: str, message: str) -> None:
+    ended = cli(*arguments.split())
+    assert ended.code == 2
+    assert ended.out == ""
+    assert message in ended.err
+    assert "Traceback" not in ended.err
+    assert all(line.startswith("cifar-tune: ") for line in ended.err.splitlines())
+    assert len(set(ended.err.splitlines())) == len(ended.err.splitlines())
+
+
+def test_a_message_is_one_line_per_problem_and_names_the_file(cli: Cli) -> None:
+    assert cli("check", "wrong.yaml").err.splitlines() == [
+        "cifar-tune: wrong.yaml:3: train.epochs = 0: must be a whole number >= 1 and <= 1000000",
+        "cifar-tune: wrong.yaml:4: train.modle: unknown key (did you mean 'model'?)",
+    ]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "",
+        "bogus",
+        "run",
+        "run --bogus study.yaml",
+        "run study.yaml extra",
+        "run study.yaml --trials many",
+        "check",
+        "run study.yaml --workers 0",
+        "run study.yaml --trials",
+        "delete",
+        "export",
+        "train",
+        "train study.yaml --seeds 0",
+        "dashboard --port 99999",
+        "knobs extra",
+        "--bogus",
+    ],
+)
+def test_wrong_usage(cli: Cli, arguments: str) -> None:
+    ended = cli(*arguments.split())
+    assert ended.code == 2
+    assert "Usage: cifar-tune" in ended.err + ended.out or "requires an argument" in ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_nothing_is_left_behind(cli: Cli, tmp_path: Path) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    for arguments in ("run wrong.yaml", "run study.yaml --set lr=-1", "check wrong.yaml", "status x", "delete x --yes"):
+        cli(*arguments.split())
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_password_is_not_shown(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CIFAR_TUNE_STORAGE", "postgresql://u:geh3im@127.0.0.1:1/d")
+    for arguments in (("status",), ("status", "x"), ("delete", "x", "--yes"), ("run", "x")):
+        ended = cli(*arguments)
+        assert ended.code == 1
+        assert ended.err.startswith("cifar-tune: postgresql+psycopg://u:***@127.0.0.1:1/d cannot be used: ")
+        assert "geh3im" not in ended.err + ended.out
+        assert len(ended.err.splitlines()) == 1
+
+
+def test_the_program_itself_ends_like_that(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "cifar_tune", "run", "wrong.yaml"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert ended.stdout == ""
+    assert ended.stderr.splitlines()[0].startswith("cifar-tune: wrong.yaml:3: train.epochs = 0")

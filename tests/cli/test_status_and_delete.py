@@ -1,0 +1,158 @@
+"""`status` and `delete`, on studies stored as a run would store them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import optuna
+import pytest
+
+from cifar_tune.storage.lease import acquire
+from cifar_tune.storage.rdb import close, open_storage
+from cifar_tune.storage.urls import checkpoint_file, storage_url
+from tests.reports.factory import MadeTrial, make_record, make_spec
+
+from .conftest import Cli
+
+URL = "sqlite:///studies.db"
+TRIALS = [
+    MadeTrial({"lr": 0.1}, 0.5),
+    MadeTrial({"lr": 0.2}, 0.75),
+    MadeTrial({"lr": 0.3}, 0.25, "PRUNED", 2),
+    MadeTrial({"lr": 0.4}, None, "FAIL", 0),
+    MadeTrial({"lr": 0.5}, 0.6, "RUNNING", 3),
+    MadeTrial({"lr": 0.6}, 0.7, "WAITING", 4),
+]
+
+
+@pytest.fixture
+def stored(cli: Cli, tmp_path: Path) -> Path:
+    """A storage with two studies, one with trials, and one that another tool made."""
+    storage = open_storage(storage_url(URL))
+    space = {"lr": {"low": 0.1, "high": 1}}
+    make_record(make_spec(space, name="first", budget={"trials": 9}), TRIALS, storage)
+    make_record(make_spec(space, name="second"), [], storage)
+    optuna.create_study(study_name="foreign", storage=storage)
+    close(storage)
+    return tmp_path / "studies.db"
+
+
+def names() -> list[str]:
+    storage = open_storage(storage_url(URL))
+    found = sorted(optuna.get_all_study_names(storage))
+    close(storage)
+    return found
+
+
+def test_a_storage_that_does_not_exist_has_no_studies(cli: Cli, tmp_path: Path) -> None:
+    ended = cli("status", "--storage", "sqlite:///folder/absent.db")
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.startswith("no studies in sqlite:///folder/absent.db; begin one with: cifar-tune run ")
+    assert json.loads(cli("status", "--json").out) == {"storage": "sqlite:///storage/cifar_tune.db", "studies": []}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_status_of_all_studies(cli: Cli, stored: Path) -> None:
+    out = cli("status", "--storage", URL).out
+    assert "first: 4 of 9 trials done (2 COMPLETE, 1 FAIL, 1 PRUNED, 1 RUNNING, 1 WAITING)" in out
+    assert "  best: val_accuracy 0.75 in trial 1 (lr 0.2)" in out
+    assert "  run by: nobody right now" in out
+    assert "  running: trial 4 at epoch 3 of 15, val_accuracy 0.6" in out
+    assert "  parked: trial 5 at epoch 4 of 15, val_accuracy 0.7" in out
+    assert "second: 0 of 50 trials done (no trials yet), 0 s so far" in out
+    assert "foreign: not made by cifar-tune" in out
+
+
+def test_the_status_as_json(cli: Cli, stored: Path) -> None:
+    found = {each["name"]: each for each in json.loads(cli("status", "--storage", URL, "--json").out)["studies"]}
+    assert found["foreign"] == {"name": "foreign", "foreign": True}
+    first = found["first"]
+    assert (first["finished"], first["budget_trials"], first["owner"]) == (4, 9, None)
+    assert first["counts"] == {"COMPLETE": 2, "PRUNED": 1, "FAIL": 1, "RUNNING": 1, "WAITING": 1}
+    assert first["best"] == {"number": 1, "value": 0.75, "params": {"lr": 0.2}}
+    assert first["running"] == [{"number": 4, "epoch": 3, "epochs": 15, "value": 0.6}]
+    assert json.loads(cli("status", "first", "--storage", URL, "--json").out) == first
+
+
+def test_the_status_of_a_study_by_its_file(cli: Cli, stored: Path, tmp_path: Path) -> None:
+    (tmp_path / "file.yaml").write_text("name: second\n")
+    assert cli("status", "file.yaml", "--storage", URL).out.startswith("second: 0 of 50 trials done")
+
+
+@pytest.mark.parametrize(
+    ("study", "message"),
+    [
+        (
+            "frist",
+            "cifar-tune: the storage has no study 'frist'; it holds first, foreign, second (did you mean 'first'?)",
+        ),
+        ("foreign", "cifar-tune: the study 'foreign' was not made by cifar-tune"),
+    ],
+)
+def test_the_status_of_what_is_no_study_of_ours(cli: Cli, stored: Path, study: str, message: str) -> None:
+    ended = cli("status", study, "--storage", URL)
+    assert (ended.code, ended.out, ended.err.strip()) == (2, "", message)
+
+
+def test_a_study_may_be_named_like_a_folder(cli: Cli, stored: Path, tmp_path: Path) -> None:
+    (tmp_path / "first").mkdir()
+    assert cli("status", "first", "--storage", URL).out.startswith("first: 4 of 9")
+
+
+def test_looking_leaves_no_file_behind(cli: Cli, stored: Path, tmp_path: Path) -> None:
+    cli("status", "--storage", URL)
+    before = stored.read_bytes()
+    cli("status", "first", "--storage", URL)
+    assert stored.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "left"), [("y\n", 0, False), ("n\n", 1, True), ("", 1, True), ("\n", 1, True)]
+)
+def test_delete_asks(cli: Cli, stored: Path, answer: str, code: int, left: bool) -> None:
+    ended = cli("delete", "first", "--storage", URL, answer=answer)
+    assert ended.code == code
+    assert "Remove the study 'first' with its 6 trials for good? [y/N]" in ended.err
+    assert ended.out.strip() == ("" if left else "removed first (6 trials)")  # the prompt leaves a space there
+    assert ("first" in names()) == left
+    assert {"second", "foreign"} <= set(names())
+
+
+def test_delete_removes_the_checkpoints_too_and_no_others(cli: Cli, stored: Path) -> None:
+    for study in ("first", "second"):
+        checkpoint_file(study, 1).parent.mkdir(parents=True)
+        checkpoint_file(study, 1).write_bytes(b"weights")
+    ended = cli("delete", "first", "--storage", URL, "--yes")
+    assert (ended.code, ended.out, ended.err) == (0, "removed first (6 trials)\n", "")
+    assert not checkpoint_file("first", 1).parent.parent.exists()
+    assert checkpoint_file("second", 1).exists()
+    assert cli("status", "first", "--storage", URL).code == 2
+
+
+def test_delete_refuses_while_somebody_runs_the_study(cli: Cli, stored: Path) -> None:
+    holder = subprocess.Popen(
+        [sys.executable, "-m", "tests.storage.contenders", f"sqlite:///{stored}", "first"],
+        cwd=Path(__file__).parents[2],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        ended = cli("delete", "first", "--storage", URL, "--yes")
+        assert ended.code == 1
+        assert ended.err.startswith(f"cifar-tune: the study 'first' is being run by process {holder.pid} on ")
+        assert "first" in names()
+        assert f"run by: process {holder.pid} on " in cli("status", "first", "--storage", URL).out
+    finally:
+        holder.kill()
+        holder.communicate()
+    assert cli("delete", "first", "--storage", URL, "--yes").code == 0
+
+
+def test_delete_gives_the_lease_back(cli: Cli, stored: Path) -> None:
+    assert cli("delete", "first", "--storage", URL, "--yes").code == 0
+    storage = open_storage(storage_url(URL))
+    acquire(storage.engine, "first").release()
+    close(storage)

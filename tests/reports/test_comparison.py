@@ -1,0 +1,95 @@
+"""One-factor tables: right figures per level, and honest words about them."""
+
+import csv
+from pathlib import Path
+from statistics import mean
+
+import pytest
+from scipy.stats import t as student
+
+from cifar_tune.errors import UserError
+from cifar_tune.reports.comparison import compare
+from cifar_tune.reports.comparison_files import as_csv, markdown, write
+
+from .factory import MadeTrial, make_record, make_spec
+
+OPTIMIZER = {"optimizer": {"choices": ["sgd", "adamw", "rmsprop"]}}
+LR = {"lr": {"low": 1e-4, "high": 1.0, "log": True}}
+
+
+def trials() -> list[MadeTrial]:
+    values = {"sgd": [0.5, 0.6, 0.7], "adamw": [0.8]}
+    made = [MadeTrial({"optimizer": name}, value) for name, each in values.items() for value in each]
+    return [*made, MadeTrial({"optimizer": "adamw"}, 0.1, state="PRUNED", epochs=2)]
+
+
+def test_figures_per_level() -> None:
+    comparison = compare(make_record(make_spec(OPTIMIZER), trials()), "optimizer")
+    assert [level.label for level in comparison.levels] == ["sgd", "adamw"]
+    sgd, adamw = comparison.levels
+    assert comparison.best(sgd) == 0.7
+    assert sgd.mean == pytest.approx(0.6)
+    assert sgd.half_width == pytest.approx(student.ppf(0.975, 2) * 0.1 / 3**0.5)
+    assert (adamw.mean, adamw.half_width) == (0.8, None)
+    assert len(adamw.trials) == 2
+    assert sgd.seconds == pytest.approx(mean(trial.seconds for trial in sgd.completed))
+
+
+def test_best_is_the_lowest_loss() -> None:
+    record = make_record(make_spec(OPTIMIZER, objective={"metric": "val_loss"}), trials())
+    comparison = compare(record, "optimizer")
+    assert comparison.best(comparison.levels[0]) == 0.5
+
+
+def test_equal_conditions_are_told_from_unequal_ones() -> None:
+    alone = compare(make_record(make_spec(OPTIMIZER), trials()), "optimizer").conditions
+    assert alone.startswith("Under equal conditions")
+    assert "Fewer than three completed trials: adamw" in alone
+    assert "leave out 1 pruned" in alone
+    both = make_record(make_spec(OPTIMIZER | LR), [MadeTrial({"optimizer": "sgd", "lr": 0.1}, 0.5)])
+    assert compare(both, "optimizer").conditions.startswith("Not under equal conditions: lr varied")
+
+
+def test_a_range_is_cut_into_parts_of_equal_width_in_its_own_scale() -> None:
+    rates = [1e-4, 2e-4, 1e-3, 5e-3, 2e-2, 0.1, 0.5, 1.0]
+    record = make_record(make_spec(LR), [MadeTrial({"lr": rate}, 0.5) for rate in rates])
+    levels = compare(record, "lr").levels
+    assert [len(level.trials) for level in levels] == [2, 1, 2, 1, 2]
+    assert levels[0].label == "0.0001 to 0.00063"
+
+
+def test_few_values_of_a_range_are_levels_themselves() -> None:
+    record = make_record(make_spec(LR), [MadeTrial({"lr": rate}, 0.5) for rate in (0.1, 0.01, 0.1)])
+    assert [(level.label, len(level.trials)) for level in compare(record, "lr").levels] == [("0.01", 1), ("0.1", 2)]
+
+
+def test_files(tmp_path: Path) -> None:
+    comparison = compare(make_record(make_spec(OPTIMIZER), trials()), "optimizer")
+    files = write(comparison, tmp_path / "new")
+    assert [file.name for file in files] == [f"compare-optimizer.{end}" for end in ("md", "csv", "png")]
+    assert files[2].read_bytes().startswith(b"\x89PNG")
+    rows = list(csv.DictReader(as_csv(comparison).splitlines()))
+    assert rows[0]["level"] == "sgd"
+    assert float(rows[0]["mean"]) == pytest.approx(0.6)
+    assert (rows[1]["completed"], rows[1]["pruned"], rows[1]["ci95_low"]) == ("1", "1", "")
+    assert "| sgd | 3 completed | 70.00 % | 60.00 % ±" in markdown(comparison)
+
+
+def test_nothing_completed_is_a_sentence(tmp_path: Path) -> None:
+    record = make_record(make_spec(OPTIMIZER), [MadeTrial({"optimizer": "sgd"}, 0.1, state="PRUNED")])
+    write(compare(record, "optimizer"), tmp_path)
+    assert "0 completed, 1 pruned" in (tmp_path / "compare-optimizer.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("knob", "words"),
+    [
+        ("optimiser", "did you mean 'optimizer'"),
+        ("epochs", "in all trials; searched: optimizer"),
+        ("step_size", "no finished trial took this knob"),
+    ],
+)
+def test_refused(knob: str, words: str) -> None:
+    record = make_record(make_spec(OPTIMIZER), trials())
+    with pytest.raises(UserError, match=words):
+        compare(record, knob)

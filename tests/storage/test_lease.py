@@ -1,0 +1,186 @@
+"""One coordinator per study at a time, also when processes die."""
+
+import itertools
+import multiprocessing
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from sqlalchemy import Engine, inspect
+from sqlalchemy.engine import URL
+
+from cifar_tune.errors import CheckError
+from cifar_tune.storage import lease
+from cifar_tune.storage.lease import acquire, owner_of
+from cifar_tune.storage.rdb import close, open_storage
+
+from .conftest import FreshUrl
+from .contenders import STUDIES, Try, contend
+
+HOST = socket.gethostname()
+
+
+@pytest.fixture
+def engine(database: URL) -> Iterator[Engine]:
+    storage = open_storage(database)
+    yield storage.engine
+    close(storage)
+
+
+@contextmanager
+def holder(url: URL, study: str) -> Iterator["subprocess.Popen[str]"]:
+    """Another process that holds the lease."""
+    arguments = [url.render_as_string(hide_password=False), study]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.storage.contenders", *arguments], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_of_two_processes_on_a_new_database_exactly_one_wins(fresh_url: FreshUrl) -> None:
+    urls = [fresh_url() for _ in range(4)]
+    context = multiprocessing.get_context("spawn")
+    barrier, tries = context.Barrier(2, timeout=60), context.Queue()
+    processes = [context.Process(target=contend, args=(urls, barrier, tries)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    found: list[Try] = [tries.get(timeout=60) for _ in range(2 * len(urls) * len(STUDIES))]
+    for process in processes:
+        process.join()
+    for number, study in itertools.product(range(len(urls)), STUDIES):
+        ends = {pid: end for at, name, pid, end in found if (at, name) == (number, study)}
+        [winner] = [pid for pid, end in ends.items() if end == "won"]
+        [lost] = [end for end in ends.values() if end != "won"]
+        assert lost.startswith(f"the study {study!r} is being run by process {winner} on {HOST}; wait for it")
+
+
+def test_a_living_owner_keeps_it(database: URL, engine: Engine) -> None:
+    with holder(database, "held") as process:
+        with pytest.raises(CheckError) as raised:
+            acquire(engine, "held")
+        assert re.fullmatch(
+            rf"the study 'held' is being run by process {process.pid} on {re.escape(HOST)}; wait for it, or stop it "
+            r"first \(if it is gone, its lease ends in \d+ s\)",
+            str(raised.value),
+        )
+        assert raised.value.exit_code == 1
+        assert str(owner_of(engine, "held")) == f"process {process.pid} on {HOST}"
+        acquire(engine, "another").release()
+
+
+@pytest.mark.parametrize("noticed", [True, False], ids=["gone", "zombie"])
+def test_a_killed_owner_is_followed_at_once(database: URL, engine: Engine, noticed: bool) -> None:
+    with holder(database, "held") as process:
+        os.kill(process.pid, signal.SIGKILL)
+        if noticed:
+            process.wait()
+        else:
+            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it is dead, and its parent has not looked
+        assert owner_of(engine, "held") is None
+        mine = acquire(engine, "held")
+        assert str(owner_of(engine, "held")) == f"process {os.getpid()} on {HOST}"
+        mine.release()
+
+
+def test_it_is_released(engine: Engine) -> None:
+    acquire(engine, "s").release()
+    assert owner_of(engine, "s") is None
+    acquire(engine, "s")
+    with pytest.raises(CheckError, match=f"process {os.getpid()} on"):
+        acquire(engine, "s")
+
+
+def test_an_expired_one_is_taken_over_and_its_owner_finds_out(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "LEASE_SECONDS", -1)
+    old = acquire(engine, "s")
+    assert owner_of(engine, "s") is None
+    monkeypatch.undo()
+    new = acquire(engine, "s")
+    monkeypatch.setattr(lease, "LEASE_SECONDS", 0)  # every renewal is due
+    with pytest.raises(CheckError, match="another process took over the study 's'; this one stops"):
+        old.renew_if_due()
+    monkeypatch.undo()
+    old.release()
+    assert owner_of(engine, "s") is not None, "a lease is released by its own owner alone"
+    new.release()
+    assert owner_of(engine, "s") is None
+
+
+def test_it_is_renewed_when_due(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = acquire(engine, "s")
+    monkeypatch.setattr(lease, "LEASE_SECONDS", -1)
+    mine.renew_if_due()
+    assert owner_of(engine, "s") is None, "renewed, with the expiry of now"
+    monkeypatch.undo()
+    mine.renew_if_due()
+    assert owner_of(engine, "s") is None, "not due again so soon"
+    monkeypatch.setattr(mine, "_renewed", 0.0)
+    monkeypatch.setattr(time, "monotonic", lambda: lease.LEASE_SECONDS / 4 + 1)
+    mine.renew_if_due()
+    assert owner_of(engine, "s") is not None
+
+
+def test_a_renewed_one_that_was_released_is_lost(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = acquire(engine, "s")
+    mine.release()
+    monkeypatch.setattr(lease, "LEASE_SECONDS", 0)
+    with pytest.raises(CheckError, match="took over"):
+        mine.renew_if_due()
+
+
+def test_a_process_on_another_machine_counts_as_alive_until_its_lease_ends(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "_host", lambda: "elsewhere/b0075-1d")
+    monkeypatch.setattr(lease, "_process_started", lambda pid: "a process that nobody here can see")
+    acquire(engine, "s")
+    monkeypatch.undo()
+    assert str(owner_of(engine, "s")) == f"process {os.getpid()} on elsewhere"
+    with pytest.raises(CheckError, match="on elsewhere; wait for it"):
+        acquire(engine, "s")
+
+
+def test_a_process_number_that_was_given_away_again_is_not_the_owner(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "_process_started", lambda pid: "an earlier process")
+    acquire(engine, "s")
+    monkeypatch.undo()
+    assert owner_of(engine, "s") is None
+    acquire(engine, "s")
+
+
+def test_looking_for_an_owner_changes_nothing(engine: Engine) -> None:
+    assert owner_of(engine, "s") is None
+    assert not inspect(engine).has_table("cifar_tune_leases")
+
+
+def test_whoever_was_quicker_is_named_and_not_the_dead_owner(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "_process_started", lambda pid: "long gone")
+    monkeypatch.setattr(os, "getpid", lambda: 2**31 - 1)
+    acquire(engine, "s")
+    monkeypatch.undo()
+    read = lease._read
+
+    def slow_read(engine: Engine, study: str) -> object:
+        held = read(engine, study)
+        monkeypatch.undo()
+        acquire(engine, study)  # meanwhile another process does the same
+        return held
+
+    monkeypatch.setattr(lease, "_read", slow_read)
+    with pytest.raises(CheckError, match=f"is being run by process {os.getpid()} on"):
+        acquire(engine, "s")

@@ -1,0 +1,165 @@
+import builtins
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from sqlalchemy import text
+from sqlalchemy.engine import URL
+
+from cifar_tune.errors import CheckError, UserError
+from cifar_tune.storage.rdb import close, open_existing, open_storage
+from cifar_tune.storage.urls import storage_url
+
+SECRET = "geh3im"  # noqa: S105
+
+
+def url_of(file: Path) -> URL:
+    return storage_url(f"sqlite:///{file}")
+
+
+def test_sqlite_has_a_write_ahead_log_on_every_connection(tmp_path: Path) -> None:
+    storage = open_storage(url_of(tmp_path / "new folder" / "ü.db"))
+    connections = [storage.engine.connect() for _ in range(3)]
+    for connection in connections:
+        assert connection.execute(text("PRAGMA journal_mode")).scalar() == "wal"
+        assert connection.execute(text("PRAGMA synchronous")).scalar() == 1  # NORMAL
+        assert connection.execute(text("PRAGMA busy_timeout")).scalar() == 60_000
+        connection.close()
+    close(storage)
+
+
+def test_closing_folds_the_write_ahead_log_into_the_file(tmp_path: Path) -> None:
+    storage = open_storage(url_of(tmp_path / "x.db"))
+    optuna.create_study(study_name="s", storage=storage)
+    assert (tmp_path / "x.db-wal").exists()
+    close(storage)
+    assert [file.name for file in tmp_path.iterdir()] == ["x.db"]
+
+
+def test_it_is_opened_again(database: URL) -> None:
+    storage = open_storage(database)
+    optuna.create_study(study_name="s", storage=storage)
+    close(storage)
+    again = open_existing(database)
+    assert again is not None
+    assert optuna.get_all_study_names(again) == ["s"]
+    close(again)
+
+
+def test_what_does_not_exist_is_not_created(tmp_path: Path) -> None:
+    assert open_existing(url_of(tmp_path / "folder" / "x.db")) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def refusal(url: URL, kind: type[Exception] = UserError) -> str:
+    with pytest.raises(kind) as raised:
+        open_storage(url)
+    return str(raised.value)
+
+
+@pytest.mark.parametrize("content", [b"not a database\n" * 100, b"\x89PNG" * 1000, b"name: study\n"])
+def test_a_file_that_is_no_database(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "x.db"
+    file.write_bytes(content)
+    assert refusal(url_of(file)) == f"sqlite:///{file}: is not an SQLite database"
+    assert file.read_bytes() == content
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert refusal(url_of(tmp_path / "file" / "sub" / "x.db")) == (
+        f"{tmp_path / 'file' / 'sub'}: the folder cannot be made: Not a directory"
+    )
+
+
+def test_a_folder_in_the_place_of_the_file(tmp_path: Path) -> None:
+    assert refusal(url_of(tmp_path)) == f"sqlite:///{tmp_path}: is no file that can be opened and written"
+
+
+def test_a_database_of_another_optuna(tmp_path: Path) -> None:
+    url = url_of(tmp_path / "x.db")
+    storage = open_storage(url)
+    with storage.engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = 'v99.0.0'"))
+    close(storage)
+    assert "cannot be used: The runtime optuna version" in refusal(url)
+
+
+Importer = Callable[..., Any]
+
+
+@pytest.mark.parametrize(
+    ("given", "module", "message"),
+    [
+        (
+            "postgresql://h/d",
+            "psycopg",
+            "its driver is not installed; install it with: pip install 'cifar-tune[postgres]'",
+        ),
+        ("mysql://h/d", "pymysql", "its driver is not installed; install it with: pip install 'cifar-tune[mysql]'"),
+        ("postgresql+psycopg2://h/d", "psycopg2", "its driver is not installed; leave +psycopg2 out of the URL"),
+        ("postgresql+nonsense://h/d", "nonsense", "its driver is not installed; leave +nonsense out of the URL"),
+        ("sqlite+nonsense:///x.db", "nonsense", "its driver is not installed; leave +nonsense out of the URL"),
+    ],
+)
+def test_a_missing_driver(
+    given: str, module: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found: Importer = builtins.__import__
+
+    def without_driver(name: str, *arguments: Any, **keywords: Any) -> Any:
+        if name.partition(".")[0] == module:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        return found(name, *arguments, **keywords)
+
+    monkeypatch.setattr(builtins, "__import__", without_driver)
+    assert refusal(storage_url(given)).endswith(f": {message}")
+
+
+@pytest.fixture
+def closed_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+    return port
+
+
+@pytest.mark.parametrize("password", [SECRET, "p%40ss%2Fw%3Ard"])
+def test_a_database_that_does_not_answer(closed_port: int, password: str) -> None:
+    url = storage_url(f"postgresql://somebody:{password}@127.0.0.1:{closed_port}/studies")
+    message = refusal(url, CheckError)
+    assert message.startswith(f"postgresql+psycopg://somebody:***@127.0.0.1:{closed_port}/studies cannot be used: ")
+    assert "refused" in message
+    assert password not in message
+    assert str(url.password) not in message
+    assert "\n" not in message
+
+
+def test_a_wrong_password_is_not_repeated(postgres: str) -> None:
+    url = storage_url(postgres).set(username="nobody", password=SECRET)
+    message = refusal(url, CheckError)
+    assert SECRET not in message
+    assert 'role "nobody" does not exist' in message
+
+
+def test_a_password_in_the_query_is_not_repeated(closed_port: int) -> None:
+    message = refusal(storage_url(f"postgresql://127.0.0.1:{closed_port}/d?password={SECRET}"), CheckError)
+    assert SECRET not in message
+
+
+def test_connecting_has_a_limit_that_is_not_shown(closed_port: int) -> None:
+    url = storage_url(f"postgresql://127.0.0.1:{closed_port}/d")
+    assert "connect_timeout" not in refusal(url, CheckError)
+
+
+def test_a_database_that_takes_a_connection_and_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cifar_tune.storage.rdb._CONNECT_SECONDS", 2)  # libpq's shortest
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        assert "timeout" in refusal(storage_url(f"postgresql://127.0.0.1:{port}/d"), CheckError)

@@ -1,0 +1,122 @@
+from pathlib import Path
+
+import pytest
+
+from cifar_tune.errors import UserError
+from cifar_tune.storage.urls import (
+    ARTIFACTS_VARIABLE,
+    DEFAULT_STORAGE,
+    STORAGE_VARIABLE,
+    artifacts_folder,
+    checkpoint_file,
+    driver_advice,
+    shown,
+    sqlite_file,
+    storage_url,
+    without_secrets,
+)
+
+SECRET = "geh3im"  # noqa: S105
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(STORAGE_VARIABLE, raising=False)
+    monkeypatch.delenv(ARTIFACTS_VARIABLE, raising=False)
+
+
+def test_the_option_goes_before_the_variable_and_the_variable_before_the_default(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert shown(storage_url(None)) == DEFAULT_STORAGE
+    monkeypatch.setenv(STORAGE_VARIABLE, "sqlite:///from_variable.db")
+    assert shown(storage_url(None)) == "sqlite:///from_variable.db"
+    assert shown(storage_url("")) == "sqlite:///from_variable.db"
+    assert shown(storage_url("sqlite:///given.db")) == "sqlite:///given.db"
+    monkeypatch.setenv(STORAGE_VARIABLE, "")
+    assert shown(storage_url(None)) == DEFAULT_STORAGE
+
+
+@pytest.mark.parametrize(
+    ("given", "driver"),
+    [
+        ("postgresql://u@h/d", "postgresql+psycopg"),
+        ("postgresql+psycopg2://u@h/d", "postgresql+psycopg2"),
+        ("mysql://u@h/d", "mysql+pymysql"),
+        ("mariadb://u@h/d", "mysql+pymysql"),
+        ("sqlite:///x.db", "sqlite"),
+    ],
+)
+def test_a_driver_is_chosen_where_none_is_named(given: str, driver: str) -> None:
+    assert storage_url(given).drivername == driver
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("nonsense", "is not a database URL; it must look like sqlite:///storage/cifar_tune.db, postgresql://"),
+        ("storage/cifar_tune.db", "is not a database URL"),
+        ("://", "is not a database URL"),
+        ("oracle://h/d", "'oracle' is not supported; use sqlite:///"),
+        ("postgres://h/d", "'postgres' is not supported; use sqlite:///storage/cifar_tune.db, postgresql://"),
+        ("sqlite://", "must name a file, such as sqlite:///storage/cifar_tune.db; memory keeps nothing"),
+        ("sqlite:///", "must name a file"),
+        ("sqlite:///:memory:", "must name a file"),
+        ("sqlite:///file:x.db?uri=true", "must name a file"),
+        (f"postgresql://u:{SECRET}@h:port/d", "is not a database URL"),
+        (f"sqlserver://u:{SECRET}@h/d", "'sqlserver' is not supported"),
+    ],
+)
+@pytest.mark.parametrize("by_option", [True, False])
+def test_refused_urls(given: str, message: str, by_option: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(STORAGE_VARIABLE, given)
+    with pytest.raises(UserError) as raised:
+        storage_url(given if by_option else None)
+    assert str(raised.value).startswith(f"{'--storage' if by_option else STORAGE_VARIABLE}: {message}")
+    assert SECRET not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        f"postgresql://u:{SECRET}@h:5432/d",
+        f"postgresql://h/d?user=u&password={SECRET}",
+        f"mysql://h/d?passwd={SECRET}",
+        f"postgresql://h/d?sslpassword={SECRET}&sslmode=require",
+    ],
+)
+def test_a_password_is_never_shown(given: str) -> None:
+    url = storage_url(given)
+    assert SECRET not in shown(url)
+    assert SECRET not in without_secrets(f"login with {SECRET} failed", url)
+    assert SECRET in url.render_as_string(hide_password=False)
+
+
+def test_other_words_stay() -> None:
+    assert without_secrets("no such host", storage_url("postgresql://u@h/d")) == "no such host"
+
+
+def test_the_file_of_a_url() -> None:
+    assert sqlite_file(storage_url("sqlite:///a/b.db")) == Path("a/b.db")
+    assert sqlite_file(storage_url("sqlite:////a/b.db")) == Path("/a/b.db")
+    assert sqlite_file(storage_url("postgresql://h/d")) is None
+
+
+@pytest.mark.parametrize(
+    ("given", "advice"),
+    [
+        ("postgresql://h/d", "install it with: pip install 'cifar-tune[postgres]'"),
+        ("mysql://h/d", "install it with: pip install 'cifar-tune[mysql]'"),
+        ("mariadb://h/d", "install it with: pip install 'cifar-tune[mysql]'"),
+        ("postgresql+psycopg2://h/d", "leave +psycopg2 out of the URL"),
+        ("sqlite+aiosqlite:///x.db", "leave +aiosqlite out of the URL"),
+    ],
+)
+def test_advice_on_drivers(given: str, advice: str) -> None:
+    assert driver_advice(storage_url(given)) == advice
+
+
+def test_artifacts(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert checkpoint_file("s", 7) == Path("storage/artifacts/s/checkpoints/trial-000007.pt")
+    monkeypatch.setenv(ARTIFACTS_VARIABLE, "/elsewhere")
+    assert artifacts_folder() == Path("/elsewhere")
