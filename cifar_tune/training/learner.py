@@ -14,7 +14,7 @@ from cifar_tune.models.image_size import ImageShape
 from cifar_tune.training.averaging import MovingAverage
 from cifar_tune.training.gradients import GradientChange
 from cifar_tune.training.losses import build_loss
-from cifar_tune.training.optimizers import build_optimizer, decayed_parameters
+from cifar_tune.training.optimizers import build_optimizer, decayed_parameters, load_optimizer_state
 from cifar_tune.training.precision import autocast, resolve_precision
 from cifar_tune.training.schedules import build_schedule
 
@@ -105,6 +105,5 @@ class Learner:
         self.model.load_state_dict(state["model"])
         if self.averaged is not None:
             self.averaged.load_state_dict(state["averaged"])
-        # Torch's optimizers would go on in the very tensors that they are given.
-        self.optimizer.load_state_dict(deepcopy(state["optimizer"]))
+        load_optimizer_state(self.optimizer, deepcopy(state["optimizer"]))
         self.schedule.load_state_dict(deepcopy(state["schedule"]))

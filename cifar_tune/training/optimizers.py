@@ -1,5 +1,6 @@
 """From a configuration to its optimizer."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -25,6 +26,15 @@ def build_optimizer(config: Configuration, model: nn.Module, device: torch.devic
         arguments.pop("fused", None)
     optimizer: Optimizer = part.resolve()(_groups(config, model), **arguments)
     return optimizer
+
+
+def load_optimizer_state(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
+    """Take over what `optimizer.state_dict` returned for the same configuration: it goes on in these very tensors."""
+    optimizer.load_state_dict(dict(state))
+    for moments in optimizer.state.values():
+        # NAdam reads this product in every step and keeps it on the CPU; loading moves it to the device of the weight.
+        if "mu_product" in moments:
+            moments["mu_product"] = moments["mu_product"].cpu()
 
 
 def decayed_parameters(config: Configuration, model: nn.Module) -> list[nn.Parameter]:

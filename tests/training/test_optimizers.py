@@ -6,11 +6,13 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.optim import Optimizer
 
 from cifar_tune.knobs.configuration import Configuration, complete
 from cifar_tune.knobs.optimizers import OPTIMIZERS
 from cifar_tune.knobs.part import Value
-from cifar_tune.training.optimizers import build_optimizer
+from cifar_tune.training.optimizers import build_optimizer, load_optimizer_state
 
 from .conftest import CPU
 
@@ -174,3 +176,21 @@ def test_fused_moves_channels_last_weights_as_the_default_does(optimizer: str) -
             updates.zero_grad()
         moved.append(model.weight.detach())
     torch.testing.assert_close(*moved)
+
+
+@pytest.mark.parametrize("optimizer", [name for name in OPTIMIZERS if name not in ("sgd", "muon")])
+def test_a_loaded_state_lies_where_it_lay(optimizer: str) -> None:
+    """Scalars that the host reads in every step must not move to the device. Torch has no fake kernel for fused SGD."""
+    cuda = torch.device("cuda:0")
+
+    def built(weight: nn.Parameter) -> Optimizer:
+        return build_optimizer(config(optimizer), nn.ParameterList([weight]), cuda)
+
+    with FakeTensorMode():
+        weight = nn.Parameter(torch.empty(3, 2, device=cuda))
+        weight.grad = torch.empty_like(weight)
+        first, second = built(weight), built(weight)
+        first.step()
+        load_optimizer_state(second, first.state_dict())
+    for name, value in first.state[weight].items():
+        assert second.state[weight][name].device == value.device, name
