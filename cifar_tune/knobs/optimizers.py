@@ -1,22 +1,23 @@
-"""The optimizers. A new one is one entry here."""
+"""The optimizers. A new one is one entry here.
+
+Each has one learning rate and one schedule. Weight decay is the coupled kind, added to the gradient (an L2 penalty),
+where the meaning does not say that it is decoupled.
+"""
 
 from collections.abc import Mapping
 
 from cifar_tune.knobs.part import Part
 
-_ADAM = {"lr": "lr", "weight_decay": "weight_decay", "beta1": "betas.0", "beta2": "betas.1", "eps": "eps"}
+_COMMON = {"lr": "lr", "weight_decay": "weight_decay"}
+_BETAS = {"beta1": "betas.0", "beta2": "betas.1"}
+_ADAM = {**_COMMON, **_BETAS, "eps": "eps"}
 _FUSED = {"fused": True}
 
 OPTIMIZERS: Mapping[str, Part] = {
     "sgd": Part(
         "torch.optim:SGD",
         "stochastic gradient descent with momentum",
-        arguments={
-            "lr": "lr",
-            "weight_decay": "weight_decay",
-            "momentum": "momentum",
-            "nesterov": "nesterov",
-        },
+        arguments={**_COMMON, "momentum": "momentum", "nesterov": "nesterov"},
         defaults={"lr": 0.05},
         constants=_FUSED,
     ),
@@ -32,16 +33,56 @@ OPTIMIZERS: Mapping[str, Part] = {
         arguments=_ADAM,
         constants=_FUSED,
     ),
+    "nadam": Part(
+        "torch.optim:NAdam",
+        "Adam with Nesterov momentum (Dozat 2016)",
+        arguments={
+            **_ADAM,
+            "momentum_decay": "momentum_decay",
+            "decoupled_weight_decay": "decoupled_weight_decay",
+        },
+        defaults={"lr": 2e-3},
+    ),
+    "radam": Part(
+        "torch.optim:RAdam",
+        "Adam that waits for its second moment: rectified (Liu et al. 2020)",
+        arguments={**_ADAM, "decoupled_weight_decay": "decoupled_weight_decay"},
+    ),
+    "adagrad": Part(
+        "torch.optim:Adagrad",
+        "lr over the root of the sum of squared gradients (Duchi et al. 2011)",
+        arguments={
+            **_COMMON,
+            "lr_decay": "lr_decay",
+            "initial_accumulator_value": "initial_accumulator_value",
+            "eps": "eps",
+        },
+        defaults={"lr": 0.01, "eps": 1e-10},
+    ),
+    "adadelta": Part(
+        "torch.optim:Adadelta",
+        "steps in the units of the weights (Zeiler 2012); lr scales them",
+        arguments={**_COMMON, "rho": "rho", "eps": "eps"},
+        defaults={"lr": 1.0, "eps": 1e-6},
+    ),
     "rmsprop": Part(
         "torch.optim:RMSprop",
         "RMSprop (Hinton 2012)",
-        arguments={
-            "lr": "lr",
-            "weight_decay": "weight_decay",
-            "momentum": "momentum",
-            "alpha": "alpha",
-            "eps": "eps",
-        },
+        arguments={**_COMMON, "momentum": "momentum", "alpha": "alpha", "eps": "eps"},
         defaults={"momentum": 0.0},
+    ),
+    "lion": Part(
+        "lion_pytorch:Lion",
+        "the sign of a mean of gradients (Chen et al. 2023); decoupled weight decay; wants a tenth of adamw's lr",
+        arguments={**_COMMON, **_BETAS},
+        defaults={"lr": 1e-4, "beta2": 0.99},
+    ),
+    "muon": Part(
+        "cifar_tune.training.muon:MuonWithAdamW",
+        "orthogonalized momentum (Jordan et al. 2024) for the weights of hidden layers; for all others adamw, with "
+        "beta1, beta2 and eps; decoupled weight decay",
+        arguments={**_ADAM, "momentum": "momentum", "nesterov": "nesterov", "ns_steps": "ns_steps"},
+        defaults={"momentum": 0.95, "nesterov": True},
+        constants=_FUSED,
     ),
 }

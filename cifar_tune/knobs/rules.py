@@ -29,6 +29,10 @@ def _groups_cut_channels(values: Mapping[str, Value]) -> bool:
     return groups > 1 and width % (groups * MODELS[cast(str, values["model"])].width_unit) != 0
 
 
+def _number(value: Value) -> float:
+    return cast(float, value)
+
+
 RULES: tuple[Rule, ...] = (
     Rule(
         ("nesterov", "momentum"),
@@ -44,6 +48,21 @@ RULES: tuple[Rule, ...] = (
         ("norm_placement", "norm"),
         lambda values: values["norm_placement"] == "first" and values["norm"] == NO_NORM,
         "norm_placement first needs a norm",
+    ),
+    Rule(
+        ("base_lr", "lr"),
+        lambda values: _number(values["base_lr"]) > _number(values["lr"]),
+        "base_lr, the lowest learning rate of a cycle, must be at most lr, the highest",
+    ),
+    Rule(
+        ("plateau_patience", "gamma"),
+        lambda values: values["gamma"] == 1,
+        "schedule plateau needs gamma < 1",
+    ),
+    Rule(
+        ("warmup_epochs", "epochs"),
+        lambda values: _number(values["warmup_epochs"]) > _number(values["epochs"]),
+        "warmup_epochs must be at most epochs",
     ),
 )
 

@@ -46,7 +46,7 @@ RESUMED_FROM = "resumed_from"
 """Trial: after how many finished epochs it was taken up again, once per time."""
 
 REASONS = {
-    "completed": "trained all its epochs",
+    "completed": "trained all its epochs, or up to its patience",
     "pruned": "stopped by the pruner",
     "diverged": "the loss became infinite or not a number",
     "out_of_memory": "the device ran out of memory",

@@ -12,6 +12,7 @@ from cifar_tune.storage import attributes
 from cifar_tune.study_spec.metrics import METRICS
 from cifar_tune.study_spec.settings import Objective
 from cifar_tune.training.results import EpochResult
+from cifar_tune.training.stopping import is_over
 
 _DEATHS = "deaths"
 """Trial: executors that died under it since it last finished an epoch."""
@@ -45,7 +46,7 @@ class RunningTrial:
 
     @property
     def epochs(self) -> int:
-        """How many epochs it is to have."""
+        """How many epochs it is to have at most."""
         return self.config.integer("epochs")
 
     def begin(self, began: Began) -> None:
@@ -92,11 +93,12 @@ class RunningTrial:
     def should_prune(self) -> bool:
         """Ask the pruner.
 
-        After the last epoch nothing is left to save, so the answer is no; the pruner is asked all the same, since
-        successive halving writes down which rung a trial has reached, for others to be compared with.
+        After the last epoch, be it the one at which it stops early, nothing is left to save, so the answer is no; the
+        pruner is asked all the same, since successive halving writes down which rung a trial has reached, for others
+        to be compared with.
         """
         wanted = self.trial.should_prune()
-        return wanted and len(self.results) < self.epochs
+        return wanted and not is_over(self.config, self.results)
 
     def count_death(self) -> int:
         """Count one more executor that died under it; returns how many since its last finished epoch."""

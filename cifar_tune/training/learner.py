@@ -5,26 +5,29 @@ from copy import deepcopy
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.nn import functional
+from torch import Tensor, nn
 
 from cifar_tune.data.seeding import derive_seed
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.models.build import build_model
 from cifar_tune.models.image_size import ImageShape
-from cifar_tune.training.optimizers import build_optimizer
+from cifar_tune.training.averaging import MovingAverage
+from cifar_tune.training.gradients import GradientChange
+from cifar_tune.training.losses import build_loss
+from cifar_tune.training.optimizers import build_optimizer, decayed_parameters, load_optimizer_state
 from cifar_tune.training.precision import autocast, resolve_precision
 from cifar_tune.training.schedules import build_schedule
 
 
 class Learner:
-    """Model, optimizer and schedule of one configuration on one device.
+    """Model, loss, optimizer and schedule of one configuration on one device.
 
     Initial weights are drawn on the CPU, from the configuration's seed alone, so that they are the same on every
     device.
 
     Attributes:
         model: on `device`, channels_last.
+        averaged: follows the model's weights, where the configuration asks for their average.
         precision: `fp32` or `bf16`.
         lr: learning rate of the last step; of the first one before any.
 
@@ -48,7 +51,20 @@ class Learner:
         self.schedule = build_schedule(config, self.optimizer, steps_per_epoch)
         self.precision = resolve_precision(config, device)
         self.lr: float = self.optimizer.param_groups[0]["lr"]
-        self._label_smoothing = config.number("label_smoothing")
+        decay = config.number("ema_decay")
+        self.averaged = MovingAverage(self.model, decay) if decay > 0 else None
+        self._loss = build_loss(config)
+        self._gradients = GradientChange(
+            list(self.model.parameters()),
+            decayed_parameters(config, self.model),
+            config.number("clip_grad_norm"),
+            config.number("l1"),
+        )
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The model that is validated: the average, or the model itself."""
+        return self.model if self.averaged is None else self.averaged.model
 
     def train_step(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Take one optimizer step; the model must be in training mode.
@@ -64,25 +80,30 @@ class Learner:
         with autocast(self.precision, self.device):
             logits = self.model(images)
         # In float32: eight bits of mantissa are too few for the logarithm of a sum.
-        loss = functional.cross_entropy(logits.float(), labels, label_smoothing=self._label_smoothing)
+        loss = self._loss(logits.float(), labels)
         loss.backward()  # type: ignore[no-untyped-call]
+        self._gradients.apply()
         self.lr = self.optimizer.param_groups[0]["lr"]
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.schedule.after_step()
+        if self.averaged is not None:
+            self.averaged.update(self.model)
         return loss.detach(), (logits.argmax(1) == labels).sum()
 
     def state_dict(self) -> dict[str, Any]:
-        """References to the state of model, optimizer and schedule: copy them before the next step."""
-        return {
+        """References to the state of model, average, optimizer and schedule: copy them before the next step."""
+        state = {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
         }
+        return state if self.averaged is None else {**state, "averaged": self.averaged.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over a copy of what `state_dict` returned for the same configuration."""
         self.model.load_state_dict(state["model"])
-        # Torch's optimizers would go on in the very tensors that they are given.
-        self.optimizer.load_state_dict(deepcopy(state["optimizer"]))
+        if self.averaged is not None:
+            self.averaged.load_state_dict(state["averaged"])
+        load_optimizer_state(self.optimizer, deepcopy(state["optimizer"]))
         self.schedule.load_state_dict(deepcopy(state["schedule"]))

@@ -17,6 +17,7 @@ from cifar_tune.training.divergence import Diverged
 from cifar_tune.training.evaluation import evaluate
 from cifar_tune.training.learner import Learner
 from cifar_tune.training.results import EpochResult
+from cifar_tune.training.stopping import is_over
 from cifar_tune.training.tally import Tally
 
 
@@ -64,12 +65,12 @@ class Training:
         self.results: list[EpochResult] = []
 
     def epochs(self) -> Iterator[EpochResult]:
-        """Train the remaining epochs and yield after each; `state_dict` may be taken whenever one was yielded.
+        """Train until `is_over` and yield after each epoch; `state_dict` may be taken whenever one was yielded.
 
         Raises:
             Diverged: the training or validation loss is not finite.
         """
-        while len(self.results) < self.config.integer("epochs"):
+        while not is_over(self.config, self.results):
             epoch = len(self.results) + 1
             started = time.perf_counter()
             # Here and not once: another training may have run in this process since the last epoch.
@@ -77,11 +78,12 @@ class Training:
             torch.manual_seed(derive_seed(self.config.integer("seed"), "epoch", epoch))
             trained = self.train_epoch(epoch)
             batches = validation_batches(self.data, self.config)
-            validated = evaluate(self.learner.model, batches, self.precision, self.device)
+            validated = evaluate(self.learner.evaluated, batches, self.precision, self.device)
             # The one place where the host waits for the device.
             (train_loss, train_accuracy), (val_loss, val_accuracy) = trained.read(validated)
             _require_finite(epoch, "training loss", train_loss)
             _require_finite(epoch, "validation loss", val_loss)
+            self.learner.schedule.after_epoch(val_loss)
             result = EpochResult(
                 epoch=epoch,
                 train_loss=train_loss,
@@ -107,7 +109,6 @@ class Training:
             if self.device.type == "cpu":  # elsewhere it would wait for the device
                 _require_finite(epoch, "training loss", loss.item())
             tally.add(loss, right, len(labels))
-        self.learner.schedule.after_epoch()
         return tally
 
     def state_dict(self) -> dict[str, Any]:

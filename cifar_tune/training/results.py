@@ -11,10 +11,11 @@ class EpochResult:
 
     Attributes:
         epoch: counted from 1.
-        train_loss: mean over the epoch's steps of the loss that was minimised, label smoothing included.
+        train_loss: mean over the epoch's steps of the loss that was minimised, label smoothing included, weight decay
+            and L1 penalty not.
         train_accuracy: fraction of the epoch's images that were right when they were trained on, so with augmentation
             and dropout.
-        val_loss: mean cross entropy over the validation split, without label smoothing.
+        val_loss: mean cross entropy over the validation split, whatever loss was minimised, without label smoothing.
         val_accuracy: fraction of the validation split that is right.
         lr: learning rate of the epoch's last step.
         seconds: wall time of the epoch, validation included.

@@ -1,14 +1,14 @@
 """From a configuration to its learning-rate schedule, over torch's schedulers."""
 
 import math
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from cifar_tune.knobs.configuration import Configuration
-from cifar_tune.knobs.schedules import SCHEDULES
+from cifar_tune.knobs.schedules import SCHEDULES, SchedulePart
 
 FEWEST_ONE_CYCLE_STEPS = 2
 JUST_ABOVE = 1e-9
@@ -17,54 +17,95 @@ JUST_ABOVE = 1e-9
 class Schedule:
     """A scheduler that moves after every step, or after every epoch, and stops at the end of training.
 
+    Step number n of a warm-up takes the scheduler's learning rate times n / `warmup_steps` (Goyal et al. 2017,
+    arXiv:1706.02677). The scheduler runs on underneath from the first step: a warm-up delays nothing.
+
     Args:
         scheduler: moves the learning rate of its optimizer.
-        per: the unit that it counts in.
-        length: of the whole training, in that unit.
+        part: its registry entry.
+        length: of the whole training, in the unit that the scheduler counts in.
+        warmup_steps: length of the warm-up; up to 1, there is none.
     """
 
-    def __init__(self, scheduler: LRScheduler, per: Literal["step", "epoch"], length: int) -> None:
+    def __init__(self, scheduler: LRScheduler, part: SchedulePart, length: int, warmup_steps: float) -> None:
         self.scheduler = scheduler
-        self._per = per
+        self._part = part
         self._length = length
+        self._warmup_steps = warmup_steps
+        self._steps = 0
+        self._rates = self._read()
+        self._write()
 
     def after_step(self) -> None:
-        """Move on, where the schedule counts steps."""
-        if self._per == "step":
+        """Set the learning rate of the next step."""
+        self._steps += 1
+        if self._part.per == "step":
             self._move()
+        self._write()
 
-    def after_epoch(self) -> None:
-        """Move on, where the schedule counts epochs."""
-        if self._per == "epoch":
-            self._move()
+    def after_epoch(self, val_loss: float) -> None:
+        """Set the learning rate of the next epoch's first step.
 
-    def _move(self) -> None:
+        Args:
+            val_loss: validation loss of the epoch.
+        """
+        if self._part.per == "epoch":
+            self._move(val_loss)
+        self._write()
+
+    def _move(self, *figures: float) -> None:
         # No learning rate is needed after the last step; OneCycleLR with pct_start=1 would divide by zero for it.
-        if self.scheduler.last_epoch < self._length - 1:
+        if self.scheduler.last_epoch >= self._length - 1:
+            return
+        self._set(self._rates)  # the scheduler computes a rate from the one before
+        if isinstance(self.scheduler, ReduceLROnPlateau):
+            self.scheduler.step(*figures)
+        else:
             self.scheduler.step()
+        self._rates = self._read()
+
+    def _write(self) -> None:
+        """Hand the optimizer the scheduler's rates, times the factor of the warm-up."""
+        share = (self._steps + 1) / self._warmup_steps if self._warmup_steps > 0 else 1.0
+        self._set([rate * min(share, 1.0) for rate in self._rates])
+
+    def _read(self) -> list[float]:
+        return [group["lr"] for group in self.scheduler.optimizer.param_groups]
+
+    def _set(self, rates: Sequence[float]) -> None:
+        for group, rate in zip(self.scheduler.optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
 
     def state_dict(self) -> dict[str, Any]:
-        """The scheduler's state. The learning rate itself is part of the optimizer's."""
-        return self.scheduler.state_dict()
+        """The scheduler's state, and where the warm-up is."""
+        return {"scheduler": self.scheduler.state_dict(), "steps": self._steps, "rates": list(self._rates)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` returned; the optimizer's state must be loaded too."""
-        self.scheduler.load_state_dict(dict(state))
+        self.scheduler.load_state_dict(dict(state["scheduler"]))
+        self._steps = state["steps"]
+        self._rates = list(state["rates"])
 
 
 def build_schedule(config: Configuration, optimizer: Optimizer, steps_per_epoch: int) -> Schedule:
     """Return the configuration's schedule for `optimizer`, at the first learning rate of the training."""
     part = SCHEDULES[config.text("schedule")]
     epochs = config.integer("epochs")
-    length = epochs if part.per == "epoch" else epochs * steps_per_epoch
+    steps = epochs * steps_per_epoch
+    length = epochs if part.per == "epoch" else steps
     arguments = part.arguments_from(config)
     if part.length_argument is not None:
         arguments[part.length_argument] = length
     if part.lr_argument is not None:
         arguments[part.lr_argument] = config.number("lr")
+    for name in part.epochs_arguments:
+        arguments[name] *= steps_per_epoch
+    if part.shares_argument is not None:
+        arguments[part.shares_argument] = [max(1, round(share * steps)) for share in arguments[part.shares_argument]]
     if "pct_start" in arguments:
         _avoid_division_by_zero(arguments)
-    return Schedule(part.resolve()(optimizer, **arguments), part.per, length)
+    warmup_steps = config.number("warmup_epochs") * steps_per_epoch
+    return Schedule(part.resolve()(optimizer, **arguments), part, length, warmup_steps)
 
 
 def _avoid_division_by_zero(arguments: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from cifar_tune.executors.messages import Began, Died, Ended, EpochDone, Job, Ready, Report, Verdict
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.training.results import EpochResult
+from cifar_tune.training.stopping import is_over
 
 Curve = Callable[[Configuration, int], float]
 """Validation accuracy of a configuration after an epoch."""
@@ -91,7 +92,7 @@ class ScriptedExecutors:
         disaster = (self.script.disasters.get(job.number) or [(10**9, "")]).pop(0)
         done = self.checkpoints.setdefault(job.number, [])
         yield Began(job.number, "scripted", 1000, "fp32", tuple(done))
-        while self._verdicts[job.number] and len(done) < config.integer("epochs"):
+        while self._verdicts[job.number] and not is_over(config, done):
             if len(done) >= disaster[0]:
                 yield self._disaster(job.number, disaster[1])
             done.append(result(len(done) + 1, self.script.curve(config, len(done) + 1)))

@@ -297,7 +297,7 @@ def test_a_whole_number_may_be_written_with_an_exponent() -> None:
         ("{nesterov: 1}", "train.nesterov = 1: must be true or false"),
         ("{model: resnet19}", "must be cnn2, cnn3"),
         ("{model: null}", "train.model: is empty; must be cnn2, cnn3"),
-        ("{optimizer: [sgd]}", "train.optimizer = ['sgd']: must be adam"),
+        ("{optimizer: [sgd]}", "train.optimizer = ['sgd']: must be adadelta"),
         ("{augment: random_crp+horizontal_flip}", "(did you mean 'random_crop'?)"),
         ("{augment: [random_crop, random_crop]}", "must not name the same thing twice"),
     ],

@@ -22,6 +22,10 @@ from .reading import only_problem, read, refused
             "{optimizer: adam, nesterov: false}",
             "train.nesterov = false: optimizer adam does not take nesterov; taken by sgd",
         ),
+        (
+            "{loss: mse, label_smoothing: 0.1}",
+            "train.label_smoothing = 0.1: loss mse does not take label_smoothing; taken by cross_entropy",
+        ),
     ],
 )
 def test_a_fixed_knob_that_no_trial_takes(train: str, message: str) -> None:

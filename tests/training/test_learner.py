@@ -1,12 +1,17 @@
 """One training step: what it computes, and where."""
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional
 
+from cifar_tune.knobs.configuration import Configuration
+from cifar_tune.knobs.losses import LOSSES
 from cifar_tune.knobs.optimizers import OPTIMIZERS
+from cifar_tune.knobs.part import Value
 from cifar_tune.models.build import build_model
 from cifar_tune.training.learner import Learner
 from cifar_tune.training.optimizers import build_optimizer
@@ -87,6 +92,78 @@ def test_weights_are_channels_last() -> None:
     assert all(kernel.is_contiguous(memory_format=torch.channels_last) for kernel in kernels)
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "muon"])
+@pytest.mark.parametrize("decay_norm_and_bias", [True, False])
+def test_l1_adds_the_sign_of_each_weight(optimizer: str, decay_norm_and_bias: bool) -> None:
+    chosen: dict[str, Value] = {"optimizer": optimizer, "decay_norm_and_bias": decay_norm_and_bias}
+    plain, penalized = (gradients_of_a_step(small(**chosen, l1=l1)) for l1 in (0.0, 0.03))
+    learner = Learner(small(**chosen), SHAPE, 10, CPU, 2)
+    for name, weight in learner.model.named_parameters():
+        share = 0.03 if decay_norm_and_bias or weight.dim() > 1 else 0.0
+        torch.testing.assert_close(penalized[name], plain[name] + share * weight.detach().sign())
+
+
+@pytest.mark.parametrize("share", [0.5, 2.0])
+def test_clip_grad_norm_is_the_longest_gradient_of_the_loss(share: float) -> None:
+    plain = gradients_of_a_step(small())
+    norm = torch.cat([gradient.flatten() for gradient in plain.values()]).norm().item()
+    clipped = gradients_of_a_step(small(clip_grad_norm=share * norm))
+    for name, gradient in plain.items():
+        torch.testing.assert_close(clipped[name], gradient * min(share, 1))
+
+
+def gradients_of_a_step(config: Configuration) -> dict[str, Tensor]:
+    """What the optimizer is given in the first step."""
+    learner = Learner(config, SHAPE, 10, CPU, 2)
+    seen: dict[str, Tensor] = {}
+
+    def look(*_: object) -> None:
+        seen.update({n: w.grad.clone() for n, w in learner.model.named_parameters() if w.grad is not None})
+
+    learner.optimizer.register_step_pre_hook(look)
+    learner.train_step(*batch())
+    return seen
+
+
+def test_ema_decay_averages_weights_and_statistics_over_the_steps() -> None:
+    learner = Learner(small(ema_decay=0.3), SHAPE, 10, CPU, 4)
+    expected = {name: tensor.clone() for name, tensor in learner.model.state_dict().items()}
+    for step in range(4):
+        learner.train_step(*batch())
+        decay = min(0.3, (1 + step) / (10 + step))
+        for name, tensor in learner.model.state_dict().items():
+            whole = not tensor.is_floating_point()
+            expected[name] = tensor.clone() if whole else decay * expected[name] + (1 - decay) * tensor
+    averaged = learner.evaluated.state_dict()
+    for name, tensor in expected.items():
+        torch.testing.assert_close(averaged[name], tensor)
+    assert "features.1.running_var" in expected
+    assert not equal(list(averaged.values()), weights(learner))
+
+
+def test_without_ema_the_model_itself_is_evaluated() -> None:
+    learner = Learner(small(), SHAPE, 10, CPU, 2)
+    assert learner.evaluated is learner.model
+    assert "averaged" not in learner.state_dict()
+
+
+def test_everything_that_changes_gradients_and_weights_runs_on_the_meta_device() -> None:
+    """Reading a number from a meta tensor raises: nothing waits for the device."""
+    meta = torch.device("meta")
+    config = small(clip_grad_norm=1.0, l1=1e-4, ema_decay=0.9, decay_norm_and_bias=False, warmup_epochs=1.0)
+    learner = Learner(config, SHAPE, 10, meta, 3)
+    for _ in range(3):
+        learner.train_step(torch.empty(8, *SHAPE, device=meta), torch.empty(8, dtype=torch.int64, device=meta))
+    assert {weight.device for weight in learner.evaluated.parameters()} == {meta}
+
+
+@pytest.mark.parametrize("loss", [name for name in LOSSES if name != "multi_margin"])  # torch: no backward pass there
+def test_every_loss_on_the_meta_device(loss: str) -> None:
+    meta = torch.device("meta")
+    learner = Learner(small(loss=loss), SHAPE, 10, meta, 3)
+    learner.train_step(torch.empty(8, *SHAPE, device=meta), torch.empty(8, dtype=torch.int64, device=meta))
+
+
 @pytest.mark.parametrize(("model", "optimizer"), PAIRS)
 def test_a_whole_step_on_the_meta_device(model: str, optimizer: str) -> None:
     """Meta tensors refuse every mixture with the CPU's: a stand-in for devices that are not at hand."""
@@ -107,6 +184,15 @@ def moved(model: nn.Module, device: torch.device) -> nn.Module:
     return model
 
 
+def large_tensors(value: object) -> Iterator[Tensor]:
+    """The moments among an optimizer's state; its counts and products of factors stay on the CPU."""
+    if isinstance(value, Tensor) and value.dim() > 0:
+        yield value
+    if isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from large_tensors(item)
+
+
 @pytest.mark.parametrize(("model", "optimizer"), PAIRS)
 def test_forward_and_optimizer_step_on_fake_cuda(model: str, optimizer: str) -> None:
     """Fake tensors have no backward pass without a driver; the gradients are made up."""
@@ -121,6 +207,6 @@ def test_forward_and_optimizer_step_on_fake_cuda(model: str, optimizer: str) -> 
         if optimizer == "sgd":
             return  # torch has no fake kernel for the fused SGD
         updates.step()
-        moments = [value for state in updates.state.values() for name, value in state.items() if name != "step"]
+        moments = list(large_tensors(updates.state_dict()))
     assert moments
     assert {value.device for value in moments} == {cuda}

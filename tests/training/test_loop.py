@@ -2,17 +2,24 @@
 
 import pickle
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from cifar_tune.data.batches import validation_batches
 from cifar_tune.data.resident import ResidentData
 from cifar_tune.knobs.configuration import Configuration
+from cifar_tune.knobs.losses import LOSSES
 from cifar_tune.knobs.optimizers import OPTIMIZERS
 from cifar_tune.knobs.part import Value
 from cifar_tune.knobs.schedules import SCHEDULES
+from cifar_tune.training.checkpoint import load
+from cifar_tune.training.checkpoint_writer import CheckpointWriter
 from cifar_tune.training.divergence import Diverged
 from cifar_tune.training.loop import Training, train
 from cifar_tune.training.results import EpochResult
@@ -38,6 +45,8 @@ def assert_same(first: Training, second: Training) -> None:
     assert figures(first.results) == figures(second.results)
     for name, tensor in first.learner.model.state_dict().items():
         assert tensor.equal(second.learner.model.state_dict()[name]), name
+    for name, tensor in first.learner.evaluated.state_dict().items():
+        assert tensor.equal(second.learner.evaluated.state_dict()[name]), name
 
 
 @pytest.mark.parametrize("epochs", [1, 3])
@@ -119,6 +128,38 @@ def test_validation_loss_has_no_label_smoothing(digits: ResidentData) -> None:
     assert plain.train_loss != smooth.train_loss
 
 
+@pytest.mark.parametrize("loss", LOSSES)
+def test_validation_loss_is_cross_entropy_whatever_is_minimised(digits: ResidentData, loss: str) -> None:
+    training = finished(small(loss=loss, epochs=1), digits)
+    images, labels = zip(*validation_batches(digits, training.config), strict=True)
+    with torch.inference_mode():
+        logits = training.learner.evaluated(torch.cat(images))
+    expected = functional.cross_entropy(logits, torch.cat(labels)).item()
+    assert training.results[0].val_loss == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_average_is_validated_and_the_model_trained(digits: ResidentData) -> None:
+    plain, averaged = (finished(small(ema_decay=decay), digits) for decay in (0.0, 0.99))
+    assert [result.train_loss for result in plain.results] == [result.train_loss for result in averaged.results]
+    assert [result.val_loss for result in plain.results] != [result.val_loss for result in averaged.results]
+
+
+def test_the_schedule_is_told_the_validation_loss(digits: ResidentData, monkeypatch: pytest.MonkeyPatch) -> None:
+    training = Training(small(), digits, CPU)
+    told: list[float] = []
+    monkeypatch.setattr(training.learner.schedule, "after_epoch", told.append)
+    assert [result.val_loss for result in training.epochs()] == told
+
+
+def test_a_plateau_lowers_the_learning_rate(digits: ResidentData) -> None:
+    training = Training(small(schedule="plateau", plateau_patience=0, gamma=0.5, epochs=6), digits, CPU)
+    scheduler = training.learner.schedule.scheduler
+    assert isinstance(scheduler, ReduceLROnPlateau)
+    for _ in training.epochs():
+        scheduler.best = -1.0  # nothing can be better
+    assert [result.lr for result in training.results] == pytest.approx([0.01 * 0.5 ** max(0, n - 1) for n in range(6)])
+
+
 KNOBS_THAT_CHANGE_THE_RESULT: list[dict[str, Value]] = [
     {"seed": 1},
     {"batch_size": 50},
@@ -127,6 +168,11 @@ KNOBS_THAT_CHANGE_THE_RESULT: list[dict[str, Value]] = [
     {"augment": ("random_crop",)},
     {"weight_decay": 0.5},
     {"label_smoothing": 0.5},
+    {"loss": "focal"},
+    {"warmup_epochs": 2.0},
+    {"clip_grad_norm": 0.01},
+    {"l1": 0.5},
+    {"ema_decay": 0.9},
     {"normalization": "zero_one"},
     {"precision": "bf16"},
 ]
@@ -161,21 +207,36 @@ def test_trainings_that_take_turns_do_not_disturb_each_other(digits: ResidentDat
     assert_same(second, finished(two, digits))
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("schedule", SCHEDULES)
+EVERYTHING_WITH_A_STATE: list[dict[str, Value]] = [
+    *[dict[str, Value](optimizer=optimizer) for optimizer in OPTIMIZERS],
+    *[dict[str, Value](schedule=schedule, warmup_epochs=1.2) for schedule in SCHEDULES],
+    *[dict[str, Value](loss=loss) for loss in LOSSES],
+    {"ema_decay": 0.9},
+    {"optimizer": "muon", "schedule": "cyclic", "ema_decay": 0.9, "decay_norm_and_bias": False, "warmup_epochs": 0.5},
+    {"optimizer": "lion", "schedule": "plateau", "lr": 0.5, "plateau_patience": 0, "gamma": 0.2},
+    {"clip_grad_norm": 0.5, "l1": 1e-3, "patience": 2},
+]
+
+
+@pytest.mark.parametrize("chosen", EVERYTHING_WITH_A_STATE, ids=lambda chosen: "-".join(map(str, chosen.values())))
 @pytest.mark.parametrize("after", [1, 2])
-def test_continued_equals_undisturbed(digits: ResidentData, optimizer: str, schedule: str, after: int) -> None:
-    config = small(optimizer=optimizer, schedule=schedule, step_size=1, **RANDOM)
+def test_continued_equals_undisturbed(
+    digits: ResidentData, tmp_path: Path, chosen: dict[str, Value], after: int
+) -> None:
+    """By way of a file, as an executor writes and reads it."""
+    config = small(**{"step_size": 1, **chosen, **RANDOM})
     interrupted = Training(config, digits, CPU)
     epochs = interrupted.epochs()
     for _ in range(after):
         next(epochs)
-    state = deepcopy(interrupted.state_dict())
-    next(epochs)  # what happens after the state was taken is lost
+    path = tmp_path / "checkpoint.pt"
+    with CheckpointWriter(path) as writer:
+        writer.write(interrupted.state_dict())
     continued = Training(config, digits, CPU)
-    continued.load_state_dict(state)
-    assert len(list(continued.epochs())) == config.integer("epochs") - after
-    assert_same(continued, finished(config, digits))
+    continued.load_state_dict(load(path, config, digits.fingerprint))
+    undisturbed = [*interrupted.results, *epochs]
+    assert len(list(continued.epochs())) == len(undisturbed) - after
+    assert_same(continued, interrupted)
 
 
 def test_continued_with_two_threads(digits: ResidentData) -> None:

@@ -21,13 +21,14 @@ def knobs(as_json: options.Json = False) -> None:
     if as_json:
         typer.echo(json.dumps([described(knob) for knob in KNOBS.values()], indent=2))
         return
+    column = max(map(len, KNOBS)) + 2
     for knob in KNOBS.values():
-        typer.echo(f"{knob.name:<17}{_type(knob):<22} default {_default(knob)}")
-        typer.echo(f"{'':<17}{knob.meaning}")
+        typer.echo(f"{knob.name:<{column}}{_type(knob):<22} default {_default(knob)}")
+        typer.echo(f"{'':<{column}}{knob.meaning}")
         if knob.owner:
-            typer.echo(f"{'':<17}taken by {knob.owner}: {', '.join(takers(knob))}")
+            typer.echo(f"{'':<{column}}taken by {knob.owner}: {', '.join(takers(knob))}")
         for name, meaning in _choices(knob).items():
-            typer.echo(f"{'':<17}  {name:<16} {meaning}")
+            typer.echo(f"{'':<{column}}  {name:<16} {meaning}")
 
 
 def described(knob: Knob) -> dict[str, Any]:
@@ -60,9 +61,9 @@ def _type(knob: Knob) -> str:
 
 
 def _default(knob: Knob) -> str:
-    own = "".join(f"; {name}: {value}" for name, value in _owner_defaults(knob).items())
-    shown = str(stored(knob.default)).lower() if knob.kind is Kind.BOOL else str(stored(knob.default))
-    return shown + own
+    defaults = {"": stored(knob.default), **_owner_defaults(knob)}
+    shown = {name: str(value).lower() if knob.kind is Kind.BOOL else str(value) for name, value in defaults.items()}
+    return shown.pop("") + "".join(f"; {name}: {value}" for name, value in shown.items())
 
 
 def _owner_defaults(knob: Knob) -> dict[str, Any]:
