@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import cast
 
 from cifar_tune.knobs.part import Value
 
@@ -26,6 +27,11 @@ RULES: tuple[Rule, ...] = (
         ("nesterov", "momentum"),
         lambda values: bool(values["nesterov"]) and values["momentum"] == 0,
         "nesterov needs momentum > 0",
+    ),
+    Rule(
+        ("augment",),
+        lambda values: {"alternating_flip", "horizontal_flip"} <= set(cast(tuple[str, ...], values["augment"])),
+        "alternating_flip takes the place of horizontal_flip, so that only one of them may be named",
     ),
 )
 

@@ -15,6 +15,7 @@ from cifar_tune.models.image_size import ImageShape
 from cifar_tune.training.optimizers import build_optimizer
 from cifar_tune.training.precision import autocast, resolve_precision
 from cifar_tune.training.schedules import build_schedule
+from cifar_tune.training.tally import count_right
 
 
 class Learner:
@@ -55,11 +56,11 @@ class Learner:
 
         Args:
             images: float32 (N, 3, H, W), channels_last.
-            labels: int64 (N,).
+            labels: int64 (N,), or of mixed images the share of each class, float32 (N, classes).
 
         Returns:
-            The loss, float32 (), and how many predictions were right, int64 (). Both stay on the device: nothing here
-            waits for it.
+            The loss, float32 (), and how many predictions were right (`count_right`), (). Both stay on the device:
+            nothing here waits for it.
         """
         with autocast(self.precision, self.device):
             logits = self.model(images)
@@ -70,7 +71,7 @@ class Learner:
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.schedule.after_step()
-        return loss.detach(), (logits.argmax(1) == labels).sum()
+        return loss.detach(), count_right(logits, labels)
 
     def state_dict(self) -> dict[str, Any]:
         """References to the state of model, optimizer and schedule: copy them before the next step."""

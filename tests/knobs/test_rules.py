@@ -13,6 +13,16 @@ def test_nesterov_needs_momentum(nesterov: bool, momentum: float, is_broken: boo
     assert [rule.message for rule in broken] == (["nesterov needs momentum > 0"] if is_broken else [])
 
 
+@pytest.mark.parametrize("others", [(), ("random_crop",)])
+def test_one_kind_of_flip_left_and_right(others: tuple[str, ...]) -> None:
+    flips = ("alternating_flip", "horizontal_flip")
+    for names in ((*flips, *others), (*others, *reversed(flips))):
+        [rule] = broken_rules(complete({"augment": names}))
+        assert rule.message.startswith("alternating_flip takes the place of horizontal_flip")
+    for flip in flips:
+        assert broken_rules(complete({"augment": (flip, "vertical_flip", *others)})) == []
+
+
 def test_a_rule_is_judged_where_a_run_takes_all_its_knobs() -> None:
     assert broken_rules(complete({"optimizer": "rmsprop", "momentum": 0.0, "nesterov": True})) == []
 

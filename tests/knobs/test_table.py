@@ -4,7 +4,7 @@ from cifar_tune.knobs.knob import NO_NAMES, Kind, Knob, stored
 from cifar_tune.knobs.part import Part
 from cifar_tune.knobs.table import KNOBS
 
-OWNERS = ("model", "activation", "optimizer", "schedule", "augment")
+OWNERS = ("model", "activation", "optimizer", "schedule", "augment", "normalization")
 every_knob = pytest.mark.parametrize("knob", KNOBS.values(), ids=KNOBS.keys())
 
 
@@ -54,9 +54,7 @@ def test_parts_take_knobs_that_their_owner_owns(owner: str) -> None:
     assert taken == owned
 
 
-@pytest.mark.parametrize(
-    ("owner", "name"), [(owner, name) for owner in OWNERS for name in parts(owner)], ids=str
-)
+@pytest.mark.parametrize(("owner", "name"), [(owner, name) for owner in OWNERS for name in parts(owner)], ids=str)
 def test_a_parts_own_defaults_are_valid_and_of_knobs_that_it_takes(owner: str, name: str) -> None:
     part = parts(owner)[name]
     assert set(part.defaults) <= set(part.arguments)
