@@ -148,7 +148,15 @@ def test_it_leaves_the_draws_of_others_as_they_are(data: ResidentData, name: str
     """Where it does nothing, the others do what they do without it."""
     if name not in IDENTITY:
         return
-    others: tuple[str, ...] = ("random_crop", "vertical_flip", "brightness", "cutout", "gaussian_noise", "rotation", "mixup")
+    others: tuple[str, ...] = (
+        "random_crop",
+        "vertical_flip",
+        "brightness",
+        "cutout",
+        "gaussian_noise",
+        "rotation",
+        "mixup",
+    )
     others = tuple(other for other in others if other != name)
     if AUGMENTATIONS[name].mixes_labels:
         others = others[:-1]

@@ -21,13 +21,14 @@ def knobs(as_json: options.Json = False) -> None:
     if as_json:
         typer.echo(json.dumps([described(knob) for knob in KNOBS.values()], indent=2))
         return
+    indent = 2 + max(map(len, KNOBS))
     for knob in KNOBS.values():
-        typer.echo(f"{knob.name:<17}{_type(knob):<22} default {_default(knob)}")
-        typer.echo(f"{'':<17}{knob.meaning}")
+        typer.echo(f"{knob.name:<{indent}}{_type(knob):<22} default {_default(knob)}")
+        typer.echo(f"{'':<{indent}}{knob.meaning}")
         if knob.owner:
-            typer.echo(f"{'':<17}taken by {knob.owner}: {', '.join(takers(knob))}")
+            typer.echo(f"{'':<{indent}}taken by {knob.owner}: {', '.join(takers(knob))}")
         for name, meaning in _choices(knob).items():
-            typer.echo(f"{'':<17}  {name:<16} {meaning}")
+            typer.echo(f"{'':<{indent}}  {name:<17} {meaning}")
 
 
 def described(knob: Knob) -> dict[str, Any]:
