@@ -5,7 +5,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from cifar_tune.data.augmentation import draw_coordinates, gather
+from cifar_tune.data.augmentation.coordinates import gather
+from cifar_tune.data.augmentation.draw import Epoch
+from cifar_tune.data.augmentation.pipeline import draw_augmentation
 from cifar_tune.data.normalization import normalization
 from cifar_tune.data.resident import ResidentData
 from cifar_tune.data.seeding import derive_seed
@@ -25,10 +27,11 @@ def training_batches(data: ResidentData, config: Configuration, epoch: int) -> I
     """Yield the batches of one epoch.
 
     Order and augmentation depend on (`seed`, `epoch`) alone, so an epoch can be repeated without those before it.
-    Everything random is drawn here, before the first batch; no batch waits for the device.
+    Everything random but noise is drawn here, before the first batch; no batch waits for the device.
 
     Yields:
-        Images, float32 [B, 3, H, W] in channels_last memory format, and labels, int64 [B]. All batches have
+        Images, float32 [B, 3, H, W] in channels_last memory format, and labels, int64 [B], or, where
+        an augmentation mixes images, the share of each class in each of them, float32 [B, classes]. All batches have
         `batch_size` images; a split smaller than that is one batch.
     """
     batch_size = min(config.integer("batch_size"), data.train_size)
@@ -37,12 +40,13 @@ def training_batches(data: ResidentData, config: Configuration, epoch: int) -> I
     order = torch.randperm(data.train_size, generator=generator, device=data.device)[:count]
     indices = data.train_indices[order]
     labels = data.labels[indices]
-    coordinates = draw_coordinates(config, epoch, count, data.image_shape[1], data.device)
-    normalize = normalization(config.text("normalization"), data.mean, data.std)
+    drawn_for = Epoch(epoch, order, data.train_size, batch_size, data.image_shape[1])
+    augmentation = draw_augmentation(config, drawn_for, data.device)
+    normalize = normalization(config, data)
     for start in range(0, count, batch_size):
         batch = slice(start, start + batch_size)
-        moved = gather(data.images, indices[batch], None if coordinates is None else coordinates[batch])
-        yield normalize.apply(moved), labels[batch]
+        images = augmentation.images(data.images, indices[batch], batch, normalize)
+        yield augmentation.mixed(images, labels[batch], batch, len(data.classes))
 
 
 def validation_batches(
@@ -53,7 +57,7 @@ def validation_batches(
     Yields:
         Images, float32 [B, 3, H, W] in channels_last memory format, and labels, int64 [B].
     """
-    normalize = normalization(config.text("normalization"), data.mean, data.std)
+    normalize = normalization(config, data)
     for start in range(0, data.val_size, batch_size):
         indices = data.val_indices[start : start + batch_size]
         yield normalize.apply(gather(data.images, indices)), data.labels[indices]

@@ -5,6 +5,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from cifar_tune.data.resident import ResidentData
+from cifar_tune.knobs.configuration import Configuration
+from cifar_tune.knobs.normalizations import NORMALIZATIONS
+
 _LARGEST_BYTE = 255.0
 
 
@@ -23,7 +27,7 @@ class Normalization:
         """Normalise a batch.
 
         Args:
-            images: uint8 [B, H, W, 3], contiguous.
+            images: [B, H, W, 3], contiguous, in units of bytes: uint8, or float32 where their values were changed.
 
         Returns:
             float32 [B, 3, H, W] in channels_last memory format.
@@ -35,25 +39,39 @@ class Normalization:
         return normalized.view(batch, height, width, channels).permute(0, 3, 1, 2)
 
 
-def normalization(name: str, mean: Tensor, std: Tensor) -> Normalization:
-    """The normalization of this name (`cifar_tune.knobs.table.NORMALIZATIONS`).
+def normalization(config: Configuration, data: ResidentData) -> Normalization:
+    """The normalization of `config`: the same for training and for all other images."""
+    part = NORMALIZATIONS[config.text("normalization")]
+    made: Normalization = part.resolve()(data, config.integer("seed"), **part.arguments_from(config))
+    return made
 
-    Args:
-        name: value of the knob `normalization`.
-        mean: float32 [3], of the training images, in units of bytes; only `standardize` uses it.
-        std: likewise, their standard deviation.
-    """
-    one, zero = torch.ones_like(mean), torch.zeros_like(mean)
-    match name:
-        case "standardize":
-            # A channel that never changes carries nothing: it becomes zero instead of dividing by zero.
-            scale = torch.where(std > 0, one / std, zero)
-            return Normalization(scale, -mean * scale)
-        case "zero_one":
-            return Normalization(one / _LARGEST_BYTE, zero)
-        case "minus_one_one":
-            return Normalization(2 * one / _LARGEST_BYTE, -one)
-        case "none":
-            return Normalization(one, zero)
-        case _:
-            raise KeyError(name)
+
+def standardize(data: ResidentData, seed: int, sample: float) -> Normalization:
+    """Mean 0 and deviation 1 in every channel, over a share of the training images (`ResidentData.statistics`)."""
+    return standardization(*data.statistics(sample, seed))
+
+
+def standardization(mean: Tensor, std: Tensor) -> Normalization:
+    """From mean and deviation, float32 [3], in units of bytes."""
+    # A channel that never changes carries nothing: it becomes zero instead of dividing by zero.
+    scale = torch.where(std > 0, 1 / std, torch.zeros_like(std))
+    return Normalization(scale, -mean * scale)
+
+
+def zero_one(data: ResidentData, _seed: int) -> Normalization:
+    """Bytes to [0, 1]."""
+    return _constant(data, 1 / _LARGEST_BYTE, 0)
+
+
+def minus_one_one(data: ResidentData, _seed: int) -> Normalization:
+    """Bytes to [-1, 1]."""
+    return _constant(data, 2 / _LARGEST_BYTE, -1)
+
+
+def as_they_are(data: ResidentData, _seed: int) -> Normalization:
+    """Bytes as floats."""
+    return _constant(data, 1, 0)
+
+
+def _constant(data: ResidentData, scale: float, shift: float) -> Normalization:
+    return Normalization(torch.full((3,), scale, device=data.device), torch.full((3,), shift, device=data.device))

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from cifar_tune.data.prepared import PreparedData
-from cifar_tune.data.statistics import channel_statistics
+from cifar_tune.data.statistics import ChannelStatistics, channel_statistics, sampled_statistics
 
 
 class ResidentData:
@@ -43,6 +43,26 @@ class ResidentData:
         self.train_indices = torch.from_numpy(train).to(self.device)
         self.val_indices = torch.from_numpy(val).to(self.device)
 
-        statistics = channel_statistics(prepared)
-        self.mean: Tensor = torch.tensor(statistics.mean, dtype=torch.float32, device=self.device)
-        self.std: Tensor = torch.tensor(statistics.std, dtype=torch.float32, device=self.device)
+        self._prepared = prepared
+        self._sampled: dict[tuple[float, int], tuple[Tensor, Tensor]] = {}
+        self.mean, self.std = self._on_device(channel_statistics(prepared))
+
+    def statistics(self, share: float, seed: int) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation per channel, float32 [3] each, in units of bytes, as `mean` and `std`.
+
+        Args:
+            share: of the training images that they are taken from, more than 0; 1 for all of them.
+            seed: draws these images; with all of them it changes nothing.
+        """
+        if share == 1:
+            return self.mean, self.std
+        if (share, seed) not in self._sampled:
+            self._sampled[share, seed] = self._on_device(sampled_statistics(self._prepared, share, seed))
+        return self._sampled[share, seed]
+
+    def _on_device(self, statistics: ChannelStatistics) -> tuple[Tensor, Tensor]:
+        mean, std = (
+            torch.tensor(values, dtype=torch.float32, device=self.device)
+            for values in (statistics.mean, statistics.std)
+        )
+        return mean, std

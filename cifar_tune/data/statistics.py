@@ -5,9 +5,11 @@ import json
 from dataclasses import asdict, dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from cifar_tune.data.cache import write_atomically
 from cifar_tune.data.prepared import PreparedData
+from cifar_tune.data.seeding import derive_seed
 
 _CHUNK = 1024
 _LEVELS = 256
@@ -32,17 +34,30 @@ def channel_statistics(prepared: PreparedData) -> ChannelStatistics:
     if path.exists():
         stored = json.loads(path.read_text())
         return ChannelStatistics(tuple(stored["mean"]), tuple(stored["std"]))
-    statistics = _measured(prepared)
+    statistics = measure(prepared.open_images(), prepared.train_indices)
     write_atomically(path, lambda file: file.write(json.dumps(asdict(statistics)).encode()))
     return statistics
 
 
-def _measured(prepared: PreparedData) -> ChannelStatistics:
+def sampled_statistics(prepared: PreparedData, share: float, seed: int) -> ChannelStatistics:
+    """The statistics of a random share of the training split, at least one image: an estimate of them.
+
+    Not kept: every share and seed has its own.
+    """
+    size = max(1, round(share * len(prepared.train_indices)))
+    derived = derive_seed("normalization", seed)
+    # RandomState's stream is frozen for good, unlike that of numpy's newer Generator.
+    random = np.random.RandomState([derived >> 32, derived & 0xFFFFFFFF])
+    chosen = random.permutation(prepared.train_indices)[:size]
+    return measure(prepared.open_images(), np.sort(chosen))
+
+
+def measure(images: npt.NDArray[np.uint8], indices: npt.NDArray[np.int64]) -> ChannelStatistics:
+    """The statistics of the images at these indices, exact."""
     # Histograms hold the sums exactly and need no float copy of the images: 0.3 s for 45,000 of them.
-    images = prepared.open_images()
     histogram = np.zeros((3, _LEVELS), dtype=np.int64)
-    for start in range(0, len(prepared.train_indices), _CHUNK):
-        pixels = images[prepared.train_indices[start : start + _CHUNK]].reshape(-1, 3)
+    for start in range(0, len(indices), _CHUNK):
+        pixels = images[indices[start : start + _CHUNK]].reshape(-1, 3)
         for channel in range(3):
             histogram[channel] += np.bincount(pixels[:, channel], minlength=_LEVELS)
     levels = np.arange(_LEVELS)

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import cast
 
+from cifar_tune.knobs.augmentations import AUGMENTATIONS
+from cifar_tune.knobs.losses import LOSSES
 from cifar_tune.knobs.models import MODELS
 from cifar_tune.knobs.norms import NO_NORM
 from cifar_tune.knobs.part import Value
@@ -31,6 +33,10 @@ def _groups_cut_channels(values: Mapping[str, Value]) -> bool:
 
 def _number(value: Value) -> float:
     return cast(float, value)
+
+
+def _mixes_labels(values: Mapping[str, Value]) -> bool:
+    return any(AUGMENTATIONS[name].mixes_labels for name in cast(tuple[str, ...], values["augment"]))
 
 
 RULES: tuple[Rule, ...] = (
@@ -63,6 +69,16 @@ RULES: tuple[Rule, ...] = (
         ("warmup_epochs", "epochs"),
         lambda values: _number(values["warmup_epochs"]) > _number(values["epochs"]),
         "warmup_epochs must be at most epochs",
+    ),
+    Rule(
+        ("augment",),
+        lambda values: {"alternating_flip", "horizontal_flip"} <= set(cast(tuple[str, ...], values["augment"])),
+        "alternating_flip takes the place of horizontal_flip, so that only one of them may be named",
+    ),
+    Rule(
+        ("augment", "loss"),
+        lambda values: _mixes_labels(values) and not LOSSES[cast(str, values["loss"])].soft_labels,
+        "mixup and cutmix need a loss that takes soft labels",
     ),
 )
 

@@ -3,20 +3,14 @@
 from collections.abc import Mapping
 
 from cifar_tune.knobs.activations import ACTIVATIONS
-from cifar_tune.knobs.augmentations import AUGMENTATIONS
+from cifar_tune.knobs.augmentations import AUGMENTATIONS, PADDING_MODES
 from cifar_tune.knobs.knob import Kind, Knob
 from cifar_tune.knobs.losses import LOSSES
 from cifar_tune.knobs.models import MODELS
+from cifar_tune.knobs.normalizations import NORMALIZATIONS
 from cifar_tune.knobs.norms import NORMS
 from cifar_tune.knobs.optimizers import OPTIMIZERS
 from cifar_tune.knobs.schedules import SCHEDULES
-
-NORMALIZATIONS: Mapping[str, str] = {
-    "standardize": "minus the mean, over the standard deviation, per channel, of the training split",
-    "zero_one": "bytes scaled to [0, 1]",
-    "minus_one_one": "bytes scaled to [-1, 1]",
-    "none": "bytes as they are, 0 to 255",
-}
 
 STEMS: Mapping[str, str] = {
     "cifar": "one 3x3 convolution: the image keeps its size",
@@ -95,7 +89,27 @@ _KNOBS = (
     Knob("margin", Kind.FLOAT, 1.0, "by which the right logit shall be the largest (multi_margin)", low=0, low_open=True, owner="loss"),
     Knob("augment", Kind.NAMES, (), "changes drawn anew for every training image in every epoch", names=AUGMENTATIONS),
     Knob("crop_padding", Kind.INT, 4, "pixels of padding on each side for random_crop", low=1, high=16, owner="augment"),
+    Knob("crop_padding_mode", Kind.NAME, "zeros", "what random_crop pads with", names=PADDING_MODES, owner="augment"),
+    Knob("rotation_degrees", Kind.FLOAT, 15.0, "largest angle of rotation, in degrees, either way", low=0, high=180, owner="augment"),
+    Knob("scale_range", Kind.FLOAT, 0.2, "largest change of size by scale, as a share", low=0, high=1, high_open=True, owner="augment"),
+    Knob("brightness", Kind.FLOAT, 0.4, "largest change of brightness, as a share", low=0, high=1, owner="augment"),
+    Knob("contrast", Kind.FLOAT, 0.4, "largest change of contrast, as a share", low=0, high=1, owner="augment"),
+    Knob("saturation", Kind.FLOAT, 0.4, "largest change of saturation, as a share", low=0, high=1, owner="augment"),
+    Knob("hue", Kind.FLOAT, 0.1, "largest turn of the colour circle, in whole turns, either way", low=0, high=0.5, owner="augment"),
+    Knob("color_temperature", Kind.FLOAT, 40.0, "largest change of colour temperature, in mired (a million over kelvin)", low=0, high=100, owner="augment"),
+    Knob("noise_std", Kind.FLOAT, 0.05, "deviation of gaussian_noise, where white is 1", low=0, high=1, owner="augment"),
+    Knob("randaugment_num_ops", Kind.INT, 2, "operations per image of randaugment", low=0, high=16, owner="augment"),
+    Knob("randaugment_magnitude", Kind.INT, 9, "magnitude of the operations of randaugment", low=0, high=30, owner="augment"),
+    Knob("cutout_size", Kind.INT, 16, "side of the square of cutout, in pixels", low=0, high=256, owner="augment"),
+    Knob("erasing_probability", Kind.FLOAT, 0.5, "share of the images that random_erasing erases a part of", low=0, high=1, owner="augment"),
+    Knob("erasing_max_area", Kind.FLOAT, 0.33, "largest share of an image that random_erasing erases", low=0.02, high=1, owner="augment"),
+    Knob("mixup_alpha", Kind.FLOAT, 1.0, "mixup's shares come from Beta(alpha, alpha); 0 mixes nothing", low=0, high=100, owner="augment"),
+    Knob("cutmix_alpha", Kind.FLOAT, 1.0, "cutmix's shares come from Beta(alpha, alpha); 0 mixes nothing", low=0, high=100, owner="augment"),
     Knob("normalization", Kind.NAME, "standardize", "how bytes become inputs", names=NORMALIZATIONS),
+    Knob(
+        "normalization_sample", Kind.FLOAT, 1.0, "share of the training images that mean and deviation are estimated on",
+        low=0, high=1, low_open=True, owner="normalization",
+    ),
     Knob("precision", Kind.NAME, "auto", "arithmetic of the forward and backward pass", names=PRECISIONS),
     Knob("seed", Kind.INT, 0, "seeds initial weights, order of images, augmentation and dropout", low=0, high=2**31 - 1),
     Knob("threads", Kind.INT, 1, "CPU threads of one trial; results depend on it", low=1, high=1024),

@@ -17,6 +17,7 @@ from cifar_tune.training.losses import build_loss
 from cifar_tune.training.optimizers import build_optimizer, decayed_parameters, load_optimizer_state
 from cifar_tune.training.precision import autocast, resolve_precision
 from cifar_tune.training.schedules import build_schedule
+from cifar_tune.training.tally import count_right
 
 
 class Learner:
@@ -71,11 +72,11 @@ class Learner:
 
         Args:
             images: float32 (N, 3, H, W), channels_last.
-            labels: int64 (N,).
+            labels: int64 (N,), or of mixed images the share of each class, float32 (N, classes).
 
         Returns:
-            The loss, float32 (), and how many predictions were right, int64 (). Both stay on the device: nothing here
-            waits for it.
+            The loss, float32 (), and how many predictions were right (`count_right`), (). Both stay on the device:
+            nothing here waits for it.
         """
         with autocast(self.precision, self.device):
             logits = self.model(images)
@@ -89,7 +90,7 @@ class Learner:
         self.schedule.after_step()
         if self.averaged is not None:
             self.averaged.update(self.model)
-        return loss.detach(), (logits.argmax(1) == labels).sum()
+        return loss.detach(), count_right(logits, labels)
 
     def state_dict(self) -> dict[str, Any]:
         """References to the state of model, average, optimizer and schedule: copy them before the next step."""

@@ -32,3 +32,18 @@ class Tally:
             (loss / tally._images, right / tally._images)
             for tally, loss, right in zip(tallies, sums[::2], sums[1::2], strict=True)
         ]
+
+
+def count_right(logits: Tensor, labels: Tensor) -> Tensor:
+    """How many predictions are right, a scalar.
+
+    Of a mixed image a prediction is right by the share of the predicted class in it, as Zhang et al. count in their
+    implementation of mixup: a prediction of the larger part of 0.7 counts 0.7.
+
+    Args:
+        logits: (N, classes).
+        labels: int64 (N,), or the share of each class, float32 (N, classes).
+    """
+    if labels.dim() == 1:
+        return (logits.argmax(1) == labels).sum()
+    return labels.gather(1, logits.argmax(1, keepdim=True)).sum()

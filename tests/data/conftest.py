@@ -4,12 +4,18 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import torch
 
 from cifar_tune.data.cache import CACHE_VARIABLE
 
 from .images import write_folder
 
 REAL_IMAGES = Path(__file__).parents[3] / "shared" / "data" / "cifar10-jpeg.zip"
+
+
+@pytest.fixture(autouse=True, scope="package")
+def one_thread() -> None:
+    torch.set_num_threads(1)  # tests may share their cores with others
 
 
 @pytest.fixture(autouse=True)

@@ -48,7 +48,7 @@ def test_a_schedule_brings_its_own_knobs(schedule: str) -> None:
         assert set(config) & owned_by("schedule") == SCHEDULE_KNOBS[schedule]
 
 
-@pytest.mark.parametrize("owner", ["model", "optimizer", "schedule", "activation", "augment"])
+@pytest.mark.parametrize("owner", ["model", "optimizer", "schedule", "activation", "augment", "normalization"])
 def test_every_choice_of_every_owner_takes_the_knobs_of_its_part_and_no_others(owner: str) -> None:
     for name in KNOBS[owner].names or ():
         value: Any = (name,) if KNOBS[owner].kind is Kind.NAMES else name
@@ -187,4 +187,5 @@ def test_takers() -> None:
     assert set(takers(KNOBS["momentum"])) >= {"sgd", "rmsprop"}
     assert "adam" not in takers(KNOBS["momentum"])
     assert takers(KNOBS["epochs"]) == ()
+    assert takers(KNOBS["normalization_sample"]) == ("standardize",)
     assert takers(KNOBS["crop_padding"]) == ("random_crop",)

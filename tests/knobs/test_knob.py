@@ -60,7 +60,10 @@ def test_bounds(low_open: bool, high_open: bool, inside: tuple[float, ...], outs
         (Knob("x", Kind.INT, 0, "", low=0, high=2**31 - 1), "must be a whole number >= 0 and <= 2147483647"),
         (Knob("x", Kind.BOOL, False, ""), "must be true or false"),
         (KNOBS["normalization"], "must be minus_one_one, none, standardize or zero_one"),
-        (KNOBS["augment"], "must be a list of names out of horizontal_flip and random_crop"),
+        (
+            KNOBS["augment"],
+            "must be a list of names out of alternating_flip, brightness, color_temperature, contrast, cutmix",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

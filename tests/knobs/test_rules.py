@@ -44,6 +44,16 @@ def test_norm_placement_needs_a_norm(norm: str, is_broken: bool) -> None:
     assert broken_rules(complete({"model": "vgg11", "norm": norm, "norm_placement": "first"})) == []
 
 
+@pytest.mark.parametrize("others", [(), ("random_crop",)])
+def test_one_kind_of_flip_left_and_right(others: tuple[str, ...]) -> None:
+    flips = ("alternating_flip", "horizontal_flip")
+    for names in ((*flips, *others), (*others, *reversed(flips))):
+        [rule] = broken_rules(complete({"augment": names}))
+        assert rule.message.startswith("alternating_flip takes the place of horizontal_flip")
+    for flip in flips:
+        assert broken_rules(complete({"augment": (flip, "vertical_flip", *others)})) == []
+
+
 def test_a_rule_is_judged_where_a_run_takes_all_its_knobs() -> None:
     assert broken_rules(complete({"optimizer": "rmsprop", "momentum": 0.0, "nesterov": True})) == []
 
@@ -75,3 +85,10 @@ def test_rules_join_knobs_that_exist_and_defaults_keep_them() -> None:
     for optimizer in KNOBS["optimizer"].names or ():
         for schedule in KNOBS["schedule"].names or ():
             assert broken_rules(complete({"optimizer": optimizer, "schedule": schedule})) == []
+
+
+@pytest.mark.parametrize(("loss", "is_broken"), [("cross_entropy", False), ("multi_margin", True), ("mse", False)])
+def test_mixing_needs_a_loss_that_takes_soft_labels(loss: str, is_broken: bool) -> None:
+    broken = broken_rules(complete({"augment": ("mixup",), "loss": loss}))
+    assert bool(broken) is is_broken
+    assert broken_rules(complete({"augment": ("cutout",), "loss": loss})) == []

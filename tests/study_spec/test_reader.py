@@ -4,7 +4,8 @@ from typing import Any
 import pytest
 
 from cifar_tune.data.spec import DataSpec
-from cifar_tune.errors import UserError
+from cifar_tune.errors import UserError, enumerate_names
+from cifar_tune.knobs.augmentations import AUGMENTATIONS
 from cifar_tune.study_spec.reader import DEFAULT_SEARCH_SPACE, SECTIONS, read_study
 from cifar_tune.study_spec.search_space import Choices, Range
 from cifar_tune.study_spec.settings import Budget, Objective, PrunerSpec, SamplerSpec
@@ -118,7 +119,7 @@ search_space:
         "study.yaml:14: search_space.momentum.hihg: unknown key (did you mean 'high'?)",
         "study.yaml:14: search_space.momentum: needs high, or choices",
         "study.yaml:15: search_space.augment.choices[0] = ['random_crp']: must be a list of names out of "
-        "horizontal_flip and random_crop (did you mean 'random_crop'?)",
+        f"{enumerate_names(sorted(AUGMENTATIONS), 'and')} (did you mean 'random_crop'?)",
     ]
 
 

@@ -65,6 +65,31 @@ def test_counts_what_is_right() -> None:
     assert learner.train_step(images, labels)[1].item() == 5
 
 
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.2])
+def test_mixed_images_are_learned_and_counted_by_the_shares_of_their_classes(label_smoothing: float) -> None:
+    learner = Learner(small(label_smoothing=label_smoothing), SHAPE, 10, CPU, 2)
+    images, labels = batch()
+    shares = functional.one_hot(labels, 10) * 0.7 + functional.one_hot(labels.roll(1), 10) * 0.3
+    learner.model.train()
+    logits = learner.model(images)
+    targets = shares * (1 - label_smoothing) + label_smoothing / 10
+    loss, right = learner.train_step(images, shares)
+    torch.testing.assert_close(loss, -(logits.log_softmax(1) * targets).sum(1).mean())
+    predicted = logits.argmax(1)
+    torch.testing.assert_close(right, 0.7 * (predicted == labels).sum() + 0.3 * (predicted == labels.roll(1)).sum())
+
+
+def test_labels_as_shares_are_the_same_step() -> None:
+    images, labels = batch()
+    steps = []
+    for given in (labels, functional.one_hot(labels, 10).float()):
+        learner = Learner(small(), SHAPE, 10, CPU, 2)
+        learner.model.train()
+        steps.append((*learner.train_step(images, given), *learner.model.parameters()))
+    for hard, soft in zip(*steps, strict=True):
+        torch.testing.assert_close(soft, hard, check_dtype=False)
+
+
 def test_a_step_descends_along_the_gradient() -> None:
     learner = Learner(small(optimizer="sgd", momentum=0.0, schedule="constant", lr=0.5), SHAPE, 10, CPU, 2)
     images, labels = batch()

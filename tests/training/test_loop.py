@@ -166,6 +166,8 @@ KNOBS_THAT_CHANGE_THE_RESULT: list[dict[str, Value]] = [
     {"dropout": 0.5},
     {"activation": "silu"},
     {"augment": ("random_crop",)},
+    {"augment": ("mixup", "gaussian_noise")},
+    {"normalization_sample": 0.1},
     {"weight_decay": 0.5},
     {"label_smoothing": 0.5},
     {"loss": "focal"},

@@ -21,14 +21,14 @@ def knobs(as_json: options.Json = False) -> None:
     if as_json:
         typer.echo(json.dumps([described(knob) for knob in KNOBS.values()], indent=2))
         return
-    column = max(map(len, KNOBS)) + 2
+    indent = 2 + max(map(len, KNOBS))
     for knob in KNOBS.values():
-        typer.echo(f"{knob.name:<{column}}{_type(knob):<22} default {_default(knob)}")
-        typer.echo(f"{'':<{column}}{knob.meaning}")
+        typer.echo(f"{knob.name:<{indent}}{_type(knob):<22} default {_default(knob)}")
+        typer.echo(f"{'':<{indent}}{knob.meaning}")
         if knob.owner:
-            typer.echo(f"{'':<{column}}taken by {knob.owner}: {', '.join(takers(knob))}")
+            typer.echo(f"{'':<{indent}}taken by {knob.owner}: {', '.join(takers(knob))}")
         for name, meaning in _choices(knob).items():
-            typer.echo(f"{'':<{column}}  {name:<16} {meaning}")
+            typer.echo(f"{'':<{indent}}  {name:<17} {meaning}")
 
 
 def described(knob: Knob) -> dict[str, Any]:

@@ -1,53 +1,25 @@
-"""Augmentations: drawn for a whole epoch at once, applied batch by batch.
+"""Augmentations that move pixels along rows and columns: one gather for all of them."""
 
-There are two kinds. Those that only move pixels along rows and columns return a `CoordinateMap`; all of them together
-cost one gather, on bytes. Those that change values (colour, noise, erasing, mixing) belong on the normalised float
-batch, after the gather: `cifar_tune.data.batches` is where they join.
-"""
-
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F  # noqa: N812 (torch's own convention)
 from torch import Tensor
 
-from cifar_tune.data.seeding import derive_seed
-from cifar_tune.knobs.augmentations import AUGMENTATIONS
-from cifar_tune.knobs.configuration import Configuration
-
-
-@dataclass(frozen=True)
-class Draw:
-    """What an augmentation draws its random parameters from.
-
-    Attributes:
-        generator: lives on the device of the images.
-        count: images in the epoch.
-        size: height and width of the images, in pixels.
-    """
-
-    generator: torch.Generator
-    count: int
-    size: int
-
-    def integers(self, high: int) -> Tensor:
-        """One integer of 0 … high - 1 per image: int32 [count]."""
-        return torch.randint(
-            high, (self.count,), generator=self.generator, device=self.generator.device, dtype=torch.int32
-        )
+from cifar_tune.data.augmentation.draw import Draw
 
 
 @dataclass(frozen=True)
 class CoordinateMap:
     """Where the pixels of each image come from, rows and columns apart.
 
-    Row i of image n is row `row_start[n] + row_step[n] * i` of the image, and columns likewise. Pixels from outside the
-    image are zero.
+    Row i of image n is row `row_start[n] + row_step[n] * i` of the image, and columns likewise.
 
     Attributes:
         row_start, row_step, col_start, col_step: int32 [N]; steps are 1 or -1.
         margin: how far outside the image a coordinate may lie, in pixels.
+        padding_mode: what is outside: `zeros`, the image mirrored at its border pixels (`reflect`), or the nearest
+            border pixel (`edge`).
     """
 
     row_start: Tensor
@@ -55,6 +27,7 @@ class CoordinateMap:
     col_start: Tensor
     col_step: Tensor
     margin: int = 0
+    padding_mode: str = "zeros"
 
     def __getitem__(self, images: slice) -> "CoordinateMap":
         """The map of these images only."""
@@ -64,49 +37,64 @@ class CoordinateMap:
             self.col_start[images],
             self.col_step[images],
             self.margin,
+            self.padding_mode,
         )
 
     def then(self, later: "CoordinateMap") -> "CoordinateMap":
-        """One map that does this and then the later one."""
+        """One map that does this and then the later one. Only one of the two may reach outside the image."""
+        outside = self if self.margin else later
         return CoordinateMap(
             self.row_start + self.row_step * later.row_start,
             self.row_step * later.row_step,
             self.col_start + self.col_step * later.col_start,
             self.col_step * later.col_step,
             self.margin + later.margin,
+            outside.padding_mode,
         )
 
 
-def random_crop(draw: Draw, padding: int) -> CoordinateMap:
-    """Pad by `padding` zero pixels on each side, then cut out a window of the old size at a random place."""
+def random_crop(draw: Draw, padding: int, padding_mode: str) -> CoordinateMap:
+    """Pad by `padding` pixels on each side, then cut out a window of the old size at a random place.
+
+    As in He et al., Deep Residual Learning for Image Recognition (2015), section 4.2, with zeros.
+    """
     row_start = draw.integers(2 * padding + 1) - padding
     col_start = draw.integers(2 * padding + 1) - padding
     step = torch.ones_like(row_start)
-    return CoordinateMap(row_start, step, col_start, step, margin=padding)
+    return CoordinateMap(row_start, step, col_start, step, margin=padding, padding_mode=padding_mode)
 
 
 def horizontal_flip(draw: Draw) -> CoordinateMap:
     """Mirror left and right with probability 1/2."""
-    flipped = draw.integers(2)
-    zero, one = torch.zeros_like(flipped), torch.ones_like(flipped)
-    return CoordinateMap(zero, one, flipped * (draw.size - 1), 1 - 2 * flipped)
+    return _mirrored(draw.integers(2), draw.size)
 
 
-def draw_coordinates(
-    config: Configuration, epoch: int, count: int, size: int, device: torch.device
-) -> CoordinateMap | None:
-    """Draw the augmentations of `config` for one epoch; None where it has none.
+def vertical_flip(draw: Draw) -> CoordinateMap:
+    """Mirror top and bottom with probability 1/2."""
+    mirrored = _mirrored(draw.integers(2), draw.size)
+    return replace(
+        mirrored,
+        row_start=mirrored.col_start,
+        row_step=mirrored.col_step,
+        col_start=mirrored.row_start,
+        col_step=mirrored.row_step,
+    )
 
-    Each has a generator of its own, so that adding one leaves the draws of the others as they are.
+
+def alternating_flip(draw: Draw) -> CoordinateMap:
+    """Mirror left and right: every image at random in the first epoch, and from then on in every second epoch.
+
+    Jordan, 94% on CIFAR-10 in 3.29 Seconds on a Single GPU (arXiv 2404.00498), section 3.6: two successive epochs
+    show every image both ways. It must be drawn alike in all epochs (`AugmentationPart.drawn_once`).
     """
-    drawn = None
-    for name in config.names("augment"):
-        part = AUGMENTATIONS[name]
-        augmentation: Callable[..., CoordinateMap] = part.resolve()
-        generator = torch.Generator(device).manual_seed(derive_seed(name, config.integer("seed"), epoch))
-        coordinates = augmentation(Draw(generator, count, size), **part.arguments_from(config))
-        drawn = coordinates if drawn is None else drawn.then(coordinates)
-    return drawn
+    first = draw.integers(2, draw.epoch.train_size)
+    return _mirrored((first[draw.epoch.order] + (draw.epoch.number - 1)) % 2, draw.size)
+
+
+def _mirrored(flipped: Tensor, size: int) -> CoordinateMap:
+    """Columns reversed where `flipped`, int32 [N], is 1."""
+    zero, one = torch.zeros_like(flipped), torch.ones_like(flipped)
+    return CoordinateMap(zero, one, flipped * (size - 1), 1 - 2 * flipped)
 
 
 def gather(images: Tensor, indices: Tensor, coordinates: CoordinateMap | None = None) -> Tensor:
@@ -129,7 +117,8 @@ def gather(images: Tensor, indices: Tensor, coordinates: CoordinateMap | None = 
     if coordinates is None:
         return batch
     count, height, width, channels = batch.shape
-    margin = coordinates.margin
+    padding_mode = coordinates.padding_mode
+    margin = coordinates.margin if padding_mode == "zeros" else 0
     padded = F.pad(batch, (0, 0, margin, margin, margin, margin))
     _, padded_height, padded_width, _ = padded.shape
 
@@ -138,6 +127,18 @@ def gather(images: Tensor, indices: Tensor, coordinates: CoordinateMap | None = 
     image = torch.arange(count, dtype=torch.int32, device=images.device)
     rows = (coordinates.row_start + margin)[:, None] + coordinates.row_step[:, None] * positions[:height]
     cols = (coordinates.col_start + margin)[:, None] + coordinates.col_step[:, None] * positions[:width]
+    if padding_mode != "zeros":
+        rows, cols = _folded(rows, height, padding_mode), _folded(cols, width, padding_mode)
     row_origins = (image[:, None] * padded_height + rows) * padded_width
     pixels = (row_origins[:, :, None] + cols[:, None, :]).view(-1)
     return padded.view(-1, channels).index_select(0, pixels).view(count, height, width, channels)
+
+
+def _folded(positions: Tensor, size: int, padding_mode: str) -> Tensor:
+    """Positions inside the image, for those outside."""
+    if padding_mode == "edge":
+        return positions.clamp(0, size - 1)
+    # The border pixels themselves are not repeated, as in numpy's and torch's mode of this name.
+    period = 2 * (size - 1)
+    positions = positions.remainder(period)
+    return torch.minimum(positions, period - positions)

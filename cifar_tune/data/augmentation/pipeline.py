@@ -1,0 +1,115 @@
+"""All augmentations of a configuration, drawn for one epoch."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cifar_tune.data.augmentation.affine import AffineMap
+from cifar_tune.data.augmentation.change import Change, Shares
+from cifar_tune.data.augmentation.coordinates import CoordinateMap, gather
+from cifar_tune.data.augmentation.draw import Draw, Epoch
+from cifar_tune.data.augmentation.mixing import mix, one_of
+from cifar_tune.data.normalization import Normalization
+from cifar_tune.data.seeding import derive_seed
+from cifar_tune.knobs.augmentations import AUGMENTATIONS, Stage
+from cifar_tune.knobs.configuration import Configuration
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What happens to the images of one epoch, by stages (`cifar_tune.data.augmentation`).
+
+    Attributes:
+        coordinates: moves pixels along rows and columns.
+        affine: turns and scales.
+        pixels: change images in [0, 1].
+        inputs: change normalised images.
+        shares: how images are mixed.
+    """
+
+    coordinates: CoordinateMap | None = None
+    affine: AffineMap | None = None
+    pixels: tuple[Change, ...] = ()
+    inputs: tuple[Change, ...] = ()
+    shares: Shares | None = None
+
+    def images(self, images: Tensor, indices: Tensor, batch: slice, normalization: Normalization) -> Tensor:
+        """Gather, augment and normalise a batch; all but mix it.
+
+        Args:
+            images: uint8 [N, H, W, 3], contiguous.
+            indices: int64 [B], into `images`.
+            batch: which images of the epoch they are.
+            normalization: the configuration's.
+
+        Returns:
+            float32 [B, 3, H, W] in channels_last memory format.
+        """
+        moved = gather(images, indices, None if self.coordinates is None else self.coordinates[batch])
+        inputs = normalization.apply(moved if self._keeps_values else self._changed(moved, batch))
+        for change in self.inputs:
+            inputs = change(inputs, batch)
+        return inputs
+
+    @property
+    def _keeps_values(self) -> bool:
+        return self.affine is None and not self.pixels
+
+    def _changed(self, images: Tensor, batch: slice) -> Tensor:
+        """Images [B, H, W, 3] in bytes, as floats in their units."""
+        pixels = images.permute(0, 3, 1, 2).float().div_(255)
+        if self.affine is not None:
+            pixels = self.affine[batch].apply(pixels)
+        for change in self.pixels:
+            pixels = change(pixels, batch)
+        return (pixels * 255).permute(0, 2, 3, 1).contiguous()
+
+    def mixed(self, images: Tensor, labels: Tensor, batch: slice, classes: int) -> tuple[Tensor, Tensor]:
+        """A batch of `images`, mixed where the configuration says so.
+
+        Returns:
+            Images as they came in shape and format; labels as they came, int64 [B], or, where images are mixed, the
+            share of each class in each of them, float32 [B, classes].
+        """
+        if self.shares is None:
+            return images, labels
+        return mix(images, labels, self.shares(batch), classes)
+
+
+def draw_augmentation(config: Configuration, epoch: Epoch, device: torch.device) -> Augmentation:
+    """Draw the augmentations of `config` for one epoch.
+
+    Each has a generator of its own, so that adding one leaves the draws of the others as they are.
+    """
+
+    def draw(name: str) -> Draw:
+        seed, part = config.integer("seed"), AUGMENTATIONS.get(name)
+        once = part is not None and part.drawn_once
+        derived = derive_seed(name, seed) if once else derive_seed(name, seed, epoch.number)
+        return Draw(torch.Generator(device).manual_seed(derived), epoch)
+
+    return combined(config, draw)
+
+
+def combined(config: Configuration, draw: Callable[[str], Draw]) -> Augmentation:
+    """The augmentations of `config`, from the draws that each gets for its name.
+
+    What decides between several that mix images is drawn for the name `mixing`.
+    """
+    drawn: dict[Stage, list[Any]] = {}
+    for name in config.names("augment"):
+        part = AUGMENTATIONS[name]
+        augmentation: Callable[..., Any] = part.resolve()
+        drawn.setdefault(part.stage, []).append(augmentation(draw(name), **part.arguments_from(config)))
+    mixers = drawn.get("mixing", [])
+    return Augmentation(
+        coordinates=reduce(CoordinateMap.then, drawn["coordinates"]) if "coordinates" in drawn else None,
+        affine=reduce(AffineMap.then, drawn["affine"]) if "affine" in drawn else None,
+        pixels=tuple(drawn.get("pixels", ())),
+        inputs=tuple(drawn.get("inputs", ())),
+        shares=one_of(draw("mixing").integers(len(mixers)), mixers) if len(mixers) > 1 else next(iter(mixers), None),
+    )
