@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from cifar_tune.knobs.configuration import takers
 from cifar_tune.knobs.knob import Kind, Knob
 from cifar_tune.knobs.table import KNOBS
 from cifar_tune.reports.best_config import best_yaml
@@ -53,9 +54,16 @@ def test_lists_of_names_stay_lists(tmp_path: Path, augment: tuple[str, ...]) -> 
 def test_every_name_survives(tmp_path: Path, knob: Knob) -> None:
     """`none`, for one, must not turn into nothing."""
     for name in knob.names or ():
-        spec = make_spec({}, train={knob.name: name})
+        spec = make_spec({}, train={knob.name: name} | _owner(knob))
         path = write(make_record(spec, [MadeTrial({}, 0.5, attrs={"precision": None})]), tmp_path)
         assert read_run_config(path).train[knob.name] == knob.parse(name)
+
+
+def _owner(knob: Knob) -> dict[str, str]:
+    """A choice of the owner that takes the knob."""
+    if knob.owner is None:
+        return {}
+    return {knob.owner: "cnn3" if "cnn3" in takers(knob) else takers(knob)[0]}
 
 
 def test_precision_is_the_one_that_came_out(tmp_path: Path) -> None:
