@@ -1,6 +1,6 @@
 """A few steps of every model that a study can choose: does it run, how large is it, how long will it take."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 
@@ -9,7 +9,7 @@ from cifar_tune.data.prepared import prepare
 from cifar_tune.knobs.configuration import Configuration, complete
 from cifar_tune.knobs.part import Value
 from cifar_tune.models.build import build_model, count_parameters
-from cifar_tune.study.estimate import spoken_duration
+from cifar_tune.study.estimate import most_trials, spoken_duration
 from cifar_tune.study_spec.search_space import Choices, Dimension
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.training.device import describe_device, resolve_device
@@ -22,14 +22,16 @@ _SHAPING = ("model", "timm_name", "width", "stem", "norm", "norm_placement", "re
 """The knobs that decide how many parameters there are."""
 
 
-def probe_lines(spec: StudySpec, devices: Sequence[str]) -> Iterator[str]:
+def probe_lines(
+    spec: StudySpec, devices: Sequence[str], decoding: Callable[[int, int], None] | None = None
+) -> Iterator[str]:
     """Lines for people, one model after the other.
 
     Raises:
         UserError: if data, a device or a model cannot be used.
     """
     resolved = [resolve_device(name) for name in devices]
-    data = prepare(spec.data)
+    data = prepare(spec.data, decoding)
     train, val = len(data.train_indices), len(data.val_indices)
     yield f"data: {train:,} training and {val:,} validation images {data.image_shape}, {len(data.classes)} classes"
     for device in resolved:
@@ -38,8 +40,8 @@ def probe_lines(spec: StudySpec, devices: Sequence[str]) -> Iterator[str]:
     for model in sorted({str(outcome["model"]) for outcome in spec.space.outcomes({"model"})}):
         sizes = sorted({_size(shape, data.image_shape, len(data.classes)) for shape in _shapes(spec, model)})
         config = _typical(spec, model)
-        found = probe(config, data.image_shape, len(data.classes), resolved[0])
-        batch = config.integer("batch_size")
+        found = probe(config, data.image_shape, len(data.classes), resolved[0], train)
+        batch = min(config.integer("batch_size"), train)
         steps = steps_per_epoch(train, batch) + _VALIDATION_STEP * val / batch
         trial = found.seconds_per_step * steps * config.integer("epochs")
         seconds.append(trial)
@@ -48,8 +50,9 @@ def probe_lines(spec: StudySpec, devices: Sequence[str]) -> Iterator[str]:
             f"model {model}: {parameters} parameters; {found.seconds_per_step * 1000:.3g} ms per step of "
             f"{batch} images, about {spoken_duration(trial)} per trial of {config.integer('epochs')} epochs"
         )
-    total = spec.budget.trials * sum(seconds) / len(seconds)
-    yield f"estimated: {spoken_duration(total)} at most for {spec.budget.trials} trials, one at a time, without pruning"
+    trials = most_trials(spec)
+    total = trials * sum(seconds) / len(seconds)
+    yield f"estimated: about {spoken_duration(total)} for {trials} trials, one at a time, if none is pruned"
 
 
 def _shapes(spec: StudySpec, model: str) -> Iterable[Configuration]:

@@ -11,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from cifar_tune.study.estimate import spoken_duration
+from cifar_tune.study.estimate import most_trials, spoken_duration
 from cifar_tune.study.observer import Observer, TrialEnd
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.training.results import EpochResult
@@ -65,7 +65,7 @@ class PlainLines(Observer):
 
     def ended(self, end: TrialEnd) -> None:
         """Print how it ended."""
-        self._print(f"[{end.finished}/{self._spec.budget.trials}] {ending(end, self._spec.objective.metric)}")
+        self._print(f"[{end.finished}/{most_trials(self._spec)}] {ending(end, self._spec.objective.metric)}")
 
     def parked(self, number: int, epochs: int) -> None:
         """Print at which epoch."""

@@ -1,5 +1,6 @@
 """What `cifar-tune status` tells of a study."""
 
+from collections import Counter
 from typing import Any
 
 from optuna.storages import RDBStorage
@@ -8,6 +9,7 @@ from sqlalchemy.engine import URL
 from cifar_tune.cli.find_study import existing
 from cifar_tune.cli.options import study_file
 from cifar_tune.errors import UserError
+from cifar_tune.storage.attributes import REASONS
 from cifar_tune.storage.lease import owner_of
 from cifar_tune.storage.rdb import open_existing
 from cifar_tune.storage.records import StudyRecord, TrialRecord, load_record, study_names
@@ -46,9 +48,13 @@ def status_lines(status: dict[str, Any]) -> list[str]:
     if status.get("foreign"):
         return [f"{status['name']}: not made by cifar-tune"]
     counts = ", ".join(f"{count} {state}" for state, count in sorted(status["counts"].items())) or "no trials yet"
-    lines = [
-        f"{status['name']}: {status['finished']} of {status['budget_trials']} trials done ({counts}), "
-        f"{spoken_duration(status['elapsed_seconds'])} so far"
+    done, budget = status["finished"], status["budget_trials"]
+    trials = f"{done} of {budget} trials done" if done <= budget else f"{done} trials done, with a budget of {budget}"
+    lines = [f"{status['name']}: {trials} ({counts}), {spoken_duration(status['elapsed_seconds'])} so far"]
+    lines += [
+        f"  {count} ended since {REASONS[reason]}"
+        for reason, count in status["reasons"].items()
+        if reason not in ("completed", "pruned")
     ]
     best = status["best"]
     if best is not None:
@@ -73,6 +79,7 @@ def _described(storage: RDBStorage, record: StudyRecord) -> dict[str, Any]:
         "budget_trials": record.spec.budget.trials,
         "finished": record.finished,
         "counts": dict(record.counts),
+        "reasons": dict(Counter(trial.reason for trial in record.trials if trial.reason in REASONS)),
         "owner": str(owner) if owner else None,
         "best": None if best is None else {"number": best.number, "value": best.value, "params": dict(best.params)},
         "running": [_progress(trial) for trial in record.trials if trial.state == "RUNNING"],

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -69,6 +70,23 @@ def driver_advice(url: URL) -> str:
 def artifacts_folder() -> Path:
     """The folder of checkpoints and artifacts."""
     return Path(os.environ.get(ARTIFACTS_VARIABLE) or DEFAULT_ARTIFACTS)
+
+
+def made_artifacts_folder(study: str) -> Path:
+    """The folder of a study's checkpoints, made if it is missing.
+
+    Raises:
+        UserError: if it cannot be made, or not be written to.
+    """
+    folder = checkpoint_file(study, 0).parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        rule = f"the artifacts folder cannot be written ({error.strerror}); set {ARTIFACTS_VARIABLE} to another"
+        raise UserError(Problem(rule, str(artifacts_folder()))) from error
+    return folder
 
 
 def checkpoint_file(study: str, number: int) -> Path:

@@ -149,7 +149,6 @@ class Coordinator:
         running = RunningTrial(trial, config, self._spec.objective)
         self._running[trial.number] = running
         file = checkpoint_file(self._spec.name, trial.number)
-        file.parent.mkdir(parents=True, exist_ok=True)
         self._executors.submit(Job(trial.number, dict(config), self._spec.data, file.absolute()))
         return True
 
@@ -301,7 +300,9 @@ class Coordinator:
             self._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
         if orphans:
             numbers = ", ".join(str(trial.number) for trial in orphans)
-            self._note(f"an earlier run was killed while it trained trial {numbers}: taken up at the last checkpoint")
+            self._note(
+                f"an earlier run was killed while it trained trial {numbers}: taken up where the checkpoint ends"
+            )
         self._finished = sum(trial.state.is_finished() for trial in self._study.get_trials(deepcopy=False))
         self._sweep(half_written=True)
 

@@ -17,13 +17,25 @@ class Estimate:
         if self._given or (result.epoch < 2 and self._spec.largest_epochs > 1):
             return None
         self._given = True
-        trials = self._spec.budget.trials - finished
+        trials = most_trials(self._spec) - finished
         epochs = self._spec.largest_epochs
         seconds = result.seconds * epochs * trials / self._workers
         return (
-            f"estimated {spoken_duration(seconds)} at most: {result.seconds:.2g} s per epoch, {epochs} epochs, "
-            f"{trials} trials{f', {self._workers} at a time' if self._workers > 1 else ''}; pruning makes it shorter"
+            f"estimated from the first epochs: about {spoken_duration(seconds)} if no trial is pruned "
+            f"({result.seconds:.2g} s per epoch, {counted(epochs, 'epoch')}, {counted(trials, 'trial')}"
+            f"{f', {self._workers} at a time' if self._workers > 1 else ''})"
         )
+
+
+def most_trials(spec: StudySpec) -> int:
+    """How many trials there can be: the budget, or every combination where each is tried once."""
+    size = spec.space.size() if spec.sampler.name == "grid" else None
+    return spec.budget.trials if size is None else min(size, spec.budget.trials)
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 epoch`, `2 epochs`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def spoken_duration(seconds: float) -> str:

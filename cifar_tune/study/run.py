@@ -14,6 +14,7 @@ from cifar_tune.pruners.build import build_pruner
 from cifar_tune.storage.lease import acquire
 from cifar_tune.storage.rdb import close, open_storage, unusable
 from cifar_tune.storage.records import StudyRecord, load_record
+from cifar_tune.storage.urls import made_artifacts_folder
 from cifar_tune.study.coordinator import Coordinator, Ending, Watch
 from cifar_tune.study.interruption import Interrupted, stop_requests
 from cifar_tune.study.observer import Observer
@@ -42,6 +43,7 @@ def run_study(
         # first of all, since importing torch takes an executor longer than all that follows takes us
         executors = LocalExecutors(workers, devices)
         try:
+            made_artifacts_folder(spec.name)
             storage = open_storage(url)
             stored_study(storage, spec)  # refuse before images are decoded for nothing
             acquire(storage.engine, spec.name).release()  # likewise; not kept, since a download would outlast it

@@ -8,6 +8,27 @@ Path = tuple[str | int, ...]
 """The keys and positions that lead to a value."""
 
 
+ALIASES = {
+    "learning_rate": "lr",
+    "learningrate": "lr",
+    "wd": "weight_decay",
+    "l2": "weight_decay",
+    "bs": "batch_size",
+    "batchsize": "batch_size",
+    "n_epochs": "epochs",
+    "num_epochs": "epochs",
+    "augmentation": "augment",
+    "scheduler": "schedule",
+    "opt": "optimizer",
+    "arch": "model",
+    "min": "low",
+    "max": "high",
+    "values": "choices",
+    "n_trials": "trials",
+}
+"""What other tools call the same thing."""
+
+
 class Problems:
     """The problems found so far in one file.
 
@@ -40,7 +61,8 @@ class Problems:
     def unknown_key(self, path: Path, names: Iterable[str]) -> None:
         """Record that the last key of `path` is none of `names`."""
         names = list(names)
-        nearest = nearest_name(str(path[-1]), names)
+        meant = ALIASES.get(str(path[-1]))
+        nearest = meant if meant in names else nearest_name(str(path[-1]), names)
         rule = "unknown key" if nearest else f"unknown key; known here: {', '.join(names)}"
         self.add(path, rule, nearest=nearest)
 

@@ -151,7 +151,7 @@ def _read_sections(raw: Mapping[str, object], problems: Problems) -> tuple[Study
     if not problems:  # what joins knobs is judged only once every knob is sound by itself
         notes += check_space(Space(train, dimensions), problems)
     spec = StudySpec(
-        name=_read_name(raw.get("name"), problems),
+        name=_read_name(raw.get("name"), problems, is_configuration=raw.keys() == {"data", "train"}),
         objective=read_objective(raw.get("objective"), problems),
         budget=read_budget(raw.get("budget"), problems),
         sampler=read_sampler(raw.get("sampler"), problems),
@@ -190,8 +190,10 @@ def _read_search_space(
     return dimensions
 
 
-def _read_name(raw: object, problems: Problems) -> str:
-    if raw is None:
+def _read_name(raw: object, problems: Problems, is_configuration: bool) -> str:
+    if raw is None and is_configuration:
+        problems.add(("name",), "is missing: this is one configuration, not a study; train it with `cifar-tune train`")
+    elif raw is None:
         problems.add(("name",), "every study needs a name, such as `name: resnet18-cifar10`")
     elif not isinstance(raw, str):
         problems.add(("name",), f"{_NAME_RULE}; a number needs quotes", raw)

@@ -97,8 +97,18 @@ def read_value(knob: Knob, raw: object, path: Path, problems: Problems) -> Value
         return knob.parse(raw)
     except ValueError as error:
         rule = f"is empty; {error}" if raw is None else str(error)
+        if knob.kind in (Kind.FLOAT, Kind.INT) and isinstance(raw, str) and _is_number(raw):
+            rule += "; remove the quotes"
         problems.add(path, rule, raw, _nearest(knob, raw))
         return None
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _nearest(knob: Knob, raw: object) -> str | None:

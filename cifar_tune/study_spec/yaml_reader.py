@@ -89,11 +89,21 @@ def _compose(loader: _Loader, problems: Problems) -> yaml.Node | None:
     return None
 
 
+_HINTS = {
+    "expected <block end>": "keys of one section must begin in the same column",
+    "mapping values are not allowed here": "this line is indented deeper than its section, or has two colons",
+    "could not find expected ':'": "the line before it lacks a colon, or the space behind its colon",
+}
+"""What people usually did where PyYAML says so."""
+
+
 def _spoken(error: yaml.MarkedYAMLError) -> str:
     problem = error.problem or error.context or ""
     if "'\\t'" in problem:
         return "a tab stands where only spaces may: indent with spaces"
-    return f"{error.context} {problem}" if problem.startswith("but ") else problem
+    plain = f"{error.context} {problem}" if problem.startswith("but ") else problem
+    hint = next((hint for words, hint in _HINTS.items() if words in plain), None)
+    return f"{plain}; {hint}" if hint else plain
 
 
 class _Builder:

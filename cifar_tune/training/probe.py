@@ -6,11 +6,13 @@ from statistics import median
 
 import torch
 
+from cifar_tune.errors import CheckError
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.models.build import count_parameters
 from cifar_tune.models.image_size import ImageShape
 from cifar_tune.training.device import configure
 from cifar_tune.training.learner import Learner
+from cifar_tune.training.memory import is_out_of_memory
 
 TIMED_STEPS = 3
 
@@ -28,16 +30,38 @@ class Probe:
     seconds_per_step: float
 
 
-def probe(config: Configuration, image_shape: ImageShape, classes: int, device: torch.device) -> Probe:
+def probe(config: Configuration, image_shape: ImageShape, classes: int, device: torch.device, train_size: int) -> Probe:
     """Take one step to warm up and a few timed ones, on batches of the configuration's size.
+
+    Args:
+        config: what is trained.
+        image_shape: (3, H, W).
+        classes: how many.
+        device: where.
+        train_size: training images; a batch has no more.
 
     Raises:
         UserError: the images are too small for the model.
+        CheckError: the memory does not suffice.
     """
+    try:
+        return _probe(config, image_shape, classes, device, min(config.integer("batch_size"), train_size))
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        width = f", width {config['width']}" if "width" in config else ""
+        raise CheckError(
+            f"model {config.text('model')} does not fit into the memory of {device} "
+            f"(batch_size {config.integer('batch_size')}{width})"
+        ) from error
+
+
+def _probe(
+    config: Configuration, image_shape: ImageShape, classes: int, device: torch.device, batch_size: int
+) -> Probe:
     configure(config.integer("threads"), device)
     # As many steps per epoch as are taken, so that no schedule runs out.
     learner = Learner(config, image_shape, classes, device, steps_per_epoch=1 + TIMED_STEPS)
-    batch_size = config.integer("batch_size")
     images = torch.randn(batch_size, *image_shape, device=device).to(memory_format=torch.channels_last)
     labels = torch.randint(classes, (batch_size,), device=device)
     learner.model.train()

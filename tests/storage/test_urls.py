@@ -10,6 +10,7 @@ from cifar_tune.storage.urls import (
     artifacts_folder,
     checkpoint_file,
     driver_advice,
+    made_artifacts_folder,
     shown,
     sqlite_file,
     storage_url,
@@ -120,3 +121,12 @@ def test_artifacts(monkeypatch: pytest.MonkeyPatch) -> None:
     assert checkpoint_file("s", 7) == Path("storage/artifacts/s/checkpoints/trial-000007.pt")
     monkeypatch.setenv(ARTIFACTS_VARIABLE, "/elsewhere")
     assert artifacts_folder() == Path("/elsewhere")
+
+
+def test_an_artifacts_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("CIFAR_TUNE_ARTIFACTS", str(tmp_path / "file"))
+    with pytest.raises(UserError, match="artifacts folder cannot be written .*set CIFAR_TUNE_ARTIFACTS to another"):
+        made_artifacts_folder("study")
+    monkeypatch.setenv("CIFAR_TUNE_ARTIFACTS", str(tmp_path / "new" / "folder"))
+    assert made_artifacts_folder("study").is_dir()

@@ -157,10 +157,23 @@ def test_all_problems_of_a_dimension_are_reported_at_once() -> None:
 
 
 def test_an_unknown_knob() -> None:
-    assert only_problem("search_space:\n  learning_rate: {low: 0.1, high: 1}").startswith(
-        "study.yaml:3: search_space.learning_rate: unknown key; known here: model, width"
+    assert only_problem("search_space:\n  speed: {low: 0.1, high: 1}").startswith(
+        "study.yaml:3: search_space.speed: unknown key; known here: model, "
     )
     assert only_problem("search_space:\n  widht: {choices: [1]}").endswith("(did you mean 'width'?)")
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("search_space:\n  learning_rate: {low: 0.1, high: 1}", "lr"),
+        ("train: {wd: 0.1}", "weight_decay"),
+        ("search_space:\n  lr: {min: 0.1, low: 0.1, high: 1}", "low"),
+        ("budget: {n_trials: 5}", "trials"),
+    ],
+)
+def test_the_names_of_other_tools_are_understood(text: str, meant: str) -> None:
+    assert only_problem(text).endswith(f"unknown key (did you mean {meant!r}?)")
 
 
 @pytest.mark.parametrize(

@@ -86,9 +86,15 @@ def test_budgets(given: str, budget: Budget) -> None:
     assert type(found.trials) is int
 
 
-@pytest.mark.parametrize("given", ["0", "-1", "1.5", "true", "'5'", "[5]", "", ".inf", ".nan", "1e400", "all"])
+@pytest.mark.parametrize("given", ["0", "-1", "1.5", "true", "[5]", "", ".inf", ".nan", "1e400", "all"])
 def test_trials_are_a_whole_number_of_at_least_one(given: str) -> None:
     assert only_problem(f"budget: {{trials: {given}}}").endswith("must be a whole number >= 1")
+
+
+def test_a_number_in_quotes_is_text() -> None:
+    assert only_problem("budget: {trials: '5'}").endswith("must be a whole number >= 1; remove the quotes")
+    assert only_problem("train: {lr: '1e-4'}").endswith("must be a number > 0; remove the quotes")
+    assert only_problem("train: {lr: fast}").endswith("must be a number > 0")
 
 
 @pytest.mark.parametrize("given", ["0", "-1", "true", "[1h]", "{h: 1}", "never", ".inf", ".nan", "12:30"])

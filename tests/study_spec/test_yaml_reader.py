@@ -248,3 +248,16 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         read_document(tmp_path / "absent.yaml")
     with pytest.raises(UserError, match="cannot be read: Is a directory"):
         read_document(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("train:\n  width: 4\n epochs: 5\n", "must begin in the same column"),
+        ("train:\n  width: 4\n    epochs: 5\n", "indented deeper than its section"),
+        ("train:\n  width:4\n  epochs: 5\n", "the space behind its colon"),
+    ],
+)
+def test_layout_errors_say_what_people_usually_did(text: str, hint: str) -> None:
+    with pytest.raises(UserError, match=hint):
+        read_yaml(text)

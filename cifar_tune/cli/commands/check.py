@@ -15,6 +15,7 @@ def check(
 ) -> None:
     """Check a study without training it: file, data, device, every model's size and speed, and the hours it takes."""
     from cifar_tune.cli.find_study import find_spec
+    from cifar_tune.cli.progress import PlainLines
     from cifar_tune.cli.spec_lines import spec_lines
     from cifar_tune.storage.urls import storage_url
 
@@ -25,6 +26,7 @@ def check(
         typer.echo(line)
     for note in read.notes:
         typer.echo(f"note: {note}")
-    for line in probe_lines(read.spec, [name.strip() for name in devices.split(",")]):
+    decoding = PlainLines(read.spec).decoding
+    for line in probe_lines(read.spec, [name.strip() for name in devices.split(",")], decoding):
         typer.echo(line)
     typer.echo(f"{read.spec.name}: everything is in order")
