@@ -126,7 +126,7 @@ def test_artifacts(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_artifacts_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("CIFAR_TUNE_ARTIFACTS", str(tmp_path / "file"))
-    with pytest.raises(UserError, match="artifacts folder cannot be written .*set CIFAR_TUNE_ARTIFACTS to another"):
+    with pytest.raises(UserError, match=r"artifacts folder cannot be written .*set CIFAR_TUNE_ARTIFACTS to another"):
         made_artifacts_folder("study")
     monkeypatch.setenv("CIFAR_TUNE_ARTIFACTS", str(tmp_path / "new" / "folder"))
     assert made_artifacts_folder("study").is_dir()
