@@ -92,7 +92,7 @@ def _compose(loader: _Loader, problems: Problems) -> yaml.Node | None:
 _HINTS = {
     "expected <block end>": "keys of one section must begin in the same column",
     "mapping values are not allowed here": (
-        "this line is indented deeper than its section, or has two colons; or the one before lacks the space behind its own"
+        "it is indented deeper than its section or has two colons, or the line before lacks the space behind its colon"
     ),
     "could not find expected ':'": "the line before it lacks a colon, or the space behind its colon",
 }
