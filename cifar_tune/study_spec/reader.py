@@ -243,7 +243,8 @@ def _check_pruner(pruner: PrunerSpec, epochs: int, path: Path, problems: Problem
     notes = []
     smallest = pruner.options.get("min_resource", 1)
     if isinstance(smallest, int) and smallest > epochs:
-        problems.add((*path, "min_resource"), f"must be at most the {epochs} epochs that a trial has", smallest)
+        rule = f"must be at most the number of epochs that a trial has, {epochs}"
+        problems.add((*path, "min_resource"), rule, smallest)
     warmup = pruner.options.get("n_warmup_steps", 0)
     if isinstance(warmup, int) and warmup >= epochs:
         notes.append(f"pruner {pruner.name} never prunes: n_warmup_steps is {warmup}, a trial has {epochs} epochs")

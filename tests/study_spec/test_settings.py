@@ -212,7 +212,7 @@ def test_a_seed_of_the_sampler_is_what_numpy_takes(given: str) -> None:
         (
             "pruner",
             "{name: asha, min_resource: 16}",
-            "pruner.min_resource = 16: must be at most the 15 epochs that a trial has",
+            "pruner.min_resource = 16: must be at most the number of epochs that a trial has, 15",
         ),
         ("pruner", "{name: patient}", "pruner: pruner patient needs patience"),
         ("pruner", "{name: patient, patience: -1}", "must be a whole number >= 0"),
