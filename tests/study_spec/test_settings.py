@@ -241,7 +241,7 @@ def test_a_seed_of_the_sampler_is_what_numpy_takes(given: str) -> None:
         (
             "pruner",
             "{name: patient, patience: 1, wrapped_pruner: {name: asha, min_resource: 99}}",
-            "pruner.wrapped_pruner.min_resource = 99: must be at most the 15 epochs",
+            "pruner.wrapped_pruner.min_resource = 99: must be at most the number of epochs that a trial has, 15",
         ),
         ("pruner", "{name: none, patience: 1}", "pruner.patience: unknown key; known here: name"),
     ],
