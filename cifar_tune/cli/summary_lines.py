@@ -11,10 +11,10 @@ _ENDINGS = {
 }
 
 
-def outcome_lines(outcome: Outcome, spec: StudySpec, study: str) -> list[str]:
-    """Result lines as key=value, then the commands that come next."""
+def outcome_lines(outcome: Outcome, spec: StudySpec, again: str) -> list[str]:
+    """Result lines as key=value, then the commands that come next; `again` is the one that was given."""
     if outcome.record is None:
-        return [f"stopped before the study began; start it with: cifar-tune run {study}"]
+        return [f"stopped before the study began; start it with: {again}"]
     record = outcome.record
     counts = ", ".join(f"{count} {state}" for state, count in sorted(record.counts.items()))
     lines = [f"{spec.name}: {_ENDINGS[outcome.ending]} ({counts or 'no trials'})"]
@@ -23,8 +23,7 @@ def outcome_lines(outcome: Outcome, spec: StudySpec, study: str) -> list[str]:
         lines += [f"best_trial={best.number}", f"{spec.objective.metric}={best.value!r}"]
         lines += [f"{name}={value}" for name, value in best.params.items()]
     if outcome.ending in ("interrupted", "timeout"):
-        how = f"cifar-tune run {study}" + (" --timeout LONGER" if outcome.ending == "timeout" else "")
-        lines.append(f"go on with: {how}")
+        lines.append(f"go on with: {again}" + (" --timeout LONGER" if outcome.ending == "timeout" else ""))
     if best is not None:
         lines.append(f"report with: cifar-tune export {spec.name}")
     return lines

@@ -1,5 +1,6 @@
 """`cifar-tune run`."""
 
+import shlex
 import sys
 from typing import Annotated
 
@@ -26,7 +27,7 @@ def run(
     from cifar_tune.cli.find_study import find_spec
     from cifar_tune.cli.progress import observer
     from cifar_tune.cli.summary_lines import outcome_lines
-    from cifar_tune.storage.urls import storage_url
+    from cifar_tune.storage.urls import shown, storage_url
     from cifar_tune.study.run import run_study
     from cifar_tune.study_spec.overrides import Override
 
@@ -43,7 +44,8 @@ def run(
         for note in read.notes:
             watching.note(note)
         outcome = run_study(read.spec, url, watching, workers, [name.strip() for name in devices.split(",")])
-    for line in outcome_lines(outcome, read.spec, study):
+    given = [argument.replace(storage, shown(url)) if storage else argument for argument in sys.argv[1:]]
+    for line in outcome_lines(outcome, read.spec, shlex.join(["cifar-tune", *given])):
         typer.echo(line)
     if outcome.ending == "interrupted":
         sys.exit(130)
