@@ -1,9 +1,11 @@
 """Opens the relational database that holds the studies."""
 
+import sqlite3
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from optuna.storages import RDBStorage
 from sqlalchemy import event
@@ -53,11 +55,25 @@ def open_storage(url: URL) -> RDBStorage:
 
 
 def open_existing(url: URL) -> RDBStorage | None:
-    """Open the storage for reading; None where an SQLite file does not exist yet, and none is created."""
+    """Open the storage for reading; None where an SQLite file does not exist yet or holds something else.
+
+    No file is created, and nobody else's gets Optuna's tables.
+    """
     file = sqlite_file(url)
-    if file is not None and not file.exists():
+    if file is not None and not (file.exists() and _may_hold_studies(file)):
         return None
     return open_storage(url)
+
+
+def _may_hold_studies(file: Path) -> bool:
+    """Whether an SQLite file has Optuna's tables; what cannot be read is left to `open_storage` to refuse."""
+    try:
+        address = f"file:{quote(str(file))}?mode=ro"
+        with closing(sqlite3.connect(address, uri=True, timeout=_BUSY_SECONDS)) as connection:
+            found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'studies'").fetchone()
+    except sqlite3.DatabaseError:
+        return True
+    return found is not None
 
 
 def _impatient(url: URL) -> URL:

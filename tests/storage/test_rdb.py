@@ -1,13 +1,15 @@
 import builtins
 import socket
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
 from sqlalchemy import text
-from sqlalchemy.engine import URL
+from sqlalchemy.engine import URL, make_url
 
 from cifar_tune.errors import CheckError, UserError
 from cifar_tune.storage.rdb import close, open_existing, open_storage
@@ -163,3 +165,14 @@ def test_a_database_that_takes_a_connection_and_never_answers(monkeypatch: pytes
         listener.listen()
         port = listener.getsockname()[1]
         assert "timeout" in refusal(storage_url(f"postgresql://127.0.0.1:{port}/d"), CheckError)
+
+
+def test_somebody_elses_database_stays_as_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "other.db"
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("CREATE TABLE photos (id INTEGER)")
+        connection.commit()
+    before = file.read_bytes()
+    assert open_existing(make_url(f"sqlite:///{file}")) is None
+    assert file.read_bytes() == before
+    assert [other.name for other in tmp_path.iterdir()] == ["other.db"]
