@@ -37,9 +37,19 @@ def find_record(study: str, url: URL) -> StudyRecord:
     Raises:
         UserError: if the storage does not exist, or has no such study.
     """
+    name, storage = find_stored(study, url)
+    return load_record(storage, name)
+
+
+def find_stored(study: str, url: URL) -> tuple[str, RDBStorage]:
+    """The name of a study, given by its file or by its name, and the storage that must hold it.
+
+    Raises:
+        UserError: if there is no storage yet, or the file is wrong.
+    """
     file = study_file(study)
     name = read_study_file(file).spec.name if file is not None else study
-    return load_record(existing(url, name), name)
+    return name, existing(url, name)
 
 
 def existing(url: URL, study: str) -> RDBStorage:

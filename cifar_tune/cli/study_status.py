@@ -6,15 +6,13 @@ from typing import Any
 from optuna.storages import RDBStorage
 from sqlalchemy.engine import URL
 
-from cifar_tune.cli.find_study import existing
-from cifar_tune.cli.options import study_file
+from cifar_tune.cli.find_study import find_stored
 from cifar_tune.errors import UserError
 from cifar_tune.storage.attributes import REASONS
 from cifar_tune.storage.lease import owner_of
 from cifar_tune.storage.rdb import open_existing
 from cifar_tune.storage.records import StudyRecord, TrialRecord, load_record, study_names
 from cifar_tune.study.estimate import spoken_duration
-from cifar_tune.study_spec.reader import read_study_file
 
 
 def one_status(study: str, url: URL) -> dict[str, Any]:
@@ -23,9 +21,7 @@ def one_status(study: str, url: URL) -> dict[str, Any]:
     Raises:
         UserError: if the storage has no such study.
     """
-    file = study_file(study)
-    name = read_study_file(file).spec.name if file is not None else study
-    storage = existing(url, name)
+    name, storage = find_stored(study, url)
     return _described(storage, load_record(storage, name))
 
 

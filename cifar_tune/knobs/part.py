@@ -10,6 +10,12 @@ Value = bool | int | float | str | tuple[str, ...]
 """The value of one knob; a tuple only for knobs that hold a list of names, such as `augment`."""
 
 
+def resolve(target: str) -> Any:
+    """Import and return what `module:name` names."""
+    module, _, name = target.partition(":")
+    return getattr(import_module(module), name)
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """One choice of a knob such as `optimizer`.
@@ -30,8 +36,7 @@ class Part:
 
     def resolve(self) -> Any:
         """Import and return the target."""
-        module, _, name = self.target.partition(":")
-        return getattr(import_module(module), name)
+        return resolve(self.target)
 
     def arguments_from(self, values: Mapping[str, Value]) -> dict[str, Any]:
         """Keyword arguments for the target, drawn from the knobs in `values` that this part takes."""

@@ -1,10 +1,10 @@
 """Builds Optuna's pruners."""
 
-from importlib import import_module
 from typing import Any
 
 from optuna.pruners import BasePruner
 
+from cifar_tune.knobs.part import resolve
 from cifar_tune.study_spec.pruners import PRUNERS
 from cifar_tune.study_spec.settings import PrunerSpec
 
@@ -26,6 +26,5 @@ def build_pruner(spec: PrunerSpec, largest_epochs: int) -> BasePruner:
         keywords["max_resource"] = largest_epochs
     if choice.wraps:
         keywords["wrapped_pruner"] = build_pruner(spec.wrapped, largest_epochs) if spec.wrapped else None
-    module, _, name = choice.target.partition(":")
-    pruner: BasePruner = getattr(import_module(module), name)(**keywords)
+    pruner: BasePruner = resolve(choice.target)(**keywords)
     return pruner

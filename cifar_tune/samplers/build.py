@@ -1,11 +1,11 @@
 """Builds Optuna's samplers, seeded so that a continued study does not repeat its draws."""
 
 import hashlib
-from importlib import import_module
 from typing import Any
 
 from optuna.samplers import BaseSampler, RandomSampler
 
+from cifar_tune.knobs.part import resolve
 from cifar_tune.study_spec.samplers import SAMPLERS
 from cifar_tune.study_spec.settings import SamplerSpec
 
@@ -42,8 +42,7 @@ def neutral_sampler() -> BaseSampler:
 
 
 def _build(target: str, **keywords: Any) -> BaseSampler:
-    module, _, name = target.partition(":")
-    sampler: BaseSampler = getattr(import_module(module), name)(**keywords)
+    sampler: BaseSampler = resolve(target)(**keywords)
     return sampler
 
 

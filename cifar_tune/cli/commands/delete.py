@@ -15,18 +15,13 @@ def delete(
     """Remove a study, its trials and its checkpoints."""
     import optuna
 
-    from cifar_tune.cli.find_study import existing
-    from cifar_tune.cli.options import study_file
+    from cifar_tune.cli.find_study import find_stored
     from cifar_tune.storage.lease import acquire
     from cifar_tune.storage.records import load_optuna_study
     from cifar_tune.storage.urls import storage_url
     from cifar_tune.study.checkpoints import delete_artifacts
-    from cifar_tune.study_spec.reader import read_study_file
 
-    url = storage_url(storage)
-    file = study_file(study)
-    name = read_study_file(file).spec.name if file is not None else study
-    database = existing(url, name)
+    name, database = find_stored(study, storage_url(storage))
     trials = len(load_optuna_study(database, name).get_trials(deepcopy=False))
     if not yes:
         typer.confirm(f"Remove the study {name!r} with its {trials} trials for good?", abort=True, err=True)
