@@ -10,6 +10,7 @@ Only Optuna's public storage interface is used.
 import copy
 import json
 from collections.abc import Callable, Container, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from optuna.distributions import BaseDistribution
@@ -66,6 +67,13 @@ class WriteBehindStorage(BaseStorage):
     def is_behind(self) -> bool:
         """Whether the database is away, or so much waits to be written that nothing new should begin."""
         return self._writer.outage is not None or len(self._writer.unwritten()) >= _MOST_UNWRITTEN
+
+    def together(self) -> AbstractContextManager[object]:
+        """A block in which several changes of a trial are made that must not be written one without the other.
+
+        A trial's user attributes are written before its system attributes, and both before its end.
+        """
+        return self._writer.together
 
     def unwritten(self) -> frozenset[int]:
         """Numbers of the trials of which the database does not know everything yet."""

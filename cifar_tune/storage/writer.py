@@ -37,6 +37,13 @@ class Outage:
     since: float
     error: BaseException
 
+    @property
+    def words(self) -> str:
+        """The database's own words, on one line."""
+        cause = self.error.__cause__ or self.error
+        original = getattr(cause, "orig", None) or cause
+        return (str(original).strip().splitlines() or [type(original).__name__])[0]
+
 
 class Writer:
     """Writes the trials and the attributes that were marked as changed.
@@ -71,6 +78,8 @@ class Writer:
         self._attributes: dict[tuple[Literal["user", "system"], str], Any] = {}
         self._condition = threading.Condition()
         self._database = threading.Lock()
+        self.together = threading.RLock()
+        """Held by who changes a trial in several steps that must not be seen one without the other."""
         self._is_closed = False
         self._thread = threading.Thread(target=self._work, name="database", daemon=True)
         self.outage: Outage | None = None
@@ -194,7 +203,8 @@ class Writer:
                 self._condition.notify_all()
 
     def _write_trial(self, number: int) -> None:
-        trial = self._memory.get_trial(number)
+        with self.together:
+            trial = self._memory.get_trial(number)
         if number < len(self._ids):
             if number in self._written:
                 write_changes(self._backend, self._ids[number], self._written[number], trial)

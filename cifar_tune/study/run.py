@@ -1,9 +1,10 @@
 """`cifar-tune run`: everything around the coordinator."""
 
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 
+import optuna
 from optuna.exceptions import StorageInternalError
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
@@ -15,6 +16,7 @@ from cifar_tune.storage.lease import acquire
 from cifar_tune.storage.rdb import close, open_storage, unusable
 from cifar_tune.storage.records import StudyRecord, load_record
 from cifar_tune.storage.urls import made_artifacts_folder
+from cifar_tune.storage.write_behind import WriteBehindStorage
 from cifar_tune.study.coordinator import Coordinator, Ending, Watch
 from cifar_tune.study.interruption import Interrupted, stop_requests
 from cifar_tune.study.observer import Observer
@@ -56,10 +58,11 @@ def run_study(
             executors.wait_for_start(stop.raise_if_any)
             lease = acquire(storage.engine, spec.name)
             try:
-                study = open_study(storage, spec, data)
-                study.pruner = build_pruner(spec.pruner, spec.largest_epochs)
-                watch = Watch(observer, stop, lease.renew_if_due)
-                ending = Coordinator(storage, study, spec, executors, watch).run()
+                open_study(storage, spec, data)
+                with closing(WriteBehindStorage(storage, spec.name, lease.renew_if_due)) as memory:
+                    pruner = build_pruner(spec.pruner, spec.largest_epochs)
+                    study = optuna.load_study(study_name=spec.name, storage=memory, pruner=pruner)
+                    ending = Coordinator(memory, study, spec, executors, Watch(observer, stop)).run()
             finally:
                 with suppress(SQLAlchemyError):  # it ends by itself
                     lease.release()
