@@ -15,6 +15,9 @@ from cifar_tune.executors.messages import Died, Job, Order, Quit, Ready, Refused
 
 _GRACE_SECONDS = 35.0
 
+Work = Callable[[Connection, str, int], None]
+"""What an executor process does with its connection, its device and the index of its slot."""
+
 
 @dataclass
 class _Slot:
@@ -30,9 +33,11 @@ class LocalExecutors:
     """A pool of executor processes.
 
     `devices` are given to the slots in turn. Processes are spawned, never forked: CUDA does not survive a fork.
+    `work` can be replaced by something that speaks the same messages, to measure what is around the training.
     """
 
-    def __init__(self, workers: int, devices: Sequence[str]) -> None:
+    def __init__(self, workers: int, devices: Sequence[str], work: Work = work_in_process) -> None:
+        self._work = work
         self._context = multiprocessing.get_context("spawn")
         self._slots = [self._start(index, devices[index % len(devices)]) for index in range(workers)]
         self._kept: list[Report | Died] = []
@@ -123,7 +128,7 @@ class LocalExecutors:
     def _start(self, index: int, device: str) -> _Slot:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(
-            target=work_in_process, args=(theirs, device, index), name=f"cifar-tune executor {index}", daemon=True
+            target=self._work, args=(theirs, device, index), name=f"cifar-tune executor {index}", daemon=True
         )
         signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
         process.start()

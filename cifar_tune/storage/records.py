@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from cifar_tune.errors import Problem, UserError, nearest_name
 from cifar_tune.storage import attributes
+from cifar_tune.storage.bulk import bulk_reading
 from cifar_tune.study_spec.reader import read_study
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.study_spec.yaml_reader import Document
@@ -98,13 +99,15 @@ def load_record(storage: BaseStorage, name: str) -> StudyRecord:
     """
     study = load_optuna_study(storage, name)
     attrs = study.user_attrs
+    with bulk_reading():
+        trials = [_trial_record(trial) for trial in study.get_trials(deepcopy=False)]
     return StudyRecord(
         name=name,
         spec=read_spec(study),
         environment=attrs.get(attributes.ENVIRONMENT, {}),
         data=attrs.get(attributes.DATA, {}),
         elapsed_seconds=float(attrs.get(attributes.ELAPSED, 0.0)),
-        trials=[_trial_record(trial) for trial in study.get_trials(deepcopy=False)],
+        trials=trials,
         study=study,
     )
 

@@ -21,6 +21,7 @@ from optuna.trial import FrozenTrial, TrialState
 from cifar_tune.storage.writer import LINGER_SECONDS, Outage, Writer
 
 _MOST_UNWRITTEN = 500
+_FINISHED = tuple(state for state in TrialState if state.is_finished())
 
 
 def _never() -> bool:
@@ -55,8 +56,12 @@ class WriteBehindStorage(BaseStorage):
             self._memory.set_study_user_attr(study, key, value)
         for key, value in backend.get_study_system_attrs(theirs).items():
             self._memory.set_study_system_attr(study, key, value)
+        self._unfinished: set[int] = set()
         self._writer = Writer(backend, theirs, self._memory, guard, linger)
         self._writer.start()
+        self._unfinished.update(
+            trial.number for trial in self._memory.get_all_trials(0, deepcopy=False) if not trial.state.is_finished()
+        )
 
     @property
     def outage(self) -> Outage | None:
@@ -90,7 +95,7 @@ class WriteBehindStorage(BaseStorage):
 
     def admit_others(self) -> None:
         """Take over trials that other programs have enqueued meanwhile."""
-        self._writer.admit_others()
+        self._unfinished.update(self._writer.admit_others())
 
     def flush(self, patience: float, impatient: Callable[[], bool] = _never) -> bool:
         """Wait until everything is written, at most `patience` seconds or until `impatient`; returns whether it is.
@@ -152,8 +157,12 @@ class WriteBehindStorage(BaseStorage):
     def get_all_trials(
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
     ) -> list[FrozenTrial]:
-        """See `BaseStorage`."""
-        return self._memory.get_all_trials(study_id, deepcopy, states)
+        """See `BaseStorage`; those that wait or run are found without looking through all trials."""
+        if states is None or any(state in states for state in _FINISHED):
+            return self._memory.get_all_trials(study_id, deepcopy, states)
+        trials = [self._memory.get_trial(number) for number in sorted(self._unfinished)]
+        found = [trial for trial in trials if trial.state in states]
+        return copy.deepcopy(found) if deepcopy else found
 
     def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:
         """See `BaseStorage`."""
@@ -166,6 +175,8 @@ class WriteBehindStorage(BaseStorage):
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         """See `BaseStorage`."""
         number = self._memory.create_new_trial(study_id, template_trial)
+        if template_trial is None or not template_trial.state.is_finished():
+            self._unfinished.add(number)
         self._writer.mark_trial(number)
         return number
 
@@ -179,6 +190,8 @@ class WriteBehindStorage(BaseStorage):
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
         """See `BaseStorage`."""
         is_set = self._memory.set_trial_state_values(trial_id, state, values)
+        if state.is_finished():
+            self._unfinished.discard(trial_id)
         self._writer.mark_trial(trial_id)
         return is_set
 

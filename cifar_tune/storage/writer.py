@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial
 from sqlalchemy.exc import SQLAlchemyError
 
 from cifar_tune.errors import CheckError, CifarTuneError
+from cifar_tune.storage.bulk import bulk_reading
 from cifar_tune.storage.trial_changes import write_changes
 
 LINGER_SECONDS = 0.1
@@ -87,8 +88,9 @@ class Writer:
 
     def start(self) -> None:
         """Copy what the database holds into memory, then begin to write."""
-        for trial in self._backend.get_all_trials(self._study, deepcopy=False):
-            self._admit(trial)
+        with bulk_reading():
+            for trial in self._backend.get_all_trials(self._study, deepcopy=False):
+                self._admit(trial)
         self._thread.start()
 
     def mark_trial(self, number: int) -> None:
@@ -108,21 +110,27 @@ class Writer:
         with self._condition:
             return frozenset(self._trials)
 
-    def admit_others(self) -> None:
-        """Take over trials that other programs have enqueued meanwhile, unless the database is busy or away."""
+    def admit_others(self) -> list[int]:
+        """Take over trials that other programs have enqueued meanwhile, unless the database is busy or away.
+
+        Returns:
+            The numbers of those that are not finished.
+        """
         if self.unwritten() or self.outage or not self._database.acquire(blocking=False):
-            return
+            return []
+        known = len(self._ids)
         try:
             while True:
                 number = len(self._ids)
                 theirs = self._backend.get_trial_id_from_study_id_trial_number(self._study, number)
                 self._admit(self._backend.get_trial(theirs))
-        except KeyError:  # there is no next one
-            return
+        except KeyError:
+            pass  # there is no next one
         except _DATABASE_ERRORS as error:
             self.outage = Outage(time.monotonic(), error)
         finally:
             self._database.release()
+        return [number for number in range(known, len(self._ids)) if number in self._written]
 
     def flush(self, patience: float, impatient: Callable[[], bool]) -> bool:
         """Wait until everything is written, at most `patience` seconds or until `impatient`; returns whether it is."""

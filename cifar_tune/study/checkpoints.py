@@ -1,36 +1,22 @@
-"""Which checkpoints are kept: those of trials that go on, and those of the best."""
+"""The checkpoints of a study's trials, most of which are deleted when their trials have ended."""
 
 import re
 import shutil
-from collections.abc import Sequence, Set
-
-from optuna.trial import FrozenTrial, TrialState
+from collections.abc import Set
 
 from cifar_tune.storage.urls import artifacts_folder, checkpoint_file
 
-KEPT_BEST = 3
 _NUMBER = re.compile(r"^trial-(\d+)\.pt$")
 
 
-def sweep(
-    study: str,
-    trials: Sequence[FrozenTrial],
-    maximize: bool,
-    unwritten: Set[int] = frozenset(),
-    half_written: bool = False,
-) -> None:
-    """Delete the checkpoints of finished trials that are not among the best.
+def sweep(study: str, kept: Set[int], half_written: bool = False) -> None:
+    """Delete the checkpoints of all trials but those of the numbers in `kept`.
 
-    Those of trials whose end does not stand in the database yet (`unwritten`) are the only record of it, and stay.
     With `half_written`, what killed processes left in the middle of writing too: only while no executor writes.
     """
     folder = checkpoint_file(study, 0).parent
     if not folder.is_dir():
         return
-    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
-    complete.sort(key=lambda trial: trial.value or 0.0, reverse=maximize)
-    kept = {trial.number for trial in complete[:KEPT_BEST]}
-    kept |= {trial.number for trial in trials if not trial.state.is_finished()} | unwritten
     for file in folder.iterdir():
         match = _NUMBER.match(file.name)
         if (match and int(match.group(1)) not in kept) or (match is None and half_written):

@@ -21,6 +21,7 @@ from cifar_tune.storage import attributes
 from cifar_tune.storage.urls import checkpoint_file
 from cifar_tune.storage.write_behind import WriteBehindStorage
 from cifar_tune.study.asking import ask, is_exhausted, next_waiting, refusal
+from cifar_tune.study.best_trials import BestTrials
 from cifar_tune.study.checkpoints import sweep
 from cifar_tune.study.estimate import Estimate
 from cifar_tune.study.interruption import StopRequests
@@ -96,6 +97,7 @@ class Coordinator:
         self._false_starts: Counter[int] = Counter()
         self._estimate = Estimate(spec, executors.workers)
         self._finished = 0
+        self._best = BestTrials([], maximize=True)  # both are counted by `_repair`
         self._unannounced: list[TrialEnd] = []
         self._outage_since: float | None = None
         self._environment_known = False
@@ -225,7 +227,7 @@ class Coordinator:
                 self._tell(running, TrialState.COMPLETE, "completed")
             case "diverged" | "out_of_memory":
                 self._tell(running, TrialState.PRUNED, ended.outcome, detail=ended.detail)
-            case "refused" if not self._has_completed():
+            case "refused" if self._best.best is None:
                 self._running[running.number] = running
                 raise UserError(ended.detail)  # what no trial can do should not use up the budget
             case "error" | "refused":
@@ -235,20 +237,19 @@ class Coordinator:
         self._study.sampler = neutral_sampler()  # a sampler that has tried everything would stop a study, not end it
         running.tell(state, reason, error)
         self._finished += 1
+        if state == TrialState.COMPLETE:
+            self._best.add(running.number, running.value)
         self._write_elapsed()
         self._sweep()
-        trials = self._study.get_trials(deepcopy=False)
-        maximize = self._spec.objective.direction == "maximize"
-        complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
-        best = (max if maximize else min)(complete, key=lambda trial: trial.value or 0.0, default=None)
+        best_number, best_value = self._best.best or (None, None)
         self._unannounced.append(
             TrialEnd(
                 number=running.number,
                 state=state.name,
                 reason=reason,
                 value=running.value if running.results else None,
-                best_number=best.number if best else None,
-                best_value=best.value if best else None,
+                best_number=best_number,
+                best_value=best_value,
                 finished=self._finished,
                 detail=(error.strip().splitlines() or [""])[-1] or detail,
             )
@@ -342,16 +343,16 @@ class Coordinator:
             self._note(
                 f"an earlier run was killed while it trained trial {numbers}: taken up where the checkpoint ends"
             )
-        self._finished = sum(trial.state.is_finished() for trial in self._study.get_trials(deepcopy=False))
+        trials = self._study.get_trials(deepcopy=False)
+        self._finished = sum(trial.state.is_finished() for trial in trials)
+        self._best = BestTrials(trials, self._spec.objective.direction == "maximize")
         self._sweep(half_written=True)
 
     def _sweep(self, half_written: bool = False) -> None:
-        trials = self._study.get_trials(deepcopy=False)
-        maximize = self._spec.objective.direction == "maximize"
-        sweep(self._spec.name, trials, maximize, self._storage.unwritten(), half_written)
-
-    def _has_completed(self) -> bool:
-        return bool(self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
+        """Delete checkpoints: those that go on and the best are kept, and those that alone hold the end of a trial."""
+        unfinished = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING))
+        kept = {trial.number for trial in unfinished} | self._best.numbers | self._storage.unwritten()
+        sweep(self._spec.name, kept, half_written)
 
     def _time_is_over(self) -> bool:
         timeout = self._spec.budget.timeout

@@ -233,3 +233,33 @@ def test_a_value_changed_by_its_owner_after_it_was_set_is_not_written(
     trial.set_user_attr("resumed_from", resumed)
     assert_same(memory, rdb)
     assert in_memory(rdb).trials[0].user_attrs["resumed_from"] == [3, 5]
+
+
+def test_waiting_and_running_trials_are_found_by_their_state(memory: WriteBehindStorage, rdb: RDBStorage) -> None:
+    study = in_memory(memory)
+    told(study)
+    parked, running = study.ask(), study.ask()
+    memory.set_trial_state_values(parked._trial_id, TrialState.WAITING)
+    assert memory.flush(PATIENCE)
+    in_memory(rdb).enqueue_trial({"lr": 0.1})
+    memory.admit_others()
+
+    def numbers(storage: BaseStorage, *states: TrialState) -> list[int]:
+        return [trial.number for trial in in_memory(storage).get_trials(states=states)]
+
+    assert numbers(memory, TrialState.WAITING) == numbers(rdb, TrialState.WAITING) == [parked.number, 3]
+    assert numbers(memory, TrialState.RUNNING) == [running.number]
+    assert numbers(memory, TrialState.WAITING, TrialState.RUNNING) == [1, 2, 3]
+    assert numbers(memory, TrialState.COMPLETE) == [0]
+    study.tell(running, state=TrialState.FAIL)
+    assert numbers(memory, TrialState.RUNNING) == []
+
+
+def test_unfinished_trials_of_an_earlier_run_are_found_by_their_state(rdb: RDBStorage) -> None:
+    told(in_memory(rdb))
+    in_memory(rdb).ask()
+    storage = WriteBehindStorage(rdb, "s", linger=0.01)
+    try:
+        assert [trial.number for trial in in_memory(storage).get_trials(states=(TrialState.RUNNING,))] == [1]
+    finally:
+        storage.close()
