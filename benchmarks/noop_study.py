@@ -1,0 +1,144 @@
+"""A study that trains nothing: what is left is coordination."""
+
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import RDBStorage
+
+from cifar_tune.data.prepared import prepare
+from cifar_tune.data.spec import DataSpec
+from cifar_tune.executors.local import LocalExecutors
+from cifar_tune.executors.messages import Began, Ended, EpochDone, Job, Quit, Ready, Verdict
+from cifar_tune.pruners.build import build_pruner
+from cifar_tune.storage.lease import acquire
+from cifar_tune.storage.write_behind import WriteBehindStorage
+from cifar_tune.study.coordinator import Coordinator, Watch
+from cifar_tune.study.interruption import StopRequests
+from cifar_tune.study.observer import Observer
+from cifar_tune.study.opening import open_study
+from cifar_tune.study_spec.reader import read_study
+from cifar_tune.study_spec.specification import StudySpec
+from cifar_tune.study_spec.yaml_reader import Document
+from cifar_tune.training.results import EpochResult
+
+EPOCHS = 30
+
+_PLAIN: dict[str, Any] = {
+    "name": "noop",
+    "data": {"name": "digits"},
+    "train": {"model": "cnn3", "optimizer": "sgd", "epochs": EPOCHS},
+    "search_space": {
+        "lr": {"low": 1e-4, "high": 1.0, "log": True},
+        "momentum": {"low": 0.5, "high": 0.99},
+        "weight_decay": {"low": 1e-6, "high": 1e-2, "log": True},
+        "dropout": {"low": 0.0, "high": 0.5},
+        "label_smoothing": {"low": 0.0, "high": 0.2},
+        "activation": {"choices": ["relu", "leaky_relu", "elu", "silu"]},
+        "batch_size": {"choices": [64, 128, 256, 512]},
+    },
+}
+
+
+def noop_spec(trials: int, sampler: str = "tpe", pruner: str = "hyperband") -> StudySpec:
+    """Seven searched knobs, 30 epochs."""
+    sections = {"budget": {"trials": trials}, "sampler": {"name": sampler}, "pruner": {"name": pruner}}
+    return read_study(Document(_PLAIN | sections), None).spec
+
+
+def value_after(epoch: int) -> float:
+    """The validation accuracy of every trial after an epoch.
+
+    All trials have the same, so that the pruner does its work at every epoch, and ends none of them.
+    """
+    return 0.1 + 0.8 * epoch / EPOCHS
+
+
+def work_nothing(connection: Connection, device: str, _slot: int) -> None:
+    """Answer a coordinator as an executor does, without torch and without training. The target of a process."""
+    connection.send(Ready(device, {"python": "3", "torch": "none", "device": device}))
+    while True:
+        match connection.recv():
+            case Job() as job:
+                for message in _epochs(job):
+                    connection.send(message)
+                    verdict: Verdict | Quit = connection.recv()
+                    if isinstance(verdict, Quit):
+                        return
+                    if not verdict.go_on:
+                        connection.send(Ended(job.number, "stopped"))
+                        break
+                else:
+                    connection.send(Ended(job.number, "completed"))
+            case Quit():
+                return
+
+
+def _epochs(job: Job) -> Iterator[Began | EpochDone]:
+    yield Began(job.number, "cpu", 1_488_458, "fp32", ())
+    for epoch in range(1, EPOCHS + 1):
+        value = value_after(epoch)
+        yield EpochDone(job.number, EpochResult(epoch, 1 - value, value, 1 - value, value, 0.1, 0.001))
+
+
+class Listener(Observer):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        """Keep it."""
+        self.notes.append(text)
+
+
+@contextmanager
+def noop_executors(workers: int) -> Iterator[LocalExecutors]:
+    """Executor processes that have started."""
+    executors = LocalExecutors(workers, ["cpu"], work_nothing)
+    try:
+        executors.wait_for_start(lambda: None)
+        yield executors
+    finally:
+        executors.close(lambda: True)
+
+
+@dataclass(frozen=True, slots=True)
+class Coordinated:
+    """What a run took.
+
+    Attributes:
+        seconds: from taking the lease until everything is written.
+        processor_seconds: of the coordinator's process, its writer thread included, after the study was loaded.
+        notes: what the coordinator had to say.
+    """
+
+    seconds: float
+    processor_seconds: float
+    notes: list[str]
+
+
+def coordinate(storage: RDBStorage, spec: StudySpec, executors: LocalExecutors) -> Coordinated:
+    """Run a study as `cifar-tune run` does, lease included, until everything is written."""
+    started = time.perf_counter()
+    lease = acquire(storage.engine, spec.name)
+    open_study(storage, spec, prepare(DataSpec(name="digits")))
+    with closing(WriteBehindStorage(storage, spec.name, lease.renew_if_due)) as memory:
+        pruner = build_pruner(spec.pruner, spec.largest_epochs)
+        study = optuna.load_study(study_name=spec.name, storage=memory, pruner=pruner)
+        listener = Listener()
+        loaded = time.process_time()
+        Coordinator(memory, study, spec, executors, Watch(listener, StopRequests())).run()
+        processor_seconds = time.process_time() - loaded
+    lease.release()
+    return Coordinated(time.perf_counter() - started, processor_seconds, listener.notes)
+
+
+def sqlite_url(folder: Path, name: str) -> str:
+    """A file in a folder."""
+    return f"sqlite:///{folder}/{name}.db"
