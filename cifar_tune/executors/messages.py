@@ -49,11 +49,15 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Began:
-    """A job has begun; `results` are those of the epochs that its checkpoint holds."""
+    """A job has begun; `results` are those of the epochs that its checkpoint holds.
+
+    `flops` are the multiply-adds of the model's forward pass for one image.
+    """
 
     number: int
     device: str
     parameters: int
+    flops: int
     precision: str
     results: tuple[EpochResult, ...]
 

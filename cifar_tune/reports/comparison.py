@@ -34,8 +34,13 @@ class Level:
 
     @cached_property
     def values(self) -> list[float]:
-        """The objective of the completed trials."""
+        """The objective of the completed trials; the first one of several."""
         return [trial.value for trial in self.completed if trial.value is not None]
+
+    @cached_property
+    def allowed(self) -> list[float]:
+        """The objective of the completed trials that keep all constraints."""
+        return [trial.value for trial in self.completed if trial.value is not None and trial.feasible]
 
     @property
     def mean(self) -> float | None:
@@ -71,9 +76,9 @@ class Comparison:
     levels: Sequence[Level]
 
     def best(self, level: Level) -> float | None:
-        """The best objective of a level."""
+        """The best objective of a level, among the trials that keep all constraints."""
         choose = max if self.report.maximizes else min
-        return choose(level.values, default=None)
+        return choose(level.allowed, default=None)
 
     @property
     def others(self) -> list[str]:
@@ -95,6 +100,11 @@ class Comparison:
         few = [level.label for level in self.levels if len(level.completed) < 3]
         if few:
             words += f" Fewer than three completed trials: {', '.join(few)}."
+        broken = sum(len(level.values) - len(level.allowed) for level in self.levels)
+        if broken:
+            words += (
+                f" Completed trials that break {self.report.constraint_words}: {broken}; means hold them, `best` not."
+            )
         if pruned:
             words += f" Means leave out {pruned} pruned trials, which tend to be the worse ones of their level."
         return words

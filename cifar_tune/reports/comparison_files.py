@@ -53,7 +53,8 @@ def markdown(comparison: Comparison) -> str:
     name = comparison.report.record.name
     return (
         f"# {name}: {comparison.knob}\n\n"
-        f"The objective is the {scale.words}.\n\n"
+        f"The {'first ' if comparison.report.record.spec.has_several_objectives else ''}objective is the "
+        f"{scale.words}.\n\n"
         f"{table(header, rows, right=(2, 3, 4, 5))}\n\n"
         f"{comparison.conditions}"
     )

@@ -45,6 +45,8 @@ def draw(report: Report) -> Figure | str:
     marks = "dots: completed trials; faint crosses: pruned, after their last epoch"
     if report.completed:
         marks += "; diamond: the best; bars: medians of completed trials"
+    if report.infeasible:
+        marks += "; hollow: completed, but breaks a constraint"
     beyond = report.beyond(limits[1])
     style.title(figure, "The objective against each searched knob", f"{marks}\n{beyond}" if beyond else marks)
     return figure
@@ -53,10 +55,11 @@ def draw(report: Report) -> Figure | str:
 def _panel(axes: Axes, report: Report, knob: SearchedKnob, limits: tuple[float, float]) -> None:
     many = report.has_many
     _scatter(axes, report, knob, report.pruned, limits, style.pruned_crosses(many))
-    _scatter(axes, report, knob, report.completed, limits, style.completed_dots(many))
+    _scatter(axes, report, knob, report.infeasible, limits, style.infeasible_dots(many))
+    _scatter(axes, report, knob, report.ranked, limits, style.completed_dots(many))
     if not any(knob.name in trial.params for trial in (*report.completed, *report.pruned)):
         axes.text(0.5, 0.5, "no trial took it", transform=axes.transAxes, ha="center", fontsize=8, color=style.QUIET)
-    _scatter(axes, report, knob, report.completed[:1], limits, style.best_diamond())
+    _scatter(axes, report, knob, report.ranked[:1], limits, style.best_diamond())
     axes.set_ylim(*limits)
     # all titles of a picture stand at one height
     axes.set_title(knob.name, fontweight="bold", pad=17 if any(other.when for other in report.knobs) else 6)

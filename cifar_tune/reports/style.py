@@ -102,6 +102,12 @@ def completed_dots(many: bool) -> dict[str, Any]:
     return {"color": BLUE, "s": 7 if many else 20, "alpha": 0.4 if many else 0.85, "linewidths": 0, "zorder": 2.5}
 
 
+def infeasible_dots(many: bool) -> dict[str, Any]:
+    """How a completed trial that breaks a constraint looks in a scatter plot: hollow and grey."""
+    return {"facecolors": "none", "edgecolors": GREY, "s": 7 if many else 20, "alpha": 0.4 if many else 0.8,
+            "linewidths": 0.9, "zorder": 2.4}  # fmt: skip
+
+
 def pruned_crosses(many: bool) -> dict[str, Any]:
     """How a pruned trial looks in a scatter plot: faint."""
     return {"color": GREY, "marker": "x", "s": 7 if many else 18, "alpha": 0.25 if many else 0.65, "linewidths": 0.8}

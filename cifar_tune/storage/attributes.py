@@ -24,6 +24,13 @@ SECONDS = "seconds"
 PARAMETERS = "parameters"
 """Trial: trainable parameters of the model."""
 
+FLOPS = "flops"
+"""Trial: multiply-adds of convolutions and matrix products in the forward pass of one image."""
+
+METRICS = "metrics"
+"""Trial: objectives and constrained metrics by name, after the last finished epoch. Kept where there are several
+objectives, since Optuna then takes no reports, and where there are constraints."""
+
 DEVICE = "device"
 """Trial: such as `cpu` or `cuda:0`."""
 
@@ -48,6 +55,7 @@ RESUMED_FROM = "resumed_from"
 REASONS = {
     "completed": "trained all its epochs, or up to its patience",
     "pruned": "stopped by the pruner",
+    "infeasible": "the model alone breaks a constraint, so it was not trained",
     "diverged": "the loss became infinite or not a number",
     "out_of_memory": "the device ran out of memory",
     "error": "an error ended it",

@@ -13,6 +13,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from cifar_tune.errors import Problem, UserError, nearest_name
 from cifar_tune.storage import attributes
+from cifar_tune.storage.selection import is_feasible
+from cifar_tune.study_spec.pareto import losses, pareto_front
 from cifar_tune.study_spec.reader import read_study
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.study_spec.yaml_reader import Document
@@ -27,13 +29,19 @@ Stored = bool | int | float | str
 class TrialRecord:
     """One trial.
 
-    `value` is the objective: of the last finished epoch if the trial was pruned, None if it never finished one.
-    `intermediate` is the objective after each finished epoch. `history` has one list per figure, one item per epoch.
+    `value` is the first objective: of the last finished epoch if the trial was pruned, None if it never finished one;
+    `values` are all objectives, in the order of the study file, empty where `value` is None.
+    `intermediate` is the objective after each finished epoch; of several objectives, the first one after the newest.
+    `history` has one list per figure, one item per epoch. `metrics` holds what else is known of metrics by name.
+    `feasible` says whether the trial keeps all constraints; None as long as that is open.
     """
 
     number: int
     state: str
     value: float | None
+    values: Sequence[float]
+    feasible: bool | None
+    metrics: Mapping[str, float]
     params: Mapping[str, Stored]
     config: Mapping[str, Stored]
     intermediate: Mapping[int, float]
@@ -41,6 +49,7 @@ class TrialRecord:
     epochs: int
     seconds: float
     parameters: int | None
+    flops: int | None
     device: str | None
     precision: str | None
     reason: str | None
@@ -76,13 +85,24 @@ class StudyRecord:
         return sum(self.counts[state] for state in FINISHED)
 
     @cached_property
+    def ranked(self) -> Sequence[TrialRecord]:
+        """The trials that ran to their end and keep all constraints, best first; by the first objective, then the next.
+
+        The first one is always on the Pareto front.
+        """
+        complete = [trial for trial in self.trials if trial.state == "COMPLETE" and trial.values and trial.feasible]
+        return sorted(complete, key=lambda trial: (losses(trial.values, self.spec.objectives), trial.number))
+
+    @property
     def best(self) -> TrialRecord | None:
-        """The best trial that ran to its end; None if there is none."""
-        complete = [trial for trial in self.trials if trial.state == "COMPLETE" and trial.value is not None]
-        if not complete:
-            return None
-        sign = -1 if self.spec.objective.direction == "maximize" else 1
-        return min(complete, key=lambda trial: (sign * (trial.value or 0.0), trial.number))
+        """The best trial that ran to its end and keeps all constraints; None if there is none."""
+        return self.ranked[0] if self.ranked else None
+
+    @cached_property
+    def front(self) -> Sequence[TrialRecord]:
+        """The Pareto front, best first objective first; with one objective the best trial and those equal to it."""
+        points = [losses(trial.values, self.spec.objectives) for trial in self.ranked]
+        return [self.ranked[index] for index in pareto_front(points)]
 
 
 def study_names(storage: BaseStorage) -> list[str]:
@@ -98,13 +118,14 @@ def load_record(storage: BaseStorage, name: str) -> StudyRecord:
     """
     study = load_optuna_study(storage, name)
     attrs = study.user_attrs
+    spec = read_spec(study)
     return StudyRecord(
         name=name,
-        spec=read_spec(study),
+        spec=spec,
         environment=attrs.get(attributes.ENVIRONMENT, {}),
         data=attrs.get(attributes.DATA, {}),
         elapsed_seconds=float(attrs.get(attributes.ELAPSED, 0.0)),
-        trials=[_trial_record(trial) for trial in study.get_trials(deepcopy=False)],
+        trials=[_trial_record(trial, spec) for trial in study.get_trials(deepcopy=False)],
         study=study,
     )
 
@@ -134,20 +155,29 @@ def read_spec(study: optuna.Study) -> StudySpec:
     return read_study(Document(plain), f"the stored study {study.study_name!r}").spec
 
 
-def _trial_record(trial: FrozenTrial) -> TrialRecord:
+def _trial_record(trial: FrozenTrial, spec: StudySpec) -> TrialRecord:
     attrs = trial.user_attrs
+    values = _values(trial, spec)
+    epochs = max([int(attrs.get(attributes.EPOCHS, 0)), *trial.intermediate_values])
+    metrics = attrs.get(attributes.METRICS, {})
+    newest = metrics.get(spec.objective.metric)
+    intermediate = {epochs: newest} if spec.has_several_objectives and epochs and newest is not None else {}
     started: datetime | None = trial.datetime_start
     return TrialRecord(
         number=trial.number,
         state=trial.state.name,
-        value=trial.value if trial.state in (TrialState.COMPLETE, TrialState.PRUNED) else None,
+        value=values[0] if values else None,
+        values=values,
+        feasible=is_feasible(trial, spec.constraints),
+        metrics=metrics,
         params=trial.params,
         config=attrs.get(attributes.CONFIG, {}),
-        intermediate=trial.intermediate_values,
+        intermediate=trial.intermediate_values or intermediate,
         history=attrs.get(attributes.HISTORY, {}),
-        epochs=max([int(attrs.get(attributes.EPOCHS, 0)), *trial.intermediate_values]),
+        epochs=epochs,
         seconds=float(attrs.get(attributes.SECONDS, 0.0)),
         parameters=attrs.get(attributes.PARAMETERS),
+        flops=attrs.get(attributes.FLOPS),
         device=attrs.get(attributes.DEVICE),
         precision=attrs.get(attributes.PRECISION),
         reason=attrs.get(attributes.REASON),
@@ -156,3 +186,17 @@ def _trial_record(trial: FrozenTrial) -> TrialRecord:
         started=started,
         ended=trial.datetime_complete,
     )
+
+
+def _values(trial: FrozenTrial, spec: StudySpec) -> tuple[float, ...]:
+    """All objectives of a trial that ended, as far as it came; Optuna keeps none of a pruned one if there are several.
+
+    A trial that the model alone made infeasible may know the one and not the other, and then has none.
+    """
+    if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED):
+        return ()
+    if trial.values is not None:
+        return tuple(trial.values)
+    known = trial.user_attrs.get(attributes.METRICS, {})
+    names = [objective.metric for objective in spec.objectives]
+    return tuple(known[name] for name in names) if spec.has_several_objectives and known.keys() >= set(names) else ()

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import optuna
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from cifar_tune.errors import CheckError, CifarTuneError, UserError
 from cifar_tune.executors.messages import Began, Died, Ended, EpochDone, Job, Notice, Ready, Refused, Report, Verdict
 from cifar_tune.samplers.build import neutral_sampler
 from cifar_tune.storage import attributes
+from cifar_tune.storage.selection import best_trials, is_feasible, write_violations
 from cifar_tune.storage.urls import checkpoint_file
 from cifar_tune.storage.write_behind import WriteBehindStorage
 from cifar_tune.study.asking import ask, is_exhausted, next_waiting, refusal
@@ -27,6 +28,7 @@ from cifar_tune.study.interruption import StopRequests
 from cifar_tune.study.observer import Observer, TrialEnd
 from cifar_tune.study.opening import record_environment
 from cifar_tune.study.running import RunningTrial
+from cifar_tune.study_spec.constraints import violations
 from cifar_tune.study_spec.specification import StudySpec
 
 _MOST_DEATHS = 3
@@ -149,7 +151,7 @@ class Coordinator:
             self._refuse(refused)
             return True
         trial, config = ask(self._study, self._spec)
-        running = RunningTrial(trial, config, self._spec.objective)
+        running = RunningTrial(trial, config, self._spec)
         self._running[trial.number] = running
         file = checkpoint_file(self._spec.name, trial.number)
         self._executors.submit(Job(trial.number, dict(config), self._spec.data, file.absolute()))
@@ -190,6 +192,11 @@ class Coordinator:
 
     def _begin(self, running: RunningTrial, began: Began) -> None:
         running.begin(began)
+        if running.need_not_be_trained:
+            del self._running[running.number]
+            self._tell(running, TrialState.PRUNED, "infeasible")
+            self._executors.answer(running.number, Verdict(go_on=False))
+            return
         self._observer.began(running.number, running.trial.params, running.epochs, len(began.results))
         for result in began.results:
             value, is_new = running.add(result)
@@ -238,18 +245,19 @@ class Coordinator:
         self._write_elapsed()
         self._sweep()
         trials = self._study.get_trials(deepcopy=False)
-        maximize = self._spec.objective.direction == "maximize"
-        complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
-        best = (max if maximize else min)(complete, key=lambda trial: trial.value or 0.0, default=None)
+        best = best_trials(trials, self._spec.objectives, self._spec.constraints)
         self._unannounced.append(
             TrialEnd(
                 number=running.number,
                 state=state.name,
                 reason=reason,
                 value=running.value if running.results else None,
-                best_number=best.number if best else None,
-                best_value=best.value if best else None,
+                best_number=best[0].number if best else None,
+                best_value=best[0].values[0] if best else None,
                 finished=self._finished,
+                figures=running.figures,
+                feasible=is_feasible(trials[running.number], self._spec.constraints) is True,
+                front=[trial.number for trial in best] if self._spec.has_several_objectives else [],
                 detail=(error.strip().splitlines() or [""])[-1] or detail,
             )
         )
@@ -333,6 +341,7 @@ class Coordinator:
         for trial in left:
             if trial not in orphans:  # the verdict was given, the rest of its end is missing
                 self._storage.set_trial_user_attr(trial._trial_id, attributes.REASON, "pruned")
+                self._write_violations(trial)
                 last = trial.intermediate_values[max(trial.intermediate_values)]
                 self._storage.set_trial_state_values(trial._trial_id, TrialState.PRUNED, [last])
         for trial in orphans:
@@ -345,10 +354,16 @@ class Coordinator:
         self._finished = sum(trial.state.is_finished() for trial in self._study.get_trials(deepcopy=False))
         self._sweep(half_written=True)
 
+    def _write_violations(self, trial: FrozenTrial) -> None:
+        """Of a trial that an earlier run pruned, from the figures that it wrote down before it asked the pruner."""
+        self._study.sampler = neutral_sampler()
+        figures = trial.user_attrs.get(attributes.METRICS, {})
+        unfinished = optuna.Trial(self._study, trial._trial_id)
+        write_violations(unfinished, violations(self._spec.constraints, figures), self._spec.sampler)
+
     def _sweep(self, half_written: bool = False) -> None:
         trials = self._study.get_trials(deepcopy=False)
-        maximize = self._spec.objective.direction == "maximize"
-        sweep(self._spec.name, trials, maximize, self._storage.unwritten(), half_written)
+        sweep(self._spec, trials, self._storage.unwritten(), half_written)
 
     def _has_completed(self) -> bool:
         return bool(self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))

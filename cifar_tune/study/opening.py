@@ -48,10 +48,9 @@ def open_study(storage: RDBStorage, spec: StudySpec, data: PreparedData) -> optu
         optuna.delete_study(study_name=spec.name, storage=storage)  # empty, and perhaps of another direction
         study = None
     if study is None:
-        study = optuna.create_study(
-            study_name=spec.name, storage=storage, direction=spec.objective.direction, sampler=None
-        )
-        study.set_metric_names([spec.objective.metric])
+        directions = [objective.direction for objective in spec.objectives]
+        study = optuna.create_study(study_name=spec.name, storage=storage, directions=directions, sampler=None)
+        study.set_metric_names([objective.metric for objective in spec.objectives])
     _compare_images(study, spec, data)
     if study.user_attrs.get(attributes.SPEC) != spec.plain():  # new, or its budget has changed
         study.set_user_attr(attributes.SPEC, spec.plain())

@@ -12,6 +12,8 @@ from cifar_tune.data.spec import DataSpec
 from cifar_tune.errors import Problem, UserError, nearest_name
 from cifar_tune.knobs.part import Value
 from cifar_tune.knobs.table import KNOBS
+from cifar_tune.study_spec.constraints import read_constraints
+from cifar_tune.study_spec.objective_checks import check_objectives, default_pruner
 from cifar_tune.study_spec.overrides import Override, apply_overrides
 from cifar_tune.study_spec.problems import Path, Problems
 from cifar_tune.study_spec.pruners import PRUNERS
@@ -22,7 +24,7 @@ from cifar_tune.study_spec.settings import (
     SamplerSpec,
     as_mapping,
     read_budget,
-    read_objective,
+    read_objectives,
     read_pruner,
     read_sampler,
 )
@@ -31,7 +33,7 @@ from cifar_tune.study_spec.space_checks import check_space
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.study_spec.yaml_reader import MAX_BYTES, Document, read_yaml
 
-SECTIONS = ("name", "objective", "budget", "sampler", "pruner", "data", "train", "search_space")
+SECTIONS = ("name", "objective", "constraints", "budget", "sampler", "pruner", "data", "train", "search_space")
 DEFAULT_SEARCH_SPACE: Mapping[str, Any] = {
     "lr": {"low": 1e-4, "high": 1.0, "log": True},
     "weight_decay": {"low": 1e-6, "high": 1e-2, "log": True},
@@ -150,18 +152,21 @@ def _read_sections(raw: Mapping[str, object], problems: Problems) -> tuple[Study
     notes: list[str] = []
     if not problems:  # what joins knobs is judged only once every knob is sound by itself
         notes += check_space(Space(train, dimensions), problems)
+    objectives = read_objectives(raw.get("objective"), problems)
     spec = StudySpec(
         name=_read_name(raw.get("name"), problems, is_configuration=raw.keys() == {"data", "train"}),
-        objective=read_objective(raw.get("objective"), problems),
+        objectives=objectives,
+        constraints=read_constraints(raw.get("constraints"), problems),
         budget=read_budget(raw.get("budget"), problems),
         sampler=read_sampler(raw.get("sampler"), problems),
-        pruner=read_pruner(raw.get("pruner"), problems),
+        pruner=read_pruner(raw.get("pruner"), problems, default=default_pruner(objectives)),
         data=read_data(raw.get("data"), problems),
         train=train,
         search_space=dimensions,
     )
     if not problems:
         notes += _check_sampler(spec.sampler, spec.space, problems)
+        notes += check_objectives(spec, problems)
         notes += _check_pruner(spec.pruner, spec.largest_epochs, ("pruner",), problems)
         if not dimensions:
             notes.append("nothing is searched: all trials are the same")

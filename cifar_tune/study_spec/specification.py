@@ -6,6 +6,7 @@ from typing import Any
 
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.knobs.part import Value
+from cifar_tune.study_spec.constraints import Constraint
 from cifar_tune.study_spec.search_space import Choices, Dimension
 from cifar_tune.study_spec.settings import Budget, Objective, PrunerSpec, SamplerSpec
 from cifar_tune.study_spec.space import Space
@@ -16,13 +17,30 @@ class StudySpec:
     """What a study file says, checked, with the defaults of its sections filled in."""
 
     name: str
-    objective: Objective
+    objectives: tuple[Objective, ...]
+    constraints: tuple[Constraint, ...]
     budget: Budget
     sampler: SamplerSpec
     pruner: PrunerSpec
     data: DataSpec
     train: Mapping[str, Value]
     search_space: Mapping[str, Dimension]
+
+    @property
+    def objective(self) -> Objective:
+        """The first objective: the only one of most studies, and what trials are ranked by where one must be chosen."""
+        return self.objectives[0]
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics that the study looks at: its objectives first, then what else is constrained."""
+        constrained = (constraint.metric for constraint in self.constraints)
+        return tuple(dict.fromkeys((*(each.metric for each in self.objectives), *constrained)))
+
+    @property
+    def has_several_objectives(self) -> bool:
+        """Whether there is a Pareto front instead of one best trial."""
+        return len(self.objectives) > 1
 
     @property
     def space(self) -> Space:
@@ -36,9 +54,11 @@ class StudySpec:
 
     def plain(self) -> dict[str, Any]:
         """The specification as it would stand in a study file: mappings, lists, text and numbers."""
+        objectives = [{"metric": each.metric, "direction": each.direction} for each in self.objectives]
         return {
             "name": self.name,
-            "objective": {"metric": self.objective.metric, "direction": self.objective.direction},
+            "objective": objectives if self.has_several_objectives else objectives[0],
+            "constraints": [str(constraint) for constraint in self.constraints],
             "budget": {"trials": self.budget.trials, "timeout": self.budget.timeout},
             "sampler": {
                 "name": self.sampler.name,

@@ -61,6 +61,17 @@ class Folder:
     def record(self) -> StudyRecord:
         return load_record(open_storage(make_url(self.url)), "disturbed")
 
+    def wait_for_finished_epochs(self, wanted: int) -> None:
+        """The same where Optuna takes no reports."""
+
+        def reached() -> bool:
+            try:
+                return sum(trial.epochs for trial in self.record().trials) >= wanted
+            except Exception:  # noqa: BLE001 (the study is being created right now)
+                return False
+
+        wait_until(reached)
+
     def wait_for_epochs(self, wanted: int) -> None:
         """Until so many epochs are reported in all."""
 
