@@ -63,6 +63,9 @@ def status_lines(status: dict[str, Any]) -> list[str]:
             lines.append(
                 f"  {word}: trial {trial['number']} at epoch {trial['epoch']} of {trial['epochs'] or '?'}{value}"
             )
+    if status["enqueued"]:
+        numbers = ", ".join(str(number) for number in status["enqueued"])
+        lines.append(f"  enqueued: trial {numbers}")
     return lines
 
 
@@ -77,12 +80,18 @@ def _described(storage: RDBStorage, record: StudyRecord) -> dict[str, Any]:
         "counts": dict(record.counts),
         "reasons": dict(Counter(trial.reason for trial in record.trials if trial.reason in REASONS)),
         "owner": str(owner) if owner else None,
-        "best": None if best is None else {"number": best.number, "value": best.value, "params": dict(best.params)},
+        "best": None if best is None else {"number": best.number, "value": best.value, "params": dict(best.searched)},
         "running": [_progress(trial) for trial in record.trials if trial.state == "RUNNING"],
-        "parked": [_progress(trial) for trial in record.trials if trial.state == "WAITING"],
+        "parked": [_progress(trial) for trial in record.trials if trial.state == "WAITING" and not _is_new(trial)],
+        "enqueued": [trial.number for trial in record.trials if trial.state == "WAITING" and _is_new(trial)],
         "elapsed_seconds": record.elapsed_seconds,
         "data": dict(record.data),
     }
+
+
+def _is_new(trial: TrialRecord) -> bool:
+    """Whether it was enqueued and has not begun yet."""
+    return trial.source != "sampler" and not trial.config
 
 
 def _progress(trial: TrialRecord) -> dict[str, Any]:

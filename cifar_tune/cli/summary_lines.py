@@ -21,7 +21,7 @@ def outcome_lines(outcome: Outcome, spec: StudySpec, again: str) -> list[str]:
     best = record.best
     if best is not None:
         lines += [f"best_trial={best.number}", f"{spec.objective.metric}={best.value!r}"]
-        lines += [f"{name}={value}" for name, value in best.params.items()]
+        lines += [f"{name}={value}" for name, value in best.searched.items()]
     if outcome.ending in ("interrupted", "timeout"):
         lines.append(f"go on with: {again}" + (" --timeout LONGER" if outcome.ending == "timeout" else ""))
     if best is not None:

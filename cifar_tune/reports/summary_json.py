@@ -23,7 +23,8 @@ def summary_json(report: Report) -> str:
         format: FORMAT.
         study: the study's name.
         objective: `metric`, `direction`.
-        best: the best completed trial, or null: `number`, `value` (the objective), `params` (searched knobs),
+        best: the best completed trial, or null: `number`, `value` (the objective), `params` (searched knobs, as
+            training used them), `source` (sampler, start_from or enqueued),
             `config` (all knobs, lists of names as lists, `precision` as it came out), `epochs`, `seconds`,
             `parameters`, `device`, `precision`, `standard_error` (of an accuracy, else null).
         counts: trials in all under `total`, those that count against the budget under `finished`, and one number for
@@ -69,7 +70,8 @@ def _best(report: Report, best: TrialRecord) -> dict[str, Any]:
     return {
         "number": best.number,
         "value": best.value,
-        "params": dict(best.params),
+        "params": dict(best.searched),
+        "source": best.source,
         "config": resolved_config(best),
         "epochs": best.epochs,
         "seconds": best.seconds,

@@ -1,5 +1,6 @@
 """`summary.md`: the study for people."""
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from shlex import quote
@@ -13,6 +14,7 @@ from cifar_tune.reports.summary_json import STATES, standard_error
 from cifar_tune.reports.tables import code, duration, exact, figure, table
 from cifar_tune.storage.attributes import REASONS
 from cifar_tune.storage.records import TrialRecord
+from cifar_tune.study_spec.search_space import Choices
 
 _TOP = 10
 _ERRORS = 5
@@ -44,19 +46,30 @@ def _result(report: Report) -> list[str]:
     objective = record.spec.objective
     searched = [name for name in record.spec.search_space if name in best.params]
     config = resolved_config(best)
-    rows = [(code(name), f"**{exact(config[name])}**", "searched") for name in searched]
+    rows = [(code(name), f"**{exact(config[name])}**", _searched_how(report, name)) for name in searched]
     rows += [(code(name), exact(value), "") for name, value in config.items() if name not in searched]
     size = f", {best.parameters:,} parameters" if best.parameters is not None else ""
     epochs = "1 epoch" if best.epochs == 1 else f"{best.epochs} epochs"
     return [
         "## Result",
         f"**{report.scale.shown(best.value)}** {report.scale.words}: trial {best.number}, "
-        f"{epochs}, {duration(best.seconds)}{size}. At full precision: "
+        f"{epochs}, {duration(best.seconds)}{size}{_given(best)}. At full precision: "
         f"`{objective.metric} = {best.value!r}` (to {objective.direction}).",
         _honest_words(report, best),
         "The whole configuration, also in [best.yaml](best.yaml):",
         table(("knob", "value", ""), rows),
     ]
+
+
+def _given(trial: TrialRecord) -> str:
+    return "" if trial.source == "sampler" else f", given by {code(trial.source)}"
+
+
+def _searched_how(report: Report, name: str) -> str:
+    dimension = report.record.spec.search_space[name]
+    if isinstance(dimension, Choices) or dimension.per is None:
+        return "searched"
+    return f"searched: {figure(report.completed[0].params[name])} {dimension.per}"
 
 
 def _honest_words(report: Report, best: TrialRecord) -> str:
@@ -93,10 +106,14 @@ def _trials(report: Report) -> list[str]:
     record = report.record
     states = ", ".join(f"{record.counts[state]:,} {state}" for state in STATES if record.counts[state]) or "none"
     spent = sum(trial.seconds for trial in record.trials)
+    given = Counter(trial.source for trial in record.trials if trial.source != "sampler")
+    sources = "".join(
+        f" {count:,} of the trials did not come from the sampler: {code(source)}." for source, count in given.items()
+    )
     parts = [
         "## Trials",
         f"{len(record.trials):,} trials: {states}. Training took {duration(spent)} in all, the runs "
-        f"{duration(record.elapsed_seconds)} of wall clock. All of them: [trials.csv](trials.csv).",
+        f"{duration(record.elapsed_seconds)} of wall clock. All of them: [trials.csv](trials.csv).{sources}",
     ]
     if report.reasons:
         parts.append(table(("ended", "trials", ""), [(code(reason), f"{report.reasons[reason]:,}", words)
@@ -119,14 +136,15 @@ def _trials(report: Report) -> list[str]:
 def _row(report: Report, rank: int, trial: TrialRecord, names: list[str]) -> list[str]:
     size = f"{trial.parameters:,}" if trial.parameters is not None else "-"
     fixed = [str(rank), str(trial.number), report.scale.shown(trial.value), str(trial.epochs), duration(trial.seconds)]
-    return [*fixed, size, *(figure(trial.params.get(name)) for name in names)]
+    return [*fixed, size, *(figure(trial.searched.get(name)) for name in names)]
 
 
 def _importances(report: Report) -> list[str]:
     found = report.importances
     if not isinstance(found, Importances):
         return ["## Importance of the knobs", found]
-    rows = [(code(name), f"{share * 100:.1f} %") for name, share in found.shares.items()]
+    labels = {knob.name: knob.label for knob in report.knobs}
+    rows = [(code(labels[name]), f"{share * 100:.1f} %") for name, share in found.shares.items()]
     words = f"PED-ANOVA: {found.basis}."
     if found.completed < ENOUGH_TRIALS:
         words += f" With fewer than {ENOUGH_TRIALS} completed trials this is a hint, no more."

@@ -8,6 +8,7 @@ from cifar_tune.reports.report import Report
 
 COLUMNS = (
     "number", "state", "reason", "value", "finished_epochs", "duration_seconds", "parameters", "started", "ended",
+    "source",
 )  # fmt: skip
 """Of every study. A column per searched knob follows, under the knob's own name, so none of these may be a knob."""
 
@@ -15,7 +16,8 @@ COLUMNS = (
 def trials_csv(report: Report) -> str:
     """The text of the file: comma-separated, a header, numbers with every digit, empty cells where there is nothing.
 
-    `value` is the objective; of a pruned trial, after its last epoch.
+    `value` is the objective; of a pruned trial, after its last epoch. `source` is sampler, start_from or enqueued. The
+    knobs have the values that training used.
     """
     knobs = [knob.name for knob in report.knobs]
     text = io.StringIO()
@@ -32,8 +34,9 @@ def trials_csv(report: Report) -> str:
             trial.parameters,
             _moment(trial.started),
             _moment(trial.ended),
+            trial.source,
         )
-        writer.writerow([*fixed, *(trial.params.get(name) for name in knobs)])
+        writer.writerow([*fixed, *(trial.searched.get(name) for name in knobs)])
     return text.getvalue()
 
 

@@ -28,11 +28,14 @@ class TrialRecord:
     """One trial.
 
     `value` is the objective: of the last finished epoch if the trial was pruned, None if it never finished one.
-    `intermediate` is the objective after each finished epoch. `history` has one list per figure, one item per epoch.
+    `source` is `sampler`, `start_from`, or `enqueued` if somebody else gave it. `params` is what the sampler suggested:
+    of a knob that is searched `per` another, not the value in `config`. `intermediate` is the objective after each
+    finished epoch. `history` has one list per figure, one item per epoch.
     """
 
     number: int
     state: str
+    source: str
     value: float | None
     params: Mapping[str, Stored]
     config: Mapping[str, Stored]
@@ -48,6 +51,11 @@ class TrialRecord:
     resumed_from: Sequence[int]
     started: datetime | None
     ended: datetime | None
+
+    @property
+    def searched(self) -> Mapping[str, Stored]:
+        """The searched knobs with the values that training used."""
+        return {name: self.config.get(name, value) for name, value in self.params.items()}
 
 
 @dataclass(frozen=True)
@@ -134,12 +142,19 @@ def read_spec(study: optuna.Study) -> StudySpec:
     return read_study(Document(plain), f"the stored study {study.study_name!r}").spec
 
 
+def _source(trial: FrozenTrial) -> str:
+    if attributes.START_FROM in trial.user_attrs:
+        return "start_from"
+    return "enqueued" if "fixed_params" in trial.system_attrs else "sampler"
+
+
 def _trial_record(trial: FrozenTrial) -> TrialRecord:
     attrs = trial.user_attrs
     started: datetime | None = trial.datetime_start
     return TrialRecord(
         number=trial.number,
         state=trial.state.name,
+        source=_source(trial),
         value=trial.value if trial.state in (TrialState.COMPLETE, TrialState.PRUNED) else None,
         params=trial.params,
         config=attrs.get(attributes.CONFIG, {}),

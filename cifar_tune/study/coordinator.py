@@ -187,7 +187,7 @@ class Coordinator:
 
     def _begin(self, running: RunningTrial, began: Began) -> None:
         running.begin(began)
-        self._observer.began(running.number, running.trial.params, running.epochs, len(began.results))
+        self._observer.began(running.number, running.searched, running.epochs, len(began.results))
         for result in began.results:
             value, is_new = running.add(result)
             if is_new:

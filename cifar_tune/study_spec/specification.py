@@ -9,6 +9,7 @@ from cifar_tune.knobs.part import Value
 from cifar_tune.study_spec.search_space import Choices, Dimension
 from cifar_tune.study_spec.settings import Budget, Objective, PrunerSpec, SamplerSpec
 from cifar_tune.study_spec.space import Space
+from cifar_tune.study_spec.start_from import KnownConfiguration
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class StudySpec:
     data: DataSpec
     train: Mapping[str, Value]
     search_space: Mapping[str, Dimension]
+    start_from: tuple[KnownConfiguration, ...] = ()
 
     @property
     def space(self) -> Space:
@@ -36,7 +38,7 @@ class StudySpec:
 
     def plain(self) -> dict[str, Any]:
         """The specification as it would stand in a study file: mappings, lists, text and numbers."""
-        return {
+        plain: dict[str, Any] = {
             "name": self.name,
             "objective": {"metric": self.objective.metric, "direction": self.objective.direction},
             "budget": {"trials": self.budget.trials, "timeout": self.budget.timeout},
@@ -50,6 +52,9 @@ class StudySpec:
             "train": plain_values(self.train),
             "search_space": {name: plain_dimension(dimension) for name, dimension in self.search_space.items()},
         }
+        if self.start_from:
+            plain["start_from"] = [plain_values(item) for item in self.start_from]
+        return plain
 
 
 def plain_values(values: Mapping[str, Value]) -> dict[str, Any]:
@@ -67,6 +72,8 @@ def plain_dimension(dimension: Dimension) -> dict[str, Any]:
             plain["log"] = True
         elif dimension.step is not None:
             plain["step"] = dimension.step
+        if dimension.per is not None:
+            plain["per"] = {dimension.per.knob: dimension.per.reference}
     if dimension.when:
         plain["when"] = {name: [_plain(value) for value in wanted] for name, wanted in dimension.when.items()}
     return plain
