@@ -69,6 +69,9 @@ def status_lines(status: dict[str, Any]) -> list[str]:
             lines.append(
                 f"  {word}: trial {trial['number']} at epoch {trial['epoch']} of {trial['epochs'] or '?'}{value}"
             )
+    if status["enqueued"]:
+        numbers = ", ".join(str(number) for number in status["enqueued"])
+        lines.append(f"  enqueued: trial {numbers}")
     return lines
 
 
@@ -88,7 +91,8 @@ def _described(storage: RDBStorage, record: StudyRecord) -> dict[str, Any]:
         "best": None if best is None else _best(record, best),
         "front": [_best(record, trial) for trial in record.front] if record.spec.has_several_objectives else None,
         "running": [_progress(trial) for trial in record.trials if trial.state == "RUNNING"],
-        "parked": [_progress(trial) for trial in record.trials if trial.state == "WAITING"],
+        "parked": [_progress(trial) for trial in record.trials if trial.state == "WAITING" and not _is_new(trial)],
+        "enqueued": [trial.number for trial in record.trials if trial.state == "WAITING" and _is_new(trial)],
         "elapsed_seconds": record.elapsed_seconds,
         "data": dict(record.data),
     }
@@ -97,7 +101,12 @@ def _described(storage: RDBStorage, record: StudyRecord) -> dict[str, Any]:
 def _best(record: StudyRecord, trial: TrialRecord) -> dict[str, Any]:
     names = [objective.metric for objective in record.spec.objectives]
     values = dict(zip(names, trial.values, strict=True))
-    return {"number": trial.number, "value": trial.value, "values": values, "params": dict(trial.params)}
+    return {"number": trial.number, "value": trial.value, "values": values, "params": dict(trial.searched)}
+
+
+def _is_new(trial: TrialRecord) -> bool:
+    """Whether it was enqueued and has not begun yet."""
+    return trial.source != "sampler" and not trial.config
 
 
 def _progress(trial: TrialRecord) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def outcome_lines(outcome: Outcome, spec: StudySpec, again: str) -> list[str]:
             f"{each.metric}={METRICS[each.metric].exact(value)}"
             for each, value in zip(spec.objectives, best.values, strict=True)
         ]
-        lines += [f"{name}={value}" for name, value in best.params.items()]
+        lines += [f"{name}={value}" for name, value in best.searched.items()]
     if outcome.ending in ("interrupted", "timeout"):
         lines.append(f"go on with: {again}" + (" --timeout LONGER" if outcome.ending == "timeout" else ""))
     if best is not None:

@@ -81,6 +81,11 @@ class Comparison:
         return choose(level.allowed, default=None)
 
     @property
+    def label(self) -> str:
+        """The knob, and what its levels are in proportion to, if they are."""
+        return next((each.label for each in self.report.knobs if each.name == self.knob), self.knob)
+
+    @property
     def others(self) -> list[str]:
         """The knobs that were searched at the same time."""
         return [name for name in self.report.record.spec.search_space if name != self.knob]
@@ -114,7 +119,8 @@ def compare(record: StudyRecord, knob: str) -> Comparison:
     """Group a study's trials by a knob.
 
     Choices are levels; a range is cut into at most five parts of equal width, on a logarithmic scale if it was
-    searched on one. A knob that was not searched has the values that the trials had, if they differ.
+    searched on one. Of a knob that was searched `per` another one, the suggested numbers are compared. A knob that was
+    not searched has the values that the trials had, if they differ.
 
     Raises:
         UserError: if there is no such knob, no trial took it, or it was the same in all trials.
@@ -126,7 +132,12 @@ def compare(record: StudyRecord, knob: str) -> Comparison:
     if not taken:
         raise UserError(Problem("no finished trial took this knob", "--by", knob))
     searched = next((each for each in report.knobs if each.name == knob), None)
-    values = {trial.config[knob] for trial in taken}
+    if searched is not None and searched.per:
+        taken = [trial for trial in taken if knob in trial.params]
+    shown = {
+        trial.number: (trial.params if searched is not None and searched.per else trial.config)[knob] for trial in taken
+    }
+    values = set(shown.values())
     if searched is None and len(values) == 1:
         names = ", ".join(record.spec.search_space) or "nothing"
         raise UserError(Problem(f"was {values.pop()} in all trials; searched: {names}", "--by", knob))
@@ -136,7 +147,7 @@ def compare(record: StudyRecord, knob: str) -> Comparison:
         ordered = [*(level for level in searched.levels if level in values), *_sorted(values - set(searched.levels))]
     else:
         ordered = _sorted(values)
-    levels = [Level(_label(value), [trial for trial in taken if trial.config[knob] == value]) for value in ordered]
+    levels = [Level(_label(value), [trial for trial in taken if shown[trial.number] == value]) for value in ordered]
     return Comparison(report, knob, levels)
 
 
@@ -144,7 +155,7 @@ def _binned(knob: SearchedKnob, trials: Sequence[TrialRecord]) -> list[Level]:
     inside = [trial for trial in trials if knob.name in trial.params]
     space = np.geomspace if knob.log else np.linspace
     edges = space(knob.low, knob.high, _BINS + 1)
-    positions = np.array([float(trial.config[knob.name]) for trial in inside])
+    positions = np.array([float(trial.params[knob.name]) for trial in inside])
     bins = np.clip(np.searchsorted(edges, positions, side="right") - 1, 0, _BINS - 1)
     levels = [
         Level(

@@ -49,10 +49,10 @@ def markdown(comparison: Comparison) -> str:
         )
         for level in comparison.levels
     ]
-    header = (comparison.knob, "trials", "best", "mean with 95 % interval", "time", "parameters")
+    header = (comparison.label, "trials", "best", "mean with 95 % interval", "time", "parameters")
     name = comparison.report.record.name
     return (
-        f"# {name}: {comparison.knob}\n\n"
+        f"# {name}: {comparison.label}\n\n"
         f"The {'first ' if comparison.report.record.spec.has_several_objectives else ''}objective is the "
         f"{scale.words}.\n\n"
         f"{table(header, rows, right=(2, 3, 4, 5))}\n\n"

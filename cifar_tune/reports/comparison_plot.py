@@ -21,7 +21,7 @@ def draw(comparison: Comparison) -> Figure:
     left.set_xlim(*axis_limits(values, comparison.report.scale))
     _time(right, comparison)
     remark = "dots: completed trials; bar: mean with its 95 % interval; diamond: the best of the level"
-    style.title(figure, f"{comparison.knob}, level by level", remark)
+    style.title(figure, f"{comparison.label}, level by level", remark)
     return figure
 
 

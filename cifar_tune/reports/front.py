@@ -46,7 +46,7 @@ def front_table(report: Report) -> str:
                 *values,
                 *([size] if with_size else []),
                 duration(trial.seconds),
-                *(figure(trial.params.get(name)) for name in knobs),
+                *(figure(trial.searched.get(name)) for name in knobs),
             ]
         )
     return table(header, rows, right=tuple(range(1, len(header) - len(knobs))))
@@ -58,7 +58,7 @@ def front_entries(report: Report) -> list[dict[str, Any]]:
         {
             "number": trial.number,
             "values": values_by_metric(report, trial),
-            "params": dict(trial.params),
+            "params": dict(trial.searched),
             "parameters": trial.parameters,
             "flops": trial.flops,
             "file": front_file(trial),

@@ -129,8 +129,22 @@ def _knob_axis(axes: Axes, report: Report, knob: SearchedKnob, x: int) -> None:
         )  # fmt: skip
 
 
+def _headings(knobs: list[SearchedKnob]) -> list[str]:
+    """Names, and in the lines below how the numbers are to be read; all are equally high."""
+    below = [
+        "(" + ", ".join(["log"] * knob.log + [knob.per.replace(" of ", "\nof ")] * bool(knob.per)) + ")"
+        if knob.remarks
+        else ""
+        for knob in knobs
+    ]
+    height = max(text.count("\n") for text in below)
+    return [
+        f"{knob.name}\n{text}" + "\n" * (height - text.count("\n")) for knob, text in zip(knobs, below, strict=True)
+    ]
+
+
 def _frame(axes: Axes, report: Report) -> None:
-    names = [f"{knob.name}\n(log)" if knob.log else f"{knob.name}\n" for knob in report.knobs]
+    names = _headings(report.knobs)
     axes.set_xticks(range(len(names)), names, fontsize=8.5, fontweight="bold")
     axes.xaxis.tick_top()
     axes.tick_params(length=0)

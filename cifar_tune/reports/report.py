@@ -24,6 +24,7 @@ class SearchedKnob:
         low, high: the ends of its range; where it has choices, the positions of the first and the last one.
         log: whether it is searched on a logarithmic scale.
         when: its conditions for people; empty where it has none.
+        per: such as `per 128 of batch_size` where its numbers are in proportion to another knob; else empty.
     """
 
     name: str
@@ -32,6 +33,17 @@ class SearchedKnob:
     high: float
     log: bool
     when: str
+    per: str = ""
+
+    @property
+    def label(self) -> str:
+        """Its name where its own numbers, those that the sampler suggested, are shown."""
+        return f"{self.name} {self.per}".rstrip()
+
+    @property
+    def remarks(self) -> list[str]:
+        """How the numbers on its axis are to be read."""
+        return ["log scale"] * self.log + [self.per] * bool(self.per)
 
     def position(self, trial: TrialRecord) -> float | None:
         """Where the trial stands on the knob's axis; None if the trial did not take the knob."""
@@ -146,6 +158,6 @@ class Report:
         if isinstance(dimension, Range):
             # trials of an earlier, wider space may lie outside
             ends = [dimension.low, dimension.high, *(float(value) for value in values)]
-            return SearchedKnob(name, None, min(ends), max(ends), dimension.log, when)
+            return SearchedKnob(name, None, min(ends), max(ends), dimension.log, when, str(dimension.per or ""))
         levels = tuple(dict.fromkeys((*(stored(choice) for choice in dimension.choices), *values)))
         return SearchedKnob(name, levels, 0.0, float(len(levels) - 1), False, when)

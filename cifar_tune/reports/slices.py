@@ -104,7 +104,7 @@ def _range_axis(axes: Axes, knob: SearchedKnob) -> None:
     ticks = range_ticks(low, high, knob.log, KNOBS[knob.name].kind is Kind.INT, at_most=5)
     axes.set_xticks(ticks, [tick_text(tick) for tick in ticks])
     axes.set_xticks([], minor=True)
-    axes.set_xlabel("log scale" if knob.log else " ", fontsize=7, color=style.QUIET)
+    axes.set_xlabel(", ".join(knob.remarks) or " ", fontsize=7, color=style.QUIET)
 
 
 def _level_axis(axes: Axes, report: Report, knob: SearchedKnob, levels: Sequence[object]) -> None:

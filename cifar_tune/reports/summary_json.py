@@ -27,7 +27,8 @@ def summary_json(report: Report) -> str:
         objectives: a list of all of them.
         constraints: a list of texts such as `parameters <= 300000`.
         best: the best completed trial that keeps all constraints, or null; of several objectives, the best in the first
-            one: `number`, `value` (the objective), `values` (all objectives by metric), `params` (searched knobs),
+            one: `number`, `value` (the objective), `values` (all objectives by metric), `params` (searched knobs, as
+            training used them), `source` (sampler, start_from or enqueued),
             `config` (all knobs, lists of names as lists, `precision` as it came out), `epochs`, `seconds`,
             `parameters`, `device`, `precision`, `standard_error` (of an accuracy, else null).
         front: a list of the trials on the Pareto front, or null with one objective: `number`, `values` (by metric),
@@ -82,7 +83,8 @@ def _best(report: Report, best: TrialRecord) -> dict[str, Any]:
         "number": best.number,
         "value": best.value,
         "values": values_by_metric(report, best),
-        "params": dict(best.params),
+        "params": dict(best.searched),
+        "source": best.source,
         "config": resolved_config(best),
         "epochs": best.epochs,
         "seconds": best.seconds,

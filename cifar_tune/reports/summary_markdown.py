@@ -1,5 +1,6 @@
 """`summary.md`: the study for people."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from shlex import quote
@@ -15,6 +16,7 @@ from cifar_tune.reports.tables import code, duration, exact, figure, table
 from cifar_tune.storage.attributes import REASONS
 from cifar_tune.storage.records import TrialRecord
 from cifar_tune.study_spec.metrics import METRICS
+from cifar_tune.study_spec.search_space import Choices
 
 _TOP = 10
 _ERRORS = 5
@@ -52,7 +54,7 @@ def _result(report: Report) -> list[str]:
     )
     searched = [name for name in record.spec.search_space if name in best.params]
     config = resolved_config(best)
-    rows = [(code(name), f"**{exact(config[name])}**", "searched") for name in searched]
+    rows = [(code(name), f"**{exact(config[name])}**", _searched_how(report, best, name)) for name in searched]
     rows += [(code(name), exact(value), "") for name, value in config.items() if name not in searched]
     size = f", {best.parameters:,} parameters" if best.parameters is not None else ""
     epochs = "1 epoch" if best.epochs == 1 else f"{best.epochs} epochs"
@@ -60,7 +62,7 @@ def _result(report: Report) -> list[str]:
         "## Result",
         *_front(report),
         f"**{report.scale.shown(best.value)}** {report.scale.words}: trial {best.number}, "
-        f"{epochs}, {duration(best.seconds)}{size}. At full precision: "
+        f"{epochs}, {duration(best.seconds)}{size}{_given(best)}. At full precision: "
         f"{values}.",
         _honest_words(report, best),
         "The whole configuration, also in [best.yaml](best.yaml):",
@@ -86,6 +88,17 @@ def _front(report: Report) -> list[str]:
 
 def _count(trials: Sequence[TrialRecord]) -> str:
     return "1 trial" if len(trials) == 1 else f"{len(trials):,} trials"
+
+
+def _given(trial: TrialRecord) -> str:
+    return "" if trial.source == "sampler" else f", given by {code(trial.source)}"
+
+
+def _searched_how(report: Report, best: TrialRecord, name: str) -> str:
+    dimension = report.record.spec.search_space[name]
+    if isinstance(dimension, Choices) or dimension.per is None:
+        return "searched"
+    return f"searched: {figure(best.params[name])} {dimension.per}"
 
 
 def _honest_words(report: Report, best: TrialRecord) -> str:
@@ -122,10 +135,14 @@ def _trials(report: Report) -> list[str]:
     record = report.record
     states = ", ".join(f"{record.counts[state]:,} {state}" for state in STATES if record.counts[state]) or "none"
     spent = sum(trial.seconds for trial in record.trials)
+    given = Counter(trial.source for trial in record.trials if trial.source != "sampler")
+    sources = "".join(
+        f" {count:,} of the trials did not come from the sampler: {code(source)}." for source, count in given.items()
+    )
     parts = [
         "## Trials",
         f"{len(record.trials):,} trials: {states}. Training took {duration(spent)} in all, the runs "
-        f"{duration(record.elapsed_seconds)} of wall clock. All of them: [trials.csv](trials.csv).",
+        f"{duration(record.elapsed_seconds)} of wall clock. All of them: [trials.csv](trials.csv).{sources}",
     ]
     if record.spec.constraints:
         parts.append(f"Constraints: {report.constraint_words}. {len(report.ranked):,} of the {len(report.completed):,} "
@@ -152,14 +169,15 @@ def _trials(report: Report) -> list[str]:
 def _row(report: Report, rank: int, trial: TrialRecord, names: list[str]) -> list[str]:
     size = f"{trial.parameters:,}" if trial.parameters is not None else "-"
     fixed = [str(rank), str(trial.number), report.scale.shown(trial.value), str(trial.epochs), duration(trial.seconds)]
-    return [*fixed, size, *(figure(trial.params.get(name)) for name in names)]
+    return [*fixed, size, *(figure(trial.searched.get(name)) for name in names)]
 
 
 def _importances(report: Report) -> list[str]:
     found = report.importances
     if not isinstance(found, Importances):
         return ["## Importance of the knobs", found]
-    rows = [(code(name), f"{share * 100:.1f} %") for name, share in found.shares.items()]
+    labels = {knob.name: knob.label for knob in report.knobs}
+    rows = [(code(labels[name]), f"{share * 100:.1f} %") for name, share in found.shares.items()]
     words = f"PED-ANOVA: {found.basis}."
     if found.completed < ENOUGH_TRIALS:
         words += f" With fewer than {ENOUGH_TRIALS} completed trials this is a hint, no more."

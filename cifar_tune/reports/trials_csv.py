@@ -8,6 +8,7 @@ from cifar_tune.reports.report import Report
 
 COLUMNS = (
     "number", "state", "reason", "value", "finished_epochs", "duration_seconds", "parameters", "started", "ended",
+    "source",
 )  # fmt: skip
 """Of every study. A column per searched knob follows, under the knob's own name, so none of these may be a knob."""
 
@@ -18,9 +19,10 @@ MORE_COLUMNS = ("feasible", "on_front")
 def trials_csv(report: Report) -> str:
     """The text of the file: comma-separated, a header, numbers with every digit, empty cells where there is nothing.
 
-    `value` is the objective, the first one of several; of a pruned trial, after its last epoch. With several objectives
-    or constraints there is a column more for each of their metrics, as far as it is known, `feasible` says whether the
-    trial keeps all constraints, and `on_front` whether it lies on the Pareto front.
+    `value` is the objective, the first one of several; of a pruned trial, after its last epoch. `source` is sampler,
+    start_from or enqueued. The knobs have the values that training used. With several objectives or constraints there
+    is a column more for each of their metrics, as far as it is known, `feasible` says whether the trial keeps all
+    constraints, and `on_front` whether it lies on the Pareto front.
     """
     spec = report.record.spec
     metrics = [name for name in spec.metrics if name not in COLUMNS]
@@ -41,10 +43,11 @@ def trials_csv(report: Report) -> str:
             trial.parameters,
             _moment(trial.started),
             _moment(trial.ended),
+            trial.source,
         )
         seen: list[object] = [trial.metrics.get(name) for name in metrics]
         seen += [_yes_or_no(trial.feasible), _yes_or_no(trial.number in front)]
-        writer.writerow([*fixed, *(seen if more else ()), *(trial.params.get(name) for name in knobs)])
+        writer.writerow([*fixed, *(seen if more else ()), *(trial.searched.get(name) for name in knobs)])
     return text.getvalue()
 
 

@@ -15,6 +15,9 @@ ELAPSED = "elapsed_seconds"
 CONFIG = "config"
 """Trial: every knob of the run, `Configuration.stored`."""
 
+START_FROM = "start_from"
+"""Trial: which item of the study's `start_from` it is, from 0; other trials do not have it."""
+
 EPOCHS = "epochs"
 """Trial: finished epochs."""
 

@@ -31,6 +31,8 @@ class TrialRecord:
 
     `value` is the first objective: of the last finished epoch if the trial was pruned, None if it never finished one;
     `values` are all objectives, in the order of the study file, empty where `value` is None.
+    `source` is `sampler`, `start_from`, or `enqueued` if somebody else gave it. `params` is what the sampler suggested:
+    of a knob that is searched `per` another, not the value in `config`.
     `intermediate` is the objective after each finished epoch; of several objectives, the first one after the newest.
     `history` has one list per figure, one item per epoch. `metrics` holds what else is known of metrics by name.
     `feasible` says whether the trial keeps all constraints; None as long as that is open.
@@ -38,6 +40,7 @@ class TrialRecord:
 
     number: int
     state: str
+    source: str
     value: float | None
     values: Sequence[float]
     feasible: bool | None
@@ -57,6 +60,11 @@ class TrialRecord:
     resumed_from: Sequence[int]
     started: datetime | None
     ended: datetime | None
+
+    @property
+    def searched(self) -> Mapping[str, Stored]:
+        """The searched knobs with the values that training used."""
+        return {name: self.config.get(name, value) for name, value in self.params.items()}
 
 
 @dataclass(frozen=True)
@@ -155,6 +163,12 @@ def read_spec(study: optuna.Study) -> StudySpec:
     return read_study(Document(plain), f"the stored study {study.study_name!r}").spec
 
 
+def _source(trial: FrozenTrial) -> str:
+    if attributes.START_FROM in trial.user_attrs:
+        return "start_from"
+    return "enqueued" if "fixed_params" in trial.system_attrs else "sampler"
+
+
 def _trial_record(trial: FrozenTrial, spec: StudySpec) -> TrialRecord:
     attrs = trial.user_attrs
     values = _values(trial, spec)
@@ -166,6 +180,7 @@ def _trial_record(trial: FrozenTrial, spec: StudySpec) -> TrialRecord:
     return TrialRecord(
         number=trial.number,
         state=trial.state.name,
+        source=_source(trial),
         value=values[0] if values else None,
         values=values,
         feasible=is_feasible(trial, spec.constraints),

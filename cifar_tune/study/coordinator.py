@@ -197,7 +197,7 @@ class Coordinator:
             self._tell(running, TrialState.PRUNED, "infeasible")
             self._executors.answer(running.number, Verdict(go_on=False))
             return
-        self._observer.began(running.number, running.trial.params, running.epochs, len(began.results))
+        self._observer.began(running.number, running.searched, running.epochs, len(began.results))
         for result in began.results:
             value, is_new = running.add(result)
             if is_new:

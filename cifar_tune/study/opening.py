@@ -11,6 +11,7 @@ from cifar_tune.data.prepared import PreparedData
 from cifar_tune.errors import Problem, UserError
 from cifar_tune.storage import attributes
 from cifar_tune.storage.records import read_spec
+from cifar_tune.study.asking import enqueue_known
 from cifar_tune.study_spec.difference import differences
 from cifar_tune.study_spec.specification import StudySpec
 
@@ -56,6 +57,7 @@ def open_study(storage: RDBStorage, spec: StudySpec, data: PreparedData) -> optu
         study.set_user_attr(attributes.SPEC, spec.plain())
     if attributes.DATA not in study.user_attrs:
         study.set_user_attr(attributes.DATA, _described(data))
+    enqueue_known(study, spec)
     return study
 
 

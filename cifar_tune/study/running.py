@@ -56,6 +56,12 @@ class RunningTrial:
         """How many epochs it is to have at most."""
         return self.config.integer("epochs")
 
+    @property
+    def searched(self) -> dict[str, bool | int | float | str]:
+        """Its searched knobs with the values that training uses."""
+        stored = self.config.stored()
+        return {name: stored[name] for name in self.trial.params}
+
     def begin(self, began: Began) -> None:
         """Write down what its executor found out, and from which epoch it goes on if it ran before."""
         self.has_begun = True

@@ -1,7 +1,7 @@
 """From a study file, or what the database holds of one, to a specification."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any
@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.errors import Problem, UserError, nearest_name
+from cifar_tune.knobs.configuration import Configuration, complete
 from cifar_tune.knobs.part import Value
 from cifar_tune.knobs.table import KNOBS
 from cifar_tune.study_spec.constraints import read_constraints
@@ -31,9 +32,21 @@ from cifar_tune.study_spec.settings import (
 from cifar_tune.study_spec.space import Space, TooManyOutcomesError
 from cifar_tune.study_spec.space_checks import check_space
 from cifar_tune.study_spec.specification import StudySpec
+from cifar_tune.study_spec.start_from import KnownConfiguration, check_grid_items, read_start_from
 from cifar_tune.study_spec.yaml_reader import MAX_BYTES, Document, read_yaml
 
-SECTIONS = ("name", "objective", "constraints", "budget", "sampler", "pruner", "data", "train", "search_space")
+SECTIONS = (
+    "name",
+    "objective",
+    "constraints",
+    "budget",
+    "sampler",
+    "pruner",
+    "data",
+    "train",
+    "search_space",
+    "start_from",
+)
 DEFAULT_SEARCH_SPACE: Mapping[str, Any] = {
     "lr": {"low": 1e-4, "high": 1.0, "log": True},
     "weight_decay": {"low": 1e-6, "high": 1e-2, "log": True},
@@ -89,7 +102,8 @@ def read_study(document: Document, source: str | None, overrides: Sequence[Overr
     for key in raw:
         if key not in SECTIONS:
             _refuse_section(key, problems)
-    spec, notes = _read_sections(raw, problems)
+    fixed_by_option = {str(path[1]) for path in overridden if path[0] == "train" and len(path) == 2}
+    spec, notes = _read_sections(raw, fixed_by_option, problems)
     problems.raise_if_any()
     return ReadStudy(spec, tuple(notes))
 
@@ -146,13 +160,35 @@ def read_train(raw: object, problems: Problems) -> dict[str, Value]:
     return fixed
 
 
-def _read_sections(raw: Mapping[str, object], problems: Problems) -> tuple[StudySpec, list[str]]:
+def _read_known(path: FilePath) -> Configuration:
+    """The train part of a CONFIG file, complete."""
+    document = read_document(path)
+    problems = Problems(str(path), document.lines)
+    raw = as_mapping(document.value, (), "{train: {optimizer: sgd}}", problems)
+    for key in raw:
+        if key not in ("data", "train"):
+            problems.add((key,), "a configuration has data and train alone, such as an exported best.yaml")
+    train = read_train(raw.get("train"), problems)
+    if not problems:
+        check_space(Space(train, {}), problems)
+    problems.raise_if_any()
+    return complete(train)
+
+
+def _read_sections(
+    raw: Mapping[str, object], fixed_by_option: Set[str], problems: Problems
+) -> tuple[StudySpec, list[str]]:
     train = read_train(raw.get("train"), problems)
     dimensions = _read_search_space(raw, train, problems)
     notes: list[str] = []
     if not problems:  # what joins knobs is judged only once every knob is sound by itself
         notes += check_space(Space(train, dimensions), problems)
     objectives = read_objectives(raw.get("objective"), problems)
+    known: tuple[KnownConfiguration, ...] = ()
+    if not problems:
+        given = raw.get("start_from")
+        known, remarks = read_start_from(given, Space(train, dimensions), fixed_by_option, _read_known, problems)
+        notes += remarks
     spec = StudySpec(
         name=_read_name(raw.get("name"), problems, is_configuration=raw.keys() == {"data", "train"}),
         objectives=objectives,
@@ -163,10 +199,16 @@ def _read_sections(raw: Mapping[str, object], problems: Problems) -> tuple[Study
         data=read_data(raw.get("data"), problems),
         train=train,
         search_space=dimensions,
+        start_from=known,
     )
+    if len(known) > spec.budget.trials:
+        rule = f"names {len(known)} configurations, more than budget.trials, {spec.budget.trials}, lets run"
+        problems.add(("start_from",), rule)
     if not problems:
         notes += _check_sampler(spec.sampler, spec.space, problems)
         notes += check_objectives(spec, problems)
+        if not SAMPLERS[spec.sampler.name].handles_ranges:
+            check_grid_items(known, spec.space, problems)
         notes += _check_pruner(spec.pruner, spec.largest_epochs, ("pruner",), problems)
         if not dimensions:
             notes.append("nothing is searched: all trials are the same")

@@ -10,6 +10,7 @@ from cifar_tune.study_spec.constraints import Constraint
 from cifar_tune.study_spec.search_space import Choices, Dimension
 from cifar_tune.study_spec.settings import Budget, Objective, PrunerSpec, SamplerSpec
 from cifar_tune.study_spec.space import Space
+from cifar_tune.study_spec.start_from import KnownConfiguration
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class StudySpec:
     data: DataSpec
     train: Mapping[str, Value]
     search_space: Mapping[str, Dimension]
+    start_from: tuple[KnownConfiguration, ...] = ()
 
     @property
     def objective(self) -> Objective:
@@ -55,7 +57,7 @@ class StudySpec:
     def plain(self) -> dict[str, Any]:
         """The specification as it would stand in a study file: mappings, lists, text and numbers."""
         objectives = [{"metric": each.metric, "direction": each.direction} for each in self.objectives]
-        return {
+        plain: dict[str, Any] = {
             "name": self.name,
             "objective": objectives if self.has_several_objectives else objectives[0],
             "constraints": [str(constraint) for constraint in self.constraints],
@@ -70,6 +72,9 @@ class StudySpec:
             "train": plain_values(self.train),
             "search_space": {name: plain_dimension(dimension) for name, dimension in self.search_space.items()},
         }
+        if self.start_from:
+            plain["start_from"] = [plain_values(item) for item in self.start_from]
+        return plain
 
 
 def plain_values(values: Mapping[str, Value]) -> dict[str, Any]:
@@ -87,6 +92,8 @@ def plain_dimension(dimension: Dimension) -> dict[str, Any]:
             plain["log"] = True
         elif dimension.step is not None:
             plain["step"] = dimension.step
+        if dimension.per is not None:
+            plain["per"] = {dimension.per.knob: dimension.per.reference}
     if dimension.when:
         plain["when"] = {name: [_plain(value) for value in wanted] for name, wanted in dimension.when.items()}
     return plain
