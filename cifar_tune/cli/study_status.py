@@ -10,6 +10,7 @@ from cifar_tune.cli.find_study import find_stored
 from cifar_tune.errors import UserError
 from cifar_tune.storage.attributes import REASONS
 from cifar_tune.storage.lease import owner_of
+from cifar_tune.storage.openings import times
 from cifar_tune.storage.rdb import open_existing
 from cifar_tune.storage.records import StudyRecord, TrialRecord, load_record, study_names
 from cifar_tune.study.estimate import spoken_duration
@@ -56,6 +57,7 @@ def status_lines(status: dict[str, Any]) -> list[str]:
     if best is not None:
         params = ", ".join(f"{name} {_short(value)}" for name, value in best["params"].items())
         lines.append(f"  best: {status['objective']} {best['value']:.6g} in trial {best['number']} ({params})")
+    lines += opening_lines(status["test_openings"])
     lines.append(f"  run by: {status['owner'] or 'nobody right now'}")
     for word in ("running", "parked"):
         for trial in status[word]:
@@ -78,11 +80,21 @@ def _described(storage: RDBStorage, record: StudyRecord) -> dict[str, Any]:
         "reasons": dict(Counter(trial.reason for trial in record.trials if trial.reason in REASONS)),
         "owner": str(owner) if owner else None,
         "best": None if best is None else {"number": best.number, "value": best.value, "params": dict(best.params)},
+        "test_openings": [opening.plain() for opening in record.openings],
         "running": [_progress(trial) for trial in record.trials if trial.state == "RUNNING"],
         "parked": [_progress(trial) for trial in record.trials if trial.state == "WAITING"],
         "elapsed_seconds": record.elapsed_seconds,
         "data": dict(record.data),
     }
+
+
+def opening_lines(openings: list[dict[str, Any]]) -> list[str]:
+    """How often the test set was opened and what came out the last time; nothing where it was not."""
+    if not openings:
+        return []
+    last = openings[-1]
+    result = "result lost" if last["test_accuracy"] is None else f"test_accuracy {last['test_accuracy']:.6g}"
+    return [f"  test set: opened {times(openings)}; last for trial {last['trial']}: {result} ({last['opened']})"]
 
 
 def _progress(trial: TrialRecord) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What `run` prints at its end: what was found, and what to do next."""
 
+from cifar_tune.storage.openings import times
 from cifar_tune.study.run import Outcome
 from cifar_tune.study_spec.specification import StudySpec
 
@@ -22,6 +23,8 @@ def outcome_lines(outcome: Outcome, spec: StudySpec, again: str) -> list[str]:
     if best is not None:
         lines += [f"best_trial={best.number}", f"{spec.objective.metric}={best.value!r}"]
         lines += [f"{name}={value}" for name, value in best.params.items()]
+    if record.openings:
+        lines.append(f"the test set was opened {times(record.openings)}")
     if outcome.ending in ("interrupted", "timeout"):
         lines.append(f"go on with: {again}" + (" --timeout LONGER" if outcome.ending == "timeout" else ""))
     if best is not None:

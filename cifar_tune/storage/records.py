@@ -12,15 +12,16 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from cifar_tune.errors import Problem, UserError, nearest_name
+from cifar_tune.knobs.configuration import Configuration
+from cifar_tune.knobs.table import KNOBS
 from cifar_tune.storage import attributes
+from cifar_tune.storage.openings import Opening, Stored, read_openings
 from cifar_tune.study_spec.reader import read_study
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.study_spec.yaml_reader import Document
 
 FINISHED = ("COMPLETE", "PRUNED", "FAIL")
 """The states that count against the budget."""
-
-Stored = bool | int | float | str
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,19 @@ class TrialRecord:
     started: datetime | None
     ended: datetime | None
 
+    @property
+    def configuration(self) -> Configuration:
+        """Every knob of the trial by type; `precision` as it came out on the device."""
+        values = {name: KNOBS[name].parse(value) for name, value in self.config.items()}
+        return Configuration(values if self.precision is None else {**values, "precision": self.precision})
+
 
 @dataclass(frozen=True)
 class StudyRecord:
     """One study with all its trials in the order of their numbers.
 
-    `study` is Optuna's own object, for importances. `environment` and `data` are empty before the first run began.
+    `openings` are those of the test split. `study` is Optuna's own object, for importances. `environment` and `data`
+    are empty before the first run began.
     """
 
     name: str
@@ -62,6 +70,7 @@ class StudyRecord:
     environment: Mapping[str, Any]
     data: Mapping[str, Any]
     elapsed_seconds: float
+    openings: Sequence[Opening]
     trials: Sequence[TrialRecord]
     study: optuna.Study
 
@@ -104,6 +113,7 @@ def load_record(storage: BaseStorage, name: str) -> StudyRecord:
         environment=attrs.get(attributes.ENVIRONMENT, {}),
         data=attrs.get(attributes.DATA, {}),
         elapsed_seconds=float(attrs.get(attributes.ELAPSED, 0.0)),
+        openings=read_openings(attrs),
         trials=[_trial_record(trial) for trial in study.get_trials(deepcopy=False)],
         study=study,
     )

@@ -12,6 +12,7 @@ from cifar_tune.data.prepared import prepare
 from cifar_tune.executors.local import LocalExecutors
 from cifar_tune.pruners.build import build_pruner
 from cifar_tune.storage.lease import acquire
+from cifar_tune.storage.openings import read_openings, times
 from cifar_tune.storage.rdb import close, open_storage, unusable
 from cifar_tune.storage.records import StudyRecord, load_record
 from cifar_tune.storage.urls import made_artifacts_folder
@@ -57,6 +58,11 @@ def run_study(
             lease = acquire(storage.engine, spec.name)
             try:
                 study = open_study(storage, spec, data)
+                if openings := read_openings(study.user_attrs):
+                    observer.note(
+                        f"warning: the test set was opened {times(openings)} for this study (cifar-tune finalize); "
+                        f"what is chosen from now on may be influenced by its result"
+                    )
                 study.pruner = build_pruner(spec.pruner, spec.largest_epochs)
                 watch = Watch(observer, stop, lease.renew_if_due)
                 ending = Coordinator(storage, study, spec, executors, watch).run()

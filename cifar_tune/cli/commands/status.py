@@ -19,8 +19,8 @@ def status(
 
     With --json: {"storage", "studies": [...]}, or one such object for one study: name, objective, budget_trials,
     finished, counts (by state), reasons (why trials ended), owner (null: nobody runs it), best (null, or number, value,
-    params), running and parked (lists of number, epoch, epochs, value), elapsed_seconds, data. A study that another
-    tool made has name and foreign: true alone.
+    params), test_openings (as `finalize --json` has them), running and parked (lists of number, epoch, epochs, value),
+    elapsed_seconds, data. A study that another tool made has name and foreign: true alone.
     """
     from cifar_tune.cli.study_status import all_statuses, one_status, status_lines
     from cifar_tune.storage.urls import shown, storage_url
