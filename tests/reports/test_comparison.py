@@ -50,6 +50,17 @@ def test_equal_conditions_are_told_from_unequal_ones() -> None:
     assert compare(both, "optimizer").conditions.startswith("Not under equal conditions: lr varied")
 
 
+def test_a_whole_grid_is_fair_and_a_part_of_it_is_not() -> None:
+    spec = make_spec(OPTIMIZER | {"seed": {"choices": [0, 1]}}, sampler={"name": "grid"})
+    grid = [MadeTrial({"optimizer": name, "seed": seed}, 0.5) for name in ("sgd", "adamw") for seed in (0, 1)]
+    whole = compare(make_record(spec, grid), "optimizer").conditions
+    assert whole.startswith("Under equal conditions: every level was tried with the same values of seed.")
+    part = compare(make_record(spec, grid[:3]), "optimizer").conditions
+    assert part.startswith("Not under equal conditions: seed varied")
+    same_count = [*grid[:3], MadeTrial({"optimizer": "adamw", "seed": 0}, 0.5)]
+    assert compare(make_record(spec, same_count), "optimizer").conditions.startswith("Not under equal conditions")
+
+
 def test_a_range_is_cut_into_parts_of_equal_width_in_its_own_scale() -> None:
     rates = [1e-4, 2e-4, 1e-3, 5e-3, 2e-2, 0.1, 0.5, 1.0]
     record = make_record(make_spec(LR), [MadeTrial({"lr": rate}, 0.5) for rate in rates])
