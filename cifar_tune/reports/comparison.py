@@ -19,6 +19,8 @@ from cifar_tune.storage.records import StudyRecord, TrialRecord
 
 _BINS = 5
 _CONFIDENCE = 0.95
+_IMPARTIAL = ("grid", "qmc", "random")
+"""Samplers that do not look at results."""
 
 
 @dataclass(frozen=True)
@@ -97,10 +99,11 @@ class Comparison:
         if self.others and self.is_balanced:
             words = f"Under equal conditions: every level was tried with the same values of {', '.join(self.others)}."
         elif self.others:
+            favours = self.report.record.spec.sampler.name not in _IMPARTIAL
             words = (
-                f"Not under equal conditions: {', '.join(self.others)} varied at the same time, and the sampler tried "
-                f"more of what looked good. `best` is what a level reached with so many trials; a difference of means "
-                f"may come from the other knobs."
+                f"Not under equal conditions: {', '.join(self.others)} varied at the same time"
+                f"{', and the sampler tried more of what looked good' if favours else ''}. `best` is what a level "
+                f"reached with so many trials; a difference of means may come from the other knobs."
             )
         else:
             words = "Under equal conditions: nothing else was searched."
