@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from cifar_tune.cli.commands import check, compare, dashboard, delete, export, knobs, run, status, train
+from cifar_tune.cli.commands import check, compare, dashboard, delete, export, finalize, knobs, run, status, train
 from cifar_tune.errors import CifarTuneError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app.command("status")(status.status)
 app.command("export")(export.export)
 app.command("compare")(compare.compare)
 app.command("train")(train.train)
+app.command("finalize")(finalize.finalize)
 app.command("dashboard")(dashboard.dashboard)
 app.command("delete")(delete.delete)
 

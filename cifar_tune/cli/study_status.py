@@ -10,6 +10,7 @@ from cifar_tune.cli.find_study import find_stored
 from cifar_tune.errors import UserError
 from cifar_tune.storage.attributes import REASONS
 from cifar_tune.storage.lease import owner_of
+from cifar_tune.storage.openings import times
 from cifar_tune.storage.rdb import open_existing
 from cifar_tune.storage.records import StudyRecord, TrialRecord, load_record, study_names
 from cifar_tune.study.estimate import counted, spoken_duration
@@ -62,6 +63,7 @@ def status_lines(status: dict[str, Any]) -> list[str]:
         lines.append(f"  best: {values} in trial {best['number']} ({params})")
     elif status["counts"].get("COMPLETE"):
         lines.append(f"  best: none; no completed trial keeps {', '.join(status['constraints'])}")
+    lines += opening_lines(status["test_openings"])
     lines.append(f"  run by: {status['owner'] or 'nobody right now'}")
     for word in ("running", "parked"):
         for trial in status[word]:
@@ -90,12 +92,22 @@ def _described(storage: RDBStorage, record: StudyRecord) -> dict[str, Any]:
         "owner": str(owner) if owner else None,
         "best": None if best is None else _best(record, best),
         "front": [_best(record, trial) for trial in record.front] if record.spec.has_several_objectives else None,
+        "test_openings": [opening.plain() for opening in record.openings],
         "running": [_progress(trial) for trial in record.trials if trial.state == "RUNNING"],
         "parked": [_progress(trial) for trial in record.trials if trial.state == "WAITING" and not _is_new(trial)],
         "enqueued": [trial.number for trial in record.trials if trial.state == "WAITING" and _is_new(trial)],
         "elapsed_seconds": record.elapsed_seconds,
         "data": dict(record.data),
     }
+
+
+def opening_lines(openings: list[dict[str, Any]]) -> list[str]:
+    """How often the test set was opened and what came out the last time; nothing where it was not."""
+    if not openings:
+        return []
+    last = openings[-1]
+    result = "result lost" if last["test_accuracy"] is None else f"test_accuracy {last['test_accuracy']:.6g}"
+    return [f"  test set: opened {times(openings)}; last for trial {last['trial']}: {result} ({last['opened']})"]
 
 
 def _best(record: StudyRecord, trial: TrialRecord) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What `run` prints at its end: what was found, and what to do next."""
 
+from cifar_tune.storage.openings import times
 from cifar_tune.study.run import Outcome
 from cifar_tune.study_spec.metrics import METRICS
 from cifar_tune.study_spec.specification import StudySpec
@@ -29,6 +30,8 @@ def outcome_lines(outcome: Outcome, spec: StudySpec, again: str) -> list[str]:
             for each, value in zip(spec.objectives, best.values, strict=True)
         ]
         lines += [f"{name}={value}" for name, value in best.searched.items()]
+    if record.openings:
+        lines.append(f"the test set was opened {times(record.openings)}")
     if outcome.ending in ("interrupted", "timeout"):
         lines.append(f"go on with: {again}" + (" --timeout LONGER" if outcome.ending == "timeout" else ""))
     if best is not None:

@@ -7,8 +7,6 @@ from typing import Any
 
 import yaml
 
-from cifar_tune.knobs.configuration import Configuration
-from cifar_tune.knobs.table import KNOBS
 from cifar_tune.storage.records import StudyRecord, TrialRecord
 from cifar_tune.study_spec.metrics import METRICS
 from cifar_tune.study_spec.specification import plain_values
@@ -29,10 +27,7 @@ def trial_yaml(record: StudyRecord, trial: TrialRecord, path: Path, what: str) -
 
 def resolved_config(trial: TrialRecord) -> dict[str, Any]:
     """Every knob of the trial as it stands in a file; `precision` as it came out on the device."""
-    values = {name: KNOBS[name].parse(value) for name, value in trial.config.items()}
-    if trial.precision is not None:
-        values["precision"] = trial.precision
-    return plain_values(Configuration(values))
+    return plain_values(trial.configuration)
 
 
 def _header(record: StudyRecord, trial: TrialRecord, path: Path, what: str) -> list[str]:

@@ -1,6 +1,7 @@
 """One knob's levels side by side: the one-factor tables of hand tuning, with what they leave unsaid."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +19,8 @@ from cifar_tune.storage.records import StudyRecord, TrialRecord
 
 _BINS = 5
 _CONFIDENCE = 0.95
+_IMPARTIAL = ("grid", "qmc", "random")
+"""Samplers that do not look at results."""
 
 
 @dataclass(frozen=True)
@@ -91,14 +94,26 @@ class Comparison:
         return [name for name in self.report.record.spec.search_space if name != self.knob]
 
     @property
+    def is_balanced(self) -> bool:
+        """Whether the levels completed trials of the same values of all other searched knobs, as a whole grid does."""
+        tried = [
+            Counter(tuple(trial.params.get(name) for name in self.others) for trial in level.completed)
+            for level in self.levels
+        ]
+        return len(tried) > 1 and bool(tried[0]) and all(each == tried[0] for each in tried)
+
+    @property
     def conditions(self) -> str:
         """Under which conditions the levels were compared, as sentences."""
         pruned = sum(trial.state == "PRUNED" for level in self.levels for trial in level.trials)
-        if self.others:
+        if self.others and self.is_balanced:
+            words = f"Under equal conditions: every level was tried with the same values of {', '.join(self.others)}."
+        elif self.others:
+            favours = self.report.record.spec.sampler.name not in _IMPARTIAL
             words = (
-                f"Not under equal conditions: {', '.join(self.others)} varied at the same time, and the sampler tried "
-                f"more of what looked good. `best` is what a level reached with so many trials; a difference of means "
-                f"may come from the other knobs."
+                f"Not under equal conditions: {', '.join(self.others)} varied at the same time"
+                f"{', and the sampler tried more of what looked good' if favours else ''}. `best` is what a level "
+                f"reached with so many trials; a difference of means may come from the other knobs."
             )
         else:
             words = "Under equal conditions: nothing else was searched."

@@ -36,6 +36,10 @@ def summary_json(report: Report) -> str:
         counts: trials in all under `total`, those that count against the budget under `finished`, and one number for
             each of COMPLETE, PRUNED, FAIL, RUNNING, WAITING.
         reasons: finished trials by why they ended: completed, pruned, infeasible, diverged, out_of_memory, error.
+        test_openings: one object for each time that the test split was opened, in order; empty if it was not:
+            `opened`, `host`, `cifar_tune`, `fingerprint`, `trial`, `value`, `finished_trials`, `config`, `seed`,
+            `epochs`, `train_images`, `device`, `precision`, `test_images`, `test_loss`, `test_accuracy` (the last
+            three null where the result was lost).
         importances: a share for each searched knob, adding up to 1, largest first; null where there are none.
         elapsed_seconds: wall clock over all runs.
         environment, data: what the first run found; empty before it.
@@ -58,6 +62,7 @@ def summary_json(report: Report) -> str:
             **{state: record.counts[state] for state in STATES},
         },
         "reasons": {reason: report.reasons[reason] for reason in REASONS},
+        "test_openings": [opening.plain() for opening in record.openings],
         "importances": dict(found.shares) if isinstance(found, Importances) else None,
         "elapsed_seconds": record.elapsed_seconds,
         "environment": dict(record.environment),

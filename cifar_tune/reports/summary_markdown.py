@@ -13,7 +13,9 @@ from cifar_tune.reports.report import Report
 from cifar_tune.reports.search_words import dimension_words
 from cifar_tune.reports.summary_json import STATES, standard_error
 from cifar_tune.reports.tables import code, duration, exact, figure, table
+from cifar_tune.reports.test_set import test_set
 from cifar_tune.storage.attributes import REASONS
+from cifar_tune.storage.openings import times
 from cifar_tune.storage.records import TrialRecord
 from cifar_tune.study_spec.metrics import METRICS
 from cifar_tune.study_spec.search_space import Choices
@@ -27,6 +29,7 @@ def summary_markdown(report: Report, folder: Path, unseen: Mapping[str, str]) ->
     parts = [
         f"# {report.record.name}",
         *_result(report),
+        *test_set(report),
         *_searched(report),
         *_trials(report),
         *_importances(report),
@@ -111,7 +114,8 @@ def _honest_words(report: Report, best: TrialRecord) -> str:
     others = report.record.finished
     if others > 1:
         words += f"; it was chosen as the best of {others:,} trials, so it is optimistic"
-    words += ". The test split was not read."
+    words += f". The test set was opened {times(report.record.openings)}, see below." if report.record.openings else (
+        ". The test split was not read.")  # fmt: skip
     validated = best.history.get("val_accuracy")
     if not report.scale.is_share and validated:
         words += f" The trial's validation accuracy after its last epoch was {validated[-1] * 100:.2f} %."
@@ -225,6 +229,8 @@ def _how_to_go_on(report: Report, folder: Path) -> list[str]:
         f"cifar-tune export {record.name}    # write this report again",
     ]
     if report.best:
+        if not record.openings:
+            commands.insert(0, f"cifar-tune finalize {record.name}    # train the best one on all images, and test it")
         commands.insert(0, f"cifar-tune train {quote((folder / 'best.yaml').as_posix())}    # train the best one again")
     return [
         "## How to go on",

@@ -12,6 +12,9 @@ DATA = "data"
 ELAPSED = "elapsed_seconds"
 """Study: seconds of wall clock over all runs."""
 
+TEST_OPENING = "test_opening_"
+"""Study: this and a number from 1 on: one opening of the test split, `Opening.plain`."""
+
 CONFIG = "config"
 """Trial: every knob of the run, `Configuration.stored`."""
 

@@ -12,7 +12,10 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from cifar_tune.errors import Problem, UserError, nearest_name
+from cifar_tune.knobs.configuration import Configuration
+from cifar_tune.knobs.table import KNOBS
 from cifar_tune.storage import attributes
+from cifar_tune.storage.openings import Opening, Stored, read_openings
 from cifar_tune.storage.selection import is_feasible
 from cifar_tune.study_spec.pareto import losses, pareto_front
 from cifar_tune.study_spec.reader import read_study
@@ -21,8 +24,6 @@ from cifar_tune.study_spec.yaml_reader import Document
 
 FINISHED = ("COMPLETE", "PRUNED", "FAIL")
 """The states that count against the budget."""
-
-Stored = bool | int | float | str
 
 
 @dataclass(frozen=True)
@@ -66,12 +67,19 @@ class TrialRecord:
         """The searched knobs with the values that training used."""
         return {name: self.config.get(name, value) for name, value in self.params.items()}
 
+    @property
+    def configuration(self) -> Configuration:
+        """Every knob of the trial by type; `precision` as it came out on the device."""
+        values = {name: KNOBS[name].parse(value) for name, value in self.config.items()}
+        return Configuration(values if self.precision is None else {**values, "precision": self.precision})
+
 
 @dataclass(frozen=True)
 class StudyRecord:
     """One study with all its trials in the order of their numbers.
 
-    `study` is Optuna's own object, for importances. `environment` and `data` are empty before the first run began.
+    `openings` are those of the test split. `study` is Optuna's own object, for importances. `environment` and `data`
+    are empty before the first run began.
     """
 
     name: str
@@ -79,6 +87,7 @@ class StudyRecord:
     environment: Mapping[str, Any]
     data: Mapping[str, Any]
     elapsed_seconds: float
+    openings: Sequence[Opening]
     trials: Sequence[TrialRecord]
     study: optuna.Study
 
@@ -133,6 +142,7 @@ def load_record(storage: BaseStorage, name: str) -> StudyRecord:
         environment=attrs.get(attributes.ENVIRONMENT, {}),
         data=attrs.get(attributes.DATA, {}),
         elapsed_seconds=float(attrs.get(attributes.ELAPSED, 0.0)),
+        openings=read_openings(attrs),
         trials=[_trial_record(trial, spec) for trial in study.get_trials(deepcopy=False)],
         study=study,
     )

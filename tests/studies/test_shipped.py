@@ -30,7 +30,7 @@ def test_every_study_is_in_order(file: Path) -> None:
 @pytest.mark.parametrize("file", STUDIES, ids=lambda file: str(file.stem))
 def test_the_commands_in_its_comments_name_it(file: Path) -> None:
     named = set(re.findall(r"studies/\S+\.yaml", file.read_text()))
-    assert named == {f"studies/{file.name}"}
+    assert named == {file.relative_to(ROOT).as_posix()}
 
 
 def test_the_readme_shows_the_study_that_ships() -> None:
