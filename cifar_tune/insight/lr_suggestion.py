@@ -44,7 +44,8 @@ def suggest(test: LrRangeTest) -> Suggestion:
 
     Both are taken LAG steps earlier, since the smoothed loss is that much behind. The start is the median of the first
     tenth of the losses. There is no sound suggestion where the fall is lost in the noise (less than 2 % of the start,
-    or than five standard deviations of the smoothed loss), where the loss has not turned up by the last step, or where
+    or than five standard deviations of the smoothed loss, taken at the start or around its lowest value, wherever they
+    are larger), where the last losses are not above the lowest ones by a tenth of the fall and by that noise, or where
     `high` is not at least twice `low`.
     """
     finite = [step for step in test.steps if math.isfinite(step.loss)]
@@ -57,15 +58,14 @@ def suggest(test: LrRangeTest) -> Suggestion:
     start = float(np.median(losses[:first]))
     bottom = LAG + int(smoothed[LAG:].argmin())  # the mean of the first few losses is as noisy as they are
     fall = start - float(smoothed[bottom])
-    noise = _noise(losses[: bottom + 1])
+    noise = max(_noise(losses[:first]), _noise(losses[max(bottom - 3 * LAG, 0) : bottom + LAG]))
     if fall < max(_LEAST_FALL * abs(start), _LEAST_NOISES * noise):
         return _none(
             f"the loss hardly falls: from {start:.4g} to {smoothed[bottom]:.4g}, "
             f"where the smoothed loss is uncertain by {noise:.2g}"
         )
-    rise = float(smoothed[bottom:].max()) - float(smoothed[bottom])
-    if test.stop == "end" and rise < max(NOTICEABLE * fall, _LEAST_NOISES * noise):
-        return _none(f"the loss has not turned up by lr = {tick_text(lrs[-1])}: go on with a higher --high")
+    if test.stop == "end" and _rise(losses, bottom) < max(NOTICEABLE * fall, _LEAST_NOISES * noise):
+        return _none(f"the loss has not turned up by lr = {tick_text(_rounded(lrs[-1]))}: go on with a higher --high")
     not_yet = np.flatnonzero(smoothed[:bottom] > start - NOTICEABLE * fall)
     begins = (int(not_yet[-1]) + 1 if len(not_yet) else 0) - LAG
     low, high = _rounded(lrs[max(begins, 0)]), _rounded(lrs[bottom - LAG])
@@ -73,6 +73,12 @@ def suggest(test: LrRangeTest) -> Suggestion:
         return _none(f"between the fall (lr = {tick_text(low)}) and the rise (lr = {tick_text(high)}) there is no room")
     remark = "the loss falls almost from the first step on: a lower --low would show where it begins to"
     return Suggestion(low, high, remark if begins < first else "")
+
+
+def _rise(losses: npt.NDArray[np.float64], bottom: int) -> float:
+    """How much the last losses are above those at the bottom: medians, which a few bad batches do not move."""
+    last = losses[bottom + 1 :][-2 * LAG :]
+    return float(np.median(last) - np.median(losses[bottom - LAG : bottom + 1])) if len(last) >= LAG else 0.0
 
 
 def _noise(losses: npt.NDArray[np.float64]) -> float:

@@ -65,6 +65,18 @@ def test_no_sound_suggestion(test: LrRangeTest, reason: str) -> None:
     assert reason in found.reason
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_noise_at_the_bottom_is_no_rise(seed: int) -> None:
+    """While the loss has not moved, all batches have much the same; not so any more once it fell."""
+    calm = made(lambda place: max(1.5, 2.3 - max(0.0, place + 3)), high=0.1).steps
+    mean, draw, steps = MovingMean(BETA), random.Random(seed), []  # noqa: S311
+    for step in calm:
+        loss = step.loss + draw.gauss(0, 0.12 if step.lr > 0.01 else 0.001)
+        steps.append(LrStep(step.lr, loss, mean.add(loss)))
+    found = suggest(LrRangeTest(tuple(steps), "end"))
+    assert "has not turned up by lr = 0.1" in found.reason
+
+
 def test_a_loss_that_falls_at_once_is_remarked() -> None:
     found = suggest(made(lambda place: 2.3 - min(1.0, place + 5) if place < -1 else 2.3 + place))
     assert found.low == pytest.approx(2e-5, rel=0.5)
