@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -47,19 +46,19 @@ def write_landscapes(
 
 
 def figures(landscape: Landscape) -> dict[str, float]:
-    """What the bands come to, over all steps.
+    """What the bands come to: medians over all steps, since the last ones before a divergence are enormous.
 
-    - loss_band_width: mean of the largest less the smallest loss of a step.
-    - gradient_change: mean of the largest change of the gradient, over the first distance.
-    - beta: median of the largest beta, since single steps of hardly any length have enormous ones.
+    - loss_band_width: the largest less the smallest loss of a step.
+    - gradient_change: the largest change of the gradient, over the first distance.
+    - beta: the largest beta.
 
     Not a number where no training took two steps.
     """
     loss, gradient, beta = (band(values) for values in _series(landscape))
     return {
-        "loss_band_width": _of_finite(np.mean, loss.high - loss.low),
-        "gradient_change": _of_finite(np.mean, gradient.high),
-        "beta": _of_finite(np.median, beta.high),
+        "loss_band_width": _median(loss.high - loss.low),
+        "gradient_change": _median(gradient.high),
+        "beta": _median(beta.high),
     }
 
 
@@ -77,6 +76,8 @@ def draw(landscapes: Sequence[Landscape], distances: Sequence[int], fixed_batch:
         if column > 0 and any(np.nanmax(of_model[column].high, initial=0) > 0 for of_model in bands):
             axes.set_yscale("log")
             _log_ticks(axes)
+        if column == 0:
+            _limit_loss(axes, [of_model[0] for of_model in bands])
         axes.set_title(heading)
         axes.set_xlabel("step")
     panels[0].legend()
@@ -105,6 +106,15 @@ def _panel(axes: Axes, of_model: Band, every: int, label: str, colour: str, log:
     axes.fill_between(steps, low, high, color=colour, alpha=0.3, linewidth=0, label=label)
     for edge in (low, high):
         axes.plot(steps, edge, color=colour, linewidth=0.9)
+
+
+def _limit_loss(axes: Axes, bands: Sequence[Band]) -> None:
+    """Leave off what is above twice the loss of the first step: a training that is about to diverge."""
+    first = max(float(found.high[0]) for found in bands if len(found.high))
+    bottom, top = axes.get_ylim()
+    lowest = min(float(np.nanmin(found.low)) for found in bands if len(found.low))
+    if top > 2 * first:
+        axes.set_ylim(max(bottom, lowest - 0.05 * first), 2 * first)
 
 
 def _log_ticks(axes: Axes) -> None:
@@ -138,6 +148,6 @@ def _rows(landscapes: Sequence[Landscape]) -> Iterator[list[object]]:
                 yield [landscape.label, run.lr, number, step.loss, *changes]
 
 
-def _of_finite(summary: Any, values: Series) -> float:
+def _median(values: Series) -> float:
     finite = values[np.isfinite(values)]
-    return float(summary(finite)) if len(finite) else math.nan
+    return float(np.median(finite)) if len(finite) else math.nan
