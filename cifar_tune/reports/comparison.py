@@ -12,9 +12,9 @@ from scipy.stats import t as student
 
 from cifar_tune.errors import Problem, UserError, nearest_name
 from cifar_tune.knobs.table import KNOBS
+from cifar_tune.plotting.ticks import tick_text
 from cifar_tune.reports.objective import finite
 from cifar_tune.reports.report import Report, SearchedKnob
-from cifar_tune.reports.ticks import tick_text
 from cifar_tune.storage.records import StudyRecord, TrialRecord
 
 _BINS = 5

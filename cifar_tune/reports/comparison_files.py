@@ -5,7 +5,7 @@ from io import StringIO
 from pathlib import Path
 
 from cifar_tune.errors import Problem, UserError
-from cifar_tune.reports import style
+from cifar_tune.plotting import style
 from cifar_tune.reports.comparison import Comparison, Level
 from cifar_tune.reports.comparison_plot import draw
 from cifar_tune.reports.tables import duration, table

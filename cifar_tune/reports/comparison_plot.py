@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cifar_tune.reports import style
+from cifar_tune.plotting import style
 from cifar_tune.reports.comparison import Comparison
 from cifar_tune.reports.level_labels import level_label
 from cifar_tune.reports.objective import axis_limits

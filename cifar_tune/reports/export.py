@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from cifar_tune.errors import Problem, UserError
-from cifar_tune.reports import style
+from cifar_tune.plotting import style
 from cifar_tune.reports.best_config import best_yaml
 from cifar_tune.reports.front import write_front
 from cifar_tune.reports.pictures import PARETO, pictures_of

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from cifar_tune.reports import style
+from cifar_tune.plotting import style
 from cifar_tune.reports.objective import axis_limits, finite
 from cifar_tune.reports.report import Report
 from cifar_tune.storage.records import TrialRecord

@@ -2,7 +2,7 @@
 
 from matplotlib.figure import Figure
 
-from cifar_tune.reports import style
+from cifar_tune.plotting import style
 from cifar_tune.reports.importances import ENOUGH_TRIALS
 from cifar_tune.reports.report import Report
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from cifar_tune.reports import style
+from cifar_tune.plotting import style
 from cifar_tune.reports.report import Report
 from cifar_tune.storage.records import TrialRecord
 

@@ -84,17 +84,19 @@ def sentence(text: str) -> Figure:
     return figure
 
 
-def save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path, palette: bool = True) -> None:
     """Write a figure as PNG.
 
     It gets a palette, since many lines across each other would make a file four times as large otherwise. Of Pillow's
-    ways to choose one, maximum coverage alone keeps rare colours: the best trial stays orange.
+    ways to choose one, maximum coverage alone keeps rare colours: the best trial stays orange. Photographs have too
+    many colours for it: without `palette`, all are kept.
     """
     buffer = BytesIO()
     figure.savefig(buffer, format="png", pil_kwargs={"compress_level": 1})
     pixels = Image.open(buffer).convert("RGB")
-    palette = pixels.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-    palette.save(path, format="PNG", optimize=True, dpi=(_DPI, _DPI))
+    if palette:
+        pixels = pixels.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    pixels.save(path, format="PNG", optimize=True, dpi=(_DPI, _DPI))
 
 
 def completed_dots(many: bool) -> dict[str, Any]:
