@@ -18,7 +18,8 @@ def best_yaml(record: StudyRecord, best: TrialRecord, path: Path) -> str:
     header = "".join(f"# {line}\n" for line in _header(record, best, path))
     # what is left out takes its default, and a data source may refuse a key that it does not have
     data = {key: value for key, value in record.spec.data.model_dump().items() if value is not None}
-    return header + _dump({"data": data, "train": resolved_config(best)})
+    plugins = [{"path": plugin.path, "sha256": plugin.sha256} for plugin in record.spec.plugins]
+    return header + _dump({"data": data, **({"plugins": plugins} if plugins else {}), "train": resolved_config(best)})
 
 
 def resolved_config(trial: TrialRecord) -> dict[str, Any]:

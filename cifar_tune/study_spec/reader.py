@@ -11,8 +11,10 @@ from pydantic import ValidationError
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.errors import Problem, UserError, nearest_name
 from cifar_tune.knobs.part import Value
+from cifar_tune.knobs.plugin import Plugin
 from cifar_tune.knobs.table import KNOBS
 from cifar_tune.study_spec.overrides import Override, apply_overrides
+from cifar_tune.study_spec.plugin_section import plug_in_section
 from cifar_tune.study_spec.problems import Path, Problems
 from cifar_tune.study_spec.pruners import PRUNERS
 from cifar_tune.study_spec.samplers import SAMPLERS
@@ -31,7 +33,7 @@ from cifar_tune.study_spec.space_checks import check_space
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.study_spec.yaml_reader import MAX_BYTES, Document, read_yaml
 
-SECTIONS = ("name", "objective", "budget", "sampler", "pruner", "data", "train", "search_space")
+SECTIONS = ("name", "objective", "budget", "sampler", "pruner", "data", "plugins", "train", "search_space")
 DEFAULT_SEARCH_SPACE: Mapping[str, Any] = {
     "lr": {"low": 1e-4, "high": 1.0, "log": True},
     "weight_decay": {"low": 1e-6, "high": 1e-2, "log": True},
@@ -72,8 +74,31 @@ def read_study_file(path: FilePath, overrides: Sequence[Override] = ()) -> ReadS
     return read_study(read_document(path), str(path), overrides)
 
 
-def read_study(document: Document, source: str | None, overrides: Sequence[Override] = ()) -> ReadStudy:
-    """Check what a file, or the database, says of a study.
+def read_study_name(path: FilePath) -> str:
+    """The name in a study file, for commands on the stored study: no plugin runs for it.
+
+    Raises:
+        UserError: with all problems of the file at once; where it has plugins, only with those of the name.
+    """
+    document = read_document(path)
+    if not isinstance(document.value, dict) or not document.value.get("plugins"):
+        return read_study(document, str(path)).spec.name
+    problems = Problems(str(path), document.lines)
+    name = _read_name(document.value.get("name"), problems, is_configuration=False)
+    problems.raise_if_any()
+    return name
+
+
+def read_study(
+    document: Document, source: str | None, overrides: Sequence[Override] = (), is_stored: bool = False
+) -> ReadStudy:
+    """Check what a file, or the database, says of a study. Its plugins, and no others, are in force afterwards.
+
+    Args:
+        document: of the file.
+        source: for messages.
+        overrides: applied before anything is checked.
+        is_stored: the database says so: `plugins` holds descriptions, and nothing runs.
 
     Raises:
         UserError: with all problems at once.
@@ -82,12 +107,13 @@ def read_study(document: Document, source: str | None, overrides: Sequence[Overr
     if not isinstance(raw, dict):
         rule = "must be a study: a mapping with at least a name, such as `name: my-study`"
         raise UserError(Problem(rule, source=source))
+    plugins = plug_in_section(raw, source, document.lines, overrides, is_stored)
     raw, overridden = apply_overrides(raw, overrides)
     problems = Problems(source, document.lines, overridden)
     for key in raw:
         if key not in SECTIONS:
             _refuse_section(key, problems)
-    spec, notes = _read_sections(raw, problems)
+    spec, notes = _read_sections(raw, plugins, problems)
     problems.raise_if_any()
     return ReadStudy(spec, tuple(notes))
 
@@ -144,14 +170,16 @@ def read_train(raw: object, problems: Problems) -> dict[str, Value]:
     return fixed
 
 
-def _read_sections(raw: Mapping[str, object], problems: Problems) -> tuple[StudySpec, list[str]]:
+def _read_sections(
+    raw: Mapping[str, object], plugins: tuple[Plugin, ...], problems: Problems
+) -> tuple[StudySpec, list[str]]:
     train = read_train(raw.get("train"), problems)
     dimensions = _read_search_space(raw, train, problems)
     notes: list[str] = []
     if not problems:  # what joins knobs is judged only once every knob is sound by itself
         notes += check_space(Space(train, dimensions), problems)
     spec = StudySpec(
-        name=_read_name(raw.get("name"), problems, is_configuration=raw.keys() == {"data", "train"}),
+        name=_read_name(raw.get("name"), problems, is_configuration=raw.keys() - {"plugins"} == {"data", "train"}),
         objective=read_objective(raw.get("objective"), problems),
         budget=read_budget(raw.get("budget"), problems),
         sampler=read_sampler(raw.get("sampler"), problems),
@@ -159,6 +187,7 @@ def _read_sections(raw: Mapping[str, object], problems: Problems) -> tuple[Study
         data=read_data(raw.get("data"), problems),
         train=train,
         search_space=dimensions,
+        plugins=plugins,
     )
     if not problems:
         notes += _check_sampler(spec.sampler, spec.space, problems)

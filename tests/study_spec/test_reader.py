@@ -123,7 +123,7 @@ search_space:
     ]
 
 
-@pytest.mark.parametrize("section", [name for name in SECTIONS if name not in ("name", "objective")])
+@pytest.mark.parametrize("section", [name for name in SECTIONS if name not in ("name", "objective", "plugins")])
 @pytest.mark.parametrize("value", NO_MAPPINGS.values(), ids=NO_MAPPINGS.keys())
 def test_a_section_is_a_mapping(section: str, value: str) -> None:
     message = only_problem(f"{section}: {value}")
@@ -167,7 +167,7 @@ def test_a_key_at_the_top() -> None:
     assert only_problem("prunner: {}") == "study.yaml:2: prunner: unknown key (did you mean 'pruner'?)"
     assert only_problem("qqqq: 1") == (
         "study.yaml:2: qqqq: unknown key; known here: "
-        "name, objective, budget, sampler, pruner, data, train, search_space"
+        "name, objective, budget, sampler, pruner, data, plugins, train, search_space"
     )
     assert only_problem("momentun: 0.9") == "study.yaml:2: momentun: unknown key (did you mean 'momentum'?)"
 
