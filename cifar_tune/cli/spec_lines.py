@@ -25,6 +25,8 @@ def spec_lines(spec: StudySpec) -> list[str]:
     pruner = PRUNERS[spec.pruner.name]
     given = (*pruner.required, *spec.pruner.options, *(("lower", "upper") if spec.pruner.name == "threshold" else ()))
     plain["pruner"] = plain["pruner"] | _defaults(pruner.parameters, given)
+    if spec.plugins:
+        plain["plugins"] = [plugin.path for plugin in spec.plugins]
     lines = []
     for section, content in plain.items():
         shown = (

@@ -8,6 +8,7 @@ from cifar_tune.data.prepared import prepare
 from cifar_tune.data.resident import ResidentData
 from cifar_tune.errors import CheckError
 from cifar_tune.models.complexity import count_multiply_adds
+from cifar_tune.plugins.blame import plugin_errors_told
 from cifar_tune.study_spec.metrics import METRICS, Measured
 from cifar_tune.study_spec.run_config import RunConfig
 from cifar_tune.training.device import configure, resolve_device
@@ -15,11 +16,12 @@ from cifar_tune.training.divergence import Diverged
 from cifar_tune.training.loop import Training
 
 
+@plugin_errors_told()
 def train_seeds(run: RunConfig, seeds: int, device_name: str, say: Callable[[str], None]) -> dict[str, Any]:
     """Train with `seed`, `seed + 1`, …; `say` receives a line per epoch.
 
     Raises:
-        CheckError: if the loss becomes infinite or not a number.
+        CheckError: if the loss becomes infinite or not a number, or the code of a plugin fails.
         UserError: if data or device cannot be used.
     """
     device = resolve_device(device_name)

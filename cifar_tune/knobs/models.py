@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cifar_tune.knobs.part import Part
+from cifar_tune.knobs.registry import Registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ _CIFAR_RESNET = "cifar_tune.models.resnet:CifarResNet"
 _VGG = "cifar_tune.models.vgg:VGG"
 _DENSENET = "cifar_tune.models.densenet:DenseNet"
 
-MODELS: Mapping[str, ModelPart] = {
+_BUILT_IN: Mapping[str, ModelPart] = {
     "tutorial_net": ModelPart(
         "cifar_tune.models.tutorial_net:TutorialNet",
         "PyTorch's tutorial net: two 5x5 convolutions, three linear layers; 62,006 parameters",
@@ -154,3 +155,5 @@ MODELS: Mapping[str, ModelPart] = {
         arguments={"timm_name": "name", "dropout": "dropout"},
     ),
 }
+
+MODELS = Registry(_BUILT_IN)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from cifar_tune.knobs.part import Part
+from cifar_tune.knobs.registry import Registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class SchedulePart(Part):
     watches_loss: bool = False
 
 
-SCHEDULES: Mapping[str, SchedulePart] = {
+_BUILT_IN: Mapping[str, SchedulePart] = {
     "constant": SchedulePart(
         "torch.optim.lr_scheduler:ConstantLR",
         "the learning rate does not change",
@@ -101,3 +102,5 @@ SCHEDULES: Mapping[str, SchedulePart] = {
         lr_argument="max_lr",
     ),
 }
+
+SCHEDULES = Registry(_BUILT_IN)

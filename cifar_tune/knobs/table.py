@@ -10,6 +10,7 @@ from cifar_tune.knobs.models import MODELS
 from cifar_tune.knobs.normalizations import NORMALIZATIONS
 from cifar_tune.knobs.norms import NORMS
 from cifar_tune.knobs.optimizers import OPTIMIZERS
+from cifar_tune.knobs.registry import Registry
 from cifar_tune.knobs.schedules import SCHEDULES
 
 STEMS: Mapping[str, str] = {
@@ -115,4 +116,4 @@ _KNOBS = (
     Knob("threads", Kind.INT, 1, "CPU threads of one trial; results depend on it", low=1, high=1024),
 )  # fmt: skip
 
-KNOBS: Mapping[str, Knob] = {knob.name: knob for knob in _KNOBS}
+KNOBS = Registry({knob.name: knob for knob in _KNOBS})

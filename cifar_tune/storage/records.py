@@ -162,7 +162,7 @@ def load_optuna_study(storage: BaseStorage, name: str) -> optuna.Study:
 
 
 def read_spec(study: optuna.Study) -> StudySpec:
-    """The specification that is stored with the study.
+    """The specification that is stored with the study. What it describes of its plugins is in force afterwards.
 
     Raises:
         UserError: if another tool made the study, or another version wrote what this one cannot read.
@@ -170,7 +170,7 @@ def read_spec(study: optuna.Study) -> StudySpec:
     plain = study.user_attrs.get(attributes.SPEC)
     if not isinstance(plain, dict):
         raise UserError(Problem(f"the study {study.study_name!r} was not made by cifar-tune"))
-    return read_study(Document(plain), f"the stored study {study.study_name!r}").spec
+    return read_study(Document(plain), f"the stored study {study.study_name!r}", is_stored=True).spec
 
 
 def _source(trial: FrozenTrial) -> str:

@@ -154,7 +154,8 @@ class Coordinator:
         running = RunningTrial(trial, config, self._spec)
         self._running[trial.number] = running
         file = checkpoint_file(self._spec.name, trial.number)
-        self._executors.submit(Job(trial.number, dict(config), self._spec.data, file.absolute()))
+        plugins = tuple(plugin.file for plugin in self._spec.plugins if plugin.file is not None)
+        self._executors.submit(Job(trial.number, dict(config), self._spec.data, file.absolute(), plugins))
         return True
 
     def _refuse(self, reason: str) -> None:

@@ -12,10 +12,12 @@ from cifar_tune.data.spec import DataSpec
 from cifar_tune.errors import Problem, UserError, nearest_name
 from cifar_tune.knobs.configuration import Configuration, complete
 from cifar_tune.knobs.part import Value
+from cifar_tune.knobs.plugin import Plugin
 from cifar_tune.knobs.table import KNOBS
 from cifar_tune.study_spec.constraints import read_constraints
 from cifar_tune.study_spec.objective_checks import check_objectives, default_pruner
 from cifar_tune.study_spec.overrides import Override, apply_overrides
+from cifar_tune.study_spec.plugin_section import plug_in_section
 from cifar_tune.study_spec.problems import Path, Problems
 from cifar_tune.study_spec.pruners import PRUNERS
 from cifar_tune.study_spec.samplers import SAMPLERS
@@ -43,6 +45,7 @@ SECTIONS = (
     "sampler",
     "pruner",
     "data",
+    "plugins",
     "train",
     "search_space",
     "start_from",
@@ -87,8 +90,31 @@ def read_study_file(path: FilePath, overrides: Sequence[Override] = ()) -> ReadS
     return read_study(read_document(path), str(path), overrides)
 
 
-def read_study(document: Document, source: str | None, overrides: Sequence[Override] = ()) -> ReadStudy:
-    """Check what a file, or the database, says of a study.
+def read_study_name(path: FilePath) -> str:
+    """The name in a study file, for commands on the stored study: no plugin runs for it.
+
+    Raises:
+        UserError: with all problems of the file at once; where it has plugins, only with those of the name.
+    """
+    document = read_document(path)
+    if not isinstance(document.value, dict) or not document.value.get("plugins"):
+        return read_study(document, str(path)).spec.name
+    problems = Problems(str(path), document.lines)
+    name = _read_name(document.value.get("name"), problems, is_configuration=False)
+    problems.raise_if_any()
+    return name
+
+
+def read_study(
+    document: Document, source: str | None, overrides: Sequence[Override] = (), is_stored: bool = False
+) -> ReadStudy:
+    """Check what a file, or the database, says of a study. Its plugins, and no others, are in force afterwards.
+
+    Args:
+        document: of the file.
+        source: for messages.
+        overrides: applied before anything is checked.
+        is_stored: the database says so: `plugins` holds descriptions, and nothing runs.
 
     Raises:
         UserError: with all problems at once.
@@ -97,13 +123,14 @@ def read_study(document: Document, source: str | None, overrides: Sequence[Overr
     if not isinstance(raw, dict):
         rule = "must be a study: a mapping with at least a name, such as `name: my-study`"
         raise UserError(Problem(rule, source=source))
+    plugins = plug_in_section(raw, source, document.lines, overrides, is_stored)
     raw, overridden = apply_overrides(raw, overrides)
     problems = Problems(source, document.lines, overridden)
     for key in raw:
         if key not in SECTIONS:
             _refuse_section(key, problems)
     fixed_by_option = {str(path[1]) for path in overridden if path[0] == "train" and len(path) == 2}
-    spec, notes = _read_sections(raw, fixed_by_option, problems)
+    spec, notes = _read_sections(raw, plugins, fixed_by_option, problems)
     problems.raise_if_any()
     return ReadStudy(spec, tuple(notes))
 
@@ -166,7 +193,7 @@ def _read_known(path: FilePath) -> Configuration:
     problems = Problems(str(path), document.lines)
     raw = as_mapping(document.value, (), "{train: {optimizer: sgd}}", problems)
     for key in raw:
-        if key not in ("data", "train"):
+        if key not in ("data", "plugins", "train"):
             problems.add((key,), "a configuration has data and train alone, such as an exported best.yaml")
     train = read_train(raw.get("train"), problems)
     if not problems:
@@ -176,7 +203,7 @@ def _read_known(path: FilePath) -> Configuration:
 
 
 def _read_sections(
-    raw: Mapping[str, object], fixed_by_option: Set[str], problems: Problems
+    raw: Mapping[str, object], plugins: tuple[Plugin, ...], fixed_by_option: Set[str], problems: Problems
 ) -> tuple[StudySpec, list[str]]:
     train = read_train(raw.get("train"), problems)
     dimensions = _read_search_space(raw, train, problems)
@@ -190,7 +217,7 @@ def _read_sections(
         known, remarks = read_start_from(given, Space(train, dimensions), fixed_by_option, _read_known, problems)
         notes += remarks
     spec = StudySpec(
-        name=_read_name(raw.get("name"), problems, is_configuration=raw.keys() == {"data", "train"}),
+        name=_read_name(raw.get("name"), problems, is_configuration=raw.keys() - {"plugins"} == {"data", "train"}),
         objectives=objectives,
         constraints=read_constraints(raw.get("constraints"), problems),
         budget=read_budget(raw.get("budget"), problems),
@@ -200,6 +227,7 @@ def _read_sections(
         train=train,
         search_space=dimensions,
         start_from=known,
+        plugins=plugins,
     )
     if len(known) > spec.budget.trials:
         rule = f"names {len(known)} configurations, more than budget.trials, {spec.budget.trials}, lets run"

@@ -6,6 +6,8 @@ from typing import Any
 
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.knobs.part import Value
+from cifar_tune.knobs.plugin import Plugin
+from cifar_tune.plugins.description import described
 from cifar_tune.study_spec.constraints import Constraint
 from cifar_tune.study_spec.search_space import Choices, Dimension
 from cifar_tune.study_spec.settings import Budget, Objective, PrunerSpec, SamplerSpec
@@ -27,6 +29,7 @@ class StudySpec:
     train: Mapping[str, Value]
     search_space: Mapping[str, Dimension]
     start_from: tuple[KnownConfiguration, ...] = ()
+    plugins: tuple[Plugin, ...] = ()
 
     @property
     def objective(self) -> Objective:
@@ -55,7 +58,10 @@ class StudySpec:
         return int(self.space.largest("epochs"))
 
     def plain(self) -> dict[str, Any]:
-        """The specification as it would stand in a study file: mappings, lists, text and numbers."""
+        """The specification as it would stand in a study file: mappings, lists, text and numbers.
+
+        Of plugins it holds more than their paths: their descriptions by path, if there are any.
+        """
         objectives = [{"metric": each.metric, "direction": each.direction} for each in self.objectives]
         plain: dict[str, Any] = {
             "name": self.name,
@@ -69,6 +75,7 @@ class StudySpec:
             },
             "pruner": _plain_pruner(self.pruner),
             "data": self.data.model_dump(),
+            **({"plugins": {plugin.path: described(plugin) for plugin in self.plugins}} if self.plugins else {}),
             "train": plain_values(self.train),
             "search_space": {name: plain_dimension(dimension) for name, dimension in self.search_space.items()},
         }

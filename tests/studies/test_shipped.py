@@ -19,6 +19,12 @@ STUDIES = sorted((ROOT / "studies").rglob("*.yaml"))
 README = (ROOT / "README.md").read_text()
 
 
+@pytest.fixture(autouse=True)
+def at_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plugins are found from the folder that a command is started in."""
+    monkeypatch.chdir(ROOT)
+
+
 @pytest.mark.parametrize("file", STUDIES, ids=lambda file: str(file.stem))
 def test_every_study_is_in_order(file: Path) -> None:
     read = read_study_file(file)
