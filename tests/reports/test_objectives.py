@@ -10,12 +10,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cifar_tune.knobs.table import KNOBS
 from cifar_tune.reports.comparison import compare
 from cifar_tune.reports.comparison_files import markdown, write
 from cifar_tune.reports.export import export
 from cifar_tune.reports.importances import Importances
 from cifar_tune.reports.report import Report
+from cifar_tune.reports.trials_csv import MORE_COLUMNS
 from cifar_tune.storage.records import StudyRecord
+from cifar_tune.study_spec.metrics import METRICS
 from cifar_tune.study_spec.run_config import read_run_config
 
 from .factory import MadeTrial, make_record, make_spec, random_trials
@@ -76,6 +79,10 @@ def test_every_trial_has_its_figures(tmp_path: Path) -> None:
     assert [row["val_accuracy"] for row in rows] == ["0.7", "0.95", "0.8", "0.6", "", "0.55", "0.3"]
     assert [row["value"] for row in rows] == ["0.7", "0.95", "0.8", "0.6", "", "0.55", "0.3"]
     assert rows[4]["parameters"] == "90000"
+
+
+def test_no_knob_is_called_like_a_column() -> None:
+    assert not {*METRICS, *MORE_COLUMNS} & set(KNOBS)
 
 
 def test_the_summary_for_people(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ constraints: [parameters <= 20000]
 budget: {trials: 6}
 sampler: {name: tpe, seed: 2, n_startup_trials: 3}
 data: {name: digits, val_size: 300}
-train: {model: cnn3, epochs: 6, batch_size: 64, optimizer: sgd}
+train: {model: cnn3, epochs: 4, batch_size: 64, optimizer: sgd}
 search_space:
   width: {choices: [2, 4, 12]}
   lr: {low: 1e-2, high: 2e-1, log: true}
