@@ -7,7 +7,11 @@ from cifar_tune.knobs.part import Part
 NO_NORM = "none"
 
 NORMS: Mapping[str, Part] = {
-    "batch": Part("torch.nn:BatchNorm2d", "batch norm: per channel over the batch (Ioffe and Szegedy 2015)"),
+    "batch": Part(
+        "torch.nn:BatchNorm2d",
+        "batch norm: per channel over the batch (Ioffe and Szegedy 2015)",
+        arguments={"bn_momentum": "momentum"},
+    ),
     "group": Part(
         "cifar_tune.models.norm:group_norm",
         "group norm: per image over groups of channels, whatever the batch size (Wu and He 2018)",
