@@ -10,6 +10,7 @@ from cifar_tune.data.prepared import prepare
 from cifar_tune.knobs.configuration import Configuration, complete
 from cifar_tune.knobs.models import MODELS
 from cifar_tune.knobs.part import Value
+from cifar_tune.knobs.views import TEST_TIME_AUGMENTATIONS
 from cifar_tune.models.build import build_model, count_parameters
 from cifar_tune.study.estimate import most_trials, spoken_duration
 from cifar_tune.study_spec.search_space import Choices, Dimension
@@ -46,7 +47,8 @@ def probe_lines(
         config = _typical(spec, {"model": model})
         found = probe(config, data.image_shape, len(data.classes), resolved[0], train)
         batch = min(config.integer("batch_size"), train)
-        steps = steps_per_epoch(train, batch) + _VALIDATION_STEP * val / batch
+        views = TEST_TIME_AUGMENTATIONS[config.text("test_time_augmentation")].views
+        steps = steps_per_epoch(train, batch) + _VALIDATION_STEP * views * val / batch
         trial = found.seconds_per_step * steps * config.integer("epochs")
         seconds.append(trial)
         parameters = f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}"

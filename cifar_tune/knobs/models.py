@@ -14,9 +14,11 @@ class ModelPart(Part):
     Attributes:
         width_unit: the channels of every normalized layer are multiples of g > 1 exactly where `width` is one of
             g * width_unit; 1 where all channels are multiples of `width`.
+        fitted_images: of so many training images it computes weights before the first epoch (`FittedModel`); 0: none.
     """
 
     width_unit: int = 1
+    fitted_images: int = 0
 
 
 _COMMON = {"width": "width", "activation": "activation", "norm": "norm", "dropout": "dropout"}
@@ -50,6 +52,15 @@ _BUILT_IN: Mapping[str, ModelPart] = {
         "cifar_tune.models.stage_cnn:ThreeStageCNN",
         "three stages as in cnn2, each doubling the channels; three linear layers; 1,488,458 parameters",
         arguments=_COMMON,
+    ),
+    "airbench_net": ModelPart(
+        "cifar_tune.models.airbench_net:AirbenchNet",
+        "for short trainings: a whitening layer that is not learned, three blocks of two 3x3 convolutions (Jordan "
+        "2024); 1,971,352 parameters",
+        arguments=_COMMON
+        | {"init": "init", "output_scale": "output_scale", "whitening_bias_epochs": "whitening_bias_epochs"},
+        defaults={"activation": "gelu"},
+        fitted_images=5000,
     ),
     "vgg11": ModelPart(
         _VGG,

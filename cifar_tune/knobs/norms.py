@@ -8,7 +8,11 @@ from cifar_tune.knobs.registry import Registry
 NO_NORM = "none"
 
 _BUILT_IN: Mapping[str, Part] = {
-    "batch": Part("torch.nn:BatchNorm2d", "batch norm: per channel over the batch (Ioffe and Szegedy 2015)"),
+    "batch": Part(
+        "torch.nn:BatchNorm2d",
+        "batch norm: per channel over the batch (Ioffe and Szegedy 2015)",
+        arguments={"bn_momentum": "momentum"},
+    ),
     "group": Part(
         "cifar_tune.models.norm:group_norm",
         "group norm: per image over groups of channels, whatever the batch size (Wu and He 2018)",

@@ -101,6 +101,19 @@ _BUILT_IN: Mapping[str, SchedulePart] = {
         length_argument="total_steps",
         lr_argument="max_lr",
     ),
+    "triangular": SchedulePart(
+        "torch.optim.lr_scheduler:OneCycleLR",
+        "as one_cycle, but in straight lines, and neither beginning nor ending near zero (Jordan 2024)",
+        arguments={
+            "pct_start": "pct_start",
+            "div_factor": "div_factor",
+            "final_div_factor": "final_div_factor",
+        },
+        defaults={"pct_start": 0.23, "div_factor": 5.0, "final_div_factor": 3.0},
+        constants={"cycle_momentum": False, "anneal_strategy": "linear"},
+        length_argument="total_steps",
+        lr_argument="max_lr",
+    ),
 }
 
 SCHEDULES = Registry(_BUILT_IN)

@@ -13,7 +13,8 @@ from cifar_tune.knobs.part import Value
 CPU = torch.device("cpu")
 
 ONE_OF_EACH = (
-    "tutorial_net", "simple_nn", "cnn2", "cnn3", "vgg11", "resnet18", "resnet50", "resnet20", "densenet121",
+    "tutorial_net", "simple_nn", "cnn2", "cnn3", "airbench_net", "vgg11", "resnet18", "resnet50", "resnet20",
+    "densenet121",
 )  # fmt: skip
 """Models that stand for all: the others are deeper ones of the same classes."""
 
@@ -29,6 +30,14 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> ResidentData:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(CACHE_VARIABLE, str(tmp_path_factory.mktemp("cache")))
         return ResidentData(prepare(DataSpec(name="digits", image_size=8, val_size=100, train_size=200)), CPU)
+
+
+@pytest.fixture(scope="package")
+def larger_digits(tmp_path_factory: pytest.TempPathFactory) -> ResidentData:
+    """As `digits`, but of 12x12 pixels, for nets that need more than 8."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(CACHE_VARIABLE, str(tmp_path_factory.mktemp("cache")))
+        return ResidentData(prepare(DataSpec(name="digits", image_size=12, val_size=100, train_size=200)), CPU)
 
 
 def small(**chosen: Value) -> Configuration:
