@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FuncFormatter
 
 from cifar_tune.plotting import style
+from cifar_tune.plotting.ticks import range_ticks, tick_text
 from cifar_tune.reports.objective import Scale, finite
 from cifar_tune.reports.report import Report
-from cifar_tune.reports.ticks import range_ticks, tick_text
 from cifar_tune.storage.records import TrialRecord
 
 _MOST_NUMBERS = 15
