@@ -49,8 +49,8 @@ start_from:
 
 def same_after_all_ways(spec: StudySpec) -> None:
     plain = spec.plain()
-    assert read_study(Document(plain), None).spec == spec
-    from_database = read_study(Document(json.loads(json.dumps(plain))), None).spec
+    assert read_study(Document(plain), None, is_stored=True).spec == spec
+    from_database = read_study(Document(json.loads(json.dumps(plain))), None, is_stored=True).spec
     assert from_database == spec
     assert from_database.plain() == plain
     assert differences(spec, from_database) == []
