@@ -54,7 +54,9 @@ RESERVED = frozenset(
         *("name", "objective", "constraints", "budget", "sampler", "pruner", "data", "plugins", "train"),
         *("search_space", "per", "start_from"),
         *("number", "state", "reason", "value", "finished_epochs", "duration_seconds", "parameters"),
-        *("started", "ended"),
+        *("started", "ended", "source", "feasible", "on_front"),
+        *("val_accuracy", "best_val_accuracy", "val_loss", "best_val_loss", "flops"),
+        *("seconds_per_epoch", "epochs_to_best"),
     )
 )
-"""Names that knobs cannot have: the sections of a study file, and the columns of its table of trials."""
+"""Names that knobs cannot have: the sections of a study file, and the columns of its table of trials, metrics too."""

@@ -244,7 +244,6 @@ class Coordinator:
         running.tell(state, reason, error)
         self._finished += 1
         self._write_elapsed()
-        self._sweep()
         trials = self._study.get_trials(deepcopy=False)
         best = best_trials(trials, self._spec.objectives, self._spec.constraints)
         self._unannounced.append(
@@ -266,8 +265,12 @@ class Coordinator:
     def _watch_the_database(self) -> None:
         """Announce the ends that stand in the database now, and say when it goes away and comes back."""
         unwritten = self._storage.unwritten()
-        while self._unannounced and self._unannounced[0].number not in unwritten:
-            self._observer.ended(self._unannounced.pop(0))
+        written = [end for end in self._unannounced if end.number not in unwritten]
+        for end in written:
+            self._unannounced.remove(end)
+            self._observer.ended(end)
+        if written:
+            self._sweep()
         outage = self._storage.outage
         if outage is not None and self._outage_since is None:
             self._outage_since = outage.since
