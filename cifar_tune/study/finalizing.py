@@ -17,6 +17,7 @@ from cifar_tune.storage.lease import Lease, acquire
 from cifar_tune.storage.openings import Opening, write_opening
 from cifar_tune.storage.records import StudyRecord, TrialRecord, load_record
 from cifar_tune.study.estimate import counted
+from cifar_tune.study_spec.plugin_section import plug_in_section
 from cifar_tune.training.device import resolve_device
 from cifar_tune.training.final import measure, train_without_validation
 from cifar_tune.training.loop import Training
@@ -42,7 +43,7 @@ def finalize(storage: RDBStorage, name: str, device_name: str, say: Say, again: 
 
     Raises:
         CheckError: the study has no completed trial, another process runs it, or the training fails.
-        UserError: data or device cannot be used, or the data are not those of the study.
+        UserError: data, device or plugins cannot be used, or data or plugins are not those of the study.
     """
     _best_of(load_record(storage, name))
     lease = acquire(storage.engine, name)
@@ -51,6 +52,7 @@ def finalize(storage: RDBStorage, name: str, device_name: str, say: Say, again: 
         if record.openings and not again:
             return record
         best = _best_of(record)
+        _run_plugins(record)
         device = resolve_device(device_name)
         require_test(record.spec.data)  # before the training, which would be for nothing
         data = _merged_data(record)
@@ -84,6 +86,13 @@ def _best_of(record: StudyRecord) -> TrialRecord:
             f"see: cifar-tune status {record.name}"
         )
     return record.best
+
+
+def _run_plugins(record: StudyRecord) -> None:
+    """The study's own parts, from the files that it was run with: the storage describes them, and trains nothing."""
+    files = [{"path": plugin.path, "sha256": plugin.sha256} for plugin in record.spec.plugins]
+    if files:
+        plug_in_section({"plugins": files}, f"the stored study {record.name!r}", {}, ())
 
 
 def _merged_data(record: StudyRecord) -> PreparedData:

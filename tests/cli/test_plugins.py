@@ -210,6 +210,20 @@ def test_a_changed_plugin_is_refused_with_what_differs(done: Folder, tmp_path: P
     assert "plugins[0] = 'studies/plugins/own_parts.py': there is no such file" in err
 
 
+def test_finalize_trains_own_parts_and_no_others(done: Folder) -> None:
+    plugin = done.path / "studies" / "plugins" / "own_parts.py"
+    text = plugin.read_text()
+    plugin.write_text(text + "# changed\n")
+    try:
+        _, err = done.call("finalize", "own", code=2)
+    finally:
+        plugin.write_text(text)
+    assert "the file is not the one that was written down" in err
+    out, _ = done.call("finalize", "own", "--json")
+    [opening] = json.loads(out)["test_openings"]
+    assert opening["test_accuracy"] > 0.3
+
+
 def test_an_error_in_own_code_fails_its_trial_alone(tmp_path: Path, cache: Path) -> None:
     folder = Folder(tmp_path / "failing", cache)
     (folder.path / "failing.py").write_text(FAILING)
