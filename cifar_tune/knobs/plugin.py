@@ -65,6 +65,11 @@ class Plugin:
     knobs: Mapping[str, Knob] = field(compare=False)
     file: PluginFile | None = field(default=None, compare=False)
 
+    @property
+    def reference(self) -> dict[str, str]:
+        """The item of a `plugins` section that takes this very file and no other content."""
+        return {"path": self.path, "sha256": self.sha256}
+
 
 _in_force: tuple[Plugin, ...] = ()
 

@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial
 from sqlalchemy.exc import SQLAlchemyError
 
 from cifar_tune.errors import CheckError, CifarTuneError
+from cifar_tune.storage.rdb import own_words
 from cifar_tune.storage.trial_changes import write_changes
 
 LINGER_SECONDS = 0.1
@@ -40,9 +41,7 @@ class Outage:
     @property
     def words(self) -> str:
         """The database's own words, on one line."""
-        cause = self.error.__cause__ or self.error
-        original = getattr(cause, "orig", None) or cause
-        return (str(original).strip().splitlines() or [type(original).__name__])[0]
+        return own_words(self.error.__cause__ or self.error)
 
 
 class Writer:

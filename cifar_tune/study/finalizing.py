@@ -90,7 +90,7 @@ def _best_of(record: StudyRecord) -> TrialRecord:
 
 def _run_plugins(record: StudyRecord) -> None:
     """The study's own parts, from the files that it was run with: the storage describes them, and trains nothing."""
-    files = [{"path": plugin.path, "sha256": plugin.sha256} for plugin in record.spec.plugins]
+    files = [plugin.reference for plugin in record.spec.plugins]
     if files:
         plug_in_section({"plugins": files}, f"the stored study {record.name!r}", {}, ())
 

@@ -18,6 +18,7 @@ from sqlalchemy.engine import make_url
 
 from cifar_tune.storage.rdb import open_storage
 from cifar_tune.storage.records import StudyRecord, load_record
+from tests.processes import start_cifar_tune
 
 from .conftest import Cli
 
@@ -75,15 +76,7 @@ class Folder:
         self.environment = {**kept, "CIFAR_TUNE_CACHE": str(cache), "PYTHONPATH": str(ROOT)}
 
     def start(self, *arguments: str) -> "subprocess.Popen[str]":
-        return subprocess.Popen(
-            [sys.executable, "-m", "cifar_tune", *arguments],
-            cwd=self.path,
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
+        return start_cifar_tune(arguments, self.path, self.environment)
 
     def call(self, *arguments: str, code: int = 0) -> tuple[str, str]:
         process = self.start(*arguments)

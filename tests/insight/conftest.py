@@ -3,12 +3,10 @@
 import pytest
 import torch
 
-from cifar_tune.data.cache import CACHE_VARIABLE
-from cifar_tune.data.prepared import prepare
 from cifar_tune.data.resident import ResidentData
-from cifar_tune.data.spec import DataSpec
-from cifar_tune.knobs.configuration import Configuration, complete
+from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.knobs.part import Value
+from tests.digits import digits_of, small_of
 
 CPU = torch.device("cpu")
 
@@ -21,19 +19,9 @@ def one_thread() -> None:
 @pytest.fixture(scope="package")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> ResidentData:
     """200 training and 100 validation images of 16x16 pixels in ten classes."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(CACHE_VARIABLE, str(tmp_path_factory.mktemp("cache")))
-        return ResidentData(prepare(DataSpec(name="digits", image_size=16, val_size=100, train_size=200)), CPU)
+    return digits_of(16, tmp_path_factory)
 
 
 def small(**chosen: Value) -> Configuration:
     """A configuration that trains in milliseconds."""
-    defaults: dict[str, Value] = {
-        "model": "cnn2",
-        "width": 4,
-        "batch_size": 32,
-        "epochs": 1,
-        "lr": 0.01,
-        "precision": "fp32",
-    }
-    return complete({**defaults, **chosen})
+    return small_of(**{"epochs": 1, **chosen})

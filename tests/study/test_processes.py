@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ from sqlalchemy.engine import make_url
 
 from cifar_tune.storage.rdb import open_storage
 from cifar_tune.storage.records import StudyRecord, load_record
+from tests.processes import start_cifar_tune
 
 STUDY = """
 name: disturbed
@@ -43,15 +43,7 @@ class Folder:
         }
 
     def start(self, *arguments: str) -> "subprocess.Popen[str]":
-        return subprocess.Popen(
-            [sys.executable, "-m", "cifar_tune", *arguments],
-            cwd=self.path,
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
+        return start_cifar_tune(arguments, self.path, self.environment)
 
     def call(self, *arguments: str) -> tuple[int, str, str]:
         process = self.start(*arguments)
