@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: quickstart test check install clean
+.PHONY: quickstart test check bench install clean
 
 quickstart: $(STAMP)
 	$(BIN)/cifar-tune run studies/quickstart.yaml
@@ -19,6 +19,10 @@ check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Takes an hour or two on a quiet machine and writes docs/performance.md; ARGS="--quick" is a smoke test.
+bench: $(STAMP)
+	$(BIN)/python -m benchmarks $(ARGS)
 
 install: $(STAMP)
 

@@ -40,8 +40,8 @@ def measure(options: Options) -> Sequence[str]:
         "Hyperband; all trials report the same values, so that the pruner works and ends none. Ours: executors in "
         f"processes of their own that answer at once, lease and write-behind included, until all of {ours} trials "
         f"stand in the database. Plain: `study.optimize` in as many processes on the same database, {theirs} trials "
-        f"(fewer, since it slows down as trials gather), the clock starting when all processes have. {counted(rounds, 'round')}. "
-        "Wanted: 6 times at 8, never slower, no error, nothing lost.",
+        f"(fewer, since it slows down as trials gather), the clock starting when all processes have. "
+        f"{counted(rounds, 'round')}. Wanted: 6 times at 8, never slower, no error, nothing lost.",
         *missing,
         table(speed_header, rows),
         "### With many trials",
@@ -73,7 +73,7 @@ def _new_postgres(url: str) -> NewDatabase:
 
 def _speeds(name: str, new: NewDatabase, options: Options) -> list[Sequence[object]]:
     ours, theirs, rounds = _amounts(options)
-    rows = []
+    rows: list[Sequence[object]] = []
     for count in (1, 8) if options.quick else (1, 2, 8, 32):
         variants = {
             "ours": lambda _, count=count: _ours(new(), ours, count),

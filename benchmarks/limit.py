@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch.nn import functional
 
-from benchmarks.measuring import digits, interleaved, spread, table
+from benchmarks.measuring import digits, spread, table
 from benchmarks.question import Options, run
 from benchmarks.real_executors import started_executors, train_together
 from cifar_tune.data.batches import EVALUATION_BATCH
@@ -113,8 +113,14 @@ def _measured(
     def steps(_round: int) -> Bare:
         return bare.submit(_bare, config, train // _BATCH).result()
 
-    found = interleaved({"whole": whole, "bare": steps}, rounds)
-    pairs = list(zip(found["whole"], found["bare"], strict=True))
+    def both(number: int) -> tuple[float, Bare]:
+        if number % 2:  # in turns
+            speed = whole(number)
+            return speed, steps(number)
+        bare_speeds = steps(number)
+        return whole(number), bare_speeds
+
+    pairs = [both(number) for number in range(rounds)]
     speeds = [speed for speed, _ in pairs]
     bare_speeds = [each.training for _, each in pairs]
     without = [1 / (train / speed - val / each.evaluation) * train / each.training for speed, each in pairs]
@@ -132,7 +138,7 @@ def _bare(config: Configuration, steps: int) -> Bare:
     """The target of a process."""
     device = torch.device("cpu")
     configure(1, device)
-    model = build_model(config, (3, 32, 32), 10).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = build_model(config, (3, 32, 32), 10).to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(
         model.parameters(), lr=1e-4, momentum=config.number("momentum"), weight_decay=5e-4, fused=True
     )

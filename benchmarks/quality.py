@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import matplotlib as mpl
 import yaml
@@ -63,7 +64,7 @@ def measure(options: Options) -> Sequence[str]:
     ]
 
 
-def _study(options: Options) -> Mapping[str, object]:
+def _study(options: Options) -> dict[str, Any]:
     plain = yaml.safe_load(_STUDY.read_text())
     data = options.images.sized(1_000 if options.quick else 5_000, 400 if options.quick else 5_000)
     return {**plain, "data": {key: value for key, value in data.model_dump().items() if value is not None}}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import optuna
 from sqlalchemy.engine import make_url
@@ -143,7 +143,7 @@ def _optimize(sender: Connection, search: Search) -> None:
 def _suggested(trial: optuna.Trial, name: str, dimension: Dimension) -> Value:
     if isinstance(dimension, Choices):
         by_name = {stored(choice): choice for choice in dimension.choices}
-        return by_name[trial.suggest_categorical(name, list(by_name))]
+        return by_name[cast("str", trial.suggest_categorical(name, list(by_name)))]
     return trial.suggest_float(name, dimension.low, dimension.high, log=dimension.log)
 
 

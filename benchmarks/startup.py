@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from sqlalchemy.engine import make_url
@@ -70,10 +70,8 @@ def _commands(scratch: Path, rounds: int) -> list[Sequence[object]]:
     script.write_text(_FIRST_STEP)
     (scratch / "empty").mkdir()
     variants = {
-        "import torch": lambda _: _timed(["-c", "import torch"], scratch),
-        **{
-            f"cifar-tune {name}": lambda _, name=name: _timed(["-m", "cifar_tune", name], scratch) for name in _COMMANDS
-        },
+        "import torch": _process(["-c", "import torch"], scratch),
+        **{f"cifar-tune {name}": _process(["-m", "cifar_tune", name], scratch) for name in _COMMANDS},
         "first step": lambda number: _until_first_line(script, scratch, number),
     }
     found = interleaved(variants, rounds)
@@ -94,18 +92,21 @@ def _large(scratch: Path, trials: int, rounds: int) -> list[Sequence[object]]:
     close(storage)
     environment = {"CIFAR_TUNE_STORAGE": url}
     variants = {
-        f"cifar-tune {' '.join(arguments)}": lambda _, arguments=arguments: _timed(
-            ["-m", "cifar_tune", *arguments], scratch, environment
-        )
+        f"cifar-tune {' '.join(arguments)}": _process(["-m", "cifar_tune", *arguments], scratch, environment)
         for arguments in (("status", spec.name), ("export", spec.name, "--output", "report"))
     }
     return [(f"`{name}`", spread(seconds)) for name, seconds in interleaved(variants, rounds).items()]
 
 
-def _timed(arguments: Sequence[str], folder: Path, more: Mapping[str, str] | None = None) -> float:
-    started = time.perf_counter()
-    _run(arguments, folder, more)
-    return time.perf_counter() - started
+def _process(arguments: Sequence[str], folder: Path, more: Mapping[str, str] | None = None) -> Callable[[int], float]:
+    """Runs a Python process and returns its seconds."""
+
+    def timed(_round: int) -> float:
+        started = time.perf_counter()
+        _run(arguments, folder, more)
+        return time.perf_counter() - started
+
+    return timed
 
 
 def _imported(command: str, folder: Path) -> str:

@@ -90,10 +90,10 @@ def measure(options: Options) -> Sequence[str]:
         "## One training run against the loop that everybody writes",
         f"Whole trials with the same recipe (SGD, one-cycle, random crop and flip, batches of 128), {rounds} rounds, "
         "another seed in each. The classic loop: torchvision-style dataset, PIL transforms, DataLoader (the better of "
-        f"0 and 2 workers), fp32, NCHW, {cores()} threads. Ours: {cores()} executors of one thread each, as many trials "
-        "at once, so the time of a trial is that of all of them over their number; `precision: auto`, checkpoints and "
-        f"messages included. Wanted: a ratio of {WANTED:g} at the same accuracy (mean and standard deviation over the "
-        "seeds, in %).",
+        f"0 and 2 workers), fp32, NCHW, {cores()} threads. Ours: {cores()} executors of one thread each and as many "
+        "trials at once, so the time of a trial is that of all of them over their number; `precision: auto`, "
+        f"checkpoints and messages included. Wanted: a ratio of {WANTED:g} at the same accuracy (mean and standard "
+        "deviation over the seeds, in %).",
         table(header, rows),
     ]
 

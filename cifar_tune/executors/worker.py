@@ -18,6 +18,9 @@ from cifar_tune.data.spec import DataSpec
 from cifar_tune.errors import UserError
 from cifar_tune.executors.messages import Began, Ended, EpochDone, Job, Notice, Order, Quit, Ready, Refused, Verdict
 from cifar_tune.knobs.configuration import Configuration
+from cifar_tune.knobs.plugin import plug_in
+from cifar_tune.models.complexity import count_multiply_adds
+from cifar_tune.plugins.load import load_plugins
 from cifar_tune.training.checkpoint import CheckpointError, load
 from cifar_tune.training.checkpoint_writer import CheckpointWriter
 from cifar_tune.training.device import configure, environment, resolve_device
@@ -93,13 +96,16 @@ class _Executor:
             return Ended(job.number, "error", traceback.format_exc())
 
     def _train(self, job: Job) -> Ended:
+        plug_in(load_plugins(job.plugins))
         config = Configuration(job.config)
         configure(config.integer("threads"), self._device)
         data = self._load_data(job.data)
         training = Training(config, data, self._device)
         self._take_up(job, training, config, data)
         results = tuple(training.results)
-        self._connection.send(Began(job.number, str(self._device), training.parameters, training.precision, results))
+        flops = count_multiply_adds(config, data.image_shape, len(data.classes))
+        device = str(self._device)
+        self._connection.send(Began(job.number, device, training.parameters, flops, training.precision, results))
         if not self._verdicts.get().go_on:
             return Ended(job.number, "stopped")
         self._writer = CheckpointWriter(job.checkpoint)

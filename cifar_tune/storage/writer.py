@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from cifar_tune.errors import CheckError, CifarTuneError
 from cifar_tune.storage.bulk import bulk_reading
+from cifar_tune.storage.rdb import own_words
 from cifar_tune.storage.trial_changes import write_changes
 
 LINGER_SECONDS = 0.1
@@ -41,9 +42,7 @@ class Outage:
     @property
     def words(self) -> str:
         """The database's own words, on one line."""
-        cause = self.error.__cause__ or self.error
-        original = getattr(cause, "orig", None) or cause
-        return (str(original).strip().splitlines() or [type(original).__name__])[0]
+        return own_words(self.error.__cause__ or self.error)
 
 
 class Writer:

@@ -1,41 +1,56 @@
-"""The best completed trials so far, known without looking through all trials again."""
+"""The best trials so far, known without looking through all trials again."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from optuna.trial import FrozenTrial, TrialState
 
+from cifar_tune.storage.selection import is_feasible
+from cifar_tune.study_spec.constraints import Constraint
+from cifar_tune.study_spec.pareto import Losses, dominates, losses
+from cifar_tune.study_spec.settings import Objective
+
 KEPT = 3
-"""As many are known; their checkpoints are kept."""
+"""As many are known of one objective; their checkpoints are kept."""
 
 
 class BestTrials:
-    """The best of the completed trials, best first; of equal ones the older one is better.
+    """The best completed trials that keep all constraints; of several objectives, those on the Pareto front.
+
+    Best first, by the first objective; of equal ones the older one is better.
 
     Args:
         trials: those that there are already.
-        maximize: whether higher values are better.
+        objectives: what is good.
+        constraints: what a trial has to keep.
     """
 
-    def __init__(self, trials: Iterable[FrozenTrial], maximize: bool) -> None:
-        self._sign = -1 if maximize else 1
-        self._ranked: list[tuple[float, int]] = []
+    def __init__(
+        self, trials: Iterable[FrozenTrial], objectives: Sequence[Objective], constraints: Sequence[Constraint]
+    ) -> None:
+        self._objectives = objectives
+        self._constraints = constraints
+        self._ranked: list[tuple[Losses, FrozenTrial]] = []
         for trial in trials:
-            if trial.state == TrialState.COMPLETE and trial.value is not None:
-                self.add(trial.number, trial.value)
+            self.add(trial)
 
-    def add(self, number: int, value: float) -> None:
-        """One more trial has completed."""
-        self._ranked = sorted([*self._ranked, (self._sign * value, number)])[:KEPT]
+    def add(self, trial: FrozenTrial) -> None:
+        """One more trial has ended; it counts if it has completed."""
+        if trial.state != TrialState.COMPLETE or not is_feasible(trial, self._constraints):
+            return
+        point = losses(trial.values, self._objectives)
+        ranked = [*self._ranked, (point, trial)]
+        ranked.sort(key=lambda entry: (entry[0], entry[1].number))
+        if len(self._objectives) == 1:
+            self._ranked = ranked[:KEPT]
+        elif not any(dominates(other, point) for other, _ in self._ranked):
+            self._ranked = [entry for entry in ranked if not dominates(point, entry[0])]
 
     @property
-    def best(self) -> tuple[int, float] | None:
-        """Number and value of the best one; None while there is none."""
-        if not self._ranked:
-            return None
-        value, number = self._ranked[0]
-        return number, self._sign * value
+    def best(self) -> FrozenTrial | None:
+        """The best one; None while there is none."""
+        return self._ranked[0][1] if self._ranked else None
 
     @property
-    def numbers(self) -> frozenset[int]:
+    def numbers(self) -> list[int]:
         """Their numbers."""
-        return frozenset(number for _, number in self._ranked)
+        return [trial.number for _, trial in self._ranked]

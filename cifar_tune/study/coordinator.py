@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import optuna
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from cifar_tune.errors import CheckError, CifarTuneError, UserError
 from cifar_tune.executors.messages import Began, Died, Ended, EpochDone, Job, Notice, Ready, Refused, Report, Verdict
 from cifar_tune.samplers.build import neutral_sampler
 from cifar_tune.storage import attributes
+from cifar_tune.storage.selection import is_feasible, write_violations
 from cifar_tune.storage.urls import checkpoint_file
 from cifar_tune.storage.write_behind import WriteBehindStorage
 from cifar_tune.study.asking import ask, is_exhausted, next_waiting, refusal
@@ -28,6 +29,7 @@ from cifar_tune.study.interruption import StopRequests
 from cifar_tune.study.observer import Observer, TrialEnd
 from cifar_tune.study.opening import record_environment
 from cifar_tune.study.running import RunningTrial
+from cifar_tune.study_spec.constraints import violations
 from cifar_tune.study_spec.specification import StudySpec
 
 _MOST_DEATHS = 3
@@ -97,7 +99,8 @@ class Coordinator:
         self._false_starts: Counter[int] = Counter()
         self._estimate = Estimate(spec, executors.workers)
         self._finished = 0
-        self._best = BestTrials([], maximize=True)  # both are counted by `_repair`
+        self._best = BestTrials([], spec.objectives, spec.constraints)  # `_repair` counts those of earlier runs
+        self._has_completed = False
         self._unannounced: list[TrialEnd] = []
         self._outage_since: float | None = None
         self._environment_known = False
@@ -151,10 +154,11 @@ class Coordinator:
             self._refuse(refused)
             return True
         trial, config = ask(self._study, self._spec)
-        running = RunningTrial(trial, config, self._spec.objective)
+        running = RunningTrial(trial, config, self._spec)
         self._running[trial.number] = running
         file = checkpoint_file(self._spec.name, trial.number)
-        self._executors.submit(Job(trial.number, dict(config), self._spec.data, file.absolute()))
+        plugins = tuple(plugin.file for plugin in self._spec.plugins if plugin.file is not None)
+        self._executors.submit(Job(trial.number, dict(config), self._spec.data, file.absolute(), plugins))
         return True
 
     def _refuse(self, reason: str) -> None:
@@ -192,7 +196,12 @@ class Coordinator:
 
     def _begin(self, running: RunningTrial, began: Began) -> None:
         running.begin(began)
-        self._observer.began(running.number, running.trial.params, running.epochs, len(began.results))
+        if running.need_not_be_trained:
+            del self._running[running.number]
+            self._tell(running, TrialState.PRUNED, "infeasible")
+            self._executors.answer(running.number, Verdict(go_on=False))
+            return
+        self._observer.began(running.number, running.searched, running.epochs, len(began.results))
         for result in began.results:
             value, is_new = running.add(result)
             if is_new:
@@ -227,7 +236,7 @@ class Coordinator:
                 self._tell(running, TrialState.COMPLETE, "completed")
             case "diverged" | "out_of_memory":
                 self._tell(running, TrialState.PRUNED, ended.outcome, detail=ended.detail)
-            case "refused" if self._best.best is None:
+            case "refused" if not self._has_completed:
                 self._running[running.number] = running
                 raise UserError(ended.detail)  # what no trial can do should not use up the budget
             case "error" | "refused":
@@ -237,20 +246,23 @@ class Coordinator:
         self._study.sampler = neutral_sampler()  # a sampler that has tried everything would stop a study, not end it
         running.tell(state, reason, error)
         self._finished += 1
-        if state == TrialState.COMPLETE:
-            self._best.add(running.number, running.value)
+        told = self._storage.get_trial(running.trial._trial_id)
+        self._best.add(told)
+        self._has_completed |= state == TrialState.COMPLETE
         self._write_elapsed()
-        self._sweep()
-        best_number, best_value = self._best.best or (None, None)
+        best = self._best.best
         self._unannounced.append(
             TrialEnd(
                 number=running.number,
                 state=state.name,
                 reason=reason,
                 value=running.value if running.results else None,
-                best_number=best_number,
-                best_value=best_value,
+                best_number=best.number if best else None,
+                best_value=best.values[0] if best else None,
                 finished=self._finished,
+                figures=running.figures,
+                feasible=is_feasible(told, self._spec.constraints) is True,
+                front=self._best.numbers if self._spec.has_several_objectives else [],
                 detail=(error.strip().splitlines() or [""])[-1] or detail,
             )
         )
@@ -258,8 +270,12 @@ class Coordinator:
     def _watch_the_database(self) -> None:
         """Announce the ends that stand in the database now, and say when it goes away and comes back."""
         unwritten = self._storage.unwritten()
-        while self._unannounced and self._unannounced[0].number not in unwritten:
-            self._observer.ended(self._unannounced.pop(0))
+        written = [end for end in self._unannounced if end.number not in unwritten]
+        for end in written:
+            self._unannounced.remove(end)
+            self._observer.ended(end)
+        if written:
+            self._sweep()
         outage = self._storage.outage
         if outage is not None and self._outage_since is None:
             self._outage_since = outage.since
@@ -334,6 +350,7 @@ class Coordinator:
         for trial in left:
             if trial not in orphans:  # the verdict was given, the rest of its end is missing
                 self._storage.set_trial_user_attr(trial._trial_id, attributes.REASON, "pruned")
+                self._write_violations(trial)
                 last = trial.intermediate_values[max(trial.intermediate_values)]
                 self._storage.set_trial_state_values(trial._trial_id, TrialState.PRUNED, [last])
         for trial in orphans:
@@ -345,13 +362,21 @@ class Coordinator:
             )
         trials = self._study.get_trials(deepcopy=False)
         self._finished = sum(trial.state.is_finished() for trial in trials)
-        self._best = BestTrials(trials, self._spec.objective.direction == "maximize")
+        self._best = BestTrials(trials, self._spec.objectives, self._spec.constraints)
+        self._has_completed = any(trial.state == TrialState.COMPLETE for trial in trials)
         self._sweep(half_written=True)
+
+    def _write_violations(self, trial: FrozenTrial) -> None:
+        """Of a trial that an earlier run pruned, from the figures that it wrote down before it asked the pruner."""
+        self._study.sampler = neutral_sampler()
+        figures = trial.user_attrs.get(attributes.METRICS, {})
+        unfinished = optuna.Trial(self._study, trial._trial_id)
+        write_violations(unfinished, violations(self._spec.constraints, figures), self._spec.sampler)
 
     def _sweep(self, half_written: bool = False) -> None:
         """Delete checkpoints: those that go on and the best are kept, and those that alone hold the end of a trial."""
         unfinished = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING))
-        kept = {trial.number for trial in unfinished} | self._best.numbers | self._storage.unwritten()
+        kept = {trial.number for trial in unfinished} | {*self._best.numbers} | self._storage.unwritten()
         sweep(self._spec.name, kept, half_written)
 
     def _time_is_over(self) -> bool:

@@ -13,6 +13,7 @@ from cifar_tune.data.prepared import prepare
 from cifar_tune.executors.local import LocalExecutors
 from cifar_tune.pruners.build import build_pruner
 from cifar_tune.storage.lease import acquire
+from cifar_tune.storage.openings import read_openings, times
 from cifar_tune.storage.rdb import close, open_storage, unusable
 from cifar_tune.storage.records import StudyRecord, load_record
 from cifar_tune.storage.urls import made_artifacts_folder
@@ -58,7 +59,12 @@ def run_study(
             executors.wait_for_start(stop.raise_if_any)
             lease = acquire(storage.engine, spec.name)
             try:
-                open_study(storage, spec, data)
+                stored = open_study(storage, spec, data)
+                if openings := read_openings(stored.user_attrs):
+                    observer.note(
+                        f"warning: the test set was opened {times(openings)} for this study (cifar-tune finalize); "
+                        f"what is chosen from now on may be influenced by its result"
+                    )
                 with closing(WriteBehindStorage(storage, spec.name, lease.renew_if_due)) as memory:
                     pruner = build_pruner(spec.pruner, spec.largest_epochs)
                     study = optuna.load_study(study_name=spec.name, storage=memory, pruner=pruner)

@@ -128,6 +128,27 @@ def test_a_parked_trial_is_written_as_waiting(memory: WriteBehindStorage, rdb: R
     assert_same(memory, rdb)
 
 
+def test_a_verdict_is_written_before_the_rung_and_both_before_the_end(memory: WriteBehindStorage, flaky: Flaky) -> None:
+    """Successive halving gives its verdict once: killed in between, the next run must know of it."""
+    study = in_memory(memory)
+    trial = study.ask()
+    assert memory.flush(PATIENCE)
+    flaky.calls.clear()
+    with memory.together():
+        trial.report(0.1, 1)
+        memory.set_trial_system_attr(trial._trial_id, "completed_rung_0", 0.1)
+        time.sleep(0.1)
+        trial.set_user_attr("pruned_at", 1)
+        study.tell(trial, state=TrialState.PRUNED)
+    assert memory.flush(PATIENCE)
+    assert [call for call in flaky.calls if call.startswith("set")] == [
+        "set_trial_intermediate_value",
+        "set_trial_user_attr",
+        "set_trial_system_attr",
+        "set_trial_state_values",
+    ]
+
+
 def test_an_outage_loses_nothing(memory: WriteBehindStorage, rdb: RDBStorage, flaky: Flaky) -> None:
     study = in_memory(memory)
     begun = study.ask()
