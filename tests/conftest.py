@@ -5,6 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from cifar_tune.knobs.plugin import plug_in
+
 
 @pytest.fixture(autouse=True)
 def denormals() -> Iterator[None]:
@@ -12,3 +14,10 @@ def denormals() -> Iterator[None]:
     yield
     if "torch" in sys.modules:
         sys.modules["torch"].set_flush_denormal(False)
+
+
+@pytest.fixture(autouse=True)
+def no_plugins() -> Iterator[None]:
+    """Reading a study puts its plugins in force, in the whole process."""
+    yield
+    plug_in(())

@@ -13,7 +13,7 @@ from cifar_tune.storage.rdb import open_existing
 from cifar_tune.storage.records import StudyRecord, load_optuna_study, load_record, read_spec
 from cifar_tune.storage.urls import shown
 from cifar_tune.study_spec.overrides import Override, parse_override
-from cifar_tune.study_spec.reader import ReadStudy, read_study, read_study_file
+from cifar_tune.study_spec.reader import ReadStudy, read_study, read_study_file, read_study_name
 from cifar_tune.study_spec.yaml_reader import Document
 
 
@@ -27,8 +27,11 @@ def find_spec(study: str, url: URL, settings: Sequence[str] | None, more: Sequen
     file = study_file(study)
     if file is not None:
         return read_study_file(file, overrides)
-    stored = read_spec(load_optuna_study(existing(url, study), study)).plain()
-    return read_study(Document(_without_defaults(stored)), f"the stored study {study!r}", overrides)
+    spec = read_spec(load_optuna_study(existing(url, study), study))
+    stored = _without_defaults(spec.plain())
+    if spec.plugins:
+        stored["plugins"] = [plugin.path for plugin in spec.plugins]  # the files run: a description trains nothing
+    return read_study(Document(stored), f"the stored study {study!r}", overrides)
 
 
 def find_record(study: str, url: URL) -> StudyRecord:
@@ -48,7 +51,7 @@ def find_stored(study: str, url: URL) -> tuple[str, RDBStorage]:
         UserError: if there is no storage yet, or the file is wrong.
     """
     file = study_file(study)
-    name = read_study_file(file).spec.name if file is not None else study
+    name = read_study_name(file) if file is not None else study
     return name, existing(url, name)
 
 

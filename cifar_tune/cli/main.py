@@ -5,7 +5,22 @@ import sys
 
 import typer
 
-from cifar_tune.cli.commands import check, compare, dashboard, delete, export, knobs, run, status, train
+from cifar_tune.cli.commands import (
+    check,
+    compare,
+    dashboard,
+    delete,
+    export,
+    filters,
+    finalize,
+    knobs,
+    landscape,
+    layers,
+    lr_range,
+    run,
+    status,
+    train,
+)
 from cifar_tune.errors import CifarTuneError
 
 app = typer.Typer(
@@ -23,6 +38,11 @@ app.command("status")(status.status)
 app.command("export")(export.export)
 app.command("compare")(compare.compare)
 app.command("train")(train.train)
+app.command("finalize")(finalize.finalize)
+app.command("lr-range")(lr_range.lr_range)
+app.command("landscape")(landscape.landscape)
+app.command("filters")(filters.filters)
+app.command("layers")(layers.layers)
 app.command("dashboard")(dashboard.dashboard)
 app.command("delete")(delete.delete)
 

@@ -32,6 +32,11 @@ Set = Annotated[
         show_default=False,
     ),
 ]
+Device = Annotated[str, typer.Option(help="auto, cpu, mps, cuda:0.")]
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", metavar="DIR", help="Folder; else reports/ and the name of CONFIG.", show_default=False),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

@@ -60,7 +60,7 @@ class PlainLines(Observer):
         if self._is_time():
             self._print(
                 f"trial {number}: epoch {result.epoch} of {self._epochs[number]}, {self._spec.objective.metric} "
-                f"{value:.4f}, train loss {result.train_loss:.4f} ({result.seconds:.1f} s per epoch)"
+                f"{shown_figure(value)}, train loss {result.train_loss:.4f} ({result.seconds:.1f} s per epoch)"
             )
 
     def ended(self, end: TrialEnd) -> None:
@@ -146,7 +146,9 @@ class LiveView(Observer):
         if self._ended_here:
             text.append(", ".join(["", *(f"{count} {state}" for state, count in self._states.items() if count)]))
         if self._end and self._end.best_value is not None:
-            text.append(f" | best {metric} {self._end.best_value:.4f} (trial {self._end.best_number})", style="green")
+            front = f"{len(self._end.front)} on the Pareto front, " if self._end.front else ""
+            best = shown_figure(self._end.best_value)
+            text.append(f" | {front}best {metric} {best} (trial {self._end.best_number})", style="green")
         if self._end and self._ended_here >= 3:
             pace = (time.monotonic() - self._started) / self._ended_here
             text.append(f" | about {spoken_duration(pace * (self._spec.budget.trials - self._end.finished))} left")
@@ -155,7 +157,7 @@ class LiveView(Observer):
     def _table(self) -> Table:
         table = Table(box=None, pad_edge=False, show_header=False)
         for number, row in sorted(self._running.items()):
-            value = "" if row.value is None else f"{self._spec.objective.metric} {row.value:.4f}"
+            value = "" if row.value is None else f"{self._spec.objective.metric} {shown_figure(row.value)}"
             pace = "" if row.seconds is None else f"{row.seconds:.1f} s/epoch"
             bar = ProgressBar(total=row.epochs, completed=row.epoch, width=16)
             table.add_row(
@@ -179,9 +181,19 @@ def shown_params(params: Mapping[str, object]) -> str:
     return ", ".join(parts) or "nothing is searched"
 
 
+def shown_figure(figure: float) -> str:
+    """`0.9133` or `23,890`."""
+    return f"{figure:,.0f}" if figure.is_integer() and figure > 1 else f"{figure:.4f}"
+
+
 def ending(end: TrialEnd, metric: str) -> str:
     """`trial 3: pruned, val_accuracy 0.4123`."""
-    value = "" if end.value is None else f", {metric} {end.value:.4f}"
+    figures = end.figures or ({} if end.value is None else {metric: end.value})
+    value = "".join(f", {name} {shown_figure(figure)}" for name, figure in figures.items())
     reason = end.reason.replace("_", " ") + (f" ({end.detail})" if end.detail else "")
     best = " (best so far)" if end.best_number == end.number else ""
+    if end.front:
+        best = f" (on the front of {len(end.front)})" if end.number in end.front else ""
+    if end.state == "COMPLETE" and not end.feasible:
+        best = " (breaks a constraint)"
     return f"trial {end.number}: {reason}{value}{best}"

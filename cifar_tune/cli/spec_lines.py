@@ -5,13 +5,16 @@ from typing import Any
 
 import yaml
 
+from cifar_tune.errors import enumerate_names
 from cifar_tune.knobs.configuration import applies, default_of
 from cifar_tune.knobs.knob import Knob, stored
 from cifar_tune.knobs.table import KNOBS
+from cifar_tune.study_spec.partial import partial_configuration
 from cifar_tune.study_spec.pruners import PRUNERS
 from cifar_tune.study_spec.samplers import SAMPLERS
 from cifar_tune.study_spec.space import Space
 from cifar_tune.study_spec.specification import StudySpec, plain_values
+from cifar_tune.study_spec.start_from import KnownConfiguration
 
 
 def spec_lines(spec: StudySpec) -> list[str]:
@@ -22,6 +25,8 @@ def spec_lines(spec: StudySpec) -> list[str]:
     pruner = PRUNERS[spec.pruner.name]
     given = (*pruner.required, *spec.pruner.options, *(("lower", "upper") if spec.pruner.name == "threshold" else ()))
     plain["pruner"] = plain["pruner"] | _defaults(pruner.parameters, given)
+    if spec.plugins:
+        plain["plugins"] = [plugin.path for plugin in spec.plugins]
     lines = []
     for section, content in plain.items():
         shown = (
@@ -32,6 +37,12 @@ def spec_lines(spec: StudySpec) -> list[str]:
         if section in ("train", "search_space"):
             lines.append(f"{section}:" if shown else f"{section}: {{}}")
             lines += [f"  {name}: {_flow(value)}" for name, value in shown.items()]
+        elif section == "start_from":
+            lines.append(f"{section}:")
+            lines += [
+                f"  - {_flow(item)}{_drawn(spec.space, known)}"
+                for item, known in zip(shown, spec.start_from, strict=True)
+            ]
         else:
             lines.append(f"{section}: {_flow(shown)}")
         if section == "train":
@@ -41,6 +52,12 @@ def spec_lines(spec: StudySpec) -> list[str]:
 
 def _defaults(parameters: tuple[Knob, ...], given: tuple[str, ...]) -> dict[str, Any]:
     return {parameter.name: parameter.default for parameter in parameters if parameter.name not in given}
+
+
+def _drawn(space: Space, known: KnownConfiguration) -> str:
+    """A comment on what a known configuration leaves open; empty where it is complete."""
+    drawn = partial_configuration(space, known).drawn
+    return f"  # the sampler draws {enumerate_names(drawn, 'and')}" if drawn else ""
 
 
 def _default_knobs(space: Space) -> dict[str, str]:

@@ -10,9 +10,10 @@ from cifar_tune.cli.find_study import find_stored
 from cifar_tune.errors import UserError
 from cifar_tune.storage.attributes import REASONS
 from cifar_tune.storage.lease import owner_of
+from cifar_tune.storage.openings import times
 from cifar_tune.storage.rdb import open_existing
 from cifar_tune.storage.records import StudyRecord, TrialRecord, load_record, study_names
-from cifar_tune.study.estimate import spoken_duration
+from cifar_tune.study.estimate import counted, spoken_duration
 
 
 def one_status(study: str, url: URL) -> dict[str, Any]:
@@ -55,7 +56,14 @@ def status_lines(status: dict[str, Any]) -> list[str]:
     best = status["best"]
     if best is not None:
         params = ", ".join(f"{name} {_short(value)}" for name, value in best["params"].items())
-        lines.append(f"  best: {status['objective']} {best['value']:.6g} in trial {best['number']} ({params})")
+        values = ", ".join(f"{name} {value:.6g}" for name, value in best["values"].items())
+        if status["front"] is not None:
+            count = counted(len(status["front"]), "trial")
+            lines.append(f"  Pareto front: {count} of {', '.join(status['objectives'])}")
+        lines.append(f"  best: {values} in trial {best['number']} ({params})")
+    elif status["counts"].get("COMPLETE"):
+        lines.append(f"  best: none; no completed trial keeps {', '.join(status['constraints'])}")
+    lines += opening_lines(status["test_openings"])
     lines.append(f"  run by: {status['owner'] or 'nobody right now'}")
     for word in ("running", "parked"):
         for trial in status[word]:
@@ -63,6 +71,9 @@ def status_lines(status: dict[str, Any]) -> list[str]:
             lines.append(
                 f"  {word}: trial {trial['number']} at epoch {trial['epoch']} of {trial['epochs'] or '?'}{value}"
             )
+    if status["enqueued"]:
+        numbers = ", ".join(str(number) for number in status["enqueued"])
+        lines.append(f"  enqueued: trial {numbers}")
     return lines
 
 
@@ -72,17 +83,42 @@ def _described(storage: RDBStorage, record: StudyRecord) -> dict[str, Any]:
     return {
         "name": record.name,
         "objective": record.spec.objective.metric,
+        "objectives": [objective.metric for objective in record.spec.objectives],
+        "constraints": [str(constraint) for constraint in record.spec.constraints],
         "budget_trials": record.spec.budget.trials,
         "finished": record.finished,
         "counts": dict(record.counts),
         "reasons": dict(Counter(trial.reason for trial in record.trials if trial.reason in REASONS)),
         "owner": str(owner) if owner else None,
-        "best": None if best is None else {"number": best.number, "value": best.value, "params": dict(best.params)},
+        "best": None if best is None else _best(record, best),
+        "front": [_best(record, trial) for trial in record.front] if record.spec.has_several_objectives else None,
+        "test_openings": [opening.plain() for opening in record.openings],
         "running": [_progress(trial) for trial in record.trials if trial.state == "RUNNING"],
-        "parked": [_progress(trial) for trial in record.trials if trial.state == "WAITING"],
+        "parked": [_progress(trial) for trial in record.trials if trial.state == "WAITING" and not _is_new(trial)],
+        "enqueued": [trial.number for trial in record.trials if trial.state == "WAITING" and _is_new(trial)],
         "elapsed_seconds": record.elapsed_seconds,
         "data": dict(record.data),
     }
+
+
+def opening_lines(openings: list[dict[str, Any]]) -> list[str]:
+    """How often the test set was opened and what came out the last time; nothing where it was not."""
+    if not openings:
+        return []
+    last = openings[-1]
+    result = "result lost" if last["test_accuracy"] is None else f"test_accuracy {last['test_accuracy']:.6g}"
+    return [f"  test set: opened {times(openings)}; last for trial {last['trial']}: {result} ({last['opened']})"]
+
+
+def _best(record: StudyRecord, trial: TrialRecord) -> dict[str, Any]:
+    names = [objective.metric for objective in record.spec.objectives]
+    values = dict(zip(names, trial.values, strict=True))
+    return {"number": trial.number, "value": trial.value, "values": values, "params": dict(trial.searched)}
+
+
+def _is_new(trial: TrialRecord) -> bool:
+    """Whether it was enqueued and has not begun yet."""
+    return trial.source != "sampler" and not trial.config
 
 
 def _progress(trial: TrialRecord) -> dict[str, Any]:

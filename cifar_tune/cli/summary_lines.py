@@ -1,6 +1,8 @@
 """What `run` prints at its end: what was found, and what to do next."""
 
+from cifar_tune.storage.openings import times
 from cifar_tune.study.run import Outcome
+from cifar_tune.study_spec.metrics import METRICS
 from cifar_tune.study_spec.specification import StudySpec
 
 _ENDINGS = {
@@ -20,8 +22,16 @@ def outcome_lines(outcome: Outcome, spec: StudySpec, again: str) -> list[str]:
     lines = [f"{spec.name}: {_ENDINGS[outcome.ending]} ({counts or 'no trials'})"]
     best = record.best
     if best is not None:
-        lines += [f"best_trial={best.number}", f"{spec.objective.metric}={best.value!r}"]
-        lines += [f"{name}={value}" for name, value in best.params.items()]
+        if spec.has_several_objectives:
+            lines.append(f"front={','.join(str(trial.number) for trial in record.front)}")
+        lines.append(f"best_trial={best.number}")
+        lines += [
+            f"{each.metric}={METRICS[each.metric].exact(value)}"
+            for each, value in zip(spec.objectives, best.values, strict=True)
+        ]
+        lines += [f"{name}={value}" for name, value in best.searched.items()]
+    if record.openings:
+        lines.append(f"the test set was opened {times(record.openings)}")
     if outcome.ending in ("interrupted", "timeout"):
         lines.append(f"go on with: {again}" + (" --timeout LONGER" if outcome.ending == "timeout" else ""))
     if best is not None:

@@ -7,23 +7,27 @@ from typing import Any
 from cifar_tune.data.prepared import prepare
 from cifar_tune.data.resident import ResidentData
 from cifar_tune.errors import CheckError
-from cifar_tune.study_spec.metrics import METRICS
+from cifar_tune.models.complexity import count_multiply_adds
+from cifar_tune.plugins.blame import plugin_errors_told
+from cifar_tune.study_spec.metrics import METRICS, Measured
 from cifar_tune.study_spec.run_config import RunConfig
 from cifar_tune.training.device import configure, resolve_device
 from cifar_tune.training.divergence import Diverged
 from cifar_tune.training.loop import Training
 
 
+@plugin_errors_told()
 def train_seeds(run: RunConfig, seeds: int, device_name: str, say: Callable[[str], None]) -> dict[str, Any]:
     """Train with `seed`, `seed + 1`, …; `say` receives a line per epoch.
 
     Raises:
-        CheckError: if the loss becomes infinite or not a number.
+        CheckError: if the loss becomes infinite or not a number, or the code of a plugin fails.
         UserError: if data or device cannot be used.
     """
     device = resolve_device(device_name)
     configure(run.train.integer("threads"), device)
     data = ResidentData(prepare(run.data), device)
+    flops = count_multiply_adds(run.train, data.image_shape, len(data.classes))
     runs = []
     for seed in range(run.train.integer("seed"), run.train.integer("seed") + seeds):
         training = Training(run.train.replaced(seed=seed), data, device)
@@ -40,7 +44,11 @@ def train_seeds(run: RunConfig, seeds: int, device_name: str, say: Callable[[str
         runs.append(
             {
                 "seed": seed,
-                **{name: metric.value(training.results) for name, metric in METRICS.items()},
+                **{
+                    name: metric.value(Measured(training.results, training.parameters, flops))
+                    for name, metric in METRICS.items()
+                    if not metric.is_known_before_training
+                },
                 "train_accuracy": last.train_accuracy,
                 "train_loss": last.train_loss,
                 "epochs": last.epoch,
@@ -51,6 +59,7 @@ def train_seeds(run: RunConfig, seeds: int, device_name: str, say: Callable[[str
         "device": str(device),
         "precision": training.precision,
         "parameters": training.parameters,
+        "flops": flops,
         "runs": runs,
     }
     if seeds > 1:
@@ -62,7 +71,7 @@ def train_seeds(run: RunConfig, seeds: int, device_name: str, say: Callable[[str
 def result_lines(results: dict[str, Any]) -> list[str]:
     """`key=value` lines at full precision; with several seeds one line per seed first."""
     runs = results["runs"]
-    lines = [f"{name}={results[name]}" for name in ("device", "precision", "parameters")]
+    lines = [f"{name}={results[name]}" for name in ("device", "precision", "parameters", "flops")]
     if len(runs) == 1:
         return lines + [f"{name}={value!r}" for name, value in runs[0].items()]
     lines += [" ".join(f"{name}={value!r}" for name, value in run.items()) for run in runs]

@@ -61,3 +61,24 @@ def validation_batches(
     for start in range(0, data.val_size, batch_size):
         indices = data.val_indices[start : start + batch_size]
         yield normalize.apply(gather(data.images, indices)), data.labels[indices]
+
+
+def other_batches(
+    images: Tensor, labels: Tensor, data: ResidentData, config: Configuration, batch_size: int = EVALUATION_BATCH
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield images that are not part of `data`, in their own order, normalized as the training images of `data` are.
+
+    Args:
+        images: uint8 [N, H, W, 3], on the device of `data`.
+        labels: int64 [N], there too.
+        data: what was trained on.
+        config: names the normalization.
+        batch_size: of all batches but the last.
+
+    Yields:
+        Images, float32 [B, 3, H, W] in channels_last memory format, and labels, int64 [B].
+    """
+    normalize = normalization(config, data)
+    for start in range(0, len(labels), batch_size):
+        batch = slice(start, start + batch_size)
+        yield normalize.apply(images[batch]), labels[batch]

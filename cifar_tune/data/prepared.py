@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ class PreparedData:
         classes: class names; label i is `classes[i]`.
         fingerprint: SHA-256 in hex. Equal fingerprints mean equal training images and equal validation images.
         train_indices: int64 [T], ascending, into the images.
-        val_indices: int64 [V], ascending, into the images; disjoint from `train_indices`.
+        val_indices: int64 [V], ascending, into the images; disjoint from `train_indices`. Empty after `merged`.
         image_shape: (3, H, W).
     """
 
@@ -41,6 +41,15 @@ class PreparedData:
         """The images, memory-mapped copy-on-write: processes share the pages, and nothing reaches the file."""
         images: npt.NDArray[np.uint8] = np.load(self.images_path, mmap_mode="c")
         return images
+
+    def merged(self) -> "PreparedData":
+        """The same images, those for validation added to those for training: none is left to validate on."""
+        return replace(
+            self,
+            fingerprint=hashlib.sha256(f"merged {self.fingerprint}".encode()).hexdigest(),
+            train_indices=np.union1d(self.train_indices, self.val_indices),
+            val_indices=np.empty(0, dtype=np.int64),
+        )
 
 
 def prepare(spec: DataSpec, progress: Callable[[int, int], None] | None = None) -> PreparedData:

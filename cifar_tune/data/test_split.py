@@ -9,6 +9,15 @@ from cifar_tune.data.sources.part import Progress
 from cifar_tune.data.spec import DataSpec
 
 
+def require_test(spec: DataSpec) -> None:
+    """Look, by the names of files and classes alone, whether there is a test split; no image is opened.
+
+    Raises:
+        UserError: there is none, or it has other classes than the training images.
+    """
+    source(spec.name).test_part(spec)
+
+
 def load_test(
     spec: DataSpec, progress: Progress | None = None
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], tuple[str, ...]]:

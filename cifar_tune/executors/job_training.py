@@ -12,6 +12,9 @@ from cifar_tune.data.spec import DataSpec
 from cifar_tune.errors import UserError
 from cifar_tune.executors.messages import Began, Ended, EpochDone, Job, Notice
 from cifar_tune.knobs.configuration import Configuration
+from cifar_tune.knobs.plugin import plug_in
+from cifar_tune.models.complexity import count_multiply_adds
+from cifar_tune.plugins.load import load_plugins
 from cifar_tune.training.checkpoint import CheckpointError, load
 from cifar_tune.training.checkpoint_writer import CheckpointWriter
 from cifar_tune.training.device import configure
@@ -70,12 +73,15 @@ class JobTrainer:
             writer.finish()
 
     def _train(self, job: Job) -> Iterator[JobReport]:
+        plug_in(load_plugins(job.plugins))
         config = Configuration(job.config)
         configure(config.integer("threads"), self._device)
         data = self.load_data(job.data)
         training = Training(config, data, self._device)
         yield from _take_up(job, training, config, data)
-        yield Began(job.number, self._place, training.parameters, training.precision, tuple(training.results))
+        flops = count_multiply_adds(config, data.image_shape, len(data.classes))
+        results = tuple(training.results)
+        yield Began(job.number, self._place, training.parameters, flops, training.precision, results)
         if not self._goes_on():
             yield Ended(job.number, "stopped")
             return

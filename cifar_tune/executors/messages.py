@@ -7,17 +7,19 @@ from typing import Literal
 
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.knobs.part import Value
+from cifar_tune.knobs.plugin import PluginFile
 from cifar_tune.training.results import EpochResult
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One trial to train, or to go on with where its checkpoint ends."""
+    """One trial to train, or to go on with where its checkpoint ends, with the plugins as the coordinator read them."""
 
     number: int
     config: Mapping[str, Value]
     data: DataSpec
     checkpoint: Path
+    plugins: tuple[PluginFile, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +52,15 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Began:
-    """A job has begun; `results` are those of the epochs that its checkpoint holds."""
+    """A job has begun; `results` are those of the epochs that its checkpoint holds.
+
+    `flops` are the multiply-adds of the model's forward pass for one image.
+    """
 
     number: int
     device: str
     parameters: int
+    flops: int
     precision: str
     results: tuple[EpochResult, ...]
 

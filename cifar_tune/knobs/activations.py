@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 
 from cifar_tune.knobs.part import Part
+from cifar_tune.knobs.registry import Registry
 
 _INPLACE = {"inplace": True}
 
-ACTIVATIONS: Mapping[str, Part] = {
+_BUILT_IN: Mapping[str, Part] = {
     "relu": Part("torch.nn:ReLU", "max(0, x)", constants=_INPLACE),
     "leaky_relu": Part(
         "torch.nn:LeakyReLU",
@@ -24,3 +25,5 @@ ACTIVATIONS: Mapping[str, Part] = {
     "tanh": Part("torch.nn:Tanh", "hyperbolic tangent"),
     "sigmoid": Part("torch.nn:Sigmoid", "logistic function"),
 }
+
+ACTIVATIONS = Registry(_BUILT_IN)

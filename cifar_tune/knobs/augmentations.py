@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from cifar_tune.knobs.part import Part
+from cifar_tune.knobs.registry import Registry
 
 Stage = Literal["coordinates", "affine", "pixels", "inputs", "mixing"]
 """Where an augmentation joins: `cifar_tune.data.augmentation` says what happens in each stage."""
@@ -36,7 +37,7 @@ class AugmentationPart(Part):
 
 _IN = "cifar_tune.data.augmentation"
 
-AUGMENTATIONS: Mapping[str, AugmentationPart] = {
+_BUILT_IN: Mapping[str, AugmentationPart] = {
     "random_crop": AugmentationPart(
         f"{_IN}.coordinates:random_crop",
         "pad by crop_padding pixels, then cut out a window at a random place",
@@ -135,3 +136,5 @@ AUGMENTATIONS: Mapping[str, AugmentationPart] = {
         stage="mixing",
     ),
 }
+
+AUGMENTATIONS = Registry(_BUILT_IN)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cifar_tune.knobs.part import Part
+from cifar_tune.knobs.registry import Registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,7 @@ class LossPart(Part):
     soft_labels: bool = True
 
 
-LOSSES: Mapping[str, LossPart] = {
+_BUILT_IN: Mapping[str, LossPart] = {
     "cross_entropy": LossPart(
         "torch.nn.functional:cross_entropy",
         "the negative logarithm of the right class's probability",
@@ -43,3 +44,5 @@ LOSSES: Mapping[str, LossPart] = {
         "squared error between logits and one-hot labels (Hui and Belkin 2021)",
     ),
 }
+
+LOSSES = Registry(_BUILT_IN)

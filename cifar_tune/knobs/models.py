@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cifar_tune.knobs.part import Part
+from cifar_tune.knobs.registry import Registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,9 +14,11 @@ class ModelPart(Part):
     Attributes:
         width_unit: the channels of every normalized layer are multiples of g > 1 exactly where `width` is one of
             g * width_unit; 1 where all channels are multiples of `width`.
+        fitted_images: of so many training images it computes weights before the first epoch (`FittedModel`); 0: none.
     """
 
     width_unit: int = 1
+    fitted_images: int = 0
 
 
 _COMMON = {"width": "width", "activation": "activation", "norm": "norm", "dropout": "dropout"}
@@ -26,7 +29,7 @@ _CIFAR_RESNET = "cifar_tune.models.resnet:CifarResNet"
 _VGG = "cifar_tune.models.vgg:VGG"
 _DENSENET = "cifar_tune.models.densenet:DenseNet"
 
-MODELS: Mapping[str, ModelPart] = {
+_BUILT_IN: Mapping[str, ModelPart] = {
     "tutorial_net": ModelPart(
         "cifar_tune.models.tutorial_net:TutorialNet",
         "PyTorch's tutorial net: two 5x5 convolutions, three linear layers; 62,006 parameters",
@@ -49,6 +52,15 @@ MODELS: Mapping[str, ModelPart] = {
         "cifar_tune.models.stage_cnn:ThreeStageCNN",
         "three stages as in cnn2, each doubling the channels; three linear layers; 1,488,458 parameters",
         arguments=_COMMON,
+    ),
+    "airbench_net": ModelPart(
+        "cifar_tune.models.airbench_net:AirbenchNet",
+        "for short trainings: a whitening layer that is not learned, three blocks of two 3x3 convolutions (Jordan "
+        "2024); 1,971,352 parameters",
+        arguments=_COMMON
+        | {"init": "init", "output_scale": "output_scale", "whitening_bias_epochs": "whitening_bias_epochs"},
+        defaults={"activation": "gelu"},
+        fitted_images=5000,
     ),
     "vgg11": ModelPart(
         _VGG,
@@ -154,3 +166,5 @@ MODELS: Mapping[str, ModelPart] = {
         arguments={"timm_name": "name", "dropout": "dropout"},
     ),
 }
+
+MODELS = Registry(_BUILT_IN)

@@ -3,11 +3,16 @@
 from collections.abc import Mapping
 
 from cifar_tune.knobs.part import Part
+from cifar_tune.knobs.registry import Registry
 
 NO_NORM = "none"
 
-NORMS: Mapping[str, Part] = {
-    "batch": Part("torch.nn:BatchNorm2d", "batch norm: per channel over the batch (Ioffe and Szegedy 2015)"),
+_BUILT_IN: Mapping[str, Part] = {
+    "batch": Part(
+        "torch.nn:BatchNorm2d",
+        "batch norm: per channel over the batch (Ioffe and Szegedy 2015)",
+        arguments={"bn_momentum": "momentum"},
+    ),
     "group": Part(
         "cifar_tune.models.norm:group_norm",
         "group norm: per image over groups of channels, whatever the batch size (Wu and He 2018)",
@@ -15,3 +20,5 @@ NORMS: Mapping[str, Part] = {
     ),
     NO_NORM: Part("torch.nn:Identity", "no norm; the convolutions have a bias instead"),
 }
+
+NORMS = Registry(_BUILT_IN)

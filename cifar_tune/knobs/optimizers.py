@@ -7,13 +7,14 @@ where the meaning does not say that it is decoupled.
 from collections.abc import Mapping
 
 from cifar_tune.knobs.part import Part
+from cifar_tune.knobs.registry import Registry
 
 _COMMON = {"lr": "lr", "weight_decay": "weight_decay"}
 _BETAS = {"beta1": "betas.0", "beta2": "betas.1"}
 _ADAM = {**_COMMON, **_BETAS, "eps": "eps"}
 _FUSED = {"fused": True}
 
-OPTIMIZERS: Mapping[str, Part] = {
+_BUILT_IN: Mapping[str, Part] = {
     "sgd": Part(
         "torch.optim:SGD",
         "stochastic gradient descent with momentum",
@@ -86,3 +87,5 @@ OPTIMIZERS: Mapping[str, Part] = {
         constants=_FUSED,
     ),
 }
+
+OPTIMIZERS = Registry(_BUILT_IN)

@@ -1,6 +1,6 @@
 """What a registry entry looks like: the thing that it builds, by dotted path, and the knobs that it takes."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
@@ -21,22 +21,22 @@ class Part:
     """One choice of a knob such as `optimizer`.
 
     Attributes:
-        target: what it builds, as `module:name`; imported only when something is built.
+        target: what it builds, as `module:name`, imported only when something is built; of a plugin, the thing itself.
         meaning: one line for people.
         arguments: for each knob that it takes, the target's argument; `betas.0` is item 0 of `betas`.
         defaults: defaults that differ from the knob's own.
         constants: further arguments, always the same.
     """
 
-    target: str
+    target: str | Callable[..., Any]
     meaning: str
     arguments: Mapping[str, str] = field(default_factory=dict)
     defaults: Mapping[str, Value] = field(default_factory=dict)
     constants: Mapping[str, object] = field(default_factory=dict)
 
     def resolve(self) -> Any:
-        """Import and return the target."""
-        return resolve(self.target)
+        """Return the target, imported where it is a path."""
+        return resolve(self.target) if isinstance(self.target, str) else self.target
 
     def arguments_from(self, values: Mapping[str, Value]) -> dict[str, Any]:
         """Keyword arguments for the target, drawn from the knobs in `values` that this part takes."""

@@ -56,6 +56,11 @@ RULES: tuple[Rule, ...] = (
         "norm_placement first needs a norm",
     ),
     Rule(
+        ("norm_bias_lr_factor", "norm"),
+        lambda values: values["norm_bias_lr_factor"] != 1 and values["norm"] == NO_NORM,
+        "norm_bias_lr_factor other than 1 needs a norm",
+    ),
+    Rule(
         ("base_lr", "lr"),
         lambda values: _number(values["base_lr"]) > _number(values["lr"]),
         "base_lr, the lowest learning rate of a cycle, must be at most lr, the highest",

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from cifar_tune.knobs.part import Part
+from cifar_tune.knobs.registry import Registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class SchedulePart(Part):
     watches_loss: bool = False
 
 
-SCHEDULES: Mapping[str, SchedulePart] = {
+_BUILT_IN: Mapping[str, SchedulePart] = {
     "constant": SchedulePart(
         "torch.optim.lr_scheduler:ConstantLR",
         "the learning rate does not change",
@@ -100,4 +101,19 @@ SCHEDULES: Mapping[str, SchedulePart] = {
         length_argument="total_steps",
         lr_argument="max_lr",
     ),
+    "triangular": SchedulePart(
+        "torch.optim.lr_scheduler:OneCycleLR",
+        "as one_cycle, but in straight lines, and neither beginning nor ending near zero (Jordan 2024)",
+        arguments={
+            "pct_start": "pct_start",
+            "div_factor": "div_factor",
+            "final_div_factor": "final_div_factor",
+        },
+        defaults={"pct_start": 0.23, "div_factor": 5.0, "final_div_factor": 3.0},
+        constants={"cycle_momentum": False, "anneal_strategy": "linear"},
+        length_argument="total_steps",
+        lr_argument="max_lr",
+    ),
 }
+
+SCHEDULES = Registry(_BUILT_IN)

@@ -5,12 +5,15 @@ from collections.abc import Mapping
 from cifar_tune.knobs.activations import ACTIVATIONS
 from cifar_tune.knobs.augmentations import AUGMENTATIONS, PADDING_MODES
 from cifar_tune.knobs.knob import Kind, Knob
+from cifar_tune.knobs.lookaheads import LOOKAHEADS
 from cifar_tune.knobs.losses import LOSSES
 from cifar_tune.knobs.models import MODELS
 from cifar_tune.knobs.normalizations import NORMALIZATIONS
 from cifar_tune.knobs.norms import NORMS
 from cifar_tune.knobs.optimizers import OPTIMIZERS
+from cifar_tune.knobs.registry import Registry
 from cifar_tune.knobs.schedules import SCHEDULES
+from cifar_tune.knobs.views import TEST_TIME_AUGMENTATIONS
 
 STEMS: Mapping[str, str] = {
     "cifar": "one 3x3 convolution: the image keeps its size",
@@ -20,6 +23,11 @@ STEMS: Mapping[str, str] = {
 NORM_PLACEMENTS: Mapping[str, str] = {
     "every": "after every convolution",
     "first": "after the stem and the first convolution of each block",
+}
+
+INITS: Mapping[str, str] = {
+    "dirac": "convolutions pass on the channels that come in; what outputs remain are PyTorch's",
+    "pytorch": "PyTorch's own",
 }
 
 PRECISIONS: Mapping[str, str] = {
@@ -35,6 +43,7 @@ _KNOBS = (
     Knob("stem", Kind.NAME, "cifar", "the first layers", names=STEMS, owner="model"),
     Knob("norm", Kind.NAME, "batch", "what the outputs of convolutions are normalized by", names=NORMS, owner="model"),
     Knob("norm_groups", Kind.INT, 8, "groups of channels; must divide the channels of every layer", low=1, high=65536, owner="norm"),
+    Knob("bn_momentum", Kind.FLOAT, 0.1, "share of the newest batch in the statistics that batch norm evaluates with", low=0, high=1, low_open=True, owner="norm"),
     Knob("norm_placement", Kind.NAME, "every", "which convolutions a norm follows", names=NORM_PLACEMENTS, owner="model"),
     Knob("residual", Kind.BOOL, True, "shortcuts around the blocks; false makes the plain net", owner="model"),
     Knob("activation", Kind.NAME, "relu", "the nonlinearity", names=ACTIVATIONS, owner="model"),
@@ -43,6 +52,9 @@ _KNOBS = (
         "dropout", Kind.FLOAT, 0.0, "share of features dropped before each linear layer",
         low=0, high=1, high_open=True, owner="model",
     ),
+    Knob("init", Kind.NAME, "dirac", "the weights that convolutions begin with", names=INITS, owner="model"),
+    Knob("output_scale", Kind.FLOAT, 1 / 9, "factor of the logits", low=0, low_open=True, owner="model"),
+    Knob("whitening_bias_epochs", Kind.INT, 3, "epochs in which the bias of the whitening layer is learned", low=0, high=1_000_000, owner="model"),
     Knob("optimizer", Kind.NAME, "sgd", "the update rule", names=OPTIMIZERS),
     Knob("lr", Kind.FLOAT, 1e-3, "learning rate; the highest one where the schedule moves it", low=0, low_open=True, owner="optimizer"),
     Knob("momentum", Kind.FLOAT, 0.9, "momentum", low=0, high=1, high_open=True, owner="optimizer"),
@@ -59,9 +71,13 @@ _KNOBS = (
     Knob("initial_accumulator_value", Kind.FLOAT, 0.0, "sum of squared gradients at the start (adagrad)", low=0, owner="optimizer"),
     Knob("ns_steps", Kind.INT, 5, "Newton-Schulz iterations of the orthogonalization (muon)", low=1, high=99, owner="optimizer"),
     Knob("decay_norm_and_bias", Kind.BOOL, True, "weight decay and l1 act on biases and norms too, not on filters and matrices alone"),
+    Knob("norm_bias_lr_factor", Kind.FLOAT, 1.0, "biases of norms learn at lr times this; they shrink by weight decay as the others do", low=0, low_open=True),
     Knob("l1", Kind.FLOAT, 0.0, "L1 penalty: this times the sign of each weight is added to its gradient", low=0),
     Knob("clip_grad_norm", Kind.FLOAT, 0.0, "longest gradient of the loss, over all weights; 0: any", low=0),
     Knob("ema_decay", Kind.FLOAT, 0.0, "validate a moving average of the weights with this decay per step; 0: the weights themselves", low=0, high=1, high_open=True),
+    Knob("lookahead", Kind.NAME, "none", "whether weights go back to slow ones every few steps", names=LOOKAHEADS),
+    Knob("lookahead_steps", Kind.INT, 5, "optimizer steps between two returns to the slow weights", low=1, high=1_000_000, owner="lookahead"),
+    Knob("lookahead_alpha", Kind.FLOAT, 0.5, "share of their distance by which the slow weights follow", low=0, high=1, low_open=True, owner="lookahead"),
     Knob("batch_size", Kind.INT, 128, "images per optimizer step", low=1, high=1_000_000),
     Knob("epochs", Kind.INT, 15, "passes over the training images", low=1, high=1_000_000),
     Knob("patience", Kind.INT, 0, "training ends after so many epochs without a new best validation loss or accuracy; 0: never early", low=0, high=1_000_000),
@@ -110,9 +126,11 @@ _KNOBS = (
         "normalization_sample", Kind.FLOAT, 1.0, "share of the training images that mean and deviation are estimated on",
         low=0, high=1, low_open=True, owner="normalization",
     ),
+    Knob("test_time_augmentation", Kind.NAME, "none", "what a model looks at where it is evaluated", names=TEST_TIME_AUGMENTATIONS),
+    Knob("compile", Kind.BOOL, False, "torch.compile for the training steps: about a minute at the start, which pays in long trainings on a GPU"),
     Knob("precision", Kind.NAME, "auto", "arithmetic of the forward and backward pass", names=PRECISIONS),
     Knob("seed", Kind.INT, 0, "seeds initial weights, order of images, augmentation and dropout", low=0, high=2**31 - 1),
     Knob("threads", Kind.INT, 1, "CPU threads of one trial; results depend on it", low=1, high=1024),
 )  # fmt: skip
 
-KNOBS: Mapping[str, Knob] = {knob.name: knob for knob in _KNOBS}
+KNOBS = Registry({knob.name: knob for knob in _KNOBS})

@@ -29,3 +29,22 @@ def group_norm(channels: int, *, num_groups: int) -> nn.GroupNorm:
 def normalized(channels: int, norm: NormFactory | None) -> list[nn.Module]:
     """The norm of a layer with that many channels: one module, or none at all."""
     return [] if norm is None else [norm(channels)]
+
+
+NORM_LAYERS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
+"""Modules that normalize, with a scale `weight` and a shift `bias` of their own; those of timm derive from them."""
+
+
+def fix_scale(model: nn.Module) -> None:
+    """Turn the learned scale of every norm into a constant, 1 as it begins; what is learned is the shift."""
+    for module in model.modules():
+        if isinstance(module, NORM_LAYERS):
+            scale = module.weight.detach()
+            del module.weight
+            module.register_buffer("weight", scale)
+
+
+def norm_biases(model: nn.Module) -> list[nn.Parameter]:
+    """The shifts of all norms."""
+    biases = [module.bias for module in model.modules() if isinstance(module, NORM_LAYERS)]
+    return [bias for bias in biases if isinstance(bias, nn.Parameter)]

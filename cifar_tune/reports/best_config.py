@@ -7,34 +7,39 @@ from typing import Any
 
 import yaml
 
-from cifar_tune.knobs.configuration import Configuration
-from cifar_tune.knobs.table import KNOBS
 from cifar_tune.storage.records import StudyRecord, TrialRecord
+from cifar_tune.study_spec.metrics import METRICS
 from cifar_tune.study_spec.specification import plain_values
 
 
 def best_yaml(record: StudyRecord, best: TrialRecord, path: Path) -> str:
     """The text of the file, which will lie at `path`. Numbers keep every digit."""
-    header = "".join(f"# {line}\n" for line in _header(record, best, path))
+    return trial_yaml(record, best, path, "The best configuration of")
+
+
+def trial_yaml(record: StudyRecord, trial: TrialRecord, path: Path, what: str) -> str:
+    """The text of a trial's file, which will lie at `path`; `what` it is of the study."""
+    header = "".join(f"# {line}\n" for line in _header(record, trial, path, what))
     # what is left out takes its default, and a data source may refuse a key that it does not have
     data = {key: value for key, value in record.spec.data.model_dump().items() if value is not None}
-    return header + _dump({"data": data, "train": resolved_config(best)})
+    plugins = [plugin.reference for plugin in record.spec.plugins]
+    return header + _dump({"data": data, **({"plugins": plugins} if plugins else {}), "train": resolved_config(trial)})
 
 
 def resolved_config(trial: TrialRecord) -> dict[str, Any]:
     """Every knob of the trial as it stands in a file; `precision` as it came out on the device."""
-    values = {name: KNOBS[name].parse(value) for name, value in trial.config.items()}
-    if trial.precision is not None:
-        values["precision"] = trial.precision
-    return plain_values(Configuration(values))
+    return plain_values(trial.configuration)
 
 
-def _header(record: StudyRecord, best: TrialRecord, path: Path) -> list[str]:
-    objective = record.spec.objective
+def _header(record: StudyRecord, trial: TrialRecord, path: Path, what: str) -> list[str]:
+    values = ", ".join(
+        f"{objective.metric} = {METRICS[objective.metric].exact(value)} (to {objective.direction})"
+        for objective, value in zip(record.spec.objectives, trial.values, strict=True)
+    )
     return [
-        f"The best configuration of the study {record.name}: trial {best.number}",
-        f"{objective.metric} = {best.value!r} (to {objective.direction}), on the validation split",
-        f"device: {best.device or 'unknown'}; torch {record.environment.get('torch', 'unknown')}",
+        f"{what} the study {record.name}: trial {trial.number}",
+        f"{values}, on the validation split",
+        f"device: {trial.device or 'unknown'}; torch {record.environment.get('torch', 'unknown')}",
         f"Train it again: cifar-tune train {quote(path.as_posix())}",
     ]
 

@@ -1,6 +1,7 @@
 """One knob's levels side by side: the one-factor tables of hand tuning, with what they leave unsaid."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,13 +12,15 @@ from scipy.stats import t as student
 
 from cifar_tune.errors import Problem, UserError, nearest_name
 from cifar_tune.knobs.table import KNOBS
+from cifar_tune.plotting.ticks import tick_text
 from cifar_tune.reports.objective import finite
 from cifar_tune.reports.report import Report, SearchedKnob
-from cifar_tune.reports.ticks import tick_text
 from cifar_tune.storage.records import StudyRecord, TrialRecord
 
 _BINS = 5
 _CONFIDENCE = 0.95
+_IMPARTIAL = ("grid", "qmc", "random")
+"""Samplers that do not look at results."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +37,13 @@ class Level:
 
     @cached_property
     def values(self) -> list[float]:
-        """The objective of the completed trials."""
+        """The objective of the completed trials; the first one of several."""
         return [trial.value for trial in self.completed if trial.value is not None]
+
+    @cached_property
+    def allowed(self) -> list[float]:
+        """The objective of the completed trials that keep all constraints."""
+        return [trial.value for trial in self.completed if trial.value is not None and trial.feasible]
 
     @property
     def mean(self) -> float | None:
@@ -71,9 +79,14 @@ class Comparison:
     levels: Sequence[Level]
 
     def best(self, level: Level) -> float | None:
-        """The best objective of a level."""
+        """The best objective of a level, among the trials that keep all constraints."""
         choose = max if self.report.maximizes else min
-        return choose(level.values, default=None)
+        return choose(level.allowed, default=None)
+
+    @property
+    def label(self) -> str:
+        """The knob, and what its levels are in proportion to, if they are."""
+        return next((each.label for each in self.report.knobs if each.name == self.knob), self.knob)
 
     @property
     def others(self) -> list[str]:
@@ -81,20 +94,37 @@ class Comparison:
         return [name for name in self.report.record.spec.search_space if name != self.knob]
 
     @property
+    def is_balanced(self) -> bool:
+        """Whether the levels completed trials of the same values of all other searched knobs, as a whole grid does."""
+        tried = [
+            Counter(tuple(trial.params.get(name) for name in self.others) for trial in level.completed)
+            for level in self.levels
+        ]
+        return len(tried) > 1 and bool(tried[0]) and all(each == tried[0] for each in tried)
+
+    @property
     def conditions(self) -> str:
         """Under which conditions the levels were compared, as sentences."""
         pruned = sum(trial.state == "PRUNED" for level in self.levels for trial in level.trials)
-        if self.others:
+        if self.others and self.is_balanced:
+            words = f"Under equal conditions: every level was tried with the same values of {', '.join(self.others)}."
+        elif self.others:
+            favours = self.report.record.spec.sampler.name not in _IMPARTIAL
             words = (
-                f"Not under equal conditions: {', '.join(self.others)} varied at the same time, and the sampler tried "
-                f"more of what looked good. `best` is what a level reached with so many trials; a difference of means "
-                f"may come from the other knobs."
+                f"Not under equal conditions: {', '.join(self.others)} varied at the same time"
+                f"{', and the sampler tried more of what looked good' if favours else ''}. `best` is what a level "
+                f"reached with so many trials; a difference of means may come from the other knobs."
             )
         else:
             words = "Under equal conditions: nothing else was searched."
         few = [level.label for level in self.levels if len(level.completed) < 3]
         if few:
             words += f" Fewer than three completed trials: {', '.join(few)}."
+        broken = sum(len(level.values) - len(level.allowed) for level in self.levels)
+        if broken:
+            words += (
+                f" Completed trials that break {self.report.constraint_words}: {broken}; means hold them, `best` not."
+            )
         if pruned:
             words += f" Means leave out {pruned} pruned trials, which tend to be the worse ones of their level."
         return words
@@ -104,7 +134,8 @@ def compare(record: StudyRecord, knob: str) -> Comparison:
     """Group a study's trials by a knob.
 
     Choices are levels; a range is cut into at most five parts of equal width, on a logarithmic scale if it was
-    searched on one. A knob that was not searched has the values that the trials had, if they differ.
+    searched on one. Of a knob that was searched `per` another one, the suggested numbers are compared. A knob that was
+    not searched has the values that the trials had, if they differ.
 
     Raises:
         UserError: if there is no such knob, no trial took it, or it was the same in all trials.
@@ -116,7 +147,12 @@ def compare(record: StudyRecord, knob: str) -> Comparison:
     if not taken:
         raise UserError(Problem("no finished trial took this knob", "--by", knob))
     searched = next((each for each in report.knobs if each.name == knob), None)
-    values = {trial.config[knob] for trial in taken}
+    if searched is not None and searched.per:
+        taken = [trial for trial in taken if knob in trial.params]
+    shown = {
+        trial.number: (trial.params if searched is not None and searched.per else trial.config)[knob] for trial in taken
+    }
+    values = set(shown.values())
     if searched is None and len(values) == 1:
         names = ", ".join(record.spec.search_space) or "nothing"
         raise UserError(Problem(f"was {values.pop()} in all trials; searched: {names}", "--by", knob))
@@ -126,7 +162,7 @@ def compare(record: StudyRecord, knob: str) -> Comparison:
         ordered = [*(level for level in searched.levels if level in values), *_sorted(values - set(searched.levels))]
     else:
         ordered = _sorted(values)
-    levels = [Level(_label(value), [trial for trial in taken if trial.config[knob] == value]) for value in ordered]
+    levels = [Level(_label(value), [trial for trial in taken if shown[trial.number] == value]) for value in ordered]
     return Comparison(report, knob, levels)
 
 
@@ -134,7 +170,7 @@ def _binned(knob: SearchedKnob, trials: Sequence[TrialRecord]) -> list[Level]:
     inside = [trial for trial in trials if knob.name in trial.params]
     space = np.geomspace if knob.log else np.linspace
     edges = space(knob.low, knob.high, _BINS + 1)
-    positions = np.array([float(trial.config[knob.name]) for trial in inside])
+    positions = np.array([float(trial.params[knob.name]) for trial in inside])
     bins = np.clip(np.searchsorted(edges, positions, side="right") - 1, 0, _BINS - 1)
     levels = [
         Level(

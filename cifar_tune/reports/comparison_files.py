@@ -5,7 +5,7 @@ from io import StringIO
 from pathlib import Path
 
 from cifar_tune.errors import Problem, UserError
-from cifar_tune.reports import style
+from cifar_tune.plotting import style
 from cifar_tune.reports.comparison import Comparison, Level
 from cifar_tune.reports.comparison_plot import draw
 from cifar_tune.reports.tables import duration, table
@@ -49,11 +49,12 @@ def markdown(comparison: Comparison) -> str:
         )
         for level in comparison.levels
     ]
-    header = (comparison.knob, "trials", "best", "mean with 95 % interval", "time", "parameters")
+    header = (comparison.label, "trials", "best", "mean with 95 % interval", "time", "parameters")
     name = comparison.report.record.name
     return (
-        f"# {name}: {comparison.knob}\n\n"
-        f"The objective is the {scale.words}.\n\n"
+        f"# {name}: {comparison.label}\n\n"
+        f"The {'first ' if comparison.report.record.spec.has_several_objectives else ''}objective is the "
+        f"{scale.words}.\n\n"
         f"{table(header, rows, right=(2, 3, 4, 5))}\n\n"
         f"{comparison.conditions}"
     )

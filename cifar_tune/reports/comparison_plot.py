@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cifar_tune.reports import style
+from cifar_tune.plotting import style
 from cifar_tune.reports.comparison import Comparison
 from cifar_tune.reports.level_labels import level_label
 from cifar_tune.reports.objective import axis_limits
@@ -21,7 +21,7 @@ def draw(comparison: Comparison) -> Figure:
     left.set_xlim(*axis_limits(values, comparison.report.scale))
     _time(right, comparison)
     remark = "dots: completed trials; bar: mean with its 95 % interval; diamond: the best of the level"
-    style.title(figure, f"{comparison.knob}, level by level", remark)
+    style.title(figure, f"{comparison.label}, level by level", remark)
     return figure
 
 

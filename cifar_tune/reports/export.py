@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from cifar_tune.errors import Problem, UserError
-from cifar_tune.reports import style
+from cifar_tune.plotting import style
 from cifar_tune.reports.best_config import best_yaml
-from cifar_tune.reports.pictures import PICTURES
+from cifar_tune.reports.front import write_front
+from cifar_tune.reports.pictures import PARETO, pictures_of
 from cifar_tune.reports.report import Report
 from cifar_tune.reports.summary_json import summary_json
 from cifar_tune.reports.summary_markdown import summary_markdown
@@ -17,7 +18,8 @@ def export(record: StudyRecord, folder: Path) -> list[Path]:
     """Write the report of a study and return its files.
 
     The folder is made if need be; files of an earlier report are overwritten. Every picture is always there: where
-    there is nothing to see, it holds the sentence that says why. `best.yaml` is there only if a trial completed.
+    there is nothing to see, it holds the sentence that says why. `best.yaml` is there only if a trial completed and
+    kept all constraints; of several objectives it is the best in the first one, and `front/` holds all on the front.
 
     Raises:
         UserError: if the folder or a file cannot be written.
@@ -32,23 +34,27 @@ def export(record: StudyRecord, folder: Path) -> list[Path]:
             "trials.csv": trials_csv(report),
         }
         best = folder / "best.yaml"
-        if report.completed:
-            texts[best.name] = best_yaml(record, report.completed[0], best)
+        if report.best:
+            texts[best.name] = best_yaml(record, report.best, best)
         else:
             best.unlink(missing_ok=True)  # of a study of the same name that was deleted
         for name, text in texts.items():
             (folder / name).write_text(text, encoding="utf-8", newline="")
+        front = write_front(report, folder)
     except OSError as error:
         source = str(error.filename or folder)
         raise UserError(Problem(f"cannot be written: {error.strerror}", source=source)) from error
-    return [folder / name for name in (*sorted(texts), *PICTURES)]
+    return [*(folder / name for name in (*sorted(texts), *pictures_of(report))), *front]
 
 
 def _write_pictures(report: Report, folder: Path) -> dict[str, str]:
     """Write all pictures; return the sentences of those that have nothing to show."""
     unseen: dict[str, str] = {}
+    pictures = pictures_of(report)
+    for name in PARETO.keys() - pictures.keys():
+        (folder / name).unlink(missing_ok=True)  # of a study of the same name that was deleted
     with style.applied():
-        for name, picture in PICTURES.items():
+        for name, picture in pictures.items():
             drawn = picture.draw(report)
             if isinstance(drawn, str):
                 unseen[name] = drawn

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from cifar_tune.reports import style
+from cifar_tune.plotting import style
 from cifar_tune.reports.objective import axis_limits, finite
 from cifar_tune.reports.report import Report
 from cifar_tune.storage.records import TrialRecord
@@ -24,7 +24,8 @@ def draw(report: Report) -> Figure | str:
     limits = axis_limits([*values, *running.values()], report.scale)
     many = report.has_many
     _dots(axes, report, report.pruned, limits, "pruned, after its last epoch", style.pruned_crosses(many))
-    _dots(axes, report, report.completed, limits, "completed", style.completed_dots(many))
+    _dots(axes, report, report.ranked, limits, "completed", style.completed_dots(many))
+    _dots(axes, report, report.infeasible, limits, "completed, breaks a constraint", style.infeasible_dots(many))
     if running:
         _circles(axes, running, limits)
     _without_value(axes, report, limits)
@@ -41,7 +42,9 @@ def draw(report: Report) -> Figure | str:
     legend = figure.legend(loc="outside lower center", ncols=columns, handletextpad=0.3, markerscale=1.5 if many else 1)
     for handle in filter(None, legend.legend_handles):
         handle.set_alpha(1)
-    heading = "Every trial, and the best so far" if report.completed else "Every trial; none has completed"
+    heading = "Every trial, and the best so far" if report.best else "Every trial; none has completed"
+    if report.infeasible and not report.best:
+        heading = "Every trial; none has completed and kept all constraints"
     style.title(figure, heading)
     axes.set_title(report.beyond(limits[1]), loc="right", fontsize=8, color=style.QUIET)
     return figure
@@ -88,17 +91,17 @@ def _without_value(axes: Axes, report: Report, limits: tuple[float, float]) -> N
 
 
 def _best_so_far(axes: Axes, report: Report) -> None:
-    if not report.completed:
+    best = report.best
+    if best is None:
         return
     numbers: list[int] = []
     bests: list[float] = []
     better = max if report.maximizes else min
-    for trial in sorted(report.completed, key=lambda trial: trial.number):
+    for trial in sorted(report.ranked, key=lambda trial: trial.number):
         value = report.on_axis(trial)
         numbers.append(trial.number)
         bests.append(better(value, bests[-1]) if bests else value)
     last = report.record.trials[-1].number
     axes.step([*numbers, last], [*bests, bests[-1]], where="post", color=style.ORANGE, linewidth=1.6, zorder=4)
-    best = report.completed[0]
     label = f"best so far; trial {best.number}: {report.scale.shown(best.value)}"
     axes.scatter([best.number], [report.on_axis(best)], clip_on=False, label=label, **style.best_diamond())

@@ -2,7 +2,7 @@
 
 from matplotlib.figure import Figure
 
-from cifar_tune.reports import style
+from cifar_tune.plotting import style
 from cifar_tune.reports.importances import ENOUGH_TRIALS
 from cifar_tune.reports.report import Report
 
@@ -17,7 +17,8 @@ def draw(report: Report) -> Figure | str:
     rows = max(len(names), 2)
     figure = style.new_figure(7.2, 1.5 + 0.3 * rows)
     axes = figure.add_subplot()
-    bars = axes.barh(names, shares, height=0.62, color=style.BLUE)
+    labels = {knob.name: knob.label for knob in report.knobs}
+    bars = axes.barh([labels[name] for name in names], shares, height=0.62, color=style.BLUE)
     axes.bar_label(bars, labels=[f"{share:.1f} %" for share in shares], padding=4, fontsize=8)
     axes.set_ylim(rows - 0.4, -0.6)
     axes.set_xlim(0, max(shares) * 1.12)

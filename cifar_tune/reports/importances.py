@@ -19,17 +19,21 @@ ENOUGH_TRIALS = 50
 class Importances:
     """Shares that add up to 1, largest first.
 
-    They rest on `completed` trials, of which the `top` best ones are set against all.
+    They rest on `completed` trials, of which the `top` best ones are set against all. Of several objectives, the best
+    ones are those `near_front`: on the Pareto front, then on the front of what remains, and so on.
     """
 
     shares: Mapping[str, float]
     completed: int
     top: int
+    near_front: bool = False
 
     @property
     def basis(self) -> str:
         """On how much they rest, as half a sentence."""
         best = "the best one" if self.top == 1 else f"the best {self.top}"
+        if self.near_front:
+            best = f"the {self.top} nearest to the Pareto front"
         return f"{best} of {self.completed:,} completed trials against all of them"
 
 
@@ -55,7 +59,9 @@ def importances(record: StudyRecord) -> Importances | str:
     # Optuna orders equal ones by how the process happens to hash
     ordered = sorted(raw.items(), key=lambda item: (-item[1], item[0]))
     top = math.ceil(top_share * completed)
-    return Importances({name: value / total for name, value in ordered}, completed, top)
+    return Importances(
+        {name: value / total for name, value in ordered}, completed, top, record.spec.has_several_objectives
+    )
 
 
 def _varies(record: StudyRecord, name: str) -> bool:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from cifar_tune.reports import style
+from cifar_tune.plotting import style
 from cifar_tune.reports.report import Report
 from cifar_tune.storage.records import TrialRecord
 
@@ -21,7 +21,7 @@ _MOST_PRUNED = 200
 
 def draw(report: Report) -> Figure | str:
     """Draw the best completed trials in colour, training dashed, and the validation curves of pruned ones behind."""
-    best = [trial for trial in report.completed[:_BEST] if trial.history.get("val_accuracy")]
+    best = [trial for trial in report.ranked[:_BEST] if trial.history.get("val_accuracy")]
     stopped = [trial for trial in report.record.trials if trial.state == "PRUNED" and trial.history.get("val_accuracy")]
     if not best and not stopped:
         return report.nothing_to_draw or "No trial has recorded figures by epoch."
@@ -34,9 +34,9 @@ def draw(report: Report) -> Figure | str:
     right.set_ylabel("loss (cross entropy)")
     right.set_ylim(*_loss_limits(best, behind))
     figure.legend(handles=_legend(report, best, behind), loc="outside lower center", ncols=4)
-    heading = f"The best {len(best)} of {len(report.completed):,} completed trials by epoch"
+    heading = f"The best {len(best)} of {len(report.ranked):,} completed trials by epoch"
     if len(best) <= 1:
-        heading = "The completed trial by epoch" if len(report.completed) == 1 else "The best trial by epoch"
+        heading = "The completed trial by epoch" if len(report.ranked) == 1 else "The best trial by epoch"
     style.title(figure, heading if best else "Pruned trials by epoch; none completed")
     return figure
 

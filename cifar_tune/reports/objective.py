@@ -17,11 +17,13 @@ class Scale:
         label: its name on axes.
         words: its name in a sentence.
         is_share: whether it is a fraction, shown in percent.
+        is_count: whether it is a whole number.
     """
 
     label: str
     words: str
     is_share: bool
+    is_count: bool = False
 
     @property
     def axis_label(self) -> str:
@@ -36,6 +38,8 @@ class Scale:
         """The value as it is written in text and tables; a dash where there is none."""
         if value is None:
             return "-"
+        if self.is_count:
+            return f"{value:,.0f}"
         return f"{value * 100:.2f} %" if self.is_share else f"{value:.4f}" if abs(value) < 1000 else f"{value:.3g}"
 
 
@@ -46,6 +50,14 @@ SCALES: Mapping[str, Scale] = {
     ),
     "val_loss": Scale("validation loss, last epoch", "validation loss of the last epoch", is_share=False),
     "best_val_loss": Scale("validation loss, best epoch", "validation loss of the best epoch", is_share=False),
+    "parameters": Scale("parameters", "number of parameters", is_share=False, is_count=True),
+    "flops": Scale(
+        "multiply-adds of one image", "number of multiply-adds for one image", is_share=False, is_count=True
+    ),
+    "seconds_per_epoch": Scale("seconds per epoch", "seconds per epoch", is_share=False),
+    "epochs_to_best": Scale(
+        "epoch of the best validation accuracy", "epoch of the best validation accuracy", is_share=False, is_count=True
+    ),
 }
 
 

@@ -9,11 +9,11 @@ from matplotlib.figure import Figure
 
 from cifar_tune.knobs.knob import Kind
 from cifar_tune.knobs.table import KNOBS
-from cifar_tune.reports import style
+from cifar_tune.plotting import style
+from cifar_tune.plotting.ticks import range_ticks, tick_text
 from cifar_tune.reports.level_labels import level_label
 from cifar_tune.reports.objective import axis_limits
 from cifar_tune.reports.report import Report, SearchedKnob
-from cifar_tune.reports.ticks import range_ticks, tick_text
 from cifar_tune.storage.records import TrialRecord
 
 _MOST_LINES = 160
@@ -25,12 +25,14 @@ def draw(report: Report) -> Figure | str:
     """Draw one vertical axis per knob; a knob that depends on others has a level "not taken" below its axis."""
     if not report.completed:
         return report.nothing_to_draw or "No trial completed, so there is no line to draw."
+    if report.best is None:
+        return f"No completed trial keeps {report.constraint_words}, so there is no line to draw."
     if len(report.knobs) < 2:
         return "Lines need at least two searched knobs."
     figure = style.new_figure(_width(report), 4.9)
     axes = figure.add_subplot()
-    shown = _thinned(report.completed)
-    best = report.completed[0]
+    shown = _thinned(report.ranked)
+    best = report.best
     colours = _colours(report)
     _lines(axes, report, shown, colours)
     for x, knob in enumerate(report.knobs):
@@ -40,13 +42,17 @@ def draw(report: Report) -> Figure | str:
     bar.set_label(report.scale.axis_label)
     bar.outline.set_visible(False)
     remark = "1 completed trial" if len(shown) == 1 else f"{len(shown):,} completed trials"
-    if len(shown) < len(report.completed):
-        remark = (
-            f"the best {len(shown) // 2:,} of {len(report.completed):,} completed trials, and a sample of the others"
-        )
+    if len(shown) < len(report.ranked):
+        remark = f"the best {len(shown) // 2:,} of {len(report.ranked):,} completed trials, and a sample of the others"
+    if report.infeasible:
+        remark += f", without {len(report.infeasible):,} that {_break(len(report.infeasible))} a constraint"
     remark += f"; thick: the best one, trial {best.number} ({report.scale.shown(best.value)})"
     style.title(figure, "Completed trials through all searched knobs", remark)
     return figure
+
+
+def _break(count: int) -> str:
+    return "breaks" if count == 1 else "break"
 
 
 def _lines(axes: Axes, report: Report, shown: list[TrialRecord], colours: ScalarMappable) -> None:
@@ -79,7 +85,7 @@ def _thinned(completed: list[TrialRecord]) -> list[TrialRecord]:
 def _colours(report: Report) -> ScalarMappable:
     """From worse to better, whichever way the objective goes."""
     shades = style.WORSE_TO_BETTER if report.maximizes else style.WORSE_TO_BETTER[::-1]
-    values = [report.on_axis(trial) for trial in report.completed]
+    values = [report.on_axis(trial) for trial in report.ranked]
     low, high = min(values), min(max(values), axis_limits(values, report.scale)[1])
     if low == high:
         low, high = axis_limits(values, report.scale)
@@ -113,7 +119,7 @@ def _knob_axis(axes: Axes, report: Report, knob: SearchedKnob, x: int) -> None:
     else:
         marks = [(_relative(knob, index), level_label(level, one_line=len(knob.levels) > 6))
                  for index, level in enumerate(knob.levels)]  # fmt: skip
-    if any(knob.name not in trial.params for trial in report.completed):
+    if any(knob.name not in trial.params for trial in report.ranked):
         marks.append((_NOT_TAKEN, "not taken"))
     for height, text in marks:
         axes.annotate(
@@ -123,8 +129,22 @@ def _knob_axis(axes: Axes, report: Report, knob: SearchedKnob, x: int) -> None:
         )  # fmt: skip
 
 
+def _headings(knobs: list[SearchedKnob]) -> list[str]:
+    """Names, and in the lines below how the numbers are to be read; all are equally high."""
+    below = [
+        "(" + ", ".join(["log"] * knob.log + [knob.per.replace(" of ", "\nof ")] * bool(knob.per)) + ")"
+        if knob.remarks
+        else ""
+        for knob in knobs
+    ]
+    height = max(text.count("\n") for text in below)
+    return [
+        f"{knob.name}\n{text}" + "\n" * (height - text.count("\n")) for knob, text in zip(knobs, below, strict=True)
+    ]
+
+
 def _frame(axes: Axes, report: Report) -> None:
-    names = [f"{knob.name}\n(log)" if knob.log else f"{knob.name}\n" for knob in report.knobs]
+    names = _headings(report.knobs)
     axes.set_xticks(range(len(names)), names, fontsize=8.5, fontweight="bold")
     axes.xaxis.tick_top()
     axes.tick_params(length=0)

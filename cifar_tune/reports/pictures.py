@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from cifar_tune.reports import history, importance, learning_curves, parallel_coordinates, slices
+from cifar_tune.reports import history, importance, learning_curves, parallel_coordinates, pareto, slices
 from cifar_tune.reports.report import Report
 
 
@@ -53,3 +53,18 @@ PICTURES: Mapping[str, Picture] = {
     ),
 }
 """By file name, in the order of the summary."""
+
+PARETO: Mapping[str, Picture] = {
+    "pareto.png": Picture(
+        "The objectives against each other",
+        "Completed trials. None on the Pareto front is dominated: no other is at least as good in every objective and "
+        "better in one. Those that break a constraint are left out of it.",
+        pareto.draw,
+    )
+}
+"""The picture of studies with several objectives."""
+
+
+def pictures_of(report: Report) -> Mapping[str, Picture]:
+    """The pictures of a study, by file name, in the order of the summary."""
+    return {**PARETO, **PICTURES} if report.record.spec.has_several_objectives else PICTURES

@@ -10,6 +10,7 @@ from cifar_tune.reports.importances import Importances, importances
 from cifar_tune.reports.objective import Scale, finite, scale_of
 from cifar_tune.storage.attributes import REASONS
 from cifar_tune.storage.records import StudyRecord, TrialRecord
+from cifar_tune.study_spec.pareto import losses
 from cifar_tune.study_spec.search_space import Range
 
 
@@ -23,6 +24,7 @@ class SearchedKnob:
         low, high: the ends of its range; where it has choices, the positions of the first and the last one.
         log: whether it is searched on a logarithmic scale.
         when: its conditions for people; empty where it has none.
+        per: such as `per 128 of batch_size` where its numbers are in proportion to another knob; else empty.
     """
 
     name: str
@@ -31,6 +33,17 @@ class SearchedKnob:
     high: float
     log: bool
     when: str
+    per: str = ""
+
+    @property
+    def label(self) -> str:
+        """Its name where its own numbers, those that the sampler suggested, are shown."""
+        return f"{self.name} {self.per}".rstrip()
+
+    @property
+    def remarks(self) -> list[str]:
+        """How the numbers on its axis are to be read."""
+        return ["log scale"] * self.log + [self.per] * bool(self.per)
 
     def position(self, trial: TrialRecord) -> float | None:
         """Where the trial stands on the knob's axis; None if the trial did not take the knob."""
@@ -48,20 +61,50 @@ class Report:
 
     @cached_property
     def scale(self) -> Scale:
-        """How the objective is written."""
+        """How the objective is written; the first one of several."""
         return scale_of(self.record.spec.objective)
 
     @cached_property
+    def scales(self) -> list[Scale]:
+        """How each objective is written."""
+        return [scale_of(objective) for objective in self.record.spec.objectives]
+
+    @cached_property
     def maximizes(self) -> bool:
-        """Whether higher is better."""
+        """Whether higher is better, in the first objective."""
         return self.record.spec.objective.direction == "maximize"
 
     @cached_property
     def completed(self) -> list[TrialRecord]:
-        """The completed trials, best first."""
-        sign = -1 if self.maximizes else 1
+        """The completed trials, best first; those that break a constraint come last."""
         found = [trial for trial in self.record.trials if trial.state == "COMPLETE" and finite(trial.value)]
-        return sorted(found, key=lambda trial: (sign * (trial.value or 0.0), trial.number))
+        objectives = self.record.spec.objectives
+        return sorted(found, key=lambda t: (not t.feasible, losses(t.values, objectives), t.number))
+
+    @cached_property
+    def ranked(self) -> list[TrialRecord]:
+        """The completed trials that keep all constraints, best first."""
+        return [trial for trial in self.completed if trial.feasible]
+
+    @cached_property
+    def infeasible(self) -> list[TrialRecord]:
+        """The completed trials that break a constraint, best first."""
+        return [trial for trial in self.completed if not trial.feasible]
+
+    @property
+    def best(self) -> TrialRecord | None:
+        """The best completed trial that keeps all constraints; of several objectives, the best in the first one."""
+        return self.ranked[0] if self.ranked else None
+
+    @cached_property
+    def front(self) -> list[TrialRecord]:
+        """The Pareto front of several objectives, best first objective first; empty with one objective."""
+        return list(self.record.front) if self.record.spec.has_several_objectives else []
+
+    @property
+    def constraint_words(self) -> str:
+        """`parameters <= 300000 and val_accuracy >= 0.6`."""
+        return " and ".join(str(constraint) for constraint in self.record.spec.constraints)
 
     @cached_property
     def pruned(self) -> list[TrialRecord]:
@@ -115,6 +158,6 @@ class Report:
         if isinstance(dimension, Range):
             # trials of an earlier, wider space may lie outside
             ends = [dimension.low, dimension.high, *(float(value) for value in values)]
-            return SearchedKnob(name, None, min(ends), max(ends), dimension.log, when)
+            return SearchedKnob(name, None, min(ends), max(ends), dimension.log, when, str(dimension.per or ""))
         levels = tuple(dict.fromkeys((*(stored(choice) for choice in dimension.choices), *values)))
         return SearchedKnob(name, levels, 0.0, float(len(levels) - 1), False, when)

@@ -14,4 +14,6 @@ def dimension_words(dimension: Dimension) -> tuple[str, str]:
         words += ", log scale"
     elif dimension.step is not None:
         words += f", in steps of {figure(dimension.step)}"
+    if dimension.per is not None:
+        words += f", {dimension.per}"
     return words, where

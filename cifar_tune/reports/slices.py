@@ -10,11 +10,11 @@ from matplotlib.figure import Figure
 
 from cifar_tune.knobs.knob import Kind
 from cifar_tune.knobs.table import KNOBS
-from cifar_tune.reports import style
+from cifar_tune.plotting import style
+from cifar_tune.plotting.ticks import range_ticks, tick_text
 from cifar_tune.reports.level_labels import fits, level_label
 from cifar_tune.reports.objective import axis_limits
 from cifar_tune.reports.report import Report, SearchedKnob
-from cifar_tune.reports.ticks import range_ticks, tick_text
 from cifar_tune.storage.records import TrialRecord
 
 _COLUMNS = 4
@@ -45,6 +45,8 @@ def draw(report: Report) -> Figure | str:
     marks = "dots: completed trials; faint crosses: pruned, after their last epoch"
     if report.completed:
         marks += "; diamond: the best; bars: medians of completed trials"
+    if report.infeasible:
+        marks += "; hollow: completed, but breaks a constraint"
     beyond = report.beyond(limits[1])
     style.title(figure, "The objective against each searched knob", f"{marks}\n{beyond}" if beyond else marks)
     return figure
@@ -53,10 +55,11 @@ def draw(report: Report) -> Figure | str:
 def _panel(axes: Axes, report: Report, knob: SearchedKnob, limits: tuple[float, float]) -> None:
     many = report.has_many
     _scatter(axes, report, knob, report.pruned, limits, style.pruned_crosses(many))
-    _scatter(axes, report, knob, report.completed, limits, style.completed_dots(many))
+    _scatter(axes, report, knob, report.infeasible, limits, style.infeasible_dots(many))
+    _scatter(axes, report, knob, report.ranked, limits, style.completed_dots(many))
     if not any(knob.name in trial.params for trial in (*report.completed, *report.pruned)):
         axes.text(0.5, 0.5, "no trial took it", transform=axes.transAxes, ha="center", fontsize=8, color=style.QUIET)
-    _scatter(axes, report, knob, report.completed[:1], limits, style.best_diamond())
+    _scatter(axes, report, knob, report.ranked[:1], limits, style.best_diamond())
     axes.set_ylim(*limits)
     # all titles of a picture stand at one height
     axes.set_title(knob.name, fontweight="bold", pad=17 if any(other.when for other in report.knobs) else 6)
@@ -101,7 +104,7 @@ def _range_axis(axes: Axes, knob: SearchedKnob) -> None:
     ticks = range_ticks(low, high, knob.log, KNOBS[knob.name].kind is Kind.INT, at_most=5)
     axes.set_xticks(ticks, [tick_text(tick) for tick in ticks])
     axes.set_xticks([], minor=True)
-    axes.set_xlabel("log scale" if knob.log else " ", fontsize=7, color=style.QUIET)
+    axes.set_xlabel(", ".join(knob.remarks) or " ", fontsize=7, color=style.QUIET)
 
 
 def _level_axis(axes: Axes, report: Report, knob: SearchedKnob, levels: Sequence[object]) -> None:

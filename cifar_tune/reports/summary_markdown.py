@@ -1,18 +1,24 @@
 """`summary.md`: the study for people."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from shlex import quote
 
 from cifar_tune.reports.best_config import resolved_config
+from cifar_tune.reports.front import front_file, front_table
 from cifar_tune.reports.importances import ENOUGH_TRIALS, Importances
-from cifar_tune.reports.pictures import PICTURES
+from cifar_tune.reports.pictures import pictures_of
 from cifar_tune.reports.report import Report
 from cifar_tune.reports.search_words import dimension_words
 from cifar_tune.reports.summary_json import STATES, standard_error
 from cifar_tune.reports.tables import code, duration, exact, figure, table
+from cifar_tune.reports.test_set import test_set
 from cifar_tune.storage.attributes import REASONS
+from cifar_tune.storage.openings import times
 from cifar_tune.storage.records import TrialRecord
+from cifar_tune.study_spec.metrics import METRICS
+from cifar_tune.study_spec.search_space import Choices
 
 _TOP = 10
 _ERRORS = 5
@@ -23,10 +29,11 @@ def summary_markdown(report: Report, folder: Path, unseen: Mapping[str, str]) ->
     parts = [
         f"# {report.record.name}",
         *_result(report),
+        *test_set(report),
         *_searched(report),
         *_trials(report),
         *_importances(report),
-        *_pictures(unseen),
+        *_pictures(report, unseen),
         *_circumstances(report),
         *_how_to_go_on(report, folder),
     ]
@@ -35,28 +42,66 @@ def summary_markdown(report: Report, folder: Path, unseen: Mapping[str, str]) ->
 
 def _result(report: Report) -> list[str]:
     record = report.record
-    if not report.completed:
+    if report.best is None and report.infeasible:
+        return ["## Result", f"**There is no best configuration, and so no `best.yaml`.** {_count(report.infeasible)} "
+                f"completed, but none keeps {report.constraint_words}."]  # fmt: skip
+    if report.best is None:
         ended = ", ".join(f"{report.reasons[reason]} {words}" for reason, words in _ended(report))
         why = f"Of {record.finished:,} finished trials none trained all its epochs: {ended}." if ended else (
             "No trial has finished yet." if record.trials else "No trial has begun yet.")  # fmt: skip
         return ["## Result", f"**There is no best configuration, and so no `best.yaml`.** {why}"]
-    best = report.completed[0]
-    objective = record.spec.objective
+    best = report.best
+    values = ", ".join(
+        f"`{objective.metric} = {METRICS[objective.metric].exact(value)}` (to {objective.direction})"
+        for objective, value in zip(record.spec.objectives, best.values, strict=True)
+    )
     searched = [name for name in record.spec.search_space if name in best.params]
     config = resolved_config(best)
-    rows = [(code(name), f"**{exact(config[name])}**", "searched") for name in searched]
+    rows = [(code(name), f"**{exact(config[name])}**", _searched_how(report, best, name)) for name in searched]
     rows += [(code(name), exact(value), "") for name, value in config.items() if name not in searched]
     size = f", {best.parameters:,} parameters" if best.parameters is not None else ""
     epochs = "1 epoch" if best.epochs == 1 else f"{best.epochs} epochs"
     return [
         "## Result",
+        *_front(report),
         f"**{report.scale.shown(best.value)}** {report.scale.words}: trial {best.number}, "
-        f"{epochs}, {duration(best.seconds)}{size}. At full precision: "
-        f"`{objective.metric} = {best.value!r}` (to {objective.direction}).",
+        f"{epochs}, {duration(best.seconds)}{size}{_given(best)}. At full precision: "
+        f"{values}.",
         _honest_words(report, best),
         "The whole configuration, also in [best.yaml](best.yaml):",
         table(("knob", "value", ""), rows),
     ]
+
+
+def _front(report: Report) -> list[str]:
+    """What comes first of several objectives: all trials between which only taste can decide."""
+    objectives = report.record.spec.objectives
+    if len(objectives) == 1:
+        return []
+    goals = " and ".join(f"{each.metric} ({each.direction})" for each in objectives)
+    file = front_file(report.front[0])
+    count = _count(report.front)
+    return [
+        f"**{count} on the Pareto front** of {goals}: no other trial is at least as good in everything and better in "
+        f"something. Each has a configuration of its own, such as [{file}]({file}).",
+        front_table(report),
+        f"`best.yaml` is the one with the best {objectives[0].metric}:",
+    ]
+
+
+def _count(trials: Sequence[TrialRecord]) -> str:
+    return "1 trial" if len(trials) == 1 else f"{len(trials):,} trials"
+
+
+def _given(trial: TrialRecord) -> str:
+    return "" if trial.source == "sampler" else f", given by {code(trial.source)}"
+
+
+def _searched_how(report: Report, best: TrialRecord, name: str) -> str:
+    dimension = report.record.spec.search_space[name]
+    if isinstance(dimension, Choices) or dimension.per is None:
+        return "searched"
+    return f"searched: {figure(best.params[name])} {dimension.per}"
 
 
 def _honest_words(report: Report, best: TrialRecord) -> str:
@@ -69,7 +114,8 @@ def _honest_words(report: Report, best: TrialRecord) -> str:
     others = report.record.finished
     if others > 1:
         words += f"; it was chosen as the best of {others:,} trials, so it is optimistic"
-    words += ". The test split was not read."
+    words += f". The test set was opened {times(report.record.openings)}, see below." if report.record.openings else (
+        ". The test split was not read.")  # fmt: skip
     validated = best.history.get("val_accuracy")
     if not report.scale.is_share and validated:
         words += f" The trial's validation accuracy after its last epoch was {validated[-1] * 100:.2f} %."
@@ -93,11 +139,18 @@ def _trials(report: Report) -> list[str]:
     record = report.record
     states = ", ".join(f"{record.counts[state]:,} {state}" for state in STATES if record.counts[state]) or "none"
     spent = sum(trial.seconds for trial in record.trials)
+    given = Counter(trial.source for trial in record.trials if trial.source != "sampler")
+    sources = "".join(
+        f" {count:,} of the trials did not come from the sampler: {code(source)}." for source, count in given.items()
+    )
     parts = [
         "## Trials",
         f"{len(record.trials):,} trials: {states}. Training took {duration(spent)} in all, the runs "
-        f"{duration(record.elapsed_seconds)} of wall clock. All of them: [trials.csv](trials.csv).",
+        f"{duration(record.elapsed_seconds)} of wall clock. All of them: [trials.csv](trials.csv).{sources}",
     ]
+    if record.spec.constraints:
+        parts.append(f"Constraints: {report.constraint_words}. {len(report.ranked):,} of the {len(report.completed):,} "
+                     "completed trials keep them.")  # fmt: skip
     if report.reasons:
         parts.append(table(("ended", "trials", ""), [(code(reason), f"{report.reasons[reason]:,}", words)
                            for reason, words in _ended(report)], right=(1,)))  # fmt: skip
@@ -106,12 +159,13 @@ def _trials(report: Report) -> list[str]:
         shown = "\n".join(f"- trial {trial.number}: {code(_last_line(trial))}" for trial in errors[:_ERRORS])
         more = f"\n- and {len(errors) - _ERRORS:,} more" if len(errors) > _ERRORS else ""
         parts += ["Errors:", shown + more]
-    if report.completed:
+    if report.ranked:
         names = list(record.spec.search_space)
-        rows = [_row(report, rank, trial, names) for rank, trial in enumerate(report.completed[:_TOP], start=1)]
+        rows = [_row(report, rank, trial, names) for rank, trial in enumerate(report.ranked[:_TOP], start=1)]
         header = ("", "trial", record.spec.objective.metric, "epochs", "time", "parameters", *names)
         count = len(rows)
-        heading = f"### The best {count} of {len(report.completed):,}" if count > 1 else "### The completed trial"
+        which = f" by {record.spec.objective.metric}" if record.spec.has_several_objectives else ""
+        heading = f"### The best {count} of {len(report.ranked):,}{which}" if count > 1 else "### The completed trial"
         parts += [heading, table(header, rows, right=(0, 1, 2, 3, 4, 5))]
     return parts
 
@@ -119,23 +173,28 @@ def _trials(report: Report) -> list[str]:
 def _row(report: Report, rank: int, trial: TrialRecord, names: list[str]) -> list[str]:
     size = f"{trial.parameters:,}" if trial.parameters is not None else "-"
     fixed = [str(rank), str(trial.number), report.scale.shown(trial.value), str(trial.epochs), duration(trial.seconds)]
-    return [*fixed, size, *(figure(trial.params.get(name)) for name in names)]
+    return [*fixed, size, *(figure(trial.searched.get(name)) for name in names)]
 
 
 def _importances(report: Report) -> list[str]:
     found = report.importances
     if not isinstance(found, Importances):
         return ["## Importance of the knobs", found]
-    rows = [(code(name), f"{share * 100:.1f} %") for name, share in found.shares.items()]
+    labels = {knob.name: knob.label for knob in report.knobs}
+    rows = [(code(labels[name]), f"{share * 100:.1f} %") for name, share in found.shares.items()]
     words = f"PED-ANOVA: {found.basis}."
     if found.completed < ENOUGH_TRIALS:
         words += f" With fewer than {ENOUGH_TRIALS} completed trials this is a hint, no more."
     return ["## Importance of the knobs", words, table(("knob", "share"), rows, right=(1,))]
 
 
-def _pictures(unseen: Mapping[str, str]) -> list[str]:
+def _pictures(report: Report, unseen: Mapping[str, str]) -> list[str]:
     parts = ["## Pictures"]
-    for file, picture in PICTURES.items():
+    if report.record.spec.has_several_objectives:
+        parts.append(
+            f"Where a picture shows one objective, it is the first one, {report.record.spec.objective.metric}."
+        )
+    for file, picture in pictures_of(report).items():
         seen = f"![{picture.heading}]({file})\n\n{picture.caption}"
         parts += [f"### {picture.heading}", unseen.get(file, seen)]
     return parts
@@ -169,7 +228,9 @@ def _how_to_go_on(report: Report, folder: Path) -> list[str]:
         go_on,
         f"cifar-tune export {record.name}    # write this report again",
     ]
-    if report.completed:
+    if report.best:
+        if not record.openings:
+            commands.insert(0, f"cifar-tune finalize {record.name}    # train the best one on all images, and test it")
         commands.insert(0, f"cifar-tune train {quote((folder / 'best.yaml').as_posix())}    # train the best one again")
     return [
         "## How to go on",

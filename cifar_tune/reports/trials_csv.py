@@ -8,19 +8,30 @@ from cifar_tune.reports.report import Report
 
 COLUMNS = (
     "number", "state", "reason", "value", "finished_epochs", "duration_seconds", "parameters", "started", "ended",
+    "source",
 )  # fmt: skip
 """Of every study. A column per searched knob follows, under the knob's own name, so none of these may be a knob."""
+
+MORE_COLUMNS = ("feasible", "on_front")
+"""Of studies with several objectives or constraints, behind one column per metric of theirs."""
 
 
 def trials_csv(report: Report) -> str:
     """The text of the file: comma-separated, a header, numbers with every digit, empty cells where there is nothing.
 
-    `value` is the objective; of a pruned trial, after its last epoch.
+    `value` is the objective, the first one of several; of a pruned trial, after its last epoch. `source` is sampler,
+    start_from or enqueued. The knobs have the values that training used. With several objectives or constraints there
+    is a column more for each of their metrics, as far as it is known, `feasible` says whether the trial keeps all
+    constraints, and `on_front` whether it lies on the Pareto front.
     """
+    spec = report.record.spec
+    metrics = [name for name in spec.metrics if name not in COLUMNS]
+    more = [*metrics, *MORE_COLUMNS] if spec.has_several_objectives or spec.constraints else []
+    front = {trial.number for trial in report.record.front}
     knobs = [knob.name for knob in report.knobs]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*COLUMNS, *knobs])
+    writer.writerow([*COLUMNS, *more, *knobs])
     for trial in report.record.trials:
         fixed = (
             trial.number,
@@ -32,10 +43,17 @@ def trials_csv(report: Report) -> str:
             trial.parameters,
             _moment(trial.started),
             _moment(trial.ended),
+            trial.source,
         )
-        writer.writerow([*fixed, *(trial.params.get(name) for name in knobs)])
+        seen: list[object] = [trial.metrics.get(name) for name in metrics]
+        seen += [_yes_or_no(trial.feasible), _yes_or_no(trial.number in front)]
+        writer.writerow([*fixed, *(seen if more else ()), *(trial.searched.get(name) for name in knobs)])
     return text.getvalue()
 
 
 def _moment(when: datetime | None) -> str | None:
     return when.isoformat(sep=" ", timespec="seconds") if when else None
+
+
+def _yes_or_no(answer: bool | None) -> str | None:
+    return None if answer is None else "true" if answer else "false"

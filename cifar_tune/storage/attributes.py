@@ -12,8 +12,14 @@ DATA = "data"
 ELAPSED = "elapsed_seconds"
 """Study: seconds of wall clock over all runs."""
 
+TEST_OPENING = "test_opening_"
+"""Study: this and a number from 1 on: one opening of the test split, `Opening.plain`."""
+
 CONFIG = "config"
 """Trial: every knob of the run, `Configuration.stored`."""
+
+START_FROM = "start_from"
+"""Trial: which item of the study's `start_from` it is, from 0; other trials do not have it."""
 
 EPOCHS = "epochs"
 """Trial: finished epochs."""
@@ -23,6 +29,13 @@ SECONDS = "seconds"
 
 PARAMETERS = "parameters"
 """Trial: trainable parameters of the model."""
+
+FLOPS = "flops"
+"""Trial: multiply-adds of convolutions and matrix products in the forward pass of one image."""
+
+METRICS = "metrics"
+"""Trial: objectives and constrained metrics by name, after the last finished epoch. Kept where there are several
+objectives, since Optuna then takes no reports, and where there are constraints."""
 
 DEVICE = "device"
 """Trial: such as `cpu` or `cuda:0`."""
@@ -48,6 +61,7 @@ RESUMED_FROM = "resumed_from"
 REASONS = {
     "completed": "trained all its epochs, or up to its patience",
     "pruned": "stopped by the pruner",
+    "infeasible": "the model alone breaks a constraint, so it was not trained",
     "diverged": "the loss became infinite or not a number",
     "out_of_memory": "the device ran out of memory",
     "error": "an error ended it",

@@ -4,10 +4,12 @@ import os
 import socket
 import time
 import uuid
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from threading import Event, Thread
 
 from sqlalchemy import (
     Column,
@@ -24,7 +26,7 @@ from sqlalchemy import (
     true,
     update,
 )
-from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
+from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 
 from cifar_tune.errors import CheckError
 
@@ -82,14 +84,44 @@ class Lease:
         Raises:
             LeaseLostError: if another process has taken the study over meanwhile.
         """
-        if time.monotonic() - self._renewed < LEASE_SECONDS / 4:
-            return
+        if time.monotonic() - self._renewed >= LEASE_SECONDS / 4:
+            self.renew()
+
+    def renew(self) -> None:
+        """Extend the lease now.
+
+        Raises:
+            LeaseLostError: if another process has taken the study over meanwhile.
+        """
         mine = (_LEASES.c.study == self._study) & (_LEASES.c.token == self._token)
         with self._engine.begin() as connection:
             renewed = connection.execute(update(_LEASES).where(mine).values(expires=time.time() + LEASE_SECONDS))
         if renewed.rowcount == 0:
             raise LeaseLostError(f"another process took over the study {self._study!r}; this one stops")
         self._renewed = time.monotonic()
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Renew the lease in a thread of its own, for work that has no time for it in between; then give it free.
+
+        Call `renew` before whatever needs the lease: what goes wrong in the thread is found out there.
+        """
+        done = Event()
+
+        def renew() -> None:
+            while not done.wait(LEASE_SECONDS / 6):
+                with suppress(SQLAlchemyError, LeaseLostError):
+                    self.renew()
+
+        thread = Thread(target=renew, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+            with suppress(SQLAlchemyError):  # it ends by itself
+                self.release()
 
     def release(self) -> None:
         """Give the study free."""

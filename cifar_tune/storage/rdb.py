@@ -113,10 +113,15 @@ def _make_folder(file: Path) -> None:
         raise UserError(Problem(f"the folder cannot be made: {error.strerror}", str(file.parent))) from error
 
 
+def own_words(error: BaseException) -> str:
+    """What the database itself said, without the SQL, on one line."""
+    original = getattr(error, "orig", None) or error
+    return (str(original).strip().splitlines() or [type(original).__name__])[0]
+
+
 def unusable(url: URL, error: BaseException) -> UserError | CheckError:
     """The database's own words, without the SQL and without the password."""
-    original = getattr(error, "orig", None) or error
-    words = str(original).strip().splitlines()[0] if str(original).strip() else type(original).__name__
+    words = own_words(error)
     if "not a database" in words:
         return UserError(Problem("is not an SQLite database", shown(url)))
     if "unable to open database file" in words:

@@ -12,7 +12,12 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from cifar_tune.errors import Problem, UserError, nearest_name
+from cifar_tune.knobs.configuration import Configuration
+from cifar_tune.knobs.table import KNOBS
 from cifar_tune.storage import attributes
+from cifar_tune.storage.openings import Opening, Stored, read_openings
+from cifar_tune.storage.selection import is_feasible
+from cifar_tune.study_spec.pareto import losses, pareto_front
 from cifar_tune.study_spec.reader import read_study
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.study_spec.yaml_reader import Document
@@ -20,20 +25,27 @@ from cifar_tune.study_spec.yaml_reader import Document
 FINISHED = ("COMPLETE", "PRUNED", "FAIL")
 """The states that count against the budget."""
 
-Stored = bool | int | float | str
-
 
 @dataclass(frozen=True)
 class TrialRecord:
     """One trial.
 
-    `value` is the objective: of the last finished epoch if the trial was pruned, None if it never finished one.
-    `intermediate` is the objective after each finished epoch. `history` has one list per figure, one item per epoch.
+    `value` is the first objective: of the last finished epoch if the trial was pruned, None if it never finished one;
+    `values` are all objectives, in the order of the study file, empty where `value` is None.
+    `source` is `sampler`, `start_from`, or `enqueued` if somebody else gave it. `params` is what the sampler suggested:
+    of a knob that is searched `per` another, not the value in `config`.
+    `intermediate` is the objective after each finished epoch; of several objectives, the first one after the newest.
+    `history` has one list per figure, one item per epoch. `metrics` holds what else is known of metrics by name.
+    `feasible` says whether the trial keeps all constraints; None as long as that is open.
     """
 
     number: int
     state: str
+    source: str
     value: float | None
+    values: Sequence[float]
+    feasible: bool | None
+    metrics: Mapping[str, float]
     params: Mapping[str, Stored]
     config: Mapping[str, Stored]
     intermediate: Mapping[int, float]
@@ -41,6 +53,7 @@ class TrialRecord:
     epochs: int
     seconds: float
     parameters: int | None
+    flops: int | None
     device: str | None
     precision: str | None
     reason: str | None
@@ -49,12 +62,24 @@ class TrialRecord:
     started: datetime | None
     ended: datetime | None
 
+    @property
+    def searched(self) -> Mapping[str, Stored]:
+        """The searched knobs with the values that training used."""
+        return {name: self.config.get(name, value) for name, value in self.params.items()}
+
+    @property
+    def configuration(self) -> Configuration:
+        """Every knob of the trial by type; `precision` as it came out on the device."""
+        values = {name: KNOBS[name].parse(value) for name, value in self.config.items()}
+        return Configuration(values if self.precision is None else {**values, "precision": self.precision})
+
 
 @dataclass(frozen=True)
 class StudyRecord:
     """One study with all its trials in the order of their numbers.
 
-    `study` is Optuna's own object, for importances. `environment` and `data` are empty before the first run began.
+    `openings` are those of the test split. `study` is Optuna's own object, for importances. `environment` and `data`
+    are empty before the first run began.
     """
 
     name: str
@@ -62,6 +87,7 @@ class StudyRecord:
     environment: Mapping[str, Any]
     data: Mapping[str, Any]
     elapsed_seconds: float
+    openings: Sequence[Opening]
     trials: Sequence[TrialRecord]
     study: optuna.Study
 
@@ -76,13 +102,24 @@ class StudyRecord:
         return sum(self.counts[state] for state in FINISHED)
 
     @cached_property
+    def ranked(self) -> Sequence[TrialRecord]:
+        """The trials that ran to their end and keep all constraints, best first; by the first objective, then the next.
+
+        The first one is always on the Pareto front.
+        """
+        complete = [trial for trial in self.trials if trial.state == "COMPLETE" and trial.values and trial.feasible]
+        return sorted(complete, key=lambda trial: (losses(trial.values, self.spec.objectives), trial.number))
+
+    @property
     def best(self) -> TrialRecord | None:
-        """The best trial that ran to its end; None if there is none."""
-        complete = [trial for trial in self.trials if trial.state == "COMPLETE" and trial.value is not None]
-        if not complete:
-            return None
-        sign = -1 if self.spec.objective.direction == "maximize" else 1
-        return min(complete, key=lambda trial: (sign * (trial.value or 0.0), trial.number))
+        """The best trial that ran to its end and keeps all constraints; None if there is none."""
+        return self.ranked[0] if self.ranked else None
+
+    @cached_property
+    def front(self) -> Sequence[TrialRecord]:
+        """The Pareto front, best first objective first; with one objective the best trial and those equal to it."""
+        points = [losses(trial.values, self.spec.objectives) for trial in self.ranked]
+        return [self.ranked[index] for index in pareto_front(points)]
 
 
 def study_names(storage: BaseStorage) -> list[str]:
@@ -98,13 +135,15 @@ def load_record(storage: BaseStorage, name: str) -> StudyRecord:
     """
     study = load_optuna_study(storage, name)
     attrs = study.user_attrs
+    spec = read_spec(study)
     return StudyRecord(
         name=name,
-        spec=read_spec(study),
+        spec=spec,
         environment=attrs.get(attributes.ENVIRONMENT, {}),
         data=attrs.get(attributes.DATA, {}),
         elapsed_seconds=float(attrs.get(attributes.ELAPSED, 0.0)),
-        trials=[_trial_record(trial) for trial in study.get_trials(deepcopy=False)],
+        openings=read_openings(attrs),
+        trials=[_trial_record(trial, spec) for trial in study.get_trials(deepcopy=False)],
         study=study,
     )
 
@@ -123,7 +162,7 @@ def load_optuna_study(storage: BaseStorage, name: str) -> optuna.Study:
 
 
 def read_spec(study: optuna.Study) -> StudySpec:
-    """The specification that is stored with the study.
+    """The specification that is stored with the study. What it describes of its plugins is in force afterwards.
 
     Raises:
         UserError: if another tool made the study, or another version wrote what this one cannot read.
@@ -131,23 +170,39 @@ def read_spec(study: optuna.Study) -> StudySpec:
     plain = study.user_attrs.get(attributes.SPEC)
     if not isinstance(plain, dict):
         raise UserError(Problem(f"the study {study.study_name!r} was not made by cifar-tune"))
-    return read_study(Document(plain), f"the stored study {study.study_name!r}").spec
+    return read_study(Document(plain), f"the stored study {study.study_name!r}", is_stored=True).spec
 
 
-def _trial_record(trial: FrozenTrial) -> TrialRecord:
+def _source(trial: FrozenTrial) -> str:
+    if attributes.START_FROM in trial.user_attrs:
+        return "start_from"
+    return "enqueued" if "fixed_params" in trial.system_attrs else "sampler"
+
+
+def _trial_record(trial: FrozenTrial, spec: StudySpec) -> TrialRecord:
     attrs = trial.user_attrs
+    values = _values(trial, spec)
+    epochs = max([int(attrs.get(attributes.EPOCHS, 0)), *trial.intermediate_values])
+    metrics = attrs.get(attributes.METRICS, {})
+    newest = metrics.get(spec.objective.metric)
+    intermediate = {epochs: newest} if spec.has_several_objectives and epochs and newest is not None else {}
     started: datetime | None = trial.datetime_start
     return TrialRecord(
         number=trial.number,
         state=trial.state.name,
-        value=trial.value if trial.state in (TrialState.COMPLETE, TrialState.PRUNED) else None,
+        source=_source(trial),
+        value=values[0] if values else None,
+        values=values,
+        feasible=is_feasible(trial, spec.constraints),
+        metrics=metrics,
         params=trial.params,
         config=attrs.get(attributes.CONFIG, {}),
-        intermediate=trial.intermediate_values,
+        intermediate=trial.intermediate_values or intermediate,
         history=attrs.get(attributes.HISTORY, {}),
-        epochs=max([int(attrs.get(attributes.EPOCHS, 0)), *trial.intermediate_values]),
+        epochs=epochs,
         seconds=float(attrs.get(attributes.SECONDS, 0.0)),
         parameters=attrs.get(attributes.PARAMETERS),
+        flops=attrs.get(attributes.FLOPS),
         device=attrs.get(attributes.DEVICE),
         precision=attrs.get(attributes.PRECISION),
         reason=attrs.get(attributes.REASON),
@@ -156,3 +211,17 @@ def _trial_record(trial: FrozenTrial) -> TrialRecord:
         started=started,
         ended=trial.datetime_complete,
     )
+
+
+def _values(trial: FrozenTrial, spec: StudySpec) -> tuple[float, ...]:
+    """All objectives of a trial that ended, as far as it came; Optuna keeps none of a pruned one if there are several.
+
+    A trial that the model alone made infeasible may know the one and not the other, and then has none.
+    """
+    if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED):
+        return ()
+    if trial.values is not None:
+        return tuple(trial.values)
+    known = trial.user_attrs.get(attributes.METRICS, {})
+    names = [objective.metric for objective in spec.objectives]
+    return tuple(known[name] for name in names) if spec.has_several_objectives and known.keys() >= set(names) else ()

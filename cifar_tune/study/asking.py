@@ -13,6 +13,7 @@ from cifar_tune.samplers.build import build_sampler, neutral_sampler
 from cifar_tune.storage import attributes
 from cifar_tune.study_spec.search_space import Choices, Dimension
 from cifar_tune.study_spec.specification import StudySpec
+from cifar_tune.study_spec.start_from import suggested
 
 
 def ask(study: optuna.Study, spec: StudySpec) -> tuple[optuna.Trial, Configuration]:
@@ -30,6 +31,20 @@ def ask(study: optuna.Study, spec: StudySpec) -> tuple[optuna.Trial, Configurati
     trial = study.ask()
     config = spec.space.configuration(lambda name, dimension: _suggest(trial, name, dimension))
     return trial, config
+
+
+def enqueue_known(study: optuna.Study, spec: StudySpec) -> None:
+    """Enqueue the configurations of `start_from` that the study does not have yet; the caller holds its lease.
+
+    Each carries its position, written in one transaction with the trial itself: a run that was killed in between goes
+    on with the next one. It has to be done before anything is asked for, so that they come first, in their order.
+    """
+    if not spec.start_from:
+        return
+    there = {trial.user_attrs.get(attributes.START_FROM) for trial in study.get_trials(deepcopy=False)}
+    for index, item in enumerate(spec.start_from):
+        if index not in there:
+            study.enqueue_trial(suggested(spec.space, item), user_attrs={attributes.START_FROM: index})
 
 
 def next_waiting(study: optuna.Study) -> FrozenTrial | None:

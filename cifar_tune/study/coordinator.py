@@ -1,6 +1,7 @@
 """The one process that owns a study: it asks, hands out, reports, prunes, tells and parks.
 
-It alone writes to the database, so the budget is exact, and a dead executor is known at once.
+It alone changes the study, so the budget is exact, and a dead executor is known at once. It works in memory, and the
+database is written beside it: the end of a trial is announced when it stands there.
 """
 
 import time
@@ -11,17 +12,15 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import optuna
-from optuna.exceptions import StorageInternalError
-from optuna.storages import RDBStorage
-from optuna.trial import TrialState
-from sqlalchemy.exc import SQLAlchemyError
+from optuna.trial import FrozenTrial, TrialState
 
-from cifar_tune.errors import CheckError, UserError
+from cifar_tune.errors import CheckError, CifarTuneError, UserError
 from cifar_tune.executors.messages import Began, Died, Ended, EpochDone, Job, Notice, Ready, Refused, Report, Verdict
 from cifar_tune.samplers.build import neutral_sampler
 from cifar_tune.storage import attributes
-from cifar_tune.storage.lease import LeaseLostError
+from cifar_tune.storage.selection import best_trials, is_feasible, write_violations
 from cifar_tune.storage.urls import checkpoint_file
+from cifar_tune.storage.write_behind import WriteBehindStorage
 from cifar_tune.study.asking import ask, is_exhausted, next_waiting, refusal
 from cifar_tune.study.checkpoints import sweep
 from cifar_tune.study.estimate import Estimate
@@ -29,10 +28,13 @@ from cifar_tune.study.interruption import StopRequests
 from cifar_tune.study.observer import Observer, TrialEnd
 from cifar_tune.study.opening import record_environment
 from cifar_tune.study.running import RunningTrial
+from cifar_tune.study_spec.constraints import violations
 from cifar_tune.study_spec.specification import StudySpec
 
 _MOST_DEATHS = 3
 _POLL_SECONDS = 0.25
+_PATIENCE_SECONDS = 300.0
+_LAST_SECONDS = 10.0
 
 Ending = Literal["budget", "exhausted", "timeout", "interrupted"]
 
@@ -72,18 +74,17 @@ class Executors(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """What a coordinator looks at besides its executors: who watches, who wants it to stop, its right to run."""
+    """What a coordinator looks at besides its executors: who watches, and who wants it to stop."""
 
     observer: Observer
     stop: StopRequests
-    keep_lease: Callable[[], None]
 
 
 class Coordinator:
     """Runs one study up to its budget."""
 
     def __init__(
-        self, storage: RDBStorage, study: optuna.Study, spec: StudySpec, executors: Executors, watch: Watch
+        self, storage: WriteBehindStorage, study: optuna.Study, spec: StudySpec, executors: Executors, watch: Watch
     ) -> None:
         self._storage = storage
         self._study = study
@@ -97,6 +98,8 @@ class Coordinator:
         self._false_starts: Counter[int] = Counter()
         self._estimate = Estimate(spec, executors.workers)
         self._finished = 0
+        self._unannounced: list[TrialEnd] = []
+        self._outage_since: float | None = None
         self._environment_known = False
         self._combinations = spec.space.size() if spec.sampler.name == "grid" else None
 
@@ -104,31 +107,32 @@ class Coordinator:
         """Run until the budget is used up, the space is exhausted, time is over, or somebody asks to stop.
 
         Raises:
-            CheckError: if executors cannot start, or the lease was lost.
+            CheckError: if executors cannot start, the lease was lost, or the database stays away.
             UserError: if an executor refuses its device.
         """
         self._watch.stop.is_polled = True
         self._repair()
         try:
             ending = self._loop()
-        except LeaseLostError:  # the study is somebody else's now
-            raise
         except BaseException:
-            with suppress(SQLAlchemyError, StorageInternalError):  # the first error says more than the next
-                self._set_running_aside()
+            self._set_running_aside()
+            with suppress(CifarTuneError):  # the first error says more than the next
+                self._storage.flush(_LAST_SECONDS)
             raise
         self._write_elapsed()
+        self._wait_for_the_database()
         return ending
 
     def _loop(self) -> Ending:
         while True:
-            self._watch.keep_lease()
+            self._storage.raise_if_failed()
+            self._watch_the_database()
             left = self._spec.budget.trials - self._finished - len(self._running)
             if left <= 0 and not self._running:
                 return "budget"
             if self._watch.stop.park or self._time_is_over():
                 return self._park_all()
-            if left > 0 and self._executors.idle():
+            if left > 0 and self._executors.idle() and not self._storage.is_behind:
                 if self._start_next():
                     continue
                 if not self._running:
@@ -138,6 +142,7 @@ class Coordinator:
 
     def _start_next(self) -> bool:
         """Start one more trial; False if there is none left to try."""
+        self._storage.admit_others()
         waiting = next_waiting(self._study)
         if waiting is None and self._combinations is not None and is_exhausted(self._study, self._combinations):
             return False
@@ -146,10 +151,11 @@ class Coordinator:
             self._refuse(refused)
             return True
         trial, config = ask(self._study, self._spec)
-        running = RunningTrial(trial, config, self._spec.objective)
+        running = RunningTrial(trial, config, self._spec)
         self._running[trial.number] = running
         file = checkpoint_file(self._spec.name, trial.number)
-        self._executors.submit(Job(trial.number, dict(config), self._spec.data, file.absolute()))
+        plugins = tuple(plugin.file for plugin in self._spec.plugins if plugin.file is not None)
+        self._executors.submit(Job(trial.number, dict(config), self._spec.data, file.absolute(), plugins))
         return True
 
     def _refuse(self, reason: str) -> None:
@@ -187,7 +193,12 @@ class Coordinator:
 
     def _begin(self, running: RunningTrial, began: Began) -> None:
         running.begin(began)
-        self._observer.began(running.number, running.trial.params, running.epochs, len(began.results))
+        if running.need_not_be_trained:
+            del self._running[running.number]
+            self._tell(running, TrialState.PRUNED, "infeasible")
+            self._executors.answer(running.number, Verdict(go_on=False))
+            return
+        self._observer.began(running.number, running.searched, running.epochs, len(began.results))
         for result in began.results:
             value, is_new = running.add(result)
             if is_new:
@@ -202,9 +213,11 @@ class Coordinator:
 
         Successive halving gives its verdict once: asked again, it would wait for the next rung.
         """
-        pruned = running.should_prune()
+        with self._storage.together():
+            pruned = running.should_prune()
+            if pruned:
+                running.trial.set_user_attr(attributes.PRUNED_AT, len(running.results))
         if pruned:
-            running.trial.set_user_attr(attributes.PRUNED_AT, len(running.results))
             del self._running[running.number]
             self._tell(running, TrialState.PRUNED, "pruned")
         self._executors.answer(running.number, Verdict(go_on=not pruned))
@@ -231,23 +244,61 @@ class Coordinator:
         running.tell(state, reason, error)
         self._finished += 1
         self._write_elapsed()
-        self._sweep()
         trials = self._study.get_trials(deepcopy=False)
-        maximize = self._spec.objective.direction == "maximize"
-        complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
-        best = (max if maximize else min)(complete, key=lambda trial: trial.value or 0.0, default=None)
-        self._observer.ended(
+        best = best_trials(trials, self._spec.objectives, self._spec.constraints)
+        self._unannounced.append(
             TrialEnd(
                 number=running.number,
                 state=state.name,
                 reason=reason,
                 value=running.value if running.results else None,
-                best_number=best.number if best else None,
-                best_value=best.value if best else None,
+                best_number=best[0].number if best else None,
+                best_value=best[0].values[0] if best else None,
                 finished=self._finished,
+                figures=running.figures,
+                feasible=is_feasible(trials[running.number], self._spec.constraints) is True,
+                front=[trial.number for trial in best] if self._spec.has_several_objectives else [],
                 detail=(error.strip().splitlines() or [""])[-1] or detail,
             )
         )
+
+    def _watch_the_database(self) -> None:
+        """Announce the ends that stand in the database now, and say when it goes away and comes back."""
+        unwritten = self._storage.unwritten()
+        written = [end for end in self._unannounced if end.number not in unwritten]
+        for end in written:
+            self._unannounced.remove(end)
+            self._observer.ended(end)
+        if written:
+            self._sweep()
+        outage = self._storage.outage
+        if outage is not None and self._outage_since is None:
+            self._outage_since = outage.since
+            self._note(
+                f"the database does not take anything ({outage.words}): running trials go on, no new one begins until "
+                f"it is back"
+            )
+        elif outage is None and self._outage_since is not None:
+            away = time.monotonic() - self._outage_since
+            self._outage_since = None
+            self._note(f"the database is back after {away:.0f} s; everything is written")
+
+    def _wait_for_the_database(self) -> None:
+        """Stay until all is written, unless that takes too long or somebody does not want to wait.
+
+        Raises:
+            CheckError: if it is not.
+        """
+        if not self._storage.flush(2.0) and self._storage.outage is None:
+            self._note("waiting for the database")
+        is_written = self._storage.flush(_PATIENCE_SECONDS, lambda: self._watch.stop.at_once)
+        self._watch_the_database()
+        if not is_written:
+            words = self._storage.outage.words if self._storage.outage else "it is too slow"
+            raise CheckError(
+                f"the database does not take anything ({words}), so the results of {len(self._storage.unwritten())} "
+                "trials are not in it; their checkpoints hold them, and the next run writes them from there"
+            )
 
     def _mourn(self, died: Died) -> None:
         """An executor is gone: its trial goes on elsewhere, unless executors keep dying under it."""
@@ -292,6 +343,7 @@ class Coordinator:
         for trial in left:
             if trial not in orphans:  # the verdict was given, the rest of its end is missing
                 self._storage.set_trial_user_attr(trial._trial_id, attributes.REASON, "pruned")
+                self._write_violations(trial)
                 last = trial.intermediate_values[max(trial.intermediate_values)]
                 self._storage.set_trial_state_values(trial._trial_id, TrialState.PRUNED, [last])
         for trial in orphans:
@@ -304,9 +356,16 @@ class Coordinator:
         self._finished = sum(trial.state.is_finished() for trial in self._study.get_trials(deepcopy=False))
         self._sweep(half_written=True)
 
+    def _write_violations(self, trial: FrozenTrial) -> None:
+        """Of a trial that an earlier run pruned, from the figures that it wrote down before it asked the pruner."""
+        self._study.sampler = neutral_sampler()
+        figures = trial.user_attrs.get(attributes.METRICS, {})
+        unfinished = optuna.Trial(self._study, trial._trial_id)
+        write_violations(unfinished, violations(self._spec.constraints, figures), self._spec.sampler)
+
     def _sweep(self, half_written: bool = False) -> None:
         trials = self._study.get_trials(deepcopy=False)
-        sweep(self._spec.name, trials, self._spec.objective.direction == "maximize", half_written)
+        sweep(self._spec, trials, self._storage.unwritten(), half_written)
 
     def _has_completed(self) -> bool:
         return bool(self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))

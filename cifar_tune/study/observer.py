@@ -1,14 +1,18 @@
 """What a coordinator tells whoever watches: the terminal, or a test."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from cifar_tune.training.results import EpochResult
 
 
 @dataclass(frozen=True, slots=True)
 class TrialEnd:
-    """How a trial ended: its state and reason (`attributes.REASONS`), the objective and the best one so far."""
+    """How a trial ended: its state and reason (`attributes.REASONS`), the first objective and the best one so far.
+
+    `figures` are all objectives and constrained metrics by name, `feasible` says whether it keeps the constraints, and
+    `front` holds the numbers of the trials on the Pareto front of several objectives.
+    """
 
     number: int
     state: str
@@ -17,6 +21,9 @@ class TrialEnd:
     best_number: int | None
     best_value: float | None
     finished: int
+    figures: Mapping[str, float] = field(default_factory=dict)
+    feasible: bool = True
+    front: Sequence[int] = ()
     detail: str = ""
 
 

@@ -11,6 +11,7 @@ from cifar_tune.data.prepared import PreparedData
 from cifar_tune.errors import Problem, UserError
 from cifar_tune.storage import attributes
 from cifar_tune.storage.records import read_spec
+from cifar_tune.study.asking import enqueue_known
 from cifar_tune.study_spec.difference import differences
 from cifar_tune.study_spec.specification import StudySpec
 
@@ -48,15 +49,15 @@ def open_study(storage: RDBStorage, spec: StudySpec, data: PreparedData) -> optu
         optuna.delete_study(study_name=spec.name, storage=storage)  # empty, and perhaps of another direction
         study = None
     if study is None:
-        study = optuna.create_study(
-            study_name=spec.name, storage=storage, direction=spec.objective.direction, sampler=None
-        )
-        study.set_metric_names([spec.objective.metric])
+        directions = [objective.direction for objective in spec.objectives]
+        study = optuna.create_study(study_name=spec.name, storage=storage, directions=directions, sampler=None)
+        study.set_metric_names([objective.metric for objective in spec.objectives])
     _compare_images(study, spec, data)
     if study.user_attrs.get(attributes.SPEC) != spec.plain():  # new, or its budget has changed
         study.set_user_attr(attributes.SPEC, spec.plain())
     if attributes.DATA not in study.user_attrs:
         study.set_user_attr(attributes.DATA, _described(data))
+    enqueue_known(study, spec)
     return study
 
 

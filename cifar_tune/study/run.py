@@ -1,10 +1,11 @@
 """`cifar-tune run`: everything around the coordinator."""
 
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Protocol
 
+import optuna
 from optuna.exceptions import StorageInternalError
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
@@ -15,9 +16,11 @@ from cifar_tune.executors.local import LocalExecutors
 from cifar_tune.executors.options import ExecutorOptions
 from cifar_tune.pruners.build import build_pruner
 from cifar_tune.storage.lease import acquire
+from cifar_tune.storage.openings import read_openings, times
 from cifar_tune.storage.rdb import close, open_storage, unusable
 from cifar_tune.storage.records import StudyRecord, load_record
 from cifar_tune.storage.urls import made_artifacts_folder
+from cifar_tune.storage.write_behind import WriteBehindStorage
 from cifar_tune.study.coordinator import Coordinator, Ending, Executors, Watch
 from cifar_tune.study.interruption import Interrupted, stop_requests
 from cifar_tune.study.observer import Observer
@@ -62,10 +65,16 @@ def run_study(spec: StudySpec, url: URL, observer: Observer, options: ExecutorOp
             executors.wait_for_start(spec.data, data.fingerprint, stop.raise_if_any)
             lease = acquire(storage.engine, spec.name)
             try:
-                study = open_study(storage, spec, data)
-                study.pruner = build_pruner(spec.pruner, spec.largest_epochs)
-                watch = Watch(observer, stop, lease.renew_if_due)
-                ending = Coordinator(storage, study, spec, executors, watch).run()
+                stored = open_study(storage, spec, data)
+                if openings := read_openings(stored.user_attrs):
+                    observer.note(
+                        f"warning: the test set was opened {times(openings)} for this study (cifar-tune finalize); "
+                        f"what is chosen from now on may be influenced by its result"
+                    )
+                with closing(WriteBehindStorage(storage, spec.name, lease.renew_if_due)) as memory:
+                    pruner = build_pruner(spec.pruner, spec.largest_epochs)
+                    study = optuna.load_study(study_name=spec.name, storage=memory, pruner=pruner)
+                    ending = Coordinator(memory, study, spec, executors, Watch(observer, stop)).run()
             finally:
                 with suppress(SQLAlchemyError):  # it ends by itself
                     lease.release()

@@ -9,8 +9,11 @@ from optuna.trial import TrialState
 from cifar_tune.executors.messages import Began
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.storage import attributes
-from cifar_tune.study_spec.metrics import METRICS
-from cifar_tune.study_spec.settings import Objective
+from cifar_tune.storage.selection import write_violations
+from cifar_tune.study_spec.constraints import violations
+from cifar_tune.study_spec.metrics import METRICS, Measured
+from cifar_tune.study_spec.samplers import SAMPLERS
+from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.training.results import EpochResult
 from cifar_tune.training.stopping import is_over
 
@@ -24,7 +27,7 @@ class RunningTrial:
 
     trial: optuna.Trial
     config: Configuration
-    objective: Objective
+    spec: StudySpec
     results: list[EpochResult] = field(default_factory=list)
     reported: set[int] = field(default_factory=set)
 
@@ -34,6 +37,10 @@ class RunningTrial:
         self.has_begun = False
         self._touched = attributes.PARAMETERS in frozen.user_attrs
         self._judged = int(frozen.user_attrs.get(attributes.EPOCHS, 0))
+        if self.spec.has_several_objectives:  # Optuna takes no reports, so the epochs are counted beside them
+            self.reported = set(range(1, self._judged + 1))
+        self._parameters = 0
+        self._flops = 0
         self._deaths = int(frozen.user_attrs.get(_DEATHS, 0))
         self._resumed_from: list[int] = list(frozen.user_attrs.get(attributes.RESUMED_FROM, []))
         if attributes.CONFIG not in frozen.user_attrs:
@@ -49,11 +56,19 @@ class RunningTrial:
         """How many epochs it is to have at most."""
         return self.config.integer("epochs")
 
+    @property
+    def searched(self) -> dict[str, bool | int | float | str]:
+        """Its searched knobs with the values that training uses."""
+        stored = self.config.stored()
+        return {name: stored[name] for name in self.trial.params}
+
     def begin(self, began: Began) -> None:
         """Write down what its executor found out, and from which epoch it goes on if it ran before."""
         self.has_begun = True
         self.trial.set_user_attr(attributes.DEVICE, began.device)
+        self._parameters, self._flops = began.parameters, began.flops
         self.trial.set_user_attr(attributes.PARAMETERS, began.parameters)
+        self.trial.set_user_attr(attributes.FLOPS, began.flops)
         self.trial.set_user_attr(attributes.PRECISION, began.precision)
         if self._touched:
             self._resumed_from.append(len(began.results))
@@ -65,7 +80,7 @@ class RunningTrial:
         value = self.value
         is_new = result.epoch not in self.reported
         if is_new:
-            self.trial.report(value, result.epoch)
+            self._report(value, result.epoch)
             self.reported.add(result.epoch)
         if self._deaths and is_new:
             self._deaths = 0
@@ -79,8 +94,35 @@ class RunningTrial:
 
     @property
     def value(self) -> float:
-        """The objective after the epochs so far."""
-        return METRICS[self.objective.metric].value(self.results)
+        """The first objective after the epochs so far."""
+        return self._figure(self.spec.objective.metric)
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """The objectives and the constrained metrics by name, as far as they are known."""
+        known = [
+            name
+            for name in self.spec.metrics
+            if self.results or (self.has_begun and METRICS[name].is_known_before_training)
+        ]
+        return {name: self._figure(name) for name in known}
+
+    @property
+    def need_not_be_trained(self) -> bool:
+        """Whether the model alone breaks a constraint, and the sampler needs no completed trial to learn that.
+
+        TPE learns from pruned trials too: it sorts infeasible ones by their violation, whatever their state. Random,
+        quasi-random and grid search learn nothing from any trial. GP and the genetic samplers read completed trials
+        alone, and so does CMA-ES of trials that reported nothing: pruned at once, a model that is too large would teach
+        them nothing, and they would propose its like again.
+        """
+        if SAMPLERS[self.spec.sampler.name].learns_from_completed_only:
+            return False
+        return any(
+            constraint.violation(self._figure(constraint.metric)) > 0
+            for constraint in self.spec.constraints
+            if constraint.is_known_before_training
+        )
 
     @property
     def is_judged(self) -> bool:
@@ -97,6 +139,8 @@ class RunningTrial:
         pruner is asked all the same, since successive halving writes down which rung a trial has reached, for others
         to be compared with.
         """
+        if self.spec.has_several_objectives:  # Optuna raises; `check` has refused every pruner
+            return False
         wanted = self.trial.should_prune()
         return wanted and not is_over(self.config, self.results)
 
@@ -108,6 +152,7 @@ class RunningTrial:
 
     def write_down(self) -> None:
         """Store its epochs: when it ends, and when it is parked."""
+        self._write_figures()
         self.trial.set_user_attr(attributes.EPOCHS, len(self.results))
         self.trial.set_user_attr(attributes.SECONDS, round(sum(result.seconds for result in self.results), 3))
         self.trial.set_user_attr(attributes.HISTORY, _history(self.results))
@@ -118,8 +163,30 @@ class RunningTrial:
         self.trial.set_user_attr(attributes.REASON, reason)
         if error:
             self.trial.set_user_attr(attributes.ERROR, error)
-        value = self.value if state == TrialState.COMPLETE else None
-        self.trial.study.tell(self.trial, value, state=state)
+        self._write_violations(reason)
+        values = [self._figure(each.metric) for each in self.spec.objectives] if state == TrialState.COMPLETE else None
+        self.trial.study.tell(self.trial, values, state=state)
+
+    def _figure(self, metric: str) -> float:
+        return METRICS[metric].value(Measured(self.results, self._parameters, self._flops))
+
+    def _report(self, value: float, epoch: int) -> None:
+        # the figures first: a run that is killed after the verdict of the pruner leaves them to the next one
+        self._write_figures()
+        if self.spec.has_several_objectives:
+            self.trial.set_user_attr(attributes.EPOCHS, epoch)
+        else:
+            self.trial.report(value, epoch)
+
+    def _write_figures(self) -> None:
+        if self.spec.constraints or self.spec.has_several_objectives:
+            self.trial.set_user_attr(attributes.METRICS, self.figures)
+
+    def _write_violations(self, reason: str) -> None:
+        figures = self.figures
+        # of a model that was not trained, what is not known is left open: that it is too large is all there is to learn
+        judged = [each for each in self.spec.constraints if reason != "infeasible" or each.metric in figures]
+        write_violations(self.trial, violations(judged, figures), self.spec.sampler)
 
 
 def _history(results: Sequence[EpochResult]) -> dict[str, list[float]]:

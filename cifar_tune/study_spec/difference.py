@@ -44,6 +44,9 @@ def flat(plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in plain.items():
         if isinstance(value, dict):
             found |= flat(value, f"{prefix}{key}.")
+        elif isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+            for index, item in enumerate(value):
+                found |= flat(item, f"{prefix}{key}[{index}].")
         else:
             found[f"{prefix}{key}"] = value
     return found

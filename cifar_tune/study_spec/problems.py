@@ -49,6 +49,11 @@ class Problems:
     def __bool__(self) -> bool:
         return bool(self._found)
 
+    @property
+    def count(self) -> int:
+        """How many were found so far."""
+        return len(self._found)
+
     def add(self, path: Path, rule: str, value: object = None, nearest: str | None = None) -> None:
         """Record one problem at `path`."""
         source, line = self._place(path)
@@ -57,6 +62,10 @@ class Problems:
     def add_at_line(self, line: int | None, rule: str) -> None:
         """Record a problem of the file as a whole, or of its syntax."""
         self._found.append(Problem(rule, source=self._source, line=line))
+
+    def include(self, problems: Iterable[Problem]) -> None:
+        """Record the problems of another file, which this one names."""
+        self._found.extend(problems)
 
     def unknown_key(self, path: Path, names: Iterable[str]) -> None:
         """Record that the last key of `path` is none of `names`."""

@@ -1,7 +1,7 @@
 """From a study file, or what the database holds of one, to a specification."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any
@@ -10,9 +10,14 @@ from pydantic import ValidationError
 
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.errors import Problem, UserError, nearest_name
+from cifar_tune.knobs.configuration import Configuration, complete
 from cifar_tune.knobs.part import Value
+from cifar_tune.knobs.plugin import Plugin
 from cifar_tune.knobs.table import KNOBS
+from cifar_tune.study_spec.constraints import read_constraints
+from cifar_tune.study_spec.objective_checks import check_objectives, default_pruner
 from cifar_tune.study_spec.overrides import Override, apply_overrides
+from cifar_tune.study_spec.plugin_section import plug_in_section
 from cifar_tune.study_spec.problems import Path, Problems
 from cifar_tune.study_spec.pruners import PRUNERS
 from cifar_tune.study_spec.samplers import SAMPLERS
@@ -22,16 +27,29 @@ from cifar_tune.study_spec.settings import (
     SamplerSpec,
     as_mapping,
     read_budget,
-    read_objective,
+    read_objectives,
     read_pruner,
     read_sampler,
 )
 from cifar_tune.study_spec.space import Space, TooManyOutcomesError
 from cifar_tune.study_spec.space_checks import check_space
 from cifar_tune.study_spec.specification import StudySpec
+from cifar_tune.study_spec.start_from import KnownConfiguration, check_grid_items, read_start_from
 from cifar_tune.study_spec.yaml_reader import MAX_BYTES, Document, read_yaml
 
-SECTIONS = ("name", "objective", "budget", "sampler", "pruner", "data", "train", "search_space")
+SECTIONS = (
+    "name",
+    "objective",
+    "constraints",
+    "budget",
+    "sampler",
+    "pruner",
+    "data",
+    "plugins",
+    "train",
+    "search_space",
+    "start_from",
+)
 DEFAULT_SEARCH_SPACE: Mapping[str, Any] = {
     "lr": {"low": 1e-4, "high": 1.0, "log": True},
     "weight_decay": {"low": 1e-6, "high": 1e-2, "log": True},
@@ -72,8 +90,31 @@ def read_study_file(path: FilePath, overrides: Sequence[Override] = ()) -> ReadS
     return read_study(read_document(path), str(path), overrides)
 
 
-def read_study(document: Document, source: str | None, overrides: Sequence[Override] = ()) -> ReadStudy:
-    """Check what a file, or the database, says of a study.
+def read_study_name(path: FilePath) -> str:
+    """The name in a study file, for commands on the stored study: no plugin runs for it.
+
+    Raises:
+        UserError: with all problems of the file at once; where it has plugins, only with those of the name.
+    """
+    document = read_document(path)
+    if not isinstance(document.value, dict) or not document.value.get("plugins"):
+        return read_study(document, str(path)).spec.name
+    problems = Problems(str(path), document.lines)
+    name = _read_name(document.value.get("name"), problems, is_configuration=False)
+    problems.raise_if_any()
+    return name
+
+
+def read_study(
+    document: Document, source: str | None, overrides: Sequence[Override] = (), is_stored: bool = False
+) -> ReadStudy:
+    """Check what a file, or the database, says of a study. Its plugins, and no others, are in force afterwards.
+
+    Args:
+        document: of the file.
+        source: for messages.
+        overrides: applied before anything is checked.
+        is_stored: the database says so: `plugins` holds descriptions, and nothing runs.
 
     Raises:
         UserError: with all problems at once.
@@ -82,12 +123,14 @@ def read_study(document: Document, source: str | None, overrides: Sequence[Overr
     if not isinstance(raw, dict):
         rule = "must be a study: a mapping with at least a name, such as `name: my-study`"
         raise UserError(Problem(rule, source=source))
+    plugins = plug_in_section(raw, source, document.lines, overrides, is_stored)
     raw, overridden = apply_overrides(raw, overrides)
     problems = Problems(source, document.lines, overridden)
     for key in raw:
         if key not in SECTIONS:
             _refuse_section(key, problems)
-    spec, notes = _read_sections(raw, problems)
+    fixed_by_option = {str(path[1]) for path in overridden if path[0] == "train" and len(path) == 2}
+    spec, notes = _read_sections(raw, plugins, fixed_by_option, problems)
     problems.raise_if_any()
     return ReadStudy(spec, tuple(notes))
 
@@ -144,24 +187,56 @@ def read_train(raw: object, problems: Problems) -> dict[str, Value]:
     return fixed
 
 
-def _read_sections(raw: Mapping[str, object], problems: Problems) -> tuple[StudySpec, list[str]]:
+def _read_known(path: FilePath) -> Configuration:
+    """The train part of a CONFIG file, complete."""
+    document = read_document(path)
+    problems = Problems(str(path), document.lines)
+    raw = as_mapping(document.value, (), "{train: {optimizer: sgd}}", problems)
+    for key in raw:
+        if key not in ("data", "plugins", "train"):
+            problems.add((key,), "a configuration has data and train alone, such as an exported best.yaml")
+    train = read_train(raw.get("train"), problems)
+    if not problems:
+        check_space(Space(train, {}), problems)
+    problems.raise_if_any()
+    return complete(train)
+
+
+def _read_sections(
+    raw: Mapping[str, object], plugins: tuple[Plugin, ...], fixed_by_option: Set[str], problems: Problems
+) -> tuple[StudySpec, list[str]]:
     train = read_train(raw.get("train"), problems)
     dimensions = _read_search_space(raw, train, problems)
     notes: list[str] = []
     if not problems:  # what joins knobs is judged only once every knob is sound by itself
         notes += check_space(Space(train, dimensions), problems)
+    objectives = read_objectives(raw.get("objective"), problems)
+    known: tuple[KnownConfiguration, ...] = ()
+    if not problems:
+        given = raw.get("start_from")
+        known, remarks = read_start_from(given, Space(train, dimensions), fixed_by_option, _read_known, problems)
+        notes += remarks
     spec = StudySpec(
-        name=_read_name(raw.get("name"), problems, is_configuration=raw.keys() == {"data", "train"}),
-        objective=read_objective(raw.get("objective"), problems),
+        name=_read_name(raw.get("name"), problems, is_configuration=raw.keys() - {"plugins"} == {"data", "train"}),
+        objectives=objectives,
+        constraints=read_constraints(raw.get("constraints"), problems),
         budget=read_budget(raw.get("budget"), problems),
         sampler=read_sampler(raw.get("sampler"), problems),
-        pruner=read_pruner(raw.get("pruner"), problems),
+        pruner=read_pruner(raw.get("pruner"), problems, default=default_pruner(objectives)),
         data=read_data(raw.get("data"), problems),
         train=train,
         search_space=dimensions,
+        start_from=known,
+        plugins=plugins,
     )
+    if len(known) > spec.budget.trials:
+        rule = f"names {len(known)} configurations, more than budget.trials, {spec.budget.trials}, lets run"
+        problems.add(("start_from",), rule)
     if not problems:
         notes += _check_sampler(spec.sampler, spec.space, problems)
+        notes += check_objectives(spec, problems)
+        if not SAMPLERS[spec.sampler.name].handles_ranges:
+            check_grid_items(known, spec.space, problems)
         notes += _check_pruner(spec.pruner, spec.largest_epochs, ("pruner",), problems)
         if not dimensions:
             notes.append("nothing is searched: all trials are the same")

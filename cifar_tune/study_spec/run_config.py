@@ -1,4 +1,4 @@
-"""CONFIG files: the `data` and `train` parts of a study file, such as an exported `best.yaml`."""
+"""CONFIG files: the `data`, `plugins` and `train` parts of a study file, such as an exported `best.yaml`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,12 +9,13 @@ from cifar_tune.errors import Problem, UserError
 from cifar_tune.knobs.configuration import Configuration, complete
 from cifar_tune.knobs.table import KNOBS
 from cifar_tune.study_spec.overrides import Override, apply_overrides
+from cifar_tune.study_spec.plugin_section import plug_in_section
 from cifar_tune.study_spec.problems import Problems
 from cifar_tune.study_spec.reader import SECTIONS, read_data, read_document, read_train
 from cifar_tune.study_spec.space import Space
 from cifar_tune.study_spec.space_checks import check_space
 
-_PARTS = ("data", "train")
+_PARTS = ("data", "plugins", "train")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class RunConfig:
 
 
 def read_run_config(path: FilePath, overrides: Sequence[Override] = ()) -> RunConfig:
-    """Read and check a CONFIG file; knobs that it leaves out take their defaults.
+    """Read and check a CONFIG file; knobs that it leaves out take their defaults. Its plugins are in force afterwards.
 
     Raises:
         UserError: with all problems of the file at once.
@@ -34,6 +35,7 @@ def read_run_config(path: FilePath, overrides: Sequence[Override] = ()) -> RunCo
     document = read_document(path)
     if not isinstance(document.value, dict):
         raise UserError(Problem("must be a configuration: a mapping with data and train", source=str(path)))
+    plug_in_section(document.value, str(path), document.lines, overrides)
     raw, overridden = apply_overrides(document.value, overrides)
     problems = Problems(str(path), document.lines, overridden)
     for key in raw:

@@ -21,6 +21,10 @@ class SamplerChoice:
         handles_categories: False where choices are drawn at random instead of searched.
         handles_conditions: False where knobs that not every trial has are drawn at random instead of searched.
         handles_ranges: False where every range needs a `step`.
+        takes_several_objectives: False where Optuna raises with more than one.
+        heeds_constraints: whether it looks for trials that keep them.
+        learns_from_completed_only: whether a trial that was pruned teaches it nothing (COMPLETE is the only state that
+            Optuna's GP and genetic samplers read; CMA-ES reads pruned trials on request, and only with reports).
         clashes: parameters that Optuna does not allow together.
     """
 
@@ -32,6 +36,9 @@ class SamplerChoice:
     handles_categories: bool = True
     handles_conditions: bool = True
     handles_ranges: bool = True
+    takes_several_objectives: bool = True
+    heeds_constraints: bool = False
+    learns_from_completed_only: bool = False
     clashes: tuple[Mapping[str, bool], ...] = ()
 
 
@@ -66,6 +73,7 @@ SAMPLERS: Mapping[str, SamplerChoice] = {
             _flag("group", False, "split a conditional space into groups"),
             _flag("constant_liar", True, "keep away from what is being tried right now"),
         ),
+        heeds_constraints=True,
         clashes=({"group": True, "multivariate": False},),
     ),
     "gp": SamplerChoice(
@@ -73,6 +81,8 @@ SAMPLERS: Mapping[str, SamplerChoice] = {
         "Gaussian process with expected improvement",
         (_STARTUP, _flag("deterministic_objective", False, "take values as free of noise")),
         handles_conditions=False,
+        heeds_constraints=True,
+        learns_from_completed_only=True,
     ),
     "cmaes": SamplerChoice(
         "optuna.samplers:CmaEsSampler",
@@ -88,6 +98,8 @@ SAMPLERS: Mapping[str, SamplerChoice] = {
         automatic=("popsize",),
         handles_categories=False,
         handles_conditions=False,
+        takes_several_objectives=False,
+        learns_from_completed_only=True,
         clashes=(
             {"use_separable_cma": True, "lr_adapt": True},
             {"with_margin": True, "lr_adapt": True},
@@ -100,6 +112,8 @@ SAMPLERS: Mapping[str, SamplerChoice] = {
         _GENETIC,
         automatic=("mutation_prob",),
         handles_conditions=False,
+        heeds_constraints=True,
+        learns_from_completed_only=True,
     ),
     "nsgaiii": SamplerChoice(
         "optuna.samplers:NSGAIIISampler",
@@ -107,6 +121,8 @@ SAMPLERS: Mapping[str, SamplerChoice] = {
         (*_GENETIC, _count("dividing_parameter", 3, "density of the reference points")),
         automatic=("mutation_prob",),
         handles_conditions=False,
+        heeds_constraints=True,
+        learns_from_completed_only=True,
     ),
     "qmc": SamplerChoice(
         "optuna.samplers:QMCSampler",

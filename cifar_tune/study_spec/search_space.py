@@ -9,9 +9,10 @@ from cifar_tune.errors import nearest_name
 from cifar_tune.knobs.knob import Kind, Knob
 from cifar_tune.knobs.part import Value
 from cifar_tune.knobs.table import KNOBS
+from cifar_tune.study_spec.per import Per, read_per
 from cifar_tune.study_spec.problems import Path, Problems
 
-_KEYS = ("low", "high", "log", "step", "choices", "when")
+_KEYS = ("low", "high", "log", "step", "per", "choices", "when")
 _EXAMPLE = "{low: 1e-4, high: 1.0, log: true} or {choices: [sgd, adamw]}"
 _MAX_STEPS = 1_000_000  # more are no steps to speak of, and Optuna's decimal arithmetic gives up on many more
 
@@ -29,20 +30,24 @@ class Choices:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """A number between `low` and `high`, both included; uniform in its logarithm if `log`."""
+    """A number between `low` and `high`, both included; uniform in its logarithm if `log`.
+
+    With `per`, this is the number that the sampler suggests, and what training uses is in proportion to another knob.
+    """
 
     low: float
     high: float
     log: bool = False
     step: float | None = None
     when: When = field(default_factory=dict)
+    per: Per | None = None
 
     @property
     def count(self) -> int | None:
         """How many values it holds; None without a step."""
         if self.step is None:
             return None
-        return int((_exact(self.high) - _exact(self.low)) // _exact(self.step)) + 1
+        return int((exact(self.high) - exact(self.low)) // exact(self.step)) + 1
 
 
 Dimension = Choices | Range
@@ -58,7 +63,7 @@ def read_dimension(knob: Knob, raw: object, path: Path, problems: Problems) -> D
             problems.unknown_key((*path, key), _KEYS)
     when = _read_when(knob, raw.get("when"), (*path, "when"), problems)
     if "choices" in raw:
-        for key in ("low", "high", "log", "step"):
+        for key in ("low", "high", "log", "step", "per"):
             if key in raw:
                 problems.add((*path, key), "goes with low and high, not with choices")
         choices = _read_choices(knob, raw["choices"], (*path, "choices"), problems)
@@ -130,6 +135,7 @@ def _read_range(knob: Knob, raw: Mapping[str, object], path: Path, when: When, p
         problems.add((*path, "log"), "must be true or false", log)
         return None
     step = _read_step(knob, raw.get("step"), (*path, "step"), problems)
+    per = read_per(knob, raw.get("per"), (*path, "per"), problems)
     if low is None or high is None:
         return None
     low, high = cast("float", low), cast("float", high)
@@ -142,19 +148,19 @@ def _read_range(knob: Knob, raw: Mapping[str, object], path: Path, when: When, p
         problems.add((*path, "step"), "does not go with log: true", step)
         return None
     if step is None:
-        return Range(low, high, log, 1 if knob.kind is Kind.INT else None, when)
-    remainder = (_exact(high) - _exact(low)) % _exact(step)
+        return Range(low, high, log, 1 if knob.kind is Kind.INT else None, when, per)
+    remainder = (exact(high) - exact(low)) % exact(step)
     if remainder:
-        last = knob.parse(float(_exact(high) - remainder))
+        last = knob.parse(float(exact(high) - remainder))
         problems.add((*path, "step"), f"does not lead from {low} to {high}; the last step below is {last}", step)
-    stepped = Range(low, high, log, step, when)
+    stepped = Range(low, high, log, step, when, per)
     if (stepped.count or 0) > _MAX_STEPS:
         rule = f"makes more than {_MAX_STEPS:,} values; take a larger one, or leave it out"
         problems.add((*path, "step"), rule, step)
     return stepped
 
 
-def _exact(number: float) -> Fraction:
+def exact(number: float) -> Fraction:
     """The number as it is written: 0.1 is a tenth."""
     return Fraction(str(number))
 

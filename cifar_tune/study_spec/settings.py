@@ -17,6 +17,9 @@ from cifar_tune.study_spec.search_space import read_value
 _AMOUNT = r"(\d+(?:\.\d+)?)"
 _DURATION = re.compile(rf"{_AMOUNT}|(?:{_AMOUNT}d)?(?:{_AMOUNT}h)?(?:{_AMOUNT}m)?(?:{_AMOUNT}s)?", re.ASCII)
 _TRIALS = Knob("trials", Kind.INT, 50, "trials in total", low=1)
+MOST_OBJECTIVES = 3
+"""With more, nearly every trial would lie on the Pareto front."""
+
 _SEED = Knob("seed", Kind.INT, 0, "seeds the sampler", low=0, high=2**32 - 1)  # numpy's limit, which Optuna inherits
 
 
@@ -59,19 +62,30 @@ class PrunerSpec:
         return PRUNERS[self.name].wraps
 
 
-def read_objective(raw: object, problems: Problems) -> Objective:
-    """Read `objective`: one mapping, or a list that holds one."""
+def read_objectives(raw: object, problems: Problems) -> tuple[Objective, ...]:
+    """Read `objective`: one mapping, or a list of one to three. Without anything usable, the default one."""
     path: Path = ("objective",)
-    if isinstance(raw, list):
-        if len(raw) != 1:
-            problems.add(path, "must hold one objective: several at once are not supported yet")
-            return Objective()
-        raw, path = raw[0], (*path, 0)
+    if not isinstance(raw, list):
+        return (_read_objective(raw, path, problems) or Objective(),)
+    if not 1 <= len(raw) <= MOST_OBJECTIVES:
+        problems.add(path, f"must hold 1 to {MOST_OBJECTIVES} objectives, such as [{{metric: val_accuracy}}]")
+        return (Objective(),)
+    found: list[Objective] = []
+    for index, item in enumerate(raw):
+        objective = _read_objective(item, (*path, index), problems)
+        if objective in found:
+            problems.add((*path, index), f"{objective.metric} is an objective already; each may stand here once")
+        elif objective is not None:
+            found.append(objective)
+    return tuple(found) or (Objective(),)
+
+
+def _read_objective(raw: object, path: Path, problems: Problems) -> Objective | None:
     values = as_mapping(raw, path, "{metric: val_accuracy, direction: maximize}", problems)
     _refuse_unknown(values, path, ("metric", "direction"), problems)
     metric = read_name(values.get("metric", "val_accuracy"), (*path, "metric"), METRICS, problems)
     if metric is None:
-        return Objective()
+        return None
     natural = METRICS[metric].direction
     direction = values.get("direction", natural)
     if direction not in ("maximize", "minimize"):
@@ -123,10 +137,12 @@ def read_sampler(raw: object, problems: Problems) -> SamplerSpec:
     return SamplerSpec(name, seed, options)
 
 
-def read_pruner(raw: object, problems: Problems, path: Path = ("pruner",)) -> PrunerSpec:
-    """Read `pruner`: its name and Optuna's own parameters beside it."""
+def read_pruner(
+    raw: object, problems: Problems, path: Path = ("pruner",), default: str = PrunerSpec.name
+) -> PrunerSpec:
+    """Read `pruner`: its name (`default` where nothing is said) and Optuna's own parameters beside it."""
     values = as_mapping(raw, path, "{name: hyperband, min_resource: 2}", problems)
-    name = read_name(values.get("name", PrunerSpec.name), (*path, "name"), PRUNERS, problems)
+    name = read_name(values.get("name", PrunerSpec.name if values else default), (*path, "name"), PRUNERS, problems)
     if name is None:
         return PrunerSpec()
     choice = PRUNERS[name]

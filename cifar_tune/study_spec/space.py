@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from math import prod
+from typing import cast
 
 from cifar_tune.knobs.configuration import Configuration, applies, default_of
 from cifar_tune.knobs.knob import Knob
@@ -41,14 +42,18 @@ class Space:
         return list(TopologicalSorter(parents).static_order())
 
     def configuration(self, choose: Callable[[str, Dimension], Value]) -> Configuration:
-        """One trial's configuration: `choose` is asked for the value of each dimension whose conditions hold."""
+        """One trial's configuration: `choose` is asked for the value of each dimension whose conditions hold.
+
+        A value that is searched `per` another knob is put in proportion to it.
+        """
         values: dict[str, Value] = {}
         for name in self.order():
             knob = KNOBS[name]
             if not applies(knob, values):
                 continue
             if self.is_active(name, values):
-                values[name] = choose(name, self.dimensions[name])
+                dimension = self.dimensions[name]
+                values[name] = _scaled(dimension, choose(name, dimension), values)
             else:
                 values[name] = self._unsearched(knob, values)
         return Configuration({name: values[name] for name in KNOBS if name in values})
@@ -63,8 +68,8 @@ class Space:
     def outcomes(self, names: Set[str]) -> Iterator[dict[str, Value]]:
         """Every combination of values that the knobs in `names`, and those they depend on, can take.
 
-        Ranges are represented by their two ends, those of steps by the first step too: whoever asks for multiples of a
-        number learns from the three whether all are.
+        Ranges are represented by their two ends (in proportion, where they are searched `per` another knob), those of
+        steps by the first step too: whoever asks for multiples of a number learns from the three whether all are.
 
         Raises:
             TooManyOutcomesError: beyond MAX_OUTCOMES.
@@ -92,7 +97,7 @@ class Space:
         }
         if None in counts.values():
             return None
-        deciding = {parent for name in self.dimensions for parent in self._parents(name)}
+        deciding = {parent for name in self.dimensions for parent in self._deciders(name)}
         leaves = [name for name in self.dimensions if name not in deciding]
         return sum(
             prod(counts[name] or 1 for name in leaves if self.is_active(name, outcome))
@@ -108,7 +113,8 @@ class Space:
         active = self.is_active(name, values)
         # a searched knob is walked through even where it is not taken: that is what `check` must find
         if active:
-            candidates = _candidates(self.dimensions[name])
+            dimension = self.dimensions[name]
+            candidates = tuple(_scaled(dimension, value, values) for value in _candidates(dimension))
         elif applies(knob, values):
             candidates = (self._unsearched(knob, values),)
         else:
@@ -123,6 +129,13 @@ class Space:
         return self.fixed[knob.name] if knob.name in self.fixed else default_of(knob, values)
 
     def _parents(self, name: str) -> set[str]:
+        """The knobs that must have their values before this one."""
+        dimension = self.dimensions.get(name)
+        per = dimension.per if isinstance(dimension, Range) else None
+        return self._deciders(name) | ({per.knob} if per else set())
+
+    def _deciders(self, name: str) -> set[str]:
+        """The knobs that decide whether this one is taken and searched."""
         parents = set(self.dimensions[name].when) if name in self.dimensions else set()
         owner = KNOBS[name].owner
         return parents | {owner} if owner else parents
@@ -139,12 +152,19 @@ class Space:
 
 
 def find_cycle(space: Space) -> list[str] | None:
-    """Knobs whose conditions stand on each other in a circle, first one repeated at the end; None if there are none."""
+    """Knobs that need each other's values (`when`, `per`) in a circle, the first one also at the end; else None."""
     try:
         space.order()
     except CycleError as error:
         return list(error.args[1])
     return None
+
+
+def _scaled(dimension: Dimension, value: Value, values: Mapping[str, Value]) -> Value:
+    """What training uses where `value` is suggested beside these values."""
+    if isinstance(dimension, Choices) or dimension.per is None or dimension.per.knob not in values:
+        return value  # `check_space` refuses what is searched per a knob that can be missing
+    return dimension.per.scaled(cast(float, value), values)
 
 
 def _candidates(dimension: Dimension) -> tuple[Value, ...]:

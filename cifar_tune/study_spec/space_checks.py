@@ -9,7 +9,7 @@ from cifar_tune.knobs.part import Value
 from cifar_tune.knobs.rules import RULES
 from cifar_tune.knobs.table import KNOBS
 from cifar_tune.study_spec.problems import Path, Problems
-from cifar_tune.study_spec.search_space import Choices, condition_holds
+from cifar_tune.study_spec.search_space import Choices, Range, condition_holds
 from cifar_tune.study_spec.space import Space, TooManyOutcomesError, find_cycle
 
 
@@ -18,7 +18,8 @@ def check_space(space: Space, problems: Problems) -> list[str]:
     cycle = find_cycle(space)
     if cycle:
         searched = next(name for name in cycle if name in space.dimensions)
-        problems.add(("search_space", searched), f"conditions stand on each other in a circle: {' -> '.join(cycle)}")
+        words = "conditions, or `per`," if any(_is_scaled(space, name) for name in cycle) else "conditions"
+        problems.add(("search_space", searched), f"{words} stand on each other in a circle: {' -> '.join(cycle)}")
         return []
     notes: list[str] = []
     try:
@@ -27,6 +28,7 @@ def check_space(space: Space, problems: Problems) -> list[str]:
         for name in space.dimensions:
             _check_conditions(name, space, problems)
             notes += _check_searched(KNOBS[name], space, problems)
+            _check_scaled(KNOBS[name], space, problems)
         _check_rules(space, problems)
     except TooManyOutcomesError:
         problems.add(("search_space",), "the conditions entangle too many combinations; use fewer knobs in `when`")
@@ -59,6 +61,34 @@ def _check_searched(knob: Knob, space: Space, problems: Problems) -> list[str]:
     if not active:
         return [f"search_space.{knob.name} is never searched: its conditions never hold"]
     return []
+
+
+def _is_scaled(space: Space, name: str) -> bool:
+    dimension = space.dimensions.get(name)
+    return isinstance(dimension, Range) and dimension.per is not None
+
+
+def _check_scaled(knob: Knob, space: Space, problems: Problems) -> None:
+    """What a knob is searched per must be there in every trial, and keep the knob within its own bounds."""
+    dimension = space.dimensions[knob.name]
+    if isinstance(dimension, Choices) or dimension.per is None:
+        return
+    per = dimension.per
+    for outcome in space.outcomes({knob.name}):
+        if not space.is_active(knob.name, outcome):
+            continue
+        other = KNOBS[per.knob]
+        if not applies(other, outcome) and other.owner:
+            owner = _named(other.owner, outcome)
+            problems.add(("search_space", knob.name, "per"), f"{owner} does not take {per.knob}, so it can be missing")
+            return
+        try:
+            knob.parse(outcome[knob.name])
+        except ValueError as error:
+            beside, value = outcome[per.knob], outcome[knob.name]
+            rule = f"with {per.knob} {beside} a trial would have {knob.name} {value}, and it {error}"
+            problems.add(("search_space", knob.name, "per"), rule)
+            return
 
 
 def _check_conditions(name: str, space: Space, problems: Problems) -> None:

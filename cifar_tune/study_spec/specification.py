@@ -6,9 +6,13 @@ from typing import Any
 
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.knobs.part import Value
+from cifar_tune.knobs.plugin import Plugin
+from cifar_tune.plugins.description import described
+from cifar_tune.study_spec.constraints import Constraint
 from cifar_tune.study_spec.search_space import Choices, Dimension
 from cifar_tune.study_spec.settings import Budget, Objective, PrunerSpec, SamplerSpec
 from cifar_tune.study_spec.space import Space
+from cifar_tune.study_spec.start_from import KnownConfiguration
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,13 +20,32 @@ class StudySpec:
     """What a study file says, checked, with the defaults of its sections filled in."""
 
     name: str
-    objective: Objective
+    objectives: tuple[Objective, ...]
+    constraints: tuple[Constraint, ...]
     budget: Budget
     sampler: SamplerSpec
     pruner: PrunerSpec
     data: DataSpec
     train: Mapping[str, Value]
     search_space: Mapping[str, Dimension]
+    start_from: tuple[KnownConfiguration, ...] = ()
+    plugins: tuple[Plugin, ...] = ()
+
+    @property
+    def objective(self) -> Objective:
+        """The first objective: the only one of most studies, and what trials are ranked by where one must be chosen."""
+        return self.objectives[0]
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics that the study looks at: its objectives first, then what else is constrained."""
+        constrained = (constraint.metric for constraint in self.constraints)
+        return tuple(dict.fromkeys((*(each.metric for each in self.objectives), *constrained)))
+
+    @property
+    def has_several_objectives(self) -> bool:
+        """Whether there is a Pareto front instead of one best trial."""
+        return len(self.objectives) > 1
 
     @property
     def space(self) -> Space:
@@ -40,10 +63,15 @@ class StudySpec:
         return int(self.space.largest("threads"))
 
     def plain(self) -> dict[str, Any]:
-        """The specification as it would stand in a study file: mappings, lists, text and numbers."""
-        return {
+        """The specification as it would stand in a study file: mappings, lists, text and numbers.
+
+        Of plugins it holds more than their paths: their descriptions by path, if there are any.
+        """
+        objectives = [{"metric": each.metric, "direction": each.direction} for each in self.objectives]
+        plain: dict[str, Any] = {
             "name": self.name,
-            "objective": {"metric": self.objective.metric, "direction": self.objective.direction},
+            "objective": objectives if self.has_several_objectives else objectives[0],
+            "constraints": [str(constraint) for constraint in self.constraints],
             "budget": {"trials": self.budget.trials, "timeout": self.budget.timeout},
             "sampler": {
                 "name": self.sampler.name,
@@ -52,9 +80,13 @@ class StudySpec:
             },
             "pruner": _plain_pruner(self.pruner),
             "data": self.data.model_dump(),
+            **({"plugins": {plugin.path: described(plugin) for plugin in self.plugins}} if self.plugins else {}),
             "train": plain_values(self.train),
             "search_space": {name: plain_dimension(dimension) for name, dimension in self.search_space.items()},
         }
+        if self.start_from:
+            plain["start_from"] = [plain_values(item) for item in self.start_from]
+        return plain
 
 
 def plain_values(values: Mapping[str, Value]) -> dict[str, Any]:
@@ -72,6 +104,8 @@ def plain_dimension(dimension: Dimension) -> dict[str, Any]:
             plain["log"] = True
         elif dimension.step is not None:
             plain["step"] = dimension.step
+        if dimension.per is not None:
+            plain["per"] = {dimension.per.knob: dimension.per.reference}
     if dimension.when:
         plain["when"] = {name: [_plain(value) for value in wanted] for name, wanted in dimension.when.items()}
     return plain

@@ -1,5 +1,7 @@
 """Training that left the finite numbers."""
 
+import math
+
 from cifar_tune.errors import CifarTuneError
 
 
@@ -19,3 +21,13 @@ class Diverged(CifarTuneError):  # noqa: N818  a state of training, as the studi
 
     def __str__(self) -> str:
         return f"training diverged: the {self.what} of epoch {self.epoch} is not finite"
+
+
+def require_finite(epoch: int, what: str, loss: float) -> None:
+    """Go on only with a finite loss.
+
+    Raises:
+        Diverged: it is infinite or not a number.
+    """
+    if not math.isfinite(loss):
+        raise Diverged(epoch, what)

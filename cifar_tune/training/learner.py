@@ -2,22 +2,27 @@
 
 from collections.abc import Mapping
 from copy import deepcopy
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from cifar_tune.data.seeding import derive_seed
 from cifar_tune.knobs.configuration import Configuration
+from cifar_tune.knobs.views import TEST_TIME_AUGMENTATIONS
 from cifar_tune.models.build import build_model
+from cifar_tune.models.hooks import FittedModel, FollowsEpochs
 from cifar_tune.models.image_size import ImageShape
 from cifar_tune.training.averaging import MovingAverage
+from cifar_tune.training.compilation import forward_pass
 from cifar_tune.training.gradients import GradientChange
+from cifar_tune.training.lookahead import build_lookahead
 from cifar_tune.training.losses import build_loss
 from cifar_tune.training.optimizers import build_optimizer, decayed_parameters, load_optimizer_state
 from cifar_tune.training.precision import autocast, resolve_precision
 from cifar_tune.training.schedules import build_schedule
 from cifar_tune.training.tally import count_right
+from cifar_tune.training.views import AveragedViews, View
 
 
 class Learner:
@@ -26,6 +31,15 @@ class Learner:
     Initial weights are drawn on the CPU, from the configuration's seed alone, so that they are the same on every
     device.
 
+    Args:
+        config: what is trained.
+        image_shape: (3, H, W).
+        classes: how many.
+        device: where.
+        steps_per_epoch: optimizer steps of an epoch.
+        sample: training images for a model that is fitted to some before the first epoch (`training_sample`). Without
+            them such a model is random, which is enough where it only is timed.
+
     Attributes:
         model: on `device`, channels_last.
         averaged: follows the model's weights, where the configuration asks for their average.
@@ -33,7 +47,7 @@ class Learner:
         lr: learning rate of the last step; of the first one before any.
 
     Raises:
-        UserError: the images are too small for the model.
+        UserError: the images are too small for the model, or it cannot be compiled here.
     """
 
     def __init__(
@@ -43,9 +57,12 @@ class Learner:
         classes: int,
         device: torch.device,
         steps_per_epoch: int,
+        sample: Tensor | None = None,
     ) -> None:
         torch.manual_seed(derive_seed(config.integer("seed"), "init"))
         model = build_model(config, image_shape, classes)
+        if sample is not None:
+            cast(FittedModel, model).fit(sample)
         self.device = device
         self.model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = build_optimizer(config, self.model, device)
@@ -54,6 +71,9 @@ class Learner:
         self.lr: float = self.optimizer.param_groups[0]["lr"]
         decay = config.number("ema_decay")
         self.averaged = MovingAverage(self.model, decay) if decay > 0 else None
+        self._lookahead = build_lookahead(config, self.model, config.integer("epochs") * steps_per_epoch)
+        self._views: tuple[View, ...] = TEST_TIME_AUGMENTATIONS[config.text("test_time_augmentation")].resolve()()
+        self._forward = forward_pass(self.model, config.flag("compile"))
         self._loss = build_loss(config)
         self._gradients = GradientChange(
             list(self.model.parameters()),
@@ -64,8 +84,20 @@ class Learner:
 
     @property
     def evaluated(self) -> nn.Module:
-        """The model that is validated: the average, or the model itself."""
-        return self.model if self.averaged is None else self.averaged.model
+        """What is validated: the average, or the model itself, over all views where images are looked at repeatedly."""
+        model = self.model if self.averaged is None else self.averaged.model
+        return model if len(self._views) == 1 else AveragedViews(model, self._views)
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Make ready for the steps of an epoch, counted from 1."""
+        self.model.train()
+        if isinstance(self.model, FollowsEpochs):
+            self.model.begin_epoch(epoch)
+
+    def end_epoch(self) -> None:
+        """Finish the steps of an epoch, before anything is validated."""
+        if self._lookahead is not None:
+            self._lookahead.after_epoch()
 
     def train_step(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Take one optimizer step; the model must be in training mode.
@@ -79,7 +111,7 @@ class Learner:
             nothing here waits for it.
         """
         with autocast(self.precision, self.device):
-            logits = self.model(images)
+            logits = self._forward(images)
         # In float32: eight bits of mantissa are too few for the logarithm of a sum.
         loss = self._loss(logits.float(), labels)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -88,23 +120,34 @@ class Learner:
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.schedule.after_step()
+        if self._lookahead is not None:
+            self._lookahead.after_step()
         if self.averaged is not None:
             self.averaged.update(self.model)
         return loss.detach(), count_right(logits, labels)
 
     def state_dict(self) -> dict[str, Any]:
-        """References to the state of model, average, optimizer and schedule: copy them before the next step."""
-        state = {
+        """References to the state of model, average, optimizer and schedule: copy them before the next step.
+
+        To be taken between two epochs.
+        """
+        state: dict[str, Any] = {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
         }
-        return state if self.averaged is None else {**state, "averaged": self.averaged.state_dict()}
+        if self.averaged is not None:
+            state["averaged"] = self.averaged.state_dict()
+        if self._lookahead is not None:
+            state["lookahead"] = self._lookahead.state_dict()
+        return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over a copy of what `state_dict` returned for the same configuration."""
         self.model.load_state_dict(state["model"])
         if self.averaged is not None:
             self.averaged.load_state_dict(state["averaged"])
+        if self._lookahead is not None:
+            self._lookahead.load_state_dict(state["lookahead"])
         load_optimizer_state(self.optimizer, deepcopy(state["optimizer"]))
         self.schedule.load_state_dict(deepcopy(state["schedule"]))

@@ -1,6 +1,5 @@
 """The training of one configuration, epoch by epoch."""
 
-import math
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -9,11 +8,13 @@ import torch
 
 from cifar_tune.data.batches import steps_per_epoch, training_batches, validation_batches
 from cifar_tune.data.resident import ResidentData
+from cifar_tune.data.sample import training_sample
 from cifar_tune.data.seeding import derive_seed
 from cifar_tune.knobs.configuration import Configuration
+from cifar_tune.knobs.models import MODELS
 from cifar_tune.models.build import count_parameters
 from cifar_tune.training.device import configure
-from cifar_tune.training.divergence import Diverged
+from cifar_tune.training.divergence import require_finite
 from cifar_tune.training.evaluation import evaluate
 from cifar_tune.training.learner import Learner
 from cifar_tune.training.results import EpochResult
@@ -58,8 +59,11 @@ class Training:
         self.config = config
         self.data = data
         self.device = device
+        configure(config.integer("threads"), device)  # a model may compute weights before the first epoch
         steps = steps_per_epoch(data.train_size, config.integer("batch_size"))
-        self.learner = Learner(config, data.image_shape, len(data.classes), device, steps)
+        fitted_images = MODELS[config.text("model")].fitted_images
+        sample = training_sample(data, config, fitted_images) if fitted_images else None
+        self.learner = Learner(config, data.image_shape, len(data.classes), device, steps, sample)
         self.parameters = count_parameters(self.learner.model)
         self.precision = self.learner.precision
         self.results: list[EpochResult] = []
@@ -73,16 +77,13 @@ class Training:
         while not is_over(self.config, self.results):
             epoch = len(self.results) + 1
             started = time.perf_counter()
-            # Here and not once: another training may have run in this process since the last epoch.
-            configure(self.config.integer("threads"), self.device)
-            torch.manual_seed(derive_seed(self.config.integer("seed"), "epoch", epoch))
             trained = self.train_epoch(epoch)
             batches = validation_batches(self.data, self.config)
             validated = evaluate(self.learner.evaluated, batches, self.precision, self.device)
             # The one place where the host waits for the device.
             (train_loss, train_accuracy), (val_loss, val_accuracy) = trained.read(validated)
-            _require_finite(epoch, "training loss", train_loss)
-            _require_finite(epoch, "validation loss", val_loss)
+            require_finite(epoch, "training loss", train_loss)
+            require_finite(epoch, "validation loss", val_loss)
             self.learner.schedule.after_epoch(val_loss)
             result = EpochResult(
                 epoch=epoch,
@@ -97,18 +98,22 @@ class Training:
             yield result
 
     def train_epoch(self, epoch: int) -> Tally:
-        """Take every step of the epoch.
+        """Take every step of the epoch; what it draws depends on the seed and the epoch's number alone.
 
         Raises:
             Diverged: the loss of a step is not finite; noticed here only where looking at it costs nothing.
         """
-        self.learner.model.train()
+        # Here and not once: another training may have run in this process since the last epoch.
+        configure(self.config.integer("threads"), self.device)
+        torch.manual_seed(derive_seed(self.config.integer("seed"), "epoch", epoch))
+        self.learner.begin_epoch(epoch)
         tally = Tally(self.device)
         for images, labels in training_batches(self.data, self.config, epoch):
             loss, right = self.learner.train_step(images, labels)
             if self.device.type == "cpu":  # elsewhere it would wait for the device
-                _require_finite(epoch, "training loss", loss.item())
+                require_finite(epoch, "training loss", loss.item())
             tally.add(loss, right, len(labels))
+        self.learner.end_epoch()
         return tally
 
     def state_dict(self) -> dict[str, Any]:
@@ -125,8 +130,3 @@ class Training:
         """Go on where the training of the same configuration and data was when its `state_dict` was taken."""
         self.learner.load_state_dict(state)
         self.results = [EpochResult.from_dict(figures) for figures in state["results"]]
-
-
-def _require_finite(epoch: int, what: str, loss: float) -> None:
-    if not math.isfinite(loss):
-        raise Diverged(epoch, what)

@@ -9,6 +9,7 @@ from torch.optim import Optimizer
 
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.knobs.optimizers import OPTIMIZERS
+from cifar_tune.models.norm import norm_biases
 
 DEVICES_WITH_FUSED = frozenset({"cpu", "cuda"})
 """Where torch's fused optimizers are used. It has them on MPS too, but never measured here; meta tensors have none."""
@@ -17,8 +18,9 @@ DEVICES_WITH_FUSED = frozenset({"cpu", "cuda"})
 def build_optimizer(config: Configuration, model: nn.Module, device: torch.device) -> Optimizer:
     """Return the configuration's optimizer over all parameters of `model`, which lies on `device`.
 
-    One parameter group, and a second one where biases and norms are spared the weight decay; a registry entry that
-    asks for the fused implementation gets torch's default one where the device has none.
+    One parameter group, another one where biases and norms are spared the weight decay, and another one, with the
+    option `lr_factor`, where biases of norms learn at a rate of their own (`Schedule` multiplies it in). A registry
+    entry that asks for the fused implementation gets torch's default one where the device has none.
     """
     part = OPTIMIZERS[config.text("optimizer")]
     arguments = part.arguments_from(config)
@@ -44,7 +46,16 @@ def decayed_parameters(config: Configuration, model: nn.Module) -> list[nn.Param
 
 
 def _groups(config: Configuration, model: nn.Module) -> list[dict[str, Any]]:
+    factor = config.number("norm_bias_lr_factor")
     decayed = decayed_parameters(config, model)
-    known = {id(weight) for weight in decayed}
-    spared = [weight for weight in model.parameters() if id(weight) not in known]
-    return [{"params": decayed}, *([{"params": spared, "weight_decay": 0.0}] if spared else [])]
+    quick = norm_biases(model) if factor != 1 else []
+    known, quick_ones = {id(weight) for weight in decayed}, {id(weight) for weight in quick}
+    spared = [weight for weight in model.parameters() if id(weight) not in known | quick_ones]
+    groups: list[dict[str, Any]] = [{"params": [weight for weight in decayed if id(weight) not in quick_ones]}]
+    if spared:
+        groups.append({"params": spared, "weight_decay": 0.0})
+    if quick:
+        # Weight decay acts through the learning rate: divided by the factor, it shrinks them as it does the others.
+        decay = config.number("weight_decay") / factor if config.flag("decay_norm_and_bias") else 0.0
+        groups.append({"params": quick, "weight_decay": decay, "lr_factor": factor})
+    return groups

@@ -65,9 +65,10 @@ class Schedule:
         self._rates = self._read()
 
     def _write(self) -> None:
-        """Hand the optimizer the scheduler's rates, times the factor of the warm-up."""
+        """Hand the optimizer the scheduler's rates, times the factor of the warm-up and, if it has one, the group's."""
         share = (self._steps + 1) / self._warmup_steps if self._warmup_steps > 0 else 1.0
-        self._set([rate * min(share, 1.0) for rate in self._rates])
+        factors = [group.get("lr_factor", 1.0) for group in self.scheduler.optimizer.param_groups]
+        self._set([rate * min(share, 1.0) * factor for rate, factor in zip(self._rates, factors, strict=True)])
 
     def _read(self) -> list[float]:
         return [group["lr"] for group in self.scheduler.optimizer.param_groups]

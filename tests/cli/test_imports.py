@@ -27,7 +27,12 @@ except SystemExit as ended:
         (("status",), 0),
         (("export", "absent"), 2),
         (("delete", "absent", "--yes"), 2),
+        (("finalize", "absent"), 2),
         (("check", "wrong.yaml"), 2),
+        (("lr-range", "wrong.yaml"), 2),
+        (("landscape", "wrong.yaml"), 2),
+        (("filters", "wrong.yaml"), 2),
+        (("layers", "wrong.yaml"), 2),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
 )

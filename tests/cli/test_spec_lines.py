@@ -9,9 +9,10 @@ def lines(text: str) -> list[str]:
 
 def test_every_default_is_filled_in() -> None:
     found = lines("train: {model: resnet20}\nsampler: {seed: 3}")
-    assert found[:6] == [
+    assert found[:7] == [
         "name: made",
         "objective: {metric: val_accuracy, direction: maximize}",
+        "constraints: []",
         "budget: {trials: 50}",
         "sampler: {name: tpe, seed: 3, n_startup_trials: 10, n_ei_candidates: 24, multivariate: true, group: false, "
         "constant_liar: true}",

@@ -70,9 +70,31 @@ def test_the_status_as_json(cli: Cli, stored: Path) -> None:
     first = found["first"]
     assert (first["finished"], first["budget_trials"], first["owner"]) == (4, 9, None)
     assert first["counts"] == {"COMPLETE": 2, "PRUNED": 1, "FAIL": 1, "RUNNING": 1, "WAITING": 1}
-    assert first["best"] == {"number": 1, "value": 0.75, "params": {"lr": 0.2}}
+    assert first["best"] == {"number": 1, "value": 0.75, "values": {"val_accuracy": 0.75}, "params": {"lr": 0.2}}
+    assert (first["objectives"], first["constraints"], first["front"]) == (["val_accuracy"], [], None)
     assert first["running"] == [{"number": 4, "epoch": 3, "epochs": 15, "value": 0.6}]
     assert json.loads(cli("status", "first", "--storage", URL, "--json").out) == first
+
+
+def test_the_status_of_several_objectives(cli: Cli, tmp_path: Path) -> None:
+    spec = make_spec(
+        {"lr": {"low": 0.1, "high": 1.0}},
+        name="front",
+        objective=[{"metric": "val_accuracy"}, {"metric": "parameters"}],
+        constraints=["parameters <= 50"],
+    )
+    sizes = {0.5: 10, 0.4: 20, 0.8: 40, 0.9: 60}
+    trials = [MadeTrial({"lr": value}, value, figures={"parameters": size}) for value, size in sizes.items()]
+    storage = open_storage(storage_url(None))
+    make_record(spec, trials, storage)
+    close(storage)
+    out = cli("status", "front").out
+    assert "Pareto front: 2 trials of val_accuracy, parameters" in out
+    assert "best: val_accuracy 0.8, parameters 40 in trial 2 (lr 0.8)" in out
+    found = json.loads(cli("status", "front", "--json").out)
+    assert found["best"]["values"] == {"val_accuracy": 0.8, "parameters": 40}
+    assert [each["number"] for each in found["front"]] == [2, 0]
+    assert (found["objective"], found["constraints"]) == ("val_accuracy", ["parameters <= 50"])
 
 
 def test_the_status_of_a_study_by_its_file(cli: Cli, stored: Path, tmp_path: Path) -> None:

@@ -102,6 +102,7 @@ def test_the_small_nets_have_no_norm_by_default(model: str, default: str) -> Non
     ("model", "knobs"),
     [
         ("cnn3", set()),
+        ("airbench_net", {"init", "output_scale", "whitening_bias_epochs"}),
         ("vgg19", set()),
         ("resnet50", {"stem", "residual", "norm_placement"}),
         ("resnet20", {"residual", "norm_placement"}),

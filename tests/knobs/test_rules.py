@@ -69,6 +69,9 @@ def test_a_rule_is_judged_where_a_run_takes_all_its_knobs() -> None:
         ({"schedule": "step", "gamma": 1.0}, None),
         ({"epochs": 3, "warmup_epochs": 3.1}, "warmup_epochs must be at most epochs"),
         ({"epochs": 3, "warmup_epochs": 3.0}, None),
+        ({"norm": "none", "norm_bias_lr_factor": 64.0}, "norm_bias_lr_factor other than 1 needs a norm"),
+        ({"norm": "none", "norm_bias_lr_factor": 1.0}, None),
+        ({"norm": "group", "norm_bias_lr_factor": 64.0}, None),
         ({"optimizer": "muon", "momentum": 0.0}, "nesterov needs momentum > 0"),
     ],
 )

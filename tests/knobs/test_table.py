@@ -4,7 +4,7 @@ from cifar_tune.knobs.knob import NO_NAMES, Kind, Knob, stored
 from cifar_tune.knobs.part import Part
 from cifar_tune.knobs.table import KNOBS
 
-OWNERS = ("model", "norm", "activation", "optimizer", "schedule", "loss", "augment", "normalization")
+OWNERS = ("model", "norm", "activation", "optimizer", "lookahead", "schedule", "loss", "augment", "normalization")
 every_knob = pytest.mark.parametrize("knob", KNOBS.values(), ids=KNOBS.keys())
 
 

@@ -29,6 +29,7 @@ PUBLISHED_PARAMETERS: Mapping[str, int] = {
     "simple_nn": 82_006,
     "cnn2": 1_142_346,
     "cnn3": 1_488_458,
+    "airbench_net": 1_971_352,
     "vgg11": 9_756_426,
     "vgg19": 20_565_834,
     "resnet18": 11_173_962,
@@ -63,6 +64,7 @@ ACTIVATION_PLACES: Mapping[str, int] = {
     "simple_nn": 4,
     "cnn2": 4,
     "cnn3": 5,
+    "airbench_net": 7,
     "vgg11": 10,
     "vgg19": 18,
     "resnet18": 17,
@@ -85,6 +87,7 @@ NORM_PLACES: Mapping[str, int] = {
     "simple_nn": 2,
     "cnn2": 2,
     "cnn3": 3,
+    "airbench_net": 6,
     "vgg11": 8,
     "resnet18": 20,
     "resnet50": 53,
@@ -97,6 +100,7 @@ SMALLEST_IMAGE: Mapping[str, int] = {
     "simple_nn": 12,
     "cnn2": 4,
     "cnn3": 8,
+    "airbench_net": 9,
     "vgg11": 32,
     "resnet18": 1,
     "resnet50": 1,
@@ -214,11 +218,11 @@ def test_the_convolutions_of_vgg_are_torchvisions(model: str, norm: str, suffix:
 def test_width_is_the_channels_of_the_first_stage(model: str, width: int) -> None:
     with torch.device("meta"):
         convolutions = modules(build(model, width=width), nn.Conv2d)
-    assert convolutions[0].weight.shape[:2] == (width, 3)
+    assert convolutions[0].weight.shape[:2] == (width, 24 if model == "airbench_net" else 3)
     widest = max(convolution.weight.shape[0] for convolution in convolutions)
     growth = {
         "tutorial_net": 16 / 6, "simple_nn": 2, "cnn2": 2, "cnn3": 4, "vgg11": 8, "resnet18": 8, "resnet50": 32,
-        "resnet20": 4,
+        "resnet20": 4, "airbench_net": 4,
     }  # fmt: skip
     if model in growth:
         assert widest == round(width * growth[model])
@@ -298,6 +302,12 @@ def test_a_model_has_its_norm_by_default(model: str) -> None:
 def test_norm_groups_reach_the_layers(model: str, groups: int) -> None:
     net = build(model, width=24, norm="group", norm_groups=groups)
     assert [layer.num_groups for layer in modules(net, nn.GroupNorm)] == [groups] * NORM_PLACES[model]
+
+
+@pytest.mark.parametrize("model", SHALLOW)
+def test_bn_momentum_reaches_the_layers(model: str) -> None:
+    layers = modules(build(model, norm="batch", bn_momentum=0.4), nn.BatchNorm2d)
+    assert [layer.momentum for layer in layers] == [0.4] * NORM_PLACES[model]
 
 
 def normalized_channels(model: str, width: int) -> list[int]:

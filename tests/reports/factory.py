@@ -18,6 +18,7 @@ from cifar_tune.knobs.part import Value
 from cifar_tune.knobs.table import KNOBS
 from cifar_tune.storage import attributes
 from cifar_tune.storage.records import StudyRecord, load_record
+from cifar_tune.study_spec.constraints import violations
 from cifar_tune.study_spec.reader import read_study
 from cifar_tune.study_spec.search_space import Choices, Dimension
 from cifar_tune.study_spec.specification import StudySpec
@@ -41,7 +42,10 @@ CONDITIONAL: Mapping[str, Any] = {
 
 @dataclass
 class MadeTrial:
-    """A trial to be stored. `history` is made up from `value` where it is not given."""
+    """A trial to be stored. `history` is made up from `value` where it is not given.
+
+    `figures` are further metrics: objectives behind the first one, constrained ones.
+    """
 
     params: Mapping[str, Value] = field(default_factory=dict)
     value: float | None = None
@@ -51,6 +55,7 @@ class MadeTrial:
     error: str | None = None
     history: Mapping[str, Sequence[float]] | None = None
     attrs: Mapping[str, Any] = field(default_factory=dict)
+    figures: Mapping[str, float] = field(default_factory=dict)
 
 
 def make_spec(search_space: Mapping[str, Any] | None = None, **sections: Any) -> StudySpec:
@@ -61,7 +66,8 @@ def make_spec(search_space: Mapping[str, Any] | None = None, **sections: Any) ->
 def make_record(spec: StudySpec, trials: Sequence[MadeTrial], storage: BaseStorage | None = None) -> StudyRecord:
     """Store a study and read it back."""
     storage = InMemoryStorage() if storage is None else storage
-    study = optuna.create_study(study_name=spec.name, storage=storage, direction=spec.objective.direction)
+    directions = [objective.direction for objective in spec.objectives]
+    study = optuna.create_study(study_name=spec.name, storage=storage, directions=directions)
     study.set_user_attr(attributes.SPEC, spec.plain())
     if trials:
         study.set_user_attr(attributes.ENVIRONMENT, ENVIRONMENT)
@@ -87,6 +93,8 @@ def random_trials(spec: StudySpec, count: int, seed: int = 0, pruned: float = 0.
         quality = 0.78 - 0.06 * (math.log10(config.number("lr")) + 2) ** 2 + random_.gauss(0, 0.02)
         quality += {"sgd": 0.05, "adamw": 0.02}.get(config.text("optimizer"), -0.05)
         accuracy = min(max(quality, 0.1), 0.95)
+        more = {"parameters": 1000.0 * config.integer("width")} if "width" in config else {}
+        more |= {"flops": 5e6 * (1 + number % 7), "seconds_per_epoch": random.Random(number).uniform(1, 60)}  # noqa: S311
         value = accuracy if spec.objective.direction == "maximize" else -math.log(accuracy) + 0.05
         state, reason, ran = "COMPLETE", "completed", epochs
         fate = random_.random()
@@ -97,7 +105,8 @@ def random_trials(spec: StudySpec, count: int, seed: int = 0, pruned: float = 0.
             state, reason = ("PRUNED", "diverged") if fate > 0.985 else ("FAIL", "error")
             trials.append(MadeTrial(chosen, None, state, 0, reason, "boom: it broke" if state == "FAIL" else None))
             continue
-        trials.append(MadeTrial(chosen, value, state, ran, reason))
+        figures = {name: figure for name, figure in more.items() if name in spec.metrics}
+        trials.append(MadeTrial(chosen, value, state, ran, reason, figures=figures))
     return trials
 
 
@@ -126,23 +135,31 @@ def _frozen(spec: StudySpec, trial: MadeTrial, index: int) -> optuna.trial.Froze
     history = made_history(trial, minimizes) if trial.history is None else dict(trial.history)
     figures = history.get("val_loss" if minimizes else "val_accuracy", [])
     intermediate = {epoch: value for epoch, value in enumerate(figures, start=1) if not math.isnan(value)}
+    metrics = {**({} if trial.value is None else {spec.objective.metric: trial.value}), **trial.figures}
+    several = spec.has_several_objectives
+    values = [metrics[each.metric] for each in spec.objectives if each.metric in metrics]
     attrs = {
         attributes.CONFIG: config.stored(),
         attributes.EPOCHS: trial.epochs,
         attributes.SECONDS: 2.5 * trial.epochs,
-        attributes.PARAMETERS: 268_650 + index,
+        attributes.PARAMETERS: trial.figures.get("parameters", 268_650 + index),
+        attributes.METRICS: metrics if several or spec.constraints else None,
         attributes.DEVICE: "cpu",
         attributes.PRECISION: "fp32",
         attributes.HISTORY: history,
         attributes.REASON: trial.reason or {"COMPLETE": "completed", "PRUNED": "pruned"}.get(trial.state),
         attributes.ERROR: trial.error,
     }
+    judged = violations(spec.constraints, metrics)
     frozen = create_trial(
         state=TrialState[trial.state],
-        value=trial.value if trial.state in ("COMPLETE", "PRUNED") else None,
+        values=values if values and trial.state in ("COMPLETE", *(() if several else ("PRUNED",))) else None,
         params={name: stored(value) for name, value in trial.params.items()},
         distributions={name: _distribution(name, spec.search_space[name]) for name in trial.params},
-        intermediate_values=intermediate,
+        intermediate_values={} if several else intermediate,
+        system_attrs={f"constraints:{name}": broken for name, broken in judged.items()}
+        if trial.state != "RUNNING"
+        else {},
         user_attrs={name: value for name, value in {**attrs, **trial.attrs}.items() if value is not None},
     )
     if trial.state != "WAITING":

@@ -47,7 +47,20 @@ def test_equal_conditions_are_told_from_unequal_ones() -> None:
     assert "Fewer than three completed trials: adamw" in alone
     assert "leave out 1 pruned" in alone
     both = make_record(make_spec(OPTIMIZER | LR), [MadeTrial({"optimizer": "sgd", "lr": 0.1}, 0.5)])
-    assert compare(both, "optimizer").conditions.startswith("Not under equal conditions: lr varied")
+    assert compare(both, "optimizer").conditions.startswith(
+        "Not under equal conditions: lr varied at the same time, and"
+    )
+
+
+def test_a_whole_grid_is_fair_and_a_part_of_it_is_not() -> None:
+    spec = make_spec(OPTIMIZER | {"seed": {"choices": [0, 1]}}, sampler={"name": "grid"})
+    grid = [MadeTrial({"optimizer": name, "seed": seed}, 0.5) for name in ("sgd", "adamw") for seed in (0, 1)]
+    whole = compare(make_record(spec, grid), "optimizer").conditions
+    assert whole.startswith("Under equal conditions: every level was tried with the same values of seed.")
+    part = compare(make_record(spec, grid[:3]), "optimizer").conditions
+    assert part.startswith("Not under equal conditions: seed varied at the same time. `best`")
+    same_count = [*grid[:3], MadeTrial({"optimizer": "adamw", "seed": 0}, 0.5)]
+    assert compare(make_record(spec, same_count), "optimizer").conditions.startswith("Not under equal conditions")
 
 
 def test_a_range_is_cut_into_parts_of_equal_width_in_its_own_scale() -> None:

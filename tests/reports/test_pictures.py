@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cifar_tune.plotting.style import ORANGE
 from cifar_tune.reports.export import export
 from cifar_tune.reports.objective import SCALES, axis_limits
 from cifar_tune.reports.pictures import PICTURES
 from cifar_tune.reports.report import Report
-from cifar_tune.reports.style import ORANGE
 from cifar_tune.reports.summary_markdown import summary_markdown
 from cifar_tune.storage.records import StudyRecord
 from cifar_tune.study_spec.metrics import METRICS

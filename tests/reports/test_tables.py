@@ -82,7 +82,14 @@ def test_the_numbers_of_the_summary(folder: Path) -> None:
     assert found["counts"] == {
         "total": 6, "finished": 5, "COMPLETE": 2, "PRUNED": 2, "FAIL": 1, "RUNNING": 1, "WAITING": 0,
     }  # fmt: skip
-    assert found["reasons"] == {"completed": 2, "pruned": 1, "diverged": 1, "out_of_memory": 0, "error": 1}
+    assert found["reasons"] == {
+        "completed": 2,
+        "pruned": 1,
+        "infeasible": 0,
+        "diverged": 1,
+        "out_of_memory": 0,
+        "error": 1,
+    }
     assert found["elapsed_seconds"] == 75.0
     assert found["environment"] == ENVIRONMENT
     assert found["data"] == DATA

@@ -19,6 +19,12 @@ STUDIES = sorted((ROOT / "studies").rglob("*.yaml"))
 README = (ROOT / "README.md").read_text()
 
 
+@pytest.fixture(autouse=True)
+def at_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plugins are found from the folder that a command is started in."""
+    monkeypatch.chdir(ROOT)
+
+
 @pytest.mark.parametrize("file", STUDIES, ids=lambda file: str(file.stem))
 def test_every_study_is_in_order(file: Path) -> None:
     read = read_study_file(file)
@@ -30,7 +36,7 @@ def test_every_study_is_in_order(file: Path) -> None:
 @pytest.mark.parametrize("file", STUDIES, ids=lambda file: str(file.stem))
 def test_the_commands_in_its_comments_name_it(file: Path) -> None:
     named = set(re.findall(r"studies/\S+\.yaml", file.read_text()))
-    assert named == {f"studies/{file.name}"}
+    assert named == {file.relative_to(ROOT).as_posix()}
 
 
 def test_the_readme_shows_the_study_that_ships() -> None:

@@ -1,9 +1,11 @@
 """Studies that run in this process, with scripted executors and a real SQLite file."""
 
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Protocol
 
+import optuna
 import pytest
 from optuna.storages import RDBStorage
 from sqlalchemy.engine import make_url
@@ -13,6 +15,7 @@ from cifar_tune.data.spec import DataSpec
 from cifar_tune.pruners.build import build_pruner
 from cifar_tune.storage.rdb import open_storage
 from cifar_tune.storage.records import StudyRecord, load_record
+from cifar_tune.storage.write_behind import WriteBehindStorage
 from cifar_tune.study.coordinator import Coordinator, Ending, Watch
 from cifar_tune.study.interruption import StopRequests
 from cifar_tune.study.observer import Observer, TrialEnd
@@ -106,9 +109,11 @@ def run_scripted(storage: RDBStorage, data: PreparedData) -> RunStudy:
                 stop.count = 1
 
         recorder.after_epoch = count
-        study = open_study(storage, spec, data)
-        study.pruner = build_pruner(spec.pruner, spec.largest_epochs)
-        ending = Coordinator(storage, study, spec, pool, Watch(recorder, stop, lambda: None)).run()
+        open_study(storage, spec, data)
+        with closing(WriteBehindStorage(storage, spec.name)) as memory:
+            pruner = build_pruner(spec.pruner, spec.largest_epochs)
+            study = optuna.load_study(study_name=spec.name, storage=memory, pruner=pruner)
+            ending = Coordinator(memory, study, spec, pool, Watch(recorder, stop)).run()
         return ending, load_record(storage, spec.name), recorder
 
     return run

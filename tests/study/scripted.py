@@ -35,6 +35,7 @@ class Script:
 
     curve: Curve = lambda config, epoch: config.number("lr") * epoch / 10
     disasters: dict[int, list[tuple[int, str]]] = field(default_factory=dict)
+    parameters: Callable[[Configuration], int] = lambda config: 1000
 
 
 @dataclass
@@ -91,7 +92,7 @@ class ScriptedExecutors:
         config = Configuration(job.config)
         disaster = (self.script.disasters.get(job.number) or [(10**9, "")]).pop(0)
         done = self.checkpoints.setdefault(job.number, [])
-        yield Began(job.number, "scripted", 1000, "fp32", tuple(done))
+        yield Began(job.number, "scripted", self.script.parameters(config), 50_000, "fp32", tuple(done))
         while self._verdicts[job.number] and not is_over(config, done):
             if len(done) >= disaster[0]:
                 yield self._disaster(job.number, disaster[1])

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ from sqlalchemy.engine import make_url
 
 from cifar_tune.storage.rdb import open_storage
 from cifar_tune.storage.records import StudyRecord, load_record
+from tests.processes import start_cifar_tune
 
 STUDY = """
 name: disturbed
@@ -43,15 +43,7 @@ class Folder:
         }
 
     def start(self, *arguments: str) -> "subprocess.Popen[str]":
-        return subprocess.Popen(
-            [sys.executable, "-m", "cifar_tune", *arguments],
-            cwd=self.path,
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
+        return start_cifar_tune(arguments, self.path, self.environment)
 
     def call(self, *arguments: str) -> tuple[int, str, str]:
         process = self.start(*arguments)
@@ -61,12 +53,27 @@ class Folder:
     def record(self) -> StudyRecord:
         return load_record(open_storage(make_url(self.url)), "disturbed")
 
+    def wait_for_finished_epochs(self, wanted: int) -> None:
+        """The same where Optuna takes no reports."""
+
+        def reached() -> bool:
+            try:
+                return sum(trial.epochs for trial in self.record().trials) >= wanted
+            except Exception:  # noqa: BLE001 (the study is being created right now)
+                return False
+
+        wait_until(reached)
+
+    def epochs(self) -> int:
+        """How many epochs are reported in all."""
+        return sum(len(trial.intermediate) for trial in self.record().trials)
+
     def wait_for_epochs(self, wanted: int) -> None:
         """Until so many epochs are reported in all."""
 
         def reached() -> bool:
             try:
-                return sum(len(trial.intermediate) for trial in self.record().trials) >= wanted
+                return self.epochs() >= wanted
             except Exception:  # noqa: BLE001 (the study is being created right now)
                 return False
 
@@ -140,9 +147,10 @@ def test_a_study_that_suffers_everything_ends_like_an_undisturbed_one(tmp_path: 
     wait_until(lambda: not is_alive(executor))
     assert [trial.state for trial in folder.record().trials if trial.state == "RUNNING"]
 
-    # SIGTERM, as a job scheduler sends it
+    # SIGTERM, as a job scheduler sends it, once this run has added epochs to those that the killed one wrote
+    written = folder.epochs()
     third = folder.start("run", "study.yaml")
-    folder.wait_for_epochs(parked_at + 6)
+    folder.wait_for_epochs(written + 2)
     third.terminate()
     _, err = third.communicate(timeout=PATIENCE)
     assert third.returncode == 130

@@ -19,6 +19,7 @@ search_space:
   lr: {low: 0.1, high: 1, log: true}
   momentum: {low: 0.1, high: 0.9, when: {optimizer: sgd}}
   epochs: {low: 1, high: 9}
+start_from: [{lr: 0.5}, {optimizer: sgd, momentum: 0.5}]
 """
 
 
@@ -48,6 +49,11 @@ search_space:
          ["train.augment: ['random_crop'] -> ['random_crop', 'horizontal_flip']"]),
         ("[sgd, adam]", "[adam, sgd]", ["search_space.optimizer.choices: ['sgd', 'adam'] -> ['adam', 'sgd']"]),
         ("low: 0.1, high: 1, log", "low: 0.2, high: 1, log", ["search_space.lr.low: 0.1 -> 0.2"]),
+        (", log: true", ", log: true, per: batch_size", ["search_space.lr.per.batch_size: added 128"]),
+        ("{lr: 0.5}", "{lr: 0.6}", ["start_from[0].lr: 0.5 -> 0.6"]),
+        ("momentum: 0.5}", "momentum: 0.5, epochs: 2}", ["start_from[1].epochs: added 2"]),
+        (", {optimizer: sgd, momentum: 0.5}]", "]",
+         ["start_from[1].optimizer: removed (was 'sgd')", "start_from[1].momentum: removed (was 0.5)"]),
         (", log: true", "", ["search_space.lr.log: removed (was True)"]),
         (", when: {optimizer: sgd}", ", step: 0.4, when: {optimizer: sgd}", ["search_space.momentum.step: added 0.4"]),
         ("  epochs: {low: 1, high: 9}\n", "",
@@ -68,7 +74,7 @@ def test_differences_list_what_changed_and_nothing_else(old: str, new: str, line
 
 def test_the_name_and_the_order_of_knobs_may_change() -> None:
     lines = TEXT.splitlines()
-    moved = "\n".join(["name: other", *lines[:-2], lines[-1], lines[-2]])
+    moved = "\n".join(["name: other", *lines[:-3], lines[-2], lines[-3], lines[-1]])
     assert differences(read(TEXT).spec, read(moved).spec) == []
 
 

@@ -28,6 +28,10 @@ search_space:
   lr: {low: 1e-4, high: 1.0, log: true}
   momentum: {low: 0.5, high: 0.9, step: 0.1, when: {optimizer: sgd}}
   epochs: {choices: [3, 5]}
+  weight_decay: {low: 1e-4, high: 1.0, log: true, per: batch_size}
+start_from:
+  - {optimizer: sgd, lr: 0.1, momentum: 0.7}
+  - {weight_decay: 0.5}
 """
 TOKENS = (
     *b"\t\n\r -:,?[]{}#&*!|>'\"%@`~=<.+0123456789eE\0\x7f\x80\xc3\xff",

@@ -101,8 +101,8 @@ search_space:
     assert [str(problem) for problem in refused(text)] == [
         "study.yaml:1: name = '../x': must be 1 to 100 letters, digits, '.', '_' or '-', "
         "and begin with a letter or digit",
-        "study.yaml:2: objective.metric = 'acuracy': must be best_val_accuracy, best_val_loss, val_accuracy or "
-        "val_loss (did you mean 'val_accuracy'?)",
+        "study.yaml:2: objective.metric = 'acuracy': must be best_val_accuracy, best_val_loss, epochs_to_best, "
+        "flops, parameters, seconds_per_epoch, val_accuracy or val_loss (did you mean 'val_accuracy'?)",
         "study.yaml:3: budget.trials = 0: must be a whole number >= 1",
         "study.yaml:3: budget.timeout = 'soon': must be a duration > 0 such as 45m, 8h, 1h30m or 2d",
         "study.yaml:4: sampler.seed = -1: must be a whole number >= 0 and <= 4294967295",
@@ -123,7 +123,10 @@ search_space:
     ]
 
 
-@pytest.mark.parametrize("section", [name for name in SECTIONS if name not in ("name", "objective")])
+LISTS = ("name", "objective", "constraints", "plugins", "start_from")
+
+
+@pytest.mark.parametrize("section", [name for name in SECTIONS if name not in LISTS])
 @pytest.mark.parametrize("value", NO_MAPPINGS.values(), ids=NO_MAPPINGS.keys())
 def test_a_section_is_a_mapping(section: str, value: str) -> None:
     message = only_problem(f"{section}: {value}")
@@ -167,7 +170,7 @@ def test_a_key_at_the_top() -> None:
     assert only_problem("prunner: {}") == "study.yaml:2: prunner: unknown key (did you mean 'pruner'?)"
     assert only_problem("qqqq: 1") == (
         "study.yaml:2: qqqq: unknown key; known here: "
-        "name, objective, budget, sampler, pruner, data, train, search_space"
+        "name, objective, constraints, budget, sampler, pruner, data, plugins, train, search_space, start_from"
     )
     assert only_problem("momentun: 0.9") == "study.yaml:2: momentun: unknown key (did you mean 'momentum'?)"
 
@@ -296,8 +299,8 @@ def test_a_whole_number_may_be_written_with_an_exponent() -> None:
         ("{seed: -1}", "train.seed = -1: must be a whole number >= 0 and <= 2147483647"),
         ("{nesterov: on}", "train.nesterov = 'on': must be true or false"),
         ("{nesterov: 1}", "train.nesterov = 1: must be true or false"),
-        ("{model: resnet19}", "must be cnn2, cnn3"),
-        ("{model: null}", "train.model: is empty; must be cnn2, cnn3"),
+        ("{model: resnet19}", "must be airbench_net, cnn2, cnn3"),
+        ("{model: null}", "train.model: is empty; must be airbench_net, cnn2, cnn3"),
         ("{optimizer: [sgd]}", "train.optimizer = ['sgd']: must be adadelta"),
         ("{augment: random_crp+horizontal_flip}", "(did you mean 'random_crop'?)"),
         ("{augment: [random_crop, random_crop]}", "must not name the same thing twice"),

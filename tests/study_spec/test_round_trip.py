@@ -38,13 +38,19 @@ search_space:
   normalization: {choices: [none, zero_one]}
   seed: {choices: [0, 1], when: {augment: [random_crop, [horizontal_flip, random_crop], none], normalization: none}}
   lr: {choices: [1, 1e-7, 0.30000000000000004], when: {seed: 1}}
+  l1: {low: 1e-9, high: 0.1, log: true, per: {width: 32}}
+  eps: {low: 0.1, high: 0.5, step: 0.2, per: threads, when: {optimizer: adam}}
+  optimizer: {choices: [adam, sgd]}
+start_from:
+  - {augment: none, dropout: 0.30000000000000004, width: 7, l1: 1e-2}
+  - {optimizer: adam, eps: 2, lr: 1e-7, seed: 1, normalization: none, augment: []}
 """
 
 
 def same_after_all_ways(spec: StudySpec) -> None:
     plain = spec.plain()
-    assert read_study(Document(plain), None).spec == spec
-    from_database = read_study(Document(json.loads(json.dumps(plain))), None).spec
+    assert read_study(Document(plain), None, is_stored=True).spec == spec
+    from_database = read_study(Document(json.loads(json.dumps(plain))), None, is_stored=True).spec
     assert from_database == spec
     assert from_database.plain() == plain
     assert differences(spec, from_database) == []
@@ -107,7 +113,8 @@ def dimensions(knob: Knob) -> st.SearchStrategy[dict[str, Any]]:
         return choices
     ends = st.lists(values(knob), min_size=2, max_size=2, unique=True).map(sorted)
     ranges = st.builds(lambda two, log: {"low": two[0], "high": two[1], "log": log and two[0] > 0}, ends, st.booleans())
-    return choices | ranges
+    per = st.sampled_from(["batch_size", "epochs", {"batch_size": 256}, {"width": 8}])
+    return choices | ranges | st.builds(lambda range_, per: {**range_, "per": per}, ranges, per)
 
 
 @st.composite
@@ -126,6 +133,12 @@ def studies(draw: st.DrawFn) -> dict[str, Any]:
         "budget": {"trials": draw(st.integers(1, 10**6)), "timeout": draw(st.none() | st.floats(1e-3, 1e9))},
         "train": {name: draw(values(KNOBS[name])) for name in names[:cut]},
         "search_space": space,
+        "start_from": [
+            {name: draw(values(KNOBS[name])) for name in named}
+            for named in draw(
+                st.lists(st.lists(st.sampled_from(sorted(space)), unique=True), max_size=2) if space else st.just([])
+            )
+        ],
     }
 
 

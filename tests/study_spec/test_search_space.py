@@ -124,7 +124,7 @@ def test_whole_numbers_stay_whole() -> None:
         ("lr", "{choices: [0.1], log: true}", ".log: goes with low and high, not with choices"),
         ("lr", "{choices: [0.1], step:}", ".step: goes with low and high, not with choices"),
         ("lr", "{low: 0.1, high: 1, logg: true}", ".logg: unknown key (did you mean 'log'?)"),
-        ("lr", "{low: 0.1, high: 1, qq: 1}", ".qq: unknown key; known here: low, high, log, step, choices, when"),
+        ("lr", "{low: 0.1, high: 1, qq: 1}", ".qq: unknown key; known here: low, high, log, step, per, choices, when"),
         (
             "lr",
             "{low: 0.1, high: 1, when: sgd}",

@@ -120,8 +120,8 @@ def test_one_objective_may_stand_in_a_list() -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ("[]", "objective: must hold one objective"),
-        ("[{}, {}]", "objective: must hold one objective: several at once are not supported yet"),
+        ("[]", "objective: must hold 1 to 3 objectives"),
+        ("[{}, {}]", "objective[1]: val_accuracy is an objective already; each may stand here once"),
         ("[5]", "objective[0] = 5: must be a mapping such as"),
         ("[[]]", "objective[0] = []: must be a mapping such as"),
         ("{metric: }", "objective.metric: must be best_val_accuracy"),

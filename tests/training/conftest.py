@@ -3,17 +3,16 @@
 import pytest
 import torch
 
-from cifar_tune.data.cache import CACHE_VARIABLE
-from cifar_tune.data.prepared import prepare
 from cifar_tune.data.resident import ResidentData
-from cifar_tune.data.spec import DataSpec
-from cifar_tune.knobs.configuration import Configuration, complete
+from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.knobs.part import Value
+from tests.digits import digits_of, small_of
 
 CPU = torch.device("cpu")
 
 ONE_OF_EACH = (
-    "tutorial_net", "simple_nn", "cnn2", "cnn3", "vgg11", "resnet18", "resnet50", "resnet20", "densenet121",
+    "tutorial_net", "simple_nn", "cnn2", "cnn3", "airbench_net", "vgg11", "resnet18", "resnet50", "resnet20",
+    "densenet121",
 )  # fmt: skip
 """Models that stand for all: the others are deeper ones of the same classes."""
 
@@ -26,19 +25,15 @@ def one_thread() -> None:
 @pytest.fixture(scope="package")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> ResidentData:
     """200 training and 100 validation images of 8x8 pixels in ten classes."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(CACHE_VARIABLE, str(tmp_path_factory.mktemp("cache")))
-        return ResidentData(prepare(DataSpec(name="digits", image_size=8, val_size=100, train_size=200)), CPU)
+    return digits_of(8, tmp_path_factory)
+
+
+@pytest.fixture(scope="package")
+def larger_digits(tmp_path_factory: pytest.TempPathFactory) -> ResidentData:
+    """As `digits`, but of 12x12 pixels, for nets that need more than 8."""
+    return digits_of(12, tmp_path_factory)
 
 
 def small(**chosen: Value) -> Configuration:
     """A configuration that trains in milliseconds; fp32, so that it is the same on every machine."""
-    defaults: dict[str, Value] = {
-        "model": "cnn2",
-        "width": 4,
-        "batch_size": 32,
-        "epochs": 3,
-        "lr": 0.01,
-        "precision": "fp32",
-    }
-    return complete({**defaults, **chosen})
+    return small_of(**{"epochs": 3, **chosen})

@@ -13,11 +13,13 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from cifar_tune.data.batches import validation_batches
 from cifar_tune.data.resident import ResidentData
+from cifar_tune.data.sample import training_sample
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.knobs.losses import LOSSES
 from cifar_tune.knobs.optimizers import OPTIMIZERS
 from cifar_tune.knobs.part import Value
 from cifar_tune.knobs.schedules import SCHEDULES
+from cifar_tune.models.whitening import Whitening
 from cifar_tune.training.checkpoint import load
 from cifar_tune.training.checkpoint_writer import CheckpointWriter
 from cifar_tune.training.divergence import Diverged
@@ -175,6 +177,10 @@ KNOBS_THAT_CHANGE_THE_RESULT: list[dict[str, Value]] = [
     {"clip_grad_norm": 0.01},
     {"l1": 0.5},
     {"ema_decay": 0.9},
+    {"lookahead": "constant"},
+    {"norm_bias_lr_factor": 8.0},
+    {"bn_momentum": 0.5},
+    {"test_time_augmentation": "mirror"},
     {"normalization": "zero_one"},
     {"precision": "bf16"},
 ]
@@ -217,6 +223,8 @@ EVERYTHING_WITH_A_STATE: list[dict[str, Value]] = [
     {"optimizer": "muon", "schedule": "cyclic", "ema_decay": 0.9, "decay_norm_and_bias": False, "warmup_epochs": 0.5},
     {"optimizer": "lion", "schedule": "plateau", "lr": 0.5, "plateau_patience": 0, "gamma": 0.2},
     {"clip_grad_norm": 0.5, "l1": 1e-3, "patience": 2},
+    {"lookahead": "constant", "lookahead_steps": 4, "ema_decay": 0.9},
+    {"lookahead": "cubic", "optimizer": "muon", "norm_bias_lr_factor": 8.0, "test_time_augmentation": "multi_crop"},
 ]
 
 
@@ -239,6 +247,77 @@ def test_continued_equals_undisturbed(
     undisturbed = [*interrupted.results, *epochs]
     assert len(list(continued.epochs())) == len(undisturbed) - after
     assert_same(continued, interrupted)
+
+
+FAST_RECIPE: dict[str, Value] = {
+    "model": "airbench_net",
+    "whitening_bias_epochs": 1,
+    "norm_bias_lr_factor": 64.0,
+    "lookahead": "cubic",
+    "schedule": "triangular",
+    "test_time_augmentation": "multi_crop",
+    "lr": 0.1,
+    "augment": ("random_crop", "alternating_flip"),
+}
+
+
+@pytest.mark.parametrize("chosen", [{}, {"ema_decay": 0.9}, {"optimizer": "muon"}], ids=["sgd", "ema", "muon"])
+@pytest.mark.parametrize("after", [1, 2])
+def test_the_fast_recipe_continued_equals_undisturbed(
+    larger_digits: ResidentData, tmp_path: Path, chosen: dict[str, Value], after: int
+) -> None:
+    test_continued_equals_undisturbed(larger_digits, tmp_path, {**FAST_RECIPE, **chosen, "dropout": 0.3}, after)
+
+
+def whitening(config: Configuration, data: ResidentData) -> Tensor:
+    fitted: Tensor = Training(config, data, CPU).learner.model.get_buffer("whitening.weight")
+    return fitted
+
+
+def test_a_fitted_model_is_fitted_to_training_images_before_the_first_epoch(larger_digits: ResidentData) -> None:
+    config = small(**FAST_RECIPE)
+    sample = training_sample(larger_digits, config, 5000)
+    assert len(sample) == larger_digits.train_size
+    expected = Whitening(3)
+    expected.fit(sample)
+    torch.testing.assert_close(whitening(config, larger_digits), expected.weight)
+
+
+def test_its_fitting_draws_no_random_number_of_the_training(larger_digits: ResidentData) -> None:
+    torch.manual_seed(3)
+    first = torch.rand(1)
+    torch.manual_seed(3)
+    training_sample(larger_digits, small(**FAST_RECIPE), 100)
+    assert torch.rand(1).equal(first)
+
+
+def test_a_sample_follows_the_seed(larger_digits: ResidentData) -> None:
+    first, again, other = (training_sample(larger_digits, small(seed=seed), 50) for seed in (1, 1, 2))
+    assert first.equal(again)
+    assert not first.equal(other)
+    everything = {image.numpy().tobytes() for image in training_sample(larger_digits, small(), 200)}
+    assert {image.numpy().tobytes() for image in first} <= everything
+
+
+def test_the_average_of_a_fitted_model_is_fitted(larger_digits: ResidentData) -> None:
+    learner = Training(small(**FAST_RECIPE, ema_decay=0.9), larger_digits, CPU).learner
+    assert learner.averaged is not None
+    assert learner.averaged.model.get_buffer("whitening.weight").equal(learner.model.get_buffer("whitening.weight"))
+
+
+def test_what_is_fitted_does_not_learn_and_the_bias_only_for_a_while(larger_digits: ResidentData) -> None:
+    training = Training(small(**FAST_RECIPE), larger_digits, CPU)
+    model = training.learner.model
+    fitted, bias = model.get_buffer("whitening.weight").clone(), model.get_parameter("whitening.bias").detach()
+    seen = [bias.clone(), *(bias.clone() for _ in training.epochs())]
+    assert model.get_buffer("whitening.weight").equal(fitted)
+    assert [one.equal(seen[1]) for one in seen] == [False, True, True, True]
+
+
+def test_the_fast_recipe_learns(larger_digits: ResidentData) -> None:
+    recipe = {**FAST_RECIPE, "augment": ("random_crop",), "crop_padding": 1, "lr": 1.0, "bn_momentum": 0.4}
+    training = finished(small(**recipe, width=8, epochs=10), larger_digits)
+    assert training.results[-1].val_accuracy > 0.35  # chance is 0.1
 
 
 def test_continued_with_two_threads(digits: ResidentData) -> None:

@@ -154,6 +154,19 @@ def test_norms_and_biases_are_spared_the_weight_decay(optimizer: str) -> None:
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("decay_norm_and_bias", [True, False])
+def test_norm_bias_lr_factor_is_that_of_norm_biases_alone(optimizer: str, decay_norm_and_bias: bool) -> None:
+    model = layers()
+    chosen = config(optimizer, norm_bias_lr_factor=8.0, decay_norm_and_bias=decay_norm_and_bias)
+    groups = build_optimizer(chosen, model, CPU).param_groups
+    assert places(weight for group in groups for weight in group["params"]) == places(model.parameters())
+    [quick] = [group for group in groups if "lr_factor" in group]
+    assert (quick["params"], quick["lr_factor"]) == ([model.get_parameter("1.bias")], 8)
+    assert quick["weight_decay"] * 8 == pytest.approx(0.0023 if decay_norm_and_bias else 0)
+    assert groups[0] is not quick, "the rate of the first group is the one that is told"
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("device", ["cpu", "cuda", "meta", "mps"])
 def test_fused_where_asked_for_and_where_the_device_has_it(optimizer: str, device: str) -> None:
     weights = nn.Linear(3, 2, device="meta" if device == "meta" else "cpu")

@@ -39,6 +39,14 @@ def one_cycle(step: int, steps: int, _per_epoch: int) -> float:
     return last + (LR - last) * (1 + math.cos(math.pi * (step - peak) / (steps - 1 - peak))) / 2
 
 
+def triangular(step: int, steps: int, _per_epoch: int) -> float:
+    peak = 0.25 * steps - 1
+    lowest, last = LR / 10, LR / 10 / 100
+    if step <= peak:
+        return lowest + (LR - lowest) * step / peak
+    return LR + (last - LR) * (step - peak) / (steps - 1 - peak)
+
+
 def multistep(step: int, steps: int, _per_epoch: int) -> float:
     """Milestones at 0.3 and, twice, at 0.8; Python rounds halves to even, as the schedule does."""
     return LR * 0.2 ** ((step >= max(1, round(0.3 * steps))) + 2 * (step >= round(0.8 * steps)))
@@ -78,6 +86,7 @@ CLOSED_FORMS: dict[str, Callable[[int, int, int], float]] = {
     "cosine_restarts": cosine_restarts,
     "cyclic": cyclic,
     "one_cycle": one_cycle,
+    "triangular": triangular,
 }
 
 KNOBS: dict[str, Value] = {
@@ -181,6 +190,21 @@ def test_all_groups_move_alike() -> None:
         schedule.after_step()
     assert len(optimizer.param_groups) == 3
     assert rates == pytest.approx([cyclic(step, 12, 4) * (step + 1) / 4 for step in range(4)])
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_a_group_with_a_factor_moves_at_its_multiple(schedule: str) -> None:
+    chosen = config(schedule, 7, norm_bias_lr_factor=8.0, warmup_epochs=1.5, model="cnn2")
+    net = build_model(chosen, (3, 32, 32), 10)
+    optimizer = build_optimizer(chosen, net, CPU)
+    moved = build_schedule(chosen, optimizer, 3)
+    wanted = Run(config(schedule, 7, warmup_epochs=1.5), 3).rates(7)
+    for step, rate in enumerate(wanted):
+        assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([rate, 8 * rate], rel=1e-9)
+        optimizer.step()
+        moved.after_step()
+        if step % 3 == 2:
+            moved.after_epoch(LOSSES[step // 3])
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 4, 5, 10, 49, 100, 390])

@@ -17,6 +17,7 @@ def check(
     from cifar_tune.cli.find_study import find_spec
     from cifar_tune.cli.progress import PlainLines
     from cifar_tune.cli.spec_lines import spec_lines
+    from cifar_tune.plugins.blame import plugin_errors_told
     from cifar_tune.storage.urls import storage_url
 
     read = find_spec(study, storage_url(storage), settings)
@@ -27,6 +28,7 @@ def check(
     for note in read.notes:
         typer.echo(f"note: {note}")
     decoding = PlainLines(read.spec).decoding
-    for line in probe_lines(read.spec, [name.strip() for name in devices.split(",")], decoding):
-        typer.echo(line)
+    with plugin_errors_told():
+        for line in probe_lines(read.spec, [name.strip() for name in devices.split(",")], decoding):
+            typer.echo(line)
     typer.echo(f"{read.spec.name}: everything is in order")

@@ -1,7 +1,7 @@
 """`cifar-tune knobs`."""
 
 import json
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -12,12 +12,21 @@ from cifar_tune.knobs.part import Part
 from cifar_tune.knobs.table import KNOBS
 
 
-def knobs(as_json: options.Json = False) -> None:
+def knobs(
+    as_json: options.Json = False,
+    plugins: Annotated[
+        list[str] | None,
+        typer.Option("--plugins", metavar="FILE", help="Run this plugin and show its parts too. Repeatable."),
+    ] = None,
+) -> None:
     """Every knob of a training run: name, type, default, choices, meaning.
 
     With --json: a list of objects with name, type, default, defaults (where the owner's choice has its own), low and
     high (null: unbounded), choices (name to meaning, null for numbers), owner, taken_by, meaning.
     """
+    from cifar_tune.study_spec.plugin_section import plug_in_section
+
+    plug_in_section({"plugins": plugins}, "--plugins", {}, ())
     if as_json:
         typer.echo(json.dumps([described(knob) for knob in KNOBS.values()], indent=2))
         return

@@ -69,9 +69,10 @@ def run(
     if outcome.ending == "interrupted":
         sys.exit(130)
     if outcome.record is not None and outcome.record.best is None:
-        raise CheckError(
-            f"the study {read.spec.name!r} has not one completed trial; see: cifar-tune status {read.spec.name}"
-        )
+        constraints = ", ".join(str(constraint) for constraint in read.spec.constraints)
+        completed = outcome.record.counts["COMPLETE"]
+        what = "not one completed trial" if not completed else f"no completed trial that keeps all of: {constraints}"
+        raise CheckError(f"the study {read.spec.name!r} has {what}; see: cifar-tune status {read.spec.name}")
 
 
 def _count(workers: str) -> int | None:

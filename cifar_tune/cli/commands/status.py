@@ -17,10 +17,12 @@ def status(
 ) -> None:
     """Show the studies of the storage, or one study: trials by state, the best so far, what is running.
 
-    With --json: {"storage", "studies": [...]}, or one such object for one study: name, objective, budget_trials,
-    finished, counts (by state), reasons (why trials ended), owner (null: nobody runs it), best (null, or number, value,
-    params), running and parked (lists of number, epoch, epochs, value), elapsed_seconds, data. A study that another
-    tool made has name and foreign: true alone.
+    With --json: {"storage", "studies": [...]}, or one such object for one study: name, objective (the first),
+    objectives, constraints, budget_trials, finished, counts (by state), reasons (why trials ended), owner (null: nobody
+    runs it), best (null, or number, value, values by metric, params), front (the same of every trial on the Pareto
+    front; null with one objective), test_openings (as `finalize --json` has them), running and parked (lists of number,
+    epoch, epochs, value), enqueued (numbers of trials that were given and have not begun), elapsed_seconds, data. A
+    study that another tool made has name and foreign: true alone.
     """
     from cifar_tune.cli.study_status import all_statuses, one_status, status_lines
     from cifar_tune.storage.urls import shown, storage_url

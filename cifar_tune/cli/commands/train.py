@@ -17,9 +17,10 @@ def train(
 ) -> None:
     """Train one configuration and print its results, on the validation split.
 
-    Ends with key=value lines at full precision. With --json: an object with device, precision, parameters and `runs`,
-    a list with one object per seed: seed, val_accuracy, best_val_accuracy, val_loss, best_val_loss, train_accuracy,
-    train_loss, epochs, seconds; and, for several seeds, val_accuracy_mean and val_accuracy_std.
+    Ends with key=value lines at full precision. With --json: an object with device, precision, parameters, flops
+    (multiply-adds of one image) and `runs`, a list with one object per seed: seed, val_accuracy, best_val_accuracy,
+    val_loss, best_val_loss, seconds_per_epoch, epochs_to_best, train_accuracy, train_loss, epochs, seconds;
+    and, for several seeds, val_accuracy_mean and val_accuracy_std.
     """
     from cifar_tune.cli.train_runs import result_lines, train_seeds
     from cifar_tune.study_spec.overrides import parse_override

@@ -84,22 +84,30 @@ def sentence(text: str) -> Figure:
     return figure
 
 
-def save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path, palette: bool = True) -> None:
     """Write a figure as PNG.
 
     It gets a palette, since many lines across each other would make a file four times as large otherwise. Of Pillow's
-    ways to choose one, maximum coverage alone keeps rare colours: the best trial stays orange.
+    ways to choose one, maximum coverage alone keeps rare colours: the best trial stays orange. Photographs have too
+    many colours for it: without `palette`, all are kept.
     """
     buffer = BytesIO()
     figure.savefig(buffer, format="png", pil_kwargs={"compress_level": 1})
     pixels = Image.open(buffer).convert("RGB")
-    palette = pixels.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-    palette.save(path, format="PNG", optimize=True, dpi=(_DPI, _DPI))
+    if palette:
+        pixels = pixels.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    pixels.save(path, format="PNG", optimize=True, dpi=(_DPI, _DPI))
 
 
 def completed_dots(many: bool) -> dict[str, Any]:
     """How a completed trial looks in a scatter plot; small and light where there are many."""
     return {"color": BLUE, "s": 7 if many else 20, "alpha": 0.4 if many else 0.85, "linewidths": 0, "zorder": 2.5}
+
+
+def infeasible_dots(many: bool) -> dict[str, Any]:
+    """How a completed trial that breaks a constraint looks in a scatter plot: hollow and grey."""
+    return {"facecolors": "none", "edgecolors": GREY, "s": 7 if many else 20, "alpha": 0.4 if many else 0.8,
+            "linewidths": 0.9, "zorder": 2.4}  # fmt: skip
 
 
 def pruned_crosses(many: bool) -> dict[str, Any]:

@@ -1,0 +1,53 @@
+"""`cifar-tune finalize`."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from cifar_tune.cli import options
+
+
+def finalize(
+    study: options.Study,
+    storage: options.Storage = None,
+    again: Annotated[bool, typer.Option("--again", help="Although the test set was opened before.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, mps, cuda:0.")] = "auto",
+    as_json: options.Json = False,
+) -> None:
+    """Train the best configuration on training and validation images, and open the test set: once.
+
+    Ends with key=value lines at full precision. Every opening is recorded with the study; where there is one, the
+    record is printed and nothing is trained. With --json: {"study", "best_trial", "test_openings": [...]}, the newest
+    opening last: opened, host, cifar_tune, fingerprint, trial, value (its objective), finished_trials, config, seed,
+    epochs, train_images, device, precision, test_images, test_loss, test_accuracy (null where the result was lost).
+    """
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from cifar_tune.cli.find_study import find_stored
+    from cifar_tune.cli.opening_lines import kept_lines, result_lines
+    from cifar_tune.storage.rdb import unusable
+    from cifar_tune.storage.records import load_record
+    from cifar_tune.storage.urls import storage_url
+
+    url = storage_url(storage)
+    name, database = find_stored(study, url)
+    record = load_record(database, name)
+    if record.openings and not again:
+        for line in kept_lines(record):
+            typer.echo(line, err=True)
+    else:
+        from cifar_tune.study.finalizing import finalize as train_and_open  # only now: it takes torch
+
+        try:
+            record = train_and_open(database, name, device, lambda line: typer.echo(line, err=True), again)
+        except (SQLAlchemyError, StorageInternalError) as error:
+            raise unusable(url, error.__cause__ or error) from error
+    if as_json:
+        openings = [opening.plain() for opening in record.openings]
+        best = record.best.number if record.best else None
+        typer.echo(json.dumps({"study": name, "best_trial": best, "test_openings": openings}, indent=2))
+        return
+    for line in result_lines(record):
+        typer.echo(line)

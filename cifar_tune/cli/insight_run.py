@@ -1,0 +1,86 @@
+"""What the insight commands share: reading CONFIG, opening its data on a device, and saying what went wrong."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import typer
+
+from cifar_tune.data.prepared import prepare
+from cifar_tune.data.resident import ResidentData
+from cifar_tune.errors import CheckError
+from cifar_tune.knobs.configuration import Configuration
+from cifar_tune.study_spec.run_config import RunConfig
+from cifar_tune.training.device import configure, resolve_device
+from cifar_tune.training.divergence import Diverged
+from cifar_tune.training.memory import is_out_of_memory
+
+_LINE_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRun:
+    """A configuration with its data on a device."""
+
+    config: Configuration
+    data: ResidentData
+    device: torch.device
+
+
+def open_run(run: RunConfig, device_name: str) -> OpenRun:
+    """Open data and device.
+
+    Raises:
+        UserError: data or device cannot be used.
+    """
+    device = resolve_device(device_name)
+    configure(run.train.integer("threads"), device)
+    say = now_and_then()
+    data = prepare(run.data, lambda done, total: say(f"decoding images: {done:,} of {total:,}"))
+    return OpenRun(run.train, ResidentData(data, device), device)
+
+
+def output_folder(config: Path, output: Path | None) -> Path:
+    """`--output`, or `reports/` and the name of the CONFIG file."""
+    return output or Path("reports") / config.stem
+
+
+@contextmanager
+def training_errors(device: torch.device) -> Iterator[None]:
+    """Say what ended a training.
+
+    Raises:
+        CheckError: it diverged, or the memory did not suffice.
+    """
+    try:
+        yield
+    except Diverged as error:
+        raise CheckError(str(error)) from error
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise CheckError(f"the memory of {device} does not suffice: try a smaller batch_size or width") from error
+
+
+def now_and_then() -> Callable[[str], None]:
+    """A function that prints a line to stderr, unless it did so in the last five seconds."""
+    last = time.monotonic()
+
+    def say(line: str) -> None:
+        nonlocal last
+        if time.monotonic() - last >= _LINE_SECONDS:
+            last = time.monotonic()
+            typer.echo(line, err=True)
+
+    return say
+
+
+def print_lines(values: dict[str, object], files: list[Path]) -> None:
+    """Print `key=value` lines at full precision, and the files that were written."""
+    for name, value in values.items():
+        typer.echo(f"{name}={value}")
+    for file in files:
+        typer.echo(f"file={file}")

@@ -1,0 +1,37 @@
+"""The openings of a test split, for people: what `cifar-tune finalize` prints."""
+
+from cifar_tune.storage.openings import times
+from cifar_tune.storage.records import StudyRecord
+
+
+def kept_lines(record: StudyRecord) -> list[str]:
+    """Why nothing was trained, and what can be done about it; of a study whose test split was opened."""
+    last = record.openings[-1]
+    lines = [
+        f"{record.name}: the test set was opened {times(record.openings)}, last {last.opened}; nothing was trained"
+    ]
+    if last.test_accuracy is None:
+        lines.append("its result was lost: the process ended between opening and writing it down")
+    if record.best is not None and record.best.number != last.trial:
+        lines.append(f"trial {record.best.number} is the best one by now, instead of trial {last.trial}")
+    lines.append(f"train and open it once more, on the record: cifar-tune finalize {record.name} --again")
+    return lines
+
+
+def result_lines(record: StudyRecord) -> list[str]:
+    """`key=value` lines of the newest opening, at full precision."""
+    last = record.openings[-1]
+    figures = {
+        "trial": last.trial,
+        record.spec.objective.metric: last.value,
+        "seed": last.seed,
+        "epochs": last.epochs,
+        "train_images": last.train_images,
+        "device": last.device,
+        "precision": last.precision,
+        "test_images": last.test_images,
+        "test_loss": last.test_loss,
+        "test_accuracy": last.test_accuracy,
+        "test_openings": len(record.openings),
+    }
+    return [f"{name}={'unknown' if value is None else value}" for name, value in figures.items()]

@@ -1,0 +1,1 @@
+"""What one configuration can show: its learning-rate range, loss landscape, filters, mistakes and layers."""

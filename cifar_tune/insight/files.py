@@ -1,0 +1,71 @@
+"""The pictures and tables of one command, in one folder."""
+
+import csv
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from cifar_tune.errors import Problem, UserError
+from cifar_tune.plotting import style
+
+Draw = Callable[[], Figure | str]
+"""Draws a picture, or returns the sentence that says why there is nothing to see."""
+
+
+def write(folder: Path, texts: Mapping[str, str], pictures: Mapping[str, Draw]) -> list[Path]:
+    """Write texts and pictures by file name and return their paths; files of an earlier call are overwritten.
+
+    Raises:
+        UserError: the folder or a file cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with style.applied():
+            for name, draw in pictures.items():
+                drawn = draw()
+                figure = style.sentence(drawn) if isinstance(drawn, str) else drawn
+                style.save(figure, folder / name, palette=False)
+        for name, text in texts.items():
+            (folder / name).write_text(text, encoding="utf-8", newline="")
+    except OSError as error:
+        source = str(error.filename or folder)
+        raise UserError(Problem(f"cannot be written: {error.strerror}", source=source)) from error
+    return [folder / name for name in (*texts, *pictures)]
+
+
+def require_folder(folder: Path) -> None:
+    """Make the folder, before hours of work whose result could not be written.
+
+    Raises:
+        UserError: it cannot be made.
+    """
+    write(folder, {}, {})
+
+
+def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A CSV table at full precision; None is an empty field."""
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def json_text(values: Mapping[str, Any]) -> str:
+    """JSON as the standard has it: figures that are not finite become null."""
+    return json.dumps(_finite(values), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value

@@ -1,0 +1,79 @@
+"""What a trained model looks at and gets wrong, as pictures, tables and JSON."""
+
+from pathlib import Path
+
+import torch
+
+from cifar_tune.data.batches import validation_batches
+from cifar_tune.insight.activations import passage
+from cifar_tune.insight.class_pictures import class_accuracies, draw_classes, draw_mistakes
+from cifar_tune.insight.files import csv_text, json_text, write
+from cifar_tune.insight.filter_pictures import draw_feature_maps, draw_filters
+from cifar_tune.insight.predictions import Predictions, predict, validation_image
+from cifar_tune.training.loop import Training
+
+
+def write_filters(folder: Path, training: Training, position: int) -> tuple[Predictions, list[Path]]:
+    """Write pictures of filters, feature maps, classes and mistakes, and the tables behind them.
+
+    Args:
+        folder: where.
+        training: finished.
+        position: of the image whose feature maps are drawn, in the validation split.
+
+    Raises:
+        UserError: they cannot be written.
+    """
+    predictions = predict(training)
+    image = _normalised(training, position)
+    way = passage(training.learner.evaluated, image)
+    names = predictions.classes
+    label, taken = predictions.labels[position], predictions.predicted[position]
+    summary = {
+        "val_accuracy": predictions.accuracy,
+        "validation_images": len(predictions.labels),
+        "mistakes": len(predictions.mistakes()),
+        "first_layer": way.first_layer,
+        "filters": None if way.filters is None else list(way.filters.shape),
+        "stages": [{"layer": stage.layer, "shape": list(stage.maps.shape)} for stage in way.stages],
+        "image": position,
+        "config": training.config.stored(),
+    }
+    classes = [(name, images, right, right / images if images else None) for name, images, right in
+               class_accuracies(predictions)]  # fmt: skip
+    mistakes = [
+        (
+            index,
+            names[predictions.labels[index]],
+            names[predictions.predicted[index]],
+            float(predictions.probabilities[index].max()),
+        )
+        for index in predictions.mistakes().tolist()
+    ]
+    texts = {
+        "filters.json": json_text(summary),
+        "classes.csv": csv_text(("class", "images", "right", "accuracy"), classes),
+        "confusion.csv": csv_text(
+            ("true", *names), [(name, *row) for name, row in zip(names, predictions.confusion().tolist(), strict=True)]
+        ),
+        "mistakes.csv": csv_text(("image", "true", "predicted", "probability"), mistakes),
+    }
+    pixels = validation_image(training.data, position)
+    pictures = {
+        "filters.png": lambda: draw_filters(way),
+        "feature_maps.png": lambda: draw_feature_maps(
+            way, pixels, names[label], names[taken], float(predictions.probabilities[position].max())
+        ),
+        "classes.png": lambda: draw_classes(predictions),
+        "mistakes.png": lambda: draw_mistakes(predictions, training.data),
+    }
+    return predictions, write(folder, texts, pictures)
+
+
+def _normalised(training: Training, position: int) -> torch.Tensor:
+    """A validation image as the model sees it, float32 (1, 3, H, W)."""
+    for images, _ in validation_batches(training.data, training.config):
+        if position < len(images):
+            return images[position : position + 1]
+        position -= len(images)
+    raise IndexError(position)

@@ -1,0 +1,153 @@
+"""Two landscapes as a picture of three panels, a table and JSON."""
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from cifar_tune.errors import enumerate_names
+from cifar_tune.insight.bands import Band, Series, band, thinned
+from cifar_tune.insight.files import csv_text, json_text, write
+from cifar_tune.insight.landscape import Landscape
+from cifar_tune.plotting import style
+from cifar_tune.plotting.ticks import range_ticks, tick_text
+
+_MOST_POINTS = 150
+_COLOURS = (style.BLUE, style.ORANGE)
+
+
+def write_landscapes(
+    folder: Path, landscapes: Sequence[Landscape], distances: Sequence[int], fixed_batch: bool
+) -> list[Path]:
+    """Write `landscape.png`, `landscape.csv` and `landscape.json`.
+
+    Raises:
+        UserError: they cannot be written.
+    """
+    header = ("model", "lr", "step", "loss", *(f"gradient_change_{distance}" for distance in distances), "beta")
+    summary = {
+        "distances": list(distances),
+        "fixed_batch": fixed_batch,
+        "models": [
+            {
+                "label": landscape.label,
+                **figures(landscape),
+                "runs": [{"lr": run.lr, "steps": len(run.steps), "diverged": run.diverged} for run in landscape.runs],
+                "config": landscape.config.stored(),
+            }
+            for landscape in landscapes
+        ],
+    }
+    texts = {"landscape.csv": csv_text(header, _rows(landscapes)), "landscape.json": json_text(summary)}
+    return write(folder, texts, {"landscape.png": lambda: draw(landscapes, distances, fixed_batch)})
+
+
+def figures(landscape: Landscape) -> dict[str, float]:
+    """What the bands come to: medians over all steps, since the last ones before a divergence are enormous.
+
+    - loss_band_width: the largest less the smallest loss of a step.
+    - gradient_change: the largest change of the gradient, over the first distance.
+    - beta: the largest beta.
+
+    Not a number where no training took two steps.
+    """
+    loss, gradient, beta = (band(values) for values in _series(landscape))
+    return {
+        "loss_band_width": _median(loss.high - loss.low),
+        "gradient_change": _median(gradient.high),
+        "beta": _median(beta.high),
+    }
+
+
+def draw(landscapes: Sequence[Landscape], distances: Sequence[int], fixed_batch: bool) -> Figure | str:
+    """Draw the band of each model in three panels: loss, change of the gradient, beta-smoothness."""
+    if not any(run.steps for landscape in landscapes for run in landscape.runs):
+        return "No training took a step with a finite loss."
+    figure = style.new_figure(11.0, 4.4)
+    panels: Sequence[Axes] = figure.subplots(1, 3)
+    bands = [[band(values) for values in _series(landscape)] for landscape in landscapes]
+    every = math.ceil(max(len(of_model[0].low) for of_model in bands) / _MOST_POINTS)
+    for column, (axes, heading) in enumerate(zip(panels, _headings(distances), strict=True)):
+        for of_model, landscape, colour in zip(bands, landscapes, _COLOURS, strict=False):
+            _panel(axes, of_model[column], every, landscape.label, colour, log=column > 0)
+        if column > 0 and any(np.nanmax(of_model[column].high, initial=0) > 0 for of_model in bands):
+            axes.set_yscale("log")
+            _log_ticks(axes)
+        if column == 0:
+            _limit_loss(axes, [of_model[0] for of_model in bands])
+        axes.set_title(heading)
+        axes.set_xlabel("step")
+    panels[0].legend()
+    lrs = ", ".join(tick_text(run.lr) for run in landscapes[0].runs)
+    remark = f"bands: from the smallest to the largest value over the learning rates {lrs}"
+    remark += f"; each point is the mean over {every} steps" if every > 1 else ""
+    remark += "\ngradients: of the output layer's weights, "
+    remark += "on one batch throughout" if fixed_batch else "of successive batches, whose images differ too"
+    if len(distances) > 1:
+        remark += f"; beta: the largest over {enumerate_names([str(item) for item in distances], 'and')} steps"
+    diverged = [
+        f"{landscape.label} at {tick_text(run.lr)}"
+        for landscape in landscapes
+        for run in landscape.runs
+        if run.diverged
+    ]
+    remark += f"\ndiverged, and not in the bands from there on: {', '.join(diverged)}" if diverged else ""
+    model = landscapes[0].config.text("model")
+    style.title(figure, f"Loss landscape of {model}: {' against '.join(item.label for item in landscapes)}", remark)
+    return figure
+
+
+def _panel(axes: Axes, of_model: Band, every: int, label: str, colour: str, log: bool) -> None:
+    low, high = thinned(of_model.low, every, log), thinned(of_model.high, every, log)
+    steps = 1 + every * np.arange(len(low))
+    axes.fill_between(steps, low, high, color=colour, alpha=0.3, linewidth=0, label=label)
+    for edge in (low, high):
+        axes.plot(steps, edge, color=colour, linewidth=0.9)
+
+
+def _limit_loss(axes: Axes, bands: Sequence[Band]) -> None:
+    """Leave off what is above twice the loss of the first step: a training that is about to diverge."""
+    first = max(float(found.high[0]) for found in bands if len(found.high))
+    bottom, top = axes.get_ylim()
+    lowest = min(float(np.nanmin(found.low)) for found in bands if len(found.low))
+    if top > 2 * first:
+        axes.set_ylim(max(bottom, lowest - 0.05 * first), 2 * first)
+
+
+def _log_ticks(axes: Axes) -> None:
+    """Few round ticks within the limits as they stand."""
+    low, high = axes.get_ylim()
+    ticks = range_ticks(low, high, log=True, whole=False, at_most=6)
+    axes.set_yticks(ticks, [tick_text(float(f"{tick:.2g}")) for tick in ticks])
+    axes.set_ylim(low, high)
+    axes.minorticks_off()
+
+
+def _headings(distances: Sequence[int]) -> tuple[str, str, str]:
+    away = f"{distances[0]} step{'s' if distances[0] > 1 else ''}"
+    return ("training loss", f"change of the gradient over {away}", "its change per distance moved (beta)")
+
+
+def _series(landscape: Landscape) -> tuple[list[list[float]], ...]:
+    """Of each training: the loss, the change of the gradient over the first distance, and beta."""
+    return (
+        [[step.loss for step in run.steps] for run in landscape.runs],
+        [[step.change.gradient[0] for step in run.steps] for run in landscape.runs],
+        [[step.change.beta for step in run.steps] for run in landscape.runs],
+    )
+
+
+def _rows(landscapes: Sequence[Landscape]) -> Iterator[list[object]]:
+    for landscape in landscapes:
+        for run in landscape.runs:
+            for number, step in enumerate(run.steps, 1):
+                changes = [None if math.isnan(value) else value for value in (*step.change.gradient, step.change.beta)]
+                yield [landscape.label, run.lr, number, step.loss, *changes]
+
+
+def _median(values: Series) -> float:
+    finite = values[np.isfinite(values)]
+    return float(np.median(finite)) if len(finite) else math.nan

@@ -1,0 +1,103 @@
+"""The learning-rate range test: the loss while the learning rate grows from far too low to far too high.
+
+Smith, "Cyclical learning rates for training neural networks" (arXiv:1506.01186, section 3.3) lets it grow linearly and
+looks at the accuracy; growing it exponentially and looking at the loss is how the test is mostly done since.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import count, islice
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from cifar_tune.data.batches import training_batches
+from cifar_tune.data.resident import ResidentData
+from cifar_tune.data.seeding import derive_seed
+from cifar_tune.insight.moving_mean import MovingMean
+from cifar_tune.knobs.configuration import Configuration
+from cifar_tune.training.device import configure
+from cifar_tune.training.learner import Learner
+
+BETA = 0.9
+"""Decay of the smoothed loss: it averages over about twenty steps."""
+
+FAR_ABOVE = 4.0
+"""The test stops where the smoothed loss is above this many times its minimum."""
+
+Stop = Literal["end", "rose", "not_finite"]
+"""Why the test stopped: all steps were taken, the loss rose far above its minimum, or it left the finite numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class LrStep:
+    """One step of the test.
+
+    Attributes:
+        lr: learning rate of the step.
+        loss: of the step's batch, before the step was taken; not finite in the last step of a test that diverged.
+        smoothed: moving mean of the losses so far.
+    """
+
+    lr: float
+    loss: float
+    smoothed: float
+
+
+@dataclass(frozen=True, slots=True)
+class LrRangeTest:
+    """The steps that were taken, and why there are no more."""
+
+    steps: tuple[LrStep, ...]
+    stop: Stop
+
+
+def growing_lrs(low: float, high: float, steps: int) -> list[float]:
+    """`steps` learning rates from `low` to `high`, both included, each the same factor above the one before."""
+    return [low * (high / low) ** (step / (steps - 1)) for step in range(steps)]
+
+
+def lr_range_test(
+    config: Configuration,
+    data: ResidentData,
+    device: torch.device,
+    lrs: list[float],
+    progress: Callable[[int, LrStep], None],
+) -> LrRangeTest:
+    """Take one step at each learning rate, on training batches in the order that the configuration draws.
+
+    The configuration's schedule, its warm-up and its own `lr` play no part; all else does, its optimizer too.
+
+    Args:
+        config: what is trained.
+        data: its images; epoch follows epoch until all steps are taken.
+        device: where.
+        lrs: the learning rate of each step, ascending.
+        progress: told each step, counted from 1.
+    """
+    config = config.replaced(schedule="constant", warmup_epochs=0.0, ema_decay=0.0, lr=lrs[0])
+    configure(config.integer("threads"), device)
+    learner = Learner(config, data.image_shape, len(data.classes), device, steps_per_epoch=len(lrs))
+    torch.manual_seed(derive_seed(config.integer("seed"), "epoch", 1))
+    learner.model.train()
+    mean, lowest, steps = MovingMean(BETA), math.inf, []
+    for lr, (images, labels) in zip(lrs, islice(_batches(data, config), len(lrs)), strict=True):
+        for group in learner.optimizer.param_groups:
+            group["lr"] = lr
+        loss = learner.train_step(images, labels)[0].item()
+        step = LrStep(lr, loss, mean.add(loss))
+        steps.append(step)
+        progress(len(steps), step)
+        if not math.isfinite(loss):
+            return LrRangeTest(tuple(steps), "not_finite")
+        lowest = min(lowest, step.smoothed)
+        if step.smoothed > FAR_ABOVE * lowest:
+            return LrRangeTest(tuple(steps), "rose")
+    return LrRangeTest(tuple(steps), "end")
+
+
+def _batches(data: ResidentData, config: Configuration) -> Iterator[tuple[Tensor, Tensor]]:
+    for epoch in count(1):
+        yield from training_batches(data, config, epoch)

@@ -1,0 +1,135 @@
+"""What joins the parts of plugins to their knobs, to each other and to the built-in ones."""
+
+import inspect
+import re
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+from cifar_tune.errors import enumerate_names, nearest_name
+from cifar_tune.knobs.knob import NO_NAMES, Kind, Knob
+from cifar_tune.knobs.part import Part, resolve
+from cifar_tune.knobs.plugin import REGISTRIES, Plugin
+from cifar_tune.knobs.schedules import SchedulePart
+from cifar_tune.knobs.table import KNOBS
+from cifar_tune.plugins.kinds import KINDS, OWN_KNOBS, RESERVED, PartKind
+from cifar_tune.plugins.places import Places
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,49}")
+_NAME_RULE = "a name must be 1 to 50 small letters, digits or `_`, and begin with a letter"
+
+
+def check_plugins(plugins: Sequence[Plugin], places: Places) -> None:
+    """Record every problem of plugins that are to be in force together."""
+    knobs: dict[str, Knob] = dict(KNOBS.built_in)
+    defined_by: dict[tuple[str, str], str] = {}
+    for plugin in plugins:
+        for name, knob in plugin.knobs.items():
+            _check_name(name, OWN_KNOBS, KNOBS.built_in, plugin.path, defined_by, places)
+            if name not in KNOBS.built_in:
+                _check_knob(knob, plugins, plugin.path, places)
+                knobs[name] = knob
+    for plugin in plugins:
+        for owner, parts in plugin.parts.items():
+            dictionary = KINDS[owner].dictionary
+            for name, part in parts.items():
+                _check_name(name, dictionary, REGISTRIES[owner].built_in, plugin.path, defined_by, places)
+                for rule, value, nearest in _part_problems(owner, part, knobs):
+                    places.add(plugin.path, rule, dictionary, name, value, nearest)
+
+
+def _check_name(
+    name: str,
+    dictionary: str,
+    built_in: Mapping[str, object],
+    path: str,
+    defined_by: dict[tuple[str, str], str],
+    places: Places,
+) -> None:
+    if not _NAME.fullmatch(name) or name in (NO_NAMES, *RESERVED):
+        rule = _NAME_RULE if not _NAME.fullmatch(name) else "this name means something else in a study; take another"
+        places.add(path, rule, dictionary, name)
+    if name in built_in:
+        places.add(path, "this name is taken by a built-in one; take another", dictionary, name)
+    other = defined_by.setdefault((dictionary, name), path)
+    if other != path:
+        places.add(path, f"this name is taken by {other}; take another", dictionary, name)
+
+
+def _check_knob(knob: Knob, plugins: Sequence[Plugin], path: str, places: Places) -> None:
+    if knob.owner is None or knob.owner not in KINDS:
+        rule = f"a plugin's knob needs an owner whose parts take it: {enumerate_names(list(KINDS))}"
+        places.add(path, rule, OWN_KNOBS, knob.name, knob.owner, nearest_name(knob.owner or "", KINDS))
+    elif not any(knob.name in part.arguments for each in plugins for part in each.parts.get(knob.owner, {}).values()):
+        rule = f"no entry of {KINDS[knob.owner].dictionary} takes it: name it in the arguments of one"
+        places.add(path, rule, OWN_KNOBS, knob.name)
+    if knob.kind in (Kind.NAME, Kind.NAMES) and not knob.names:
+        places.add(path, 'a knob of names needs its names: names={"mean": "what it is"}', OWN_KNOBS, knob.name)
+        return
+    try:
+        knob.parse(knob.default)
+    except ValueError as error:
+        places.add(path, f"its default {error}", OWN_KNOBS, knob.name, knob.default)
+
+
+def _part_problems(owner: str, part: Part, knobs: Mapping[str, Knob]) -> list[tuple[str, object, str | None]]:
+    """Rules that the part breaks, each with the value and the name that was most likely meant."""
+    found: list[tuple[str, object, str | None]] = []
+    for knob, argument in part.arguments.items():
+        if knob not in knobs:
+            found.append(("there is no knob of that name", knob, nearest_name(knob, knobs)))
+        elif knobs[knob].owner not in (owner, None) and knobs[knob].owner in KINDS:
+            found.append((f"this knob belongs to {knobs[knob].owner}, not to {owner}", knob, None))
+        if not re.fullmatch(r"\w+(\.\d+)?", argument):
+            found.append(("must be an argument's name, or an item of one such as betas.0", argument, None))
+    for knob, default in part.defaults.items():
+        if knob not in part.arguments:
+            found.append(("has a default, but is not among the arguments", knob, nearest_name(knob, part.arguments)))
+        elif knob in knobs:
+            try:
+                knobs[knob].parse(default)
+            except ValueError as error:
+                found.append((f"its default of {knob} {error}", default, None))
+    kind = KINDS[owner]
+    found += [
+        (f'must take {knob}, such as arguments={{"{knob}": "{knob}"}}', None, None)
+        for knob in kind.needs
+        if knob not in part.arguments
+    ]
+    return found or _target_problems(kind, part)
+
+
+def _target_problems(kind: PartKind, part: Part) -> list[tuple[str, object, str | None]]:
+    target = part.target
+    if not callable(target):
+        return [(f"its target must be a class, or {kind.noun}", target, None)]
+    if isinstance(target, type):
+        if kind.base is None:
+            return [(f"its target must be {kind.noun}, not a class", target.__name__, None)]
+        if not issubclass(target, cast(type, resolve(kind.base))):
+            base = kind.base.replace(":", ".")
+            return [(f"its class must derive from {base}", target.__name__, None)]
+    try:
+        signature = inspect.signature(target)
+    except ValueError:  # of some functions written in C
+        return []
+    parameters = signature.parameters.values()
+    named = [each.name for each in parameters if each.kind in (each.KEYWORD_ONLY, each.POSITIONAL_OR_KEYWORD)]
+    taken = _argument_names(part)
+    if not any(each.kind is each.VAR_KEYWORD for each in parameters):
+        unknown = [name for name in taken if name not in named]
+        if unknown:
+            spoken = getattr(target, "__name__", "the target")
+            return [(f"{spoken} has no such argument", name, nearest_name(name, named)) for name in unknown]
+    try:
+        signature.bind(*kind.given, **dict.fromkeys(taken))
+    except TypeError as error:
+        call = ", ".join([*kind.given, *(f"{name}=..." for name in taken)])
+        return [(f"cannot be called as ({call}): {error}", None, None)]
+    return []
+
+
+def _argument_names(part: Part) -> list[str]:
+    names = [*part.constants, *(argument.partition(".")[0] for argument in part.arguments.values())]
+    if isinstance(part, SchedulePart):
+        names += [name for name in (part.length_argument, part.lr_argument) if name is not None]
+    return list(dict.fromkeys(names))

@@ -1,0 +1,64 @@
+"""Running a plugin's file: once per process and content."""
+
+import ast
+import hashlib
+import linecache
+import sys
+import traceback
+from types import ModuleType
+
+from cifar_tune.errors import Problem
+from cifar_tune.knobs.plugin import PluginFile
+
+
+def execute(file: PluginFile) -> ModuleType | Problem:
+    """Run the file as a module of its own, or return why it cannot be.
+
+    What runs is the text that was read. The module is known to Python under a name that holds the hash of its path and
+    content, so that pickling, dataclasses and the like find it, and so that other content is another module.
+    """
+    digest = hashlib.sha256(f"{file.path}\n{file.sha256}".encode()).hexdigest()
+    name = f"cifar_tune_plugin_{digest[:16]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    try:
+        code = compile(file.source, file.path, "exec", dont_inherit=True)
+    except SyntaxError as error:
+        return Problem(f"is not valid Python: {error.msg}", source=file.path, line=error.lineno)
+    except ValueError as error:  # null characters, in Python 3.11
+        return Problem(f"is not valid Python: {error}", source=file.path)
+    # Tracebacks show the lines that run, even where the file has changed since.
+    linecache.cache[file.path] = (len(file.source), None, file.source.splitlines(keepends=True), file.path)
+    module = ModuleType(name, None)
+    module.__file__ = file.path
+    sys.modules[name] = module
+    try:
+        exec(code, module.__dict__)  # noqa: S102 (a plugin is the user's own code)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever a user's code raises is told to the user)
+        del sys.modules[name]
+        said = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
+        return Problem(f"cannot be imported: {said}", source=file.path, line=line_in(error, file.path))
+    return module
+
+
+def line_in(error: BaseException, path: str) -> int | None:
+    """The line of this file in which the error came up, or through which it was called; None if it was not."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
+    return lines[-1] if lines else None
+
+
+def entry_lines(source: str) -> dict[tuple[str, str], int]:
+    """On which line each entry of the dictionaries at the top of a module stands: `("OPTIMIZERS", "my_sgd")`."""
+    lines: dict[tuple[str, str], int] = {}
+    for statement in ast.parse(source).body:
+        match statement:
+            case (
+                ast.Assign(targets=[ast.Name(id=name)], value=value)
+                | ast.AnnAssign(target=ast.Name(id=name), value=value)
+            ):
+                lines[name, ""] = statement.lineno
+                keys = value.keys if isinstance(value, ast.Dict) else []
+                for key in keys:
+                    if isinstance(key, ast.Constant):
+                        lines[name, str(key.value)] = key.lineno
+    return lines

@@ -1,0 +1,73 @@
+"""The Pareto front in text: its table for the summary, its entries for programs, its files to train from."""
+
+from pathlib import Path
+from typing import Any
+
+from cifar_tune.reports.best_config import trial_yaml
+from cifar_tune.reports.report import Report
+from cifar_tune.reports.tables import duration, figure, table
+from cifar_tune.storage.records import TrialRecord
+
+_FOLDER = "front"
+
+
+def front_file(trial: TrialRecord) -> str:
+    """The trial's configuration file, relative to the report's folder."""
+    return f"{_FOLDER}/trial-{trial.number}.yaml"
+
+
+def write_front(report: Report, folder: Path) -> list[Path]:
+    """Write the configuration of every trial on the front, and remove those that are no longer on it."""
+    wanted = {folder / front_file(trial): trial for trial in report.front}
+    for file in (folder / _FOLDER).glob("trial-*.yaml"):
+        if file not in wanted:
+            file.unlink()
+    if wanted:
+        (folder / _FOLDER).mkdir(exist_ok=True)
+    for file, trial in wanted.items():
+        text = trial_yaml(report.record, trial, file, "On the Pareto front of")
+        file.write_text(text, encoding="utf-8", newline="")
+    return list(wanted)
+
+
+def front_table(report: Report) -> str:
+    """One row per trial on the front: objectives, parameters, time, and the searched knobs."""
+    metrics = [objective.metric for objective in report.record.spec.objectives]
+    knobs = list(report.record.spec.search_space)
+    with_size = "parameters" not in metrics
+    header = ("trial", *metrics, *(["parameters"] if with_size else []), "time", *knobs)
+    rows = []
+    for trial in report.front:
+        size = "-" if trial.parameters is None else f"{trial.parameters:,}"
+        values = [scale.shown(value) for scale, value in zip(report.scales, trial.values, strict=True)]
+        rows.append(
+            [
+                f"[{trial.number}]({front_file(trial)})",
+                *values,
+                *([size] if with_size else []),
+                duration(trial.seconds),
+                *(figure(trial.searched.get(name)) for name in knobs),
+            ]
+        )
+    return table(header, rows, right=tuple(range(1, len(header) - len(knobs))))
+
+
+def front_entries(report: Report) -> list[dict[str, Any]]:
+    """The same for programs, with every digit."""
+    return [
+        {
+            "number": trial.number,
+            "values": values_by_metric(report, trial),
+            "params": dict(trial.searched),
+            "parameters": trial.parameters,
+            "flops": trial.flops,
+            "file": front_file(trial),
+        }
+        for trial in report.front
+    ]
+
+
+def values_by_metric(report: Report, trial: TrialRecord) -> dict[str, float]:
+    """All objectives of a trial by name; empty if it has no values."""
+    names = [objective.metric for objective in report.record.spec.objectives]
+    return dict(zip(names, trial.values, strict=True)) if trial.values else {}

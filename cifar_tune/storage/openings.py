@@ -1,0 +1,83 @@
+"""How often the test split of a study was opened, by whom, for what, and what came out: kept with the study.
+
+Each opening is a user attribute of its own, so that none grows with their number. It is written before the test split
+is opened and again with its result, so that an opening whose result was lost still counts.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import optuna
+
+from cifar_tune.storage import attributes
+
+Stored = bool | int | float | str
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """One opening of the test split.
+
+    Attributes:
+        opened: when, ISO 8601 in UTC.
+        host: on which machine.
+        cifar_tune: version.
+        fingerprint: of the study's training and validation images.
+        trial: whose configuration was trained.
+        value: the objective of that trial, on the validation split.
+        finished_trials: trials that the study had finished by then.
+        config: all knobs, `Configuration.stored`, with the precision as it came out.
+        seed: the knob, which draws everything in the training.
+        epochs: trained ones.
+        train_images: those of the training and of the validation split together.
+        device: such as `cpu` or `cuda:0`.
+        precision: `fp32` or `bf16`.
+        test_images: None until the result is known.
+        test_loss: mean cross entropy; None where the result was lost, and where it is not finite.
+        test_accuracy: fraction of the test images that is right; None where the result was lost.
+    """
+
+    opened: str
+    host: str
+    cifar_tune: str
+    fingerprint: str
+    trial: int
+    value: float | None
+    finished_trials: int
+    config: Mapping[str, Stored]
+    seed: int
+    epochs: int
+    train_images: int
+    device: str
+    precision: str
+    test_images: int | None = None
+    test_loss: float | None = None
+    test_accuracy: float | None = None
+
+    def plain(self) -> dict[str, Any]:
+        """The fields by name, as JSON has them."""
+        return asdict(self)
+
+
+def read_openings(user_attrs: Mapping[str, Any]) -> list[Opening]:
+    """All openings of the study with these user attributes, the first one first."""
+    openings: list[Opening] = []
+    while (plain := user_attrs.get(_name(len(openings)))) is not None:
+        openings.append(Opening(**plain))
+    return openings
+
+
+def write_opening(study: optuna.Study, index: int, opening: Opening | None) -> None:
+    """Store the opening with this index, from 0; None takes back the last one, where not one image could be read."""
+    study.set_user_attr(_name(index), None if opening is None else opening.plain())
+
+
+def times(openings: Sequence[object]) -> str:
+    """`once`, `twice` or `3 times`."""
+    count = len(openings)
+    return {1: "once", 2: "twice"}.get(count, f"{count} times")
+
+
+def _name(index: int) -> str:
+    return f"{attributes.TEST_OPENING}{index + 1}"

@@ -1,0 +1,247 @@
+"""The thread that writes a study from memory to the database, and keeps trying while the database is away."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
+from optuna.storages import BaseStorage, InMemoryStorage
+from optuna.trial import FrozenTrial
+from sqlalchemy.exc import SQLAlchemyError
+
+from cifar_tune.errors import CheckError, CifarTuneError
+from cifar_tune.storage.rdb import own_words
+from cifar_tune.storage.trial_changes import write_changes
+
+LINGER_SECONDS = 0.1
+"""How long a change waits for others that can be written together with it."""
+
+_TICK_SECONDS = 1.0
+_FIRST_RETRY_SECONDS = 0.25
+_LONGEST_RETRY_SECONDS = 5.0
+
+_DATABASE_ERRORS = (SQLAlchemyError, StorageInternalError)
+_CHANGED_BY_OTHERS = (KeyError, UpdateFinishedTrialError)
+
+_CHANGED = (
+    "another program changed the study in the database while it ran, so this run stops; what is finished is kept: "
+    "start the same command again to go on"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """The database cannot be written since `since` (seconds of `time.monotonic`); `error` is its last answer."""
+
+    since: float
+    error: BaseException
+
+    @property
+    def words(self) -> str:
+        """The database's own words, on one line."""
+        return own_words(self.error.__cause__ or self.error)
+
+
+class Writer:
+    """Writes the trials and the attributes that were marked as changed.
+
+    In memory, where there is one study only, a trial's id is its number.
+
+    Args:
+        backend: the database.
+        study: the study's id there.
+        memory: the study as it shall be.
+        guard: called before each write, and about once per second. It raises a `CifarTuneError` if this process may
+            not write any more, or a database error.
+        linger: seconds for which a change waits for others.
+    """
+
+    def __init__(
+        self,
+        backend: BaseStorage,
+        study: int,
+        memory: InMemoryStorage,
+        guard: Callable[[], None],
+        linger: float = LINGER_SECONDS,
+    ) -> None:
+        self._backend = backend
+        self._study = study
+        self._memory = memory
+        self._guard = guard
+        self._linger = linger
+        self._ids: list[int] = []
+        self._written: dict[int, FrozenTrial] = {}  # what the database has of unfinished trials
+        self._trials: dict[int, int] = {}  # unwritten ones, with a count of their changes
+        self._attributes: dict[tuple[Literal["user", "system"], str], Any] = {}
+        self._condition = threading.Condition()
+        self._database = threading.Lock()
+        self.together = threading.RLock()
+        """Held by who changes a trial in several steps that must not be seen one without the other."""
+        self._is_closed = False
+        self._thread = threading.Thread(target=self._work, name="database", daemon=True)
+        self.outage: Outage | None = None
+        self.failure: CifarTuneError | None = None
+
+    def start(self) -> None:
+        """Copy what the database holds into memory, then begin to write."""
+        for trial in self._backend.get_all_trials(self._study, deepcopy=False):
+            self._admit(trial)
+        self._thread.start()
+
+    def mark_trial(self, number: int) -> None:
+        """A trial has changed."""
+        with self._condition:
+            self._trials[number] = self._trials.get(number, 0) + 1
+            self._condition.notify_all()
+
+    def mark_attribute(self, kind: Literal["user", "system"], key: str, value: Any) -> None:
+        """An attribute of the study has changed."""
+        with self._condition:
+            self._attributes[kind, key] = value
+            self._condition.notify_all()
+
+    def unwritten(self) -> frozenset[int]:
+        """Numbers of the trials of which the database does not know everything yet."""
+        with self._condition:
+            return frozenset(self._trials)
+
+    def admit_others(self) -> None:
+        """Take over trials that other programs have enqueued meanwhile, unless the database is busy or away."""
+        if self.unwritten() or self.outage or not self._database.acquire(blocking=False):
+            return
+        try:
+            while True:
+                number = len(self._ids)
+                theirs = self._backend.get_trial_id_from_study_id_trial_number(self._study, number)
+                self._admit(self._backend.get_trial(theirs))
+        except KeyError:  # there is no next one
+            return
+        except _DATABASE_ERRORS as error:
+            self.outage = Outage(time.monotonic(), error)
+        finally:
+            self._database.release()
+
+    def flush(self, patience: float, impatient: Callable[[], bool]) -> bool:
+        """Wait until everything is written, at most `patience` seconds or until `impatient`; returns whether it is."""
+        deadline = time.monotonic() + patience
+        with self._condition:
+            while not self._is_clean() and self.failure is None and not impatient():
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    break
+                self._condition.wait(min(left, 0.1))
+            return self._is_clean()
+
+    def close(self) -> None:
+        """End the thread after the write that runs right now; what is unwritten stays so."""
+        with self._condition:
+            self._is_closed = True
+            self._condition.notify_all()
+        self._thread.join()
+
+    def _work(self) -> None:
+        pause = _FIRST_RETRY_SECONDS
+        while self._wait_for_changes():
+            try:
+                with self._database:
+                    self._guard()
+                    if self.outage is not None:
+                        self._compare()
+                    self._write()
+            except _DATABASE_ERRORS as error:
+                self.outage = Outage(self.outage.since if self.outage else time.monotonic(), error)
+                self._sleep(pause)
+                pause = min(2 * pause, _LONGEST_RETRY_SECONDS)
+            except CifarTuneError as error:
+                self._fail(error)
+                return
+            except _CHANGED_BY_OTHERS:
+                self._fail(CheckError(_CHANGED))
+                return
+            else:
+                self.outage = None
+                pause = _FIRST_RETRY_SECONDS
+
+    def _wait_for_changes(self) -> bool:
+        """Wait for something to do, or a second; False when the thread shall end."""
+        with self._condition:
+            if self._is_clean() and not self._is_closed:
+                self._condition.wait(_TICK_SECONDS)
+            has_changes = not self._is_clean()
+        if has_changes and self.outage is None:
+            self._sleep(self._linger)
+        return not self._is_closed
+
+    def _sleep(self, seconds: float) -> None:
+        """Wait, unless the end comes first."""
+        deadline = time.monotonic() + seconds
+        with self._condition:
+            while not self._is_closed and (left := deadline - time.monotonic()) > 0:
+                self._condition.wait(left)
+
+    def _write(self) -> None:
+        with self._condition:
+            trials = sorted(self._trials.items())
+            attributes = dict(self._attributes)
+        for number, changes in trials:
+            self._write_trial(number)
+            with self._condition:
+                if self._trials[number] == changes:
+                    del self._trials[number]
+                self._condition.notify_all()
+        for (kind, key), value in attributes.items():
+            if kind == "user":
+                self._backend.set_study_user_attr(self._study, key, value)
+            else:
+                self._backend.set_study_system_attr(self._study, key, value)
+            with self._condition:
+                if self._attributes[kind, key] is value:
+                    del self._attributes[kind, key]
+                self._condition.notify_all()
+
+    def _write_trial(self, number: int) -> None:
+        with self.together:
+            trial = self._memory.get_trial(number)
+        if number < len(self._ids):
+            if number in self._written:
+                write_changes(self._backend, self._ids[number], self._written[number], trial)
+        else:
+            created = self._backend.create_new_trial(self._study, trial)
+            if self._backend.get_trial_number_from_id(created) != number:
+                raise CheckError(_CHANGED)
+            self._ids.append(created)
+        self._remember(number, trial)
+
+    def _remember(self, number: int, trial: FrozenTrial) -> None:
+        if trial.state.is_finished():
+            self._written.pop(number, None)
+        else:
+            self._written[number] = trial
+
+    def _admit(self, trial: FrozenTrial) -> None:
+        """Take a trial of the database into memory."""
+        number = self._memory.create_new_trial(0, trial)
+        self._ids.append(trial._trial_id)
+        self._remember(number, trial)
+
+    def _compare(self) -> None:
+        """After an error: a write may have arrived although its answer did not."""
+        stored = self._backend.get_all_trials(self._study, deepcopy=False)
+        if len(stored) < len(self._ids):
+            raise CheckError(_CHANGED)
+        for trial in stored[len(self._ids) :]:
+            ours = self._memory.get_all_trials(0, deepcopy=False)[trial.number : trial.number + 1]
+            if not ours or ours[0].params != trial.params:
+                raise CheckError(_CHANGED)
+        self._ids = [trial._trial_id for trial in stored]
+        self._written = {trial.number: trial for trial in stored if not trial.state.is_finished()}
+
+    def _fail(self, error: CifarTuneError) -> None:
+        with self._condition:
+            self.failure = error
+            self._condition.notify_all()
+
+    def _is_clean(self) -> bool:
+        return not self._trials and not self._attributes

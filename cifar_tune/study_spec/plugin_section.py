@@ -1,0 +1,80 @@
+"""The `plugins` of a study file or of a configuration: Python files that define parts of the user's own."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from cifar_tune.knobs.plugin import Plugin, PluginFile, plug_in
+from cifar_tune.plugins.description import from_description
+from cifar_tune.plugins.files import PluginFileError, read_plugin_file
+from cifar_tune.plugins.load import load_plugins
+from cifar_tune.study_spec.overrides import Override, apply_overrides
+from cifar_tune.study_spec.problems import Path, Problems
+
+SECTION = "plugins"
+_RULE = "must be a list of Python files, such as [my_parts.py]"
+
+
+def plug_in_section(
+    raw: Mapping[str, Any],
+    source: str | None,
+    lines: Mapping[Path, int],
+    overrides: Sequence[Override],
+    is_stored: bool = False,
+) -> tuple[Plugin, ...]:
+    """Put in force what `plugins` names, and nothing else: then knobs and parts can be read.
+
+    The files run, unless `is_stored`: then the section is the description that a study has of them.
+
+    Raises:
+        UserError: with everything that is wrong with the section or with the files.
+    """
+    raw, overridden = apply_overrides(raw, [each for each in overrides if each.key.split(".")[0] == SECTION])
+    problems = Problems(source, lines, overridden)
+    given = raw.get(SECTION)
+    if is_stored:
+        plugins = _described(given, problems)
+        problems.raise_if_any()
+    else:
+        files = _files(given, problems)
+        problems.raise_if_any()
+        plugins = load_plugins(files)
+    plug_in(plugins)
+    return plugins
+
+
+def _files(raw: object, problems: Problems) -> list[PluginFile]:
+    if raw is None:
+        return []
+    if not isinstance(raw, list):
+        problems.add((SECTION,), _RULE, raw)
+        return []
+    files: list[PluginFile] = []
+    for index, item in enumerate(raw):
+        path: Path = (SECTION, index)
+        values = item if isinstance(item, dict) else {"path": item}
+        name, wanted = values.get("path"), values.get("sha256")
+        if not isinstance(name, str) or values.keys() - {"path", "sha256"} or not isinstance(wanted, str | None):
+            problems.add(path, "must be a Python file, such as my_parts.py, or {path: my_parts.py, sha256: ...}", item)
+            continue
+        try:
+            file = read_plugin_file(name)
+        except PluginFileError as error:
+            problems.add(path, str(error), name, error.nearest)
+            continue
+        if file.path in [each.path for each in files]:
+            problems.add(path, "stands there twice", name)
+        elif wanted is not None and wanted != file.sha256:
+            rule = f"the file is not the one that was written down (sha256 {wanted}): its sha256 is {file.sha256}"
+            problems.add(path, f"{rule}; bring that one back, or remove sha256 to take this one", name)
+        files.append(file)
+    return files
+
+
+def _described(raw: object, problems: Problems) -> tuple[Plugin, ...]:
+    try:
+        return tuple(from_description(path, plain) for path, plain in (raw or {}).items())  # type: ignore[attr-defined]
+    except (ValidationError, KeyError, TypeError, AttributeError):
+        problems.add((SECTION,), "is not a description of plugins that this version can read")
+        return ()

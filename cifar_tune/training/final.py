@@ -1,0 +1,61 @@
+"""The last training of a study: on all images, without a validation split, measured on images that it never saw.
+
+What a validation split decides in a trial, it has decided in the trial that is trained again: the epochs that it
+trained before its patience ended, and the epochs after which schedule plateau lowered the learning rate. Both are
+repeated here.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from cifar_tune.data.batches import other_batches
+from cifar_tune.training.divergence import require_finite
+from cifar_tune.training.evaluation import evaluate
+from cifar_tune.training.loop import Training
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedEpoch:
+    """The figures of an epoch without validation; as those of `EpochResult`."""
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    seconds: float
+
+
+def train_without_validation(training: Training, val_losses: Sequence[float]) -> Iterator[TrainedEpoch]:
+    """Train one epoch for each of the validation losses, which are those that the trial had.
+
+    Args:
+        training: new, on data without validation images.
+        val_losses: of the trial's epochs, in their order; schedule plateau is told them again.
+
+    Raises:
+        Diverged: the training loss is not finite.
+    """
+    for epoch, val_loss in enumerate(val_losses, start=1):
+        started = time.perf_counter()
+        [(train_loss, train_accuracy)] = training.train_epoch(epoch).read()
+        require_finite(epoch, "training loss", train_loss)
+        training.learner.schedule.after_epoch(val_loss)
+        yield TrainedEpoch(epoch, train_loss, train_accuracy, time.perf_counter() - started)
+
+
+def measure(training: Training, images: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64]) -> tuple[float, float]:
+    """Mean cross entropy and accuracy of the trained model on other images.
+
+    Args:
+        training: done.
+        images: uint8 [N, H, W, 3].
+        labels: int64 [N].
+    """
+    test_images, test_labels = (torch.from_numpy(array).to(training.device) for array in (images, labels))
+    batches = other_batches(test_images, test_labels, training.data, training.config)
+    [(loss, accuracy)] = evaluate(training.learner.evaluated, batches, training.precision, training.device).read()
+    return loss, accuracy

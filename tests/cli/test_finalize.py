@@ -1,0 +1,171 @@
+"""`finalize` from the command line: a study that really ran, its test set opened once, and again."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cifar_tune.storage.rdb import close, open_storage
+from cifar_tune.storage.urls import STORAGE_VARIABLE, storage_url
+from tests.reports.factory import MadeTrial, make_record, make_spec
+
+from .conftest import Cli
+
+STUDY = """name: small
+budget: {trials: 2}
+pruner: {name: none}
+data: {name: digits, image_size: 8, val_size: 300}
+train: {model: cnn2, width: 4, epochs: 2, batch_size: 64, precision: fp32}
+search_space: {lr: {choices: [0.02, 0.05]}}
+"""
+KEYS = [
+    "trial", "val_accuracy", "seed", "epochs", "train_images", "device", "precision", "test_images", "test_loss",
+    "test_accuracy", "test_openings",
+]  # fmt: skip
+URL = "sqlite:///small.db"
+
+
+def figures(out: str) -> dict[str, str]:
+    return dict(line.split("=", 1) for line in out.splitlines())
+
+
+def program(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "cifar_tune", *arguments, "--storage", URL],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def call(folder: Path, *arguments: str) -> tuple[int, str, str]:
+    process = program(folder, *arguments)
+    out, err = process.communicate(timeout=200)
+    return process.returncode, out, err
+
+
+def test_a_study_from_its_run_to_its_test_set(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "small.yaml").write_text(STUDY)
+    code, _, err = call(tmp_path, "run", "small.yaml")
+    assert code == 0, err
+
+    code, out, err = call(tmp_path, "finalize", "small.yaml")
+    assert code == 0, err
+    first = figures(out)
+    assert list(first) == KEYS
+    assert (first["epochs"], first["train_images"], first["test_images"]) == ("2", "1498", "299")
+    assert first["test_openings"] == "1"
+    assert 0.1 < float(first["test_accuracy"]) <= 1
+    assert "on 1,498 images: 1,198 of the training and 300 of the validation split; cpu, fp32" in err
+    assert "epoch 2/2: train loss " in err
+
+    second = cli("finalize", "small", "--storage", URL)
+    assert (second.code, figures(second.out)) == (0, first)
+    assert second.err.splitlines()[0].startswith("small: the test set was opened once, last 20")
+    assert "cifar-tune finalize small --again" in second.err
+
+    again = cli("finalize", "small", "--again", "--storage", URL, "--device", "cpu")
+    assert (again.code, figures(again.out)) == (0, first | {"test_openings": "2"})
+
+    found = json.loads(cli("finalize", "small", "--json", "--storage", URL).out)
+    assert list(found) == ["study", "best_trial", "test_openings"]
+    assert [repr(each["test_accuracy"]) for each in found["test_openings"]] == [first["test_accuracy"]] * 2
+    assert [repr(each["test_loss"]) for each in found["test_openings"]] == [first["test_loss"]] * 2
+
+    assert f"  test set: opened twice; last for trial {first['trial']}: test_accuracy 0." in (
+        cli("status", "small", "--storage", URL).out
+    )
+    status = json.loads(cli("status", "small", "--json", "--storage", URL).out)
+    assert status["test_openings"] == found["test_openings"]
+
+    assert cli("export", "small", "--storage", URL).code == 0
+    summary = json.loads((tmp_path / "reports" / "small" / "summary.json").read_text())
+    assert summary["test_openings"] == found["test_openings"]
+    markdown = (tmp_path / "reports" / "small" / "summary.md").read_text()
+    assert "The test set was opened twice, see below." in markdown
+    assert "\n## Test set\n\nThe test set was opened **twice**" in markdown
+
+    code, out, err = call(tmp_path, "run", "small.yaml", "--trials", "2")
+    assert code == 0
+    assert "warning: the test set was opened twice for this study" in err
+    assert "the test set was opened twice" in out
+
+
+def made(**train: object) -> None:
+    """A study whose best trial can be trained again."""
+    from cifar_tune.data.prepared import prepare
+    from cifar_tune.storage import attributes
+
+    spec = make_spec(
+        {"lr": {"choices": [0.05]}},
+        name="small",
+        budget={"trials": 1},
+        data={"name": "digits", "image_size": 8, "val_size": 300},
+        train={"model": "cnn2", "width": 4, "precision": "fp32", **train},
+    )
+    storage = open_storage(storage_url(URL))
+    record = make_record(spec, [MadeTrial({"lr": 0.05}, 0.8, epochs=spec.largest_epochs)], storage)
+    fingerprint = prepare(spec.data).fingerprint
+    described = {"fingerprint": fingerprint, "classes": list("0123456789"), "train_images": 1198, "val_images": 300}
+    record.study.set_user_attr(attributes.DATA, described)
+    close(storage)
+
+
+def test_ctrl_c_during_the_training_leaves_no_mark(cli: Cli, tmp_path: Path) -> None:
+    made(epochs=5000)
+    process = program(tmp_path, "finalize", "small")
+    assert process.stderr is not None
+    while not (line := process.stderr.readline()).startswith("epoch 1/"):
+        assert line, "it ended by itself"
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert json.loads(cli("status", "small", "--json", "--storage", URL).out)["test_openings"] == []
+    assert "run by: nobody right now" in cli("status", "small", "--storage", URL).out
+
+
+def test_a_lost_result_is_shown(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    from cifar_tune.study import finalizing
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    made(epochs=1)
+    monkeypatch.setattr(finalizing, "measure", killed)
+    assert cli("finalize", "small", "--storage", URL).code == 130
+    assert "test set: opened once; last for trial 0: result lost (20" in cli("status", "--storage", URL).out
+    ended = cli("finalize", "small", "--storage", URL)
+    assert ended.code == 0
+    assert "its result was lost" in ended.err
+    assert figures(ended.out)["test_accuracy"] == "unknown"
+    assert cli("export", "small", "--storage", URL).code == 0
+    assert "| result lost |" in Path("reports/small/summary.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        ("finalize absent", 2, "no study 'absent': there is no storage yet"),
+        ("finalize small --device cuda:9", 2, "device = 'cuda:9': must be a device of this machine"),
+        ("finalize nothing", 1, "the study 'nothing' has no completed trial, so there is no best configuration"),
+        ("finalize smal", 2, "(did you mean 'small'?)"),
+    ],
+)
+def test_refusals(cli: Cli, monkeypatch: pytest.MonkeyPatch, arguments: str, code: int, message: str) -> None:
+    if arguments != "finalize absent":
+        monkeypatch.setenv(STORAGE_VARIABLE, URL)
+        made(epochs=1)
+        storage = open_storage(storage_url(URL))
+        make_record(make_spec({}, name="nothing"), [], storage)
+        close(storage)
+    ended = cli(*arguments.split())
+    assert (ended.code, ended.out) == (code, "")
+    assert message in ended.err
+    assert "Traceback" not in ended.err

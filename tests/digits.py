@@ -1,0 +1,32 @@
+"""Small images for tests that train: scikit-learn's digits, and configurations that train on them in milliseconds."""
+
+import pytest
+import torch
+
+from cifar_tune.data.cache import CACHE_VARIABLE
+from cifar_tune.data.prepared import prepare
+from cifar_tune.data.resident import ResidentData
+from cifar_tune.data.spec import DataSpec
+from cifar_tune.knobs.configuration import Configuration, complete
+from cifar_tune.knobs.part import Value
+
+CPU = torch.device("cpu")
+
+
+def digits_of(image_size: int, tmp_path_factory: pytest.TempPathFactory) -> ResidentData:
+    """200 training and 100 validation images of `image_size` x `image_size` pixels in ten classes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(CACHE_VARIABLE, str(tmp_path_factory.mktemp("cache")))
+        return ResidentData(prepare(DataSpec(name="digits", image_size=image_size, val_size=100, train_size=200)), CPU)
+
+
+def small_of(**chosen: Value) -> Configuration:
+    """A configuration that trains in milliseconds; fp32, so that it is the same on every machine."""
+    defaults: dict[str, Value] = {
+        "model": "cnn2",
+        "width": 4,
+        "batch_size": 32,
+        "lr": 0.01,
+        "precision": "fp32",
+    }
+    return complete({**defaults, **chosen})

@@ -1,0 +1,21 @@
+"""cifar-tune in a process of its own."""
+
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+
+def start_cifar_tune(
+    arguments: tuple[str, ...], folder: Path, environment: Mapping[str, str]
+) -> "subprocess.Popen[str]":
+    """Start it in `folder`, as the head of a process group, as a shell does."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "cifar_tune", *arguments],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )

@@ -1,0 +1,79 @@
+"""What the report says of openings of the test split."""
+
+from dataclasses import replace
+
+import pytest
+
+from cifar_tune.reports.report import Report
+from cifar_tune.reports.test_set import test_set as section
+from cifar_tune.storage.openings import Opening, read_openings, write_opening
+from cifar_tune.storage.records import StudyRecord, load_record
+
+from .factory import MadeTrial, make_record, make_spec
+
+SPACE = {"lr": {"low": 0.01, "high": 1.0}}
+OPENING = Opening(
+    opened="2025-03-01T12:00:00+00:00",
+    host="here",
+    cifar_tune="0.1.0",
+    fingerprint="ab" * 32,
+    trial=0,
+    value=0.8,
+    finished_trials=1,
+    config={"lr": 0.1, "augment": "none"},
+    seed=0,
+    epochs=15,
+    train_images=50_000,
+    device="cpu",
+    precision="fp32",
+)
+RESULT = replace(OPENING, test_images=10_000, test_loss=0.5, test_accuracy=0.9)
+
+
+def opened(*openings: Opening, values: tuple[float, ...] = (0.8,)) -> StudyRecord:
+    trials = [MadeTrial({"lr": 0.1}, value, epochs=15) for value in values]
+    record = make_record(make_spec(SPACE), trials)
+    for index, opening in enumerate(openings):
+        write_opening(record.study, index, opening)
+    return load_record(record.study._storage, record.name)
+
+
+def test_openings_are_read_as_they_were_written() -> None:
+    record = opened(RESULT, OPENING, RESULT)
+    assert list(record.openings) == [RESULT, OPENING, RESULT]
+    write_opening(record.study, 2, None)
+    assert read_openings(record.study.user_attrs) == [RESULT, OPENING]
+    assert read_openings({}) == []
+
+
+def test_a_test_set_that_was_not_opened_has_no_section() -> None:
+    assert section(Report(opened())) == []
+
+
+def test_one_opening() -> None:
+    heading, words, table = section(Report(opened(RESULT)))
+    assert heading == "## Test set"
+    assert words.startswith("The test set was opened **once**")
+    assert "best one by now" not in words
+    assert "optimistic" not in words
+    row = "| 2025-03-01T12:00:00+00:00 | 0 | 15 | 50,000 | 10,000 | 0.5000 | 90.00 % | 0.30 points |"
+    assert table.splitlines()[-1] == row
+
+
+def test_a_study_that_went_on_after_it_was_opened() -> None:
+    _, words, _ = section(Report(opened(RESULT, RESULT, values=(0.8, 0.7, 0.9))))
+    assert "opened **twice**" in words
+    assert "Trials that have finished since: 2." in words
+    assert "**Trial 2 is the best one by now, and was not tested.**" in words
+    assert "optimistic" in words
+
+
+@pytest.mark.parametrize(
+    ("opening", "cells"),
+    [
+        (OPENING, "| - | - | result lost | - |"),
+        (replace(RESULT, test_loss=None), "| 10,000 | not finite | 90.00 % | 0.30 points |"),
+    ],
+)
+def test_an_opening_without_all_figures(opening: Opening, cells: str) -> None:
+    assert section(Report(opened(opening)))[2].endswith(cells)

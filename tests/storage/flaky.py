@@ -1,0 +1,36 @@
+"""A storage that fails when told to, before a change arrives or after it."""
+
+from typing import Any
+
+from optuna.exceptions import StorageInternalError
+from optuna.storages import BaseStorage
+
+
+class Flaky:
+    """Passes every call on to `backend`.
+
+    While `down`, all fail. When `answer_lost` changes have arrived, the last of them is answered by an error all the
+    same.
+    """
+
+    def __init__(self, backend: BaseStorage) -> None:
+        self._backend = backend
+        self.down = False
+        self.answer_lost = 0
+        self.calls: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._backend, name)
+
+        def call(*arguments: Any, **keywords: Any) -> Any:
+            self.calls.append(name)
+            if self.down:
+                raise StorageInternalError("the server is gone")
+            answer = method(*arguments, **keywords)
+            if self.answer_lost and name.startswith(("create", "set")):
+                self.answer_lost -= 1
+                if self.answer_lost == 0:
+                    raise StorageInternalError("the answer is lost")
+            return answer
+
+        return call

@@ -1,0 +1,256 @@
+"""What happens in memory stands in the database, whatever happens to the way there."""
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import cast
+
+import optuna
+import pytest
+from optuna.distributions import FloatDistribution
+from optuna.storages import BaseStorage, RDBStorage
+from optuna.trial import FrozenTrial, TrialState, create_trial
+from sqlalchemy.engine import URL
+
+from cifar_tune.errors import CheckError
+from cifar_tune.storage.rdb import close, open_storage
+from cifar_tune.storage.write_behind import WriteBehindStorage
+from tests.storage.flaky import Flaky
+
+PATIENCE = 30.0
+
+
+@pytest.fixture
+def rdb(database: URL) -> Iterator[RDBStorage]:
+    """A database with one study, named s."""
+    storage = open_storage(database)
+    optuna.create_study(storage=storage, study_name="s", direction="maximize")
+    yield storage
+    close(storage)
+
+
+@pytest.fixture
+def flaky(rdb: RDBStorage) -> Flaky:
+    """The same database behind an unreliable line."""
+    return Flaky(rdb)
+
+
+@pytest.fixture
+def memory(flaky: Flaky) -> Iterator[WriteBehindStorage]:
+    """The study in memory."""
+    storage = WriteBehindStorage(cast(BaseStorage, flaky), "s", linger=0.01)
+    yield storage
+    storage.close()
+
+
+def in_memory(storage: BaseStorage) -> optuna.Study:
+    return optuna.load_study(study_name="s", storage=storage, sampler=optuna.samplers.RandomSampler(0))
+
+
+def told(study: optuna.Study, epochs: int = 3) -> optuna.Trial:
+    trial = study.ask()
+    trial.suggest_float("lr", 1e-4, 1.0, log=True)
+    trial.suggest_categorical("optimizer", ["sgd", "adam"])
+    for epoch in range(1, epochs + 1):
+        trial.report(0.1 * epoch, epoch)
+    trial.set_user_attr("history", {"loss": [1.0, float("nan")]})
+    study.tell(trial, 0.1 * epochs)
+    return trial
+
+
+def seen(trial: FrozenTrial) -> tuple[object, ...]:
+    return (
+        trial.number,
+        trial.state,
+        trial.values,
+        trial.params,
+        trial.distributions,
+        trial.intermediate_values,
+        str(trial.user_attrs),
+        trial.system_attrs,
+    )
+
+
+def assert_same(memory: WriteBehindStorage, rdb: RDBStorage) -> None:
+    assert memory.flush(PATIENCE)
+    ours = [seen(trial) for trial in in_memory(memory).trials]
+    assert ours == [seen(trial) for trial in in_memory(rdb).trials]
+    assert in_memory(memory).user_attrs == in_memory(rdb).user_attrs
+
+
+def test_everything_arrives(memory: WriteBehindStorage, rdb: RDBStorage) -> None:
+    study = in_memory(memory)
+    told(study)
+    study.set_user_attr("elapsed", 1.5)
+    running = study.ask()
+    running.suggest_float("lr", 1e-4, 1.0, log=True)
+    assert_same(memory, rdb)
+    running.report(0.5, 1)
+    assert_same(memory, rdb)
+    study.set_user_attr("elapsed", 2.5)
+    running.set_user_attr("seconds", 1)
+    running.set_user_attr("seconds", 2)
+    study.tell(running, state=TrialState.PRUNED)
+    assert_same(memory, rdb)
+
+
+def test_a_trial_that_began_and_ended_at_once_is_one_write(flaky: Flaky) -> None:
+    storage = WriteBehindStorage(cast(BaseStorage, flaky), "s", linger=0.5)
+    told(in_memory(storage), epochs=30)
+    assert storage.flush(PATIENCE)
+    storage.close()
+    assert [call for call in flaky.calls if call.startswith(("create", "set"))] == ["create_new_trial"]
+
+
+def test_what_is_there_already_is_taken_over(rdb: RDBStorage) -> None:
+    told(in_memory(rdb))
+    in_memory(rdb).set_user_attr("spec", {"name": "s"})
+    parked = in_memory(rdb).ask()
+    rdb.set_trial_state_values(parked._trial_id, TrialState.WAITING)
+    storage = WriteBehindStorage(rdb, "s", linger=0.01)
+    try:
+        study = in_memory(storage)
+        assert study.user_attrs == {"spec": {"name": "s"}}
+        again = study.ask()
+        assert again.number == parked.number
+        again.report(0.3, 1)
+        study.tell(again, 0.3)
+        assert_same(storage, rdb)
+        assert study.best_trial.number in {0, parked.number}
+    finally:
+        storage.close()
+
+
+def test_a_parked_trial_is_written_as_waiting(memory: WriteBehindStorage, rdb: RDBStorage) -> None:
+    trial = in_memory(memory).ask()
+    assert memory.flush(PATIENCE)
+    memory.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+    assert_same(memory, rdb)
+
+
+def test_a_verdict_is_written_before_the_rung_and_both_before_the_end(memory: WriteBehindStorage, flaky: Flaky) -> None:
+    """Successive halving gives its verdict once: killed in between, the next run must know of it."""
+    study = in_memory(memory)
+    trial = study.ask()
+    assert memory.flush(PATIENCE)
+    flaky.calls.clear()
+    with memory.together():
+        trial.report(0.1, 1)
+        memory.set_trial_system_attr(trial._trial_id, "completed_rung_0", 0.1)
+        time.sleep(0.1)
+        trial.set_user_attr("pruned_at", 1)
+        study.tell(trial, state=TrialState.PRUNED)
+    assert memory.flush(PATIENCE)
+    assert [call for call in flaky.calls if call.startswith("set")] == [
+        "set_trial_intermediate_value",
+        "set_trial_user_attr",
+        "set_trial_system_attr",
+        "set_trial_state_values",
+    ]
+
+
+def test_an_outage_loses_nothing(memory: WriteBehindStorage, rdb: RDBStorage, flaky: Flaky) -> None:
+    study = in_memory(memory)
+    begun = study.ask()
+    assert memory.flush(PATIENCE)
+    flaky.down = True
+    begun.report(0.4, 1)
+    study.tell(begun, 0.4)
+    told(study)
+    study.set_user_attr("elapsed", 3.0)
+    assert not memory.flush(0.5)
+    assert "the server is gone" in str(memory.outage)
+    assert memory.is_behind
+    assert memory.unwritten() == {0, 1}
+    flaky.down = False
+    assert_same(memory, rdb)
+    assert memory.unwritten() == frozenset()
+
+
+@pytest.mark.parametrize("lost", range(1, 9))
+def test_a_write_whose_answer_was_lost_is_not_written_twice(
+    memory: WriteBehindStorage, rdb: RDBStorage, flaky: Flaky, lost: int
+) -> None:
+    study = in_memory(memory)
+    begun = study.ask()
+    assert memory.flush(PATIENCE)
+    flaky.answer_lost = lost
+    begun.suggest_float("lr", 1e-4, 1.0, log=True)
+    begun.report(0.4, 1)
+    begun.set_user_attr("a", 1)
+    study.tell(begun, 0.4)
+    told(study)
+    assert_same(memory, rdb)
+
+
+def test_trials_that_others_enqueue_are_taken_over(memory: WriteBehindStorage, rdb: RDBStorage) -> None:
+    told(in_memory(memory))
+    assert memory.flush(PATIENCE)
+    in_memory(rdb).enqueue_trial({"lr": 0.1})
+    in_memory(rdb).enqueue_trial({"lr": 0.2})
+    memory.admit_others()
+    trial = in_memory(memory).ask()
+    assert (trial.number, trial.suggest_float("lr", 1e-4, 1.0, log=True)) == (1, 0.1)
+    assert_same(memory, rdb)
+
+
+def test_trials_that_others_add_at_the_same_instant_end_the_run(memory: WriteBehindStorage, flaky: Flaky) -> None:
+    flaky.down = True
+    study = in_memory(memory)
+    study.ask()
+    while memory.outage is None:
+        time.sleep(0.01)
+    flaky.down = False
+    with memory._writer._database:
+        in_memory(flaky._backend).add_trial(
+            create_trial(value=1.0, params={"x": 0.5}, distributions={"x": FloatDistribution(0, 1)})
+        )
+    with pytest.raises(CheckError, match="another program changed the study"):
+        memory.flush(PATIENCE)
+
+
+def test_a_study_that_others_delete_ends_the_run(memory: WriteBehindStorage, rdb: RDBStorage) -> None:
+    optuna.delete_study(study_name="s", storage=rdb)
+    in_memory(memory).ask()
+    with pytest.raises(CheckError, match="another program changed the study"):
+        memory.flush(PATIENCE)
+
+
+def test_who_may_not_write_writes_nothing(flaky: Flaky, rdb: RDBStorage) -> None:
+    allowed = threading.Event()
+
+    def guard() -> None:
+        if not allowed.is_set():
+            raise CheckError("the lease is lost")
+
+    storage = WriteBehindStorage(cast(BaseStorage, flaky), "s", guard, linger=0.01)
+    in_memory(storage).ask()
+    with pytest.raises(CheckError, match="the lease is lost"):
+        storage.flush(PATIENCE)
+    with pytest.raises(CheckError, match="the lease is lost"):
+        storage.raise_if_failed()
+    storage.close()
+    assert in_memory(rdb).trials == []
+
+
+def test_the_guard_is_called_even_when_there_is_nothing_to_write(rdb: RDBStorage) -> None:
+    calls: list[float] = []
+    storage = WriteBehindStorage(rdb, "s", lambda: calls.append(time.monotonic()))
+    deadline = time.monotonic() + PATIENCE
+    while len(calls) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    storage.close()
+    assert len(calls) >= 2
+
+
+def test_a_value_changed_by_its_owner_after_it_was_set_is_not_written(
+    memory: WriteBehindStorage, rdb: RDBStorage
+) -> None:
+    resumed = [3]
+    trial = in_memory(memory).ask()
+    trial.set_user_attr("resumed_from", resumed)
+    assert memory.flush(PATIENCE)
+    resumed.append(5)
+    trial.set_user_attr("resumed_from", resumed)
+    assert_same(memory, rdb)
+    assert in_memory(rdb).trials[0].user_attrs["resumed_from"] == [3, 5]

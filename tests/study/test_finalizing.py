@@ -1,0 +1,255 @@
+"""`finalize`: when the test split is opened, what is written down of it, and that nothing else opens it."""
+
+import ast
+import re
+import shutil
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna.storages import RDBStorage
+from sqlalchemy import Engine
+
+from cifar_tune.data.prepared import prepare
+from cifar_tune.data.spec import DataSpec
+from cifar_tune.data.test_split import load_test
+from cifar_tune.errors import CheckError, UserError
+from cifar_tune.storage import attributes, lease
+from cifar_tune.storage.lease import acquire, owner_of
+from cifar_tune.storage.openings import Opening
+from cifar_tune.storage.records import load_record
+from cifar_tune.study import finalizing
+from cifar_tune.study.finalizing import finalize
+from tests.data.images import write_folder
+from tests.reports.factory import MadeTrial, make_record, make_spec
+
+from .test_processes import wait_until
+
+ROOT = Path(__file__).parents[2]
+DIGITS = {"name": "digits", "image_size": 8, "val_size": 300}
+TRAIN = {"model": "cnn2", "width": 4, "epochs": 2, "batch_size": 64, "precision": "fp32"}
+SPACE = {"lr": {"low": 1e-3, "high": 0.1, "log": True}}
+LR = {"lr": 0.05}
+
+
+def store(
+    storage: RDBStorage,
+    trials: list[MadeTrial],
+    data: dict[str, Any] | None = None,
+    train: dict[str, Any] | None = None,
+    **sections: Any,
+) -> None:
+    """A study named `made`, as a run on these data would have left it."""
+    spec = make_spec(SPACE, data=data or DIGITS, train={**TRAIN, **(train or {})}, budget={"trials": 2}, **sections)
+    record = make_record(spec, trials, storage)
+    prepared = prepare(spec.data)
+    record.study.set_user_attr(
+        attributes.DATA,
+        {
+            "fingerprint": prepared.fingerprint,
+            "classes": list(prepared.classes),
+            "train_images": len(prepared.train_indices),
+            "val_images": len(prepared.val_indices),
+        },
+    )
+
+
+def run(storage: RDBStorage, again: bool = False) -> tuple[list[Opening], list[str]]:
+    said: list[str] = []
+    record = finalize(storage, "made", "cpu", said.append, again)
+    return list(record.openings), said
+
+
+def openings(storage: RDBStorage) -> list[Opening]:
+    return list(load_record(storage, "made").openings)
+
+
+@pytest.fixture
+def made(storage: RDBStorage) -> RDBStorage:
+    store(storage, [MadeTrial({"lr": 0.01}, 0.6, epochs=2), MadeTrial(LR, 0.8, epochs=2)])
+    return storage
+
+
+def test_the_best_trial_is_trained_on_all_images_and_tested_once(made: RDBStorage) -> None:
+    [opening], said = run(made)
+    assert (opening.trial, opening.value, opening.finished_trials, opening.epochs) == (1, 0.8, 2, 2)
+    assert (opening.train_images, opening.test_images) == (1498, 299)
+    assert opening.config["lr"] == 0.05
+    assert (opening.seed, opening.device, opening.precision) == (0, "cpu", "fp32")
+    assert opening.fingerprint == prepare(DataSpec(**DIGITS)).fingerprint  # type: ignore[arg-type]
+    assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", opening.opened)
+    assert opening.host
+    assert opening.cifar_tune
+    assert opening.test_loss is not None
+    assert opening.test_accuracy is not None
+    assert 0.1 < opening.test_accuracy <= 1
+    assert f"test set of 299 images: loss {opening.test_loss!r}, accuracy {opening.test_accuracy!r}" in said
+    assert len([line for line in said if line.startswith("epoch ")]) == 2
+    assert owner_of(made.engine, "made") is None
+
+
+def test_a_second_call_trains_nothing_and_again_gives_the_same_to_the_last_bit(
+    made: RDBStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [first], _ = run(made)
+    with monkeypatch.context() as patch:
+        patch.setattr(finalizing, "load_test", lambda _: pytest.fail("opened"))
+        assert run(made) == ([first], [])
+    found, _ = run(made, again=True)
+    assert [each.test_loss for each in found] == [first.test_loss] * 2
+    assert [each.test_accuracy for each in found] == [first.test_accuracy] * 2
+    assert openings(made) == found
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+def test_an_opening_whose_result_is_lost_still_counts(
+    made: RDBStorage, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    def killed(*_: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(finalizing, "measure", killed)
+        with pytest.raises(error):
+            run(made)
+    [lost] = openings(made)
+    assert (lost.trial, lost.test_loss, lost.test_accuracy) == (1, None, None)
+    assert run(made)[0] == [lost]
+    _, repeated = run(made, again=True)[0]
+    assert repeated.test_accuracy is not None
+    assert openings(made) == [lost, repeated]
+
+
+def test_an_interruption_during_the_training_leaves_no_mark(made: RDBStorage, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(finalizing, "train_without_validation", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(made)
+    assert openings(made) == []
+    assert owner_of(made.engine, "made") is None
+
+
+def test_test_images_that_cannot_be_read_are_not_an_opening(storage: RDBStorage, tmp_path: Path) -> None:
+    write_folder(tmp_path / "images" / "train", {"ant": 40, "bee": 40})
+    write_folder(tmp_path / "images" / "test", {"ant": 4, "bee": 4})
+    folder = {"name": "image_folder", "root": str(tmp_path / "images"), "image_size": 8, "val_size": 10}
+    store(storage, [MadeTrial(LR, 0.8, epochs=2)], folder)
+    broken = tmp_path / "images" / "test" / "ant" / "000.png"
+    whole = broken.read_bytes()
+    broken.write_bytes(b"garbage")
+    with pytest.raises(UserError, match="cannot be read as an image"):
+        run(storage)
+    assert openings(storage) == []
+    broken.write_bytes(whole)
+    [opening], _ = run(storage)
+    assert (opening.train_images, opening.test_images) == (80, 8)
+
+
+def test_a_test_split_of_other_classes_is_refused_before_the_training(storage: RDBStorage, tmp_path: Path) -> None:
+    write_folder(tmp_path / "images" / "train", {"ant": 40, "bee": 40})
+    write_folder(tmp_path / "images" / "test", {"ant": 4, "bee": 4})
+    folder = {"name": "image_folder", "root": str(tmp_path / "images"), "image_size": 8, "val_size": 10}
+    store(storage, [MadeTrial(LR, 0.8, epochs=2)], folder)
+    (tmp_path / "images" / "test" / "bee").rename(tmp_path / "images" / "test" / "cow")
+    said: list[str] = []
+    with pytest.raises(UserError, match="test lacks 'bee'; train lacks 'cow'"):
+        finalize(storage, "made", "cpu", said.append)
+    shutil.rmtree(tmp_path / "images" / "test" / "cow")
+    (tmp_path / "images" / "test" / "bee").mkdir()  # no image at all
+    with pytest.raises(UserError, match="holds no image"):
+        finalize(storage, "made", "cpu", said.append)
+    assert said == []
+    assert openings(storage) == []
+
+
+def test_classes_are_compared_when_the_images_are_opened_too(made: RDBStorage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(finalizing, "load_test", lambda spec: (*load_test(spec)[:2], tuple("9876543210")))
+    with pytest.raises(UserError, match="the test split has other classes"):
+        run(made)
+    assert openings(made) == []
+
+
+def test_other_images_are_refused(storage: RDBStorage, tmp_path: Path) -> None:
+    write_folder(tmp_path / "images" / "train", {"ant": 40, "bee": 40})
+    folder = {"name": "image_folder", "root": str(tmp_path / "images"), "image_size": 8, "val_size": 10}
+    store(storage, [MadeTrial(LR, 0.8, epochs=2)], folder)
+    write_folder(tmp_path / "more", {"ant": 1}, seed=7)
+    (tmp_path / "more" / "ant" / "000.png").replace(tmp_path / "images" / "train" / "ant" / "000.png")
+    with pytest.raises(UserError, match="the images are not those that the study 'made' was run on"):
+        run(storage)
+
+
+def test_a_study_without_a_completed_trial_is_refused(storage: RDBStorage) -> None:
+    store(storage, [MadeTrial(LR, 0.8, "PRUNED", 1), MadeTrial(LR, None, "FAIL", 0)])
+    with pytest.raises(CheckError, match="has no completed trial"):
+        run(storage)
+
+
+def test_a_study_that_somebody_runs_is_refused(made: RDBStorage) -> None:
+    with acquire(made.engine, "made").kept(), pytest.raises(CheckError, match="is being run by process"):
+        run(made)
+
+
+def test_patience_and_plateau_decide_as_they_did_in_the_trial(storage: RDBStorage) -> None:
+    train = {"epochs": 9, "patience": 2, "schedule": "plateau"}
+    store(storage, [MadeTrial(LR, 0.8, epochs=3)], train=train, objective={"metric": "best_val_accuracy"})
+    [opening], said = run(storage)
+    assert opening.epochs == 3
+    assert len([line for line in said if line.startswith("epoch ")]) == 3
+    notes = [line.split(" ", 1)[1] for line in said if line.startswith("note:")]
+    assert notes == [
+        "1 of 2 trials are done; if a later one is better, the test set will have been opened for another",
+        "as many epochs as the trial trained before its patience ended, of 9",
+        "schedule plateau lowers the learning rate after the same epochs as in the trial",
+        "the objective is that of the best epoch; what is tested are the weights of the last one",
+    ]
+
+
+def test_a_kept_lease_is_renewed(storage: RDBStorage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "LEASE_SECONDS", 0.6)
+
+    def expires(engine: Engine) -> float:
+        held = lease._read(engine, "made")
+        assert held is not None
+        return held[2]
+
+    with acquire(storage.engine, "made").kept():
+        first = expires(storage.engine)
+        wait_until(lambda: expires(storage.engine) > first)
+    assert owner_of(storage.engine, "made") is None
+
+
+def importers(of: str) -> set[str]:
+    """The modules of the package that import the module `of`, or something in it, anywhere in their code."""
+    found = set()
+    for file in (ROOT / "cifar_tune").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)]
+            if any(f"{name}.".startswith(f"{of}.") for name in names):
+                found.add(".".join(file.relative_to(ROOT).with_suffix("").parts))
+    return found
+
+
+def test_one_command_alone_opens_the_test_split() -> None:
+    assert importers("cifar_tune.data.test_split") == {"cifar_tune.study.finalizing"}
+    assert importers("cifar_tune.study.finalizing") == {"cifar_tune.cli.commands.finalize"}
+    calls = {file.name for file in (ROOT / "cifar_tune").rglob("*.py") if ".test_part(" in file.read_text()}
+    assert calls == {"test_split.py"}
+
+
+def test_the_import_check_says_so_too() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    protected = {
+        tuple(each["protected_modules"]): each["allowed_importers"] for each in contracts if each["type"] == "protected"
+    }
+    assert protected == {
+        ("cifar_tune.data.test_split",): ["cifar_tune.study.finalizing"],
+        ("cifar_tune.study.finalizing",): ["cifar_tune.cli.commands.finalize"],
+    }

