@@ -97,12 +97,16 @@ class Listener(Observer):
         self.notes.append(text)
 
 
+def _say_nothing(_text: str) -> None:
+    return
+
+
 @contextmanager
 def noop_executors(workers: int) -> Iterator[LocalExecutors]:
     """Executor processes that have started."""
-    executors = LocalExecutors(workers, ["cpu"], work_nothing)
+    executors = LocalExecutors(workers, ["cpu"], 1, _say_nothing, work_nothing)
     try:
-        executors.wait_for_start(lambda: None)
+        executors.wait_for_start(DataSpec(name="digits"), "", lambda: None)
         yield executors
     finally:
         executors.close(lambda: True)

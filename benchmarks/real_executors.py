@@ -24,12 +24,16 @@ def _nothing() -> None:
     return
 
 
+def _say_nothing(_text: str) -> None:
+    return
+
+
 @contextmanager
 def started_executors(count: int) -> Iterator[LocalExecutors]:
     """Executors on the CPU that have imported torch."""
-    executors = LocalExecutors(count, ["cpu"])
+    executors = LocalExecutors(count, ["cpu"], 1, _say_nothing)
     try:
-        executors.wait_for_start(_nothing)
+        executors.wait_for_start(DataSpec(name="digits"), "", _nothing)
         executors.reports(0)
         yield executors
     finally:

@@ -12,6 +12,7 @@ from typing import Any, cast
 import optuna
 from sqlalchemy.engine import make_url
 
+from cifar_tune.executors.options import ExecutorOptions
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.knobs.knob import stored
 from cifar_tune.knobs.part import Value
@@ -59,7 +60,7 @@ def ours(search: Search, **sections: Any) -> Reached:
     }
     watching = _Watching()
     url = make_url(f"sqlite:///{search.scratch}/{name}.db")
-    run_study(read_study(Document(plain), None).spec, url, watching, search.processes)
+    run_study(read_study(Document(plain), None).spec, url, watching, ExecutorOptions(workers=search.processes))
     return watching.reached
 
 

@@ -30,6 +30,7 @@ print("imported:", *[name for name in {heavy!r}.split() if name in sys.modules],
 
 _FIRST_STEP = """
 import os, sys
+from cifar_tune.executors.options import ExecutorOptions
 from cifar_tune.storage.urls import storage_url
 from cifar_tune.study.observer import Observer
 from cifar_tune.study.run import run_study
@@ -45,7 +46,7 @@ if __name__ == "__main__":
     train = {"model": "cnn2", "width": 4, "epochs": 1, "batch_size": 64}
     plain = {"name": "first", "budget": {"trials": 1}, "train": train,
              "data": {"name": "digits", "train_size": 64, "val_size": 10}}
-    run_study(read_study(Document(plain), None).spec, storage_url(sys.argv[1]), First())
+    run_study(read_study(Document(plain), None).spec, storage_url(sys.argv[1]), First(), ExecutorOptions())
 """
 
 

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
+from joblib import cpu_count
+
+from cifar_tune.data.spec import DataSpec
 from cifar_tune.errors import UserError
 from cifar_tune.executors.entry import HELD_BACK, work_in_process
 from cifar_tune.executors.messages import Died, Job, Order, Quit, Ready, Refused, Report, Verdict
@@ -22,25 +25,39 @@ Work = Callable[[Connection, str, int], None]
 @dataclass
 class _Slot:
     index: int
-    device: str
     process: BaseProcess
     connection: Connection
-    ready: bool = False
+    ready: Ready | None = None
     trial: int | None = None
 
 
 class LocalExecutors:
-    """A pool of executor processes.
+    """A pool of executor processes. They are spawned, never forked: CUDA does not survive a fork.
 
-    `devices` are given to the slots in turn. Processes are spawned, never forked: CUDA does not survive a fork.
-    `work` can be replaced by something that speaks the same messages, to measure what is around the training.
+    Args:
+        workers: how many; None for as many as the cores take on a CPU, and one for each GPU or named device.
+        devices: names of devices, given to the slots in turn.
+        threads: how many threads a trial uses at most on a CPU.
+        note: is told what people should know.
+        work: what an executor process does; something else that speaks the same messages can stand in for training.
     """
 
-    def __init__(self, workers: int, devices: Sequence[str], work: Work = work_in_process) -> None:
+    def __init__(
+        self,
+        workers: int | None,
+        devices: Sequence[str],
+        threads: int,
+        note: Callable[[str], None],
+        work: Work = work_in_process,
+    ) -> None:
         self._work = work
         self._context = multiprocessing.get_context("spawn")
-        self._slots = [self._start(index, devices[index % len(devices)]) for index in range(workers)]
+        self._devices = devices
+        self._is_auto = workers is None
+        self._threads = threads
+        self._note = note
         self._kept: list[Report | Died] = []
+        self._slots = [self._start(index) for index in range(workers or len(devices))]
 
     @property
     def workers(self) -> int:
@@ -49,11 +66,11 @@ class LocalExecutors:
 
     def idle(self) -> bool:
         """Whether an executor is ready for a job."""
-        return any(slot.ready and slot.trial is None for slot in self._slots)
+        return any(slot.ready is not None and slot.trial is None for slot in self._slots)
 
     def submit(self, job: Job) -> None:
         """Give a job to an idle executor."""
-        slot = next(slot for slot in self._slots if slot.ready and slot.trial is None)
+        slot = next(slot for slot in self._slots if slot.ready is not None and slot.trial is None)
         slot.trial = job.number
         self._send(slot, job)
 
@@ -69,28 +86,55 @@ class LocalExecutors:
             if slot.trial == number:
                 slot.trial = None
 
-    def wait_for_start(self, impatient: Callable[[], None]) -> None:
+    def wait_for_start(self, data: DataSpec, fingerprint: str, impatient: Callable[[], None]) -> None:
         """Wait until every executor has started, so that a device that cannot be used is known before a study begins.
 
-        `impatient` is called now and then and may raise.
+        `impatient` is called now and then and may raise. The images are those that the coordinator has prepared.
 
         Raises:
             UserError: if an executor refuses its device.
         """
-        heard: list[Report | Died] = []
-        while len(heard) < len(self._slots):
-            impatient()
-            heard += self.reports(0.1)
-            for report in heard:
-                if isinstance(report, Refused):
-                    raise UserError(report.message)
-        self._kept = heard
+        self._hear_all(impatient)
+        if self._is_auto:
+            self._slots += [self._start(index) for index in range(len(self._slots), self._most_useful())]
+            self._hear_all(impatient)
+        on_cpu = sum(slot.ready is not None and slot.ready.device == "cpu" for slot in self._slots)
+        if on_cpu * self._threads > cpu_count():
+            self._note(
+                f"{on_cpu} at a time with `threads: {self._threads}` need {on_cpu * self._threads} cores, and this "
+                f"machine offers {cpu_count()}: they slow each other down; `--workers auto` fits the cores"
+            )
 
     def reports(self, timeout: float) -> list[Report | Died]:
         """What executors have said, waiting up to `timeout` seconds for something. The dead are replaced."""
         if self._kept:
             kept, self._kept = self._kept, []
             return kept
+        return self._hear(timeout)
+
+    def close(self, at_once: Callable[[], bool]) -> None:
+        """End all executors: each finishes the checkpoint that it is writing, unless `at_once` says not to wait."""
+        for slot in self._slots:
+            self._send(slot, Quit())
+        deadline = time.monotonic() + _GRACE_SECONDS
+        for slot in self._slots:
+            # one that is still importing has nothing to lose
+            while slot.ready is not None and slot.process.is_alive() and not at_once() and time.monotonic() < deadline:
+                slot.process.join(0.1)
+            if slot.process.is_alive():
+                slot.process.kill()
+                slot.process.join()
+            slot.connection.close()
+
+    def _hear_all(self, impatient: Callable[[], None]) -> None:
+        while len(self._kept) < len(self._slots):
+            impatient()
+            self._kept += self._hear(0.1)
+            for report in self._kept:
+                if isinstance(report, Refused):
+                    raise UserError(report.message)
+
+    def _hear(self, timeout: float) -> list[Report | Died]:
         ready = wait([slot.connection for slot in self._slots], timeout)
         reports: list[Report | Died] = []
         for slot in list(self._slots):
@@ -100,32 +144,29 @@ class LocalExecutors:
                 report: Report = slot.connection.recv()
             except (EOFError, OSError):
                 slot.process.join(_GRACE_SECONDS)
-                reports.append(Died(slot.trial, slot.process.exitcode, slot.index))
-                self._slots[slot.index] = self._start(slot.index, slot.device)
+                reports.append(Died(slot.trial, f"exit code {slot.process.exitcode}", slot.index))
+                self._slots[slot.index] = self._start(slot.index)
                 continue
-            slot.ready = slot.ready or isinstance(report, Ready)
+            if isinstance(report, Ready):
+                slot.ready = report
             reports.append(report)
         return reports
 
-    def close(self, at_once: Callable[[], bool]) -> None:
-        """End all executors: each finishes the checkpoint that it is writing, unless `at_once` says not to wait."""
-        for slot in self._slots:
-            self._send(slot, Quit())
-        deadline = time.monotonic() + _GRACE_SECONDS
-        for slot in self._slots:
-            # one that is still importing has nothing to lose
-            while slot.ready and slot.process.is_alive() and not at_once() and time.monotonic() < deadline:
-                slot.process.join(0.1)
-            if slot.process.is_alive():
-                slot.process.kill()
-                slot.process.join()
-            slot.connection.close()
+    def _most_useful(self) -> int:
+        """How many executors the only device that was named can take; of several devices each takes one."""
+        ready = self._slots[0].ready
+        if len(self._devices) > 1 or ready is None:
+            return len(self._slots)
+        if ready.device == "cpu":
+            return int(cpu_count()) // self._threads
+        return ready.devices if self._devices[0] == "auto" else 1
 
     def _send(self, slot: _Slot, order: Order) -> None:
         with suppress(OSError):  # it died: `reports` will say so
             slot.connection.send(order)
 
-    def _start(self, index: int, device: str) -> _Slot:
+    def _start(self, index: int) -> _Slot:
+        device = self._devices[index % len(self._devices)]
         ours, theirs = self._context.Pipe()
         process = self._context.Process(
             target=self._work, args=(theirs, device, index), name=f"cifar-tune executor {index}", daemon=True
@@ -134,4 +175,4 @@ class LocalExecutors:
         process.start()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)
         theirs.close()
-        return _Slot(index, device, process, ours)
+        return _Slot(index, process, ours)

@@ -36,10 +36,11 @@ class Quit:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """An executor has started and waits for jobs."""
+    """An executor has started and waits for jobs; its machine has so many devices like its own."""
 
     device: str
     environment: Mapping[str, str | int]
+    devices: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +92,10 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Died:
-    """An executor's process is gone; said by the pool, not by the executor."""
+    """An executor's process is gone; said by the pool, not by the executor. `cause` is for people."""
 
     number: int | None
-    exit_code: int | None
+    cause: str
     slot: int = 0
 
 

@@ -310,19 +310,17 @@ class Coordinator:
         if died.number is None:
             self._false_starts[died.slot] += 1
             if self._false_starts[died.slot] >= _MOST_DEATHS:
-                raise CheckError(
-                    f"executors cannot start: {_MOST_DEATHS} in a row ended with exit code {died.exit_code}"
-                )
+                raise CheckError(f"executors cannot start: {_MOST_DEATHS} in a row ended: {died.cause}")
             return
         running = self._running.pop(died.number, None)
         if running is None:  # it was pruned a moment ago
             return
         deaths = running.count_death()
         if deaths >= _MOST_DEATHS:
-            reason = f"its executor died {deaths} times without finishing an epoch (last exit code {died.exit_code})"
+            reason = f"its executor died {deaths} times without finishing an epoch (last: {died.cause})"
             self._tell(running, TrialState.FAIL, "error", error=reason)
             return
-        self._note(f"trial {running.number}: its executor died (exit code {died.exit_code}); it goes on in another")
+        self._note(f"trial {running.number}: its executor died ({died.cause}); it goes on in another")
         self._set_waiting(running)
 
     def _park_all(self) -> Ending:

@@ -1,8 +1,9 @@
 """`cifar-tune run`: everything around the coordinator."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from typing import Protocol
 
 import optuna
 from optuna.exceptions import StorageInternalError
@@ -10,7 +11,9 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
 from cifar_tune.data.prepared import prepare
+from cifar_tune.data.spec import DataSpec
 from cifar_tune.executors.local import LocalExecutors
+from cifar_tune.executors.options import ExecutorOptions
 from cifar_tune.pruners.build import build_pruner
 from cifar_tune.storage.lease import acquire
 from cifar_tune.storage.openings import read_openings, times
@@ -18,7 +21,7 @@ from cifar_tune.storage.rdb import close, open_storage, unusable
 from cifar_tune.storage.records import StudyRecord, load_record
 from cifar_tune.storage.urls import made_artifacts_folder
 from cifar_tune.storage.write_behind import WriteBehindStorage
-from cifar_tune.study.coordinator import Coordinator, Ending, Watch
+from cifar_tune.study.coordinator import Coordinator, Ending, Executors, Watch
 from cifar_tune.study.interruption import Interrupted, stop_requests
 from cifar_tune.study.observer import Observer
 from cifar_tune.study.opening import open_study, stored_study
@@ -33,18 +36,21 @@ class Outcome:
     record: StudyRecord | None
 
 
-def run_study(
-    spec: StudySpec, url: URL, observer: Observer, workers: int = 1, devices: Sequence[str] = ("auto",)
-) -> Outcome:
+class _Pool(Executors, Protocol):
+    def wait_for_start(self, data: DataSpec, fingerprint: str, impatient: Callable[[], None]) -> None: ...
+
+
+def run_study(spec: StudySpec, url: URL, observer: Observer, options: ExecutorOptions) -> Outcome:
     """Create the study or continue it, up to its budget.
 
     Raises:
-        UserError: if the storage holds another study of that name, or data, device or storage cannot be used.
+        UserError: if the storage holds another study of that name, or data, device, cluster or storage cannot be
+            used.
         CheckError: if another process runs the study, or executors cannot start.
     """
     with stop_requests() as stop:
         # first of all, since importing torch takes an executor longer than all that follows takes us
-        executors = LocalExecutors(workers, devices)
+        executors = _begun(options, spec.largest_threads, observer.note)
         try:
             made_artifacts_folder(spec.name)
             storage = open_storage(url)
@@ -56,7 +62,7 @@ def run_study(
                 observer.decoding(done, total)
 
             data = prepare(spec.data, decoding)
-            executors.wait_for_start(stop.raise_if_any)
+            executors.wait_for_start(spec.data, data.fingerprint, stop.raise_if_any)
             lease = acquire(storage.engine, spec.name)
             try:
                 stored = open_study(storage, spec, data)
@@ -81,3 +87,11 @@ def run_study(
             raise unusable(url, error.__cause__ or error) from error
         finally:
             executors.close(lambda: stop.at_once)
+
+
+def _begun(options: ExecutorOptions, threads: int, note: Callable[[str], None]) -> _Pool:
+    if options.engine == "ray":
+        from cifar_tune.executors.ray_engine import RayExecutors  # noqa: PLC0415 (an extra, slow to import)
+
+        return RayExecutors(options, threads, note)
+    return LocalExecutors(options.workers, options.devices, threads, note)

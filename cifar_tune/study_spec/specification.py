@@ -57,6 +57,11 @@ class StudySpec:
         """The largest number of epochs that a trial can have."""
         return int(self.space.largest("epochs"))
 
+    @property
+    def largest_threads(self) -> int:
+        """The largest number of CPU threads that a trial can have."""
+        return int(self.space.largest("threads"))
+
     def plain(self) -> dict[str, Any]:
         """The specification as it would stand in a study file: mappings, lists, text and numbers.
 

@@ -50,7 +50,13 @@ def files(tmp_path: Path, cli: Cli) -> None:
         ("run study.yaml --trials 0", "--trials: budget.trials = 0: must be a whole number >= 1"),
         ("run study.yaml --timeout soon", "--timeout: budget.timeout = 'soon': must be a duration > 0 such as 45m, 8h"),
         ("run study.yaml --timeout 0", "--timeout: budget.timeout = '0': must be a duration > 0"),
-        ("run study.yaml --engine warp", "--engine = 'warp': must be "),
+        ("run study.yaml --engine warp", "--engine = 'warp': must be local or ray"),
+        ("run study.yaml --address h:1", "--address = 'h:1': is an option of --engine ray"),
+        ("run study.yaml --gpus-per-worker 0.5", "--gpus-per-worker = 0.5: is an option of --engine ray"),
+        ("run study.yaml --engine ray --devices cpu", "--devices = 'cpu': belongs to --engine local"),
+        ("run study.yaml --engine ray --address ray://h:1", "--address = 'ray://h:1': must be host:port"),
+        ("run study.yaml --workers 0", "--workers = '0': must be a whole number >= 1, or auto"),
+        ("run study.yaml --workers many", "--workers = 'many': must be a whole number >= 1, or auto"),
         ("run study.yaml --set epochs", "--set = 'epochs': must be key=value, such as epochs=5 or data.root=images"),
         ("run study.yaml --set epochs=0", "--set: train.epochs = 0: must be a whole number >= 1 and <= 1000000"),
         ("run study.yaml --set lrr=1", "--set: lrr: unknown key (did you mean 'lr'?)"),
@@ -103,7 +109,7 @@ def test_a_message_is_one_line_per_problem_and_names_the_file(cli: Cli) -> None:
         "run study.yaml extra",
         "run study.yaml --trials many",
         "check",
-        "run study.yaml --workers 0",
+        "run study.yaml --engine ray --gpus-per-worker 2",
         "run study.yaml --trials",
         "delete",
         "export",
@@ -150,3 +156,22 @@ def test_the_program_itself_ends_like_that(tmp_path: Path) -> None:
     assert ended.returncode == 2
     assert ended.stdout == ""
     assert ended.stderr.splitlines()[0].startswith("cifar-tune: wrong.yaml:3: train.epochs = 0")
+
+
+def test_ray_is_an_extra(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cifar_tune.executors.options.find_spec", lambda _name: None)
+    ended = cli("run", "study.yaml", "--engine", "ray")
+    assert ended.code == 2
+    assert ended.err == "cifar-tune: --engine = 'ray': needs Ray: pip install 'cifar-tune[ray]'\n"
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"), [("127.0.0.1:1", "Connection refused"), ("nowhere:port", "must be host:port")]
+)
+def test_a_cluster_that_is_not_there(cli: Cli, address: str, reason: str) -> None:
+    pytest.importorskip("ray", reason="needs ray: pip install 'cifar-tune[ray]'")
+    ended = cli("run", "study.yaml", "--engine", "ray", "--address", address)
+    assert ended.code == 2
+    assert len(ended.err.splitlines()) == 1
+    assert f"--address = '{address}'" in ended.err
+    assert reason in ended.err

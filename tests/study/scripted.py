@@ -102,5 +102,5 @@ class ScriptedExecutors:
 
     def _disaster(self, number: int, outcome: str) -> Report | Died:
         if outcome == "died":
-            return Died(number, -9)
+            return Died(number, "exit code -9")
         return Ended(number, outcome, f"scripted {outcome}")  # type: ignore[arg-type]

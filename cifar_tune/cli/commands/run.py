@@ -17,9 +17,25 @@ def run(
         int | None, typer.Option(help="Trials in total, earlier runs included.", show_default=False)
     ] = None,
     timeout: Annotated[str | None, typer.Option(help="Time in total, such as 45m or 2h.", show_default=False)] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Trials at a time, each in a process of its own.")] = 1,
+    workers: Annotated[
+        str, typer.Option(help="Trials at a time, each in a process of its own; auto: as many as there is room for.")
+    ] = "1",
     devices: Annotated[str, typer.Option(help="auto, cpu, or a list such as cuda:0,cuda:1.")] = "auto",
-    engine: Annotated[str, typer.Option(help="Where trials run: local.")] = "local",
+    engine: Annotated[str, typer.Option(help="Where trials run: local, or ray, on a cluster.")] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="The Ray cluster; else RAY_ADDRESS, else the one that runs here. local: begin one for this run.",
+            show_default=False,
+        ),
+    ] = None,
+    gpus_per_worker: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0, max=1.0, help="With ray: a worker's share of a GPU; 1 where there are GPUs.", show_default=False
+        ),
+    ] = None,
     settings: options.Set = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
@@ -27,12 +43,15 @@ def run(
     from cifar_tune.cli.find_study import find_spec
     from cifar_tune.cli.progress import observer
     from cifar_tune.cli.summary_lines import outcome_lines
+    from cifar_tune.executors.options import ExecutorOptions
     from cifar_tune.storage.urls import shown, storage_url
     from cifar_tune.study.run import run_study
     from cifar_tune.study_spec.overrides import Override
 
-    if engine != "local":
-        raise UserError(Problem("must be local: no other engine is built yet", "--engine", engine))
+    where = ExecutorOptions(
+        engine, _count(workers), tuple(name.strip() for name in devices.split(",")), address, gpus_per_worker
+    )
+    where.check()
     url = storage_url(storage)
     more = [
         Override(f"budget.{key}", value, f"--{key}")
@@ -43,7 +62,7 @@ def run(
     with observer(read.spec, quiet) as watching:
         for note in read.notes:
             watching.note(note)
-        outcome = run_study(read.spec, url, watching, workers, [name.strip() for name in devices.split(",")])
+        outcome = run_study(read.spec, url, watching, where)
     given = [argument.replace(storage, shown(url)) if storage else argument for argument in sys.argv[1:]]
     for line in outcome_lines(outcome, read.spec, shlex.join(["cifar-tune", *given])):
         typer.echo(line)
@@ -54,3 +73,11 @@ def run(
         completed = outcome.record.counts["COMPLETE"]
         what = "not one completed trial" if not completed else f"no completed trial that keeps all of: {constraints}"
         raise CheckError(f"the study {read.spec.name!r} has {what}; see: cifar-tune status {read.spec.name}")
+
+
+def _count(workers: str) -> int | None:
+    if workers == "auto":
+        return None
+    if not workers.isascii() or not workers.isdecimal() or int(workers) < 1:
+        raise UserError(Problem("must be a whole number >= 1, or auto", "--workers", workers))
+    return int(workers)

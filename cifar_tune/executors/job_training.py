@@ -1,0 +1,125 @@
+"""Trains one trial after the other on one device, as a generator of reports: whoever consumes it carries them."""
+
+import traceback
+from collections.abc import Callable, Generator, Iterator
+from typing import Literal
+
+import torch
+
+from cifar_tune.data.prepared import prepare
+from cifar_tune.data.resident import ResidentData
+from cifar_tune.data.spec import DataSpec
+from cifar_tune.errors import UserError
+from cifar_tune.executors.messages import Began, Ended, EpochDone, Job, Notice
+from cifar_tune.knobs.configuration import Configuration
+from cifar_tune.knobs.plugin import plug_in
+from cifar_tune.models.complexity import count_multiply_adds
+from cifar_tune.plugins.load import load_plugins
+from cifar_tune.training.checkpoint import CheckpointError, load
+from cifar_tune.training.checkpoint_writer import CheckpointWriter
+from cifar_tune.training.device import configure
+from cifar_tune.training.divergence import Diverged
+from cifar_tune.training.loop import Training
+from cifar_tune.training.memory import is_out_of_memory
+
+JobReport = Began | EpochDone | Notice | Ended
+
+
+class JobTrainer:
+    """Trains jobs on one device and keeps the images there from one to the next.
+
+    Args:
+        device: where it trains.
+        place: the device, for people; on a cluster with its machine.
+        goes_on: asked after every `Began` and `EpochDone` whether the trial goes on; it may block.
+    """
+
+    def __init__(self, device: torch.device, place: str, goes_on: Callable[[], bool]) -> None:
+        self._device = device
+        self._place = place
+        self._goes_on = goes_on
+        self._writer: CheckpointWriter | None = None
+        self._data: tuple[DataSpec, ResidentData] | None = None
+
+    def load_data(self, spec: DataSpec) -> ResidentData:
+        """The images on the device; decoded into the cache first where they are not there.
+
+        Raises:
+            UserError: the images cannot be had or read.
+        """
+        if self._data is None or self._data[0] != spec:
+            self._data = (spec, ResidentData(prepare(spec), self._device))
+        return self._data[1]
+
+    def run(self, job: Job) -> Iterator[JobReport]:
+        """Train one trial. The last report is `Ended`: whatever goes wrong is the trial's end, not the executor's."""
+        try:
+            yield from self._train(job)
+        except Diverged as error:
+            yield Ended(job.number, "diverged", str(error))
+        except UserError as error:
+            yield Ended(job.number, "refused", str(error))
+        except Exception as error:  # noqa: BLE001 (a failure of any kind belongs to the trial that met it)
+            if is_out_of_memory(error):
+                self._free_memory()
+                yield Ended(job.number, "out_of_memory", str(error).splitlines()[0] if str(error) else "")
+            else:
+                yield Ended(job.number, "error", traceback.format_exc())
+
+    def finish_checkpoint(self) -> None:
+        """Wait for the checkpoint that is being written, and take no further one. Any thread may call it."""
+        writer = self._writer
+        if writer is not None:
+            writer.finish()
+
+    def _train(self, job: Job) -> Iterator[JobReport]:
+        plug_in(load_plugins(job.plugins))
+        config = Configuration(job.config)
+        configure(config.integer("threads"), self._device)
+        data = self.load_data(job.data)
+        training = Training(config, data, self._device)
+        yield from _take_up(job, training, config, data)
+        flops = count_multiply_adds(config, data.image_shape, len(data.classes))
+        results = tuple(training.results)
+        yield Began(job.number, self._place, training.parameters, flops, training.precision, results)
+        if not self._goes_on():
+            yield Ended(job.number, "stopped")
+            return
+        self._writer = writer = CheckpointWriter(job.checkpoint)
+        try:
+            outcome = yield from self._train_epochs(job, training, writer)
+        finally:
+            writer.finish()
+            self._writer = None  # not before it is finished: the process may be told to end meanwhile
+        try:
+            writer.flush()
+        except CheckpointError as error:
+            yield Notice(job.number, str(error))
+        yield Ended(job.number, outcome)
+
+    def _train_epochs(
+        self, job: Job, training: Training, writer: CheckpointWriter
+    ) -> Generator[JobReport, None, Literal["completed", "stopped"]]:
+        for result in training.epochs():
+            try:
+                writer.write(training.state_dict())
+            except CheckpointError as error:  # a full disk is no reason to lose the training too
+                yield Notice(job.number, str(error))
+            yield EpochDone(job.number, result)
+            if not self._goes_on():
+                return "stopped"
+        return "completed"
+
+    def _free_memory(self) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+def _take_up(job: Job, training: Training, config: Configuration, data: ResidentData) -> Iterator[Notice]:
+    """Go on from the checkpoint, if there is one that can be used."""
+    if not job.checkpoint.exists():
+        return
+    try:
+        training.load_state_dict(load(job.checkpoint, config, data.fingerprint))
+    except CheckpointError as error:
+        yield Notice(job.number, f"it starts again, since its checkpoint is of no use: {error}")

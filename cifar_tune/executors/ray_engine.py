@@ -1,0 +1,182 @@
+"""Executors on a Ray cluster: one actor per slot, placed by Ray, which tells of lost machines and fills new ones."""
+
+import os
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.exceptions import RayError
+
+import cifar_tune
+from cifar_tune.data.cache import CACHE_VARIABLE
+from cifar_tune.data.spec import DataSpec
+from cifar_tune.errors import UserError
+from cifar_tune.executors.messages import Died, Job, Ready, Refused, Report, Verdict
+from cifar_tune.executors.options import ExecutorOptions
+from cifar_tune.executors.ray_actor import BESIDE, RayExecutor, Surroundings
+from cifar_tune.executors.ray_cluster import connected, has_gpus, room
+
+_GRACE_SECONDS = 35.0
+_LOOK_SECONDS = 10.0
+"""How often `--workers auto` looks for new machines."""
+
+
+@dataclass
+class _Slot:
+    """A place for an actor. `owed` is the future of what it does right now, `end` that of its end."""
+
+    index: int
+    actor: Any
+    owed: Any
+    end: Any
+    ready: Ready | None = None
+    trial: int | None = None
+
+
+class RayExecutors:
+    """A pool of actors. Those that find no room wait in Ray until some machine has it, and are no concern of ours.
+
+    Args:
+        options: how many, where, and their share of a GPU.
+        threads: CPUs of an actor: how many threads a trial uses at most.
+        note: is told what people should know.
+
+    Raises:
+        UserError: if there is no such cluster.
+    """
+
+    def __init__(self, options: ExecutorOptions, threads: int, note: Callable[[str], None]) -> None:
+        self._connection = ExitStack()
+        self._connection.enter_context(connected(options.address))
+        gpus = options.gpus_per_worker
+        self._gpus = float(has_gpus()) if gpus is None else gpus
+        self._threads = threads
+        self._wanted = options.workers
+        self._note = note
+        self._numbers = count()
+        self._slots: list[_Slot] = []
+        self._kept: list[Report | Died] = []
+        self._looked = 0.0
+        self._surroundings: Surroundings
+
+    @property
+    def workers(self) -> int:
+        """How many trials can run at a time."""
+        return len(self._slots)
+
+    def wait_for_start(self, data: DataSpec, fingerprint: str, impatient: Callable[[], None]) -> None:
+        """Ask for the actors, and wait for the first that starts: a study goes on with what there is.
+
+        `impatient` is called now and then and may raise. Machines with other images than the coordinator's refuse.
+
+        Raises:
+            UserError: if the first one refuses.
+        """
+        variables = {CACHE_VARIABLE: os.environ[CACHE_VARIABLE]} if CACHE_VARIABLE in os.environ else {}
+        device = "cuda" if self._gpus else "cpu"
+        self._surroundings = Surroundings(cifar_tune.__version__, Path.cwd(), variables, data, fingerprint, device)
+        if not room(self._threads, self._gpus):
+            self._note(
+                f"no machine of the Ray cluster has the {self._threads} CPU and {self._gpus:g} GPU that a worker asks "
+                f"for: waiting for one that joins (Ctrl-C ends)"
+            )
+        self._grow()
+        while not self._kept:
+            impatient()
+            self._kept = self._hear(0.1)
+        for report in self._kept:
+            if isinstance(report, Refused):
+                raise UserError(report.message)
+
+    def idle(self) -> bool:
+        """Whether an actor is ready for a job."""
+        return any(slot.ready is not None and slot.trial is None for slot in self._slots)
+
+    def submit(self, job: Job) -> None:
+        """Give a job to an idle actor."""
+        slot = next(slot for slot in self._slots if slot.ready is not None and slot.trial is None)
+        slot.trial = job.number
+        slot.owed = slot.actor.begin.remote(job)
+
+    def answer(self, number: int, verdict: Verdict) -> None:
+        """Answer the actor that trains trial `number`."""
+        slot = next((slot for slot in self._slots if slot.trial == number), None)
+        if slot is not None:
+            slot.owed = slot.actor.go_on.remote(verdict)
+
+    def finished(self, number: int) -> None:
+        """The actor of trial `number` is free again."""
+        for slot in self._slots:
+            if slot.trial == number:
+                slot.trial = None
+
+    def reports(self, timeout: float) -> list[Report | Died]:
+        """What actors have said, waiting up to `timeout` seconds for something. The dead are replaced."""
+        if self._kept:
+            kept, self._kept = self._kept, []
+            return kept
+        if self._wanted is None and time.monotonic() - self._looked >= _LOOK_SECONDS:
+            self._grow()
+        return self._hear(timeout)
+
+    def close(self, at_once: Callable[[], bool]) -> None:
+        """End all actors: each finishes the checkpoint that it is writing, unless `at_once` says not to wait."""
+        leaving = [_beside(slot.actor.leave) for slot in self._slots if slot.ready is not None]
+        deadline = time.monotonic() + _GRACE_SECONDS
+        while leaving and not at_once() and time.monotonic() < deadline:
+            _, leaving = ray.wait(leaving, num_returns=len(leaving), timeout=0.1)
+        for slot in self._slots:
+            ray.kill(slot.actor)
+        self._slots.clear()
+        self._connection.close()
+
+    def _grow(self) -> None:
+        """Ask for so many actors in all as were wanted, or as there is room for; never for fewer than before."""
+        self._looked = time.monotonic()
+        wanted = self._wanted or max(1, room(self._threads, self._gpus))
+        self._slots += [self._start(next(self._numbers)) for _ in range(len(self._slots), wanted)]
+
+    def _hear(self, timeout: float) -> list[Report | Died]:
+        heard_by = {slot.owed or slot.end: slot for slot in self._slots}
+        futures = list(heard_by)
+        if not ray.wait(futures, timeout=timeout)[0]:
+            return []
+        done, _ = ray.wait(futures, num_returns=len(futures), timeout=0)  # all that a lost machine takes with it
+        return [report for future in done for report in self._receive(heard_by[future])]
+
+    def _receive(self, slot: _Slot) -> list[Report | Died]:
+        future, slot.owed = slot.owed or slot.end, None
+        try:
+            said: list[Report | Died] = ray.get(future)
+        except RayError as error:
+            return self._replace(slot, error)
+        slot.ready = next((report for report in said if isinstance(report, Ready)), slot.ready)
+        return said
+
+    def _replace(self, slot: _Slot, error: RayError) -> list[Report | Died]:
+        """Begin another actor."""
+        ray.kill(slot.actor)  # a machine that is only cut off must not write the checkpoint of a trial that goes on
+        index = slot.index if slot.ready is None else next(self._numbers)  # false starts are counted by index
+        self._slots[self._slots.index(slot)] = self._start(index)
+        return [Died(slot.trial, _cause(slot, error), slot.index)]
+
+    def _start(self, index: int) -> _Slot:
+        actor_class = ray.remote(num_cpus=self._threads, num_gpus=self._gpus, concurrency_groups=BESIDE)(RayExecutor)
+        actor = actor_class.remote()
+        return _Slot(index, actor, actor.start.remote(self._surroundings), _beside(actor.watch))
+
+
+def _beside(method: Any) -> Any:
+    (group,) = BESIDE
+    return method.options(concurrency_group=group).remote()
+
+
+def _cause(slot: _Slot, error: RayError) -> str:
+    if slot.ready is not None:
+        return f"{slot.ready.device}: the process or the machine is gone"
+    return str(error).strip().splitlines()[-1]

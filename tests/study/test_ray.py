@@ -1,0 +1,96 @@
+"""A real Ray cluster of several nodes, on this machine: nodes are killed and added while a study runs on them."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .test_processes import PATIENCE, Folder, values, wait_until
+
+ray = pytest.importorskip("ray", reason="needs ray: pip install 'cifar-tune[ray]'")
+
+STUDY = """
+name: disturbed
+budget: {trials: 4}
+sampler: {name: random, seed: 1}
+pruner: {name: none}
+data: {name: digits, val_size: 300}
+train: {model: cnn2, width: 8, epochs: 8, optimizer: sgd, dropout: 0.2, augment: [random_crop], batch_size: 64}
+search_space:
+  lr: {low: 1e-3, high: 1e-1, log: true}
+"""
+SMALL = {"object_store_memory": 80 * 2**20, "include_dashboard": False}
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A head that trains nothing, and two nodes with room for one trial each."""
+    from ray.cluster_utils import Cluster
+
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **SMALL})
+    for _ in range(2):
+        cluster.add_node(num_cpus=1, **SMALL)
+    yield cluster
+    ray.shutdown()
+    cluster.shutdown()
+
+
+def folder_with_study(path: Path) -> Folder:
+    folder = Folder(path)
+    (path / "study.yaml").write_text(STUDY)
+    return folder
+
+
+def test_a_study_on_a_failing_cluster_ends_like_an_undisturbed_one_here(cluster: Any, tmp_path: Path) -> None:
+    reference = folder_with_study(tmp_path / "reference")
+    code, _, err = reference.call("run", "study.yaml")
+    assert code == 0, err
+
+    ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
+
+    def nothing_runs() -> bool:
+        return bool(ray.available_resources().get("CPU") == ray.cluster_resources()["CPU"])
+
+    folder = folder_with_study(tmp_path / "disturbed")
+    command = ("run", "study.yaml", "--engine", "ray", "--address", cluster.address, "--workers")
+
+    # Ctrl-C parks
+    first = folder.start(*command, "2")
+    folder.wait_for_epochs(3)
+    os.killpg(first.pid, signal.SIGINT)
+    out, err = first.communicate(timeout=PATIENCE)
+    assert first.returncode == 130
+    assert "go on with: cifar-tune run study.yaml --engine ray" in out
+    assert "Traceback" not in err
+    assert folder.record().counts["WAITING"] == 2
+    wait_until(nothing_runs)
+
+    # all nodes are lost, one joins and is used; then the coordinator is killed, and nothing trains on
+    second = folder.start(*command, "2")
+    parked_at = sum(len(trial.intermediate) for trial in folder.record().trials)
+    folder.wait_for_epochs(parked_at + 2)
+    for node in list(cluster.worker_nodes):
+        cluster.remove_node(node, allow_graceful=False)
+    lost_at = sum(len(trial.intermediate) for trial in folder.record().trials)
+    cluster.add_node(num_cpus=1, **SMALL)
+    folder.wait_for_epochs(lost_at + 3)
+    second.kill()
+    _, err = second.communicate(timeout=PATIENCE)
+    assert "the process or the machine is gone); it goes on in another" in err
+    wait_until(nothing_runs)
+
+    # and to the end, with the one node that is left
+    code, out, err = folder.call(*command, "auto")
+    assert code == 0, err
+    assert "an earlier run was killed" in err
+    assert "(raylet)" not in out + err
+    wait_until(nothing_runs)
+    record = folder.record()
+    assert (len(record.trials), record.counts["COMPLETE"]) == (4, 4)
+    assert values(record) == values(reference.record())
+    assert all("cpu on " in (trial.device or "") for trial in record.trials)
+    assert len([number for trial in record.trials for number in trial.resumed_from]) >= 3
