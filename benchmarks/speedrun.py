@@ -24,6 +24,7 @@ from cifar_tune.knobs.configuration import Configuration, complete
 from cifar_tune.knobs.part import Value
 from cifar_tune.knobs.views import TEST_TIME_AUGMENTATIONS
 from cifar_tune.models.build import build_model
+from cifar_tune.models.complexity import FLOPS_PER_MULTIPLY_ADD
 from cifar_tune.training.evaluation import evaluate
 from cifar_tune.training.loop import Training
 from cifar_tune.training.views import AveragedViews
@@ -62,15 +63,15 @@ RECIPES: dict[str, dict[str, Value]] = {
 }
 
 
-def training_flops(config: Configuration, image_shape: tuple[int, int, int], classes: int) -> float:
-    """Floating point operations of forward and backward pass, for one image."""
+def training_multiply_adds(config: Configuration, image_shape: tuple[int, int, int], classes: int) -> float:
+    """Of forward and backward pass, for one image."""
     with torch.device("meta"):
         model = build_model(config, image_shape, classes)
         images = torch.zeros(COUNTED, *image_shape)
     counter = FlopCounterMode(display=False)
     with counter:
         model(images).sum().backward()
-    return counter.get_total_flops() / COUNTED
+    return counter.get_total_flops() / FLOPS_PER_MULTIPLY_ADD / COUNTED
 
 
 def accuracies(training: Training) -> list[float]:
@@ -108,13 +109,14 @@ def main() -> None:
 
     shared = {**COMMON, "width": arguments.width, "threads": arguments.threads}
     reference = complete({**shared, **RECIPES["resnet18"]})
-    budget = arguments.epochs * training_flops(reference, data.image_shape, len(data.classes))
-    print("| " + " | ".join(("net", "MFLOPs per image", "epochs", *TEST_TIME_AUGMENTATIONS, "seconds")) + " |")
+    budget = arguments.epochs * training_multiply_adds(reference, data.image_shape, len(data.classes))
+    columns = ("net", "million multiply-adds per image", "epochs", *TEST_TIME_AUGMENTATIONS, "seconds")
+    print("| " + " | ".join(columns) + " |")
     print("| " + " | ".join(["---"] * (4 + len(TEST_TIME_AUGMENTATIONS))) + " |")
     for name in arguments.nets:
         config = complete({**shared, **RECIPES[name]})
-        flops = training_flops(config, data.image_shape, len(data.classes))
-        epochs = round(budget / flops)
+        work = training_multiply_adds(config, data.image_shape, len(data.classes))
+        epochs = round(budget / work)
         found, seconds = [], []
         for seed in range(arguments.seeds):
             started = time.perf_counter()
@@ -122,8 +124,8 @@ def main() -> None:
             list(training.epochs())
             seconds.append(time.perf_counter() - started)
             found.append(accuracies(training))
-        columns = [spread(values) for values in zip(*found, strict=True)]
-        print(f"| {name} | {flops / 1e6:.0f} | {epochs} | {' | '.join(columns)} | {mean(seconds):.0f} |", flush=True)
+        spreads = [spread(values) for values in zip(*found, strict=True)]
+        print(f"| {name} | {work / 1e6:.0f} | {epochs} | {' | '.join(spreads)} | {mean(seconds):.0f} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
-from cifar_tune.insight.layers import FLOPS_PER_MULTIPLY_ADD, LayerTable
+from cifar_tune.insight.layers import LayerTable
 
 _HEADER = ("layer", "kind", "output", "parameters", "multiply-adds")
 
@@ -32,7 +32,6 @@ def as_values(table: LayerTable) -> dict[str, Any]:
         "layers": [asdict(layer) for layer in table.layers],
         "parameters": table.parameters,
         "multiply_adds": table.multiply_adds,
-        "flops": FLOPS_PER_MULTIPLY_ADD * table.multiply_adds,
     }
 
 

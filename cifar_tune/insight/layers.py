@@ -1,4 +1,4 @@
-"""The layers of a model: shapes, parameters and multiply-adds, computed without any arithmetic on the meta device."""
+"""The layers of a model: shapes, parameters and multiply-adds."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,11 +8,9 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from cifar_tune.knobs.configuration import Configuration
-from cifar_tune.models.build import build_model, count_parameters
+from cifar_tune.models.build import count_parameters
+from cifar_tune.models.complexity import FLOPS_PER_MULTIPLY_ADD, build_to_be_counted, one_image
 from cifar_tune.models.image_size import ImageShape
-
-FLOPS_PER_MULTIPLY_ADD = 2
-"""As torch counts them: a multiplication and an addition."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,24 +43,22 @@ class LayerTable:
 
 
 def layer_table(config: Configuration, image_shape: ImageShape, classes: int) -> LayerTable:
-    """Build the configuration's model on the meta device, and let one image through.
+    """Build the configuration's model, and let one image through; on the meta device where that is enough.
 
     Raises:
         UserError: the images are too small for the model.
     """
-    with torch.device("meta"):
-        model = build_model(config, image_shape, classes)
-    return table_of(model.to("meta"), image_shape)
+    return table_of(build_to_be_counted(config, image_shape, classes), image_shape)
 
 
 def table_of(model: nn.Module, image_shape: ImageShape) -> LayerTable:
-    """The table of a model that lies on the meta device; it is left in evaluation mode."""
+    """The table of a model; it is left in evaluation mode."""
     model.eval()
     outputs: dict[str, tuple[int, ...] | None] = {}
     handles = [module.register_forward_hook(_recorder(name, outputs)) for name, module in model.named_modules()]
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
-        model(torch.empty(1, *image_shape, device="meta"))
+        model(one_image(model, image_shape))
     for handle in handles:
         handle.remove()
     multiply_adds = _multiply_adds(model, counter)

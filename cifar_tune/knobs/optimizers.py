@@ -86,6 +86,21 @@ _BUILT_IN: Mapping[str, Part] = {
         defaults={"momentum": 0.95, "nesterov": True},
         constants=_FUSED,
     ),
+    "sgd_schedule_free": Part(
+        "schedulefree:SGDScheduleFree",
+        "SGD that validates an average instead of lowering lr (Defazio et al. 2024); wants ten times sgd's lr and more",
+        arguments={**_COMMON, "momentum": "momentum"},
+        defaults={"lr": 1.0},
+    ),
+    "adamw_schedule_free": Part(
+        "schedulefree:AdamWScheduleFree",
+        "the same for adamw",
+        arguments=_ADAM,
+        defaults={"lr": 2.5e-3},
+    ),
 }
+
+SCHEDULE_FREE = frozenset({"sgd_schedule_free", "adamw_schedule_free"})
+"""They need a constant learning rate, and validate other weights than those that they move."""
 
 OPTIMIZERS = Registry(_BUILT_IN)

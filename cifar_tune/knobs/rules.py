@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from typing import cast
 
 from cifar_tune.knobs.augmentations import AUGMENTATIONS
+from cifar_tune.knobs.lookaheads import NO_LOOKAHEAD
 from cifar_tune.knobs.losses import LOSSES
 from cifar_tune.knobs.models import MODELS
 from cifar_tune.knobs.norms import NO_NORM
+from cifar_tune.knobs.optimizers import SCHEDULE_FREE
 from cifar_tune.knobs.part import Value
 
 
@@ -64,6 +66,41 @@ RULES: tuple[Rule, ...] = (
         ("base_lr", "lr"),
         lambda values: _number(values["base_lr"]) > _number(values["lr"]),
         "base_lr, the lowest learning rate of a cycle, must be at most lr, the highest",
+    ),
+    Rule(
+        ("eta_min", "lr"),
+        lambda values: _number(values["eta_min"]) > _number(values["lr"]),
+        "eta_min, where the learning rate ends, must be at most lr, where it begins",
+    ),
+    Rule(
+        ("lookahead", "ema_decay"),
+        lambda values: values["lookahead"] != NO_LOOKAHEAD and _number(values["ema_decay"]) > 0,
+        "lookahead and ema_decay both validate other weights than the optimizer's, so that only one of them may be on",
+    ),
+    Rule(
+        ("optimizer", "schedule"),
+        lambda values: values["optimizer"] in SCHEDULE_FREE and values["schedule"] != "constant",
+        "a schedule-free optimizer needs schedule constant (warmup_epochs may be there)",
+    ),
+    Rule(
+        ("optimizer", "momentum"),
+        lambda values: values["optimizer"] in SCHEDULE_FREE and values["momentum"] == 0,
+        "a schedule-free optimizer needs momentum > 0",
+    ),
+    Rule(
+        ("optimizer", "beta1"),
+        lambda values: values["optimizer"] in SCHEDULE_FREE and values["beta1"] == 0,
+        "a schedule-free optimizer needs beta1 > 0",
+    ),
+    Rule(
+        ("optimizer", "lookahead"),
+        lambda values: values["optimizer"] in SCHEDULE_FREE and values["lookahead"] != NO_LOOKAHEAD,
+        "a schedule-free optimizer averages already, so lookahead must be none",
+    ),
+    Rule(
+        ("optimizer", "ema_decay"),
+        lambda values: values["optimizer"] in SCHEDULE_FREE and _number(values["ema_decay"]) > 0,
+        "a schedule-free optimizer averages already, so ema_decay must be 0",
     ),
     Rule(
         ("plateau_patience", "gamma"),

@@ -59,7 +59,7 @@ _KNOBS = (
     Knob("lr", Kind.FLOAT, 1e-3, "learning rate; the highest one where the schedule moves it", low=0, low_open=True, owner="optimizer"),
     Knob("momentum", Kind.FLOAT, 0.9, "momentum", low=0, high=1, high_open=True, owner="optimizer"),
     Knob("nesterov", Kind.BOOL, False, "Nesterov momentum; needs momentum > 0", owner="optimizer"),
-    Knob("weight_decay", Kind.FLOAT, 0.0, "L2 penalty, or decoupled weight decay (adamw, lion, muon)", low=0, owner="optimizer"),
+    Knob("weight_decay", Kind.FLOAT, 0.0, "L2 penalty, or decoupled weight decay (adamw, lion, muon, adamw_schedule_free)", low=0, owner="optimizer"),
     Knob("decoupled_weight_decay", Kind.BOOL, False, "weight decay as in adamw, not as an L2 penalty", owner="optimizer"),
     Knob("alpha", Kind.FLOAT, 0.99, "decay of the mean square (rmsprop)", low=0, high=1, high_open=True, owner="optimizer"),
     Knob("rho", Kind.FLOAT, 0.9, "decay of the mean squares (adadelta)", low=0, high=1, high_open=True, owner="optimizer"),

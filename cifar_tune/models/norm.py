@@ -38,7 +38,7 @@ NORM_LAYERS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
 def fix_scale(model: nn.Module) -> None:
     """Turn the learned scale of every norm into a constant, 1 as it begins; what is learned is the shift."""
     for module in model.modules():
-        if isinstance(module, NORM_LAYERS):
+        if isinstance(module, NORM_LAYERS) and module.weight is not None:
             scale = module.weight.detach()
             del module.weight
             module.register_buffer("weight", scale)

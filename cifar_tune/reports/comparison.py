@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import mean, stdev
@@ -15,7 +15,9 @@ from cifar_tune.knobs.table import KNOBS
 from cifar_tune.plotting.ticks import tick_text
 from cifar_tune.reports.objective import finite
 from cifar_tune.reports.report import Report, SearchedKnob
+from cifar_tune.storage.openings import Stored
 from cifar_tune.storage.records import StudyRecord, TrialRecord
+from cifar_tune.study_spec.search_space import Range
 
 _BINS = 5
 _CONFIDENCE = 0.95
@@ -102,11 +104,36 @@ class Comparison:
         ]
         return len(tried) > 1 and bool(tried[0]) and all(each == tried[0] for each in tried)
 
+    def _differing_words(self) -> Iterator[str]:
+        """What training used differently from level to level though nobody searched it: defaults, and scaled values."""
+        dimensions = self.report.record.spec.search_space
+        for name in KNOBS:
+            dimension = dimensions.get(name)
+            is_scaled = isinstance(dimension, Range) and dimension.per is not None
+            if name == self.knob or (dimension is not None and not is_scaled):
+                continue
+            used = [{trial.config[name] for trial in level.completed if name in trial.config} for level in self.levels]
+            taken = [values for values in used if values]
+            if all(values == taken[0] for values in taken):  # or only one level takes it
+                continue
+            if is_scaled:
+                yield f"{name}, which goes with {self.knob}"
+            else:
+                each = zip(self.levels, used, strict=True)
+                shown = ", ".join(f"{level.label}: {_listed(values)}" for level, values in each if values)
+                yield f"{name} ({shown})"
+
     @property
     def conditions(self) -> str:
         """Under which conditions the levels were compared, as sentences."""
         pruned = sum(trial.state == "PRUNED" for level in self.levels for trial in level.trials)
-        if self.others and self.is_balanced:
+        defaults = "; ".join(self._differing_words())
+        if self.others and self.is_balanced and defaults:
+            words = (
+                f"Not under equal conditions: every level was tried with the same suggestions for "
+                f"{', '.join(self.others)}, but they differ in {defaults}."
+            )
+        elif self.others and self.is_balanced:
             words = f"Under equal conditions: every level was tried with the same values of {', '.join(self.others)}."
         elif self.others:
             favours = self.report.record.spec.sampler.name not in _IMPARTIAL
@@ -115,6 +142,8 @@ class Comparison:
                 f"{', and the sampler tried more of what looked good' if favours else ''}. `best` is what a level "
                 f"reached with so many trials; a difference of means may come from the other knobs."
             )
+        elif defaults:
+            words = f"Not under equal conditions: nothing else was searched, but levels differ in {defaults}."
         else:
             words = "Under equal conditions: nothing else was searched."
         few = [level.label for level in self.levels if len(level.completed) < 3]
@@ -184,6 +213,10 @@ def _binned(knob: SearchedKnob, trials: Sequence[TrialRecord]) -> list[Level]:
 
 def _sorted(values: set[bool | int | float | str]) -> list[bool | int | float | str]:
     return sorted(values, key=lambda value: (isinstance(value, str), value))
+
+
+def _listed(values: set[Stored]) -> str:
+    return " or ".join(_label(value) for value in _sorted(values))
 
 
 def _label(value: object) -> str:

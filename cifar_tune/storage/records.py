@@ -116,6 +116,14 @@ class StudyRecord:
         """The best trial that ran to its end and keeps all constraints; None if there is none."""
         return self.ranked[0] if self.ranked else None
 
+    @property
+    def without_best_words(self) -> str:
+        """Why there is no best trial, as the begin of a sentence."""
+        if not self.counts["COMPLETE"]:
+            return f"the study {self.name!r} has no completed trial"
+        constraints = ", ".join(str(constraint) for constraint in self.spec.constraints)
+        return f"the study {self.name!r} has no completed trial that keeps all of: {constraints}"
+
     @cached_property
     def front(self) -> Sequence[TrialRecord]:
         """The Pareto front, best first objective first; with one objective the best trial and those equal to it."""

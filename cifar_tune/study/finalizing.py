@@ -82,7 +82,7 @@ def finalize(storage: RDBStorage, name: str, device_name: str, say: Say, again: 
 def _best_of(record: StudyRecord) -> TrialRecord:
     if record.best is None:
         raise CheckError(
-            f"the study {record.name!r} has no completed trial, so there is no best configuration to train; "
+            f"{record.without_best_words}, so there is no best configuration to train; "
             f"see: cifar-tune status {record.name}"
         )
     return record.best

@@ -1,6 +1,8 @@
 """Checks that join several knobs: who takes what, which conditions can hold, which combinations cannot work."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import cast
 
 from cifar_tune.errors import enumerate_names
 from cifar_tune.knobs.configuration import applies, takers
@@ -11,6 +13,30 @@ from cifar_tune.knobs.table import KNOBS
 from cifar_tune.study_spec.problems import Path, Problems
 from cifar_tune.study_spec.search_space import Choices, Range, condition_holds
 from cifar_tune.study_spec.space import Space, TooManyOutcomesError, find_cycle
+
+
+@dataclass(frozen=True, slots=True)
+class _Effect:
+    """When a knob changes anything: `there` is asked of its value and of those of the knobs in `beside`."""
+
+    beside: tuple[str, ...]
+    there: Callable[[Mapping[str, Value]], bool]
+    otherwise: str
+
+
+def _is_shorter(name: str) -> Callable[[Mapping[str, Value]], bool]:
+    return lambda values: cast(int, values[name]) < cast(int, values["epochs"])
+
+
+_EFFECTS: Mapping[str, _Effect] = {
+    "decay_norm_and_bias": _Effect(
+        ("weight_decay", "l1"),
+        lambda values: cast(float, values.get("weight_decay", 0)) > 0 or cast(float, values.get("l1", 0)) > 0,
+        "weight_decay and l1 are 0",
+    ),
+    "patience": _Effect(("epochs",), _is_shorter("patience"), "no trial has more epochs"),
+    "plateau_patience": _Effect(("epochs",), _is_shorter("plateau_patience"), "no trial has more epochs"),
+}
 
 
 def check_space(space: Space, problems: Problems) -> list[str]:
@@ -30,6 +56,7 @@ def check_space(space: Space, problems: Problems) -> list[str]:
             notes += _check_searched(KNOBS[name], space, problems)
             _check_scaled(KNOBS[name], space, problems)
         _check_rules(space, problems)
+        notes += _without_effect(space)
     except TooManyOutcomesError:
         problems.add(("search_space",), "the conditions entangle too many combinations; use fewer knobs in `when`")
     return notes
@@ -122,6 +149,17 @@ def _check_rules(space: Space, problems: Problems) -> None:
                 shown = ", ".join(f"{knob} {_spoken(outcome[knob])}" for knob in rule.knobs)
                 problems.add((section, culprit), f"{rule.message}, but {shown} can come together")
                 break
+
+
+def _without_effect(space: Space) -> list[str]:
+    """Notes on knobs that were set or searched, and change nothing."""
+    notes = []
+    for name, effect in _EFFECTS.items():
+        if name in space.fixed or name in space.dimensions:
+            outcomes = [each for each in space.outcomes({name, *effect.beside}) if name in each]
+            if outcomes and not any(effect.there(outcome) for outcome in outcomes):
+                notes.append(f"{name} changes nothing: {effect.otherwise}")
+    return notes
 
 
 def _named(owner: str, outcome: Mapping[str, Value]) -> str:

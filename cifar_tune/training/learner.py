@@ -20,6 +20,7 @@ from cifar_tune.training.lookahead import build_lookahead
 from cifar_tune.training.losses import build_loss
 from cifar_tune.training.optimizers import build_optimizer, decayed_parameters, load_optimizer_state
 from cifar_tune.training.precision import autocast, resolve_precision
+from cifar_tune.training.schedule_free import SCHEDULE_FREE_OPTIMIZERS, ScheduleFreeAverage
 from cifar_tune.training.schedules import build_schedule
 from cifar_tune.training.tally import count_right
 from cifar_tune.training.views import AveragedViews, View
@@ -71,6 +72,11 @@ class Learner:
         self.lr: float = self.optimizer.param_groups[0]["lr"]
         decay = config.number("ema_decay")
         self.averaged = MovingAverage(self.model, decay) if decay > 0 else None
+        self._schedule_free = (
+            ScheduleFreeAverage(self.model, self.optimizer, lambda: autocast(self.precision, device))
+            if isinstance(self.optimizer, SCHEDULE_FREE_OPTIMIZERS)
+            else None
+        )
         self._lookahead = build_lookahead(config, self.model, config.integer("epochs") * steps_per_epoch)
         self._views: tuple[View, ...] = TEST_TIME_AUGMENTATIONS[config.text("test_time_augmentation")].resolve()()
         self._forward = forward_pass(self.model, config.flag("compile"))
@@ -84,8 +90,9 @@ class Learner:
 
     @property
     def evaluated(self) -> nn.Module:
-        """What is validated: the average, or the model itself, over all views where images are looked at repeatedly."""
-        model = self.model if self.averaged is None else self.averaged.model
+        """What is validated: an average, or the model itself, over all views where images are looked at repeatedly."""
+        average = self.averaged or self._schedule_free
+        model = self.model if average is None else average.model
         return model if len(self._views) == 1 else AveragedViews(model, self._views)
 
     def begin_epoch(self, epoch: int) -> None:
@@ -98,6 +105,8 @@ class Learner:
         """Finish the steps of an epoch, before anything is validated."""
         if self._lookahead is not None:
             self._lookahead.after_epoch()
+        if self._schedule_free is not None:
+            self._schedule_free.after_epoch(self.model)
 
     def train_step(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Take one optimizer step; the model must be in training mode.
@@ -124,6 +133,8 @@ class Learner:
             self._lookahead.after_step()
         if self.averaged is not None:
             self.averaged.update(self.model)
+        if self._schedule_free is not None:
+            self._schedule_free.remember(images)
         return loss.detach(), count_right(logits, labels)
 
     def state_dict(self) -> dict[str, Any]:
@@ -140,6 +151,8 @@ class Learner:
             state["averaged"] = self.averaged.state_dict()
         if self._lookahead is not None:
             state["lookahead"] = self._lookahead.state_dict()
+        if self._schedule_free is not None:
+            state["schedule_free"] = self._schedule_free.state_dict()
         return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -149,5 +162,7 @@ class Learner:
             self.averaged.load_state_dict(state["averaged"])
         if self._lookahead is not None:
             self._lookahead.load_state_dict(state["lookahead"])
+        if self._schedule_free is not None:
+            self._schedule_free.load_state_dict(state["schedule_free"])
         load_optimizer_state(self.optimizer, deepcopy(state["optimizer"]))
         self.schedule.load_state_dict(deepcopy(state["schedule"]))

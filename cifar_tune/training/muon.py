@@ -2,13 +2,13 @@
 
 Jordan et al., "Muon: an optimizer for hidden layers in neural networks" (2024, kellerjordan.github.io/posts/muon). As
 there, a filter bank (out, in, height, width) is the matrix (out, in * height * width), and the first layer, the last
-one, biases and norms are left to AdamW.
+one, embeddings, biases and norms are left to AdamW.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, overload
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import AdamW, Muon, Optimizer
 
 Group = dict[str, Any]
@@ -25,7 +25,8 @@ class MuonWithAdamW(Optimizer):
     memory.
 
     Args:
-        params: weights in the order of the network's layers, or groups of them with a `weight_decay` of their own.
+        params: weights, or groups of them with a `weight_decay` of their own.
+        hidden: those of them that are Muon's, see `hidden_weights`.
         lr: learning rate.
         weight_decay: decoupled.
         momentum, nesterov, ns_steps: of Muon.
@@ -37,6 +38,7 @@ class MuonWithAdamW(Optimizer):
         self,
         params: Iterable[Tensor] | Iterable[Group],
         *,
+        hidden: Iterable[Tensor],
         lr: float,
         weight_decay: float,
         momentum: float,
@@ -47,11 +49,10 @@ class MuonWithAdamW(Optimizer):
         fused: bool | None = None,
     ) -> None:
         groups = _as_groups(params)
-        layers = [weight for group in groups for weight in group["params"] if weight.dim() > 1]
-        self._hidden: list[Tensor] = layers[1:-1]
-        hidden = {id(weight) for weight in self._hidden}
+        self._hidden: list[Tensor] = list(hidden)
+        known = {id(weight) for weight in self._hidden}
         others = [
-            {**group, "params": [weight for weight in group["params"] if id(weight) not in hidden]} for group in groups
+            {**group, "params": [weight for weight in group["params"] if id(weight) not in known]} for group in groups
         ]
         # view() and not reshape(), which might copy: the matrices share the memory of the weights.
         self._matrices = [_as_stored(weight.detach(), weight).view(len(weight), -1) for weight in self._hidden]
@@ -103,6 +104,21 @@ class MuonWithAdamW(Optimizer):
     def _groups_of_all(self) -> list[Group]:
         """The very dictionaries of both: what is set in one is set in the other."""
         return [group for optimizer in self._optimizers.values() for group in optimizer.param_groups]
+
+
+def hidden_weights(model: nn.Module) -> list[Tensor]:
+    """The filters and matrices of a model's layers, but for the first layer and the last one.
+
+    Layers count in the order in which the model defines them. Other parameters of two and more dimensions, such as the
+    position embeddings of a transformer, are no weights of a layer.
+    """
+    weights: list[Tensor] = []
+    for module in model.modules():
+        if isinstance(module, nn.Linear | nn.modules.conv._ConvNd):
+            weights.append(module.weight)
+        elif isinstance(module, nn.MultiheadAttention) and module.in_proj_weight is not None:
+            weights.append(module.in_proj_weight)
+    return weights[1:-1]
 
 
 def _as_groups(params: Iterable[Tensor] | Iterable[Group]) -> list[Group]:

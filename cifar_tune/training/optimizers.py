@@ -7,9 +7,12 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from cifar_tune.errors import Problem, UserError
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.knobs.optimizers import OPTIMIZERS
 from cifar_tune.models.norm import norm_biases
+from cifar_tune.training.muon import MuonWithAdamW, hidden_weights
+from cifar_tune.training.schedule_free import SCHEDULE_FREE_OPTIMIZERS
 
 DEVICES_WITH_FUSED = frozenset({"cpu", "cuda"})
 """Where torch's fused optimizers are used. It has them on MPS too, but never measured here; meta tensors have none."""
@@ -21,12 +24,20 @@ def build_optimizer(config: Configuration, model: nn.Module, device: torch.devic
     One parameter group, another one where biases and norms are spared the weight decay, and another one, with the
     option `lr_factor`, where biases of norms learn at a rate of their own (`Schedule` multiplies it in). A registry
     entry that asks for the fused implementation gets torch's default one where the device has none.
+
+    Raises:
+        UserError: biases of norms shall learn at a rate of their own, and the model has none.
     """
     part = OPTIMIZERS[config.text("optimizer")]
     arguments = part.arguments_from(config)
     if device.type not in DEVICES_WITH_FUSED:
         arguments.pop("fused", None)
-    optimizer: Optimizer = part.resolve()(_groups(config, model), **arguments)
+    builds = part.resolve()
+    if builds is MuonWithAdamW:
+        arguments["hidden"] = hidden_weights(model)
+    optimizer: Optimizer = builds(_groups(config, model), **arguments)
+    if isinstance(optimizer, SCHEDULE_FREE_OPTIMIZERS):
+        optimizer.train()  # else it refuses to take steps
     return optimizer
 
 
@@ -49,6 +60,9 @@ def _groups(config: Configuration, model: nn.Module) -> list[dict[str, Any]]:
     factor = config.number("norm_bias_lr_factor")
     decayed = decayed_parameters(config, model)
     quick = norm_biases(model) if factor != 1 else []
+    if factor != 1 and not quick:
+        rule = f"model {config.text('model')} has no norm with a bias that it could act on"
+        raise UserError(Problem(rule, "norm_bias_lr_factor", factor))
     known, quick_ones = {id(weight) for weight in decayed}, {id(weight) for weight in quick}
     spared = [weight for weight in model.parameters() if id(weight) not in known | quick_ones]
     groups: list[dict[str, Any]] = [{"params": [weight for weight in decayed if id(weight) not in quick_ones]}]

@@ -6,7 +6,7 @@ from statistics import median
 
 import torch
 
-from cifar_tune.errors import CheckError
+from cifar_tune.errors import CheckError, Problem, UserError
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.models.build import count_parameters
 from cifar_tune.models.image_size import ImageShape
@@ -15,6 +15,9 @@ from cifar_tune.training.learner import Learner
 from cifar_tune.training.memory import is_out_of_memory
 
 TIMED_STEPS = 3
+
+_ONE_VALUE = "Expected more than 1 value per channel"
+"""So torch's batch norm begins its complaint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +44,19 @@ def probe(config: Configuration, image_shape: ImageShape, classes: int, device: 
         train_size: training images; a batch has no more.
 
     Raises:
-        UserError: the images are too small for the model.
+        UserError: the images are too small for the model, or the batch for its norms.
         CheckError: the memory does not suffice.
     """
     try:
         return _probe(config, image_shape, classes, device, min(config.integer("batch_size"), train_size))
+    except ValueError as error:
+        if _ONE_VALUE not in str(error):
+            raise
+        rule = (
+            f"batch norm needs more than one value per channel, and of images {image_shape[1]}x{image_shape[2]} the "
+            f"last layers of model {config.text('model')} leave one; take 2 or more"
+        )
+        raise UserError(Problem(rule, "train.batch_size", config.integer("batch_size"))) from error
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise

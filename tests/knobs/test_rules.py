@@ -1,6 +1,7 @@
 import pytest
 
 from cifar_tune.knobs.configuration import complete
+from cifar_tune.knobs.optimizers import SCHEDULE_FREE
 from cifar_tune.knobs.part import Value
 from cifar_tune.knobs.rules import RULES, broken_rules
 from cifar_tune.knobs.table import KNOBS
@@ -42,6 +43,20 @@ def test_norm_placement_needs_a_norm(norm: str, is_broken: bool) -> None:
     assert [rule.message for rule in broken] == (["norm_placement first needs a norm"] if is_broken else [])
     assert broken_rules(complete({"model": "resnet18", "norm": norm})) == []
     assert broken_rules(complete({"model": "vgg11", "norm": norm, "norm_placement": "first"})) == []
+
+
+@pytest.mark.parametrize(("eta_min", "is_broken"), [(0.0, False), (0.1, False), (0.11, True)])
+def test_the_rate_ends_no_higher_than_it_begins(eta_min: float, is_broken: bool) -> None:
+    broken = broken_rules(complete({"schedule": "cosine", "lr": 0.1, "eta_min": eta_min}))
+    assert [rule.knobs for rule in broken] == ([("eta_min", "lr")] if is_broken else [])
+
+
+@pytest.mark.parametrize(
+    ("lookahead", "ema_decay", "is_broken"), [("none", 0.9, False), ("cubic", 0.0, False), ("cubic", 0.9, True)]
+)
+def test_one_kind_of_other_weights(lookahead: str, ema_decay: float, is_broken: bool) -> None:
+    broken = broken_rules(complete({"lookahead": lookahead, "ema_decay": ema_decay}))
+    assert [rule.knobs for rule in broken] == ([("lookahead", "ema_decay")] if is_broken else [])
 
 
 @pytest.mark.parametrize("others", [(), ("random_crop",)])
@@ -87,7 +102,8 @@ def test_rules_join_knobs_that_exist_and_defaults_keep_them() -> None:
         assert broken_rules(complete({"model": model})) == []
     for optimizer in KNOBS["optimizer"].names or ():
         for schedule in KNOBS["schedule"].names or ():
-            assert broken_rules(complete({"optimizer": optimizer, "schedule": schedule})) == []
+            if schedule == "constant" or optimizer not in SCHEDULE_FREE:
+                assert broken_rules(complete({"optimizer": optimizer, "schedule": schedule})) == []
 
 
 @pytest.mark.parametrize(("loss", "is_broken"), [("cross_entropy", False), ("multi_margin", True), ("mse", False)])

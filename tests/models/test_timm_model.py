@@ -1,4 +1,4 @@
-"""Models of timm, against a stand-in for the package, which is no dependency of the tests."""
+"""Models of timm, against a stand-in for the package that has one model of each kind."""
 
 import sys
 from dataclasses import dataclass

@@ -14,6 +14,7 @@ from cifar_tune.reports.comparison_files import as_csv, markdown, write
 from .factory import MadeTrial, make_record, make_spec
 
 OPTIMIZER = {"optimizer": {"choices": ["sgd", "adamw", "rmsprop"]}}
+FIXED = {"lr": 0.1}
 LR = {"lr": {"low": 1e-4, "high": 1.0, "log": True}}
 
 
@@ -42,18 +43,41 @@ def test_best_is_the_lowest_loss() -> None:
 
 
 def test_equal_conditions_are_told_from_unequal_ones() -> None:
-    alone = compare(make_record(make_spec(OPTIMIZER), trials()), "optimizer").conditions
+    alone = compare(make_record(make_spec(OPTIMIZER, train=FIXED), trials()), "optimizer").conditions
     assert alone.startswith("Under equal conditions")
     assert "Fewer than three completed trials: adamw" in alone
     assert "leave out 1 pruned" in alone
-    both = make_record(make_spec(OPTIMIZER | LR), [MadeTrial({"optimizer": "sgd", "lr": 0.1}, 0.5)])
+    both = make_record(
+        make_spec(OPTIMIZER | LR, train={"weight_decay": 0.0}), [MadeTrial({"optimizer": "sgd", "lr": 0.1}, 0.5)]
+    )
     assert compare(both, "optimizer").conditions.startswith(
         "Not under equal conditions: lr varied at the same time, and"
     )
 
 
-def test_a_whole_grid_is_fair_and_a_part_of_it_is_not() -> None:
+def test_defaults_that_come_with_a_level_are_named() -> None:
+    alone = compare(make_record(make_spec(OPTIMIZER), trials()), "optimizer").conditions
+    words = "Not under equal conditions: nothing else was searched, but levels differ in lr (sgd: 0.05, adamw: 0.001)."
+    assert alone.startswith(words)
     spec = make_spec(OPTIMIZER | {"seed": {"choices": [0, 1]}}, sampler={"name": "grid"})
+    grid = [MadeTrial({"optimizer": name, "seed": seed}, 0.5) for name in ("sgd", "adamw") for seed in (0, 1)]
+    assert compare(make_record(spec, grid), "optimizer").conditions.startswith(
+        "Not under equal conditions: every level was tried with the same suggestions for seed, but they differ in lr ("
+    )
+
+
+def test_a_knob_in_proportion_to_the_compared_one_is_named() -> None:
+    scaled = {"lr": {"low": 0.01, "high": 0.02, "step": 0.01, "per": "batch_size"}}
+    spec = make_spec({"batch_size": {"choices": [32, 128]}, **scaled}, sampler={"name": "grid"})
+    grid = [MadeTrial({"batch_size": size, "lr": lr}, 0.5) for size in (32, 128) for lr in (0.01, 0.02)]
+    assert (
+        "but they differ in lr, which goes with batch_size."
+        in compare(make_record(spec, grid), "batch_size").conditions
+    )
+
+
+def test_a_whole_grid_is_fair_and_a_part_of_it_is_not() -> None:
+    spec = make_spec(OPTIMIZER | {"seed": {"choices": [0, 1]}}, sampler={"name": "grid"}, train=FIXED)
     grid = [MadeTrial({"optimizer": name, "seed": seed}, 0.5) for name in ("sgd", "adamw") for seed in (0, 1)]
     whole = compare(make_record(spec, grid), "optimizer").conditions
     assert whole.startswith("Under equal conditions: every level was tried with the same values of seed.")

@@ -180,6 +180,6 @@ def test_a_diverging_trial_is_pruned_and_the_study_goes_on(tmp_path: Path) -> No
     settings = ("--set", "lr=1e30", "--set", "momentum=0.9", "--trials", "2", "--set", "epochs=2")
     code, _, err = folder.call("run", "study.yaml", *settings)
     assert code == 1
-    assert "not one completed trial" in err
+    assert "has no completed trial" in err
     record = folder.record()
     assert [(trial.state, trial.reason) for trial in record.trials] == [("PRUNED", "diverged")] * 2

@@ -263,3 +263,21 @@ search_space:
         "search_space.nesterov",
         "search_space.eps",
     ]
+
+
+@pytest.mark.parametrize(
+    ("train", "notes"),
+    [
+        ("{decay_norm_and_bias: false}", ("decay_norm_and_bias changes nothing: weight_decay and l1 are 0",)),
+        ("{decay_norm_and_bias: false, weight_decay: 1e-4}", ()),
+        ("{patience: 10, epochs: 10}", ("patience changes nothing: no trial has more epochs",)),
+        ("{patience: 9, epochs: 10}", ()),
+        (
+            "{plateau_patience: 3, schedule: plateau, epochs: 3}",
+            ("plateau_patience changes nothing: no trial has more epochs",),
+        ),
+    ],
+)
+def test_what_changes_nothing_is_noted(train: str, notes: tuple[str, ...]) -> None:
+    found = read(f"name: x\ntrain: {train}\nsearch_space: {{lr: {{low: 0.1, high: 0.2}}}}\n").notes
+    assert found == notes

@@ -217,13 +217,14 @@ def test_trainings_that_take_turns_do_not_disturb_each_other(digits: ResidentDat
 
 EVERYTHING_WITH_A_STATE: list[dict[str, Value]] = [
     *[dict[str, Value](optimizer=optimizer) for optimizer in OPTIMIZERS],
+    {"optimizer": "adamw_schedule_free", "schedule": "constant", "warmup_epochs": 1.2, "decay_norm_and_bias": False},
     *[dict[str, Value](schedule=schedule, warmup_epochs=1.2) for schedule in SCHEDULES],
     *[dict[str, Value](loss=loss) for loss in LOSSES],
     {"ema_decay": 0.9},
     {"optimizer": "muon", "schedule": "cyclic", "ema_decay": 0.9, "decay_norm_and_bias": False, "warmup_epochs": 0.5},
     {"optimizer": "lion", "schedule": "plateau", "lr": 0.5, "plateau_patience": 0, "gamma": 0.2},
     {"clip_grad_norm": 0.5, "l1": 1e-3, "patience": 2},
-    {"lookahead": "constant", "lookahead_steps": 4, "ema_decay": 0.9},
+    {"lookahead": "constant", "lookahead_steps": 4},
     {"lookahead": "cubic", "optimizer": "muon", "norm_bias_lr_factor": 8.0, "test_time_augmentation": "multi_crop"},
 ]
 

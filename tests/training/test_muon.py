@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Muon
 
 from cifar_tune.models.build import build_model
-from cifar_tune.training.muon import MuonWithAdamW
+from cifar_tune.training.muon import MuonWithAdamW, hidden_weights
 from cifar_tune.training.optimizers import build_optimizer
 
 from .conftest import CPU, small
@@ -35,6 +35,7 @@ HIDDEN = ("2.weight", "3.weight", "5.weight")
 def together(model: nn.Module) -> MuonWithAdamW:
     return MuonWithAdamW(
         model.parameters(),
+        hidden=hidden_weights(model),
         lr=LR,
         weight_decay=DECAY,
         momentum=0.9,
@@ -111,6 +112,16 @@ def test_the_first_and_the_last_layer_are_left_to_adamw(model: str) -> None:
     assert layers[0].shape[1] == 3
     assert layers[-1].shape[0] == 10
     assert {id(layers[0]), id(layers[-1])} < {id(weight) for weight in adamw["params"]}
+
+
+def test_embeddings_of_a_transformer_are_left_to_adamw() -> None:
+    config = small(model="timm", timm_name="vit_tiny_patch16_224", optimizer="muon")
+    net = build_model(config, (3, 32, 32), 10)
+    hidden = {id(weight) for weight in hidden_weights(net)}
+    names = {name for name, weight in net.named_parameters() if id(weight) in hidden}
+    assert "blocks.0.attn.qkv.weight" in names
+    assert all(name.startswith("blocks.") for name in names)
+    assert len(names) == 12 * 4
 
 
 def test_a_network_without_hidden_layers() -> None:

@@ -75,6 +75,8 @@ IN_TORCH: dict[str, dict[str, Any]] = {
     "adadelta": {"lr": 0.037, "rho": 0.83, "eps": 3e-5, "weight_decay": 0.0023},
     "rmsprop": {"lr": 0.037, "momentum": 0.61, "alpha": 0.87, "eps": 3e-5, "weight_decay": 0.0023},
     "lion": {"lr": 0.037, "betas": (0.81, 0.957), "weight_decay": 0.0023},
+    "sgd_schedule_free": {"lr": 0.037, "momentum": 0.61, "weight_decay": 0.0023},
+    "adamw_schedule_free": {"lr": 0.037, "betas": (0.81, 0.957), "eps": 3e-5, "weight_decay": 0.0023},
     "muon": {
         "lr": 0.037,
         "momentum": 0.61,
@@ -116,6 +118,8 @@ def test_defaults_of_ones_own(optimizer: str) -> None:
         "adagrad": 0.01,
         "adadelta": 1.0,
         "lion": 1e-4,
+        "sgd_schedule_free": 1.0,
+        "adamw_schedule_free": 2.5e-3,
     }.get(optimizer, 1e-3)
 
 

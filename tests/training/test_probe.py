@@ -34,3 +34,15 @@ def test_a_model_that_does_not_fit_into_memory(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("cifar_tune.training.probe.Learner", full)
     with pytest.raises(CheckError, match="model cnn3 does not fit into the memory of cpu"):
         probe(small(model="cnn3"), (3, 32, 32), 10, CPU, 100)
+
+
+def test_a_batch_of_one_with_one_value_per_channel() -> None:
+    config = small(model="resnet18", stem="imagenet", batch_size=1)
+    with pytest.raises(UserError, match=r"train.batch_size = 1: batch norm needs more than one value per channel"):
+        probe(config, (3, 32, 32), 10, CPU, 100)
+
+
+def test_a_rate_for_biases_of_norms_that_are_not_there() -> None:
+    config = small(model="timm", timm_name="nf_resnet26", norm_bias_lr_factor=64.0)
+    with pytest.raises(UserError, match=r"norm_bias_lr_factor = 64.0: model timm has no norm with a bias"):
+        probe(config, (3, 32, 32), 10, CPU, 100)

@@ -10,10 +10,10 @@ from cifar_tune.cli import options
 def layers(config: options.Config, settings: options.Set = None, as_json: options.Json = False) -> None:
     """Print the layers of a configuration's model: kind, output shape, parameters, multiply-adds.
 
-    All figures are for one image. A multiply-add is one multiplication with its addition, so two FLOPs; counted are
-    convolutions, matrix products and attention, not biases, norms, activations, pooling and additions. With --json: an
-    object with `layers`, a list of name, kind, output (a list, or null where the forward pass does not call the
-    module itself), parameters and multiply_adds; and the totals parameters, multiply_adds and flops.
+    All figures are for one image. Multiply-adds are what studies call `flops`: one for each product that is summed up
+    in convolutions, matrix products and attention, not biases, norms, activations, pooling and additions. With --json:
+    an object with `layers`, a list of name, kind, output (a list, or null where the forward pass does not call the
+    module itself), parameters and multiply_adds; and the totals parameters and multiply_adds.
     """
     from cifar_tune.study_spec.overrides import parse_override
     from cifar_tune.study_spec.run_config import read_run_config
@@ -22,7 +22,7 @@ def layers(config: options.Config, settings: options.Set = None, as_json: option
 
     from cifar_tune.cli.class_count import class_count
     from cifar_tune.insight.layer_text import as_lines, as_values
-    from cifar_tune.insight.layers import FLOPS_PER_MULTIPLY_ADD, layer_table
+    from cifar_tune.insight.layers import layer_table
 
     size = run.data.image_size
     table = layer_table(run.train, (3, size, size), class_count(run.data))
@@ -33,4 +33,3 @@ def layers(config: options.Config, settings: options.Set = None, as_json: option
         typer.echo(line)
     typer.echo(f"parameters={table.parameters}")
     typer.echo(f"multiply_adds={table.multiply_adds}")
-    typer.echo(f"flops={FLOPS_PER_MULTIPLY_ADD * table.multiply_adds}")

@@ -69,10 +69,7 @@ def run(
     if outcome.ending == "interrupted":
         sys.exit(130)
     if outcome.record is not None and outcome.record.best is None:
-        constraints = ", ".join(str(constraint) for constraint in read.spec.constraints)
-        completed = outcome.record.counts["COMPLETE"]
-        what = "not one completed trial" if not completed else f"no completed trial that keeps all of: {constraints}"
-        raise CheckError(f"the study {read.spec.name!r} has {what}; see: cifar-tune status {read.spec.name}")
+        raise CheckError(f"{outcome.record.without_best_words}; see: cifar-tune status {read.spec.name}")
 
 
 def _count(workers: str) -> int | None:
