@@ -27,8 +27,6 @@ def probe_plugins(config: Configuration, data: PreparedData, device: torch.devic
     if images.shape[1:] != data.image_shape:
         names = "+".join(config.names("augment"))
         raise CheckError(f"augment {names} makes {tuple(images.shape)} of images {data.image_shape}")
-    learner.model.train()
-    learner.train_step(images, labels)
     learner.model.eval()
     with torch.no_grad():
         inputs, _ = next(validation_batches(resident, config))
@@ -38,6 +36,8 @@ def probe_plugins(config: Configuration, data: PreparedData, device: torch.devic
             f"model {config.text('model')} makes {tuple(logits.shape)} of {len(inputs)} images; "
             f"it must make one number per image and class, {(len(inputs), classes)}"
         )
+    learner.model.train()
+    learner.train_step(images, labels)
     learner.schedule.after_epoch(1.0)
     content = BytesIO()
     torch.save(learner.state_dict(), content)

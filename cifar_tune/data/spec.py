@@ -36,10 +36,6 @@ class DataSpec(BaseModel):
     train_size: int | None = Field(default=None, ge=1)
     """Train on this many images only, stratified by class. By default on all that are in neither other split."""
 
-    test_size: int | None = Field(default=None, ge=1)
-    """Images in the test split, for sources that come without one. By default a sixth of all images, but at least one
-    per class."""
-
     split_seed: int = Field(default=0, ge=0, le=2**31 - 1)
     """Draws the validation split and the images of `train_size`. The test split does not depend on it."""
 
@@ -62,10 +58,3 @@ class DataSpec(BaseModel):
         if info.data.get("name") == "cifar10" and image_size != CIFAR10_IMAGE:
             raise ValueError(f"cifar10 has images of {CIFAR10_IMAGE} pixels: leave image_size out")
         return image_size
-
-    @field_validator("test_size")
-    @classmethod
-    def _cifar10_has_a_test_split(cls, test_size: int | None, info: ValidationInfo) -> int | None:
-        if info.data.get("name") == "cifar10" and test_size is not None:
-            raise ValueError("cifar10 has a test split of its own: leave test_size out")
-        return test_size

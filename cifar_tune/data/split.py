@@ -13,27 +13,26 @@ _VAL_SHARE = 10
 _TEST_SHARE = 6
 
 
-def held_out_for_test(labels: npt.NDArray[np.int64], classes: int, test_size: int | None) -> tuple[Indices, Indices]:
-    """Hold a test split out of images that come without one.
+def held_out_for_test(labels: npt.NDArray[np.int64], classes: int) -> tuple[Indices, Indices]:
+    """Hold a test split out of images that come without one: a sixth of them, but at least one per class.
 
-    The draw has a constant seed: with `split_seed` it would move, and images that were searched on would turn into
-    test images.
+    Neither size nor seed can be chosen: with another one, test images would turn into images to search on, and these
+    into test images.
 
     Args:
         labels: int64 [N].
         classes: how many classes there are.
-        test_size: images to hold out; None for a sixth of them, but at least one per class.
 
     Returns:
         The images that stay and those held out; both ascending, int64.
 
     Raises:
-        UserError: the size does not fit the images.
+        UserError: there are too few images.
     """
     total = len(labels)
-    size = max(total // _TEST_SHARE, classes) if test_size is None else test_size
+    size = max(total // _TEST_SHARE, classes)
     # What stays has to be split once more, so it needs two images per class.
-    _check("data.test_size", test_size, size, classes, total - 2 * classes, f"of {total} images")
+    _check("data", None, size, classes, total - 2 * classes, f"of {total} images")
     test = stratified_choice(labels, size, derive_seed("test"))
     return np.setdiff1d(np.arange(total), test), test
 

@@ -19,10 +19,10 @@ def build_model(config: Configuration, image_shape: ImageShape, classes: int) ->
     """
     part = MODELS[config.text("model")]
     arguments = part.arguments_from(config)
-    if "activation" in arguments:
-        arguments["activation"] = activation_factory(config)
-    if "norm" in arguments:
-        arguments["norm"] = norm_factory(config)
+    if "activation" in part.arguments:
+        arguments[part.arguments["activation"]] = activation_factory(config)
+    if "norm" in part.arguments:
+        arguments[part.arguments["norm"]] = norm_factory(config)
     model: nn.Module = part.resolve()(image_shape, classes, **arguments)
     return model
 

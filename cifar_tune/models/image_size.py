@@ -1,6 +1,6 @@
 """The smallest image that a model can take."""
 
-from cifar_tune.errors import UserError
+from cifar_tune.errors import Problem, UserError
 
 ImageShape = tuple[int, int, int]
 """Channels, height and width of one image."""
@@ -14,4 +14,5 @@ def require_image_size(model: str, image_shape: ImageShape, smallest: int) -> No
     """
     _, height, width = image_shape
     if min(height, width) < smallest:
-        raise UserError(f"{model} needs images of at least {smallest}x{smallest} pixels; these have {height}x{width}")
+        rule = f"{model} needs images of at least {smallest}x{smallest} pixels; these have {height}x{width}"
+        raise UserError(Problem(rule, "data.image_size"))

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from cifar_tune.errors import Problem, UserError
+from cifar_tune.errors import Problem, UserError, nearest_name
 from cifar_tune.knobs.knob import Knob
 from cifar_tune.knobs.part import Part
 from cifar_tune.knobs.plugin import Plugin, PluginFile
@@ -49,8 +49,21 @@ def _plugin(file: PluginFile, module: ModuleType, places: Places) -> Plugin:
     own = _own_knobs(file.path, module, places)
     if not parts and not places.problems:
         names = ", ".join(kind.dictionary for kind in KINDS.values())
-        places.add(file.path, f"defines no parts: none of {names} is there, or all are empty")
+        near = _misspelt(module)
+        advice = f"; did you mean {near[1]} by {near[0]}?" if near else ""
+        places.add(file.path, f"defines no parts: none of {names} is there, or all are empty{advice}")
     return Plugin(file.path, file.sha256, parts, own, file)
+
+
+def _misspelt(module: ModuleType) -> tuple[str, str] | None:
+    """A dictionary of the module whose name is almost that of parts, and that name."""
+    dictionaries = [kind.dictionary for kind in KINDS.values()]
+    for name, value in vars(module).items():
+        if isinstance(value, Mapping) and not name.startswith("_") and name not in dictionaries:
+            near = nearest_name(name, dictionaries)
+            if near:
+                return name, near
+    return None
 
 
 def _entries(path: str, module: ModuleType, dictionary: str, entry: type[Part], places: Places) -> dict[str, Part]:

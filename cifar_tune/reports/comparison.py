@@ -21,6 +21,7 @@ from cifar_tune.study_spec.search_space import Range
 
 _BINS = 5
 _CONFIDENCE = 0.95
+_FINISHED = ("COMPLETE", "PRUNED", "FAIL")
 _IMPARTIAL = ("grid", "qmc", "random")
 """Samplers that do not look at results."""
 
@@ -101,6 +102,7 @@ class Comparison:
         tried = [
             Counter(tuple(trial.params.get(name) for name in self.others) for trial in level.completed)
             for level in self.levels
+            if level.trials
         ]
         return len(tried) > 1 and bool(tried[0]) and all(each == tried[0] for each in tried)
 
@@ -126,15 +128,19 @@ class Comparison:
     @property
     def conditions(self) -> str:
         """Under which conditions the levels were compared, as sentences."""
-        pruned = sum(trial.state == "PRUNED" for level in self.levels for trial in level.trials)
+        trials = [trial for level in self.levels for trial in level.trials]
+        untrained = sum(trial.reason == "infeasible" for trial in trials)
+        pruned = sum(trial.state == "PRUNED" for trial in trials) - untrained
         defaults = "; ".join(self._differing_words())
         if self.others and self.is_balanced and defaults:
             words = (
-                f"Not under equal conditions: every level was tried with the same suggestions for "
+                f"Not under equal conditions: every level that was tried had the same suggestions for "
                 f"{', '.join(self.others)}, but they differ in {defaults}."
             )
         elif self.others and self.is_balanced:
-            words = f"Under equal conditions: every level was tried with the same values of {', '.join(self.others)}."
+            words = (
+                f"Under equal conditions: every level that was tried had the same values of {', '.join(self.others)}."
+            )
         elif self.others:
             favours = self.report.record.spec.sampler.name not in _IMPARTIAL
             words = (
@@ -146,7 +152,10 @@ class Comparison:
             words = f"Not under equal conditions: nothing else was searched, but levels differ in {defaults}."
         else:
             words = "Under equal conditions: nothing else was searched."
-        few = [level.label for level in self.levels if len(level.completed) < 3]
+        untried = [level.label for level in self.levels if not level.trials]
+        if untried:
+            words += f" Never tried: {', '.join(untried)}."
+        few = [level.label for level in self.levels if level.trials and len(level.completed) < 3]
         if few:
             words += f" Fewer than three completed trials: {', '.join(few)}."
         broken = sum(len(level.values) - len(level.allowed) for level in self.levels)
@@ -156,15 +165,17 @@ class Comparison:
             )
         if pruned:
             words += f" Means leave out {pruned} pruned trials, which tend to be the worse ones of their level."
+        if untrained:
+            words += f" Not trained, since their model breaks {self.report.constraint_words}: {untrained} trials."
         return words
 
 
 def compare(record: StudyRecord, knob: str) -> Comparison:
     """Group a study's trials by a knob.
 
-    Choices are levels; a range is cut into at most five parts of equal width, on a logarithmic scale if it was
-    searched on one. Of a knob that was searched `per` another one, the suggested numbers are compared. A knob that was
-    not searched has the values that the trials had, if they differ.
+    Choices are levels, also those that no trial took; a range is cut into at most five parts of equal width, on a
+    logarithmic scale if it was searched on one. Of a knob that was searched `per` another one, the suggested numbers
+    are compared. A knob that was not searched has the values that the trials had, if they differ.
 
     Raises:
         UserError: if there is no such knob, no trial took it, or it was the same in all trials.
@@ -172,7 +183,7 @@ def compare(record: StudyRecord, knob: str) -> Comparison:
     if knob not in KNOBS:
         raise UserError(Problem("there is no such knob", "--by", knob, nearest=nearest_name(knob, KNOBS)))
     report = Report(record)
-    taken = [trial for trial in record.trials if knob in trial.config and trial.state in ("COMPLETE", "PRUNED", "FAIL")]
+    taken = [trial for trial in record.trials if knob in trial.config and trial.state in _FINISHED]
     if not taken:
         raise UserError(Problem("no finished trial took this knob", "--by", knob))
     searched = next((each for each in report.knobs if each.name == knob), None)
@@ -184,13 +195,16 @@ def compare(record: StudyRecord, knob: str) -> Comparison:
     values = set(shown.values())
     if searched is None and len(values) == 1:
         names = ", ".join(record.spec.search_space) or "nothing"
-        raise UserError(Problem(f"was {values.pop()} in all trials; searched: {names}", "--by", knob))
+        finished = sum(trial.state in _FINISHED for trial in record.trials)
+        those = "all trials" if len(taken) == finished else f"the {len(taken)} of {finished} trials that took it"
+        raise UserError(Problem(f"was {values.pop()} in {those}; searched: {names}", "--by", knob))
     if searched is not None and searched.levels is None and len(values) > _BINS:
         return Comparison(report, knob, _binned(searched, taken))
+    ordered: list[object]
     if searched is not None and searched.levels is not None:
-        ordered = [*(level for level in searched.levels if level in values), *_sorted(values - set(searched.levels))]
+        ordered = [*searched.levels, *_sorted(values - set(searched.levels))]  # those too that nobody tried
     else:
-        ordered = _sorted(values)
+        ordered = [*_sorted(values)]
     levels = [Level(_label(value), [trial for trial in taken if shown[trial.number] == value]) for value in ordered]
     return Comparison(report, knob, levels)
 
@@ -220,4 +234,6 @@ def _listed(values: set[Stored]) -> str:
 
 
 def _label(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -18,9 +18,17 @@ def draw(comparison: Comparison) -> Figure:
     figure = style.new_figure(9.0, 1.7 + 0.5 * len(comparison.levels))
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(3, 1))
     _objective(left, comparison)
-    left.set_xlim(*axis_limits(values, comparison.report.scale))
+    scale = comparison.report.scale
+    ends = [
+        scale.on_axis(level.mean + side * level.half_width)
+        for level in comparison.levels
+        for side in (-1, 1)
+        if level.mean is not None and level.half_width is not None
+    ]
+    left.set_xlim(*axis_limits([*values, *ends], scale))
     _time(right, comparison)
-    remark = "dots: completed trials; bar: mean with its 95 % interval; diamond: the best of the level"
+    hollow = "; hollow: breaks a constraint" if comparison.report.infeasible else ""
+    remark = f"dots: completed trials{hollow}; bar: mean with its 95 % interval; diamond: the best of the level"
     style.title(figure, f"{comparison.label}, level by level", remark)
     return figure
 
@@ -32,7 +40,10 @@ def _objective(axes: Axes, comparison: Comparison) -> None:
         if not len(values):
             continue
         spread = (np.arange(len(values)) * 0.618034 % 1 - 0.5) * 0.3
-        axes.scatter(values, row + spread, **style.completed_dots(comparison.report.has_many))
+        keeps = np.array([bool(trial.feasible) for trial in level.completed])
+        many = comparison.report.has_many
+        axes.scatter(values[keeps], (row + spread)[keeps], **style.completed_dots(many))
+        axes.scatter(values[~keeps], (row + spread)[~keeps], **style.infeasible_dots(many))
         mean = float(values.mean())
         reach = 0.0 if level.half_width is None else scale.on_axis(level.half_width)
         axes.errorbar(mean, row, xerr=reach, color=style.INK, marker="|", markersize=16, capsize=3, zorder=4)

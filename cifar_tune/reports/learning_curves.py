@@ -37,7 +37,9 @@ def draw(report: Report) -> Figure | str:
     heading = f"The best {len(best)} of {len(report.ranked):,} completed trials by epoch"
     if len(best) <= 1:
         heading = "The completed trial by epoch" if len(report.ranked) == 1 else "The best trial by epoch"
-    style.title(figure, heading if best else "Pruned trials by epoch; none completed")
+    others = any(_learns_another_loss(trial) for trial in best)
+    remark = "training loss only where it is the cross entropy too" if others else ""
+    style.title(figure, heading if best else "Pruned trials by epoch; none completed", remark)
     return figure
 
 
@@ -64,9 +66,15 @@ def _panel(
 
 
 def _curve(trial: TrialRecord, name: str, factor: float) -> npt.NDArray[np.float64]:
-    values = np.asarray(trial.history.get(name, ()), dtype=np.float64) * factor
+    known = () if name == "train_loss" and _learns_another_loss(trial) else trial.history.get(name, ())
+    values = np.asarray(known, dtype=np.float64) * factor
     values[~np.isfinite(values)] = np.nan
     return np.column_stack([np.arange(1, len(values) + 1), values])
+
+
+def _learns_another_loss(trial: TrialRecord) -> bool:
+    """Whether its training loss is another quantity than the cross entropy that every validation loss is."""
+    return trial.config.get("loss", "cross_entropy") != "cross_entropy"
 
 
 def _loss_limits(best: Sequence[TrialRecord], behind: Sequence[TrialRecord]) -> tuple[float, float]:

@@ -78,7 +78,7 @@ def _front(report: Report) -> list[str]:
     objectives = report.record.spec.objectives
     if len(objectives) == 1:
         return []
-    goals = " and ".join(f"{each.metric} ({each.direction})" for each in objectives)
+    goals = ", ".join(f"{each.metric} ({each.direction})" for each in objectives)
     file = front_file(report.front[0])
     count = _count(report.front)
     return [

@@ -26,7 +26,10 @@ ALIASES = {
     "values": "choices",
     "n_trials": "trials",
 }
-"""What other tools call the same thing."""
+"""What other tools call the same knob or section."""
+
+ALIASES_OF_NAMES = {"swish": "silu", "lrelu": "leaky_relu", "reduce_on_plateau": "plateau"}
+"""What other tools call the same part."""
 
 
 class Problems:
@@ -78,7 +81,8 @@ class Problems:
     def add_name(self, path: Path, value: object, names: Iterable[str]) -> None:
         """Record that `value` is none of `names`."""
         names = sorted(names)
-        nearest = nearest_name(value, names) if isinstance(value, str) else None
+        meant = ALIASES_OF_NAMES.get(value) if isinstance(value, str) else None
+        nearest = meant if meant in names else nearest_name(value, names) if isinstance(value, str) else None
         self.add(path, f"must be {enumerate_names(names)}", value, nearest)
 
     def raise_if_any(self) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
+from cifar_tune.errors import nearest_name
 from cifar_tune.knobs.knob import Kind, Knob
 from cifar_tune.knobs.part import Value
 from cifar_tune.study_spec.metrics import METRICS, Direction
@@ -81,8 +82,20 @@ def read_objectives(raw: object, problems: Problems) -> tuple[Objective, ...]:
 
 
 def _read_objective(raw: object, path: Path, problems: Problems) -> Objective | None:
+    if isinstance(raw, str):
+        name = raw if raw in METRICS else nearest_name(raw, METRICS)
+        meant = f"{{metric: {name}}}" if name else None
+        problems.add(path, "must be a mapping such as {metric: val_accuracy, direction: maximize}", raw, meant)
+        return None
+    found = problems.count
     values = as_mapping(raw, path, "{metric: val_accuracy, direction: maximize}", problems)
+    if problems.count > found:
+        return None
     _refuse_unknown(values, path, ("metric", "direction"), problems)
+    if str(values.get("metric")).startswith("test_"):
+        rule = "cannot be an objective: the test split stays closed until `cifar-tune finalize`"
+        problems.add((*path, "metric"), rule, values["metric"], nearest_name(str(values["metric"])[5:], METRICS))
+        return None
     metric = read_name(values.get("metric", "val_accuracy"), (*path, "metric"), METRICS, problems)
     if metric is None:
         return None

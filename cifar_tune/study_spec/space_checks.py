@@ -17,9 +17,13 @@ from cifar_tune.study_spec.space import Space, TooManyOutcomesError, find_cycle
 
 @dataclass(frozen=True, slots=True)
 class _Effect:
-    """When a knob changes anything: `there` is asked of its value and of those of the knobs in `beside`."""
+    """Where a knob should change something (`wanted`), when it does (`there`), and why else it does not.
 
-    beside: tuple[str, ...]
+    Both are asked of the values of the knobs in `names`.
+    """
+
+    names: tuple[str, ...]
+    wanted: Callable[[Mapping[str, Value]], bool]
     there: Callable[[Mapping[str, Value]], bool]
     otherwise: str
 
@@ -28,15 +32,42 @@ def _is_shorter(name: str) -> Callable[[Mapping[str, Value]], bool]:
     return lambda values: cast(int, values[name]) < cast(int, values["epochs"])
 
 
-_EFFECTS: Mapping[str, _Effect] = {
-    "decay_norm_and_bias": _Effect(
-        ("weight_decay", "l1"),
-        lambda values: cast(float, values.get("weight_decay", 0)) > 0 or cast(float, values.get("l1", 0)) > 0,
-        "weight_decay and l1 are 0",
+def _decays(values: Mapping[str, Value]) -> bool:
+    return cast(float, values.get("weight_decay", 0)) > 0 or cast(float, values.get("l1", 0)) > 0
+
+
+_EFFECTS: tuple[_Effect, ...] = (
+    _Effect(
+        ("decay_norm_and_bias", "weight_decay", "l1"),
+        lambda values: values["decay_norm_and_bias"] is False,
+        _decays,
+        "decay_norm_and_bias: false changes nothing: weight_decay and l1 are 0",
     ),
-    "patience": _Effect(("epochs",), _is_shorter("patience"), "no trial has more epochs"),
-    "plateau_patience": _Effect(("epochs",), _is_shorter("plateau_patience"), "no trial has more epochs"),
-}
+    _Effect(
+        ("patience", "epochs"),
+        lambda values: cast(int, values["patience"]) > 0,
+        _is_shorter("patience"),
+        "patience changes nothing: no trial has more epochs",
+    ),
+    _Effect(
+        ("schedule", "plateau_patience", "epochs"),
+        lambda values: values["schedule"] == "plateau",
+        _is_shorter("plateau_patience"),
+        "schedule plateau is constant here: no trial has more epochs than plateau_patience",
+    ),
+    _Effect(
+        ("schedule", "step_size", "epochs"),
+        lambda values: values["schedule"] == "step",
+        _is_shorter("step_size"),
+        "schedule step is constant here: no trial has more epochs than step_size",
+    ),
+    _Effect(
+        ("schedule", "t_0", "epochs"),
+        lambda values: values["schedule"] == "cosine_restarts",
+        _is_shorter("t_0"),
+        "schedule cosine_restarts never restarts here: no trial has more epochs than t_0",
+    ),
+)
 
 
 def check_space(space: Space, problems: Problems) -> list[str]:
@@ -144,21 +175,22 @@ def _check_rules(space: Space, problems: Problems) -> None:
         for outcome in space.outcomes(set(rule.knobs)):
             taken = all(knob in outcome and applies(KNOBS[knob], outcome) for knob in rule.knobs)
             if taken and rule.broken(outcome):
-                culprit = next((knob for knob in rule.knobs if knob in space.dimensions), rule.knobs[0])
+                written = [knob for place in (space.dimensions, space.fixed) for knob in rule.knobs if knob in place]
+                culprit = written[0] if written else rule.knobs[0]
                 section = "search_space" if culprit in space.dimensions else "train"
                 shown = ", ".join(f"{knob} {_spoken(outcome[knob])}" for knob in rule.knobs)
-                problems.add((section, culprit), f"{rule.message}, but {shown} can come together")
+                can = "can come together" if any(knob in space.dimensions for knob in rule.knobs) else "stand here"
+                problems.add((section, culprit), f"{rule.message}, but {shown} {can}")
                 break
 
 
 def _without_effect(space: Space) -> list[str]:
-    """Notes on knobs that were set or searched, and change nothing."""
+    """Notes on what was asked for and changes nothing in any trial."""
     notes = []
-    for name, effect in _EFFECTS.items():
-        if name in space.fixed or name in space.dimensions:
-            outcomes = [each for each in space.outcomes({name, *effect.beside}) if name in each]
-            if outcomes and not any(effect.there(outcome) for outcome in outcomes):
-                notes.append(f"{name} changes nothing: {effect.otherwise}")
+    for effect in _EFFECTS:
+        wanted = [outcome for outcome in space.outcomes(set(effect.names)) if effect.wanted(outcome)]
+        if wanted and not any(effect.there(outcome) for outcome in wanted):
+            notes.append(effect.otherwise)
     return notes
 
 

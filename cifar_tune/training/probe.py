@@ -1,5 +1,6 @@
 """A few steps of a configuration on random images: does it run, and how fast."""
 
+import math
 import time
 from dataclasses import dataclass
 from statistics import median
@@ -45,7 +46,7 @@ def probe(config: Configuration, image_shape: ImageShape, classes: int, device: 
 
     Raises:
         UserError: the images are too small for the model, or the batch for its norms.
-        CheckError: the memory does not suffice.
+        CheckError: the memory does not suffice, or the very first loss is not finite.
     """
     try:
         return _probe(config, image_shape, classes, device, min(config.integer("batch_size"), train_size))
@@ -76,7 +77,11 @@ def _probe(
     images = torch.randn(batch_size, *image_shape, device=device).to(memory_format=torch.channels_last)
     labels = torch.randint(classes, (batch_size,), device=device)
     learner.model.train()
-    learner.train_step(images, labels)[0].item()  # .item() waits for the device
+    first = learner.train_step(images, labels)[0].item()  # .item() waits for the device
+    if not math.isfinite(first):
+        raise CheckError(
+            f"loss {config.text('loss')} of model {config.text('model')} is {first} before anything was learned"
+        )
     seconds = []
     for _ in range(TIMED_STEPS):
         started = time.perf_counter()

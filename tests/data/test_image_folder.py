@@ -193,8 +193,3 @@ def test_train_and_test_must_hold_the_same_classes(folder: Path) -> None:
         prepare(spec(folder))
     with pytest.raises(UserError, match=message):
         load_test(spec(folder))
-
-
-def test_test_size_beside_a_test_folder_is_refused(folder: Path) -> None:
-    with pytest.raises(UserError, match=r"data\.test_size = 6: .* is the test split: leave test_size out"):
-        prepare(spec(folder, test_size=6))

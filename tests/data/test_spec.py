@@ -14,7 +14,6 @@ def test_defaults() -> None:
         "image_size": 32,
         "val_size": None,
         "train_size": None,
-        "test_size": None,
         "split_seed": 0,
         "download": True,
     }
@@ -26,7 +25,6 @@ def test_defaults() -> None:
         ({"name": "image_folder"}, "root", "image_folder needs the folder"),
         ({"name": "digits", "root": "data"}, "root", "leave root out"),
         ({"name": "cifar10", "image_size": 64}, "image_size", "32 pixels"),
-        ({"name": "cifar10", "test_size": 100}, "test_size", "test split of its own"),
         ({"name": "digits", "image_size": 7}, "image_size", "greater than or equal to 8"),
         ({"name": "digits", "image_size": 257}, "image_size", "less than or equal to 256"),
         ({"val_size": 0}, "val_size", "greater than or equal to 1"),
@@ -49,8 +47,8 @@ def test_a_broken_rule_names_the_key_that_has_to_change(fields: dict[str, Any], 
 
 def test_all_broken_rules_are_reported_at_once() -> None:
     with pytest.raises(ValidationError) as raised:
-        DataSpec.model_validate({"image_size": 64, "test_size": 10, "val_size": -1})
-    assert {error["loc"][0] for error in raised.value.errors()} == {"image_size", "test_size", "val_size"}
+        DataSpec.model_validate({"image_size": 64, "split_seed": -1, "val_size": -1})
+    assert {error["loc"][0] for error in raised.value.errors()} == {"image_size", "split_seed", "val_size"}
 
 
 def test_every_field_is_described() -> None:

@@ -26,8 +26,9 @@ def trials() -> list[MadeTrial]:
 
 def test_figures_per_level() -> None:
     comparison = compare(make_record(make_spec(OPTIMIZER), trials()), "optimizer")
-    assert [level.label for level in comparison.levels] == ["sgd", "adamw"]
-    sgd, adamw = comparison.levels
+    assert [level.label for level in comparison.levels] == ["sgd", "adamw", "rmsprop"]
+    sgd, adamw, rmsprop = comparison.levels
+    assert (rmsprop.mean, comparison.best(rmsprop), len(rmsprop.trials)) == (None, None, 0)
     assert comparison.best(sgd) == 0.7
     assert sgd.mean == pytest.approx(0.6)
     assert sgd.half_width == pytest.approx(student.ppf(0.975, 2) * 0.1 / 3**0.5)
@@ -61,9 +62,9 @@ def test_defaults_that_come_with_a_level_are_named() -> None:
     assert alone.startswith(words)
     spec = make_spec(OPTIMIZER | {"seed": {"choices": [0, 1]}}, sampler={"name": "grid"})
     grid = [MadeTrial({"optimizer": name, "seed": seed}, 0.5) for name in ("sgd", "adamw") for seed in (0, 1)]
-    assert compare(make_record(spec, grid), "optimizer").conditions.startswith(
-        "Not under equal conditions: every level was tried with the same suggestions for seed, but they differ in lr ("
-    )
+    words = compare(make_record(spec, grid), "optimizer").conditions
+    assert words.startswith("Not under equal conditions: every level that was tried had the same suggestions for seed")
+    assert "but they differ in lr (sgd: 0.05, adamw: 0.001)" in words
 
 
 def test_a_knob_in_proportion_to_the_compared_one_is_named() -> None:
@@ -80,7 +81,7 @@ def test_a_whole_grid_is_fair_and_a_part_of_it_is_not() -> None:
     spec = make_spec(OPTIMIZER | {"seed": {"choices": [0, 1]}}, sampler={"name": "grid"}, train=FIXED)
     grid = [MadeTrial({"optimizer": name, "seed": seed}, 0.5) for name in ("sgd", "adamw") for seed in (0, 1)]
     whole = compare(make_record(spec, grid), "optimizer").conditions
-    assert whole.startswith("Under equal conditions: every level was tried with the same values of seed.")
+    assert whole.startswith("Under equal conditions: every level that was tried had the same values of seed.")
     part = compare(make_record(spec, grid[:3]), "optimizer").conditions
     assert part.startswith("Not under equal conditions: seed varied at the same time. `best`")
     same_count = [*grid[:3], MadeTrial({"optimizer": "adamw", "seed": 0}, 0.5)]
@@ -130,3 +131,30 @@ def test_refused(knob: str, words: str) -> None:
     record = make_record(make_spec(OPTIMIZER), trials())
     with pytest.raises(UserError, match=words):
         compare(record, knob)
+
+
+def test_trials_that_were_never_trained_are_no_worse_ones() -> None:
+    spec = make_spec({"width": {"choices": [16, 32]}}, constraints=["parameters <= 1000"])
+    made = [MadeTrial({"width": 16}, 0.5, figures={"parameters": 900.0})] * 3
+    made.append(MadeTrial({"width": 32}, None, state="PRUNED", epochs=0, reason="infeasible"))
+    words = compare(make_record(spec, made), "width").conditions
+    assert "Not trained, since their model breaks parameters <= 1000: 1 trials." in words
+    assert "Means leave out" not in words
+
+
+def test_a_knob_that_few_trials_took_is_no_knob_of_all() -> None:
+    spec = make_spec(
+        {
+            "optimizer": {"choices": ["sgd", "lion"]},
+            "momentum": {"low": 0.5, "high": 0.99, "when": {"optimizer": "sgd"}},
+        }
+    )
+    made = [MadeTrial({"optimizer": "sgd", "momentum": 0.9}, 0.5), MadeTrial({"optimizer": "lion"}, 0.5)]
+    levels = compare(make_record(spec, made), "momentum").levels
+    assert [level.label for level in levels] == ["0.9"]
+    fixed = make_record(
+        make_spec({"optimizer": {"choices": ["sgd", "lion"]}}),
+        [MadeTrial({"optimizer": "sgd"}, 0.5), MadeTrial({"optimizer": "lion"}, 0.5)],
+    )
+    with pytest.raises(UserError, match=r"was 0.9 in the 1 of 2 trials that took it"):
+        compare(fixed, "momentum")

@@ -254,7 +254,6 @@ def test_a_study_needs_a_name(text: str) -> None:
         ("{val_size: .nan}", "data.val_size = nan: must be a whole number"),
         ("{val_size: [5]}", "data.val_size = [5]: must be a whole number"),
         ("{train_size: '5'}", "data.train_size = '5': must be a whole number"),
-        ("{test_size: 5}", "data.test_size = 5: cifar10 has a test split of its own: leave test_size out"),
         ("{split_seed: -1}", "data.split_seed = -1: must be >= 0"),
         ("{download: yes}", "data.download = 'yes': must be true or false"),
         ("{download: 1}", "data.download = 1: must be true or false"),

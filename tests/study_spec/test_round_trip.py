@@ -28,7 +28,7 @@ objective: [{metric: best_val_loss}]
 budget: {trials: 7, timeout: 1h30m}
 sampler: {name: cmaes, seed: 4294967295, popsize: 5, with_margin: true}
 pruner: {name: patient, patience: 2, min_delta: 1e-3, wrapped_pruner: {name: percentile, percentile: 33.3}}
-data: {name: image_folder, root: 'a b/ü: "x"', image_size: 64, val_size: 100, test_size: 10, split_seed: 3}
+data: {name: image_folder, root: 'a b/ü: "x"', image_size: 64, val_size: 100, split_seed: 3}
 train: {nesterov: true, momentum: 0.1, crop_padding: 2, threads: 4, label_smoothing: 1e-300}
 search_space:
   epochs: {low: 1, high: 10, step: 3}

@@ -150,7 +150,7 @@ def test_a_condition_that_never_holds_is_noted(text: str) -> None:
     [
         (
             "train: {nesterov: true, momentum: 0}",
-            "train.nesterov: nesterov needs momentum > 0, but nesterov true, momentum 0.0 can come together",
+            "train.nesterov: nesterov needs momentum > 0, but nesterov true, momentum 0.0 stand here",
         ),
         (
             "train: {nesterov: true}\nsearch_space:\n  momentum: {low: 0, high: 0.9}",
@@ -189,8 +189,8 @@ def test_nesterov_with_momentum(text: str) -> None:
     ("text", "message"),
     [
         ("train: {model: cnn3, norm: group, width: 12}",
-         "study.yaml:2: train.norm_groups: norm_groups must divide the channels of every layer, which grow with width, "
-         "but norm_groups 8, width 12, model cnn3 can come together"),
+         "study.yaml:2: train.width: norm_groups must divide the channels of every layer, which grow with width, "
+         "but norm_groups 8, width 12, model cnn3 stand here"),
         ("train: {norm: group, norm_groups: 4}\nsearch_space:\n  width: {low: 16, high: 64}",
          "study.yaml:4: search_space.width: norm_groups must divide the channels of every layer, "
          "which grow with width, but norm_groups 4, width 17, model cnn3 can come together"),
@@ -268,13 +268,18 @@ search_space:
 @pytest.mark.parametrize(
     ("train", "notes"),
     [
-        ("{decay_norm_and_bias: false}", ("decay_norm_and_bias changes nothing: weight_decay and l1 are 0",)),
+        ("{decay_norm_and_bias: false}", ("decay_norm_and_bias: false changes nothing: weight_decay and l1 are 0",)),
         ("{decay_norm_and_bias: false, weight_decay: 1e-4}", ()),
         ("{patience: 10, epochs: 10}", ("patience changes nothing: no trial has more epochs",)),
         ("{patience: 9, epochs: 10}", ()),
         (
+            "{schedule: step, step_size: 10, epochs: 2}",
+            ("schedule step is constant here: no trial has more epochs than step_size",),
+        ),
+        ("{schedule: step, step_size: 1, epochs: 2}", ()),
+        (
             "{plateau_patience: 3, schedule: plateau, epochs: 3}",
-            ("plateau_patience changes nothing: no trial has more epochs",),
+            ("schedule plateau is constant here: no trial has more epochs than plateau_patience",),
         ),
     ],
 )

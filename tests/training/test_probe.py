@@ -1,6 +1,8 @@
 """A few steps on random images."""
 
 import pytest
+import torch
+from torch import Tensor
 
 from cifar_tune.errors import CheckError, UserError
 from cifar_tune.models.build import build_model, count_parameters
@@ -46,3 +48,12 @@ def test_a_rate_for_biases_of_norms_that_are_not_there() -> None:
     config = small(model="timm", timm_name="nf_resnet26", norm_bias_lr_factor=64.0)
     with pytest.raises(UserError, match=r"norm_bias_lr_factor = 64.0: model timm has no norm with a bias"):
         probe(config, (3, 32, 32), 10, CPU, 100)
+
+
+def test_a_loss_that_is_no_number_from_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing(*_: object) -> Tensor:
+        return torch.tensor(float("nan"), requires_grad=True)
+
+    monkeypatch.setattr("cifar_tune.training.learner.build_loss", lambda _config: nothing)
+    with pytest.raises(CheckError, match=r"loss cross_entropy of model cnn3 is nan before anything was learned"):
+        probe(small(model="cnn3"), (3, 32, 32), 10, CPU, 100)

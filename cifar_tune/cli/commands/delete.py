@@ -12,17 +12,20 @@ def delete(
     storage: options.Storage = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Remove a study, its trials and its checkpoints."""
+    """Remove a study, its trials and its checkpoints, and the record of how often its test set was opened."""
     import optuna
 
     from cifar_tune.cli.find_study import find_stored
     from cifar_tune.storage.lease import acquire
+    from cifar_tune.storage.openings import read_openings, times
     from cifar_tune.storage.records import load_optuna_study
     from cifar_tune.storage.urls import storage_url
     from cifar_tune.study.checkpoints import delete_artifacts
 
     name, database = find_stored(study, storage_url(storage))
-    trials = len(load_optuna_study(database, name).get_trials(deepcopy=False))
+    stored = load_optuna_study(database, name)
+    trials = len(stored.get_trials(deepcopy=False))
+    openings = read_openings(stored.user_attrs)
     if not yes:
         typer.confirm(f"Remove the study {name!r} with its {trials} trials for good?", abort=True, err=True)
     lease = acquire(database.engine, name)  # not while somebody runs it
@@ -32,3 +35,9 @@ def delete(
     finally:
         lease.release()
     typer.echo(f"removed {name} ({trials} trials)")
+    if openings:
+        typer.echo(
+            f"note: its test set was opened {times(openings)}, and nothing remembers that any more: figures of a study "
+            f"that takes its place are influenced by it all the same",
+            err=True,
+        )

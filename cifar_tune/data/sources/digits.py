@@ -36,13 +36,12 @@ def _part(spec: DataSpec, held_out: bool) -> SourcePart:
         "source": "digits",
         "version": _VERSION,
         "image_size": spec.image_size,
-        "test_size": spec.test_size,
         "held_out": held_out,
     }
 
     def decode(allocate: Allocate, progress: Progress | None) -> Labelled:
         values, labels = _load()
-        rest, test = held_out_for_test(labels, len(_CLASSES), spec.test_size)
+        rest, test = held_out_for_test(labels, len(_CLASSES))
         chosen = test if held_out else rest
         images = allocate(len(chosen))
         for row, index in enumerate(chosen):

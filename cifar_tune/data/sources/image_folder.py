@@ -51,10 +51,10 @@ def training_part(spec: DataSpec) -> SourcePart:
     root = _root(spec)
     listing = _listed(root / "train")
     if not (root / "test").is_dir():
-        rest, _ = held_out_for_test(listing.labelled.labels, len(listing.labelled.classes), spec.test_size)
+        rest, _ = held_out_for_test(listing.labelled.labels, len(listing.labelled.classes))
         return _part(listing.chosen(rest), spec.image_size)
     # Names of folders only: better refused now than when the test split is opened, after the search.
-    _check_same_classes(root, listing.labelled.classes, spec)
+    _check_same_classes(root, listing.labelled.classes)
     return _part(listing, spec.image_size)
 
 
@@ -62,10 +62,10 @@ def test_part(spec: DataSpec) -> SourcePart:
     """The images below `test/`, or those held out of `train/`."""
     root = _root(spec)
     if (root / "test").is_dir():
-        _check_same_classes(root, tuple(_class_folders(root / "train")), spec)
+        _check_same_classes(root, tuple(_class_folders(root / "train")))
         return _part(_listed(root / "test"), spec.image_size)
     listing = _listed(root / "train")
-    _, test = held_out_for_test(listing.labelled.labels, len(listing.labelled.classes), spec.test_size)
+    _, test = held_out_for_test(listing.labelled.labels, len(listing.labelled.classes))
     return _part(listing.chosen(test), spec.image_size)
 
 
@@ -125,10 +125,7 @@ def _class_folders(folder: Path) -> list[str]:
     return classes
 
 
-def _check_same_classes(root: Path, classes: tuple[str, ...], spec: DataSpec) -> None:
-    if spec.test_size is not None:
-        rule = f"{root / 'test'} is the test split: leave test_size out, or move that folder away"
-        raise UserError(Problem(rule, "data.test_size", spec.test_size))
+def _check_same_classes(root: Path, classes: tuple[str, ...]) -> None:
     test_classes = _folders(root / "test")
     differences = [
         f"{folder} lacks {enumerate_names([repr(name) for name in sorted(missing)], 'and')}"
