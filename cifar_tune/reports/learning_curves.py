@@ -33,13 +33,11 @@ def draw(report: Report) -> Figure | str:
     left.set_ylabel("accuracy (%)")
     right.set_ylabel("loss (cross entropy)")
     right.set_ylim(*_loss_limits(best, behind))
-    figure.legend(handles=_legend(report, best, behind), loc="outside lower center", ncols=4)
+    figure.legend(handles=_legend(report, best, behind), loc="outside lower center", ncols=3)
     heading = f"The best {len(best)} of {len(report.ranked):,} completed trials by epoch"
     if len(best) <= 1:
         heading = "The completed trial by epoch" if len(report.ranked) == 1 else "The best trial by epoch"
-    others = any(_learns_another_loss(trial) for trial in best)
-    remark = "training loss only where it is the cross entropy too" if others else ""
-    style.title(figure, heading if best else "Pruned trials by epoch; none completed", remark)
+    style.title(figure, heading if best else "Pruned trials by epoch; none completed")
     return figure
 
 
@@ -100,8 +98,10 @@ def _legend(report: Report, best: Sequence[TrialRecord], behind: Sequence[TrialR
         for rank, trial in enumerate(best)
     ]
     if best:
+        others = any(_learns_another_loss(trial) for trial in best)
+        training = "training (of other losses than cross entropy: accuracy alone)" if others else "training"
         handles.append(Line2D([], [], color=style.INK, linewidth=1.7, label="validation"))
-        handles.append(Line2D([], [], color=style.INK, linewidth=1.0, linestyle=(0, (3, 2)), label="training"))
+        handles.append(Line2D([], [], color=style.INK, linewidth=1.0, linestyle=(0, (3, 2)), label=training))
     if behind:
         handles.append(Line2D([], [], color=style.GREY, linewidth=0.8, label=f"pruned, validation ({len(behind):,})"))
     return handles
