@@ -1,7 +1,7 @@
 """A study that is killed and cut off at random, and still ends as if nothing had happened.
 
-`python -m benchmarks.faults` runs a study undisturbed, and then once more while executors and coordinators are killed by
-`kill -9` and the database is restarted, at random moments. Every difference is printed, and makes the exit code 1.
+`python -m benchmarks.faults` runs a study undisturbed, and then once more while executors and coordinators are killed
+by `kill -9` and the database is restarted, at random moments. Every difference is printed, and makes the exit code 1.
 """
 
 import argparse

@@ -82,6 +82,14 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True)
+class Broken:
+    """The process cannot use its device any more, whatever it trains: the job has to go on in another process."""
+
+    number: int
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """A job is over: `stopped` by the coordinator's verdict, `refused` for wrong input; `detail` is for people."""
 
@@ -92,12 +100,16 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Died:
-    """An executor's process is gone; said by the pool, not by the executor. `cause` is for people."""
+    """An executor's process is gone; said by the pool, not by the executor. `cause` is for people.
+
+    `out_of_memory` says that the system ended it because memory ran out, where that can be known.
+    """
 
     number: int | None
     cause: str
     slot: int = 0
+    out_of_memory: bool = False
 
 
 Order = Job | Verdict | Quit
-Report = Ready | Refused | Began | EpochDone | Notice | Ended
+Report = Ready | Refused | Began | EpochDone | Notice | Broken | Ended

@@ -27,6 +27,10 @@ EPOCHS = "epochs"
 SECONDS = "seconds"
 """Trial: seconds of training and evaluation."""
 
+SPENT = "spent_seconds"
+"""Trial: seconds that executors have had it, up to when it was last parked or bereaved; with a `trial_timeout`, up to
+its last finished epoch."""
+
 PARAMETERS = "parameters"
 """Trial: trainable parameters of the model."""
 
@@ -64,5 +68,6 @@ REASONS = {
     "infeasible": "the model alone breaks a constraint, so it was not trained",
     "diverged": "the loss became infinite or not a number",
     "out_of_memory": "the device ran out of memory",
+    "timeout": "it hung, or took longer than budget.trial_timeout",
     "error": "an error ended it",
 }
