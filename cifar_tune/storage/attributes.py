@@ -57,7 +57,8 @@ PRUNED_AT = "pruned_at"
 """Trial: the epoch after which the pruner said to stop it, written before anything else of its end."""
 
 HISTORY = "history"
-"""Trial: one list per figure (train_loss, train_accuracy, val_loss, val_accuracy, lr, seconds), one item per epoch."""
+"""Trial: one list per figure (train_loss, train_accuracy, val_loss, val_accuracy, lr, seconds), one item per epoch.
+Of long trainings in pieces, see `cifar_tune.storage.histories`."""
 
 RESUMED_FROM = "resumed_from"
 """Trial: after how many finished epochs it was taken up again, once per time."""

@@ -128,6 +128,7 @@ class Coordinator:
             raise
         self._write_elapsed()
         self._wait_for_the_database()
+        self._sweep(half_written=True)  # no executor trains any more
         return ending
 
     def _loop(self) -> Ending:

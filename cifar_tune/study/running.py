@@ -10,6 +10,7 @@ from optuna.trial import TrialState
 from cifar_tune.executors.messages import Began
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.storage import attributes
+from cifar_tune.storage.histories import pieces
 from cifar_tune.storage.selection import write_violations
 from cifar_tune.study_spec.constraints import violations
 from cifar_tune.study_spec.metrics import METRICS, Measured
@@ -20,6 +21,10 @@ from cifar_tune.training.stopping import is_over
 
 _DEATHS = "deaths"
 """Trial: executors that died under it since it last finished an epoch."""
+
+_LONGEST_ERROR = 10_000
+"""Characters of an error that are kept, from its end: a value in MySQL holds 65,535 bytes, with six of them for a letter
+that is not ASCII."""
 
 
 @dataclass
@@ -192,7 +197,8 @@ class RunningTrial:
         self._write_figures()
         self.trial.set_user_attr(attributes.EPOCHS, len(self.results))
         self.trial.set_user_attr(attributes.SECONDS, round(sum(result.seconds for result in self.results), 3))
-        self.trial.set_user_attr(attributes.HISTORY, _history(self.results))
+        for name, piece in pieces(_history(self.results)).items():
+            self.trial.set_user_attr(name, piece)
 
     def tell(self, state: TrialState, reason: str, error: str = "") -> None:
         """End it. PRUNED keeps the last reported objective as its value."""
@@ -200,7 +206,7 @@ class RunningTrial:
             self.write_down()
         self.trial.set_user_attr(attributes.REASON, reason)
         if error:
-            self.trial.set_user_attr(attributes.ERROR, error)
+            self.trial.set_user_attr(attributes.ERROR, error[-_LONGEST_ERROR:])
         self._write_violations(reason)
         values = [self._figure(each.metric) for each in self.spec.objectives] if state == TrialState.COMPLETE else None
         self.trial.study.tell(self.trial, values, state=state)

@@ -32,6 +32,10 @@ def hang():
         time.sleep(1)
 
 
+def stuck():
+    ctypes.PyDLL(None).sleep(1000)  # which keeps every other thread of the process waiting
+
+
 def crash():
     ctypes.string_at(0)
 
@@ -45,7 +49,7 @@ def lose_the_device():
     raise RuntimeError("CUDA error: an illegal memory access was encountered\\nCUDA kernel errors might be ...")
 
 
-MOODS = {"good": None, "hang": hang, "crash": crash, "leak": leak, "lose": lose_the_device}
+MOODS = {"good": None, "stuck": stuck, "hang": hang, "crash": crash, "leak": leak, "lose": lose_the_device}
 
 
 def moody(logits, targets, *, mood):
