@@ -106,12 +106,16 @@ class JobTrainer:
     def _train_epochs(
         self, job: Job, training: Training, writer: CheckpointWriter
     ) -> Generator[JobReport, None, Literal["completed", "stopped"]]:
+        parts = training.accumulation.parts
         for result in training.epochs():
+            if training.accumulation.parts != parts:
+                parts = training.accumulation.parts
+                yield Notice(job.number, training.accumulation.words)
             try:
                 writer.write(training.state_dict())
             except CheckpointError as error:  # a full disk is no reason to lose the training too
                 yield Notice(job.number, str(error))
-            yield EpochDone(job.number, result)
+            yield EpochDone(job.number, result, parts)
             if not self._goes_on():
                 return "stopped"
         return "completed"

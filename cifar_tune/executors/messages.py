@@ -67,10 +67,14 @@ class Began:
 
 @dataclass(frozen=True, slots=True)
 class EpochDone:
-    """One more epoch is finished and its checkpoint is on its way to the disk."""
+    """One more epoch is finished and its checkpoint is on its way to the disk.
+
+    Its steps are split into so many `micro_batches`, if memory ran out before.
+    """
 
     number: int
     result: EpochResult
+    micro_batches: int = 1
 
 
 @dataclass(frozen=True, slots=True)

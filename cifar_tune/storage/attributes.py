@@ -47,6 +47,9 @@ DEVICE = "device"
 PRECISION = "precision"
 """Trial: `fp32` or `bf16`, as it came out on the device."""
 
+MICRO_BATCHES = "micro_batches"
+"""Trial: into how many parts its training steps are split since memory ran out (`on_oom: accumulate`)."""
+
 REASON = "reason"
 """Trial: why it ended; one of REASONS."""
 

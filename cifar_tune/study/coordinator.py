@@ -190,6 +190,7 @@ class Coordinator:
                 self._begin(self._running[report.number], report)
             case EpochDone():
                 running = self._running[report.number]
+                running.split_into(report.micro_batches)
                 value, _ = running.add(report.result)
                 self._observer.epoch(running.number, report.result, value)
                 self._note(self._estimate.after(report.result, self._finished))

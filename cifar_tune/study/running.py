@@ -23,8 +23,8 @@ _DEATHS = "deaths"
 """Trial: executors that died under it since it last finished an epoch."""
 
 _LONGEST_ERROR = 10_000
-"""Characters of an error that are kept, from its end: a value in MySQL holds 65,535 bytes, with six of them for a letter
-that is not ASCII."""
+"""Characters of an error that are kept, from its end: a value in MySQL holds 65,535 bytes, and JSON takes six of them
+for a letter that is not ASCII."""
 
 
 @dataclass
@@ -129,6 +129,11 @@ class RunningTrial:
         """
         patience = 2 * max((result.seconds for result in self.results), default=0.0)
         return self.is_overdue and time.monotonic() - self._progressed > patience
+
+    def split_into(self, micro_batches: int) -> None:
+        """Write down into how many parts memory made its executor split the steps, if it did."""
+        if micro_batches > 1:
+            self.trial.set_user_attr(attributes.MICRO_BATCHES, micro_batches)
 
     def keep_time(self) -> None:
         """Store how long executors have had it."""

@@ -45,15 +45,23 @@ def leak():
         _kept.append(torch.ones(25_000_000))
 
 
+def need_too_much():
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+
+
 def lose_the_device():
     raise RuntimeError("CUDA error: an illegal memory access was encountered\\nCUDA kernel errors might be ...")
 
 
-MOODS = {"good": None, "stuck": stuck, "hang": hang, "crash": crash, "leak": leak, "lose": lose_the_device}
+MOODS = {
+    "good": None, "stuck": stuck, "hang": hang, "crash": crash, "leak": leak, "lose": lose_the_device,
+    "greedy": need_too_much,
+}
 
 
 def moody(logits, targets, *, mood):
-    if MOODS[mood] is not None and torch.initial_seed() == derive_seed(0, "epoch", 2):
+    is_modest = mood == "greedy" and len(logits) <= 20
+    if MOODS[mood] is not None and not is_modest and torch.initial_seed() == derive_seed(0, "epoch", 2):
         MOODS[mood]()
     return functional.cross_entropy(logits, targets)
 
@@ -172,3 +180,18 @@ def test_a_trial_that_the_kernel_kills_for_memory_is_pruned(tmp_path: Path, smal
     assert outcome(record, "leak") == ("PRUNED", "out_of_memory")
     assert outcome(record, "good") == ("COMPLETE", "completed")
     assert "killed by the system, since memory ran out" in err
+
+
+@pytest.mark.parametrize("on_oom", ["prune", "accumulate"])
+def test_a_step_that_needs_too_much_memory_is_split_where_that_is_wanted(tmp_path: Path, on_oom: str) -> None:
+    folder = folder_with("greedy", tmp_path)
+    code, _, err = folder.call("run", "study.yaml", "--set", f"on_oom={on_oom}")
+    assert code == 0, err
+    record = folder.record()
+    (greedy,) = (trial for trial in record.study.get_trials() if trial.params["mood"] == "greedy")
+    if on_oom == "prune":
+        assert outcome(record, "greedy") == ("PRUNED", "out_of_memory")
+    else:
+        assert outcome(record, "greedy") == ("COMPLETE", "completed")
+        assert greedy.user_attrs["micro_batches"] == 4
+        assert "memory ran out, so each step is split into 4 micro-batches; batch norm sees each by itself" in err
