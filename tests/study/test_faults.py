@@ -195,3 +195,17 @@ def test_a_step_that_needs_too_much_memory_is_split_where_that_is_wanted(tmp_pat
         assert outcome(record, "greedy") == ("COMPLETE", "completed")
         assert greedy.user_attrs["micro_batches"] == 4
         assert "memory ran out, so each step is split into 4 micro-batches; batch norm sees each by itself" in err
+
+
+def test_on_ray_too_a_bad_trial_costs_itself_alone(tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="needs ray: pip install 'cifar-tune[ray]'")
+    folder = folder_with("hang, lose", tmp_path)
+    arguments = ("--engine", "ray", "--address", "local", "--workers", "1", "--set", "budget.trial_timeout=12s")
+    code, _, err = folder.call("run", "study.yaml", *arguments)
+    assert code == 0, err
+    record = folder.record()
+    assert outcome(record, "good") == ("COMPLETE", "completed")
+    assert outcome(record, "hang") == ("PRUNED", "timeout")
+    assert outcome(record, "lose") == ("FAIL", "error")
+    lost = next(trial for trial in record.trials if trial.state == "FAIL")
+    assert "last: CUDA error: an illegal memory access was encountered" in str(lost.error)
