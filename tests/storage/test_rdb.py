@@ -154,6 +154,7 @@ def test_mysql_that_does_not_answer(closed_port: int) -> None:
     message = refusal(storage_url(f"mysql://somebody:{SECRET}@127.0.0.1:{closed_port}/studies"), CheckError)
     assert message.startswith(f"mysql+pymysql://somebody:***@127.0.0.1:{closed_port}/studies cannot be used: ")
     assert SECRET not in message
+    assert "cannot be used: Can't connect to MySQL server" in message
     assert "\n" not in message
 
 
