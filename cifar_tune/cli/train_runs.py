@@ -38,6 +38,8 @@ def train_seeds(run: RunConfig, seeds: int, device_name: str, say: Callable[[str
                     f"seed {seed} epoch {result.epoch}/{total}: train loss {result.train_loss:.4f}, "
                     f"val loss {result.val_loss:.4f}, val accuracy {result.val_accuracy:.4f} ({result.seconds:.1f} s)"
                 )
+            if training.accumulation.parts > 1:
+                say(f"seed {seed}: {training.accumulation.words}")
         except Diverged as error:
             raise CheckError(f"seed {seed}: {error}") from error
         last = training.results[-1]

@@ -10,7 +10,7 @@ from cifar_tune.data.prepared import prepare
 from cifar_tune.data.resident import ResidentData
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.errors import UserError
-from cifar_tune.executors.messages import Began, Ended, EpochDone, Job, Notice
+from cifar_tune.executors.messages import Began, Broken, Ended, EpochDone, Job, Notice
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.knobs.plugin import plug_in
 from cifar_tune.models.complexity import count_multiply_adds
@@ -18,11 +18,12 @@ from cifar_tune.plugins.load import load_plugins
 from cifar_tune.training.checkpoint import CheckpointError, load
 from cifar_tune.training.checkpoint_writer import CheckpointWriter
 from cifar_tune.training.device import configure
+from cifar_tune.training.device_loss import is_device_lost
 from cifar_tune.training.divergence import Diverged
 from cifar_tune.training.loop import Training
 from cifar_tune.training.memory import is_out_of_memory
 
-JobReport = Began | EpochDone | Notice | Ended
+JobReport = Began | EpochDone | Notice | Broken | Ended
 
 
 class JobTrainer:
@@ -52,7 +53,10 @@ class JobTrainer:
         return self._data[1]
 
     def run(self, job: Job) -> Iterator[JobReport]:
-        """Train one trial. The last report is `Ended`: whatever goes wrong is the trial's end, not the executor's."""
+        """Train one trial. The last report is `Ended`: whatever goes wrong is the trial's end, not the executor's.
+
+        Only after an error that leaves the device unusable for this process it is `Broken`.
+        """
         try:
             yield from self._train(job)
         except Diverged as error:
@@ -62,7 +66,9 @@ class JobTrainer:
         except Exception as error:  # noqa: BLE001 (a failure of any kind belongs to the trial that met it)
             if is_out_of_memory(error):
                 self._free_memory()
-                yield Ended(job.number, "out_of_memory", str(error).splitlines()[0] if str(error) else "")
+                yield Ended(job.number, "out_of_memory", _first_line(error))
+            elif is_device_lost(error):
+                yield Broken(job.number, _first_line(error))
             else:
                 yield Ended(job.number, "error", traceback.format_exc())
 
@@ -100,12 +106,16 @@ class JobTrainer:
     def _train_epochs(
         self, job: Job, training: Training, writer: CheckpointWriter
     ) -> Generator[JobReport, None, Literal["completed", "stopped"]]:
+        parts = training.accumulation.parts
         for result in training.epochs():
+            if training.accumulation.parts != parts:
+                parts = training.accumulation.parts
+                yield Notice(job.number, training.accumulation.words)
             try:
                 writer.write(training.state_dict())
             except CheckpointError as error:  # a full disk is no reason to lose the training too
                 yield Notice(job.number, str(error))
-            yield EpochDone(job.number, result)
+            yield EpochDone(job.number, result, parts)
             if not self._goes_on():
                 return "stopped"
         return "completed"
@@ -123,3 +133,7 @@ def _take_up(job: Job, training: Training, config: Configuration, data: Resident
         training.load_state_dict(load(job.checkpoint, config, data.fingerprint))
     except CheckpointError as error:
         yield Notice(job.number, f"it starts again, since its checkpoint is of no use: {error}")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else ""

@@ -14,7 +14,8 @@ from joblib import cpu_count
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.errors import UserError
 from cifar_tune.executors.entry import HELD_BACK, work_in_process
-from cifar_tune.executors.messages import Died, Job, Order, Quit, Ready, Refused, Report, Verdict
+from cifar_tune.executors.messages import Broken, Died, Ended, Job, Order, Quit, Ready, Refused, Report, Verdict
+from cifar_tune.executors.oom_kills import OomKills
 
 _GRACE_SECONDS = 35.0
 
@@ -57,6 +58,7 @@ class LocalExecutors:
         self._threads = threads
         self._note = note
         self._kept: list[Report | Died] = []
+        self._oom_kills = OomKills()
         self._slots = [self._start(index) for index in range(workers or len(devices))]
 
     @property
@@ -85,6 +87,12 @@ class LocalExecutors:
         for slot in self._slots:
             if slot.trial == number:
                 slot.trial = None
+
+    def kill(self, number: int) -> None:
+        """End the executor that trains trial `number`, whatever it does right now, and begin another."""
+        for slot in list(self._slots):
+            if slot.trial == number:
+                self._replace(slot)
 
     def wait_for_start(self, data: DataSpec, fingerprint: str, impatient: Callable[[], None]) -> None:
         """Wait until every executor has started, so that a device that cannot be used is known before a study begins.
@@ -136,21 +144,38 @@ class LocalExecutors:
 
     def _hear(self, timeout: float) -> list[Report | Died]:
         ready = wait([slot.connection for slot in self._slots], timeout)
-        reports: list[Report | Died] = []
-        for slot in list(self._slots):
-            if slot.connection not in ready:
-                continue
-            try:
-                report: Report = slot.connection.recv()
-            except (EOFError, OSError):
-                slot.process.join(_GRACE_SECONDS)
-                reports.append(Died(slot.trial, f"exit code {slot.process.exitcode}", slot.index))
-                self._slots[slot.index] = self._start(slot.index)
-                continue
-            if isinstance(report, Ready):
+        self._oom_kills.look()
+        return [self._receive(slot) for slot in list(self._slots) if slot.connection in ready]
+
+    def _receive(self, slot: _Slot) -> Report | Died:
+        try:
+            report: Report = slot.connection.recv()
+        except (EOFError, OSError):
+            return self._bury(slot)
+        match report:
+            case Ready():
                 slot.ready = report
-            reports.append(report)
-        return reports
+            case Broken():
+                self._replace(slot)
+                return Died(slot.trial, report.cause, slot.index)
+            case Ended(outcome="out_of_memory"):  # what it still holds must not be missing for the next trial
+                self._replace(slot)
+        return report
+
+    def _bury(self, slot: _Slot) -> Died:
+        slot.process.join(_GRACE_SECONDS)
+        code = slot.process.exitcode
+        self._oom_kills.look()
+        self._replace(slot)
+        if code == -signal.SIGKILL and self._oom_kills.is_recent:
+            return Died(slot.trial, "killed by the system, since memory ran out", slot.index, out_of_memory=True)
+        return Died(slot.trial, f"exit code {code}", slot.index)
+
+    def _replace(self, slot: _Slot) -> None:
+        slot.process.kill()
+        slot.process.join(_GRACE_SECONDS)
+        slot.connection.close()
+        self._slots[slot.index] = self._start(slot.index)
 
     def _most_useful(self) -> int:
         """How many executors the only device that was named can take; of several devices each takes one."""

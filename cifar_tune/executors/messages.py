@@ -67,10 +67,14 @@ class Began:
 
 @dataclass(frozen=True, slots=True)
 class EpochDone:
-    """One more epoch is finished and its checkpoint is on its way to the disk."""
+    """One more epoch is finished and its checkpoint is on its way to the disk.
+
+    Its steps are split into so many `micro_batches`, if memory ran out before.
+    """
 
     number: int
     result: EpochResult
+    micro_batches: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,14 @@ class Notice:
 
     number: int
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """The process cannot use its device any more, whatever it trains: the job has to go on in another process."""
+
+    number: int
+    cause: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +104,16 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Died:
-    """An executor's process is gone; said by the pool, not by the executor. `cause` is for people."""
+    """An executor's process is gone; said by the pool, not by the executor. `cause` is for people.
+
+    `out_of_memory` says that the system ended it because memory ran out, where that can be known.
+    """
 
     number: int | None
     cause: str
     slot: int = 0
+    out_of_memory: bool = False
 
 
 Order = Job | Verdict | Quit
-Report = Ready | Refused | Began | EpochDone | Notice | Ended
+Report = Ready | Refused | Began | EpochDone | Notice | Broken | Ended

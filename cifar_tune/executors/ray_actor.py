@@ -13,7 +13,7 @@ import ray
 import cifar_tune
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.errors import UserError
-from cifar_tune.executors.messages import Began, Ended, EpochDone, Job, Ready, Refused, Report, Verdict
+from cifar_tune.executors.messages import Began, Broken, Ended, EpochDone, Job, Ready, Refused, Report, Verdict
 
 BESIDE = {"beside": 2}
 """Ray's concurrency group for `watch` and `leave`, which work while the main thread of the actor trains."""
@@ -107,6 +107,6 @@ class RayExecutor:
         reports: list[Report] = []
         for report in self._reports:
             reports.append(report)
-            if isinstance(report, Began | EpochDone | Ended):
+            if isinstance(report, Began | EpochDone | Broken | Ended):
                 break
         return reports

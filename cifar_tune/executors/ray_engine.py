@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import OutOfMemoryError, RayError
 
 import cifar_tune
 from cifar_tune.data.cache import CACHE_VARIABLE
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.errors import UserError
-from cifar_tune.executors.messages import Died, Job, Ready, Refused, Report, Verdict
+from cifar_tune.executors.messages import Broken, Died, Ended, Job, Ready, Refused, Report, Verdict
 from cifar_tune.executors.options import ExecutorOptions
 from cifar_tune.executors.ray_actor import BESIDE, RayExecutor, Surroundings
 from cifar_tune.executors.ray_cluster import connected, has_gpus, room
@@ -115,6 +115,12 @@ class RayExecutors:
             if slot.trial == number:
                 slot.trial = None
 
+    def kill(self, number: int) -> None:
+        """End the actor that trains trial `number`, whatever it does right now, and begin another."""
+        for slot in list(self._slots):
+            if slot.trial == number:
+                self._replace(slot)
+
     def reports(self, timeout: float) -> list[Report | Died]:
         """What actors have said, waiting up to `timeout` seconds for something. The dead are replaced."""
         if self._kept:
@@ -154,16 +160,22 @@ class RayExecutors:
         try:
             said: list[Report | Died] = ray.get(future)
         except RayError as error:
-            return self._replace(slot, error)
+            self._replace(slot)
+            return [Died(slot.trial, _cause(slot, error), slot.index, _is_out_of_memory(error))]
         slot.ready = next((report for report in said if isinstance(report, Ready)), slot.ready)
+        match said[-1]:
+            case Broken() as broken:
+                self._replace(slot)
+                return [*said[:-1], Died(slot.trial, broken.cause, slot.index)]
+            case Ended(outcome="out_of_memory"):  # what it still holds must not be missing for the next trial
+                self._replace(slot)
         return said
 
-    def _replace(self, slot: _Slot, error: RayError) -> list[Report | Died]:
+    def _replace(self, slot: _Slot) -> None:
         """Begin another actor."""
         ray.kill(slot.actor)  # a machine that is only cut off must not write the checkpoint of a trial that goes on
         index = slot.index if slot.ready is None else next(self._numbers)  # false starts are counted by index
         self._slots[self._slots.index(slot)] = self._start(index)
-        return [Died(slot.trial, _cause(slot, error), slot.index)]
 
     def _start(self, index: int) -> _Slot:
         actor_class = ray.remote(num_cpus=self._threads, num_gpus=self._gpus, concurrency_groups=BESIDE)(RayExecutor)
@@ -180,3 +192,8 @@ def _cause(slot: _Slot, error: RayError) -> str:
     if slot.ready is not None:
         return f"{slot.ready.device}: the process or the machine is gone"
     return str(error).strip().splitlines()[-1]
+
+
+def _is_out_of_memory(error: RayError) -> bool:
+    """Whether Ray's memory monitor ended the actor; of an actor that is not retried it says so in words only."""
+    return isinstance(error, OutOfMemoryError) or "running low on memory" in str(error)

@@ -7,13 +7,14 @@ any moment: it waits for the checkpoint that is being written, and leaves the un
 import os
 import queue
 import threading
+from contextlib import suppress
 from multiprocessing.connection import Connection
 
 import torch
 
 from cifar_tune.errors import UserError
 from cifar_tune.executors.job_training import JobTrainer
-from cifar_tune.executors.messages import Job, Order, Quit, Ready, Refused, Verdict
+from cifar_tune.executors.messages import Job, Order, Quit, Ready, Refused, Report, Verdict
 from cifar_tune.training.device import environment, resolve_device
 
 _QUIT_SECONDS = 30.0
@@ -24,7 +25,8 @@ def work(connection: Connection, device_name: str, slot: int) -> None:
     try:
         device = _device_of_slot(device_name, slot)
     except UserError as error:
-        connection.send(Refused(str(error)))
+        with suppress(OSError):  # the coordinator is gone
+            connection.send(Refused(str(error)))
         return
     _Executor(connection, device).serve()
 
@@ -40,10 +42,16 @@ class _Executor:
     def serve(self) -> None:
         threading.Thread(target=self._listen, daemon=True).start()
         count = torch.cuda.device_count() if self._device.type == "cuda" else 1
-        self._connection.send(Ready(str(self._device), environment(self._device), count))
+        self._send(Ready(str(self._device), environment(self._device), count))
         while True:
             for report in self._trainer.run(self._jobs.get()):
-                self._connection.send(report)
+                self._send(report)
+
+    def _send(self, report: Report) -> None:
+        try:
+            self._connection.send(report)
+        except OSError:  # the coordinator is gone
+            self._leave()
 
     def _listen(self) -> None:
         while True:

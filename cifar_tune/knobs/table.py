@@ -36,6 +36,11 @@ PRECISIONS: Mapping[str, str] = {
     "bf16": "forward and backward pass under bfloat16 autocast; weights and optimizer in fp32",
 }
 
+ON_OOM: Mapping[str, str] = {
+    "prune": "the training ends; in a study its trial is pruned",
+    "accumulate": "steps are split into micro-batches with the same gradient, but for batch norm, which sees each by itself",
+}
+
 _KNOBS = (
     Knob("model", Kind.NAME, "cnn3", "the network", names=MODELS),
     Knob("width", Kind.INT, 64, "channels of the first layer; the others keep their proportions", low=1, high=65536, owner="model"),
@@ -128,6 +133,7 @@ _KNOBS = (
     ),
     Knob("test_time_augmentation", Kind.NAME, "none", "what a model looks at where it is evaluated", names=TEST_TIME_AUGMENTATIONS),
     Knob("compile", Kind.BOOL, False, "torch.compile for the training steps: about a minute at the start, which pays in long trainings on a GPU"),
+    Knob("on_oom", Kind.NAME, "prune", "what happens when a training step runs out of memory", names=ON_OOM),
     Knob("precision", Kind.NAME, "auto", "arithmetic of the forward and backward pass", names=PRECISIONS),
     Knob("seed", Kind.INT, 0, "seeds initial weights, order of images, augmentation and dropout", low=0, high=2**31 - 1),
     Knob("threads", Kind.INT, 1, "CPU threads of one trial; results depend on it", low=1, high=1024),

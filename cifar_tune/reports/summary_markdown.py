@@ -127,6 +127,7 @@ def _searched(report: Report) -> list[str]:
     rows = [(code(name), *dimension_words(dimension)) for name, dimension in spec.search_space.items()]
     fixed = ", ".join(f"{code(name)} {figure(value)}" for name, value in spec.train.items()) or "none"
     limit = f", {duration(spec.budget.timeout)}" if spec.budget.timeout else ""
+    limit += f", {duration(spec.budget.trial_timeout)} per trial" if spec.budget.trial_timeout else ""
     return [
         "## What was searched",
         table(("knob", "values", "where"), rows) if rows else "Nothing: every knob is fixed.",

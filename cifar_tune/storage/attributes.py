@@ -27,6 +27,10 @@ EPOCHS = "epochs"
 SECONDS = "seconds"
 """Trial: seconds of training and evaluation."""
 
+SPENT = "spent_seconds"
+"""Trial: seconds that executors have had it, up to when it was last parked or bereaved; with a `trial_timeout`, up to
+its last finished epoch."""
+
 PARAMETERS = "parameters"
 """Trial: trainable parameters of the model."""
 
@@ -43,6 +47,9 @@ DEVICE = "device"
 PRECISION = "precision"
 """Trial: `fp32` or `bf16`, as it came out on the device."""
 
+MICRO_BATCHES = "micro_batches"
+"""Trial: into how many parts its training steps are split since memory ran out (`on_oom: accumulate`)."""
+
 REASON = "reason"
 """Trial: why it ended; one of REASONS."""
 
@@ -53,7 +60,8 @@ PRUNED_AT = "pruned_at"
 """Trial: the epoch after which the pruner said to stop it, written before anything else of its end."""
 
 HISTORY = "history"
-"""Trial: one list per figure (train_loss, train_accuracy, val_loss, val_accuracy, lr, seconds), one item per epoch."""
+"""Trial: one list per figure (train_loss, train_accuracy, val_loss, val_accuracy, lr, seconds), one item per epoch.
+Of long trainings in pieces, see `cifar_tune.storage.histories`."""
 
 RESUMED_FROM = "resumed_from"
 """Trial: after how many finished epochs it was taken up again, once per time."""
@@ -64,5 +72,6 @@ REASONS = {
     "infeasible": "the model alone breaks a constraint, so it was not trained",
     "diverged": "the loss became infinite or not a number",
     "out_of_memory": "the device ran out of memory",
+    "timeout": "it hung, or took longer than budget.trial_timeout",
     "error": "an error ended it",
 }

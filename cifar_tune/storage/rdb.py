@@ -127,7 +127,12 @@ def _make_folder(file: Path) -> None:
 def own_words(error: BaseException) -> str:
     """What the database itself said, without the SQL, on one line."""
     original = getattr(error, "orig", None) or error
-    return (str(original).strip().splitlines() or [type(original).__name__])[0]
+    match getattr(original, "args", ()):
+        case (int(), str(words)):  # PyMySQL puts a number before them
+            pass
+        case _:
+            words = str(original)
+    return (words.strip().splitlines() or [type(original).__name__])[0]
 
 
 def unusable(url: URL, error: BaseException) -> UserError | CheckError:

@@ -16,6 +16,7 @@ from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.knobs.table import KNOBS
 from cifar_tune.storage import attributes
 from cifar_tune.storage.bulk import bulk_reading
+from cifar_tune.storage.histories import joined
 from cifar_tune.storage.openings import Opening, Stored, read_openings
 from cifar_tune.storage.selection import is_feasible
 from cifar_tune.study_spec.pareto import losses, pareto_front
@@ -209,7 +210,7 @@ def _trial_record(trial: FrozenTrial, spec: StudySpec) -> TrialRecord:
         params=trial.params,
         config=attrs.get(attributes.CONFIG, {}),
         intermediate=trial.intermediate_values or intermediate,
-        history=attrs.get(attributes.HISTORY, {}),
+        history=joined(attrs),
         epochs=epochs,
         seconds=float(attrs.get(attributes.SECONDS, 0.0)),
         parameters=attrs.get(attributes.PARAMETERS),

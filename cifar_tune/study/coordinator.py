@@ -64,6 +64,10 @@ class Executors(Protocol):
         """The executor of trial `number` is free again."""
         ...
 
+    def kill(self, number: int) -> None:
+        """End the executor that trains trial `number` at once, without a word in `reports`, and begin another."""
+        ...
+
     def reports(self, timeout: float) -> list[Report | Died]:
         """What executors have said."""
         ...
@@ -124,6 +128,7 @@ class Coordinator:
             raise
         self._write_elapsed()
         self._wait_for_the_database()
+        self._sweep(half_written=True)  # no executor trains any more
         return ending
 
     def _loop(self) -> Ending:
@@ -142,6 +147,7 @@ class Coordinator:
                     return "exhausted"
             for report in self._executors.reports(_POLL_SECONDS):
                 self._handle(report)
+            self._end_hanging()
 
     def _start_next(self) -> bool:
         """Start one more trial; False if there is none left to try."""
@@ -174,6 +180,7 @@ class Coordinator:
     def _handle(self, report: Report | Died) -> None:
         match report:
             case Ready():
+                self._false_starts.clear()
                 if not self._environment_known:
                     self._environment_known = True
                     self._note(record_environment(self._study, report.environment))
@@ -183,6 +190,7 @@ class Coordinator:
                 self._begin(self._running[report.number], report)
             case EpochDone():
                 running = self._running[report.number]
+                running.split_into(report.micro_batches)
                 value, _ = running.add(report.result)
                 self._observer.epoch(running.number, report.result, value)
                 self._note(self._estimate.after(report.result, self._finished))
@@ -220,10 +228,21 @@ class Coordinator:
             pruned = running.should_prune()
             if pruned:
                 running.trial.set_user_attr(attributes.PRUNED_AT, len(running.results))
-        if pruned:
+        overdue = running.is_overdue and not running.is_trained
+        if pruned or overdue:
             del self._running[running.number]
-            self._tell(running, TrialState.PRUNED, "pruned")
-        self._executors.answer(running.number, Verdict(go_on=not pruned))
+            self._tell(running, TrialState.PRUNED, "pruned" if pruned else "timeout")
+        self._executors.answer(running.number, Verdict(go_on=not (pruned or overdue)))
+
+    def _end_hanging(self) -> None:
+        """End trials whose time is over, together with their executors: nobody knows whether these ever answer."""
+        for running in [running for running in self._running.values() if running.hangs]:
+            del self._running[running.number]
+            self._executors.kill(running.number)
+            if running.is_trained:
+                self._tell(running, TrialState.COMPLETE, "completed")
+            else:
+                self._tell(running, TrialState.PRUNED, "timeout", detail="its executor was ended and replaced")
 
     def _end(self, ended: Ended) -> None:
         self._executors.finished(ended.number)
@@ -315,6 +334,9 @@ class Coordinator:
         running = self._running.pop(died.number, None)
         if running is None:  # it was pruned a moment ago
             return
+        if died.out_of_memory:
+            self._tell(running, TrialState.PRUNED, "out_of_memory", detail=died.cause)
+            return
         deaths = running.count_death()
         if deaths >= _MOST_DEATHS:
             reason = f"its executor died {deaths} times without finishing an epoch (last: {died.cause})"
@@ -338,6 +360,7 @@ class Coordinator:
 
     def _set_waiting(self, running: RunningTrial) -> None:
         """Optuna's own retry would give the trial a new number, and blind successive halving to its rungs."""
+        running.keep_time()
         self._storage.set_trial_state_values(running.trial._trial_id, TrialState.WAITING)
 
     def _repair(self) -> None:

@@ -17,7 +17,8 @@ from cifar_tune.executors.options import ExecutorOptions
 from cifar_tune.pruners.build import build_pruner
 from cifar_tune.storage.lease import acquire
 from cifar_tune.storage.openings import read_openings, times
-from cifar_tune.storage.rdb import close, open_storage, unusable
+from cifar_tune.storage.patience import open_patiently
+from cifar_tune.storage.rdb import close, unusable
 from cifar_tune.storage.records import StudyRecord, load_record
 from cifar_tune.storage.urls import made_artifacts_folder
 from cifar_tune.storage.write_behind import WriteBehindStorage
@@ -53,7 +54,7 @@ def run_study(spec: StudySpec, url: URL, observer: Observer, options: ExecutorOp
         executors = _begun(options, spec.largest_threads, observer.note)
         try:
             made_artifacts_folder(spec.name)
-            storage = open_storage(url)
+            storage = open_patiently(url, observer.note, stop.raise_if_any)
             stored_study(storage, spec)  # refuse before images are decoded for nothing
             acquire(storage.engine, spec.name).release()  # likewise; not kept, since a download would outlast it
 

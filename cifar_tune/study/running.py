@@ -1,5 +1,6 @@
 """A trial while it runs: what it reports, when it is pruned, and what is written down when it ends."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 
@@ -9,6 +10,7 @@ from optuna.trial import TrialState
 from cifar_tune.executors.messages import Began
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.storage import attributes
+from cifar_tune.storage.histories import pieces
 from cifar_tune.storage.selection import write_violations
 from cifar_tune.study_spec.constraints import violations
 from cifar_tune.study_spec.metrics import METRICS, Measured
@@ -19,6 +21,10 @@ from cifar_tune.training.stopping import is_over
 
 _DEATHS = "deaths"
 """Trial: executors that died under it since it last finished an epoch."""
+
+_LONGEST_ERROR = 10_000
+"""Characters of an error that are kept, from its end: a value in MySQL holds 65,535 bytes, and JSON takes six of them
+for a letter that is not ASCII."""
 
 
 @dataclass
@@ -42,6 +48,8 @@ class RunningTrial:
         self._parameters = 0
         self._flops = 0
         self._deaths = int(frozen.user_attrs.get(_DEATHS, 0))
+        self._spent = float(frozen.user_attrs.get(attributes.SPENT, 0.0))
+        self._handed_out = self._progressed = time.monotonic()
         self._resumed_from: list[int] = list(frozen.user_attrs.get(attributes.RESUMED_FROM, []))
         if attributes.CONFIG not in frozen.user_attrs:
             self.trial.set_user_attr(attributes.CONFIG, self.config.stored())
@@ -65,6 +73,7 @@ class RunningTrial:
     def begin(self, began: Began) -> None:
         """Write down what its executor found out, and from which epoch it goes on if it ran before."""
         self.has_begun = True
+        self._progressed = time.monotonic()
         self.trial.set_user_attr(attributes.DEVICE, began.device)
         self._parameters, self._flops = began.parameters, began.flops
         self.trial.set_user_attr(attributes.PARAMETERS, began.parameters)
@@ -77,11 +86,14 @@ class RunningTrial:
     def add(self, result: EpochResult) -> tuple[float, bool]:
         """Report one more finished epoch; returns the objective, and whether the storage learnt something new."""
         self.results.append(result)
+        self._progressed = time.monotonic()
         value = self.value
         is_new = result.epoch not in self.reported
         if is_new:
             self._report(value, result.epoch)
             self.reported.add(result.epoch)
+            if self.spec.budget.trial_timeout is not None:
+                self.keep_time()
         if self._deaths and is_new:
             self._deaths = 0
             self.trial.set_user_attr(_DEATHS, 0)
@@ -91,6 +103,41 @@ class RunningTrial:
     def finished_epochs(self) -> int:
         """How many epochs are finished, as far as is known: before it goes on, as many as when it was parked."""
         return len(self.results) if self.has_begun else self._judged
+
+    @property
+    def seconds(self) -> float:
+        """How long executors have had it, over all runs."""
+        return self._spent + time.monotonic() - self._handed_out
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether no epoch is left; its executor has yet to say so."""
+        return self.has_begun and is_over(self.config, self.results)
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether its time is over."""
+        limit = self.spec.budget.trial_timeout
+        return limit is not None and self.seconds >= limit
+
+    @property
+    def hangs(self) -> bool:
+        """Whether its time is over and the end of its epoch is not worth waiting for.
+
+        It is waited for twice as long as the trial's longest epoch took, so that one that makes progress is not torn
+        out of the middle.
+        """
+        patience = 2 * max((result.seconds for result in self.results), default=0.0)
+        return self.is_overdue and time.monotonic() - self._progressed > patience
+
+    def split_into(self, micro_batches: int) -> None:
+        """Write down into how many parts memory made its executor split the steps, if it did."""
+        if micro_batches > 1:
+            self.trial.set_user_attr(attributes.MICRO_BATCHES, micro_batches)
+
+    def keep_time(self) -> None:
+        """Store how long executors have had it."""
+        self.trial.set_user_attr(attributes.SPENT, round(self.seconds, 3))
 
     @property
     def value(self) -> float:
@@ -155,14 +202,16 @@ class RunningTrial:
         self._write_figures()
         self.trial.set_user_attr(attributes.EPOCHS, len(self.results))
         self.trial.set_user_attr(attributes.SECONDS, round(sum(result.seconds for result in self.results), 3))
-        self.trial.set_user_attr(attributes.HISTORY, _history(self.results))
+        for name, piece in pieces(_history(self.results)).items():
+            self.trial.set_user_attr(name, piece)
 
     def tell(self, state: TrialState, reason: str, error: str = "") -> None:
         """End it. PRUNED keeps the last reported objective as its value."""
-        self.write_down()
+        if self.has_begun:  # else what an earlier run wrote down stands
+            self.write_down()
         self.trial.set_user_attr(attributes.REASON, reason)
         if error:
-            self.trial.set_user_attr(attributes.ERROR, error)
+            self.trial.set_user_attr(attributes.ERROR, error[-_LONGEST_ERROR:])
         self._write_violations(reason)
         values = [self._figure(each.metric) for each in self.spec.objectives] if state == TrialState.COMPLETE else None
         self.trial.study.tell(self.trial, values, state=state)

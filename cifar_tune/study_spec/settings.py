@@ -34,10 +34,14 @@ class Objective:
 
 @dataclass(frozen=True)
 class Budget:
-    """When a study ends: `trials` in total, `timeout` in seconds summed over all runs (None: no limit)."""
+    """When a study ends: `trials` in total, `timeout` in seconds summed over all runs (None: no limit).
+
+    `trial_timeout` is the same for one trial, summed over the runs in which it was trained.
+    """
 
     trials: int = 50
     timeout: float | None = None
+    trial_timeout: float | None = None
 
 
 @dataclass(frozen=True)
@@ -111,13 +115,19 @@ def _read_objective(raw: object, path: Path, problems: Problems) -> Objective | 
 def read_budget(raw: object, problems: Problems) -> Budget:
     """Read `budget`."""
     values = as_mapping(raw, ("budget",), "{trials: 50, timeout: 8h}", problems)
-    _refuse_unknown(values, ("budget",), ("trials", "timeout"), problems)
+    _refuse_unknown(values, ("budget",), ("trials", "timeout", "trial_timeout"), problems)
     trials = _read_whole(_TRIALS, values, ("budget",), problems)
-    timeout = values.get("timeout")
-    seconds = parse_duration(timeout) if timeout is not None else None
-    if timeout is not None and seconds is None:
-        problems.add(("budget", "timeout"), "must be a duration > 0 such as 45m, 8h, 1h30m or 2d", timeout)
-    return Budget(trials, seconds)
+    return Budget(
+        trials, _read_duration(values, "timeout", problems), _read_duration(values, "trial_timeout", problems)
+    )
+
+
+def _read_duration(values: Mapping[str, object], key: str, problems: Problems) -> float | None:
+    given = values.get(key)
+    seconds = parse_duration(given) if given is not None else None
+    if given is not None and seconds is None:
+        problems.add(("budget", key), "must be a duration > 0 such as 45m, 8h, 1h30m or 2d", given)
+    return seconds
 
 
 def parse_duration(raw: object) -> float | None:

@@ -1,7 +1,7 @@
 """A study's whole specification: frozen, typed, and as plain values for YAML, JSON and the database."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from cifar_tune.data.spec import DataSpec
@@ -72,7 +72,7 @@ class StudySpec:
             "name": self.name,
             "objective": objectives if self.has_several_objectives else objectives[0],
             "constraints": [str(constraint) for constraint in self.constraints],
-            "budget": {"trials": self.budget.trials, "timeout": self.budget.timeout},
+            "budget": asdict(self.budget),
             "sampler": {
                 "name": self.sampler.name,
                 "seed": self.sampler.seed,

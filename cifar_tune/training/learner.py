@@ -13,6 +13,7 @@ from cifar_tune.knobs.views import TEST_TIME_AUGMENTATIONS
 from cifar_tune.models.build import build_model
 from cifar_tune.models.hooks import FittedModel, FollowsEpochs
 from cifar_tune.models.image_size import ImageShape
+from cifar_tune.training.accumulation import Accumulation
 from cifar_tune.training.averaging import MovingAverage
 from cifar_tune.training.compilation import forward_pass
 from cifar_tune.training.gradients import GradientChange
@@ -46,6 +47,7 @@ class Learner:
         averaged: follows the model's weights, where the configuration asks for their average.
         precision: `fp32` or `bf16`.
         lr: learning rate of the last step; of the first one before any.
+        accumulation: takes batches in parts where memory runs out.
 
     Raises:
         UserError: the images are too small for the model, or it cannot be compiled here.
@@ -81,6 +83,7 @@ class Learner:
         self._views: tuple[View, ...] = TEST_TIME_AUGMENTATIONS[config.text("test_time_augmentation")].resolve()()
         self._forward = forward_pass(self.model, config.flag("compile"))
         self._loss = build_loss(config)
+        self.accumulation = Accumulation(self.model, config.text("on_oom") == "accumulate")
         self._gradients = GradientChange(
             list(self.model.parameters()),
             decayed_parameters(config, self.model),
@@ -119,11 +122,7 @@ class Learner:
             The loss, float32 (), and how many predictions were right (`count_right`), (). Both stay on the device:
             nothing here waits for it.
         """
-        with autocast(self.precision, self.device):
-            logits = self._forward(images)
-        # In float32: eight bits of mantissa are too few for the logarithm of a sum.
-        loss = self._loss(logits.float(), labels)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss, right = self.accumulation.backward(images, labels, self._backward)
         self._gradients.apply()
         self.lr = self.optimizer.param_groups[0]["lr"]
         self.optimizer.step()
@@ -135,6 +134,14 @@ class Learner:
             self.averaged.update(self.model)
         if self._schedule_free is not None:
             self._schedule_free.remember(images)
+        return loss, right
+
+    def _backward(self, images: Tensor, labels: Tensor, factor: float) -> tuple[Tensor, Tensor]:
+        with autocast(self.precision, self.device):
+            logits = self._forward(images)
+        # In float32: eight bits of mantissa are too few for the logarithm of a sum.
+        loss = self._loss(logits.float(), labels)
+        (loss if factor == 1 else loss * factor).backward()  # type: ignore[no-untyped-call]
         return loss.detach(), count_right(logits, labels)
 
     def state_dict(self) -> dict[str, Any]:
@@ -146,6 +153,7 @@ class Learner:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
+            "parts": self.accumulation.parts,
         }
         if self.averaged is not None:
             state["averaged"] = self.averaged.state_dict()
@@ -158,6 +166,7 @@ class Learner:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over a copy of what `state_dict` returned for the same configuration."""
         self.model.load_state_dict(state["model"])
+        self.accumulation.parts = state["parts"]
         if self.averaged is not None:
             self.averaged.load_state_dict(state["averaged"])
         if self._lookahead is not None:

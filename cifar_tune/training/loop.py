@@ -52,6 +52,7 @@ class Training:
     Attributes:
         parameters: learned parameters of the model.
         precision: `fp32` or `bf16`.
+        accumulation: says whether memory made the steps be split.
         results: of the finished epochs.
     """
 
@@ -66,6 +67,7 @@ class Training:
         self.learner = Learner(config, data.image_shape, len(data.classes), device, steps, sample)
         self.parameters = count_parameters(self.learner.model)
         self.precision = self.learner.precision
+        self.accumulation = self.learner.accumulation
         self.results: list[EpochResult] = []
 
     def epochs(self) -> Iterator[EpochResult]:

@@ -93,6 +93,7 @@ PROOFS = {
     ),
     "test_time_augmentation": ("training/test_views.py", "test_the_mean_logits_of_the_views_are_validated"),
     "compile": ("training/test_compilation.py", "test_the_steps_are_compiled_once_and_the_same"),
+    "on_oom": ("training/test_accumulation.py", "test_on_oom_decides_whether_steps_are_split"),
     "precision": ("training/test_precision.py", "test_precision_reaches_the_layers_and_nothing_else"),
     "seed": ("training/test_learner.py", "test_seed_draws_the_initial_weights"),
     "threads": ("training/test_loop.py", "test_threads_hold_during_the_steps"),

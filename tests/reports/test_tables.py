@@ -88,6 +88,7 @@ def test_the_numbers_of_the_summary(folder: Path) -> None:
         "infeasible": 0,
         "diverged": 1,
         "out_of_memory": 0,
+        "timeout": 0,
         "error": 1,
     }
     assert found["elapsed_seconds"] == 75.0

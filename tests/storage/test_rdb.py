@@ -15,6 +15,8 @@ from cifar_tune.errors import CheckError, UserError
 from cifar_tune.storage.rdb import close, open_existing, open_storage
 from cifar_tune.storage.urls import storage_url
 
+from .conftest import FreshUrl
+
 SECRET = "geh3im"  # noqa: S105
 
 
@@ -138,6 +140,21 @@ def test_a_database_that_does_not_answer(closed_port: int, password: str) -> Non
     assert "refused" in message
     assert password not in message
     assert str(url.password) not in message
+    assert "\n" not in message
+
+
+def test_a_wrong_password_for_mysql_is_not_repeated(mysql: FreshUrl) -> None:
+    message = refusal(mysql().set(username="nobody", password=SECRET), CheckError)
+    assert SECRET not in message
+    assert "Access denied" in message
+
+
+def test_mysql_that_does_not_answer(closed_port: int) -> None:
+    pytest.importorskip("pymysql", reason="needs pymysql: pip install 'cifar-tune[mysql]'")
+    message = refusal(storage_url(f"mysql://somebody:{SECRET}@127.0.0.1:{closed_port}/studies"), CheckError)
+    assert message.startswith(f"mysql+pymysql://somebody:***@127.0.0.1:{closed_port}/studies cannot be used: ")
+    assert SECRET not in message
+    assert "cannot be used: Can't connect to MySQL server" in message
     assert "\n" not in message
 
 

@@ -30,7 +30,8 @@ def result(epoch: int, accuracy: float) -> EpochResult:
 class Script:
     """What happens to trials. `disasters[number]` holds what happens each time the trial is given out, in order.
 
-    A disaster is `(epoch, outcome)`: after that many finished epochs the trial ends so, or its executor dies.
+    A disaster is `(epoch, outcome)`: after that many finished epochs the trial ends so, or its executor dies or is
+    never heard of again (`hangs`).
     """
 
     curve: Curve = lambda config, epoch: config.number("lr") * epoch / 10
@@ -48,9 +49,10 @@ class ScriptedExecutors:
     jobs: list[Job] = field(default_factory=list)
     most_at_once: int = 0
     closed: bool = False
+    killed: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._trials: dict[int, Iterator[Report | Died]] = {}
+        self._trials: dict[int, Iterator[Report | Died | None]] = {}
         self._verdicts: dict[int, bool] = {}
         self._reports: deque[Report | Died] = deque([Ready("scripted", {"torch": "none"}) for _ in range(self.workers)])
         self._ready = 0
@@ -72,6 +74,10 @@ class ScriptedExecutors:
     def finished(self, number: int) -> None:
         self._trials.pop(number)
 
+    def kill(self, number: int) -> None:
+        self._trials.pop(number)
+        self.killed.append(number)
+
     def reports(self, timeout: float) -> list[Report | Died]:
         if not self._reports:
             return []
@@ -86,9 +92,11 @@ class ScriptedExecutors:
         self.closed = True
 
     def _next(self, number: int) -> None:
-        self._reports.append(next(self._trials[number]))
+        report = next(self._trials[number])
+        if report is not None:
+            self._reports.append(report)
 
-    def _play(self, job: Job) -> Iterator[Report | Died]:
+    def _play(self, job: Job) -> Iterator[Report | Died | None]:
         config = Configuration(job.config)
         disaster = (self.script.disasters.get(job.number) or [(10**9, "")]).pop(0)
         done = self.checkpoints.setdefault(job.number, [])
@@ -100,7 +108,11 @@ class ScriptedExecutors:
             yield EpochDone(job.number, done[-1])
         yield Ended(job.number, "completed" if self._verdicts[job.number] else "stopped")
 
-    def _disaster(self, number: int, outcome: str) -> Report | Died:
+    def _disaster(self, number: int, outcome: str) -> Report | Died | None:
+        if outcome == "hangs":
+            return None
+        if outcome == "killed for memory":
+            return Died(number, "killed by the system", out_of_memory=True)
         if outcome == "died":
             return Died(number, "exit code -9")
         return Ended(number, outcome, f"scripted {outcome}")  # type: ignore[arg-type]

@@ -1,8 +1,13 @@
 """The budget is reached exactly, whatever happens on the way."""
 
+import time
 from typing import Any
 
 import pytest
+
+from cifar_tune.errors import CheckError
+from cifar_tune.executors.messages import Died, Ended, Ready
+from cifar_tune.knobs.configuration import Configuration
 
 from .conftest import RunStudy
 from .scripted import Script, ScriptedExecutors
@@ -60,6 +65,67 @@ def test_time_is_summed_over_runs(run_scripted: RunStudy) -> None:
     ending, record, _ = run_scripted(study(5, budget={"trials": 5, "timeout": "10m"}))
     assert (ending, len(record.trials)) == ("budget", 5)
     assert record.elapsed_seconds >= 100
+
+
+@pytest.mark.parametrize("finished", [0, 1])
+def test_a_trial_that_hangs_ends_when_its_time_is_over(run_scripted: RunStudy, finished: int) -> None:
+    script = Script(disasters={1: [(finished, "hangs")]})
+    executors = ScriptedExecutors(script)
+    budget = {"trials": 4, "trial_timeout": 0.5}
+    _, record, _ = run_scripted(study(4, budget=budget, pruner={"name": "none"}), executors=executors)
+    assert dict(record.counts) == {"COMPLETE": 3, "PRUNED": 1}
+    assert executors.killed == [1]
+    assert (record.trials[1].reason, record.trials[1].epochs) == ("timeout", finished)
+
+
+def test_a_slow_trial_ends_after_its_epoch_and_keeps_its_executor(run_scripted: RunStudy) -> None:
+    def slow(config: Configuration, epoch: int) -> float:
+        if epoch == 2:
+            time.sleep(1.5)
+        return 0.1
+
+    executors = ScriptedExecutors(Script(slow))
+    budget = {"trials": 2, "trial_timeout": 1.5}
+    _, record, _ = run_scripted(study(2, budget=budget, pruner={"name": "none"}), executors=executors)
+    assert [(trial.reason, trial.epochs) for trial in record.trials] == [("timeout", 2)] * 2
+    assert [trial.value for trial in record.trials] == [trial.intermediate[2] for trial in record.trials]
+    assert executors.killed == []
+
+
+def test_the_time_of_a_trial_is_summed_over_runs(run_scripted: RunStudy) -> None:
+    _, record, _ = run_scripted(study(1, pruner={"name": "none"}), stop_after=2)
+    (trial,) = record.study.get_trials()
+    assert trial.user_attrs["spent_seconds"] > 0
+    record.study._storage.set_trial_user_attr(trial._trial_id, "spent_seconds", 3600.0)
+    budget = {"trials": 1, "trial_timeout": "1h"}
+    _, record, _ = run_scripted(study(1, budget=budget, pruner={"name": "none"}))
+    assert (record.trials[0].state, record.trials[0].reason) == ("PRUNED", "timeout")
+    assert record.trials[0].epochs == 2
+
+
+def test_a_death_for_lack_of_memory_prunes_the_trial(run_scripted: RunStudy) -> None:
+    script = Script(disasters={1: [(2, "killed for memory")]})
+    _, record, _ = run_scripted(study(4, pruner={"name": "none"}), script)
+    assert dict(record.counts) == {"COMPLETE": 3, "PRUNED": 1}
+    assert (record.trials[1].reason, record.trials[1].epochs) == ("out_of_memory", 2)
+
+
+@pytest.mark.parametrize("again", [[], [Ready("scripted", {"torch": "none"})]], ids=["in a row", "ready in between"])
+def test_false_starts_count_only_in_a_row(run_scripted: RunStudy, again: list[Any]) -> None:
+    executors = ScriptedExecutors(Script())
+    played = executors.reports
+
+    def reports(timeout: float) -> list[Any]:
+        found = played(timeout)
+        ended = any(isinstance(each, Ended) for each in found)
+        return [*found, Died(None, "exit code -9"), *again] if ended else found
+
+    executors.reports = reports  # type: ignore[method-assign]
+    if again:
+        assert run_scripted(study(6), executors=executors)[0] == "budget"
+    else:
+        with pytest.raises(CheckError, match="3 in a row"):
+            run_scripted(study(6), executors=executors)
 
 
 def test_every_epoch_is_written_down(run_scripted: RunStudy) -> None:

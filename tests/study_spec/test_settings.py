@@ -78,6 +78,7 @@ def test_what_is_no_duration(text: object) -> None:
         ("{timeout: }", Budget(50, None)),
         ("{timeout: '90'}", Budget(50, 90)),
         ("{trials: 7, timeout: 2h}", Budget(7, 7200)),
+        ("{trial_timeout: 30m}", Budget(50, None, 1800)),
     ],
 )
 def test_budgets(given: str, budget: Budget) -> None:
@@ -99,7 +100,10 @@ def test_a_number_in_quotes_is_text() -> None:
 
 @pytest.mark.parametrize("given", ["0", "-1", "true", "[1h]", "{h: 1}", "never", ".inf", ".nan", "12:30"])
 def test_a_timeout_is_a_duration(given: str) -> None:
-    assert only_problem(f"budget: {{timeout: {given}}}").endswith("must be a duration > 0 such as 45m, 8h, 1h30m or 2d")
+    for key in ("timeout", "trial_timeout"):
+        assert only_problem(f"budget: {{{key}: {given}}}").endswith(
+            "must be a duration > 0 such as 45m, 8h, 1h30m or 2d"
+        )
 
 
 @pytest.mark.parametrize("metric", METRICS)

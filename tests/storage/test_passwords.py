@@ -1,0 +1,52 @@
+"""A password in the URL of the storage shows up nowhere."""
+
+import os
+from pathlib import Path
+
+import pytest
+from sqlalchemy.engine import URL
+
+from cifar_tune.storage.rdb import close, open_storage
+from tests.processes import start_cifar_tune
+
+from .conftest import FreshUrl, create_database
+
+SECRET = "geh3im-77"  # noqa: S105
+STUDY = """
+name: secret
+budget: {trials: 2}
+data: {name: digits, val_size: 100, train_size: 200}
+train: {model: cnn2, width: 4, epochs: 1}
+search_space: {lr: {low: 1e-4, high: 1e-2, log: true}}
+"""
+
+
+@pytest.fixture(params=["postgresql", "postgresql, in the query", "mysql"])
+def url_with_password(request: pytest.FixtureRequest) -> URL:
+    if request.param == "mysql":
+        create: FreshUrl = request.getfixturevalue("mysql")
+        return create()
+    url = create_database(request.getfixturevalue("postgres"), f"secret_{os.getpid()}_{len(request.param)}")
+    if "query" in request.param:
+        return url.update_query_dict({"password": SECRET})  # this server lets everybody in
+    return url.set(password=SECRET)
+
+
+def test_neither_a_run_nor_its_reports_show_it(url_with_password: URL, tmp_path: Path) -> None:
+    url = url_with_password
+    secret = str(url.password or url.query["password"])
+    (tmp_path / "study.yaml").write_text(STUDY)
+    environment = os.environ | {"CIFAR_TUNE_STORAGE": url.render_as_string(hide_password=False)}
+    for arguments in (("run", "study.yaml"), ("status",), ("status", "secret", "--json"), ("export", "secret")):
+        process = start_cifar_tune(arguments, tmp_path, environment)
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+        assert secret not in out + err
+    written = [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert len(written) > 5
+    assert [file for file in written if secret.encode() in file.read_bytes()] == []
+    storage = open_storage(url)
+    with storage.engine.connect() as connection:
+        rows = connection.exec_driver_sql("SELECT value_json FROM study_user_attributes").scalars().all()
+    close(storage)
+    assert not any(secret in str(row) for row in rows)

