@@ -1,6 +1,7 @@
 """Where studies and artifacts are kept."""
 
 import os
+import shutil
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -86,6 +87,19 @@ def made_artifacts_folder(study: str) -> Path:
     except OSError as error:
         rule = f"the artifacts folder cannot be written ({error.strerror}); set {ARTIFACTS_VARIABLE} to another"
         raise UserError(Problem(rule, str(artifacts_folder()))) from error
+    return folder
+
+
+def staged_folder(study: str, version: int) -> Path:
+    """Where checkpoints lie that belong to the study as it will be once its earlier version has this number."""
+    return artifacts_folder() / study / f"checkpoints@{version}"
+
+
+def made_staged_folder(study: str, version: int) -> Path:
+    """The same, made, and empty."""
+    folder = staged_folder(study, version)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     return folder
 
 

@@ -22,6 +22,7 @@ from cifar_tune.storage.records import StudyRecord, load_record
 from cifar_tune.storage.urls import made_artifacts_folder
 from cifar_tune.storage.write_behind import WriteBehindStorage
 from cifar_tune.study.coordinator import Coordinator, Ending, Executors, Watch
+from cifar_tune.study.evolving import evolve_study, finish_evolution
 from cifar_tune.study.interruption import Interrupted, stop_requests
 from cifar_tune.study.observer import Observer
 from cifar_tune.study.opening import open_study, stored_study
@@ -40,8 +41,8 @@ class _Pool(Executors, Protocol):
     def wait_for_start(self, data: DataSpec, fingerprint: str, impatient: Callable[[], None]) -> None: ...
 
 
-def run_study(spec: StudySpec, url: URL, observer: Observer, options: ExecutorOptions) -> Outcome:
-    """Create the study or continue it, up to its budget.
+def run_study(spec: StudySpec, url: URL, observer: Observer, options: ExecutorOptions, evolve: bool = False) -> Outcome:
+    """Create the study or continue it, up to its budget; with `evolve` also where its specification has changed.
 
     Raises:
         UserError: if the storage holds another study of that name, or data, device, cluster or storage cannot be
@@ -54,7 +55,7 @@ def run_study(spec: StudySpec, url: URL, observer: Observer, options: ExecutorOp
         try:
             made_artifacts_folder(spec.name)
             storage = open_storage(url)
-            stored_study(storage, spec)  # refuse before images are decoded for nothing
+            stored_study(storage, spec, evolve)  # refuse before images are decoded for nothing
             acquire(storage.engine, spec.name).release()  # likewise; not kept, since a download would outlast it
 
             def decoding(done: int, total: int) -> None:
@@ -65,6 +66,12 @@ def run_study(spec: StudySpec, url: URL, observer: Observer, options: ExecutorOp
             executors.wait_for_start(spec.data, data.fingerprint, stop.raise_if_any)
             lease = acquire(storage.engine, spec.name)
             try:
+                said = finish_evolution(storage, spec.name)
+                if said:
+                    observer.note(said)
+                if evolve:
+                    evolve_study(storage, spec, data, lease, observer.note)
+                    finish_evolution(storage, spec.name)
                 stored = open_study(storage, spec, data)
                 if openings := read_openings(stored.user_attrs):
                     observer.note(

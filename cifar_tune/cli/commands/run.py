@@ -37,6 +37,9 @@ def run(
         ),
     ] = None,
     settings: options.Set = None,
+    evolve: Annotated[
+        bool, typer.Option("--evolve", help="The study file has changed: carry over the trials that fit it.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
     """Create a study, or continue it up to its budget."""
@@ -62,7 +65,7 @@ def run(
     with observer(read.spec, quiet) as watching:
         for note in read.notes:
             watching.note(note)
-        outcome = run_study(read.spec, url, watching, where)
+        outcome = run_study(read.spec, url, watching, where, evolve)
     given = [argument.replace(storage, shown(url)) if storage else argument for argument in sys.argv[1:]]
     for line in outcome_lines(outcome, read.spec, shlex.join(["cifar-tune", *given])):
         typer.echo(line)
