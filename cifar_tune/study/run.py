@@ -78,7 +78,7 @@ def run_study(spec: StudySpec, url: URL, observer: Observer, options: ExecutorOp
                         f"warning: the test set was opened {times(openings)} for this study (cifar-tune finalize); "
                         f"what is chosen from now on may be influenced by its result"
                     )
-                with closing(WriteBehindStorage(storage, spec.name, lease.renew_if_due)) as memory:
+                with closing(WriteBehindStorage(storage, spec.name, lease.renew_if_due, url=url)) as memory:
                     pruner = build_pruner(spec.pruner, spec.largest_epochs)
                     study = optuna.load_study(study_name=spec.name, storage=memory, pruner=pruner)
                     ending = Coordinator(memory, study, spec, executors, Watch(observer, stop)).run()

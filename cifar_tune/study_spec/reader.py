@@ -144,6 +144,8 @@ def read_document(path: FilePath) -> Document:
         UserError: if it cannot be read, or is not YAML.
     """
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():  # a pipe would be waited for, for ever
+            raise UserError(Problem("is a device or a pipe, and no file", source=str(path)))
         if path.stat().st_size > MAX_BYTES:
             raise UserError(Problem(f"is larger than {MAX_BYTES:,} bytes", source=str(path)))
         text = path.read_text(encoding="utf-8")
