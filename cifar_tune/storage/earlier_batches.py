@@ -13,6 +13,8 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from cifar_tune.storage import attributes
+
 _QMC_PREFIX = "qmc:"
 _HAS_PARAMETERS = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -28,18 +30,18 @@ class EarlierBatches(BaseStorage):
     Args:
         backend: whose numbers of trials are their ids, as in `WriteBehindStorage`. It is what is changed.
         number: the trial that is asked for, or judged.
-        size: trials in a batch.
-        shows_own_batch: whether the trials of its own batch that were asked for before it, and itself, are there as
-            well, as if all of them were running: for a sampler that must not draw the same twice, and that looks at
-            nothing but parameters.
+        size: trials in a batch; None where all trials are seen as they are.
+        is_exhaustive: whether the sampler must not draw the same twice, and looks at nothing but parameters. It sees
+            the trials of its own batch that were asked for before it, and itself, as if all of them were running; and
+            none that ended without having been drawn here, which are no branch of its tree.
     """
 
-    def __init__(self, backend: BaseStorage, number: int, size: int, shows_own_batch: bool) -> None:
+    def __init__(self, backend: BaseStorage, number: int, size: int | None, is_exhaustive: bool) -> None:
         self._backend = backend
         self._number = number
         self._size = size
-        self._first = first_of_batch(number, size)
-        self._shows_own_batch = shows_own_batch
+        self._first = number if size is None else first_of_batch(number, size)
+        self._is_exhaustive = is_exhaustive
 
     def get_all_trials(
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
@@ -48,9 +50,11 @@ class EarlierBatches(BaseStorage):
         if states == (TrialState.WAITING,):  # asked for by `Study.ask`, which takes the first one
             return self._backend.get_all_trials(study_id, deepcopy, states)
         trials = self._backend.get_all_trials(study_id, deepcopy=False)
-        seen = trials[: self._first]
-        if self._shows_own_batch:
-            seen = [*seen, *(_as_running(trial) for trial in trials[self._first : self._number + 1])]
+        seen = trials if self._size is None else trials[: self._first]
+        if self._is_exhaustive:
+            own = [] if self._size is None else trials[self._first : self._number + 1]
+            together = [*seen, *(_as_running(trial) if _was_drawn(trial) else trial for trial in own)]
+            seen = [trial for trial in together if _was_drawn(trial)]
         found = [trial for trial in seen if states is None or trial.state in states]
         return copy.deepcopy(found) if deepcopy else found
 
@@ -62,7 +66,7 @@ class EarlierBatches(BaseStorage):
         attrs = self._backend.get_study_system_attrs(study_id)
         counters = [key for key in attrs if key.startswith(_QMC_PREFIX)]
         drawn = next((trial for trial in self.get_all_trials(study_id, False) if trial.state in _HAS_PARAMETERS), None)
-        if not counters or drawn is None:
+        if not counters or drawn is None or self._size is None:
             return attrs
         begins = first_of_batch(drawn.number, self._size) + self._size  # before it, the sampler knows no parameters
         return attrs | dict.fromkeys(counters, self._number - begins - 1)
@@ -136,6 +140,10 @@ class EarlierBatches(BaseStorage):
     def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
         """See `BaseStorage`."""
         self._backend.set_study_system_attr(study_id, key, value)
+
+
+def _was_drawn(trial: FrozenTrial) -> bool:
+    return not trial.state.is_finished() or attributes.CONFIG in trial.user_attrs
 
 
 def _as_running(trial: FrozenTrial) -> FrozenTrial:

@@ -26,10 +26,10 @@ def ask(study: optuna.Study, spec: StudySpec) -> tuple[optuna.Trial, Configurati
     """
     waiting = next_waiting(study)
     number = next_number(study)
-    if spec.deterministic is not None:
+    is_exhaustive = not SAMPLERS[spec.sampler.name].handles_ranges
+    if spec.deterministic is not None or is_exhaustive:
         # the trial keeps this view for as long as it runs, so that the pruner decides from it too
-        shows_own_batch = not SAMPLERS[spec.sampler.name].handles_ranges
-        view = EarlierBatches(study._storage, number, spec.deterministic, shows_own_batch)
+        view = EarlierBatches(study._storage, number, spec.deterministic, is_exhaustive)
         study = optuna.load_study(study_name=study.study_name, storage=view, pruner=study.pruner)
     # its configuration is written down after the last parameter was drawn: then nothing is left to draw
     is_known = waiting is not None and attributes.CONFIG in waiting.user_attrs
@@ -97,7 +97,7 @@ def is_exhausted(study: optuna.Study, size: int) -> bool:
     tried = {
         tuple(sorted((name, str(value)) for name, value in trial.params.items()))
         for trial in study.get_trials(deepcopy=False)
-        if trial.state != TrialState.WAITING
+        if trial.state != TrialState.WAITING and attributes.CONFIG in trial.user_attrs
     }
     return len(tried) >= size
 

@@ -32,7 +32,7 @@ def stored_study(storage: RDBStorage, spec: StudySpec, evolve: bool = False) -> 
     if spec.name not in optuna.get_all_study_names(storage):
         return None
     study = optuna.load_study(study_name=spec.name, storage=storage)
-    if attributes.SPEC not in study.user_attrs and not study.get_trials(deepcopy=False):
+    if not study.user_attrs and not study.get_trials(deepcopy=False):
         return study  # its creator was stopped between two statements
     different = differences(read_spec(study), spec)
     if evolve:

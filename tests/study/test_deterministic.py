@@ -57,7 +57,7 @@ class ShuffledExecutors(ScriptedExecutors):
         return super().reports(timeout)
 
 
-def study(size: int | None, sampler: str, pruner: str, trials: int = 23, **sections: Any) -> dict[str, Any]:
+def study(size: int | None, sampler: str, pruner: str, trials: int = 15, **sections: Any) -> dict[str, Any]:
     space = {"cmaes": NUMBERS, "grid": GRID}.get(sampler, SPACE)
     options = {"tpe": {"n_startup_trials": 4}, "gp": {"n_startup_trials": 4}, "nsgaii": {"population_size": 4}}
     return {
@@ -66,7 +66,7 @@ def study(size: int | None, sampler: str, pruner: str, trials: int = 23, **secti
         "sampler": {"name": sampler, "seed": 3, **options.get(sampler, {})},
         "pruner": {"name": pruner, **({"n_startup_trials": 3} if pruner == "median" else {})},
         **({} if size is None else {"deterministic": size}),
-        "train": {"epochs": 9},
+        "train": {"epochs": 5},
         "search_space": space,
     } | sections
 
@@ -108,7 +108,7 @@ def run_shuffled(run_scripted: RunStudy) -> Run:
     ],
 )
 def test_any_number_of_workers_gives_the_same_trials(run_shuffled: Run, sampler: str, pruner: str) -> None:
-    plain = study(4, sampler, pruner, trials=9 if sampler == "gp" else 23)
+    plain = study(4, sampler, pruner, trials=8 if sampler == "gp" else 15)
     alone = seen(run_shuffled(plain, 1, 0))
     states = {state for _, state, *_ in alone}
     assert states == ({"COMPLETE"} if pruner == "none" else {"COMPLETE", "PRUNED"})
@@ -144,7 +144,7 @@ def test_parked_and_continued_it_is_the_same(
         stop_after += 7
         executors = ShuffledExecutors(Script(curve=noisy), 3, checkpoints, seed=stop_after)
         ending, record, _ = run_scripted(plain, executors=executors, stop_after=7)
-    assert stop_after > 50
+    assert stop_after > 28
     assert seen(record) == undisturbed
 
 
