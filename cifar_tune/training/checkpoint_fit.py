@@ -1,0 +1,82 @@
+"""Whether the state in a checkpoint is of the shape that a training has, so that it can go on from there.
+
+A file may be whole, carry the right configuration, and still hold something else. It is looked at before anything of
+the training is changed: what does not fit is left alone, and the trial starts again.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cifar_tune.knobs.plugin import plugins_in_force
+from cifar_tune.training.checkpoint import CheckpointError
+from cifar_tune.training.loop import Training
+
+_OPTIMIZER = "optimizer"
+_MOMENTS = ".state"  # torch's name for them in the state of an optimizer, one entry per weight
+
+
+def require_fit(training: Training, state: Mapping[str, Any]) -> None:
+    """Compare the state with that of a training that has not begun.
+
+    Raises:
+        CheckpointError: naming what does not fit.
+    """
+    expected = _after_a_step(training)
+    for name, wanted in expected.items():
+        problem = _difference(state.get(name), wanted, name)
+        if problem:
+            raise CheckpointError(f"it does not fit the training: {problem}")
+
+
+def _after_a_step(training: Training) -> dict[str, Any]:
+    """The state of the same training after a step: an optimizer makes its moments in the first one.
+
+    Without the optimizer, where that is a user's own: what it keeps, and from which step on, only itself knows.
+    """
+    learner = Training(training.config, training.data, training.device).learner
+    if any(training.config.text(_OPTIMIZER) in plugin.parts.get(_OPTIMIZER, {}) for plugin in plugins_in_force()):
+        expected = learner.state_dict()
+        del expected[_OPTIMIZER]
+        return expected
+    for weight in learner.model.parameters():
+        weight.grad = torch.zeros_like(weight)
+    learner.optimizer.step()
+    return learner.state_dict()
+
+
+def _difference(found: object, expected: object, path: str) -> str | None:
+    """The first place at which two states are built differently; None if there is none. Values do not count."""
+    match expected:
+        case Tensor():
+            if not isinstance(found, Tensor):
+                return f"{path} is no tensor"
+            if found.layout != torch.strided or found.is_meta or found.is_quantized:
+                return f"{path} is an unusual tensor"
+            if found.shape != expected.shape or found.dtype != expected.dtype:
+                return f"{path} is {_words(found)} instead of {_words(expected)}"
+            return None
+        case Mapping():
+            # weights that were not trained yet have no moments
+            names = found.keys() if isinstance(found, Mapping) and path.endswith(_MOMENTS) else expected.keys()
+            if not isinstance(found, Mapping) or found.keys() != names or not names <= expected.keys():
+                return f"{path} has other entries"
+            pairs = [(f"{path}.{key}", found[key], expected[key]) for key in names]
+        case list() | tuple():
+            if not isinstance(found, list | tuple) or len(found) != len(expected):
+                return f"{path} has another length"
+            pairs = [(f"{path}[{index}]", *both) for index, both in enumerate(zip(found, expected, strict=True))]
+        case bool() | str():
+            return None if type(found) is type(expected) else f"{path} is something else"
+        case int() | float():
+            is_number = isinstance(found, int | float) and not isinstance(found, bool)
+            return None if is_number else f"{path} is no number"
+        case _:  # None: not decided at the beginning, such as the best loss so far
+            return f"{path} is something else" if isinstance(found, Tensor | Mapping | list | tuple) else None
+    return next((problem for where, ours, theirs in pairs if (problem := _difference(ours, theirs, where))), None)
+
+
+def _words(tensor: Tensor) -> str:
+    return f"{tensor.dtype} {tuple(tensor.shape)}".removeprefix("torch.")
