@@ -19,8 +19,8 @@ from cifar_tune.training.loop import Training
 from .conftest import CPU, small
 
 VARIANTS: list[dict[str, Value]] = [
-    *({"optimizer": name} for name in OPTIMIZERS),
-    *({"schedule": name} for name in SCHEDULES),
+    *(dict[str, Value](optimizer=name) for name in OPTIMIZERS),
+    *(dict[str, Value](schedule=name) for name in SCHEDULES),
     {"ema_decay": 0.9},
     {"lookahead": "cubic", "optimizer": "sgd", "momentum": 0.0},
     {"norm_bias_lr_factor": 8.0, "decay_norm_and_bias": False, "warmup_epochs": 1.0},
