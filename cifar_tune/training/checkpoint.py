@@ -64,10 +64,9 @@ def load(path: Path, config: Configuration, fingerprint: str) -> dict[str, Any]:
             configuration, other data or another version of the format.
     """
     state = _read(path)
-    if state.get("version") != VERSION:
-        raise CheckpointError(
-            f"{path} has version {state.get('version')!r} of the format; this program reads {VERSION}"
-        )
+    version = state.get("version")
+    if not isinstance(version, int) or version != VERSION:
+        raise CheckpointError(f"{path} has version {version!r:.20} of the format; this program reads {VERSION}")
     if not _is_whole(state, config):
         raise CheckpointError(f"{path}: damaged or not a checkpoint")
     wanted = config.stored()
@@ -119,9 +118,10 @@ def _is_whole(state: Mapping[str, Any], config: Configuration) -> bool:
 
 
 def _is_result(figures: object, epoch: int) -> bool:
-    if not isinstance(figures, dict) or figures.keys() != _FIGURES or figures["epoch"] != epoch:
+    if not isinstance(figures, dict) or figures.keys() != _FIGURES:
         return False
-    return all(type(value) in (int, float) and math.isfinite(value) for value in figures.values())
+    are_numbers = all(type(value) in (int, float) and math.isfinite(value) for value in figures.values())
+    return are_numbers and figures["epoch"] == epoch
 
 
 def _replace(path: Path, content: memoryview) -> None:

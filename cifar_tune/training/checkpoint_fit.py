@@ -10,42 +10,53 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cifar_tune.data.batches import steps_per_epoch
 from cifar_tune.knobs.plugin import plugins_in_force
 from cifar_tune.training.checkpoint import CheckpointError
+from cifar_tune.training.learner import Learner
 from cifar_tune.training.loop import Training
 
 _OPTIMIZER = "optimizer"
+_UNUSABLE = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, AssertionError)
+"""What numbers that make no sense lead to inside of optimizers and schedules."""
 
 
 def require_fit(training: Training, state: Mapping[str, Any]) -> None:
-    """Compare the state with that of a training that has not begun.
+    """Compare the state with that of a training that has begun, and take a step from it; all on the CPU, on a copy.
 
     Raises:
         CheckpointError: naming what does not fit.
     """
-    expected = _after_a_step(training)
+    learner = _after_a_step(training)
+    expected = learner.state_dict()
+    if any(training.config.text(_OPTIMIZER) in plugin.parts.get(_OPTIMIZER, {}) for plugin in plugins_in_force()):
+        del expected[_OPTIMIZER]  # what a user's own one keeps, and from which step on, only itself knows
     for name, wanted in expected.items():
         problem = _difference(state.get(name), wanted, name)
         if problem:
             raise CheckpointError(f"it does not fit the training: {problem}")
+    try:
+        learner.load_state_dict(state)
+        _step(learner, training)
+        learner.schedule.after_epoch(1.0)
+    except _UNUSABLE as error:
+        raise CheckpointError(f"no step can be taken from it: {str(error).partition(chr(10))[0]:.200}") from error
 
 
-def _after_a_step(training: Training) -> dict[str, Any]:
-    """The state of the same training after a step: an optimizer makes its moments in the first one, of what it trains.
-
-    Without the optimizer, where that is a user's own: what it keeps, and from which step on, only itself knows.
-    """
-    learner = Training(training.config.replaced(compile=False), training.data, training.device).learner
-    if any(training.config.text(_OPTIMIZER) in plugin.parts.get(_OPTIMIZER, {}) for plugin in plugins_in_force()):
-        expected = learner.state_dict()
-        del expected[_OPTIMIZER]
-        return expected
+def _after_a_step(training: Training) -> Learner:
+    """The same training after its first step: an optimizer makes its moments there, of what it trains."""
+    # on the CPU there is room for it beside the training, and in fp32 every CPU can take it
+    config = training.config.replaced(compile=False, precision="fp32")
+    steps = steps_per_epoch(training.data.train_size, config.integer("batch_size"))
+    learner = Learner(config, training.data.image_shape, len(training.data.classes), torch.device("cpu"), steps)
     learner.begin_epoch(1)
-    images = torch.zeros(2, *training.data.image_shape, device=training.device)
-    learner.train_step(
-        images.contiguous(memory_format=torch.channels_last), torch.zeros(2, dtype=torch.int64, device=training.device)
-    )
-    return learner.state_dict()
+    _step(learner, training)
+    return learner
+
+
+def _step(learner: Learner, training: Training) -> None:
+    images = torch.zeros(2, *training.data.image_shape).contiguous(memory_format=torch.channels_last)
+    learner.train_step(images, torch.zeros(2, dtype=torch.int64))
 
 
 def _difference(found: object, expected: object, path: str) -> str | None:
@@ -68,7 +79,8 @@ def _difference(found: object, expected: object, path: str) -> str | None:
                 return f"{path} has another length"
             pairs = [(f"{path}[{index}]", *both) for index, both in enumerate(zip(found, expected, strict=True))]
         case bool() | str():
-            return None if type(found) is type(expected) else f"{path} is something else"
+            # None: an option of an optimizer that is decided for each device
+            return None if found is None or type(found) is type(expected) else f"{path} is something else"
         case int() | float():
             is_number = isinstance(found, int | float) and not isinstance(found, bool)
             return None if is_number else f"{path} is no number"

@@ -71,6 +71,8 @@ def moments(state: dict[str, Any]) -> dict[str, Any]:
         (lambda s: s["optimizer"]["param_groups"].clear(), "param_groups has another length"),
         (lambda s: s["optimizer"]["param_groups"][0].update(lr="fast"), r"param_groups\[0\].lr is no number"),
         (lambda s: s["schedule"].update(steps=None), "schedule.steps is no number"),
+        (lambda s: s["schedule"]["scheduler"].update(base_lrs=[1.0, "x"]), "base_lrs has another length"),
+        (lambda s: s["optimizer"]["param_groups"][0].update(params=[0] * 8), "no step can be taken|has another length"),
         (lambda s: s["schedule"]["rates"].append(1.0), "schedule.rates has another length"),
     ],
 )  # fmt: skip
