@@ -12,8 +12,8 @@ def kept_lines(record: StudyRecord) -> list[str]:
     ]
     if last.test_accuracy is None:
         lines.append("its result was lost: the process ended between opening and writing it down")
-    if record.best is not None and record.best.number != last.trial:
-        lines.append(f"trial {record.best.number} is the best one by now, instead of trial {last.trial}")
+    if record.best is not None and str(record.best.number) != last.tested:
+        lines.append(f"trial {record.best.number} is the best one by now, instead of trial {last.tested}")
     lines.append(f"train and open it once more, on the record: cifar-tune finalize {record.name} --again")
     return lines
 

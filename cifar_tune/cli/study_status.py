@@ -8,8 +8,8 @@ from sqlalchemy.engine import URL
 
 from cifar_tune.cli.find_study import find_stored
 from cifar_tune.errors import UserError
-from cifar_tune.storage.attributes import REASONS
-from cifar_tune.storage.lease import owner_of
+from cifar_tune.storage.attributes import EVOLVED, REASONS
+from cifar_tune.storage.lease import Held, held_lease
 from cifar_tune.storage.openings import times
 from cifar_tune.storage.rdb import open_existing
 from cifar_tune.storage.records import StudyRecord, TrialRecord, load_record, study_names
@@ -64,7 +64,11 @@ def status_lines(status: dict[str, Any]) -> list[str]:
     elif status["counts"].get("COMPLETE"):
         lines.append(f"  best: none; no completed trial keeps {', '.join(status['constraints'])}")
     lines += opening_lines(status["test_openings"])
-    lines.append(f"  run by: {status['owner'] or 'nobody right now'}")
+    if status["evolved_from"] is not None:
+        evolved = status["evolved_from"]
+        carried = counted(evolved["carried"], "trial")
+        lines.append(f"  evolved from {evolved['from']}: {carried} carried over, {evolved['left']} left behind")
+    lines.append(f"  run by: {_run_by(status)}")
     for word in ("running", "parked"):
         for trial in status[word]:
             value = "" if trial["value"] is None else f", {status['objective']} {trial['value']:.6g}"
@@ -79,7 +83,7 @@ def status_lines(status: dict[str, Any]) -> list[str]:
 
 def _described(storage: RDBStorage, record: StudyRecord) -> dict[str, Any]:
     best = record.best
-    owner = owner_of(storage.engine, record.name)
+    held = held_lease(storage.engine, record.name)
     return {
         "name": record.name,
         "objective": record.spec.objective.metric,
@@ -89,16 +93,37 @@ def _described(storage: RDBStorage, record: StudyRecord) -> dict[str, Any]:
         "finished": record.finished,
         "counts": dict(record.counts),
         "reasons": dict(Counter(trial.reason for trial in record.trials if trial.reason in REASONS)),
-        "owner": str(owner) if owner else None,
+        "owner": None if held is None or held.is_free else str(held.owner),
+        "lease": None if held is None else _lease(held),
         "best": None if best is None else _best(record, best),
         "front": [_best(record, trial) for trial in record.front] if record.spec.has_several_objectives else None,
         "test_openings": [opening.plain() for opening in record.openings],
         "running": [_progress(trial) for trial in record.trials if trial.state == "RUNNING"],
         "parked": [_progress(trial) for trial in record.trials if trial.state == "WAITING" and not _is_new(trial)],
         "enqueued": [trial.number for trial in record.trials if trial.state == "WAITING" and _is_new(trial)],
+        "evolved_from": record.study.user_attrs.get(EVOLVED),
         "elapsed_seconds": record.elapsed_seconds,
         "data": dict(record.data),
     }
+
+
+def _lease(held: Held) -> dict[str, Any]:
+    return {
+        "host": held.owner.machine,
+        "pid": held.owner.pid,
+        "seconds_left": round(max(0.0, held.seconds), 1),
+        "is_free": held.is_free,
+    }
+
+
+def _run_by(status: dict[str, Any]) -> str:
+    lease = status["lease"]
+    if lease is None:
+        return "nobody right now"
+    if not lease["is_free"]:
+        return f"{status['owner']}, whose lease holds for {lease['seconds_left']:.0f} s unless it is renewed"
+    gone = f"process {lease['pid']} on {lease['host']} was killed or lost"
+    return f"nobody right now; {gone}, and the next run takes over at once"
 
 
 def opening_lines(openings: list[dict[str, Any]]) -> list[str]:

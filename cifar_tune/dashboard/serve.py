@@ -1,4 +1,4 @@
-"""Serves optuna-dashboard on a storage, to this machine alone."""
+"""Serves optuna-dashboard on a storage, to this machine alone unless one asks for more."""
 
 import errno
 import socket
@@ -6,6 +6,7 @@ import sys
 import threading
 import webbrowser
 from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from socketserver import ThreadingMixIn
 from typing import Any
@@ -22,7 +23,9 @@ from cifar_tune.storage.rdb import close, open_existing
 from cifar_tune.storage.urls import artifacts_folder, shown
 
 HOST = "127.0.0.1"
-"""The only address: the page asks nobody for a password, and it offers to delete studies."""
+"""The address unless one asks for another: the page asks nobody for a password, and it offers to delete studies."""
+
+_CONSEQUENCE = "the dashboard has no authentication: whoever reaches it can read every study, and delete it"
 
 DEFAULT_PORT = 8080
 _FIRST_FREE_PORT = 1024  # those below belong to the system
@@ -34,10 +37,13 @@ class Dashboard:
 
     Attributes:
         address: where a browser finds it.
+        warning: what there is to fear; empty where only this machine can reach it.
     """
 
-    def __init__(self, storage: RDBStorage, server: WSGIServer) -> None:
-        self.address = f"http://{HOST}:{server.server_port}/dashboard"
+    def __init__(self, storage: RDBStorage, server: WSGIServer, host: str) -> None:
+        shown_host = f"[{host}]" if ":" in host else host
+        self.address = f"http://{shown_host}:{server.server_port}/dashboard"
+        self.warning = "" if _is_loopback(host) else _CONSEQUENCE
         self._storage = storage
         self._server = server
 
@@ -57,24 +63,36 @@ class Dashboard:
         self._server.shutdown()
 
 
-def open_dashboard(url: URL, port: int = DEFAULT_PORT) -> Dashboard:
-    """Open the storage and start listening on 127.0.0.1; port 0 takes any free one. Nothing is printed.
+def open_dashboard(url: URL, port: int = DEFAULT_PORT, host: str = HOST, allow_remote: bool = False) -> Dashboard:
+    """Open the storage and start listening; port 0 takes any free one. Nothing is printed.
+
+    Args:
+        url: of the storage.
+        port: where to listen.
+        host: an address of this machine, or a name of it.
+        allow_remote: others may reach the page.
 
     Raises:
-        UserError: if there is no such storage, or the port cannot be had; names the nearest free one.
+        UserError: if others could reach the page and nobody allowed it, there is no such storage, or the port cannot
+            be had; names the nearest free one.
         CheckError: if the database does not answer.
     """
     if not 0 <= port <= _HIGHEST_PORT:
         raise UserError(Problem(f"must be a whole number from 0 to {_HIGHEST_PORT}", "port", port))
+    if not allow_remote and not _is_loopback(host):
+        rule = f"can be reached by others, and {_CONSEQUENCE}; if that is meant, add --allow-remote"
+        raise UserError(Problem(rule, "--host", host))
+    _require_address(host)
     storage = open_existing(url)
     if storage is None:
         raise UserError(Problem("does not exist yet; `cifar-tune run` makes it with its first study", shown(url)))
-    app = _only_asked_by_name(wsgi(storage, artifact_store=FileSystemArtifactStore(_made_folder(artifacts_folder()))))
+    app = wsgi(storage, artifact_store=FileSystemArtifactStore(_made_folder(artifacts_folder())))
     try:
-        return Dashboard(storage, make_server(HOST, port, app, _Server, _QuietHandler))
+        kind = _Server6 if ":" in host else _Server
+        return Dashboard(storage, make_server(host, port, _only_asked_by_name(app, host), kind, _QuietHandler), host)
     except OSError as error:
         close(storage)
-        raise _refused(port, error) from error
+        raise _refused(host, port, error) from error
 
 
 class _Server(ThreadingMixIn, WSGIServer):
@@ -88,6 +106,12 @@ class _Server(ThreadingMixIn, WSGIServer):
             super().handle_error(request, client_address)
 
 
+class _Server6(_Server):
+    """The same for addresses of IPv6."""
+
+    address_family = socket.AF_INET6
+
+
 class _QuietHandler(WSGIRequestHandler):
     """Writes no line per request."""
 
@@ -95,20 +119,56 @@ class _QuietHandler(WSGIRequestHandler):
         """Write nothing."""
 
 
-def _only_asked_by_name(app: WSGIApplication) -> WSGIApplication:
+def _only_asked_by_name(app: WSGIApplication, host: str) -> WSGIApplication:
     """Refuse requests for any other host than this machine.
 
-    A page elsewhere can let its own name point to 127.0.0.1; the browser then takes the dashboard for a part of that
-    page. The name in the request gives it away.
+    A page elsewhere can let its own name point to this machine; the browser then takes the dashboard for a part of that
+    page. The name in the request gives it away. Where others may ask, the machine's own names are right, and so is
+    every plain address: nobody can let that point elsewhere.
     """
+    is_remote = not _is_loopback(host)
+    names = {HOST, "localhost", host.lower()}
+    if is_remote:
+        names |= {socket.gethostname().lower(), socket.getfqdn().lower()}
 
     def guarded(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if environ.get("HTTP_HOST", "").split(":")[0] in (HOST, "localhost"):
+        asked = _host_part(environ.get("HTTP_HOST", "")).lower()
+        if asked in names or (is_remote and _as_address(asked) is not None):
             return app(environ, start_response)
         start_response("403 Forbidden", [("Content-Type", "text/plain; charset=utf-8")])
-        return [f"The dashboard answers to {HOST} and localhost only.\n".encode()]
+        known = f"{', '.join(sorted(names))} and plain addresses" if is_remote else f"{HOST} and localhost"
+        return [f"The dashboard answers to {known} only.\n".encode()]
 
     return guarded
+
+
+def _host_part(header: str) -> str:
+    """The host in a Host header, without its port and the brackets of IPv6."""
+    if header.startswith("["):
+        return header[1:].partition("]")[0]
+    return header.partition(":")[0]
+
+
+def _as_address(host: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(host)
+    except ValueError:
+        return None
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address; of names, localhost alone."""
+    address = _as_address(host)
+    return host.lower() == "localhost" if address is None else address.is_loopback
+
+
+def _require_address(host: str) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.getaddrinfo(host, None, family)
+    except (OSError, UnicodeError) as error:
+        rule = "is neither an address nor a known name of this machine; 0.0.0.0 is all of its addresses"
+        raise UserError(Problem(rule, "--host", host)) from error
 
 
 def _made_folder(folder: Path) -> Path:
@@ -119,7 +179,9 @@ def _made_folder(folder: Path) -> Path:
     return folder
 
 
-def _refused(port: int, error: OSError) -> UserError:
+def _refused(host: str, port: int, error: OSError) -> UserError:
+    if error.errno == errno.EADDRNOTAVAIL:
+        return UserError(Problem("is not an address of this machine; 0.0.0.0 is all of them", "--host", host))
     rule = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be had ({error.strerror})"
     free = next(filter(_is_free, range(max(port, _FIRST_FREE_PORT - 1) + 1, _HIGHEST_PORT + 1)), None)
     return UserError(Problem(rule if free is None else f"{rule}; the next free one is {free}", "port", port))

@@ -16,6 +16,7 @@ from cifar_tune.knobs.plugin import plug_in
 from cifar_tune.models.complexity import count_multiply_adds
 from cifar_tune.plugins.load import load_plugins
 from cifar_tune.training.checkpoint import CheckpointError, load
+from cifar_tune.training.checkpoint_fit import require_fit
 from cifar_tune.training.checkpoint_writer import CheckpointWriter
 from cifar_tune.training.device import configure
 from cifar_tune.training.device_loss import is_device_lost
@@ -130,7 +131,9 @@ def _take_up(job: Job, training: Training, config: Configuration, data: Resident
     if not job.checkpoint.exists():
         return
     try:
-        training.load_state_dict(load(job.checkpoint, config, data.fingerprint))
+        state = load(job.checkpoint, config, data.fingerprint)
+        require_fit(training, state)
+        training.load_state_dict(state)
     except CheckpointError as error:
         yield Notice(job.number, f"it starts again, since its checkpoint is of no use: {error}")
 

@@ -34,6 +34,8 @@ def read_plugin_file(path: str) -> PluginFile:
             raise PluginFileError(f"leads out of the folder that cifar-tune is started in, to {file}")
         if not file.exists():
             raise PluginFileError("there is no such file in the folder that cifar-tune is started in", _nearest(path))
+        if not file.is_file() and not file.is_dir():
+            raise PluginFileError("is a device or a pipe, and no file")
         if file.stat().st_size > MAX_BYTES:
             raise PluginFileError(f"is larger than {MAX_BYTES:,} bytes")
         content = file.read_bytes()

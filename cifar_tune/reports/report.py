@@ -76,8 +76,12 @@ class Report:
 
     @cached_property
     def completed(self) -> list[TrialRecord]:
-        """The completed trials, best first; those that break a constraint come last."""
-        found = [trial for trial in self.record.trials if trial.state == "COMPLETE" and finite(trial.value)]
+        """The completed trials, best first; those that break a constraint come last.
+
+        Without those that another program completed: nobody knows what was trained.
+        """
+        trials = [trial for trial in self.record.trials if trial.state == "COMPLETE" and trial.config]
+        found = [trial for trial in trials if finite(trial.value)]
         objectives = self.record.spec.objectives
         return sorted(found, key=lambda t: (not t.feasible, losses(t.values, objectives), t.number))
 
@@ -109,7 +113,9 @@ class Report:
     @cached_property
     def pruned(self) -> list[TrialRecord]:
         """The pruned trials that finished an epoch with a value that can be drawn."""
-        return [trial for trial in self.record.trials if trial.state == "PRUNED" and finite(trial.value)]
+        return [
+            trial for trial in self.record.trials if trial.state == "PRUNED" and trial.config and finite(trial.value)
+        ]
 
     @property
     def has_many(self) -> bool:

@@ -20,12 +20,14 @@ def test_set(report: Report) -> list[str]:
     later = report.record.finished - last.finished_trials
     if later:
         words += f" Trials that have finished since: {later:,}."
-    if report.completed and report.completed[0].number not in {opening.trial for opening in openings}:
+    if report.completed and report.completed[0].number not in {
+        opening.trial for opening in openings if opening.study is None
+    }:
         words += f" **Trial {report.completed[0].number} is the best one by now, and was not tested.**"
     if len(openings) > 1:
         words += " A choice that was made with a look at an earlier result makes the later ones optimistic."
     rows = [
-        (opening.opened, str(opening.trial), str(opening.epochs), f"{opening.train_images:,}", *_tested(opening))
+        (opening.opened, opening.tested, str(opening.epochs), f"{opening.train_images:,}", *_tested(opening))
         for opening in openings
     ]
     header = ("opened", "trial", "epochs", "trained on", "test images", "test loss", "test accuracy", "standard error")

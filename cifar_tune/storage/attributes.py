@@ -12,6 +12,10 @@ DATA = "data"
 ELAPSED = "elapsed_seconds"
 """Study: seconds of wall clock over all runs."""
 
+EVOLVED = "evolved"
+"""Study: what `run --evolve` made it from: `from` (name of the study as it was), `version` (its number), and how many
+trials were `carried` over and `left` behind."""
+
 TEST_OPENING = "test_opening_"
 """Study: this and a number from 1 on: one opening of the test split, `Opening.plain`."""
 
@@ -20,6 +24,9 @@ CONFIG = "config"
 
 START_FROM = "start_from"
 """Trial: which item of the study's `start_from` it is, from 0; other trials do not have it."""
+
+CARRIED_FROM = "carried_from"
+"""Trial: `study` and `number` that it had before `run --evolve`."""
 
 EPOCHS = "epochs"
 """Trial: finished epochs."""

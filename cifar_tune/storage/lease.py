@@ -57,12 +57,30 @@ class Owner:
     started: str
 
     def __str__(self) -> str:
-        return f"process {self.pid} on {self.host.split('/', 1)[0]}"
+        return f"process {self.pid} on {self.machine}"
+
+    @property
+    def machine(self) -> str:
+        """The host's name alone."""
+        return self.host.split("/", 1)[0]
 
     @property
     def surely_dead(self) -> bool:
         """Whether the process ran on this host, since its last boot, and is gone."""
         return self.host == _host() and _process_started(self.pid) != self.started
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A lease as it stands in the database: `seconds` until it ends unless it is renewed, below 0 once it has ended."""
+
+    owner: Owner
+    seconds: float
+
+    @property
+    def is_free(self) -> bool:
+        """Whether the next run may take the study at once."""
+        return self.seconds <= 0 or self.owner.surely_dead
 
 
 class LeaseLostError(CheckError):
@@ -166,15 +184,21 @@ def acquire(engine: Engine, study: str) -> Lease:
     return acquire(engine, study)  # it was released between the two looks, or another process was quicker
 
 
-def owner_of(engine: Engine, study: str) -> Owner | None:
-    """Who runs the study right now; None if nobody does."""
+def held_lease(engine: Engine, study: str) -> Held | None:
+    """The lease of a study, also one whose owner is gone; None where it was given free, or never taken."""
     if not inspect(engine).has_table(_LEASES.name):
         return None
     held = _read(engine, study)
     if held is None:
         return None
     owner, _, expires = held
-    return None if expires < time.time() or owner.surely_dead else owner
+    return Held(owner, expires - time.time())
+
+
+def owner_of(engine: Engine, study: str) -> Owner | None:
+    """Who runs the study right now; None if nobody does."""
+    held = held_lease(engine, study)
+    return None if held is None or held.is_free else held.owner
 
 
 def _read(engine: Engine, study: str) -> tuple[Owner, str, float] | None:

@@ -12,6 +12,7 @@ import optuna
 
 from cifar_tune.storage import attributes
 
+TRIAL_STUDY = "study"
 Stored = bool | int | float | str
 
 
@@ -33,6 +34,7 @@ class Opening:
         train_images: those of the training and of the validation split together.
         device: such as `cpu` or `cuda:0`.
         precision: `fp32` or `bf16`.
+        study: the earlier version of the study that holds the trial, where `run --evolve` left it behind.
         test_images: None until the result is known.
         test_loss: mean cross entropy; None where the result was lost, and where it is not finite.
         test_accuracy: fraction of the test images that is right; None where the result was lost.
@@ -54,6 +56,12 @@ class Opening:
     test_images: int | None = None
     test_loss: float | None = None
     test_accuracy: float | None = None
+    study: str | None = None
+
+    @property
+    def tested(self) -> str:
+        """The trial, for people: `7`, or `7 of NAME@1`."""
+        return str(self.trial) if self.study is None else f"{self.trial} of {self.study}"
 
     def plain(self) -> dict[str, Any]:
         """The fields by name, as JSON has them."""

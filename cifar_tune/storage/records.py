@@ -19,6 +19,7 @@ from cifar_tune.storage.bulk import bulk_reading
 from cifar_tune.storage.histories import joined
 from cifar_tune.storage.openings import Opening, Stored, read_openings
 from cifar_tune.storage.selection import is_feasible
+from cifar_tune.storage.versions import is_copy
 from cifar_tune.study_spec.pareto import losses, pareto_front
 from cifar_tune.study_spec.reader import read_study
 from cifar_tune.study_spec.specification import StudySpec
@@ -109,7 +110,11 @@ class StudyRecord:
 
         The first one is always on the Pareto front.
         """
-        complete = [trial for trial in self.trials if trial.state == "COMPLETE" and trial.values and trial.feasible]
+        complete = [
+            trial
+            for trial in self.trials
+            if trial.state == "COMPLETE" and trial.values and trial.feasible and trial.config  # else not trained here
+        ]
         return sorted(complete, key=lambda trial: (losses(trial.values, self.spec.objectives), trial.number))
 
     @property
@@ -134,7 +139,7 @@ class StudyRecord:
 
 def study_names(storage: BaseStorage) -> list[str]:
     """The names of all studies in the storage, whoever made them."""
-    return sorted(optuna.get_all_study_names(storage))
+    return sorted(name for name in optuna.get_all_study_names(storage) if not is_copy(name))
 
 
 def load_record(storage: BaseStorage, name: str) -> StudyRecord:

@@ -1,8 +1,11 @@
 """Where studies and artifacts are kept."""
 
 import os
+import re
+import shutil
 from pathlib import Path
 from tempfile import TemporaryFile
+from urllib.parse import quote, quote_plus
 
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -16,6 +19,8 @@ ARTIFACTS_VARIABLE = "CIFAR_TUNE_ARTIFACTS"
 
 _DRIVERS = {"postgresql": "postgresql+psycopg", "mysql": "mysql+pymysql", "mariadb": "mysql+pymysql"}
 _EXTRAS = {"postgresql": "postgres", "mysql": "mysql"}
+_CHECKPOINTS = "checkpoints"
+_FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}(?:@[0-9]+)?")  # a study, or an earlier version of one
 _SECRETS = {"password", "passwd", "sslpassword"}
 _EXAMPLES = "sqlite:///storage/cifar_tune.db, postgresql://user@host/database or mysql://user@host/database"
 
@@ -50,7 +55,8 @@ def shown(url: URL) -> str:
 def without_secrets(words: str, url: URL) -> str:
     """A database's own words, which may repeat what it was given."""
     for secret in (url.password, *(value for key, value in url.query.items() if key in _SECRETS)):
-        words = words.replace(str(secret), "***") if secret else words
+        for written in (str(secret), quote(str(secret), safe=""), quote_plus(str(secret))) if secret else ():
+            words = words.replace(written, "***")
     return words
 
 
@@ -76,7 +82,7 @@ def made_artifacts_folder(study: str) -> Path:
     """The folder of a study's checkpoints, made if it is missing.
 
     Raises:
-        UserError: if it cannot be made, or not be written to.
+        UserError: if it cannot be made, or not be written to, or a link leads out of it.
     """
     folder = checkpoint_file(study, 0).parent
     try:
@@ -89,6 +95,45 @@ def made_artifacts_folder(study: str) -> Path:
     return folder
 
 
+def is_folder_name(study: str) -> bool:
+    """Whether a study's name can be that of a folder; study files have no others, but other programs may."""
+    return _FOLDER_NAME.fullmatch(study) is not None
+
+
+def study_folder(study: str) -> Path:
+    """Everything that a study keeps outside of the database lies in here.
+
+    Raises:
+        UserError: if that would be somewhere else than in the artifacts folder.
+    """
+    if not is_folder_name(study):
+        raise UserError(Problem(f"the study {study!r} cannot have a folder of its own: another program named it"))
+    folder = artifacts_folder() / study
+    inside = artifacts_folder().resolve() / study
+    for path in (folder, folder / _CHECKPOINTS):
+        if not path.resolve().is_relative_to(inside):
+            rule = f"is a link that leads out of the artifacts folder, to {path.resolve()}; remove it"
+            raise UserError(Problem(f"{rule}, or set {ARTIFACTS_VARIABLE}", source=str(path)))
+    return folder
+
+
+def staged_folder(study: str, version: int) -> Path:
+    """Where checkpoints lie that belong to the study as it will be once its earlier version has this number."""
+    return study_folder(study) / f"{_CHECKPOINTS}@{version}"
+
+
+def made_staged_folder(study: str, version: int) -> Path:
+    """The same, made, and empty."""
+    folder = staged_folder(study, version)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
 def checkpoint_file(study: str, number: int) -> Path:
-    """Where a trial's newest checkpoint lies. Study names are safe as folder names: the specification sees to it."""
-    return artifacts_folder() / study / "checkpoints" / f"trial-{number:06d}.pt"
+    """Where a trial's newest checkpoint lies.
+
+    Raises:
+        UserError: see `study_folder`.
+    """
+    return study_folder(study) / _CHECKPOINTS / f"trial-{number:06d}.pt"

@@ -17,6 +17,7 @@ from optuna.distributions import BaseDistribution
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.engine import URL
 
 from cifar_tune.storage.writer import LINGER_SECONDS, Outage, Writer
 
@@ -40,6 +41,7 @@ class WriteBehindStorage(BaseStorage):
         study_name: of the one study that can be read and changed through this storage.
         guard: see `Writer`.
         linger: see `Writer`.
+        url: see `Writer`.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class WriteBehindStorage(BaseStorage):
         study_name: str,
         guard: Callable[[], None] = _always_allowed,
         linger: float = LINGER_SECONDS,
+        url: URL | None = None,
     ) -> None:
         theirs = backend.get_study_id_from_name(study_name)
         self._memory = InMemoryStorage()
@@ -57,7 +60,7 @@ class WriteBehindStorage(BaseStorage):
         for key, value in backend.get_study_system_attrs(theirs).items():
             self._memory.set_study_system_attr(study, key, value)
         self._unfinished: set[int] = set()
-        self._writer = Writer(backend, theirs, self._memory, guard, linger)
+        self._writer = Writer(backend, theirs, self._memory, guard, linger, url)
         self._writer.start()
         self._unfinished.update(
             trial.number for trial in self._memory.get_all_trials(0, deepcopy=False) if not trial.state.is_finished()

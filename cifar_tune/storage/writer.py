@@ -9,12 +9,14 @@ from typing import Any, Literal
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import FrozenTrial
+from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
 from cifar_tune.errors import CheckError, CifarTuneError
 from cifar_tune.storage.bulk import bulk_reading
 from cifar_tune.storage.rdb import own_words
 from cifar_tune.storage.trial_changes import write_changes
+from cifar_tune.storage.urls import without_secrets
 
 LINGER_SECONDS = 0.1
 """How long a change waits for others that can be written together with it."""
@@ -34,15 +36,20 @@ _CHANGED = (
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """The database cannot be written since `since` (seconds of `time.monotonic`); `error` is its last answer."""
+    """The database cannot be written since `since` (seconds of `time.monotonic`); `error` is its last answer.
+
+    `url` is that of the database, whose password must not be repeated.
+    """
 
     since: float
     error: BaseException
+    url: URL | None = None
 
     @property
     def words(self) -> str:
-        """The database's own words, on one line."""
-        return own_words(self.error.__cause__ or self.error)
+        """The database's own words, on one line, without its password."""
+        words = own_words(self.error.__cause__ or self.error)
+        return words if self.url is None else without_secrets(words, self.url)
 
 
 class Writer:
@@ -57,6 +64,7 @@ class Writer:
         guard: called before each write, and about once per second. It raises a `CifarTuneError` if this process may
             not write any more, or a database error.
         linger: seconds for which a change waits for others.
+        url: of the database, for messages without its password.
     """
 
     def __init__(
@@ -66,7 +74,9 @@ class Writer:
         memory: InMemoryStorage,
         guard: Callable[[], None],
         linger: float = LINGER_SECONDS,
+        url: URL | None = None,
     ) -> None:
+        self._url = url
         self._backend = backend
         self._study = study
         self._memory = memory
@@ -126,7 +136,7 @@ class Writer:
         except KeyError:
             pass  # there is no next one
         except _DATABASE_ERRORS as error:
-            self.outage = Outage(time.monotonic(), error)
+            self.outage = Outage(time.monotonic(), error, self._url)
         finally:
             self._database.release()
         return [number for number in range(known, len(self._ids)) if number in self._written]
@@ -159,7 +169,7 @@ class Writer:
                         self._compare()
                     self._write()
             except _DATABASE_ERRORS as error:
-                self.outage = Outage(self.outage.since if self.outage else time.monotonic(), error)
+                self.outage = Outage(self.outage.since if self.outage else time.monotonic(), error, self._url)
                 self._sleep(pause)
                 pause = min(2 * pause, _LONGEST_RETRY_SECONDS)
             except CifarTuneError as error:

@@ -11,6 +11,9 @@ from cifar_tune.knobs.part import Value
 from cifar_tune.knobs.table import KNOBS
 from cifar_tune.samplers.build import build_sampler, neutral_sampler
 from cifar_tune.storage import attributes
+from cifar_tune.storage.earlier_batches import EarlierBatches
+from cifar_tune.study_spec.placing import off_step
+from cifar_tune.study_spec.samplers import SAMPLERS
 from cifar_tune.study_spec.search_space import Choices, Dimension
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.study_spec.start_from import suggested
@@ -22,12 +25,15 @@ def ask(study: optuna.Study, spec: StudySpec) -> tuple[optuna.Trial, Configurati
     A parked trial keeps its number, its parameters and the values that it reported.
     """
     waiting = next_waiting(study)
-    if waiting is None:
-        study.sampler = build_sampler(spec.sampler, len(study.get_trials(deepcopy=False)))
-    else:
-        # its configuration is written down after the last parameter was drawn: then nothing is left to draw
-        is_known = attributes.CONFIG in waiting.user_attrs
-        study.sampler = neutral_sampler() if is_known else build_sampler(spec.sampler, waiting.number)
+    number = next_number(study)
+    is_exhaustive = not SAMPLERS[spec.sampler.name].handles_ranges
+    if spec.deterministic is not None or is_exhaustive:
+        # the trial keeps this view for as long as it runs, so that the pruner decides from it too
+        view = EarlierBatches(study._storage, number, spec.deterministic, is_exhaustive)
+        study = optuna.load_study(study_name=study.study_name, storage=view, pruner=study.pruner)
+    # its configuration is written down after the last parameter was drawn: then nothing is left to draw
+    is_known = waiting is not None and attributes.CONFIG in waiting.user_attrs
+    study.sampler = neutral_sampler() if is_known else build_sampler(spec.sampler, number)
     trial = study.ask()
     config = spec.space.configuration(lambda name, dimension: _suggest(trial, name, dimension))
     return trial, config
@@ -53,13 +59,23 @@ def next_waiting(study: optuna.Study) -> FrozenTrial | None:
     return waiting[0] if waiting else None
 
 
+def next_number(study: optuna.Study) -> int:
+    """The number of the trial that `ask` would give."""
+    waiting = next_waiting(study)
+    return len(study.get_trials(deepcopy=False)) if waiting is None else waiting.number
+
+
 def refusal(waiting: FrozenTrial, spec: StudySpec) -> str | None:
-    """Why a trial that somebody enqueued cannot run; None if it can.
+    """Why a trial that somebody enqueued, or that another program began, cannot run; None if it can.
 
     Optuna itself would run values out of range, and ignore names that it does not know.
     """
+    if attributes.CONFIG in waiting.user_attrs:
+        return None  # it has run here
     enqueued = waiting.system_attrs.get("fixed_params", {})
-    for name, value in enqueued.items():
+    if not isinstance(enqueued, dict):
+        return f"its parameters are no mapping: {enqueued!r}"
+    for name, value in {**enqueued, **waiting.params}.items():
         dimension = spec.search_space.get(name)
         if dimension is None:
             return f"{name} is not searched in this study"
@@ -71,6 +87,8 @@ def refusal(waiting: FrozenTrial, spec: StudySpec) -> str | None:
             return f"{name} = {value!r} is not a number"
         elif not dimension.low <= value <= dimension.high:
             return f"{name} = {value!r} is not between {dimension.low} and {dimension.high}"
+        elif off_step(dimension, value):
+            return f"{name} = {value!r} is not {dimension.low} or a whole number of steps of {dimension.step:g} above"
     return None
 
 
@@ -79,7 +97,7 @@ def is_exhausted(study: optuna.Study, size: int) -> bool:
     tried = {
         tuple(sorted((name, str(value)) for name, value in trial.params.items()))
         for trial in study.get_trials(deepcopy=False)
-        if trial.state != TrialState.WAITING
+        if trial.state != TrialState.WAITING and attributes.CONFIG in trial.user_attrs
     }
     return len(tried) >= size
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from optuna.trial import FrozenTrial, TrialState
 
-from cifar_tune.storage.selection import is_feasible
+from cifar_tune.storage.selection import is_feasible, was_finished_elsewhere
 from cifar_tune.study_spec.constraints import Constraint
 from cifar_tune.study_spec.pareto import Losses, dominates, losses
 from cifar_tune.study_spec.settings import Objective
@@ -35,7 +35,11 @@ class BestTrials:
 
     def add(self, trial: FrozenTrial) -> None:
         """One more trial has ended; it counts if it has completed."""
-        if trial.state != TrialState.COMPLETE or not is_feasible(trial, self._constraints):
+        if (
+            trial.state != TrialState.COMPLETE
+            or was_finished_elsewhere(trial)
+            or not is_feasible(trial, self._constraints)
+        ):
             return
         point = losses(trial.values, self._objectives)
         ranked = [*self._ranked, (point, trial)]

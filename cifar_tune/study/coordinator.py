@@ -18,10 +18,11 @@ from cifar_tune.errors import CheckError, CifarTuneError, UserError
 from cifar_tune.executors.messages import Began, Died, Ended, EpochDone, Job, Notice, Ready, Refused, Report, Verdict
 from cifar_tune.samplers.build import neutral_sampler
 from cifar_tune.storage import attributes
-from cifar_tune.storage.selection import is_feasible, write_violations
+from cifar_tune.storage.earlier_batches import first_of_batch
+from cifar_tune.storage.selection import is_feasible, was_finished_elsewhere, write_violations
 from cifar_tune.storage.urls import checkpoint_file
 from cifar_tune.storage.write_behind import WriteBehindStorage
-from cifar_tune.study.asking import ask, is_exhausted, next_waiting, refusal
+from cifar_tune.study.asking import ask, is_exhausted, next_number, next_waiting, refusal
 from cifar_tune.study.best_trials import BestTrials
 from cifar_tune.study.checkpoints import sweep
 from cifar_tune.study.estimate import Estimate
@@ -119,6 +120,9 @@ class Coordinator:
         """
         self._watch.stop.is_polled = True
         self._repair()
+        size = self._spec.deterministic
+        if size is not None and size < self._executors.workers:
+            self._note(f"deterministic: {size} lets {size} run at a time, of {self._executors.workers} workers")
         try:
             ending = self._loop()
         except BaseException:
@@ -140,7 +144,7 @@ class Coordinator:
                 return "budget"
             if self._watch.stop.park or self._time_is_over():
                 return self._park_all()
-            if left > 0 and self._executors.idle() and not self._storage.is_behind:
+            if left > 0 and self._executors.idle() and not self._storage.is_behind and not self._waits_for_a_batch():
                 if self._start_next():
                     continue
                 if not self._running:
@@ -148,6 +152,13 @@ class Coordinator:
             for report in self._executors.reports(_POLL_SECONDS):
                 self._handle(report)
             self._end_hanging()
+
+    def _waits_for_a_batch(self) -> bool:
+        """Whether the next trial has to wait for the end of an earlier batch."""
+        size = self._spec.deterministic
+        if size is None or not self._running:
+            return False
+        return min(self._running) < first_of_batch(next_number(self._study), size)
 
     def _start_next(self) -> bool:
         """Start one more trial; False if there is none left to try."""
@@ -175,7 +186,7 @@ class Coordinator:
         trial.set_user_attr(attributes.ERROR, f"enqueued: {reason}")
         self._study.tell(trial, state=TrialState.FAIL)
         self._finished += 1
-        self._note(f"trial {trial.number} was enqueued but cannot run: {reason}")
+        self._note(f"trial {trial.number} was enqueued, or begun by another program, but cannot run: {reason}")
 
     def _handle(self, report: Report | Died) -> None:
         match report:
@@ -262,7 +273,8 @@ class Coordinator:
                 self._tell(running, TrialState.FAIL, "error", error=ended.detail)
 
     def _tell(self, running: RunningTrial, state: TrialState, reason: str, error: str = "", detail: str = "") -> None:
-        self._study.sampler = neutral_sampler()  # a sampler that has tried everything would stop a study, not end it
+        # a sampler that has tried everything would stop a study, not end it
+        running.trial.study.sampler = neutral_sampler()
         running.tell(state, reason, error)
         self._finished += 1
         told = self._storage.get_trial(running.trial._trial_id)
@@ -367,6 +379,7 @@ class Coordinator:
         """Take up what a run that was killed left behind."""
         trials = self._study.get_trials(deepcopy=False)
         left = [trial for trial in trials if trial.state == TrialState.RUNNING]
+        foreign = [trial for trial in left if attributes.CONFIG not in trial.user_attrs and trial.params]
         orphans = [trial for trial in left if attributes.PRUNED_AT not in trial.user_attrs]
         for trial in left:
             if trial not in orphans:  # the verdict was given, the rest of its end is missing
@@ -376,12 +389,22 @@ class Coordinator:
                 self._storage.set_trial_state_values(trial._trial_id, TrialState.PRUNED, [last])
         for trial in orphans:
             self._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
-        if orphans:
-            numbers = ", ".join(str(trial.number) for trial in orphans)
+        ours = [trial for trial in orphans if trial not in foreign]
+        if ours:
+            numbers = ", ".join(str(trial.number) for trial in ours)
             self._note(
                 f"an earlier run was killed while it trained trial {numbers}: taken up where the checkpoint ends"
             )
+        if foreign:
+            numbers = ", ".join(str(trial.number) for trial in foreign)
+            self._note(f"trial {numbers} was left running by another program: it begins again here")
         trials = self._study.get_trials(deepcopy=False)
+        strangers = [str(trial.number) for trial in trials if was_finished_elsewhere(trial)]
+        if strangers:
+            self._note(
+                f"another program finished trial {', '.join(strangers)}: counted against the budget, and seen by the "
+                f"sampler, but never the best, since nobody knows what was trained"
+            )
         self._finished = sum(trial.state.is_finished() for trial in trials)
         self._best = BestTrials(trials, self._spec.objectives, self._spec.constraints)
         self._has_completed = any(trial.state == TrialState.COMPLETE for trial in trials)

@@ -23,6 +23,7 @@ from cifar_tune.storage.records import StudyRecord, load_record
 from cifar_tune.storage.urls import made_artifacts_folder
 from cifar_tune.storage.write_behind import WriteBehindStorage
 from cifar_tune.study.coordinator import Coordinator, Ending, Executors, Watch
+from cifar_tune.study.evolving import evolve_study, finish_evolution
 from cifar_tune.study.interruption import Interrupted, stop_requests
 from cifar_tune.study.observer import Observer
 from cifar_tune.study.opening import open_study, stored_study
@@ -41,8 +42,8 @@ class _Pool(Executors, Protocol):
     def wait_for_start(self, data: DataSpec, fingerprint: str, impatient: Callable[[], None]) -> None: ...
 
 
-def run_study(spec: StudySpec, url: URL, observer: Observer, options: ExecutorOptions) -> Outcome:
-    """Create the study or continue it, up to its budget.
+def run_study(spec: StudySpec, url: URL, observer: Observer, options: ExecutorOptions, evolve: bool = False) -> Outcome:
+    """Create the study or continue it, up to its budget; with `evolve` also where its specification has changed.
 
     Raises:
         UserError: if the storage holds another study of that name, or data, device, cluster or storage cannot be
@@ -55,7 +56,7 @@ def run_study(spec: StudySpec, url: URL, observer: Observer, options: ExecutorOp
         try:
             made_artifacts_folder(spec.name)
             storage = open_patiently(url, observer.note, stop.raise_if_any)
-            stored_study(storage, spec)  # refuse before images are decoded for nothing
+            stored_study(storage, spec, evolve)  # refuse before images are decoded for nothing
             acquire(storage.engine, spec.name).release()  # likewise; not kept, since a download would outlast it
 
             def decoding(done: int, total: int) -> None:
@@ -66,13 +67,19 @@ def run_study(spec: StudySpec, url: URL, observer: Observer, options: ExecutorOp
             executors.wait_for_start(spec.data, data.fingerprint, stop.raise_if_any)
             lease = acquire(storage.engine, spec.name)
             try:
+                said = finish_evolution(storage, spec.name)
+                if said:
+                    observer.note(said)
+                if evolve:
+                    evolve_study(storage, spec, data, lease, observer.note)
+                    finish_evolution(storage, spec.name)
                 stored = open_study(storage, spec, data)
                 if openings := read_openings(stored.user_attrs):
                     observer.note(
                         f"warning: the test set was opened {times(openings)} for this study (cifar-tune finalize); "
                         f"what is chosen from now on may be influenced by its result"
                     )
-                with closing(WriteBehindStorage(storage, spec.name, lease.renew_if_due)) as memory:
+                with closing(WriteBehindStorage(storage, spec.name, lease.renew_if_due, url=url)) as memory:
                     pruner = build_pruner(spec.pruner, spec.largest_epochs)
                     study = optuna.load_study(study_name=spec.name, storage=memory, pruner=pruner)
                     ending = Coordinator(memory, study, spec, executors, Watch(observer, stop)).run()

@@ -38,7 +38,7 @@ class RunningTrial:
     reported: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        frozen = self.trial.study.get_trials(deepcopy=False)[self.trial.number]
+        frozen = self.trial.storage.get_trial(self.trial._trial_id)
         self.reported = set(frozen.intermediate_values)
         self.has_begun = False
         self._touched = attributes.PARAMETERS in frozen.user_attrs

@@ -37,6 +37,7 @@ class Metric:
         highest: no value is larger; the lowest is 0 for all of them.
         is_whole: whether it counts something.
         is_known_before_training: whether it depends on the model alone, and so is the same after every epoch.
+        is_clocked: whether it differs from one run of the same training to the next.
         not_pruned_by: why no pruner can compare trials by it; empty if one can.
     """
 
@@ -46,6 +47,7 @@ class Metric:
     highest: float = math.inf
     is_whole: bool = False
     is_known_before_training: bool = False
+    is_clocked: bool = False
     not_pruned_by: str = ""
 
     def exact(self, value: float) -> str:
@@ -97,6 +99,7 @@ METRICS: Mapping[str, Metric] = {
     "seconds_per_epoch": Metric(
         "minimize", "median over the epochs, validation included; the first one, which warms up, is left out",
         _seconds_per_epoch,
+        is_clocked=True,
     ),
     "epochs_to_best": Metric(
         "minimize",

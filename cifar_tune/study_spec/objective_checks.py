@@ -34,6 +34,14 @@ def check_objectives(spec: StudySpec, problems: Problems) -> list[str]:
     return []
 
 
+def check_deterministic(spec: StudySpec, problems: Problems) -> None:
+    """Refuse batches that could not keep their promise: a metric that a clock decides is never the same twice."""
+    clocked = [name for name in spec.metrics if METRICS[name].is_clocked]
+    if spec.deterministic is not None and clocked:
+        rule = f"cannot be had with {clocked[0]}, which a clock decides: it would be another one in every run"
+        problems.add(("deterministic",), rule, spec.deterministic)
+
+
 def _why_not_pruned(objectives: Sequence[Objective]) -> str:
     if len(objectives) > 1:
         return "pruners compare trials by one value per epoch, and here are several objectives"

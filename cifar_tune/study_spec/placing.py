@@ -44,9 +44,17 @@ def placed(dimension: Dimension, value: Value, values: Mapping[str, Value]) -> V
     return number if dimension.step is None else _on_step(dimension, number, dimension.step, remark)
 
 
+def off_step(dimension: Range, number: float) -> bool:
+    """Whether a number between the ends of a range misses its steps."""
+    if dimension.step is None:
+        return False
+    steps = (exact(number) - exact(dimension.low)) / exact(dimension.step)
+    return abs(steps - round(steps)) > _STEP_SHARE
+
+
 def _on_step(dimension: Range, number: float, step: float, remark: str) -> float:
     steps = (exact(number) - exact(dimension.low)) / exact(step)
-    if abs(steps - round(steps)) > _STEP_SHARE:
+    if off_step(dimension, number):
         raise OutsideError(f"must be {dimension.low} or a whole number of steps of {step} above{remark}")
     nearest = exact(dimension.low) + round(steps) * exact(step)
     return int(nearest) if isinstance(number, int) else float(nearest)

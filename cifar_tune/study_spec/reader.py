@@ -15,7 +15,7 @@ from cifar_tune.knobs.part import Value
 from cifar_tune.knobs.plugin import Plugin
 from cifar_tune.knobs.table import KNOBS
 from cifar_tune.study_spec.constraints import read_constraints
-from cifar_tune.study_spec.objective_checks import check_objectives, default_pruner
+from cifar_tune.study_spec.objective_checks import check_deterministic, check_objectives, default_pruner
 from cifar_tune.study_spec.overrides import Override, apply_overrides
 from cifar_tune.study_spec.plugin_section import plug_in_section
 from cifar_tune.study_spec.problems import Path, Problems
@@ -27,6 +27,7 @@ from cifar_tune.study_spec.settings import (
     SamplerSpec,
     as_mapping,
     read_budget,
+    read_deterministic,
     read_objectives,
     read_pruner,
     read_sampler,
@@ -44,6 +45,7 @@ SECTIONS = (
     "budget",
     "sampler",
     "pruner",
+    "deterministic",
     "data",
     "plugins",
     "train",
@@ -142,6 +144,8 @@ def read_document(path: FilePath) -> Document:
         UserError: if it cannot be read, or is not YAML.
     """
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():  # a pipe would be waited for, for ever
+            raise UserError(Problem("is a device or a pipe, and no file", source=str(path)))
         if path.stat().st_size > MAX_BYTES:
             raise UserError(Problem(f"is larger than {MAX_BYTES:,} bytes", source=str(path)))
         text = path.read_text(encoding="utf-8")
@@ -228,6 +232,7 @@ def _read_sections(
         search_space=dimensions,
         start_from=known,
         plugins=plugins,
+        deterministic=read_deterministic(raw.get("deterministic"), problems),
     )
     if len(known) > spec.budget.trials:
         rule = f"names {len(known)} configurations, more than budget.trials, {spec.budget.trials}, lets run"
@@ -235,6 +240,7 @@ def _read_sections(
     if not problems:
         notes += _check_sampler(spec.sampler, spec.space, problems)
         notes += check_objectives(spec, problems)
+        check_deterministic(spec, problems)
         if not SAMPLERS[spec.sampler.name].handles_ranges:
             check_grid_items(known, spec.space, problems)
         notes += _check_pruner(spec.pruner, spec.largest_epochs, ("pruner",), problems)

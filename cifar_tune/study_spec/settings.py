@@ -21,6 +21,7 @@ _TRIALS = Knob("trials", Kind.INT, 50, "trials in total", low=1)
 MOST_OBJECTIVES = 3
 """With more, nearly every trial would lie on the Pareto front."""
 
+_BATCH = Knob("deterministic", Kind.INT, 1, "trials in a batch", low=1, high=1_000_000)
 _SEED = Knob("seed", Kind.INT, 0, "seeds the sampler", low=0, high=2**32 - 1)  # numpy's limit, which Optuna inherits
 
 
@@ -128,6 +129,13 @@ def _read_duration(values: Mapping[str, object], key: str, problems: Problems) -
     if given is not None and seconds is None:
         problems.add(("budget", key), "must be a duration > 0 such as 45m, 8h, 1h30m or 2d", given)
     return seconds
+
+
+def read_deterministic(raw: object, problems: Problems) -> int | None:
+    """Read `deterministic`: how many trials are a batch; None where trials are not dealt in batches."""
+    if raw is None:
+        return None
+    return cast("int | None", read_value(_BATCH, raw, ("deterministic",), problems))
 
 
 def parse_duration(raw: object) -> float | None:

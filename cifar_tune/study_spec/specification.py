@@ -30,6 +30,7 @@ class StudySpec:
     search_space: Mapping[str, Dimension]
     start_from: tuple[KnownConfiguration, ...] = ()
     plugins: tuple[Plugin, ...] = ()
+    deterministic: int | None = None
 
     @property
     def objective(self) -> Objective:
@@ -79,6 +80,7 @@ class StudySpec:
                 **plain_values(self.sampler.options),
             },
             "pruner": _plain_pruner(self.pruner),
+            **({} if self.deterministic is None else {"deterministic": self.deterministic}),
             "data": self.data.model_dump(),
             **({"plugins": {plugin.path: described(plugin) for plugin in self.plugins}} if self.plugins else {}),
             "train": plain_values(self.train),

@@ -1,10 +1,13 @@
 """The state of a training in a file, from which another process goes on."""
 
+import math
 import os
 import pickle
+import struct
 import tempfile
 import zipfile
 from collections.abc import Mapping
+from dataclasses import fields
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,17 @@ import torch
 
 from cifar_tune.errors import CifarTuneError
 from cifar_tune.knobs.configuration import Configuration
+from cifar_tune.training.results import EpochResult
+
+_SCALARS = (bool, int, float, str)
+_FIGURES = frozenset(field.name for field in fields(EpochResult))
+
+_DAMAGED = (
+    # what reading a file raises that somebody has damaged or made up: zip directories, torch's zip reader, its
+    # restricted unpickler, and whatever this one's own steps run into
+    zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, ValueError, TypeError, KeyError, IndexError,
+    AttributeError, AssertionError, EOFError, OverflowError, MemoryError, ImportError, struct.error,
+)  # fmt: skip
 
 FORMAT = "cifar-tune checkpoint"
 VERSION = 1
@@ -50,8 +64,11 @@ def load(path: Path, config: Configuration, fingerprint: str) -> dict[str, Any]:
             configuration, other data or another version of the format.
     """
     state = _read(path)
-    if state["version"] != VERSION:
-        raise CheckpointError(f"{path} has version {state['version']} of the format; this program reads {VERSION}")
+    version = state.get("version")
+    if not isinstance(version, int) or version != VERSION:
+        raise CheckpointError(f"{path} has version {version!r:.20} of the format; this program reads {VERSION}")
+    if not _is_whole(state, config):
+        raise CheckpointError(f"{path}: damaged or not a checkpoint")
     wanted = config.stored()
     if state["config"] != wanted:
         names = sorted(name for name, _ in dict(wanted.items() ^ state["config"].items()).items())
@@ -67,14 +84,44 @@ def _read(path: Path) -> dict[str, Any]:
         if not zipfile.is_zipfile(path):
             problem = "there is no checkpoint" if not path.exists() else "truncated or not a checkpoint"
             raise CheckpointError(f"{path}: {problem}")
+        _require_plain_zip(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise CheckpointError(f"cannot read the checkpoint {path}: {error.strerror}") from error
-    except (RuntimeError, pickle.UnpicklingError) as error:  # torch's zip reader; its restricted unpickler
+    except _DAMAGED as error:
         raise CheckpointError(f"{path}: damaged or not a checkpoint") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise CheckpointError(f"{path}: not a checkpoint of cifar-tune")
     return state
+
+
+def _require_plain_zip(path: Path) -> None:
+    """Refuse what unpacks to more than it is: torch stores without compression, and nothing twice."""
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+    unpacked = sum(entry.file_size for entry in entries)
+    if unpacked > path.stat().st_size or any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+        raise CheckpointError(f"{path}: damaged or not a checkpoint")
+
+
+def _is_whole(state: Mapping[str, Any], config: Configuration) -> bool:
+    """Whether everything that a checkpoint has beside its tensors is there, and of its type."""
+    stored, results = state.get("config"), state.get("results")
+    return (
+        isinstance(stored, dict)
+        and all(isinstance(name, str) and type(value) in _SCALARS for name, value in stored.items())
+        and isinstance(state.get("data"), str)
+        and isinstance(results, list)
+        and len(results) <= config.integer("epochs")
+        and all(_is_result(result, epoch) for epoch, result in enumerate(results, start=1))
+    )
+
+
+def _is_result(figures: object, epoch: int) -> bool:
+    if not isinstance(figures, dict) or figures.keys() != _FIGURES:
+        return False
+    are_numbers = all(type(value) in (int, float) and math.isfinite(value) for value in figures.values())
+    return are_numbers and figures["epoch"] == epoch
 
 
 def _replace(path: Path, content: memoryview) -> None:

@@ -1,6 +1,8 @@
 """`status` and `delete`, on studies stored as a run would store them."""
 
 import json
+import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -72,6 +74,8 @@ def test_the_status_as_json(cli: Cli, stored: Path) -> None:
     assert first["counts"] == {"COMPLETE": 2, "PRUNED": 1, "FAIL": 1, "RUNNING": 1, "WAITING": 1}
     assert first["best"] == {"number": 1, "value": 0.75, "values": {"val_accuracy": 0.75}, "params": {"lr": 0.2}}
     assert (first["objectives"], first["constraints"], first["front"]) == (["val_accuracy"], [], None)
+    assert (first["lease"], first["evolved_from"]) == (None, None)
+    assert first["parked"] == [{"number": 5, "epoch": 4, "epochs": 15, "value": 0.7}]
     assert first["running"] == [{"number": 4, "epoch": 3, "epochs": 15, "value": 0.6}]
     assert json.loads(cli("status", "first", "--storage", URL, "--json").out) == first
 
@@ -166,11 +170,42 @@ def test_delete_refuses_while_somebody_runs_the_study(cli: Cli, stored: Path) ->
         assert ended.code == 1
         assert ended.err.startswith(f"cifar-tune: the study 'first' is being run by process {holder.pid} on ")
         assert "first" in names()
-        assert f"run by: process {holder.pid} on " in cli("status", "first", "--storage", URL).out
+        told = cli("status", "first", "--storage", URL).out
+        assert re.search(
+            rf"run by: process {holder.pid} on \S+, whose lease holds for \d\d s unless it is renewed", told
+        )
+        lease = json.loads(cli("status", "first", "--storage", URL, "--json").out)["lease"]
+        assert (lease["pid"], lease["host"], lease["is_free"]) == (holder.pid, socket.gethostname(), False)
+        assert 0 < lease["seconds_left"] <= 60
     finally:
         holder.kill()
         holder.communicate()
+    told = cli("status", "first", "--storage", URL).out
+    assert f"run by: nobody right now; process {holder.pid} on " in told
+    assert "was killed or lost, and the next run takes over at once" in told
+    found = json.loads(cli("status", "first", "--storage", URL, "--json").out)
+    assert (found["owner"], found["lease"]["is_free"]) == (None, True)
     assert cli("delete", "first", "--storage", URL, "--yes").code == 0
+
+
+@pytest.mark.parametrize("name", ["../../precious", "/precious", "a/b"])
+def test_names_of_other_programs_lead_nowhere(cli: Cli, stored: Path, tmp_path: Path, name: str) -> None:
+    precious = [tmp_path / "precious" / "file", tmp_path / "storage" / "artifacts" / "a" / "b" / "file"]
+    for file in precious:
+        file.parent.mkdir(parents=True)
+        file.write_text("mine")
+    storage = open_storage(storage_url(URL))
+    study = make_record(make_spec({"lr": {"low": 0.1, "high": 1}}, name="copied"), TRIALS, storage).study
+    other = optuna.create_study(study_name=name, storage=storage, direction="maximize")
+    for key, value in study.user_attrs.items():
+        other.set_user_attr(key, value)
+    close(storage)
+    ended = cli("export", name, "--storage", URL)
+    assert ended.code == 2
+    assert "Traceback" not in ended.err
+    ended = cli("delete", name, "--storage", URL, "--yes")
+    assert ended.code == (2 if "/" in name else 0)
+    assert all(file.exists() for file in precious)
 
 
 def test_delete_gives_the_lease_back(cli: Cli, stored: Path) -> None:

@@ -3,6 +3,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 from pathlib import Path
@@ -132,3 +133,64 @@ def test_the_browser_opens_at_the_address(url: URL, monkeypatch: pytest.MonkeyPa
 def test_it_does_without_torch() -> None:
     code = "import cifar_tune.dashboard.serve, sys; raise SystemExit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.7", "::", "example.org", socket.gethostname(), ""])  # noqa: S104
+def test_an_address_that_others_reach_is_refused_with_the_consequence(url: URL, host: str) -> None:
+    with pytest.raises(UserError) as raised:
+        open_dashboard(url, port=0, host=host)
+    assert str(raised.value).startswith(f"--host = {host!r}: can be reached by others, and the dashboard has no auth")
+    assert "delete it; if that is meant, add --allow-remote" in str(raised.value)
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.0.0.2"])
+def test_loopback_needs_no_permission(url: URL, host: str) -> None:
+    page = open_dashboard(url, port=0, host=host)
+    page._server.server_close()
+    assert page.warning == ""
+
+
+@pytest.mark.parametrize(
+    ("host", "rule"),
+    [
+        ("no such name", "is neither an address nor a known name"),
+        ("x" * 300, "is neither an address nor"),
+        ("192.0.2.1", "is not an address of this machine"),
+    ],
+)
+def test_a_host_that_is_not_this_machine(url: URL, host: str, rule: str) -> None:
+    with pytest.raises(UserError, match=rule):
+        open_dashboard(url, port=0, host=host, allow_remote=True)
+
+
+@pytest.fixture
+def remote(url: URL) -> Iterator[Dashboard]:
+    page = open_dashboard(url, port=0, host="0.0.0.0", allow_remote=True)  # noqa: S104
+    thread = threading.Thread(target=page.serve_forever)
+    thread.start()
+    yield page
+    page.shutdown()
+    thread.join()
+
+
+@pytest.mark.parametrize(
+    ("host", "wanted"),
+    [
+        ("127.0.0.1:80", 200), ("localhost", 200), ("192.168.1.7:8080", 200), ("[fe80::1]:8080", 200),
+        (socket.gethostname().upper(), 200), ("evil.example:8080", 403), ("127.0.0.1.evil.example", 403), ("", 403),
+    ],
+)  # fmt: skip
+def test_with_permission_addresses_and_own_names_are_answered(remote: Dashboard, host: str, wanted: int) -> None:
+    assert status(remote, host) == wanted
+    assert "no authentication" in remote.warning
+
+
+@pytest.mark.parametrize(
+    "path", ["../../../etc/passwd", "..%2f..%2f..%2fetc%2fpasswd", "/etc/passwd", "%00", "a" * 5000]
+)
+def test_artifacts_cannot_be_asked_for_by_path(dashboard: Dashboard, path: str) -> None:
+    connection = HTTPConnection("127.0.0.1", port_of(dashboard))
+    for prefix in ("/artifacts/1/", "/artifacts/1/1/"):
+        connection.request("GET", prefix + path)
+        answer = connection.getresponse()
+        assert (answer.status, b"root:" in answer.read()) == (404, False)

@@ -1,6 +1,7 @@
 """Which files a plugin can be."""
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,9 @@ def test_path_text_and_hash(folder: Path) -> None:
         ("away/parts.py", "leads out of the folder"),
         ("circle.py", "cannot be read: "),
         ("folder.py", "cannot be read: Is a directory"),
+        ("pipe.py", "is a device or a pipe, and no file"),
+        ("C:\\parts.py", "there is no such file"),
+        ("parts\0.py", "must be a Python file"),
         ("binary.py", "is not UTF-8 text (byte 0)"),
         ("large.py", "is larger than 1,000,000 bytes"),
         ("x" * 300 + ".py", "cannot be read: File name too long"),
@@ -46,6 +50,7 @@ def test_refused(path: str, rule: str, tmp_path_factory: pytest.TempPathFactory,
     (folder / "away").symlink_to(outside)
     (folder / "circle.py").symlink_to(folder / "circle.py")
     (folder / "folder.py").mkdir()
+    os.mkfifo(folder / "pipe.py")
     (folder / "binary.py").write_bytes(b"\xff")
     (folder / "large.py").write_bytes(b"#" * 1_000_001)
     with pytest.raises(PluginFileError) as raised:

@@ -1,4 +1,5 @@
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -13,9 +14,14 @@ from cifar_tune.storage.urls import (
     made_artifacts_folder,
     shown,
     sqlite_file,
+    staged_folder,
     storage_url,
     without_secrets,
 )
+from cifar_tune.storage.writer import Outage
+from cifar_tune.study.checkpoints import delete_artifacts, sweep
+from cifar_tune.study_spec.reader import read_study
+from cifar_tune.study_spec.yaml_reader import Document
 
 SECRET = "geh3im"  # noqa: S105
 
@@ -130,3 +136,78 @@ def test_an_artifacts_folder_that_cannot_be_written(tmp_path: Path, monkeypatch:
         made_artifacts_folder("study")
     monkeypatch.setenv("CIFAR_TUNE_ARTIFACTS", str(tmp_path / "new" / "folder"))
     assert made_artifacts_folder("study").is_dir()
+
+
+ESCAPES = [
+    "../x",
+    "..",
+    "/etc",
+    "a/../../x",
+    "a/b",
+    "",
+    ".",
+    "a\0b",
+    "x" * 101,
+    "C:\\x",
+    "a\\b",
+    "a b",
+    "a\n",
+    "-x",
+    "a@b",
+    "a@1x",
+]
+
+
+@pytest.mark.parametrize("name", ESCAPES)
+def test_no_name_leads_out_of_the_artifacts_folder(name: str) -> None:
+    for use in (checkpoint_file, staged_folder):
+        with pytest.raises(UserError, match="cannot have a folder of its own"):
+            use(name, 1)
+    with pytest.raises(UserError, match="cannot have a folder of its own"):
+        made_artifacts_folder(name)
+    with pytest.raises(UserError, match=r"name: must be|name = .*: must be|every study needs a name"):
+        read_study(Document({"name": name}), None)
+
+
+def test_an_earlier_version_has_a_folder_of_its_own() -> None:
+    assert checkpoint_file("study@2", 1) == Path("storage/artifacts/study@2/checkpoints/trial-000001.pt")
+
+
+@pytest.mark.parametrize("link", ["study", "study/checkpoints"])
+def test_a_link_out_of_the_artifacts_folder(link: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "precious.txt").write_text("all I have")
+    (tmp_path / "artifacts" / link).parent.mkdir(parents=True)
+    (tmp_path / "artifacts" / link).symlink_to(tmp_path / "outside")
+    monkeypatch.setenv(ARTIFACTS_VARIABLE, str(tmp_path / "artifacts"))
+    for use in (made_artifacts_folder, delete_artifacts, lambda study: sweep(study, set(), half_written=True)):
+        with pytest.raises(UserError, match="is a link that leads out of the artifacts folder, to "):
+            use("study")
+    assert (tmp_path / "outside" / "precious.txt").exists()
+
+
+def test_the_artifacts_folder_itself_may_be_a_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "large disk").mkdir()
+    (tmp_path / "artifacts").symlink_to(tmp_path / "large disk")
+    monkeypatch.setenv(ARTIFACTS_VARIABLE, str(tmp_path / "artifacts"))
+    assert made_artifacts_folder("study").is_dir()
+    assert (tmp_path / "large disk" / "study" / "checkpoints").is_dir()
+
+
+def test_sweeping_leaves_what_is_no_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ARTIFACTS_VARIABLE, str(tmp_path))
+    folder = made_artifacts_folder("study")
+    for name in ("trial-000001.pt", "trial-000002.pt", "trial-000002.pt.x1y2", "notes.txt"):
+        (folder / name).write_text("")
+    sweep("study", {1}, half_written=True)
+    assert sorted(file.name for file in folder.iterdir()) == ["notes.txt", "trial-000001.pt"]
+
+
+@pytest.mark.parametrize("secret", ["geh3im", "p@ss/w:rd %"])
+def test_a_password_is_struck_out_however_it_is_written(secret: str) -> None:
+    url = storage_url("postgresql://u@h/d").set(password=secret)
+    words = f"cannot connect: {secret} or {url.render_as_string(hide_password=False)}"
+    assert secret not in without_secrets(words, url)
+    assert quote(secret, safe="") not in without_secrets(words, url)
+    outage = Outage(0.0, OSError(words), url)
+    assert outage.words == without_secrets(words, url)

@@ -20,7 +20,7 @@ def compare(
 
     Prints the table as Markdown, and writes it as compare-KNOB.md, .csv and .png.
     """
-    from cifar_tune.cli.find_study import find_record
+    from cifar_tune.cli.find_study import find_record, report_folder
     from cifar_tune.reports.comparison import compare as group
     from cifar_tune.reports.comparison_files import markdown, write
     from cifar_tune.storage.urls import storage_url
@@ -28,5 +28,5 @@ def compare(
     record = find_record(study, storage_url(storage))
     comparison = group(record, by)
     typer.echo(markdown(comparison))
-    for file in write(comparison, output or Path("reports") / record.name):
+    for file in write(comparison, output or report_folder(record.name)):
         typer.echo(str(file), err=True)

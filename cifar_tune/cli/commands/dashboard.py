@@ -10,13 +10,22 @@ from cifar_tune.cli import options
 def dashboard(
     storage: options.Storage = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 8080,
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="The address to listen on.")] = "127.0.0.1",
+    allow_remote: Annotated[
+        bool, typer.Option("--allow-remote", help="Let other machines in: nobody is asked for a password.")
+    ] = False,
     browse: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
 ) -> None:
-    """Browse the studies in optuna-dashboard, on 127.0.0.1 alone: it has no authentication, and it can delete."""
+    """Browse the studies in optuna-dashboard.
+
+    It listens on 127.0.0.1 unless told otherwise, since it has no authentication, and a button that deletes.
+    """
     from cifar_tune.dashboard.serve import open_dashboard
     from cifar_tune.storage.urls import storage_url
 
-    page = open_dashboard(storage_url(storage), port)
+    page = open_dashboard(storage_url(storage), port, host, allow_remote)
     typer.echo(page.address)
+    if page.warning:
+        typer.echo(f"warning: {page.warning}", err=True)
     typer.echo("Ctrl-C ends it", err=True)
     page.serve_forever(open_browser=browse)

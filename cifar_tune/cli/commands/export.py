@@ -16,10 +16,10 @@ def export(
     storage: options.Storage = None,
 ) -> None:
     """Write best.yaml, a summary, the trials as a table, and plots."""
-    from cifar_tune.cli.find_study import find_record
+    from cifar_tune.cli.find_study import find_record, report_folder
     from cifar_tune.reports.export import export as write_report
     from cifar_tune.storage.urls import storage_url
 
     record = find_record(study, storage_url(storage))
-    for file in write_report(record, output or Path("reports") / record.name):
+    for file in write_report(record, output or report_folder(record.name)):
         typer.echo(str(file))

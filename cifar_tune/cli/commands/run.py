@@ -37,6 +37,9 @@ def run(
         ),
     ] = None,
     settings: options.Set = None,
+    evolve: Annotated[
+        bool, typer.Option("--evolve", help="The study file has changed: carry over the trials that fit it.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
     """Create a study, or continue it up to its budget."""
@@ -59,10 +62,15 @@ def run(
         if value is not None
     ]
     read = find_spec(study, url, settings, more)
+    if options.study_file(study) is None and study.rpartition("@")[0] == read.spec.name:
+        rule = (
+            f"is kept as it was before {read.spec.name} evolved, and is not run any more; --set name=... begins another"
+        )
+        raise UserError(Problem(rule, study, nearest=read.spec.name))
     with observer(read.spec, quiet) as watching:
         for note in read.notes:
             watching.note(note)
-        outcome = run_study(read.spec, url, watching, where)
+        outcome = run_study(read.spec, url, watching, where, evolve)
     given = [argument.replace(storage, shown(url)) if storage else argument for argument in sys.argv[1:]]
     for line in outcome_lines(outcome, read.spec, shlex.join(["cifar-tune", *given])):
         typer.echo(line)

@@ -19,10 +19,13 @@ def status(
 
     With --json: {"storage", "studies": [...]}, or one such object for one study: name, objective (the first),
     objectives, constraints, budget_trials, finished, counts (by state), reasons (why trials ended), owner (null: nobody
-    runs it), best (null, or number, value, values by metric, params), front (the same of every trial on the Pareto
-    front; null with one objective), test_openings (as `finalize --json` has them), running and parked (lists of number,
-    epoch, epochs, value), enqueued (numbers of trials that were given and have not begun), elapsed_seconds, data. A
-    study that another tool made has name and foreign: true alone.
+    runs it), lease (null: given free; or host, pid, seconds_left, and is_free: true where the next run takes over at
+    once, since the owner is dead or has not renewed it), best (null, or number, value, values by metric, params), front
+    (the same of every trial on the Pareto front; null with one objective), test_openings (as `finalize --json` has
+    them), running and parked (lists of number, epoch, epochs, value), enqueued (numbers of trials that were given and
+    have not begun), evolved_from (null, or from: the earlier version's name, version, and how many trials were carried
+    and left: see `run --evolve`), elapsed_seconds, data. A study that another tool made has name and foreign: true
+    alone.
     """
     from cifar_tune.cli.study_status import all_statuses, one_status, status_lines
     from cifar_tune.storage.urls import shown, storage_url

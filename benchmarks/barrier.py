@@ -1,0 +1,124 @@
+"""What `deterministic: N` costs: a batch has to end before the next one begins, so workers wait for its slowest."""
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.connection import Connection
+from typing import Any
+
+from sqlalchemy.engine import make_url
+
+from benchmarks.measuring import interleaved, ratios, spread, table
+from benchmarks.noop_study import coordinate, sqlite_url
+from benchmarks.question import Options, run
+from cifar_tune.data.spec import DataSpec
+from cifar_tune.executors.local import LocalExecutors
+from cifar_tune.executors.messages import Began, Ended, EpochDone, Job, Quit, Ready, Verdict
+from cifar_tune.storage.rdb import close, open_storage
+from cifar_tune.study.estimate import counted
+from cifar_tune.study_spec.reader import read_study
+from cifar_tune.study_spec.specification import StudySpec
+from cifar_tune.study_spec.yaml_reader import Document
+from cifar_tune.training.results import EpochResult
+
+WORKERS = 4
+_EPOCHS = 12
+_EPOCH_SECONDS = {16: 0.015, 32: 0.03, 64: 0.06}
+"""By width: the slowest trial takes four times as long as the fastest."""
+
+_SAME_SECONDS = 0.03
+
+
+def measure(options: Options) -> Sequence[str]:
+    """Seconds of a study with batches over those of the same study without."""
+    trials, rounds = (16, 1) if options.quick else (48, 3)
+    rows: list[Sequence[object]] = []
+    for pruner in ("none", "hyperband"):
+        for is_equal in (True, False):
+            sizes = (None, WORKERS, 2 * WORKERS, 4 * WORKERS)
+            variants = {str(size): _variant(options, _spec(trials, pruner, size), is_equal) for size in sizes}
+            found = interleaved(variants, rounds)
+            lengths = "equal" if is_equal else "1, 2 or 4 times as long, by width"
+            ratio = [f"**{ratios(found['None'], found[str(size)])}**" for size in sizes[1:]]
+            rows.append((pruner, lengths, spread(found["None"]), *ratio))
+    header = ("pruner", "epochs", "without, s", *(f"deterministic: {size}" for size in sizes[1:]))
+    return [
+        "## The price of batches",
+        f"Seconds of a study with `deterministic: N` over those of the same study without, {WORKERS} workers, {trials} "
+        f"trials of at most {_EPOCHS} epochs that only sleep, sampler random. {counted(rounds, 'round')}.",
+        table(header, rows),
+    ]
+
+
+def _spec(trials: int, pruner: str, size: int | None) -> StudySpec:
+    plain: dict[str, Any] = {
+        "name": "barrier",
+        "budget": {"trials": trials},
+        "sampler": {"name": "random"},
+        "pruner": {"name": pruner},
+        "data": {"name": "digits"},
+        "train": {"epochs": _EPOCHS},
+        "search_space": {"lr": {"low": 1e-4, "high": 1.0, "log": True}, "width": {"choices": list(_EPOCH_SECONDS)}},
+    }
+    return read_study(Document(plain | ({} if size is None else {"deterministic": size})), None).spec
+
+
+def _variant(options: Options, spec: StudySpec, is_equal: bool) -> Callable[[int], float]:
+    def seconds(_round: int) -> float:
+        storage = open_storage(make_url(sqlite_url(options.scratch, f"barrier-{time.monotonic_ns()}")))
+        target = sleep_equally if is_equal else sleep_by_width
+        executors = LocalExecutors(WORKERS, ["cpu"], 1, _say_nothing, target)
+        try:
+            executors.wait_for_start(DataSpec(name="digits"), "", lambda: None)
+            return coordinate(storage, spec, executors).seconds
+        finally:
+            executors.close(lambda: True)
+            close(storage)
+
+    return seconds
+
+
+def sleep_equally(connection: Connection, device: str, _slot: int) -> None:
+    """Answer as an executor does whose epochs all take the same time. The target of a process."""
+    _serve(connection, device, lambda _job: _SAME_SECONDS)
+
+
+def sleep_by_width(connection: Connection, device: str, _slot: int) -> None:
+    """The same with epochs that take longer for wider nets."""
+    _serve(connection, device, lambda job: _EPOCH_SECONDS[int(str(job.config["width"]))])
+
+
+def _serve(connection: Connection, device: str, epoch_seconds: Callable[[Job], float]) -> None:
+    connection.send(Ready(device, {"python": "3", "torch": "none", "device": device}))
+    while True:
+        match connection.recv():
+            case Job() as job:
+                for message in _epochs(job, epoch_seconds(job)):
+                    connection.send(message)
+                    verdict: Verdict | Quit = connection.recv()
+                    if isinstance(verdict, Quit):
+                        return
+                    if not verdict.go_on:
+                        connection.send(Ended(job.number, "stopped"))
+                        break
+                else:
+                    connection.send(Ended(job.number, "completed"))
+            case Quit():
+                return
+
+
+def _epochs(job: Job, seconds: float) -> Iterator[Began | EpochDone]:
+    quality = hashlib.sha256(repr(job.config["lr"]).encode()).digest()[0] / 255
+    yield Began(job.number, "cpu", 1000, 1000, "fp32", ())
+    for epoch in range(1, _EPOCHS + 1):
+        time.sleep(seconds)
+        value = quality * epoch / _EPOCHS
+        yield EpochDone(job.number, EpochResult(epoch, 1 - value, value, 1 - value, value, 0.1, seconds))
+
+
+def _say_nothing(_text: str) -> None:
+    return
+
+
+if __name__ == "__main__":
+    run({"barrier": measure})
