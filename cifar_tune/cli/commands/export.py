@@ -15,7 +15,7 @@ def export(
     ] = None,
     storage: options.Storage = None,
 ) -> None:
-    """Write best.yaml, a summary, the trials as a table, and plots."""
+    """Write report.html (one page with everything), best.yaml, a summary, the trials as a table, and plots."""
     from cifar_tune.cli.find_study import find_record
     from cifar_tune.reports.export import export as write_report
     from cifar_tune.storage.urls import storage_url
