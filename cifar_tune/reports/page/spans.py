@@ -9,7 +9,8 @@ from cifar_tune.storage.records import TrialRecord
 _LONG = 20
 """A pause is cut out if it is so many times as long as the median trial, and a twentieth of all time."""
 
-_SLACK = timedelta(milliseconds=50)
+_SLACK = timedelta(seconds=0.5)
+"""A worker asks for the next trial while the end of the last one is still being written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +53,9 @@ def lanes(found: Sequence[Span]) -> list[tuple[Span, int]]:
     placed = []
     for span in found:
         taken = ends.setdefault(span.device, [])
-        lane = next((index for index, end in enumerate(taken) if end <= span.start + _SLACK), len(taken))
-        if lane == len(taken):
+        lane = min(range(len(taken)), key=taken.__getitem__, default=0)
+        if not taken or taken[lane] > span.start + _SLACK:
+            lane = len(taken)
             taken.append(span.end)
         taken[lane] = span.end
         placed.append((span, lane))
