@@ -17,6 +17,9 @@ from optuna.storages import RDBStorage
 from optuna_dashboard import wsgi
 from sqlalchemy.engine import URL
 
+from cifar_tune.dashboard.made_files import MadeFiles
+from cifar_tune.dashboard.report_pages import ReportPages
+from cifar_tune.dashboard.shown_storage import ShownStorage
 from cifar_tune.errors import Problem, UserError
 from cifar_tune.storage.rdb import close, open_existing
 from cifar_tune.storage.urls import artifacts_folder, shown
@@ -69,12 +72,18 @@ def open_dashboard(url: URL, port: int = DEFAULT_PORT) -> Dashboard:
     storage = open_existing(url)
     if storage is None:
         raise UserError(Problem("does not exist yet; `cifar-tune run` makes it with its first study", shown(url)))
-    app = _only_asked_by_name(wsgi(storage, artifact_store=FileSystemArtifactStore(_made_folder(artifacts_folder()))))
+    app = _only_asked_by_name(_pages(storage))
     try:
         return Dashboard(storage, make_server(HOST, port, app, _Server, _QuietHandler))
     except OSError as error:
         close(storage)
         raise _refused(port, error) from error
+
+
+def _pages(storage: RDBStorage) -> WSGIApplication:
+    """optuna-dashboard with our notes and files, and our reports beside it."""
+    files = MadeFiles(storage, FileSystemArtifactStore(_made_folder(artifacts_folder())))
+    return ReportPages(storage, wsgi(ShownStorage(storage), artifact_store=files))
 
 
 class _Server(ThreadingMixIn, WSGIServer):
