@@ -19,7 +19,7 @@ _STYLES = {"COMPLETE": "green", "PRUNED": "yellow", "FAIL": "red"}
 
 def frame(record: StudyRecord, owner: str | None, trouble: str = "") -> Group:
     """States, best, running trials with their epochs, the trials that ended last, and who runs the study."""
-    parts: list[Text | Table | ProgressBar] = [_headline(record), _bar(record), _best(record), _owner(record, owner)]
+    parts: list[Text | Table] = [_headline(record), _bar(record), _best(record), _owner(record, owner)]
     running = [trial for trial in record.trials if trial.state == "RUNNING"]
     if running:
         parts.append(_running(record, running))
@@ -42,8 +42,10 @@ def _headline(record: StudyRecord) -> Text:
     return text
 
 
-def _bar(record: StudyRecord) -> ProgressBar:
-    return ProgressBar(total=max(most_trials(record.spec), 1), completed=record.finished, width=60)
+def _bar(record: StudyRecord) -> Table:
+    grid = Table.grid()  # a bar alone ends no line
+    grid.add_row(ProgressBar(total=max(most_trials(record.spec), 1), completed=record.finished, width=60))
+    return grid
 
 
 def _best(record: StudyRecord) -> Text:
@@ -84,7 +86,7 @@ def _running(record: StudyRecord, running: list[TrialRecord]) -> Table:
             "" if newest is None else f"{record.spec.objective.metric} {shown_figure(newest)}",
             f"{seconds[-1]:.1f} s/epoch" if seconds else "",
             trial.device or "",
-            Text(shown_params(trial.searched), style="dim"),
+            Text(shown_params(trial.searched), style="dim", no_wrap=True, overflow="ellipsis"),
         )
     return table
 
