@@ -9,7 +9,7 @@ STAMP  := $(VENV)/.installed
 quickstart: $(STAMP)
 	$(BIN)/cifar-tune run studies/quickstart.yaml
 	$(BIN)/cifar-tune export quickstart
-	@echo "The report lies in reports/quickstart/: begin with summary.md; browse the trials with: $(BIN)/cifar-tune dashboard"
+	@echo "The report lies in reports/quickstart/: begin with report.html; browse the trials with: $(BIN)/cifar-tune dashboard"
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n auto --dist loadfile

@@ -11,7 +11,7 @@ from cifar_tune.cli.options import study_file
 from cifar_tune.errors import Problem, UserError
 from cifar_tune.storage.rdb import open_existing
 from cifar_tune.storage.records import StudyRecord, load_optuna_study, load_record, read_spec
-from cifar_tune.storage.urls import is_folder_name, shown
+from cifar_tune.storage.urls import shown
 from cifar_tune.study_spec.overrides import Override, parse_override
 from cifar_tune.study_spec.reader import ReadStudy, read_study, read_study_file, read_study_name
 from cifar_tune.study_spec.yaml_reader import Document
@@ -67,17 +67,6 @@ def existing(url: URL, study: str) -> RDBStorage:
         files = [file for file in (Path(f"{study}.yaml"), Path("studies", f"{study}.yaml")) if file.is_file()]
         raise UserError(Problem(rule, shown(url), nearest=str(files[0]) if files else None))
     return storage
-
-
-def report_folder(study: str) -> Path:
-    """The folder of a study's reports, unless one says otherwise.
-
-    Raises:
-        UserError: if another program gave the study a name that leads out of `reports/`.
-    """
-    if not is_folder_name(study):
-        raise UserError(Problem(f"the name of the study {study!r} is none for a folder; name one with --output"))
-    return Path("reports") / study
 
 
 def _without_defaults(plain: dict[str, Any]) -> dict[str, Any]:

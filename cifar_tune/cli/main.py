@@ -20,6 +20,7 @@ from cifar_tune.cli.commands import (
     run,
     status,
     train,
+    watch,
 )
 from cifar_tune.errors import CifarTuneError
 
@@ -35,6 +36,7 @@ app.command("run")(run.run)
 app.command("check")(check.check)
 app.command("knobs")(knobs.knobs)
 app.command("status")(status.status)
+app.command("watch")(watch.watch)
 app.command("export")(export.export)
 app.command("compare")(compare.compare)
 app.command("train")(train.train)

@@ -18,6 +18,9 @@ from optuna.storages import RDBStorage
 from optuna_dashboard import wsgi
 from sqlalchemy.engine import URL
 
+from cifar_tune.dashboard.made_files import MadeFiles
+from cifar_tune.dashboard.report_pages import ReportPages
+from cifar_tune.dashboard.shown_storage import ShownStorage
 from cifar_tune.errors import Problem, UserError
 from cifar_tune.storage.rdb import close, open_existing
 from cifar_tune.storage.urls import artifacts_folder, shown
@@ -86,13 +89,19 @@ def open_dashboard(url: URL, port: int = DEFAULT_PORT, host: str = HOST, allow_r
     storage = open_existing(url)
     if storage is None:
         raise UserError(Problem("does not exist yet; `cifar-tune run` makes it with its first study", shown(url)))
-    app = wsgi(storage, artifact_store=FileSystemArtifactStore(_made_folder(artifacts_folder())))
+    app = _pages(storage)
     try:
         kind = _Server6 if ":" in host else _Server
         return Dashboard(storage, make_server(host, port, _only_asked_by_name(app, host), kind, _QuietHandler), host)
     except OSError as error:
         close(storage)
         raise _refused(host, port, error) from error
+
+
+def _pages(storage: RDBStorage) -> WSGIApplication:
+    """optuna-dashboard with our notes and files, and our reports beside it."""
+    files = MadeFiles(storage, FileSystemArtifactStore(_made_folder(artifacts_folder())))
+    return ReportPages(storage, wsgi(ShownStorage(storage), artifact_store=files))
 
 
 class _Server(ThreadingMixIn, WSGIServer):

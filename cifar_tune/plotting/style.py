@@ -53,6 +53,16 @@ _STYLE: Any = {
 }
 
 
+class NotebookFigure(Figure):
+    """A figure that a notebook shows by itself, whatever it thinks of matplotlib's windows."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = BytesIO()
+        with applied():
+            self.savefig(buffer, format="png")
+        return buffer.getvalue()
+
+
 def applied() -> AbstractContextManager[None]:
     """A context in which figures are drawn and saved."""
     return mpl.rc_context(_STYLE)
@@ -60,7 +70,7 @@ def applied() -> AbstractContextManager[None]:
 
 def new_figure(width: float, height: float) -> Figure:
     """An empty figure of that size in inches, which no window system knows of."""
-    return Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
+    return NotebookFigure(figsize=(width, height), dpi=_DPI, layout="constrained")
 
 
 def title(figure: Figure, text: str, remark: str = "") -> None:

@@ -1,6 +1,7 @@
 """A comparison as a Markdown table, as CSV, and as a picture."""
 
 import csv
+from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
 
@@ -37,6 +38,19 @@ def write(comparison: Comparison, folder: Path) -> list[Path]:
 
 def markdown(comparison: Comparison) -> str:
     """The table, and under which conditions it came about."""
+    header, rows = cells(comparison)
+    name = comparison.report.record.name
+    return (
+        f"# {name}: {comparison.label}\n\n"
+        f"The {'first ' if comparison.report.record.spec.has_several_objectives else ''}objective is the "
+        f"{comparison.report.scale.words}.\n\n"
+        f"{table(header, rows, right=(2, 3, 4, 5))}\n\n"
+        f"{comparison.conditions}"
+    )
+
+
+def cells(comparison: Comparison) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+    """The table as text: its header, and a row per level."""
     scale = comparison.report.scale
     rows = [
         (
@@ -49,15 +63,7 @@ def markdown(comparison: Comparison) -> str:
         )
         for level in comparison.levels
     ]
-    header = (comparison.label, "trials", "best", "mean with 95 % interval", "time", "parameters")
-    name = comparison.report.record.name
-    return (
-        f"# {name}: {comparison.label}\n\n"
-        f"The {'first ' if comparison.report.record.spec.has_several_objectives else ''}objective is the "
-        f"{scale.words}.\n\n"
-        f"{table(header, rows, right=(2, 3, 4, 5))}\n\n"
-        f"{comparison.conditions}"
-    )
+    return (comparison.label, "trials", "best", "mean with 95 % interval", "time", "parameters"), rows
 
 
 def as_csv(comparison: Comparison) -> str:

@@ -1,4 +1,4 @@
-"""Writes the report of a study: tables, pictures, and its best configuration."""
+"""Writes the report of a study: one page, tables, pictures, and its best configuration."""
 
 from pathlib import Path
 
@@ -6,6 +6,7 @@ from cifar_tune.errors import Problem, UserError
 from cifar_tune.plotting import style
 from cifar_tune.reports.best_config import best_yaml
 from cifar_tune.reports.front import write_front
+from cifar_tune.reports.page.page import report_html
 from cifar_tune.reports.pictures import PARETO, pictures_of
 from cifar_tune.reports.report import Report
 from cifar_tune.reports.summary_json import summary_json
@@ -32,6 +33,7 @@ def export(record: StudyRecord, folder: Path) -> list[Path]:
             "summary.md": summary_markdown(report, folder, unseen),
             "summary.json": summary_json(report),
             "trials.csv": trials_csv(report),
+            "report.html": report_html(report, folder),
         }
         best = folder / "best.yaml"
         if report.best:

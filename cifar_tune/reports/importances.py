@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
@@ -46,30 +46,38 @@ def importances(record: StudyRecord) -> Importances | str:
     completed = record.counts["COMPLETE"]
     if completed < 2:
         return f"Importances need at least two completed trials; there is {'one' if completed else 'none'}."
-    top_share = min(0.5, max(_TOP_SHARE, _FEWEST_TOP / completed))
+    share = top_share(completed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Optuna's remarks on few trials; `basis` and the summary say it instead
         raw = get_param_importances(
-            record.study, evaluator=PedAnovaImportanceEvaluator(target_quantile=top_share), normalize=False
+            record.study, evaluator=PedAnovaImportanceEvaluator(target_quantile=share), normalize=False
         )
-    raw = {name: value if _varies(record, name) else 0.0 for name, value in raw.items()}
+    knobs = varying(trial.params for trial in record.trials if trial.state == "COMPLETE")
+    raw = {name: value if name in knobs else 0.0 for name, value in raw.items()}
     total = sum(raw.values())
     if not total > 0:
         return "No knob can be told more important than another: the best trials do not differ from the others."
     # Optuna orders equal ones by how the process happens to hash
     ordered = sorted(raw.items(), key=lambda item: (-item[1], item[0]))
-    top = math.ceil(top_share * completed)
+    top = math.ceil(share * completed)
     return Importances(
         {name: value / total for name, value in ordered}, completed, top, record.spec.has_several_objectives
     )
 
 
-def _varies(record: StudyRecord, name: str) -> bool:
-    """Whether completed trials have different values of the knob.
+def top_share(completed: int) -> float:
+    """Which share of so many completed trials is set against all of them."""
+    return min(0.5, max(_TOP_SHARE, _FEWEST_TOP / completed))
+
+
+def varying(params: Iterable[Mapping[str, object]]) -> set[str]:
+    """The knobs that have different values in these trials.
 
     Where all share one, the densities of the best trials and of all trials differ in their width alone, which the
     evaluator takes for importance.
     """
-    return (
-        len({trial.params[name] for trial in record.trials if trial.state == "COMPLETE" and name in trial.params}) > 1
-    )
+    values: dict[str, set[object]] = {}
+    for each in params:
+        for name, value in each.items():
+            values.setdefault(name, set()).add(value)
+    return {name for name, found in values.items() if len(found) > 1}

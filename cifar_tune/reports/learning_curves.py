@@ -41,6 +41,22 @@ def draw(report: Report) -> Figure | str:
     return figure
 
 
+def draw_trial(trial: TrialRecord) -> Figure:
+    """One trial that has finished an epoch: training dashed, validation solid."""
+    figure = style.new_figure(9.6, 4.2)
+    left, right = figure.subplots(1, 2)
+    _panel(left, "accuracy", [trial], [], 100.0)
+    _panel(right, "loss", [trial], [], 1.0)
+    left.set_ylabel("accuracy (%)")
+    right.set_ylabel("loss (cross entropy)")
+    right.set_ylim(*_loss_limits([trial], []))
+    lines = [Line2D([], [], color=style.SERIES[0], linewidth=1.7, label="validation"),
+             Line2D([], [], color=style.SERIES[0], linewidth=1.0, linestyle=(0, (3, 2)), label="training")]  # fmt: skip
+    figure.legend(handles=lines, loc="outside lower center", ncols=2)
+    style.title(figure, f"Trial {trial.number} by epoch")
+    return figure
+
+
 def _panel(
     axes: Axes, figure_name: str, best: Sequence[TrialRecord], behind: Sequence[TrialRecord], factor: float
 ) -> None:
@@ -80,6 +96,8 @@ def _loss_limits(best: Sequence[TrialRecord], behind: Sequence[TrialRecord]) -> 
     ours = [value for trial in best for name in ("train_loss", "val_loss") for value in _curve(trial, name, 1.0)[:, 1]]
     others = [value for trial in behind for value in _curve(trial, "val_loss", 1.0)[:, 1]]
     ours, others = [v for v in ours if np.isfinite(v)], [v for v in others if np.isfinite(v)]
+    if not ours and not others:
+        return 0.0, 1.0
     usual = float(np.quantile(others, 0.8 if ours else 0.97)) if others else 0.0
     low, high = min([*ours, *others]), max([*ours, min(usual, 1.5 * max(ours)) if ours else usual])
     margin = 0.05 * (high - low) or 0.05

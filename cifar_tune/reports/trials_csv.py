@@ -24,14 +24,22 @@ def trials_csv(report: Report) -> str:
     is a column more for each of their metrics, as far as it is known, `feasible` says whether the trial keeps all
     constraints, and `on_front` whether it lies on the Pareto front.
     """
+    columns, rows = trial_rows(report)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([_cell(*each) for each in zip(columns, row, strict=True)] for row in rows)
+    return text.getvalue()
+
+
+def trial_rows(report: Report) -> tuple[list[str], list[list[object]]]:
+    """The columns, and one row per trial: numbers, texts, truths, times, and None where there is nothing."""
     spec = report.record.spec
     metrics = [name for name in spec.metrics if name not in COLUMNS]
     more = [*metrics, *MORE_COLUMNS] if spec.has_several_objectives or spec.constraints else []
     front = {trial.number for trial in report.record.front}
     knobs = [knob.name for knob in report.knobs]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*COLUMNS, *more, *knobs])
+    rows: list[list[object]] = []
     for trial in report.record.trials:
         fixed = (
             trial.number,
@@ -41,19 +49,19 @@ def trials_csv(report: Report) -> str:
             trial.epochs,
             trial.seconds,
             trial.parameters,
-            _moment(trial.started),
-            _moment(trial.ended),
+            trial.started,
+            trial.ended,
             trial.source,
         )
         seen: list[object] = [trial.metrics.get(name) for name in metrics]
-        seen += [_yes_or_no(trial.feasible), _yes_or_no(trial.number in front)]
-        writer.writerow([*fixed, *(seen if more else ()), *(trial.searched.get(name) for name in knobs)])
-    return text.getvalue()
+        seen += [trial.feasible, trial.number in front]
+        rows.append([*fixed, *(seen if more else ()), *(trial.searched.get(name) for name in knobs)])
+    return [*COLUMNS, *more, *knobs], rows
 
 
-def _moment(when: datetime | None) -> str | None:
-    return when.isoformat(sep=" ", timespec="seconds") if when else None
-
-
-def _yes_or_no(answer: bool | None) -> str | None:
-    return None if answer is None else "true" if answer else "false"
+def _cell(column: str, value: object) -> object:
+    if isinstance(value, datetime):
+        return value.isoformat(sep=" ", timespec="seconds")
+    if column in MORE_COLUMNS and value is not None:
+        return str(value).lower()
+    return value

@@ -152,7 +152,7 @@ def load_record(storage: BaseStorage, name: str) -> StudyRecord:
     attrs = study.user_attrs
     spec = read_spec(study)
     with bulk_reading():
-        trials = [_trial_record(trial, spec) for trial in study.get_trials(deepcopy=False)]
+        trials = [trial_record(trial, spec) for trial in study.get_trials(deepcopy=False)]
     return StudyRecord(
         name=name,
         spec=spec,
@@ -196,7 +196,8 @@ def _source(trial: FrozenTrial) -> str:
     return "enqueued" if "fixed_params" in trial.system_attrs else "sampler"
 
 
-def _trial_record(trial: FrozenTrial, spec: StudySpec) -> TrialRecord:
+def trial_record(trial: FrozenTrial, spec: StudySpec) -> TrialRecord:
+    """One trial of a study with this specification."""
     attrs = trial.user_attrs
     values = _values(trial, spec)
     epochs = max([int(attrs.get(attributes.EPOCHS, 0)), *trial.intermediate_values])

@@ -1,7 +1,5 @@
 """A storage with a study in it, a dashboard that serves it, and a browser to look at it."""
 
-import os
-import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,20 +8,16 @@ import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState, create_trial
-from selenium.webdriver import Chrome, ChromeOptions
-from selenium.webdriver.chrome.service import Service
+from selenium.webdriver import Chrome
 from sqlalchemy.engine import URL, make_url
 
 from cifar_tune.dashboard.serve import Dashboard, open_dashboard
 from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.urls import ARTIFACTS_VARIABLE
+from tests.browser import chromium
 
 STUDY = "digits-lr"
 TRIALS = (("COMPLETE", 0.8125), ("PRUNED", 0.4375), ("COMPLETE", 0.9375), ("FAIL", None))
-FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=1500,1300",
-)  # fmt: skip
 
 
 @pytest.fixture
@@ -66,16 +60,6 @@ def dashboard(url: URL) -> Iterator[Dashboard]:
 
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[Chrome]:
-    """A Chromium with a fresh profile; without one, tests are skipped, but not in CI, where it must be there."""
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if chromium is None or driver is None:
-        if os.environ.get("CI"):
-            pytest.fail("CI needs chromium and chromedriver")
-        pytest.skip("needs chromium and chromedriver (Debian: apt-get install chromium chromium-driver)")
-    options = ChromeOptions()
-    options.binary_location = chromium
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path / 'profile'}"):
-        options.add_argument(flag)
-    browser = Chrome(options=options, service=Service(driver))
-    yield browser
-    browser.quit()
+    """A Chromium with a fresh profile."""
+    with chromium(tmp_path / "profile") as browser:
+        yield browser

@@ -15,11 +15,10 @@ def export(
     ] = None,
     storage: options.Storage = None,
 ) -> None:
-    """Write best.yaml, a summary, the trials as a table, and plots."""
-    from cifar_tune.cli.find_study import find_record, report_folder
-    from cifar_tune.reports.export import export as write_report
+    """Write report.html (one page with everything), best.yaml, a summary, the trials as a table, and plots."""
+    from cifar_tune.cli.find_study import find_record
+    from cifar_tune.reports.loaded import LoadedStudy
     from cifar_tune.storage.urls import storage_url
 
-    record = find_record(study, storage_url(storage))
-    for file in write_report(record, output or report_folder(record.name)):
+    for file in LoadedStudy(find_record(study, storage_url(storage))).export(output):
         typer.echo(str(file))

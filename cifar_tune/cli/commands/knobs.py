@@ -32,11 +32,11 @@ def knobs(
         return
     indent = 2 + max(map(len, KNOBS))
     for knob in KNOBS.values():
-        typer.echo(f"{knob.name:<{indent}}{_type(knob):<22} default {_default(knob)}")
+        typer.echo(f"{knob.name:<{indent}}{type_words(knob):<22} default {default_words(knob)}")
         typer.echo(f"{'':<{indent}}{knob.meaning}")
         if knob.owner:
             typer.echo(f"{'':<{indent}}taken by {knob.owner}: {', '.join(takers(knob))}")
-        for name, meaning in _choices(knob).items():
+        for name, meaning in choices_of(knob).items():
             typer.echo(f"{'':<{indent}}  {name:<17} {meaning}")
 
 
@@ -49,7 +49,7 @@ def described(knob: Knob) -> dict[str, Any]:
         "default": stored(knob.default),
         "defaults": _owner_defaults(knob),
         **finite,
-        "choices": _choices(knob) or None,
+        "choices": choices_of(knob) or None,
         "owner": knob.owner,
         "taken_by": list(takers(knob)),
         "meaning": knob.meaning,
@@ -60,16 +60,19 @@ def _bounds(knob: Knob) -> dict[str, float]:
     return {"low": knob.low, "high": knob.high}
 
 
-def _choices(knob: Knob) -> dict[str, str]:
+def choices_of(knob: Knob) -> dict[str, str]:
+    """Its names, with what each of them is; empty for numbers."""
     return {name: part.meaning if isinstance(part, Part) else part for name, part in (knob.names or {}).items()}
 
 
-def _type(knob: Knob) -> str:
+def type_words(knob: Knob) -> str:
+    """Such as `float >= 0 and < 1`."""
     numeric = knob.kind in (Kind.FLOAT, Kind.INT)
     return f"{knob.kind.value} {knob.bounds}".strip() if numeric else knob.kind.value
 
 
-def _default(knob: Knob) -> str:
+def default_words(knob: Knob) -> str:
+    """Its default, and those of the choices of its owner that have one of their own."""
     defaults = {"": stored(knob.default), **_owner_defaults(knob)}
     shown = {name: str(value).lower() if knob.kind is Kind.BOOL else str(value) for name, value in defaults.items()}
     return shown.pop("") + "".join(f"; {name}: {value}" for name, value in shown.items())

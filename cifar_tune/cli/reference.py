@@ -1,0 +1,133 @@
+"""`docs/study-file.md`, from the registries that read study files: `python -m cifar_tune.cli.reference` prints it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from cifar_tune.cli.commands.knobs import choices_of, default_words, type_words
+from cifar_tune.data.spec import DataSpec
+from cifar_tune.knobs.configuration import takers
+from cifar_tune.knobs.knob import Knob
+from cifar_tune.knobs.table import KNOBS
+from cifar_tune.study_spec.metrics import METRICS
+from cifar_tune.study_spec.pruners import PRUNERS, PrunerChoice
+from cifar_tune.study_spec.samplers import SAMPLERS, SamplerChoice
+
+COMMAND = "python -m cifar_tune.cli.reference > docs/study-file.md"
+
+SECTION_WORDS: Mapping[str, str] = {
+    "name": "The study's name in the storage. The only key that is required.",
+    "objective": "`{metric: val_accuracy}`, or a list of two or three: see [Metrics](#metrics). `direction` is the "
+    "metric's own.",
+    "constraints": "A list such as `[parameters <= 300000, val_accuracy >= 0.6]`, of [metrics](#metrics).",
+    "budget": "`trials`: completed, pruned and failed ones together (50 by default). `timeout`: over all runs, such as "
+    "`45m`, `1h30m` or `2d`; a plain number is seconds.",
+    "sampler": "`name` (tpe by default), `seed` (0), and its parameters: see [Samplers](#samplers).",
+    "pruner": "`name` (median by default, none where no pruner fits the objectives), and its parameters: see "
+    "[Pruners](#pruners).",
+    "plugins": "Python files with parts of your own, such as `[my_parts.py]`. They are run.",
+    "data": "Which images, and how they are split: see [Data](#data).",
+    "train": "Fixed [knobs](#knobs).",
+    "search_space": "Searched [knobs](#knobs): `{low, high}` with `log: true`, `step` or `per`, or `{choices: [...]}`; "
+    "`when: {optimizer: [sgd, rmsprop]}` for those that not every trial has.",
+    "start_from": "Configurations to run first: mappings of searched knobs, or paths of CONFIG files.",
+}
+"""What each section of a study file says, in the order of the reference."""
+
+
+def reference() -> str:
+    """The whole page, in Markdown."""
+    metrics = (
+        (f"`{name}`", each.direction, each.meaning, f"none: {each.not_pruned_by}" if each.not_pruned_by else "all")
+        for name, each in METRICS.items()
+    )
+    parts = [
+        "# The study file",
+        f"Made from the code by `{COMMAND}`; a test keeps it true. `cifar-tune check STUDY` prints every default of a "
+        "study of yours, `cifar-tune knobs` the same list of knobs in a terminal.",
+        "## Sections",
+        _table(("section", "what it says"), ((f"`{name}`", words) for name, words in SECTION_WORDS.items())),
+        "## Metrics",
+        "For `objective` and `constraints`; all of them are measured on the validation split.",
+        _table(("metric", "is there to", "meaning", "pruners"), metrics),
+        "## Samplers",
+        "Parameters have Optuna's own names.",
+        *(part for name, sampler in SAMPLERS.items() for part in _sampler(name, sampler)),
+        "## Pruners",
+        "Parameters have Optuna's own names. Steps are finished epochs, counted from 1.",
+        *(part for name, pruner in PRUNERS.items() for part in _pruner(name, pruner)),
+        "## Data",
+        _table(("key", "default", "meaning"), _data()),
+        "## Knobs",
+        "Any knob may be fixed under `train` or searched under `search_space`. One that only some choices of another "
+        "knob take names them; fixed for others it is refused, and searched it needs a `when`.",
+        *(part for knob in KNOBS.values() for part in _knob(knob)),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _sampler(name: str, sampler: SamplerChoice) -> Iterable[str]:
+    yield f"### {name}"
+    yield f"{_sentence(sampler.meaning)} {_limits(sampler)}".strip()
+    yield from _parameters(sampler.parameters)
+
+
+def _pruner(name: str, pruner: PrunerChoice) -> Iterable[str]:
+    required = ", ".join(f"`{each}`" for each in pruner.required)
+    words = [_sentence(pruner.meaning), f"Needs {required}." if required else ""]
+    yield f"### {name}"
+    yield " ".join(filter(None, [*words, "Takes another pruner under `wrapped_pruner`." if pruner.wraps else ""]))
+    yield from _parameters(pruner.parameters)
+
+
+def _data() -> Iterable[tuple[str, str, str]]:
+    for name, field in DataSpec.model_fields.items():
+        default = "" if field.default is None else f"`{_plain(field.default)}`"
+        yield f"`{name}`", default, " ".join((field.description or "").split())
+
+
+def _sentence(words: str) -> str:
+    return f"{words[0].upper()}{words[1:]}."
+
+
+def _knob(knob: Knob) -> Iterable[str]:
+    taken = ", ".join(f"`{name}`" for name in takers(knob)) if knob.owner else ""
+    yield f"### {knob.name}"
+    yield (
+        f"{_sentence(knob.meaning)} Type: {type_words(knob)}. Default: {default_words(knob)}."
+        f"{f' Taken by `{knob.owner}`: {taken}.' if taken else ''}"
+    )
+    choices = choices_of(knob)
+    if choices:
+        yield _table(("choice", "meaning"), ((f"`{name}`", meaning) for name, meaning in choices.items()))
+
+
+def _parameters(parameters: Sequence[Knob]) -> Iterable[str]:
+    if parameters:
+        yield _table(
+            ("parameter", "type", "default", "meaning"),
+            ((f"`{each.name}`", type_words(each), f"`{_plain(each.default)}`", each.meaning) for each in parameters),
+        )
+
+
+def _limits(sampler: SamplerChoice) -> str:
+    remarks = [
+        (not sampler.handles_ranges, "Every range needs a `step`."),
+        (not sampler.handles_categories, "Choices are drawn at random."),
+        (not sampler.handles_conditions, "Knobs that not every trial has are drawn at random."),
+        (not sampler.takes_several_objectives, "One objective only."),
+        (sampler.heeds_constraints, "Looks for trials that keep the constraints."),
+        (sampler.learns_from_completed_only, "Learns from completed trials alone."),
+    ]
+    return " ".join(words for holds, words in remarks if holds)
+
+
+def _plain(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+
+
+if __name__ == "__main__":
+    print(reference(), end="")

@@ -1,0 +1,99 @@
+"""One frame of `cifar-tune watch`: a study as its database describes it."""
+
+from collections import Counter
+from datetime import datetime
+
+from rich.console import Group
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from cifar_tune.cli.progress import shown_figure, shown_params
+from cifar_tune.storage.attributes import REASONS
+from cifar_tune.storage.records import StudyRecord, TrialRecord
+from cifar_tune.study.estimate import counted, most_trials, spoken_duration
+
+_LAST = 5
+_STYLES = {"COMPLETE": "green", "PRUNED": "yellow", "FAIL": "red"}
+
+
+def frame(record: StudyRecord, owner: str | None, trouble: str = "") -> Group:
+    """States, best, running trials with their epochs, the trials that ended last, and who runs the study."""
+    parts: list[Text | Table] = [_headline(record), _bar(record), _best(record), _owner(record, owner)]
+    running = [trial for trial in record.trials if trial.state == "RUNNING"]
+    if running:
+        parts.append(_running(record, running))
+    ended = sorted((trial for trial in record.trials if trial.ended), key=lambda trial: trial.ended or datetime.min)
+    parts += [_ended(record, trial) for trial in ended[-_LAST:]]
+    if trouble:
+        parts.append(Text(trouble, style="red"))
+    return Group(*parts)
+
+
+def is_over(record: StudyRecord) -> bool:
+    """Whether the budget is used up, and nothing runs."""
+    return record.finished >= most_trials(record.spec) and not record.counts["RUNNING"]
+
+
+def _headline(record: StudyRecord) -> Text:
+    text = Text(f"{record.name}: {record.finished:,} of {most_trials(record.spec):,} trials", style="bold")
+    states = [f"{record.counts[state]:,} {state}" for state in ("COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING")]
+    text.append(f"  {', '.join(each for each in states if not each.startswith('0 '))}", style="not bold")
+    return text
+
+
+def _bar(record: StudyRecord) -> Table:
+    grid = Table.grid()  # a bar alone ends no line
+    grid.add_row(ProgressBar(total=max(most_trials(record.spec), 1), completed=record.finished, width=60))
+    return grid
+
+
+def _best(record: StudyRecord) -> Text:
+    best = record.best
+    if best is None:
+        return Text("no trial has completed and kept all constraints yet", style="dim")
+    values = ", ".join(
+        f"{objective.metric} {shown_figure(value)}"
+        for objective, value in zip(record.spec.objectives, best.values, strict=True)
+    )
+    front = f"{len(record.front)} on the Pareto front; " if record.spec.has_several_objectives else ""
+    text = Text(f"{front}best: {values} (trial {best.number})", style="green")
+    return text.append(f"  {shown_params(best.searched)}", style="dim")
+
+
+def _owner(record: StudyRecord, owner: str | None) -> Text:
+    text = Text(f"run by {owner}" if owner else "nobody runs it right now", style="" if owner else "yellow")
+    text.append(f", {spoken_duration(record.elapsed_seconds)} so far")
+    left = most_trials(record.spec) - record.finished
+    if owner and record.finished >= 3 and left > 0:
+        text.append(f", about {spoken_duration(record.elapsed_seconds / record.finished * left)} left")
+    odd = Counter(trial.reason for trial in record.trials if trial.reason not in (None, "completed", "pruned"))
+    for reason, count in odd.items():
+        text.append(f"\n{counted(count, 'trial')} ended since {REASONS.get(str(reason), reason)}", style="yellow")
+    return text
+
+
+def _running(record: StudyRecord, running: list[TrialRecord]) -> Table:
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for trial in running:
+        epochs = int(trial.config.get("epochs", 0))
+        newest = trial.intermediate[max(trial.intermediate)] if trial.intermediate else None
+        seconds = trial.history.get("seconds", ())
+        table.add_row(
+            f"trial {trial.number}",
+            ProgressBar(total=max(epochs, 1), completed=trial.epochs, width=16),
+            f"{trial.epochs}/{epochs or '?'}",
+            "" if newest is None else f"{record.spec.objective.metric} {shown_figure(newest)}",
+            f"{seconds[-1]:.1f} s/epoch" if seconds else "",
+            trial.device or "",
+            Text(shown_params(trial.searched), style="dim", no_wrap=True, overflow="ellipsis"),
+        )
+    return table
+
+
+def _ended(record: StudyRecord, trial: TrialRecord) -> Text:
+    value = "" if trial.value is None else f", {record.spec.objective.metric} {shown_figure(trial.value)}"
+    when = f"{trial.ended:%H:%M:%S} " if trial.ended else ""
+    reason = (trial.reason or trial.state.lower()).replace("_", " ")
+    best = " (the best)" if record.best is not None and record.best.number == trial.number else ""
+    return Text(f"{when}trial {trial.number}: {reason}{value}{best}", style=_STYLES.get(trial.state, ""))

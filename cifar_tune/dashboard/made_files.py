@@ -1,0 +1,102 @@
+"""The files of a trial in the dashboard: its learning curves and its summary, made when they are asked for."""
+
+import re
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any, BinaryIO
+
+import optuna
+from optuna.artifacts import FileSystemArtifactStore
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial
+from sqlalchemy import text
+
+from cifar_tune.plotting import style
+from cifar_tune.reports.learning_curves import draw_trial
+from cifar_tune.reports.trial_markdown import trial_markdown
+from cifar_tune.storage import attributes
+from cifar_tune.storage.records import TrialRecord, read_spec, trial_record
+from cifar_tune.study_spec.specification import StudySpec
+
+_ID = re.compile(r"c1fa-([0-9a-f]{8})-([0-9a-f]{2})")
+"""Of a file that is made: the trial's id in the storage, and which one it is. Uploaded ones have an UUID."""
+
+_STUDY_OF = text("SELECT study_id FROM trials WHERE trial_id = :trial_id")
+
+_DRAWING = threading.Lock()
+"""matplotlib's style is one for the whole process, and requests have threads of their own."""
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    name: str
+    mimetype: str
+    make: Callable[[TrialRecord, StudySpec], bytes]
+    needs: str
+
+
+def _curves(trial: TrialRecord, _: StudySpec) -> bytes:
+    buffer = BytesIO()
+    with _DRAWING, style.applied():
+        draw_trial(trial).savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def _summary(trial: TrialRecord, spec: StudySpec) -> bytes:
+    return trial_markdown(trial, spec).encode()
+
+
+_FILES: Mapping[int, _File] = {
+    1: _File("learning-curves.png", "image/png", _curves, attributes.HISTORY),
+    2: _File("summary.md", "text/markdown; charset=utf-8", _summary, attributes.CONFIG),
+}
+
+
+def artifacts_of(trial: FrozenTrial) -> list[tuple[str, dict[str, Any]]]:
+    """The id and the description of each file that the trial has, as optuna-dashboard reads them."""
+    return [
+        (id_, {"artifact_id": id_, "filename": file.name, "mimetype": file.mimetype, "encoding": None})
+        for kind, file in _FILES.items()
+        if trial.user_attrs.get(file.needs)
+        for id_ in [f"c1fa-{trial._trial_id:08x}-{kind:02x}"]
+    ]
+
+
+def is_made(artifact_id: str) -> bool:
+    """Whether this is a file of ours, and no uploaded one."""
+    return _ID.fullmatch(artifact_id) is not None
+
+
+class MadeFiles:
+    """An artifact store: our files are made on demand, uploaded ones lie in a folder."""
+
+    def __init__(self, storage: RDBStorage, folder: FileSystemArtifactStore) -> None:
+        self._storage = storage
+        self._folder = folder
+
+    def open_reader(self, artifact_id: str) -> BinaryIO:
+        """Make the file, or open the uploaded one."""
+        match = _ID.fullmatch(artifact_id)
+        if match is None:
+            return self._folder.open_reader(artifact_id)
+        trial_id, kind = (int(part, 16) for part in match.groups())
+        spec = read_spec(self._study_of(trial_id))
+        return BytesIO(_FILES[kind].make(trial_record(self._storage.get_trial(trial_id), spec), spec))
+
+    def _study_of(self, trial_id: int) -> optuna.Study:
+        """Optuna asks for a trial without its study, and has no way to find that."""
+        with self._storage.engine.connect() as connection:
+            study_id = connection.execute(_STUDY_OF, {"trial_id": trial_id}).scalar_one()
+        name = self._storage.get_study_name_from_id(study_id)
+        return optuna.load_study(study_name=name, storage=self._storage)
+
+    def write(self, artifact_id: str, content_body: BinaryIO) -> None:
+        """Keep an upload."""
+        self._folder.write(artifact_id, content_body)
+
+    def remove(self, artifact_id: str) -> None:
+        """Delete an upload; there is nothing to delete of a file that is made."""
+        if not is_made(artifact_id):
+            self._folder.remove(artifact_id)

@@ -1,0 +1,77 @@
+"""The report of each study beside the dashboard, always as the database stands now."""
+
+import threading
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+from pathlib import Path
+from urllib.parse import unquote
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+from optuna.storages import BaseStorage
+
+from cifar_tune.dashboard.study_note import REPORT_PATH, report_path
+from cifar_tune.errors import CifarTuneError
+from cifar_tune.reports.best_config import best_yaml
+from cifar_tune.reports.page.page import report_html
+from cifar_tune.reports.report import Report
+from cifar_tune.reports.trials_csv import trials_csv
+from cifar_tune.storage.records import load_record
+
+
+class ReportPages:
+    """`/report/STUDY/` and the files beside it; everything else is the dashboard's."""
+
+    def __init__(self, storage: BaseStorage, app: WSGIApplication) -> None:
+        self._storage = storage
+        self._app = app
+        self._one_at_a_time = threading.Lock()  # a long study takes seconds, and all of a core
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer a request."""
+        path = str(environ.get("PATH_INFO", ""))
+        if not path.startswith(f"{REPORT_PATH}/"):
+            return self._app(environ, start_response)
+        if environ.get("REQUEST_METHOD") not in ("GET", "HEAD"):
+            return _answer(start_response, HTTPStatus.METHOD_NOT_ALLOWED, "text/plain", "Only reading is possible.\n")
+        name, slash, file = path.removeprefix(f"{REPORT_PATH}/").partition("/")
+        name = unquote(name)
+        if not slash:
+            start_response("308 Permanent Redirect", [("Location", report_path(name))])
+            return [b""]
+        if file not in _FILES:
+            return _answer(start_response, HTTPStatus.NOT_FOUND, "text/plain", "There is no such file.\n")
+        mimetype, make = _FILES[file]
+        try:
+            with self._one_at_a_time:
+                text = make(Report(load_record(self._storage, name)))
+        except CifarTuneError as error:
+            return _answer(start_response, HTTPStatus.NOT_FOUND, "text/plain", f"{error}\n")
+        return _answer(start_response, HTTPStatus.OK, mimetype, text)
+
+
+def _folder(report: Report) -> Path:
+    """Where `cifar-tune export` puts it: what the commands in the page name."""
+    return Path("reports") / report.record.name
+
+
+def _best(report: Report) -> str:
+    return best_yaml(report.record, report.best, _folder(report) / "best.yaml") if report.best else ""
+
+
+_FILES: dict[str, tuple[str, Callable[[Report], str]]] = {
+    "": ("text/html", lambda report: report_html(report, _folder(report))),
+    "best.yaml": ("text/plain", _best),
+    "trials.csv": ("text/csv", trials_csv),
+}
+
+
+def _answer(start_response: StartResponse, status: HTTPStatus, mimetype: str, text: str) -> Iterable[bytes]:
+    body = text.encode()
+    headers = [
+        ("Content-Type", f"{mimetype}; charset=utf-8"),
+        ("Content-Length", str(len(body))),
+        ("Cache-Control", "no-store"),
+        ("X-Content-Type-Options", "nosniff"),
+    ]
+    start_response(f"{status.value} {status.phrase}", headers)
+    return [body]

@@ -1,0 +1,162 @@
+"""A stored study in Python: for notebooks, and for the commands."""
+
+from functools import cached_property
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from cifar_tune.errors import Problem, UserError
+from cifar_tune.plotting import style
+from cifar_tune.reports.best_config import resolved_config
+from cifar_tune.reports.comparison import Comparison, compare
+from cifar_tune.reports.comparison_plot import draw
+from cifar_tune.reports.export import export
+from cifar_tune.reports.folder import report_folder
+from cifar_tune.reports.pictures import PARETO, PICTURES, Picture
+from cifar_tune.reports.report import Report
+from cifar_tune.reports.trials_csv import trial_rows
+from cifar_tune.storage.rdb import close, open_existing
+from cifar_tune.storage.records import StudyRecord, load_record
+from cifar_tune.storage.urls import shown, storage_url
+
+
+def load_study(name: str, storage: str | None = None) -> "LoadedStudy":
+    """Read a study as it stands in the storage now; reading it again shows what came since.
+
+    `storage` is a URL such as `sqlite:///studies.db`; without one it is `CIFAR_TUNE_STORAGE`, else
+    `sqlite:///storage/cifar_tune.db`.
+
+    Raises:
+        UserError: if there is no such storage, or it has no such study.
+        CheckError: if the database does not answer.
+    """
+    url = storage_url(storage)
+    opened = open_existing(url)
+    if opened is None:
+        raise UserError(Problem(f"no study {name!r}: there is no storage yet", shown(url)))
+    try:
+        return LoadedStudy(load_record(opened, name))
+    finally:
+        close(opened)
+
+
+class LoadedStudy:
+    """A study with all its trials, read once.
+
+    Attributes:
+        record: its trials, typed (`cifar_tune.storage.records`).
+    """
+
+    def __init__(self, record: StudyRecord) -> None:
+        self.record = record
+
+    def __repr__(self) -> str:
+        best = "" if self.best_value is None else f", best {self.record.spec.objective.metric} {self.best_value:.6g}"
+        return f"<study {self.record.name}: {len(self.record.trials):,} trials{best}>"
+
+    @cached_property
+    def report(self) -> Report:
+        """What tables and pictures share."""
+        return Report(self.record)
+
+    @property
+    def best_value(self) -> float | None:
+        """The objective of the best trial, the first one of several; None if there is none yet."""
+        return self.report.best.value if self.report.best else None
+
+    def best_config(self) -> dict[str, Any]:
+        """Every knob of the best trial, as `best.yaml` has them; of several objectives, of the best in the first one.
+
+        Raises:
+            UserError: if no trial has completed and kept all constraints.
+        """
+        if self.report.best is None:
+            raise UserError(Problem("no trial has completed and kept all constraints yet", source=self.record.name))
+        return resolved_config(self.report.best)
+
+    def trials_table(self) -> list[dict[str, object]]:
+        """One mapping per trial, with the columns of `trials.csv`; None where there is nothing."""
+        columns, rows = trial_rows(self.report)
+        return [dict(zip(columns, row, strict=True)) for row in rows]
+
+    def trials_frame(self) -> Any:
+        """The same as a pandas DataFrame, one row per trial, times as timestamps.
+
+        Raises:
+            UserError: if pandas is not installed.
+        """
+        try:
+            pandas = import_module("pandas")
+        except ModuleNotFoundError as error:
+            rule = "needs pandas: pip install 'cifar-tune[notebook]'; trials_table() does without"
+            raise UserError(Problem(rule, "trials_frame()")) from error
+        columns, rows = trial_rows(self.report)
+        return pandas.DataFrame(rows, columns=columns)
+
+    def plot_history(self) -> Figure:
+        """Every trial by its number, and the best so far."""
+        return self._drawn(PICTURES["history.png"])
+
+    def plot_importance(self) -> Figure:
+        """How much each searched knob had to do with reaching the best trials."""
+        return self._drawn(PICTURES["importance.png"])
+
+    def plot_slices(self) -> Figure:
+        """The objective against each searched knob."""
+        return self._drawn(PICTURES["slices.png"])
+
+    def plot_parallel_coordinates(self) -> Figure:
+        """All knobs together, one line per completed trial."""
+        return self._drawn(PICTURES["parallel_coordinates.png"])
+
+    def plot_learning_curves(self) -> Figure:
+        """Accuracy and loss by epoch of the best trials, with pruned ones behind."""
+        return self._drawn(PICTURES["learning_curves.png"])
+
+    def plot_pareto(self) -> Figure:
+        """Several objectives against each other, with the Pareto front.
+
+        Raises:
+            UserError: if the study has one objective.
+        """
+        if not self.record.spec.has_several_objectives:
+            raise UserError(Problem("has one objective, so no Pareto front", source=self.record.name))
+        return self._drawn(PARETO["pareto.png"])
+
+    def plot_comparison(self, knob: str) -> Figure:
+        """The levels of a knob side by side.
+
+        Raises:
+            UserError: if there is no such knob, no trial took it, or it was the same in all trials.
+        """
+        with style.applied():
+            return _finished(draw(self.compare(knob)))
+
+    def compare(self, knob: str) -> Comparison:
+        """The one-factor table of a knob.
+
+        Raises:
+            UserError: if there is no such knob, no trial took it, or it was the same in all trials.
+        """
+        return compare(self.record, knob)
+
+    def export(self, folder: Path | str | None = None) -> list[Path]:
+        """Write the whole report into the folder, else into `reports/STUDY/`; return its files.
+
+        Raises:
+            UserError: if it cannot be written, or the study has a name that no folder can have.
+        """
+        return export(self.record, report_folder(self.record.name) if folder is None else Path(folder))
+
+    def _drawn(self, picture: Picture) -> Figure:
+        with style.applied():
+            drawn = picture.draw(self.report)
+            return _finished(style.sentence(drawn) if isinstance(drawn, str) else drawn)
+
+
+def _finished(figure: Figure) -> Figure:
+    """The figure with all its texts made, so that it keeps its look outside of the style's context."""
+    figure.draw_without_rendering()
+    return figure

@@ -1,0 +1,1 @@
+"""`report.html`: the study as one page."""

@@ -1,0 +1,45 @@
+"""The axis of a searched knob, and where a trial lies on it."""
+
+from cifar_tune.knobs.knob import Kind
+from cifar_tune.knobs.table import KNOBS
+from cifar_tune.plotting.ticks import range_ticks
+from cifar_tune.reports.level_labels import level_label
+from cifar_tune.reports.page.panel import Axis, short
+from cifar_tune.reports.report import SearchedKnob
+from cifar_tune.storage.records import TrialRecord
+
+_GOLDEN = 0.618034
+_CHARACTERS = 44
+"""Of labels that fit below a narrow picture."""
+
+
+def knob_axis(knob: SearchedKnob) -> Axis:
+    """The axis, labelled with the knob's name and how its numbers are to be read."""
+    label = ", ".join([knob.name, *knob.remarks])
+    if knob.levels is not None:
+        return Axis(-0.6, len(knob.levels) - 0.4, _level_ticks(knob.levels), label)
+    whole = KNOBS[knob.name].kind is Kind.INT
+    ticks = [(tick, short(tick)) for tick in range_ticks(knob.low, knob.high, knob.log, whole, at_most=5)]
+    if knob.low == knob.high:
+        return Axis(knob.low - 0.5, knob.high + 0.5, ticks, label)
+    if knob.log:
+        margin = (knob.high / knob.low) ** 0.04
+        return Axis(knob.low / margin, knob.high * margin, ticks, label, log=True)
+    margin = 0.04 * (knob.high - knob.low)
+    return Axis(knob.low - margin, knob.high + margin, ticks, label)
+
+
+def spread_position(knob: SearchedKnob, trial: TrialRecord, way: float = _GOLDEN) -> float | None:
+    """Where the trial lies; trials of one choice are spread by their numbers, the same in every export."""
+    position = knob.position(trial)
+    if position is None or knob.levels is None:
+        return position
+    return position + ((trial.number * way) % 1 - 0.5) * 0.56
+
+
+def _level_ticks(levels: tuple[object, ...]) -> list[tuple[float, str]]:
+    room = max(_CHARACTERS // len(levels) - 1, 3)
+    labels = [level_label(level, one_line=True) for level in levels]
+    return [
+        (float(index), label if len(label) <= room else f"{label[: room - 1]}…") for index, label in enumerate(labels)
+    ]

@@ -1,0 +1,164 @@
+"""`report.html`: everything that is known of a study, in one file that needs nothing else."""
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from shlex import quote
+from typing import Any, cast
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from cifar_tune.errors import UserError
+from cifar_tune.reports.best_config import best_yaml, resolved_config
+from cifar_tune.reports.comparison import Comparison, compare
+from cifar_tune.reports.comparison_files import cells
+from cifar_tune.reports.findings import findings
+from cifar_tune.reports.importances import Importances
+from cifar_tune.reports.page.anchors import Anchors
+from cifar_tune.reports.page.bars import importance_bars
+from cifar_tune.reports.page.contours import LEVELS, contours
+from cifar_tune.reports.page.course import course, improvements
+from cifar_tune.reports.page.curves import curves
+from cifar_tune.reports.page.endings import endings, pruned_epochs
+from cifar_tune.reports.page.front_pictures import front_pictures
+from cifar_tune.reports.page.marks import MOST_DOTS, MOST_LINKED
+from cifar_tune.reports.page.slices import slice_of
+from cifar_tune.reports.page.timeline import timeline
+from cifar_tune.reports.report import Report, SearchedKnob
+from cifar_tune.reports.resampling import spread
+from cifar_tune.reports.search_words import dimension_words
+from cifar_tune.reports.summary_json import standard_error
+from cifar_tune.reports.tables import duration, exact, figure
+from cifar_tune.storage.openings import times
+from cifar_tune.storage.records import TrialRecord
+from cifar_tune.study_spec.metrics import METRICS
+
+_MOST_SLICES = 12
+_MOST_FRONT = 50
+
+
+@dataclass(frozen=True)
+class _Table:
+    """A one-factor table: the comparison and its rows of text."""
+
+    comparison: Comparison
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+def report_html(report: Report, folder: Path) -> str:
+    """The text of the file, which will lie in `folder`, beside `best.yaml` and `trials.csv`.
+
+    It loads nothing, and its one script only copies text; a policy in it forbids everything else, so that no text of a
+    study can become a part of the page. The same study gives the same file.
+    """
+    environment = Environment(
+        loader=PackageLoader("cifar_tune.reports"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters.update(duration=duration, figure=figure, exact=exact)
+    anchors = Anchors(report)
+    script, style = (Markup(_source(environment, name)) for name in ("report.js", "report.css"))  # noqa: S704 (our own)
+    text = environment.get_template("report.html").render(
+        **_contents(report, anchors, folder),
+        report=report,
+        record=report.record,
+        spec=report.record.spec,
+        anchors=anchors,
+        script=script,
+        style=style,
+        script_hash=_hash(script),
+        style_hash=_hash(style),
+    )
+    return "\n".join(line for line in text.split("\n") if line.strip()) + "\n"
+
+
+def _source(environment: Environment, name: str) -> str:
+    return cast("PackageLoader", environment.loader).get_source(environment, name)[0].strip()
+
+
+def _hash(text: str) -> str:
+    """How a content security policy names the one script and the one style sheet that it allows."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+
+
+def _contents(report: Report, anchors: Anchors, folder: Path) -> dict[str, Any]:
+    record = report.record
+    found = report.importances
+    shares = spread(record, found) if isinstance(found, Importances) else None
+    best = report.best
+    drawable = report.nothing_to_draw is None
+    return {
+        "headline": _headline(report),
+        "findings": findings(report),
+        "best": best,
+        "best_values": _values(report, best) if best else [],
+        "best_yaml": best_yaml(record, best, folder / "best.yaml") if best else "",
+        "best_config": resolved_config(best) if best else {},
+        "command": f"cifar-tune train {quote((folder / 'best.yaml').as_posix())}",
+        "standard_error": standard_error(report),
+        "opened": times(record.openings),
+        "course": course(report, anchors) if drawable else [],
+        "improvements": improvements(report),
+        "front": front_pictures(report, anchors) if record.spec.has_several_objectives else [],
+        "most_front": _MOST_FRONT,
+        "importances": found if isinstance(found, Importances) else None,
+        "no_importances": found if isinstance(found, str) else "",
+        "bars": importance_bars(report, found, shares) if isinstance(found, Importances) else "",
+        "spread": shares,
+        "slices": [slice_of(report, anchors, knob) for knob in _shown_knobs(report)] if drawable else [],
+        "unshown": max(len(report.knobs) - _MOST_SLICES, 0),
+        "contours": contours(report, anchors),
+        "levels": range(LEVELS),
+        "tables": _tables(report),
+        "curves": curves(report, anchors),
+        "endings": endings(report),
+        "pruned_epochs": pruned_epochs(report),
+        "timeline": timeline(report, anchors),
+        "searched": [(name, *dimension_words(each)) for name, each in record.spec.search_space.items()],
+        "values": lambda trial: _values(report, trial),
+        "most_linked": MOST_LINKED,
+        "most_dots": MOST_DOTS,
+    }
+
+
+def _headline(report: Report) -> str:
+    """What came out, where no trial is the best one."""
+    if report.best:
+        return ""
+    if report.infeasible:
+        return f"None of the {len(report.infeasible):,} completed trials keeps {report.constraint_words}."
+    if report.record.finished:
+        return f"None of the {report.record.finished:,} finished trials trained all its epochs."
+    return "No trial has finished yet." if report.record.trials else "No trial has begun yet."
+
+
+def _values(report: Report, trial: TrialRecord) -> list[tuple[str, str, str]]:
+    """Metric, value as it is read, value with every digit: for each objective that the trial has."""
+    return [
+        (objective.metric, scale.shown(value), METRICS[objective.metric].exact(value))
+        for objective, scale, value in zip(report.record.spec.objectives, report.scales, trial.values, strict=False)
+    ]
+
+
+def _shown_knobs(report: Report) -> list[SearchedKnob]:
+    """The most important knobs first; in the order of the study file where nothing is known of that."""
+    found = report.importances
+    shares = found.shares if isinstance(found, Importances) else {}
+    return sorted(report.knobs, key=lambda knob: -shares.get(knob.name, 0.0))[:_MOST_SLICES]
+
+
+def _tables(report: Report) -> list[_Table]:
+    """One table per searched knob, the most important first; none for a knob that no finished trial took."""
+    tables = []
+    for knob in _shown_knobs(report):
+        try:
+            comparison = compare(report.record, knob.name)
+        except UserError:
+            continue
+        if any(level.completed for level in comparison.levels):
+            tables.append(_Table(comparison, *cells(comparison)))
+    return tables

@@ -1,0 +1,89 @@
+"""How far importances depend on which trials happened to be tried: the bootstrap over trials."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import optuna
+from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+from optuna.trial import FrozenTrial, TrialState
+
+from cifar_tune.reports.importances import Importances, top_share, varying
+from cifar_tune.storage.records import StudyRecord
+
+RESAMPLES = 100
+MOST_TRIALS = 500
+"""In one resample. Fewer than there are make the intervals too wide rather than too narrow."""
+
+_INTERVAL = (5.0, 95.0)
+_FEWEST = 10
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Where the share of each knob lay in 90 of 100 resamples.
+
+    Attributes:
+        intervals: low and high share by knob.
+        resamples: how many there were.
+        trials: how many trials each of them had, of so many completed ones.
+        completed: completed trials.
+    """
+
+    intervals: Mapping[str, tuple[float, float]]
+    resamples: int
+    trials: int
+    completed: int
+
+
+def spread(record: StudyRecord, found: Importances) -> Spread | None:
+    """The intervals of the importances `found`; None with fewer than ten completed trials.
+
+    Each resample draws as many completed trials as there are (at most MOST_TRIALS), with replacement, and computes
+    PED-ANOVA's shares of them. The draws are seeded: the same study gives the same intervals.
+    """
+    trials = [
+        trial
+        for trial in record.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        if np.isfinite(trial.values).all()
+    ]
+    if len(trials) < _FEWEST:
+        return None
+    size = min(len(trials), MOST_TRIALS)
+    draw = np.random.default_rng(0)
+    shares = []
+    for _ in range(RESAMPLES):
+        chosen = [trials[index] for index in draw.integers(len(trials), size=size)]
+        shares.append(_shares(record.study, chosen))
+    intervals = {}
+    for name in found.shares:
+        low, high = np.percentile([each.get(name, 0.0) for each in shares], _INTERVAL)
+        intervals[name] = (float(low), float(high))
+    return Spread(intervals, RESAMPLES, size, len(trials))
+
+
+class _Resampled(optuna.Study):
+    """A study that shows some trials of another one, some of them several times; nothing is copied or stored."""
+
+    def __init__(self, study: optuna.Study, trials: Sequence[FrozenTrial]) -> None:
+        super().__init__(study.study_name, study._storage)
+        self._shown = list(trials)
+
+    def get_trials(self, deepcopy: bool = True, states: object = None) -> list[FrozenTrial]:
+        """The trials of the resample, which all are completed."""
+        return self._shown
+
+
+def _shares(study: optuna.Study, trials: Sequence[FrozenTrial]) -> dict[str, float]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Optuna's remarks on few trials
+        raw = get_param_importances(
+            _Resampled(study, trials),
+            evaluator=PedAnovaImportanceEvaluator(target_quantile=top_share(len(trials))),
+            normalize=False,
+        )
+    knobs = varying(trial.params for trial in trials)
+    raw = {name: value if name in knobs else 0.0 for name, value in raw.items()}
+    total = sum(raw.values())
+    return {name: value / total for name, value in raw.items()} if total > 0 else {}

@@ -1,0 +1,129 @@
+"""`watch`, on a study that really runs in another process, and on stored ones."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from cifar_tune.cli.watching import Watcher
+from cifar_tune.storage.lease import acquire
+from cifar_tune.storage.rdb import close, open_storage
+from cifar_tune.storage.urls import storage_url
+from tests.processes import start_cifar_tune
+from tests.reports.factory import MadeTrial, make_record, make_spec
+
+from .conftest import Cli
+
+URL = "sqlite:///studies.db"
+STUDY = """
+name: watched
+budget: {trials: 4}
+sampler: {name: random, seed: 1}
+data: {name: digits, val_size: 300, train_size: 300}
+train: {model: cnn2, width: 4, epochs: 3, batch_size: 64}
+search_space:
+  lr: {low: 1e-3, high: 1e-1, log: true}
+"""
+TRIALS = [
+    MadeTrial({"lr": 0.1}, 0.5),
+    MadeTrial({"lr": 0.2}, 0.75),
+    MadeTrial({"lr": 0.3}, 0.25, "PRUNED", 2),
+    MadeTrial({"lr": 0.35}, None, "PRUNED", 0, "out_of_memory"),
+    MadeTrial({"lr": 0.5}, None, "RUNNING", 3, history={"val_accuracy": [0.1, 0.2, 0.6], "seconds": [1.0, 1.0, 1.5]}),
+]
+
+
+@pytest.fixture
+def stored(cli: Cli) -> None:
+    storage = open_storage(storage_url(URL))
+    make_record(make_spec({"lr": {"low": 0.1, "high": 1}}, name="made", budget={"trials": 9}), TRIALS, storage)
+    close(storage)
+
+
+@pytest.mark.usefixtures("stored")
+def test_one_frame(cli: Cli) -> None:
+    ended = cli("watch", "made", "--once", "--storage", URL)
+    assert (ended.code, ended.err) == (0, "")
+    assert "made: 4 of 9 trials  2 COMPLETE, 2 PRUNED, 1 RUNNING" in ended.out
+    assert "best: val_accuracy 0.7500 (trial 1)  lr 0.2" in ended.out
+    assert "nobody runs it right now" in ended.out
+    assert "1 trial ended since the device ran out of memory" in ended.out
+    assert "3/15" in ended.out
+    assert "val_accuracy 0.6000" in ended.out
+    assert "1.5 s/epoch" in ended.out
+    assert "trial 2: pruned, val_accuracy 0.2500" in ended.out
+
+
+def over_after_a_look(watcher: Watcher) -> bool:
+    watcher.look()
+    return watcher.is_over
+
+
+@pytest.mark.usefixtures("stored")
+def test_it_names_who_runs_it_and_takes_no_lease() -> None:
+    storage = open_storage(storage_url(URL))
+    lease = acquire(storage.engine, "made")
+    watcher = Watcher("made", storage_url(URL))
+    watcher.look()
+    assert watcher.owner is not None
+    assert f"process {os.getpid()}" in watcher.owner
+    assert not watcher.is_over
+    lease.renew()  # it is still ours
+    lease.release()
+    assert [over_after_a_look(watcher) for _ in range(3)] == [False, False, True]  # the run that was seen is gone
+    close(storage)
+    close(watcher.storage)
+
+
+@pytest.mark.usefixtures("stored")
+def test_a_study_that_nobody_runs_yet_is_waited_for() -> None:
+    watcher = Watcher("made", storage_url(URL))
+    for _ in range(5):
+        watcher.look()
+    assert not watcher.is_over
+    close(watcher.storage)
+
+
+@pytest.mark.usefixtures("stored")
+def test_a_database_that_does_not_answer_is_said_and_tried_again(tmp_path: Path) -> None:
+    watcher = Watcher("made", storage_url(URL))
+    watcher.look()
+    close(watcher.storage)
+    file = tmp_path / "studies.db"
+    file.rename(tmp_path / "away.db")
+    file.mkdir()
+    watcher.look()
+    assert "the database does not answer" in watcher.trouble
+    assert not watcher.is_over
+    file.rmdir()
+    (tmp_path / "away.db").rename(file)
+    watcher.look()
+    assert watcher.trouble == ""
+    close(watcher.storage)
+
+
+def test_a_study_that_is_not_there(cli: Cli) -> None:
+    ended = cli("watch", "absent", "--storage", URL)
+    assert ended.code == 2
+    assert "no study 'absent'" in ended.err
+
+
+def test_it_watches_a_real_run_to_its_end(tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").write_text(STUDY)
+    environment = os.environ | {
+        "CIFAR_TUNE_STORAGE": f"sqlite:///{tmp_path}/studies.db",
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "COLUMNS": "160",
+    }
+    run = start_cifar_tune(("run", "study.yaml"), tmp_path, environment)
+    for line in run.stderr or ():
+        if "trial 0" in line:
+            break
+    watch = start_cifar_tune(("watch", "study.yaml", "--interval", "0.2"), tmp_path, environment)
+    run.communicate(timeout=120)
+    out, err = watch.communicate(timeout=60)
+    assert (run.returncode, watch.returncode, err) == (0, 0, "")
+    assert f"run by process {run.pid}" in out
+    assert "RUNNING" in out
+    assert "watched: 4 of 4 trials" in out.split("run by process")[-1]
+    assert out.rstrip().splitlines()[-1].count("trial 3") == 1

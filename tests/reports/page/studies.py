@@ -1,0 +1,57 @@
+"""Studies of every kind that the page must show."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from cifar_tune.reports.page.page import report_html
+from cifar_tune.reports.report import Report
+from cifar_tune.storage.records import StudyRecord
+from tests.reports.factory import CONDITIONAL, MadeTrial, make_record, make_spec, random_trials
+
+LR = {"lr": {"low": 1e-4, "high": 1.0, "log": True}}
+HOSTILE = "</script><script>window.broken=1</script><img src=x onerror='window.broken=1'>&lt;\"'{{ 7 * 7 }}"
+
+
+def made(name: str) -> StudyRecord:
+    spec, five = make_spec(train={"epochs": 6}), make_spec(LR, train={"epochs": 5})
+    loss = make_spec(LR, train={"epochs": 3}, objective={"metric": "val_loss"})
+    two = make_spec(
+        CONDITIONAL, train={"epochs": 6}, objective=[{"metric": "val_accuracy"}, {"metric": "parameters"}],
+        constraints=["val_accuracy >= 0.5"],
+    )  # fmt: skip
+    three = make_spec(
+        CONDITIONAL, train={"epochs": 2},
+        objective=[{"metric": "val_accuracy"}, {"metric": "flops"}, {"metric": "seconds_per_epoch"}],
+    )  # fmt: skip
+    impossible = make_spec(LR, train={"epochs": 2}, constraints=["val_accuracy >= 0.99"])
+    cases: dict[str, tuple[Any, list[MadeTrial]]] = {
+        "no trial": (spec, []),
+        "one trial": (spec, random_trials(spec, 1, pruned=0)),
+        "thirty trials": (spec, random_trials(spec, 30)),
+        "two thousand trials": (spec, random_trials(spec, 2000)),
+        "all pruned": (spec, random_trials(spec, 30, pruned=1)),
+        "all failed": (five, [MadeTrial({"lr": 0.1}, None, "FAIL", 0, "error", HOSTILE)] * 3),
+        "one running": (five, [MadeTrial({"lr": 0.1}, None, "RUNNING", 1, history={"val_accuracy": [0.3]})]),
+        "two objectives": (two, random_trials(two, 120)),
+        "three objectives": (three, random_trials(three, 40, pruned=0)),
+        "a loss": (loss, random_trials(loss, 60)),
+        "equal values": (five, [MadeTrial({"lr": 0.01 * (index + 1)}, 0.5) for index in range(20)]),
+        "nothing searched": (make_spec({}), [MadeTrial({}, 0.5), MadeTrial({}, 0.6)]),
+        "no constraint kept": (impossible, random_trials(impossible, 12, pruned=0)),
+        "no figures by epoch": (five, [MadeTrial({"lr": lr}, lr, history={}) for lr in (0.1, 0.2)]),
+    }
+    return make_record(*cases[name])
+
+
+CASES = (
+    "no trial", "one trial", "thirty trials", "two thousand trials", "all pruned", "all failed", "one running",
+    "two objectives", "three objectives", "a loss", "equal values", "nothing searched", "no constraint kept",
+    "no figures by epoch",
+)  # fmt: skip
+
+
+@lru_cache
+def page_of(name: str) -> str:
+    """Its report.html."""
+    return report_html(Report(made(name)), Path("reports/made"))

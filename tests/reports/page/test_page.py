@@ -1,0 +1,122 @@
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from cifar_tune.reports.page.anchors import MOST_ROWS
+from cifar_tune.reports.page.page import report_html
+from cifar_tune.reports.report import Report
+from tests.reports.factory import make_record, make_spec, random_trials
+
+from .studies import CASES, HOSTILE, made, page_of
+
+VOID = {"meta", "link", "br", "img"}
+
+
+class Page(HTMLParser):
+    """Checks that elements are closed in their order, and keeps what they are."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attrs for name, attrs in self.tags if name == tag]
+
+
+def page(name: str) -> Page:
+    return Page(page_of(name))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_study_has_a_whole_page_that_loads_nothing(name: str) -> None:
+    shown = page(name)
+    ids = [attrs["id"] for _, attrs in shown.tags if "id" in attrs]
+    assert len(ids) == len(set(ids))
+    for link in shown.all("a"):
+        target = link["href"] or ""
+        assert target.removeprefix("#") in ids or target in ("best.yaml", "trials.csv"), target
+    assert not shown.all("img")
+    assert [link["href"] for link in shown.all("link")] == ["data:,"]
+    assert all("src" not in script for script in shown.all("script"))
+    assert not any(key.startswith("on") or key == "style" for _, attrs in shown.tags for key in attrs)
+    for _, attrs in shown.tags:
+        assert not re.search(r"\b(nan|inf)\b", f"{attrs.get('d', '')} {attrs.get('x', '')} {attrs.get('y', '')}")
+
+
+def test_a_whole_study_shows_all_its_parts() -> None:
+    shown = page("two objectives")
+    sections = {attrs.get("id") for attrs in shown.all("section")}
+    names = "best course front importance slices tables curves ended time trials circumstances"
+    assert sections >= set(names.split())
+    assert "cifar-tune train reports/made/best.yaml" in shown.text
+    assert "ab" * 32 in shown.text
+    assert "resamples of 61 trials" in shown.text
+
+
+def test_the_best_value_stands_with_every_digit() -> None:
+    record = made("thirty trials")
+    best = record.best
+    assert best is not None
+    assert f"val_accuracy = {best.value!r}" in page("thirty trials").text
+
+
+def test_texts_of_a_study_never_become_a_part_of_the_page() -> None:
+    record = made("all failed")
+    trials = [replace(trial, device=HOSTILE, reason="error", error=HOSTILE) for trial in record.trials]
+    hostile = replace(
+        record, name=HOSTILE, environment={HOSTILE: HOSTILE}, data={"fingerprint": HOSTILE, "classes": [HOSTILE]},
+        trials=trials,
+    )  # fmt: skip
+    text = report_html(Report(hostile), Path(f"reports/{HOSTILE}"))
+    shown = Page(text)
+    assert len(shown.all("script")) == 1
+    assert not shown.all("img")
+    assert HOSTILE in shown.text
+    assert "<script>window" not in text
+
+
+def test_the_policy_allows_the_one_script_alone() -> None:
+    shown = page("one trial")
+    policy = next(meta["content"] for meta in shown.all("meta") if meta.get("http-equiv"))
+    assert policy is not None
+    assert policy.startswith("default-src 'none'; ")
+    assert "unsafe" not in policy
+
+
+def test_the_same_study_gives_the_same_page() -> None:
+    first, second = (report_html(Report(made("thirty trials")), Path("x")) for _ in range(2))
+    assert first == second
+
+
+def test_long_studies_stay_light_and_say_what_they_leave_out() -> None:
+    spec = make_spec(train={"epochs": 6})
+    text = report_html(Report(make_record(spec, random_trials(spec, 10_000))), Path("x"))
+    shown = Page(text)
+    assert len(text) < 2_500_000
+    rows = [attrs for attrs in shown.all("tr") if str(attrs.get("id")).startswith("trial-")]
+    assert len(rows) == MOST_ROWS
+    assert f"{MOST_ROWS:,} of 10,000" in shown.text
+    targets = {f"#{row['id']}" for row in rows}
+    assert {link["href"] for link in shown.all("a") if str(link["href"]).startswith("#trial-")} <= targets
