@@ -19,10 +19,13 @@ SECTION_WORDS: Mapping[str, str] = {
     "metric's own.",
     "constraints": "A list such as `[parameters <= 300000, val_accuracy >= 0.6]`, of [metrics](#metrics).",
     "budget": "`trials`: completed, pruned and failed ones together (50 by default). `timeout`: over all runs, such as "
-    "`45m`, `1h30m` or `2d`; a plain number is seconds.",
+    "`45m`, `1h30m` or `2d`; a plain number is seconds. `trial_timeout`: the same for one trial, which then ends as "
+    "pruned.",
     "sampler": "`name` (tpe by default), `seed` (0), and its parameters: see [Samplers](#samplers).",
     "pruner": "`name` (median by default, none where no pruner fits the objectives), and its parameters: see "
     "[Pruners](#pruners).",
+    "deterministic": "Trials in a batch. Sampler and pruner look at earlier whole batches alone, so that a study is the "
+    "same with any number of workers.",
     "plugins": "Python files with parts of your own, such as `[my_parts.py]`. They are run.",
     "data": "Which images, and how they are split: see [Data](#data).",
     "train": "Fixed [knobs](#knobs).",

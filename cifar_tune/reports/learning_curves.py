@@ -80,13 +80,13 @@ def _panel(
 
 
 def _curve(trial: TrialRecord, name: str, factor: float) -> npt.NDArray[np.float64]:
-    known = () if name == "train_loss" and _learns_another_loss(trial) else trial.history.get(name, ())
+    known = () if name == "train_loss" and learns_another_loss(trial) else trial.history.get(name, ())
     values = np.asarray(known, dtype=np.float64) * factor
     values[~np.isfinite(values)] = np.nan
     return np.column_stack([np.arange(1, len(values) + 1), values])
 
 
-def _learns_another_loss(trial: TrialRecord) -> bool:
+def learns_another_loss(trial: TrialRecord) -> bool:
     """Whether its training loss is another quantity than the cross entropy that every validation loss is."""
     return trial.config.get("loss", "cross_entropy") != "cross_entropy"
 
@@ -116,7 +116,7 @@ def _legend(report: Report, best: Sequence[TrialRecord], behind: Sequence[TrialR
         for rank, trial in enumerate(best)
     ]
     if best:
-        others = any(_learns_another_loss(trial) for trial in best)
+        others = any(learns_another_loss(trial) for trial in best)
         training = "training (of other losses than cross entropy: accuracy alone)" if others else "training"
         handles.append(Line2D([], [], color=style.INK, linewidth=1.7, label="validation"))
         handles.append(Line2D([], [], color=style.INK, linewidth=1.0, linestyle=(0, (3, 2)), label=training))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 
+from cifar_tune.reports.learning_curves import learns_another_loss
 from cifar_tune.reports.page.anchors import Anchors
 from cifar_tune.reports.page.marks import title
 from cifar_tune.reports.page.panel import NARROW, Panel, number_axis
@@ -82,7 +83,7 @@ def _draw(report: Report, anchors: Anchors, trials: Sequence[TrialRecord], name:
 
 
 def _points(trial: TrialRecord, figure: str, factor: float) -> list[tuple[float, float]]:
-    values = trial.history.get(figure, ())
+    values = () if figure == "train_loss" and learns_another_loss(trial) else trial.history.get(figure, ())
     every = math.ceil(len(values) / _MOST_EPOCHS) or 1
     return [
         (float(epoch), value * factor)
