@@ -1,6 +1,7 @@
 """`watch`, on a study that really runs in another process, and on stored ones."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from .conftest import Cli
 URL = "sqlite:///studies.db"
 STUDY = """
 name: watched
-budget: {trials: 4}
+budget: {trials: 2000}
 sampler: {name: random, seed: 1}
 data: {name: digits, val_size: 300, train_size: 300}
 train: {model: cnn2, width: 4, epochs: 3, batch_size: 64}
@@ -108,6 +109,15 @@ def test_a_study_that_is_not_there(cli: Cli) -> None:
     assert "no study 'absent'" in ended.err
 
 
+def test_a_study_whose_budget_is_used_up_is_over(cli: Cli) -> None:
+    storage = open_storage(storage_url(URL))
+    make_record(make_spec({"lr": {"low": 0.1, "high": 1}}, name="made", budget={"trials": 4}), TRIALS[:4], storage)
+    close(storage)
+    ended = cli("watch", "made", "--storage", URL)  # ends by itself
+    assert ended.code == 0
+    assert "made: 4 of 4 trials" in ended.out
+
+
 def test_it_watches_a_real_run_to_its_end(tmp_path: Path) -> None:
     (tmp_path / "study.yaml").write_text(STUDY)
     environment = os.environ | {
@@ -116,14 +126,19 @@ def test_it_watches_a_real_run_to_its_end(tmp_path: Path) -> None:
         "COLUMNS": "160",
     }
     run = start_cifar_tune(("run", "study.yaml"), tmp_path, environment)
-    for line in run.stderr or ():
+    assert run.stderr is not None
+    for line in run.stderr:
         if "trial 0" in line:
             break
     watch = start_cifar_tune(("watch", "study.yaml", "--interval", "0.2"), tmp_path, environment)
+    assert watch.stdout is not None
+    seen = ""
+    for line in watch.stdout:
+        seen += line
+        if f"run by process {run.pid}" in seen and "RUNNING" in seen and "trial 1:" in seen:
+            break
+    run.send_signal(signal.SIGINT)
     run.communicate(timeout=120)
     out, err = watch.communicate(timeout=60)
-    assert (run.returncode, watch.returncode, err) == (0, 0, "")
-    assert f"run by process {run.pid}" in out
-    assert "RUNNING" in out
-    assert "watched: 4 of 4 trials" in out.split("run by process")[-1]
-    assert out.rstrip().splitlines()[-1].count("trial 3") == 1
+    assert (run.returncode, watch.returncode, err) == (130, 0, "")
+    assert "nobody runs it right now" in out
