@@ -24,8 +24,8 @@ SECTION_WORDS: Mapping[str, str] = {
     "sampler": "`name` (tpe by default), `seed` (0), and its parameters: see [Samplers](#samplers).",
     "pruner": "`name` (median by default, none where no pruner fits the objectives), and its parameters: see "
     "[Pruners](#pruners).",
-    "deterministic": "Trials in a batch. Sampler and pruner look at earlier whole batches alone, so that a study is the "
-    "same with any number of workers.",
+    "deterministic": "Trials in a batch. Sampler and pruner look at earlier whole batches alone, so that a study is "
+    "the same with any number of workers.",
     "plugins": "Python files with parts of your own, such as `[my_parts.py]`. They are run.",
     "data": "Which images, and how they are split: see [Data](#data).",
     "train": "Fixed [knobs](#knobs).",

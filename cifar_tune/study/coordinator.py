@@ -6,20 +6,20 @@ database is written beside it: the end of a trial is announced when it stands th
 
 import time
 from collections import Counter
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 import optuna
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from cifar_tune.errors import CheckError, CifarTuneError, UserError
 from cifar_tune.executors.messages import Began, Died, Ended, EpochDone, Job, Notice, Ready, Refused, Report, Verdict
+from cifar_tune.executors.pool import Executors
 from cifar_tune.samplers.build import neutral_sampler
 from cifar_tune.storage import attributes
 from cifar_tune.storage.earlier_batches import first_of_batch
-from cifar_tune.storage.selection import is_feasible, was_finished_elsewhere, write_violations
+from cifar_tune.storage.selection import is_feasible
 from cifar_tune.storage.urls import checkpoint_file
 from cifar_tune.storage.write_behind import WriteBehindStorage
 from cifar_tune.study.asking import ask, is_exhausted, next_number, next_waiting, refusal
@@ -29,8 +29,8 @@ from cifar_tune.study.estimate import Estimate
 from cifar_tune.study.interruption import StopRequests
 from cifar_tune.study.observer import Observer, TrialEnd
 from cifar_tune.study.opening import record_environment
+from cifar_tune.study.repair import repair
 from cifar_tune.study.running import RunningTrial
-from cifar_tune.study_spec.constraints import violations
 from cifar_tune.study_spec.specification import StudySpec
 
 _MOST_DEATHS = 3
@@ -39,43 +39,6 @@ _PATIENCE_SECONDS = 300.0
 _LAST_SECONDS = 10.0
 
 Ending = Literal["budget", "exhausted", "timeout", "interrupted"]
-
-
-class Executors(Protocol):
-    """What a coordinator needs of a pool of executors."""
-
-    @property
-    def workers(self) -> int:
-        """How many trials can run at a time."""
-        ...
-
-    def idle(self) -> bool:
-        """Whether an executor is ready for a job."""
-        ...
-
-    def submit(self, job: Job) -> None:
-        """Give a job to an idle executor."""
-        ...
-
-    def answer(self, number: int, verdict: Verdict) -> None:
-        """Answer the executor that trains trial `number`."""
-        ...
-
-    def finished(self, number: int) -> None:
-        """The executor of trial `number` is free again."""
-        ...
-
-    def kill(self, number: int) -> None:
-        """End the executor that trains trial `number` at once, without a word in `reports`, and begin another."""
-        ...
-
-    def reports(self, timeout: float) -> list[Report | Died]:
-        """What executors have said."""
-        ...
-
-    def close(self, at_once: Callable[[], bool]) -> None:
-        """End all executors."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +67,7 @@ class Coordinator:
         self._false_starts: Counter[int] = Counter()
         self._estimate = Estimate(spec, executors.workers)
         self._finished = 0
-        self._best = BestTrials([], spec.objectives, spec.constraints)  # `_repair` counts those of earlier runs
+        self._best = BestTrials([], spec.objectives, spec.constraints)  # `_take_up` counts those of earlier runs
         self._has_completed = False
         self._unannounced: list[TrialEnd] = []
         self._outage_since: float | None = None
@@ -119,7 +82,7 @@ class Coordinator:
             UserError: if an executor refuses its device.
         """
         self._watch.stop.is_polled = True
-        self._repair()
+        self._take_up()
         size = self._spec.deterministic
         if size is not None and size < self._executors.workers:
             self._note(f"deterministic: {size} lets {size} run at a time, of {self._executors.workers} workers")
@@ -375,47 +338,15 @@ class Coordinator:
         running.keep_time()
         self._storage.set_trial_state_values(running.trial._trial_id, TrialState.WAITING)
 
-    def _repair(self) -> None:
-        """Take up what a run that was killed left behind."""
+    def _take_up(self) -> None:
+        """Begin with what earlier runs left behind."""
+        for note in repair(self._study, self._storage, self._spec):
+            self._note(note)
         trials = self._study.get_trials(deepcopy=False)
-        left = [trial for trial in trials if trial.state == TrialState.RUNNING]
-        foreign = [trial for trial in left if attributes.CONFIG not in trial.user_attrs and trial.params]
-        orphans = [trial for trial in left if attributes.PRUNED_AT not in trial.user_attrs]
-        for trial in left:
-            if trial not in orphans:  # the verdict was given, the rest of its end is missing
-                self._storage.set_trial_user_attr(trial._trial_id, attributes.REASON, "pruned")
-                self._write_violations(trial)
-                last = trial.intermediate_values[max(trial.intermediate_values)]
-                self._storage.set_trial_state_values(trial._trial_id, TrialState.PRUNED, [last])
-        for trial in orphans:
-            self._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
-        ours = [trial for trial in orphans if trial not in foreign]
-        if ours:
-            numbers = ", ".join(str(trial.number) for trial in ours)
-            self._note(
-                f"an earlier run was killed while it trained trial {numbers}: taken up where the checkpoint ends"
-            )
-        if foreign:
-            numbers = ", ".join(str(trial.number) for trial in foreign)
-            self._note(f"trial {numbers} was left running by another program: it begins again here")
-        trials = self._study.get_trials(deepcopy=False)
-        strangers = [str(trial.number) for trial in trials if was_finished_elsewhere(trial)]
-        if strangers:
-            self._note(
-                f"another program finished trial {', '.join(strangers)}: counted against the budget, and seen by the "
-                f"sampler, but never the best, since nobody knows what was trained"
-            )
         self._finished = sum(trial.state.is_finished() for trial in trials)
         self._best = BestTrials(trials, self._spec.objectives, self._spec.constraints)
         self._has_completed = any(trial.state == TrialState.COMPLETE for trial in trials)
         self._sweep(half_written=True)
-
-    def _write_violations(self, trial: FrozenTrial) -> None:
-        """Of a trial that an earlier run pruned, from the figures that it wrote down before it asked the pruner."""
-        self._study.sampler = neutral_sampler()
-        figures = trial.user_attrs.get(attributes.METRICS, {})
-        unfinished = optuna.Trial(self._study, trial._trial_id)
-        write_violations(unfinished, violations(self._spec.constraints, figures), self._spec.sampler)
 
     def _sweep(self, half_written: bool = False) -> None:
         """Delete checkpoints: those that go on and the best are kept, and those that alone hold the end of a trial."""

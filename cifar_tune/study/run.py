@@ -14,6 +14,7 @@ from cifar_tune.data.prepared import prepare
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.executors.local import LocalExecutors
 from cifar_tune.executors.options import ExecutorOptions
+from cifar_tune.executors.pool import Executors
 from cifar_tune.pruners.build import build_pruner
 from cifar_tune.storage.lease import acquire
 from cifar_tune.storage.openings import read_openings, times
@@ -22,7 +23,7 @@ from cifar_tune.storage.rdb import close, unusable
 from cifar_tune.storage.records import StudyRecord, load_record
 from cifar_tune.storage.urls import made_artifacts_folder
 from cifar_tune.storage.write_behind import WriteBehindStorage
-from cifar_tune.study.coordinator import Coordinator, Ending, Executors, Watch
+from cifar_tune.study.coordinator import Coordinator, Ending, Watch
 from cifar_tune.study.evolving import evolve_study, finish_evolution
 from cifar_tune.study.interruption import Interrupted, stop_requests
 from cifar_tune.study.observer import Observer

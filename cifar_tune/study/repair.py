@@ -1,0 +1,53 @@
+"""What a run that was killed, or another program, left in a study, made whole before anything goes on."""
+
+from collections.abc import Iterator
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from cifar_tune.samplers.build import neutral_sampler
+from cifar_tune.storage import attributes
+from cifar_tune.storage.selection import was_finished_elsewhere, write_violations
+from cifar_tune.storage.write_behind import WriteBehindStorage
+from cifar_tune.study_spec.constraints import violations
+from cifar_tune.study_spec.specification import StudySpec
+
+
+def repair(study: optuna.Study, storage: WriteBehindStorage, spec: StudySpec) -> Iterator[str]:
+    """Let no trial run, since nobody trains yet, and yield sentences about what there was to do.
+
+    Pruned trials get the rest of their end; all others wait, and go on where their checkpoint ends.
+    """
+    left = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    for trial in left:
+        if attributes.PRUNED_AT in trial.user_attrs:  # the verdict was given, the rest of its end is missing
+            _end_pruned(study, storage, spec, trial)
+        else:
+            storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+    orphans = [trial for trial in left if attributes.PRUNED_AT not in trial.user_attrs]
+    foreign = [trial for trial in orphans if attributes.CONFIG not in trial.user_attrs and trial.params]
+    ours = [trial for trial in orphans if trial not in foreign]
+    if ours:
+        yield (f"an earlier run was killed while it trained trial {_numbers(ours)}: taken up where the checkpoint ends")
+    if foreign:
+        yield f"trial {_numbers(foreign)} was left running by another program: it begins again here"
+    strangers = [trial for trial in study.get_trials(deepcopy=False) if was_finished_elsewhere(trial)]
+    if strangers:
+        yield (
+            f"another program finished trial {_numbers(strangers)}: counted against the budget, and seen by the "
+            f"sampler, but never the best, since nobody knows what was trained"
+        )
+
+
+def _end_pruned(study: optuna.Study, storage: WriteBehindStorage, spec: StudySpec, trial: FrozenTrial) -> None:
+    """Constraints are judged by the figures that were written down before the pruner was asked."""
+    storage.set_trial_user_attr(trial._trial_id, attributes.REASON, "pruned")
+    study.sampler = neutral_sampler()
+    figures = trial.user_attrs.get(attributes.METRICS, {})
+    write_violations(optuna.Trial(study, trial._trial_id), violations(spec.constraints, figures), spec.sampler)
+    last = trial.intermediate_values[max(trial.intermediate_values)]
+    storage.set_trial_state_values(trial._trial_id, TrialState.PRUNED, [last])
+
+
+def _numbers(trials: list[FrozenTrial]) -> str:
+    return ", ".join(str(trial.number) for trial in trials)
