@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
@@ -196,8 +197,11 @@ class LocalExecutors:
         process = self._context.Process(
             target=self._work, args=(theirs, device, index), name=f"cifar-tune executor {index}", daemon=True
         )
-        signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
-        process.start()
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)
+        resource_tracker.ensure_running()  # else the first start begins it, and it unblocks signals
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
         return _Slot(index, process, ours)

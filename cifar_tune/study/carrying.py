@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from cifar_tune.knobs.knob import Kind, stored
 from cifar_tune.knobs.table import KNOBS
 from cifar_tune.storage import attributes
+from cifar_tune.storage.histories import joined
 from cifar_tune.storage.selection import violation_attributes, without_violations
 from cifar_tune.study.asking import refusal
 from cifar_tune.study_spec.constraints import violations
@@ -148,7 +149,7 @@ def _figures(trial: FrozenTrial, after: StudySpec) -> dict[str, float]:
     """The metrics that the new specification looks at, as far as the trial has shown them."""
     attrs = trial.user_attrs
     known: dict[str, float] = dict(attrs.get(attributes.METRICS, {}))
-    results = _results(attrs.get(attributes.HISTORY, {}))
+    results = _results(joined(attrs))
     measured = Measured(results, attrs.get(attributes.PARAMETERS, 0), attrs.get(attributes.FLOPS, 0))
     has_begun = attributes.PARAMETERS in attrs
     return {

@@ -201,6 +201,7 @@ class Coordinator:
         with self._storage.together():
             pruned = running.should_prune()
             if pruned:
+                running.write_down()  # what the next run needs, should this one be killed before the rest is written
                 running.trial.set_user_attr(attributes.PRUNED_AT, len(running.results))
         overdue = running.is_overdue and not running.is_trained
         if pruned or overdue:
@@ -308,6 +309,9 @@ class Coordinator:
             return
         running = self._running.pop(died.number, None)
         if running is None:  # it was pruned a moment ago
+            return
+        if running.is_trained:  # only the word for it is missing
+            self._tell(running, TrialState.COMPLETE, "completed")
             return
         if died.out_of_memory:
             self._tell(running, TrialState.PRUNED, "out_of_memory", detail=died.cause)

@@ -19,6 +19,9 @@ from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.training.results import EpochResult
 from cifar_tune.training.stopping import is_over
 
+_START_SECONDS = 60.0
+"""An executor may take as long to read a checkpoint before a trial that goes on counts as hanging."""
+
 _DEATHS = "deaths"
 """Trial: executors that died under it since it last finished an epoch."""
 
@@ -125,9 +128,10 @@ class RunningTrial:
         """Whether its time is over and the end of its epoch is not worth waiting for.
 
         It is waited for twice as long as the trial's longest epoch took, so that one that makes progress is not torn
-        out of the middle.
+        out of the middle; and of a trial that goes on, until its executor has said how far it is: it may be trained.
         """
-        patience = 2 * max((result.seconds for result in self.results), default=0.0)
+        goes_on = self._judged > 0 and not self.has_begun
+        patience = _START_SECONDS if goes_on else 2 * max((result.seconds for result in self.results), default=0.0)
         return self.is_overdue and time.monotonic() - self._progressed > patience
 
     def split_into(self, micro_batches: int) -> None:

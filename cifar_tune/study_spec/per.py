@@ -25,8 +25,7 @@ class Per:
 
     def scaled(self, suggested: float, values: Mapping[str, Value]) -> float:
         """What training uses where these are the other knobs' values."""
-        # 15 digits, so that 0.03 suggested as 0.03 of something else is 0.03 again
-        return float(f"{suggested * cast(int, values[self.knob]) / self.reference:.15g}")
+        return suggested * cast(int, values[self.knob]) / self.reference
 
     def unscaled(self, effective: float, values: Mapping[str, Value]) -> float:
         """What the sampler would have suggested: `scaled` turned round, to the last digit if there is such a number."""

@@ -5,6 +5,7 @@ import pytest
 
 from cifar_tune.knobs.configuration import takers
 from cifar_tune.knobs.knob import Kind, Knob
+from cifar_tune.knobs.optimizers import SCHEDULE_FREE
 from cifar_tune.knobs.table import KNOBS
 from cifar_tune.reports.best_config import best_yaml
 from cifar_tune.storage.records import StudyRecord
@@ -54,7 +55,8 @@ def test_lists_of_names_stay_lists(tmp_path: Path, augment: tuple[str, ...]) -> 
 def test_every_name_survives(tmp_path: Path, knob: Knob) -> None:
     """`none`, for one, must not turn into nothing."""
     for name in knob.names or ():
-        spec = make_spec({}, train={knob.name: name} | _owner(knob))
+        constant = {"schedule": "constant"} if name in SCHEDULE_FREE else {}
+        spec = make_spec({}, train={knob.name: name} | constant | _owner(knob))
         path = write(make_record(spec, [MadeTrial({}, 0.5, attrs={"precision": None})]), tmp_path)
         assert read_run_config(path).train[knob.name] == knob.parse(name)
 
