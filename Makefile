@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: quickstart test check bench install clean
+.PHONY: quickstart test slow check bench install clean
 
 quickstart: $(STAMP)
 	$(BIN)/cifar-tune run studies/quickstart.yaml
@@ -13,6 +13,10 @@ quickstart: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n auto --dist loadfile
+
+# Proofs that take minutes each.
+slow: $(STAMP)
+	$(BIN)/python -m pytest -m slow
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -110,6 +110,7 @@ def test_the_same_study_gives_the_same_page() -> None:
     assert first == second
 
 
+@pytest.mark.slow
 def test_long_studies_stay_light_and_say_what_they_leave_out() -> None:
     spec = make_spec(train={"epochs": 6})
     text = report_html(Report(make_record(spec, random_trials(spec, 10_000))), Path("x"))
