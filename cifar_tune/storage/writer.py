@@ -26,7 +26,8 @@ _FIRST_RETRY_SECONDS = 0.25
 _LONGEST_RETRY_SECONDS = 5.0
 
 _DATABASE_ERRORS = (SQLAlchemyError, StorageInternalError)
-_CHANGED_BY_OTHERS = (KeyError, UpdateFinishedTrialError)
+_CHANGED_BY_OTHERS = (KeyError, UpdateFinishedTrialError, ValueError)
+"""ValueError: Optuna takes no parameter of another kind than the study has."""
 
 _CHANGED = (
     "another program changed the study in the database while it ran, so this run stops; what is finished is kept: "
@@ -160,6 +161,12 @@ class Writer:
         self._thread.join()
 
     def _work(self) -> None:
+        try:
+            self._keep_writing()
+        except Exception as error:  # noqa: BLE001 (nobody else would hear of it, and all would wait for this thread)
+            self._fail(CheckError(f"the study cannot be written any more: {type(error).__name__}: {error}"))
+
+    def _keep_writing(self) -> None:
         pause = _FIRST_RETRY_SECONDS
         while self._wait_for_changes():
             try:

@@ -216,6 +216,22 @@ def test_a_study_that_others_delete_ends_the_run(memory: WriteBehindStorage, rdb
         memory.flush(PATIENCE)
 
 
+def test_another_kind_of_a_parameter_ends_the_run(memory: WriteBehindStorage, rdb: RDBStorage) -> None:
+    begun = in_memory(memory).ask()
+    assert memory.flush(PATIENCE)
+    in_memory(rdb).ask().suggest_categorical("momentum", ["low", "high"])
+    begun.suggest_float("momentum", 0.0, 1.0)
+    with pytest.raises(CheckError, match="another program changed the study"):
+        memory.flush(PATIENCE)
+
+
+def test_what_nobody_foresaw_ends_the_run_too(memory: WriteBehindStorage, flaky: Flaky) -> None:
+    flaky.bug = ZeroDivisionError("a bug")
+    in_memory(memory).ask()
+    with pytest.raises(CheckError, match="cannot be written any more: ZeroDivisionError: a bug"):
+        memory.flush(PATIENCE)
+
+
 def test_who_may_not_write_writes_nothing(flaky: Flaky, rdb: RDBStorage) -> None:
     allowed = threading.Event()
 
