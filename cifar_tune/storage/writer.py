@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -88,7 +89,8 @@ class Writer:
         self._trials: dict[int, int] = {}  # unwritten ones, with a count of their changes
         self._attributes: dict[tuple[Literal["user", "system"], str], Any] = {}
         self._condition = threading.Condition()
-        self._database = threading.Lock()
+        self._is_asked = False
+        self._admitted: list[FrozenTrial] | None = None
         self.together = threading.RLock()
         """Held by who changes a trial in several steps that must not be seen one without the other."""
         self._is_closed = False
@@ -120,27 +122,24 @@ class Writer:
         with self._condition:
             return frozenset(self._trials)
 
-    def admit_others(self) -> list[int]:
-        """Take over trials that other programs have enqueued meanwhile, unless the database is busy or away.
+    def admit_others(self, patience: float) -> list[FrozenTrial]:
+        """Take over trials that other programs have added meanwhile, unless the database is away or too slow.
 
-        Returns:
-            The numbers of those that are not finished.
+        All that is unwritten is written first, since a number is given to whoever comes first. Nobody may create a
+        trial in memory while this waits.
+
+        Args:
+            patience: seconds to wait for the database.
         """
-        if self.unwritten() or self.outage or not self._database.acquire(blocking=False):
-            return []
-        known = len(self._ids)
-        try:
-            while True:
-                number = len(self._ids)
-                theirs = self._backend.get_trial_id_from_study_id_trial_number(self._study, number)
-                self._admit(self._backend.get_trial(theirs))
-        except KeyError:
-            pass  # there is no next one
-        except _DATABASE_ERRORS as error:
-            self.outage = Outage(time.monotonic(), error, self._url)
-        finally:
-            self._database.release()
-        return [number for number in range(known, len(self._ids)) if number in self._written]
+        deadline = time.monotonic() + patience
+        with self._condition:
+            self._admitted = None
+            self._is_asked = self.outage is None
+            self._condition.notify_all()
+            while self._is_asked and self.failure is None and (left := deadline - time.monotonic()) > 0:
+                self._condition.wait(left)
+            self._is_asked = False
+            return self._admitted or []
 
     def flush(self, patience: float, impatient: Callable[[], bool]) -> bool:
         """Wait until everything is written, at most `patience` seconds or until `impatient`; returns whether it is."""
@@ -170,13 +169,17 @@ class Writer:
         pause = _FIRST_RETRY_SECONDS
         while self._wait_for_changes():
             try:
-                with self._database:
-                    self._guard()
-                    if self.outage is not None:
-                        self._compare()
-                    self._write()
+                self._guard()
+                if self.outage is not None:
+                    self._compare()
+                self._write()
+                if self._is_asked:
+                    self._admit_others()
             except _DATABASE_ERRORS as error:
-                self.outage = Outage(self.outage.since if self.outage else time.monotonic(), error, self._url)
+                with self._condition:
+                    self.outage = Outage(self.outage.since if self.outage else time.monotonic(), error, self._url)
+                    self._is_asked = False
+                    self._condition.notify_all()
                 self._sleep(pause)
                 pause = min(2 * pause, _LONGEST_RETRY_SECONDS)
             except CifarTuneError as error:
@@ -192,7 +195,7 @@ class Writer:
     def _wait_for_changes(self) -> bool:
         """Wait for something to do, or a second; False when the thread shall end."""
         with self._condition:
-            if self._is_clean() and not self._is_closed:
+            if self._is_clean() and not self._is_closed and not self._is_asked:
                 self._condition.wait(_TICK_SECONDS)
             has_changes = not self._is_clean()
         if has_changes and self.outage is None:
@@ -200,10 +203,10 @@ class Writer:
         return not self._is_closed
 
     def _sleep(self, seconds: float) -> None:
-        """Wait, unless the end comes first."""
+        """Wait, unless the end comes first, or somebody waits."""
         deadline = time.monotonic() + seconds
         with self._condition:
-            while not self._is_closed and (left := deadline - time.monotonic()) > 0:
+            while not self._is_closed and not self._is_asked and (left := deadline - time.monotonic()) > 0:
                 self._condition.wait(left)
 
     def _write(self) -> None:
@@ -250,6 +253,22 @@ class Writer:
         number = self._memory.create_new_trial(0, trial)
         self._ids.append(trial._trial_id)
         self._remember(number, trial)
+
+    def _admit_others(self) -> None:
+        """Admit the trials that follow ours in the database, if the one who asked still waits."""
+        found: list[FrozenTrial] = []
+        with suppress(KeyError):  # there is no next one
+            while True:
+                number = len(self._ids) + len(found)
+                theirs = self._backend.get_trial_id_from_study_id_trial_number(self._study, number)
+                found.append(self._backend.get_trial(theirs))
+        with self._condition:
+            if self._is_asked and len(self._ids) == self._memory.get_n_trials(0):
+                for trial in found:
+                    self._admit(trial)
+                self._admitted = found
+                self._is_asked = False
+                self._condition.notify_all()
 
     def _compare(self) -> None:
         """After an error: a write may have arrived although its answer did not."""

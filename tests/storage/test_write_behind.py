@@ -188,10 +188,29 @@ def test_trials_that_others_enqueue_are_taken_over(memory: WriteBehindStorage, r
     assert memory.flush(PATIENCE)
     in_memory(rdb).enqueue_trial({"lr": 0.1})
     in_memory(rdb).enqueue_trial({"lr": 0.2})
-    memory.admit_others()
+    memory.admit_others(PATIENCE)
     trial = in_memory(memory).ask()
     assert (trial.number, trial.suggest_float("lr", 1e-4, 1.0, log=True)) == (1, 0.1)
     assert_same(memory, rdb)
+
+
+def test_they_are_taken_over_while_there_is_something_to_write(memory: WriteBehindStorage, rdb: RDBStorage) -> None:
+    study = in_memory(memory)
+    begun = study.ask()
+    assert memory.flush(PATIENCE)
+    in_memory(rdb).enqueue_trial({"lr": 0.1})
+    study.tell(begun, 0.5)
+    memory.admit_others(PATIENCE)
+    assert study.ask().suggest_float("lr", 1e-4, 1.0, log=True) == 0.1
+    assert_same(memory, rdb)
+
+
+def test_nobody_waits_for_others_while_the_database_is_away(memory: WriteBehindStorage, flaky: Flaky) -> None:
+    flaky.down = True
+    in_memory(memory).ask()
+    memory.admit_others(PATIENCE)
+    assert memory.outage is not None
+    memory.admit_others(PATIENCE)
 
 
 def test_trials_that_others_add_at_the_same_instant_end_the_run(memory: WriteBehindStorage, flaky: Flaky) -> None:
@@ -200,11 +219,10 @@ def test_trials_that_others_add_at_the_same_instant_end_the_run(memory: WriteBeh
     study.ask()
     while memory.outage is None:
         time.sleep(0.01)
+    in_memory(flaky._backend).add_trial(
+        create_trial(value=1.0, params={"x": 0.5}, distributions={"x": FloatDistribution(0, 1)})
+    )
     flaky.down = False
-    with memory._writer._database:
-        in_memory(flaky._backend).add_trial(
-            create_trial(value=1.0, params={"x": 0.5}, distributions={"x": FloatDistribution(0, 1)})
-        )
     with pytest.raises(CheckError, match="another program changed the study"):
         memory.flush(PATIENCE)
 
@@ -279,7 +297,7 @@ def test_waiting_and_running_trials_are_found_by_their_state(memory: WriteBehind
     memory.set_trial_state_values(parked._trial_id, TrialState.WAITING)
     assert memory.flush(PATIENCE)
     in_memory(rdb).enqueue_trial({"lr": 0.1})
-    memory.admit_others()
+    memory.admit_others(PATIENCE)
 
     def numbers(storage: BaseStorage, *states: TrialState) -> list[int]:
         return [trial.number for trial in in_memory(storage).get_trials(states=states)]
