@@ -30,6 +30,9 @@ _DATABASE_ERRORS = (SQLAlchemyError, StorageInternalError)
 _CHANGED_BY_OTHERS = (KeyError, UpdateFinishedTrialError, ValueError)
 """ValueError: Optuna takes no parameter of another kind than the study has."""
 
+_ENQUEUED = "fixed_params"
+"""Where Optuna keeps the parameters of an enqueued trial."""
+
 _CHANGED = (
     "another program changed the study in the database while it ran, so this run stops; what is finished is kept: "
     "start the same command again to go on"
@@ -275,12 +278,13 @@ class Writer:
         stored = self._backend.get_all_trials(self._study, deepcopy=False)
         if len(stored) < len(self._ids):
             raise CheckError(_CHANGED)
-        for trial in stored[len(self._ids) :]:
-            ours = self._memory.get_all_trials(0, deepcopy=False)[trial.number : trial.number + 1]
-            if not ours or ours[0].params != trial.params:
+        ours = self._memory.get_all_trials(0, deepcopy=False)
+        for trial in stored[len(self._ids) : len(ours)]:
+            if not _may_be(trial, ours[trial.number]):
                 raise CheckError(_CHANGED)
-        self._ids = [trial._trial_id for trial in stored]
-        self._written = {trial.number: trial for trial in stored if not trial.state.is_finished()}
+        known = stored[: len(ours)]  # what follows was added by others, and is admitted when somebody asks for it
+        self._ids = [trial._trial_id for trial in known]
+        self._written = {trial.number: trial for trial in known if not trial.state.is_finished()}
 
     def _fail(self, error: CifarTuneError) -> None:
         with self._condition:
@@ -289,3 +293,12 @@ class Writer:
 
     def _is_clean(self) -> bool:
         return not self._trials and not self._attributes
+
+
+def _may_be(stored: FrozenTrial, ours: FrozenTrial) -> bool:
+    """Whether a trial of the database may be what ours was when it was written: it can only have grown since."""
+    return (
+        stored.params.items() <= ours.params.items()
+        and stored.user_attrs.keys() <= ours.user_attrs.keys()
+        and stored.system_attrs.get(_ENQUEUED) == ours.system_attrs.get(_ENQUEUED)
+    )

@@ -227,6 +227,48 @@ def test_trials_that_others_add_at_the_same_instant_end_the_run(memory: WriteBeh
         memory.flush(PATIENCE)
 
 
+def test_what_others_enqueued_before_an_outage_is_taken_over_after_it(
+    memory: WriteBehindStorage, rdb: RDBStorage, flaky: Flaky
+) -> None:
+    study = in_memory(memory)
+    begun = study.ask()
+    assert memory.flush(PATIENCE)
+    in_memory(rdb).enqueue_trial({"lr": 0.1})
+    flaky.down = True
+    begun.report(0.3, 1)
+    while memory.outage is None:
+        time.sleep(0.01)
+    flaky.down = False
+    assert memory.flush(PATIENCE)
+    memory.admit_others(PATIENCE)
+    assert study.ask().suggest_float("lr", 1e-4, 1.0, log=True) == 0.1
+    assert_same(memory, rdb)
+
+
+def test_what_others_enqueued_during_an_outage_is_not_taken_for_ours(
+    memory: WriteBehindStorage, rdb: RDBStorage, flaky: Flaky
+) -> None:
+    flaky.down = True
+    in_memory(memory).ask()
+    while memory.outage is None:
+        time.sleep(0.01)
+    in_memory(rdb).enqueue_trial({"lr": 0.1})
+    flaky.down = False
+    with pytest.raises(CheckError, match="another program changed the study"):
+        memory.flush(PATIENCE)
+
+
+def test_a_trial_that_grew_after_its_answer_was_lost_is_ours(
+    memory: WriteBehindStorage, rdb: RDBStorage, flaky: Flaky
+) -> None:
+    flaky.answer_lost = 1
+    trial = in_memory(memory).ask()
+    while memory.outage is None:
+        time.sleep(0.01)
+    trial.suggest_float("lr", 1e-4, 1.0, log=True)
+    assert_same(memory, rdb)
+
+
 def test_a_study_that_others_delete_ends_the_run(memory: WriteBehindStorage, rdb: RDBStorage) -> None:
     optuna.delete_study(study_name="s", storage=rdb)
     in_memory(memory).ask()
