@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -26,7 +27,11 @@ _FIRST_RETRY_SECONDS = 0.25
 _LONGEST_RETRY_SECONDS = 5.0
 
 _DATABASE_ERRORS = (SQLAlchemyError, StorageInternalError)
-_CHANGED_BY_OTHERS = (KeyError, UpdateFinishedTrialError)
+_CHANGED_BY_OTHERS = (KeyError, UpdateFinishedTrialError, ValueError)
+"""ValueError: Optuna takes no parameter of another kind than the study has."""
+
+_ENQUEUED = "fixed_params"
+"""Where Optuna keeps the parameters of an enqueued trial."""
 
 _CHANGED = (
     "another program changed the study in the database while it ran, so this run stops; what is finished is kept: "
@@ -87,7 +92,8 @@ class Writer:
         self._trials: dict[int, int] = {}  # unwritten ones, with a count of their changes
         self._attributes: dict[tuple[Literal["user", "system"], str], Any] = {}
         self._condition = threading.Condition()
-        self._database = threading.Lock()
+        self._is_asked = False
+        self._admitted: list[FrozenTrial] | None = None
         self.together = threading.RLock()
         """Held by who changes a trial in several steps that must not be seen one without the other."""
         self._is_closed = False
@@ -119,27 +125,24 @@ class Writer:
         with self._condition:
             return frozenset(self._trials)
 
-    def admit_others(self) -> list[int]:
-        """Take over trials that other programs have enqueued meanwhile, unless the database is busy or away.
+    def admit_others(self, patience: float) -> list[FrozenTrial]:
+        """Take over trials that other programs have added meanwhile, unless the database is away or too slow.
 
-        Returns:
-            The numbers of those that are not finished.
+        All that is unwritten is written first, since a number is given to whoever comes first. Nobody may create a
+        trial in memory while this waits.
+
+        Args:
+            patience: seconds to wait for the database.
         """
-        if self.unwritten() or self.outage or not self._database.acquire(blocking=False):
-            return []
-        known = len(self._ids)
-        try:
-            while True:
-                number = len(self._ids)
-                theirs = self._backend.get_trial_id_from_study_id_trial_number(self._study, number)
-                self._admit(self._backend.get_trial(theirs))
-        except KeyError:
-            pass  # there is no next one
-        except _DATABASE_ERRORS as error:
-            self.outage = Outage(time.monotonic(), error, self._url)
-        finally:
-            self._database.release()
-        return [number for number in range(known, len(self._ids)) if number in self._written]
+        deadline = time.monotonic() + patience
+        with self._condition:
+            self._admitted = None
+            self._is_asked = self.outage is None
+            self._condition.notify_all()
+            while self._is_asked and self.failure is None and (left := deadline - time.monotonic()) > 0:
+                self._condition.wait(left)
+            self._is_asked = False
+            return self._admitted or []
 
     def flush(self, patience: float, impatient: Callable[[], bool]) -> bool:
         """Wait until everything is written, at most `patience` seconds or until `impatient`; returns whether it is."""
@@ -160,16 +163,26 @@ class Writer:
         self._thread.join()
 
     def _work(self) -> None:
+        try:
+            self._keep_writing()
+        except Exception as error:  # noqa: BLE001 (nobody else would hear of it, and all would wait for this thread)
+            self._fail(CheckError(f"the study cannot be written any more: {type(error).__name__}: {error}"))
+
+    def _keep_writing(self) -> None:
         pause = _FIRST_RETRY_SECONDS
         while self._wait_for_changes():
             try:
-                with self._database:
-                    self._guard()
-                    if self.outage is not None:
-                        self._compare()
-                    self._write()
+                self._guard()
+                if self.outage is not None:
+                    self._compare()
+                self._write()
+                if self._is_asked:
+                    self._admit_others()
             except _DATABASE_ERRORS as error:
-                self.outage = Outage(self.outage.since if self.outage else time.monotonic(), error, self._url)
+                with self._condition:
+                    self.outage = Outage(self.outage.since if self.outage else time.monotonic(), error, self._url)
+                    self._is_asked = False
+                    self._condition.notify_all()
                 self._sleep(pause)
                 pause = min(2 * pause, _LONGEST_RETRY_SECONDS)
             except CifarTuneError as error:
@@ -185,7 +198,7 @@ class Writer:
     def _wait_for_changes(self) -> bool:
         """Wait for something to do, or a second; False when the thread shall end."""
         with self._condition:
-            if self._is_clean() and not self._is_closed:
+            if self._is_clean() and not self._is_closed and not self._is_asked:
                 self._condition.wait(_TICK_SECONDS)
             has_changes = not self._is_clean()
         if has_changes and self.outage is None:
@@ -193,10 +206,10 @@ class Writer:
         return not self._is_closed
 
     def _sleep(self, seconds: float) -> None:
-        """Wait, unless the end comes first."""
+        """Wait, unless the end comes first, or somebody waits."""
         deadline = time.monotonic() + seconds
         with self._condition:
-            while not self._is_closed and (left := deadline - time.monotonic()) > 0:
+            while not self._is_closed and not self._is_asked and (left := deadline - time.monotonic()) > 0:
                 self._condition.wait(left)
 
     def _write(self) -> None:
@@ -244,17 +257,34 @@ class Writer:
         self._ids.append(trial._trial_id)
         self._remember(number, trial)
 
+    def _admit_others(self) -> None:
+        """Admit the trials that follow ours in the database, if the one who asked still waits."""
+        found: list[FrozenTrial] = []
+        with suppress(KeyError):  # there is no next one
+            while True:
+                number = len(self._ids) + len(found)
+                theirs = self._backend.get_trial_id_from_study_id_trial_number(self._study, number)
+                found.append(self._backend.get_trial(theirs))
+        with self._condition:
+            if self._is_asked and len(self._ids) == self._memory.get_n_trials(0):
+                for trial in found:
+                    self._admit(trial)
+                self._admitted = found
+                self._is_asked = False
+                self._condition.notify_all()
+
     def _compare(self) -> None:
         """After an error: a write may have arrived although its answer did not."""
         stored = self._backend.get_all_trials(self._study, deepcopy=False)
         if len(stored) < len(self._ids):
             raise CheckError(_CHANGED)
-        for trial in stored[len(self._ids) :]:
-            ours = self._memory.get_all_trials(0, deepcopy=False)[trial.number : trial.number + 1]
-            if not ours or ours[0].params != trial.params:
+        ours = self._memory.get_all_trials(0, deepcopy=False)
+        for trial in stored[len(self._ids) : len(ours)]:
+            if not _may_be(trial, ours[trial.number]):
                 raise CheckError(_CHANGED)
-        self._ids = [trial._trial_id for trial in stored]
-        self._written = {trial.number: trial for trial in stored if not trial.state.is_finished()}
+        known = stored[: len(ours)]  # what follows was added by others, and is admitted when somebody asks for it
+        self._ids = [trial._trial_id for trial in known]
+        self._written = {trial.number: trial for trial in known if not trial.state.is_finished()}
 
     def _fail(self, error: CifarTuneError) -> None:
         with self._condition:
@@ -263,3 +293,12 @@ class Writer:
 
     def _is_clean(self) -> bool:
         return not self._trials and not self._attributes
+
+
+def _may_be(stored: FrozenTrial, ours: FrozenTrial) -> bool:
+    """Whether a trial of the database may be what ours was when it was written: it can only have grown since."""
+    return (
+        stored.params.items() <= ours.params.items()
+        and stored.user_attrs.keys() <= ours.user_attrs.keys()
+        and stored.system_attrs.get(_ENQUEUED) == ours.system_attrs.get(_ENQUEUED)
+    )

@@ -37,6 +37,7 @@ _MOST_DEATHS = 3
 _POLL_SECONDS = 0.25
 _PATIENCE_SECONDS = 300.0
 _LAST_SECONDS = 10.0
+_ADMISSION_SECONDS = 1.0
 
 Ending = Literal["budget", "exhausted", "timeout", "interrupted"]
 
@@ -125,7 +126,7 @@ class Coordinator:
 
     def _start_next(self) -> bool:
         """Start one more trial; False if there is none left to try."""
-        self._storage.admit_others()
+        self._storage.admit_others(_ADMISSION_SECONDS)
         waiting = next_waiting(self._study)
         if waiting is None and self._combinations is not None and is_exhausted(self._study, self._combinations):
             return False

@@ -10,12 +10,13 @@ class Flaky:
     """Passes every call on to `backend`.
 
     While `down`, all fail. When `answer_lost` changes have arrived, the last of them is answered by an error all the
-    same.
+    same. `bug` is what every call raises, once it is set.
     """
 
     def __init__(self, backend: BaseStorage) -> None:
         self._backend = backend
         self.down = False
+        self.bug: Exception | None = None
         self.answer_lost = 0
         self.calls: list[str] = []
 
@@ -26,6 +27,8 @@ class Flaky:
             self.calls.append(name)
             if self.down:
                 raise StorageInternalError("the server is gone")
+            if self.bug is not None:
+                raise self.bug
             answer = method(*arguments, **keywords)
             if self.answer_lost and name.startswith(("create", "set")):
                 self.answer_lost -= 1

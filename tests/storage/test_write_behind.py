@@ -188,10 +188,29 @@ def test_trials_that_others_enqueue_are_taken_over(memory: WriteBehindStorage, r
     assert memory.flush(PATIENCE)
     in_memory(rdb).enqueue_trial({"lr": 0.1})
     in_memory(rdb).enqueue_trial({"lr": 0.2})
-    memory.admit_others()
+    memory.admit_others(PATIENCE)
     trial = in_memory(memory).ask()
     assert (trial.number, trial.suggest_float("lr", 1e-4, 1.0, log=True)) == (1, 0.1)
     assert_same(memory, rdb)
+
+
+def test_they_are_taken_over_while_there_is_something_to_write(memory: WriteBehindStorage, rdb: RDBStorage) -> None:
+    study = in_memory(memory)
+    begun = study.ask()
+    assert memory.flush(PATIENCE)
+    in_memory(rdb).enqueue_trial({"lr": 0.1})
+    study.tell(begun, 0.5)
+    memory.admit_others(PATIENCE)
+    assert study.ask().suggest_float("lr", 1e-4, 1.0, log=True) == 0.1
+    assert_same(memory, rdb)
+
+
+def test_nobody_waits_for_others_while_the_database_is_away(memory: WriteBehindStorage, flaky: Flaky) -> None:
+    flaky.down = True
+    in_memory(memory).ask()
+    memory.admit_others(PATIENCE)
+    assert memory.outage is not None
+    memory.admit_others(PATIENCE)
 
 
 def test_trials_that_others_add_at_the_same_instant_end_the_run(memory: WriteBehindStorage, flaky: Flaky) -> None:
@@ -200,19 +219,76 @@ def test_trials_that_others_add_at_the_same_instant_end_the_run(memory: WriteBeh
     study.ask()
     while memory.outage is None:
         time.sleep(0.01)
+    in_memory(flaky._backend).add_trial(
+        create_trial(value=1.0, params={"x": 0.5}, distributions={"x": FloatDistribution(0, 1)})
+    )
     flaky.down = False
-    with memory._writer._database:
-        in_memory(flaky._backend).add_trial(
-            create_trial(value=1.0, params={"x": 0.5}, distributions={"x": FloatDistribution(0, 1)})
-        )
     with pytest.raises(CheckError, match="another program changed the study"):
         memory.flush(PATIENCE)
+
+
+def test_what_others_enqueued_before_an_outage_is_taken_over_after_it(
+    memory: WriteBehindStorage, rdb: RDBStorage, flaky: Flaky
+) -> None:
+    study = in_memory(memory)
+    begun = study.ask()
+    assert memory.flush(PATIENCE)
+    in_memory(rdb).enqueue_trial({"lr": 0.1})
+    flaky.down = True
+    begun.report(0.3, 1)
+    while memory.outage is None:
+        time.sleep(0.01)
+    flaky.down = False
+    assert memory.flush(PATIENCE)
+    memory.admit_others(PATIENCE)
+    assert study.ask().suggest_float("lr", 1e-4, 1.0, log=True) == 0.1
+    assert_same(memory, rdb)
+
+
+def test_what_others_enqueued_during_an_outage_is_not_taken_for_ours(
+    memory: WriteBehindStorage, rdb: RDBStorage, flaky: Flaky
+) -> None:
+    flaky.down = True
+    in_memory(memory).ask()
+    while memory.outage is None:
+        time.sleep(0.01)
+    in_memory(rdb).enqueue_trial({"lr": 0.1})
+    flaky.down = False
+    with pytest.raises(CheckError, match="another program changed the study"):
+        memory.flush(PATIENCE)
+
+
+def test_a_trial_that_grew_after_its_answer_was_lost_is_ours(
+    memory: WriteBehindStorage, rdb: RDBStorage, flaky: Flaky
+) -> None:
+    flaky.answer_lost = 1
+    trial = in_memory(memory).ask()
+    while memory.outage is None:
+        time.sleep(0.01)
+    trial.suggest_float("lr", 1e-4, 1.0, log=True)
+    assert_same(memory, rdb)
 
 
 def test_a_study_that_others_delete_ends_the_run(memory: WriteBehindStorage, rdb: RDBStorage) -> None:
     optuna.delete_study(study_name="s", storage=rdb)
     in_memory(memory).ask()
     with pytest.raises(CheckError, match="another program changed the study"):
+        memory.flush(PATIENCE)
+
+
+def test_another_kind_of_a_parameter_ends_the_run(memory: WriteBehindStorage, rdb: RDBStorage) -> None:
+    begun = in_memory(memory).ask()
+    assert memory.flush(PATIENCE)
+    in_memory(rdb).ask().suggest_categorical("momentum", ["low", "high"])
+    begun.suggest_float("momentum", 0.0, 1.0)
+    with pytest.raises(CheckError, match="another program changed the study"):
+        memory.flush(PATIENCE)
+
+
+def test_what_nobody_foresaw_ends_the_run_too(memory: WriteBehindStorage, flaky: Flaky) -> None:
+    flaky.bug = ZeroDivisionError("a bug")
+    in_memory(memory).ask()
+    with pytest.raises(CheckError, match="cannot be written any more: ZeroDivisionError: a bug"):
         memory.flush(PATIENCE)
 
 
@@ -263,7 +339,7 @@ def test_waiting_and_running_trials_are_found_by_their_state(memory: WriteBehind
     memory.set_trial_state_values(parked._trial_id, TrialState.WAITING)
     assert memory.flush(PATIENCE)
     in_memory(rdb).enqueue_trial({"lr": 0.1})
-    memory.admit_others()
+    memory.admit_others(PATIENCE)
 
     def numbers(storage: BaseStorage, *states: TrialState) -> list[int]:
         return [trial.number for trial in in_memory(storage).get_trials(states=states)]

@@ -1,12 +1,15 @@
 """The budget is reached exactly, whatever happens on the way."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
+import optuna
 import pytest
+from optuna.storages import RDBStorage
 
 from cifar_tune.errors import CheckError
-from cifar_tune.executors.messages import Died, Ended, Ready
+from cifar_tune.executors.messages import Died, Ended, EpochDone, Ready, Report
 from cifar_tune.knobs.configuration import Configuration
 
 from .conftest import RunStudy
@@ -40,6 +43,33 @@ def test_failures_and_disasters_count(run_scripted: RunStudy) -> None:
     assert record.trials[1].error == "scripted error"
     assert (record.trials[2].value, record.trials[2].epochs) == (None, 0)
     assert record.trials[3].value == record.trials[3].intermediate[1]
+
+
+def in_mid_run(storage: RDBStorage, finished: int, act: Callable[[optuna.Study], None]) -> ScriptedExecutors:
+    """Executors of a study; another program does something to it once, when this many trials have ended."""
+    executors = ScriptedExecutors(Script())
+    played = executors.reports
+    done: list[bool] = []
+
+    def reports(timeout: float) -> list[Report | Died]:
+        found = played(timeout)
+        if not done and len(executors.jobs) > finished and any(isinstance(each, EpochDone) for each in found):
+            done.append(True)
+            other = optuna.load_study(study_name="test", storage=storage)
+            while len(other.trials) < len(executors.jobs):
+                time.sleep(0.01)
+            act(other)
+        return found
+
+    executors.reports = reports  # type: ignore[method-assign]
+    return executors
+
+
+def test_what_is_enqueued_during_a_trial_is_next(run_scripted: RunStudy, storage: RDBStorage) -> None:
+    executors = in_mid_run(storage, 2, lambda other: other.enqueue_trial({"lr": 0.125}))
+    ending, record, _ = run_scripted(study(6), executors=executors)
+    assert (ending, record.finished, len(record.trials)) == ("budget", 6, 6)
+    assert record.trials[3].params["lr"] == 0.125
 
 
 def test_a_second_run_adds_nothing(run_scripted: RunStudy) -> None:
