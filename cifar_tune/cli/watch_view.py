@@ -51,7 +51,7 @@ def _bar(record: StudyRecord) -> Table:
 def _best(record: StudyRecord) -> Text:
     best = record.best
     if best is None:
-        return Text("no trial has completed and kept all constraints yet", style="dim")
+        return Text(f"{record.without_best_words} yet", style="dim")
     values = ", ".join(
         f"{objective.metric} {shown_figure(value)}"
         for objective, value in zip(record.spec.objectives, best.values, strict=True)

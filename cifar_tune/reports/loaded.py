@@ -73,7 +73,7 @@ class LoadedStudy:
             UserError: if no trial has completed and kept all constraints.
         """
         if self.report.best is None:
-            raise UserError(Problem("no trial has completed and kept all constraints yet", source=self.record.name))
+            raise UserError(Problem(f"{self.record.without_best_words} yet"))
         return resolved_config(self.report.best)
 
     def trials_table(self) -> list[dict[str, object]]:

@@ -37,6 +37,8 @@ def storage_url(given: str | None) -> URL:
         url = make_url(text)
     except (ArgumentError, ValueError) as error:  # ValueError: the port is no number
         raise UserError(Problem(f"is not a database URL; it must look like {_EXAMPLES}", source)) from error
+    if url.host and "@" in url.host:  # the end of a password, which no message may show
+        raise UserError(Problem("holds more than one @; write %40 for one in a user name or a password", source))
     backend = url.get_backend_name()
     if backend not in ("sqlite", *_DRIVERS):
         raise UserError(Problem(f"{backend!r} is not supported; use {_EXAMPLES}", source))

@@ -35,6 +35,7 @@ from cifar_tune.study_spec.specification import StudySpec
 
 _MOST_DEATHS = 3
 _POLL_SECONDS = 0.25
+_CLOCK_SECONDS = 5.0
 _PATIENCE_SECONDS = 300.0
 _LAST_SECONDS = 10.0
 _ADMISSION_SECONDS = 1.0
@@ -64,7 +65,7 @@ class Coordinator:
         self._observer = watch.observer
         self._running: dict[int, RunningTrial] = {}
         self._started = time.monotonic()
-        self._elapsed_before = float(study.user_attrs.get(attributes.ELAPSED, 0.0))
+        self._elapsed_before = self._elapsed_written = float(study.user_attrs.get(attributes.ELAPSED, 0.0))
         self._false_starts: Counter[int] = Counter()
         self._estimate = Estimate(spec, executors.workers)
         self._finished = 0
@@ -116,6 +117,8 @@ class Coordinator:
             for report in self._executors.reports(_POLL_SECONDS):
                 self._handle(report)
             self._end_hanging()
+            if self._elapsed() - self._elapsed_written >= _CLOCK_SECONDS:
+                self._write_elapsed()
 
     def _waits_for_a_batch(self) -> bool:
         """Whether the next trial has to wait for the end of an earlier batch."""
@@ -367,7 +370,9 @@ class Coordinator:
         return self._elapsed_before + time.monotonic() - self._started
 
     def _write_elapsed(self) -> None:
-        self._study.set_user_attr(attributes.ELAPSED, round(self._elapsed(), 1))
+        """Often enough that a run which is killed has used next to no time that the budget does not know."""
+        self._elapsed_written = self._elapsed()
+        self._study.set_user_attr(attributes.ELAPSED, round(self._elapsed_written, 1))
 
     def _note(self, text: str | None) -> None:
         if text:

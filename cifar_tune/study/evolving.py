@@ -110,6 +110,7 @@ def _study_attributes(attrs: Mapping[str, Any], carried: Carried, version: str) 
     """What is known of the study, with the trials whose configurations were tested under their new numbers."""
     numbers = {trial.user_attrs[attributes.CARRIED_FROM]["number"]: trial.number for trial in carried.trials}
     found = {key: value for key, value in attrs.items() if key not in (attributes.SPEC, attributes.EVOLVED)}
+    found[attributes.ELAPSED] = round(sum(float(t.user_attrs.get(attributes.SECONDS, 0.0)) for t in carried.trials), 1)
     for key, opening in found.items():
         if key.startswith(attributes.TEST_OPENING) and opening is not None and opening.get(TRIAL_STUDY) is None:
             is_here = opening["trial"] in numbers

@@ -94,7 +94,7 @@ def test_a_study_without_a_best_trial_draws_sentences_and_says_so() -> None:
     study = LoadedStudy(make_record(make_spec(LR), []))
     assert study.best_value is None
     assert isinstance(study.plot_history(), Figure)
-    with pytest.raises(UserError, match="no trial has completed"):
+    with pytest.raises(UserError, match="has no completed trial"):
         study.best_config()
 
 

@@ -72,6 +72,7 @@ def test_a_driver_is_chosen_where_none_is_named(given: str, driver: str) -> None
         ("sqlite:///file:x.db?uri=true", "must name a file"),
         (f"postgresql://u:{SECRET}@h:port/d", "is not a database URL"),
         (f"sqlserver://u:{SECRET}@h/d", "'sqlserver' is not supported"),
+        (f"postgresql://u:a@{SECRET}@h/d", "holds more than one @; write %40 for one in a user name or a password"),
     ],
 )
 @pytest.mark.parametrize("by_option", [True, False])

@@ -11,6 +11,8 @@ from optuna.storages import RDBStorage
 from cifar_tune.errors import CheckError
 from cifar_tune.executors.messages import Died, Ended, EpochDone, Ready, Report
 from cifar_tune.knobs.configuration import Configuration
+from cifar_tune.storage import attributes
+from cifar_tune.study.coordinator import Coordinator
 
 from .conftest import RunStudy
 from .scripted import Script, ScriptedExecutors
@@ -192,3 +194,19 @@ def test_best_honours_the_direction(run_scripted: RunStudy) -> None:
     _, record, _ = run_scripted(study(6, pruner={"name": "none"}, name="loss", objective={"metric": "val_loss"}))
     assert record.best is not None
     assert record.best.value == min(trial.value or 9 for trial in record.trials)
+
+
+def test_the_clock_is_written_while_trials_run(run_scripted: RunStudy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that is killed in a long trial has used up its time all the same."""
+    monkeypatch.setattr("cifar_tune.study.coordinator._CLOCK_SECONDS", 0.0)
+    seen: list[float] = []
+    handle = Coordinator._handle
+
+    def watched(self: Coordinator, report: Report | Died) -> None:
+        time.sleep(0.05)
+        handle(self, report)
+        seen.append(self._study.user_attrs.get(attributes.ELAPSED, 0.0))
+
+    monkeypatch.setattr(Coordinator, "_handle", watched)
+    run_scripted(study(1))
+    assert seen[-2] > 0, "before the trial has ended"
