@@ -83,6 +83,13 @@ class WriteBehindStorage(BaseStorage):
         """
         return self._writer.together
 
+    def held(self) -> AbstractContextManager[None]:
+        """A block in which no trial is written, for changes that belong together and take long.
+
+        A run that is killed in it leaves the trials as they were before.
+        """
+        return self._writer.held()
+
     def unwritten(self) -> frozenset[int]:
         """Numbers of the trials of which the database does not know everything yet."""
         return self._writer.unwritten()

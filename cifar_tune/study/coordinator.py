@@ -136,8 +136,9 @@ class Coordinator:
         if refused is not None:
             self._refuse(refused)
             return True
-        trial, config = ask(self._study, self._spec)
-        running = RunningTrial(trial, config, self._spec)
+        with self._storage.held():  # killed in between, a trial with half of its parameters would be left
+            trial, config = ask(self._study, self._spec)
+            running = RunningTrial(trial, config, self._spec)
         self._running[trial.number] = running
         file = checkpoint_file(self._spec.name, trial.number)
         plugins = tuple(plugin.file for plugin in self._spec.plugins if plugin.file is not None)
