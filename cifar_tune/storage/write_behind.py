@@ -83,6 +83,13 @@ class WriteBehindStorage(BaseStorage):
         """
         return self._writer.together
 
+    def held(self) -> AbstractContextManager[None]:
+        """A block in which no trial is written, for changes that belong together and take long.
+
+        A run that is killed in it leaves the trials as they were before.
+        """
+        return self._writer.held()
+
     def unwritten(self) -> frozenset[int]:
         """Numbers of the trials of which the database does not know everything yet."""
         return self._writer.unwritten()
@@ -96,8 +103,8 @@ class WriteBehindStorage(BaseStorage):
         if self._writer.failure is not None:
             raise self._writer.failure
 
-    def admit_others(self, patience: float) -> None:
-        """Take over trials that other programs have added meanwhile; see `Writer.admit_others`.
+    def admit_others(self, patience: float) -> list[FrozenTrial]:
+        """Take over trials that other programs have added meanwhile, and return them; see `Writer.admit_others`.
 
         Raises:
             CifarTuneError: see `raise_if_failed`.
@@ -105,6 +112,7 @@ class WriteBehindStorage(BaseStorage):
         admitted = self._writer.admit_others(patience)
         self.raise_if_failed()
         self._unfinished.update(trial.number for trial in admitted if not trial.state.is_finished())
+        return admitted
 
     def flush(self, patience: float, impatient: Callable[[], bool] = _never) -> bool:
         """Wait until everything is written, at most `patience` seconds or until `impatient`; returns whether it is.

@@ -2,8 +2,8 @@
 
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -96,10 +96,21 @@ class Writer:
         self._admitted: list[FrozenTrial] | None = None
         self.together = threading.RLock()
         """Held by who changes a trial in several steps that must not be seen one without the other."""
+        self._is_held = False
         self._is_closed = False
         self._thread = threading.Thread(target=self._work, name="database", daemon=True)
         self.outage: Outage | None = None
         self.failure: CifarTuneError | None = None
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """A block in which no trial is written, however long it takes; the guard is called all the same."""
+        with self.together:
+            self._is_held = True
+        try:
+            yield
+        finally:
+            self._is_held = False
 
     def start(self) -> None:
         """Copy what the database holds into memory, then begin to write."""
@@ -217,7 +228,11 @@ class Writer:
             trials = sorted(self._trials.items())
             attributes = dict(self._attributes)
         for number, changes in trials:
-            self._write_trial(number)
+            with self.together:
+                if self._is_held:
+                    return
+                trial = self._memory.get_trial(number)
+            self._write_trial(number, trial)
             with self._condition:
                 if self._trials[number] == changes:
                     del self._trials[number]
@@ -232,9 +247,7 @@ class Writer:
                     del self._attributes[kind, key]
                 self._condition.notify_all()
 
-    def _write_trial(self, number: int) -> None:
-        with self.together:
-            trial = self._memory.get_trial(number)
+    def _write_trial(self, number: int, trial: FrozenTrial) -> None:
         if number < len(self._ids):
             if number in self._written:
                 write_changes(self._backend, self._ids[number], self._written[number], trial)

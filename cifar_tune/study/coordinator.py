@@ -27,9 +27,10 @@ from cifar_tune.study.best_trials import BestTrials
 from cifar_tune.study.checkpoints import sweep
 from cifar_tune.study.estimate import Estimate
 from cifar_tune.study.interruption import StopRequests
+from cifar_tune.study.misfits import refuse_misfits
 from cifar_tune.study.observer import Observer, TrialEnd
 from cifar_tune.study.opening import record_environment
-from cifar_tune.study.repair import repair
+from cifar_tune.study.repair import about_strangers, repair
 from cifar_tune.study.running import RunningTrial
 from cifar_tune.study_spec.specification import StudySpec
 
@@ -129,7 +130,8 @@ class Coordinator:
 
     def _start_next(self) -> bool:
         """Start one more trial; False if there is none left to try."""
-        self._storage.admit_others(_ADMISSION_SECONDS)
+        if self._admit_others():
+            return True  # what they finished counts
         waiting = next_waiting(self._study)
         if waiting is None and self._combinations is not None and is_exhausted(self._study, self._combinations):
             return False
@@ -137,13 +139,30 @@ class Coordinator:
         if refused is not None:
             self._refuse(refused)
             return True
-        trial, config = ask(self._study, self._spec)
-        running = RunningTrial(trial, config, self._spec)
+        with self._storage.held():  # killed in between, a trial with half of its parameters would be left
+            trial, config = ask(self._study, self._spec)
+            running = RunningTrial(trial, config, self._spec)
         self._running[trial.number] = running
         file = checkpoint_file(self._spec.name, trial.number)
         plugins = tuple(plugin.file for plugin in self._spec.plugins if plugin.file is not None)
         self._executors.submit(Job(trial.number, dict(config), self._spec.data, file.absolute(), plugins))
         return True
+
+    def _admit_others(self) -> bool:
+        """Take over what other programs have added meanwhile; returns whether there was anything.
+
+        Raises:
+            CheckError: if one of their trials spoils the search space.
+        """
+        admitted = self._storage.admit_others(_ADMISSION_SECONDS)
+        refuse_misfits(admitted, self._spec)
+        for trial in admitted:
+            if trial.state.is_finished():
+                self._finished += 1
+                self._best.add(trial)
+                self._has_completed |= trial.state == TrialState.COMPLETE
+        self._note(about_strangers(admitted))
+        return bool(admitted)
 
     def _refuse(self, reason: str) -> None:
         """End a trial that somebody enqueued and that cannot run."""

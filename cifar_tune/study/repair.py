@@ -1,6 +1,6 @@
 """What a run that was killed, or another program, left in a study, made whole before anything goes on."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -31,12 +31,20 @@ def repair(study: optuna.Study, storage: WriteBehindStorage, spec: StudySpec) ->
         yield (f"an earlier run was killed while it trained trial {_numbers(ours)}: taken up where the checkpoint ends")
     if foreign:
         yield f"trial {_numbers(foreign)} was left running by another program: it begins again here"
-    strangers = [trial for trial in study.get_trials(deepcopy=False) if was_finished_elsewhere(trial)]
-    if strangers:
-        yield (
-            f"another program finished trial {_numbers(strangers)}: counted against the budget, and seen by the "
-            f"sampler, but never the best, since nobody knows what was trained"
-        )
+    strangers = about_strangers(study.get_trials(deepcopy=False))
+    if strangers is not None:
+        yield strangers
+
+
+def about_strangers(trials: Iterable[FrozenTrial]) -> str | None:
+    """A sentence about those of the trials that another program finished; None if there are none."""
+    strangers = [trial for trial in trials if was_finished_elsewhere(trial)]
+    if not strangers:
+        return None
+    return (
+        f"another program finished trial {_numbers(strangers)}: counted against the budget, and seen by the sampler, "
+        f"but never the best, since nobody knows what was trained"
+    )
 
 
 def _end_pruned(study: optuna.Study, storage: WriteBehindStorage, spec: StudySpec, trial: FrozenTrial) -> None:

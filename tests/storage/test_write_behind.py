@@ -149,6 +149,22 @@ def test_a_verdict_is_written_before_the_rung_and_both_before_the_end(memory: Wr
     ]
 
 
+def test_while_trials_are_held_none_is_written_but_the_guard_is_called(rdb: RDBStorage) -> None:
+    calls: list[float] = []
+    storage = WriteBehindStorage(rdb, "s", lambda: calls.append(time.monotonic()), linger=0.01)
+    study = in_memory(storage)
+    with storage.held():
+        trial = study.ask()
+        trial.suggest_float("lr", 1e-4, 1.0, log=True)
+        calls.clear()
+        assert not storage.flush(0.5)
+        assert calls
+        trial.suggest_float("momentum", 0.0, 1.0)
+        assert in_memory(rdb).trials == []
+    assert_same(storage, rdb)
+    storage.close()
+
+
 def test_an_outage_loses_nothing(memory: WriteBehindStorage, rdb: RDBStorage, flaky: Flaky) -> None:
     study = in_memory(memory)
     begun = study.ask()

@@ -6,7 +6,10 @@ from typing import Any
 
 import optuna
 import pytest
+from optuna.distributions import CategoricalDistribution, distribution_to_json
 from optuna.storages import RDBStorage
+from optuna.trial import create_trial
+from sqlalchemy import text
 
 from cifar_tune.errors import CheckError
 from cifar_tune.executors.messages import Died, Ended, EpochDone, Ready, Report
@@ -72,6 +75,27 @@ def test_what_is_enqueued_during_a_trial_is_next(run_scripted: RunStudy, storage
     ending, record, _ = run_scripted(study(6), executors=executors)
     assert (ending, record.finished, len(record.trials)) == ("budget", 6, 6)
     assert record.trials[3].params["lr"] == 0.125
+
+
+def test_what_another_program_finishes_in_mid_run_counts(run_scripted: RunStudy, storage: RDBStorage) -> None:
+    executors = in_mid_run(storage, 2, lambda other: other.add_trial(create_trial(value=0.9)))
+    ending, record, recorder = run_scripted(study(6), executors=executors)
+    assert (ending, record.finished, len(record.trials), len(executors.jobs)) == ("budget", 6, 6, 5)
+    assert recorder.ends[-1].finished == 6
+    assert recorder.ends[-1].best_number not in {None, 3}
+    assert any("another program finished trial 3" in note for note in recorder.notes)
+
+
+def test_a_trial_of_another_kind_ends_the_run_with_its_number(run_scripted: RunStudy, storage: RDBStorage) -> None:
+    kind = distribution_to_json(CategoricalDistribution(["low", "high"]))
+    row = "INSERT INTO trial_params (trial_id, param_name, param_value, distribution_json) VALUES (:id, 'lr', 0, :kind)"
+
+    def spoil(other: optuna.Study) -> None:  # Optuna itself would not take it beside the others
+        with storage.engine.begin() as connection:
+            connection.execute(text(row), {"id": other.ask()._trial_id, "kind": kind})
+
+    with pytest.raises(CheckError, match="another program wrote trial 3 into the study"):
+        run_scripted(study(6), executors=in_mid_run(storage, 2, spoil))
 
 
 def test_a_second_run_adds_nothing(run_scripted: RunStudy) -> None:

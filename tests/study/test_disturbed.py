@@ -1,5 +1,6 @@
 """Parked, orphaned and bereaved trials go on under their own numbers, and end as if nothing had happened."""
 
+import time
 from typing import Any
 
 import optuna
@@ -9,7 +10,10 @@ from optuna.trial import TrialState
 
 from cifar_tune.errors import UserError
 from cifar_tune.executors.messages import Began
+from cifar_tune.knobs.part import Value
 from cifar_tune.storage.records import StudyRecord, load_record
+from cifar_tune.study import asking
+from cifar_tune.study_spec.search_space import Dimension
 
 from .conftest import RunStudy
 from .scripted import Script, ScriptedExecutors
@@ -87,6 +91,28 @@ def test_orphans_of_a_killed_run_are_taken_up(run_scripted: RunStudy, storage: R
     _, record, recorder = run_scripted(STUDY)
     assert any("killed" in note for note in recorder.notes)
     assert record.finished == len(record.trials) == 12
+
+
+def test_half_of_a_trials_parameters_is_never_in_the_database(
+    run_scripted: RunStudy, storage: RDBStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is killed while a slow sampler draws leaves nothing that the next run would not go on with."""
+    seen: list[tuple[str, bool]] = []
+    drawn = asking._suggest
+
+    def slowly(trial: optuna.Trial, name: str, dimension: Dimension) -> Value:
+        value = drawn(trial, name, dimension)
+        time.sleep(0.3)
+        seen.extend((each.state.name, "config" in each.user_attrs) for each in in_database.get_trials())
+        return value
+
+    run_scripted(STUDY, stop_after=1)
+    in_database = optuna.load_study(study_name="test", storage=storage)
+    in_database.enqueue_trial({"lr": 0.1})
+    monkeypatch.setattr(asking, "_suggest", slowly)
+    run_scripted(STUDY | {"budget": {"trials": 4}}, stop_after=20)
+    assert {("WAITING", False), ("COMPLETE", True)} <= set(seen)
+    assert ("RUNNING", False) not in seen
 
 
 def test_a_dead_executor_costs_nothing(run_scripted: RunStudy) -> None:
