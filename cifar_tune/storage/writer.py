@@ -236,6 +236,7 @@ class Writer:
                 if self._is_held:
                     return
                 trial = self._memory.get_trial(number)
+            self._guard()  # again for each: writing many may outlast what was allowed
             self._write_trial(number, trial)
             with self._condition:
                 if self._trials[number] == changes:
