@@ -33,6 +33,8 @@ from cifar_tune.errors import CheckError
 LEASE_SECONDS = 60.0
 """A lease that was not renewed for so long is free. Machines that share a database must agree on the time to this."""
 
+_RELEASE_SECONDS = 10.0
+
 _ENDED = ("Z", "X")  # killed, but its parent has not noticed yet
 
 _METADATA = MetaData()
@@ -146,6 +148,17 @@ class Lease:
         mine = (_LEASES.c.study == self._study) & (_LEASES.c.token == self._token)
         with self._engine.begin() as connection:
             connection.execute(delete(_LEASES).where(mine))
+
+    def release_or_leave(self) -> None:
+        """Give the study free if the database takes that within a few seconds; else the lease ends by itself."""
+
+        def release() -> None:
+            with suppress(SQLAlchemyError):
+                self.release()
+
+        thread = Thread(target=release, daemon=True)
+        thread.start()
+        thread.join(_RELEASE_SECONDS)
 
 
 def acquire(engine: Engine, study: str) -> Lease:

@@ -18,6 +18,22 @@ from cifar_tune.storage.urls import driver_advice, shown, sqlite_file, without_s
 
 _BUSY_SECONDS = 60
 _CONNECT_SECONDS = 10
+_ANSWER_SECONDS = 60
+_LIMITS = {
+    "psycopg": {
+        "connect_timeout": _CONNECT_SECONDS,
+        "tcp_user_timeout": 1000 * _ANSWER_SECONDS,
+        "keepalives_idle": 20,
+        "keepalives_interval": 10,
+        "keepalives_count": 4,
+    },
+    "pymysql": {
+        "connect_timeout": _CONNECT_SECONDS,
+        "read_timeout": _ANSWER_SECONDS,
+        "write_timeout": _ANSWER_SECONDS,
+    },
+}
+"""What libpq and PyMySQL call them; libpq counts `tcp_user_timeout` in milliseconds."""
 _ATTEMPTS = 5
 
 
@@ -78,10 +94,12 @@ def _may_hold_studies(file: Path) -> bool:
 
 
 def _impatient(url: URL) -> URL:
-    """The URL with a limit to how long connecting may take: a wrong host would hold us up for minutes."""
-    if url.get_driver_name() not in ("psycopg", "pymysql") or "connect_timeout" in url.query:
-        return url
-    return url.update_query_dict({"connect_timeout": str(_CONNECT_SECONDS)})
+    """The URL with limits to how long connecting and an answer may take; what it says itself stands.
+
+    A wrong host would hold us up for minutes, and a network that swallows everything for ever.
+    """
+    limits = _LIMITS.get(url.get_driver_name(), {})
+    return url.update_query_dict({name: str(limit) for name, limit in limits.items() if name not in url.query})
 
 
 def _create(url: URL, options: dict[str, Any]) -> RDBStorage:

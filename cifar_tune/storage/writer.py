@@ -23,6 +23,7 @@ LINGER_SECONDS = 0.1
 """How long a change waits for others that can be written together with it."""
 
 _TICK_SECONDS = 1.0
+_HANGING_SECONDS = 10.0
 _FIRST_RETRY_SECONDS = 0.25
 _LONGEST_RETRY_SECONDS = 5.0
 
@@ -167,11 +168,14 @@ class Writer:
             return self._is_clean()
 
     def close(self) -> None:
-        """End the thread after the write that runs right now; what is unwritten stays so."""
+        """End the thread after the write that runs right now; what is unwritten stays so.
+
+        One that hangs in the database is left to the end of the process.
+        """
         with self._condition:
             self._is_closed = True
             self._condition.notify_all()
-        self._thread.join()
+        self._thread.join(_HANGING_SECONDS)
 
     def _work(self) -> None:
         try:
@@ -232,6 +236,7 @@ class Writer:
                 if self._is_held:
                     return
                 trial = self._memory.get_trial(number)
+            self._guard()  # again for each: writing many may outlast what was allowed
             self._write_trial(number, trial)
             with self._condition:
                 if self._trials[number] == changes:

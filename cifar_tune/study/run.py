@@ -1,7 +1,7 @@
 """`cifar-tune run`: everything around the coordinator."""
 
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -85,8 +85,7 @@ def run_study(spec: StudySpec, url: URL, observer: Observer, options: ExecutorOp
                     study = optuna.load_study(study_name=spec.name, storage=memory, pruner=pruner)
                     ending = Coordinator(memory, study, spec, executors, Watch(observer, stop)).run()
             finally:
-                with suppress(SQLAlchemyError):  # it ends by itself
-                    lease.release()
+                lease.release_or_leave()
             record = load_record(storage, spec.name)
             close(storage)
             return Outcome(ending, record)

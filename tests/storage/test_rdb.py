@@ -8,10 +8,12 @@ from typing import Any
 
 import optuna
 import pytest
+from optuna.storages import RDBStorage
 from sqlalchemy import text
 from sqlalchemy.engine import URL, make_url
 
 from cifar_tune.errors import CheckError, UserError
+from cifar_tune.storage import rdb
 from cifar_tune.storage.rdb import close, open_existing, open_storage
 from cifar_tune.storage.urls import storage_url
 
@@ -176,7 +178,7 @@ def test_connecting_has_a_limit_that_is_not_shown(closed_port: int) -> None:
 
 
 def test_a_database_that_takes_a_connection_and_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cifar_tune.storage.rdb._CONNECT_SECONDS", 2)  # libpq's shortest
+    monkeypatch.setitem(rdb._LIMITS["psycopg"], "connect_timeout", 2)  # libpq's shortest
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
@@ -193,3 +195,27 @@ def test_somebody_elses_database_stays_as_it_is(tmp_path: Path) -> None:
     assert open_existing(make_url(f"sqlite:///{file}")) is None
     assert file.read_bytes() == before
     assert [other.name for other in tmp_path.iterdir()] == ["other.db"]
+
+
+@pytest.mark.parametrize(
+    ("given", "limits"),
+    [
+        ("postgresql://h/d", {"connect_timeout": "10", "tcp_user_timeout": "60000", "keepalives_idle": "20"}),
+        ("postgresql://h/d?connect_timeout=3&keepalives_idle=5", {"connect_timeout": "3", "keepalives_idle": "5"}),
+        ("mysql://h/d", {"connect_timeout": "10", "read_timeout": "60", "write_timeout": "60"}),
+        ("mysql://h/d?read_timeout=7", {"read_timeout": "7", "write_timeout": "60"}),
+    ],
+)
+def test_a_server_is_not_waited_for_longer_than_the_url_says(
+    monkeypatch: pytest.MonkeyPatch, given: str, limits: dict[str, str]
+) -> None:
+    opened: list[URL] = []
+
+    def create(url: URL, _: object) -> RDBStorage:
+        opened.append(url)
+        raise CheckError("opened")
+
+    monkeypatch.setattr(rdb, "_create", create)
+    with pytest.raises(CheckError, match="opened"):
+        open_storage(storage_url(given))
+    assert limits.items() <= opened[0].query.items()

@@ -325,6 +325,21 @@ def test_who_may_not_write_writes_nothing(flaky: Flaky, rdb: RDBStorage) -> None
     assert in_memory(rdb).trials == []
 
 
+def test_who_loses_the_right_during_a_long_write_stops_before_the_next_trial(flaky: Flaky, rdb: RDBStorage) -> None:
+    def guard() -> None:
+        if "create_new_trial" in flaky.calls:
+            raise CheckError("the lease is lost")
+
+    storage = WriteBehindStorage(cast(BaseStorage, flaky), "s", guard, linger=0.01)
+    with storage.held():
+        for _ in range(3):
+            in_memory(storage).ask()
+    with pytest.raises(CheckError, match="the lease is lost"):
+        storage.flush(PATIENCE)
+    storage.close()
+    assert len(in_memory(rdb).trials) == 1
+
+
 def test_the_guard_is_called_even_when_there_is_nothing_to_write(rdb: RDBStorage) -> None:
     calls: list[float] = []
     storage = WriteBehindStorage(rdb, "s", lambda: calls.append(time.monotonic()))

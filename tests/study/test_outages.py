@@ -1,6 +1,8 @@
 """A real PostgreSQL goes away in mid-study."""
 
+import os
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -83,3 +85,31 @@ def test_what_a_database_that_stays_away_missed_is_written_by_the_next_run(
     trials = folder.record().trials
     assert [trial.value for trial in trials] == undisturbed
     assert max(max(trial.resumed_from, default=0) for trial in trials) >= 1
+
+
+def signal_all(server: Server, number: signal.Signals) -> None:
+    """Send a signal to the server and to the processes that it has begun."""
+    main = int((Path(server.pgdata) / "postmaster.pid").read_text().split()[0])
+    for pid in [main, *map(int, Path(f"/proc/{main}/task/{main}/children").read_text().split())]:
+        os.kill(pid, number)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for the processes of the server in /proc")
+def test_a_database_that_says_nothing_any_more_does_not_hold_up_who_stops(folder: Folder, server: Server) -> None:
+    process = folder.start("run", "study.yaml")
+    folder.wait_for_epochs(1)
+    signal_all(server, signal.SIGSTOP)
+    try:
+        time.sleep(2.0)
+        process.send_signal(signal.SIGTERM)
+        time.sleep(4.0)
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=PATIENCE)
+    finally:
+        process.kill()
+        signal_all(server, signal.SIGCONT)
+    assert process.returncode == 1, err
+    assert "the next run writes them from there" in err
+    assert "Traceback" not in err
+    assert folder.call("run", "study.yaml", "--quiet")[0] == 0
