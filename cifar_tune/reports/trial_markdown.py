@@ -32,7 +32,7 @@ def trial_markdown(trial: TrialRecord, spec: StudySpec) -> str:
         f"{trial.state}: {REASONS.get(trial.reason or '', 'not ended yet')}.",
         *([table(("figure", "", "exactly"), figures)] if figures else []),
         table(("", ""), facts),
-        *([f"Error: {code(trial.error.strip().splitlines()[-1])}"] if trial.error else []),
+        *([f"Error: {code(trial.error.strip().splitlines()[-1])}"] if (trial.error or "").strip() else []),
         table(("knob", "value", ""), rows),
     ]
     return "\n\n".join(parts) + "\n"

@@ -69,7 +69,8 @@ def _draw(
     values = np.array([report.on_axis(trial) for trial in trials])
     low, high = (float(each) for each in np.quantile(values, (0.1, 0.95) if report.maximizes else (0.05, 0.9)))
     if low == high:
-        low, high = low - 1e-9, high + 1e-9
+        pad = 1e-6 * max(abs(low), 1.0)  # less would be lost in the digits of a large value
+        low, high = low - pad, high + pad
     edges = np.linspace(low, high, LEVELS + 1)
     if x.levels is None and y.levels is None:
         panel.add(*_smooth(panel, report, (x, y), trials, edges))

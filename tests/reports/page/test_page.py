@@ -8,7 +8,7 @@ import pytest
 from cifar_tune.reports.page.anchors import MOST_ROWS
 from cifar_tune.reports.page.page import report_html
 from cifar_tune.reports.report import Report
-from tests.reports.factory import make_record, make_spec, random_trials
+from tests.reports.factory import MadeTrial, make_record, make_spec, random_trials
 
 from .studies import CASES, HOSTILE, made, page_of
 
@@ -121,3 +121,13 @@ def test_long_studies_stay_light_and_say_what_they_leave_out() -> None:
     assert f"{MOST_ROWS:,} of 10,000" in shown.text
     targets = {f"#{row['id']}" for row in rows}
     assert {link["href"] for link in shown.all("a") if str(link["href"]).startswith("#trial-")} <= targets
+
+
+def test_a_large_objective_that_is_always_the_same() -> None:
+    """Its contours have no levels to tell apart, which is no reason to write nothing."""
+    space = {"lr": {"low": 1e-4, "high": 1.0, "log": True}, "weight_decay": {"low": 1e-6, "high": 1e-2, "log": True}}
+    spec = make_spec(space, train={"epochs": 2}, objective=[{"metric": "flops"}, {"metric": "val_accuracy"}])
+    figures, history = {"val_accuracy": 0.5, "flops": 4e8}, {"val_accuracy": [0.4, 0.5]}
+    searched = [{"lr": 0.001 * (n + 1), "weight_decay": 1e-5 * (n + 1)} for n in range(60)]
+    trials = [MadeTrial(each, 4e8, figures=figures, history=history) for each in searched]
+    assert "Two knobs at a time" in report_html(Report(make_record(spec, trials)), Path("x"))
