@@ -99,8 +99,10 @@ class Storm:
                 self._suffered.coordinators += 1
                 self._start()
             case "executor":
-                os.kill(self._victim(), signal.SIGKILL)
-                self._suffered.executors += 1
+                victim = self._victim()
+                if victim is not None:
+                    os.kill(victim, signal.SIGKILL)
+                    self._suffered.executors += 1
             case "restart":
                 self._restart()
                 self._suffered.restarts += 1
@@ -117,11 +119,16 @@ class Storm:
         self._attend(self._chance.uniform(0.0, 4.0))
         self._server.start()
 
-    def _victim(self) -> int:
-        """An executor, of whatever trial, unless that could be its third death in a row: it would rightly fail."""
+    def _victim(self) -> int | None:
+        """An executor, of whatever trial, unless that could be its third death in a row: it would rightly fail.
+
+        None if the study has ended already: on a busy machine it may outrun the last disasters.
+        """
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while time.monotonic() < deadline:
             self._attend(0.05)
+            if self._process.poll() == 0:
+                return None
             executors = _executors_of(self._process.pid)
             if executors and not self._in_danger():
                 return self._chance.choice(executors)
