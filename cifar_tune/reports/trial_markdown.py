@@ -27,12 +27,13 @@ def trial_markdown(trial: TrialRecord, spec: StudySpec) -> str:
     searched = [name for name in spec.search_space if name in trial.params]
     rows = [(code(name), f"**{exact(config[name])}**", "searched") for name in searched if name in config]
     rows += [(code(name), exact(value), "") for name, value in config.items() if name not in searched]
+    error = (trial.error or "").strip().splitlines()
     parts = [
         f"# Trial {trial.number} of {spec.name}",
         f"{trial.state}: {REASONS.get(trial.reason or '', 'not ended yet')}.",
         *([table(("figure", "", "exactly"), figures)] if figures else []),
         table(("", ""), facts),
-        *([f"Error: {code(trial.error.strip().splitlines()[-1])}"] if (trial.error or "").strip() else []),
+        *([f"Error: {code(error[-1])}"] if error else []),
         table(("knob", "value", ""), rows),
     ]
     return "\n\n".join(parts) + "\n"
