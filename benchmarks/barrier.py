@@ -10,10 +10,9 @@ from sqlalchemy.engine import make_url
 
 from benchmarks.measuring import interleaved, ratios, spread, table
 from benchmarks.noop_study import coordinate, sqlite_url
+from benchmarks.pools import play, started_pool
 from benchmarks.question import Options, run
-from cifar_tune.data.spec import DataSpec
-from cifar_tune.executors.local import LocalExecutors
-from cifar_tune.executors.messages import Began, Ended, EpochDone, Job, Quit, Ready, Verdict
+from cifar_tune.executors.messages import Began, EpochDone, Job
 from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.study.estimate import counted
 from cifar_tune.study_spec.reader import read_study
@@ -67,12 +66,10 @@ def _variant(options: Options, spec: StudySpec, is_equal: bool) -> Callable[[int
     def seconds(_round: int) -> float:
         storage = open_storage(make_url(sqlite_url(options.scratch, f"barrier-{time.monotonic_ns()}")))
         target = sleep_equally if is_equal else sleep_by_width
-        executors = LocalExecutors(WORKERS, ["cpu"], 1, _say_nothing, target)
         try:
-            executors.wait_for_start(DataSpec(name="digits"), "", lambda: None)
-            return coordinate(storage, spec, executors).seconds
+            with started_pool(WORKERS, target) as executors:
+                return coordinate(storage, spec, executors).seconds
         finally:
-            executors.close(lambda: True)
             close(storage)
 
     return seconds
@@ -80,31 +77,12 @@ def _variant(options: Options, spec: StudySpec, is_equal: bool) -> Callable[[int
 
 def sleep_equally(connection: Connection, device: str, _slot: int) -> None:
     """Answer as an executor does whose epochs all take the same time. The target of a process."""
-    _serve(connection, device, lambda _job: _SAME_SECONDS)
+    play(connection, device, lambda job: _epochs(job, _SAME_SECONDS))
 
 
 def sleep_by_width(connection: Connection, device: str, _slot: int) -> None:
     """The same with epochs that take longer for wider nets."""
-    _serve(connection, device, lambda job: _EPOCH_SECONDS[int(str(job.config["width"]))])
-
-
-def _serve(connection: Connection, device: str, epoch_seconds: Callable[[Job], float]) -> None:
-    connection.send(Ready(device, {"python": "3", "torch": "none", "device": device}))
-    while True:
-        match connection.recv():
-            case Job() as job:
-                for message in _epochs(job, epoch_seconds(job)):
-                    connection.send(message)
-                    verdict: Verdict | Quit = connection.recv()
-                    if isinstance(verdict, Quit):
-                        return
-                    if not verdict.go_on:
-                        connection.send(Ended(job.number, "stopped"))
-                        break
-                else:
-                    connection.send(Ended(job.number, "completed"))
-            case Quit():
-                return
+    play(connection, device, lambda job: _epochs(job, _EPOCH_SECONDS[int(str(job.config["width"]))]))
 
 
 def _epochs(job: Job, seconds: float) -> Iterator[Began | EpochDone]:
@@ -114,10 +92,6 @@ def _epochs(job: Job, seconds: float) -> Iterator[Began | EpochDone]:
         time.sleep(seconds)
         value = quality * epoch / _EPOCHS
         yield EpochDone(job.number, EpochResult(epoch, 1 - value, value, 1 - value, value, 0.1, seconds))
-
-
-def _say_nothing(_text: str) -> None:
-    return
 
 
 if __name__ == "__main__":

@@ -8,8 +8,9 @@ from sqlalchemy.engine import make_url
 
 from benchmarks.made_study import store_study
 from benchmarks.measuring import digits, interleaved, spread, table
-from benchmarks.noop_study import EPOCHS, coordinate, noop_executors, noop_spec, sqlite_url
+from benchmarks.noop_study import EPOCHS, coordinate, noop_spec, sqlite_url, work_nothing
 from benchmarks.plain_optuna import PlainResult, optimize
+from benchmarks.pools import started_pool
 from benchmarks.postgres import new_database, server
 from benchmarks.question import Options, run
 from cifar_tune.storage.rdb import close, open_storage
@@ -103,7 +104,7 @@ def _speeds(name: str, new: NewDatabase, options: Options) -> list[Sequence[obje
 def _ours(url: str, trials: int, workers: int) -> PlainResult:
     storage = open_storage(make_url(url))
     spec = noop_spec(trials)
-    with noop_executors(workers) as executors:
+    with started_pool(workers, work_nothing) as executors:
         ran = coordinate(storage, spec, executors)
     record = load_record(storage, spec.name)
     close(storage)
@@ -121,7 +122,7 @@ def _growth(name: str, new: NewDatabase, options: Options) -> list[Sequence[obje
             spec = noop_spec(before, "random", pruner)
             store_study(storage, spec, before)
             longer = noop_spec(before + more, "random", pruner)
-            with noop_executors(2) as executors:
+            with started_pool(2, work_nothing) as executors:
                 ran = coordinate(storage, longer, executors)
             close(storage)
             per_trial = 1000 * ran.processor_seconds / more

@@ -5,13 +5,15 @@ import pickle
 import random
 import tarfile
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from benchmarks.trees import places, value_at
 
 State = dict[str, Any]
 
@@ -63,13 +65,11 @@ def _damaged(draw: random.Random, content: bytes) -> bytes:
 def _changed(draw: random.Random, state: State) -> State:
     changed: Any = deepcopy(state)
     for _ in range(draw.choice((1, 1, 2, 4))):
-        places = _places(changed)
-        if not places:
+        inside = places(changed)
+        if not inside:
             break
-        path = draw.choice(places)
-        parent = changed
-        for key in path[:-1]:
-            parent = parent[key]
+        path = draw.choice(inside)
+        parent = value_at(changed, path[:-1])
         if isinstance(parent, tuple):
             continue
         match draw.randrange(4):
@@ -80,14 +80,6 @@ def _changed(draw: random.Random, state: State) -> State:
             case _:
                 parent[path[-1]] = _value(draw, parent[path[-1]])
     return {str(key): value for key, value in changed.items()}
-
-
-def _places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    inner = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
-    found = [path] if path else []
-    for key, item in inner:
-        found += _places(item, (*path, key))
-    return found
 
 
 def _value(draw: random.Random, old: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from benchmarks.trees import places, value_at
 from cifar_tune.knobs.table import KNOBS
 from cifar_tune.study_spec.reader import SECTIONS
 from cifar_tune.study_spec.yaml_reader import read_yaml
@@ -71,11 +72,11 @@ def _bytes(draw: random.Random, text: bytes, others: Sequence[bytes]) -> bytes:
 def _tree(draw: random.Random, text: bytes) -> bytes:
     tree: Any = deepcopy(read_yaml(text.decode()).value)
     for _ in range(draw.choice((1, 1, 2, 3, 6))):
-        places = _places(tree)
-        if not places:
+        inside = places(tree)
+        if not inside:
             break
-        path = draw.choice(places)
-        parent = _at(tree, path[:-1])
+        path = draw.choice(inside)
+        parent = value_at(tree, path[:-1])
         match draw.randrange(6):
             case 0:
                 del parent[path[-1]]
@@ -83,26 +84,12 @@ def _tree(draw: random.Random, text: bytes) -> bytes:
                 name = draw.choice([*SECTIONS, "", "x", "when", "choices", "low", "step", "per", *KNOBS])
                 parent[name] = parent.pop(path[-1])
             case 2:
-                parent[path[-1]] = deepcopy(_at(tree, draw.choice(places)))
+                parent[path[-1]] = deepcopy(value_at(tree, draw.choice(inside)))
             case 3 if isinstance(parent, dict):
                 parent[draw.choice([*SECTIONS, *KNOBS])] = deepcopy(draw.choice(_VALUES))
             case _:
                 parent[path[-1]] = deepcopy(draw.choice(_VALUES))
     return yaml.safe_dump(tree, allow_unicode=True, default_flow_style=draw.choice((None, True, False))).encode()
-
-
-def _places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    found = [path] if path else []
-    for key, item in inner:
-        found += _places(item, (*path, key))
-    return found
-
-
-def _at(tree: Any, path: tuple[Any, ...]) -> Any:
-    for key in path:
-        tree = tree[key]
-    return tree
 
 
 def _nested(draw: random.Random, _canary: Path) -> bytes:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -11,10 +11,11 @@ from typing import Any
 import optuna
 from optuna.storages import RDBStorage
 
+from benchmarks.pools import play
 from cifar_tune.data.prepared import prepare
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.executors.local import LocalExecutors
-from cifar_tune.executors.messages import Began, Ended, EpochDone, Job, Quit, Ready, Verdict
+from cifar_tune.executors.messages import Began, EpochDone, Job
 from cifar_tune.pruners.build import build_pruner
 from cifar_tune.storage.lease import acquire
 from cifar_tune.storage.write_behind import WriteBehindStorage
@@ -61,22 +62,7 @@ def value_after(epoch: int) -> float:
 
 def work_nothing(connection: Connection, device: str, _slot: int) -> None:
     """Answer a coordinator as an executor does, without torch and without training. The target of a process."""
-    connection.send(Ready(device, {"python": "3", "torch": "none", "device": device}))
-    while True:
-        match connection.recv():
-            case Job() as job:
-                for message in _epochs(job):
-                    connection.send(message)
-                    verdict: Verdict | Quit = connection.recv()
-                    if isinstance(verdict, Quit):
-                        return
-                    if not verdict.go_on:
-                        connection.send(Ended(job.number, "stopped"))
-                        break
-                else:
-                    connection.send(Ended(job.number, "completed"))
-            case Quit():
-                return
+    play(connection, device, _epochs)
 
 
 def _epochs(job: Job) -> Iterator[Began | EpochDone]:
@@ -95,21 +81,6 @@ class Listener(Observer):
     def note(self, text: str) -> None:
         """Keep it."""
         self.notes.append(text)
-
-
-def _say_nothing(_text: str) -> None:
-    return
-
-
-@contextmanager
-def noop_executors(workers: int) -> Iterator[LocalExecutors]:
-    """Executor processes that have started."""
-    executors = LocalExecutors(workers, ["cpu"], 1, _say_nothing, work_nothing)
-    try:
-        executors.wait_for_start(DataSpec(name="digits"), "", lambda: None)
-        yield executors
-    finally:
-        executors.close(lambda: True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.pools import started_pool
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.executors.local import LocalExecutors
 from cifar_tune.executors.messages import Began, Died, Ended, EpochDone, Job, Refused, Verdict
@@ -24,20 +25,12 @@ def _nothing() -> None:
     return
 
 
-def _say_nothing(_text: str) -> None:
-    return
-
-
 @contextmanager
 def started_executors(count: int) -> Iterator[LocalExecutors]:
-    """Executors on the CPU that have imported torch."""
-    executors = LocalExecutors(count, ["cpu"], 1, _say_nothing)
-    try:
-        executors.wait_for_start(DataSpec(name="digits"), "", _nothing)
+    """Executors on the CPU that have imported torch, and said so."""
+    with started_pool(count) as executors:
         executors.reports(0)
         yield executors
-    finally:
-        executors.close(lambda: True)
 
 
 def train_together(

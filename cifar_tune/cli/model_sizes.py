@@ -8,7 +8,7 @@ from cifar_tune.knobs.activations import ACTIVATIONS
 from cifar_tune.knobs.configuration import Configuration, complete
 from cifar_tune.knobs.part import Value
 from cifar_tune.models.build import count_parameters
-from cifar_tune.models.complexity import build_to_be_counted, count_multiply_adds
+from cifar_tune.models.complexity import build_to_be_counted, multiply_adds_of
 from cifar_tune.models.image_size import ImageShape
 from cifar_tune.study_spec.specification import StudySpec
 
@@ -26,14 +26,13 @@ class ModelSize:
     flops: int | None = None
 
 
-def model_sizes(spec: StudySpec, model: str, image_shape: ImageShape, classes: int) -> list[ModelSize]:
+def model_sizes(spec: StudySpec, name: str, image_shape: ImageShape, classes: int) -> list[ModelSize]:
     """The sizes of a model, smallest first: one for each reachable combination of the knobs that decide them."""
     counts_flops = any(constraint.metric == "flops" for constraint in spec.constraints)
     sizes = []
-    for config in _shapes(spec, model):
-        parameters = count_parameters(build_to_be_counted(config, image_shape, classes))
-        flops = count_multiply_adds(config, image_shape, classes) if counts_flops else None
-        sizes.append(ModelSize(parameters, flops))
+    for config in _shapes(spec, name):
+        model = build_to_be_counted(config, image_shape, classes)
+        sizes.append(ModelSize(count_parameters(model), multiply_adds_of(model, image_shape) if counts_flops else None))
     return sorted(sizes, key=lambda size: size.parameters)
 
 

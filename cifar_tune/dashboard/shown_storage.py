@@ -6,18 +6,17 @@ the coordinator writes to a running study, and all of it is there for studies of
 
 import copy
 import json
-from collections.abc import Container, Sequence
+from collections.abc import Container
 from typing import Any
 
-from optuna.distributions import BaseDistribution
 from optuna.storages import BaseStorage, get_storage
-from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
 from cifar_tune.dashboard.made_files import artifacts_of, is_made
 from cifar_tune.dashboard.study_note import study_note
 from cifar_tune.storage import attributes
+from cifar_tune.storage.passing import PassingStorage
 
 _NOTE_VERSION = "dashboard:note_ver"
 _NOTE_TEXT = "dashboard:note_str:"
@@ -27,23 +26,23 @@ _NOTE_LENGTH = 2045
 _ARTIFACT = "artifacts:"
 
 
-class ShownStorage(BaseStorage):
+class ShownStorage(PassingStorage):
     """Passes everything on to a storage, and adds to what is read from it."""
 
     def __init__(self, storage: BaseStorage) -> None:
-        self._inner = get_storage(storage)  # with Optuna's cache of finished trials
+        super().__init__(get_storage(storage))  # with Optuna's cache of finished trials
         self._ours: dict[int, bool] = {}
         self._notes: dict[int, dict[str, Any]] = {}
 
     def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
         """The study's own, and our note, unless somebody has written one."""
-        return self._with_note(study_id, self._inner.get_study_system_attrs(study_id))
+        return self._with_note(study_id, self._backend.get_study_system_attrs(study_id))
 
     def _with_note(self, study_id: int, attrs: dict[str, Any]) -> dict[str, Any]:
         if not self._is_ours(study_id) or _NOTE_VERSION in attrs:
             return attrs
         if study_id not in self._notes:
-            text = study_note(self._inner, study_id)
+            text = study_note(self._backend, study_id)
             pieces = [text[start : start + _NOTE_LENGTH] for start in range(0, len(text), _NOTE_LENGTH)]
             named = {f"{_NOTE_TEXT}{index}": piece for index, piece in enumerate(pieces)}
             self._notes[study_id] = {_NOTE_VERSION: 1, **named}
@@ -52,7 +51,7 @@ class ShownStorage(BaseStorage):
     def get_all_studies(self) -> list[FrozenStudy]:
         """All studies with their notes, in the order in which they were made."""
         shown = []
-        for study in sorted(self._inner.get_all_studies(), key=lambda each: each._study_id):
+        for study in sorted(self._backend.get_all_studies(), key=lambda each: each._study_id):
             noted = copy.copy(study)
             noted.system_attrs = self._with_note(study._study_id, study.system_attrs)
             shown.append(noted)
@@ -60,87 +59,35 @@ class ShownStorage(BaseStorage):
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
         """The trial with its files."""
-        return _with_files(self._inner.get_trial(trial_id))
+        return _with_files(self._backend.get_trial(trial_id))
 
     def get_all_trials(
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
     ) -> list[FrozenTrial]:
         """The trials, with their files if the study is ours."""
-        trials = self._inner.get_all_trials(study_id, deepcopy, states)
+        trials = self._backend.get_all_trials(study_id, deepcopy, states)
         return [_with_files(trial) for trial in trials] if self._is_ours(study_id) else trials
 
     def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
         """Write it, unless it says that one of our files is deleted: it is made again anyway."""
         if not is_made(key.rpartition(":")[2]):
-            self._inner.set_study_system_attr(study_id, key, value)
+            self._backend.set_study_system_attr(study_id, key, value)
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
         """The same for a trial."""
         if not is_made(key.rpartition(":")[2]):
-            self._inner.set_trial_system_attr(trial_id, key, value)
+            self._backend.set_trial_system_attr(trial_id, key, value)
 
     def delete_study(self, study_id: int) -> None:
         """Delete it; its number may be given again."""
-        self._inner.delete_study(study_id)
+        self._backend.delete_study(study_id)
         self._ours.pop(study_id, None)
         self._notes.pop(study_id, None)
 
     def _is_ours(self, study_id: int) -> bool:
         if study_id not in self._ours:
-            self._ours[study_id] = attributes.SPEC in self._inner.get_study_user_attrs(study_id)
+            self._ours[study_id] = attributes.SPEC in self._backend.get_study_user_attrs(study_id)
         return self._ours[study_id]
-
-    # everything else is passed on as it is
-
-    def create_new_study(self, directions: Sequence[StudyDirection], study_name: str | None = None) -> int:
-        """Pass it on."""
-        return self._inner.create_new_study(directions, study_name)
-
-    def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
-        """Pass it on."""
-        self._inner.set_study_user_attr(study_id, key, value)
-
-    def get_study_id_from_name(self, study_name: str) -> int:
-        """Pass it on."""
-        return self._inner.get_study_id_from_name(study_name)
-
-    def get_study_name_from_id(self, study_id: int) -> str:
-        """Pass it on."""
-        return self._inner.get_study_name_from_id(study_id)
-
-    def get_study_directions(self, study_id: int) -> list[StudyDirection]:
-        """Pass it on."""
-        return self._inner.get_study_directions(study_id)
-
-    def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
-        """Pass it on."""
-        return self._inner.get_study_user_attrs(study_id)
-
-    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
-        """Pass it on."""
-        return self._inner.create_new_trial(study_id, template_trial)
-
-    def set_trial_param(
-        self, trial_id: int, param_name: str, param_value_internal: float, distribution: BaseDistribution
-    ) -> None:
-        """Pass it on."""
-        self._inner.set_trial_param(trial_id, param_name, param_value_internal, distribution)
-
-    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
-        """Pass it on."""
-        return self._inner.set_trial_state_values(trial_id, state, values)
-
-    def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
-        """Pass it on."""
-        self._inner.set_trial_intermediate_value(trial_id, step, intermediate_value)
-
-    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
-        """Pass it on."""
-        self._inner.set_trial_user_attr(trial_id, key, value)
-
-    def remove_session(self) -> None:
-        """Pass it on."""
-        self._inner.remove_session()
 
 
 def _with_files(trial: FrozenTrial) -> FrozenTrial:

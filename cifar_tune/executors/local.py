@@ -15,8 +15,9 @@ from joblib import cpu_count
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.errors import UserError
 from cifar_tune.executors.entry import HELD_BACK, work_in_process
-from cifar_tune.executors.messages import Broken, Died, Ended, Job, Order, Quit, Ready, Refused, Report, Verdict
+from cifar_tune.executors.messages import Broken, Died, Ended, Order, Quit, Ready, Refused, Report
 from cifar_tune.executors.oom_kills import OomKills
+from cifar_tune.executors.slots import Slot, Slots
 
 _GRACE_SECONDS = 35.0
 
@@ -25,15 +26,12 @@ Work = Callable[[Connection, str, int], None]
 
 
 @dataclass
-class _Slot:
-    index: int
+class _Slot(Slot):
     process: BaseProcess
     connection: Connection
-    ready: Ready | None = None
-    trial: int | None = None
 
 
-class LocalExecutors:
+class LocalExecutors(Slots[_Slot]):
     """A pool of executor processes. They are spawned, never forked: CUDA does not survive a fork.
 
     Args:
@@ -52,48 +50,15 @@ class LocalExecutors:
         note: Callable[[str], None],
         work: Work = work_in_process,
     ) -> None:
+        super().__init__()
         self._work = work
         self._context = multiprocessing.get_context("spawn")
         self._devices = devices
         self._is_auto = workers is None
         self._threads = threads
         self._note = note
-        self._kept: list[Report | Died] = []
         self._oom_kills = OomKills()
         self._slots = [self._start(index) for index in range(workers or len(devices))]
-
-    @property
-    def workers(self) -> int:
-        """How many trials can run at a time."""
-        return len(self._slots)
-
-    def idle(self) -> bool:
-        """Whether an executor is ready for a job."""
-        return any(slot.ready is not None and slot.trial is None for slot in self._slots)
-
-    def submit(self, job: Job) -> None:
-        """Give a job to an idle executor."""
-        slot = next(slot for slot in self._slots if slot.ready is not None and slot.trial is None)
-        slot.trial = job.number
-        self._send(slot, job)
-
-    def answer(self, number: int, verdict: Verdict) -> None:
-        """Answer the executor that trains trial `number`."""
-        slot = next((slot for slot in self._slots if slot.trial == number), None)
-        if slot is not None:
-            self._send(slot, verdict)
-
-    def finished(self, number: int) -> None:
-        """The executor of trial `number` is free again."""
-        for slot in self._slots:
-            if slot.trial == number:
-                slot.trial = None
-
-    def kill(self, number: int) -> None:
-        """End the executor that trains trial `number`, whatever it does right now, and begin another."""
-        for slot in list(self._slots):
-            if slot.trial == number:
-                self._replace(slot)
 
     def wait_for_start(self, data: DataSpec, fingerprint: str, impatient: Callable[[], None]) -> None:
         """Wait until every executor has started, so that a device that cannot be used is known before a study begins.
@@ -114,17 +79,10 @@ class LocalExecutors:
                 f"machine offers {cpu_count()}: they slow each other down; `--workers auto` fits the cores"
             )
 
-    def reports(self, timeout: float) -> list[Report | Died]:
-        """What executors have said, waiting up to `timeout` seconds for something. The dead are replaced."""
-        if self._kept:
-            kept, self._kept = self._kept, []
-            return kept
-        return self._hear(timeout)
-
     def close(self, at_once: Callable[[], bool]) -> None:
         """End all executors: each finishes the checkpoint that it is writing, unless `at_once` says not to wait."""
         for slot in self._slots:
-            self._send(slot, Quit())
+            self._give(slot, Quit())
         deadline = time.monotonic() + _GRACE_SECONDS
         for slot in self._slots:
             # one that is still importing has nothing to lose
@@ -187,7 +145,7 @@ class LocalExecutors:
             return int(cpu_count()) // self._threads
         return ready.devices if self._devices[0] == "auto" else 1
 
-    def _send(self, slot: _Slot, order: Order) -> None:
+    def _give(self, slot: _Slot, order: Order) -> None:
         with suppress(OSError):  # it died: `reports` will say so
             slot.connection.send(order)
 

@@ -20,6 +20,7 @@ from cifar_tune.executors.messages import Broken, Died, Ended, Job, Ready, Refus
 from cifar_tune.executors.options import ExecutorOptions
 from cifar_tune.executors.ray_actor import BESIDE, RayExecutor, Surroundings
 from cifar_tune.executors.ray_cluster import connected, has_gpus, room
+from cifar_tune.executors.slots import Slot, Slots
 
 _GRACE_SECONDS = 35.0
 _LOOK_SECONDS = 10.0
@@ -27,18 +28,15 @@ _LOOK_SECONDS = 10.0
 
 
 @dataclass
-class _Slot:
+class _Slot(Slot):
     """A place for an actor. `owed` is the future of what it does right now, `end` that of its end."""
 
-    index: int
     actor: Any
     owed: Any
     end: Any
-    ready: Ready | None = None
-    trial: int | None = None
 
 
-class RayExecutors:
+class RayExecutors(Slots[_Slot]):
     """A pool of actors. Those that find no room wait in Ray until some machine has it, and are no concern of ours.
 
     Args:
@@ -51,6 +49,7 @@ class RayExecutors:
     """
 
     def __init__(self, options: ExecutorOptions, threads: int, note: Callable[[str], None]) -> None:
+        super().__init__()
         self._connection = ExitStack()
         self._connection.enter_context(connected(options.address))
         gpus = options.gpus_per_worker
@@ -59,15 +58,8 @@ class RayExecutors:
         self._wanted = options.workers
         self._note = note
         self._numbers = count()
-        self._slots: list[_Slot] = []
-        self._kept: list[Report | Died] = []
         self._looked = 0.0
         self._surroundings: Surroundings
-
-    @property
-    def workers(self) -> int:
-        """How many trials can run at a time."""
-        return len(self._slots)
 
     def wait_for_start(self, data: DataSpec, fingerprint: str, impatient: Callable[[], None]) -> None:
         """Ask for the actors, and wait for the first that starts: a study goes on with what there is.
@@ -93,42 +85,11 @@ class RayExecutors:
             if isinstance(report, Refused):
                 raise UserError(report.message)
 
-    def idle(self) -> bool:
-        """Whether an actor is ready for a job."""
-        return any(slot.ready is not None and slot.trial is None for slot in self._slots)
-
-    def submit(self, job: Job) -> None:
-        """Give a job to an idle actor."""
-        slot = next(slot for slot in self._slots if slot.ready is not None and slot.trial is None)
-        slot.trial = job.number
-        slot.owed = slot.actor.begin.remote(job)
-
-    def answer(self, number: int, verdict: Verdict) -> None:
-        """Answer the actor that trains trial `number`."""
-        slot = next((slot for slot in self._slots if slot.trial == number), None)
-        if slot is not None:
-            slot.owed = slot.actor.go_on.remote(verdict)
-
-    def finished(self, number: int) -> None:
-        """The actor of trial `number` is free again."""
-        for slot in self._slots:
-            if slot.trial == number:
-                slot.trial = None
-
-    def kill(self, number: int) -> None:
-        """End the actor that trains trial `number`, whatever it does right now, and begin another."""
-        for slot in list(self._slots):
-            if slot.trial == number:
-                self._replace(slot)
-
     def reports(self, timeout: float) -> list[Report | Died]:
-        """What actors have said, waiting up to `timeout` seconds for something. The dead are replaced."""
-        if self._kept:
-            kept, self._kept = self._kept, []
-            return kept
-        if self._wanted is None and time.monotonic() - self._looked >= _LOOK_SECONDS:
+        """The same as of every pool; looks for new machines now and then."""
+        if not self._kept and self._wanted is None and time.monotonic() - self._looked >= _LOOK_SECONDS:
             self._grow()
-        return self._hear(timeout)
+        return super().reports(timeout)
 
     def close(self, at_once: Callable[[], bool]) -> None:
         """End all actors: each finishes the checkpoint that it is writing, unless `at_once` says not to wait."""
@@ -146,6 +107,9 @@ class RayExecutors:
         self._looked = time.monotonic()
         wanted = self._wanted or max(1, room(self._threads, self._gpus))
         self._slots += [self._start(next(self._numbers)) for _ in range(len(self._slots), wanted)]
+
+    def _give(self, slot: _Slot, order: Job | Verdict) -> None:
+        slot.owed = slot.actor.begin.remote(order) if isinstance(order, Job) else slot.actor.go_on.remote(order)
 
     def _hear(self, timeout: float) -> list[Report | Died]:
         heard_by = {slot.owed or slot.end: slot for slot in self._slots}

@@ -24,7 +24,11 @@ def count_multiply_adds(config: Configuration, image_shape: ImageShape, classes:
     Raises:
         UserError: the images are too small for the model.
     """
-    model = build_to_be_counted(config, image_shape, classes)
+    return multiply_adds_of(build_to_be_counted(config, image_shape, classes), image_shape)
+
+
+def multiply_adds_of(model: nn.Module, image_shape: ImageShape) -> int:
+    """The same of a model that was built to be counted."""
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
         model(one_image(model, image_shape))

@@ -5,15 +5,14 @@ which have ended. So it does not matter which trials of its own batch happen to 
 """
 
 import copy
-from collections.abc import Container, Sequence
+from collections.abc import Container
 from typing import Any
 
-from optuna.distributions import BaseDistribution
 from optuna.storages import BaseStorage
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from cifar_tune.storage import attributes
+from cifar_tune.storage.passing import PassingStorage
 
 _QMC_PREFIX = "qmc:"
 _HAS_PARAMETERS = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -24,7 +23,7 @@ def first_of_batch(number: int, size: int) -> int:
     return number - number % size
 
 
-class EarlierBatches(BaseStorage):
+class EarlierBatches(PassingStorage):
     """Another storage, in which trial `number` finds the finished trials of earlier batches, and those that wait.
 
     Args:
@@ -37,7 +36,7 @@ class EarlierBatches(BaseStorage):
     """
 
     def __init__(self, backend: BaseStorage, number: int, size: int | None, is_exhaustive: bool) -> None:
-        self._backend = backend
+        super().__init__(backend)
         self._number = number
         self._size = size
         self._first = number if size is None else first_of_batch(number, size)
@@ -70,76 +69,6 @@ class EarlierBatches(BaseStorage):
             return attrs
         begins = first_of_batch(drawn.number, self._size) + self._size  # before it, the sampler knows no parameters
         return attrs | dict.fromkeys(counters, self._number - begins - 1)
-
-    def create_new_study(self, directions: Sequence[StudyDirection], study_name: str | None = None) -> int:
-        """Not here: studies are created in the database."""
-        raise NotImplementedError
-
-    def delete_study(self, study_id: int) -> None:
-        """Not here: studies are deleted in the database."""
-        raise NotImplementedError
-
-    def get_study_id_from_name(self, study_name: str) -> int:
-        """See `BaseStorage`."""
-        return self._backend.get_study_id_from_name(study_name)
-
-    def get_study_name_from_id(self, study_id: int) -> str:
-        """See `BaseStorage`."""
-        return self._backend.get_study_name_from_id(study_id)
-
-    def get_study_directions(self, study_id: int) -> list[StudyDirection]:
-        """See `BaseStorage`."""
-        return self._backend.get_study_directions(study_id)
-
-    def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
-        """See `BaseStorage`."""
-        return self._backend.get_study_user_attrs(study_id)
-
-    def get_all_studies(self) -> list[Any]:
-        """See `BaseStorage`."""
-        return self._backend.get_all_studies()
-
-    def get_trial(self, trial_id: int) -> FrozenTrial:
-        """See `BaseStorage`."""
-        return self._backend.get_trial(trial_id)
-
-    def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:
-        """See `BaseStorage`."""
-        return self._backend.get_trial_id_from_study_id_trial_number(study_id, trial_number)
-
-    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
-        """See `BaseStorage`."""
-        return self._backend.create_new_trial(study_id, template_trial)
-
-    def set_trial_param(
-        self, trial_id: int, param_name: str, param_value_internal: float, distribution: BaseDistribution
-    ) -> None:
-        """See `BaseStorage`."""
-        self._backend.set_trial_param(trial_id, param_name, param_value_internal, distribution)
-
-    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
-        """See `BaseStorage`."""
-        return self._backend.set_trial_state_values(trial_id, state, values)
-
-    def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
-        """See `BaseStorage`."""
-        self._backend.set_trial_intermediate_value(trial_id, step, intermediate_value)
-
-    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
-        """See `BaseStorage`."""
-        self._backend.set_trial_user_attr(trial_id, key, value)
-
-    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
-        """See `BaseStorage`."""
-        self._backend.set_trial_system_attr(trial_id, key, value)
-
-    def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
-        """See `BaseStorage`."""
-        self._backend.set_study_user_attr(study_id, key, value)
-
-    def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
-        """See `BaseStorage`."""
-        self._backend.set_study_system_attr(study_id, key, value)
 
 
 def _was_drawn(trial: FrozenTrial) -> bool:

@@ -19,6 +19,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import URL
 
+from cifar_tune.storage.passing import PassingStorage
 from cifar_tune.storage.writer import LINGER_SECONDS, Outage, Writer
 
 _MOST_UNWRITTEN = 500
@@ -33,7 +34,7 @@ def _always_allowed() -> None:
     return
 
 
-class WriteBehindStorage(BaseStorage):
+class WriteBehindStorage(PassingStorage):
     """One study of another storage, held in memory.
 
     Args:
@@ -54,6 +55,7 @@ class WriteBehindStorage(BaseStorage):
     ) -> None:
         theirs = backend.get_study_id_from_name(study_name)
         self._memory = InMemoryStorage()
+        super().__init__(self._memory)
         study = self._memory.create_new_study(backend.get_study_directions(theirs), study_name)
         for key, value in backend.get_study_user_attrs(theirs).items():
             self._memory.set_study_user_attr(study, key, value)
@@ -76,19 +78,13 @@ class WriteBehindStorage(BaseStorage):
         """Whether the database is away, or so much waits to be written that nothing new should begin."""
         return self._writer.outage is not None or len(self._writer.unwritten()) >= _MOST_UNWRITTEN
 
-    def together(self) -> AbstractContextManager[object]:
+    def together(self) -> AbstractContextManager[None]:
         """A block in which several changes of a trial are made that must not be written one without the other.
 
-        A trial's user attributes are written before its system attributes, and both before its end.
+        However long it takes; a run that is killed in it leaves the trials as they were before. Afterwards a trial's
+        user attributes are written before its system attributes, and both before its end.
         """
-        return self._writer.together
-
-    def held(self) -> AbstractContextManager[None]:
-        """A block in which no trial is written, for changes that belong together and take long.
-
-        A run that is killed in it leaves the trials as they were before.
-        """
-        return self._writer.held()
+        return self._writer.together()
 
     def unwritten(self) -> frozenset[int]:
         """Numbers of the trials of which the database does not know everything yet."""
@@ -136,30 +132,6 @@ class WriteBehindStorage(BaseStorage):
         """Not here: studies are deleted in the database."""
         raise NotImplementedError
 
-    def get_study_id_from_name(self, study_name: str) -> int:
-        """See `BaseStorage`."""
-        return self._memory.get_study_id_from_name(study_name)
-
-    def get_study_name_from_id(self, study_id: int) -> str:
-        """See `BaseStorage`."""
-        return self._memory.get_study_name_from_id(study_id)
-
-    def get_study_directions(self, study_id: int) -> list[StudyDirection]:
-        """See `BaseStorage`."""
-        return self._memory.get_study_directions(study_id)
-
-    def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
-        """See `BaseStorage`."""
-        return self._memory.get_study_user_attrs(study_id)
-
-    def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
-        """See `BaseStorage`."""
-        return self._memory.get_study_system_attrs(study_id)
-
-    def get_all_studies(self) -> list[Any]:
-        """See `BaseStorage`; there is one."""
-        return self._memory.get_all_studies()
-
     def get_trial(self, trial_id: int) -> FrozenTrial:
         """See `BaseStorage`."""
         # a copy: `optuna.Trial` writes into what it gets, and the writer relies on trials in memory staying as they are
@@ -180,10 +152,6 @@ class WriteBehindStorage(BaseStorage):
         trials = [self._memory.get_trial(number) for number in sorted(self._unfinished)]
         found = [trial for trial in trials if trial.state in states]
         return copy.deepcopy(found) if deepcopy else found
-
-    def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:
-        """See `BaseStorage`."""
-        return self._memory.get_trial_id_from_study_id_trial_number(study_id, trial_number)
 
     def get_best_trial(self, study_id: int) -> FrozenTrial:
         """See `BaseStorage`."""

@@ -95,8 +95,7 @@ class Writer:
         self._condition = threading.Condition()
         self._is_asked = False
         self._admitted: list[FrozenTrial] | None = None
-        self.together = threading.RLock()
-        """Held by who changes a trial in several steps that must not be seen one without the other."""
+        self._reading = threading.Lock()
         self._is_held = False
         self._is_closed = False
         self._thread = threading.Thread(target=self._work, name="database", daemon=True)
@@ -104,9 +103,12 @@ class Writer:
         self.failure: CifarTuneError | None = None
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """A block in which no trial is written, however long it takes; the guard is called all the same."""
-        with self.together:
+    def together(self) -> Iterator[None]:
+        """A block in which no trial is read to be written, however long it takes; the guard is called all the same.
+
+        For changes of trials in several steps that must not be written one without the other.
+        """
+        with self._reading:
             self._is_held = True
         try:
             yield
@@ -232,7 +234,7 @@ class Writer:
             trials = sorted(self._trials.items())
             attributes = dict(self._attributes)
         for number, changes in trials:
-            with self.together:
+            with self._reading:
                 if self._is_held:
                     return
                 trial = self._memory.get_trial(number)

@@ -139,7 +139,7 @@ class Coordinator:
         if refused is not None:
             self._refuse(refused)
             return True
-        with self._storage.held():  # killed in between, a trial with half of its parameters would be left
+        with self._storage.together():  # killed in between, a trial with half of its parameters would be left
             trial, config = ask(self._study, self._spec)
             running = RunningTrial(trial, config, self._spec)
         self._running[trial.number] = running

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import optuna
@@ -46,8 +47,8 @@ def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> URL:
     return url
 
 
-@pytest.fixture
-def dashboard(url: URL) -> Iterator[Dashboard]:
+@contextmanager
+def serving(url: URL) -> Iterator[Dashboard]:
     """A dashboard that answers, on a port of its own."""
     dashboard = open_dashboard(url, port=0)
     thread = threading.Thread(target=dashboard.serve_forever)
@@ -56,6 +57,12 @@ def dashboard(url: URL) -> Iterator[Dashboard]:
     dashboard.shutdown()
     thread.join(timeout=10)
     assert not thread.is_alive()
+
+
+@pytest.fixture
+def dashboard(url: URL) -> Iterator[Dashboard]:
+    with serving(url) as dashboard:
+        yield dashboard
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Notes, files and reports that the dashboard makes when somebody looks at them, and that nobody writes."""
 
 import json
-import threading
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,11 +15,12 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 from sqlalchemy.engine import URL, make_url
 
-from cifar_tune.dashboard.serve import Dashboard, open_dashboard
+from cifar_tune.dashboard.serve import Dashboard
 from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.urls import ARTIFACTS_VARIABLE
 from tests.reports.factory import make_record, make_spec, random_trials
 
+from .conftest import serving
 from .test_browser import follow, wait_for_text
 
 SPEC = make_spec(
@@ -43,12 +43,8 @@ def ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> URL:
 
 @pytest.fixture
 def shown(ours: URL) -> Iterator[Dashboard]:
-    dashboard = open_dashboard(ours, port=0)
-    thread = threading.Thread(target=dashboard.serve_forever)
-    thread.start()
-    yield dashboard
-    dashboard.shutdown()
-    thread.join(timeout=10)
+    with serving(ours) as dashboard:
+        yield dashboard
 
 
 def fetch(dashboard: Dashboard, path: str, method: str = "GET", body: Any = None) -> bytes:

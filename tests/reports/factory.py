@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import TrialState, create_trial
 
@@ -18,6 +17,7 @@ from cifar_tune.knobs.part import Value
 from cifar_tune.knobs.table import KNOBS
 from cifar_tune.storage import attributes
 from cifar_tune.storage.records import StudyRecord, load_record
+from cifar_tune.study.carrying import distribution
 from cifar_tune.study_spec.constraints import violations
 from cifar_tune.study_spec.reader import read_study
 from cifar_tune.study_spec.search_space import Choices, Dimension
@@ -155,7 +155,7 @@ def _frozen(spec: StudySpec, trial: MadeTrial, index: int) -> optuna.trial.Froze
         state=TrialState[trial.state],
         values=values if values and trial.state in ("COMPLETE", *(() if several else ("PRUNED",))) else None,
         params={name: stored(value) for name, value in trial.params.items()},
-        distributions={name: _distribution(name, spec.search_space[name]) for name in trial.params},
+        distributions={name: distribution(name, spec.search_space[name]) for name in trial.params},
         intermediate_values={} if several else intermediate,
         system_attrs={f"constraints:{name}": broken for name, broken in judged.items()}
         if trial.state != "RUNNING"
@@ -178,15 +178,6 @@ def _draw(name: str, dimension: Dimension, random_: random.Random) -> Value:
     if dimension.log:
         return math.exp(random_.uniform(math.log(dimension.low), math.log(dimension.high)))
     return random_.uniform(dimension.low, dimension.high)
-
-
-def _distribution(name: str, dimension: Dimension) -> BaseDistribution:
-    if isinstance(dimension, Choices):
-        return CategoricalDistribution([stored(choice) for choice in dimension.choices])
-    if KNOBS[name].kind is Kind.INT:
-        step = int(dimension.step or 1)
-        return IntDistribution(int(dimension.low), int(dimension.high), log=dimension.log, step=step)
-    return FloatDistribution(dimension.low, dimension.high, log=dimension.log, step=dimension.step)
 
 
 def config_of(spec: StudySpec, params: Mapping[str, Value]) -> Configuration:

@@ -153,7 +153,7 @@ def test_while_trials_are_held_none_is_written_but_the_guard_is_called(rdb: RDBS
     calls: list[float] = []
     storage = WriteBehindStorage(rdb, "s", lambda: calls.append(time.monotonic()), linger=0.01)
     study = in_memory(storage)
-    with storage.held():
+    with storage.together():
         trial = study.ask()
         trial.suggest_float("lr", 1e-4, 1.0, log=True)
         calls.clear()
@@ -331,7 +331,7 @@ def test_who_loses_the_right_during_a_long_write_stops_before_the_next_trial(fla
             raise CheckError("the lease is lost")
 
     storage = WriteBehindStorage(cast(BaseStorage, flaky), "s", guard, linger=0.01)
-    with storage.held():
+    with storage.together():
         for _ in range(3):
             in_memory(storage).ask()
     with pytest.raises(CheckError, match="the lease is lost"):

@@ -78,6 +78,7 @@ def test_a_study_on_a_failing_cluster_ends_like_an_undisturbed_one_here(cluster:
     lost_at = sum(len(trial.intermediate) for trial in folder.record().trials)
     cluster.add_node(num_cpus=1, **SMALL)
     folder.wait_for_epochs(lost_at + 3)
+    wait_until(lambda: folder.record().counts["RUNNING"] > 0)  # not while a trial waits for its next executor
     second.kill()
     _, err = second.communicate(timeout=PATIENCE)
     assert "the process or the machine is gone); it goes on in another" in err

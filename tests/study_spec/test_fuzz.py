@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 
+from benchmarks.trees import places, value_at
 from cifar_tune.errors import Problem, UserError
 from cifar_tune.knobs.table import KNOBS
 from cifar_tune.study_spec.reader import read_study, read_study_file
@@ -84,23 +85,12 @@ def mutated_bytes(draw: random.Random) -> bytes:
     return bytes(content)
 
 
-def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The paths of everything inside of `value`."""
-    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    found = [path] if path else []
-    for key, item in inner:
-        found += places(item, (*path, key))
-    return found
-
-
 def mutated_tree(draw: random.Random) -> dict[str, Any]:
     tree = cast(dict[str, Any], read_yaml(STUDY).value)
     for _ in range(draw.choice((1, 1, 2, 3))):
         all_places = places(tree)
         path = draw.choice(all_places)
-        parent: Any = tree
-        for key in path[:-1]:
-            parent = parent[key]
+        parent = value_at(tree, path[:-1])
         match draw.randrange(5):
             case 0:
                 del parent[path[-1]]
