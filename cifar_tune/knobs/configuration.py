@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import cast
 
 from cifar_tune.knobs.knob import Knob, stored
-from cifar_tune.knobs.part import Part, Value
+from cifar_tune.knobs.part import Part, Scalar, Value
 from cifar_tune.knobs.table import KNOBS
 
 
@@ -53,7 +53,7 @@ class Configuration(Mapping[str, Value]):
         """The same configuration with some knobs changed; knobs that no longer apply are dropped."""
         return complete({**self._values, **changes})
 
-    def stored(self) -> dict[str, bool | int | float | str]:
+    def stored(self) -> dict[str, Scalar]:
         """As the database holds it: lists of names joined with `+`."""
         return {name: stored(value) for name, value in self._values.items()}
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from cifar_tune.errors import enumerate_names
-from cifar_tune.knobs.part import Part, Value
+from cifar_tune.knobs.part import Part, Scalar, Value
 
 NO_NAMES = "none"
 """How an empty list of names is written and stored."""
@@ -115,7 +115,7 @@ class Knob:
         return int(raw) if self.kind is Kind.INT else float(raw)
 
 
-def stored(value: Value) -> bool | int | float | str:
+def stored(value: Value) -> Scalar:
     """The value as the database and Optuna hold it: a list of names joined with `+`, the empty one `none`.
 
     Optuna's importance evaluators cannot hash lists.

@@ -6,7 +6,9 @@ from importlib import import_module
 from typing import Any
 
 Scalar = bool | int | float | str
-Value = bool | int | float | str | tuple[str, ...]
+"""A value as the database and Optuna hold it: a list of names is joined there."""
+
+Value = Scalar | tuple[str, ...]
 """The value of one knob; a tuple only for knobs that hold a list of names, such as `augment`."""
 
 

@@ -11,11 +11,11 @@ import numpy as np
 from scipy.stats import t as student
 
 from cifar_tune.errors import Problem, UserError, nearest_name
+from cifar_tune.knobs.part import Scalar
 from cifar_tune.knobs.table import KNOBS
 from cifar_tune.plotting.ticks import tick_text
 from cifar_tune.reports.objective import finite
 from cifar_tune.reports.report import Report, SearchedKnob
-from cifar_tune.storage.openings import Stored
 from cifar_tune.storage.records import StudyRecord, TrialRecord
 from cifar_tune.study_spec.search_space import Range
 
@@ -225,11 +225,11 @@ def _binned(knob: SearchedKnob, trials: Sequence[TrialRecord]) -> list[Level]:
     return [level for level in levels if level.trials]
 
 
-def _sorted(values: set[bool | int | float | str]) -> list[bool | int | float | str]:
+def _sorted(values: set[Scalar]) -> list[Scalar]:
     return sorted(values, key=lambda value: (isinstance(value, str), value))
 
 
-def _listed(values: set[Stored]) -> str:
+def _listed(values: set[Scalar]) -> str:
     return " or ".join(_label(value) for value in _sorted(values))
 
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import optuna
 
+from cifar_tune.knobs.part import Scalar
 from cifar_tune.storage import attributes
 
 TRIAL_STUDY = "study"
-Stored = bool | int | float | str
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Opening:
     trial: int
     value: float | None
     finished_trials: int
-    config: Mapping[str, Stored]
+    config: Mapping[str, Scalar]
     seed: int
     epochs: int
     train_images: int

@@ -13,11 +13,12 @@ from optuna.trial import FrozenTrial, TrialState
 
 from cifar_tune.errors import Problem, UserError, nearest_name
 from cifar_tune.knobs.configuration import Configuration
+from cifar_tune.knobs.part import Scalar
 from cifar_tune.knobs.table import KNOBS
 from cifar_tune.storage import attributes
 from cifar_tune.storage.bulk import bulk_reading
 from cifar_tune.storage.histories import joined
-from cifar_tune.storage.openings import Opening, Stored, read_openings
+from cifar_tune.storage.openings import Opening, read_openings
 from cifar_tune.storage.selection import is_feasible
 from cifar_tune.storage.versions import is_copy
 from cifar_tune.study_spec.pareto import losses, pareto_front
@@ -49,8 +50,8 @@ class TrialRecord:
     values: Sequence[float]
     feasible: bool | None
     metrics: Mapping[str, float]
-    params: Mapping[str, Stored]
-    config: Mapping[str, Stored]
+    params: Mapping[str, Scalar]
+    config: Mapping[str, Scalar]
     intermediate: Mapping[int, float]
     history: Mapping[str, Sequence[float]]
     epochs: int
@@ -66,7 +67,7 @@ class TrialRecord:
     ended: datetime | None
 
     @property
-    def searched(self) -> Mapping[str, Stored]:
+    def searched(self) -> Mapping[str, Scalar]:
         """The searched knobs with the values that training used."""
         return {name: self.config.get(name, value) for name, value in self.params.items()}
 

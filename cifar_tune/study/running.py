@@ -9,6 +9,7 @@ from optuna.trial import TrialState
 
 from cifar_tune.executors.messages import Began
 from cifar_tune.knobs.configuration import Configuration
+from cifar_tune.knobs.part import Scalar
 from cifar_tune.storage import attributes
 from cifar_tune.storage.histories import pieces
 from cifar_tune.storage.selection import write_violations
@@ -68,7 +69,7 @@ class RunningTrial:
         return self.config.integer("epochs")
 
     @property
-    def searched(self) -> dict[str, bool | int | float | str]:
+    def searched(self) -> dict[str, Scalar]:
         """Its searched knobs with the values that training uses."""
         stored = self.config.stored()
         return {name: stored[name] for name in self.trial.params}

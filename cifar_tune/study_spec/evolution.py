@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from cifar_tune.errors import UserError
 from cifar_tune.knobs.knob import stored
-from cifar_tune.knobs.part import Value
+from cifar_tune.knobs.part import Scalar, Value
 from cifar_tune.knobs.plugin import Plugin
 from cifar_tune.knobs.table import KNOBS
 from cifar_tune.study_spec.difference import Difference
@@ -37,7 +37,7 @@ def why_not_evolvable(different: Sequence[Difference]) -> list[str]:
     ]
 
 
-def suggested_for(space: Space, config: Mapping[str, object]) -> dict[str, bool | int | float | str] | Misfit:
+def suggested_for(space: Space, config: Mapping[str, object]) -> dict[str, Scalar] | Misfit:
     """What Optuna would have suggested, had this space drawn the configuration; or the first thing that does not fit.
 
     Args:
@@ -52,7 +52,7 @@ def suggested_for(space: Space, config: Mapping[str, object]) -> dict[str, bool 
             values[name] = KNOBS[name].parse(plain)
         except ValueError as error:
             return Misfit(f"{name} {error}")
-    suggested: dict[str, bool | int | float | str] = {}
+    suggested: dict[str, Scalar] = {}
 
     def choose(name: str, dimension: Dimension) -> Value:
         if name not in values:

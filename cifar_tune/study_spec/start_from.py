@@ -12,7 +12,7 @@ from pathlib import Path as FilePath
 from cifar_tune.errors import UserError, enumerate_names
 from cifar_tune.knobs.configuration import Configuration, takers
 from cifar_tune.knobs.knob import stored
-from cifar_tune.knobs.part import Value
+from cifar_tune.knobs.part import Scalar, Value
 from cifar_tune.knobs.rules import broken_rules
 from cifar_tune.knobs.table import KNOBS
 from cifar_tune.study_spec.partial import Partial, partial_configuration
@@ -75,7 +75,7 @@ def check_grid_items(items: Sequence[KnownConfiguration], space: Space, problems
                 problems.add(("start_from", second), rule)
 
 
-def suggested(space: Space, item: KnownConfiguration) -> dict[str, bool | int | float | str]:
+def suggested(space: Space, item: KnownConfiguration) -> dict[str, Scalar]:
     """What Optuna is to be given as suggested for an item that was read: its own numbers, lists of names joined."""
     known = partial_configuration(space, item).values
     return {name: stored(placed(space.dimensions[name], value, known)) for name, value in item.items()}
