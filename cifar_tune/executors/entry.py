@@ -1,10 +1,25 @@
 """The entry of an executor process, kept apart so that the coordinator does not import torch."""
 
+import os
 import signal
+from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 
 HELD_BACK = (signal.SIGINT, signal.SIGTERM)
 """Signals that the coordinator blocks while it starts an executor, so that none strikes a half-started Python."""
+
+
+def enter(
+    work: Callable[[Connection, str, int], None],
+    environment: Mapping[str, str],
+    connection: Connection,
+    device: str,
+    slot: int,
+) -> None:
+    """Do the work with the coordinator's environment, not that of the process which this one was forked from."""
+    os.environ.clear()
+    os.environ.update(environment)
+    work(connection, device, slot)
 
 
 def work_in_process(connection: Connection, device_name: str, slot: int) -> None:

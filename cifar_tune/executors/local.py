@@ -1,12 +1,11 @@
 """Executors on this machine: one process per slot, each bound to a device."""
 
-import multiprocessing
 import signal
 import time
 from collections.abc import Callable, Sequence
+from concurrent import futures
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
@@ -14,15 +13,13 @@ from joblib import cpu_count
 
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.errors import UserError
-from cifar_tune.executors.entry import HELD_BACK, work_in_process
+from cifar_tune.executors.entry import work_in_process
 from cifar_tune.executors.messages import Broken, Died, Ended, Order, Quit, Ready, Refused, Report
 from cifar_tune.executors.oom_kills import OomKills
 from cifar_tune.executors.slots import Slot, Slots
+from cifar_tune.executors.starting import Starter, Work
 
 _GRACE_SECONDS = 35.0
-
-Work = Callable[[Connection, str, int], None]
-"""What an executor process does with its connection, its device and the index of its slot."""
 
 
 @dataclass
@@ -32,7 +29,7 @@ class _Slot(Slot):
 
 
 class LocalExecutors(Slots[_Slot]):
-    """A pool of executor processes. They are spawned, never forked: CUDA does not survive a fork.
+    """A pool of executor processes; see `Starter`.
 
     Args:
         workers: how many; None for as many as the cores take on a CPU, and one for each GPU or named device.
@@ -51,25 +48,25 @@ class LocalExecutors(Slots[_Slot]):
         work: Work = work_in_process,
     ) -> None:
         super().__init__()
-        self._work = work
-        self._context = multiprocessing.get_context("spawn")
+        self._starter = Starter(work)
         self._devices = devices
-        self._is_auto = workers is None
+        self._wanted = workers
         self._threads = threads
         self._note = note
         self._oom_kills = OomKills()
-        self._slots = [self._start(index) for index in range(workers or len(devices))]
 
     def wait_for_start(self, data: DataSpec, fingerprint: str, impatient: Callable[[], None]) -> None:
-        """Wait until every executor has started, so that a device that cannot be used is known before a study begins.
+        """Start every executor and wait for it, so that a device that cannot be used is known before a study begins.
 
         `impatient` is called now and then and may raise. The images are those that the coordinator has prepared.
 
         Raises:
             UserError: if an executor refuses its device.
         """
+        self._slots = [self._started_first(impatient)]
+        self._slots += [self._start(index) for index in range(1, self._wanted or len(self._devices))]
         self._hear_all(impatient)
-        if self._is_auto:
+        if self._wanted is None:
             self._slots += [self._start(index) for index in range(len(self._slots), self._most_useful())]
             self._hear_all(impatient)
         on_cpu = sum(slot.ready is not None and slot.ready.device == "cpu" for slot in self._slots)
@@ -151,15 +148,13 @@ class LocalExecutors(Slots[_Slot]):
 
     def _start(self, index: int) -> _Slot:
         device = self._devices[index % len(self._devices)]
-        ours, theirs = self._context.Pipe()
-        process = self._context.Process(
-            target=self._work, args=(theirs, device, index), name=f"cifar-tune executor {index}", daemon=True
-        )
-        resource_tracker.ensure_running()  # else the first start begins it, and it unblocks signals
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
-        try:
-            process.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        theirs.close()
-        return _Slot(index, process, ours)
+        return _Slot(index, *self._starter.start(device, index))
+
+    def _started_first(self, impatient: Callable[[], None]) -> _Slot:
+        thread = futures.ThreadPoolExecutor(1)
+        first = thread.submit(self._start, 0)
+        thread.shutdown(wait=False)
+        while not first.done():
+            impatient()
+            futures.wait([first], 0.1)
+        return first.result()

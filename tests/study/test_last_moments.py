@@ -111,19 +111,17 @@ def test_trials_of_many_epochs_are_judged_by_their_last_one() -> None:
 _FIRST_EXECUTOR = """
 import signal
 from cifar_tune.executors.entry import HELD_BACK
-from cifar_tune.executors.local import LocalExecutors
+from cifar_tune.executors.starting import Starter
 
 def say_mask(connection, device, slot):
     blocked = set(HELD_BACK) <= set(signal.pthread_sigmask(signal.SIG_BLOCK, []))
     connection.send(blocked)
 
 if __name__ == "__main__":
-    executors = LocalExecutors(2, ["cpu"], 1, print, say_mask)
-    found = []
-    while len(found) < 2:
-        found += [each for each in executors.reports(5.0) if isinstance(each, bool)]
+    starter = Starter(say_mask)
+    processes = [starter.start("cpu", index) for index in range(2)]
+    found = [connection.recv() for _, connection in processes]
     print(found, set(HELD_BACK) <= set(signal.pthread_sigmask(signal.SIG_BLOCK, [])))
-    executors.close(lambda: True)
 """
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import make_url
 
+from benchmarks.process_tree import executors_of
 from cifar_tune.storage.rdb import open_storage
 from cifar_tune.storage.records import StudyRecord, load_record
 from tests.processes import start_cifar_tune
@@ -88,8 +89,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 
 def executor_of(process: "subprocess.Popen[str]") -> int:
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    return next(int(child) for child in children if "spawn_main" in Path(f"/proc/{child}/cmdline").read_text())
+    return executors_of(process.pid)[0]
 
 
 def is_alive(pid: int) -> bool:
