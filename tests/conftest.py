@@ -1,11 +1,14 @@
 """What every test relies on."""
 
+import os
 import sys
 from collections.abc import Iterator
 
 import pytest
 
 from cifar_tune.knobs.plugin import plug_in
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side: threads of theirs would wait for each other
 
 
 @pytest.fixture(autouse=True)

@@ -1,9 +1,16 @@
-"""cifar-tune in a process of its own."""
+"""cifar-tune in a process of its own, or in this one."""
 
+import io
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
+from unittest import mock
+
+from cifar_tune.cli.main import main
+from cifar_tune.knobs.plugin import plug_in
 
 
 def start_cifar_tune(
@@ -23,3 +30,27 @@ def start_cifar_tune(
         start_new_session=True,
         preexec_fn=prepare,  # noqa: PLW1509 (tests start no threads)
     )
+
+
+def call_cifar_tune(arguments: tuple[str, ...], folder: Path, environment: Mapping[str, str]) -> tuple[int, str, str]:
+    """Let this process run it to its end, for where nothing is to happen to it; returns exit code, stdout and stderr.
+
+    Its executors are processes of their own as ever, from the fork server of this process, which has torch already.
+    """
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        chdir(folder),
+        mock.patch.dict(os.environ, environment, clear=True),
+        mock.patch("sys.argv", ["cifar-tune", *arguments]),
+        redirect_stdout(out),
+        redirect_stderr(err),
+    ):
+        try:
+            main()
+            code: object = 0
+        except SystemExit as ended:
+            code = ended.code or 0
+        finally:
+            plug_in(())
+    assert isinstance(code, int)
+    return code, out.getvalue(), err.getvalue()

@@ -4,13 +4,13 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.urls import STORAGE_VARIABLE, storage_url
+from tests.processes import call_cifar_tune, start_cifar_tune
 from tests.reports.factory import MadeTrial, make_record, make_spec
 
 from .conftest import Cli
@@ -34,20 +34,11 @@ def figures(out: str) -> dict[str, str]:
 
 
 def program(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-m", "cifar_tune", *arguments, "--storage", URL],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return start_cifar_tune((*arguments, "--storage", URL), folder, os.environ)
 
 
 def call(folder: Path, *arguments: str) -> tuple[int, str, str]:
-    process = program(folder, *arguments)
-    out, err = process.communicate(timeout=200)
-    return process.returncode, out, err
+    return call_cifar_tune((*arguments, "--storage", URL), folder, os.environ)
 
 
 def test_a_study_from_its_run_to_its_test_set(cli: Cli, tmp_path: Path) -> None:

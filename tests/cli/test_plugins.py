@@ -18,7 +18,7 @@ from sqlalchemy.engine import make_url
 
 from cifar_tune.storage.rdb import open_storage
 from cifar_tune.storage.records import StudyRecord, load_record
-from tests.processes import start_cifar_tune
+from tests.processes import call_cifar_tune, start_cifar_tune
 
 from .conftest import Cli
 
@@ -79,9 +79,8 @@ class Folder:
         return start_cifar_tune(arguments, self.path, self.environment)
 
     def call(self, *arguments: str, code: int = 0) -> tuple[str, str]:
-        process = self.start(*arguments)
-        out, err = process.communicate(timeout=PATIENCE)
-        assert process.returncode == code, err
+        ended, out, err = call_cifar_tune(arguments, self.path, self.environment)
+        assert ended == code, err
         assert "Traceback" not in err
         return out, err
 

@@ -1,8 +1,7 @@
 """The study files that ship, and the ones that the README shows."""
 
+import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from PIL import Image
 from cifar_tune.cli.main import app
 from cifar_tune.study_spec.reader import read_study, read_study_file
 from cifar_tune.study_spec.yaml_reader import read_yaml
+from tests.processes import call_cifar_tune
 
 ROOT = Path(__file__).parents[2]
 STUDIES = sorted((ROOT / "studies").rglob("*.yaml"))
@@ -68,21 +68,14 @@ def test_resnet_runs_small_on_an_image_folder(tmp_path: Path) -> None:
         "data.root": str(tmp_path / "images"),
         "data.val_size": 20,
     }
-    command = [sys.executable, "-m", "cifar_tune", "run", str(ROOT / "studies" / "resnet.yaml"), "--trials", "2"]
-    for key, value in settings.items():
-        command += ["--set", f"{key}={value}"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "small: the budget is used up" in done.stdout
-    assert "best_trial=" in done.stdout
-    exported = subprocess.run(
-        [sys.executable, "-m", "cifar_tune", "export", "small"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert exported.returncode == 0, exported.stderr
+    options = [option for key, value in settings.items() for option in ("--set", f"{key}={value}")]
+    command = ("run", str(ROOT / "studies" / "resnet.yaml"), "--trials", "2", *options)
+    code, out, err = call_cifar_tune(command, tmp_path, os.environ)
+    assert code == 0, err
+    assert "small: the budget is used up" in out
+    assert "best_trial=" in out
+    code, _, err = call_cifar_tune(("export", "small"), tmp_path, os.environ)
+    assert code == 0, err
     best = yaml.safe_load((tmp_path / "reports" / "small" / "best.yaml").read_text())
     assert best["train"]["model"] == "resnet18"
     assert best["train"]["width"] == 4

@@ -138,15 +138,15 @@ def test_the_dashboard_finds_the_violations(run_scripted: RunStudy) -> None:
         assert trial.system_attrs["constraints"] == named
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "nsgaii", "gp"])
-def test_later_suggestions_keep_the_constraint(run_scripted: RunStudy, sampler: str) -> None:
+@pytest.mark.parametrize(("sampler", "trials"), [("tpe", 50), ("nsgaii", 50), ("gp", 30)])
+def test_later_suggestions_keep_the_constraint(run_scripted: RunStudy, sampler: str, trials: int) -> None:
     """Two thirds of the space are forbidden, and the wider, the better: without the constraint all end there."""
     options = {"tpe": {"n_startup_trials": 10}, "nsgaii": {"population_size": 10}, "gp": {"n_startup_trials": 10}}
     plain: dict[str, Any] = {
         "sampler": {"name": sampler, "seed": 1, **options[sampler]},
         "pruner": {"name": "none"},
         "constraints": ["parameters <= 2000"],
-        "budget": {"trials": 50},
+        "budget": {"trials": trials},
         "train": {"epochs": 1, "model": "cnn3"},
         "search_space": {"width": {"low": 1, "high": 60}, "lr": {"low": 0.1, "high": 0.9}},
     }

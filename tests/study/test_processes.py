@@ -14,7 +14,7 @@ from sqlalchemy.engine import make_url
 from benchmarks.process_tree import executors_of
 from cifar_tune.storage.rdb import open_storage
 from cifar_tune.storage.records import StudyRecord, load_record
-from tests.processes import start_cifar_tune
+from tests.processes import call_cifar_tune, start_cifar_tune
 
 STUDY = """
 name: disturbed
@@ -47,9 +47,7 @@ class Folder:
         return start_cifar_tune(arguments, self.path, self.environment)
 
     def call(self, *arguments: str) -> tuple[int, str, str]:
-        process = self.start(*arguments)
-        out, err = process.communicate(timeout=PATIENCE)
-        return process.returncode, out, err
+        return call_cifar_tune(arguments, self.path, self.environment)
 
     def record(self) -> StudyRecord:
         return load_record(open_storage(make_url(self.url)), "disturbed")
