@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy.engine import URL
 
 from cifar_tune.storage.rdb import close, open_storage
-from tests.processes import start_cifar_tune
+from tests.processes import call_cifar_tune
 
 from .conftest import FreshUrl, create_database
 
@@ -38,9 +38,8 @@ def test_neither_a_run_nor_its_reports_show_it(url_with_password: URL, tmp_path:
     (tmp_path / "study.yaml").write_text(STUDY)
     environment = os.environ | {"CIFAR_TUNE_STORAGE": url.render_as_string(hide_password=False)}
     for arguments in (("run", "study.yaml"), ("status",), ("status", "secret", "--json"), ("export", "secret")):
-        process = start_cifar_tune(arguments, tmp_path, environment)
-        out, err = process.communicate(timeout=120)
-        assert process.returncode == 0, err
+        code, out, err = call_cifar_tune(arguments, tmp_path, environment)
+        assert code == 0, err
         assert secret not in out + err
     written = [file for file in tmp_path.rglob("*") if file.is_file()]
     assert len(written) > 5

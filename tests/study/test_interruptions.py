@@ -45,7 +45,7 @@ def fresh(request: pytest.FixtureRequest) -> Fresh:
 
 
 def test_of_two_runs_started_at_the_same_instant_one_owns_the_study(tmp_path: Path, fresh: Fresh) -> None:
-    for number in range(3):
+    for number in range(2):
         folder = fresh(tmp_path, number)
         runs = [folder.start("run", "study.yaml") for _ in range(2)]
         wait_until(lambda runs=runs: any(run.poll() is not None for run in runs))  # type: ignore[misc]
