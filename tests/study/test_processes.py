@@ -139,6 +139,7 @@ def test_a_study_that_suffers_everything_ends_like_an_undisturbed_one(tmp_path: 
     folder.wait_for_epochs(parked_at + 4)
 
     # kill -9 of the coordinator: its executor ends itself
+    wait_until(lambda: folder.record().counts["RUNNING"] > 0)  # not while a trial waits for its next executor
     executor = executor_of(second)
     second.kill()
     second.communicate(timeout=PATIENCE)
