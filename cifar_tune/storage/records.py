@@ -185,10 +185,18 @@ def read_spec(study: optuna.Study) -> StudySpec:
     Raises:
         UserError: if another tool made the study, or another version wrote what this one cannot read.
     """
-    plain = study.user_attrs.get(attributes.SPEC)
+    return read_stored_spec(study.study_name, study.user_attrs.get(attributes.SPEC))
+
+
+def read_stored_spec(name: str, plain: object) -> StudySpec:
+    """The same of what a study holds as its specification.
+
+    Raises:
+        UserError: as above.
+    """
     if not isinstance(plain, dict):
-        raise UserError(Problem(f"the study {study.study_name!r} was not made by cifar-tune"))
-    return read_study(Document(plain), f"the stored study {study.study_name!r}", is_stored=True).spec
+        raise UserError(Problem(f"the study {name!r} was not made by cifar-tune"))
+    return read_study(Document(plain), f"the stored study {name!r}", is_stored=True).spec
 
 
 def _source(trial: FrozenTrial) -> str:
