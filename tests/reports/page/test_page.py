@@ -72,7 +72,8 @@ def test_a_whole_study_shows_all_its_parts() -> None:
     assert sections >= set(names.split())
     assert "cifar-tune train reports/made/best.yaml" in shown.text
     assert "ab" * 32 in shown.text
-    assert "resamples of 61 trials" in shown.text
+    assert "resamples of 59 trials" in shown.text
+    assert "59 completed trials against all of them; 2 more, which break a constraint, are left out" in shown.text
 
 
 def test_the_best_value_stands_with_every_digit() -> None:
