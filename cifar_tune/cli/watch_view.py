@@ -85,7 +85,7 @@ def _running(record: StudyRecord, running: list[TrialRecord]) -> Table:
             f"{trial.epochs}/{epochs or '?'}",
             "" if newest is None else f"{record.spec.objective.metric} {shown_figure(newest)}",
             f"{seconds[-1]:.1f} s/epoch" if seconds else "",
-            trial.device or "",
+            Text(trial.device or "", no_wrap=True),
             Text(shown_params(trial.searched), style="dim", no_wrap=True, overflow="ellipsis"),
         )
     return table

@@ -20,7 +20,7 @@ from cifar_tune.reports.importances import Importances
 from cifar_tune.reports.page.anchors import Anchors
 from cifar_tune.reports.page.bars import importance_bars
 from cifar_tune.reports.page.contours import LEVELS, contours
-from cifar_tune.reports.page.course import course, improvements
+from cifar_tune.reports.page.course import course, improvements, value_axis
 from cifar_tune.reports.page.curves import curves
 from cifar_tune.reports.page.endings import endings, pruned_epochs
 from cifar_tune.reports.page.front_pictures import front_pictures
@@ -102,6 +102,8 @@ def _contents(report: Report, anchors: Anchors, folder: Path) -> dict[str, Any]:
         "standard_error": standard_error(report),
         "opened": times(record.openings),
         "course": course(report, anchors) if drawable else [],
+        "beyond": report.beyond(value_axis(report).high) if drawable else "",
+        "beyond_course": report.beyond(value_axis(report, True).high, with_running=True) if drawable else "",
         "improvements": improvements(report),
         "front": front_pictures(report, anchors) if record.spec.has_several_objectives else [],
         "most_front": _MOST_FRONT,
