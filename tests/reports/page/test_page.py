@@ -12,7 +12,7 @@ from tests.reports.factory import MadeTrial, make_record, make_spec, random_tria
 
 from .studies import CASES, HOSTILE, made, page_of
 
-VOID = {"meta", "link", "br", "img"}
+VOID = {"meta", "link", "br", "img", "wbr"}
 
 
 class Page(HTMLParser):
