@@ -10,7 +10,7 @@ from optuna.storages import BaseStorage
 from sqlalchemy.exc import SQLAlchemyError
 
 from cifar_tune.dashboard.study_note import REPORT_PATH, report_path
-from cifar_tune.errors import UserError
+from cifar_tune.errors import CifarTuneError, UserError
 from cifar_tune.knobs.plugin import vocabulary
 from cifar_tune.reports.best_config import best_yaml
 from cifar_tune.reports.page.page import report_html
@@ -44,8 +44,9 @@ class ReportPages:
         try:
             with vocabulary():  # one at a time: a long study takes seconds, and all of a core
                 text = make(Report(load_record(self._storage, name)))
-        except UserError as error:
-            return _answer(start_response, HTTPStatus.NOT_FOUND, "text/plain", f"{error}\n")
+        except CifarTuneError as error:
+            status = HTTPStatus.NOT_FOUND if isinstance(error, UserError) else HTTPStatus.INTERNAL_SERVER_ERROR
+            return _answer(start_response, status, "text/plain", f"{error}\n")
         except KeyError:
             return _answer(start_response, HTTPStatus.NOT_FOUND, "text/plain", "The study was deleted a moment ago.\n")
         except (SQLAlchemyError, StorageInternalError):  # its words may name a password

@@ -23,6 +23,7 @@ from sqlalchemy.engine import URL, make_url
 from cifar_tune.dashboard import report_pages
 from cifar_tune.dashboard.serve import Dashboard
 from cifar_tune.dashboard.shown_storage import ShownStorage
+from cifar_tune.errors import CheckError
 from cifar_tune.reports.trial_markdown import trial_markdown
 from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.records import StudyRecord
@@ -230,7 +231,11 @@ def silent(_storage: object, _name: str) -> StudyRecord:
     raise StorageInternalError("mysql://me:secret@host says no")
 
 
-@pytest.mark.parametrize(("trouble", "status"), [(gone, 404), (silent, 503)])
+def failed(_storage: object, _name: str) -> StudyRecord:
+    raise CheckError("The check failed")
+
+
+@pytest.mark.parametrize(("trouble", "status"), [(gone, 404), (silent, 503), (failed, 500)])
 def test_a_report_that_cannot_be_made_says_why(
     shown: Dashboard, monkeypatch: pytest.MonkeyPatch, trouble: Any, status: int
 ) -> None:
