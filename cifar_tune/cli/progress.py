@@ -7,10 +7,10 @@ from contextlib import contextmanager
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from cifar_tune.cli.trial_rows import TrialRows
 from cifar_tune.study.estimate import most_trials, spoken_duration
 from cifar_tune.study.observer import Observer, TrialEnd
 from cifar_tune.study_spec.specification import StudySpec
@@ -155,15 +155,11 @@ class LiveView(Observer):
         return text
 
     def _table(self) -> Table:
-        table = Table(box=None, pad_edge=False, show_header=False)
+        rows = TrialRows(self._spec.objective.metric)
         for number, row in sorted(self._running.items()):
-            value = "" if row.value is None else f"{self._spec.objective.metric} {shown_figure(row.value)}"
-            pace = "" if row.seconds is None else f"{row.seconds:.1f} s/epoch"
-            bar = ProgressBar(total=row.epochs, completed=row.epoch, width=16)
-            table.add_row(
-                f"trial {number}", bar, f"{row.epoch}/{row.epochs}", value, pace, Text(row.params, style="dim")
-            )
-        return table
+            value = None if row.value is None else shown_figure(row.value)
+            rows.add(number, row.epoch, row.epochs, value, row.seconds, params=row.params)
+        return rows.table
 
 
 class _Row:

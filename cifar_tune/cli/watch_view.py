@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cifar_tune.cli.progress import shown_figure, shown_params
+from cifar_tune.cli.trial_rows import TrialRows
 from cifar_tune.storage.attributes import REASONS
 from cifar_tune.storage.records import StudyRecord, TrialRecord
 from cifar_tune.study.estimate import counted, most_trials, spoken_duration
@@ -74,21 +75,20 @@ def _owner(record: StudyRecord, owner: str | None) -> Text:
 
 
 def _running(record: StudyRecord, running: list[TrialRecord]) -> Table:
-    table = Table(box=None, pad_edge=False, show_header=False)
+    rows = TrialRows(record.spec.objective.metric, with_device=True)
     for trial in running:
-        epochs = int(trial.config.get("epochs", 0))
         newest = trial.intermediate[max(trial.intermediate)] if trial.intermediate else None
         seconds = trial.history.get("seconds", ())
-        table.add_row(
-            f"trial {trial.number}",
-            ProgressBar(total=max(epochs, 1), completed=trial.epochs, width=16),
-            f"{trial.epochs}/{epochs or '?'}",
-            "" if newest is None else f"{record.spec.objective.metric} {shown_figure(newest)}",
-            f"{seconds[-1]:.1f} s/epoch" if seconds else "",
+        rows.add(
+            trial.number,
+            trial.epochs,
+            int(trial.config.get("epochs", 0)),
+            None if newest is None else shown_figure(newest),
+            seconds[-1] if seconds else None,
             trial.device or "",
-            Text(shown_params(trial.searched), style="dim", no_wrap=True, overflow="ellipsis"),
+            shown_params(trial.searched),
         )
-    return table
+    return rows.table
 
 
 def _ended(record: StudyRecord, trial: TrialRecord) -> Text:

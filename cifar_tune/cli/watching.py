@@ -8,6 +8,7 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage, get_storage
 from rich.console import Console, Group
 from rich.live import Live
+from rich.text import Text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -68,7 +69,7 @@ class Watcher:
 
     def render(self) -> Group:
         """The newest frame."""
-        return frame(self.record, self.owner, self.trouble) if self.record is not None else Group(self.trouble)
+        return frame(self.record, self.owner, self.trouble) if self.record is not None else Group(Text(self.trouble))
 
 
 def watch_study(study: str, url: URL, seconds: float, once: bool) -> None:

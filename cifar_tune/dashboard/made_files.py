@@ -1,18 +1,22 @@
 """The files of a trial in the dashboard: its learning curves and its summary, made when they are asked for."""
 
 import re
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from io import BytesIO
 from typing import Any, BinaryIO
 
 import optuna
+from bottle import HTTPError
 from optuna.artifacts import FileSystemArtifactStore
+from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial
 from sqlalchemy import text
 
+from cifar_tune.errors import CifarTuneError
+from cifar_tune.knobs.plugin import vocabulary
 from cifar_tune.plotting import style
 from cifar_tune.reports.learning_curves import draw_trial
 from cifar_tune.reports.trial_markdown import trial_markdown
@@ -25,27 +29,24 @@ _ID = re.compile(r"c1fa-([0-9a-f]{8})-([0-9a-f]{2})")
 
 _STUDY_OF = text("SELECT study_id FROM trials WHERE trial_id = :trial_id")
 
-_DRAWING = threading.Lock()
-"""matplotlib's style is one for the whole process, and requests have threads of their own."""
-
 
 @dataclass(frozen=True, slots=True)
 class _File:
     name: str
     mimetype: str
-    make: Callable[[TrialRecord, StudySpec], bytes]
+    make: Callable[[TrialRecord, StudySpec, str], bytes]
     needs: str
 
 
-def _curves(trial: TrialRecord, _: StudySpec) -> bytes:
+def _curves(trial: TrialRecord, _spec: StudySpec, _name: str) -> bytes:
     buffer = BytesIO()
-    with _DRAWING, style.applied():
+    with style.applied():
         draw_trial(trial).savefig(buffer, format="png")
     return buffer.getvalue()
 
 
-def _summary(trial: TrialRecord, spec: StudySpec) -> bytes:
-    return trial_markdown(trial, spec).encode()
+def _summary(trial: TrialRecord, spec: StudySpec, name: str) -> bytes:
+    return trial_markdown(trial, spec, name).encode()
 
 
 _FILES: Mapping[int, _File] = {
@@ -77,18 +78,34 @@ class MadeFiles:
         self._folder = folder
 
     def open_reader(self, artifact_id: str) -> BinaryIO:
-        """Make the file, or open the uploaded one."""
+        """Make the file, or open the uploaded one.
+
+        Raises:
+            HTTPError: with a sentence, if there is no such file, or it cannot be made.
+        """
         match = _ID.fullmatch(artifact_id)
-        if match is None:
-            return self._folder.open_reader(artifact_id)
-        trial_id, kind = (int(part, 16) for part in match.groups())
-        spec = read_spec(self._study_of(trial_id))
-        return BytesIO(_FILES[kind].make(trial_record(self._storage.get_trial(trial_id), spec), spec))
+        try:
+            if match is None:
+                return self._folder.open_reader(artifact_id)
+            return BytesIO(self._made(*(int(part, 16) for part in match.groups())))
+        except (ArtifactNotFound, KeyError) as error:
+            raise HTTPError(HTTPStatus.NOT_FOUND, "The file is not there, or its trial is gone.") from error
+        except CifarTuneError as error:
+            raise HTTPError(HTTPStatus.INTERNAL_SERVER_ERROR, str(error)) from error
+
+    def _made(self, trial_id: int, kind: int) -> bytes:
+        trial = self._storage.get_trial(trial_id)
+        study = self._study_of(trial_id)
+        with vocabulary():  # matplotlib's style is one for the whole process, too
+            spec = read_spec(study)
+            return _FILES[kind].make(trial_record(trial, spec), spec, study.study_name)
 
     def _study_of(self, trial_id: int) -> optuna.Study:
         """Optuna asks for a trial without its study, and has no way to find that."""
         with self._storage.engine.connect() as connection:
-            study_id = connection.execute(_STUDY_OF, {"trial_id": trial_id}).scalar_one()
+            study_id = connection.execute(_STUDY_OF, {"trial_id": trial_id}).scalar_one_or_none()
+        if study_id is None:
+            raise KeyError(trial_id)
         name = self._storage.get_study_name_from_id(study_id)
         return optuna.load_study(study_name=name, storage=self._storage)
 

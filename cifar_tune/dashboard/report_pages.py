@@ -1,16 +1,17 @@
 """The report of each study beside the dashboard, always as the database stands now."""
 
-import threading
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from pathlib import Path
-from urllib.parse import unquote
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
+from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage
+from sqlalchemy.exc import SQLAlchemyError
 
 from cifar_tune.dashboard.study_note import REPORT_PATH, report_path
-from cifar_tune.errors import CifarTuneError
+from cifar_tune.errors import CifarTuneError, UserError
+from cifar_tune.knobs.plugin import vocabulary
 from cifar_tune.reports.best_config import best_yaml
 from cifar_tune.reports.page.page import report_html
 from cifar_tune.reports.report import Report
@@ -24,28 +25,33 @@ class ReportPages:
     def __init__(self, storage: BaseStorage, app: WSGIApplication) -> None:
         self._storage = storage
         self._app = app
-        self._one_at_a_time = threading.Lock()  # a long study takes seconds, and all of a core
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request."""
-        path = str(environ.get("PATH_INFO", ""))
+        # WSGI has decoded %2F and the like once, and hands over the bytes that came of it
+        path = str(environ.get("PATH_INFO", "")).encode("latin-1").decode(errors="replace")
         if not path.startswith(f"{REPORT_PATH}/"):
             return self._app(environ, start_response)
         if environ.get("REQUEST_METHOD") not in ("GET", "HEAD"):
             return _answer(start_response, HTTPStatus.METHOD_NOT_ALLOWED, "text/plain", "Only reading is possible.\n")
-        name, slash, file = path.removeprefix(f"{REPORT_PATH}/").partition("/")
-        name = unquote(name)
+        name, slash, file = path.removeprefix(f"{REPORT_PATH}/").rpartition("/")  # a name may have slashes
         if not slash:
-            start_response("308 Permanent Redirect", [("Location", report_path(name))])
+            start_response("308 Permanent Redirect", [("Location", report_path(file))])
             return [b""]
         if file not in _FILES:
             return _answer(start_response, HTTPStatus.NOT_FOUND, "text/plain", "There is no such file.\n")
         mimetype, make = _FILES[file]
         try:
-            with self._one_at_a_time:
+            with vocabulary():  # one at a time: a long study takes seconds, and all of a core
                 text = make(Report(load_record(self._storage, name)))
         except CifarTuneError as error:
-            return _answer(start_response, HTTPStatus.NOT_FOUND, "text/plain", f"{error}\n")
+            status = HTTPStatus.NOT_FOUND if isinstance(error, UserError) else HTTPStatus.INTERNAL_SERVER_ERROR
+            return _answer(start_response, status, "text/plain", f"{error}\n")
+        except KeyError:
+            return _answer(start_response, HTTPStatus.NOT_FOUND, "text/plain", "The study was deleted a moment ago.\n")
+        except (SQLAlchemyError, StorageInternalError):  # its words may name a password
+            words = "The database does not answer; try again later.\n"
+            return _answer(start_response, HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", words)
         return _answer(start_response, HTTPStatus.OK, mimetype, text)
 
 

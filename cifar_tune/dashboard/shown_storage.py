@@ -31,31 +31,43 @@ class ShownStorage(PassingStorage):
 
     def __init__(self, storage: BaseStorage) -> None:
         super().__init__(get_storage(storage))  # with Optuna's cache of finished trials
-        self._ours: dict[int, bool] = {}
-        self._notes: dict[int, dict[str, Any]] = {}
-
-    def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
-        """The study's own, and our note, unless somebody has written one."""
-        return self._with_note(study_id, self._backend.get_study_system_attrs(study_id))
-
-    def _with_note(self, study_id: int, attrs: dict[str, Any]) -> dict[str, Any]:
-        if not self._is_ours(study_id) or _NOTE_VERSION in attrs:
-            return attrs
-        if study_id not in self._notes:
-            text = study_note(self._backend, study_id)
-            pieces = [text[start : start + _NOTE_LENGTH] for start in range(0, len(text), _NOTE_LENGTH)]
-            named = {f"{_NOTE_TEXT}{index}": piece for index, piece in enumerate(pieces)}
-            self._notes[study_id] = {_NOTE_VERSION: 1, **named}
-        return {**attrs, **self._notes[study_id]}
+        self._notes: dict[int, tuple[str, object, dict[str, Any]]] = {}
 
     def get_all_studies(self) -> list[FrozenStudy]:
-        """All studies with their notes, in the order in which they were made."""
+        """All studies in the order in which they were made, each with our note, unless somebody has written one.
+
+        Notes are shown from here alone: whoever copies a study asks for the attributes of that one study, and copies
+        what is stored.
+        """
         shown = []
         for study in sorted(self._backend.get_all_studies(), key=lambda each: each._study_id):
             noted = copy.copy(study)
-            noted.system_attrs = self._with_note(study._study_id, study.system_attrs)
+            noted.system_attrs = self._with_note(study)
             shown.append(noted)
         return shown
+
+    def _with_note(self, study: FrozenStudy) -> dict[str, Any]:
+        attrs = study.system_attrs
+        spec = study.user_attrs.get(attributes.SPEC)
+        if spec is None or any(key.startswith(_NOTE_TEXT) and value for key, value in attrs.items()):
+            return attrs
+        name, described, note = self._notes.get(study._study_id, ("", None, {}))
+        if (name, described) != (study.study_name, spec):  # numbers of studies are given again
+            text = study_note(study.study_name, spec)
+            pieces = [text[start : start + _NOTE_LENGTH] for start in range(0, len(text), _NOTE_LENGTH)]
+            note = {f"{_NOTE_TEXT}{index}": piece for index, piece in enumerate(pieces)}
+            self._notes[study._study_id] = (study.study_name, spec, note)
+        # the version that is stored, since what somebody writes must have the next one
+        without = {key: value for key, value in attrs.items() if not key.startswith(_NOTE_TEXT)}
+        return {_NOTE_VERSION: 0, **without, **note}
+
+    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        """Create it, without our files if it is a copy of one that was read here: they are made for each trial."""
+        if template_trial is not None and any(map(_is_made, template_trial.system_attrs)):
+            kept = {key: value for key, value in template_trial.system_attrs.items() if not _is_made(key)}
+            template_trial = copy.copy(template_trial)
+            template_trial._system_attrs = kept
+        return self._backend.create_new_trial(study_id, template_trial)
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
         """The trial with its files."""
@@ -66,28 +78,23 @@ class ShownStorage(PassingStorage):
     ) -> list[FrozenTrial]:
         """The trials, with their files if the study is ours."""
         trials = self._backend.get_all_trials(study_id, deepcopy, states)
-        return [_with_files(trial) for trial in trials] if self._is_ours(study_id) else trials
+        is_ours = attributes.SPEC in self._backend.get_study_user_attrs(study_id)
+        return [_with_files(trial) for trial in trials] if is_ours else trials
 
     def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
         """Write it, unless it says that one of our files is deleted: it is made again anyway."""
-        if not is_made(key.rpartition(":")[2]):
+        if not _is_made(key):
             self._backend.set_study_system_attr(study_id, key, value)
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
         """The same for a trial."""
-        if not is_made(key.rpartition(":")[2]):
+        if not _is_made(key):
             self._backend.set_trial_system_attr(trial_id, key, value)
 
-    def delete_study(self, study_id: int) -> None:
-        """Delete it; its number may be given again."""
-        self._backend.delete_study(study_id)
-        self._ours.pop(study_id, None)
-        self._notes.pop(study_id, None)
 
-    def _is_ours(self, study_id: int) -> bool:
-        if study_id not in self._ours:
-            self._ours[study_id] = attributes.SPEC in self._backend.get_study_user_attrs(study_id)
-        return self._ours[study_id]
+def _is_made(key: str) -> bool:
+    """Whether an attribute names one of our files."""
+    return is_made(key.rpartition(":")[2])
 
 
 def _with_files(trial: FrozenTrial) -> FrozenTrial:

@@ -1,32 +1,41 @@
 """What the dashboard says of a study in words."""
 
+import shlex
 from urllib.parse import quote
 
-import optuna
-from optuna.storages import BaseStorage
-
 from cifar_tune.errors import UserError
+from cifar_tune.knobs.plugin import vocabulary
 from cifar_tune.reports.search_words import dimension_words
-from cifar_tune.reports.tables import code, figure, table
-from cifar_tune.storage.records import read_spec
+from cifar_tune.reports.tables import code, figure, inert, table
+from cifar_tune.storage.records import read_stored_spec
+from cifar_tune.study_spec.specification import StudySpec
 
 REPORT_PATH = "/report"
 """Below it the reports of studies are served."""
 
 
-def study_note(storage: BaseStorage, study_id: int) -> str:
-    """The note, in Markdown: a link to our report, and what is searched how. Nothing in it changes while it runs."""
-    name = storage.get_study_name_from_id(study_id)
+def study_note(name: str, described: object) -> str:
+    """The note, in Markdown: a link to our report, and what is searched how. Nothing in it changes while it runs.
+
+    Args:
+        name: of the study.
+        described: the specification that is stored with it.
+    """
     try:
-        spec = read_spec(optuna.load_study(study_name=name, storage=storage))
+        with vocabulary():
+            return _written(name, read_stored_spec(name, described))
     except UserError as error:
         return f"This version of cifar-tune cannot read the study: {code(error)}"
+
+
+def _written(name: str, spec: StudySpec) -> str:
     goals = " and ".join(f"{code(each.metric)} ({each.direction})" for each in spec.objectives)
     limits = ", ".join(code(each) for each in spec.constraints)
-    fixed = ", ".join(f"{code(knob)} {figure(value)}" for knob, value in spec.train.items())
-    rows = [(code(knob), *dimension_words(dimension)) for knob, dimension in spec.search_space.items()]
+    fixed = ", ".join(f"{code(knob)} {inert(figure(value))}" for knob, value in spec.train.items())
+    rows = [(code(knob), *map(inert, dimension_words(dimension))) for knob, dimension in spec.search_space.items()]
+    command = f"cifar-tune export {shlex.quote(name)}"
     parts = [
-        f"**[Open the report]({report_path(name)})** · `cifar-tune export {name}` writes it to disk",
+        f"**[Open the report]({report_path(name)})** · {code(command)} writes it to disk",
         f"Objective: {goals}.{f' Constraints: {limits}.' if limits else ''} Budget: {spec.budget.trials:,} trials. "
         f"Sampler {code(spec.sampler.name)}, pruner {code(spec.pruner.name)}, data {code(spec.data.name)}.",
         table(("knob", "values", "where"), rows) if rows else "Nothing is searched: every knob is fixed.",

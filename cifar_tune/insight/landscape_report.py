@@ -34,31 +34,38 @@ def write_landscapes(
         "models": [
             {
                 "label": landscape.label,
-                **figures(landscape),
+                **{name: "inf" if math.isinf(value) else value for name, value in figures.items()},
                 "runs": [{"lr": run.lr, "steps": len(run.steps), "diverged": run.diverged} for run in landscape.runs],
                 "config": landscape.config.stored(),
             }
-            for landscape in landscapes
+            for landscape, figures in zip(landscapes, all_figures(landscapes), strict=True)
         ],
     }
     texts = {"landscape.csv": csv_text(header, _rows(landscapes)), "landscape.json": json_text(summary)}
     return write(folder, texts, {"landscape.png": lambda: draw(landscapes, distances, fixed_batch)})
 
 
-def figures(landscape: Landscape) -> dict[str, float]:
-    """What the bands come to: medians over all steps, since the last ones before a divergence are enormous.
+def all_figures(landscapes: Sequence[Landscape]) -> list[dict[str, float]]:
+    """What the bands of each model come to: medians over all steps, since those before a divergence are enormous.
 
     - loss_band_width: the largest less the smallest loss of a step.
     - gradient_change: the largest change of the gradient, over the first distance.
     - beta: the largest beta.
 
-    Not a number where no training took two steps.
+    From the step on at which a training diverged, all three are infinite: so are the medians of a model of which one
+    diverged in the first half. Not a number where no training took two steps.
     """
+    steps = max((len(run.steps) for landscape in landscapes for run in landscape.runs), default=0)
+    return [_figures(landscape, steps) for landscape in landscapes]
+
+
+def _figures(landscape: Landscape, steps: int) -> dict[str, float]:
     loss, gradient, beta = (band(values) for values in _series(landscape))
+    smooth = min([steps, *(len(run.steps) for run in landscape.runs if run.diverged)])
     return {
-        "loss_band_width": _median(loss.high - loss.low),
-        "gradient_change": _median(gradient.high),
-        "beta": _median(beta.high),
+        "loss_band_width": _median(loss.high - loss.low, smooth, steps),
+        "gradient_change": _median(gradient.high, smooth, steps),
+        "beta": _median(beta.high, smooth, steps),
     }
 
 
@@ -148,6 +155,8 @@ def _rows(landscapes: Sequence[Landscape]) -> Iterator[list[object]]:
                 yield [landscape.label, run.lr, number, step.loss, *changes]
 
 
-def _median(values: Series) -> float:
-    finite = values[np.isfinite(values)]
-    return float(np.median(finite)) if len(finite) else math.nan
+def _median(values: Series, smooth: int, steps: int) -> float:
+    """The median of so many steps, all of which are infinite behind the first `smooth` ones."""
+    known = values[:smooth][np.isfinite(values[:smooth])]
+    every = np.concatenate([known, np.full(steps - smooth, np.inf)])
+    return float(np.median(every)) if len(every) else math.nan

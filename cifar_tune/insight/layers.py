@@ -78,7 +78,7 @@ def table_of(model: nn.Module, image_shape: ImageShape) -> LayerTable:
 
 
 def _recorder(name: str, outputs: dict[str, tuple[int, ...] | None]) -> Callable[[nn.Module, object, object], None]:
-    """A hook that keeps the shape of what a module returned last, where that is one tensor."""
+    """A hook that keeps the shape of what a module returned at its first call, where that is one tensor."""
 
     def record(_module: nn.Module, _inputs: object, output: object) -> None:
         outputs.setdefault(name, tuple(output.shape[1:]) if isinstance(output, Tensor) else None)

@@ -2,10 +2,13 @@
 
 The vocabulary of a process is the built-in one and the plugins of one study or configuration: those that `plug_in` was
 called with last. Reading a study file, a configuration or a stored study does so, so that a command that walks through
-many studies sees each with its own plugins, even where two of them mean different things by one name.
+many studies sees each with its own plugins, even where two of them mean different things by one name. Who comes back to
+one that was read before, or has threads that read several at a time, holds the `vocabulary` meanwhile.
 """
 
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -72,6 +75,7 @@ class Plugin:
 
 
 _in_force: tuple[Plugin, ...] = ()
+_held = threading.RLock()
 
 
 def plug_in(plugins: Sequence[Plugin]) -> None:
@@ -91,3 +95,12 @@ def plug_in(plugins: Sequence[Plugin]) -> None:
 def plugins_in_force() -> tuple[Plugin, ...]:
     """The plugins that `plug_in` was called with last."""
     return _in_force
+
+
+@contextmanager
+def vocabulary(plugins: Sequence[Plugin] | None = None) -> Iterator[None]:
+    """Let no other thread that asks for it change the vocabulary meanwhile; begin with these plugins, if given."""
+    with _held:
+        if plugins is not None:
+            plug_in(plugins)
+        yield

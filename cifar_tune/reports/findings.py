@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cifar_tune.knobs.part import Value
+from cifar_tune.knobs.table import KNOBS
 from cifar_tune.reports.report import Report, SearchedKnob
 from cifar_tune.reports.tables import figure
 from cifar_tune.storage.records import TrialRecord
@@ -33,6 +34,9 @@ _MOST_COMMON = 0.5
 _CHOICES = 4000
 _PARTS = 5
 _EDGE = 0.1
+_HIGHER, _LOWER = ": higher values may be better still.", ": lower values may be better still."
+_LONGEST = 1e7
+"""Whole numbers from here on are not written out."""
 
 
 @dataclass(frozen=True)
@@ -112,10 +116,13 @@ def _at_the_edge(knob: SearchedKnob, low: float, high: float) -> str:
     at = np.log if knob.log else np.asarray
     first, last, begin, end = (float(at(each)) for each in (knob.low, knob.high, low, high))
     reach = _EDGE * (last - first)
+    limits = KNOBS[knob.name]
     if begin >= last - reach:
-        return f" That is the upper end of its range, {_round(knob.high)}: higher values may be better still."
+        words = f" That is the upper end of its range, {_round(knob.high)}"
+        return f"{words}, and there is nothing above." if knob.high >= limits.high else f"{words}{_HIGHER}"
     if end <= first + reach:
-        return f" That is the lower end of its range, {_round(knob.low)}: lower values may be better still."
+        words = f" That is the lower end of its range, {_round(knob.low)}"
+        return f"{words}, and there is nothing below." if knob.low <= limits.low else f"{words}{_LOWER}"
     return ""
 
 
@@ -138,7 +145,10 @@ def _rarest_choice(best: Floats, ordered: Floats) -> tuple[float, float, float]:
 
 
 def _round(value: float) -> str:
-    return f"{value:.2g}".replace("e-0", "e-").replace("e+0", "e")
+    """Two digits; whole numbers whole, and so are all from 100 on."""
+    if value == round(value) or abs(value) >= 100:
+        return f"{value:.0f}" if abs(value) < _LONGEST else f"{value:.2g}".replace("e+0", "e").replace("e+", "e")
+    return f"{value:.2g}".replace("e-0", "e-")
 
 
 def _rarely(chance: float) -> str:

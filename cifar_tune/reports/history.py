@@ -19,7 +19,7 @@ def draw(report: Report) -> Figure | str:
         return report.nothing_to_draw
     figure = style.new_figure(8.4, 4.4)
     axes = figure.add_subplot()
-    running = _running(report)
+    running = report.running
     values = [report.on_axis(trial) for trial in (*report.completed, *report.pruned)]
     limits = axis_limits([*values, *running.values()], report.scale)
     many = report.has_many
@@ -46,7 +46,7 @@ def draw(report: Report) -> Figure | str:
     if report.infeasible and not report.best:
         heading = "Every trial; none has completed and kept all constraints"
     style.title(figure, heading)
-    axes.set_title(report.beyond(limits[1]), loc="right", fontsize=8, color=style.QUIET)
+    axes.set_title(report.beyond(limits[1], with_running=True), loc="right", fontsize=8, color=style.QUIET)
     return figure
 
 
@@ -62,13 +62,6 @@ def _dots(
         heights = [min(report.on_axis(trial), limits[1]) for trial in trials]
         label = f"{label} ({len(trials):,})"
         axes.scatter([trial.number for trial in trials], heights, clip_on=False, label=label, **look)
-
-
-def _running(report: Report) -> dict[int, float]:
-    """The newest value of each running trial by its number, as it is plotted."""
-    running = [trial for trial in report.record.trials if trial.state == "RUNNING" and trial.intermediate]
-    newest = {trial.number: trial.intermediate[max(trial.intermediate)] for trial in running}
-    return {number: report.scale.on_axis(value) for number, value in newest.items() if finite(value)}
 
 
 def _circles(axes: Axes, running: Mapping[int, float], limits: tuple[float, float]) -> None:

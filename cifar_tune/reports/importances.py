@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+from optuna.trial import FrozenTrial
 
+from cifar_tune.reports.shown_trials import ShownTrials
 from cifar_tune.storage.records import StudyRecord
 
 _TOP_SHARE = 0.1
@@ -20,13 +22,15 @@ class Importances:
     """Shares that add up to 1, largest first.
 
     They rest on `completed` trials, of which the `top` best ones are set against all. Of several objectives, the best
-    ones are those `near_front`: on the Pareto front, then on the front of what remains, and so on.
+    ones are those `near_front`: on the Pareto front, then on the front of what remains, and so on. Besides there are
+    so many `infeasible` ones, which break a constraint.
     """
 
     shares: Mapping[str, float]
     completed: int
     top: int
     near_front: bool = False
+    infeasible: int = 0
 
     @property
     def basis(self) -> str:
@@ -34,25 +38,33 @@ class Importances:
         best = "the best one" if self.top == 1 else f"the best {self.top}"
         if self.near_front:
             best = f"the {self.top} nearest to the Pareto front"
-        return f"{best} of {self.completed:,} completed trials against all of them"
+        basis = f"{best} of {self.completed:,} completed trials against all of them"
+        if self.infeasible:
+            return f"{basis}; {_left_out(self.infeasible)}"
+        return basis
 
 
 def importances(record: StudyRecord) -> Importances | str:
     """The importances of a study, or the sentence that says why it has none.
 
     PED-ANOVA, on completed trials alone. It is given no `target`: it would then take low values for good ones and
-    analyse the worst trials of a study that maximizes.
+    analyse the worst trials of a study that maximizes. It knows no constraints, so trials that break one are left out:
+    else they would be the best ones wherever what is forbidden pays.
     """
-    completed = record.counts["COMPLETE"]
+    trials = assessed(record)
+    completed, infeasible = len(trials), _infeasible(record)
     if completed < 2:
-        return f"Importances need at least two completed trials; there is {'one' if completed else 'none'}."
+        kind = "completed trials that keep all constraints" if infeasible else "completed trials"
+        return f"Importances need at least two {kind}; there is {'one' if completed else 'none'}."
     share = top_share(completed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Optuna's remarks on few trials; `basis` and the summary say it instead
         raw = get_param_importances(
-            record.study, evaluator=PedAnovaImportanceEvaluator(target_quantile=share), normalize=False
+            ShownTrials(record.spec, trials),
+            evaluator=PedAnovaImportanceEvaluator(target_quantile=share),
+            normalize=False,
         )
-    knobs = varying(trial.params for trial in record.trials if trial.state == "COMPLETE")
+    knobs = varying(trial.params for trial in trials)
     raw = {name: value if name in knobs else 0.0 for name, value in raw.items()}
     total = sum(raw.values())
     if not total > 0:
@@ -61,8 +73,18 @@ def importances(record: StudyRecord) -> Importances | str:
     ordered = sorted(raw.items(), key=lambda item: (-item[1], item[0]))
     top = math.ceil(share * completed)
     return Importances(
-        {name: value / total for name, value in ordered}, completed, top, record.spec.has_several_objectives
+        {name: value / total for name, value in ordered}, completed, top, record.spec.has_several_objectives, infeasible
     )
+
+
+def assessed(record: StudyRecord) -> list[FrozenTrial]:
+    """The trials that importances rest on: completed, with values that can be compared, all constraints kept."""
+    feasible = {trial.number for trial in record.trials if trial.feasible}
+    return [trial for trial in record.completed if trial.number in feasible and all(map(math.isfinite, trial.values))]
+
+
+def _infeasible(record: StudyRecord) -> int:
+    return sum(trial.state == "COMPLETE" and not trial.feasible for trial in record.trials)
 
 
 def top_share(completed: int) -> float:
@@ -81,3 +103,9 @@ def varying(params: Iterable[Mapping[str, object]]) -> set[str]:
         for name, value in each.items():
             values.setdefault(name, set()).add(value)
     return {name for name, found in values.items() if len(found) > 1}
+
+
+def _left_out(infeasible: int) -> str:
+    if infeasible == 1:
+        return "another one, which breaks a constraint, is left out"
+    return f"{infeasible:,} more, which break a constraint, are left out"

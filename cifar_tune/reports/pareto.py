@@ -36,11 +36,14 @@ def draw(report: Report) -> Figure | str:
 
 def _panel(axes: Axes, report: Report, completed: Sequence[TrialRecord], x: int, y: int, is_only: bool) -> None:
     keeping = [trial for trial in completed if trial.feasible]
-    front = [trial for trial in report.front if trial in keeping]
+    drawn = {trial.number for trial in keeping}
+    front = [trial for trial in report.front if trial.number in drawn]
+    on_front = {trial.number for trial in front}
     groups = (
         ("breaks a constraint", [trial for trial in completed if not trial.feasible],
          style.infeasible_dots(report.has_many)),
-        ("completed", [trial for trial in keeping if trial not in front], style.completed_dots(report.has_many)),
+        ("completed", [trial for trial in keeping if trial.number not in on_front],
+         style.completed_dots(report.has_many)),
         ("on the Pareto front", front, style.best_diamond()),
     )  # fmt: skip
     for label, trials, look in groups:

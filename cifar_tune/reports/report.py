@@ -117,6 +117,13 @@ class Report:
             trial for trial in self.record.trials if trial.state == "PRUNED" and trial.config and finite(trial.value)
         ]
 
+    @cached_property
+    def running(self) -> dict[int, float]:
+        """The newest value of each running trial by its number, as it is plotted."""
+        running = [trial for trial in self.record.trials if trial.state == "RUNNING" and trial.intermediate]
+        newest = {trial.number: trial.intermediate[max(trial.intermediate)] for trial in running}
+        return {number: self.scale.on_axis(value) for number, value in newest.items() if finite(value)}
+
     @property
     def has_many(self) -> bool:
         """Whether there are so many trials that dots must be small."""
@@ -150,9 +157,11 @@ class Report:
         """The objective of a completed or pruned trial, as it is plotted."""
         return self.scale.on_axis(cast("float", trial.value))
 
-    def beyond(self, top: float) -> str:
+    def beyond(self, top: float, with_running: bool = False) -> str:
         """How many trials lie above the end of an axis and are drawn there, as a sentence; empty if none do."""
-        count = sum(self.on_axis(trial) > top for trial in (*self.completed, *self.pruned))
+        values = [self.on_axis(trial) for trial in (*self.completed, *self.pruned)]
+        values += self.running.values() if with_running else ()
+        count = sum(value > top for value in values)
         if not count:
             return ""
         return f"{count:,} {'trial lies' if count == 1 else 'trials lie'} above the axis, drawn at its end"

@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import optuna
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
-from cifar_tune.reports.importances import Importances, top_share, varying
+from cifar_tune.reports.importances import Importances, assessed, top_share, varying
+from cifar_tune.reports.shown_trials import ShownTrials
 from cifar_tune.storage.records import StudyRecord
+from cifar_tune.study_spec.specification import StudySpec
 
 RESAMPLES = 100
 MOST_TRIALS = 500
@@ -43,11 +44,7 @@ def spread(record: StudyRecord, found: Importances) -> Spread | None:
     Each resample draws as many completed trials as there are (at most MOST_TRIALS), with replacement, and computes
     PED-ANOVA's shares of them. The draws are seeded: the same study gives the same intervals.
     """
-    trials = [
-        trial
-        for trial in record.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        if np.isfinite(trial.values).all()
-    ]
+    trials = assessed(record)
     if len(trials) < _FEWEST:
         return None
     size = min(len(trials), MOST_TRIALS)
@@ -55,7 +52,7 @@ def spread(record: StudyRecord, found: Importances) -> Spread | None:
     shares = []
     for _ in range(RESAMPLES):
         chosen = [trials[index] for index in draw.integers(len(trials), size=size)]
-        shares.append(_shares(record.study, chosen))
+        shares.append(_shares(record.spec, chosen))
     intervals = {}
     for name in found.shares:
         low, high = np.percentile([each.get(name, 0.0) for each in shares], _INTERVAL)
@@ -63,23 +60,11 @@ def spread(record: StudyRecord, found: Importances) -> Spread | None:
     return Spread(intervals, RESAMPLES, size, len(trials))
 
 
-class _Resampled(optuna.Study):
-    """A study that shows some trials of another one, some of them several times; nothing is copied or stored."""
-
-    def __init__(self, study: optuna.Study, trials: Sequence[FrozenTrial]) -> None:
-        super().__init__(study.study_name, study._storage)
-        self._shown = list(trials)
-
-    def get_trials(self, deepcopy: bool = True, states: object = None) -> list[FrozenTrial]:
-        """The trials of the resample, which all are completed."""
-        return self._shown
-
-
-def _shares(study: optuna.Study, trials: Sequence[FrozenTrial]) -> dict[str, float]:
+def _shares(spec: StudySpec, trials: Sequence[FrozenTrial]) -> dict[str, float]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Optuna's remarks on few trials
         raw = get_param_importances(
-            _Resampled(study, trials),
+            ShownTrials(spec, trials),
             evaluator=PedAnovaImportanceEvaluator(target_quantile=top_share(len(trials))),
             normalize=False,
         )

@@ -1,8 +1,12 @@
 """Markdown tables, and how figures are written in them."""
 
+import re
 from collections.abc import Iterable, Sequence
 
 from cifar_tune.knobs.part import Value
+
+_MARKUP = re.compile(r"[\\`<&\[\]]")
+"""What begins a link, a picture, HTML or code."""
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[int] = ()) -> str:
@@ -16,6 +20,11 @@ def code(text: object) -> str:
     """Text as it is, in a code span on one line."""
     plain = " ".join(str(text).replace("`", "'").split())
     return f"`{plain}`"
+
+
+def inert(text: str) -> str:
+    """Text that Markdown shows as it is: no link, picture, HTML or code comes of it."""
+    return _MARKUP.sub(r"\\\g<0>", " ".join(text.split()))
 
 
 def figure(value: Value | None) -> str:

@@ -20,10 +20,9 @@ def test_set(report: Report) -> list[str]:
     later = report.record.finished - last.finished_trials
     if later:
         words += f" Trials that have finished since: {later:,}."
-    if report.completed and report.completed[0].number not in {
-        opening.trial for opening in openings if opening.study is None
-    }:
-        words += f" **Trial {report.completed[0].number} is the best one by now, and was not tested.**"
+    tested = {opening.trial for opening in openings if opening.study is None}
+    if report.best and report.best.number not in tested:
+        words += f" **Trial {report.best.number} is the best one by now, and was not tested.**"
     if len(openings) > 1:
         words += " A choice that was made with a look at an earlier result makes the later ones optimistic."
     rows = [

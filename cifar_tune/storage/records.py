@@ -82,8 +82,9 @@ class TrialRecord:
 class StudyRecord:
     """One study with all its trials in the order of their numbers.
 
-    `openings` are those of the test split. `study` is Optuna's own object, for importances. `environment` and `data`
-    are empty before the first run began.
+    `openings` are those of the test split. `completed` are Optuna's own objects of the completed trials, for
+    importances; `study` is that of the study, and of use as long as its storage is open. `environment` and `data` are
+    empty before the first run began.
     """
 
     name: str
@@ -93,6 +94,7 @@ class StudyRecord:
     elapsed_seconds: float
     openings: Sequence[Opening]
     trials: Sequence[TrialRecord]
+    completed: Sequence[FrozenTrial]
     study: optuna.Study
 
     @cached_property
@@ -153,7 +155,7 @@ def load_record(storage: BaseStorage, name: str) -> StudyRecord:
     attrs = study.user_attrs
     spec = read_spec(study)
     with bulk_reading():
-        trials = [trial_record(trial, spec) for trial in study.get_trials(deepcopy=False)]
+        stored = study.get_trials(deepcopy=False)
     return StudyRecord(
         name=name,
         spec=spec,
@@ -161,7 +163,8 @@ def load_record(storage: BaseStorage, name: str) -> StudyRecord:
         data=attrs.get(attributes.DATA, {}),
         elapsed_seconds=float(attrs.get(attributes.ELAPSED, 0.0)),
         openings=read_openings(attrs),
-        trials=trials,
+        trials=[trial_record(trial, spec) for trial in stored],
+        completed=[trial for trial in stored if trial.state == TrialState.COMPLETE],
         study=study,
     )
 
@@ -185,10 +188,18 @@ def read_spec(study: optuna.Study) -> StudySpec:
     Raises:
         UserError: if another tool made the study, or another version wrote what this one cannot read.
     """
-    plain = study.user_attrs.get(attributes.SPEC)
+    return read_stored_spec(study.study_name, study.user_attrs.get(attributes.SPEC))
+
+
+def read_stored_spec(name: str, plain: object) -> StudySpec:
+    """The same of what a study holds as its specification.
+
+    Raises:
+        UserError: as above.
+    """
     if not isinstance(plain, dict):
-        raise UserError(Problem(f"the study {study.study_name!r} was not made by cifar-tune"))
-    return read_study(Document(plain), f"the stored study {study.study_name!r}", is_stored=True).spec
+        raise UserError(Problem(f"the study {name!r} was not made by cifar-tune"))
+    return read_study(Document(plain), f"the stored study {name!r}", is_stored=True).spec
 
 
 def _source(trial: FrozenTrial) -> str:

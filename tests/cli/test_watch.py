@@ -55,6 +55,17 @@ def test_one_frame(cli: Cli) -> None:
     assert "trial 2: pruned, val_accuracy 0.2500" in ended.out
 
 
+@pytest.mark.parametrize("device", ["cuda:0 [bold]", "[/] [link=http://evil]gpu"])
+def test_devices_from_elsewhere_are_shown_as_they_are(cli: Cli, device: str) -> None:
+    storage = open_storage(storage_url(URL))
+    trials = [MadeTrial({"lr": 0.5}, None, "RUNNING", 3, attrs={"device": device})]
+    make_record(make_spec({"lr": {"low": 0.1, "high": 1}}, name="made"), trials, storage)
+    close(storage)
+    ended = cli("watch", "made", "--once", "--storage", URL)
+    assert (ended.code, ended.err) == (0, "")
+    assert device in ended.out
+
+
 def over_after_a_look(watcher: Watcher) -> bool:
     watcher.look()
     return watcher.is_over

@@ -113,3 +113,34 @@ def test_few_trials_and_several_objectives_carry_no_finding() -> None:
         MadeTrial(each, number(each["lr"]) / 2, epochs=2, figures={"parameters": 5.0}) for each in drawn(99, seed=4)
     ]
     assert findings(Report(make_record(several, trials))) == []
+
+
+@pytest.mark.parametrize(("knob", "space", "sign", "words"), [
+    ("dropout", {"low": 0.0, "high": 0.9}, -1, "the lower end of its range, 0, and there is nothing below."),
+    ("dropout", {"low": 0.1, "high": 0.9}, -1, "the lower end of its range, 0.1: lower values may be better still."),
+    ("width", {"low": 1, "high": 640}, -1, "the lower end of its range, 1, and there is nothing below."),
+    ("width", {"low": 16, "high": 640}, 1, "the upper end of its range, 640: higher values may be better still."),
+    ("momentum", {"low": 0.0, "high": 0.99}, 1, "the upper end of its range, 0.99: higher values may be better still."),
+])  # fmt: skip
+def test_nobody_is_sent_beyond_what_a_knob_can_be(knob: str, space: dict[str, object], sign: int, words: str) -> None:
+    spec = make_spec({knob: space}, train={"epochs": 2})
+    trials = []
+    for each in range(100):
+        low, high = float(str(space["low"])), float(str(space["high"]))
+        value = min(low + (high - low) * each / 99, high)
+        params: dict[str, Value] = {knob: round(value) if knob == "width" else value}
+        trials.append(MadeTrial(params, 0.5 + sign * 0.3 * each / 99, epochs=2))
+    random.Random(0).shuffle(trials)  # noqa: S311
+    (found,) = findings(Report(make_record(spec, trials)))
+    assert found.sentence.endswith(words)
+
+
+def test_whole_numbers_are_whole() -> None:
+    spec = make_spec({"width": {"low": 8, "high": 512}}, train={"epochs": 2})
+    trials = [MadeTrial({"width": 8 + 5 * n}, 0.9 - abs(8 + 5 * n - 128) / 1000, epochs=2) for n in range(100)]
+    random.Random(0).shuffle(trials)  # noqa: S311
+    (found,) = findings(Report(make_record(spec, trials)))
+    best = sorted((trial for trial in trials), key=lambda trial: -(trial.value or 0))[:BEST]
+    low, high = found.sentence.rstrip(".").split(" between ")[1].split(" and ")
+    assert {int(low), int(high)} <= {trial.params["width"] for trial in best}
+    assert int(high) > 128

@@ -3,8 +3,10 @@ import random
 from collections.abc import Mapping
 
 import pytest
+from optuna.storages import InMemoryStorage
 
 from cifar_tune.reports.importances import Importances, importances
+from cifar_tune.reports.resampling import spread
 
 from .factory import MadeTrial, make_record, make_spec
 
@@ -88,3 +90,43 @@ def test_no_knob_is_searched() -> None:
 def test_no_warning_reaches_the_user(recwarn: pytest.WarningsRecorder) -> None:
     found(TWO, [MadeTrial({"momentum": 0.1, "dropout": 0.1}, 0.5), MadeTrial({"momentum": 0.3, "dropout": 0.2}, 0.6)])
     assert not recwarn.list
+
+
+def test_trials_that_break_a_constraint_are_left_out_and_counted() -> None:
+    """Wide nets are the best ones, and forbidden; of those that are allowed, lr decides."""
+    space = {"lr": {"low": 0.001, "high": 1.0}, "width": {"low": 8, "high": 64}}
+    spec = make_spec(space, constraints=["parameters <= 32000"])
+    draw = random.Random(0)  # noqa: S311
+    trials = []
+    for _ in range(200):
+        lr, width = draw.uniform(0.001, 1), draw.randint(8, 64)
+        value = 0.9 if width > 32 else 0.2 + 0.5 * lr
+        trials.append(MadeTrial({"lr": lr, "width": width}, value, epochs=2, figures={"parameters": 1000.0 * width}))
+    result = importances(make_record(spec, trials))
+    assert isinstance(result, Importances)
+    allowed = sum(trial.figures["parameters"] <= 32000 for trial in trials)
+    assert (result.completed, result.infeasible) == (allowed, 200 - allowed)
+    assert result.basis.endswith(f"against all of them; {200 - allowed} more, which break a constraint, are left out")
+    assert result.shares["lr"] > 0.8
+    around = spread(make_record(spec, trials), result)
+    assert around is not None
+    assert around.completed == allowed
+
+
+def test_where_all_break_a_constraint_there_are_none() -> None:
+    spec = make_spec(TWO, constraints=["val_accuracy >= 0.9"])
+    trials = [MadeTrial({"momentum": 0.1 * n, "dropout": 0.1 * n}, 0.1 * n, epochs=2) for n in range(5)]
+    words = "Importances need at least two completed trials that keep all constraints; there is none."
+    assert importances(make_record(spec, trials)) == words
+
+
+def test_they_need_no_storage_any_more() -> None:
+    """A loaded study has closed it."""
+    trials = [MadeTrial({"momentum": 0.03 * n, "dropout": 0.02 * n}, 0.03 * n, epochs=2) for n in range(30)]
+    storage = InMemoryStorage()
+    record = make_record(make_spec(TWO), trials, storage)
+    before = importances(record)
+    assert isinstance(before, Importances)
+    storage.delete_study(record.study._study_id)
+    assert importances(record) == before
+    assert spread(record, before) is not None

@@ -1,6 +1,7 @@
 import csv
 import subprocess
 import sys
+import threading
 from datetime import datetime
 from pathlib import Path
 from typing import cast
@@ -12,6 +13,7 @@ from PIL import Image
 
 import cifar_tune
 from cifar_tune.errors import UserError
+from cifar_tune.knobs.plugin import vocabulary
 from cifar_tune.plotting.style import NotebookFigure
 from cifar_tune.reports.loaded import LoadedStudy
 from cifar_tune.reports.pictures import PARETO, PICTURES
@@ -96,6 +98,50 @@ def test_a_study_without_a_best_trial_draws_sentences_and_says_so() -> None:
     assert isinstance(study.plot_history(), Figure)
     with pytest.raises(UserError, match="has no completed trial"):
         study.best_config()
+
+
+PARTS = """
+from cifar_tune.plugins import Kind, Knob, LossPart
+
+LOSSES = {"own": LossPart(lambda logits, targets, bite: 0, "one", arguments={"bite": "bite"})}
+KNOBS = [Knob("bite", Kind.INT, 2, "teeth", low=1, owner="loss")]
+"""
+
+
+def test_each_of_several_studies_has_its_own_plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("parts.py").write_text(PARTS)
+    spec = make_spec({"bite": {"low": 1, "high": 40}}, plugins=["parts.py"], train={"loss": "own"})
+    trials = [MadeTrial({"bite": number + 1}, 0.5 + number / 100, epochs=2) for number in range(30)]
+    first = LoadedStudy(make_record(spec, trials))
+    second = LoadedStudy(make_record(make_spec(LR), [MadeTrial({"lr": 0.1}, 0.5), MadeTrial({"lr": 0.2}, 0.6)]))
+    for _ in range(2):
+        assert "bite" in [row.knob for row in [first.compare("bite")]]
+        with pytest.raises(UserError, match="bite"):
+            second.compare("bite")
+        assert first.best_config()["bite"] == 30
+        assert second.best_config()["lr"] == 0.2
+        assert isinstance(first.plot_slices(), Figure)
+        assert first.trials_table()[0]["bite"] == 1
+        assert (tmp_path / "first" / "report.html") in first.export(tmp_path / "first")
+
+
+def test_threads_wait_for_each_other_with_the_vocabulary() -> None:
+    seen: list[str] = []
+
+    def other() -> None:
+        with vocabulary():
+            seen.append("other")
+
+    with vocabulary(()):
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join(0.2)
+        seen.append("first")
+        with vocabulary(()):
+            seen.append("within")
+    thread.join()
+    assert seen == ["first", "within", "other"]
 
 
 def test_the_package_itself_stays_light() -> None:

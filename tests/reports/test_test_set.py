@@ -77,3 +77,11 @@ def test_a_study_that_went_on_after_it_was_opened() -> None:
 )
 def test_an_opening_without_all_figures(opening: Opening, cells: str) -> None:
     assert section(Report(opened(opening)))[2].endswith(cells)
+
+
+def test_a_trial_that_breaks_a_constraint_is_not_called_the_best() -> None:
+    """Where none keeps them, nothing is: not even the first of the others."""
+    spec = make_spec(SPACE, constraints=["val_accuracy >= 0.9"])
+    record = make_record(spec, [MadeTrial({"lr": 0.1}, value, epochs=15) for value in (0.8, 0.85)])
+    write_opening(record.study, 0, RESULT)
+    assert "best one by now" not in section(Report(load_record(record.study._storage, record.name)))[1]

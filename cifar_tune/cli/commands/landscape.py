@@ -47,7 +47,7 @@ def landscape(
     from cifar_tune.cli.insight_run import now_and_then, open_run, output_folder, print_lines, training_errors
     from cifar_tune.insight.files import require_folder
     from cifar_tune.insight.landscape import Landscape, landscape_run
-    from cifar_tune.insight.landscape_report import figures, write_landscapes
+    from cifar_tune.insight.landscape_report import all_figures, write_landscapes
 
     folder = output_folder(config, output)
     require_folder(folder)
@@ -72,8 +72,9 @@ def landscape(
         landscapes.append(Landscape(label, model, tuple(runs)))
     files = write_landscapes(folder, landscapes, steps_apart, fixed_batch)
     values: dict[str, object] = {}
-    for name, item in zip(("configuration", "against"), landscapes, strict=True):
+    found = all_figures(landscapes)
+    for name, item, figures in zip(("configuration", "against"), landscapes, found, strict=True):
         values[name] = item.label
-        values |= {f"{name}_{key}": value for key, value in figures(item).items()}
+        values |= {f"{name}_{key}": value for key, value in figures.items()}
         values[f"{name}_diverged"] = sum(run.diverged for run in item.runs)
     print_lines(values, files)

@@ -14,10 +14,10 @@ from cifar_tune.reports.report import Report
 from cifar_tune.storage.records import TrialRecord
 
 
-def value_axis(report: Report, values: list[float] | None = None) -> Axis:
+def value_axis(report: Report, with_running: bool = False) -> Axis:
     """The axis of the first objective, as wide as its values, without those that nearly diverged."""
     shown = [report.on_axis(trial) for trial in (*report.completed, *report.pruned)]
-    low, high = axis_limits([*shown, *(values or ())], report.scale)
+    low, high = axis_limits([*shown, *(report.running.values() if with_running else ())], report.scale)
     ticks = range_ticks(low, high, log=False, whole=report.scale.is_count, at_most=6)
     return Axis(low, high, [(tick, short(tick)) for tick in ticks], report.scale.axis_label)
 
@@ -43,12 +43,7 @@ def _is_better(report: Report, trial: TrialRecord, than: TrialRecord) -> bool:
 
 def _draw(report: Report, anchors: Anchors, width: float, height: float) -> Markup:
     last = report.record.trials[-1].number
-    running = {
-        trial.number: report.scale.on_axis(trial.intermediate[max(trial.intermediate)])
-        for trial in report.record.trials
-        if trial.state == "RUNNING" and trial.intermediate and finite(trial.intermediate[max(trial.intermediate)])
-    }
-    y = value_axis(report, list(running.values()))
+    y = value_axis(report, with_running=True)
     ticks = range_ticks(0, max(last, 1), log=False, whole=True, at_most=6 if width == NARROW else 10)
     x = Axis(-0.5 - 0.02 * last, last + 0.5 + 0.02 * last, [(tick, short(tick)) for tick in ticks], "trial number")
     panel = Panel(width, height, x, y)
@@ -66,7 +61,7 @@ def _draw(report: Report, anchors: Anchors, width: float, height: float) -> Mark
         points = [(float(trial.number), report.on_axis(trial)) for trial in bests]
         panel.line([*points, (float(last), points[-1][1])], "best-line", stepped=True)
     draw_trials(panel, report, anchors, lambda trial: (trial.number, report.on_axis(trial)))
-    for number, value in running.items():
+    for number, value in report.running.items():
         trial = report.record.trials[number]
         place = (float(number), value)
         panel.add(mark(panel, report, anchors, trial, partial(_stay, place), "running"))

@@ -37,7 +37,8 @@ def _draw(report: Report, anchors: Anchors, completed: list[TrialRecord], x: int
         NARROW * 1.4, 340, _axis(report, x, [place[0] for place in places]),
         _axis(report, y, [place[1] for place in places]),
     )  # fmt: skip
-    front = [trial for trial in report.front if trial in completed]
+    drawn = {trial.number for trial in completed}
+    front = [trial for trial in report.front if trial.number in drawn]
     if len(report.scales) == 2 and len(front) > 1:  # with three objectives a front is no line
         line = sorted(at(trial) for trial in front)
         if report.record.spec.objectives[x].direction == "maximize":

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from shlex import quote
 from typing import Any, cast
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from cifar_tune.errors import UserError
 from cifar_tune.reports.best_config import best_yaml, resolved_config
@@ -20,7 +21,7 @@ from cifar_tune.reports.importances import Importances
 from cifar_tune.reports.page.anchors import Anchors
 from cifar_tune.reports.page.bars import importance_bars
 from cifar_tune.reports.page.contours import LEVELS, contours
-from cifar_tune.reports.page.course import course, improvements
+from cifar_tune.reports.page.course import course, improvements, value_axis
 from cifar_tune.reports.page.curves import curves
 from cifar_tune.reports.page.endings import endings, pruned_epochs
 from cifar_tune.reports.page.front_pictures import front_pictures
@@ -59,7 +60,7 @@ def report_html(report: Report, folder: Path) -> str:
         loader=PackageLoader("cifar_tune.reports"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters.update(duration=duration, figure=figure, exact=exact)
+    environment.filters.update(duration=duration, figure=figure, exact=exact, breakable=_breakable)
     anchors = Anchors(report)
     script, style = (Markup(_source(environment, name)) for name in ("report.js", "report.css"))  # noqa: S704 (our own)
     text = environment.get_template("report.html").render(
@@ -74,6 +75,11 @@ def report_html(report: Report, folder: Path) -> str:
         style_hash=_hash(style),
     )
     return "\n".join(line for line in text.split("\n") if line.strip()) + "\n"
+
+
+def _breakable(text: str) -> Markup:
+    """Text that may go on in the next line within a name, for tables that are printed."""
+    return Markup(re.sub(r"[_+]", r"\g<0><wbr>", str(escape(text))))  # noqa: S704 (escaped)
 
 
 def _source(environment: Environment, name: str) -> str:
@@ -102,6 +108,8 @@ def _contents(report: Report, anchors: Anchors, folder: Path) -> dict[str, Any]:
         "standard_error": standard_error(report),
         "opened": times(record.openings),
         "course": course(report, anchors) if drawable else [],
+        "beyond": report.beyond(value_axis(report).high) if drawable else "",
+        "beyond_course": report.beyond(value_axis(report, True).high, with_running=True) if drawable else "",
         "improvements": improvements(report),
         "front": front_pictures(report, anchors) if record.spec.has_several_objectives else [],
         "most_front": _MOST_FRONT,

@@ -65,6 +65,29 @@ def test_it_fits_and_asks_nobody(browser: Chrome, name: str, width: int, scheme:
     assert smallest > 7
 
 
+@pytest.mark.parametrize("name", ["thirty trials", "two objectives"])
+def test_it_prints_whole_and_on_white(browser: Chrome, name: str, tmp_path: Path) -> None:
+    show(browser, page_of(name), tmp_path, 720, "dark")
+    dark = [{"name": "prefers-color-scheme", "value": "dark"}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print", "features": dark})
+    style = "const style = getComputedStyle(document.body); return [style.backgroundColor, style.color]"
+    assert browser.execute_script(style) == ["rgb(255, 255, 255)", "rgb(35, 39, 46)"]
+    ends = "return [...document.querySelectorAll('table, pre, figure')].map(e => e.getBoundingClientRect().right)"
+    assert max(browser.execute_script(ends)) <= 720
+    for element in ("button", "nav"):
+        assert not any(each.is_displayed() for each in browser.find_elements(By.TAG_NAME, element))
+    closed = "return document.querySelector('#tables details:not([open]) table').checkVisibility()"
+    assert browser.execute_script(closed)
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
+
+
+def test_on_a_telephone_the_button_covers_nothing(browser: Chrome, tmp_path: Path) -> None:
+    show(browser, page_of("thirty trials"), tmp_path, 375, "light")
+    for name in ("command", "configuration"):
+        button = browser.find_element(By.CSS_SELECTOR, f"button[data-copy={name}]").rect
+        assert button["y"] + button["height"] <= browser.find_element(By.ID, name).rect["y"]
+
+
 def test_the_copy_button_copies(browser: Chrome, tmp_path: Path) -> None:
     show(browser, page_of("thirty trials"), tmp_path, 1280, "light")
     browser.execute_cdp_cmd(

@@ -12,7 +12,7 @@ from tests.reports.factory import MadeTrial, make_record, make_spec, random_tria
 
 from .studies import CASES, HOSTILE, made, page_of
 
-VOID = {"meta", "link", "br", "img"}
+VOID = {"meta", "link", "br", "img", "wbr"}
 
 
 class Page(HTMLParser):
@@ -72,7 +72,8 @@ def test_a_whole_study_shows_all_its_parts() -> None:
     assert sections >= set(names.split())
     assert "cifar-tune train reports/made/best.yaml" in shown.text
     assert "ab" * 32 in shown.text
-    assert "resamples of 61 trials" in shown.text
+    assert "resamples of 59 trials" in shown.text
+    assert "59 completed trials against all of them; 2 more, which break a constraint, are left out" in shown.text
 
 
 def test_the_best_value_stands_with_every_digit() -> None:
@@ -131,3 +132,17 @@ def test_a_large_objective_that_is_always_the_same() -> None:
     searched = [{"lr": 0.001 * (n + 1), "weight_decay": 1e-5 * (n + 1)} for n in range(60)]
     trials = [MadeTrial(each, 4e8, figures=figures, history=history) for each in searched]
     assert "Two knobs at a time" in report_html(Report(make_record(spec, trials)), Path("x"))
+
+
+def test_trials_drawn_at_the_end_of_an_axis_are_counted() -> None:
+    losses = [*(0.5 + 0.01 * n for n in range(20)), 40.0, 50.0]
+    trials = [MadeTrial({"lr": 0.01 * (n + 1)}, loss, epochs=2) for n, loss in enumerate(losses)]
+    trials.append(MadeTrial({"lr": 0.5}, None, "RUNNING", 1, history={"val_loss": [60.0]}))
+    spec = make_spec(
+        {"lr": {"low": 1e-4, "high": 1.0, "log": True}}, train={"epochs": 2}, objective={"metric": "val_loss"}
+    )
+    text = report_html(Report(make_record(spec, trials)), Path("x"))
+    course, slices = text.split('id="course"')[1].split('id="importance"')[0], text.split('id="slices"')[1]
+    assert "3 trials lie above the axis, drawn at its end." in course
+    assert "2 trials lie above the axis, drawn at its end." in slices
+    assert "above the axis" not in page_of("thirty trials")
