@@ -11,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from cifar_tune.study.estimate import most_trials, spoken_duration
+from cifar_tune.study.estimate import most_trials, spoken_duration, within_budget
 from cifar_tune.study.observer import Observer, TrialEnd
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.training.results import EpochResult
@@ -151,7 +151,8 @@ class LiveView(Observer):
             text.append(f" | {front}best {metric} {best} (trial {self._end.best_number})", style="green")
         if self._end and self._ended_here >= 3:
             pace = (time.monotonic() - self._started) / self._ended_here
-            text.append(f" | about {spoken_duration(pace * (self._spec.budget.trials - self._end.finished))} left")
+            left = pace * (most_trials(self._spec) - self._end.finished)
+            text.append(f" | about {spoken_duration(within_budget(self._spec, left, self._end.elapsed))} left")
         return text
 
     def _table(self) -> Table:

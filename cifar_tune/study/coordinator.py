@@ -194,7 +194,7 @@ class Coordinator:
                 running.split_into(report.micro_batches)
                 value, _ = running.add(report.result)
                 self._observer.epoch(running.number, report.result, value)
-                self._note(self._estimate.after(report.result, self._finished))
+                self._note(self._estimate.after(report.result, self._finished, self._elapsed()))
                 self._judge(running)
             case Notice():
                 self._note(f"trial {report.number}: {report.text}")
@@ -233,7 +233,8 @@ class Coordinator:
         overdue = running.is_overdue and not running.is_trained
         if pruned or overdue:
             del self._running[running.number]
-            self._tell(running, TrialState.PRUNED, "pruned" if pruned else "timeout")
+            detail = "" if pruned else running.limit_words
+            self._tell(running, TrialState.PRUNED, "pruned" if pruned else "timeout", detail=detail)
             self._let_go(running.number)
         else:
             self._executors.answer(running.number, Verdict(go_on=True))
@@ -255,7 +256,9 @@ class Coordinator:
             if running.is_trained:
                 self._tell(running, TrialState.COMPLETE, "completed")
             else:
-                self._tell(running, TrialState.PRUNED, "timeout", detail="its executor was ended and replaced")
+                self._tell(
+                    running, TrialState.PRUNED, "timeout", detail=f"{running.limit_words}; its executor was replaced"
+                )
 
     def _end(self, ended: Ended) -> None:
         self._executors.finished(ended.number)
@@ -298,6 +301,7 @@ class Coordinator:
                 feasible=is_feasible(told, self._spec.constraints) is True,
                 front=self._best.numbers if self._spec.has_several_objectives else [],
                 detail=(error.strip().splitlines() or [""])[-1] or detail,
+                elapsed=self._elapsed(),
             )
         )
 

@@ -40,7 +40,7 @@ class Cluster:
 
     def new_actor(self) -> Any:
         beside = Handle(options=lambda **_group: Handle(remote=Handle))  # a future that never ends
-        actor = Handle(watch=beside, leave=beside)
+        actor: Any = Handle(watch=beside, leave=beside)
         actor.start = Handle(remote=lambda _surroundings: Handle(actor=actor))
         self.alive.append(actor)
         return actor
