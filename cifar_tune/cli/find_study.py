@@ -9,7 +9,7 @@ from sqlalchemy.engine import URL
 
 from cifar_tune.cli.options import study_file
 from cifar_tune.errors import Problem, UserError
-from cifar_tune.storage.rdb import open_existing
+from cifar_tune.storage.rdb import open_existing, without_studies
 from cifar_tune.storage.records import StudyRecord, load_optuna_study, load_record, read_spec
 from cifar_tune.storage.urls import shown
 from cifar_tune.study_spec.overrides import Override, parse_override
@@ -63,7 +63,7 @@ def existing(url: URL, study: str) -> RDBStorage:
     """
     storage = open_existing(url)
     if storage is None:
-        rule = f"no study {study!r}: there is no storage yet; `cifar-tune run` with a study file creates it"
+        rule = f"no study {study!r}: {without_studies(url)}; `cifar-tune run` with a study file creates it"
         files = [file for file in (Path(f"{study}.yaml"), Path("studies", f"{study}.yaml")) if file.is_file()]
         raise UserError(Problem(rule, shown(url), nearest=str(files[0]) if files else None))
     return storage

@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from types import FrameType
 
 import typer
 
@@ -23,6 +24,8 @@ from cifar_tune.cli.commands import (
     watch,
 )
 from cifar_tune.errors import CifarTuneError
+
+_INTERRUPTED = 130
 
 app = typer.Typer(
     name="cifar-tune",
@@ -66,10 +69,24 @@ def cifar_tune(
 
 def main() -> None:
     """Run the command line; never returns."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C: exit code 130, and no trace
+    interruptions = 0
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        nonlocal interruptions
+        interruptions += 1
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
     try:
         app(prog_name="cifar-tune")  # also where it was started as `python -m cifar_tune`
     except CifarTuneError as error:
         for line in str(error).splitlines():
             print(f"cifar-tune: {line}" if not line.startswith("  ") else line, file=sys.stderr)
         sys.exit(error.exit_code)
+    except (
+        SystemExit
+    ) as ended:  # what Typer makes of a KeyboardInterrupt; `run` takes signals for itself, and says more
+        if interruptions and ended.code == _INTERRUPTED:
+            print("cifar-tune: interrupted", file=sys.stderr)
+        raise

@@ -10,7 +10,7 @@ from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.knobs.part import Value
 from cifar_tune.knobs.views import TEST_TIME_AUGMENTATIONS
 from cifar_tune.models.complexity import count_multiply_adds
-from cifar_tune.study.estimate import most_trials, spoken_duration
+from cifar_tune.study.estimate import most_trials, spoken_duration, timeout_words
 from cifar_tune.study_spec.search_space import Choices, Dimension
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.training.device import describe_device, resolve_device
@@ -61,7 +61,8 @@ def probe_lines(
     yield from constraint_lines(spec, all_sizes)
     trials = most_trials(spec)
     total = trials * sum(seconds) / len(seconds)
-    yield f"estimated: about {spoken_duration(total)} for {trials} trials, one at a time, if none is pruned"
+    words = timeout_words(spec, total, 0.0)
+    yield f"estimated: about {spoken_duration(total)} for {trials} trials, one at a time, if none is pruned{words}"
 
 
 def _with_each_part(spec: StudySpec) -> Iterator[Configuration]:

@@ -10,8 +10,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from cifar_tune.cli.trial_rows import TrialRows
-from cifar_tune.study.estimate import most_trials, spoken_duration
+from cifar_tune.cli.trial_rows import TrialRows, seconds_per_epoch
+from cifar_tune.study.estimate import most_trials, spoken_duration, within_budget
 from cifar_tune.study.observer import Observer, TrialEnd
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.training.results import EpochResult
@@ -109,7 +109,7 @@ class LiveView(Observer):
     def epoch(self, number: int, result: EpochResult, value: float) -> None:
         """Show the epoch."""
         row = self._running[number]
-        row.epoch, row.value, row.seconds = result.epoch, value, result.seconds
+        row.epoch, row.value, row.speed = result.epoch, value, seconds_per_epoch(result.seconds)
 
     def ended(self, end: TrialEnd) -> None:
         """Print how it ended above the view."""
@@ -151,14 +151,15 @@ class LiveView(Observer):
             text.append(f" | {front}best {metric} {best} (trial {self._end.best_number})", style="green")
         if self._end and self._ended_here >= 3:
             pace = (time.monotonic() - self._started) / self._ended_here
-            text.append(f" | about {spoken_duration(pace * (self._spec.budget.trials - self._end.finished))} left")
+            left = pace * (most_trials(self._spec) - self._end.finished)
+            text.append(f" | about {spoken_duration(within_budget(self._spec, left, self._end.elapsed))} left")
         return text
 
     def _table(self) -> Table:
         rows = TrialRows(self._spec.objective.metric)
         for number, row in sorted(self._running.items()):
             value = None if row.value is None else shown_figure(row.value)
-            rows.add(number, row.epoch, row.epochs, value, row.seconds, params=row.params)
+            rows.add(number, row.epoch, row.epochs, value, row.speed, params=row.params)
         return rows.table
 
 
@@ -168,7 +169,7 @@ class _Row:
         self.epochs = epochs
         self.epoch = epoch
         self.value: float | None = None
-        self.seconds: float | None = None
+        self.speed = ""
 
 
 def shown_params(params: Mapping[str, object]) -> str:

@@ -15,6 +15,8 @@ from cifar_tune.storage.rdb import open_existing
 from cifar_tune.storage.records import StudyRecord, TrialRecord, load_record, study_names
 from cifar_tune.study.estimate import counted, spoken_duration
 
+_MOST_FAILED = 3
+
 
 def one_status(study: str, url: URL) -> dict[str, Any]:
     """The status of one study, named by its file or by its name.
@@ -44,7 +46,11 @@ def status_lines(status: dict[str, Any]) -> list[str]:
     """The same for people."""
     if status.get("foreign"):
         return [f"{status['name']}: not made by cifar-tune"]
-    counts = ", ".join(f"{count} {state}" for state, count in sorted(status["counts"].items())) or "no trials yet"
+    orphans = " left behind" if status["owner"] is None else ""
+    counts = ", ".join(
+        f"{count} {state}{orphans if state == 'RUNNING' else ''}" for state, count in sorted(status["counts"].items())
+    )
+    counts = counts or "no trials yet"
     done, budget = status["finished"], status["budget_trials"]
     trials = f"{done} of {budget} trials done" if done <= budget else f"{done} trials done, with a budget of {budget}"
     lines = [f"{status['name']}: {trials} ({counts}), {spoken_duration(status['elapsed_seconds'])} so far"]
@@ -53,6 +59,9 @@ def status_lines(status: dict[str, Any]) -> list[str]:
         for reason, count in status["reasons"].items()
         if reason not in ("completed", "pruned")
     ]
+    lines += [f"  failed: trial {trial['number']}: {trial['error']}" for trial in status["failed"][:_MOST_FAILED]]
+    if len(status["failed"]) > _MOST_FAILED:
+        lines.append(f"  failed: {len(status['failed']) - _MOST_FAILED} more")
     best = status["best"]
     if best is not None:
         params = ", ".join(f"{name} {_short(value)}" for name, value in best["params"].items())
@@ -72,9 +81,11 @@ def status_lines(status: dict[str, Any]) -> list[str]:
     for word in ("running", "parked"):
         for trial in status[word]:
             value = "" if trial["value"] is None else f", {status['objective']} {trial['value']:.6g}"
-            lines.append(
-                f"  {word}: trial {trial['number']} at epoch {trial['epoch']} of {trial['epochs'] or '?'}{value}"
-            )
+            at = f"at epoch {trial['epoch']} of {trial['epochs'] or '?'}{value}"
+            if word == "running" and orphans:
+                lines.append(f"  left behind: trial {trial['number']} {at}; the next run takes it up")
+            else:
+                lines.append(f"  {word}: trial {trial['number']} {at}")
     if status["enqueued"]:
         numbers = ", ".join(str(number) for number in status["enqueued"])
         lines.append(f"  enqueued: trial {numbers}")
@@ -102,6 +113,11 @@ def _described(storage: RDBStorage, record: StudyRecord) -> dict[str, Any]:
         "parked": [_progress(trial) for trial in record.trials if trial.state == "WAITING" and not _is_new(trial)],
         "enqueued": [trial.number for trial in record.trials if trial.state == "WAITING" and _is_new(trial)],
         "evolved_from": record.study.user_attrs.get(EVOLVED),
+        "failed": [
+            {"number": trial.number, "error": error_line(trial.error)}
+            for trial in record.trials
+            if trial.state == "FAIL"
+        ],
         "elapsed_seconds": record.elapsed_seconds,
         "data": dict(record.data),
     }
@@ -133,6 +149,12 @@ def opening_lines(openings: list[dict[str, Any]]) -> list[str]:
     last = openings[-1]
     result = "result lost" if last["test_accuracy"] is None else f"test_accuracy {last['test_accuracy']:.6g}"
     return [f"  test set: opened {times(openings)}; last for trial {last['trial']}: {result} ({last['opened']})"]
+
+
+def error_line(error: str | None) -> str:
+    """The line of an error, or of a traceback, that says most: its last one."""
+    lines = (error or "").strip().splitlines()
+    return lines[-1] if lines else "no reason is known"
 
 
 def _best(record: StudyRecord, trial: TrialRecord) -> dict[str, Any]:

@@ -30,18 +30,23 @@ class TrialRows:
         epoch: int,
         epochs: int,
         value: str | None = None,
-        seconds: float | None = None,
+        words: str = "",
         device: str = "",
         params: str = "",
     ) -> None:
-        """Add a trial; `epochs` is 0 where nobody knows how many it is to have."""
+        """Add a trial with words on its speed or fate; `epochs` is 0 where nobody knows how many it is to have."""
         cells: list[RenderableType] = [
             Text(f"trial {number}"),
             ProgressBar(total=max(epochs, 1), completed=epoch, width=_BAR),
             Text(f"{epoch}/{epochs or '?'}"),
             Text("" if value is None else f"{self._metric} {value}"),
-            Text("" if seconds is None else f"{seconds:.1f} s/epoch"),
+            Text(words),
             *([Text(device)] if self._with_device else []),
             Text(params, style="dim"),
         ]
         self.table.add_row(*cells)
+
+
+def seconds_per_epoch(seconds: float) -> str:
+    """A trial's speed in words."""
+    return f"{seconds:.1f} s/epoch"

@@ -1,6 +1,7 @@
 """One frame of `cifar-tune watch`: a study as its database describes it."""
 
 from collections import Counter
+from collections.abc import Mapping
 from datetime import datetime
 
 from rich.console import Group
@@ -9,21 +10,33 @@ from rich.table import Table
 from rich.text import Text
 
 from cifar_tune.cli.progress import shown_figure, shown_params
-from cifar_tune.cli.trial_rows import TrialRows
+from cifar_tune.cli.trial_rows import TrialRows, seconds_per_epoch
 from cifar_tune.storage.attributes import REASONS
 from cifar_tune.storage.records import StudyRecord, TrialRecord
-from cifar_tune.study.estimate import counted, most_trials, spoken_duration
+from cifar_tune.study.estimate import counted, most_trials, spoken_duration, within_budget
 
 _LAST = 5
+_MOST_BEGUN = 16
 _STYLES = {"COMPLETE": "green", "PRUNED": "yellow", "FAIL": "red"}
 
 
-def frame(record: StudyRecord, owner: str | None, trouble: str = "") -> Group:
-    """States, best, running trials with their epochs, the trials that ended last, and who runs the study."""
-    parts: list[Text | Table] = [_headline(record), _bar(record), _best(record), _owner(record, owner)]
-    running = [trial for trial in record.trials if trial.state == "RUNNING"]
-    if running:
-        parts.append(_running(record, running))
+def frame(record: StudyRecord, owner: str | None, trouble: str = "", lost: str | None = None) -> Group:
+    """States, best, running and parked trials with their epochs, those that ended last, and who runs the study.
+
+    Args:
+        record: the study.
+        owner: the process that runs it; None if none does.
+        trouble: with reading it.
+        lost: the process that ran it and was killed, or has not been heard of.
+    """
+    parts: list[Text | Table] = [_headline(record, owner), _bar(record), _best(record), _owner(record, owner, lost)]
+    begun = [trial for trial in record.trials if trial.state in ("RUNNING", "WAITING") and trial.config]
+    if begun:
+        parts.append(
+            _begun(record, begun[:_MOST_BEGUN], {"RUNNING": "" if owner else "left behind", "WAITING": "parked"})
+        )
+    if len(begun) > _MOST_BEGUN:
+        parts.append(Text(f"and {counted(len(begun) - _MOST_BEGUN, 'trial')} more that have not ended", style="dim"))
     ended = sorted((trial for trial in record.trials if trial.ended), key=lambda trial: trial.ended or datetime.min)
     parts += [_ended(record, trial) for trial in ended[-_LAST:]]
     if trouble:
@@ -36,9 +49,11 @@ def is_over(record: StudyRecord) -> bool:
     return record.finished >= most_trials(record.spec) and not record.counts["RUNNING"]
 
 
-def _headline(record: StudyRecord) -> Text:
+def _headline(record: StudyRecord, owner: str | None) -> Text:
     text = Text(f"{record.name}: {record.finished:,} of {most_trials(record.spec):,} trials", style="bold")
-    states = [f"{record.counts[state]:,} {state}" for state in ("COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING")]
+    running = "RUNNING" if owner else "RUNNING left behind"
+    shown = {"COMPLETE": "COMPLETE", "PRUNED": "PRUNED", "FAIL": "FAIL", "RUNNING": running, "WAITING": "WAITING"}
+    states = [f"{record.counts[state]:,} {words}" for state, words in shown.items()]
     text.append(f"  {', '.join(each for each in states if not each.startswith('0 '))}", style="not bold")
     return text
 
@@ -62,21 +77,24 @@ def _best(record: StudyRecord) -> Text:
     return text.append(f"  {shown_params(best.searched)}", style="dim")
 
 
-def _owner(record: StudyRecord, owner: str | None) -> Text:
+def _owner(record: StudyRecord, owner: str | None, lost: str | None) -> Text:
     text = Text(f"run by {owner}" if owner else "nobody runs it right now", style="" if owner else "yellow")
+    if lost:
+        text.append(f": {lost} was killed or lost, and the next run takes over at once")
     text.append(f", {spoken_duration(record.elapsed_seconds)} so far")
     left = most_trials(record.spec) - record.finished
     if owner and record.finished >= 3 and left > 0:
-        text.append(f", about {spoken_duration(record.elapsed_seconds / record.finished * left)} left")
+        seconds = within_budget(record.spec, record.elapsed_seconds / record.finished * left, record.elapsed_seconds)
+        text.append(f", about {spoken_duration(seconds)} left")
     odd = Counter(trial.reason for trial in record.trials if trial.reason not in (None, "completed", "pruned"))
     for reason, count in odd.items():
         text.append(f"\n{counted(count, 'trial')} ended since {REASONS.get(str(reason), reason)}", style="yellow")
     return text
 
 
-def _running(record: StudyRecord, running: list[TrialRecord]) -> Table:
+def _begun(record: StudyRecord, trials: list[TrialRecord], words: Mapping[str, str]) -> Table:
     rows = TrialRows(record.spec.objective.metric, with_device=True)
-    for trial in running:
+    for trial in trials:
         newest = trial.intermediate[max(trial.intermediate)] if trial.intermediate else None
         seconds = trial.history.get("seconds", ())
         rows.add(
@@ -84,8 +102,8 @@ def _running(record: StudyRecord, running: list[TrialRecord]) -> Table:
             trial.epochs,
             int(trial.config.get("epochs", 0)),
             None if newest is None else shown_figure(newest),
-            seconds[-1] if seconds else None,
-            trial.device or "",
+            words[trial.state] or (seconds_per_epoch(seconds[-1]) if seconds else ""),
+            "" if words[trial.state] else trial.device or "",
             shown_params(trial.searched),
         )
     return rows.table

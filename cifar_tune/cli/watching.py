@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from cifar_tune.cli.find_study import find_stored
 from cifar_tune.cli.watch_view import frame, is_over
 from cifar_tune.errors import CheckError
-from cifar_tune.storage.lease import owner_of
+from cifar_tune.storage.lease import held_lease
 from cifar_tune.storage.rdb import close, own_words
 from cifar_tune.storage.records import StudyRecord, load_record
 from cifar_tune.storage.urls import without_secrets
@@ -28,7 +28,7 @@ _AWAY = 3
 
 
 class Watcher:
-    """What is known of a study: the newest record, who runs it, and what went wrong with reading it."""
+    """What is known of a study: the newest record, who runs it or was lost, and what went wrong with reading it."""
 
     def __init__(self, study: str, url: URL) -> None:
         self._url = url
@@ -37,6 +37,7 @@ class Watcher:
         self._away: int | None = None  # looks since somebody ran it; None if nobody has
         self.record: StudyRecord | None = None
         self.owner: str | None = None
+        self.lost: str | None = None
         self.trouble = ""
 
     @property
@@ -49,9 +50,11 @@ class Watcher:
         began = time.monotonic()
         try:
             self.record = load_record(self._cached, self._name)
-            owner = owner_of(self._storage.engine, self._name)
-            self.owner, self.trouble = str(owner) if owner else None, ""
-            if owner is not None:
+            held = held_lease(self._storage.engine, self._name)
+            self.owner = None if held is None or held.is_free else str(held.owner)
+            self.lost = str(held.owner) if held is not None and held.is_free else None
+            self.trouble = ""
+            if self.owner is not None:
                 self._away = 0
             elif self._away is not None:
                 self._away += 1
@@ -69,7 +72,9 @@ class Watcher:
 
     def render(self) -> Group:
         """The newest frame."""
-        return frame(self.record, self.owner, self.trouble) if self.record is not None else Group(Text(self.trouble))
+        if self.record is None:
+            return Group(Text(self.trouble))
+        return frame(self.record, self.owner, self.trouble, self.lost)
 
 
 def watch_study(study: str, url: URL, seconds: float, once: bool) -> None:

@@ -39,13 +39,15 @@ class Dashboard:
     """A dashboard that listens already, and answers as soon as `serve_forever` runs.
 
     Attributes:
-        address: where a browser finds it.
+        address: where a browser on this machine finds it.
+        elsewhere: where one on another machine does, if it listens on all addresses; else empty.
         warning: what there is to fear; empty where only this machine can reach it.
     """
 
     def __init__(self, storage: RDBStorage, server: WSGIServer, host: str) -> None:
-        shown_host = f"[{host}]" if ":" in host else host
-        self.address = f"http://{shown_host}:{server.server_port}/dashboard"
+        own = {"0.0.0.0": HOST, "::": "::1"}.get(host, host)  # noqa: S104 (nobody can open the address of all addresses)
+        self.address = _link(own, server.server_port)
+        self.elsewhere = "" if own == host else _link(socket.gethostname(), server.server_port)
         self.warning = "" if _is_loopback(host) else _CONSEQUENCE
         self._storage = storage
         self._server = server
@@ -163,6 +165,10 @@ def _as_address(host: str) -> IPv4Address | IPv6Address | None:
         return ip_address(host)
     except ValueError:
         return None
+
+
+def _link(host: str, port: int) -> str:
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}/dashboard"
 
 
 def _is_loopback(host: str) -> bool:

@@ -111,6 +111,8 @@ class LocalExecutors(Slots[_Slot]):
         match report:
             case Ready():
                 slot.ready = report
+            case Refused():
+                self._give_up(slot)
             case Broken():
                 self._replace(slot)
                 return Died(slot.trial, report.cause, slot.index)
@@ -121,17 +123,24 @@ class LocalExecutors(Slots[_Slot]):
     def _bury(self, slot: _Slot) -> Died:
         slot.process.join(_GRACE_SECONDS)
         code = slot.process.exitcode
-        self._oom_kills.look()
+        was_out_of_memory = code == -signal.SIGKILL and self._oom_kills.explains_a_death()
         self._replace(slot)
-        if code == -signal.SIGKILL and self._oom_kills.is_recent:
+        if was_out_of_memory:
             return Died(slot.trial, "killed by the system, since memory ran out", slot.index, out_of_memory=True)
         return Died(slot.trial, f"exit code {code}", slot.index)
 
     def _replace(self, slot: _Slot) -> None:
+        self._end(slot)
+        self._slots[self._slots.index(slot)] = self._start(slot.index)
+
+    def _give_up(self, slot: _Slot) -> None:
+        self._end(slot)
+        self._slots.remove(slot)
+
+    def _end(self, slot: _Slot) -> None:
         slot.process.kill()
         slot.process.join(_GRACE_SECONDS)
         slot.connection.close()
-        self._slots[slot.index] = self._start(slot.index)
 
     def _most_useful(self) -> int:
         """How many executors the only device that was named can take; of several devices each takes one."""

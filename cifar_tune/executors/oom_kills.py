@@ -1,9 +1,14 @@
-"""Knowing that the kernel killed a process because memory ran out: it counts these kills, and tells nobody else."""
+"""Knowing that the kernel killed a process because memory ran out: it counts these kills, and tells nobody else.
+
+One kill explains one death. What remains in doubt: where the count is that of the whole machine, or of a group that
+others share, and another process was killed for memory within the seconds in which somebody sent ours a SIGKILL.
+"""
 
 import time
 from pathlib import Path
 
 _RECENT_SECONDS = 5.0
+"""The kernel counts a kill before the process dies, and giving back a lot of memory takes it a while."""
 _COUNTER = "oom_kill"
 
 
@@ -17,19 +22,23 @@ class OomKills:
     def __init__(self) -> None:
         self._file = _counting_file()
         self._seen = self._count()
-        self._rose = float("-inf")
+        self._unexplained: list[float] = []  # when each kill was noticed
 
     def look(self) -> None:
-        """Notice whether the count has risen since the last look."""
+        """Notice how often the count has risen since the last look."""
         count = self._count()
-        if count > self._seen:
-            self._rose = time.monotonic()
+        self._unexplained += [time.monotonic()] * (count - self._seen)
         self._seen = count
 
-    @property
-    def is_recent(self) -> bool:
-        """Whether the count rose a moment ago: a process that was killed just now was killed by the kernel."""
-        return time.monotonic() - self._rose < _RECENT_SECONDS
+    def explains_a_death(self) -> bool:
+        """Whether a process that was killed just now was killed by the kernel: for each kill that counts true once."""
+        self.look()
+        now = time.monotonic()
+        self._unexplained = [noticed for noticed in self._unexplained if now - noticed < _RECENT_SECONDS]
+        if not self._unexplained:
+            return False
+        self._unexplained.pop()
+        return True
 
     def _count(self) -> int:
         return _read_count(self._file) or 0 if self._file is not None else 0

@@ -11,7 +11,7 @@ class Executors(Protocol):
 
     @property
     def workers(self) -> int:
-        """How many trials can run at a time."""
+        """How many trials can run at a time; fewer than at first where executors refused, in the end none."""
         ...
 
     def idle(self) -> bool:
@@ -35,7 +35,7 @@ class Executors(Protocol):
         ...
 
     def reports(self, timeout: float) -> list[Report | Died]:
-        """What executors have said."""
+        """What executors have said. One that `Refused` is given up."""
         ...
 
     def close(self, at_once: Callable[[], bool]) -> None:

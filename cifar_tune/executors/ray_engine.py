@@ -39,6 +39,8 @@ class _Slot(Slot):
 class RayExecutors(Slots[_Slot]):
     """A pool of actors. Those that find no room wait in Ray until some machine has it, and are no concern of ours.
 
+    One that refuses stays where it is as long as others work, so that Ray places no other one on its machine.
+
     Args:
         options: how many, where, and their share of a GPU.
         threads: CPUs of an actor: how many threads a trial uses at most.
@@ -50,15 +52,17 @@ class RayExecutors(Slots[_Slot]):
 
     def __init__(self, options: ExecutorOptions, threads: int, note: Callable[[str], None]) -> None:
         super().__init__()
-        self._connection = ExitStack()
-        self._connection.enter_context(connected(options.address))
         gpus = options.gpus_per_worker
-        self._gpus = float(has_gpus()) if gpus is None else gpus
+        with ExitStack() as connection:
+            connection.enter_context(connected(options.address))
+            self._gpus = float(has_gpus()) if gpus is None else gpus
+            self._connection = connection.pop_all()
         self._threads = threads
         self._wanted = options.workers
         self._note = note
         self._numbers = count()
         self._looked = 0.0
+        self._refusing: list[_Slot] = []
         self._surroundings: Surroundings
 
     def wait_for_start(self, data: DataSpec, fingerprint: str, impatient: Callable[[], None]) -> None:
@@ -67,7 +71,7 @@ class RayExecutors(Slots[_Slot]):
         `impatient` is called now and then and may raise. Machines with other images than the coordinator's refuse.
 
         Raises:
-            UserError: if the first one refuses.
+            UserError: if all refuse.
         """
         variables = {CACHE_VARIABLE: os.environ[CACHE_VARIABLE]} if CACHE_VARIABLE in os.environ else {}
         device = "cuda" if self._gpus else "cpu"
@@ -78,12 +82,11 @@ class RayExecutors(Slots[_Slot]):
                 f"for: waiting for one that joins (Ctrl-C ends)"
             )
         self._grow()
-        while not self._kept:
+        while all(isinstance(report, Refused) for report in self._kept):
             impatient()
-            self._kept = self._hear(0.1)
-        for report in self._kept:
-            if isinstance(report, Refused):
-                raise UserError(report.message)
+            self._kept += self._hear(0.1)
+            if not self._slots:
+                raise UserError("\n".join(dict.fromkeys(r.message for r in self._kept if isinstance(r, Refused))))
 
     def reports(self, timeout: float) -> list[Report | Died]:
         """The same as of every pool; looks for new machines now and then."""
@@ -97,7 +100,7 @@ class RayExecutors(Slots[_Slot]):
         deadline = time.monotonic() + _GRACE_SECONDS
         while leaving and not at_once() and time.monotonic() < deadline:
             _, leaving = ray.wait(leaving, num_returns=len(leaving), timeout=0.1)
-        for slot in self._slots:
+        for slot in (*self._slots, *self._refusing):
             ray.kill(slot.actor)
         self._slots.clear()
         self._connection.close()
@@ -105,7 +108,8 @@ class RayExecutors(Slots[_Slot]):
     def _grow(self) -> None:
         """Ask for so many actors in all as were wanted, or as there is room for; never for fewer than before."""
         self._looked = time.monotonic()
-        wanted = self._wanted or max(1, room(self._threads, self._gpus))
+        self._refusing = [slot for slot in self._refusing if not ray.wait([slot.end], timeout=0)[0]]  # else it is lost
+        wanted = self._wanted or max(1, room(self._threads, self._gpus) - len(self._refusing))
         self._slots += [self._start(next(self._numbers)) for _ in range(len(self._slots), wanted)]
 
     def _give(self, slot: _Slot, order: Job | Verdict) -> None:
@@ -131,6 +135,8 @@ class RayExecutors(Slots[_Slot]):
             case Broken() as broken:
                 self._replace(slot)
                 return [*said[:-1], Died(slot.trial, broken.cause, slot.index)]
+            case Refused():
+                self._give_up(slot)
             case Ended(outcome="out_of_memory"):  # what it still holds must not be missing for the next trial
                 self._replace(slot)
         return said
@@ -140,6 +146,16 @@ class RayExecutors(Slots[_Slot]):
         ray.kill(slot.actor)  # a machine that is only cut off must not write the checkpoint of a trial that goes on
         index = slot.index if slot.ready is None else next(self._numbers)  # false starts are counted by index
         self._slots[self._slots.index(slot)] = self._start(index)
+
+    def _give_up(self, slot: _Slot) -> None:
+        self._slots.remove(slot)
+        self._refusing.append(slot)
+        if not any(
+            each.ready is not None for each in self._slots
+        ):  # those that wait for room shall come, and refuse too
+            for each in self._refusing:
+                ray.kill(each.actor)
+            self._refusing.clear()
 
     def _start(self, index: int) -> _Slot:
         actor_class = ray.remote(num_cpus=self._threads, num_gpus=self._gpus, concurrency_groups=BESIDE)(RayExecutor)

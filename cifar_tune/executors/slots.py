@@ -29,7 +29,7 @@ class Slots(ABC, Generic[S]):
 
     @property
     def workers(self) -> int:
-        """How many trials can run at a time."""
+        """How many trials can run at a time; fewer than at first where executors refused."""
         return len(self._slots)
 
     def idle(self) -> bool:
@@ -58,7 +58,10 @@ class Slots(ABC, Generic[S]):
             self._replace(slot)
 
     def reports(self, timeout: float) -> list[Report | Died]:
-        """What executors have said, waiting up to `timeout` seconds for something. The dead are replaced."""
+        """What executors have said, waiting up to `timeout` seconds for something.
+
+        The dead are replaced. An executor that refuses is not: another one there would refuse too.
+        """
         if self._kept:
             kept, self._kept = self._kept, []
             return kept
@@ -77,6 +80,10 @@ class Slots(ABC, Generic[S]):
     @abstractmethod
     def _replace(self, slot: S) -> None:
         """End the slot's executor, and begin another in its place."""
+
+    @abstractmethod
+    def _give_up(self, slot: S) -> None:
+        """Do without the slot from now on, since its executor has refused."""
 
     @abstractmethod
     def _hear(self, timeout: float) -> list[Report | Died]:

@@ -19,7 +19,7 @@ from cifar_tune.reports.folder import report_folder
 from cifar_tune.reports.pictures import PARETO, PICTURES, Picture
 from cifar_tune.reports.report import Report
 from cifar_tune.reports.trials_csv import trial_rows
-from cifar_tune.storage.rdb import close, open_existing
+from cifar_tune.storage.rdb import close, open_existing, without_studies
 from cifar_tune.storage.records import StudyRecord, load_record
 from cifar_tune.storage.urls import shown, storage_url
 
@@ -37,7 +37,7 @@ def load_study(name: str, storage: str | None = None) -> "LoadedStudy":
     url = storage_url(storage)
     opened = open_existing(url)
     if opened is None:
-        raise UserError(Problem(f"no study {name!r}: there is no storage yet", shown(url)))
+        raise UserError(Problem(f"no study {name!r}: {without_studies(url)}", shown(url)))
     try:
         with vocabulary():
             return LoadedStudy(load_record(opened, name))

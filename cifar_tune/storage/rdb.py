@@ -35,6 +35,9 @@ _LIMITS = {
 }
 """What libpq and PyMySQL call them; libpq counts `tcp_user_timeout` in milliseconds."""
 _ATTEMPTS = 5
+_ADVICE = (
+    "see that the server runs, and that --storage or CIFAR_TUNE_STORAGE names it rightly; then start the same again"
+)
 
 
 def open_storage(url: URL) -> RDBStorage:
@@ -50,6 +53,7 @@ def open_storage(url: URL) -> RDBStorage:
     quieten_optuna()
     file = sqlite_file(url)
     if file is not None:
+        _require_plain(file, url)
         _make_folder(file)
         options: dict[str, Any] = {"connect_args": {"timeout": _BUSY_SECONDS}}
     else:
@@ -77,6 +81,8 @@ def open_existing(url: URL) -> RDBStorage | None:
     No file is created, and nobody else's gets Optuna's tables.
     """
     file = sqlite_file(url)
+    if file is not None:
+        _require_plain(file, url)
     if file is not None and not (file.exists() and _may_hold_studies(file)):
         return None
     return open_storage(url)
@@ -135,6 +141,13 @@ def _tune_sqlite(connection: Any, _record: object) -> None:
     cursor.close()
 
 
+def _require_plain(file: Path, url: URL) -> None:
+    if file.is_dir():
+        raise UserError(Problem(f"is a folder; name a file in it, such as {shown(url)}/studies.db", shown(url)))
+    if file.exists() and not file.is_file():
+        raise UserError(Problem("is a device or a pipe, no file that could hold studies", shown(url)))
+
+
 def _make_folder(file: Path) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -160,7 +173,14 @@ def unusable(url: URL, error: BaseException) -> UserError | CheckError:
         return UserError(Problem("is not an SQLite database", shown(url)))
     if "unable to open database file" in words:
         return UserError(Problem("is no file that can be opened and written", shown(url)))
-    return CheckError(f"{shown(url)} cannot be used: {without_secrets(words, url)}")
+    advice = "" if sqlite_file(url) else f"; {_ADVICE}"
+    return CheckError(f"{shown(url)} cannot be used: {without_secrets(words, url)}{advice}")
+
+
+def without_studies(url: URL) -> str:
+    """Why `open_existing` finds nothing to open, as the end of a sentence."""
+    file = sqlite_file(url)
+    return "the file holds none" if file is not None and file.exists() else "there is no such file yet"
 
 
 def close(storage: RDBStorage) -> None:

@@ -21,6 +21,7 @@ _DRIVERS = {"postgresql": "postgresql+psycopg", "mysql": "mysql+pymysql", "maria
 _EXTRAS = {"postgresql": "postgres", "mysql": "mysql"}
 _CHECKPOINTS = "checkpoints"
 _FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}(?:@[0-9]+)?")  # a study, or an earlier version of one
+_SQLITE_NAME = re.compile(r"[^@:?]+\.(?:db|db3|sqlite|sqlite3)")
 _SECRETS = {"password", "passwd", "sslpassword"}
 _EXAMPLES = "sqlite:///storage/cifar_tune.db, postgresql://user@host/database or mysql://user@host/database"
 
@@ -36,9 +37,13 @@ def storage_url(given: str | None) -> URL:
     try:
         url = make_url(text)
     except (ArgumentError, ValueError) as error:  # ValueError: the port is no number
-        raise UserError(Problem(f"is not a database URL; it must look like {_EXAMPLES}", source)) from error
+        rule = f"is not a database URL; it must look like {_EXAMPLES}"
+        is_file = _SQLITE_NAME.fullmatch(text) is not None
+        raise UserError(Problem(rule, source, nearest=f"sqlite:///{text}" if is_file else None)) from error
     if url.host and "@" in url.host:  # the end of a password, which no message may show
         raise UserError(Problem("holds more than one @; write %40 for one in a user name or a password", source))
+    if url.get_backend_name() == "postgres":  # as some providers write it
+        url = url.set(drivername=url.drivername.replace("postgres", "postgresql", 1))
     backend = url.get_backend_name()
     if backend not in ("sqlite", *_DRIVERS):
         raise UserError(Problem(f"{backend!r} is not supported; use {_EXAMPLES}", source))

@@ -23,13 +23,20 @@ def is_copy(name: str) -> bool:
     return name.endswith(_COPY)
 
 
-def next_version(storage: RDBStorage, study: str) -> tuple[str, int]:
-    """The name under which the present study will be kept, and its number."""
-    names = set(optuna.get_all_study_names(storage))
-    number = 1
-    while (name := f"{study[:_LONGEST]}@{number}") in names:
-        number += 1
-    return name, number
+def next_version(storage: RDBStorage, study: str, last: int) -> tuple[str, int]:
+    """The name under which the present study will be kept, and its number: above all that were given before.
+
+    Not the number of a version that was deleted, which `carried_from` and openings of the test set still name.
+
+    Args:
+        storage: holds the study.
+        study: its name.
+        last: the number of the version that the present study was made from; 0 if from none.
+    """
+    stem = f"{study[:_LONGEST]}@"
+    ends = [name.removeprefix(stem) for name in optuna.get_all_study_names(storage) if name.startswith(stem)]
+    number = 1 + max([last, *(int(end) for end in ends if end.isascii() and end.isdecimal())])
+    return f"{stem}{number}", number
 
 
 def put_in_place(storage: RDBStorage, study: str, version: str) -> None:

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from optuna.distributions import BaseDistribution
-from optuna.storages import BaseStorage, InMemoryStorage
+from optuna.storages import InMemoryStorage, RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import URL
@@ -47,7 +47,7 @@ class WriteBehindStorage(PassingStorage):
 
     def __init__(
         self,
-        backend: BaseStorage,
+        backend: RDBStorage,
         study_name: str,
         guard: Callable[[], None] = _always_allowed,
         linger: float = LINGER_SECONDS,

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
-from optuna.storages import BaseStorage, InMemoryStorage
+from optuna.storages import InMemoryStorage, RDBStorage
 from optuna.trial import FrozenTrial
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
 from cifar_tune.errors import CheckError, CifarTuneError
 from cifar_tune.storage.bulk import bulk_reading
+from cifar_tune.storage.numbers import give_number
 from cifar_tune.storage.rdb import own_words
 from cifar_tune.storage.trial_changes import write_changes
 from cifar_tune.storage.urls import without_secrets
@@ -24,6 +25,7 @@ LINGER_SECONDS = 0.1
 
 _TICK_SECONDS = 1.0
 _HANGING_SECONDS = 10.0
+_SILENT_SECONDS = 10.0
 _FIRST_RETRY_SECONDS = 0.25
 _LONGEST_RETRY_SECONDS = 5.0
 
@@ -75,7 +77,7 @@ class Writer:
 
     def __init__(
         self,
-        backend: BaseStorage,
+        backend: RDBStorage,
         study: int,
         memory: InMemoryStorage,
         guard: Callable[[], None],
@@ -99,8 +101,20 @@ class Writer:
         self._is_held = False
         self._is_closed = False
         self._thread = threading.Thread(target=self._work, name="database", daemon=True)
-        self.outage: Outage | None = None
+        self._failed: Outage | None = None  # the newest call
+        self._called: float | None = None  # when the present one began
         self.failure: CifarTuneError | None = None
+
+    @property
+    def outage(self) -> Outage | None:
+        """Why and since when the database cannot be written; None while it can.
+
+        It fails, or it says nothing: a server that was stopped still accepts connections.
+        """
+        called = self._called
+        if self._failed is None and called is not None and time.monotonic() - called > _SILENT_SECONDS:
+            return Outage(called, TimeoutError(f"it has not answered for {_SILENT_SECONDS:.0f} s"), self._url)
+        return self._failed
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -118,7 +132,7 @@ class Writer:
     def start(self) -> None:
         """Copy what the database holds into memory, then begin to write."""
         with bulk_reading():
-            for trial in self._backend.get_all_trials(self._study, deepcopy=False):
+            for trial in self._stored():
                 self._admit(trial)
         self._thread.start()
 
@@ -188,17 +202,20 @@ class Writer:
     def _keep_writing(self) -> None:
         pause = _FIRST_RETRY_SECONDS
         while self._wait_for_changes():
+            self._called = time.monotonic()
             try:
                 self._guard()
-                if self.outage is not None:
+                if self._failed is not None:
                     self._compare()
                 self._write()
                 if self._is_asked:
                     self._admit_others()
             except _DATABASE_ERRORS as error:
                 with self._condition:
-                    self.outage = Outage(self.outage.since if self.outage else time.monotonic(), error, self._url)
+                    since = self._failed.since if self._failed else time.monotonic()
+                    self._failed = Outage(since, error, self._url)
                     self._is_asked = False
+                    self._called = None
                     self._condition.notify_all()
                 self._sleep(pause)
                 pause = min(2 * pause, _LONGEST_RETRY_SECONDS)
@@ -209,8 +226,10 @@ class Writer:
                 self._fail(CheckError(_CHANGED))
                 return
             else:
-                self.outage = None
+                self._failed = None
                 pause = _FIRST_RETRY_SECONDS
+            finally:
+                self._called = None
 
     def _wait_for_changes(self) -> bool:
         """Wait for something to do, or a second; False when the thread shall end."""
@@ -238,6 +257,7 @@ class Writer:
                 if self._is_held:
                     return
                 trial = self._memory.get_trial(number)
+            self._called = time.monotonic()
             self._guard()  # again for each: writing many may outlast what was allowed
             self._write_trial(number, trial)
             with self._condition:
@@ -245,6 +265,7 @@ class Writer:
                     del self._trials[number]
                 self._condition.notify_all()
         for (kind, key), value in attributes.items():
+            self._called = time.monotonic()
             if kind == "user":
                 self._backend.set_study_user_attr(self._study, key, value)
             else:
@@ -260,8 +281,8 @@ class Writer:
                 write_changes(self._backend, self._ids[number], self._written[number], trial)
         else:
             created = self._backend.create_new_trial(self._study, trial)
-            if self._backend.get_trial_number_from_id(created) != number:
-                raise CheckError(_CHANGED)
+            if self._backend.get_trial_number_from_id(created) != number:  # another program was quicker
+                self._give_number(created, number)
             self._ids.append(created)
         self._remember(number, trial)
 
@@ -295,16 +316,29 @@ class Writer:
 
     def _compare(self) -> None:
         """After an error: a write may have arrived although its answer did not."""
-        stored = self._backend.get_all_trials(self._study, deepcopy=False)
+        stored = self._stored()
         if len(stored) < len(self._ids):
             raise CheckError(_CHANGED)
-        ours = self._memory.get_all_trials(0, deepcopy=False)
-        for trial in stored[len(self._ids) : len(ours)]:
-            if not _may_be(trial, ours[trial.number]):
-                raise CheckError(_CHANGED)
-        known = stored[: len(ours)]  # what follows was added by others, and is admitted when somebody asks for it
+        known = stored[: len(self._ids)]
+        for ours in self._memory.get_all_trials(0, deepcopy=False)[len(known) :]:
+            found = next((trial for trial in stored[len(known) :] if _may_be(trial, ours)), None)
+            if found is None:
+                break
+            if found.number != ours.number:  # another program was quicker
+                self._give_number(found._trial_id, ours.number)
+                stored = self._stored()
+            known.append(stored[ours.number])
+        # what follows was added by others, and is admitted when somebody asks for it
         self._ids = [trial._trial_id for trial in known]
         self._written = {trial.number: trial for trial in known if not trial.state.is_finished()}
+
+    def _stored(self) -> list[FrozenTrial]:
+        """The trials in the database by their numbers; it has them in the order in which they arrived."""
+        return sorted(self._backend.get_all_trials(self._study, deepcopy=False), key=lambda trial: trial.number)
+
+    def _give_number(self, trial: int, number: int) -> None:
+        if not give_number(self._backend, self._study, trial, number):
+            raise CheckError(_CHANGED)
 
     def _fail(self, error: CifarTuneError) -> None:
         with self._condition:

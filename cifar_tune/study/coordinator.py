@@ -40,6 +40,8 @@ _CLOCK_SECONDS = 5.0
 _PATIENCE_SECONDS = 300.0
 _LAST_SECONDS = 10.0
 _ADMISSION_SECONDS = 1.0
+_LEAVING_SECONDS = 60.0
+"""An executor may take as long to leave a trial that was ended, and to finish its checkpoint, which nobody needs."""
 
 Ending = Literal["budget", "exhausted", "timeout", "interrupted"]
 
@@ -65,6 +67,7 @@ class Coordinator:
         self._watch = watch
         self._observer = watch.observer
         self._running: dict[int, RunningTrial] = {}
+        self._leaving: dict[int, float] = {}  # trials that were ended, and when their executors must have left them
         self._started = time.monotonic()
         self._elapsed_before = self._elapsed_written = float(study.user_attrs.get(attributes.ELAPSED, 0.0))
         self._false_starts: Counter[int] = Counter()
@@ -81,8 +84,9 @@ class Coordinator:
         """Run until the budget is used up, the space is exhausted, time is over, or somebody asks to stop.
 
         Raises:
-            CheckError: if executors cannot start, the lease was lost, or the database stays away.
-            UserError: if an executor refuses its device.
+            CheckError: if executors cannot start or all of them have refused, the lease was lost, or the database stays
+                away.
+            UserError: if the first trial finds that the input is wrong.
         """
         self._watch.stop.is_polled = True
         self._take_up()
@@ -182,7 +186,7 @@ class Coordinator:
                     self._environment_known = True
                     self._note(record_environment(self._study, report.environment))
             case Refused():
-                raise UserError(report.message)
+                self._do_without(report)
             case Began():
                 self._begin(self._running[report.number], report)
             case EpochDone():
@@ -190,7 +194,7 @@ class Coordinator:
                 running.split_into(report.micro_batches)
                 value, _ = running.add(report.result)
                 self._observer.epoch(running.number, report.result, value)
-                self._note(self._estimate.after(report.result, self._finished))
+                self._note(self._estimate.after(report.result, self._finished, self._elapsed()))
                 self._judge(running)
             case Notice():
                 self._note(f"trial {report.number}: {report.text}")
@@ -204,7 +208,7 @@ class Coordinator:
         if running.need_not_be_trained:
             del self._running[running.number]
             self._tell(running, TrialState.PRUNED, "infeasible")
-            self._executors.answer(running.number, Verdict(go_on=False))
+            self._let_go(running.number)
             return
         self._observer.began(running.number, running.searched, running.epochs, len(began.results))
         for result in began.results:
@@ -229,21 +233,36 @@ class Coordinator:
         overdue = running.is_overdue and not running.is_trained
         if pruned or overdue:
             del self._running[running.number]
-            self._tell(running, TrialState.PRUNED, "pruned" if pruned else "timeout")
-        self._executors.answer(running.number, Verdict(go_on=not (pruned or overdue)))
+            detail = "" if pruned else running.limit_words
+            self._tell(running, TrialState.PRUNED, "pruned" if pruned else "timeout", detail=detail)
+            self._let_go(running.number)
+        else:
+            self._executors.answer(running.number, Verdict(go_on=True))
+
+    def _let_go(self, number: int) -> None:
+        """Tell the executor of a trial that has ended to leave it; it is not waited for longer than it may take."""
+        self._leaving[number] = time.monotonic() + _LEAVING_SECONDS
+        self._executors.answer(number, Verdict(go_on=False))
 
     def _end_hanging(self) -> None:
         """End trials whose time is over, together with their executors: nobody knows whether these ever answer."""
+        for number in [number for number, until in self._leaving.items() if time.monotonic() > until]:
+            del self._leaving[number]
+            self._executors.kill(number)
+            self._note(f"trial {number}: its executor hung when it had ended, and was replaced")
         for running in [running for running in self._running.values() if running.hangs]:
             del self._running[running.number]
             self._executors.kill(running.number)
             if running.is_trained:
                 self._tell(running, TrialState.COMPLETE, "completed")
             else:
-                self._tell(running, TrialState.PRUNED, "timeout", detail="its executor was ended and replaced")
+                self._tell(
+                    running, TrialState.PRUNED, "timeout", detail=f"{running.limit_words}; its executor was replaced"
+                )
 
     def _end(self, ended: Ended) -> None:
         self._executors.finished(ended.number)
+        self._leaving.pop(ended.number, None)
         running = self._running.pop(ended.number, None)
         if running is None:  # pruned, and told so; its last checkpoint was still being written
             self._sweep()
@@ -282,6 +301,7 @@ class Coordinator:
                 feasible=is_feasible(told, self._spec.constraints) is True,
                 front=self._best.numbers if self._spec.has_several_objectives else [],
                 detail=(error.strip().splitlines() or [""])[-1] or detail,
+                elapsed=self._elapsed(),
             )
         )
 
@@ -323,6 +343,13 @@ class Coordinator:
                 "trials are not in it; their checkpoints hold them, and the next run writes them from there"
             )
 
+    def _do_without(self, refused: Refused) -> None:
+        """An executor cannot train here, as one that came later or in place of a dead one: the others can."""
+        left = self._executors.workers
+        if not left:
+            raise CheckError(f"no worker is left: {refused.message}")
+        self._note(f"one worker is given up, and the run goes on with {left}: {refused.message}")
+
     def _mourn(self, died: Died) -> None:
         """An executor is gone: its trial goes on elsewhere, unless executors keep dying under it."""
         if died.number is None:
@@ -331,6 +358,7 @@ class Coordinator:
                 raise CheckError(f"executors cannot start: {_MOST_DEATHS} in a row ended: {died.cause}")
             return
         running = self._running.pop(died.number, None)
+        self._leaving.pop(died.number, None)
         if running is None:  # it was pruned a moment ago
             return
         if running.is_trained:  # only the word for it is missing

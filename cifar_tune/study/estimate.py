@@ -12,18 +12,25 @@ class Estimate:
         self._workers = workers
         self._given = False
 
-    def after(self, result: EpochResult, finished: int) -> str | None:
-        """A sentence after the second epoch that is seen (the first one warms up), or the only one; else None."""
+    def after(self, result: EpochResult, finished: int, elapsed: float) -> str | None:
+        """A sentence after the second epoch that is seen (the first one warms up), or the only one; else None.
+
+        Args:
+            result: the epoch.
+            finished: trials that have ended.
+            elapsed: seconds of `budget.timeout` that are used up.
+        """
         if self._given or (result.epoch < 2 and self._spec.largest_epochs > 1):
             return None
         self._given = True
         trials = most_trials(self._spec) - finished
         epochs = self._spec.largest_epochs
         seconds = result.seconds * epochs * trials / self._workers
+        at_a_time = f", {self._workers} at a time" if self._workers > 1 else ""
         return (
             f"estimated from the first epochs: about {spoken_duration(seconds)} if no trial is pruned "
             f"({result.seconds:.2g} s per epoch, {counted(epochs, 'epoch')}, {counted(trials, 'trial')}"
-            f"{f', {self._workers} at a time' if self._workers > 1 else ''})"
+            f"{at_a_time}){timeout_words(self._spec, seconds, elapsed)}"
         )
 
 
@@ -31,6 +38,17 @@ def most_trials(spec: StudySpec) -> int:
     """How many trials there can be: the budget, or every combination where each is tried once."""
     size = spec.space.size() if spec.sampler.name == "grid" else None
     return spec.budget.trials if size is None else min(size, spec.budget.trials)
+
+
+def within_budget(spec: StudySpec, seconds: float, elapsed: float) -> float:
+    """How long the rest takes, which would take so many seconds, where `elapsed` of `budget.timeout` are used up."""
+    return seconds if spec.budget.timeout is None else min(seconds, max(0.0, spec.budget.timeout - elapsed))
+
+
+def timeout_words(spec: StudySpec, seconds: float, elapsed: float) -> str:
+    """What is to be added to such an estimate where the time ends first; else nothing."""
+    left = within_budget(spec, seconds, elapsed)
+    return f"; budget.timeout ends it after {spoken_duration(left)}" if left < seconds else ""
 
 
 def counted(count: int, noun: str) -> str:

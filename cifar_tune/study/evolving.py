@@ -54,7 +54,8 @@ def evolve_study(storage: RDBStorage, spec: StudySpec, data: PreparedData, lease
         return
     compare_images(study, spec, data)
     remove_copy(storage, spec.name)
-    version, number = next_version(storage, spec.name)
+    last = study.user_attrs.get(attributes.EVOLVED, {}).get("version", 0)
+    version, number = next_version(storage, spec.name, last)
     carried = carry(trials, before, spec, version)
     made = create(storage, spec, copy_name(spec.name))
     for trial in carried.trials:

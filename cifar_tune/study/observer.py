@@ -11,7 +11,8 @@ class TrialEnd:
     """How a trial ended: its state and reason (`attributes.REASONS`), the first objective and the best one so far.
 
     `figures` are all objectives and constrained metrics by name, `feasible` says whether it keeps the constraints, and
-    `front` holds the numbers of the trials on the Pareto front of several objectives.
+    `front` holds the numbers of the trials on the Pareto front of several objectives; `elapsed` are the seconds of
+    `budget.timeout` that were used up.
     """
 
     number: int
@@ -25,6 +26,7 @@ class TrialEnd:
     feasible: bool = True
     front: Sequence[int] = ()
     detail: str = ""
+    elapsed: float = 0.0
 
 
 class Observer:

@@ -1,7 +1,7 @@
 """`cifar-tune run`: everything around the coordinator."""
 
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -25,7 +25,7 @@ from cifar_tune.storage.urls import made_artifacts_folder
 from cifar_tune.storage.write_behind import WriteBehindStorage
 from cifar_tune.study.coordinator import Coordinator, Ending, Watch
 from cifar_tune.study.evolving import evolve_study, finish_evolution
-from cifar_tune.study.interruption import Interrupted, stop_requests
+from cifar_tune.study.interruption import Interrupted, StopRequests, stop_requests
 from cifar_tune.study.observer import Observer
 from cifar_tune.study.opening import open_study, stored_study
 from cifar_tune.study_spec.specification import StudySpec
@@ -52,49 +52,58 @@ def run_study(spec: StudySpec, url: URL, observer: Observer, options: ExecutorOp
         CheckError: if another process runs the study, or executors cannot start.
     """
     with stop_requests() as stop:
-        # first of all, since importing torch takes an executor longer than all that follows takes us
-        executors = _begun(options, spec.largest_threads, observer.note)
         try:
-            made_artifacts_folder(spec.name)
-            storage = open_patiently(url, observer.note, stop.raise_if_any)
-            stored_study(storage, spec, evolve)  # refuse before images are decoded for nothing
-            acquire(storage.engine, spec.name).release()  # likewise; not kept, since a download would outlast it
-
-            def decoding(done: int, total: int) -> None:
-                stop.raise_if_any()
-                observer.decoding(done, total)
-
-            data = prepare(spec.data, decoding)
-            executors.wait_for_start(spec.data, data.fingerprint, stop.raise_if_any)
-            lease = acquire(storage.engine, spec.name)
-            try:
-                said = finish_evolution(storage, spec.name)
-                if said:
-                    observer.note(said)
-                if evolve:
-                    evolve_study(storage, spec, data, lease, observer.note)
-                    finish_evolution(storage, spec.name)
-                stored = open_study(storage, spec, data)
-                if openings := read_openings(stored.user_attrs):
-                    observer.note(
-                        f"warning: the test set was opened {times(openings)} for this study (cifar-tune finalize); "
-                        f"what is chosen from now on may be influenced by its result"
-                    )
-                with closing(WriteBehindStorage(storage, spec.name, lease.renew_if_due, url=url)) as memory:
-                    pruner = build_pruner(spec.pruner, spec.largest_epochs)
-                    study = optuna.load_study(study_name=spec.name, storage=memory, pruner=pruner)
-                    ending = Coordinator(memory, study, spec, executors, Watch(observer, stop)).run()
-            finally:
-                lease.release_or_leave()
-            record = load_record(storage, spec.name)
-            close(storage)
-            return Outcome(ending, record)
+            with ExitStack() as cleanup:
+                return _run(spec, url, observer, options, evolve, stop, cleanup)
         except (Interrupted, KeyboardInterrupt):
             return Outcome("interrupted", None)
         except (SQLAlchemyError, StorageInternalError) as error:
             raise unusable(url, error.__cause__ or error) from error
-        finally:
-            executors.close(lambda: stop.at_once)
+
+
+def _run(
+    spec: StudySpec,
+    url: URL,
+    observer: Observer,
+    options: ExecutorOptions,
+    evolve: bool,
+    stop: StopRequests,
+    cleanup: ExitStack,
+) -> Outcome:
+    # first of all, since importing torch takes an executor longer than all that follows takes us
+    executors = _begun(options, spec.largest_threads, observer.note)
+    cleanup.callback(executors.close, lambda: stop.at_once)
+    made_artifacts_folder(spec.name)
+    storage = open_patiently(url, observer.note, stop.raise_if_any)
+    cleanup.callback(close, storage)
+    stored_study(storage, spec, evolve)  # refuse before images are decoded for nothing
+    acquire(storage.engine, spec.name).release()  # likewise; not kept, since a download would outlast it
+
+    def decoding(done: int, total: int) -> None:
+        stop.raise_if_any()
+        observer.decoding(done, total)
+
+    data = prepare(spec.data, decoding)
+    executors.wait_for_start(spec.data, data.fingerprint, stop.raise_if_any)
+    lease = acquire(storage.engine, spec.name)
+    cleanup.callback(lease.release_or_leave)
+    said = finish_evolution(storage, spec.name)
+    if said:
+        observer.note(said)
+    if evolve:
+        evolve_study(storage, spec, data, lease, observer.note)
+        finish_evolution(storage, spec.name)
+    stored = open_study(storage, spec, data)
+    if openings := read_openings(stored.user_attrs):
+        observer.note(
+            f"warning: the test set was opened {times(openings)} for this study (cifar-tune finalize); "
+            f"what is chosen from now on may be influenced by its result"
+        )
+    with closing(WriteBehindStorage(storage, spec.name, lease.renew_if_due, url=url)) as memory:
+        pruner = build_pruner(spec.pruner, spec.largest_epochs)
+        study = optuna.load_study(study_name=spec.name, storage=memory, pruner=pruner)
+        ending = Coordinator(memory, study, spec, executors, Watch(observer, stop)).run()
+    return Outcome(ending, load_record(storage, spec.name))
 
 
 def _begun(options: ExecutorOptions, threads: int, note: Callable[[str], None]) -> _Pool:

@@ -125,6 +125,11 @@ class RunningTrial:
         return limit is not None and self.seconds >= limit
 
     @property
+    def limit_words(self) -> str:
+        """What ended it where its time is over."""
+        return f"budget.trial_timeout of {self.spec.budget.trial_timeout:g} s is over"
+
+    @property
     def hangs(self) -> bool:
         """Whether its time is over and the end of its epoch is not worth waiting for.
 

@@ -143,7 +143,7 @@ def test_a_lost_result_is_shown(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        ("finalize absent", 2, "no study 'absent': there is no storage yet"),
+        ("finalize absent", 2, "no study 'absent': there is no such file yet"),
         ("finalize small --device cuda:9", 2, "device = 'cuda:9': must be a device of this machine"),
         ("finalize nothing", 1, "the study 'nothing' has no completed trial, so there is no best configuration"),
         ("finalize smal", 2, "(did you mean 'small'?)"),

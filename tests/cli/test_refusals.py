@@ -1,11 +1,14 @@
 """Every wrong input ends with exit code 2 and a message that names what is wrong; never with a traceback."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from cifar_tune import __main__ as program
 
 from .conftest import Cli
 
@@ -39,7 +42,7 @@ def files(tmp_path: Path, cli: Cli) -> None:
         ("run .", ".: is a folder; name a study file in it"),
         (
             "run quickstart",
-            "sqlite:///storage/cifar_tune.db: no study 'quickstart': there is no storage yet; `cifar-tune run` "
+            "sqlite:///storage/cifar_tune.db: no study 'quickstart': there is no such file yet; `cifar-tune run` "
             "with a study file creates it (did you mean 'studies/quickstart.yaml'?)",
         ),
         ("run " + "x" * 300, "cannot be read: File name too long"),
@@ -65,16 +68,23 @@ def files(tmp_path: Path, cli: Cli) -> None:
         ("run study.yaml --storage sqlite://", "--storage: must name a file, such as sqlite:///storage/cifar_tune.db"),
         ("run study.yaml --storage oracle://h/d", "--storage: 'oracle' is not supported; use sqlite:///"),
         ("run made --storage sqlite:///not.db", "sqlite:///not.db: is not an SQLite database"),
-        ("run made --storage sqlite:///studies", "sqlite:///studies: is no file that can be opened and written"),
+        (
+            "run made --storage sqlite:///studies",
+            "sqlite:///studies: is a folder; name a file in it, such as sqlite:///",
+        ),
+        ("status --storage sqlite:////dev/null", "sqlite:////dev/null: is a device or a pipe, no file that could hold"),
+        ("run study.yaml --storage sqlite:////dev/null", "sqlite:////dev/null: is a device or a pipe"),
+        ("run study.yaml --storage results.db", "(did you mean 'sqlite:///results.db'?)"),
         ("check wrong.yaml", "wrong.yaml:4: train.modle: unknown key (did you mean 'model'?)"),
         ("check stdy.yaml", "(did you mean 'study.yaml'?)"),
         ("check study.yaml --set momentum=1", "--set: train.momentum = 1: must be a number >= 0 and < 1"),
-        ("status x", "sqlite:///storage/cifar_tune.db: no study 'x': there is no storage yet"),
+        ("status x", "sqlite:///storage/cifar_tune.db: no study 'x': there is no such file yet"),
+        ("watch x", "sqlite:///storage/cifar_tune.db: no study 'x': there is no such file yet"),
         ("status wrong.yaml", "wrong.yaml:3: train.epochs = 0"),
         ("status --storage sqlite:///not.db", "sqlite:///not.db: is not an SQLite database"),
-        ("delete x --yes", "no study 'x': there is no storage yet"),
+        ("delete x --yes", "no study 'x': there is no such file yet"),
         ("delete stdy.yaml", "(did you mean 'study.yaml'?)"),
-        ("export x", "no study 'x': there is no storage yet"),
+        ("export x", "no study 'x': there is no such file yet"),
         ("train stdy.yaml", "stdy.yaml: cannot be read: No such file or directory"),
         ("train studies", "studies: cannot be read: Is a directory"),
         ("train study.yaml", "study.yaml:1: name: belongs to a study; a configuration has data and train alone"),
@@ -142,6 +152,27 @@ def test_a_password_is_not_shown(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> N
         assert ended.err.startswith("cifar-tune: postgresql+psycopg://u:***@127.0.0.1:1/d cannot be used: ")
         assert "geh3im" not in ended.err + ended.out
         assert len(ended.err.splitlines()) == 1
+        assert "see that the server runs, and that --storage or CIFAR_TUNE_STORAGE names it rightly" in ended.err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_is_said(cli: Cli, monkeypatch: pytest.MonkeyPatch, number: signal.Signals) -> None:
+    """Before anything has begun, as while modules are imported; `run` takes signals for itself afterwards."""
+    monkeypatch.setattr("cifar_tune.storage.urls.storage_url", lambda _given: os.kill(os.getpid(), number))
+    ended = cli("run", "study.yaml")
+    assert (ended.code, ended.out, ended.err) == (130, "", "cifar-tune: interrupted\n")
+
+
+def test_an_interruption_while_the_commands_are_imported_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cifar_tune.cli.main.main", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        program.main()
+    assert (ended.value.code, capsys.readouterr().err) == (130, "cifar-tune: interrupted\n")
 
 
 def test_the_program_itself_ends_like_that(tmp_path: Path) -> None:

@@ -50,17 +50,19 @@ def names() -> list[str]:
 def test_a_storage_that_does_not_exist_has_no_studies(cli: Cli, tmp_path: Path) -> None:
     ended = cli("status", "--storage", "sqlite:///folder/absent.db")
     assert (ended.code, ended.err) == (0, "")
-    assert ended.out.startswith("no studies in sqlite:///folder/absent.db; begin one with: cifar-tune run ")
+    none_yet = "no studies in sqlite:///folder/absent.db: there is no such file yet; begin one with: cifar-tune run "
+    assert ended.out.startswith(none_yet)
     assert json.loads(cli("status", "--json").out) == {"storage": "sqlite:///storage/cifar_tune.db", "studies": []}
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_status_of_all_studies(cli: Cli, stored: Path) -> None:
     out = cli("status", "--storage", URL).out
-    assert "first: 4 of 9 trials done (2 COMPLETE, 1 FAIL, 1 PRUNED, 1 RUNNING, 1 WAITING)" in out
+    assert "first: 4 of 9 trials done (2 COMPLETE, 1 FAIL, 1 PRUNED, 1 RUNNING left behind, 1 WAITING)" in out
     assert "  best: val_accuracy 0.75 in trial 1 (lr 0.2)" in out
     assert "  run by: nobody right now" in out
-    assert "  running: trial 4 at epoch 3 of 15, val_accuracy 0.6" in out
+    assert "  left behind: trial 4 at epoch 3 of 15, val_accuracy 0.6; the next run takes it up" in out
+    assert "  failed: trial 3: no reason is known" in out
     assert "  parked: trial 5 at epoch 4 of 15, val_accuracy 0.7" in out
     assert "second: 0 of 50 trials done (no trials yet), 0 s so far" in out
     assert "foreign: not made by cifar-tune" in out
@@ -99,6 +101,22 @@ def test_the_status_of_several_objectives(cli: Cli, tmp_path: Path) -> None:
     assert found["best"]["values"] == {"val_accuracy": 0.8, "parameters": 40}
     assert [each["number"] for each in found["front"]] == [2, 0]
     assert (found["objective"], found["constraints"]) == ("val_accuracy", ["parameters <= 50"])
+
+
+def test_failed_trials_are_named_and_counted(cli: Cli) -> None:
+    errors = ["Traceback\n  File x\nValueError: too wide", "", None, "OSError: gone", "OSError: gone"]
+    trials = [MadeTrial({"lr": 0.1 * (1 + i)}, None, "FAIL", 0, error=error) for i, error in enumerate(errors)]
+    storage = open_storage(storage_url(None))
+    make_record(make_spec({"lr": {"low": 0.1, "high": 1.0}}, name="bad"), trials, storage)
+    close(storage)
+    found = [line for line in cli("status", "bad").out.splitlines() if "failed" in line]
+    assert found == [
+        "  failed: trial 0: ValueError: too wide",
+        "  failed: trial 1: no reason is known",
+        "  failed: trial 2: no reason is known",
+        "  failed: 2 more",
+    ]
+    assert json.loads(cli("status", "bad", "--json").out)["failed"][3] == {"number": 3, "error": "OSError: gone"}
 
 
 def test_the_status_of_a_study_by_its_file(cli: Cli, stored: Path, tmp_path: Path) -> None:
@@ -174,6 +192,8 @@ def test_delete_refuses_while_somebody_runs_the_study(cli: Cli, stored: Path) ->
         assert re.search(
             rf"run by: process {holder.pid} on \S+, whose lease holds for \d\d s unless it is renewed", told
         )
+        assert "1 RUNNING, 1 WAITING" in told
+        assert "  running: trial 4 at epoch 3 of 15, val_accuracy 0.6\n" in told
         lease = json.loads(cli("status", "first", "--storage", URL, "--json").out)["lease"]
         assert (lease["pid"], lease["host"], lease["is_free"]) == (holder.pid, socket.gethostname(), False)
         assert 0 < lease["seconds_left"] <= 60

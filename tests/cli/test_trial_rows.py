@@ -13,7 +13,7 @@ PARAMS = "optimizer rmsprop, lr 0.1185, momentum 0.9877, weight_decay 3.2e-05, a
 def test_each_trial_takes_one_line_that_says_what_matters(width: int, with_device: bool) -> None:
     rows = TrialRows("val_accuracy", with_device)
     rows.add(7, 0, 0, device="cuda:0", params=PARAMS)
-    rows.add(123, 29, 30, "0.6000", 123.4, "[bold]", PARAMS)
+    rows.add(123, 29, 30, "0.6000", "123.4 s/epoch", "[bold]", PARAMS)
     out = StringIO()
     Console(file=out, width=width).print(rows.table)
     first, second = out.getvalue().splitlines()

@@ -1,7 +1,9 @@
 """`watch`, on a study that really runs in another process, and on stored ones."""
 
 import os
+import re
 import signal
+import socket
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,7 @@ TRIALS = [
     MadeTrial({"lr": 0.3}, 0.25, "PRUNED", 2),
     MadeTrial({"lr": 0.35}, None, "PRUNED", 0, "out_of_memory"),
     MadeTrial({"lr": 0.5}, None, "RUNNING", 3, history={"val_accuracy": [0.1, 0.2, 0.6], "seconds": [1.0, 1.0, 1.5]}),
+    MadeTrial({"lr": 0.6}, 0.7, "WAITING", 4),
 ]
 
 
@@ -45,13 +48,12 @@ def stored(cli: Cli) -> None:
 def test_one_frame(cli: Cli) -> None:
     ended = cli("watch", "made", "--once", "--storage", URL)
     assert (ended.code, ended.err) == (0, "")
-    assert "made: 4 of 9 trials  2 COMPLETE, 2 PRUNED, 1 RUNNING" in ended.out
+    assert "made: 4 of 9 trials  2 COMPLETE, 2 PRUNED, 1 RUNNING left behind, 1 WAITING" in ended.out
     assert "best: val_accuracy 0.7500 (trial 1)  lr 0.2" in ended.out
     assert "nobody runs it right now" in ended.out
     assert "1 trial ended since the device ran out of memory" in ended.out
-    assert "3/15" in ended.out
-    assert "val_accuracy 0.6000" in ended.out
-    assert "1.5 s/epoch" in ended.out
+    assert re.search(r"trial 4 .* 3/15 +val_accuracy 0.6000 +left behind", ended.out)
+    assert re.search(r"trial 5 .* 4/15 +val_accuracy 0.7000 +parked", ended.out)
     assert "trial 2: pruned, val_accuracy 0.2500" in ended.out
 
 
@@ -60,10 +62,26 @@ def test_devices_from_elsewhere_are_shown_as_they_are(cli: Cli, device: str) -> 
     storage = open_storage(storage_url(URL))
     trials = [MadeTrial({"lr": 0.5}, None, "RUNNING", 3, attrs={"device": device})]
     make_record(make_spec({"lr": {"low": 0.1, "high": 1}}, name="made"), trials, storage)
-    close(storage)
+    acquire(storage.engine, "made")
     ended = cli("watch", "made", "--once", "--storage", URL)
+    close(storage)
     assert (ended.code, ended.err) == (0, "")
     assert device in ended.out
+
+
+@pytest.mark.usefixtures("stored")
+def test_a_run_that_was_killed_is_named(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    storage = open_storage(storage_url(URL))
+    acquire(storage.engine, "made")
+    out = cli("watch", "made", "--once", "--storage", URL).out
+    assert f"run by process {os.getpid()}" in out
+    assert re.search(r"trial 4 .* 3/15 +val_accuracy 0.6000 +1.5 s/epoch +cpu", out)
+    monkeypatch.setattr("cifar_tune.storage.lease._process_started", lambda _pid: "")
+    out = cli("watch", "made", "--once", "--storage", URL).out
+    process = f"process {os.getpid()} on {socket.gethostname()}"
+    assert f"nobody runs it right now: {process} was killed or lost, and the next run takes over at once" in out
+    close(storage)
 
 
 def over_after_a_look(watcher: Watcher) -> bool:

@@ -183,6 +183,8 @@ def remote(url: URL) -> Iterator[Dashboard]:
 def test_with_permission_addresses_and_own_names_are_answered(remote: Dashboard, host: str, wanted: int) -> None:
     assert status(remote, host) == wanted
     assert "no authentication" in remote.warning
+    assert remote.address.startswith("http://127.0.0.1:"), "0.0.0.0 is no address that a browser can open"
+    assert remote.elsewhere == remote.address.replace("127.0.0.1", socket.gethostname())
 
 
 @pytest.mark.parametrize(

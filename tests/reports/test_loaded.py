@@ -37,7 +37,7 @@ def test_a_study_is_loaded_by_its_name(tmp_path: Path) -> None:
     assert repr(study) == "<study made: 2 trials, best val_accuracy 0.6>"
     with pytest.raises(UserError, match="has no study 'mad'"):
         cifar_tune.load_study("mad", url)
-    with pytest.raises(UserError, match="there is no storage yet"):
+    with pytest.raises(UserError, match="there is no such file yet"):
         cifar_tune.load_study("made", f"sqlite:///{tmp_path / 'other.db'}")
 
 

@@ -1,5 +1,6 @@
 """A storage that fails when told to, before a change arrives or after it."""
 
+import threading
 from typing import Any
 
 from optuna.exceptions import StorageInternalError
@@ -10,7 +11,7 @@ class Flaky:
     """Passes every call on to `backend`.
 
     While `down`, all fail. When `answer_lost` changes have arrived, the last of them is answered by an error all the
-    same. `bug` is what every call raises, once it is set.
+    same. `bug` is what every call raises, once it is set. While `answers` is not set, all wait.
     """
 
     def __init__(self, backend: BaseStorage) -> None:
@@ -18,13 +19,18 @@ class Flaky:
         self.down = False
         self.bug: Exception | None = None
         self.answer_lost = 0
+        self.answers = threading.Event()
+        self.answers.set()
         self.calls: list[str] = []
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._backend, name)
+        if not callable(method):
+            return method
 
         def call(*arguments: Any, **keywords: Any) -> Any:
             self.calls.append(name)
+            self.answers.wait()
             if self.down:
                 raise StorageInternalError("the server is gone")
             if self.bug is not None:

@@ -82,7 +82,8 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
 
 
 def test_a_folder_in_the_place_of_the_file(tmp_path: Path) -> None:
-    assert refusal(url_of(tmp_path)) == f"sqlite:///{tmp_path}: is no file that can be opened and written"
+    folder = f"sqlite:///{tmp_path}"
+    assert refusal(url_of(tmp_path)) == f"{folder}: is a folder; name a file in it, such as {folder}/studies.db"
 
 
 def test_a_database_of_another_optuna(tmp_path: Path) -> None:

@@ -49,6 +49,7 @@ def test_the_option_goes_before_the_variable_and_the_variable_before_the_default
     [
         ("postgresql://u@h/d", "postgresql+psycopg"),
         ("postgresql+psycopg2://u@h/d", "postgresql+psycopg2"),
+        ("postgres://u@h/d", "postgresql+psycopg"),
         ("mysql://u@h/d", "mysql+pymysql"),
         ("mariadb://u@h/d", "mysql+pymysql"),
         ("sqlite:///x.db", "sqlite"),
@@ -65,7 +66,6 @@ def test_a_driver_is_chosen_where_none_is_named(given: str, driver: str) -> None
         ("storage/cifar_tune.db", "is not a database URL"),
         ("://", "is not a database URL"),
         ("oracle://h/d", "'oracle' is not supported; use sqlite:///"),
-        ("postgres://h/d", "'postgres' is not supported; use sqlite:///storage/cifar_tune.db, postgresql://"),
         ("sqlite://", "must name a file, such as sqlite:///storage/cifar_tune.db; memory keeps nothing"),
         ("sqlite:///", "must name a file"),
         ("sqlite:///:memory:", "must name a file"),

@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy.engine import URL
 
 from cifar_tune.errors import CheckError
+from cifar_tune.storage import writer
 from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.write_behind import WriteBehindStorage
 from tests.storage.flaky import Flaky
@@ -38,7 +39,7 @@ def flaky(rdb: RDBStorage) -> Flaky:
 @pytest.fixture
 def memory(flaky: Flaky) -> Iterator[WriteBehindStorage]:
     """The study in memory."""
-    storage = WriteBehindStorage(cast(BaseStorage, flaky), "s", linger=0.01)
+    storage = WriteBehindStorage(cast(RDBStorage, flaky), "s", linger=0.01)
     yield storage
     storage.close()
 
@@ -95,7 +96,7 @@ def test_everything_arrives(memory: WriteBehindStorage, rdb: RDBStorage) -> None
 
 
 def test_a_trial_that_began_and_ended_at_once_is_one_write(flaky: Flaky) -> None:
-    storage = WriteBehindStorage(cast(BaseStorage, flaky), "s", linger=0.5)
+    storage = WriteBehindStorage(cast(RDBStorage, flaky), "s", linger=0.5)
     told(in_memory(storage), epochs=30)
     assert storage.flush(PATIENCE)
     storage.close()
@@ -229,18 +230,66 @@ def test_nobody_waits_for_others_while_the_database_is_away(memory: WriteBehindS
     memory.admit_others(PATIENCE)
 
 
-def test_trials_that_others_add_at_the_same_instant_end_the_run(memory: WriteBehindStorage, flaky: Flaky) -> None:
+def test_a_trial_that_another_program_finishes_during_an_outage_comes_after_ours(
+    memory: WriteBehindStorage, rdb: RDBStorage, flaky: Flaky
+) -> None:
     flaky.down = True
     study = in_memory(memory)
     study.ask()
     while memory.outage is None:
         time.sleep(0.01)
-    in_memory(flaky._backend).add_trial(
-        create_trial(value=1.0, params={"x": 0.5}, distributions={"x": FloatDistribution(0, 1)})
-    )
+    in_memory(rdb).add_trial(create_trial(value=1.0, params={"x": 0.5}, distributions={"x": FloatDistribution(0, 1)}))
     flaky.down = False
-    with pytest.raises(CheckError, match="another program changed the study"):
-        memory.flush(PATIENCE)
+    assert memory.flush(PATIENCE)
+    (admitted,) = memory.admit_others(PATIENCE)
+    assert (admitted.number, dict(admitted.params)) == (1, {"x": 0.5})
+    assert_same(memory, rdb)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_others_enqueue_before_ours_is_written_comes_after_it(
+    memory: WriteBehindStorage, rdb: RDBStorage, count: int
+) -> None:
+    """Between the last look at the database and the first write of a trial passes a tenth of a second."""
+    study = in_memory(memory)
+    told(study)
+    assert memory.flush(PATIENCE)
+    with memory.together():
+        ours = study.ask()
+        for index in range(count):
+            in_memory(rdb).enqueue_trial({"lr": 0.1 + index}, user_attrs={"by": "hand"})
+    ours.suggest_float("lr", 1e-4, 1.0, log=True)
+    study.tell(ours, 0.7)
+    assert memory.flush(PATIENCE)
+    assert [trial.value for trial in in_memory(rdb).trials][:2] == [0.1 * 3, 0.7]
+    assert [trial.number for trial in memory.admit_others(PATIENCE)] == [2, 3][:count]
+    theirs = [study.ask() for _ in range(count)]
+    assert [trial.number for trial in theirs] == [2, 3][:count]
+    assert sorted(trial.suggest_float("lr", 1e-4, 2.0, log=True) for trial in theirs) == [0.1, 1.1][:count]
+    assert_same(memory, rdb)
+    again = WriteBehindStorage(rdb, "s", linger=0.01)  # the next run has all under the same numbers
+    try:
+        assert_same(again, rdb)
+        assert [trial.number for trial in in_memory(again).trials] == list(range(2 + count))
+    finally:
+        again.close()
+
+
+def test_a_database_that_says_nothing_is_away(
+    memory: WriteBehindStorage, rdb: RDBStorage, flaky: Flaky, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "_SILENT_SECONDS", 0.1)
+    flaky.answers.clear()
+    in_memory(memory).ask()
+    deadline = time.monotonic() + PATIENCE
+    while memory.outage is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert memory.outage is not None
+    assert "it has not answered for" in memory.outage.words
+    assert memory.is_behind, "nothing new should begin"
+    flaky.answers.set()
+    assert_same(memory, rdb)
+    assert memory.outage is None
 
 
 def test_what_others_enqueued_before_an_outage_is_taken_over_after_it(
@@ -261,17 +310,21 @@ def test_what_others_enqueued_before_an_outage_is_taken_over_after_it(
     assert_same(memory, rdb)
 
 
+@pytest.mark.parametrize("has_arrived", [False, True])
 def test_what_others_enqueued_during_an_outage_is_not_taken_for_ours(
-    memory: WriteBehindStorage, rdb: RDBStorage, flaky: Flaky
+    memory: WriteBehindStorage, rdb: RDBStorage, flaky: Flaky, has_arrived: bool
 ) -> None:
-    flaky.down = True
-    in_memory(memory).ask()
+    with memory.together():
+        ours = in_memory(memory).ask()
+        in_memory(rdb).enqueue_trial({"lr": 0.1})
+        flaky.down, flaky.answer_lost = not has_arrived, int(has_arrived)
     while memory.outage is None:
         time.sleep(0.01)
-    in_memory(rdb).enqueue_trial({"lr": 0.1})
     flaky.down = False
-    with pytest.raises(CheckError, match="another program changed the study"):
-        memory.flush(PATIENCE)
+    assert memory.flush(PATIENCE)
+    (theirs,) = memory.admit_others(PATIENCE)
+    assert (ours.number, theirs.number, theirs.system_attrs["fixed_params"]) == (0, 1, {"lr": 0.1})
+    assert_same(memory, rdb)
 
 
 def test_a_trial_that_grew_after_its_answer_was_lost_is_ours(
@@ -315,7 +368,7 @@ def test_who_may_not_write_writes_nothing(flaky: Flaky, rdb: RDBStorage) -> None
         if not allowed.is_set():
             raise CheckError("the lease is lost")
 
-    storage = WriteBehindStorage(cast(BaseStorage, flaky), "s", guard, linger=0.01)
+    storage = WriteBehindStorage(cast(RDBStorage, flaky), "s", guard, linger=0.01)
     in_memory(storage).ask()
     with pytest.raises(CheckError, match="the lease is lost"):
         storage.flush(PATIENCE)
@@ -330,7 +383,7 @@ def test_who_loses_the_right_during_a_long_write_stops_before_the_next_trial(fla
         if "create_new_trial" in flaky.calls:
             raise CheckError("the lease is lost")
 
-    storage = WriteBehindStorage(cast(BaseStorage, flaky), "s", guard, linger=0.01)
+    storage = WriteBehindStorage(cast(RDBStorage, flaky), "s", guard, linger=0.01)
     with storage.together():
         for _ in range(3):
             in_memory(storage).ask()

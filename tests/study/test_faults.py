@@ -106,7 +106,7 @@ def test_a_trial_that_hangs_ends_with_its_time(tmp_path: Path) -> None:
     assert outcome(record, "good") == ("COMPLETE", "completed")
     hung = next(trial for trial in record.trials if trial.reason == "timeout")
     assert (hung.epochs, hung.value) == (1, hung.intermediate[1])
-    assert "timeout (its executor was ended and replaced)" in err
+    assert "timeout (budget.trial_timeout of 8 s is over; its executor was replaced)" in err
 
 
 def test_a_trial_that_crashes_its_process_fails_after_three_tries(tmp_path: Path) -> None:

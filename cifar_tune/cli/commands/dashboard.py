@@ -25,6 +25,8 @@ def dashboard(
 
     page = open_dashboard(storage_url(storage), port, host, allow_remote)
     typer.echo(page.address)
+    if page.elsewhere:
+        typer.echo(f"from other machines: {page.elsewhere}")
     if page.warning:
         typer.echo(f"warning: {page.warning}", err=True)
     typer.echo("Ctrl-C ends it", err=True)

@@ -18,16 +18,18 @@ def status(
     """Show the studies of the storage, or one study: trials by state, the best so far, what is running.
 
     With --json: {"storage", "studies": [...]}, or one such object for one study: name, objective (the first),
-    objectives, constraints, budget_trials, finished, counts (by state), reasons (why trials ended), owner (null: nobody
-    runs it), lease (null: given free; or host, pid, seconds_left, and is_free: true where the next run takes over at
-    once, since the owner is dead or has not renewed it), best (null, or number, value, values by metric, params), front
-    (the same of every trial on the Pareto front; null with one objective), test_openings (as `finalize --json` has
-    them), running and parked (lists of number, epoch, epochs, value), enqueued (numbers of trials that were given and
-    have not begun), evolved_from (null, or from: the earlier version's name, version, and how many trials were carried
-    and left: see `run --evolve`), elapsed_seconds, data. A study that another tool made has name and foreign: true
-    alone.
+    objectives, constraints, budget_trials, finished, counts (by state), reasons (why trials ended), owner (null:
+    nobody runs it), lease (null: given free; or host, pid, seconds_left, and is_free: true where the next run takes
+    over at once, since the owner is dead or has not renewed it), best (null, or number, value, values by metric,
+    params), front (the same of every trial on the Pareto front; null with one objective), test_openings (as
+    `finalize --json` has them), running (where owner is null: left behind by a run that was killed) and parked
+    (lists of number, epoch, epochs, value), enqueued (numbers of trials that were given and have not begun),
+    evolved_from (null, or from: the earlier version's name, version, and how many trials were carried and left: see
+    `run --evolve`), failed (numbers and errors of failed trials), elapsed_seconds, data. A study that another tool
+    made has name and foreign: true alone.
     """
     from cifar_tune.cli.study_status import all_statuses, one_status, status_lines
+    from cifar_tune.storage.rdb import open_existing, without_studies
     from cifar_tune.storage.urls import shown, storage_url
 
     url = storage_url(storage)
@@ -39,6 +41,7 @@ def status(
     if as_json:
         typer.echo(json.dumps({"storage": shown(url), "studies": statuses}, indent=2))
     elif not statuses:
-        typer.echo(f"no studies in {shown(url)}; begin one with: cifar-tune run studies/quickstart.yaml")
+        why = "" if open_existing(url) else f": {without_studies(url)}"
+        typer.echo(f"no studies in {shown(url)}{why}; begin one with: cifar-tune run studies/quickstart.yaml")
     else:
         typer.echo("\n\n".join("\n".join(status_lines(each)) for each in statuses))

@@ -1,0 +1,81 @@
+"""Executors that are lost for good, or hang when their trial has ended already: the run goes on with the others."""
+
+from typing import Any
+
+import pytest
+
+from cifar_tune.errors import CheckError
+from cifar_tune.executors.messages import Died, Ended, Refused, Report
+from cifar_tune.study import coordinator
+
+from .conftest import RunStudy
+from .scripted import Script, ScriptedExecutors
+
+STUDY: dict[str, Any] = {
+    "budget": {"trials": 8},
+    "train": {"epochs": 4},
+    "pruner": {"name": "none"},
+    "search_space": {"lr": {"low": 0.01, "high": 1.0, "log": True}},
+}
+
+
+class Shrinking(ScriptedExecutors):
+    """Whatever takes the place of a dead executor refuses."""
+
+    def reports(self, timeout: float) -> list[Report | Died]:
+        found = super().reports(timeout)
+        for report in found:
+            if isinstance(report, Died):
+                self._ready -= 1
+                self._reports.append(Refused("cuda:0: must be a device of this machine"))
+            if isinstance(report, Refused):
+                self.workers -= 1
+        return found
+
+
+def test_an_executor_that_refuses_is_given_up_and_the_others_go_on(run_scripted: RunStudy) -> None:
+    executors = Shrinking(Script(disasters={1: [(2, "died")]}), workers=2)
+    ending, record, recorder = run_scripted(STUDY, executors=executors)
+    assert ending == "budget"
+    assert dict(record.counts) == {"COMPLETE": 8}
+    assert list(record.trials[1].resumed_from) == [2], "the trial that it had goes on in another"
+    (note,) = (note for note in recorder.notes if "given up" in note)
+    assert note == ("one worker is given up, and the run goes on with 1: cuda:0: must be a device of this machine")
+
+
+def test_when_no_executor_is_left_the_run_ends_with_the_reason(run_scripted: RunStudy) -> None:
+    executors = Shrinking(Script(disasters={0: [(1, "died")], 1: [(2, "died")]}), workers=2)
+    with pytest.raises(CheckError, match="no worker is left: cuda:0: must be a device of this machine"):
+        run_scripted(STUDY, executors=executors)
+    _, record, _ = run_scripted(STUDY, executors=ScriptedExecutors(Script(), checkpoints=executors.checkpoints))
+    assert dict(record.counts) == {"COMPLETE": 8}
+
+
+class HangsInItsLastCheckpoint(ScriptedExecutors):
+    """Never says that it has left the first trial that was pruned."""
+
+    silent_about: int | None = None
+
+    def reports(self, timeout: float) -> list[Report | Died]:
+        found = super().reports(timeout)
+        for report in found:
+            if isinstance(report, Ended) and report.outcome == "stopped" and self.silent_about in (None, report.number):
+                self.silent_about = report.number
+                return []
+        return found
+
+
+@pytest.mark.parametrize("pruned_by", ["the pruner", "a constraint"])
+def test_an_executor_that_hangs_after_its_trial_was_pruned_is_replaced(
+    run_scripted: RunStudy, monkeypatch: pytest.MonkeyPatch, pruned_by: str
+) -> None:
+    monkeypatch.setattr(coordinator, "_LEAVING_SECONDS", 0.2)
+    executors = HangsInItsLastCheckpoint(Script(parameters=lambda config: 1000 if config.number("lr") < 0.05 else 2000))
+    more: dict[str, Any] = {"pruner": {"name": "threshold", "lower": 0.01}}
+    if pruned_by == "a constraint":
+        more = {"constraints": ["parameters <= 1500"]}
+    ending, record, recorder = run_scripted(STUDY | more, executors=executors)
+    assert ending == "budget"
+    assert record.finished == len(record.trials) == 8
+    assert executors.killed == [executors.silent_about]
+    assert any("its executor hung when it had ended, and was replaced" in note for note in recorder.notes)
