@@ -73,8 +73,12 @@ Of long trainings in pieces, see `cifar_tune.storage.histories`."""
 RESUMED_FROM = "resumed_from"
 """Trial: after how many finished epochs it was taken up again, once per time."""
 
+REPEATS = "repeats"
+"""Trial: the number of the one with the same configuration whose result it took over."""
+
 REASONS = {
     "completed": "trained all its epochs, or up to its patience",
+    "repeated": "an earlier trial with the same configuration has its result, so it was not trained again",
     "pruned": "stopped by the pruner",
     "infeasible": "the model alone breaks a constraint, so it was not trained",
     "diverged": "the loss became infinite or not a number",

@@ -35,5 +35,10 @@ def joined(attrs: Mapping[str, Any]) -> dict[str, list[float]]:
     return {name: values[:epochs] for name, values in history.items()}
 
 
+def is_piece(name: str) -> bool:
+    """Whether a trial's attribute of this name is a piece of its history."""
+    return name == attributes.HISTORY or name.startswith(f"{attributes.HISTORY}_")
+
+
 def _name(index: int) -> str:
     return attributes.HISTORY if index == 0 else f"{attributes.HISTORY}_{index + 1}"

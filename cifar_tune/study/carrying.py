@@ -124,7 +124,9 @@ def _begun(trial: FrozenTrial, before: StudySpec, after: StudySpec, known: set[i
     again = copy.copy(trial)
     again.params = dict(params)
     again.distributions = {name: distribution(name, after.search_space[name]) for name in params}
-    again.user_attrs = {key: value for key, value in trial.user_attrs.items() if key != attributes.START_FROM}
+    again.user_attrs = {
+        key: value for key, value in trial.user_attrs.items() if key not in (attributes.START_FROM, attributes.REPEATS)
+    }
     if figures and (after.constraints or after.has_several_objectives):
         again.user_attrs[attributes.METRICS] = figures
     item = _item(trial, before, after, known)

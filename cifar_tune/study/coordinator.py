@@ -6,12 +6,13 @@ database is written beside it: the end of a trial is announced when it stands th
 
 import time
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
 import optuna
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from cifar_tune.errors import CheckError, CifarTuneError, UserError
 from cifar_tune.executors.messages import Began, Died, Ended, EpochDone, Job, Notice, Ready, Refused, Report, Verdict
@@ -31,6 +32,7 @@ from cifar_tune.study.misfits import refuse_misfits
 from cifar_tune.study.observer import Observer, TrialEnd
 from cifar_tune.study.opening import record_environment
 from cifar_tune.study.repair import about_strangers, repair
+from cifar_tune.study.repetition import TrainedBefore, repeat
 from cifar_tune.study.running import RunningTrial
 from cifar_tune.study_spec.specification import StudySpec
 
@@ -74,6 +76,7 @@ class Coordinator:
         self._estimate = Estimate(spec, executors.workers)
         self._finished = 0
         self._best = BestTrials([], spec.objectives, spec.constraints)  # `_take_up` counts those of earlier runs
+        self._trained = TrainedBefore([], spec)
         self._has_completed = False
         self._unannounced: list[TrialEnd] = []
         self._outage_since: float | None = None
@@ -146,6 +149,19 @@ class Coordinator:
         with self._storage.together():  # killed in between, a trial with half of its parameters would be left
             trial, config = ask(self._study, self._spec)
             running = RunningTrial(trial, config, self._spec)
+            earlier = self._trained.find(config, trial.number)
+            if earlier is not None:
+                trial.study.sampler = neutral_sampler()
+                repeat(trial, earlier, self._spec)
+        if earlier is not None:
+            self._observer.began(trial.number, running.searched, running.epochs, 0)
+            self._count(
+                self._storage.get_trial(trial._trial_id),
+                earlier.values[0],
+                earlier.user_attrs.get(attributes.METRICS, {self._spec.objective.metric: earlier.values[0]}),
+                f"trial {earlier.number} had the same configuration, whose result it takes over",
+            )
+            return True
         self._running[trial.number] = running
         file = checkpoint_file(self._spec.name, trial.number)
         plugins = tuple(plugin.file for plugin in self._spec.plugins if plugin.file is not None)
@@ -282,25 +298,31 @@ class Coordinator:
         # a sampler that has tried everything would stop a study, not end it
         running.trial.study.sampler = neutral_sampler()
         running.tell(state, reason, error)
-        self._finished += 1
         told = self._storage.get_trial(running.trial._trial_id)
+        words = (error.strip().splitlines() or [""])[-1] or detail
+        self._count(told, running.value if running.results else None, running.figures, words)
+
+    def _count(self, told: FrozenTrial, value: float | None, figures: Mapping[str, float], detail: str) -> None:
+        """Take note of a trial that has ended, and keep its announcement until its end stands in the database."""
+        self._finished += 1
         self._best.add(told)
-        self._has_completed |= state == TrialState.COMPLETE
+        self._trained.add(told)
+        self._has_completed |= told.state == TrialState.COMPLETE
         self._write_elapsed()
         best = self._best.best
         self._unannounced.append(
             TrialEnd(
-                number=running.number,
-                state=state.name,
-                reason=reason,
-                value=running.value if running.results else None,
+                number=told.number,
+                state=told.state.name,
+                reason=told.user_attrs[attributes.REASON],
+                value=value,
                 best_number=best.number if best else None,
                 best_value=best.values[0] if best else None,
                 finished=self._finished,
-                figures=running.figures,
+                figures=figures,
                 feasible=is_feasible(told, self._spec.constraints) is True,
                 front=self._best.numbers if self._spec.has_several_objectives else [],
-                detail=(error.strip().splitlines() or [""])[-1] or detail,
+                detail=detail,
                 elapsed=self._elapsed(),
             )
         )
@@ -400,6 +422,7 @@ class Coordinator:
         trials = self._study.get_trials(deepcopy=False)
         self._finished = sum(trial.state.is_finished() for trial in trials)
         self._best = BestTrials(trials, self._spec.objectives, self._spec.constraints)
+        self._trained = TrainedBefore(trials, self._spec)
         self._has_completed = any(trial.state == TrialState.COMPLETE for trial in trials)
         self._sweep(half_written=True)
 

@@ -154,7 +154,7 @@ def _read_range(knob: Knob, raw: Mapping[str, object], path: Path, when: When, p
         last = knob.parse(float(exact(high) - remainder))
         problems.add((*path, "step"), f"does not lead from {low} to {high}; the last step below is {last}", step)
     stepped = Range(low, high, log, step, when, per)
-    if (stepped.count or 0) > _MAX_STEPS:
+    if (stepped.count or 0) > _MAX_STEPS and (knob.kind is not Kind.INT or step != 1):
         rule = f"makes more than {_MAX_STEPS:,} values; take a larger one, or leave it out"
         problems.add((*path, "step"), rule, step)
     return stepped

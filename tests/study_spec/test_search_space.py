@@ -23,6 +23,7 @@ def problem(knob: str, given: str) -> str:
         ("dropout", "{low: 0, high: 0.9, step: 0.3}", Range(0.0, 0.9, step=0.3)),
         ("epochs", "{low: 1, high: 9}", Range(1, 9, step=1)),
         ("epochs", "{low: 1, high: 9, step: 4}", Range(1, 9, step=4)),
+        ("seed", "{low: 0, high: 4000000, step: 1}", Range(0, 4_000_000, step=1)),
         ("epochs", "{low: 1.0, high: 1e1, step: 3.0}", Range(1, 10, step=3)),
         ("width", "{low: 8, high: 512, log: true}", Range(8, 512, log=True, step=1)),
         ("epochs", "{choices: [3, 5, 1e1]}", Choices((3, 5, 10))),
