@@ -8,7 +8,7 @@ from cifar_tune.knobs.configuration import takers
 from cifar_tune.knobs.knob import Knob
 from cifar_tune.knobs.table import KNOBS
 from cifar_tune.study_spec.metrics import METRICS
-from cifar_tune.study_spec.pruners import PRUNERS, PrunerChoice
+from cifar_tune.study_spec.pruners import PRUNERS, SPARE, PrunerChoice
 from cifar_tune.study_spec.samplers import SAMPLERS, SamplerChoice
 
 COMMAND = "python -m cifar_tune.cli.reference > docs/study-file.md"
@@ -55,7 +55,9 @@ def reference() -> str:
         "Parameters have Optuna's own names.",
         *(part for name, sampler in SAMPLERS.items() for part in _sampler(name, sampler)),
         "## Pruners",
-        "Parameters have Optuna's own names. Steps are finished epochs, counted from 1.",
+        "Parameters have Optuna's own names. Steps are finished epochs, counted from 1. With every pruner goes one "
+        "more:",
+        *_parameters((SPARE,)),
         *(part for name, pruner in PRUNERS.items() for part in _pruner(name, pruner)),
         "## Data",
         _table(("key", "default", "meaning"), _data()),

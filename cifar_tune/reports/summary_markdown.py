@@ -6,6 +6,7 @@ from pathlib import Path
 from shlex import quote
 
 from cifar_tune.reports.best_config import resolved_config
+from cifar_tune.reports.early_epochs import early_epochs, sparing_words
 from cifar_tune.reports.front import front_file, front_table
 from cifar_tune.reports.importances import ENOUGH_TRIALS, Importances
 from cifar_tune.reports.pictures import pictures_of
@@ -155,6 +156,13 @@ def _trials(report: Report) -> list[str]:
     if report.reasons:
         parts.append(table(("ended", "trials", ""), [(code(reason), f"{report.reasons[reason]:,}", words)
                            for reason, words in _ended(report)], right=(1,)))  # fmt: skip
+    if sparing := sparing_words(report):
+        parts.append(f"{sparing}.")
+    if early := early_epochs(report):
+        marks = ", ".join(f"{each.correlation:.2f} after epoch {each.epoch}" for each in early.agreements)
+        metric = code(record.spec.objective.metric)
+        parts.append(f"Rank correlation of {metric} with that after the last of {early.epochs} "
+                     f"epochs, over {early.trials:,} completed trials: {marks}.")  # fmt: skip
     errors = [trial for trial in record.trials if trial.error]
     if errors:
         shown = "\n".join(f"- trial {trial.number}: {code(_last_line(trial))}" for trial in errors[:_ERRORS])

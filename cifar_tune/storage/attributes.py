@@ -66,6 +66,9 @@ ERROR = "error"
 PRUNED_AT = "pruned_at"
 """Trial: the epoch after which the pruner said to stop it, written before anything else of its end."""
 
+SPARED_AT = "spared_at"
+"""Trial: the epoch after which the pruner would have stopped it, had it not been spared (`pruner.spare`)."""
+
 HISTORY = "history"
 """Trial: one list per figure (train_loss, train_accuracy, val_loss, val_accuracy, lr, seconds), one item per epoch.
 Of long trainings in pieces, see `cifar_tune.storage.histories`."""

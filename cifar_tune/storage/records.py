@@ -40,7 +40,8 @@ class TrialRecord:
     of a knob that is searched `per` another, not the value in `config`.
     `intermediate` is the objective after each finished epoch; of several objectives, the first one after the newest.
     `history` has one list per figure, one item per epoch. `metrics` holds what else is known of metrics by name.
-    `feasible` says whether the trial keeps all constraints; None as long as that is open.
+    `feasible` says whether the trial keeps all constraints; None as long as that is open. `spared_at` is the epoch
+    after which the pruner would have stopped it, where it was trained on all the same.
     """
 
     number: int
@@ -63,6 +64,7 @@ class TrialRecord:
     reason: str | None
     error: str | None
     resumed_from: Sequence[int]
+    spared_at: int | None
     started: datetime | None
     ended: datetime | None
 
@@ -238,6 +240,7 @@ def trial_record(trial: FrozenTrial, spec: StudySpec) -> TrialRecord:
         reason=attrs.get(attributes.REASON),
         error=attrs.get(attributes.ERROR),
         resumed_from=attrs.get(attributes.RESUMED_FROM, ()),
+        spared_at=attrs.get(attributes.SPARED_AT),
         started=started,
         ended=trial.datetime_complete,
     )

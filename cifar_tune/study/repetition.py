@@ -26,6 +26,7 @@ _TAKEN_OVER = (
     attributes.PRECISION,
     attributes.MICRO_BATCHES,
     attributes.EPOCHS,
+    attributes.SPARED_AT,
 )
 
 

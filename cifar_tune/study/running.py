@@ -1,5 +1,6 @@
 """A trial while it runs: what it reports, when it is pruned, and what is written down when it ends."""
 
+import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
@@ -198,8 +199,18 @@ class RunningTrial:
         """
         if self.spec.has_several_objectives:  # Optuna raises; `check` has refused every pruner
             return False
-        wanted = self.trial.should_prune()
-        return wanted and not is_over(self.config, self.results)
+        wanted = self.trial.should_prune() and not is_over(self.config, self.results)
+        if wanted and self._is_spared:
+            if attributes.SPARED_AT not in self.trial.user_attrs:
+                self.trial.set_user_attr(attributes.SPARED_AT, len(self.results))
+            return False
+        return wanted
+
+    @property
+    def _is_spared(self) -> bool:
+        """Whether it is trained on against the pruner's advice: drawn by its number, so that it stays what it is."""
+        digest = hashlib.sha256(f"spare {self.spec.sampler.seed} {self.number}".encode()).digest()
+        return int.from_bytes(digest[:4], "big") < self.spec.pruner.spare * 2**32
 
     def count_death(self) -> int:
         """Count one more executor that died under it; returns how many since its last finished epoch."""

@@ -35,6 +35,16 @@ def _count(name: str, default: int, meaning: str, low: int = 0) -> Knob:
     return Knob(name, Kind.INT, default, meaning, low=low, high=1_000_000)
 
 
+SPARE = Knob(
+    "spare",
+    Kind.FLOAT,
+    0.0,
+    "share of the trials that are trained to their end whatever the pruner says",
+    low=0,
+    high=1,
+)
+"""Goes with every pruner: what becomes of these trials tells what the pruner costs."""
+
 _WARMUP = _epochs("n_warmup_steps", 0, "epochs in which nothing is pruned")
 _INTERVAL = _epochs("interval_steps", 1, "epochs between two decisions", low=1)
 _AGAINST_OTHERS = (

@@ -11,7 +11,7 @@ from cifar_tune.knobs.knob import Kind, Knob
 from cifar_tune.knobs.part import Value
 from cifar_tune.study_spec.metrics import METRICS, Direction
 from cifar_tune.study_spec.problems import Path, Problems
-from cifar_tune.study_spec.pruners import PRUNERS
+from cifar_tune.study_spec.pruners import PRUNERS, SPARE
 from cifar_tune.study_spec.samplers import SAMPLERS
 from cifar_tune.study_spec.search_space import read_value
 
@@ -56,11 +56,15 @@ class SamplerSpec:
 
 @dataclass(frozen=True)
 class PrunerSpec:
-    """A pruner by name; `options` holds the parameters that were given, `wrapped` the pruner that it wraps."""
+    """A pruner by name; `options` holds the parameters that were given, `wrapped` the pruner that it wraps.
+
+    `spare` is the share of the trials that are trained to their end all the same.
+    """
 
     name: str = "median"
     options: Mapping[str, Value] = field(default_factory=dict)
     wrapped: "PrunerSpec | None" = None
+    spare: float = 0.0
 
     @property
     def wraps_another(self) -> bool:
@@ -177,7 +181,8 @@ def read_pruner(
     if name is None:
         return PrunerSpec()
     choice = PRUNERS[name]
-    reserved = ("name", "wrapped_pruner") if choice.wraps else ("name",)
+    is_outer = path == ("pruner",)
+    reserved = ("name", *(("wrapped_pruner",) if choice.wraps else ()), *((SPARE.name,) if is_outer else ()))
     options = _read_options(values, path, choice.parameters, reserved, problems)
     for parameter in choice.required:
         if parameter not in values:
@@ -192,7 +197,15 @@ def read_pruner(
         wrapped = read_pruner(values["wrapped_pruner"], problems, inner)
         if wrapped.wraps_another:
             problems.add((*inner, "name"), "must be a pruner that does not wrap another", wrapped.name)
-    return PrunerSpec(name, options, wrapped)
+    return PrunerSpec(name, options, wrapped, _read_spare(name, values, path, problems) if is_outer else 0.0)
+
+
+def _read_spare(pruner: str, values: Mapping[str, object], path: Path, problems: Problems) -> float:
+    if SPARE.name not in values:
+        return 0.0
+    if pruner == "none":
+        problems.add((*path, SPARE.name), "pruner none stops nothing, so nothing is to be spared", values[SPARE.name])
+    return cast("float", read_value(SPARE, values[SPARE.name], (*path, SPARE.name), problems) or 0.0)
 
 
 def as_mapping(raw: object, path: Path, example: str, problems: Problems) -> Mapping[str, object]:

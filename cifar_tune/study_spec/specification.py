@@ -117,6 +117,8 @@ def _plain_pruner(pruner: PrunerSpec) -> dict[str, Any]:
     plain: dict[str, Any] = {"name": pruner.name, **plain_values(pruner.options)}
     if pruner.wrapped is not None:
         plain["wrapped_pruner"] = _plain_pruner(pruner.wrapped)
+    if pruner.spare:
+        plain["spare"] = pruner.spare
     return plain
 
 

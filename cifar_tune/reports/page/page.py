@@ -16,6 +16,7 @@ from cifar_tune.errors import UserError
 from cifar_tune.reports.best_config import best_yaml, resolved_config
 from cifar_tune.reports.comparison import Comparison, compare
 from cifar_tune.reports.comparison_files import cells
+from cifar_tune.reports.early_epochs import early_epochs, sparing_words
 from cifar_tune.reports.findings import findings
 from cifar_tune.reports.importances import Importances
 from cifar_tune.reports.page.anchors import Anchors
@@ -125,6 +126,8 @@ def _contents(report: Report, anchors: Anchors, folder: Path) -> dict[str, Any]:
         "curves": curves(report, anchors),
         "endings": endings(report),
         "pruned_epochs": pruned_epochs(report),
+        "sparing": sparing_words(report),
+        "early": early_epochs(report),
         "timeline": timeline(report, anchors),
         "searched": [(name, *dimension_words(each)) for name, each in record.spec.search_space.items()],
         "values": lambda trial: _values(report, trial),
