@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import URL
 
 from cifar_tune.storage.passing import PassingStorage
-from cifar_tune.storage.writer import LINGER_SECONDS, Outage, Writer
+from cifar_tune.storage.writer import LINGER_SECONDS, LOOK_SECONDS, Outage, Writer
 
 _MOST_UNWRITTEN = 500
 _FINISHED = tuple(state for state in TrialState if state.is_finished())
@@ -42,6 +42,7 @@ class WriteBehindStorage(PassingStorage):
         study_name: of the one study that can be read and changed through this storage.
         guard: see `Writer`.
         linger: see `Writer`.
+        look: see `Writer`.
         url: see `Writer`.
     """
 
@@ -51,6 +52,7 @@ class WriteBehindStorage(PassingStorage):
         study_name: str,
         guard: Callable[[], None] = _always_allowed,
         linger: float = LINGER_SECONDS,
+        look: float = LOOK_SECONDS,
         url: URL | None = None,
     ) -> None:
         theirs = backend.get_study_id_from_name(study_name)
@@ -62,7 +64,7 @@ class WriteBehindStorage(PassingStorage):
         for key, value in backend.get_study_system_attrs(theirs).items():
             self._memory.set_study_system_attr(study, key, value)
         self._unfinished: set[int] = set()
-        self._writer = Writer(backend, theirs, self._memory, guard, linger, url)
+        self._writer = Writer(backend, theirs, self._memory, guard, linger, look, url)
         self._writer.start()
         self._unfinished.update(
             trial.number for trial in self._memory.get_all_trials(0, deepcopy=False) if not trial.state.is_finished()

@@ -23,6 +23,9 @@ from cifar_tune.storage.urls import without_secrets
 LINGER_SECONDS = 0.1
 """How long a change waits for others that can be written together with it."""
 
+LOOK_SECONDS = 1.0
+"""How often trials of other programs are looked for, at most: everything else has to be written before."""
+
 _TICK_SECONDS = 1.0
 _HANGING_SECONDS = 10.0
 _SILENT_SECONDS = 10.0
@@ -72,6 +75,7 @@ class Writer:
         guard: called before each write, and about once per second. It raises a `CifarTuneError` if this process may
             not write any more, or a database error.
         linger: seconds for which a change waits for others.
+        look: seconds after which trials of other programs are looked for again.
         url: of the database, for messages without its password.
     """
 
@@ -82,9 +86,12 @@ class Writer:
         memory: InMemoryStorage,
         guard: Callable[[], None],
         linger: float = LINGER_SECONDS,
+        look: float = LOOK_SECONDS,
         url: URL | None = None,
     ) -> None:
         self._url = url
+        self._look = look
+        self._looked = time.monotonic()
         self._backend = backend
         self._study = study
         self._memory = memory
@@ -127,7 +134,9 @@ class Writer:
         try:
             yield
         finally:
-            self._is_held = False
+            with self._condition:
+                self._is_held = False
+                self._condition.notify_all()
 
     def start(self) -> None:
         """Copy what the database holds into memory, then begin to write."""
@@ -156,12 +165,14 @@ class Writer:
     def admit_others(self, patience: float) -> list[FrozenTrial]:
         """Take over trials that other programs have added meanwhile, unless the database is away or too slow.
 
-        All that is unwritten is written first, since a number is given to whoever comes first. Nobody may create a
-        trial in memory while this waits.
+        All that is unwritten is written first, so that theirs follow ours; therefore not more often than every `look`
+        seconds. Nobody may create a trial in memory while this waits.
 
         Args:
             patience: seconds to wait for the database.
         """
+        if time.monotonic() - self._looked < self._look:
+            return []
         deadline = time.monotonic() + patience
         with self._condition:
             self._admitted = None
@@ -170,6 +181,7 @@ class Writer:
             while self._is_asked and self.failure is None and (left := deadline - time.monotonic()) > 0:
                 self._condition.wait(left)
             self._is_asked = False
+            self._looked = time.monotonic()
             return self._admitted or []
 
     def flush(self, patience: float, impatient: Callable[[], bool]) -> bool:
@@ -253,10 +265,9 @@ class Writer:
             trials = sorted(self._trials.items())
             attributes = dict(self._attributes)
         for number, changes in trials:
-            with self._reading:
-                if self._is_held:
-                    return
-                trial = self._memory.get_trial(number)
+            trial = self._read(number)
+            if trial is None:
+                return
             self._called = time.monotonic()
             self._guard()  # again for each: writing many may outlast what was allowed
             self._write_trial(number, trial)
@@ -274,6 +285,19 @@ class Writer:
                 if self._attributes[kind, key] is value:
                     del self._attributes[kind, key]
                 self._condition.notify_all()
+
+    def _read(self, number: int) -> FrozenTrial | None:
+        """A trial of the memory; None if somebody holds it back for longer than the guard should wait."""
+        deadline = time.monotonic() + _TICK_SECONDS
+        while True:
+            with self._reading:
+                if not self._is_held:
+                    return self._memory.get_trial(number)
+            with self._condition:
+                while self._is_held and (left := deadline - time.monotonic()) > 0:
+                    self._condition.wait(left)
+                if self._is_held:
+                    return None
 
     def _write_trial(self, number: int, trial: FrozenTrial) -> None:
         if number < len(self._ids):

@@ -39,7 +39,7 @@ def flaky(rdb: RDBStorage) -> Flaky:
 @pytest.fixture
 def memory(flaky: Flaky) -> Iterator[WriteBehindStorage]:
     """The study in memory."""
-    storage = WriteBehindStorage(cast(RDBStorage, flaky), "s", linger=0.01)
+    storage = WriteBehindStorage(cast(RDBStorage, flaky), "s", linger=0.01, look=0.0)
     yield storage
     storage.close()
 
@@ -96,7 +96,7 @@ def test_everything_arrives(memory: WriteBehindStorage, rdb: RDBStorage) -> None
 
 
 def test_a_trial_that_began_and_ended_at_once_is_one_write(flaky: Flaky) -> None:
-    storage = WriteBehindStorage(cast(RDBStorage, flaky), "s", linger=0.5)
+    storage = WriteBehindStorage(cast(RDBStorage, flaky), "s", linger=0.5, look=0.0)
     told(in_memory(storage), epochs=30)
     assert storage.flush(PATIENCE)
     storage.close()
@@ -108,7 +108,7 @@ def test_what_is_there_already_is_taken_over(rdb: RDBStorage) -> None:
     in_memory(rdb).set_user_attr("spec", {"name": "s"})
     parked = in_memory(rdb).ask()
     rdb.set_trial_state_values(parked._trial_id, TrialState.WAITING)
-    storage = WriteBehindStorage(rdb, "s", linger=0.01)
+    storage = WriteBehindStorage(rdb, "s", linger=0.01, look=0.0)
     try:
         study = in_memory(storage)
         assert study.user_attrs == {"spec": {"name": "s"}}
@@ -152,7 +152,7 @@ def test_a_verdict_is_written_before_the_rung_and_both_before_the_end(memory: Wr
 
 def test_while_trials_are_held_none_is_written_but_the_guard_is_called(rdb: RDBStorage) -> None:
     calls: list[float] = []
-    storage = WriteBehindStorage(rdb, "s", lambda: calls.append(time.monotonic()), linger=0.01)
+    storage = WriteBehindStorage(rdb, "s", lambda: calls.append(time.monotonic()), linger=0.01, look=0.0)
     study = in_memory(storage)
     with storage.together():
         trial = study.ask()
@@ -267,7 +267,7 @@ def test_what_others_enqueue_before_ours_is_written_comes_after_it(
     assert [trial.number for trial in theirs] == [2, 3][:count]
     assert sorted(trial.suggest_float("lr", 1e-4, 2.0, log=True) for trial in theirs) == [0.1, 1.1][:count]
     assert_same(memory, rdb)
-    again = WriteBehindStorage(rdb, "s", linger=0.01)  # the next run has all under the same numbers
+    again = WriteBehindStorage(rdb, "s", linger=0.01, look=0.0)  # the next run has all under the same numbers
     try:
         assert_same(again, rdb)
         assert [trial.number for trial in in_memory(again).trials] == list(range(2 + count))
@@ -368,7 +368,7 @@ def test_who_may_not_write_writes_nothing(flaky: Flaky, rdb: RDBStorage) -> None
         if not allowed.is_set():
             raise CheckError("the lease is lost")
 
-    storage = WriteBehindStorage(cast(RDBStorage, flaky), "s", guard, linger=0.01)
+    storage = WriteBehindStorage(cast(RDBStorage, flaky), "s", guard, linger=0.01, look=0.0)
     in_memory(storage).ask()
     with pytest.raises(CheckError, match="the lease is lost"):
         storage.flush(PATIENCE)
@@ -383,7 +383,7 @@ def test_who_loses_the_right_during_a_long_write_stops_before_the_next_trial(fla
         if "create_new_trial" in flaky.calls:
             raise CheckError("the lease is lost")
 
-    storage = WriteBehindStorage(cast(RDBStorage, flaky), "s", guard, linger=0.01)
+    storage = WriteBehindStorage(cast(RDBStorage, flaky), "s", guard, linger=0.01, look=0.0)
     with storage.together():
         for _ in range(3):
             in_memory(storage).ask()
@@ -439,7 +439,7 @@ def test_waiting_and_running_trials_are_found_by_their_state(memory: WriteBehind
 def test_unfinished_trials_of_an_earlier_run_are_found_by_their_state(rdb: RDBStorage) -> None:
     told(in_memory(rdb))
     in_memory(rdb).ask()
-    storage = WriteBehindStorage(rdb, "s", linger=0.01)
+    storage = WriteBehindStorage(rdb, "s", linger=0.01, look=0.0)
     try:
         assert [trial.number for trial in in_memory(storage).get_trials(states=(TrialState.RUNNING,))] == [1]
     finally:
