@@ -7,7 +7,6 @@ from concurrent import futures
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
 
 from joblib import cpu_count
 
@@ -16,6 +15,7 @@ from cifar_tune.errors import UserError
 from cifar_tune.executors.entry import work_in_process
 from cifar_tune.executors.messages import Broken, Died, Ended, Order, Quit, Ready, Refused, Report
 from cifar_tune.executors.oom_kills import OomKills
+from cifar_tune.executors.process import ExecutorProcess
 from cifar_tune.executors.slots import Slot, Slots
 from cifar_tune.executors.starting import Starter, Work
 
@@ -24,7 +24,7 @@ _GRACE_SECONDS = 35.0
 
 @dataclass
 class _Slot(Slot):
-    process: BaseProcess
+    process: ExecutorProcess
     connection: Connection
 
 
@@ -78,6 +78,7 @@ class LocalExecutors(Slots[_Slot]):
 
     def close(self, at_once: Callable[[], bool]) -> None:
         """End all executors: each finishes the checkpoint that it is writing, unless `at_once` says not to wait."""
+        self._starter.close()
         for slot in self._slots:
             self._give(slot, Quit())
         deadline = time.monotonic() + _GRACE_SECONDS
@@ -85,10 +86,8 @@ class LocalExecutors(Slots[_Slot]):
             # one that is still importing has nothing to lose
             while slot.ready is not None and slot.process.is_alive() and not at_once() and time.monotonic() < deadline:
                 slot.process.join(0.1)
-            if slot.process.is_alive():
-                slot.process.kill()
-                slot.process.join()
-            slot.connection.close()
+            self._end(slot)
+        self._slots.clear()
 
     def _hear_all(self, impatient: Callable[[], None]) -> None:
         while len(self._kept) < len(self._slots):
@@ -140,6 +139,7 @@ class LocalExecutors(Slots[_Slot]):
     def _end(self, slot: _Slot) -> None:
         slot.process.kill()
         slot.process.join(_GRACE_SECONDS)
+        slot.process.forget()
         slot.connection.close()
 
     def _most_useful(self) -> int:

@@ -6,7 +6,7 @@ Nothing here may ask for a GPU, not even whether there is one: CUDA does not sur
 import gc
 from contextlib import suppress
 
-with suppress(ImportError, OSError):  # an executor that cannot import it says so itself
+with suppress(Exception):  # an executor that cannot import it says so itself
     import torch._dynamo  # noqa: F401 (torch.optim imports it with the first optimizer, in a second or two)
 
     import cifar_tune.executors.worker  # noqa: F401

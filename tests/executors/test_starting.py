@@ -1,14 +1,23 @@
 """Executor processes share what they import, and have their own of everything else."""
 
+import multiprocessing
 import os
+import shutil
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator, Sequence
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
+from multiprocessing.util import get_temp_dir
 from pathlib import Path
 
 import pytest
 
-from cifar_tune.executors.starting import Starter
+from cifar_tune.errors import CheckError
+from cifar_tune.executors.process import ExecutorProcess
+from cifar_tune.executors.starting import Starter, end_server
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are spawned elsewhere than on Linux")
 
@@ -36,7 +45,7 @@ def test_they_import_torch_once_and_share_its_memory(tmp_path: Path, monkeypatch
     finally:
         for process, _ in started:
             process.kill()
-            process.join()
+            process.join(10)
     assert [imported for imported, *_ in said] == [True, True]
     assert all(own < 60 * MEGABYTE_IN_KB for _, own, *_ in said), said
     assert [rest for _, _, *rest in said] == [["cpu", slot, "sunny", tmp_path] for slot in range(2)]
@@ -61,3 +70,106 @@ def test_the_fork_server_asks_for_no_gpu() -> None:
     """PyTorch cannot use CUDA in a process that was forked from one which has asked for it."""
     done = subprocess.run([sys.executable, "-c", _ASKS], capture_output=True, text=True, timeout=100, check=False)
     assert (done.returncode, done.stdout.split()) == (0, ["True", "True", "False"]), done.stderr
+
+
+def serve(connection: Connection, _device: str, _slot: int) -> None:
+    connection.send(sys.modules["statistics"].__file__ if "statistics" in sys.modules else "")
+    connection.recv()
+
+
+@pytest.fixture
+def own_server() -> Iterator[None]:
+    """A fork server that begins with the test, and is not left behind."""
+    end_server()
+    yield
+    end_server()
+
+
+def stop(started: Sequence[tuple[ExecutorProcess, Connection]]) -> None:
+    for process, _ in started:
+        process.kill()
+        process.join(10)
+
+
+@pytest.mark.usefixtures("own_server")
+def test_what_lies_in_the_working_folder_is_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "statistics.py").write_text("open('was-imported', 'w')")
+    (tmp_path / "profile.py").write_text("no Python")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path not in ("", str(tmp_path))])
+    starter = Starter(serve)
+    started = [starter.start("cpu", 0)]
+    try:
+        assert started[0][1].recv() != str(tmp_path / "statistics.py")
+        assert not (tmp_path / "was-imported").exists()
+    finally:
+        stop(started)
+
+
+@pytest.mark.usefixtures("own_server")
+def test_executors_outlive_their_server_and_new_ones_are_spawned() -> None:
+    starter = Starter(serve)
+    started = [starter.start("cpu", 0)]
+    try:
+        started[0][1].recv()
+        end_server()
+        time.sleep(0.5)
+        assert started[0][0].is_alive()
+        multiprocessing.active_children()  # multiprocessing believes that it is dead now
+        shutil.rmtree(get_temp_dir())  # and no new server can have a socket
+        started.append(starter.start("cpu", 1))
+        started[1][1].recv()
+        assert [process.is_alive() for process, _ in started] == [True, True]
+    finally:
+        stop(started)
+        Path(get_temp_dir()).mkdir(exist_ok=True)
+    assert [process.is_alive() for process, _ in started] == [False, False]
+
+
+@pytest.mark.usefixtures("own_server")
+def test_without_a_place_for_its_socket_they_are_spawned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    too_long = str(tmp_path / (200 * "x"))
+    monkeypatch.setattr("multiprocessing.connection.arbitrary_address", lambda _family: too_long)
+    started = [Starter(serve).start("cpu", 0)]
+    try:
+        started[0][1].recv()
+    finally:
+        stop(started)
+
+
+@pytest.mark.usefixtures("own_server")
+def test_a_server_that_nobody_waited_for_ends_at_once() -> None:
+    starter = Starter(serve)
+    server = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
+    starter.close()
+    ended = os.waitid(os.P_PID, server, os.WEXITED | os.WNOWAIT)
+    assert ended is not None
+    assert ended.si_status == signal.SIGKILL
+
+
+def test_where_nothing_can_be_started_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_self: object) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr("multiprocessing.process.BaseProcess.start", full)
+    with pytest.raises(CheckError, match="executors cannot be started: Resource temporarily unavailable"):
+        Starter(serve).start("cpu", 0)
+
+
+def end(connection: Connection, _device: str, slot: int) -> None:
+    connection.close()
+    if slot:
+        os.kill(os.getpid(), signal.SIGKILL)
+    os._exit(3)
+
+
+def test_how_a_process_has_ended_is_known() -> None:
+    starter = Starter(end)
+    codes = []
+    for slot in range(2):
+        process, connection = starter.start("cpu", slot)
+        with pytest.raises(EOFError):
+            connection.recv()
+        process.join(10)
+        codes.append(process.exitcode)
+    assert codes == [3, -signal.SIGKILL]
