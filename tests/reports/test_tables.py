@@ -86,6 +86,7 @@ def test_the_numbers_of_the_summary(folder: Path) -> None:
         "completed": 2,
         "pruned": 1,
         "infeasible": 0,
+        "repeated": 0,
         "diverged": 1,
         "out_of_memory": 0,
         "timeout": 0,

@@ -85,8 +85,9 @@ def test_a_study_on_a_failing_cluster_ends_like_an_undisturbed_one_here(cluster:
     wait_until(nothing_runs)
 
     # and to the end, with the one node that is left
-    code, out, err = folder.call(*command, "auto")
-    assert code == 0, err
+    last = folder.start(*command, "auto")  # not in this process, which has joined the cluster itself
+    out, err = last.communicate(timeout=PATIENCE)
+    assert last.returncode == 0, err
     assert "an earlier run was killed" in err
     assert "(raylet)" not in out + err
     wait_until(nothing_runs)
