@@ -3,13 +3,14 @@
 import threading
 import time
 from collections.abc import Iterator
-from typing import cast
+from typing import Any, cast
 
 import optuna
 import pytest
 from optuna.distributions import FloatDistribution
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
+from sqlalchemy import event
 from sqlalchemy.engine import URL
 
 from cifar_tune.errors import CheckError
@@ -197,6 +198,36 @@ def test_a_write_whose_answer_was_lost_is_not_written_twice(
     begun.set_user_attr("a", 1)
     study.tell(begun, 0.4)
     told(study)
+    assert_same(memory, rdb)
+
+
+def test_a_new_trial_whose_answer_is_lost_deep_inside_is_there_once(
+    memory: WriteBehindStorage, rdb: RDBStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Optuna's own storage would send it again, and nobody would know the first one."""
+    told(in_memory(memory))
+    assert memory.flush(PATIENCE)
+    said: list[str] = []
+    commit = rdb.engine.dialect.do_commit
+
+    def look(*details: Any) -> None:
+        said.extend(["sent"] if details[2].startswith("INSERT INTO trials") else [])
+
+    def committed_without_answer(connection: Any) -> None:
+        commit(connection)
+        if said == ["sent"]:
+            said.append("lost")
+            raise rdb.engine.dialect.loaded_dbapi.OperationalError("server closed the connection unexpectedly")
+
+    event.listen(rdb.engine, "after_cursor_execute", look)
+    monkeypatch.setattr(rdb.engine.dialect, "do_commit", committed_without_answer)
+    with memory.together():
+        trial = in_memory(memory).ask()
+        trial.set_user_attr("config", {"lr": 0.1})
+    assert memory.flush(PATIENCE)
+    assert said == ["sent", "lost"]
+    assert memory.admit_others(PATIENCE) == []
+    in_memory(memory).tell(trial, 0.5)
     assert_same(memory, rdb)
 
 
