@@ -72,7 +72,7 @@ def _run(
 ) -> Outcome:
     # first of all, since importing torch takes an executor longer than all that follows takes us
     executors = _begun(options, spec.largest_threads, observer.note)
-    cleanup.callback(executors.close, lambda: stop.at_once)
+    cleanup.callback(executors.close, lambda: stop.at_once)  # it may be closed twice
     made_artifacts_folder(spec.name)
     storage = open_patiently(url, observer.note, stop.raise_if_any)
     cleanup.callback(close, storage)
@@ -87,6 +87,7 @@ def _run(
     executors.wait_for_start(spec.data, data.fingerprint, stop.raise_if_any)
     lease = acquire(storage.engine, spec.name)
     cleanup.callback(lease.release_or_leave)
+    cleanup.callback(executors.close, lambda: stop.at_once)  # before it is free, since others would write checkpoints
     said = finish_evolution(storage, spec.name)
     if said:
         observer.note(said)
