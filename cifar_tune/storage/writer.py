@@ -4,7 +4,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any, Literal
 
@@ -19,7 +18,7 @@ from cifar_tune.errors import CheckError, CifarTuneError
 from cifar_tune.storage.bulk import bulk_reading
 from cifar_tune.storage.comparing import is_what_was_sent, lacks_something
 from cifar_tune.storage.numbers import give_number
-from cifar_tune.storage.rdb import own_words
+from cifar_tune.storage.outage import Outage
 from cifar_tune.storage.trial_changes import write_changes
 from cifar_tune.storage.urls import without_secrets
 
@@ -43,24 +42,6 @@ _CHANGED = (
     "another program changed the study in the database while it ran, so this run stops; what is finished is kept: "
     "start the same command again to go on"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Outage:
-    """The database cannot be written since `since` (seconds of `time.monotonic`); `error` is its last answer.
-
-    `url` is that of the database, whose password must not be repeated.
-    """
-
-    since: float
-    error: BaseException
-    url: URL | None = None
-
-    @property
-    def words(self) -> str:
-        """The database's own words, on one line, without its password."""
-        words = own_words(self.error.__cause__ or self.error)
-        return words if self.url is None else without_secrets(words, self.url)
 
 
 class Writer:
