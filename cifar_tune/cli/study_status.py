@@ -13,6 +13,7 @@ from cifar_tune.storage.lease import Held, held_lease
 from cifar_tune.storage.openings import times
 from cifar_tune.storage.rdb import open_existing
 from cifar_tune.storage.records import StudyRecord, TrialRecord, load_record, study_names
+from cifar_tune.storage.versions import is_earlier_version
 from cifar_tune.study.estimate import counted, spoken_duration
 
 _MOST_FAILED = 3
@@ -83,7 +84,8 @@ def status_lines(status: dict[str, Any]) -> list[str]:
             value = "" if trial["value"] is None else f", {status['objective']} {trial['value']:.6g}"
             at = f"at epoch {trial['epoch']} of {trial['epochs'] or '?'}{value}"
             if word == "running" and orphans:
-                lines.append(f"  left behind: trial {trial['number']} {at}; the next run takes it up")
+                goes_on = "" if is_earlier_version(status["name"]) else "; the next run takes it up"
+                lines.append(f"  left behind: trial {trial['number']} {at}{goes_on}")
             else:
                 lines.append(f"  {word}: trial {trial['number']} {at}")
     if status["enqueued"]:

@@ -15,6 +15,8 @@ _ENDINGS = {
 
 def outcome_lines(outcome: Outcome, spec: StudySpec, again: str) -> list[str]:
     """Result lines as key=value, then the commands that come next; `again` is the one that was given."""
+    if outcome.record is None and outcome.has_begun:
+        return [f"{spec.name}: {_ENDINGS[outcome.ending]}; the database is away", f"go on with: {again}"]
     if outcome.record is None:
         return [f"stopped before the study began; start it with: {again}"]
     record = outcome.record

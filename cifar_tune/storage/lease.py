@@ -96,7 +96,7 @@ class Lease:
         self._engine = engine
         self._study = study
         self._token = token
-        self._renewed = time.monotonic()
+        self._renewed = _now()
 
     def renew_if_due(self) -> None:
         """Extend the lease when a quarter of it has passed.
@@ -104,7 +104,7 @@ class Lease:
         Raises:
             LeaseLostError: if another process has taken the study over meanwhile.
         """
-        if time.monotonic() - self._renewed >= LEASE_SECONDS / 4:
+        if _now() - self._renewed >= LEASE_SECONDS / 4:
             self.renew()
 
     def renew(self) -> None:
@@ -118,7 +118,7 @@ class Lease:
             renewed = connection.execute(update(_LEASES).where(mine).values(expires=time.time() + LEASE_SECONDS))
         if renewed.rowcount == 0:
             raise LeaseLostError(f"another process took over the study {self._study!r}; this one stops")
-        self._renewed = time.monotonic()
+        self._renewed = _now()
 
     @contextmanager
     def kept(self) -> Iterator[None]:
@@ -223,6 +223,11 @@ def _read(engine: Engine, study: str) -> tuple[Owner, str, float] | None:
 def _create_table(engine: Engine) -> None:
     with suppress(OperationalError, ProgrammingError, IntegrityError):  # another process created it at this instant
         _METADATA.create_all(engine)
+
+
+def _now() -> float:
+    """Seconds of a clock that goes on while the machine sleeps: a lease ends in the meantime."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.time()
 
 
 @lru_cache

@@ -19,6 +19,7 @@ _AWAY = (
     "starting up",  # PostgreSQL, after the connection is made
     "shutting down",
     "not yet accepting connections",  # after a crash
+    "in recovery mode",  # likewise
     "No such file or directory",  # the socket of a server on this machine
     "Can't connect to MySQL server",
     "Lost connection to MySQL server",

@@ -13,6 +13,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import IntegrityError, NoSuchModuleError, SQLAlchemyError
 
 from cifar_tune.errors import CheckError, Problem, UserError
+from cifar_tune.storage.one_attempt import OneAttemptStorage
 from cifar_tune.storage.quiet import quieten_optuna
 from cifar_tune.storage.urls import driver_advice, shown, sqlite_file, without_secrets
 
@@ -71,7 +72,7 @@ def open_storage(url: URL) -> RDBStorage:
     except SQLAlchemyError as error:
         raise unusable(url, error) from error
     except RuntimeError as error:  # Optuna's words for a schema of another version
-        raise UserError(Problem(f"cannot be used: {error}", shown(url))) from error
+        raise UserError(Problem(f"cannot be used: {without_secrets(str(error), url)}", shown(url))) from error
     return storage
 
 
@@ -116,12 +117,12 @@ def _create(url: URL, options: dict[str, Any]) -> RDBStorage:
     """
     for _ in range(_ATTEMPTS - 1):
         try:
-            return RDBStorage(url.render_as_string(hide_password=False), engine_kwargs=dict(options))
+            return OneAttemptStorage(url.render_as_string(hide_password=False), engine_kwargs=dict(options))
         except SQLAlchemyError as error:
             if not isinstance(error, IntegrityError) and "already exists" not in str(error):
                 raise
         time.sleep(0.2)
-    return RDBStorage(url.render_as_string(hide_password=False), engine_kwargs=dict(options))
+    return OneAttemptStorage(url.render_as_string(hide_password=False), engine_kwargs=dict(options))
 
 
 def _write_at_once(storage: RDBStorage) -> None:

@@ -6,9 +6,10 @@ process that is killed leaves the old study or the new one, and nothing in betwe
 
 import optuna
 from optuna.storages import RDBStorage
-from sqlalchemy import Column, MetaData, String, Table, update
+from optuna.storages._rdb.models import StudyModel, TrialModel
+from optuna.trial import TrialState
+from sqlalchemy import select, update
 
-_STUDIES = Table("studies", MetaData(), Column("study_name", String(512)))  # Optuna's; only the name is touched
 _LONGEST = 95  # leases name studies in 100 characters
 _COPY = "@evolving"
 
@@ -16,6 +17,11 @@ _COPY = "@evolving"
 def copy_name(study: str) -> str:
     """The name of the copy that is being made of a study."""
     return f"{study}{_COPY}"
+
+
+def is_earlier_version(name: str) -> bool:
+    """Whether this is a study as it was before it evolved, which is not run any more."""
+    return "@" in name and not is_copy(name)
 
 
 def is_copy(name: str) -> bool:
@@ -40,10 +46,16 @@ def next_version(storage: RDBStorage, study: str, last: int) -> tuple[str, int]:
 
 
 def put_in_place(storage: RDBStorage, study: str, version: str) -> None:
-    """Call the present study `version`, and its finished copy by the study's name: both, or neither."""
+    """Call the present study `version`, and its finished copy by the study's name: both, or neither.
+
+    What a killed run left running in it waits from then on, since nobody goes on with it there.
+    """
+    of_study = select(StudyModel.study_id).where(StudyModel.study_name == study).scalar_subquery()
+    orphans = (TrialModel.study_id == of_study) & (TrialModel.state == TrialState.RUNNING)
     with storage.engine.begin() as connection:
+        connection.execute(update(TrialModel).where(orphans).values(state=TrialState.WAITING))
         for before, after in ((study, version), (copy_name(study), study)):
-            connection.execute(update(_STUDIES).where(_STUDIES.c.study_name == before).values(study_name=after))
+            connection.execute(update(StudyModel).where(StudyModel.study_name == before).values(study_name=after))
 
 
 def remove_copy(storage: RDBStorage, study: str) -> bool:

@@ -19,8 +19,9 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import URL
 
+from cifar_tune.storage.outage import Outage
 from cifar_tune.storage.passing import PassingStorage
-from cifar_tune.storage.writer import LINGER_SECONDS, LOOK_SECONDS, Outage, Writer
+from cifar_tune.storage.writer import LINGER_SECONDS, LOOK_SECONDS, Writer
 
 _MOST_UNWRITTEN = 500
 _FINISHED = tuple(state for state in TrialState if state.is_finished())

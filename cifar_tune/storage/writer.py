@@ -4,19 +4,21 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any, Literal
 
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import InMemoryStorage, RDBStorage
 from optuna.trial import FrozenTrial
+from sqlalchemy import event
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
 from cifar_tune.errors import CheckError, CifarTuneError
 from cifar_tune.storage.bulk import bulk_reading
+from cifar_tune.storage.comparing import is_what_was_sent, lacks_something
 from cifar_tune.storage.numbers import give_number
-from cifar_tune.storage.rdb import own_words
+from cifar_tune.storage.outage import Outage
 from cifar_tune.storage.trial_changes import write_changes
 from cifar_tune.storage.urls import without_secrets
 
@@ -36,31 +38,10 @@ _DATABASE_ERRORS = (SQLAlchemyError, StorageInternalError)
 _CHANGED_BY_OTHERS = (KeyError, UpdateFinishedTrialError, ValueError)
 """ValueError: Optuna takes no parameter of another kind than the study has."""
 
-_ENQUEUED = "fixed_params"
-"""Where Optuna keeps the parameters of an enqueued trial."""
-
 _CHANGED = (
     "another program changed the study in the database while it ran, so this run stops; what is finished is kept: "
     "start the same command again to go on"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Outage:
-    """The database cannot be written since `since` (seconds of `time.monotonic`); `error` is its last answer.
-
-    `url` is that of the database, whose password must not be repeated.
-    """
-
-    since: float
-    error: BaseException
-    url: URL | None = None
-
-    @property
-    def words(self) -> str:
-        """The database's own words, on one line, without its password."""
-        words = own_words(self.error.__cause__ or self.error)
-        return words if self.url is None else without_secrets(words, self.url)
 
 
 class Writer:
@@ -99,14 +80,18 @@ class Writer:
         self._linger = linger
         self._ids: list[int] = []
         self._written: dict[int, FrozenTrial] = {}  # what the database has of unfinished trials
+        self._sent: FrozenTrial | None = None  # the newest one that was new to the database
         self._trials: dict[int, int] = {}  # unwritten ones, with a count of their changes
         self._attributes: dict[tuple[Literal["user", "system"], str], Any] = {}
+        self._own_attributes: set[tuple[Literal["user", "system"], str]] = set()  # all that were ever marked
         self._condition = threading.Condition()
         self._is_asked = False
         self._admitted: list[FrozenTrial] | None = None
         self._reading = threading.Lock()
         self._is_held = False
         self._is_closed = False
+        self._is_interrupted = False  # a connection broke, maybe while nobody used it
+        event.listen(backend.engine, "invalidate", self._notice_interruption)
         self._thread = threading.Thread(target=self._work, name="database", daemon=True)
         self._failed: Outage | None = None  # the newest call
         self._called: float | None = None  # when the present one began
@@ -155,6 +140,7 @@ class Writer:
         """An attribute of the study has changed."""
         with self._condition:
             self._attributes[kind, key] = value
+            self._own_attributes.add((kind, key))
             self._condition.notify_all()
 
     def unwritten(self) -> frozenset[int]:
@@ -209,7 +195,9 @@ class Writer:
         try:
             self._keep_writing()
         except Exception as error:  # noqa: BLE001 (nobody else would hear of it, and all would wait for this thread)
-            self._fail(CheckError(f"the study cannot be written any more: {type(error).__name__}: {error}"))
+            words = f"{type(error).__name__}: {error}"
+            words = words if self._url is None else without_secrets(words, self._url)
+            self._fail(CheckError(f"the study cannot be written any more: {words}"))
 
     def _keep_writing(self) -> None:
         pause = _FIRST_RETRY_SECONDS
@@ -217,8 +205,10 @@ class Writer:
             self._called = time.monotonic()
             try:
                 self._guard()
-                if self._failed is not None:
+                self._look_at_the_connection()
+                if self._failed is not None or self._is_interrupted:
                     self._compare()
+                    self._is_interrupted = False
                 self._write()
                 if self._is_asked:
                     self._admit_others()
@@ -235,13 +225,23 @@ class Writer:
                 self._fail(error)
                 return
             except _CHANGED_BY_OTHERS:
-                self._fail(CheckError(_CHANGED))
-                return
+                if not self._is_interrupted:
+                    self._fail(CheckError(_CHANGED))
+                    return
             else:
                 self._failed = None
                 pause = _FIRST_RETRY_SECONDS
             finally:
                 self._called = None
+
+    def _look_at_the_connection(self) -> None:
+        """Find out whether it broke while nobody used it: SQLAlchemy replaces it without a word."""
+        if not self._is_clean() or self._is_asked:
+            with self._backend.engine.connect():
+                pass
+
+    def _notice_interruption(self, *_: object) -> None:
+        self._is_interrupted = True
 
     def _wait_for_changes(self) -> bool:
         """Wait for something to do, or a second; False when the thread shall end."""
@@ -266,7 +266,7 @@ class Writer:
             attributes = dict(self._attributes)
         for number, changes in trials:
             trial = self._read(number)
-            if trial is None:
+            if trial is None or self._is_closed:
                 return
             self._called = time.monotonic()
             self._guard()  # again for each: writing many may outlast what was allowed
@@ -276,6 +276,8 @@ class Writer:
                     del self._trials[number]
                 self._condition.notify_all()
         for (kind, key), value in attributes.items():
+            if self._is_closed:
+                return
             self._called = time.monotonic()
             if kind == "user":
                 self._backend.set_study_user_attr(self._study, key, value)
@@ -304,6 +306,7 @@ class Writer:
             if number in self._written:
                 write_changes(self._backend, self._ids[number], self._written[number], trial)
         else:
+            self._sent = trial
             created = self._backend.create_new_trial(self._study, trial)
             if self._backend.get_trial_number_from_id(created) != number:  # another program was quicker
                 self._give_number(created, number)
@@ -339,22 +342,51 @@ class Writer:
                 self._condition.notify_all()
 
     def _compare(self) -> None:
-        """After an error: a write may have arrived although its answer did not."""
+        """After an interruption, find out what the database has, and mark what it lacks.
+
+        A write may have arrived although its answer did not. And a server that crashed, or another one in its place,
+        may lack what had been written last.
+        """
         stored = self._stored()
-        if len(stored) < len(self._ids):
+        known = [
+            trial
+            for trial, _ in takewhile(lambda both: both[0]._trial_id == both[1], zip(stored, self._ids, strict=False))
+        ]
+        if self._ids and not known:
             raise CheckError(_CHANGED)
-        known = stored[: len(self._ids)]
-        for ours in self._memory.get_all_trials(0, deepcopy=False)[len(known) :]:
-            found = next((trial for trial in stored[len(known) :] if _may_be(trial, ours)), None)
-            if found is None:
-                break
-            if found.number != ours.number:  # another program was quicker
-                self._give_number(found._trial_id, ours.number)
-                stored = self._stored()
-            known.append(stored[ours.number])
+        sent = self._sent
+        if sent is not None and sent.number == len(known):
+            found = next((trial for trial in stored[len(known) :] if is_what_was_sent(trial, sent)), None)
+            if found is not None:
+                if found.number != sent.number:  # another program was quicker
+                    self._give_number(found._trial_id, sent.number)
+                    stored = self._stored()
+                known.append(stored[sent.number])
         # what follows was added by others, and is admitted when somebody asks for it
         self._ids = [trial._trial_id for trial in known]
         self._written = {trial.number: trial for trial in known if not trial.state.is_finished()}
+        self._mark_what_is_missing(known)
+
+    def _mark_what_is_missing(self, known: list[FrozenTrial]) -> None:
+        ours = self._memory.get_all_trials(0, deepcopy=False)
+        missing = [*range(len(known), len(ours))]
+        missing += [number for number, trial in enumerate(known) if lacks_something(trial, ours[number])]
+        user, system = (
+            self._backend.get_study_user_attrs(self._study),
+            self._backend.get_study_system_attrs(self._study),
+        )
+        with self._condition:
+            for number in missing:
+                self._trials.setdefault(number, 1)
+            for key, value in dict(self._memory.get_study_user_attrs(0)).items():
+                self._mark_if_lacking("user", key, value, user)
+            for key, value in dict(self._memory.get_study_system_attrs(0)).items():
+                self._mark_if_lacking("system", key, value, system)
+
+    def _mark_if_lacking(self, kind: Literal["user", "system"], key: str, value: Any, stored: dict[str, Any]) -> None:
+        """Other programs may have changed attributes that are not ours, so these are but put back."""
+        if key not in stored or ((kind, key) in self._own_attributes and stored[key] != value):
+            self._attributes.setdefault((kind, key), value)
 
     def _stored(self) -> list[FrozenTrial]:
         """The trials in the database by their numbers; it has them in the order in which they arrived."""
@@ -370,13 +402,4 @@ class Writer:
             self._condition.notify_all()
 
     def _is_clean(self) -> bool:
-        return not self._trials and not self._attributes
-
-
-def _may_be(stored: FrozenTrial, ours: FrozenTrial) -> bool:
-    """Whether a trial of the database may be what ours was when it was written: it can only have grown since."""
-    return (
-        stored.params.items() <= ours.params.items()
-        and stored.user_attrs.keys() <= ours.user_attrs.keys()
-        and stored.system_attrs.get(_ENQUEUED) == ours.system_attrs.get(_ENQUEUED)
-    )
+        return not self._trials and not self._attributes and not self._is_interrupted

@@ -100,11 +100,14 @@ class Coordinator:
             ending = self._loop()
         except BaseException:
             self._set_running_aside()
+            for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):  # was being drawn
+                self._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
             with suppress(CifarTuneError):  # the first error says more than the next
                 self._storage.flush(_LAST_SECONDS)
             raise
         self._write_elapsed()
-        self._wait_for_the_database()
+        if not self._wait_for_the_database():
+            ending = "interrupted"
         self._sweep(half_written=True)  # no executor trains any more
         return ending
 
@@ -348,11 +351,14 @@ class Coordinator:
             self._outage_since = None
             self._note(f"the database is back after {away:.0f} s; everything is written")
 
-    def _wait_for_the_database(self) -> None:
+    def _wait_for_the_database(self) -> bool:
         """Stay until all is written, unless that takes too long or somebody does not want to wait.
 
+        Returns:
+            Whether it is; if not, somebody asked to stop.
+
         Raises:
-            CheckError: if it is not.
+            CheckError: if it is not, and nobody asked to stop.
         """
         if not self._storage.flush(2.0) and self._storage.outage is None:
             self._note("waiting for the database")
@@ -360,10 +366,14 @@ class Coordinator:
         self._watch_the_database()
         if not is_written:
             words = self._storage.outage.words if self._storage.outage else "it is too slow"
-            raise CheckError(
+            message = (
                 f"the database does not take anything ({words}), so the results of {len(self._storage.unwritten())} "
                 "trials are not in it; their checkpoints hold them, and the next run writes them from there"
             )
+            if not self._watch.stop.park:
+                raise CheckError(message)
+            self._note(message)
+        return is_written
 
     def _do_without(self, refused: Refused) -> None:
         """An executor cannot train here, as one that came later or in place of a dead one: the others can."""

@@ -7,10 +7,14 @@ from optuna.trial import FrozenTrial, TrialState
 
 from cifar_tune.samplers.build import neutral_sampler
 from cifar_tune.storage import attributes
+from cifar_tune.storage.earlier_batches import EarlierBatches
 from cifar_tune.storage.selection import was_finished_elsewhere, write_violations
 from cifar_tune.storage.write_behind import WriteBehindStorage
 from cifar_tune.study_spec.constraints import violations
 from cifar_tune.study_spec.specification import StudySpec
+
+_RUNG = "completed_rung_"
+"""Under this and a number, Optuna's successive halving keeps what a trial had reached there."""
 
 
 def repair(study: optuna.Study, storage: WriteBehindStorage, spec: StudySpec) -> Iterator[str]:
@@ -51,10 +55,26 @@ def _end_pruned(study: optuna.Study, storage: WriteBehindStorage, spec: StudySpe
     """Constraints are judged by the figures that were written down before the pruner was asked."""
     storage.set_trial_user_attr(trial._trial_id, attributes.REASON, "pruned")
     study.sampler = neutral_sampler()
+    _note_rung(study, storage, spec, trial)
     figures = trial.user_attrs.get(attributes.METRICS, {})
     write_violations(optuna.Trial(study, trial._trial_id), violations(spec.constraints, figures), spec.sampler)
     last = trial.intermediate_values[max(trial.intermediate_values)]
     storage.set_trial_state_values(trial._trial_id, TrialState.PRUNED, [last])
+
+
+def _note_rung(study: optuna.Study, storage: WriteBehindStorage, spec: StudySpec, trial: FrozenTrial) -> None:
+    """Let successive halving note which rung the trial reached, which is written after the verdict; others need it.
+
+    It notes it when it is asked; what it says is known already. It must not be asked twice.
+    """
+    last = trial.intermediate_values[max(trial.intermediate_values)]
+    rungs = sum(key.startswith(_RUNG) for key in trial.system_attrs)
+    if trial.system_attrs.get(f"{_RUNG}{rungs - 1}") == last:
+        return
+    if spec.deterministic is not None:
+        view = EarlierBatches(storage, trial.number, spec.deterministic, is_exhaustive=False)
+        study = optuna.load_study(study_name=study.study_name, storage=view, pruner=study.pruner)
+    optuna.Trial(study, trial._trial_id).should_prune()
 
 
 def _numbers(trials: list[FrozenTrial]) -> str:

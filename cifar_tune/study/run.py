@@ -33,10 +33,14 @@ from cifar_tune.study_spec.specification import StudySpec
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run ended; `record` is None if it was interrupted before the study began."""
+    """How a run ended; `record` is None if it was interrupted before the study began, or with the database away.
+
+    `has_begun` tells these two apart.
+    """
 
     ending: Ending
     record: StudyRecord | None
+    has_begun: bool = True
 
 
 class _Pool(Executors, Protocol):
@@ -56,7 +60,7 @@ def run_study(spec: StudySpec, url: URL, observer: Observer, options: ExecutorOp
             with ExitStack() as cleanup:
                 return _run(spec, url, observer, options, evolve, stop, cleanup)
         except (Interrupted, KeyboardInterrupt):
-            return Outcome("interrupted", None)
+            return Outcome("interrupted", None, has_begun=False)
         except (SQLAlchemyError, StorageInternalError) as error:
             raise unusable(url, error.__cause__ or error) from error
 
@@ -72,7 +76,7 @@ def _run(
 ) -> Outcome:
     # first of all, since importing torch takes an executor longer than all that follows takes us
     executors = _begun(options, spec.largest_threads, observer.note)
-    cleanup.callback(executors.close, lambda: stop.at_once)
+    cleanup.callback(executors.close, lambda: stop.at_once)  # it may be closed twice
     made_artifacts_folder(spec.name)
     storage = open_patiently(url, observer.note, stop.raise_if_any)
     cleanup.callback(close, storage)
@@ -87,6 +91,7 @@ def _run(
     executors.wait_for_start(spec.data, data.fingerprint, stop.raise_if_any)
     lease = acquire(storage.engine, spec.name)
     cleanup.callback(lease.release_or_leave)
+    cleanup.callback(executors.close, lambda: stop.at_once)  # before it is free, since others would write checkpoints
     said = finish_evolution(storage, spec.name)
     if said:
         observer.note(said)
@@ -103,7 +108,8 @@ def _run(
         pruner = build_pruner(spec.pruner, spec.largest_epochs)
         study = optuna.load_study(study_name=spec.name, storage=memory, pruner=pruner)
         ending = Coordinator(memory, study, spec, executors, Watch(observer, stop)).run()
-    return Outcome(ending, load_record(storage, spec.name))
+        is_written = ending != "interrupted" or memory.flush(0.0)
+    return Outcome(ending, load_record(storage, spec.name) if is_written else None)
 
 
 def _begun(options: ExecutorOptions, threads: int, note: Callable[[str], None]) -> _Pool:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import optuna
 import pytest
+from optuna.storages._rdb.models import StudyModel
+from sqlalchemy import update
 
 from cifar_tune.storage.lease import acquire
 from cifar_tune.storage.rdb import close, open_storage
@@ -54,6 +56,15 @@ def test_a_storage_that_does_not_exist_has_no_studies(cli: Cli, tmp_path: Path) 
     assert ended.out.startswith(none_yet)
     assert json.loads(cli("status", "--json").out) == {"storage": "sqlite:///storage/cifar_tune.db", "studies": []}
     assert list(tmp_path.iterdir()) == []
+
+
+def test_no_next_run_is_promised_of_what_is_not_run_any_more(cli: Cli, stored: Path) -> None:
+    storage = open_storage(storage_url(URL))
+    with storage.engine.begin() as connection:
+        connection.execute(update(StudyModel).where(StudyModel.study_name == "first").values(study_name="first@1"))
+    close(storage)
+    out = cli("status", "first@1", "--storage", URL).out
+    assert "  left behind: trial 4 at epoch 3 of 15, val_accuracy 0.6\n" in out
 
 
 def test_the_status_of_all_studies(cli: Cli, stored: Path) -> None:

@@ -128,9 +128,20 @@ def test_it_is_renewed_when_due(engine: Engine, monkeypatch: pytest.MonkeyPatch)
     mine.renew_if_due()
     assert owner_of(engine, "s") is None, "not due again so soon"
     monkeypatch.setattr(mine, "_renewed", 0.0)
-    monkeypatch.setattr(time, "monotonic", lambda: lease.LEASE_SECONDS / 4 + 1)
+    monkeypatch.setattr(lease, "_now", lambda: lease.LEASE_SECONDS / 4 + 1)
     mine.renew_if_due()
     assert owner_of(engine, "s") is not None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks for a clock of Linux")
+def test_it_is_renewed_first_of_all_after_the_machine_slept(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`time.monotonic` stands still meanwhile, and somebody else may have the study."""
+    mine = acquire(engine, "s")
+    mine.release()
+    woken = time.clock_gettime(time.CLOCK_BOOTTIME) + 3600.0
+    monkeypatch.setattr(time, "clock_gettime", {time.CLOCK_BOOTTIME: woken}.__getitem__)
+    with pytest.raises(CheckError, match="took over"):
+        mine.renew_if_due()
 
 
 def test_a_renewed_one_that_was_released_is_lost(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

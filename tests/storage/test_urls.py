@@ -4,6 +4,7 @@ from urllib.parse import quote
 import pytest
 
 from cifar_tune.errors import UserError
+from cifar_tune.storage.outage import Outage
 from cifar_tune.storage.urls import (
     ARTIFACTS_VARIABLE,
     DEFAULT_STORAGE,
@@ -18,7 +19,6 @@ from cifar_tune.storage.urls import (
     storage_url,
     without_secrets,
 )
-from cifar_tune.storage.writer import Outage
 from cifar_tune.study.checkpoints import delete_artifacts, sweep
 from cifar_tune.study_spec.reader import read_study
 from cifar_tune.study_spec.yaml_reader import Document

@@ -3,14 +3,23 @@
 import threading
 import time
 from collections.abc import Iterator
-from typing import cast
+from typing import Any, cast
 
 import optuna
 import pytest
 from optuna.distributions import FloatDistribution
 from optuna.storages import BaseStorage, RDBStorage
+from optuna.storages._rdb.models import (
+    StudyUserAttributeModel,
+    TrialIntermediateValueModel,
+    TrialModel,
+    TrialParamModel,
+    TrialUserAttributeModel,
+    TrialValueModel,
+)
 from optuna.trial import FrozenTrial, TrialState, create_trial
-from sqlalchemy.engine import URL
+from sqlalchemy import delete, event, select, update
+from sqlalchemy.engine import URL, make_url
 
 from cifar_tune.errors import CheckError
 from cifar_tune.storage import writer
@@ -200,6 +209,94 @@ def test_a_write_whose_answer_was_lost_is_not_written_twice(
     assert_same(memory, rdb)
 
 
+def test_a_new_trial_whose_answer_is_lost_deep_inside_is_there_once(
+    memory: WriteBehindStorage, rdb: RDBStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Optuna's own storage would send it again, and nobody would know the first one."""
+    told(in_memory(memory))
+    assert memory.flush(PATIENCE)
+    said: list[str] = []
+    commit = rdb.engine.dialect.do_commit
+
+    def look(*details: Any) -> None:
+        said.extend(["sent"] if details[2].startswith("INSERT INTO trials") else [])
+
+    def committed_without_answer(connection: Any) -> None:
+        commit(connection)
+        if said == ["sent"]:
+            said.append("lost")
+            raise rdb.engine.dialect.loaded_dbapi.OperationalError("server closed the connection unexpectedly")
+
+    event.listen(rdb.engine, "after_cursor_execute", look)
+    monkeypatch.setattr(rdb.engine.dialect, "do_commit", committed_without_answer)
+    with memory.together():
+        trial = in_memory(memory).ask()
+        trial.set_user_attr("config", {"lr": 0.1})
+    assert memory.flush(PATIENCE)
+    assert said == ["sent", "lost"]
+    assert memory.admit_others(PATIENCE) == []
+    in_memory(memory).tell(trial, 0.5)
+    assert_same(memory, rdb)
+
+
+def lose_commits(rdb: RDBStorage, numbers: dict[int, str]) -> None:
+    """As a server that crashed, or a replica in its place: finished trials run again, `gone` ones are gone."""
+    with rdb.engine.begin() as connection:
+        for number, what in numbers.items():
+            (trial,) = connection.execute(select(TrialModel.trial_id).where(TrialModel.number == number)).scalars()
+            models = (TrialValueModel, TrialUserAttributeModel, TrialIntermediateValueModel, TrialParamModel)
+            for model in models if what == "gone" else models[:3]:
+                connection.execute(delete(model).where(model.trial_id == trial))
+            end = update(TrialModel).values(state=TrialState.RUNNING, datetime_complete=None)
+            change = delete(TrialModel) if what == "gone" else end
+            connection.execute(change.where(TrialModel.trial_id == trial))
+        connection.execute(delete(StudyUserAttributeModel))
+
+
+@pytest.mark.parametrize("is_noticed", [True, False], ids=["an error", "no error"])
+@pytest.mark.parametrize("last", ["running", "gone"])
+def test_what_a_database_lost_is_written_again(
+    memory: WriteBehindStorage, rdb: RDBStorage, flaky: Flaky, is_noticed: bool, last: str
+) -> None:
+    study = in_memory(memory)
+    study.set_user_attr("elapsed", 3.0)
+    for _ in range(3):
+        told(study)
+    assert memory.flush(PATIENCE)
+    flaky.down = is_noticed
+    if is_noticed:
+        study.set_user_attr("another", 1)
+        while memory.outage is None:
+            time.sleep(0.01)
+    lose_commits(rdb, {1: "running", 2: last})
+    flaky.down = False
+    if not is_noticed:
+        with rdb.engine.connect() as connection:
+            connection.invalidate()
+    assert_same(memory, rdb)
+    assert in_memory(rdb).user_attrs["elapsed"] == 3.0
+    assert [trial.value for trial in in_memory(rdb).trials] == [0.1 * 3] * 3
+
+
+def test_what_others_did_to_a_study_in_an_outage_stays(
+    memory: WriteBehindStorage, rdb: RDBStorage, flaky: Flaky
+) -> None:
+    """Such as the notes of a dashboard."""
+    in_memory(rdb).set_user_attr("note", "old")
+    again = WriteBehindStorage(cast(RDBStorage, flaky), "s", linger=0.01, look=0.0)
+    try:
+        flaky.down = True
+        in_memory(again).set_user_attr("ours", 1)
+        while again.outage is None:
+            time.sleep(0.01)
+        in_memory(rdb).set_user_attr("note", "new")
+        flaky.down = False
+        assert again.flush(PATIENCE)
+    finally:
+        again.close()
+    assert in_memory(rdb).user_attrs == {"note": "new", "ours": 1}
+
+
 def test_trials_that_others_enqueue_are_taken_over(memory: WriteBehindStorage, rdb: RDBStorage) -> None:
     told(in_memory(memory))
     assert memory.flush(PATIENCE)
@@ -327,6 +424,22 @@ def test_what_others_enqueued_during_an_outage_is_not_taken_for_ours(
     assert_same(memory, rdb)
 
 
+def test_a_trial_that_another_program_begins_in_an_outage_is_not_taken_for_ours(
+    memory: WriteBehindStorage, rdb: RDBStorage, flaky: Flaky
+) -> None:
+    flaky.down = True
+    with memory.together():
+        ours = in_memory(memory).ask()
+        ours.set_user_attr("config", {"lr": 0.1})
+    while memory.outage is None:
+        time.sleep(0.01)
+    theirs = in_memory(rdb).ask()
+    flaky.down = False
+    assert memory.flush(PATIENCE)
+    in_memory(rdb)._storage.set_trial_user_attr(theirs._trial_id, "by", "them")
+    assert [trial.user_attrs for trial in in_memory(rdb).trials] == [{"config": {"lr": 0.1}}, {"by": "them"}]
+
+
 def test_a_trial_that_grew_after_its_answer_was_lost_is_ours(
     memory: WriteBehindStorage, rdb: RDBStorage, flaky: Flaky
 ) -> None:
@@ -359,6 +472,30 @@ def test_what_nobody_foresaw_ends_the_run_too(memory: WriteBehindStorage, flaky:
     in_memory(memory).ask()
     with pytest.raises(CheckError, match="cannot be written any more: ZeroDivisionError: a bug"):
         memory.flush(PATIENCE)
+
+
+def test_who_may_not_write_any_more_stops_in_the_middle(memory: WriteBehindStorage, flaky: Flaky) -> None:
+    """The lease is given free right afterwards."""
+    study = in_memory(memory)
+    flaky.answers.clear()
+    for _ in range(20):
+        study.ask()
+    while "create_new_trial" not in flaky.calls:
+        time.sleep(0.01)
+    threading.Timer(0.2, flaky.answers.set).start()
+    memory.close()
+    assert flaky.calls.count("create_new_trial") == 1
+
+
+def test_no_failure_repeats_the_password(flaky: Flaky) -> None:
+    url = make_url("postgresql+psycopg://me:s3cret@host/d")
+    storage = WriteBehindStorage(cast(RDBStorage, flaky), "s", linger=0.01, url=url)
+    flaky.bug = ZeroDivisionError(f"at {url.render_as_string(hide_password=False)}")
+    in_memory(storage).ask()
+    with pytest.raises(CheckError, match="ZeroDivisionError") as raised:
+        storage.flush(PATIENCE)
+    assert "s3cret" not in str(raised.value)
+    storage.close()
 
 
 def test_who_may_not_write_writes_nothing(flaky: Flaky, rdb: RDBStorage) -> None:

@@ -385,6 +385,21 @@ def test_killed_at_any_point_nothing_is_lost(
     assert all(trial.state == TrialState.COMPLETE.name for trial in record.trials)
 
 
+@pytest.mark.parametrize("storage", ["sqlite", "postgresql"], indirect=True)
+def test_what_a_killed_run_left_running_does_not_run_in_the_earlier_version(
+    run_scripted: RunStudy, evolve: Evolve, storage: RDBStorage
+) -> None:
+    _, before, _ = run_scripted(study(), stop_after=6)
+    (parked,) = before.study.get_trials(states=(TrialState.WAITING,))
+    storage.set_trial_state_values(parked._trial_id, TrialState.RUNNING)
+    changed = study(sampler={"name": "tpe"})
+    evolve(changed)
+    assert dict(load_record(storage, "test@1").counts) == {"COMPLETE": 1, "WAITING": 1}
+    _, after, recorder = run_scripted(changed)
+    assert dict(after.counts) == {"COMPLETE": 8}
+    assert any("an earlier run was killed while it trained trial 1" in note for note in recorder.notes)
+
+
 def test_a_copy_that_was_not_finished_is_removed_and_said(storage: RDBStorage) -> None:
     optuna.create_study(study_name="test@evolving", storage=storage)
     assert study_names(storage) == []

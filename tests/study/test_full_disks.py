@@ -81,7 +81,7 @@ def test_a_full_disk_under_sqlite_loses_nothing(
     _read_until(first, "is parked")
     first.send_signal(signal.SIGTERM)
     _, err = first.communicate(timeout=PATIENCE)
-    assert first.returncode == 1, err
+    assert first.returncode == 130, err
     assert "the next run writes them from there" in err
 
     code, _, err = folder.call("run", "study.yaml")

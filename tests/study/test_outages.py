@@ -72,7 +72,7 @@ def test_what_a_database_that_stays_away_missed_is_written_by_the_next_run(
     time.sleep(2.0)
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 1, err
+    assert process.returncode == 130, err
     assert "the next run writes them from there" in err
     assert "Traceback" not in err
     server.start()
@@ -104,7 +104,7 @@ def test_a_database_that_says_nothing_any_more_does_not_hold_up_who_stops(folder
     finally:
         process.kill()
         signal_all(server, signal.SIGCONT)
-    assert process.returncode == 1, err
+    assert process.returncode == 130, err
     assert "the next run writes them from there" in err
     assert "Traceback" not in err
     assert folder.call("run", "study.yaml", "--quiet")[0] == 0

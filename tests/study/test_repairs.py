@@ -9,12 +9,16 @@ import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.storages import RDBStorage
+from optuna.storages._rdb.models import TrialModel, TrialSystemAttributeModel, TrialValueModel
 from optuna.trial import TrialState, create_trial
+from sqlalchemy import delete, update
 
 from cifar_tune.data.prepared import PreparedData
 from cifar_tune.errors import UserError
 from cifar_tune.reports.export import export
+from cifar_tune.storage import attributes
 from cifar_tune.storage.records import load_record
+from cifar_tune.study import asking
 from cifar_tune.study.opening import open_study, stored_study
 
 from .conftest import RunStudy, spec_of
@@ -49,6 +53,68 @@ def test_a_trial_left_running_by_plain_optuna_begins_again_here(foreign: optuna.
     assert record.trials[0].params["lr"] == lr
     assert "trial 0 was left running by another program: it begins again here" in recorder.notes
     assert any("trained trial 1: taken up" in note for note in recorder.notes)
+
+
+@pytest.mark.parametrize("is_noted", [False, True], ids=["before the rung", "after it"])
+@pytest.mark.parametrize("deterministic", [{}, {"deterministic": 2}], ids=["", "deterministic"])
+def test_killed_after_a_verdict_the_rung_is_noted_once(
+    run_scripted: RunStudy, storage: RDBStorage, deterministic: dict[str, Any], is_noted: bool
+) -> None:
+    """What a trial had reached there decides about those that follow."""
+    plain = PLAIN | {"pruner": {"name": "asha"}, "train": {"epochs": 9}, "budget": {"trials": 12}} | deterministic
+    plain |= {"search_space": {"lr": PLAIN["search_space"]["lr"]}}
+    _, record, _ = run_scripted(plain)
+    before = [dict(trial.system_attrs) for trial in record.study.trials]
+    pruned = [trial for trial in record.study.trials if trial.state == TrialState.PRUNED]
+    assert len(pruned) > 3
+    with storage.engine.begin() as connection:
+        for trial in pruned:
+            rung = f"completed_rung_{sum(key.startswith('completed_rung') for key in trial.system_attrs) - 1}"
+            of_trial = TrialSystemAttributeModel.trial_id == trial._trial_id
+            if not is_noted:
+                gone = of_trial & (TrialSystemAttributeModel.key == rung)
+                assert connection.execute(delete(TrialSystemAttributeModel).where(gone)).rowcount == 1
+            end = update(TrialModel).where(TrialModel.trial_id == trial._trial_id)
+            connection.execute(end.values(state=TrialState.RUNNING, datetime_complete=None))
+            connection.execute(delete(TrialValueModel).where(TrialValueModel.trial_id == trial._trial_id))
+    _, record, _ = run_scripted(plain)
+    assert [dict(trial.system_attrs) for trial in record.study.trials] == before
+    assert {trial.state for trial in record.study.trials} == {TrialState.PRUNED, TrialState.COMPLETE}
+
+
+def test_a_rung_that_was_noted_is_not_followed_by_the_next(run_scripted: RunStudy, storage: RDBStorage) -> None:
+    """One that went on from its checkpoint may have passed several before the pruner was asked again."""
+    plain = PLAIN | {"pruner": {"name": "asha", "reduction_factor": 2}, "train": {"epochs": 9}}
+    plain |= {"search_space": {"lr": PLAIN["search_space"]["lr"]}, "budget": {"trials": 1}}
+    _, record, _ = run_scripted(plain, stop_after=6)
+    trial = record.study.trials[0]
+    of_trial = TrialSystemAttributeModel.trial_id == trial._trial_id
+    with storage.engine.begin() as connection:
+        connection.execute(delete(TrialSystemAttributeModel).where(of_trial))
+    last = trial.intermediate_values[max(trial.intermediate_values)]
+    storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
+    storage.set_trial_system_attr(trial._trial_id, "completed_rung_0", last)
+    storage.set_trial_user_attr(trial._trial_id, attributes.PRUNED_AT, max(trial.intermediate_values))
+    _, record, _ = run_scripted(plain)
+    (trial,) = record.study.trials
+    assert (trial.state, trial.system_attrs) == (TrialState.PRUNED, {"completed_rung_0": last})
+
+
+def test_a_trial_whose_parameters_cannot_be_drawn_does_not_run_for_good(
+    run_scripted: RunStudy, storage: RDBStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_arguments: object) -> None:
+        raise ZeroDivisionError
+
+    run_scripted(PLAIN, stop_after=3)
+    with monkeypatch.context() as patch:
+        patch.setattr(asking, "_suggest", broken)
+        with pytest.raises(ZeroDivisionError):
+            run_scripted(PLAIN)
+    assert load_record(storage, "test").counts["RUNNING"] == 0
+    _, record, recorder = run_scripted(PLAIN)
+    assert dict(record.counts) == {"COMPLETE": 6}
+    assert not any("another program" in note for note in recorder.notes)
 
 
 @pytest.mark.parametrize(
