@@ -28,14 +28,14 @@ from cifar_tune.storage.rdb import open_storage
 from cifar_tune.storage.records import StudyRecord, TrialRecord, load_record
 from cifar_tune.study.best_trials import KEPT
 
-_EPOCHS = 10
+_EPOCHS = 60
 _STUDY = """
 name: storm
 budget: {{trials: {trials}}}
 sampler: {{name: random, seed: {seed}}}
 pruner: {{name: none}}
-data: {{name: digits, val_size: 300, train_size: 600}}
-train: {{model: cnn2, epochs: {epochs}, dropout: 0.2, augment: [random_crop], ema_decay: 0.9}}
+data: {{name: digits, val_size: 300}}
+train: {{model: cnn3, epochs: {epochs}, dropout: 0.2, augment: [random_crop], ema_decay: 0.9}}
 search_space:
   optimizer: {{choices: [sgd, adamw, rmsprop]}}
   schedule: {{choices: [constant, one_cycle, plateau]}}

@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, LiteralString
@@ -103,8 +104,9 @@ class Storm:
             case "executor":
                 victim = self._victim()
                 if victim is not None:
-                    os.kill(victim, signal.SIGKILL)
-                    self._suffered.executors += 1
+                    with suppress(ProcessLookupError):  # it has just ended by itself
+                        os.kill(victim, signal.SIGKILL)
+                        self._suffered.executors += 1
             case "restart":
                 self._restart()
                 self._suffered.restarts += 1

@@ -10,6 +10,8 @@ from typing import Any, cast
 import yaml
 
 from cifar_tune.errors import Problem, UserError
+from cifar_tune.knobs.configuration import Configuration
+from cifar_tune.study_spec.per import Per
 from cifar_tune.study_spec.reader import read_document, read_study
 from cifar_tune.study_spec.search_space import Range
 from cifar_tune.study_spec.yaml_reader import read_yaml
@@ -24,10 +26,24 @@ class LrInStudy:
     Attributes:
         path: of the file.
         text: what it held, with its own line ends.
+        per: what the range is searched per, if it is.
     """
 
     path: Path
     text: str
+    per: Per | None = None
+
+    def searched(self, lr: float, config: Configuration) -> float:
+        """What the range has to hold for trainings like that of `config` to use this learning rate, in three digits.
+
+        Raises:
+            UserError: the configuration lacks what the range is searched per.
+        """
+        if self.per is None:
+            return lr
+        if self.per.knob not in config:
+            raise UserError(_problem(self.path, f"is searched per {self.per.knob}, which this configuration lacks"))
+        return float(f"{self.per.unscaled(lr, config):.3g}")
 
     def replaced(self, low: float, high: float) -> str:
         """The text with this range.
@@ -96,7 +112,7 @@ def lr_in_study(path: Path) -> LrInStudy:
         raise UserError(_problem(path, "holds choices: only low and high can be written", line))
     if not dimension.log:
         raise UserError(_problem(path, "is searched in even steps: give it log: true first", line))
-    return LrInStudy(path, _read(path))
+    return LrInStudy(path, _read(path), dimension.per)
 
 
 def _read(path: Path) -> str:

@@ -183,7 +183,11 @@ def compare(record: StudyRecord, knob: str) -> Comparison:
     if knob not in KNOBS:
         raise UserError(Problem("there is no such knob", "--by", knob, nearest=nearest_name(knob, KNOBS)))
     report = Report(record)
-    taken = [trial for trial in record.trials if knob in trial.config and trial.state in _FINISHED]
+    taken = [
+        trial
+        for trial in record.trials
+        if knob in trial.config and trial.state in _FINISHED and not trial.is_repetition
+    ]
     if not taken:
         raise UserError(Problem("no finished trial took this knob", "--by", knob))
     searched = next((each for each in report.knobs if each.name == knob), None)

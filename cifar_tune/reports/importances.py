@@ -78,8 +78,8 @@ def importances(record: StudyRecord) -> Importances | str:
 
 
 def assessed(record: StudyRecord) -> list[FrozenTrial]:
-    """The trials that importances rest on: completed, with values that can be compared, all constraints kept."""
-    feasible = {trial.number for trial in record.trials if trial.feasible}
+    """The trials that importances rest on: completed, without repetitions, comparable, all constraints kept."""
+    feasible = {trial.number for trial in record.trials if trial.feasible and not trial.is_repetition}
     return [trial for trial in record.completed if trial.number in feasible and all(map(math.isfinite, trial.values))]
 
 

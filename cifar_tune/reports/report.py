@@ -78,9 +78,14 @@ class Report:
     def completed(self) -> list[TrialRecord]:
         """The completed trials, best first; those that break a constraint come last.
 
-        Without those that another program completed: nobody knows what was trained.
+        Without those that another program completed: nobody knows what was trained. Without repetitions: they show
+        nothing new.
         """
-        trials = [trial for trial in self.record.trials if trial.state == "COMPLETE" and trial.config]
+        trials = [
+            trial
+            for trial in self.record.trials
+            if trial.state == "COMPLETE" and trial.config and not trial.is_repetition
+        ]
         found = [trial for trial in trials if finite(trial.value)]
         objectives = self.record.spec.objectives
         return sorted(found, key=lambda t: (not t.feasible, losses(t.values, objectives), t.number))

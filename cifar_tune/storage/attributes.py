@@ -12,6 +12,9 @@ DATA = "data"
 ELAPSED = "elapsed_seconds"
 """Study: seconds of wall clock over all runs."""
 
+IDENTITY = "identity"
+"""Study: a name that no other study of any database has, so that its checkpoints are known as its own."""
+
 EVOLVED = "evolved"
 """Study: what `run --evolve` made it from: `from` (name of the study as it was), `version` (its number), and how many
 trials were `carried` over and `left` behind."""

@@ -69,6 +69,11 @@ class TrialRecord:
     ended: datetime | None
 
     @property
+    def is_repetition(self) -> bool:
+        """Whether it has the result of an earlier trial: counted as another observation, it would feign certainty."""
+        return self.reason == "repeated"
+
+    @property
     def searched(self) -> Mapping[str, Scalar]:
         """The searched knobs with the values that training used."""
         return {name: self.config.get(name, value) for name, value in self.params.items()}
@@ -118,7 +123,11 @@ class StudyRecord:
         complete = [
             trial
             for trial in self.trials
-            if trial.state == "COMPLETE" and trial.values and trial.feasible and trial.config  # else not trained here
+            if trial.state == "COMPLETE"
+            and trial.values
+            and trial.feasible
+            and trial.config  # else not trained here
+            and not trial.is_repetition
         ]
         return sorted(complete, key=lambda trial: (losses(trial.values, self.spec.objectives), trial.number))
 

@@ -26,7 +26,7 @@ from cifar_tune.storage.write_behind import WriteBehindStorage
 from cifar_tune.study.asking import ask, is_exhausted, next_number, next_waiting, refusal
 from cifar_tune.study.best_trials import BestTrials
 from cifar_tune.study.checkpoints import sweep
-from cifar_tune.study.estimate import Estimate
+from cifar_tune.study.estimate import Estimate, counted
 from cifar_tune.study.interruption import StopRequests
 from cifar_tune.study.misfits import refuse_misfits
 from cifar_tune.study.observer import Observer, TrialEnd
@@ -223,6 +223,11 @@ class Coordinator:
                 self._mourn(report)
 
     def _begin(self, running: RunningTrial, began: Began) -> None:
+        if running.finished_epochs and not began.results:
+            self._note(
+                f"trial {running.number}: begins again, since there is no checkpoint of its "
+                f"{counted(running.finished_epochs, 'epoch')}"
+            )
         running.begin(began)
         if running.need_not_be_trained:
             del self._running[running.number]
@@ -308,7 +313,8 @@ class Coordinator:
     def _count(self, told: FrozenTrial, value: float | None, figures: Mapping[str, float], detail: str) -> None:
         """Take note of a trial that has ended, and keep its announcement until its end stands in the database."""
         self._finished += 1
-        self._best.add(told)
+        if told.user_attrs[attributes.REASON] != "repeated":  # it has no checkpoint, and shows nothing new
+            self._best.add(told)
         self._trained.add(told)
         self._has_completed |= told.state == TrialState.COMPLETE
         self._write_elapsed()
@@ -431,7 +437,8 @@ class Coordinator:
             self._note(note)
         trials = self._study.get_trials(deepcopy=False)
         self._finished = sum(trial.state.is_finished() for trial in trials)
-        self._best = BestTrials(trials, self._spec.objectives, self._spec.constraints)
+        trained = [trial for trial in trials if trial.user_attrs.get(attributes.REASON) != "repeated"]
+        self._best = BestTrials(trained, self._spec.objectives, self._spec.constraints)
         self._trained = TrainedBefore(trials, self._spec)
         self._has_completed = any(trial.state == TrialState.COMPLETE for trial in trials)
         self._sweep(half_written=True)

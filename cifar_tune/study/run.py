@@ -25,6 +25,7 @@ from cifar_tune.storage.urls import made_artifacts_folder
 from cifar_tune.storage.write_behind import WriteBehindStorage
 from cifar_tune.study.coordinator import Coordinator, Ending, Watch
 from cifar_tune.study.evolving import evolve_study, finish_evolution
+from cifar_tune.study.folder_claim import claim_folder
 from cifar_tune.study.interruption import Interrupted, StopRequests, stop_requests
 from cifar_tune.study.observer import Observer
 from cifar_tune.study.opening import open_study, stored_study
@@ -96,9 +97,12 @@ def _run(
     if said:
         observer.note(said)
     if evolve:
+        if (before := stored_study(storage, spec, evolve)) is not None:
+            claim_folder(before, url)
         evolve_study(storage, spec, data, lease, observer.note)
         finish_evolution(storage, spec.name)
     stored = open_study(storage, spec, data)
+    claim_folder(stored, url)
     if openings := read_openings(stored.user_attrs):
         observer.note(
             f"warning: the test set was opened {times(openings)} for this study (cifar-tune finalize); "

@@ -18,9 +18,17 @@ _MESSAGES = (
     "MPS backend out of memory",
 )
 
+_WHOLE_MESSAGES = (
+    # oneDNN, about an operation that it supports: else it could not create the primitive's descriptor, and says that.
+    "could not create a primitive",
+)
+
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether the error says that memory of the device, or of the machine, was not enough."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(message in str(error) for message in _MESSAGES)
+    if not isinstance(error, RuntimeError):
+        return False
+    words = str(error)
+    return words.strip() in _WHOLE_MESSAGES or any(message in words for message in _MESSAGES)

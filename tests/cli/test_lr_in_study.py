@@ -7,6 +7,7 @@ import pytest
 
 from cifar_tune.cli.lr_in_study import lr_in_study
 from cifar_tune.errors import UserError
+from cifar_tune.knobs.configuration import complete
 
 FLOW = """# mine
 name: made   # comment
@@ -48,6 +49,15 @@ def test_every_other_byte_stays(text: str, expected: str, study: Path) -> None:
     study.write_bytes(text.encode())
     lr_in_study(study).write(0.0022, 0.12)
     assert study.read_bytes() == expected.encode()
+
+
+def test_what_is_searched_per_something_is_written_so(study: Path) -> None:
+    study.write_text(BLOCK.replace("    log: true\n", "    log: true\n    per: batch_size\n"))
+    found = lr_in_study(study)
+    assert found.searched(0.001, complete({"batch_size": 512})) == 0.00025
+    assert found.searched(0.001, complete({"batch_size": 48})) == 0.00267
+    study.write_text(BLOCK)
+    assert lr_in_study(study).searched(0.001, complete({"batch_size": 512})) == 0.001
 
 
 def test_line_ends_of_windows_stay(study: Path) -> None:

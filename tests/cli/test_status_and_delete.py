@@ -15,6 +15,7 @@ from sqlalchemy import update
 from cifar_tune.storage.lease import acquire
 from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.urls import checkpoint_file, storage_url
+from cifar_tune.study.folder_claim import claim_folder
 from tests.reports.factory import MadeTrial, make_record, make_spec
 
 from .conftest import Cli
@@ -244,3 +245,19 @@ def test_delete_gives_the_lease_back(cli: Cli, stored: Path) -> None:
     storage = open_storage(storage_url(URL))
     acquire(storage.engine, "first").release()
     close(storage)
+
+
+def test_delete_leaves_the_checkpoints_of_a_study_of_that_name_elsewhere(cli: Cli, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        storage = open_storage(storage_url(f"sqlite:///{name}.db"))
+        record = make_record(make_spec({}, name="made"), [], storage)
+        if name == "one":
+            claim_folder(record.study, storage_url("sqlite:///one.db"))
+        close(storage)
+    checkpoint = checkpoint_file("made", 0)
+    checkpoint.parent.mkdir()
+    checkpoint.touch()
+    assert cli("delete", "made", "--yes", "--storage", "sqlite:///two.db").code == 0
+    assert checkpoint.exists()
+    assert cli("delete", "made", "--yes", "--storage", "sqlite:///one.db").code == 0
+    assert not checkpoint.exists()

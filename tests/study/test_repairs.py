@@ -22,6 +22,7 @@ from cifar_tune.study import asking
 from cifar_tune.study.opening import open_study, stored_study
 
 from .conftest import RunStudy, spec_of
+from .scripted import Script, ScriptedExecutors
 
 PLAIN: dict[str, Any] = {
     "budget": {"trials": 6},
@@ -248,3 +249,12 @@ def test_an_empty_study_that_its_creator_left_is_taken(
     optuna.create_study(study_name="test", storage=storage, direction="minimize")
     _, record, _ = run_scripted(PLAIN)
     assert (record.finished, record.study.direction.name) == (6, "MAXIMIZE")
+
+
+def test_a_trial_whose_checkpoint_is_gone_begins_again_and_says_so(run_scripted: RunStudy) -> None:
+    plain = {"budget": {"trials": 1}, "train": {"epochs": 4}, "search_space": {"lr": {"low": 0.1, "high": 0.9}}}
+    run_scripted(plain, executors=ScriptedExecutors(Script()), stop_after=2)
+    ending, record, recorder = run_scripted(plain, executors=ScriptedExecutors(Script(), checkpoints={}))
+    assert ending == "budget"
+    assert [trial.epochs for trial in record.trials] == [4]
+    assert "trial 0: begins again, since there is no checkpoint of its 2 epochs" in recorder.notes

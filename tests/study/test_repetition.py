@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from cifar_tune.reports.comparison import compare
+from cifar_tune.reports.report import Report
 from cifar_tune.storage import attributes
 from cifar_tune.storage.records import StudyRecord
 
@@ -53,6 +55,10 @@ def test_each_configuration_is_trained_once(run_scripted: RunStudy, sections: di
             assert trial.seconds == 0
             assert stored.user_attrs[attributes.REPEATS] == first.number
     assert len(trained) < 12
+    shown = Report(record).completed
+    assert len({str(sorted(trial.params.items())) for trial in shown}) == len(shown)
+    compared = compare(record, "lr").levels
+    assert sum(len(level.completed) for level in compared) == len(shown)
     assert [end.number for end in recorder.ends] == list(range(12))
     words = [end.detail for end in recorder.ends if end.reason == "repeated"]
     assert words

@@ -18,6 +18,7 @@ def test_the_cpu_allocator() -> None:
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
         MemoryError(),
         RuntimeError("std::bad_alloc"),
+        RuntimeError("could not create a primitive"),
         RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
         RuntimeError("MPS backend out of memory (MPS allocated: 5.00 GB)"),
     ],
@@ -31,6 +32,7 @@ def test_out_of_memory(error: BaseException) -> None:
     [
         RuntimeError("mat1 and mat2 shapes cannot be multiplied"),
         ValueError("std::bad_alloc"),
+        RuntimeError("could not create a primitive descriptor for the convolution forward propagation primitive"),
         KeyboardInterrupt(),
     ],
 )

@@ -19,8 +19,9 @@ def delete(
     from cifar_tune.storage.lease import acquire
     from cifar_tune.storage.openings import read_openings, times
     from cifar_tune.storage.records import load_optuna_study
-    from cifar_tune.storage.urls import storage_url
+    from cifar_tune.storage.urls import is_folder_name, storage_url
     from cifar_tune.study.checkpoints import delete_artifacts
+    from cifar_tune.study.folder_claim import is_claimed_by_another
 
     name, database = find_stored(study, storage_url(storage))
     stored = load_optuna_study(database, name)
@@ -30,8 +31,10 @@ def delete(
         typer.confirm(f"Remove the study {name!r} with its {trials} trials for good?", abort=True, err=True)
     lease = acquire(database.engine, name)  # not while somebody runs it
     try:
+        is_anothers = is_folder_name(name) and is_claimed_by_another(stored)
         optuna.delete_study(study_name=name, storage=database)
-        delete_artifacts(name)
+        if not is_anothers:
+            delete_artifacts(name)
     finally:
         lease.release()
     typer.echo(f"removed {name} ({trials} trials)")

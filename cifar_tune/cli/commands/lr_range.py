@@ -70,5 +70,7 @@ def lr_range(
         return
     if suggestion.low is None or suggestion.high is None:
         raise CheckError(f"{study.path} stays as it is: {suggestion.reason}")
-    study.write(suggestion.low, suggestion.high)
+    study.write(study.searched(suggestion.low, run.config), study.searched(suggestion.high, run.config))
     typer.echo(f"written={study.path}")
+    if study.per is not None:
+        typer.echo(f"note: written per {study.per.reference:g} of {study.per.knob}, as it is searched there", err=True)

@@ -75,11 +75,26 @@ def _draw(report: Report, anchors: Anchors, trials: Sequence[TrialRecord], name:
                 anchors.to(trial),
                 trial.number,
                 look,
-                path([panel.place(*point) for point in points]),
+                "".join(path([panel.place(*point) for point in part]) for part in parts_below(points, high + margin)),
                 title(report, trial),
             )
         )
     return panel.render(f"{name} by epoch, training and validation")
+
+
+def parts_below(points: Sequence[tuple[float, float]], top: float) -> list[list[tuple[float, float]]]:
+    """The parts of a line that lie below the top of a picture, each up to where it leaves it."""
+    parts: list[list[tuple[float, float]]] = [[]]
+    for index, (x, y) in enumerate(points):
+        if index and (y > top) != (points[index - 1][1] > top):
+            x_before, y_before = points[index - 1]
+            share = (top - y_before) / (y - y_before)
+            parts[-1].append((x_before + share * (x - x_before), top))
+        if y <= top:
+            parts[-1].append((x, y))
+        elif parts[-1]:
+            parts.append([])
+    return [part for part in parts if part]
 
 
 def _points(trial: TrialRecord, figure: str, factor: float) -> list[tuple[float, float]]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from cifar_tune.reports.page.anchors import MOST_ROWS
+from cifar_tune.reports.page.curves import parts_below
 from cifar_tune.reports.page.page import report_html
 from cifar_tune.reports.report import Report
 from tests.reports.factory import MadeTrial, make_record, make_spec, random_trials
@@ -146,3 +147,13 @@ def test_trials_drawn_at_the_end_of_an_axis_are_counted() -> None:
     assert "3 trials lie above the axis, drawn at its end." in course
     assert "2 trials lie above the axis, drawn at its end." in slices
     assert "above the axis" not in page_of("thirty trials")
+
+
+def test_a_line_that_leaves_the_picture_is_cut_where_it_leaves_it() -> None:
+    points = [(1.0, 9.0), (2.0, 5.0), (3.0, 1.0), (4.0, 2.0), (5.0, 4.0), (6.0, 4.0), (7.0, 0.0)]
+    assert parts_below(points, 3.0) == [
+        [(2.5, 3.0), (3.0, 1.0), (4.0, 2.0), (4.5, 3.0)],
+        [(6.25, 3.0), (7.0, 0.0)],
+    ]
+    assert parts_below(points, 10.0) == [points]
+    assert parts_below(points[:2], 3.0) == []
