@@ -28,7 +28,7 @@ from cifar_tune.storage.rdb import open_storage
 from cifar_tune.storage.records import StudyRecord, TrialRecord, load_record
 from cifar_tune.study.best_trials import KEPT
 
-_EPOCHS = 60
+_EPOCHS = 30
 _STUDY = """
 name: storm
 budget: {{trials: {trials}}}

@@ -29,7 +29,7 @@ def repair(study: optuna.Study, storage: WriteBehindStorage, spec: StudySpec) ->
         else:
             storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
     orphans = [trial for trial in left if attributes.PRUNED_AT not in trial.user_attrs]
-    foreign = [trial for trial in orphans if attributes.CONFIG not in trial.user_attrs and trial.params]
+    foreign = [trial for trial in orphans if attributes.CONFIG not in trial.user_attrs]  # ours are created with it
     ours = [trial for trial in orphans if trial not in foreign]
     if ours:
         yield (f"an earlier run was killed while it trained trial {_numbers(ours)}: taken up where the checkpoint ends")
