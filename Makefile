@@ -12,7 +12,7 @@ quickstart: $(STAMP)
 	@echo "The report lies in reports/quickstart/: begin with report.html; browse the trials with: $(BIN)/cifar-tune dashboard"
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 # Proofs that take minutes each.
 slow: $(STAMP)
