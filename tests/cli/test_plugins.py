@@ -32,7 +32,7 @@ plugins: [studies/plugins/own_parts.py]
 train:
   model: patch_mixer
   depth: 1
-  epochs: 8
+  epochs: 20
   batch_size: 64
   optimizer: trust_sgd
   schedule: root_decay
