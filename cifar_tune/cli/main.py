@@ -84,9 +84,8 @@ def main() -> None:
         for line in str(error).splitlines():
             print(f"cifar-tune: {line}" if not line.startswith("  ") else line, file=sys.stderr)
         sys.exit(error.exit_code)
-    except (
-        SystemExit
-    ) as ended:  # what Typer makes of a KeyboardInterrupt; `run` takes signals for itself, and says more
+    except SystemExit as ended:
+        # what Typer makes of a KeyboardInterrupt; `run` takes signals for itself, and says more
         if interruptions and ended.code == _INTERRUPTED:
             print("cifar-tune: interrupted", file=sys.stderr)
         raise

@@ -150,9 +150,8 @@ class RayExecutors(Slots[_Slot]):
     def _give_up(self, slot: _Slot) -> None:
         self._slots.remove(slot)
         self._refusing.append(slot)
-        if not any(
-            each.ready is not None for each in self._slots
-        ):  # those that wait for room shall come, and refuse too
+        if not any(each.ready is not None for each in self._slots):
+            # those that wait for room shall come, and refuse too
             for each in self._refusing:
                 ray.kill(each.actor)
             self._refusing.clear()

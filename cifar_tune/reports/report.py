@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import cast
 
 from cifar_tune.knobs.knob import stored
+from cifar_tune.reports.early_epochs import EarlyEpochs, early_epochs
 from cifar_tune.reports.importances import Importances, importances
 from cifar_tune.reports.objective import Scale, finite, scale_of
 from cifar_tune.storage.attributes import REASONS
@@ -143,6 +144,11 @@ class Report:
     def importances(self) -> Importances | str:
         """The importances, or why there are none."""
         return importances(self.record)
+
+    @cached_property
+    def early_epochs(self) -> EarlyEpochs | None:
+        """How early the order of the completed trials was settled; None where nothing can be said."""
+        return early_epochs(self.completed)
 
     @cached_property
     def knobs(self) -> list[SearchedKnob]:

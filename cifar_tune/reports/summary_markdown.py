@@ -6,12 +6,12 @@ from pathlib import Path
 from shlex import quote
 
 from cifar_tune.reports.best_config import resolved_config
-from cifar_tune.reports.early_epochs import early_epochs, sparing_words
 from cifar_tune.reports.front import front_file, front_table
 from cifar_tune.reports.importances import ENOUGH_TRIALS, Importances
 from cifar_tune.reports.pictures import pictures_of
 from cifar_tune.reports.report import Report
 from cifar_tune.reports.search_words import dimension_words
+from cifar_tune.reports.sparing import sparing_words
 from cifar_tune.reports.summary_json import STATES, standard_error
 from cifar_tune.reports.tables import code, duration, exact, figure, table
 from cifar_tune.reports.test_set import test_set
@@ -158,7 +158,7 @@ def _trials(report: Report) -> list[str]:
                            for reason, words in _ended(report)], right=(1,)))  # fmt: skip
     if sparing := sparing_words(report):
         parts.append(f"{sparing}.")
-    if early := early_epochs(report):
+    if early := report.early_epochs:
         marks = ", ".join(f"{each.correlation:.2f} after epoch {each.epoch}" for each in early.agreements)
         metric = code(record.spec.objective.metric)
         parts.append(f"Rank correlation of {metric} with that after the last of {early.epochs} "

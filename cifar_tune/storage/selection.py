@@ -14,6 +14,11 @@ _DASHBOARD_KEY = "constraints"
 _PREFIX = "constraints:"  # Optuna's own, of `Trial.set_constraint`
 
 
+def is_repetition(trial: FrozenTrial) -> bool:
+    """Whether it took over the result of an earlier trial: it has no checkpoint, and shows nothing new."""
+    return trial.user_attrs.get(attributes.REASON) == "repeated"
+
+
 def was_finished_elsewhere(trial: FrozenTrial) -> bool:
     """Whether another program gave a trial its value: then its configuration is unknown."""
     return trial.state in (TrialState.COMPLETE, TrialState.PRUNED) and attributes.CONFIG not in trial.user_attrs

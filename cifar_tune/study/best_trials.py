@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from optuna.trial import FrozenTrial, TrialState
 
-from cifar_tune.storage.selection import is_feasible, was_finished_elsewhere
+from cifar_tune.storage.selection import is_feasible, is_repetition, was_finished_elsewhere
 from cifar_tune.study_spec.constraints import Constraint
 from cifar_tune.study_spec.pareto import Losses, dominates, losses
 from cifar_tune.study_spec.settings import Objective
@@ -34,9 +34,10 @@ class BestTrials:
             self.add(trial)
 
     def add(self, trial: FrozenTrial) -> None:
-        """One more trial has ended; it counts if it has completed."""
+        """One more trial has ended; it counts if it has completed, and been trained for it."""
         if (
             trial.state != TrialState.COMPLETE
+            or is_repetition(trial)
             or was_finished_elsewhere(trial)
             or not is_feasible(trial, self._constraints)
         ):

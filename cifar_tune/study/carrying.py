@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from cifar_tune.knobs.knob import Kind, stored
 from cifar_tune.knobs.table import KNOBS
+from cifar_tune.pruners.build import RUNG
 from cifar_tune.storage import attributes
 from cifar_tune.storage.histories import joined
 from cifar_tune.storage.selection import violation_attributes, without_violations
@@ -23,7 +24,6 @@ from cifar_tune.study_spec.settings import PrunerSpec
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.training.results import EpochResult
 
-_RUNG_PREFIX = "completed_rung_"
 _ENQUEUED = "fixed_params"
 
 
@@ -177,7 +177,7 @@ def _of_sampler_and_pruner(
     return {
         key: value
         for key, value in without_violations(trial.system_attrs).items()
-        if key != _ENQUEUED and (keeps_rungs if key.startswith(_RUNG_PREFIX) else keeps_notes)
+        if key != _ENQUEUED and (keeps_rungs if key.startswith(RUNG) else keeps_notes)
     }
 
 

@@ -313,8 +313,7 @@ class Coordinator:
     def _count(self, told: FrozenTrial, value: float | None, figures: Mapping[str, float], detail: str) -> None:
         """Take note of a trial that has ended, and keep its announcement until its end stands in the database."""
         self._finished += 1
-        if told.user_attrs[attributes.REASON] != "repeated":  # it has no checkpoint, and shows nothing new
-            self._best.add(told)
+        self._best.add(told)
         self._trained.add(told)
         self._has_completed |= told.state == TrialState.COMPLETE
         self._write_elapsed()
@@ -437,8 +436,7 @@ class Coordinator:
             self._note(note)
         trials = self._study.get_trials(deepcopy=False)
         self._finished = sum(trial.state.is_finished() for trial in trials)
-        trained = [trial for trial in trials if trial.user_attrs.get(attributes.REASON) != "repeated"]
-        self._best = BestTrials(trained, self._spec.objectives, self._spec.constraints)
+        self._best = BestTrials(trials, self._spec.objectives, self._spec.constraints)
         self._trained = TrainedBefore(trials, self._spec)
         self._has_completed = any(trial.state == TrialState.COMPLETE for trial in trials)
         self._sweep(half_written=True)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from cifar_tune.pruners.build import RUNG
 from cifar_tune.samplers.build import neutral_sampler
 from cifar_tune.storage import attributes
 from cifar_tune.storage.earlier_batches import EarlierBatches
@@ -12,9 +13,6 @@ from cifar_tune.storage.selection import was_finished_elsewhere, write_violation
 from cifar_tune.storage.write_behind import WriteBehindStorage
 from cifar_tune.study_spec.constraints import violations
 from cifar_tune.study_spec.specification import StudySpec
-
-_RUNG = "completed_rung_"
-"""Under this and a number, Optuna's successive halving keeps what a trial had reached there."""
 
 
 def repair(study: optuna.Study, storage: WriteBehindStorage, spec: StudySpec) -> Iterator[str]:
@@ -68,8 +66,8 @@ def _note_rung(study: optuna.Study, storage: WriteBehindStorage, spec: StudySpec
     It notes it when it is asked; what it says is known already. It must not be asked twice.
     """
     last = trial.intermediate_values[max(trial.intermediate_values)]
-    rungs = sum(key.startswith(_RUNG) for key in trial.system_attrs)
-    if trial.system_attrs.get(f"{_RUNG}{rungs - 1}") == last:
+    rungs = sum(key.startswith(RUNG) for key in trial.system_attrs)
+    if trial.system_attrs.get(f"{RUNG}{rungs - 1}") == last:
         return
     if spec.deterministic is not None:
         view = EarlierBatches(storage, trial.number, spec.deterministic, is_exhaustive=False)

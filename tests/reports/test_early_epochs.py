@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from cifar_tune.reports.early_epochs import early_epochs, sparing_words
 from cifar_tune.reports.page.page import report_html
 from cifar_tune.reports.report import Report
+from cifar_tune.reports.sparing import sparing_words
 from cifar_tune.reports.summary_markdown import summary_markdown
 from cifar_tune.storage import attributes
 
@@ -32,7 +32,7 @@ def history(curve: list[float]) -> dict[str, list[float]]:
 def test_the_order_shows_from_where_the_curves_do_not_cross() -> None:
     """After epoch 1 the order is the reverse, after epoch 2 it is that of the end."""
     curves = [[0.5 - 0.01 * i, 0.5 + 0.01 * i, 0.6 + 0.01 * i, 0.7 + 0.01 * i] for i in range(12)]
-    found = early_epochs(of(curves))
+    found = of(curves).early_epochs
     assert found is not None
     assert (found.trials, found.epochs) == (12, 4)
     by_epoch = {each.epoch: each for each in found.agreements}
@@ -42,7 +42,7 @@ def test_the_order_shows_from_where_the_curves_do_not_cross() -> None:
 
 def test_without_agreement_the_resamples_reach_far() -> None:
     early = [0.3, 0.1, 0.4, 0.15, 0.9, 0.26, 0.5, 0.35, 0.8, 0.97]
-    found = early_epochs(of([[value, 0.5 + 0.01 * i] for i, value in enumerate(early)]))
+    found = of([[value, 0.5 + 0.01 * i] for i, value in enumerate(early)]).early_epochs
     assert found is not None
     first = found.agreements[0]
     assert first.low < first.correlation < first.high
@@ -61,7 +61,7 @@ def test_without_agreement_the_resamples_reach_far() -> None:
 )
 def test_where_nothing_can_be_said_nothing_is_said(curves: list[list[float]]) -> None:
     report = of(curves)
-    assert early_epochs(report) is None
+    assert report.early_epochs is None
     assert "ank correlation" not in summary_markdown(report, Path("made"), {})
 
 

@@ -16,7 +16,6 @@ from cifar_tune.errors import UserError
 from cifar_tune.reports.best_config import best_yaml, resolved_config
 from cifar_tune.reports.comparison import Comparison, compare
 from cifar_tune.reports.comparison_files import cells
-from cifar_tune.reports.early_epochs import early_epochs, sparing_words
 from cifar_tune.reports.findings import findings
 from cifar_tune.reports.importances import Importances
 from cifar_tune.reports.page.anchors import Anchors
@@ -32,6 +31,7 @@ from cifar_tune.reports.page.timeline import timeline
 from cifar_tune.reports.report import Report, SearchedKnob
 from cifar_tune.reports.resampling import spread
 from cifar_tune.reports.search_words import dimension_words
+from cifar_tune.reports.sparing import sparing_words
 from cifar_tune.reports.summary_json import standard_error
 from cifar_tune.reports.tables import duration, exact, figure
 from cifar_tune.storage.openings import times
@@ -127,7 +127,7 @@ def _contents(report: Report, anchors: Anchors, folder: Path) -> dict[str, Any]:
         "endings": endings(report),
         "pruned_epochs": pruned_epochs(report),
         "sparing": sparing_words(report),
-        "early": early_epochs(report),
+        "early": report.early_epochs,
         "timeline": timeline(report, anchors),
         "searched": [(name, *dimension_words(each)) for name, each in record.spec.search_space.items()],
         "values": lambda trial: _values(report, trial),
