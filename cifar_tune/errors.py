@@ -55,6 +55,11 @@ class UserError(CifarTuneError):
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
+def last_line(error: str | None) -> str:
+    """The line of an error, or of a traceback, that says most: its last one; empty where there is none."""
+    return (error or "").strip().rpartition("\n")[2].strip()
+
+
 def nearest_name(name: str, names: Iterable[str]) -> str | None:
     """The entry of `names` that `name` was most likely meant to be, or None."""
     by_lower = {candidate.lower(): candidate for candidate in names}

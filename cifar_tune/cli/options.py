@@ -35,7 +35,12 @@ Set = Annotated[
 Device = Annotated[str, typer.Option(help="auto, cpu, mps, cuda:0.")]
 Output = Annotated[
     Path | None,
-    typer.Option("--output", metavar="DIR", help="Folder; else reports/ and the name of CONFIG.", show_default=False),
+    typer.Option(
+        "--output",
+        metavar="DIR",
+        help="Folder; else reports/ and the name of CONFIG; for a best.yaml, best/ beside it.",
+        show_default=False,
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

@@ -7,7 +7,7 @@ from optuna.storages import RDBStorage
 from sqlalchemy.engine import URL
 
 from cifar_tune.cli.find_study import find_stored
-from cifar_tune.errors import UserError
+from cifar_tune.errors import UserError, last_line
 from cifar_tune.storage.attributes import EVOLVED, REASONS
 from cifar_tune.storage.lease import Held, held_lease
 from cifar_tune.storage.openings import times
@@ -56,7 +56,7 @@ def status_lines(status: dict[str, Any]) -> list[str]:
     trials = f"{done} of {budget} trials done" if done <= budget else f"{done} trials done, with a budget of {budget}"
     lines = [f"{status['name']}: {trials} ({counts}), {spoken_duration(status['elapsed_seconds'])} so far"]
     lines += [
-        f"  {count} ended since {REASONS[reason]}"
+        f"  {count} {reason.replace('_', ' ')}: {REASONS[reason]}"
         for reason, count in status["reasons"].items()
         if reason not in ("completed", "pruned")
     ]
@@ -116,7 +116,7 @@ def _described(storage: RDBStorage, record: StudyRecord) -> dict[str, Any]:
         "enqueued": [trial.number for trial in record.trials if trial.state == "WAITING" and _is_new(trial)],
         "evolved_from": record.study.user_attrs.get(EVOLVED),
         "failed": [
-            {"number": trial.number, "error": error_line(trial.error)}
+            {"number": trial.number, "error": last_line(trial.error) or "no reason is known"}
             for trial in record.trials
             if trial.state == "FAIL"
         ],
@@ -151,12 +151,6 @@ def opening_lines(openings: list[dict[str, Any]]) -> list[str]:
     last = openings[-1]
     result = "result lost" if last["test_accuracy"] is None else f"test_accuracy {last['test_accuracy']:.6g}"
     return [f"  test set: opened {times(openings)}; last for trial {last['trial']}: {result} ({last['opened']})"]
-
-
-def error_line(error: str | None) -> str:
-    """The line of an error, or of a traceback, that says most: its last one."""
-    lines = (error or "").strip().splitlines()
-    return lines[-1] if lines else "no reason is known"
 
 
 def _best(record: StudyRecord, trial: TrialRecord) -> dict[str, Any]:

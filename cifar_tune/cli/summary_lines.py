@@ -1,5 +1,8 @@
 """What `run` prints at its end: what was found, and what to do next."""
 
+import shlex
+from collections.abc import Sequence
+
 from cifar_tune.storage.openings import times
 from cifar_tune.study.run import Outcome
 from cifar_tune.study_spec.metrics import METRICS
@@ -13,8 +16,9 @@ _ENDINGS = {
 }
 
 
-def outcome_lines(outcome: Outcome, spec: StudySpec, again: str) -> list[str]:
-    """Result lines as key=value, then the commands that come next; `again` is the one that was given."""
+def outcome_lines(outcome: Outcome, spec: StudySpec, given: Sequence[str]) -> list[str]:
+    """Result lines as key=value, then the commands that come next; `given` are the arguments of the one that ends."""
+    again = shlex.join(["cifar-tune", *given])
     if outcome.record is None and outcome.has_begun:
         return [f"{spec.name}: {_ENDINGS[outcome.ending]}; the database is away", f"go on with: {again}"]
     if outcome.record is None:
@@ -35,7 +39,18 @@ def outcome_lines(outcome: Outcome, spec: StudySpec, again: str) -> list[str]:
     if record.openings:
         lines.append(f"the test set was opened {times(record.openings)}")
     if outcome.ending in ("interrupted", "timeout"):
-        lines.append(f"go on with: {again}" + (" --timeout LONGER" if outcome.ending == "timeout" else ""))
+        longer = [*_without_timeout(given), "--timeout", "LONGER"]
+        again = shlex.join(["cifar-tune", *longer]) if outcome.ending == "timeout" else again
+        lines.append(f"go on with: {again}")
     if best is not None:
         lines.append(f"report with: cifar-tune export {spec.name}")
     return lines
+
+
+def _without_timeout(arguments: Sequence[str]) -> list[str]:
+    is_value = [False, *(argument == "--timeout" for argument in arguments)]
+    return [
+        argument
+        for argument, follows in zip(arguments, is_value, strict=False)
+        if not follows and argument.partition("=")[0] != "--timeout"
+    ]

@@ -88,7 +88,7 @@ def _owner(record: StudyRecord, owner: str | None, lost: str | None) -> Text:
         text.append(f", about {spoken_duration(seconds)} left")
     odd = Counter(trial.reason for trial in record.trials if trial.reason not in (None, "completed", "pruned"))
     for reason, count in odd.items():
-        text.append(f"\n{counted(count, 'trial')} ended since {REASONS.get(str(reason), reason)}", style="yellow")
+        text.append(f"\n{count:,} {str(reason).replace('_', ' ')}: {REASONS.get(str(reason), reason)}", style="yellow")
     return text
 
 

@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from cifar_tune.dashboard.study_note import REPORT_PATH, report_path
 from cifar_tune.errors import CifarTuneError, UserError
 from cifar_tune.knobs.plugin import vocabulary
-from cifar_tune.reports.best_config import best_yaml
+from cifar_tune.reports.best_config import BEST_FILE, best_yaml
 from cifar_tune.reports.page.page import report_html
 from cifar_tune.reports.report import Report
 from cifar_tune.reports.trials_csv import trials_csv
@@ -61,7 +61,7 @@ def _folder(report: Report) -> Path:
 
 
 def _best(report: Report) -> str:
-    return best_yaml(report.record, report.best, _folder(report) / "best.yaml") if report.best else ""
+    return best_yaml(report.record, report.best, _folder(report) / BEST_FILE) if report.best else ""
 
 
 _FILES: dict[str, tuple[str, Callable[[Report], str]]] = {

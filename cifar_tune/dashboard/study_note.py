@@ -8,6 +8,7 @@ from cifar_tune.knobs.plugin import vocabulary
 from cifar_tune.reports.search_words import dimension_words
 from cifar_tune.reports.tables import code, figure, inert, table
 from cifar_tune.storage.records import read_stored_spec
+from cifar_tune.study_spec.search_space import Range
 from cifar_tune.study_spec.specification import StudySpec
 
 REPORT_PATH = "/report"
@@ -33,6 +34,8 @@ def _written(name: str, spec: StudySpec) -> str:
     limits = ", ".join(code(each) for each in spec.constraints)
     fixed = ", ".join(f"{code(knob)} {inert(figure(value))}" for knob, value in spec.train.items())
     rows = [(code(knob), *map(inert, dimension_words(dimension))) for knob, dimension in spec.search_space.items()]
+    searched = spec.search_space.items()
+    relative = [f"{code(knob)} {each.per}" for knob, each in searched if isinstance(each, Range) and each.per]
     command = f"cifar-tune export {shlex.quote(name)}"
     parts = [
         f"**[Open the report]({report_path(name)})** · {code(command)} writes it to disk",
@@ -40,6 +43,9 @@ def _written(name: str, spec: StudySpec) -> str:
         f"Sampler {code(spec.sampler.name)}, pruner {code(spec.pruner.name)}, data {code(spec.data.name)}.",
         table(("knob", "values", "where"), rows) if rows else "Nothing is searched: every knob is fixed.",
         *([f"Fixed: {fixed}."] if fixed else []),
+        *([f"These pages show as it was drawn: {', '.join(relative)}."] if relative else []),
+        "Importances here set the best tenth of all completed trials against all, even if that is one trial. Those of "
+        "the report take five at least, leave out trials that break a constraint, and come with intervals.",
     ]
     return "\n\n".join(parts)
 

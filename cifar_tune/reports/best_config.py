@@ -11,6 +11,9 @@ from cifar_tune.storage.records import StudyRecord, TrialRecord
 from cifar_tune.study_spec.metrics import METRICS
 from cifar_tune.study_spec.specification import plain_values
 
+BEST_FILE = "best.yaml"
+"""Its name in every export."""
+
 
 def best_yaml(record: StudyRecord, best: TrialRecord, path: Path) -> str:
     """The text of the file, which will lie at `path`. Numbers keep every digit."""

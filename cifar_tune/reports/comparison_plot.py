@@ -17,7 +17,6 @@ def draw(comparison: Comparison) -> Figure:
         return style.sentence("No trial completed, so there is nothing to compare.")
     figure = style.new_figure(9.0, 1.7 + 0.5 * len(comparison.levels))
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(3, 1))
-    _objective(left, comparison)
     scale = comparison.report.scale
     ends = [
         scale.on_axis(level.mean + side * level.half_width)
@@ -25,7 +24,7 @@ def draw(comparison: Comparison) -> Figure:
         for side in (-1, 1)
         if level.mean is not None and level.half_width is not None
     ]
-    left.set_xlim(*axis_limits([*values, *ends], scale))
+    _objective(left, comparison, axis_limits([*values, *ends], scale))
     _time(right, comparison)
     hollow = "; hollow: breaks a constraint" if comparison.report.infeasible else ""
     remark = f"dots: completed trials{hollow}; bar: mean with its 95 % interval; diamond: the best of the level"
@@ -33,7 +32,7 @@ def draw(comparison: Comparison) -> Figure:
     return figure
 
 
-def _objective(axes: Axes, comparison: Comparison) -> None:
+def _objective(axes: Axes, comparison: Comparison, limits: tuple[float, float]) -> None:
     scale = comparison.report.scale
     for row, level in enumerate(comparison.levels):
         values = np.array([scale.on_axis(value) for value in level.values])
@@ -46,14 +45,25 @@ def _objective(axes: Axes, comparison: Comparison) -> None:
         axes.scatter(values[~keeps], (row + spread)[~keeps], **style.infeasible_dots(many))
         mean = float(values.mean())
         reach = 0.0 if level.half_width is None else scale.on_axis(level.half_width)
-        axes.errorbar(mean, row, xerr=reach, color=style.INK, marker="|", markersize=16, capsize=3, zorder=4)
+        axes.scatter([mean], [row], marker="|", s=256, color=style.INK, zorder=4)
+        if reach:
+            _interval(axes, row, (mean - reach, mean + reach), limits)
         best = comparison.best(level)
         if best is not None:
             axes.scatter([scale.on_axis(best)], [row], **style.best_diamond())
     axes.set_yticks(range(len(comparison.levels)), [level_label(level.label) for level in comparison.levels])
     axes.set_ylim(len(comparison.levels) - 0.5, -0.5)
+    axes.set_xlim(*limits)
     axes.set_xlabel(scale.axis_label)
     axes.grid(visible=False, axis="y")
+
+
+def _interval(axes: Axes, row: int, ends: tuple[float, float], limits: tuple[float, float]) -> None:
+    """A line with a cap at each end, or with an arrow-head where the axis ends first."""
+    shown = [min(max(end, limits[0]), limits[1]) for end in ends]
+    axes.hlines(row, shown[0], shown[1], color=style.INK, zorder=4)
+    for end, at, arrow in zip(ends, shown, "<>", strict=True):
+        axes.scatter([at], [row], marker="|" if at == end else arrow, s=36, color=style.INK, clip_on=False, zorder=4)
 
 
 def _time(axes: Axes, comparison: Comparison) -> None:

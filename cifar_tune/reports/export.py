@@ -4,7 +4,7 @@ from pathlib import Path
 
 from cifar_tune.errors import Problem, UserError
 from cifar_tune.plotting import style
-from cifar_tune.reports.best_config import best_yaml
+from cifar_tune.reports.best_config import BEST_FILE, best_yaml
 from cifar_tune.reports.front import write_front
 from cifar_tune.reports.page.page import report_html
 from cifar_tune.reports.pictures import PARETO, pictures_of
@@ -35,7 +35,7 @@ def export(record: StudyRecord, folder: Path) -> list[Path]:
             "trials.csv": trials_csv(report),
             "report.html": report_html(report, folder),
         }
-        best = folder / "best.yaml"
+        best = folder / BEST_FILE
         if report.best:
             texts[best.name] = best_yaml(record, report.best, best)
         else:

@@ -12,6 +12,9 @@ from cifar_tune.reports.shown_trials import ShownTrials
 from cifar_tune.storage.records import StudyRecord
 
 _TOP_SHARE = 0.1
+_FEWEST = 5
+"""Completed trials. Of fewer, two would be set against four at most, and shares would be made of chance alone."""
+
 _FEWEST_TOP = 5
 ENOUGH_TRIALS = 50
 """Below, the best tenth would be fewer than five trials; more are taken, and the shares are a hint at most."""
@@ -53,9 +56,10 @@ def importances(record: StudyRecord) -> Importances | str:
     """
     trials = assessed(record)
     completed, infeasible = len(trials), _infeasible(record)
-    if completed < 2:
+    if completed < _FEWEST:
         kind = "completed trials that keep all constraints" if infeasible else "completed trials"
-        return f"Importances need at least two {kind}; there is {'one' if completed else 'none'}."
+        there_are = "there is one" if completed == 1 else f"there are {completed or 'none'}"
+        return f"Importances need at least {_FEWEST} {kind}; {there_are}."
     share = top_share(completed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Optuna's remarks on few trials; `basis` and the summary say it instead

@@ -56,13 +56,17 @@ def _panel(axes: Axes, report: Report, completed: Sequence[TrialRecord], x: int,
         axes.step([point[0] for point in line], [point[1] for point in line], where=across, color=style.ORANGE,
                   linewidth=1.2, alpha=0.7, zorder=2)  # fmt: skip
     if is_only and len(front) <= _MOST_NUMBERS:
+        by_place: dict[tuple[float, float], list[int]] = {}
         for trial in front:
             place = (_places(report, [trial], x)[0], _places(report, [trial], y)[0])
+            by_place.setdefault(place, []).append(trial.number)
+        for place, numbers in by_place.items():
             # on the better side nothing else lies
             left, down = (report.record.spec.objectives[index].direction == "minimize" for index in (x, y))
             axes.annotate(
-                f"{trial.number}", place, (-5 if left else 5, -5 if down else 5), textcoords="offset points",
-                ha="right" if left else "left", va="top" if down else "bottom", fontsize=7, color=style.QUIET,
+                ", ".join(map(str, sorted(numbers))), place, (-5 if left else 5, -5 if down else 5),
+                textcoords="offset points", ha="right" if left else "left", va="top" if down else "bottom", fontsize=7,
+                color=style.QUIET,
             )  # fmt: skip
     axes.set_xlabel(report.scales[x].axis_label)
     axes.set_ylabel(report.scales[y].axis_label)

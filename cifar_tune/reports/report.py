@@ -162,6 +162,8 @@ class Report:
             return None
         if not self.record.trials:
             return "There is no trial yet."
+        if any(trial.reason == "infeasible" for trial in self.record.trials):
+            return f"No trial was trained: the model alone breaks {self.constraint_words}."
         return "No trial has finished an epoch yet."
 
     def on_axis(self, trial: TrialRecord) -> float:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from shlex import quote
 
+from cifar_tune.errors import last_line
 from cifar_tune.reports.best_config import resolved_config
 from cifar_tune.reports.front import front_file, front_table
 from cifar_tune.reports.importances import ENOUGH_TRIALS, Importances
@@ -165,7 +166,7 @@ def _trials(report: Report) -> list[str]:
                      f"epochs, over {early.trials:,} completed trials: {marks}.")  # fmt: skip
     errors = [trial for trial in record.trials if trial.error]
     if errors:
-        shown = "\n".join(f"- trial {trial.number}: {code(_last_line(trial))}" for trial in errors[:_ERRORS])
+        shown = "\n".join(f"- trial {trial.number}: {code(last_line(trial.error)[:200])}" for trial in errors[:_ERRORS])
         more = f"\n- and {len(errors) - _ERRORS:,} more" if len(errors) > _ERRORS else ""
         parts += ["Errors:", shown + more]
     if report.ranked:
@@ -251,7 +252,3 @@ def _how_to_go_on(report: Report, folder: Path) -> list[str]:
 
 def _ended(report: Report) -> list[tuple[str, str]]:
     return [(reason, words) for reason, words in REASONS.items() if report.reasons[reason]]
-
-
-def _last_line(trial: TrialRecord) -> str:
-    return (trial.error or "").strip().split("\n")[-1][:200]

@@ -42,9 +42,11 @@ def figure(value: Value | None) -> str:
 
 
 def exact(value: object) -> str:
-    """A knob's value with every digit, as a study file would have it."""
+    """A knob's value with every digit, as a study file would have it; an empty list is `none`."""
     if isinstance(value, bool):
         return str(value).lower()
+    if value in ([], ()):
+        return "none"
     if isinstance(value, list):
         return f"[{', '.join(str(item) for item in value)}]"
     return str(value)

@@ -14,7 +14,7 @@ from typing import Literal
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from cifar_tune.errors import CheckError, CifarTuneError, UserError
+from cifar_tune.errors import CheckError, CifarTuneError, UserError, last_line
 from cifar_tune.executors.messages import Began, Died, Ended, EpochDone, Job, Notice, Ready, Refused, Report, Verdict
 from cifar_tune.executors.pool import Executors
 from cifar_tune.samplers.build import neutral_sampler
@@ -307,7 +307,7 @@ class Coordinator:
         running.trial.study.sampler = neutral_sampler()
         running.tell(state, reason, error)
         told = self._storage.get_trial(running.trial._trial_id)
-        words = (error.strip().splitlines() or [""])[-1] or detail
+        words = last_line(error) or detail
         self._count(told, running.value if running.results else None, running.figures, words)
 
     def _count(self, told: FrozenTrial, value: float | None, figures: Mapping[str, float], detail: str) -> None:

@@ -51,7 +51,7 @@ def test_one_frame(cli: Cli) -> None:
     assert "made: 4 of 9 trials  2 COMPLETE, 2 PRUNED, 1 RUNNING left behind, 1 WAITING" in ended.out
     assert "best: val_accuracy 0.7500 (trial 1)  lr 0.2" in ended.out
     assert "nobody runs it right now" in ended.out
-    assert "1 trial ended since the device ran out of memory" in ended.out
+    assert "1 out of memory: the device ran out of memory" in ended.out
     assert re.search(r"trial 4 .* 3/15 +val_accuracy 0.6000 +left behind", ended.out)
     assert re.search(r"trial 5 .* 4/15 +val_accuracy 0.7000 +parked", ended.out)
     assert "trial 2: pruned, val_accuracy 0.2500" in ended.out

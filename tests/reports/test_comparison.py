@@ -4,12 +4,16 @@ import csv
 from pathlib import Path
 from statistics import mean
 
+import numpy as np
 import pytest
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection, PathCollection
 from scipy.stats import t as student
 
 from cifar_tune.errors import UserError
 from cifar_tune.reports.comparison import compare
 from cifar_tune.reports.comparison_files import as_csv, markdown, write
+from cifar_tune.reports.comparison_plot import draw
 
 from .factory import MadeTrial, make_record, make_spec
 
@@ -158,3 +162,22 @@ def test_a_knob_that_few_trials_took_is_no_knob_of_all() -> None:
     )
     with pytest.raises(UserError, match=r"was 0.9 in the 1 of 2 trials that took it"):
         compare(fixed, "momentum")
+
+
+def test_an_interval_that_leaves_the_picture_ends_in_an_arrow() -> None:
+    made = [MadeTrial({"optimizer": name}, value) for name in ("sgd", "adamw") for value in (0.5, 0.55, 0.6)]
+    calm = draw(compare(make_record(make_spec(OPTIMIZER), made), "optimizer")).axes[0]
+    wild = [*made, *(MadeTrial({"optimizer": "rmsprop"}, value) for value in (0.2, 0.55, 0.9))]
+    cut = draw(compare(make_record(make_spec(OPTIMIZER), wild), "optimizer")).axes[0]
+    assert arrows(calm) == []
+    low, high = cut.get_xlim()
+    assert arrows(cut) == [low, high]
+    ends = [x for lines in cut.collections if isinstance(lines, LineCollection) for x, _ in lines.get_segments()[0]]
+    assert low <= min(ends) < max(ends) <= high
+
+
+def arrows(axes: Axes) -> list[float]:
+    """Where marks are triangles: of three corners, and back to the first."""
+    marks = [each for each in axes.collections if isinstance(each, PathCollection)]
+    triangles = [mark for mark in marks if len(np.asarray(mark.get_paths()[0].vertices)) == 4]
+    return [np.asarray(mark.get_offsets())[0, 0] for mark in triangles]

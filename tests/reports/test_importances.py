@@ -60,10 +60,11 @@ def test_conditional_knobs_are_covered() -> None:
     assert result.shares["momentum"] > 0.3
 
 
-@pytest.mark.parametrize("count", [0, 1])
-def test_too_few_trials(count: int) -> None:
-    trials = [MadeTrial({"momentum": 0.1, "dropout": 0.1}, 0.5, state) for state in ("PRUNED", "COMPLETE")[: count + 1]]
-    assert found(TWO, trials) == f"Importances need at least two completed trials; there is {['none', 'one'][count]}."
+@pytest.mark.parametrize(("count", "words"), [(0, "there are none"), (1, "there is one"), (4, "there are 4")])
+def test_too_few_trials(count: int, words: str) -> None:
+    trials = [MadeTrial({"momentum": 0.1 * n, "dropout": 0.1}, 0.1 * n) for n in range(count)]
+    trials.append(MadeTrial({"momentum": 0.1, "dropout": 0.1}, 0.5, "PRUNED"))
+    assert found(TWO, trials) == f"Importances need at least 5 completed trials; {words}."
 
 
 def test_trials_without_a_difference() -> None:
@@ -116,7 +117,7 @@ def test_trials_that_break_a_constraint_are_left_out_and_counted() -> None:
 def test_where_all_break_a_constraint_there_are_none() -> None:
     spec = make_spec(TWO, constraints=["val_accuracy >= 0.9"])
     trials = [MadeTrial({"momentum": 0.1 * n, "dropout": 0.1 * n}, 0.1 * n, epochs=2) for n in range(5)]
-    words = "Importances need at least two completed trials that keep all constraints; there is none."
+    words = "Importances need at least 5 completed trials that keep all constraints; there are none."
     assert importances(make_record(spec, trials)) == words
 
 

@@ -105,7 +105,7 @@ def test_the_best_trial_stands_out(exported: Path, picture: str) -> None:
 @pytest.mark.parametrize(("name", "pictures"), [
     ("no trial", list(PICTURES)),
     ("all pruned", ["importance.png", "parallel_coordinates.png"]),
-    ("no figures by epoch", ["learning_curves.png", "parallel_coordinates.png"]),
+    ("no figures by epoch", ["importance.png", "learning_curves.png", "parallel_coordinates.png"]),
     ("nothing searched", ["importance.png", "slices.png", "parallel_coordinates.png"]),
 ])  # fmt: skip
 def test_what_cannot_be_seen_is_said(name: str, pictures: list[str], tmp_path: Path) -> None:

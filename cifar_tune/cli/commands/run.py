@@ -1,6 +1,5 @@
 """`cifar-tune run`."""
 
-import shlex
 import sys
 from typing import Annotated
 
@@ -72,7 +71,7 @@ def run(
             watching.note(note)
         outcome = run_study(read.spec, url, watching, where, evolve)
     given = [argument.replace(storage, shown(url)) if storage else argument for argument in sys.argv[1:]]
-    for line in outcome_lines(outcome, read.spec, shlex.join(["cifar-tune", *given])):
+    for line in outcome_lines(outcome, read.spec, given):
         typer.echo(line)
     if outcome.ending == "interrupted":
         sys.exit(130)

@@ -9,9 +9,9 @@ from markupsafe import Markup
 
 from cifar_tune.reports.learning_curves import learns_another_loss
 from cifar_tune.reports.page.anchors import Anchors
-from cifar_tune.reports.page.marks import title
+from cifar_tune.reports.page.marks import ring, title
 from cifar_tune.reports.page.panel import NARROW, Panel, number_axis
-from cifar_tune.reports.page.places import path
+from cifar_tune.reports.page.places import Place, path
 from cifar_tune.reports.report import Report
 from cifar_tune.storage.records import TrialRecord
 
@@ -75,11 +75,16 @@ def _draw(report: Report, anchors: Anchors, trials: Sequence[TrialRecord], name:
                 anchors.to(trial),
                 trial.number,
                 look,
-                "".join(path([panel.place(*point) for point in part]) for part in parts_below(points, high + margin)),
+                "".join(_shape([panel.place(*point) for point in part]) for part in parts_below(points, high + margin)),
                 title(report, trial),
             )
         )
     return panel.render(f"{name} by epoch, training and validation")
+
+
+def _shape(places: Sequence[Place]) -> str:
+    """A line; of a trial with one epoch, a ring."""
+    return path(places) if len(places) > 1 else ring(places[0])
 
 
 def parts_below(points: Sequence[tuple[float, float]], top: float) -> list[list[tuple[float, float]]]:

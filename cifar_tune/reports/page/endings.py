@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from cifar_tune.errors import last_line
 from cifar_tune.reports.report import Report
 from cifar_tune.storage.attributes import REASONS
 from cifar_tune.storage.records import TrialRecord
@@ -60,6 +61,6 @@ def _causes(trials: Sequence[TrialRecord]) -> list[Cause]:
     by_line: dict[str, list[TrialRecord]] = {}
     for trial in trials:
         if trial.error:
-            by_line.setdefault(trial.error.strip().split("\n")[-1][:300], []).append(trial)
+            by_line.setdefault(last_line(trial.error)[:300], []).append(trial)
     causes = [Cause(line, found[0].error or "", found) for line, found in by_line.items()]
     return sorted(causes, key=lambda cause: -len(cause.trials))

@@ -19,22 +19,24 @@ _SPAN = 30.0
 _MOST_FRONT = 300
 
 
-def front_pictures(report: Report, anchors: Anchors) -> list[Markup]:
-    """One picture per pair of objectives; empty where no trial completed."""
+def front_pictures(report: Report, anchors: Anchors) -> list[tuple[Markup, Markup]]:
+    """One picture per pair of objectives, for a wide page and for a narrow one; empty where no trial completed."""
     completed = [trial for trial in report.completed if all(finite(value) for value in trial.values)]
     if not completed:
         return []
+    widths = (NARROW * 1.4, NARROW) if len(report.scales) == 2 else (NARROW,)  # several stand side by side
     pairs = combinations(range(len(report.scales)), 2)
-    return [_draw(report, anchors, completed, x, y) for y, x in pairs]
+    pictures = [[_draw(report, anchors, completed, x, y, width) for width in widths] for y, x in pairs]
+    return [(each[0], each[-1]) for each in pictures]
 
 
-def _draw(report: Report, anchors: Anchors, completed: list[TrialRecord], x: int, y: int) -> Markup:
+def _draw(report: Report, anchors: Anchors, completed: list[TrialRecord], x: int, y: int, width: float) -> Markup:
     def at(trial: TrialRecord) -> tuple[float, float]:
         return report.scales[x].on_axis(trial.values[x]), report.scales[y].on_axis(trial.values[y])
 
     places = [at(trial) for trial in completed]
     panel = Panel(
-        NARROW * 1.4, 340, _axis(report, x, [place[0] for place in places]),
+        width, 340 if width > NARROW else 280, _axis(report, x, [place[0] for place in places]),
         _axis(report, y, [place[1] for place in places]),
     )  # fmt: skip
     drawn = {trial.number for trial in completed}

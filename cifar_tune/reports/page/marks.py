@@ -78,7 +78,8 @@ def _diamond(place: Place) -> str:
     return f"M{number(place.x)} {number(place.y - 7)}l6 7l-6 7l-6-7z"
 
 
-def _ring(place: Place) -> str:
+def ring(place: Place) -> str:
+    """A small circle around it."""
     return f"M{number(place.x - 3)} {number(place.y)}a3 3 0 1 0 6 0a3 3 0 1 0-6 0"
 
 
@@ -89,8 +90,8 @@ def _tick(place: Place) -> str:
 _SHAPES: dict[str, Callable[[Place], str]] = {
     "completed": _dot,
     "pruned": _cross,
-    "infeasible": _ring,
+    "infeasible": ring,
     "best": _diamond,
     "none": _tick,
-    "running": _ring,
+    "running": ring,
 }

@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from cifar_tune.errors import UserError
-from cifar_tune.reports.best_config import best_yaml, resolved_config
+from cifar_tune.reports.best_config import BEST_FILE, best_yaml, resolved_config
 from cifar_tune.reports.comparison import Comparison, compare
 from cifar_tune.reports.comparison_files import cells
 from cifar_tune.reports.findings import findings
@@ -103,9 +103,9 @@ def _contents(report: Report, anchors: Anchors, folder: Path) -> dict[str, Any]:
         "findings": findings(report),
         "best": best,
         "best_values": _values(report, best) if best else [],
-        "best_yaml": best_yaml(record, best, folder / "best.yaml") if best else "",
+        "best_yaml": best_yaml(record, best, folder / BEST_FILE) if best else "",
         "best_config": resolved_config(best) if best else {},
-        "command": f"cifar-tune train {quote((folder / 'best.yaml').as_posix())}",
+        "command": f"cifar-tune train {quote((folder / BEST_FILE).as_posix())}",
         "standard_error": standard_error(report),
         "opened": times(record.openings),
         "course": course(report, anchors) if drawable else [],
@@ -131,6 +131,8 @@ def _contents(report: Report, anchors: Anchors, folder: Path) -> dict[str, Any]:
         "timeline": timeline(report, anchors),
         "searched": [(name, *dimension_words(each)) for name, each in record.spec.search_space.items()],
         "values": lambda trial: _values(report, trial),
+        "known": lambda trial: _known(report, trial),
+        "metrics": {objective.metric for objective in record.spec.objectives},
         "most_linked": MOST_LINKED,
         "most_dots": MOST_DOTS,
     }
@@ -152,6 +154,17 @@ def _values(report: Report, trial: TrialRecord) -> list[tuple[str, str, str]]:
     return [
         (objective.metric, scale.shown(value), METRICS[objective.metric].exact(value))
         for objective, scale, value in zip(report.record.spec.objectives, report.scales, trial.values, strict=False)
+    ]
+
+
+def _known(report: Report, trial: TrialRecord) -> list[tuple[str, str]]:
+    """Value as it is read, and with every digit: a cell for each objective, also where the trial has no value of it."""
+    values: Sequence[float | None] = trial.values
+    if not values:
+        values = [trial.metrics.get(each.metric) for each in report.record.spec.objectives]
+    return [
+        (scale.shown(value), "" if value is None else METRICS[objective.metric].exact(value))
+        for objective, scale, value in zip(report.record.spec.objectives, report.scales, values, strict=True)
     ]
 
 

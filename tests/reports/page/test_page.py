@@ -157,3 +157,27 @@ def test_a_line_that_leaves_the_picture_is_cut_where_it_leaves_it() -> None:
     ]
     assert parts_below(points, 10.0) == [points]
     assert parts_below(points[:2], 3.0) == []
+
+
+def test_a_trial_of_one_epoch_is_a_ring() -> None:
+    spec = make_spec({"lr": {"low": 1e-4, "high": 1.0, "log": True}}, train={"epochs": 5})
+    stopped = [MadeTrial({"lr": 0.1}, 0.3, "PRUNED", epochs) for epochs in (1, 3)]
+    text = report_html(Report(make_record(spec, [MadeTrial({"lr": 0.1}, 0.5), *stopped])), Path("reports/made"))
+    drawn = re.findall(r'class="curve val pruned-curve" d="([^"]*)"', text)
+    assert len(drawn) == 4
+    assert ["a" in each for each in drawn] == [False, True] * 2  # the last one first
+
+
+def test_known_objectives_of_trials_without_values_stand_in_the_table_once() -> None:
+    spec = make_spec(
+        {"width": {"choices": [8, 32]}},
+        train={"epochs": 4},
+        objective=[{"metric": "val_accuracy"}, {"metric": "parameters"}],
+        constraints=["parameters <= 50000"],
+    )
+    large = MadeTrial({"width": 32}, None, "PRUNED", 0, "infeasible", figures={"parameters": 90_000})
+    trials = [MadeTrial({"width": 8}, 0.5, epochs=4, figures={"parameters": 40_000}), large]
+    text = report_html(Report(make_record(spec, trials)), Path("reports/made"))
+    table = text[text.index('<section id="trials">') :]
+    assert table[: table.index("</thead>")].count("parameters") == 1
+    assert re.findall(r"<td[^>]*>([^<]*)</td>", table[table.index('id="trial-1"') :])[2:4] == ["-", "90,000"]
