@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.storages import RDBStorage
 
 from benchmarks.pools import play
 from cifar_tune.data.prepared import prepare
@@ -17,6 +16,7 @@ from cifar_tune.data.spec import DataSpec
 from cifar_tune.executors.local import LocalExecutors
 from cifar_tune.executors.messages import Began, EpochDone, Job
 from cifar_tune.pruners.build import build_pruner
+from cifar_tune.storage.batches import BatchStorage
 from cifar_tune.storage.lease import acquire
 from cifar_tune.storage.write_behind import WriteBehindStorage
 from cifar_tune.study.coordinator import Coordinator, Watch
@@ -98,7 +98,7 @@ class Coordinated:
     notes: list[str]
 
 
-def coordinate(storage: RDBStorage, spec: StudySpec, executors: LocalExecutors) -> Coordinated:
+def coordinate(storage: BatchStorage, spec: StudySpec, executors: LocalExecutors) -> Coordinated:
     """Run a study as `cifar-tune run` does, lease included, until everything is written."""
     started = time.perf_counter()
     lease = acquire(storage.engine, spec.name)

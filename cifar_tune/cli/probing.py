@@ -1,18 +1,17 @@
 """A few steps of every model that a study can choose: does it run, how large is it, how long will it take."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from cifar_tune.cli.model_sizes import ModelSize, constraint_lines, model_sizes
 from cifar_tune.cli.plugin_probing import probe_plugins
 from cifar_tune.data.batches import steps_per_epoch
 from cifar_tune.data.prepared import prepare
 from cifar_tune.knobs.configuration import Configuration
-from cifar_tune.knobs.part import Value
 from cifar_tune.knobs.views import TEST_TIME_AUGMENTATIONS
 from cifar_tune.models.complexity import count_multiply_adds
 from cifar_tune.study.estimate import most_trials, spoken_duration, timeout_words
-from cifar_tune.study_spec.search_space import Choices, Dimension
 from cifar_tune.study_spec.specification import StudySpec
+from cifar_tune.study_spec.typical import typical
 from cifar_tune.training.device import describe_device, resolve_device
 from cifar_tune.training.probe import probe
 
@@ -42,7 +41,7 @@ def probe_lines(
     for model in sorted({str(outcome["model"]) for outcome in spec.space.outcomes({"model"})}):
         sizes = model_sizes(spec, model, data.image_shape, len(data.classes))
         all_sizes += sizes
-        config = _typical(spec, {"model": model})
+        config = typical(spec, {"model": model})
         count_multiply_adds(config, data.image_shape, len(data.classes))  # a model that cannot be counted cannot run
         found = probe(config, data.image_shape, len(data.classes), resolved[0], train)
         if any(outcome.get("batch_size") == 1 for outcome in spec.space.outcomes({"batch_size"})):
@@ -74,20 +73,4 @@ def _with_each_part(spec: StudySpec) -> Iterator[Configuration]:
             found = names.intersection(value if isinstance(value, tuple) else (value,))
             names -= found
             if found:
-                yield _typical(spec, outcome)
-
-
-def _typical(spec: StudySpec, decided: Mapping[str, Value]) -> Configuration:
-    """A configuration from the middle of the space, where some of it is decided."""
-
-    def choose(name: str, dimension: Dimension) -> Value:
-        if name in decided:
-            return decided[name]
-        if isinstance(dimension, Choices):
-            return dimension.choices[len(dimension.choices) // 2]
-        if dimension.step is None:
-            return (dimension.low * dimension.high) ** 0.5 if dimension.log else (dimension.low + dimension.high) / 2
-        middle = dimension.low + ((dimension.count or 1) // 2) * dimension.step
-        return int(middle) if isinstance(dimension.low, int) else middle
-
-    return spec.space.configuration(choose)
+                yield typical(spec, outcome)

@@ -10,7 +10,7 @@ from cifar_tune.data.prepared import prepare
 from cifar_tune.data.resident import ResidentData
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.errors import UserError
-from cifar_tune.executors.messages import Began, Broken, Ended, EpochDone, Job, Notice
+from cifar_tune.executors.messages import Began, Broken, Ended, EpochDone, Job, Notice, Rehearsal, Rehearsed
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.knobs.plugin import plug_in
 from cifar_tune.models.complexity import count_multiply_adds
@@ -23,6 +23,7 @@ from cifar_tune.training.device_loss import is_device_lost
 from cifar_tune.training.divergence import Diverged
 from cifar_tune.training.loop import Training
 from cifar_tune.training.memory import is_out_of_memory
+from cifar_tune.training.rehearsal import images_per_second, peak_memory
 
 JobReport = Began | EpochDone | Notice | Broken | Ended
 
@@ -72,6 +73,21 @@ class JobTrainer:
                 yield Broken(job.number, _first_line(error))
             else:
                 yield Ended(job.number, "error", traceback.format_exc())
+
+    def rehearse(self, rehearsal: Rehearsal) -> Rehearsed:
+        """Train for a moment, as others on the device do. What goes wrong shows again when a trial meets it."""
+        try:
+            plug_in(load_plugins(rehearsal.plugins))
+            data = self.load_data(rehearsal.data)
+            largest = [Configuration(each) for each in rehearsal.largest]
+            peak = peak_memory(largest, data, self._device)
+            pace = images_per_second(Configuration(rehearsal.typical), data, self._device, rehearsal.seconds)
+            free, total = torch.cuda.mem_get_info(self._device) if self._device.type == "cuda" else (0, 0)
+            return Rehearsed(pace, peak, free, total)
+        except Exception:  # noqa: BLE001 (of whatever kind)
+            return Rehearsed(0.0)
+        finally:
+            self._free_memory()
 
     def finish_checkpoint(self) -> None:
         """Wait for the checkpoint that is being written, and take no further one. Any thread may call it."""

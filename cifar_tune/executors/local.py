@@ -13,9 +13,21 @@ from joblib import cpu_count
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.errors import UserError
 from cifar_tune.executors.entry import work_in_process
-from cifar_tune.executors.messages import Broken, Died, Ended, Order, Quit, Ready, Refused, Report
+from cifar_tune.executors.messages import (
+    Broken,
+    Died,
+    Ended,
+    Order,
+    Quit,
+    Ready,
+    Refused,
+    Rehearsal,
+    Rehearsed,
+    Report,
+)
 from cifar_tune.executors.oom_kills import OomKills
 from cifar_tune.executors.process import ExecutorProcess
+from cifar_tune.executors.sharing import Sharing, words
 from cifar_tune.executors.slots import Slot, Slots
 from cifar_tune.executors.starting import Starter, Work
 
@@ -36,6 +48,8 @@ class LocalExecutors(Slots[_Slot]):
         devices: names of devices, given to the slots in turn.
         threads: how many threads a trial uses at most on a CPU.
         note: is told what people should know.
+        rehearsal: what executors train for a moment, where it has to be found out how many of them a GPU takes; None
+            for one on each.
         work: what an executor process does; something else that speaks the same messages can stand in for training.
     """
 
@@ -46,6 +60,7 @@ class LocalExecutors(Slots[_Slot]):
         threads: int,
         note: Callable[[str], None],
         work: Work = work_in_process,
+        rehearsal: Rehearsal | None = None,
     ) -> None:
         super().__init__()
         self._starter = Starter(work)
@@ -53,6 +68,7 @@ class LocalExecutors(Slots[_Slot]):
         self._wanted = workers
         self._threads = threads
         self._note = note
+        self._rehearsal = rehearsal
         self._oom_kills = OomKills()
 
     def wait_for_start(self, data: DataSpec, fingerprint: str, impatient: Callable[[], None]) -> None:
@@ -69,6 +85,8 @@ class LocalExecutors(Slots[_Slot]):
         if self._wanted is None:
             self._slots += [self._start(index) for index in range(len(self._slots), self._most_useful())]
             self._hear_all(impatient)
+            if self._rehearsal is not None and all(_is_on_gpu(slot) for slot in self._slots):
+                self._share_gpus(self._rehearsal, impatient)
         on_cpu = sum(slot.ready is not None and slot.ready.device == "cpu" for slot in self._slots)
         if on_cpu * self._threads > cpu_count():
             self._note(
@@ -148,8 +166,37 @@ class LocalExecutors(Slots[_Slot]):
         if len(self._devices) > 1 or ready is None:
             return len(self._slots)
         if ready.device == "cpu":
-            return int(cpu_count()) // self._threads
+            return cpu_workers(self._threads)
         return ready.devices if self._devices[0] == "auto" else 1
+
+    def _share_gpus(self, rehearsal: Rehearsal, impatient: Callable[[], None]) -> None:
+        """Double the executors on each GPU as long as they train more images together, at the same time."""
+        tried = [chosen] = [Sharing(1, self._rehearse(rehearsal, impatient))]
+        if not all(each.images_per_second for each in chosen.heard):  # a trial will show what is wrong
+            return
+        gpus = len(self._slots)
+        while chosen.takes_twice_as_many(int(cpu_count())):
+            before = len(self._slots)
+            self._slots += [self._start(index) for index in range(before, 2 * before)]
+            self._hear_all(impatient)
+            tried.append(Sharing(len(self._slots) // gpus, self._rehearse(rehearsal, impatient)))
+            if not tried[-1].is_worth_more_than(chosen):
+                for slot in self._slots[before:]:
+                    self._give_up(slot)
+                break
+            chosen = tried[-1]
+        self._note(words(tried, chosen))
+
+    def _rehearse(self, rehearsal: Rehearsal, impatient: Callable[[], None]) -> list[Rehearsed]:
+        for slot in self._slots:
+            self._give(slot, rehearsal)
+        heard: list[Report | Died] = []
+        while sum(isinstance(report, Rehearsed | Died) for report in heard) < len(self._slots):
+            impatient()
+            heard += self._hear(0.1)
+        self._kept += [report for report in heard if not isinstance(report, Rehearsed | Died)]
+        return [report if isinstance(report, Rehearsed) else Rehearsed(0.0) for report in heard
+                if isinstance(report, Rehearsed | Died)]  # fmt: skip
 
     def _give(self, slot: _Slot, order: Order) -> None:
         with suppress(OSError):  # it died: `reports` will say so
@@ -167,3 +214,12 @@ class LocalExecutors(Slots[_Slot]):
             impatient()
             futures.wait([first], 0.1)
         return first.result()
+
+
+def cpu_workers(threads: int) -> int:
+    """How many trials of so many threads the cores take at a time, of those that a container may use."""
+    return max(1, int(cpu_count()) // threads)
+
+
+def _is_on_gpu(slot: _Slot) -> bool:
+    return slot.ready is not None and slot.ready.device.startswith("cuda")

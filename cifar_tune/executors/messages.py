@@ -30,6 +30,17 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """Train `typical` for so many seconds, and take a step of each of the `largest`: nothing is kept but figures."""
+
+    typical: Mapping[str, Value]
+    largest: tuple[Mapping[str, Value], ...]
+    data: DataSpec
+    plugins: tuple[PluginFile, ...] = ()
+    seconds: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
 class Quit:
     """Finish writing the checkpoint, then end the process."""
 
@@ -41,6 +52,19 @@ class Ready:
     device: str
     environment: Mapping[str, str | int]
     devices: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsed:
+    """What came of a rehearsal: 0 images per second where it failed.
+
+    `peak_bytes` is what torch held for the largest configuration, `free_bytes` and `total_bytes` are the device's.
+    """
+
+    images_per_second: float
+    peak_bytes: int = 0
+    free_bytes: int = 0
+    total_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,5 +139,5 @@ class Died:
     out_of_memory: bool = False
 
 
-Order = Job | Verdict | Quit
-Report = Ready | Refused | Began | EpochDone | Notice | Broken | Ended
+Order = Job | Verdict | Rehearsal | Quit
+Report = Ready | Rehearsed | Refused | Began | EpochDone | Notice | Broken | Ended

@@ -14,7 +14,7 @@ import torch
 
 from cifar_tune.errors import UserError
 from cifar_tune.executors.job_training import JobTrainer
-from cifar_tune.executors.messages import Job, Order, Quit, Ready, Refused, Report, Verdict
+from cifar_tune.executors.messages import Job, Order, Quit, Ready, Refused, Rehearsal, Report, Verdict
 from cifar_tune.training.device import environment, resolve_device
 
 _QUIT_SECONDS = 30.0
@@ -35,7 +35,7 @@ class _Executor:
     def __init__(self, connection: Connection, device: torch.device) -> None:
         self._connection = connection
         self._device = device
-        self._jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Job | Rehearsal] = queue.SimpleQueue()
         self._verdicts: queue.SimpleQueue[Verdict] = queue.SimpleQueue()
         self._trainer = JobTrainer(device, str(device), lambda: self._verdicts.get().go_on)
 
@@ -44,7 +44,11 @@ class _Executor:
         count = torch.cuda.device_count() if self._device.type == "cuda" else 1
         self._send(Ready(str(self._device), environment(self._device), count))
         while True:
-            for report in self._trainer.run(self._jobs.get()):
+            job = self._jobs.get()
+            if isinstance(job, Rehearsal):
+                self._send(self._trainer.rehearse(job))
+                continue
+            for report in self._trainer.run(job):
                 self._send(report)
 
     def _send(self, report: Report) -> None:
@@ -60,7 +64,7 @@ class _Executor:
             except (EOFError, OSError):  # the coordinator is gone
                 order = Quit()
             match order:
-                case Job():
+                case Job() | Rehearsal():
                     self._jobs.put(order)
                 case Verdict():
                     self._verdicts.put(order)

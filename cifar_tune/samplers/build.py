@@ -4,6 +4,7 @@ import hashlib
 from typing import Any
 
 from optuna.samplers import BaseSampler, RandomSampler
+from optuna.search_space import IntersectionSearchSpace
 
 from cifar_tune.knobs.part import resolve
 from cifar_tune.study_spec.samplers import SAMPLERS
@@ -34,6 +35,27 @@ def build_sampler(spec: SamplerSpec, number: int) -> BaseSampler:
     if choice.seeding == "constant":
         return _build(choice.target, seed=spec.seed, independent_sampler=RandomSampler(own_seed), **keywords)
     return _build(choice.target, seed=own_seed, **keywords)
+
+
+class Samplers:
+    """The samplers of one study's trials, one after the other.
+
+    What a sampler has found out about the space, which knobs all trials so far have in common, is passed on to the
+    next: it would have to go through all trials again.
+    """
+
+    def __init__(self, spec: SamplerSpec) -> None:
+        self._spec = spec
+        self._space: IntersectionSearchSpace | None = None
+
+    def next(self, number: int) -> BaseSampler:
+        """The sampler of trial `number`; the trials that it sees are those that the last one saw, and more."""
+        sampler = build_sampler(self._spec, number)
+        found = getattr(sampler, "_search_space", None)
+        if isinstance(found, IntersectionSearchSpace):
+            self._space = self._space or found
+            sampler._search_space = self._space  # type: ignore[attr-defined]
+        return sampler
 
 
 def neutral_sampler() -> BaseSampler:

@@ -3,10 +3,10 @@
 import time
 from collections.abc import Callable
 
-from optuna.storages import RDBStorage
 from sqlalchemy.engine import URL
 
 from cifar_tune.errors import CheckError
+from cifar_tune.storage.batches import BatchStorage
 from cifar_tune.storage.rdb import open_storage
 
 PATIENCE_SECONDS = 30.0
@@ -28,7 +28,7 @@ _AWAY = (
 """Parts of what a database's driver says where nobody answers yet; a wrong password gets no second chance."""
 
 
-def open_patiently(url: URL, note: Callable[[str], None], impatient: Callable[[], None]) -> RDBStorage:
+def open_patiently(url: URL, note: Callable[[str], None], impatient: Callable[[], None]) -> BatchStorage:
     """Open the storage, waiting half a minute for a server that nobody reaches.
 
     Args:

@@ -13,7 +13,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import IntegrityError, NoSuchModuleError, SQLAlchemyError
 
 from cifar_tune.errors import CheckError, Problem, UserError
-from cifar_tune.storage.one_attempt import OneAttemptStorage
+from cifar_tune.storage.batches import BatchStorage
 from cifar_tune.storage.quiet import quieten_optuna
 from cifar_tune.storage.urls import driver_advice, shown, sqlite_file, without_secrets
 
@@ -41,7 +41,7 @@ _ADVICE = (
 )
 
 
-def open_storage(url: URL) -> RDBStorage:
+def open_storage(url: URL) -> BatchStorage:
     """Open the storage, and create its schema where there is none.
 
     SQLite gets a write-ahead log, `synchronous=NORMAL` and a busy timeout of a minute: readers such as the dashboard
@@ -76,7 +76,7 @@ def open_storage(url: URL) -> RDBStorage:
     return storage
 
 
-def open_existing(url: URL) -> RDBStorage | None:
+def open_existing(url: URL) -> BatchStorage | None:
     """Open the storage for reading; None where an SQLite file does not exist yet or holds something else.
 
     No file is created, and nobody else's gets Optuna's tables.
@@ -109,7 +109,7 @@ def _impatient(url: URL) -> URL:
     return url.update_query_dict({name: str(limit) for name, limit in limits.items() if name not in url.query})
 
 
-def _create(url: URL, options: dict[str, Any]) -> RDBStorage:
+def _create(url: URL, options: dict[str, Any]) -> BatchStorage:
     """Optuna's storage, with its schema created where there is none.
 
     Optuna looks whether a table is there and then creates it, so processes that open a new database at the same time
@@ -117,12 +117,12 @@ def _create(url: URL, options: dict[str, Any]) -> RDBStorage:
     """
     for _ in range(_ATTEMPTS - 1):
         try:
-            return OneAttemptStorage(url.render_as_string(hide_password=False), engine_kwargs=dict(options))
+            return BatchStorage(url.render_as_string(hide_password=False), engine_kwargs=dict(options))
         except SQLAlchemyError as error:
             if not isinstance(error, IntegrityError) and "already exists" not in str(error):
                 raise
         time.sleep(0.2)
-    return OneAttemptStorage(url.render_as_string(hide_password=False), engine_kwargs=dict(options))
+    return BatchStorage(url.render_as_string(hide_password=False), engine_kwargs=dict(options))
 
 
 def _write_at_once(storage: RDBStorage) -> None:

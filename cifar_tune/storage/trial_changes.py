@@ -1,10 +1,14 @@
 """Brings a trial in the database from the state in which it was last written to its state in memory."""
 
-from optuna.storages import BaseStorage
+from collections.abc import Mapping
+from typing import Any
+
 from optuna.trial import FrozenTrial, TrialState
 
+from cifar_tune.storage.batches import BatchStorage
 
-def write_changes(backend: BaseStorage, trial_id: int, before: FrozenTrial, after: FrozenTrial) -> None:
+
+def write_changes(backend: BatchStorage, trial_id: int, before: FrozenTrial, after: FrozenTrial) -> None:
     """Write what is new in `after`; its end is written last, since nothing can be added to a finished trial.
 
     Args:
@@ -21,19 +25,19 @@ def write_changes(backend: BaseStorage, trial_id: int, before: FrozenTrial, afte
         if name not in before.params:
             distribution = after.distributions[name]
             backend.set_trial_param(trial_id, name, distribution.to_internal_repr(value), distribution)
-    for step, reported in after.intermediate_values.items():
-        if step not in before.intermediate_values:
-            backend.set_trial_intermediate_value(trial_id, step, reported)
-    for key, attribute in after.user_attrs.items():
-        if _is_new(key, attribute, before.user_attrs):
-            backend.set_trial_user_attr(trial_id, key, attribute)
-    for key, attribute in after.system_attrs.items():
-        if _is_new(key, attribute, before.system_attrs):
-            backend.set_trial_system_attr(trial_id, key, attribute)
+    there = before.intermediate_values
+    reports = {step: value for step, value in after.intermediate_values.items() if step not in there}
+    user, system = _new(before.user_attrs, after.user_attrs), _new(before.system_attrs, after.system_attrs)
+    if reports or user or system:
+        backend.add_to_trial(trial_id, reports, user, system)
     if after.state != state:
         backend.set_trial_state_values(trial_id, after.state, after.values if after.state.is_finished() else None)
 
 
-def _is_new(key: str, value: object, before: dict[str, object]) -> bool:
+def _new(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
     """Unchanged values are the same objects in memory, so long histories are rarely compared."""
-    return key not in before or (before[key] is not value and before[key] != value)
+    return {
+        key: value
+        for key, value in after.items()
+        if key not in before or (before[key] is not value and before[key] != value)
+    }

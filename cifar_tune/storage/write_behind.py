@@ -4,7 +4,7 @@ The coordinator is the only process that changes a study, so it need not read ba
 after every epoch: samplers and pruners read from memory. The thread collects what happens within a moment and writes
 each trial at once; one that began and ended meanwhile costs a single transaction. While the database cannot be
 reached, changes stay in memory; when it is back, they are compared with what it holds, and what is missing is written.
-Only Optuna's public storage interface is used.
+It is read through Optuna's public storage interface, and written as `BatchStorage` says.
 """
 
 import copy
@@ -14,11 +14,12 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from optuna.distributions import BaseDistribution
-from optuna.storages import InMemoryStorage, RDBStorage
+from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import URL
 
+from cifar_tune.storage.batches import BatchStorage
 from cifar_tune.storage.outage import Outage
 from cifar_tune.storage.passing import PassingStorage
 from cifar_tune.storage.writer import LINGER_SECONDS, LOOK_SECONDS, Writer
@@ -49,7 +50,7 @@ class WriteBehindStorage(PassingStorage):
 
     def __init__(
         self,
-        backend: RDBStorage,
+        backend: BatchStorage,
         study_name: str,
         guard: Callable[[], None] = _always_allowed,
         linger: float = LINGER_SECONDS,
@@ -85,7 +86,7 @@ class WriteBehindStorage(PassingStorage):
         """A block in which several changes of a trial are made that must not be written one without the other.
 
         However long it takes; a run that is killed in it leaves the trials as they were before. Afterwards a trial's
-        user attributes are written before its system attributes, and both before its end.
+        reports and attributes are written in one transaction, before its end.
         """
         return self._writer.together()
 

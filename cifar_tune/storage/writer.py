@@ -8,13 +8,14 @@ from itertools import takewhile
 from typing import Any, Literal
 
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
-from optuna.storages import InMemoryStorage, RDBStorage
-from optuna.trial import FrozenTrial
+from optuna.storages import InMemoryStorage
+from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import event
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
 from cifar_tune.errors import CheckError, CifarTuneError
+from cifar_tune.storage.batches import BatchStorage
 from cifar_tune.storage.bulk import bulk_reading
 from cifar_tune.storage.comparing import is_what_was_sent, lacks_something
 from cifar_tune.storage.numbers import give_number
@@ -27,6 +28,9 @@ LINGER_SECONDS = 0.1
 
 LOOK_SECONDS = 1.0
 """How often trials of other programs are looked for, at most: everything else has to be written before."""
+
+_REWRITE_SECONDS = 0.25
+"""How often a trial that runs is written, at most; its checkpoint holds its epochs meanwhile."""
 
 _TICK_SECONDS = 1.0
 _HANGING_SECONDS = 10.0
@@ -62,7 +66,7 @@ class Writer:
 
     def __init__(
         self,
-        backend: RDBStorage,
+        backend: BatchStorage,
         study: int,
         memory: InMemoryStorage,
         guard: Callable[[], None],
@@ -80,6 +84,7 @@ class Writer:
         self._linger = linger
         self._ids: list[int] = []
         self._written: dict[int, FrozenTrial] = {}  # what the database has of unfinished trials
+        self._last_written: dict[int, float] = {}  # when, by the clock
         self._sent: FrozenTrial | None = None  # the newest one that was new to the database
         self._trials: dict[int, int] = {}  # unwritten ones, with a count of their changes
         self._attributes: dict[tuple[Literal["user", "system"], str], Any] = {}
@@ -268,6 +273,8 @@ class Writer:
             trial = self._read(number)
             if trial is None or self._is_closed:
                 return
+            if self._can_wait(number, trial):
+                continue
             self._called = time.monotonic()
             self._guard()  # again for each: writing many may outlast what was allowed
             self._write_trial(number, trial)
@@ -307,17 +314,26 @@ class Writer:
                 write_changes(self._backend, self._ids[number], self._written[number], trial)
         else:
             self._sent = trial
-            created = self._backend.create_new_trial(self._study, trial)
-            if self._backend.get_trial_number_from_id(created) != number:  # another program was quicker
+            created, given = self._backend.create_numbered(self._study, trial)
+            if given != number:  # another program was quicker
                 self._give_number(created, number)
             self._ids.append(created)
         self._remember(number, trial)
 
+    def _can_wait(self, number: int, trial: FrozenTrial) -> bool:
+        """Whether it was written just now, and runs on: its checkpoint holds its epochs."""
+        last = self._last_written.get(number)
+        if trial.state != TrialState.RUNNING or last is None:
+            return False
+        return time.monotonic() - last < min(self._look, _REWRITE_SECONDS)
+
     def _remember(self, number: int, trial: FrozenTrial) -> None:
         if trial.state.is_finished():
             self._written.pop(number, None)
+            self._last_written.pop(number, None)
         else:
             self._written[number] = trial
+            self._last_written[number] = time.monotonic()
 
     def _admit(self, trial: FrozenTrial) -> None:
         """Take a trial of the database into memory."""
@@ -365,6 +381,7 @@ class Writer:
         # what follows was added by others, and is admitted when somebody asks for it
         self._ids = [trial._trial_id for trial in known]
         self._written = {trial.number: trial for trial in known if not trial.state.is_finished()}
+        self._last_written.clear()
         self._mark_what_is_missing(known)
 
     def _mark_what_is_missing(self, known: list[FrozenTrial]) -> None:

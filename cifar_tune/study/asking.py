@@ -9,7 +9,7 @@ from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.knobs.knob import Kind, stored
 from cifar_tune.knobs.part import Value
 from cifar_tune.knobs.table import KNOBS
-from cifar_tune.samplers.build import build_sampler, neutral_sampler
+from cifar_tune.samplers.build import Samplers, build_sampler, neutral_sampler
 from cifar_tune.storage import attributes
 from cifar_tune.storage.earlier_batches import EarlierBatches
 from cifar_tune.study_spec.placing import off_step
@@ -19,7 +19,7 @@ from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.study_spec.start_from import suggested
 
 
-def ask(study: optuna.Study, spec: StudySpec) -> tuple[optuna.Trial, Configuration]:
+def ask(study: optuna.Study, spec: StudySpec, samplers: Samplers) -> tuple[optuna.Trial, Configuration]:
     """Ask for the next trial: a parked one if there is one, else a new one.
 
     A parked trial keeps its number, its parameters and the values that it reported.
@@ -33,7 +33,12 @@ def ask(study: optuna.Study, spec: StudySpec) -> tuple[optuna.Trial, Configurati
         study = optuna.load_study(study_name=study.study_name, storage=view, pruner=study.pruner)
     # its configuration is written down after the last parameter was drawn: then nothing is left to draw
     is_known = waiting is not None and attributes.CONFIG in waiting.user_attrs
-    study.sampler = neutral_sampler() if is_known else build_sampler(spec.sampler, number)
+    if is_known:
+        study.sampler = neutral_sampler()
+    elif spec.deterministic is not None:  # a trial that was parked sees fewer trials than the last one did
+        study.sampler = build_sampler(spec.sampler, number)
+    else:
+        study.sampler = samplers.next(number)
     trial = study.ask()
     config = spec.space.configuration(lambda name, dimension: _suggest(trial, name, dimension))
     return trial, config

@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from cifar_tune.errors import CheckError, CifarTuneError, UserError, last_line
 from cifar_tune.executors.messages import Began, Died, Ended, EpochDone, Job, Notice, Ready, Refused, Report, Verdict
 from cifar_tune.executors.pool import Executors
-from cifar_tune.samplers.build import neutral_sampler
+from cifar_tune.samplers.build import Samplers, neutral_sampler
 from cifar_tune.storage import attributes
 from cifar_tune.storage.earlier_batches import first_of_batch
 from cifar_tune.storage.selection import is_feasible
@@ -65,6 +65,7 @@ class Coordinator:
         self._storage = storage
         self._study = study
         self._spec = spec
+        self._samplers = Samplers(spec.sampler)
         self._executors = executors
         self._watch = watch
         self._observer = watch.observer
@@ -150,7 +151,7 @@ class Coordinator:
             self._refuse(refused)
             return True
         with self._storage.together():  # killed in between, a trial with half of its parameters would be left
-            trial, config = ask(self._study, self._spec)
+            trial, config = ask(self._study, self._spec, self._samplers)
             running = RunningTrial(trial, config, self._spec)
             earlier = self._trained.find(config, trial.number)
             if earlier is not None:

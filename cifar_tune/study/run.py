@@ -29,6 +29,7 @@ from cifar_tune.study.folder_claim import claim_folder
 from cifar_tune.study.interruption import Interrupted, StopRequests, stop_requests
 from cifar_tune.study.observer import Observer
 from cifar_tune.study.opening import open_study, stored_study
+from cifar_tune.study.rehearsing import rehearsal_of
 from cifar_tune.study_spec.specification import StudySpec
 
 
@@ -76,7 +77,7 @@ def _run(
     cleanup: ExitStack,
 ) -> Outcome:
     # first of all, since importing torch takes an executor longer than all that follows takes us
-    executors = _begun(options, spec.largest_threads, observer.note)
+    executors = _begun(options, spec, observer.note)
     cleanup.callback(executors.close, lambda: stop.at_once)  # it may be closed twice
     made_artifacts_folder(spec.name)
     storage = open_patiently(url, observer.note, stop.raise_if_any)
@@ -116,9 +117,11 @@ def _run(
     return Outcome(ending, load_record(storage, spec.name) if is_written else None)
 
 
-def _begun(options: ExecutorOptions, threads: int, note: Callable[[str], None]) -> _Pool:
+def _begun(options: ExecutorOptions, spec: StudySpec, note: Callable[[str], None]) -> _Pool:
+    threads = spec.largest_threads
     if options.engine == "ray":
         from cifar_tune.executors.ray_engine import RayExecutors  # noqa: PLC0415 (an extra, slow to import)
 
         return RayExecutors(options, threads, note)
-    return LocalExecutors(options.workers, options.devices, threads, note)
+    rehearsal = rehearsal_of(spec) if options.workers is None else None
+    return LocalExecutors(options.workers, options.devices, threads, note, rehearsal=rehearsal)

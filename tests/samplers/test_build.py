@@ -2,6 +2,7 @@
 
 import inspect
 import math
+from collections.abc import Callable
 from typing import Any
 
 import optuna
@@ -11,7 +12,7 @@ from optuna.samplers import BaseSampler, QMCSampler, RandomSampler
 from optuna.trial import TrialState
 
 from cifar_tune.knobs.knob import Kind, Knob
-from cifar_tune.samplers.build import build_sampler, neutral_sampler
+from cifar_tune.samplers.build import Samplers, build_sampler, neutral_sampler
 from cifar_tune.study_spec.samplers import SAMPLERS
 from cifar_tune.study_spec.settings import SamplerSpec
 
@@ -201,3 +202,31 @@ def test_nothing_is_said_about_drawing_at_random(name: str, caplog: pytest.LogCa
         finally:
             optuna.logging.disable_propagation()
     assert [record.getMessage() for record in caplog.records if record.levelname != "INFO"] == []
+
+
+@pytest.mark.parametrize("name", ["tpe", "cmaes", "random"])
+def test_passing_on_what_is_known_of_the_space_changes_no_draw(name: str) -> None:
+    """Trials that run, that end later, and one that lacks a knob: the common space shrinks on the way."""
+
+    def drawn(build: Callable[[int], BaseSampler]) -> list[dict[str, Any]]:
+        study = study_with_history(12, MIXED)
+        pending: list[int] = []
+        found = []
+        for number in range(12, 36):
+            space = SPACE if number == 20 else MIXED
+            found.append(asked(study, build(number), space))
+            pending.append(number)
+            study.sampler = neutral_sampler()
+            if number % 3 == 0:
+                study.tell(pending.pop(0), found[-1]["lr"])
+        return found
+
+    spec = SamplerSpec(name, 1, {} if name == "random" else {"n_startup_trials": 3})
+    assert drawn(Samplers(spec).next) == drawn(lambda number: build_sampler(spec, number))
+
+
+def test_what_is_known_of_the_space_is_passed_on() -> None:
+    samplers = Samplers(SamplerSpec("tpe"))
+    first, second = samplers.next(0), samplers.next(1)
+    assert first is not second
+    assert vars(first)["_search_space"] is vars(second)["_search_space"]

@@ -36,7 +36,7 @@ class Flaky:
             if self.bug is not None:
                 raise self.bug
             answer = method(*arguments, **keywords)
-            if self.answer_lost and name.startswith(("create", "set")):
+            if self.answer_lost and name.startswith(("create", "set", "add")):
                 self.answer_lost -= 1
                 if self.answer_lost == 0:
                     raise StorageInternalError("the answer is lost")

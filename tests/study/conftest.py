@@ -7,12 +7,12 @@ from typing import Any, Protocol
 
 import optuna
 import pytest
-from optuna.storages import RDBStorage
 from sqlalchemy.engine import make_url
 
 from cifar_tune.data.prepared import PreparedData, prepare
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.pruners.build import build_pruner
+from cifar_tune.storage.batches import BatchStorage
 from cifar_tune.storage.rdb import open_storage
 from cifar_tune.storage.records import StudyRecord, load_record
 from cifar_tune.storage.write_behind import WriteBehindStorage
@@ -76,7 +76,7 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def storage(tmp_path: Path) -> RDBStorage:
+def storage(tmp_path: Path) -> BatchStorage:
     return open_storage(make_url(f"sqlite:///{tmp_path}/studies.db"))
 
 
@@ -90,7 +90,7 @@ def spec_of(plain: dict[str, Any]) -> StudySpec:
 
 
 @pytest.fixture
-def run_scripted(storage: RDBStorage, data: PreparedData) -> RunStudy:
+def run_scripted(storage: BatchStorage, data: PreparedData) -> RunStudy:
     """Run a study with scripted executors; `stop_after` asks to stop after so many epochs."""
 
     def run(

@@ -27,7 +27,7 @@ class Pool(ScriptedExecutors):
 
 def test_a_run_that_fails_closes_executors_and_storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pool, closed = Pool(Script()), list[RDBStorage]()
-    monkeypatch.setattr(run, "LocalExecutors", lambda *_arguments: pool)
+    monkeypatch.setattr(run, "LocalExecutors", lambda *_arguments, **_more: pool)
     monkeypatch.setattr(run, "close", closed.append)
     with pytest.raises(UserError, match="no such device"):
         run.run_study(spec_of({}), make_url(f"sqlite:///{tmp_path}/s.db"), Observer(), ExecutorOptions())
@@ -55,7 +55,7 @@ def test_after_an_error_the_study_is_free_when_no_executor_runs_any_more(
     def broken(*_arguments: object) -> None:
         raise UserError("cannot be opened")
 
-    monkeypatch.setattr(run, "LocalExecutors", lambda *_arguments: Closing(Script()))
+    monkeypatch.setattr(run, "LocalExecutors", lambda *_arguments, **_more: Closing(Script()))
     monkeypatch.setattr(run, "open_study", broken)
     with pytest.raises(UserError, match="cannot be opened"):
         run.run_study(spec_of({}), url, Observer(), ExecutorOptions())
@@ -63,7 +63,7 @@ def test_after_an_error_the_study_is_free_when_no_executor_runs_any_more(
 
 
 def test_a_stop_while_executors_begin_is_an_interruption(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*_arguments: object) -> Callable[[], None]:
+    def interrupted(*_arguments: object, **_more: object) -> Callable[[], None]:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(run, "LocalExecutors", interrupted)

@@ -15,6 +15,7 @@ from cifar_tune.errors import UserError
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.knobs.knob import Kind
 from cifar_tune.knobs.table import KNOBS
+from cifar_tune.samplers.build import Samplers
 from cifar_tune.study.asking import ask
 from cifar_tune.study_spec.search_space import Choices, Dimension
 from cifar_tune.study_spec.specification import StudySpec
@@ -297,12 +298,14 @@ search_space:
 """
 ORDER_OF_SUGGESTIONS = """
 import optuna, sys
+from cifar_tune.samplers.build import Samplers
 from cifar_tune.study.asking import ask
 from cifar_tune.study_spec.reader import read_study
 from cifar_tune.study_spec.yaml_reader import read_yaml
 spec = read_study(read_yaml(sys.stdin.read()), None).spec
 study = optuna.create_study()
-trials = [ask(study, spec)[0] for _ in range(5)]
+samplers = Samplers(spec.sampler)
+trials = [ask(study, spec, samplers)[0] for _ in range(5)]
 print([list(trial.params.items()) for trial in trials])
 """
 
@@ -327,7 +330,7 @@ def test_what_is_asked_for_is_what_optuna_stores() -> None:
     spec = read(FIVE_DEEP).spec
     study = optuna.create_study()
     for _ in range(20):
-        trial, config = ask(study, spec)
+        trial, config = ask(study, spec, Samplers(spec.sampler))
         assert all(config.stored()[name] == value for name, value in trial.params.items())
         searched = {name for name in spec.search_space if spec.space.is_active(name, config)}
         assert set(trial.params) == searched

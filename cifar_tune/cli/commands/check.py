@@ -21,6 +21,7 @@ def check(
     from cifar_tune.storage.urls import storage_url
 
     read = find_spec(study, storage_url(storage), settings)
+    from cifar_tune.cli.auto_workers import auto_workers_lines
     from cifar_tune.cli.probing import probe_lines  # only now: it takes torch, which a wrong file need not wait for
 
     for line in spec_lines(read.spec):
@@ -28,7 +29,10 @@ def check(
     for note in read.notes:
         typer.echo(f"note: {note}")
     decoding = PlainLines(read.spec).decoding
+    names = [name.strip() for name in devices.split(",")]
     with plugin_errors_told():
-        for line in probe_lines(read.spec, [name.strip() for name in devices.split(",")], decoding):
+        for line in probe_lines(read.spec, names, decoding):
+            typer.echo(line)
+        for line in auto_workers_lines(read.spec, names):
             typer.echo(line)
     typer.echo(f"{read.spec.name}: everything is in order")

@@ -1,0 +1,153 @@
+"""What a pruner saves and what it costs, replayed on trials that were all trained to their end.
+
+    cifar-tune run studies/cnn_cpu.yaml --set name=unpruned --set pruner.name=none --set sampler.name=random --trials 80
+    python -m benchmarks.pruning unpruned
+
+The trials of such a study are put into many orders; in each, every pruner sees their recorded figures one epoch after
+the other, as it would have seen them in a study, and says when to stop. What counts is the best accuracy that any
+epoch showed before so many epochs had been trained in all.
+"""
+
+import argparse
+import math
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import mean, stdev
+
+import optuna
+
+from benchmarks.measuring import table
+from cifar_tune import load_study
+from cifar_tune.knobs.part import Value
+from cifar_tune.pruners.build import build_pruner
+from cifar_tune.storage.quiet import quieten_optuna
+from cifar_tune.storage.records import TrialRecord
+from cifar_tune.study_spec.settings import PrunerSpec
+
+_SHARES = (0.1, 0.2, 0.4)
+"""Of the epochs of all trials: when the best so far is looked at."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A pruner, when it begins, and what it lets live.
+
+    Attributes:
+        pruner: as in a study file.
+        from_peak: whether it is not asked before the learning rate of the trial has peaked.
+        best: a trial goes on while it is better than the so-manieth best of the completed ones; 0: whatever the
+            pruner says is done.
+    """
+
+    pruner: str
+    options: Mapping[str, Value] = field(default_factory=dict)
+    from_peak: bool = False
+    best: int = 0
+
+
+_START: Mapping[str, Value] = {"n_startup_trials": 4}
+_POLICIES: Mapping[str, Policy] = {
+    "none": Policy("none"),
+    "median": Policy("median", _START),
+    "median, 1 epoch later": Policy("median", {**_START, "n_warmup_steps": 1}),
+    "median, from the peak": Policy("median", _START, from_peak=True),
+    "median, best 1 kept": Policy("median", _START, best=1),
+    "median, best 5 kept": Policy("median", _START, best=5),
+    "asha": Policy("asha"),
+    "asha, factor 2": Policy("asha", {"reduction_factor": 2}),
+    "asha, from the peak": Policy("asha", from_peak=True),
+    "asha, best 1 kept": Policy("asha", best=1),
+    "asha, best 5 kept": Policy("asha", best=5),
+    "hyperband": Policy("hyperband"),
+    "hyperband, from the peak": Policy("hyperband", from_peak=True),
+    "hyperband, best 5 kept": Policy("hyperband", best=5),
+}
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """One order under one policy: the best so far at each mark, all epochs trained, whether the best one was ended."""
+
+    best: Sequence[float]
+    epochs: int
+    lost: bool
+
+
+def replay(trials: Sequence[TrialRecord], policy: Policy, marks: Sequence[int]) -> Replayed:
+    """Let a pruner judge the trials in their order."""
+    epochs = max(len(trial.history["val_accuracy"]) for trial in trials)
+    pruner = build_pruner(PrunerSpec(policy.pruner, policy.options), epochs)
+    study = optuna.create_study(direction="maximize", pruner=pruner, sampler=optuna.samplers.RandomSampler(seed=0))
+    best_of_all = max(trials, key=lambda trial: trial.history["val_accuracy"][-1])
+    best, spent, lost = 0.0, 0, False
+    ends: list[float] = []
+    at_marks = [0.0] * len(marks)
+    for record in trials:
+        trial = study.ask()
+        values = record.history["val_accuracy"]
+        begin = _peak(record) if policy.from_peak else 0.0
+        pruned = False
+        for epoch, value in enumerate(values, start=1):
+            spent += 1
+            best = max(best, value)
+            at_marks = [max(old, best) if spent <= mark else old for old, mark in zip(at_marks, marks, strict=True)]
+            trial.report(value, epoch)
+            if epoch == len(values) or epoch < begin or not trial.should_prune():
+                continue
+            if policy.best and (len(ends) < policy.best or value > sorted(ends, reverse=True)[policy.best - 1]):
+                continue
+            pruned = True
+            break
+        if pruned:
+            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+            lost |= record is best_of_all
+        else:
+            study.tell(trial, values[-1])
+            ends.append(values[-1])
+    return Replayed(at_marks, spent, lost)
+
+
+def _peak(trial: TrialRecord) -> float:
+    """The epoch at which the learning rate is highest, as it was recorded."""
+    rates = trial.history["lr"]
+    return float(rates.index(max(rates)) + 1)
+
+
+def measure(trials: Sequence[TrialRecord], orders: int) -> str:
+    """The table."""
+    everything = sum(len(trial.history["val_accuracy"]) for trial in trials)
+    marks = [round(share * everything) for share in _SHARES]
+    header = ("pruner", *(f"best after {share:.0%} of the epochs" for share in _SHARES), "epochs in all", "best lost")
+    shuffled = [random.Random(seed).sample(list(trials), len(trials)) for seed in range(orders)]  # noqa: S311
+    baseline = [replay(each, _POLICIES["none"], marks) for each in shuffled]
+    rows = []
+    for name, policy in _POLICIES.items():
+        found = baseline if name == "none" else [replay(each, policy, marks) for each in shuffled]
+        cells = []
+        for index in range(len(marks)):
+            gains = [100 * (ours.best[index] - none.best[index]) for ours, none in zip(found, baseline, strict=True)]
+            error = stdev(gains) / math.sqrt(orders)
+            here = f"{100 * mean(each.best[index] for each in found):.2f}"
+            cells.append(here if name == "none" else f"{here} ({mean(gains):+.2f} ± {2 * error:.2f})")
+        share = mean(each.epochs for each in found) / everything
+        rows.append((name, *cells, f"{share:.0%}", f"{mean(each.lost for each in found):.0%}"))
+    return table(header, rows)
+
+
+def main() -> None:
+    """Read the study and print the table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.pruning", description=__doc__)
+    parser.add_argument("study")
+    parser.add_argument("--storage", default=None)
+    parser.add_argument("--orders", type=int, default=100)
+    given = parser.parse_args()
+    quieten_optuna()
+    record = load_study(given.study, given.storage).record
+    trials = [trial for trial in record.ranked if trial.history.get("val_accuracy") and trial.history.get("lr")]
+    print(f"{len(trials)} trials, {given.orders} orders; in parentheses the difference to none, with twice its error")
+    print(measure(trials, given.orders))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,11 @@
+"""What executors of a study train for a moment, to see how many of them share a GPU."""
+
+from cifar_tune.executors.messages import Rehearsal
+from cifar_tune.study_spec.specification import StudySpec
+from cifar_tune.study_spec.typical import largest, typical
+
+
+def rehearsal_of(spec: StudySpec) -> Rehearsal:
+    """A configuration from the middle of the space for speed, the largest ones for memory."""
+    plugins = tuple(plugin.file for plugin in spec.plugins if plugin.file is not None)
+    return Rehearsal(dict(typical(spec, {})), tuple(dict(each) for each in largest(spec)), spec.data, plugins)
