@@ -3,10 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, cast
 
 import matplotlib as mpl
-import yaml
 
 from benchmarks.machine import cores
 from benchmarks.measuring import interleaved, table
@@ -21,6 +20,7 @@ from benchmarks.searches import (
     ray_tune,
     without_pruning,
 )
+from cifar_tune.study_spec.yaml_reader import read_yaml
 
 PICTURE = Path("docs/performance-quality.png")
 _STUDY = Path("studies/cnn_cpu.yaml")
@@ -58,14 +58,14 @@ def measure(options: Options) -> Sequence[str]:
         f"{'repetition' if repetitions == 1 else 'repetitions'} with other seeds. Shown is the best validation "
         "accuracy of any epoch so far, in %: the median, and the extremes in parentheses. The classic loop has 2 "
         "DataLoader workers and the default threads under plain Optuna.",
-        *[f"Not measured, since it is not installed: {name}." for name in missing],
+        *[f"Not measured, since it is not installed (`pip install 'ray[tune]'`): {name}." for name in missing],
         table(header, [_row(name, runs, marks) for name, runs in found.items()]),
         *([] if options.quick else [f"![Best validation accuracy over time]({PICTURE.name})"]),
     ]
 
 
 def _study(options: Options) -> dict[str, Any]:
-    plain = yaml.safe_load(_STUDY.read_text())
+    plain = cast("dict[str, Any]", read_yaml(_STUDY.read_text()).value)
     data = options.images.sized(1_000 if options.quick else 5_000, 400 if options.quick else 5_000)
     return {**plain, "data": {key: value for key, value in data.model_dump().items() if value is not None}}
 

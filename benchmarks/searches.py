@@ -1,6 +1,6 @@
 """Searches on the same space and the same images for the same time: each tells what it has reached, and when."""
 
-import importlib.util
+import importlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -94,8 +94,12 @@ def ray_tune(search: Search) -> Reached:
 
 
 def ray_is_installed() -> bool:
-    """Whether the extra `ray` is there."""
-    return importlib.util.find_spec("ray") is not None
+    """Whether Ray Tune is there, which needs more than the extra `ray`: `pip install 'ray[tune]'`."""
+    try:
+        importlib.import_module("ray.tune")
+    except ImportError:
+        return False
+    return True
 
 
 def _in_a_process(target: Callable[[Connection, Search], None], search: Search) -> Reached:
