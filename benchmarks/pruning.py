@@ -78,7 +78,8 @@ def replay(trials: Sequence[TrialRecord], policy: Policy, marks: Sequence[int]) 
     """Let a pruner judge the trials in their order."""
     epochs = max(len(trial.history["val_accuracy"]) for trial in trials)
     pruner = build_pruner(PrunerSpec(policy.pruner, policy.options), epochs)
-    study = optuna.create_study(direction="maximize", pruner=pruner, sampler=optuna.samplers.RandomSampler(seed=0))
+    sampler = optuna.samplers.RandomSampler(seed=0)
+    study = optuna.create_study(study_name="replay", direction="maximize", pruner=pruner, sampler=sampler)
     best_of_all = max(trials, key=lambda trial: trial.history["val_accuracy"][-1])
     best, spent, lost = 0.0, 0, False
     ends: list[float] = []
@@ -93,7 +94,7 @@ def replay(trials: Sequence[TrialRecord], policy: Policy, marks: Sequence[int]) 
             best = max(best, value)
             at_marks = [max(old, best) if spent <= mark else old for old, mark in zip(at_marks, marks, strict=True)]
             trial.report(value, epoch)
-            if epoch == len(values) or epoch < begin or not trial.should_prune():
+            if epoch < begin or not trial.should_prune() or epoch == len(values):
                 continue
             if policy.best and (len(ends) < policy.best or value > sorted(ends, reverse=True)[policy.best - 1]):
                 continue

@@ -13,7 +13,7 @@ from cifar_tune.data.prepared import prepare
 from cifar_tune.data.resident import ResidentData
 from cifar_tune.errors import CheckError
 from cifar_tune.knobs.configuration import Configuration
-from cifar_tune.reports.best_config import BEST_FILE
+from cifar_tune.reports.summary_json import SUMMARY_FILE
 from cifar_tune.study_spec.run_config import RunConfig
 from cifar_tune.training.device import configure, resolve_device
 from cifar_tune.training.divergence import Diverged
@@ -45,13 +45,14 @@ def open_run(run: RunConfig, device_name: str) -> OpenRun:
 
 
 def output_folder(config: Path, output: Path | None) -> Path:
-    """`--output`, or `reports/` and the name of CONFIG; of an export's `best.yaml`, the folder `best` beside it.
+    """`--output`, or `reports/` and the name of CONFIG; of a file of an export, a folder of its name beside it.
 
-    Every study has a `best.yaml`, so its name alone would make them all write into the same folder.
+    Every export has a `best.yaml`, so its name alone would make them all write into the same folder.
     """
     if output is not None:
         return output
-    return config.parent / config.stem if config.name == BEST_FILE else Path("reports") / config.stem
+    is_exported = any((folder / SUMMARY_FILE).exists() for folder in (config.parent, config.parent.parent))
+    return config.parent / config.stem if is_exported else Path("reports") / config.stem
 
 
 @contextmanager

@@ -38,7 +38,7 @@ Output = Annotated[
     typer.Option(
         "--output",
         metavar="DIR",
-        help="Folder; else reports/ and the name of CONFIG; for a best.yaml, best/ beside it.",
+        help="Folder; else reports/ and the name of CONFIG; of a file of an export, beside it.",
         show_default=False,
     ),
 ]

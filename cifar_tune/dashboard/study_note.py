@@ -45,7 +45,7 @@ def _written(name: str, spec: StudySpec) -> str:
         *([f"Fixed: {fixed}."] if fixed else []),
         *([f"These pages show as it was drawn: {', '.join(relative)}."] if relative else []),
         "Importances here set the best tenth of all completed trials against all, even if that is one trial. Those of "
-        "the report take five at least, leave out trials that break a constraint, and come with intervals.",
+        "the report take more where trials are few, leave out those that break a constraint, and come with intervals.",
     ]
     return "\n\n".join(parts)
 

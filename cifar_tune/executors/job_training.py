@@ -10,11 +10,22 @@ from cifar_tune.data.prepared import prepare
 from cifar_tune.data.resident import ResidentData
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.errors import UserError
-from cifar_tune.executors.messages import Began, Broken, Ended, EpochDone, Job, Notice, Rehearsal, Rehearsed
+from cifar_tune.executors.messages import (
+    Began,
+    Broken,
+    Ended,
+    EpochDone,
+    Job,
+    Notice,
+    Prepared,
+    Rehearsal,
+    Rehearsed,
+)
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.knobs.plugin import plug_in
 from cifar_tune.models.complexity import count_multiply_adds
 from cifar_tune.plugins.load import load_plugins
+from cifar_tune.training import rehearsal
 from cifar_tune.training.checkpoint import CheckpointError, load
 from cifar_tune.training.checkpoint_fit import require_fit
 from cifar_tune.training.checkpoint_writer import CheckpointWriter
@@ -23,7 +34,7 @@ from cifar_tune.training.device_loss import is_device_lost
 from cifar_tune.training.divergence import Diverged
 from cifar_tune.training.loop import Training
 from cifar_tune.training.memory import is_out_of_memory
-from cifar_tune.training.rehearsal import images_per_second, peak_memory
+from cifar_tune.training.rehearsal import peak_memory, room
 
 JobReport = Began | EpochDone | Notice | Broken | Ended
 
@@ -74,18 +85,21 @@ class JobTrainer:
             else:
                 yield Ended(job.number, "error", traceback.format_exc())
 
-    def rehearse(self, rehearsal: Rehearsal) -> Rehearsed:
-        """Train for a moment, as others on the device do. What goes wrong shows again when a trial meets it."""
+    def rehearse(self, order: Rehearsal) -> Iterator[Prepared | Rehearsed]:
+        """Train for a moment beside others. What goes wrong shows again when a trial meets it."""
+        prepared = False
         try:
-            plug_in(load_plugins(rehearsal.plugins))
-            data = self.load_data(rehearsal.data)
-            largest = [Configuration(each) for each in rehearsal.largest]
-            peak = peak_memory(largest, data, self._device)
-            pace = images_per_second(Configuration(rehearsal.typical), data, self._device, rehearsal.seconds)
-            free, total = torch.cuda.mem_get_info(self._device) if self._device.type == "cuda" else (0, 0)
-            return Rehearsed(pace, peak, free, total)
-        except Exception:  # noqa: BLE001 (of whatever kind)
-            return Rehearsed(0.0)
+            plug_in(load_plugins(order.plugins))
+            data = self.load_data(order.data)
+            peak = peak_memory([Configuration(each) for each in order.largest], data, self._device)
+            training = rehearsal.Rehearsal(Configuration(order.typical), data, self._device)
+            prepared = True
+            yield Prepared(peak, *room(self._device))
+            if self._goes_on():
+                yield Rehearsed(training.images_per_second(order.seconds))
+        except Exception as error:  # noqa: BLE001 (of whatever kind)
+            problem = _first_line(error) or type(error).__name__
+            yield Rehearsed(problem=problem) if prepared else Prepared(problem=problem)
         finally:
             self._free_memory()
 

@@ -7,6 +7,7 @@ from concurrent import futures
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
+from typing import TypeVar
 
 from joblib import cpu_count
 
@@ -18,20 +19,26 @@ from cifar_tune.executors.messages import (
     Died,
     Ended,
     Order,
+    Prepared,
     Quit,
     Ready,
     Refused,
     Rehearsal,
     Rehearsed,
     Report,
+    Verdict,
 )
 from cifar_tune.executors.oom_kills import OomKills
 from cifar_tune.executors.process import ExecutorProcess
-from cifar_tune.executors.sharing import Sharing, words
+from cifar_tune.executors.sharing import alone, words
 from cifar_tune.executors.slots import Slot, Slots
 from cifar_tune.executors.starting import Starter, Work
 
 _GRACE_SECONDS = 35.0
+_REHEARSAL_SECONDS = 300.0
+"""Of each part of a rehearsal; the first one may compile."""
+
+A = TypeVar("A", Prepared, Rehearsed)
 
 
 @dataclass
@@ -171,32 +178,66 @@ class LocalExecutors(Slots[_Slot]):
 
     def _share_gpus(self, rehearsal: Rehearsal, impatient: Callable[[], None]) -> None:
         """Double the executors on each GPU as long as they train more images together, at the same time."""
-        tried = [chosen] = [Sharing(1, self._rehearse(rehearsal, impatient))]
-        if not all(each.images_per_second for each in chosen.heard):  # a trial will show what is wrong
+        try:
+            tried = [chosen] = [alone(*self._rehearse(rehearsal, impatient))]
+        except _RehearsalFailed as error:  # a trial will meet it again
+            self._note(f"--workers auto: 1 on each GPU, since more could not be tried: {error}")
             return
         gpus = len(self._slots)
-        while chosen.takes_twice_as_many(int(cpu_count())):
+        while chosen.takes_twice_as_many(min(int(cpu_count()), rehearsal.most)):
             before = len(self._slots)
             self._slots += [self._start(index) for index in range(before, 2 * before)]
-            self._hear_all(impatient)
-            tried.append(Sharing(len(self._slots) // gpus, self._rehearse(rehearsal, impatient)))
-            if not tried[-1].is_worth_more_than(chosen):
-                for slot in self._slots[before:]:
-                    self._give_up(slot)
+            try:
+                self._hear_all(impatient)
+                found = chosen.with_more(len(self._slots) // gpus, self._rehearse(rehearsal, impatient)[1])
+            except (UserError, _RehearsalFailed) as error:  # those that there were do without them
+                self._kept = [report for report in self._kept if not isinstance(report, Refused)]
+                self._note(f"--workers auto: more than {chosen.each} on each GPU cannot be had: {error}")
+                self._give_up_from(before)
                 break
-            chosen = tried[-1]
+            tried.append(found)
+            if not found.is_worth_more_than(chosen):
+                self._give_up_from(before)
+                break
+            chosen = found
         self._note(words(tried, chosen))
 
-    def _rehearse(self, rehearsal: Rehearsal, impatient: Callable[[], None]) -> list[Rehearsed]:
+    def _rehearse(self, rehearsal: Rehearsal, impatient: Callable[[], None]) -> tuple[list[Prepared], list[float]]:
+        """What each executor said of its memory, and its images per second while all of them trained at a time."""
+        prepared = self._answers(rehearsal, Prepared, impatient)
+        rehearsed = self._answers(Verdict(go_on=True), Rehearsed, impatient)
+        return prepared, [each.images_per_second for each in rehearsed]
+
+    def _answers(self, order: Order, kind: type[A], impatient: Callable[[], None]) -> list[A]:
+        """Give an order to all, and hear them. Where one fails, it is replaced, and the others are told to stop."""
         for slot in self._slots:
-            self._give(slot, rehearsal)
-        heard: list[Report | Died] = []
-        while sum(isinstance(report, Rehearsed | Died) for report in heard) < len(self._slots):
+            self._give(slot, order)
+        deadline = time.monotonic() + _REHEARSAL_SECONDS
+        answers: dict[int, A] = {}
+        problem = ""
+        while not problem and len(answers) < len(self._slots):
             impatient()
-            heard += self._hear(0.1)
-        self._kept += [report for report in heard if not isinstance(report, Rehearsed | Died)]
-        return [report if isinstance(report, Rehearsed) else Rehearsed(0.0) for report in heard
-                if isinstance(report, Rehearsed | Died)]  # fmt: skip
+            ready = wait([slot.connection for slot in self._slots], 0.1)
+            for slot in [slot for slot in self._slots if slot.connection in ready]:
+                report = self._receive(slot)
+                if isinstance(report, kind):
+                    answers[slot.index] = report
+                    problem = problem or report.problem
+                elif isinstance(report, Died):
+                    problem = report.cause
+                else:
+                    self._kept.append(report)
+            if time.monotonic() > deadline:
+                problem = f"no answer within {_REHEARSAL_SECONDS:.0f} s"
+        if problem:
+            for slot in list(self._slots):  # whatever they hold, or do
+                self._replace(slot)
+            raise _RehearsalFailed(problem)
+        return list(answers.values())
+
+    def _give_up_from(self, index: int) -> None:
+        for slot in self._slots[index:]:
+            self._give_up(slot)
 
     def _give(self, slot: _Slot, order: Order) -> None:
         with suppress(OSError):  # it died: `reports` will say so
@@ -214,6 +255,10 @@ class LocalExecutors(Slots[_Slot]):
             impatient()
             futures.wait([first], 0.1)
         return first.result()
+
+
+class _RehearsalFailed(Exception):  # noqa: N818 (it is caught here)
+    """Why executors could not be tried."""
 
 
 def cpu_workers(threads: int) -> int:

@@ -31,12 +31,17 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Rehearsal:
-    """Train `typical` for so many seconds, and take a step of each of the `largest`: nothing is kept but figures."""
+    """Prepare to train `typical`, and take a step of each of the `largest`; answer `Prepared`.
+
+    On a `Verdict` to go on, train for so many `seconds`, and answer `Rehearsed`. Nothing is kept but figures. No more
+    than `most` executors are of use.
+    """
 
     typical: Mapping[str, Value]
     largest: tuple[Mapping[str, Value], ...]
     data: DataSpec
     plugins: tuple[PluginFile, ...] = ()
+    most: int = 1_000_000
     seconds: float = 2.0
 
 
@@ -55,16 +60,25 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
-class Rehearsed:
-    """What came of a rehearsal: 0 images per second where it failed.
+class Prepared:
+    """An executor is ready for the second part of its rehearsal; or it met a `problem`, and it is over.
 
-    `peak_bytes` is what torch held for the largest configuration, `free_bytes` and `total_bytes` are the device's.
+    `peak_bytes` is what torch held for the largest configuration, `room_bytes` what was free besides, or held by this
+    process's torch, `total_bytes` the device's memory.
     """
 
-    images_per_second: float
     peak_bytes: int = 0
-    free_bytes: int = 0
+    room_bytes: int = 0
     total_bytes: int = 0
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsed:
+    """What came of a rehearsal, or the `problem` that it met."""
+
+    images_per_second: float = 0.0
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,4 +154,4 @@ class Died:
 
 
 Order = Job | Verdict | Rehearsal | Quit
-Report = Ready | Rehearsed | Refused | Began | EpochDone | Notice | Broken | Ended
+Report = Ready | Prepared | Rehearsed | Refused | Began | EpochDone | Notice | Broken | Ended

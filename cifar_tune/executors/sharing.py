@@ -1,15 +1,21 @@
 """How many executors share a GPU: as many as train more images together than fewer would, and as memory takes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from cifar_tune.executors.messages import Rehearsed
+from cifar_tune.executors.messages import Prepared
 
 CONTEXT_BYTES = 1 << 30
 """What a process takes on a GPU beside what torch counts: CUDA's context, kernels and libraries; about half of it."""
 
+_SPARED = 0.05
+"""Share of the memory that is left alone."""
+
 _WORTH = 1.15
 """Twice as many executors must train so many times as many images: each of them is slower, and costs a core."""
+
+_MOST_EACH = 8
+"""Executors on one GPU: each holds a copy of the images there, and hundreds of megabytes of the machine's memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,34 +24,52 @@ class Sharing:
 
     Attributes:
         each: executors per GPU.
-        heard: what each of them found.
+        executors: how many there are.
+        images_per_second: of all together.
+        peak_bytes: what torch holds for the study's largest configuration.
+        room_bytes: what all executors on one GPU may take together, but for the context of the first.
+        total_bytes: the memory of a GPU.
     """
 
     each: int
-    heard: Sequence[Rehearsed]
+    executors: int
+    images_per_second: float
+    peak_bytes: int
+    room_bytes: int
+    total_bytes: int
 
-    @property
-    def images_per_second(self) -> float:
-        """Of all together."""
-        return sum(each.images_per_second for each in self.heard)
+    def takes_twice_as_many(self, most: int) -> bool:
+        """Whether memory suffices if all train the largest configuration at a time, and no more than `most` run."""
+        wanted = 2 * self.each
+        needed = wanted * self.peak_bytes + (wanted - 1) * CONTEXT_BYTES
+        has_room = needed <= (1 - _SPARED) * self.room_bytes
+        return has_room and wanted <= _MOST_EACH and 2 * self.executors <= most
 
-    def takes_twice_as_many(self, cores: int) -> bool:
-        """Whether memory and cores are enough for that; every executor needs a core that feeds its GPU."""
-        needed = self.each * (max(each.peak_bytes for each in self.heard) + CONTEXT_BYTES)
-        has_memory = min(each.free_bytes for each in self.heard) > needed
-        return has_memory and 2 * len(self.heard) <= cores
+    def with_more(self, each: int, paces: Sequence[float]) -> "Sharing":
+        """The same GPUs with `each` executors, which trained so many images per second."""
+        return replace(self, each=each, executors=len(paces), images_per_second=sum(paces))
 
     def is_worth_more_than(self, fewer: "Sharing") -> bool:
         """Whether it trains enough more images."""
         return self.images_per_second > _WORTH * fewer.images_per_second
 
 
+def alone(prepared: Sequence[Prepared], paces: Sequence[float]) -> Sharing:
+    """One executor on each GPU: what they said of their memory, and how they trained."""
+    return Sharing(
+        1,
+        len(paces),
+        sum(paces),
+        max(each.peak_bytes for each in prepared),
+        min(each.room_bytes for each in prepared),
+        min(each.total_bytes for each in prepared),
+    )
+
+
 def words(tried: Sequence[Sharing], chosen: Sharing) -> str:
     """The decision and its figures, for people."""
     paces = ", ".join(f"{each.each}: {each.images_per_second:,.0f}" for each in tried)
-    largest = max(found.peak_bytes for found in chosen.heard)
-    total = min(found.total_bytes for found in chosen.heard)
     return (
         f"--workers auto: {chosen.each} on each GPU; images/s by executors per GPU: {paces}; the largest model "
-        f"takes {largest / 1e9:.2g} GB of {total / 1e9:.3g}"
+        f"takes {chosen.peak_bytes / 1e9:.2g} GB of {chosen.total_bytes / 1e9:.3g}"
     )

@@ -45,10 +45,8 @@ class _Executor:
         self._send(Ready(str(self._device), environment(self._device), count))
         while True:
             job = self._jobs.get()
-            if isinstance(job, Rehearsal):
-                self._send(self._trainer.rehearse(job))
-                continue
-            for report in self._trainer.run(job):
+            reports = self._trainer.rehearse(job) if isinstance(job, Rehearsal) else self._trainer.run(job)
+            for report in reports:
                 self._send(report)
 
     def _send(self, report: Report) -> None:

@@ -170,18 +170,18 @@ class Comparison:
         return words
 
 
-def compare(record: StudyRecord, knob: str) -> Comparison:
+def compare(record: StudyRecord, knob: str, key: str = "knob") -> Comparison:
     """Group a study's trials by a knob.
 
     Choices are levels, also those that no trial took; a range is cut into at most five parts of equal width, on a
     logarithmic scale if it was searched on one. Of a knob that was searched `per` another one, the suggested numbers
-    are compared. A knob that was not searched has the values that the trials had, if they differ.
+    are compared. A knob that was not searched has the values that the trials had, if they differ. Errors call it `key`.
 
     Raises:
         UserError: if there is no such knob, no trial took it, or it was the same in all trials.
     """
     if knob not in KNOBS:
-        raise UserError(Problem("there is no such knob", "knob", knob, nearest=nearest_name(knob, KNOBS)))
+        raise UserError(Problem("there is no such knob", key, knob, nearest=nearest_name(knob, KNOBS)))
     report = Report(record)
     taken = [
         trial
@@ -189,7 +189,7 @@ def compare(record: StudyRecord, knob: str) -> Comparison:
         if knob in trial.config and trial.state in _FINISHED and not trial.is_repetition
     ]
     if not taken:
-        raise UserError(Problem("no finished trial took this knob", "knob", knob))
+        raise UserError(Problem("no finished trial took this knob", key, knob))
     searched = next((each for each in report.knobs if each.name == knob), None)
     if searched is not None and searched.per:
         taken = [trial for trial in taken if knob in trial.params]
@@ -201,7 +201,7 @@ def compare(record: StudyRecord, knob: str) -> Comparison:
         names = ", ".join(record.spec.search_space) or "nothing"
         finished = sum(trial.state in _FINISHED for trial in record.trials)
         those = "all trials" if len(taken) == finished else f"the {len(taken)} of {finished} trials that took it"
-        raise UserError(Problem(f"was {values.pop()} in {those}; searched: {names}", "knob", knob))
+        raise UserError(Problem(f"was {values.pop()} in {those}; searched: {names}", key, knob))
     if searched is not None and searched.levels is None and len(values) > _BINS:
         return Comparison(report, knob, _binned(searched, taken))
     ordered: list[object]

@@ -9,7 +9,7 @@ from cifar_tune.reports.front import write_front
 from cifar_tune.reports.page.page import report_html
 from cifar_tune.reports.pictures import PARETO, pictures_of
 from cifar_tune.reports.report import Report
-from cifar_tune.reports.summary_json import summary_json
+from cifar_tune.reports.summary_json import SUMMARY_FILE, summary_json
 from cifar_tune.reports.summary_markdown import summary_markdown
 from cifar_tune.reports.trials_csv import trials_csv
 from cifar_tune.storage.records import StudyRecord
@@ -31,7 +31,7 @@ def export(record: StudyRecord, folder: Path) -> list[Path]:
         unseen = _write_pictures(report, folder)
         texts = {
             "summary.md": summary_markdown(report, folder, unseen),
-            "summary.json": summary_json(report),
+            SUMMARY_FILE: summary_json(report),
             "trials.csv": trials_csv(report),
             "report.html": report_html(report, folder),
         }

@@ -159,13 +159,13 @@ class LoadedStudy:
             return _finished(draw(self.compare(knob)))
 
     @_with_own_plugins
-    def compare(self, knob: str) -> Comparison:
-        """The one-factor table of a knob.
+    def compare(self, knob: str, key: str = "knob") -> Comparison:
+        """The one-factor table of a knob, which errors call `key`.
 
         Raises:
             UserError: if there is no such knob, no trial took it, or it was the same in all trials.
         """
-        return compare(self.record, knob)
+        return compare(self.record, knob, key)
 
     @_with_own_plugins
     def export(self, folder: Path | str | None = None) -> list[Path]:

@@ -162,8 +162,9 @@ class Report:
             return None
         if not self.record.trials:
             return "There is no trial yet."
-        if any(trial.reason == "infeasible" for trial in self.record.trials):
-            return f"No trial was trained: the model alone breaks {self.constraint_words}."
+        if all(trial.reason == "infeasible" for trial in self.record.trials):
+            known = [str(each) for each in self.record.spec.constraints if each.is_known_before_training]
+            return f"No trial was trained: the models alone break {' and '.join(known)}."
         return "No trial has finished an epoch yet."
 
     def on_axis(self, trial: TrialRecord) -> float:

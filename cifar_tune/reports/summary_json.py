@@ -16,6 +16,9 @@ FORMAT = 1
 
 STATES = ("COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING")
 
+SUMMARY_FILE = "summary.json"
+"""Its name in every export."""
+
 
 def summary_json(report: Report) -> str:
     """The text of the file: strict JSON, numbers with every digit.

@@ -42,7 +42,7 @@ def figure(value: Value | None) -> str:
 
 
 def exact(value: object) -> str:
-    """A knob's value with every digit, as a study file would have it; an empty list is `none`."""
+    """A knob's value with every digit, as a study file has it, but for an empty list, which is `none`."""
     if isinstance(value, bool):
         return str(value).lower()
     if value in ([], ()):

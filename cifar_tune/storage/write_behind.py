@@ -22,7 +22,7 @@ from sqlalchemy.engine import URL
 from cifar_tune.storage.batches import BatchStorage
 from cifar_tune.storage.outage import Outage
 from cifar_tune.storage.passing import PassingStorage
-from cifar_tune.storage.writer import LINGER_SECONDS, LOOK_SECONDS, Writer
+from cifar_tune.storage.writer import LINGER_SECONDS, LOOK_SECONDS, REWRITE_SECONDS, Writer
 
 _MOST_UNWRITTEN = 500
 _FINISHED = tuple(state for state in TrialState if state.is_finished())
@@ -45,6 +45,7 @@ class WriteBehindStorage(PassingStorage):
         guard: see `Writer`.
         linger: see `Writer`.
         look: see `Writer`.
+        rewrite: see `Writer`.
         url: see `Writer`.
     """
 
@@ -55,6 +56,7 @@ class WriteBehindStorage(PassingStorage):
         guard: Callable[[], None] = _always_allowed,
         linger: float = LINGER_SECONDS,
         look: float = LOOK_SECONDS,
+        rewrite: float = REWRITE_SECONDS,
         url: URL | None = None,
     ) -> None:
         theirs = backend.get_study_id_from_name(study_name)
@@ -66,7 +68,7 @@ class WriteBehindStorage(PassingStorage):
         for key, value in backend.get_study_system_attrs(theirs).items():
             self._memory.set_study_system_attr(study, key, value)
         self._unfinished: set[int] = set()
-        self._writer = Writer(backend, theirs, self._memory, guard, linger, look, url)
+        self._writer = Writer(backend, theirs, self._memory, guard, linger, look, rewrite, url)
         self._writer.start()
         self._unfinished.update(
             trial.number for trial in self._memory.get_all_trials(0, deepcopy=False) if not trial.state.is_finished()

@@ -29,7 +29,7 @@ LINGER_SECONDS = 0.1
 LOOK_SECONDS = 1.0
 """How often trials of other programs are looked for, at most: everything else has to be written before."""
 
-_REWRITE_SECONDS = 0.25
+REWRITE_SECONDS = 0.25
 """How often a trial that runs is written, at most; its checkpoint holds its epochs meanwhile."""
 
 _TICK_SECONDS = 1.0
@@ -61,6 +61,7 @@ class Writer:
             not write any more, or a database error.
         linger: seconds for which a change waits for others.
         look: seconds after which trials of other programs are looked for again.
+        rewrite: seconds after which a trial that runs is written again, unless its pruner has noted something.
         url: of the database, for messages without its password.
     """
 
@@ -72,10 +73,12 @@ class Writer:
         guard: Callable[[], None],
         linger: float = LINGER_SECONDS,
         look: float = LOOK_SECONDS,
+        rewrite: float = REWRITE_SECONDS,
         url: URL | None = None,
     ) -> None:
         self._url = url
         self._look = look
+        self._rewrite = rewrite
         self._looked = time.monotonic()
         self._backend = backend
         self._study = study
@@ -156,8 +159,8 @@ class Writer:
     def admit_others(self, patience: float) -> list[FrozenTrial]:
         """Take over trials that other programs have added meanwhile, unless the database is away or too slow.
 
-        All that is unwritten is written first, so that theirs follow ours; therefore not more often than every `look`
-        seconds. Nobody may create a trial in memory while this waits.
+        All trials that are new are written first, so that theirs follow ours; therefore not more often than every
+        `look` seconds. Nobody may create a trial in memory while this waits.
 
         Args:
             patience: seconds to wait for the database.
@@ -325,7 +328,9 @@ class Writer:
         last = self._last_written.get(number)
         if trial.state != TrialState.RUNNING or last is None:
             return False
-        return time.monotonic() - last < min(self._look, _REWRITE_SECONDS)
+        if trial.system_attrs.keys() > self._written[number].system_attrs.keys():
+            return False  # a pruner's notes, which no checkpoint holds
+        return time.monotonic() - last < self._rewrite
 
     def _remember(self, number: int, trial: FrozenTrial) -> None:
         if trial.state.is_finished():

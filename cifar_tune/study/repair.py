@@ -61,7 +61,7 @@ def _end_pruned(study: optuna.Study, storage: WriteBehindStorage, spec: StudySpe
 
 
 def _note_rung(study: optuna.Study, storage: WriteBehindStorage, spec: StudySpec, trial: FrozenTrial) -> None:
-    """Let successive halving note which rung the trial reached, which is written after the verdict; others need it.
+    """Let successive halving note which rung the trial reached, if that was not written any more; others need it.
 
     It notes it when it is asked; what it says is known already. It must not be asked twice.
     """

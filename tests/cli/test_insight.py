@@ -99,11 +99,12 @@ def test_filters(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert (tmp_path / "reports" / "small" / "classes.png").exists()
 
 
-def test_every_best_yaml_has_a_folder_of_its_own(cli: Cli, tmp_path: Path) -> None:
+def test_every_export_has_folders_of_its_own(cli: Cli, tmp_path: Path) -> None:
     for study in ("one", "other"):
         config = tmp_path / "reports" / study / "best.yaml"
         config.parent.mkdir(parents=True)
         config.write_text(CONFIG)
+        (config.parent / "summary.json").touch()
         assert cli("filters", f"reports/{study}/best.yaml").code == 0
         assert (config.parent / "best" / "classes.png").exists()
 

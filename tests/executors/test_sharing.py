@@ -1,5 +1,8 @@
 """How many executors share a GPU, found out by trying; the GPU is played."""
 
+import os
+import time
+from dataclasses import replace
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -7,10 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from cifar_tune.cli.auto_workers import auto_workers_lines
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.executors.job_training import JobTrainer
 from cifar_tune.executors.local import LocalExecutors
-from cifar_tune.executors.messages import Quit, Ready, Rehearsal, Rehearsed
+from cifar_tune.executors.messages import Prepared, Quit, Ready, Refused, Rehearsal, Rehearsed, Verdict
 from cifar_tune.study.rehearsing import rehearsal_of
 from tests.reports.factory import make_spec
 
@@ -19,65 +23,138 @@ DIGITS = DataSpec(name="digits", val_size=100)
 REHEARSAL = Rehearsal({}, (), DIGITS)
 
 
-def play(free: int, connection: Connection, device: str, slot: int) -> None:
-    """An executor of a GPU that trains 1000 images per second for each, and 2500 at most; its memory is `free`."""
-    there = Path(device)
-    (there / f"{slot}").touch()
+def play(room: int, connection: Connection, device: str, slot: int) -> None:
+    """An executor of a GPU that trains 1000 images per second for each, and 2500 for all that train at a time.
+
+    The later one has started, the longer it prepares, as real ones do that have to load and compile first.
+    """
+    training = Path(device)
     connection.send(Ready("cuda:0", {}))
     while not isinstance(order := connection.recv(), Quit):
         assert isinstance(order, Rehearsal)
-        executors = len(list(there.iterdir()))
-        left = free - executors * 2 * GB
-        connection.send(Rehearsed(min(1000.0, 2500 / executors), GB, left, 80 * GB))
+        time.sleep(0.05 * slot)
+        connection.send(Prepared(4 * GB, room, 80 * GB))
+        assert connection.recv() == Verdict(go_on=True)
+        (training / f"{slot}").touch()
+        time.sleep(0.4)
+        pace = min(1000.0, 2500 / len(list(training.iterdir())))
+        time.sleep(0.4)
+        (training / f"{slot}").unlink()
+        connection.send(Rehearsed(pace))
 
 
 @pytest.mark.parametrize(
-    ("free", "cores", "chosen", "paces"),
+    ("room", "cores", "most", "chosen", "paces"),
     [
-        (80 * GB, 64, 4, "1: 1,000, 2: 2,000, 4: 2,500, 8: 2,500"),
-        (80 * GB, 2, 2, "1: 1,000, 2: 2,000"),  # each needs a core
-        (7 * GB, 64, 2, "1: 1,000, 2: 2,000"),  # two more would need 4 GB
-        (3 * GB, 64, 1, "1: 1,000"),
+        (80 * GB, 64, 99, 4, "1: 1,000, 2: 2,000, 4: 2,500, 8: 2,500"),
+        (80 * GB, 2, 99, 2, "1: 1,000, 2: 2,000"),  # each needs a core
+        (80 * GB, 64, 3, 2, "1: 1,000, 2: 2,000"),  # more have nothing to do
+        (19 * GB, 64, 99, 2, "1: 1,000, 2: 2,000"),  # four times the largest model, and three contexts, are 19 GB
+        (9 * GB, 64, 99, 1, "1: 1,000"),
     ],
 )
 def test_as_many_as_train_more_together(
-    free: int, cores: int, chosen: int, paces: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    room: int, cores: int, most: int, chosen: int, paces: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cifar_tune.executors.local.cpu_count", lambda: cores)
     notes: list[str] = []
-    executors = LocalExecutors(None, (str(tmp_path),), 1, notes.append, partial(play, free), REHEARSAL)
+    rehearsal = replace(REHEARSAL, most=most)
+    executors = LocalExecutors(None, (str(tmp_path),), 1, notes.append, partial(play, room), rehearsal)
     try:
         executors.wait_for_start(DIGITS, "", lambda: None)
         assert executors.workers == chosen
         assert executors.idle()
         assert notes == [
             f"--workers auto: {chosen} on each GPU; images/s by executors per GPU: {paces}; the largest model takes "
-            "1.1 GB of 85.9"
+            "4.3 GB of 85.9"
         ]
     finally:
         executors.close(lambda: True)
 
 
-def dies(connection: Connection, _device: str, _slot: int) -> None:
-    connection.send(Ready("cuda:0", {}))
-    if not isinstance(connection.recv(), Quit):
-        connection.close()
+def fails(when: str, connection: Connection, _device: str, slot: int) -> None:
+    """One of two fails: it dies, refuses to start, or meets a problem in one of the two parts."""
+    is_bad = slot == int(when[-1])
+    connection.send(Refused("no room for it") if is_bad and "refuses" in when else Ready("cuda:0", {}))
+    while not isinstance(connection.recv(), Quit):
+        if is_bad and "dies" in when:
+            os._exit(3)
+        if is_bad and "prepares" in when:
+            connection.send(Prepared(problem="out of memory"))
+            continue
+        connection.send(Prepared(GB, 80 * GB, 80 * GB))
+        connection.recv()
+        connection.send(Rehearsed(problem="out of memory") if is_bad and "trains" in when else Rehearsed(100.0))
 
 
-def test_where_it_cannot_be_tried_there_is_one_on_each(tmp_path: Path) -> None:
-    executors = LocalExecutors(None, (str(tmp_path),), 1, lambda _note: None, dies, REHEARSAL)
+@pytest.mark.parametrize(
+    ("when", "words"),
+    [
+        ("prepares 0", "1 on each GPU, since more could not be tried: out of memory"),
+        ("dies 0", "1 on each GPU, since more could not be tried: exit code 3"),
+        ("prepares 1", "more than 1 on each GPU cannot be had: out of memory"),
+        ("trains 1", "more than 1 on each GPU cannot be had: out of memory"),
+        ("dies 1", "more than 1 on each GPU cannot be had: exit code 3"),
+        ("refuses 1", "more than 1 on each GPU cannot be had: no room for it"),
+    ],
+)
+def test_where_one_fails_there_is_one_on_each(when: str, words: str, tmp_path: Path) -> None:
+    notes: list[str] = []
+    executors = LocalExecutors(None, (str(tmp_path),), 1, notes.append, partial(fails, when), REHEARSAL)
+    heard: list[object] = []
     try:
         executors.wait_for_start(DIGITS, "", lambda: None)
         assert executors.workers == 1
+        assert notes[0] == f"--workers auto: {words}"
+        deadline = time.monotonic() + 60
+        while not executors.idle() and time.monotonic() < deadline:
+            heard += executors.reports(0.1)
+        assert executors.idle()
+        assert not any(isinstance(report, Refused) for report in [*heard, *executors.reports(0.0)])
+    finally:
+        executors.close(lambda: True)
+
+
+def says_nothing(connection: Connection, _device: str, _slot: int) -> None:
+    connection.send(Ready("cuda:0", {}))
+    while not isinstance(connection.recv(), Quit):
+        pass
+
+
+def test_who_says_nothing_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cifar_tune.executors.local._REHEARSAL_SECONDS", 0.2)
+    notes: list[str] = []
+    executors = LocalExecutors(None, (str(tmp_path),), 1, notes.append, says_nothing, REHEARSAL)
+    try:
+        executors.wait_for_start(DIGITS, "", lambda: None)
+        assert notes == ["--workers auto: 1 on each GPU, since more could not be tried: no answer within 0 s"]
     finally:
         executors.close(lambda: True)
 
 
 def test_a_rehearsal_trains() -> None:
     """On a CPU here; it asks a GPU for its memory besides."""
-    trainer = JobTrainer(torch.device("cpu"), "cpu", lambda: True)
     space = {"width": {"choices": [4, 8, 16]}, "lr": {"low": 1e-4, "high": 1.0, "log": True}}
     rehearsal = rehearsal_of(make_spec(space, train={"model": "cnn2"}, data={"name": "digits", "val_size": 100}))
+    assert rehearsal is not None
     assert (rehearsal.typical["width"], [each["width"] for each in rehearsal.largest]) == (8, [16])
-    assert trainer.rehearse(rehearsal).images_per_second > 0
-    assert trainer.rehearse(Rehearsal({}, (), DIGITS)) == Rehearsed(0.0)
+    for goes_on in (True, False):
+        trainer = JobTrainer(torch.device("cpu"), "cpu", [goes_on].pop)
+        prepared, *rehearsed = trainer.rehearse(replace(rehearsal, seconds=0.2))
+        assert prepared == Prepared()
+        assert [isinstance(each, Rehearsed) and each.images_per_second > 0 for each in rehearsed] == [True] * goes_on
+    [failed] = JobTrainer(torch.device("cpu"), "cpu", lambda: True).rehearse(REHEARSAL)
+    assert failed.problem
+
+
+def test_where_seconds_count_nobody_shares() -> None:
+    assert rehearsal_of(make_spec(constraints=["seconds_per_epoch <= 2"])) is None
+    assert rehearsal_of(make_spec(objective=[{"metric": "val_accuracy"}, {"metric": "seconds_per_epoch"}])) is None
+
+
+def test_check_says_what_it_would_be_on_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cifar_tune.executors.local.cpu_count", lambda: 8)
+    spec = make_spec({"threads": {"choices": [1, 3]}})
+    assert [*auto_workers_lines(spec, ["cpu"])] == [
+        "--workers auto: 2 at a time, by cores and the largest `threads` (3)"
+    ]

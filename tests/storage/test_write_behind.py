@@ -49,7 +49,7 @@ def flaky(rdb: BatchStorage) -> Flaky:
 @pytest.fixture
 def memory(flaky: Flaky) -> Iterator[WriteBehindStorage]:
     """The study in memory."""
-    storage = WriteBehindStorage(cast(BatchStorage, flaky), "s", linger=0.01, look=0.0)
+    storage = WriteBehindStorage(cast(BatchStorage, flaky), "s", linger=0.01, look=0.0, rewrite=0.0)
     yield storage
     storage.close()
 
@@ -106,7 +106,7 @@ def test_everything_arrives(memory: WriteBehindStorage, rdb: BatchStorage) -> No
 
 
 def test_a_trial_that_began_and_ended_at_once_is_one_write(flaky: Flaky) -> None:
-    storage = WriteBehindStorage(cast(BatchStorage, flaky), "s", linger=0.5, look=0.0)
+    storage = WriteBehindStorage(cast(BatchStorage, flaky), "s", linger=0.5, look=0.0, rewrite=0.0)
     told(in_memory(storage), epochs=30)
     assert storage.flush(PATIENCE)
     storage.close()
@@ -118,7 +118,7 @@ def test_what_is_there_already_is_taken_over(rdb: BatchStorage) -> None:
     in_memory(rdb).set_user_attr("spec", {"name": "s"})
     parked = in_memory(rdb).ask()
     rdb.set_trial_state_values(parked._trial_id, TrialState.WAITING)
-    storage = WriteBehindStorage(rdb, "s", linger=0.01, look=0.0)
+    storage = WriteBehindStorage(rdb, "s", linger=0.01, look=0.0, rewrite=0.0)
     try:
         study = in_memory(storage)
         assert study.user_attrs == {"spec": {"name": "s"}}
@@ -158,7 +158,7 @@ def test_a_verdict_and_its_rung_are_written_at_once_before_the_end(memory: Write
 
 def test_while_trials_are_held_none_is_written_but_the_guard_is_called(rdb: BatchStorage) -> None:
     calls: list[float] = []
-    storage = WriteBehindStorage(rdb, "s", lambda: calls.append(time.monotonic()), linger=0.01, look=0.0)
+    storage = WriteBehindStorage(rdb, "s", lambda: calls.append(time.monotonic()), linger=0.01, look=0.0, rewrite=0.0)
     study = in_memory(storage)
     with storage.together():
         trial = study.ask()
@@ -170,6 +170,55 @@ def test_while_trials_are_held_none_is_written_but_the_guard_is_called(rdb: Batc
         assert in_memory(rdb).trials == []
     assert_same(storage, rdb)
     storage.close()
+
+
+@pytest.fixture
+def patient(flaky: Flaky) -> Iterator[WriteBehindStorage]:
+    """The study in memory, whose running trials are next to never written again."""
+    storage = WriteBehindStorage(cast(BatchStorage, flaky), "s", linger=0.01, look=0.0, rewrite=1000.0)
+    yield storage
+    storage.close()
+
+
+def test_a_trial_that_runs_is_written_now_and_then(patient: WriteBehindStorage, rdb: BatchStorage) -> None:
+    study = in_memory(patient)
+    trial = study.ask()
+    assert patient.flush(PATIENCE)
+    trial.report(0.1, 1)
+    assert not patient.flush(0.3)
+    assert rdb.get_all_trials(rdb.get_study_id_from_name("s"))[0].intermediate_values == {}
+    patient.set_trial_system_attr(trial._trial_id, "completed_rung_0", 0.1)  # no checkpoint holds it
+    assert patient.flush(PATIENCE)
+    trial.report(0.2, 2)
+    assert not patient.flush(0.3)
+    patient.set_trial_state_values(trial._trial_id, TrialState.WAITING)  # it is parked
+    assert patient.flush(PATIENCE)
+    assert_same(patient, rdb)
+
+
+def test_what_waits_to_be_written_holds_up_nobody(patient: WriteBehindStorage, rdb: BatchStorage) -> None:
+    study = in_memory(patient)
+    trial = study.ask()
+    assert patient.flush(PATIENCE)
+    trial.report(0.1, 1)
+    in_memory(rdb).enqueue_trial({"lr": 0.1})
+    assert [each.number for each in patient.admit_others(PATIENCE)] == [1]
+    told(study)
+    study.tell(trial, 0.1)
+    assert patient.flush(PATIENCE)
+    assert_same(patient, rdb)
+
+
+def test_a_report_of_another_program_gives_way_to_ours(memory: WriteBehindStorage, rdb: BatchStorage) -> None:
+    """Such as a process of plain Optuna that does not know that its trial was taken up by others."""
+    trial = in_memory(memory).ask()
+    assert memory.flush(PATIENCE)
+    rdb.set_trial_intermediate_value(rdb.get_all_trials(rdb.get_study_id_from_name("s"))[0]._trial_id, 1, 0.9)
+    trial.report(0.1, 1)
+    trial.report(0.2, 2)
+    assert memory.flush(PATIENCE)
+    assert memory.outage is None
+    assert_same(memory, rdb)
 
 
 def test_an_outage_loses_nothing(memory: WriteBehindStorage, rdb: BatchStorage, flaky: Flaky) -> None:
@@ -280,7 +329,7 @@ def test_what_others_did_to_a_study_in_an_outage_stays(
 ) -> None:
     """Such as the notes of a dashboard."""
     in_memory(rdb).set_user_attr("note", "old")
-    again = WriteBehindStorage(cast(BatchStorage, flaky), "s", linger=0.01, look=0.0)
+    again = WriteBehindStorage(cast(BatchStorage, flaky), "s", linger=0.01, look=0.0, rewrite=0.0)
     try:
         flaky.down = True
         in_memory(again).set_user_attr("ours", 1)
@@ -361,7 +410,8 @@ def test_what_others_enqueue_before_ours_is_written_comes_after_it(
     assert [trial.number for trial in theirs] == [2, 3][:count]
     assert sorted(trial.suggest_float("lr", 1e-4, 2.0, log=True) for trial in theirs) == [0.1, 1.1][:count]
     assert_same(memory, rdb)
-    again = WriteBehindStorage(rdb, "s", linger=0.01, look=0.0)  # the next run has all under the same numbers
+    # the next run has all under the same numbers
+    again = WriteBehindStorage(rdb, "s", linger=0.01, look=0.0, rewrite=0.0)
     try:
         assert_same(again, rdb)
         assert [trial.number for trial in in_memory(again).trials] == list(range(2 + count))
@@ -502,7 +552,7 @@ def test_who_may_not_write_writes_nothing(flaky: Flaky, rdb: BatchStorage) -> No
         if not allowed.is_set():
             raise CheckError("the lease is lost")
 
-    storage = WriteBehindStorage(cast(BatchStorage, flaky), "s", guard, linger=0.01, look=0.0)
+    storage = WriteBehindStorage(cast(BatchStorage, flaky), "s", guard, linger=0.01, look=0.0, rewrite=0.0)
     in_memory(storage).ask()
     with pytest.raises(CheckError, match="the lease is lost"):
         storage.flush(PATIENCE)
@@ -517,7 +567,7 @@ def test_who_loses_the_right_during_a_long_write_stops_before_the_next_trial(fla
         if "create_numbered" in flaky.calls:
             raise CheckError("the lease is lost")
 
-    storage = WriteBehindStorage(cast(BatchStorage, flaky), "s", guard, linger=0.01, look=0.0)
+    storage = WriteBehindStorage(cast(BatchStorage, flaky), "s", guard, linger=0.01, look=0.0, rewrite=0.0)
     with storage.together():
         for _ in range(3):
             in_memory(storage).ask()
@@ -573,7 +623,7 @@ def test_waiting_and_running_trials_are_found_by_their_state(memory: WriteBehind
 def test_unfinished_trials_of_an_earlier_run_are_found_by_their_state(rdb: BatchStorage) -> None:
     told(in_memory(rdb))
     in_memory(rdb).ask()
-    storage = WriteBehindStorage(rdb, "s", linger=0.01, look=0.0)
+    storage = WriteBehindStorage(rdb, "s", linger=0.01, look=0.0, rewrite=0.0)
     try:
         assert [trial.number for trial in in_memory(storage).get_trials(states=(TrialState.RUNNING,))] == [1]
     finally:

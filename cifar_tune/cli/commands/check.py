@@ -1,5 +1,6 @@
 """`cifar-tune check`."""
 
+from itertools import chain
 from typing import Annotated
 
 import typer
@@ -31,8 +32,7 @@ def check(
     decoding = PlainLines(read.spec).decoding
     names = [name.strip() for name in devices.split(",")]
     with plugin_errors_told():
-        for line in probe_lines(read.spec, names, decoding):
-            typer.echo(line)
-        for line in auto_workers_lines(read.spec, names):
+        workers = list(auto_workers_lines(read.spec, names, decoding))  # before this process takes room on a GPU
+        for line in chain(probe_lines(read.spec, names, decoding), workers):
             typer.echo(line)
     typer.echo(f"{read.spec.name}: everything is in order")

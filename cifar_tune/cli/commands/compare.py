@@ -27,7 +27,7 @@ def compare(
     from cifar_tune.storage.urls import storage_url
 
     loaded = LoadedStudy(find_record(study, storage_url(storage)))
-    comparison = loaded.compare(by)
+    comparison = loaded.compare(by, "--by")
     typer.echo(markdown(comparison))
     for file in write(comparison, output or report_folder(loaded.record.name)):
         typer.echo(str(file), err=True)
