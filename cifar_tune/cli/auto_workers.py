@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from cifar_tune.data.prepared import prepare
+from cifar_tune.executors.gpu_sharing import SharingExecutors
 from cifar_tune.executors.local import LocalExecutors, cpu_workers
 from cifar_tune.study.rehearsing import rehearsal_of
 from cifar_tune.study_spec.specification import StudySpec
@@ -24,7 +25,12 @@ def auto_workers_lines(
         return
     prepare(spec.data, decoding)
     notes: list[str] = []
-    executors = LocalExecutors(None, devices, threads, notes.append, rehearsal=rehearsal_of(spec))
+    rehearsal = rehearsal_of(spec)
+    executors = (
+        SharingExecutors(rehearsal, devices, threads, notes.append)
+        if rehearsal is not None
+        else LocalExecutors(None, devices, threads, notes.append)
+    )
     try:
         executors.wait_for_start(spec.data, "", lambda: None)
         yield from notes or [f"--workers auto: {executors.workers} at a time, one per device"]

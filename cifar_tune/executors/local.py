@@ -7,7 +7,6 @@ from concurrent import futures
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from typing import TypeVar
 
 from joblib import cpu_count
 
@@ -19,35 +18,28 @@ from cifar_tune.executors.messages import (
     Died,
     Ended,
     Order,
-    Prepared,
     Quit,
     Ready,
     Refused,
-    Rehearsal,
-    Rehearsed,
     Report,
-    Verdict,
 )
 from cifar_tune.executors.oom_kills import OomKills
 from cifar_tune.executors.process import ExecutorProcess
-from cifar_tune.executors.sharing import alone, words
 from cifar_tune.executors.slots import Slot, Slots
 from cifar_tune.executors.starting import Starter, Work
 
 _GRACE_SECONDS = 35.0
-_REHEARSAL_SECONDS = 300.0
-"""Of each part of a rehearsal; the first one may compile."""
-
-A = TypeVar("A", Prepared, Rehearsed)
 
 
 @dataclass
-class _Slot(Slot):
+class LocalSlot(Slot):
+    """A place for a process."""
+
     process: ExecutorProcess
     connection: Connection
 
 
-class LocalExecutors(Slots[_Slot]):
+class LocalExecutors(Slots[LocalSlot]):
     """A pool of executor processes; see `Starter`.
 
     Args:
@@ -55,8 +47,6 @@ class LocalExecutors(Slots[_Slot]):
         devices: names of devices, given to the slots in turn.
         threads: how many threads a trial uses at most on a CPU.
         note: is told what people should know.
-        rehearsal: what executors train for a moment, where it has to be found out how many of them a GPU takes; None
-            for one on each.
         work: what an executor process does; something else that speaks the same messages can stand in for training.
     """
 
@@ -67,7 +57,6 @@ class LocalExecutors(Slots[_Slot]):
         threads: int,
         note: Callable[[str], None],
         work: Work = work_in_process,
-        rehearsal: Rehearsal | None = None,
     ) -> None:
         super().__init__()
         self._starter = Starter(work)
@@ -75,7 +64,6 @@ class LocalExecutors(Slots[_Slot]):
         self._wanted = workers
         self._threads = threads
         self._note = note
-        self._rehearsal = rehearsal
         self._oom_kills = OomKills()
 
     def wait_for_start(self, data: DataSpec, fingerprint: str, impatient: Callable[[], None]) -> None:
@@ -92,8 +80,7 @@ class LocalExecutors(Slots[_Slot]):
         if self._wanted is None:
             self._slots += [self._start(index) for index in range(len(self._slots), self._most_useful())]
             self._hear_all(impatient)
-            if self._rehearsal is not None and all(_is_on_gpu(slot) for slot in self._slots):
-                self._share_gpus(self._rehearsal, impatient)
+            self._share(impatient)
         on_cpu = sum(slot.ready is not None and slot.ready.device == "cpu" for slot in self._slots)
         if on_cpu * self._threads > cpu_count():
             self._note(
@@ -127,7 +114,7 @@ class LocalExecutors(Slots[_Slot]):
         self._oom_kills.look()
         return [self._receive(slot) for slot in list(self._slots) if slot.connection in ready]
 
-    def _receive(self, slot: _Slot) -> Report | Died:
+    def _receive(self, slot: LocalSlot) -> Report | Died:
         try:
             report: Report = slot.connection.recv()
         except (EOFError, OSError):
@@ -144,7 +131,7 @@ class LocalExecutors(Slots[_Slot]):
                 self._replace(slot)
         return report
 
-    def _bury(self, slot: _Slot) -> Died:
+    def _bury(self, slot: LocalSlot) -> Died:
         slot.process.join(_GRACE_SECONDS)
         code = slot.process.exitcode
         was_out_of_memory = code == -signal.SIGKILL and self._oom_kills.explains_a_death()
@@ -153,15 +140,15 @@ class LocalExecutors(Slots[_Slot]):
             return Died(slot.trial, "killed by the system, since memory ran out", slot.index, out_of_memory=True)
         return Died(slot.trial, f"exit code {code}", slot.index)
 
-    def _replace(self, slot: _Slot) -> None:
+    def _replace(self, slot: LocalSlot) -> None:
         self._end(slot)
         self._slots[self._slots.index(slot)] = self._start(slot.index)
 
-    def _give_up(self, slot: _Slot) -> None:
+    def _give_up(self, slot: LocalSlot) -> None:
         self._end(slot)
         self._slots.remove(slot)
 
-    def _end(self, slot: _Slot) -> None:
+    def _end(self, slot: LocalSlot) -> None:
         slot.process.kill()
         slot.process.join(_GRACE_SECONDS)
         slot.process.forget()
@@ -176,78 +163,18 @@ class LocalExecutors(Slots[_Slot]):
             return cpu_workers(self._threads)
         return ready.devices if self._devices[0] == "auto" else 1
 
-    def _share_gpus(self, rehearsal: Rehearsal, impatient: Callable[[], None]) -> None:
-        """Double the executors on each GPU as long as they train more images together, at the same time."""
-        try:
-            tried = [chosen] = [alone(*self._rehearse(rehearsal, impatient))]
-        except _RehearsalFailed as error:  # a trial will meet it again
-            self._note(f"--workers auto: 1 on each GPU, since more could not be tried: {error}")
-            return
-        gpus = len(self._slots)
-        while chosen.takes_twice_as_many(min(int(cpu_count()), rehearsal.most)):
-            before = len(self._slots)
-            self._slots += [self._start(index) for index in range(before, 2 * before)]
-            try:
-                self._hear_all(impatient)
-                found = chosen.with_more(len(self._slots) // gpus, self._rehearse(rehearsal, impatient)[1])
-            except (UserError, _RehearsalFailed) as error:  # those that there were do without them
-                self._kept = [report for report in self._kept if not isinstance(report, Refused)]
-                self._note(f"--workers auto: more than {chosen.each} on each GPU cannot be had: {error}")
-                self._give_up_from(before)
-                break
-            tried.append(found)
-            if not found.is_worth_more_than(chosen):
-                self._give_up_from(before)
-                break
-            chosen = found
-        self._note(words(tried, chosen))
+    def _share(self, impatient: Callable[[], None]) -> None:
+        """Let more executors share a device, where one on each leaves room: not here."""
 
-    def _rehearse(self, rehearsal: Rehearsal, impatient: Callable[[], None]) -> tuple[list[Prepared], list[float]]:
-        """What each executor said of its memory, and its images per second while all of them trained at a time."""
-        prepared = self._answers(rehearsal, Prepared, impatient)
-        rehearsed = self._answers(Verdict(go_on=True), Rehearsed, impatient)
-        return prepared, [each.images_per_second for each in rehearsed]
-
-    def _answers(self, order: Order, kind: type[A], impatient: Callable[[], None]) -> list[A]:
-        """Give an order to all, and hear them. Where one fails, it is replaced, and the others are told to stop."""
-        for slot in self._slots:
-            self._give(slot, order)
-        deadline = time.monotonic() + _REHEARSAL_SECONDS
-        answers: dict[int, A] = {}
-        problem = ""
-        while not problem and len(answers) < len(self._slots):
-            impatient()
-            ready = wait([slot.connection for slot in self._slots], 0.1)
-            for slot in [slot for slot in self._slots if slot.connection in ready]:
-                report = self._receive(slot)
-                if isinstance(report, kind):
-                    answers[slot.index] = report
-                    problem = problem or report.problem
-                elif isinstance(report, Died):
-                    problem = report.cause
-                else:
-                    self._kept.append(report)
-            if time.monotonic() > deadline:
-                problem = f"no answer within {_REHEARSAL_SECONDS:.0f} s"
-        if problem:
-            for slot in list(self._slots):  # whatever they hold, or do
-                self._replace(slot)
-            raise _RehearsalFailed(problem)
-        return list(answers.values())
-
-    def _give_up_from(self, index: int) -> None:
-        for slot in self._slots[index:]:
-            self._give_up(slot)
-
-    def _give(self, slot: _Slot, order: Order) -> None:
+    def _give(self, slot: LocalSlot, order: Order) -> None:
         with suppress(OSError):  # it died: `reports` will say so
             slot.connection.send(order)
 
-    def _start(self, index: int) -> _Slot:
+    def _start(self, index: int) -> LocalSlot:
         device = self._devices[index % len(self._devices)]
-        return _Slot(index, *self._starter.start(device, index))
+        return LocalSlot(index, *self._starter.start(device, index))
 
-    def _started_first(self, impatient: Callable[[], None]) -> _Slot:
+    def _started_first(self, impatient: Callable[[], None]) -> LocalSlot:
         thread = futures.ThreadPoolExecutor(1)
         first = thread.submit(self._start, 0)
         thread.shutdown(wait=False)
@@ -257,14 +184,6 @@ class LocalExecutors(Slots[_Slot]):
         return first.result()
 
 
-class _RehearsalFailed(Exception):  # noqa: N818 (it is caught here)
-    """Why executors could not be tried."""
-
-
 def cpu_workers(threads: int) -> int:
     """How many trials of so many threads the cores take at a time, of those that a container may use."""
     return max(1, int(cpu_count()) // threads)
-
-
-def _is_on_gpu(slot: _Slot) -> bool:
-    return slot.ready is not None and slot.ready.device.startswith("cuda")

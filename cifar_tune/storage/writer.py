@@ -3,13 +3,12 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from itertools import takewhile
-from typing import Any, Literal
+from contextlib import contextmanager
+from typing import Any
 
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import InMemoryStorage
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 from sqlalchemy import event
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
@@ -17,10 +16,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from cifar_tune.errors import CheckError, CifarTuneError
 from cifar_tune.storage.batches import BatchStorage
 from cifar_tune.storage.bulk import bulk_reading
-from cifar_tune.storage.comparing import is_what_was_sent, lacks_something
-from cifar_tune.storage.numbers import give_number
+from cifar_tune.storage.comparing import lacks_something
 from cifar_tune.storage.outage import Outage
-from cifar_tune.storage.trial_changes import write_changes
+from cifar_tune.storage.study_rows import CHANGED, Kind, StudyRows
 from cifar_tune.storage.urls import without_secrets
 
 LINGER_SECONDS = 0.1
@@ -41,11 +39,6 @@ _LONGEST_RETRY_SECONDS = 5.0
 _DATABASE_ERRORS = (SQLAlchemyError, StorageInternalError)
 _CHANGED_BY_OTHERS = (KeyError, UpdateFinishedTrialError, ValueError)
 """ValueError: Optuna takes no parameter of another kind than the study has."""
-
-_CHANGED = (
-    "another program changed the study in the database while it ran, so this run stops; what is finished is kept: "
-    "start the same command again to go on"
-)
 
 
 class Writer:
@@ -81,17 +74,13 @@ class Writer:
         self._rewrite = rewrite
         self._looked = time.monotonic()
         self._backend = backend
-        self._study = study
+        self._rows = StudyRows(backend, study)
         self._memory = memory
         self._guard = guard
         self._linger = linger
-        self._ids: list[int] = []
-        self._written: dict[int, FrozenTrial] = {}  # what the database has of unfinished trials
-        self._last_written: dict[int, float] = {}  # when, by the clock
-        self._sent: FrozenTrial | None = None  # the newest one that was new to the database
         self._trials: dict[int, int] = {}  # unwritten ones, with a count of their changes
-        self._attributes: dict[tuple[Literal["user", "system"], str], Any] = {}
-        self._own_attributes: set[tuple[Literal["user", "system"], str]] = set()  # all that were ever marked
+        self._attributes: dict[tuple[Kind, str], Any] = {}
+        self._own_attributes: set[tuple[Kind, str]] = set()  # all that were ever marked
         self._condition = threading.Condition()
         self._is_asked = False
         self._admitted: list[FrozenTrial] | None = None
@@ -134,7 +123,7 @@ class Writer:
     def start(self) -> None:
         """Copy what the database holds into memory, then begin to write."""
         with bulk_reading():
-            for trial in self._stored():
+            for trial in self._rows.stored():
                 self._admit(trial)
         self._thread.start()
 
@@ -144,7 +133,7 @@ class Writer:
             self._trials[number] = self._trials.get(number, 0) + 1
             self._condition.notify_all()
 
-    def mark_attribute(self, kind: Literal["user", "system"], key: str, value: Any) -> None:
+    def mark_attribute(self, kind: Kind, key: str, value: Any) -> None:
         """An attribute of the study has changed."""
         with self._condition:
             self._attributes[kind, key] = value
@@ -234,7 +223,7 @@ class Writer:
                 return
             except _CHANGED_BY_OTHERS:
                 if not self._is_interrupted:
-                    self._fail(CheckError(_CHANGED))
+                    self._fail(CheckError(CHANGED))
                     return
             else:
                 self._failed = None
@@ -276,11 +265,11 @@ class Writer:
             trial = self._read(number)
             if trial is None or self._is_closed:
                 return
-            if self._can_wait(number, trial):
+            if self._rows.can_wait(number, trial, self._rewrite):
                 continue
             self._called = time.monotonic()
             self._guard()  # again for each: writing many may outlast what was allowed
-            self._write_trial(number, trial)
+            self._rows.write(number, trial)
             with self._condition:
                 if self._trials[number] == changes:
                     del self._trials[number]
@@ -289,10 +278,7 @@ class Writer:
             if self._is_closed:
                 return
             self._called = time.monotonic()
-            if kind == "user":
-                self._backend.set_study_user_attr(self._study, key, value)
-            else:
-                self._backend.set_study_system_attr(self._study, key, value)
+            self._rows.write_attribute(kind, key, value)
             with self._condition:
                 if self._attributes[kind, key] is value:
                     del self._attributes[kind, key]
@@ -311,51 +297,16 @@ class Writer:
                 if self._is_held:
                     return None
 
-    def _write_trial(self, number: int, trial: FrozenTrial) -> None:
-        if number < len(self._ids):
-            if number in self._written:
-                write_changes(self._backend, self._ids[number], self._written[number], trial)
-        else:
-            self._sent = trial
-            created, given = self._backend.create_numbered(self._study, trial)
-            if given != number:  # another program was quicker
-                self._give_number(created, number)
-            self._ids.append(created)
-        self._remember(number, trial)
-
-    def _can_wait(self, number: int, trial: FrozenTrial) -> bool:
-        """Whether it was written just now, and runs on: its checkpoint holds its epochs."""
-        last = self._last_written.get(number)
-        if trial.state != TrialState.RUNNING or last is None:
-            return False
-        if trial.system_attrs.keys() > self._written[number].system_attrs.keys():
-            return False  # a pruner's notes, which no checkpoint holds
-        return time.monotonic() - last < self._rewrite
-
-    def _remember(self, number: int, trial: FrozenTrial) -> None:
-        if trial.state.is_finished():
-            self._written.pop(number, None)
-            self._last_written.pop(number, None)
-        else:
-            self._written[number] = trial
-            self._last_written[number] = time.monotonic()
-
     def _admit(self, trial: FrozenTrial) -> None:
         """Take a trial of the database into memory."""
-        number = self._memory.create_new_trial(0, trial)
-        self._ids.append(trial._trial_id)
-        self._remember(number, trial)
+        self._memory.create_new_trial(0, trial)
+        self._rows.know(trial)
 
     def _admit_others(self) -> None:
         """Admit the trials that follow ours in the database, if the one who asked still waits."""
-        found: list[FrozenTrial] = []
-        with suppress(KeyError):  # there is no next one
-            while True:
-                number = len(self._ids) + len(found)
-                theirs = self._backend.get_trial_id_from_study_id_trial_number(self._study, number)
-                found.append(self._backend.get_trial(theirs))
+        found = self._rows.others()
         with self._condition:
-            if self._is_asked and len(self._ids) == self._memory.get_n_trials(0):
+            if self._is_asked and len(self._rows) == self._memory.get_n_trials(0):
                 for trial in found:
                     self._admit(trial)
                 self._admitted = found
@@ -363,40 +314,12 @@ class Writer:
                 self._condition.notify_all()
 
     def _compare(self) -> None:
-        """After an interruption, find out what the database has, and mark what it lacks.
-
-        A write may have arrived although its answer did not. And a server that crashed, or another one in its place,
-        may lack what had been written last.
-        """
-        stored = self._stored()
-        known = [
-            trial
-            for trial, _ in takewhile(lambda both: both[0]._trial_id == both[1], zip(stored, self._ids, strict=False))
-        ]
-        if self._ids and not known:
-            raise CheckError(_CHANGED)
-        sent = self._sent
-        if sent is not None and sent.number == len(known):
-            found = next((trial for trial in stored[len(known) :] if is_what_was_sent(trial, sent)), None)
-            if found is not None:
-                if found.number != sent.number:  # another program was quicker
-                    self._give_number(found._trial_id, sent.number)
-                    stored = self._stored()
-                known.append(stored[sent.number])
-        # what follows was added by others, and is admitted when somebody asks for it
-        self._ids = [trial._trial_id for trial in known]
-        self._written = {trial.number: trial for trial in known if not trial.state.is_finished()}
-        self._last_written.clear()
-        self._mark_what_is_missing(known)
-
-    def _mark_what_is_missing(self, known: list[FrozenTrial]) -> None:
+        """After an interruption, find out what the database has, and mark what it lacks."""
+        known = self._rows.look_again()
         ours = self._memory.get_all_trials(0, deepcopy=False)
         missing = [*range(len(known), len(ours))]
         missing += [number for number, trial in enumerate(known) if lacks_something(trial, ours[number])]
-        user, system = (
-            self._backend.get_study_user_attrs(self._study),
-            self._backend.get_study_system_attrs(self._study),
-        )
+        user, system = self._rows.attributes("user"), self._rows.attributes("system")
         with self._condition:
             for number in missing:
                 self._trials.setdefault(number, 1)
@@ -405,18 +328,10 @@ class Writer:
             for key, value in dict(self._memory.get_study_system_attrs(0)).items():
                 self._mark_if_lacking("system", key, value, system)
 
-    def _mark_if_lacking(self, kind: Literal["user", "system"], key: str, value: Any, stored: dict[str, Any]) -> None:
+    def _mark_if_lacking(self, kind: Kind, key: str, value: Any, stored: dict[str, Any]) -> None:
         """Other programs may have changed attributes that are not ours, so these are but put back."""
         if key not in stored or ((kind, key) in self._own_attributes and stored[key] != value):
             self._attributes.setdefault((kind, key), value)
-
-    def _stored(self) -> list[FrozenTrial]:
-        """The trials in the database by their numbers; it has them in the order in which they arrived."""
-        return sorted(self._backend.get_all_trials(self._study, deepcopy=False), key=lambda trial: trial.number)
-
-    def _give_number(self, trial: int, number: int) -> None:
-        if not give_number(self._backend, self._study, trial, number):
-            raise CheckError(_CHANGED)
 
     def _fail(self, error: CifarTuneError) -> None:
         with self._condition:

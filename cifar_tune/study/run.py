@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from cifar_tune.data.prepared import prepare
 from cifar_tune.data.spec import DataSpec
+from cifar_tune.executors.gpu_sharing import SharingExecutors
 from cifar_tune.executors.local import LocalExecutors
 from cifar_tune.executors.options import ExecutorOptions
 from cifar_tune.executors.pool import Executors
@@ -123,5 +124,6 @@ def _begun(options: ExecutorOptions, spec: StudySpec, note: Callable[[str], None
         from cifar_tune.executors.ray_engine import RayExecutors  # noqa: PLC0415 (an extra, slow to import)
 
         return RayExecutors(options, threads, note)
-    rehearsal = rehearsal_of(spec) if options.workers is None else None
-    return LocalExecutors(options.workers, options.devices, threads, note, rehearsal=rehearsal)
+    if options.workers is None and (rehearsal := rehearsal_of(spec)) is not None:
+        return SharingExecutors(rehearsal, options.devices, threads, note)
+    return LocalExecutors(options.workers, options.devices, threads, note)

@@ -12,8 +12,8 @@ import torch
 
 from cifar_tune.cli.auto_workers import auto_workers_lines
 from cifar_tune.data.spec import DataSpec
+from cifar_tune.executors.gpu_sharing import SharingExecutors
 from cifar_tune.executors.job_training import JobTrainer
-from cifar_tune.executors.local import LocalExecutors
 from cifar_tune.executors.messages import Prepared, Quit, Ready, Refused, Rehearsal, Rehearsed, Verdict
 from cifar_tune.study.rehearsing import rehearsal_of
 from tests.reports.factory import make_spec
@@ -56,10 +56,10 @@ def play(room: int, connection: Connection, device: str, slot: int) -> None:
 def test_as_many_as_train_more_together(
     room: int, cores: int, most: int, chosen: int, paces: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cifar_tune.executors.local.cpu_count", lambda: cores)
+    monkeypatch.setattr("cifar_tune.executors.gpu_sharing.cpu_count", lambda: cores)
     notes: list[str] = []
     rehearsal = replace(REHEARSAL, most=most)
-    executors = LocalExecutors(None, (str(tmp_path),), 1, notes.append, partial(play, room), rehearsal)
+    executors = SharingExecutors(rehearsal, (str(tmp_path),), 1, notes.append, partial(play, room))
     try:
         executors.wait_for_start(DIGITS, "", lambda: None)
         assert executors.workers == chosen
@@ -100,7 +100,7 @@ def fails(when: str, connection: Connection, _device: str, slot: int) -> None:
 )
 def test_where_one_fails_there_is_one_on_each(when: str, words: str, tmp_path: Path) -> None:
     notes: list[str] = []
-    executors = LocalExecutors(None, (str(tmp_path),), 1, notes.append, partial(fails, when), REHEARSAL)
+    executors = SharingExecutors(REHEARSAL, (str(tmp_path),), 1, notes.append, partial(fails, when))
     heard: list[object] = []
     try:
         executors.wait_for_start(DIGITS, "", lambda: None)
@@ -122,9 +122,9 @@ def says_nothing(connection: Connection, _device: str, _slot: int) -> None:
 
 
 def test_who_says_nothing_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cifar_tune.executors.local._REHEARSAL_SECONDS", 0.2)
+    monkeypatch.setattr("cifar_tune.executors.gpu_sharing._REHEARSAL_SECONDS", 0.2)
     notes: list[str] = []
-    executors = LocalExecutors(None, (str(tmp_path),), 1, notes.append, says_nothing, REHEARSAL)
+    executors = SharingExecutors(REHEARSAL, (str(tmp_path),), 1, notes.append, says_nothing)
     try:
         executors.wait_for_start(DIGITS, "", lambda: None)
         assert notes == ["--workers auto: 1 on each GPU, since more could not be tried: no answer within 0 s"]
