@@ -19,7 +19,8 @@ from cifar_tune.pruners.build import build_pruner
 from cifar_tune.storage.batches import BatchStorage
 from cifar_tune.storage.lease import acquire
 from cifar_tune.storage.write_behind import WriteBehindStorage
-from cifar_tune.study.coordinator import Coordinator, Watch
+from cifar_tune.study.announcements import Watch
+from cifar_tune.study.coordinator import Coordinator
 from cifar_tune.study.interruption import StopRequests
 from cifar_tune.study.observer import Observer
 from cifar_tune.study.opening import open_study

@@ -8,7 +8,6 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Literal
 
 import optuna
@@ -23,13 +22,13 @@ from cifar_tune.storage.earlier_batches import first_of_batch
 from cifar_tune.storage.selection import is_feasible
 from cifar_tune.storage.urls import checkpoint_file
 from cifar_tune.storage.write_behind import WriteBehindStorage
+from cifar_tune.study.announcements import Announcements, Watch
 from cifar_tune.study.asking import ask, is_exhausted, next_number, next_waiting, refusal
 from cifar_tune.study.best_trials import BestTrials
 from cifar_tune.study.checkpoints import sweep
 from cifar_tune.study.estimate import Estimate, counted
-from cifar_tune.study.interruption import StopRequests
 from cifar_tune.study.misfits import refuse_misfits
-from cifar_tune.study.observer import Observer, TrialEnd
+from cifar_tune.study.observer import TrialEnd
 from cifar_tune.study.opening import record_environment
 from cifar_tune.study.repair import about_strangers, repair
 from cifar_tune.study.repetition import TrainedBefore, repeat
@@ -39,21 +38,12 @@ from cifar_tune.study_spec.specification import StudySpec
 _MOST_DEATHS = 3
 _POLL_SECONDS = 0.25
 _CLOCK_SECONDS = 5.0
-_PATIENCE_SECONDS = 300.0
 _LAST_SECONDS = 10.0
 _ADMISSION_SECONDS = 1.0
 _LEAVING_SECONDS = 60.0
 """An executor may take as long to leave a trial that was ended, and to finish its checkpoint, which nobody needs."""
 
 Ending = Literal["budget", "exhausted", "timeout", "interrupted"]
-
-
-@dataclass(frozen=True, slots=True)
-class Watch:
-    """What a coordinator looks at besides its executors: who watches, and who wants it to stop."""
-
-    observer: Observer
-    stop: StopRequests
 
 
 class Coordinator:
@@ -79,8 +69,7 @@ class Coordinator:
         self._best = BestTrials([], spec.objectives, spec.constraints)  # `_take_up` counts those of earlier runs
         self._trained = TrainedBefore([], spec)
         self._has_completed = False
-        self._unannounced: list[TrialEnd] = []
-        self._outage_since: float | None = None
+        self._announcements = Announcements(storage, watch, self._sweep)
         self._environment_known = False
         self._combinations = spec.space.size() if spec.sampler.name == "grid" else None
 
@@ -107,7 +96,7 @@ class Coordinator:
                 self._storage.flush(_LAST_SECONDS)
             raise
         self._write_elapsed()
-        if not self._wait_for_the_database():
+        if not self._announcements.wait():
             ending = "interrupted"
         self._sweep(half_written=True)  # no executor trains any more
         return ending
@@ -115,7 +104,7 @@ class Coordinator:
     def _loop(self) -> Ending:
         while True:
             self._storage.raise_if_failed()
-            self._watch_the_database()
+            self._announcements.look()
             left = self._spec.budget.trials - self._finished - len(self._running)
             if left <= 0 and not self._running:
                 return "budget"
@@ -319,7 +308,7 @@ class Coordinator:
         self._has_completed |= told.state == TrialState.COMPLETE
         self._write_elapsed()
         best = self._best.best
-        self._unannounced.append(
+        self._announcements.add(
             TrialEnd(
                 number=told.number,
                 state=told.state.name,
@@ -335,51 +324,6 @@ class Coordinator:
                 elapsed=self._elapsed(),
             )
         )
-
-    def _watch_the_database(self) -> None:
-        """Announce the ends that stand in the database now, and say when it goes away and comes back."""
-        unwritten = self._storage.unwritten()
-        written = [end for end in self._unannounced if end.number not in unwritten]
-        for end in written:
-            self._unannounced.remove(end)
-            self._observer.ended(end)
-        if written:
-            self._sweep()
-        outage = self._storage.outage
-        if outage is not None and self._outage_since is None:
-            self._outage_since = outage.since
-            self._note(
-                f"the database does not take anything ({outage.words}): running trials go on, no new one begins until "
-                f"it is back"
-            )
-        elif outage is None and self._outage_since is not None:
-            away = time.monotonic() - self._outage_since
-            self._outage_since = None
-            self._note(f"the database is back after {away:.0f} s; everything is written")
-
-    def _wait_for_the_database(self) -> bool:
-        """Stay until all is written, unless that takes too long or somebody does not want to wait.
-
-        Returns:
-            Whether it is; if not, somebody asked to stop.
-
-        Raises:
-            CheckError: if it is not, and nobody asked to stop.
-        """
-        if not self._storage.flush(2.0) and self._storage.outage is None:
-            self._note("waiting for the database")
-        is_written = self._storage.flush(_PATIENCE_SECONDS, lambda: self._watch.stop.at_once)
-        self._watch_the_database()
-        if not is_written:
-            words = self._storage.outage.words if self._storage.outage else "it is too slow"
-            message = (
-                f"the database does not take anything ({words}), so the results of {len(self._storage.unwritten())} "
-                "trials are not in it; their checkpoints hold them, and the next run writes them from there"
-            )
-            if not self._watch.stop.park:
-                raise CheckError(message)
-            self._note(message)
-        return is_written
 
     def _do_without(self, refused: Refused) -> None:
         """An executor cannot train here, as one that came later or in place of a dead one: the others can."""

@@ -24,7 +24,8 @@ from cifar_tune.storage.rdb import close, unusable
 from cifar_tune.storage.records import StudyRecord, load_record
 from cifar_tune.storage.urls import made_artifacts_folder
 from cifar_tune.storage.write_behind import WriteBehindStorage
-from cifar_tune.study.coordinator import Coordinator, Ending, Watch
+from cifar_tune.study.announcements import Watch
+from cifar_tune.study.coordinator import Coordinator, Ending
 from cifar_tune.study.evolving import evolve_study, finish_evolution
 from cifar_tune.study.folder_claim import claim_folder
 from cifar_tune.study.interruption import Interrupted, StopRequests, stop_requests
