@@ -1,6 +1,7 @@
-"""What a pruner saves and what it costs, replayed on trials that were all trained to their end.
+r"""What a pruner saves and what it costs, replayed on trials that were all trained to their end.
 
-    cifar-tune run studies/cnn_cpu.yaml --set name=unpruned --set pruner.name=none --set sampler.name=random --trials 80
+    cifar-tune run studies/cnn_cpu.yaml --workers auto --set name=unpruned --set 'pruner={name: none}' \
+        --set 'sampler={name: random}' --set budget.timeout=4h --trials 80
     python -m benchmarks.pruning unpruned
 
 The trials of such a study are put into many orders; in each, every pruner sees their recorded figures one epoch after
@@ -13,11 +14,13 @@ import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import mean, stdev
 
 import optuna
 
 from benchmarks.measuring import table
+from benchmarks.question import write_section
 from cifar_tune import load_study
 from cifar_tune.knobs.part import Value
 from cifar_tune.pruners.build import build_pruner
@@ -56,6 +59,9 @@ _POLICIES: Mapping[str, Policy] = {
     "median, best 5 kept": Policy("median", _START, best=5),
     "asha": Policy("asha"),
     "asha, factor 2": Policy("asha", {"reduction_factor": 2}),
+    "asha, factor 2, from the peak": Policy("asha", {"reduction_factor": 2}, from_peak=True),
+    "asha, factor 2, best 1 kept": Policy("asha", {"reduction_factor": 2}, best=1),
+    "asha, factor 3": Policy("asha", {"reduction_factor": 3}),
     "asha, from the peak": Policy("asha", from_peak=True),
     "asha, best 1 kept": Policy("asha", best=1),
     "asha, best 5 kept": Policy("asha", best=5),
@@ -142,12 +148,26 @@ def main() -> None:
     parser.add_argument("study")
     parser.add_argument("--storage", default=None)
     parser.add_argument("--orders", type=int, default=100)
+    parser.add_argument("--write", type=Path, help="document to put the table into, such as docs/performance.md")
     given = parser.parse_args()
     quieten_optuna()
     record = load_study(given.study, given.storage).record
     trials = [trial for trial in record.ranked if trial.history.get("val_accuracy") and trial.history.get("lr")]
-    print(f"{len(trials)} trials, {given.orders} orders; in parentheses the difference to none, with twice its error")
-    print(measure(trials, given.orders))
+    words = (
+        f"{len(trials)} trials of {record.spec.largest_epochs} epochs at most, all trained to their end, of random "
+        f"search in the study `{record.name}` ({', '.join(record.spec.search_space)}; "
+        f"{record.data['train_images']:,} training images of {record.spec.data.name}), replayed by "
+        f"`python -m benchmarks.pruning` in {given.orders} "
+        "orders: each pruner sees the recorded accuracies as it would have seen them in a study. Best validation "
+        "accuracy of any epoch, in %, when so many epochs of all were trained; in parentheses the difference to no "
+        "pruner, with twice its standard error. Best lost: how often the best trial of all was stopped. From the "
+        "peak: nothing is stopped before the learning rate of its trial has peaked. Best so many kept: what is better "
+        "than the so-manieth best of the completed trials goes on."
+    )
+    text = f"## What pruners save\n\n{words}\n\n{measure(trials, given.orders)}"
+    print(text)
+    if given.write is not None:
+        write_section(given.write, "pruning", text)
 
 
 if __name__ == "__main__":
