@@ -3,9 +3,8 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from cifar_tune.data.prepared import prepare
-from cifar_tune.executors.gpu_sharing import SharingExecutors
-from cifar_tune.executors.local import LocalExecutors, cpu_workers
-from cifar_tune.study.rehearsing import rehearsal_of
+from cifar_tune.executors.local import cpu_workers
+from cifar_tune.study.rehearsing import auto_executors
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.training.device import resolve_device
 
@@ -25,12 +24,7 @@ def auto_workers_lines(
         return
     prepare(spec.data, decoding)
     notes: list[str] = []
-    rehearsal = rehearsal_of(spec)
-    executors = (
-        SharingExecutors(rehearsal, devices, threads, notes.append)
-        if rehearsal is not None
-        else LocalExecutors(None, devices, threads, notes.append)
-    )
+    executors = auto_executors(spec, devices, notes.append)
     try:
         executors.wait_for_start(spec.data, "", lambda: None)
         yield from notes or [f"--workers auto: {executors.workers} at a time, one per device"]

@@ -11,7 +11,7 @@ from cifar_tune.knobs.views import TEST_TIME_AUGMENTATIONS
 from cifar_tune.models.complexity import count_multiply_adds
 from cifar_tune.study.estimate import most_trials, spoken_duration, timeout_words
 from cifar_tune.study_spec.specification import StudySpec
-from cifar_tune.study_spec.typical import typical
+from cifar_tune.study_spec.typical import models_of, typical
 from cifar_tune.training.device import describe_device, resolve_device
 from cifar_tune.training.probe import probe
 
@@ -38,7 +38,7 @@ def probe_lines(
         probe_plugins(config, data, resolved[0])
     seconds = []
     all_sizes: list[ModelSize] = []
-    for model in sorted({str(outcome["model"]) for outcome in spec.space.outcomes({"model"})}):
+    for model in models_of(spec):
         sizes = model_sizes(spec, model, data.image_shape, len(data.classes))
         all_sizes += sizes
         config = typical(spec, {"model": model})

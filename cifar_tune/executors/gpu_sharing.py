@@ -78,7 +78,7 @@ class SharingExecutors(LocalExecutors):
         return prepared, [each.images_per_second for each in rehearsed]
 
     def _answers(self, order: Order, kind: type[A], impatient: Callable[[], None]) -> list[A]:
-        """Give an order to all, and hear them. Where one fails, it is replaced, and the others are told to stop."""
+        """Give an order to all, and hear them. Where one fails, all are replaced."""
         for slot in self._slots:
             self._give(slot, order)
         deadline = time.monotonic() + _REHEARSAL_SECONDS

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from cifar_tune.executors.messages import Prepared
 
-CONTEXT_BYTES = 1 << 30
+_CONTEXT_BYTES = 1 << 30
 """What a process takes on a GPU beside what torch counts: CUDA's context, kernels and libraries; about half of it."""
 
 _SPARED = 0.05
@@ -41,7 +41,7 @@ class Sharing:
     def takes_twice_as_many(self, most: int) -> bool:
         """Whether memory suffices if all train the largest configuration at a time, and no more than `most` run."""
         wanted = 2 * self.each
-        needed = wanted * self.peak_bytes + (wanted - 1) * CONTEXT_BYTES
+        needed = wanted * self.peak_bytes + (wanted - 1) * _CONTEXT_BYTES
         has_room = needed <= (1 - _SPARED) * self.room_bytes
         return has_room and wanted <= _MOST_EACH and 2 * self.executors <= most
 

@@ -5,15 +5,14 @@ looks at the accuracy; growing it exponentially and looking at the loss is how t
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import count, islice
+from itertools import islice
 from typing import Literal
 
 import torch
-from torch import Tensor
 
-from cifar_tune.data.batches import training_batches
+from cifar_tune.data.batches import endless_batches
 from cifar_tune.data.resident import ResidentData
 from cifar_tune.data.seeding import derive_seed
 from cifar_tune.insight.moving_mean import MovingMean
@@ -83,7 +82,7 @@ def lr_range_test(
     torch.manual_seed(derive_seed(config.integer("seed"), "epoch", 1))
     learner.model.train()
     mean, lowest, steps = MovingMean(BETA), math.inf, []
-    for lr, (images, labels) in zip(lrs, islice(_batches(data, config), len(lrs)), strict=True):
+    for lr, (images, labels) in zip(lrs, islice(endless_batches(data, config), len(lrs)), strict=True):
         for group in learner.optimizer.param_groups:
             group["lr"] = lr
         loss = learner.train_step(images, labels)[0].item()
@@ -96,8 +95,3 @@ def lr_range_test(
         if step.smoothed > FAR_ABOVE * lowest:
             return LrRangeTest(tuple(steps), "rose")
     return LrRangeTest(tuple(steps), "end")
-
-
-def _batches(data: ResidentData, config: Configuration) -> Iterator[tuple[Tensor, Tensor]]:
-    for epoch in count(1):
-        yield from training_batches(data, config, epoch)

@@ -1,8 +1,20 @@
-"""What executors of a study train for a moment, to see how many of them share a GPU."""
+"""As many executors as a study can use, and what they train for a moment to see how many of them share a GPU."""
 
+from collections.abc import Callable, Sequence
+
+from cifar_tune.executors.gpu_sharing import SharingExecutors
+from cifar_tune.executors.local import LocalExecutors
 from cifar_tune.executors.messages import Rehearsal
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.study_spec.typical import largest, typical
+
+
+def auto_executors(spec: StudySpec, devices: Sequence[str], note: Callable[[str], None]) -> LocalExecutors:
+    """The executors of `--workers auto` on this machine."""
+    rehearsal = rehearsal_of(spec)
+    if rehearsal is None:
+        return LocalExecutors(None, devices, spec.largest_threads, note)
+    return SharingExecutors(rehearsal, devices, spec.largest_threads, note)
 
 
 def rehearsal_of(spec: StudySpec) -> Rehearsal | None:

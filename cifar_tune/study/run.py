@@ -12,7 +12,6 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from cifar_tune.data.prepared import prepare
 from cifar_tune.data.spec import DataSpec
-from cifar_tune.executors.gpu_sharing import SharingExecutors
 from cifar_tune.executors.local import LocalExecutors
 from cifar_tune.executors.options import ExecutorOptions
 from cifar_tune.executors.pool import Executors
@@ -31,7 +30,7 @@ from cifar_tune.study.folder_claim import claim_folder
 from cifar_tune.study.interruption import Interrupted, StopRequests, stop_requests
 from cifar_tune.study.observer import Observer
 from cifar_tune.study.opening import open_study, stored_study
-from cifar_tune.study.rehearsing import rehearsal_of
+from cifar_tune.study.rehearsing import auto_executors
 from cifar_tune.study_spec.specification import StudySpec
 
 
@@ -125,6 +124,6 @@ def _begun(options: ExecutorOptions, spec: StudySpec, note: Callable[[str], None
         from cifar_tune.executors.ray_engine import RayExecutors  # noqa: PLC0415 (an extra, slow to import)
 
         return RayExecutors(options, threads, note)
-    if options.workers is None and (rehearsal := rehearsal_of(spec)) is not None:
-        return SharingExecutors(rehearsal, options.devices, threads, note)
+    if options.workers is None:
+        return auto_executors(spec, options.devices, note)
     return LocalExecutors(options.workers, options.devices, threads, note)

@@ -15,9 +15,14 @@ def typical(spec: StudySpec, decided: Mapping[str, Value]) -> Configuration:
     return spec.space.configuration(_decided(decided, lambda _, dimension: _middle(dimension)))
 
 
+def models_of(spec: StudySpec) -> list[str]:
+    """The names of all models that a trial can have, in their order."""
+    return sorted({str(outcome["model"]) for outcome in spec.space.outcomes({"model"})})
+
+
 def largest(spec: StudySpec) -> Iterator[Configuration]:
     """For each model one whose whole numbers (`width`, `batch_size`, ...) are as large as they can be."""
-    for model in sorted({str(outcome["model"]) for outcome in spec.space.outcomes({"model"})}):
+    for model in models_of(spec):
         yield spec.space.configuration(_decided({"model": model}, lambda _, dimension: _largest(dimension)))
 
 

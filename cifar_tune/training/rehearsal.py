@@ -1,13 +1,12 @@
 """How fast a configuration trains while others train beside it on the same device, and how much memory it takes."""
 
 import time
-from collections.abc import Iterator, Sequence
-from itertools import count, islice
+from collections.abc import Sequence
+from itertools import islice
 
 import torch
-from torch import Tensor
 
-from cifar_tune.data.batches import training_batches, validation_batches
+from cifar_tune.data.batches import endless_batches, validation_batches
 from cifar_tune.data.resident import ResidentData
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.training.device import configure
@@ -31,7 +30,7 @@ class Rehearsal:
     def __init__(self, config: Configuration, data: ResidentData, device: torch.device) -> None:
         configure(config.integer("threads"), device)
         self._learner = _learner(config, data, device)
-        self._batches = _batches(config, data)
+        self._batches = endless_batches(data, config)
         for _ in range(_WARMING_STEPS):
             loss = self._learner.train_step(*next(self._batches))[0]
         loss.item()  # waits for the device
@@ -61,7 +60,7 @@ def peak_memory(configs: Sequence[Configuration], data: ResidentData, device: to
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
         learner = _learner(config, data, device)
-        learner.train_step(*next(_batches(config, data)))[0].item()
+        learner.train_step(*next(endless_batches(data, config)))[0].item()
         evaluate(learner.evaluated, islice(validation_batches(data, config), 1), learner.precision, device)
         peak = max(peak, torch.cuda.max_memory_reserved(device))
         del learner
@@ -81,9 +80,3 @@ def _learner(config: Configuration, data: ResidentData, device: torch.device) ->
     learner = Learner(config, data.image_shape, len(data.classes), device, _MOST_STEPS)
     learner.model.train()
     return learner
-
-
-def _batches(config: Configuration, data: ResidentData) -> Iterator[tuple[Tensor, Tensor]]:
-    """One epoch after the other."""
-    for epoch in count(1):
-        yield from training_batches(data, config, epoch)

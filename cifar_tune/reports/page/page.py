@@ -131,7 +131,6 @@ def _contents(report: Report, anchors: Anchors, folder: Path) -> dict[str, Any]:
         "timeline": timeline(report, anchors),
         "searched": [(name, *dimension_words(each)) for name, each in record.spec.search_space.items()],
         "values": lambda trial: _values(report, trial),
-        "known": lambda trial: _known(report, trial),
         "metrics": {objective.metric for objective in record.spec.objectives},
         "most_linked": MOST_LINKED,
         "most_dots": MOST_DOTS,
@@ -150,20 +149,12 @@ def _headline(report: Report) -> str:
 
 
 def _values(report: Report, trial: TrialRecord) -> list[tuple[str, str, str]]:
-    """Metric, value as it is read, value with every digit: for each objective that the trial has."""
-    return [
-        (objective.metric, scale.shown(value), METRICS[objective.metric].exact(value))
-        for objective, scale, value in zip(report.record.spec.objectives, report.scales, trial.values, strict=False)
-    ]
-
-
-def _known(report: Report, trial: TrialRecord) -> list[tuple[str, str]]:
-    """Value as it is read, and with every digit: a cell for each objective, also where the trial has no value of it."""
+    """Metric, value as it is read, value with every digit: for each objective, also where the trial has no value."""
     values: Sequence[float | None] = trial.values
     if not values:
         values = [trial.metrics.get(each.metric) for each in report.record.spec.objectives]
     return [
-        (scale.shown(value), "" if value is None else METRICS[objective.metric].exact(value))
+        (objective.metric, scale.shown(value), "" if value is None else METRICS[objective.metric].exact(value))
         for objective, scale, value in zip(report.record.spec.objectives, report.scales, values, strict=True)
     ]
 
