@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from benchmarks import barrier, coordination, limit, quality, startup, trial
+from benchmarks import barrier, coordination, ending, limit, quality, startup, step, trial
 from benchmarks.question import Measure, run
 
 QUESTIONS: Mapping[str, Measure] = {
@@ -10,7 +10,9 @@ QUESTIONS: Mapping[str, Measure] = {
     "limit": limit.measure,
     "coordination": coordination.measure,
     "barrier": barrier.measure,
+    "ending": ending.measure,
     "startup": startup.measure,
+    "step": step.measure,
     "quality": quality.measure,
 }
 

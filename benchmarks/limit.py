@@ -153,15 +153,15 @@ def _bare(config: Configuration, steps: int) -> Bare:
         optimizer.step()
         optimizer.zero_grad()
 
-    training = _BATCH / _seconds_of(step, steps)
+    training = _BATCH / seconds_of(step, steps)
     batch = torch.randn(EVALUATION_BATCH, 3, 32, 32).to(memory_format=torch.channels_last)
     model.eval()
     with torch.inference_mode(), autocast(precision, device):
-        evaluation = EVALUATION_BATCH / _seconds_of(lambda: model(batch), max(2, steps // 12))
+        evaluation = EVALUATION_BATCH / seconds_of(lambda: model(batch), max(2, steps // 12))
     return Bare(training, evaluation)
 
 
-def _seconds_of(call: Callable[[], object], times: int) -> float:
+def seconds_of(call: Callable[[], object], times: int) -> float:
     """Mean seconds of a call, after two that warm up."""
     for _ in range(2):
         call()

@@ -6,7 +6,7 @@ database is written beside it: the end of a trial is announced when it stands th
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Literal
 
@@ -27,6 +27,7 @@ from cifar_tune.study.asking import ask, is_exhausted, next_number, next_waiting
 from cifar_tune.study.best_trials import BestTrials
 from cifar_tune.study.checkpoints import sweep
 from cifar_tune.study.estimate import Estimate, counted
+from cifar_tune.study.last_trials import LastTrials
 from cifar_tune.study.misfits import refuse_misfits
 from cifar_tune.study.observer import TrialEnd
 from cifar_tune.study.opening import record_environment
@@ -69,6 +70,7 @@ class Coordinator:
         self._best = BestTrials([], spec.objectives, spec.constraints)  # `_take_up` counts those of earlier runs
         self._trained = TrainedBefore([], spec)
         self._has_completed = False
+        self._last = LastTrials(study, storage, spec)
         self._announcements = Announcements(storage, watch, self._sweep)
         self._environment_known = False
         self._combinations = spec.space.size() if spec.sampler.name == "grid" else None
@@ -95,6 +97,7 @@ class Coordinator:
             with suppress(CifarTuneError):  # the first error says more than the next
                 self._storage.flush(_LAST_SECONDS)
             raise
+        self._last.set_aside()  # others have used up the budget, or time is over
         self._write_elapsed()
         if not self._announcements.wait():
             ending = "interrupted"
@@ -111,7 +114,7 @@ class Coordinator:
             if self._watch.stop.park or self._time_is_over():
                 return self._park_all()
             if left > 0 and self._executors.idle() and not self._storage.is_behind and not self._waits_for_a_batch():
-                if self._start_next():
+                if self._start_next(left):
                     continue
                 if not self._running:
                     return "exhausted"
@@ -128,25 +131,44 @@ class Coordinator:
             return False
         return min(self._running) < first_of_batch(next_number(self._study), size)
 
-    def _start_next(self) -> bool:
+    def _start_next(self, left: int) -> bool:
         """Start one more trial; False if there is none left to try."""
         if self._admit_others():
             return True  # what they finished counts
         waiting = next_waiting(self._study)
-        if waiting is None and self._combinations is not None and is_exhausted(self._study, self._combinations):
-            return False
         refused = refusal(waiting, self._spec) if waiting is not None else None
         if refused is not None:
             self._refuse(refused)
             return True
-        with self._storage.together():  # killed in between, a trial with half of its parameters would be left
-            trial, config = ask(self._study, self._spec, self._samplers)
-            running = RunningTrial(trial, config, self._spec)
-            earlier = self._trained.find(config, trial.number)
-            if earlier is not None:
+        running = self._last.next(left, self._executors.workers, self._draw) if waiting is None else None
+        running = running or next(self._draw(), None)
+        if running is None:
+            return False
+        self._begin_or_repeat(running)
+        return True
+
+    def _draw(self) -> Iterator[RunningTrial]:
+        """Trial after trial, as long as there is one left to try: those that wait first."""
+        while True:
+            if self._is_exhausted():
+                return
+            with self._storage.together():  # killed in between, a trial with half of its parameters would be left
+                running = RunningTrial(*ask(self._study, self._spec, self._samplers), self._spec)
+            yield running
+
+    def _is_exhausted(self) -> bool:
+        """Whether every combination has been tried, where each is tried once."""
+        if self._combinations is None or next_waiting(self._study) is not None:
+            return False
+        return is_exhausted(self._study, self._combinations)
+
+    def _begin_or_repeat(self, running: RunningTrial) -> None:
+        trial = running.trial
+        earlier = self._trained.find(running.config, trial.number)
+        if earlier is not None:
+            with self._storage.together():
                 trial.study.sampler = neutral_sampler()
                 repeat(trial, earlier, self._spec)
-        if earlier is not None:
             self._observer.began(trial.number, running.searched, running.epochs, 0)
             self._count(
                 self._storage.get_trial(trial._trial_id),
@@ -154,12 +176,12 @@ class Coordinator:
                 earlier.user_attrs.get(attributes.METRICS, {self._spec.objective.metric: earlier.values[0]}),
                 f"trial {earlier.number} had the same configuration, whose result it takes over",
             )
-            return True
+            return
+        running.hand_out()
         self._running[trial.number] = running
         file = checkpoint_file(self._spec.name, trial.number)
         plugins = tuple(plugin.file for plugin in self._spec.plugins if plugin.file is not None)
-        self._executors.submit(Job(trial.number, dict(config), self._spec.data, file.absolute(), plugins))
-        return True
+        self._executors.submit(Job(trial.number, dict(running.config), self._spec.data, file.absolute(), plugins))
 
     def _admit_others(self) -> bool:
         """Take over what other programs have added meanwhile; returns whether there was anything.

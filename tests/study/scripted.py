@@ -13,7 +13,7 @@ Curve = Callable[[Configuration, int], float]
 """Validation accuracy of a configuration after an epoch."""
 
 
-def result(epoch: int, accuracy: float) -> EpochResult:
+def result(epoch: int, accuracy: float, seconds: float = 1.0) -> EpochResult:
     """An epoch with this validation accuracy."""
     return EpochResult(
         epoch=epoch,
@@ -22,7 +22,7 @@ def result(epoch: int, accuracy: float) -> EpochResult:
         val_loss=1 - accuracy,
         val_accuracy=accuracy,
         lr=0.1,
-        seconds=1.0,
+        seconds=seconds,
     )
 
 
@@ -37,6 +37,7 @@ class Script:
     curve: Curve = lambda config, epoch: config.number("lr") * epoch / 10
     disasters: dict[int, list[tuple[int, str]]] = field(default_factory=dict)
     parameters: Callable[[Configuration], int] = lambda config: 1000
+    seconds: Callable[[Configuration], float] = lambda config: 1.0
 
 
 @dataclass
@@ -104,7 +105,8 @@ class ScriptedExecutors:
         while self._verdicts[job.number] and not is_over(config, done):
             if len(done) >= disaster[0]:
                 yield self._disaster(job.number, disaster[1])
-            done.append(result(len(done) + 1, self.script.curve(config, len(done) + 1)))
+            epoch = len(done) + 1
+            done.append(result(epoch, self.script.curve(config, epoch), self.script.seconds(config)))
             yield EpochDone(job.number, done[-1])
         yield Ended(job.number, "completed" if self._verdicts[job.number] else "stopped")
 

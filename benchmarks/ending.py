@@ -1,0 +1,114 @@
+"""Whether executors have nothing to do at the end of a study whose trials are of very different length."""
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any
+from unittest.mock import patch
+
+from sqlalchemy.engine import make_url
+
+from benchmarks.measuring import interleaved, ratios, table
+from benchmarks.noop_study import coordinate, sqlite_url
+from benchmarks.pools import play, started_pool
+from benchmarks.question import Options, run
+from cifar_tune.executors.messages import Began, EpochDone, Job
+from cifar_tune.storage.rdb import close, open_storage
+from cifar_tune.storage.records import load_record
+from cifar_tune.study import last_trials
+from cifar_tune.study.estimate import counted
+from cifar_tune.study_spec.reader import read_study
+from cifar_tune.study_spec.specification import StudySpec
+from cifar_tune.study_spec.yaml_reader import Document
+from cifar_tune.training.results import EpochResult
+
+WORKERS = 8
+_EPOCHS = 10
+_EPOCH_SECONDS = {8: 0.02, 16: 0.04, 32: 0.08, 64: 0.16}
+"""By width: the slowest trial takes eight times as long as the fastest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """Seconds of a study, and the share of them, over all workers, in which no epoch was trained."""
+
+    seconds: float
+    idle: float
+
+
+def measure(options: Options) -> Sequence[str]:
+    """Idle shares with the last trials as the sampler draws them, and with the longest of them first."""
+    rounds = 1 if options.quick else 5
+    rows: list[Sequence[object]] = []
+    for trials in (40,) if options.quick else (40, 100):
+        for pruner in ("none", "asha"):
+            variants = {
+                "as drawn": _variant(options, trials, pruner, 0),
+                "longest first": _variant(options, trials, pruner, last_trials.PER_WORKER),
+            }
+            found = interleaved(variants, rounds)
+            seconds = {name: [each.seconds for each in results] for name, results in found.items()}
+            idle = [f"{100 * sum(each.idle for each in results) / rounds:.0f} %" for results in found.values()]
+            rows.append((trials, pruner, *idle, f"**{ratios(seconds['longest first'], seconds['as drawn'])}**"))
+    header = ("trials", "pruner", "idle, as drawn", "idle, longest first", "seconds, as drawn over longest first")
+    return [
+        "## The end of a study",
+        f"{WORKERS} workers, trials of {_EPOCHS} epochs at most that only sleep: 1, 2, 4 or 8 times as long, by width; "
+        f"sampler random, another seed in each of {counted(rounds, 'round')}. Idle: the share of the workers' time in "
+        "which no epoch ran, over the whole study. As drawn: trials begin in the order of their numbers. Longest "
+        f"first: the last {last_trials.PER_WORKER} trials per worker, but no more than a fifth of all, are drawn "
+        "together, and those that should take longest begin first.",
+        table(header, rows),
+    ]
+
+
+def _spec(trials: int, pruner: str, seed: int) -> StudySpec:
+    plain: dict[str, Any] = {
+        "name": "ending",
+        "budget": {"trials": trials},
+        "sampler": {"name": "random", "seed": seed},
+        "pruner": {"name": pruner},
+        "data": {"name": "digits"},
+        "train": {"epochs": _EPOCHS},
+        "search_space": {"lr": {"low": 1e-4, "high": 1.0, "log": True}, "width": {"choices": list(_EPOCH_SECONDS)}},
+    }
+    return read_study(Document(plain), None).spec
+
+
+def _variant(options: Options, trials: int, pruner: str, per_worker: int) -> Callable[[int], Ran]:
+    def ran(number: int) -> Ran:
+        storage = open_storage(make_url(sqlite_url(options.scratch, f"ending-{time.monotonic_ns()}")))
+        spec = _spec(trials, pruner, number)
+        try:
+            with patch.object(last_trials, "PER_WORKER", per_worker), started_pool(WORKERS, sleep) as executors:
+                seconds = coordinate(storage, spec, executors).seconds
+            trained = sum(
+                len(trial.intermediate) * _EPOCH_SECONDS[int(trial.params["width"])]
+                for trial in load_record(storage, spec.name).trials
+            )
+        finally:
+            close(storage)
+        return Ran(seconds, 1 - trained / (WORKERS * seconds))
+
+    return ran
+
+
+def sleep(connection: Connection, device: str, _slot: int) -> None:
+    """Answer as an executor does whose epochs take longer for wider nets. The target of a process."""
+    play(connection, device, _epochs)
+
+
+def _epochs(job: Job) -> Iterator[Began | EpochDone]:
+    quality = hashlib.sha256(repr(job.config["lr"]).encode()).digest()[0] / 255
+    seconds = _EPOCH_SECONDS[int(str(job.config["width"]))]
+    yield Began(job.number, "cpu", 1000, 1000, "fp32", ())
+    for epoch in range(1, _EPOCHS + 1):
+        time.sleep(seconds)
+        value = quality * epoch / _EPOCHS
+        yield EpochDone(job.number, EpochResult(epoch, 1 - value, value, 1 - value, value, 0.1, seconds))
+
+
+if __name__ == "__main__":
+    run({"ending": measure})
