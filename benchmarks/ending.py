@@ -58,8 +58,9 @@ def measure(options: Options) -> Sequence[str]:
         f"{WORKERS} workers, trials of {_EPOCHS} epochs at most that only sleep: 1, 2, 4 or 8 times as long, by width; "
         f"sampler random, another seed in each of {counted(rounds, 'round')}. Idle: the share of the workers' time in "
         "which no epoch ran, over the whole study. As drawn: trials begin in the order of their numbers. Longest "
-        f"first: the last {last_trials.PER_WORKER} trials per worker, but no more than a fifth of all, are drawn "
-        "together, and those that should take longest begin first.",
+        f"first: the last {last_trials.PER_WORKER} trials per worker, but at most {last_trials.SHARE:.0%} of all, are "
+        "drawn together, and those that should take longest begin first. (What a sampler that learns loses by drawing "
+        "them together is not measured here.)",
         table(header, rows),
     ]
 

@@ -1,7 +1,7 @@
 """A study that trains nothing: what is left is coordination."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -74,10 +74,15 @@ def _epochs(job: Job) -> Iterator[Began | EpochDone]:
 
 
 class Listener(Observer):
-    """Keeps what is said."""
+    """Keeps what is said, and the processor seconds of this process before the first trial began."""
 
     def __init__(self) -> None:
         self.notes: list[str] = []
+        self.loaded: float | None = None
+
+    def began(self, number: int, params: Mapping[str, object], epochs: int, resumed: int) -> None:
+        """Stop the clock for what is done once."""
+        self.loaded = self.loaded or time.process_time()
 
     def note(self, text: str) -> None:
         """Keep it."""
@@ -90,7 +95,7 @@ class Coordinated:
 
     Attributes:
         seconds: from taking the lease until everything is written.
-        processor_seconds: of the coordinator's process, its writer thread included, after the study was loaded.
+        processor_seconds: of the coordinator's process, its writer thread included, from the first trial's beginning.
         notes: what the coordinator had to say.
     """
 
@@ -108,9 +113,8 @@ def coordinate(storage: BatchStorage, spec: StudySpec, executors: LocalExecutors
         pruner = build_pruner(spec.pruner, spec.largest_epochs)
         study = optuna.load_study(study_name=spec.name, storage=memory, pruner=pruner)
         listener = Listener()
-        loaded = time.process_time()
         Coordinator(memory, study, spec, executors, Watch(listener, StopRequests())).run()
-        processor_seconds = time.process_time() - loaded
+        processor_seconds = time.process_time() - (listener.loaded or 0.0)
     lease.release()
     return Coordinated(time.perf_counter() - started, processor_seconds, listener.notes)
 

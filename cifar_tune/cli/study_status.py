@@ -88,15 +88,17 @@ def status_lines(status: dict[str, Any]) -> list[str]:
                 lines.append(f"  left behind: trial {trial['number']} {at}{goes_on}")
             else:
                 lines.append(f"  {word}: trial {trial['number']} {at}")
-    if status["enqueued"]:
-        numbers = ", ".join(str(number) for number in status["enqueued"])
-        lines.append(f"  enqueued: trial {numbers}")
+    for word in ("drawn", "enqueued"):
+        if status[word]:
+            numbers = ", ".join(str(number) for number in status[word])
+            lines.append(f"  {word}: trial {numbers}")
     return lines
 
 
 def _described(storage: RDBStorage, record: StudyRecord) -> dict[str, Any]:
     best = record.best
     held = held_lease(storage.engine, record.name)
+    waiting = [trial for trial in record.trials if trial.state == "WAITING"]
     return {
         "name": record.name,
         "objective": record.spec.objective.metric,
@@ -112,8 +114,9 @@ def _described(storage: RDBStorage, record: StudyRecord) -> dict[str, Any]:
         "front": [_best(record, trial) for trial in record.front] if record.spec.has_several_objectives else None,
         "test_openings": [opening.plain() for opening in record.openings],
         "running": [_progress(trial) for trial in record.trials if trial.state == "RUNNING"],
-        "parked": [_progress(trial) for trial in record.trials if trial.state == "WAITING" and not _is_new(trial)],
-        "enqueued": [trial.number for trial in record.trials if trial.state == "WAITING" and _is_new(trial)],
+        "parked": [_progress(trial) for trial in waiting if not _is_new(trial) and not trial.is_drawn],
+        "drawn": [trial.number for trial in waiting if trial.is_drawn],
+        "enqueued": [trial.number for trial in waiting if _is_new(trial)],
         "evolved_from": record.study.user_attrs.get(EVOLVED),
         "failed": [
             {"number": trial.number, "error": last_line(trial.error) or "no reason is known"}

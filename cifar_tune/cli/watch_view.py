@@ -30,7 +30,8 @@ def frame(record: StudyRecord, owner: str | None, trouble: str = "", lost: str |
         lost: the process that ran it and was killed, or has not been heard of.
     """
     parts: list[Text | Table] = [_headline(record, owner), _bar(record), _best(record), _owner(record, owner, lost)]
-    begun = [trial for trial in record.trials if trial.state in ("RUNNING", "WAITING") and trial.config]
+    left = [trial for trial in record.trials if trial.state in ("RUNNING", "WAITING")]
+    begun = [trial for trial in left if trial.config and not trial.is_drawn]
     if begun:
         parts.append(
             _begun(record, begun[:_MOST_BEGUN], {"RUNNING": "" if owner else "left behind", "WAITING": "parked"})

@@ -111,7 +111,7 @@ class LocalExecutors(Slots[LocalSlot]):
 
     def _hear(self, timeout: float) -> list[Report | Died]:
         ready = wait([slot.connection for slot in self._slots], timeout)
-        self._oom_kills.look()
+        self._oom_kills.look_if_due()
         return [self._receive(slot) for slot in list(self._slots) if slot.connection in ready]
 
     def _receive(self, slot: LocalSlot) -> Report | Died:

@@ -9,11 +9,12 @@ from pathlib import Path
 
 _RECENT_SECONDS = 5.0
 """The kernel counts a kill before the process dies, and giving back a lot of memory takes it a while."""
+_LOOK_SECONDS = 0.5
 _COUNTER = "oom_kill"
 
 
 class OomKills:
-    """Watches the kernel's count for this process's control group; call `look` again and again.
+    """Watches the kernel's count for this process's control group; call `look_if_due` again and again.
 
     Linux counts per control group (`memory.events` of version 2, `memory.oom_control` of version 1), else for the whole
     machine (`/proc/vmstat`). Elsewhere nothing is counted, and nothing is ever recent.
@@ -22,13 +23,20 @@ class OomKills:
     def __init__(self) -> None:
         self._file = _counting_file()
         self._seen = self._count()
+        self._looked = time.monotonic()
         self._unexplained: list[float] = []  # when each kill was noticed
+
+    def look_if_due(self) -> None:
+        """Look, unless that was done a moment ago: the kernel takes a tenth of a millisecond to count."""
+        if time.monotonic() - self._looked >= _LOOK_SECONDS:
+            self.look()
 
     def look(self) -> None:
         """Notice how often the count has risen since the last look."""
         count = self._count()
         self._unexplained += [time.monotonic()] * (count - self._seen)
         self._seen = count
+        self._looked = time.monotonic()
 
     def explains_a_death(self) -> bool:
         """Whether a process that was killed just now was killed by the kernel: for each kill that counts true once."""

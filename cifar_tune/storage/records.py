@@ -69,6 +69,11 @@ class TrialRecord:
     ended: datetime | None
 
     @property
+    def is_drawn(self) -> bool:
+        """Whether it has all its parameters and waits for its beginning."""
+        return self.state == "WAITING" and bool(self.config) and self.device is None and not self.epochs
+
+    @property
     def is_repetition(self) -> bool:
         """Whether it has the result of an earlier trial: counted as another observation, it would feign certainty."""
         return self.reason == "repeated"

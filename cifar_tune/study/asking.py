@@ -1,8 +1,10 @@
 """From the search space to one trial's configuration, through Optuna."""
 
+from collections.abc import Container
 from typing import cast
 
 import optuna
+from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from cifar_tune.knobs.configuration import Configuration
@@ -12,6 +14,7 @@ from cifar_tune.knobs.table import KNOBS
 from cifar_tune.samplers.build import Samplers, build_sampler, neutral_sampler
 from cifar_tune.storage import attributes
 from cifar_tune.storage.earlier_batches import EarlierBatches
+from cifar_tune.storage.passing import PassingStorage
 from cifar_tune.study_spec.placing import off_step
 from cifar_tune.study_spec.samplers import SAMPLERS
 from cifar_tune.study_spec.search_space import Choices, Dimension
@@ -19,14 +22,18 @@ from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.study_spec.start_from import suggested
 
 
-def ask(study: optuna.Study, spec: StudySpec, samplers: Samplers) -> tuple[optuna.Trial, Configuration]:
-    """Ask for the next trial: a parked one if there is one, else a new one.
+def ask(
+    study: optuna.Study, spec: StudySpec, samplers: Samplers, waiting: FrozenTrial | None
+) -> tuple[optuna.Trial, Configuration]:
+    """Ask for the given trial, which waits; else for a new one, when none must wait.
 
     A parked trial keeps its number, its parameters and the values that it reported.
     """
-    waiting = next_waiting(study)
-    number = next_number(study)
+    number = len(study.get_trials(deepcopy=False)) if waiting is None else waiting.number
     is_exhaustive = not SAMPLERS[spec.sampler.name].handles_ranges
+    if waiting is not None and waiting.number != waiting_trials(study)[0].number:
+        chosen = _OneWaits(study._storage, waiting.number)
+        study = optuna.load_study(study_name=study.study_name, storage=chosen, pruner=study.pruner)
     if spec.deterministic is not None or is_exhaustive:
         # the trial keeps this view for as long as it runs, so that the pruner decides from it too
         view = EarlierBatches(study._storage, number, spec.deterministic, is_exhaustive)
@@ -58,16 +65,15 @@ def enqueue_known(study: optuna.Study, spec: StudySpec) -> None:
             study.enqueue_trial(suggested(spec.space, item), user_attrs={attributes.START_FROM: index})
 
 
-def next_waiting(study: optuna.Study) -> FrozenTrial | None:
-    """The parked or enqueued trial that is next, if there is one."""
-    waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
-    return waiting[0] if waiting else None
+def waiting_trials(study: optuna.Study) -> list[FrozenTrial]:
+    """The parked and enqueued trials, in the order of their numbers."""
+    return study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
 
 
 def next_number(study: optuna.Study) -> int:
-    """The number of the trial that `ask` would give."""
-    waiting = next_waiting(study)
-    return len(study.get_trials(deepcopy=False)) if waiting is None else waiting.number
+    """The number of the trial that is next where trials begin in the order of their numbers."""
+    waiting = waiting_trials(study)
+    return waiting[0].number if waiting else len(study.get_trials(deepcopy=False))
 
 
 def refusal(waiting: FrozenTrial, spec: StudySpec) -> str | None:
@@ -105,6 +111,21 @@ def is_exhausted(study: optuna.Study, size: int) -> bool:
         if trial.state != TrialState.WAITING and attributes.CONFIG in trial.user_attrs
     }
     return len(tried) >= size
+
+
+class _OneWaits(PassingStorage):
+    """Another storage, in which one trial alone waits: `Study.ask` takes the first one that does."""
+
+    def __init__(self, backend: BaseStorage, number: int) -> None:
+        super().__init__(backend)
+        self._number = number
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        """See `BaseStorage`."""
+        found = self._backend.get_all_trials(study_id, deepcopy, states)
+        return [each for each in found if each.number == self._number] if states == (TrialState.WAITING,) else found
 
 
 def _suggest(trial: optuna.Trial, name: str, dimension: Dimension) -> Value:

@@ -23,10 +23,11 @@ from cifar_tune.storage.selection import is_feasible
 from cifar_tune.storage.urls import checkpoint_file
 from cifar_tune.storage.write_behind import WriteBehindStorage
 from cifar_tune.study.announcements import Announcements, Watch
-from cifar_tune.study.asking import ask, is_exhausted, next_number, next_waiting, refusal
+from cifar_tune.study.asking import ask, is_exhausted, next_number, refusal
 from cifar_tune.study.best_trials import BestTrials
 from cifar_tune.study.checkpoints import sweep
-from cifar_tune.study.estimate import Estimate, counted
+from cifar_tune.study.elapsed import ElapsedTime
+from cifar_tune.study.estimate import Estimate, counted, most_trials
 from cifar_tune.study.last_trials import LastTrials
 from cifar_tune.study.misfits import refuse_misfits
 from cifar_tune.study.observer import TrialEnd
@@ -38,7 +39,6 @@ from cifar_tune.study_spec.specification import StudySpec
 
 _MOST_DEATHS = 3
 _POLL_SECONDS = 0.25
-_CLOCK_SECONDS = 5.0
 _LAST_SECONDS = 10.0
 _ADMISSION_SECONDS = 1.0
 _LEAVING_SECONDS = 60.0
@@ -62,15 +62,14 @@ class Coordinator:
         self._observer = watch.observer
         self._running: dict[int, RunningTrial] = {}
         self._leaving: dict[int, float] = {}  # trials that were ended, and when their executors must have left them
-        self._started = time.monotonic()
-        self._elapsed_before = self._elapsed_written = float(study.user_attrs.get(attributes.ELAPSED, 0.0))
+        self._elapsed = ElapsedTime(study)
         self._false_starts: Counter[int] = Counter()
         self._estimate = Estimate(spec, executors.workers)
         self._finished = 0
         self._best = BestTrials([], spec.objectives, spec.constraints)  # `_take_up` counts those of earlier runs
         self._trained = TrainedBefore([], spec)
         self._has_completed = False
-        self._last = LastTrials(study, storage, spec)
+        self._last = LastTrials(study, storage, spec, most_trials(spec))
         self._announcements = Announcements(storage, watch, self._sweep)
         self._environment_known = False
         self._combinations = spec.space.size() if spec.sampler.name == "grid" else None
@@ -97,8 +96,7 @@ class Coordinator:
             with suppress(CifarTuneError):  # the first error says more than the next
                 self._storage.flush(_LAST_SECONDS)
             raise
-        self._last.set_aside()  # others have used up the budget, or time is over
-        self._write_elapsed()
+        self._elapsed.write()
         if not self._announcements.wait():
             ending = "interrupted"
         self._sweep(half_written=True)  # no executor trains any more
@@ -114,15 +112,14 @@ class Coordinator:
             if self._watch.stop.park or self._time_is_over():
                 return self._park_all()
             if left > 0 and self._executors.idle() and not self._storage.is_behind and not self._waits_for_a_batch():
-                if self._start_next(left):
+                if self._start_next():
                     continue
                 if not self._running:
                     return "exhausted"
             for report in self._executors.reports(_POLL_SECONDS):
                 self._handle(report)
             self._end_hanging()
-            if self._elapsed() - self._elapsed_written >= _CLOCK_SECONDS:
-                self._write_elapsed()
+            self._elapsed.write_if_due()
 
     def _waits_for_a_batch(self) -> bool:
         """Whether the next trial has to wait for the end of an earlier batch."""
@@ -131,36 +128,31 @@ class Coordinator:
             return False
         return min(self._running) < first_of_batch(next_number(self._study), size)
 
-    def _start_next(self, left: int) -> bool:
+    def _start_next(self) -> bool:
         """Start one more trial; False if there is none left to try."""
         if self._admit_others():
             return True  # what they finished counts
-        waiting = next_waiting(self._study)
+        left = most_trials(self._spec) - self._finished - len(self._running)
+        self._last.draw(left, self._executors.workers, self._draw(), lambda: self._watch.stop.park)
+        waiting = self._last.next_waiting(left)
         refused = refusal(waiting, self._spec) if waiting is not None else None
         if refused is not None:
             self._refuse(refused)
             return True
-        running = self._last.next(left, self._executors.workers, self._draw) if waiting is None else None
-        running = running or next(self._draw(), None)
+        running = next(self._draw(), None) if waiting is None else self._ask(waiting)
         if running is None:
             return False
         self._begin_or_repeat(running)
         return True
 
     def _draw(self) -> Iterator[RunningTrial]:
-        """Trial after trial, as long as there is one left to try: those that wait first."""
-        while True:
-            if self._is_exhausted():
-                return
-            with self._storage.together():  # killed in between, a trial with half of its parameters would be left
-                running = RunningTrial(*ask(self._study, self._spec, self._samplers), self._spec)
-            yield running
+        """New trials, as long as there is a combination left to try where each is tried once."""
+        while self._combinations is None or not is_exhausted(self._study, self._combinations):
+            yield self._ask(None)
 
-    def _is_exhausted(self) -> bool:
-        """Whether every combination has been tried, where each is tried once."""
-        if self._combinations is None or next_waiting(self._study) is not None:
-            return False
-        return is_exhausted(self._study, self._combinations)
+    def _ask(self, waiting: FrozenTrial | None) -> RunningTrial:
+        with self._storage.together():  # killed in between, a trial with half of its parameters would be left
+            return RunningTrial(*ask(self._study, self._spec, self._samplers, waiting), self._spec)
 
     def _begin_or_repeat(self, running: RunningTrial) -> None:
         trial = running.trial
@@ -177,7 +169,6 @@ class Coordinator:
                 f"trial {earlier.number} had the same configuration, whose result it takes over",
             )
             return
-        running.hand_out()
         self._running[trial.number] = running
         file = checkpoint_file(self._spec.name, trial.number)
         plugins = tuple(plugin.file for plugin in self._spec.plugins if plugin.file is not None)
@@ -225,7 +216,7 @@ class Coordinator:
                 running.split_into(report.micro_batches)
                 value, _ = running.add(report.result)
                 self._observer.epoch(running.number, report.result, value)
-                self._note(self._estimate.after(report.result, self._finished, self._elapsed()))
+                self._note(self._estimate.after(report.result, self._finished, self._elapsed.seconds))
                 self._judge(running)
             case Notice():
                 self._note(f"trial {report.number}: {report.text}")
@@ -328,7 +319,7 @@ class Coordinator:
         self._best.add(told)
         self._trained.add(told)
         self._has_completed |= told.state == TrialState.COMPLETE
-        self._write_elapsed()
+        self._elapsed.write()
         best = self._best.best
         self._announcements.add(
             TrialEnd(
@@ -343,7 +334,7 @@ class Coordinator:
                 feasible=is_feasible(told, self._spec.constraints) is True,
                 front=self._best.numbers if self._spec.has_several_objectives else [],
                 detail=detail,
-                elapsed=self._elapsed(),
+                elapsed=self._elapsed.seconds,
             )
         )
 
@@ -416,15 +407,7 @@ class Coordinator:
 
     def _time_is_over(self) -> bool:
         timeout = self._spec.budget.timeout
-        return timeout is not None and self._elapsed() >= timeout
-
-    def _elapsed(self) -> float:
-        return self._elapsed_before + time.monotonic() - self._started
-
-    def _write_elapsed(self) -> None:
-        """Often enough that a run which is killed has used next to no time that the budget does not know."""
-        self._elapsed_written = self._elapsed()
-        self._study.set_user_attr(attributes.ELAPSED, round(self._elapsed_written, 1))
+        return timeout is not None and self._elapsed.seconds >= timeout
 
     def _note(self, text: str | None) -> None:
         if text:

@@ -54,14 +54,10 @@ class RunningTrial:
         self._flops = 0
         self._deaths = int(frozen.user_attrs.get(_DEATHS, 0))
         self._spent = float(frozen.user_attrs.get(attributes.SPENT, 0.0))
-        self.hand_out()
+        self._handed_out = self._progressed = time.monotonic()
         self._resumed_from: list[int] = list(frozen.user_attrs.get(attributes.RESUMED_FROM, []))
         if attributes.CONFIG not in frozen.user_attrs:
             self.trial.set_user_attr(attributes.CONFIG, self.config.stored())
-
-    def hand_out(self) -> None:
-        """An executor gets it: its time begins."""
-        self._handed_out = self._progressed = time.monotonic()
 
     @property
     def number(self) -> int:

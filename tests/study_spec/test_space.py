@@ -305,7 +305,7 @@ from cifar_tune.study_spec.yaml_reader import read_yaml
 spec = read_study(read_yaml(sys.stdin.read()), None).spec
 study = optuna.create_study()
 samplers = Samplers(spec.sampler)
-trials = [ask(study, spec, samplers)[0] for _ in range(5)]
+trials = [ask(study, spec, samplers, None)[0] for _ in range(5)]
 print([list(trial.params.items()) for trial in trials])
 """
 
@@ -330,7 +330,7 @@ def test_what_is_asked_for_is_what_optuna_stores() -> None:
     spec = read(FIVE_DEEP).spec
     study = optuna.create_study()
     for _ in range(20):
-        trial, config = ask(study, spec, Samplers(spec.sampler))
+        trial, config = ask(study, spec, Samplers(spec.sampler), None)
         assert all(config.stored()[name] == value for name, value in trial.params.items())
         searched = {name for name in spec.search_space if spec.space.is_active(name, config)}
         assert set(trial.params) == searched

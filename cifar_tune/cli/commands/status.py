@@ -23,7 +23,8 @@ def status(
     over at once, since the owner is dead or has not renewed it), best (null, or number, value, values by metric,
     params), front (the same of every trial on the Pareto front; null with one objective), test_openings (as
     `finalize --json` has them), running (where owner is null: left behind by a run that was killed) and parked
-    (lists of number, epoch, epochs, value), enqueued (numbers of trials that were given and have not begun),
+    (lists of number, epoch, epochs, value), drawn and enqueued (numbers of trials that have not begun: with all
+    parameters, and with those that somebody gave),
     evolved_from (null, or from: the earlier version's name, version, and how many trials were carried and left: see
     `run --evolve`), failed (numbers and errors of failed trials), elapsed_seconds, data. A study that another tool
     made has name and foreign: true alone.

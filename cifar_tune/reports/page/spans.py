@@ -36,7 +36,7 @@ def spans(trials: Sequence[TrialRecord]) -> list[Span]:
     newest = max(times)
     found = []
     for trial in trials:
-        if trial.started is None:
+        if trial.started is None or trial.is_drawn:
             continue
         trained = trial.started + timedelta(seconds=trial.seconds)
         end = trial.ended or (max(newest, trained) if trial.state == "RUNNING" else trained)
