@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from cifar_tune.cli.watching import Watcher
+from cifar_tune.reports.page.spans import spans
 from cifar_tune.storage.lease import acquire
 from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.urls import storage_url
@@ -171,3 +172,22 @@ def test_it_watches_a_real_run_to_its_end(tmp_path: Path) -> None:
     out, err = watch.communicate(timeout=60)
     assert (run.returncode, watch.returncode, err) == (130, 0, "")
     assert "nobody runs it right now" in out
+
+
+def test_trials_that_are_drawn_but_have_not_begun(cli: Cli) -> None:
+    storage = open_storage(storage_url(URL))
+    begun = MadeTrial({"lr": 0.5}, None, "RUNNING", 3)
+    parked = MadeTrial({"lr": 0.6}, 0.7, "WAITING", 4)
+    drawn = MadeTrial({"lr": 0.7}, None, "WAITING", 0, attrs={"device": None})
+    spec = make_spec({"lr": {"low": 0.1, "high": 1}}, name="made")
+    record = make_record(spec, [begun, parked, drawn, drawn], storage)
+    close(storage)
+
+    assert [trial.number for trial in record.trials if trial.is_drawn] == [2, 3]
+    status = cli("status", "made", "--storage", URL).out
+    assert "  drawn: trial 2, 3\n" in status
+    assert status.count("parked: ") == 1
+    watched = cli("watch", "made", "--once", "--storage", URL).out
+    assert re.search(r"trial 1 .* parked", watched)
+    assert not re.search(r"trial [23] ", watched)
+    assert {span.trial.number for span in spans(record.trials)} == {0}

@@ -7,6 +7,7 @@ import optuna
 import pytest
 
 from cifar_tune.knobs.configuration import Configuration
+from cifar_tune.reports.page.spans import spans
 from cifar_tune.storage.batches import BatchStorage
 from cifar_tune.storage.records import load_record
 from cifar_tune.study import last_trials
@@ -119,6 +120,8 @@ def test_drawn_trials_wait_when_the_study_is_interrupted_and_keep_their_order(ru
     assert len(drawn) == TRIALS - len(begun) > 1
     assert not {trial.number for trial in drawn} & begun
     assert {trial.state for trial in drawn} == {"WAITING"}
+    assert all(trial.started for trial in drawn)
+    assert spans(drawn) == []
 
     again = pool()
     again.checkpoints = executors.checkpoints
