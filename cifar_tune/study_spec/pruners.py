@@ -77,7 +77,7 @@ PRUNERS: Mapping[str, PrunerChoice] = {
         ),
     ),
     "hyperband": PrunerChoice(
-        "optuna.pruners:HyperbandPruner",
+        "cifar_tune.pruners.hyperband:HyperbandPruner",
         "successive halving at several rates (Li et al. 2018)",
         (
             _MIN_RESOURCE,

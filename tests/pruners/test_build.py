@@ -1,11 +1,14 @@
 """Pruners get what the study file says, under Optuna's own names."""
 
 import inspect
+import zlib
 from typing import Any
+from unittest.mock import Mock
 
 import optuna
 import pytest
 from optuna.pruners import HyperbandPruner, MedianPruner, PatientPruner, SuccessiveHalvingPruner
+from optuna.trial import TrialState
 
 from cifar_tune.knobs.knob import Kind, Knob
 from cifar_tune.pruners.build import build_pruner
@@ -143,3 +146,27 @@ def test_the_first_rung_is_reached_at_min_resource() -> None:
                 break
         study.tell(trial, value)
     assert pruned_at == [2]
+
+
+def test_hyperband_has_the_brackets_of_optuna_and_draws_each_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = build_pruner(PrunerSpec(name="hyperband"), 27)
+    theirs = HyperbandPruner(max_resource=27)
+    draws = Mock(side_effect=zlib.crc32)
+    studies = {pruner: optuna.create_study(study_name="brackets", pruner=pruner) for pruner in (ours, theirs)}
+    verdicts: dict[object, list[tuple[int, bool]]] = {ours: [], theirs: []}
+    for pruner, study in studies.items():
+        if pruner is ours:
+            monkeypatch.setattr("optuna.pruners._hyperband.binascii.crc32", draws)
+        for number in range(60):
+            trial = study.ask()
+            for epoch in range(1, 28):
+                trial.report((number * 37 % 60) / 60 + epoch / 100, epoch)
+                verdicts[pruner].append((number, trial.should_prune()))
+                if verdicts[pruner][-1][1]:
+                    break
+            study.tell(trial, state=TrialState.PRUNED)
+        monkeypatch.undo()
+
+    assert verdicts[ours] == verdicts[theirs]
+    assert any(pruned for _, pruned in verdicts[ours])
+    assert draws.call_count == 60
