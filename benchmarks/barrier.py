@@ -1,6 +1,5 @@
 """What `deterministic: N` costs: a batch has to end before the next one begins, so workers wait for its slowest."""
 
-import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
@@ -12,13 +11,13 @@ from benchmarks.measuring import interleaved, ratios, spread, table
 from benchmarks.noop_study import coordinate, sqlite_url
 from benchmarks.pools import play, started_pool
 from benchmarks.question import Options, run
+from benchmarks.sleeping import sleeping_epochs
 from cifar_tune.executors.messages import Began, EpochDone, Job
 from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.study.estimate import counted
 from cifar_tune.study_spec.reader import read_study
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.study_spec.yaml_reader import Document
-from cifar_tune.training.results import EpochResult
 
 WORKERS = 4
 _EPOCHS = 12
@@ -77,21 +76,16 @@ def _variant(options: Options, spec: StudySpec, is_equal: bool) -> Callable[[int
 
 def sleep_equally(connection: Connection, device: str, _slot: int) -> None:
     """Answer as an executor does whose epochs all take the same time. The target of a process."""
-    play(connection, device, lambda job: _epochs(job, _SAME_SECONDS))
+    play(connection, device, lambda job: sleeping_epochs(job, _EPOCHS, _SAME_SECONDS))
 
 
 def sleep_by_width(connection: Connection, device: str, _slot: int) -> None:
     """The same with epochs that take longer for wider nets."""
-    play(connection, device, lambda job: _epochs(job, _EPOCH_SECONDS[int(str(job.config["width"]))]))
+    play(connection, device, _by_width)
 
 
-def _epochs(job: Job, seconds: float) -> Iterator[Began | EpochDone]:
-    quality = hashlib.sha256(repr(job.config["lr"]).encode()).digest()[0] / 255
-    yield Began(job.number, "cpu", 1000, 1000, "fp32", ())
-    for epoch in range(1, _EPOCHS + 1):
-        time.sleep(seconds)
-        value = quality * epoch / _EPOCHS
-        yield EpochDone(job.number, EpochResult(epoch, 1 - value, value, 1 - value, value, 0.1, seconds))
+def _by_width(job: Job) -> Iterator[Began | EpochDone]:
+    return sleeping_epochs(job, _EPOCHS, _EPOCH_SECONDS[int(str(job.config["width"]))])
 
 
 if __name__ == "__main__":

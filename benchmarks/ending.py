@@ -1,6 +1,5 @@
 """Whether executors have nothing to do at the end of a study whose trials are of very different length."""
 
-import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from benchmarks.measuring import interleaved, ratios, table
 from benchmarks.noop_study import coordinate, sqlite_url
 from benchmarks.pools import play, started_pool
 from benchmarks.question import Options, run
+from benchmarks.sleeping import sleeping_epochs
 from cifar_tune.executors.messages import Began, EpochDone, Job
 from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.records import load_record
@@ -22,7 +22,6 @@ from cifar_tune.study.estimate import counted
 from cifar_tune.study_spec.reader import read_study
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.study_spec.yaml_reader import Document
-from cifar_tune.training.results import EpochResult
 
 WORKERS = 8
 _EPOCHS = 10
@@ -102,13 +101,7 @@ def sleep(connection: Connection, device: str, _slot: int) -> None:
 
 
 def _epochs(job: Job) -> Iterator[Began | EpochDone]:
-    quality = hashlib.sha256(repr(job.config["lr"]).encode()).digest()[0] / 255
-    seconds = _EPOCH_SECONDS[int(str(job.config["width"]))]
-    yield Began(job.number, "cpu", 1000, 1000, "fp32", ())
-    for epoch in range(1, _EPOCHS + 1):
-        time.sleep(seconds)
-        value = quality * epoch / _EPOCHS
-        yield EpochDone(job.number, EpochResult(epoch, 1 - value, value, 1 - value, value, 0.1, seconds))
+    return sleeping_epochs(job, _EPOCHS, _EPOCH_SECONDS[int(str(job.config["width"]))])
 
 
 if __name__ == "__main__":
