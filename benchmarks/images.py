@@ -14,6 +14,7 @@ _ARCHIVE = Path("data/cifar-10-batches-py")
 _FOLDER = Path("data/cifar10-jpeg")
 _CLASSES = 10
 _PER_CLASS = 600
+_MOST_VALIDATED = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,8 @@ class Images:
     def sized(self, train: int, val: int) -> DataSpec:
         """So many of them; fewer where there are not as many."""
         if self.spec.name == "image_folder" and self.words.startswith("made-up"):
-            train, val = min(train, _CLASSES * (_PER_CLASS - 100)), min(val, 500)
+            val = min(val, _MOST_VALIDATED)
+            train = min(train, _CLASSES * _PER_CLASS * 5 // 6 - val)  # a sixth is held out as a test split
         return self.spec.model_copy(update={"train_size": train, "val_size": val})
 
 

@@ -1,7 +1,7 @@
 r"""What a pruner saves and what it costs, replayed on trials that were all trained to their end.
 
     cifar-tune run studies/cnn_cpu.yaml --workers auto --set name=unpruned --set 'pruner={name: none}' \
-        --set 'sampler={name: random}' --set budget.timeout=4h --trials 80
+        --set 'sampler={name: random}' --set data.train_size=2000 --set budget.timeout=4h --trials 80
     python -m benchmarks.pruning unpruned
 
 The trials of such a study are put into many orders; in each, every pruner sees their recorded figures one epoch after

@@ -19,7 +19,8 @@ DOCUMENT = Path("docs/performance.md")
 _INTRODUCTION = """# Performance
 
 Written by `make bench`, which measures the alternatives and cifar-tune side by side in one run. A ratio is the median
-of rounds in which every variant took its turn, with the extremes in parentheses; read less than 1.3 as noise. Each
+of rounds in which every variant took its turn, with the extremes in parentheses; read less than 1.3 as noise, and
+less than 1.1 where trials only sleep. Each
 section says how it was measured, and on what."""
 
 

@@ -14,7 +14,7 @@ from cifar_tune.storage.openings import times
 from cifar_tune.storage.rdb import open_existing
 from cifar_tune.storage.records import StudyRecord, TrialRecord, load_record, study_names
 from cifar_tune.storage.versions import is_earlier_version
-from cifar_tune.study.estimate import counted, spoken_duration
+from cifar_tune.study.estimate import counted, most_trials, spoken_duration
 
 _MOST_FAILED = 3
 
@@ -104,7 +104,7 @@ def _described(storage: RDBStorage, record: StudyRecord) -> dict[str, Any]:
         "objective": record.spec.objective.metric,
         "objectives": [objective.metric for objective in record.spec.objectives],
         "constraints": [str(constraint) for constraint in record.spec.constraints],
-        "budget_trials": record.spec.budget.trials,
+        "budget_trials": most_trials(record.spec),
         "finished": record.finished,
         "counts": dict(record.counts),
         "reasons": dict(Counter(trial.reason for trial in record.trials if trial.reason in REASONS)),

@@ -18,7 +18,8 @@ def status(
     """Show the studies of the storage, or one study: trials by state, the best so far, what is running.
 
     With --json: {"storage", "studies": [...]}, or one such object for one study: name, objective (the first),
-    objectives, constraints, budget_trials, finished, counts (by state), reasons (why trials ended), owner (null:
+    objectives, constraints, budget_trials (of a grid at most its combinations), finished, counts (by state),
+    reasons (why trials ended), owner (null:
     nobody runs it), lease (null: given free; or host, pid, seconds_left, and is_free: true where the next run takes
     over at once, since the owner is dead or has not renewed it), best (null, or number, value, values by metric,
     params), front (the same of every trial on the Pareto front; null with one objective), test_openings (as
