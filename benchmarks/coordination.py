@@ -7,7 +7,7 @@ from pathlib import Path
 from sqlalchemy.engine import make_url
 
 from benchmarks.made_study import store_study
-from benchmarks.measuring import Spread, digits, interleaved, spread, table
+from benchmarks.measuring import digits, interleaved, ratios, spread, table
 from benchmarks.noop_study import EPOCHS, coordinate, noop_spec, sqlite_url, work_nothing
 from benchmarks.plain_optuna import PlainResult, optimize
 from benchmarks.pools import started_pool
@@ -95,16 +95,12 @@ def _speeds(name: str, new: NewDatabase, options: Options) -> list[Sequence[obje
         rows.append(
             (
                 name, count, digits(spread(speeds["plain"]).median), wal, digits(spread(speeds["ours"]).median),
-                f"**{_over(speeds['ours'], speeds['plain'])}**", _over(speeds["ours"], better),
+                f"**{ratios(speeds['plain'], speeds['ours'])}**", ratios(better, speeds["ours"]),
                 sum(each.errors for each in others), sum(theirs - each.whole for each in others),
                 sum(each.errors for each in found["ours"]), sum(ours - each.whole for each in found["ours"]),
             )
         )  # fmt: skip
     return rows
-
-
-def _over(ours: Sequence[float], theirs: Sequence[float]) -> Spread:
-    return spread([our / their for our, their in zip(ours, theirs, strict=True)])
 
 
 def _ours(url: str, trials: int, workers: int) -> PlainResult:

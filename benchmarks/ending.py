@@ -1,27 +1,21 @@
 """Whether executors have nothing to do at the end of a study whose trials are of very different length."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
-from typing import Any
 from unittest.mock import patch
 
 from sqlalchemy.engine import make_url
 
 from benchmarks.measuring import interleaved, ratios, table
 from benchmarks.noop_study import coordinate, sqlite_url
-from benchmarks.pools import play, started_pool
+from benchmarks.pools import started_pool
 from benchmarks.question import Options, run
-from benchmarks.sleeping import sleeping_epochs
-from cifar_tune.executors.messages import Began, EpochDone, Job
+from benchmarks.sleeping import sleeper, sleeping_spec
 from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.records import load_record
 from cifar_tune.study import last_trials
 from cifar_tune.study.estimate import counted
-from cifar_tune.study_spec.reader import read_study
-from cifar_tune.study_spec.specification import StudySpec
-from cifar_tune.study_spec.yaml_reader import Document
 
 WORKERS = 8
 _EPOCHS = 10
@@ -64,25 +58,16 @@ def measure(options: Options) -> Sequence[str]:
     ]
 
 
-def _spec(trials: int, pruner: str, seed: int) -> StudySpec:
-    plain: dict[str, Any] = {
-        "name": "ending",
-        "budget": {"trials": trials},
-        "sampler": {"name": "random", "seed": seed},
-        "pruner": {"name": pruner},
-        "data": {"name": "digits"},
-        "train": {"epochs": _EPOCHS},
-        "search_space": {"lr": {"low": 1e-4, "high": 1.0, "log": True}, "width": {"choices": list(_EPOCH_SECONDS)}},
-    }
-    return read_study(Document(plain), None).spec
-
-
 def _variant(options: Options, trials: int, pruner: str, per_worker: int) -> Callable[[int], Ran]:
     def ran(number: int) -> Ran:
         storage = open_storage(make_url(sqlite_url(options.scratch, f"ending-{time.monotonic_ns()}")))
-        spec = _spec(trials, pruner, number)
+        seeded = {"name": "random", "seed": number}
+        spec = sleeping_spec(trials, pruner, _EPOCHS, _EPOCH_SECONDS, name="ending", sampler=seeded)
         try:
-            with patch.object(last_trials, "PER_WORKER", per_worker), started_pool(WORKERS, sleep) as executors:
+            with (
+                patch.object(last_trials, "PER_WORKER", per_worker),
+                started_pool(WORKERS, sleeper(_EPOCHS, _EPOCH_SECONDS)) as executors,
+            ):
                 seconds = coordinate(storage, spec, executors).seconds
             trained = sum(
                 len(trial.intermediate) * _EPOCH_SECONDS[int(trial.params["width"])]
@@ -93,15 +78,6 @@ def _variant(options: Options, trials: int, pruner: str, per_worker: int) -> Cal
         return Ran(seconds, 1 - trained / (WORKERS * seconds))
 
     return ran
-
-
-def sleep(connection: Connection, device: str, _slot: int) -> None:
-    """Answer as an executor does whose epochs take longer for wider nets. The target of a process."""
-    play(connection, device, _epochs)
-
-
-def _epochs(job: Job) -> Iterator[Began | EpochDone]:
-    return sleeping_epochs(job, _EPOCHS, _EPOCH_SECONDS[int(str(job.config["width"]))])
 
 
 if __name__ == "__main__":

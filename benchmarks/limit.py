@@ -2,8 +2,7 @@
 
 import multiprocessing
 import re
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -12,7 +11,7 @@ from pathlib import Path
 import torch
 from torch.nn import functional
 
-from benchmarks.measuring import digits, spread, table
+from benchmarks.measuring import digits, seconds_of, spread, table
 from benchmarks.question import Options, run
 from benchmarks.real_executors import started_executors, train_together
 from cifar_tune.data.batches import EVALUATION_BATCH
@@ -159,16 +158,6 @@ def _bare(config: Configuration, steps: int) -> Bare:
     with torch.inference_mode(), autocast(precision, device):
         evaluation = EVALUATION_BATCH / seconds_of(lambda: model(batch), max(2, steps // 12))
     return Bare(training, evaluation)
-
-
-def seconds_of(call: Callable[[], object], times: int) -> float:
-    """Mean seconds of a call, after two that warm up."""
-    for _ in range(2):
-        call()
-    started = time.perf_counter()
-    for _ in range(times):
-        call()
-    return (time.perf_counter() - started) / times
 
 
 @dataclass(slots=True)

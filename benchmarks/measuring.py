@@ -1,5 +1,6 @@
 """Figures that say how far they scatter, from rounds in which every variant takes its turn."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -44,6 +45,16 @@ def interleaved(variants: Mapping[str, Callable[[int], Figure]], rounds: int) ->
         for name in names[first:] + names[:first]:
             found[name].append(variants[name](number))
     return found
+
+
+def seconds_of(call: Callable[[], object], times: int) -> float:
+    """Mean seconds of a call, after two that warm up."""
+    for _ in range(2):
+        call()
+    started = time.perf_counter()
+    for _ in range(times):
+        call()
+    return (time.perf_counter() - started) / times
 
 
 def digits(value: float) -> str:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.limit import CASES, Case, recipe, seconds_of
-from benchmarks.measuring import digits, table
+from benchmarks.limit import CASES, Case, recipe
+from benchmarks.measuring import digits, seconds_of, table
 from benchmarks.question import Options, run
 from cifar_tune.models.complexity import multiply_adds_of
 from cifar_tune.training.device import configure

@@ -69,7 +69,8 @@ class Coordinator:
         self._best = BestTrials([], spec.objectives, spec.constraints)  # `_take_up` counts those of earlier runs
         self._trained = TrainedBefore([], spec)
         self._has_completed = False
-        self._last = LastTrials(study, storage, spec, most_trials(spec))
+        self._trials = most_trials(spec)
+        self._last = LastTrials(study, storage, spec, self._trials)
         self._announcements = Announcements(storage, watch, self._sweep)
         self._environment_known = False
         self._combinations = spec.space.size() if spec.sampler.name == "grid" else None
@@ -132,7 +133,7 @@ class Coordinator:
         """Start one more trial; False if there is none left to try."""
         if self._admit_others():
             return True  # what they finished counts
-        left = most_trials(self._spec) - self._finished - len(self._running)
+        left = self._trials - self._finished - len(self._running)
         self._last.draw(left, self._executors.workers, self._draw(), lambda: self._watch.stop.park)
         waiting = self._last.next_waiting(left)
         refused = refusal(waiting, self._spec) if waiting is not None else None

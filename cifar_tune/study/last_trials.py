@@ -15,7 +15,8 @@ from cifar_tune.storage import attributes
 from cifar_tune.storage.write_behind import WriteBehindStorage
 from cifar_tune.study.asking import waiting_trials
 from cifar_tune.study.running import RunningTrial
-from cifar_tune.study.training_time import expected_logarithms, whole_seconds
+from cifar_tune.study.training_time import FEWEST_KNOWN, expected_logarithms, whole_seconds
+from cifar_tune.study_spec.samplers import SAMPLERS
 from cifar_tune.study_spec.specification import StudySpec
 
 PER_WORKER = 2
@@ -27,10 +28,6 @@ SHARE = 1 / 3
 _MOST_PER_WORKER = 50
 """With more trials in all for each executor, its idle time at the end is less than a hundredth of the study."""
 
-_NOT_AHEAD = "gp"
-"""This sampler takes seconds for a draw, and learns most from each result."""
-
-_FEWEST_KNOWN = 5
 _DIFFERENT = 1.5
 """The length below which a tenth of the trials lies and that above which a tenth lies: their ratio has to be larger."""
 
@@ -79,15 +76,14 @@ class LastTrials:
         return waiting[int(np.argmax(expected))]
 
     def _is_near(self, left: int, workers: int) -> bool:
-        if self._spec.deterministic is not None or self._spec.sampler.name == _NOT_AHEAD:
-            return False  # what a trial sees of others is fixed there; see above
-        return 1 < left <= min(PER_WORKER * workers, SHARE * self._trials) and (
-            workers > 1 and self._trials <= _MOST_PER_WORKER * workers
-        )
+        if self._spec.deterministic is not None or SAMPLERS[self._spec.sampler.name].draws_slowly:
+            return False  # in batches, what a trial sees of others is fixed
+        is_worth_it = workers > 1 and self._trials <= _MOST_PER_WORKER * workers
+        return is_worth_it and 1 < left <= min(PER_WORKER * workers, SHARE * self._trials)
 
     def _lengths_differ(self) -> bool:
         seconds = whole_seconds(self._ended())
-        if len(seconds) < _FEWEST_KNOWN:
+        if len(seconds) < FEWEST_KNOWN:
             return False
         short, long = np.quantile(seconds, (0.1, 0.9))
         return bool(long >= _DIFFERENT * short)

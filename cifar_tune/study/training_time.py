@@ -10,7 +10,8 @@ from optuna.trial import FrozenTrial
 
 from cifar_tune.storage import attributes
 
-_FEWEST = 5
+FEWEST_KNOWN = 5
+"""Trials that have ended, below which nothing is said."""
 _PENALTY = 1.0
 _NEARLY_CONSTANT = 1e-6
 
@@ -22,7 +23,7 @@ def whole_seconds(ended: Sequence[FrozenTrial]) -> list[float]:
     """
     known = list(_known(ended))
     longer = [each for each in known if each[2] >= 2]
-    return [seconds * config["epochs"] for config, seconds, _ in (longer if len(longer) >= _FEWEST else known)]
+    return [seconds * config["epochs"] for config, seconds, _ in (longer if len(longer) >= FEWEST_KNOWN else known)]
 
 
 def expected_logarithms(ended: Sequence[FrozenTrial], waiting: Sequence[FrozenTrial]) -> list[float] | None:
@@ -32,7 +33,7 @@ def expected_logarithms(ended: Sequence[FrozenTrial], waiting: Sequence[FrozenTr
     one indicator per other value), since what makes a training longer, such as width, does so by a factor.
     """
     known = list(_known(ended))
-    if len(known) < _FEWEST:
+    if len(known) < FEWEST_KNOWN:
         return None
     configs = [trial.user_attrs[attributes.CONFIG] for trial in waiting]
     features = _features([config for config, *_ in known] + configs)

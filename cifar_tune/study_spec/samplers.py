@@ -25,6 +25,7 @@ class SamplerChoice:
         heeds_constraints: whether it looks for trials that keep them.
         learns_from_completed_only: whether a trial that was pruned teaches it nothing (COMPLETE is the only state that
             Optuna's GP and genetic samplers read; CMA-ES reads pruned trials on request, and only with reports).
+        draws_slowly: whether a draw takes seconds, so that many in a row would keep everybody waiting.
         clashes: parameters that Optuna does not allow together.
     """
 
@@ -39,6 +40,7 @@ class SamplerChoice:
     takes_several_objectives: bool = True
     heeds_constraints: bool = False
     learns_from_completed_only: bool = False
+    draws_slowly: bool = False
     clashes: tuple[Mapping[str, bool], ...] = ()
 
 
@@ -83,6 +85,7 @@ SAMPLERS: Mapping[str, SamplerChoice] = {
         handles_conditions=False,
         heeds_constraints=True,
         learns_from_completed_only=True,
+        draws_slowly=True,
     ),
     "cmaes": SamplerChoice(
         "optuna.samplers:CmaEsSampler",
