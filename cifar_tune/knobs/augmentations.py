@@ -46,29 +46,29 @@ _BUILT_IN: Mapping[str, AugmentationPart] = {
     ),
     "horizontal_flip": AugmentationPart(
         f"{_IN}.coordinates:horizontal_flip",
-        "mirror every second image left and right, drawn at random",
+        "mirror left and right, each image with probability 1/2",
         stage="coordinates",
     ),
     "alternating_flip": AugmentationPart(
         f"{_IN}.coordinates:alternating_flip",
-        "mirror left and right: at random in the first epoch, then every image in every second epoch (Jordan 2024)",
+        "mirror left and right: at random in the first epoch, then each image in every second epoch (Jordan 2024)",
         stage="coordinates",
         drawn_once=True,
     ),
     "vertical_flip": AugmentationPart(
         f"{_IN}.coordinates:vertical_flip",
-        "mirror every second image top and bottom, drawn at random",
+        "mirror top and bottom, each image with probability 1/2",
         stage="coordinates",
     ),
     "rotation": AugmentationPart(
         f"{_IN}.affine:rotation",
-        "turn about the middle by -rotation_degrees to rotation_degrees",
+        "turn about the middle by -rotation_degrees to rotation_degrees; what comes from outside is black",
         arguments={"rotation_degrees": "degrees"},
         stage="affine",
     ),
     "scale": AugmentationPart(
         f"{_IN}.affine:scale",
-        "enlarge or shrink about the middle by 1 - scale_range to 1 + scale_range",
+        "enlarge or shrink about the middle by 1 - scale_range to 1 + scale_range; what comes from outside is black",
         arguments={"scale_range": "scale_range"},
         stage="affine",
     ),
@@ -104,7 +104,7 @@ _BUILT_IN: Mapping[str, AugmentationPart] = {
     ),
     "randaugment": AugmentationPart(
         f"{_IN}.policies:randaugment",
-        "randaugment_num_ops random operations of magnitude randaugment_magnitude (Cubuk et al. 2019)",
+        "randaugment_num_ops random operations of magnitude randaugment_magnitude, of 30 (Cubuk et al. 2019)",
         arguments={"randaugment_num_ops": "num_ops", "randaugment_magnitude": "magnitude"},
     ),
     "trivialaugment": AugmentationPart(
@@ -113,25 +113,25 @@ _BUILT_IN: Mapping[str, AugmentationPart] = {
     ),
     "cutout": AugmentationPart(
         f"{_IN}.erasing:cutout",
-        "erase a square of cutout_size pixels with its middle anywhere (DeVries and Taylor 2017)",
+        "set a square with sides of cutout_size pixels and its middle anywhere to 0 (DeVries and Taylor 2017)",
         arguments={"cutout_size": "length"},
         stage="inputs",
     ),
     "random_erasing": AugmentationPart(
         f"{_IN}.erasing:random_erasing",
-        "erase a random rectangle with probability erasing_probability (Zhong et al. 2017)",
+        "set a random rectangle to 0 with probability erasing_probability (after Zhong et al. 2017)",
         arguments={"erasing_probability": "probability", "erasing_max_area": "max_area"},
         stage="inputs",
     ),
     "mixup": AugmentationPart(
         f"{_IN}.mixing:mixup",
-        "blend each image and its label with another (Zhang et al. 2017)",
+        "blend each image and its label with another; beside cutmix, each image gets one of both (Zhang et al. 2017)",
         arguments={"mixup_alpha": "alpha"},
         stage="mixing",
     ),
     "cutmix": AugmentationPart(
         f"{_IN}.mixing:cutmix",
-        "paste a rectangle of another image, and mix the labels by area (Yun et al. 2019)",
+        "paste a rectangle of another image, and mix the labels by its area; see mixup (Yun et al. 2019)",
         arguments={"cutmix_alpha": "alpha"},
         stage="mixing",
     ),

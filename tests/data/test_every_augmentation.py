@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 from cifar_tune.data.augmentation.draw import Draw
 from cifar_tune.data.batches import training_batches, validation_batches
 from cifar_tune.data.resident import ResidentData
-from cifar_tune.knobs.augmentations import AUGMENTATIONS
+from cifar_tune.knobs.augmentations import AUGMENTATIONS, Stage
 from cifar_tune.knobs.configuration import Configuration, complete
 from cifar_tune.knobs.part import Value
 
@@ -178,6 +179,20 @@ def test_all_of_them_work_together(data: ResidentData, names: Sequence[str]) -> 
         assert images.shape == (16, 3, SIZE, SIZE)
         assert images.isfinite().all()
         assert labels.shape == (16, 10)
+
+
+def test_the_order_of_the_list_counts_within_a_step_alone(data: ResidentData) -> None:
+    """The table of knobs says so of `augment`."""
+    by_stage = ("random_crop", "rotation", "brightness", "cutout", "mixup")
+    assert [AUGMENTATIONS[name].stage for name in by_stage] == list(get_args(Stage))
+    for names in (by_stage[::-1], by_stage[2:] + by_stage[:2]):
+        for (images, labels), (others, shares) in zip(
+            _batches(data, _config(*names)), _batches(data, _config(*by_stage)), strict=True
+        ):
+            assert torch.equal(images, others)
+            assert torch.equal(labels, shares)
+    first, second = (_images(data, _config(*names)) for names in (("brightness", "hue"), ("hue", "brightness")))
+    assert not torch.allclose(first, second, atol=1e-3)
 
 
 @every_augmentation

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch import Tensor
 
 from cifar_tune.data.augmentation.mixing import cutmix, mix, mixup, one_of
 from cifar_tune.data.augmentation.pipeline import draw_augmentation
@@ -80,11 +81,20 @@ def test_of_two_each_image_takes_one() -> None:
     choice = torch.arange(100, dtype=torch.int32) % 2
     shares = one_of(choice, [lambda batch: always[batch], lambda batch: never[batch]])
     assert torch.equal(shares(slice(3, 60))[:, 0, 0], torch.where(choice == 0, 0.25, 1.0)[3:60])
-    drawn = draw_augmentation(complete({"augment": ("mixup", "cutmix")}), epoch_of(1000), CPU).shares
-    assert drawn is not None
-    own = drawn(WHOLE)
-    blended = ((own > 0) & (own < 1)).all(dim=2).all(dim=1)
-    assert 400 < blended.sum() < 600
+
+
+def test_mixup_beside_cutmix_mixes_each_image_by_one_of_them_and_half_of_the_images_by_each() -> None:
+    def shares(*names: str) -> Tensor:
+        drawn = draw_augmentation(complete({"augment": names}), epoch_of(1000, batch_size=100), CPU).shares
+        assert drawn is not None
+        return torch.cat([drawn(slice(start, start + 100)) for start in range(0, 1000, 100)])
+
+    both, blended, pasted = shares("mixup", "cutmix"), shares("mixup"), shares("cutmix")
+    by_mixup, by_cutmix = ((both == alone).all(dim=2).all(dim=1) for alone in (blended, pasted))
+    assert (by_mixup ^ by_cutmix).all()  # one of the two, and just as it mixes alone
+    assert 450 < by_mixup.sum() < 550
+    for batch in by_mixup.view(10, 100):  # drawn for each image, not for a batch
+        assert 20 < batch.sum() < 80
 
 
 def test_an_image_alone_stays_as_it_is() -> None:

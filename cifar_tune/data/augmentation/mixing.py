@@ -36,7 +36,10 @@ def cutmix(draw: Draw, alpha: float) -> Shares:
 
 
 def one_of(choice: Tensor, mixers: Sequence[Shares]) -> Shares:
-    """Where several are asked for: each image is mixed by one of them.
+    """Where several are asked for: each image is mixed by one of them, drawn with equal probability.
+
+    timm's Mixup does so in its mode `elem`; its default mode, and torchvision's reference training, draw one mixer (and
+    one share) for a whole batch.
 
     Args:
         choice: int32 [N], which one.
