@@ -1,5 +1,10 @@
+import hashlib
+
 import numpy as np
+import numpy.typing as npt
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cifar_tune.data.seeding import derive_seed
 from cifar_tune.data.spec import DataSpec
@@ -8,6 +13,8 @@ from cifar_tune.errors import UserError
 
 CLASSES = tuple("abc")
 LABELS = np.repeat(np.arange(3), (60, 30, 10))
+RARE = np.repeat(np.arange(3), (300, 300, 3))
+DIGITS = tuple("0123456789")
 
 
 def spec(val_size: int | None = None, train_size: int | None = None, split_seed: int = 0) -> DataSpec:
@@ -42,7 +49,7 @@ def test_splits_are_disjoint_and_cover_all_images() -> None:
 
 
 def test_the_default_validation_split_is_a_tenth() -> None:
-    _, val = training_and_validation(np.repeat(np.arange(10), 5000), tuple("0123456789"), spec())
+    _, val = training_and_validation(np.repeat(np.arange(10), 5000), DIGITS, spec())
     assert len(val) == 5000
 
 
@@ -87,7 +94,7 @@ def test_too_few_images_for_a_validation_split_are_refused() -> None:
 
 
 def test_the_test_split_is_a_sixth_stratified() -> None:
-    rest, test = held_out_for_test(LABELS, 3)
+    rest, test = held_out_for_test(LABELS, CLASSES)
     assert sorted([*rest, *test]) == list(range(100))
     assert len(test) == 16
     assert np.bincount(LABELS[test]).tolist() == [10, 5, 1]  # quotas 9.6, 4.8 and 1.6; the first of equals first
@@ -95,4 +102,84 @@ def test_the_test_split_is_a_sixth_stratified() -> None:
 
 def test_too_few_images_for_a_test_split_are_refused() -> None:
     with pytest.raises(UserError, match=r"data: there are too few images to split"):
-        held_out_for_test(np.arange(3).repeat(2), 3)
+        held_out_for_test(np.arange(3).repeat(2), CLASSES)
+
+
+def per_class(labels: npt.NDArray[np.int64]) -> list[int]:
+    return [int(count) for count in np.bincount(labels, minlength=3)]
+
+
+def test_a_rare_class_is_in_every_split() -> None:
+    rest, test = held_out_for_test(RARE, CLASSES)
+    assert (per_class(RARE[rest]), per_class(RARE[test])) == ([250, 251, 2], [50, 49, 1])
+    train, val = training_and_validation(RARE[rest], CLASSES, spec())
+    assert (per_class(RARE[rest][train]), per_class(RARE[rest][val])) == ([225, 227, 1], [25, 24, 1])
+    train, _ = training_and_validation(RARE[rest], CLASSES, spec(train_size=20))
+    assert per_class(RARE[rest][train]) == [10, 9, 1]
+
+
+def test_a_large_validation_split_leaves_a_rare_class_for_training() -> None:
+    train, val = training_and_validation(RARE, CLASSES, spec(val_size=600))
+    assert (per_class(RARE[train]), per_class(RARE[val])) == ([1, 1, 1], [299, 299, 2])
+
+
+@given(st.data(), st.lists(st.integers(2, 60), min_size=2, max_size=8))
+def test_every_class_is_in_every_split_whatever_the_sizes(data: st.DataObject, counts: list[int]) -> None:
+    labels = np.repeat(np.arange(len(counts)), counts)
+    classes = tuple(str(number) for number in range(len(counts)))
+    val_size = data.draw(st.integers(len(counts), len(labels) - len(counts)))
+    train_size = data.draw(st.integers(len(counts), len(labels) - val_size))
+    train, val = training_and_validation(labels, classes, spec(val_size, train_size))
+    assert (len(train), len(val), len(np.intersect1d(train, val))) == (train_size, val_size, 0)
+    assert set(labels[train]) == set(labels[val]) == set(range(len(counts)))
+
+
+@given(st.lists(st.integers(3, 60), min_size=2, max_size=8))
+def test_every_class_is_in_the_test_split_and_twice_in_the_rest(counts: list[int]) -> None:
+    labels = np.repeat(np.arange(len(counts)), counts)
+    rest, test = held_out_for_test(labels, tuple(str(number) for number in range(len(counts))))
+    assert np.bincount(labels[test], minlength=len(counts)).min() >= 1
+    assert np.bincount(labels[rest], minlength=len(counts)).min() >= 2
+    assert sorted([*rest, *test]) == list(range(len(labels)))
+
+
+@pytest.mark.parametrize(("counts", "named"), [((60, 60, 1), "'c' has 1"), ((60, 1, 1), "'b' has 1 and 'c' has 1")])
+def test_a_class_that_is_too_rare_is_named(counts: tuple[int, ...], named: str) -> None:
+    labels = np.repeat(np.arange(3), counts)
+    with pytest.raises(UserError, match=f"data: every class needs 2 images, .* training and validation: {named}"):
+        training_and_validation(labels, CLASSES, spec())
+    with pytest.raises(UserError, match=f"every class needs 3 images, .* validation and test: {named}"):
+        held_out_for_test(labels, CLASSES)
+    with pytest.raises(UserError, match=f"every class needs 2 images, .* training and test: {named}"):
+        held_out_for_test(labels, CLASSES, has_validation=True)
+
+
+def test_of_many_classes_that_are_too_rare_ten_are_named() -> None:
+    labels = np.concatenate([np.zeros(60, dtype=np.int64), np.arange(1, 13)])
+    with pytest.raises(UserError, match="'10' has 1 and 2 more have fewer"):
+        training_and_validation(labels, tuple(str(number) for number in range(13)), spec())
+
+
+@pytest.mark.parametrize(
+    ("labels", "val_size", "train_size", "split_seed", "digest"),
+    [
+        ("mixed", None, None, 0, "7646ddf46de4679a2b060fe1a63faa04c986ab929c554223a413de5e18b29368"),
+        ("mixed", 5000, 10000, 0, "6e0880ff64161fb55faf933516eddeb86f6be6432294dbb98ffe580c0cab4e91"),
+        ("mixed", 123, 457, 3, "8e87a69c65939eba1faee97e38d877e6bd691e053c0d2ffbb060eb5dad40328b"),
+        ("sorted", None, None, 0, "b55a6aef665924bbde72d53a414b0207960ccf4230953c2b663a57e5a8708090"),
+        ("sorted", 5000, 10000, 0, "fcaf8acac1c8fe5892df75522239d68035de98ea3ae8cd3b8deb927e176f447c"),
+        ("sorted", 123, 457, 3, "cee1301707e6a87bcc00cdac959119b6479ccb78c4397f513259ae91a6cdcc5e"),
+    ],
+)
+def test_the_splits_of_cifar_10_never_change(
+    labels: str, val_size: int | None, train_size: int | None, split_seed: int, digest: str
+) -> None:
+    # Written down before rare classes were looked after: stored studies go on with the same splits.
+    each = np.tile(np.arange(10), 5000) if labels == "mixed" else np.repeat(np.arange(10), 5000)
+    found = hashlib.sha256()
+    for indices in (
+        *held_out_for_test(each, DIGITS),
+        *training_and_validation(each, DIGITS, spec(val_size, train_size, split_seed)),
+    ):
+        found.update(indices.astype("<i8").tobytes())
+    assert found.hexdigest() == digest

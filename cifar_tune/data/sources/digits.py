@@ -41,7 +41,7 @@ def _part(spec: DataSpec, held_out: bool) -> SourcePart:
 
     def decode(allocate: Allocate, progress: Progress | None) -> Labelled:
         values, labels = _load()
-        rest, test = held_out_for_test(labels, len(_CLASSES))
+        rest, test = held_out_for_test(labels, _CLASSES)
         chosen = test if held_out else rest
         images = allocate(len(chosen))
         for row, index in enumerate(chosen):

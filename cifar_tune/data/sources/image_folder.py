@@ -51,7 +51,7 @@ def training_part(spec: DataSpec) -> SourcePart:
     root = _root(spec)
     listing = _listed(root / "train")
     if not (root / "test").is_dir():
-        rest, _ = held_out_for_test(listing.labelled.labels, len(listing.labelled.classes))
+        rest, _ = held_out_for_test(listing.labelled.labels, listing.labelled.classes)
         return _part(listing.chosen(rest), spec.image_size)
     # Names of folders only: better refused now than when the test split is opened, after the search.
     _check_same_classes(root, listing.labelled.classes)
@@ -65,7 +65,7 @@ def test_part(spec: DataSpec) -> SourcePart:
         _check_same_classes(root, tuple(_class_folders(root / "train")))
         return _part(_listed(root / "test"), spec.image_size)
     listing = _listed(root / "train")
-    _, test = held_out_for_test(listing.labelled.labels, len(listing.labelled.classes))
+    _, test = held_out_for_test(listing.labelled.labels, listing.labelled.classes)
     return _part(listing.chosen(test), spec.image_size)
 
 
