@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from cifar_tune.data.cache import cache_folder, cached
+from cifar_tune.data.cache import CacheEntry, cache_folder, cached
 from cifar_tune.data.sources import source
 from cifar_tune.data.sources.part import Progress
 from cifar_tune.data.spec import DataSpec
@@ -18,6 +18,18 @@ def require_test(spec: DataSpec) -> None:
     source(spec.name).test_part(spec)
 
 
+def decode_test(spec: DataSpec, progress: Progress | None = None) -> tuple[str, ...]:
+    """Decode the test images into the cache, so that a broken one is found now; nothing of them is handed out.
+
+    Returns:
+        Class names.
+
+    Raises:
+        UserError: the images cannot be had or read.
+    """
+    return _decoded(spec, progress).classes
+
+
 def load_test(
     spec: DataSpec, progress: Progress | None = None
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], tuple[str, ...]]:
@@ -29,6 +41,10 @@ def load_test(
     Raises:
         UserError: the images cannot be had or read.
     """
-    entry = cached(source(spec.name).test_part(spec), cache_folder() / "test", progress)
+    entry = _decoded(spec, progress)
     images: npt.NDArray[np.uint8] = np.load(entry.images_path, mmap_mode="c")
     return images, entry.labels, entry.classes
+
+
+def _decoded(spec: DataSpec, progress: Progress | None) -> CacheEntry:
+    return cached(source(spec.name).test_part(spec), cache_folder() / "test", progress)

@@ -11,7 +11,7 @@ from optuna.storages import RDBStorage
 import cifar_tune
 from cifar_tune.data.prepared import PreparedData, prepare
 from cifar_tune.data.resident import ResidentData
-from cifar_tune.data.test_split import load_test, require_test
+from cifar_tune.data.test_split import decode_test, load_test, require_test
 from cifar_tune.errors import CheckError, Problem, UserError
 from cifar_tune.storage.lease import Lease, acquire
 from cifar_tune.storage.openings import Opening, write_opening
@@ -56,6 +56,7 @@ def finalize(storage: RDBStorage, name: str, device_name: str, say: Say, again: 
         device = resolve_device(device_name)
         require_test(record.spec.data)  # before the training, which would be for nothing
         data = _merged_data(record)
+        _require_same_classes(data.classes, decode_test(record.spec.data))
         training = Training(best.configuration, ResidentData(data, device), device)
         opening = Opening(
             opened="",

@@ -7,10 +7,15 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 from optuna.storages import RDBStorage
+from PIL import Image
 from sqlalchemy import Engine
 
+from cifar_tune.data.cache import cache_folder
+from cifar_tune.data.image_files import resized
 from cifar_tune.data.prepared import prepare
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.data.test_split import load_test
@@ -132,16 +137,48 @@ def test_an_interruption_during_the_training_leaves_no_mark(made: RDBStorage, mo
     assert owner_of(made.engine, "made") is None
 
 
-def test_test_images_that_cannot_be_read_are_not_an_opening(storage: RDBStorage, tmp_path: Path) -> None:
+@pytest.mark.parametrize("has_test_folder", [True, False])
+def test_test_images_that_cannot_be_read_are_found_before_the_training(
+    storage: RDBStorage, tmp_path: Path, has_test_folder: bool
+) -> None:
+    write_folder(tmp_path / "images" / "train", {"ant": 40, "bee": 40})
+    if has_test_folder:
+        write_folder(tmp_path / "images" / "test", {"ant": 4, "bee": 4}, seed=1)
+    folder = {"name": "image_folder", "root": str(tmp_path / "images"), "image_size": 8, "val_size": 10}
+    store(storage, [MadeTrial(LR, 0.8, epochs=2)], folder)
+    test_image = load_test(DataSpec(**folder))[0][0]  # type: ignore[arg-type]
+    shutil.rmtree(cache_folder())
+    [broken] = [path for path in (tmp_path / "images").rglob("*.png") if (pixels(path) == test_image).all()]
+    whole = broken.read_bytes()
+    broken.write_bytes(b"garbage")
+    said: list[str] = []
+    with pytest.raises(UserError, match=f"{broken}: cannot be read as an image"):
+        finalize(storage, "made", "cpu", said.append)
+    assert said == []  # no epoch
+    assert openings(storage) == []
+    broken.write_bytes(whole)
+    [opening], _ = run(storage)
+    assert (opening.train_images, opening.test_images) == ((80, 8) if has_test_folder else (67, 13))
+
+
+def pixels(path: Path) -> npt.NDArray[np.uint8]:
+    """As `image_size: 8` makes them of such an image."""
+    return resized(Image.open(path), 8)
+
+
+def test_test_images_that_break_during_the_training_are_not_an_opening(
+    storage: RDBStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_folder(tmp_path / "images" / "train", {"ant": 40, "bee": 40})
     write_folder(tmp_path / "images" / "test", {"ant": 4, "bee": 4})
     folder = {"name": "image_folder", "root": str(tmp_path / "images"), "image_size": 8, "val_size": 10}
     store(storage, [MadeTrial(LR, 0.8, epochs=2)], folder)
     broken = tmp_path / "images" / "test" / "ant" / "000.png"
     whole = broken.read_bytes()
-    broken.write_bytes(b"garbage")
-    with pytest.raises(UserError, match="cannot be read as an image"):
-        run(storage)
+    with monkeypatch.context() as patch:
+        patch.setattr(finalizing, "load_test", lambda spec: [broken.write_bytes(b"garbage"), load_test(spec)][1])
+        with pytest.raises(UserError, match="cannot be read as an image"):
+            run(storage)
     assert openings(storage) == []
     broken.write_bytes(whole)
     [opening], _ = run(storage)
@@ -170,6 +207,14 @@ def test_classes_are_compared_when_the_images_are_opened_too(made: RDBStorage, m
     with pytest.raises(UserError, match="the test split has other classes"):
         run(made)
     assert openings(made) == []
+
+
+def test_classes_are_compared_before_the_training(made: RDBStorage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(finalizing, "decode_test", lambda _: tuple("9876543210"))
+    said: list[str] = []
+    with pytest.raises(UserError, match="the test split has other classes"):
+        finalize(made, "made", "cpu", said.append)
+    assert said == []
 
 
 def test_other_images_are_refused(storage: RDBStorage, tmp_path: Path) -> None:
