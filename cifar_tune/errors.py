@@ -4,6 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+from cifar_tune.synonyms import same_thing
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -61,7 +63,11 @@ def last_line(error: str | None) -> str:
 
 
 def nearest_name(name: str, names: Iterable[str]) -> str | None:
-    """The entry of `names` that `name` was most likely meant to be, or None."""
+    """The entry of `names` that `name` was most likely meant to be, by its meaning or by its letters; or None."""
+    names = list(names)
+    same = same_thing(name, names)
+    if same is not None:
+        return same
     by_lower = {candidate.lower(): candidate for candidate in names}
     found = get_close_matches(name.lower(), list(by_lower), n=1, cutoff=0.6)
     return by_lower[found[0]] if found else None

@@ -53,7 +53,7 @@ class LrInStudy:
         """
         ends = {"low": f"{low:.12g}", "high": f"{high:.12g}"}
         text = self.text
-        spots = sorted(((_node(text, ("search_space", "lr", key)), new) for key, new in ends.items()), key=_position)
+        spots = sorted(((self._node(key), new) for key, new in ends.items()), key=_position)
         for node, new in reversed(spots):
             text = text[: node.start_mark.index] + new + text[node.end_mark.index :]
         document = read_yaml(text, str(self.path))
@@ -65,6 +65,15 @@ class LrInStudy:
             )
         read_study(document, str(self.path))
         return text
+
+    def _node(self, end: str) -> yaml.Node:
+        """Where one end of the range stands in the text."""
+        node: Any = yaml.compose(self.text, Loader=yaml.SafeLoader)
+        for key in ("search_space", "lr", end):
+            node = next((value for name, value in node.value if name.value == key), None)
+            if node is None:  # a merge key brings it
+                raise UserError(_problem(self.path, f"{end} comes from another part of the file: write it by hand"))
+        return cast(yaml.Node, node)
 
     def write(self, low: float, high: float) -> None:
         """Put this range into the file: as a whole, or not at all.
@@ -118,13 +127,6 @@ def lr_in_study(path: Path) -> LrInStudy:
 def _read(path: Path) -> str:
     """The text with its line ends as they are."""
     return path.read_bytes().decode("utf-8")
-
-
-def _node(text: str, path: tuple[str, ...]) -> yaml.Node:
-    node: Any = yaml.compose(text, Loader=yaml.SafeLoader)
-    for key in path:
-        node = next(value for name, value in node.value if name.value == key)
-    return cast(yaml.Node, node)
 
 
 def _position(spot: tuple[yaml.Node, str]) -> int:

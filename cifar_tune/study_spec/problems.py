@@ -3,33 +3,13 @@
 from collections.abc import Iterable, Mapping
 
 from cifar_tune.errors import Problem, UserError, enumerate_names, nearest_name
+from cifar_tune.synonyms import same_thing
 
 Path = tuple[str | int, ...]
 """The keys and positions that lead to a value."""
 
-
-ALIASES = {
-    "learning_rate": "lr",
-    "learningrate": "lr",
-    "wd": "weight_decay",
-    "l2": "weight_decay",
-    "bs": "batch_size",
-    "batchsize": "batch_size",
-    "n_epochs": "epochs",
-    "num_epochs": "epochs",
-    "augmentation": "augment",
-    "scheduler": "schedule",
-    "opt": "optimizer",
-    "arch": "model",
-    "min": "low",
-    "max": "high",
-    "values": "choices",
-    "n_trials": "trials",
-}
-"""What other tools call the same knob or section."""
-
-ALIASES_OF_NAMES = {"swish": "silu", "lrelu": "leaky_relu", "reduce_on_plateau": "plateau"}
-"""What other tools call the same part."""
+_MOST_LISTED = 20
+"""Names in one message: a list of all knobs would bury it."""
 
 
 class Problems:
@@ -70,20 +50,33 @@ class Problems:
         """Record the problems of another file, which this one names."""
         self._found.extend(problems)
 
-    def unknown_key(self, path: Path, names: Iterable[str]) -> None:
-        """Record that the last key of `path` is none of `names`."""
-        names = list(names)
-        meant = ALIASES.get(str(path[-1]))
-        nearest = meant if meant in names else nearest_name(str(path[-1]), names)
-        rule = "unknown key" if nearest else f"unknown key; known here: {', '.join(names)}"
-        self.add(path, rule, nearest=nearest)
+    def unknown_key(self, path: Path, names: Iterable[str], elsewhere: Mapping[str, str] | None = None) -> None:
+        """Record that the last key of `path` is none of `names`.
+
+        `elsewhere` has keys of other sections, and the dotted path of each. What means the same is suggested rather
+        than what only looks similar.
+        """
+        key, names = str(path[-1]), list(names)
+        paths = {**(elsewhere or {}), **{name: name for name in names}}
+        meant = same_thing(key, names) or same_thing(key, paths) or nearest_name(key, names) or nearest_name(key, paths)
+        nearest = paths[meant] if meant else None
+        if nearest:
+            known = ""
+        elif len(names) > _MOST_LISTED:
+            known = "; `cifar-tune knobs` lists what there is"
+        else:
+            known = f"; known here: {', '.join(names)}"
+        self.add(path, f"unknown key{known}", nearest=nearest)
 
     def add_name(self, path: Path, value: object, names: Iterable[str]) -> None:
         """Record that `value` is none of `names`."""
         names = sorted(names)
-        meant = ALIASES_OF_NAMES.get(value) if isinstance(value, str) else None
-        nearest = meant if meant in names else nearest_name(value, names) if isinstance(value, str) else None
+        nearest = nearest_name(value, names) if isinstance(value, str) else None
         self.add(path, f"must be {enumerate_names(names)}", value, nearest)
+
+    def is_option(self, path: Path) -> bool:
+        """Whether an option such as `--set` put this there, and not the file."""
+        return path in self._overridden
 
     def raise_if_any(self) -> None:
         """Raise `UserError` with all problems found, in the order of their lines."""

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from cifar_tune.data.spec import DataSpec
-from cifar_tune.errors import Problem, UserError, nearest_name
+from cifar_tune.errors import Problem, UserError
 from cifar_tune.knobs.configuration import Configuration, complete
 from cifar_tune.knobs.part import Value
 from cifar_tune.knobs.plugin import Plugin
@@ -60,6 +60,13 @@ DEFAULT_SEARCH_SPACE: Mapping[str, Any] = {
 
 MAX_GRID_VALUES = 10_000
 """Of one range: Optuna lists all of them, once for every trial."""
+
+_ELSEWHERE: Mapping[str, str] = {
+    **{key: f"budget.{key}" for key in ("trials", "timeout", "trial_timeout")},
+    **{key: f"objective.{key}" for key in ("metric", "direction")},
+    **{key: f"data.{key}" for key in DataSpec.model_fields if key != "name"},
+}
+"""Keys that people write into the wrong section, and where they belong."""
 
 _RULES = {
     "int_type": "must be a whole number",
@@ -165,7 +172,7 @@ def read_data(raw: object, problems: Problems) -> DataSpec:
         for item in error.errors():
             path: Path = ("data", *item["loc"])
             if item["type"] == "extra_forbidden":
-                problems.unknown_key(path, DataSpec.model_fields)
+                problems.unknown_key(path, DataSpec.model_fields, _in_train())
             elif item["type"] == "literal_error":
                 problems.add_name(path, item["input"], ("cifar10", "image_folder", "digits"))
             else:
@@ -180,7 +187,7 @@ def read_train(raw: object, problems: Problems) -> dict[str, Value]:
     fixed: dict[str, Value] = {}
     for name, given in as_mapping(raw, ("train",), "{model: resnet18, epochs: 30}", problems).items():
         if name not in KNOBS:
-            problems.unknown_key(("train", name), KNOBS)
+            problems.unknown_key(("train", name), KNOBS, _ELSEWHERE)
             continue
         if isinstance(given, dict):
             problems.add(("train", name), "takes one value here; ranges and choices belong under search_space", given)
@@ -261,7 +268,7 @@ def _read_search_space(
     for name, dimension_raw in given.items():
         path: Path = ("search_space", name)
         if name not in KNOBS:
-            problems.unknown_key(path, KNOBS)
+            problems.unknown_key(path, KNOBS, _ELSEWHERE)
             continue
         if name in train:
             problems.add(path, f"{name} is fixed under train as well; it may stand in one place only")
@@ -340,9 +347,12 @@ def _refuse_section(key: str, problems: Problems) -> None:
     if key in KNOBS:
         problems.add((key,), f"{key} is a knob: it belongs under train, or under search_space")
     else:
-        nearest = nearest_name(key, SECTIONS) or nearest_name(key, KNOBS)
-        known = f"; known here: {', '.join(SECTIONS)}"
-        problems.add((key,), "unknown key" if nearest else f"unknown key{known}", nearest=nearest)
+        knobs = {name: name for name in KNOBS} if problems.is_option((key,)) else _in_train()
+        problems.unknown_key((key,), SECTIONS, {**_ELSEWHERE, **knobs})
+
+
+def _in_train() -> dict[str, str]:
+    return {name: f"train.{name}" for name in KNOBS}
 
 
 def _whole_if_possible(value: object) -> object:

@@ -12,7 +12,7 @@ from cifar_tune.knobs.table import KNOBS
 from cifar_tune.study_spec.per import Per, read_per
 from cifar_tune.study_spec.problems import Path, Problems
 
-_KEYS = ("low", "high", "log", "step", "per", "choices", "when")
+DIMENSION_KEYS = ("low", "high", "log", "step", "per", "choices", "when")
 _EXAMPLE = "{low: 1e-4, high: 1.0, log: true} or {choices: [sgd, adamw]}"
 _MAX_STEPS = 1_000_000  # more are no steps to speak of, and Optuna's decimal arithmetic gives up on many more
 
@@ -59,8 +59,8 @@ def read_dimension(knob: Knob, raw: object, path: Path, problems: Problems) -> D
         problems.add(path, f"must be a mapping such as {_EXAMPLE}; a fixed value belongs under train", raw)
         return None
     for key in raw:
-        if key not in _KEYS:
-            problems.unknown_key((*path, key), _KEYS)
+        if key not in DIMENSION_KEYS:
+            problems.unknown_key((*path, key), DIMENSION_KEYS)
     when = _read_when(knob, raw.get("when"), (*path, "when"), problems)
     if "choices" in raw:
         for key in ("low", "high", "log", "step", "per"):

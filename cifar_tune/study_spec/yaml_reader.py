@@ -1,11 +1,12 @@
 """Reads YAML as people mean it.
 
 `1e-4` is a number, `on`, `off`, `yes` and `no` are text, a key given twice is an error, and every value knows its
-line. Nothing but mappings, lists, text, numbers, true, false and null comes out: tags are refused, so no file can
-name a Python object.
+line. Merge keys of YAML 1.1 (`<<: *base`) are read: a mapping's own keys win over merged ones. Nothing but mappings,
+lists, text, numbers, true, false and null comes out: tags are refused, so no file can name a Python object.
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -18,6 +19,7 @@ _MAX_NODES = 10_000  # aliases can name the same part many times over: a small f
 _MAX_DEPTH = 50
 _CORE = "tag:yaml.org,2002:"
 _NOT_IN_TEXT = re.compile(r"[\0\ud800-\udfff]")
+_MERGE = "<<"
 _BAD_CHARACTER = "holds a character that text may not hold"
 
 
@@ -136,19 +138,43 @@ class _Builder:
     def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, object]:
         self._refuse_tag(node, f"{_CORE}map", node.start_mark.line + 1)
         values: dict[str, object] = {}
+        merged: list[tuple[Mapping[str, object], Mapping[Path, int]]] = []
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1
             if not isinstance(key_node, yaml.ScalarNode):
                 self._problems.add_at_line(line, "a key must be a plain word")
                 continue
             key = self._text(key_node, line)
-            if key in values:
+            if (*path, key) in self._lines:
                 first = self._lines[(*path, key)]
                 self._problems.add((*path, key), f"is given twice, on lines {first} and {line}")
                 continue
             self._lines[(*path, key)] = line
-            values[key] = self.build(value_node, (*path, key))
+            if key == _MERGE and key_node.style is None:
+                merged = self._merged(value_node, (*path, key))
+            else:
+                values[key] = self.build(value_node, (*path, key))
+        for others, lines in merged:
+            new = others.keys() - values.keys()
+            self._lines.update({(*path, *rest): line for rest, line in lines.items() if rest[0] in new})
+            values |= {key: value for key, value in others.items() if key in new}
         return values
+
+    def _merged(self, node: yaml.Node, path: Path) -> list[tuple[Mapping[str, object], Mapping[Path, int]]]:
+        """The mappings that a merge key names, each with the lines of what is in it; the first ones win."""
+        found: list[tuple[Mapping[str, object], Mapping[Path, int]]] = []
+        outer = self._lines
+        for item in node.value if isinstance(node, yaml.SequenceNode) else [node]:
+            self._lines = {}
+            values = self.build(item, path)
+            lines = {inner[len(path) :]: line for inner, line in self._lines.items() if inner != path}
+            self._lines = outer
+            if isinstance(values, dict):
+                found.append((values, lines))
+            elif not self._problems:
+                rule = "takes a mapping, or a list of mappings, such as `<<: *base` where `&base` marks one further up"
+                self._problems.add(path, rule)
+        return found
 
     def _scalar(self, node: yaml.ScalarNode, line: int) -> object:
         text = self._text(node, line)

@@ -111,6 +111,21 @@ def test_a_range_that_others_share_is_refused(study: Path) -> None:
     assert study.read_text() == text
 
 
+@pytest.mark.parametrize(
+    "space",
+    [
+        "{weight_decay: &range {low: 1e-4, high: 1.0, log: true}, lr: {<<: *range, high: 0.5}}",
+        "{<<: {lr: {low: 1e-4, high: 1.0, log: true}}, weight_decay: {low: 1e-4, high: 1.0, log: true}}",
+    ],
+)
+def test_a_range_out_of_a_merged_mapping_is_refused(space: str, study: Path) -> None:
+    text = f"name: made\nsearch_space: {space}\n"
+    study.write_text(text)
+    with pytest.raises(UserError, match=r"search_space\.lr: \w+ comes from another part of the file: write it by hand"):
+        lr_in_study(study).write(1e-3, 0.1)
+    assert study.read_text() == text
+
+
 def test_a_range_that_the_study_does_not_bear_is_refused(study: Path) -> None:
     text = "name: made\ntrain: {schedule: cyclic, base_lr: 0.01}\nsearch_space: {lr: {low: 0.1, high: 1, log: true}}\n"
     study.write_text(text)

@@ -140,10 +140,16 @@ def test_an_empty_section_has_its_defaults(section: str) -> None:
         assert read(f"{section}:").spec == read("").spec
 
 
-@pytest.mark.parametrize("section", ["budget", "sampler", "pruner", "data", "train", "search_space", "objective"])
+@pytest.mark.parametrize("section", ["budget", "sampler", "pruner", "data", "objective"])
 def test_an_unknown_key_in_a_section(section: str) -> None:
     message = only_problem(f"{section}: {{qqqq: 1}}")
     assert message.startswith(f"study.yaml:2: {section}.qqqq: unknown key; known here: ")
+
+
+@pytest.mark.parametrize("section", ["train", "search_space"])
+def test_an_unknown_knob_does_not_bring_a_list_of_all(section: str) -> None:
+    expected = f"study.yaml:2: {section}.qqqq: unknown key; `cifar-tune knobs` lists what there is"
+    assert only_problem(f"{section}: {{qqqq: 1}}") == expected
 
 
 @pytest.mark.parametrize(
@@ -155,15 +161,25 @@ def test_an_unknown_key_in_a_section(section: str) -> None:
         ("pruner", "n_warmup_step", "n_warmup_steps"),
         ("data", "vale_size", "val_size"),
         ("train", "Epochs", "epochs"),
-        ("search_space", "learning_rat", "gamma"),
+        ("train", "act", "activation"),
+        ("train", "bs", "batch_size"),
+        ("train", "batch-size", "batch_size"),
+        ("train", "wd", "weight_decay"),
+        ("train", "learningRate", "lr"),
+        ("search_space", "learning_rate", "lr"),
+        ("train", "lr_scheduler", "schedule"),
+        ("train", "dropout_rate", "dropout"),
+        ("train", "epoch", "epochs"),
+        ("train", "nepochs", "epochs"),
+        ("train", "val_size", "data.val_size"),
+        ("search_space", "n_trials", "budget.trials"),
+        ("data", "batch_size", "train.batch_size"),
+        ("data", "dir", "root"),
     ],
 )
 def test_an_unknown_key_names_the_nearest(section: str, wrong: str, right: str) -> None:
     message = only_problem(f"{section}: {{{wrong}: 1}}")
-    if wrong != "learning_rat":
-        assert message == f"study.yaml:2: {section}.{wrong}: unknown key (did you mean {right!r}?)"
-    else:
-        assert "known here: model, width" in message
+    assert message == f"study.yaml:2: {section}.{wrong}: unknown key (did you mean {right!r}?)"
 
 
 def test_a_key_at_the_top() -> None:
@@ -173,7 +189,13 @@ def test_a_key_at_the_top() -> None:
         "name, objective, constraints, budget, sampler, pruner, deterministic, data, plugins, train, search_space, "
         "start_from"
     )
-    assert only_problem("momentun: 0.9") == "study.yaml:2: momentun: unknown key (did you mean 'momentum'?)"
+    assert only_problem("momentun: 0.9") == "study.yaml:2: momentun: unknown key (did you mean 'train.momentum'?)"
+    assert only_problem("bs: 9") == "study.yaml:2: bs: unknown key (did you mean 'train.batch_size'?)"
+    assert only_problem("timeout: 9h") == "study.yaml:2: timeout: unknown key (did you mean 'budget.timeout'?)"
+    assert only_problem("hyperparameters: {}") == (
+        "study.yaml:2: hyperparameters: unknown key (did you mean 'search_space'?)"
+    )
+    assert only_problem("name: made", ["bs=9"]) == "--set: bs: unknown key (did you mean 'batch_size'?)"
 
 
 @pytest.mark.parametrize("knob", ["epochs", "lr", "augment"])

@@ -153,8 +153,47 @@ def test_anchors_and_aliases_are_read() -> None:
     assert read_yaml("a: &x [1, 2]\nb: *x").value == {"a": [1, 2], "b": [1, 2]}
 
 
-def test_a_merge_key_is_a_key_like_any_other() -> None:
-    assert read_yaml("a: &x {b: 1}\nc: {<<: *x}").value == {"a": {"b": 1}, "c": {"<<": {"b": 1}}}
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("{<<: *x}", {"b": 1, "d": [2]}),
+        ("{<<: *x, b: 5}", {"b": 5, "d": [2]}),
+        ("{b: 5, <<: *x}", {"b": 5, "d": [2]}),
+        ("{<<: [*x, *y], c: 3}", {"b": 1, "d": [2], "c": 3, "e": 9}),
+        ("{<<: [*y, *x]}", {"b": 8, "d": [2], "e": 9}),
+        ("{<<: {<<: *x, r: 2}, q: 1}", {"b": 1, "d": [2], "r": 2, "q": 1}),
+        ("{<<: []}", {}),
+        ("{'<<': 5}", {"<<": 5}),
+    ],
+)
+def test_merge_keys(text: str, value: object) -> None:
+    document = read_yaml(f"x: &x {{b: 1, d: [2]}}\ny: &y {{b: 8, e: 9}}\nc: {text}")
+    assert document.value == {"x": {"b": 1, "d": [2]}, "y": {"b": 8, "e": 9}, "c": value}
+
+
+def test_what_is_merged_has_the_line_on_which_it_is_written() -> None:
+    lines = read_yaml("x: &x\n  b: 1\n  d: {e: 2}\nc:\n  <<: *x\n  b: 5\n").lines
+    assert (lines[("c", "b")], lines[("c", "d")], lines[("c", "d", "e")]) == (6, 3, 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("c: {<<: 5}", "f.yaml:1: c.<<: takes a mapping, or a list of mappings, such as `<<: *base` where `&base`"),
+        ("c: {<<: [{a: 1}, 5]}", "f.yaml:1: c.<<: takes a mapping, or a list of mappings"),
+        ("c: {<<: {a: 1}, <<: {b: 1}}", "f.yaml:1: c.<<: is given twice, on lines 1 and 1"),
+        ("c: {<<: {a: 1, a: 2}}", "f.yaml:1: c.<<.a: is given twice, on lines 1 and 1"),
+        ("a: &a {<<: *a}", "is nested too deeply, or repeats itself without end"),
+        ("a: &a {b: &b {<<: *a}, <<: *b}", "is nested too deeply, or repeats itself without end"),
+        (
+            "a0: &a0 {x: 1}\n"
+            + "".join(f"a{i}: &a{i} {{<<: [{', '.join([f'*a{i - 1}'] * 9)}]}}\n" for i in range(1, 12)),
+            "is nested too deeply, or repeats itself without end",
+        ),
+    ],
+)
+def test_merge_keys_that_cannot_be_read(text: str, message: str) -> None:
+    assert message in refusal(text)
 
 
 @pytest.mark.parametrize(
