@@ -9,11 +9,19 @@ from sqlalchemy.engine import URL
 
 from cifar_tune.cli.options import study_file
 from cifar_tune.errors import Problem, UserError
-from cifar_tune.storage.rdb import open_existing, without_studies
-from cifar_tune.storage.records import StudyRecord, load_optuna_study, load_record, read_spec
+from cifar_tune.storage.rdb import close, open_existing, without_studies
+from cifar_tune.storage.records import StudyRecord, load_optuna_study, load_record, read_spec, study_names
 from cifar_tune.storage.urls import shown
+from cifar_tune.storage.versions import is_earlier_version
 from cifar_tune.study_spec.overrides import Override, parse_override
-from cifar_tune.study_spec.reader import ReadStudy, read_study, read_study_file, read_study_name
+from cifar_tune.study_spec.reader import (
+    NAME_RULE,
+    ReadStudy,
+    is_study_name,
+    read_study,
+    read_study_file,
+    read_study_name,
+)
 from cifar_tune.study_spec.yaml_reader import Document
 
 
@@ -24,14 +32,30 @@ def find_spec(study: str, url: URL, settings: Sequence[str] | None, more: Sequen
         UserError: with everything that is wrong with it.
     """
     overrides = [*(parse_override(text) for text in settings or ()), *more]
-    file = study_file(study)
+    file = study_file(study, lambda: _stored_names(url))
     if file is not None:
         return read_study_file(file, overrides)
     spec = read_spec(load_optuna_study(existing(url, study), study))
+    if all(override.key != "name" for override in overrides):
+        _require_runnable(study)
     stored = _without_defaults(spec.plain())
     if spec.plugins:
         stored["plugins"] = [plugin.path for plugin in spec.plugins]  # the files run: a description trains nothing
     return read_study(Document(stored), f"the stored study {study!r}", overrides)
+
+
+def _require_runnable(name: str) -> None:
+    """Refuse a name that no study file can have; other programs copy and rename studies as they like."""
+    if is_earlier_version(name):
+        newest = name.rpartition("@")[0]
+        rule = f"is kept as it was before {newest} evolved, and is not run any more; --set name=... begins another"
+        raise UserError(Problem(rule, name, nearest=newest))
+    if not is_study_name(name):
+        rule = (
+            f"another program gave the study this name, and the name of a study that is run {NAME_RULE}; rename it in "
+            f"the dashboard, or begin another study like it with --set name=..."
+        )
+        raise UserError(Problem(rule, repr(name)))
 
 
 def find_record(study: str, url: URL) -> StudyRecord:
@@ -50,7 +74,7 @@ def find_stored(study: str, url: URL) -> tuple[str, RDBStorage]:
     Raises:
         UserError: if there is no storage yet, or the file is wrong.
     """
-    file = study_file(study)
+    file = study_file(study, lambda: _stored_names(url))
     name = read_study_name(file) if file is not None else study
     return name, existing(url, name)
 
@@ -67,6 +91,16 @@ def existing(url: URL, study: str) -> RDBStorage:
         files = [file for file in (Path(f"{study}.yaml"), Path("studies", f"{study}.yaml")) if file.is_file()]
         raise UserError(Problem(rule, shown(url), nearest=str(files[0]) if files else None))
     return storage
+
+
+def _stored_names(url: URL) -> list[str]:
+    storage = open_existing(url)
+    if storage is None:
+        return []
+    try:
+        return study_names(storage)
+    finally:
+        close(storage)
 
 
 def _without_defaults(plain: dict[str, Any]) -> dict[str, Any]:

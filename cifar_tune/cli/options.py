@@ -1,5 +1,6 @@
 """Options and arguments that several commands share."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -45,21 +46,30 @@ Output = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def study_file(text: str) -> Path | None:
+def study_file(text: str, stored_names: Callable[[], Sequence[str]]) -> Path | None:
     """The file that a STUDY argument names; None if it is the name of a stored study.
 
+    Args:
+        text: the argument.
+        stored_names: the names of the stored studies. It is called where the argument looks like a file and there is
+            none: other programs may give a study such a name.
+
     Raises:
-        UserError: if it looks like a file, and there is none; names the nearest one.
+        UserError: if it looks like a file, and there is neither such a file nor such a study; names the nearest file.
     """
     path = Path(text)
     try:
         if path.is_file():
             return path
         if path.is_dir() and ("/" in text or not path.name):  # a study may be named like a folder
+            if text in stored_names():
+                return None
             raise UserError(Problem("is a folder; name a study file in it", text))
-    except OSError as error:
+    except OSError as error:  # such as a name that is too long for a file
+        if text in stored_names():
+            return None
         raise UserError(Problem(f"cannot be read: {error.strerror}", text)) from error
-    if path.suffix not in (".yaml", ".yml") and "/" not in text:
+    if (path.suffix not in (".yaml", ".yml") and "/" not in text) or text in stored_names():
         return None
     folder = path.parent
     names = [file.name for file in folder.glob("*.y*ml")] if folder.is_dir() else []

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -201,6 +201,8 @@ def load_optuna_study(storage: BaseStorage, name: str) -> optuna.Study:
 def read_spec(study: optuna.Study) -> StudySpec:
     """The specification that is stored with the study. What it describes of its plugins is in force afterwards.
 
+    It has the name that the study has now: a study that was copied or renamed holds the specification of the old name.
+
     Raises:
         UserError: if another tool made the study, or another version wrote what this one cannot read.
     """
@@ -215,7 +217,7 @@ def read_stored_spec(name: str, plain: object) -> StudySpec:
     """
     if not isinstance(plain, dict):
         raise UserError(Problem(f"the study {name!r} was not made by cifar-tune"))
-    return read_study(Document(plain), f"the stored study {name!r}", is_stored=True).spec
+    return replace(read_study(Document(plain), f"the stored study {name!r}", is_stored=True).spec, name=name)
 
 
 def _source(trial: FrozenTrial) -> str:

@@ -4,6 +4,8 @@ A study that evolves is copied first, under a name that nobody sees; then both n
 process that is killed leaves the old study or the new one, and nothing in between.
 """
 
+import re
+
 import optuna
 from optuna.storages import RDBStorage
 from optuna.storages._rdb.models import StudyModel, TrialModel
@@ -12,6 +14,7 @@ from sqlalchemy import select, update
 
 _LONGEST = 95  # leases name studies in 100 characters
 _COPY = "@evolving"
+_EARLIER = re.compile(r".*@[0-9]+", re.DOTALL)
 
 
 def copy_name(study: str) -> str:
@@ -21,7 +24,7 @@ def copy_name(study: str) -> str:
 
 def is_earlier_version(name: str) -> bool:
     """Whether this is a study as it was before it evolved, which is not run any more."""
-    return "@" in name and not is_copy(name)
+    return _EARLIER.fullmatch(name) is not None
 
 
 def is_copy(name: str) -> bool:

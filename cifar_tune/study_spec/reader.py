@@ -79,7 +79,8 @@ _RULES = {
 """Pydantic's errors in our words."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_NAME_RULE = "must be 1 to 100 letters, digits, '.', '_' or '-', and begin with a letter or digit"
+NAME_RULE = "must be 1 to 100 letters, digits, '.', '_' or '-', and begin with a letter or digit"
+_FILE_SUFFIXES = (".yaml", ".yml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,11 @@ def read_study_file(path: FilePath, overrides: Sequence[Override] = ()) -> ReadS
         UserError: with all problems of the file at once.
     """
     return read_study(read_document(path), str(path), overrides)
+
+
+def is_study_name(text: str) -> bool:
+    """Whether a study file can name its study so; other programs may give names that none can have."""
+    return _NAME.fullmatch(text) is not None and not text.endswith(_FILE_SUFFIXES)
 
 
 def read_study_name(path: FilePath) -> str:
@@ -284,10 +290,10 @@ def _read_name(raw: object, problems: Problems, is_configuration: bool) -> str:
     elif raw is None:
         problems.add(("name",), "every study needs a name, such as `name: resnet18-cifar10`")
     elif not isinstance(raw, str):
-        problems.add(("name",), f"{_NAME_RULE}; a number needs quotes", raw)
+        problems.add(("name",), f"{NAME_RULE}; a number needs quotes", raw)
     elif not _NAME.fullmatch(raw):
-        problems.add(("name",), _NAME_RULE, raw)
-    elif raw.endswith((".yaml", ".yml")):
+        problems.add(("name",), NAME_RULE, raw)
+    elif raw.endswith(_FILE_SUFFIXES):
         problems.add(("name",), "must not end like a study file, which commands would take it for", raw)
     else:
         return raw

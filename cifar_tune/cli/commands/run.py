@@ -61,11 +61,6 @@ def run(
         if value is not None
     ]
     read = find_spec(study, url, settings, more)
-    if options.study_file(study) is None and study.rpartition("@")[0] == read.spec.name:
-        rule = (
-            f"is kept as it was before {read.spec.name} evolved, and is not run any more; --set name=... begins another"
-        )
-        raise UserError(Problem(rule, study, nearest=read.spec.name))
     with observer(read.spec, quiet) as watching:
         for note in read.notes:
             watching.note(note)
