@@ -1,5 +1,6 @@
 """Image files to RGB arrays of one size, by a pool of threads."""
 
+import errno
 import os
 import struct
 import zlib
@@ -21,6 +22,9 @@ _NAMED = 10
 _UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
 """What Pillow raises on broken files, by format."""
 
+_ERRNO_OF_BROKEN_IMAGES = (errno.EINVAL, errno.EOVERFLOW)
+"""What the system says of a place in a file that only a broken header can name."""
+
 
 def decode_files(paths: Sequence[Path], images: npt.NDArray[np.uint8], progress: Progress | None) -> None:
     """Decode every file into its row.
@@ -41,8 +45,7 @@ def decode_files(paths: Sequence[Path], images: npt.NDArray[np.uint8], progress:
             try:
                 images[index] = _decoded(paths[index], images.shape[1])
             except _UNREADABLE as error:
-                reason = getattr(error, "strerror", None) or str(error)
-                problems.append(Problem(f"cannot be read as an image ({reason})", source=str(paths[index])))
+                problems.append(_problem(paths[index], error))
         return problems
 
     # Pillow decodes without holding the interpreter's lock.
@@ -62,6 +65,13 @@ def decode_files(paths: Sequence[Path], images: npt.NDArray[np.uint8], progress:
         left_out = len(unreadable) - _NAMED
         more = [Problem(f"and {left_out} more images that cannot be read")] if left_out > 0 else []
         raise UserError(unreadable[:_NAMED] + more)
+
+
+def _problem(path: Path, error: Exception) -> Problem:
+    """What is wrong: the image, or only the way to it (permissions, disk, network)."""
+    if isinstance(error, OSError) and error.strerror and error.errno not in _ERRNO_OF_BROKEN_IMAGES:
+        return Problem(f"cannot be opened ({error.strerror}); the image itself may be whole", source=str(path))
+    return Problem(f"cannot be read as an image ({error})", source=str(path))
 
 
 def _decoded(path: Path, size: int) -> npt.NDArray[np.uint8]:

@@ -1,3 +1,8 @@
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -5,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cifar_tune.data.cache import CACHE_VARIABLE
 from cifar_tune.data.prepared import prepare
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.data.test_split import load_test
@@ -129,6 +135,51 @@ def test_unreadable_images_are_all_named(folder: Path) -> None:
         prepare(spec(folder))
     named = [Path(str(problem.source)).relative_to(folder / "train").as_posix() for problem in raised.value.problems]
     assert named == ["ant/003.png", "bee/001.png", "cow/001.png"]
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Without the rights of root, whom no permission stops."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.fixture
+def open_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """As `folder`, but where every user may read, with a cache where every user may write."""
+    prepare(spec(folder))  # imports what nobody cannot read
+    with tempfile.TemporaryDirectory() as name:
+        shutil.copytree(folder, Path(name) / "pictures")
+        (Path(name) / "cache").mkdir()
+        for path in (Path(name), Path(name) / "cache"):
+            path.chmod(0o777)
+        monkeypatch.setenv(CACHE_VARIABLE, str(Path(name) / "cache"))
+        yield Path(name) / "pictures"
+
+
+def test_an_image_that_may_not_be_opened_is_not_called_broken(open_folder: Path) -> None:
+    for name in ("train/bee/001.png", "train/ant/003.png"):
+        (open_folder / name).chmod(0)
+    with as_nobody(), pytest.raises(UserError) as raised:
+        prepare(spec(open_folder))
+    assert [str(problem) for problem in raised.value.problems] == [
+        f"{open_folder}/train/{name}: cannot be opened (Permission denied); the image itself may be whole"
+        for name in ("ant/003.png", "bee/001.png")
+    ]
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs Linux")
+def test_a_disk_that_fails_is_not_called_a_broken_image(folder: Path) -> None:
+    (folder / "train/ant/003.png").unlink()
+    (folder / "train/ant/003.png").symlink_to("/proc/self/mem")  # its first byte is an I/O error
+    with pytest.raises(UserError, match=r"003\.png: cannot be opened \(Input/output error\); the image itself may"):
+        prepare(spec(folder))
 
 
 def test_many_unreadable_images_are_counted(folder: Path) -> None:
