@@ -2,7 +2,8 @@
 
 import sqlite3
 import time
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -14,6 +15,7 @@ from sqlalchemy.exc import IntegrityError, NoSuchModuleError, SQLAlchemyError
 
 from cifar_tune.errors import CheckError, Problem, UserError
 from cifar_tune.storage.batches import BatchStorage
+from cifar_tune.storage.foreign_tables import has_studies, refuse_foreign_tables
 from cifar_tune.storage.quiet import quieten_optuna
 from cifar_tune.storage.urls import driver_advice, shown, sqlite_file, without_secrets
 
@@ -48,7 +50,8 @@ def open_storage(url: URL) -> BatchStorage:
     then never stand in the way of a running study. Other databases get pooled connections that are tested before use.
 
     Raises:
-        UserError: if the folder of an SQLite file cannot be made, the file is no database, or a driver is missing.
+        UserError: if the folder of an SQLite file cannot be made, the file is no database, another program uses the
+            database, or a driver is missing.
         CheckError: if the database does not answer.
     """
     quieten_optuna()
@@ -56,10 +59,10 @@ def open_storage(url: URL) -> BatchStorage:
     if file is not None:
         _require_plain(file, url)
         _make_folder(file)
-        options: dict[str, Any] = {"connect_args": {"timeout": _BUSY_SECONDS}}
-    else:
-        options = {"pool_pre_ping": True}
-    try:
+    options = {"pool_pre_ping": True} if file is None else _options(url)
+    with _readable_errors(url):
+        if file is None or file.exists():
+            refuse_foreign_tables(_impatient(url), _options(url))
         storage = _create(_impatient(url), options)
         if file is not None:
             event.listen(storage.engine, "connect", _tune_sqlite)
@@ -67,26 +70,44 @@ def open_storage(url: URL) -> BatchStorage:
             with storage.engine.connect():
                 pass
         _write_at_once(storage)
+    return storage
+
+
+def open_existing(url: URL) -> BatchStorage | None:
+    """Open the storage for reading; None where an SQLite file does not exist yet, or there are no tables of studies.
+
+    No file is created, and no tables.
+
+    Raises:
+        UserError: as `open_storage`.
+        CheckError: likewise.
+    """
+    file = sqlite_file(url)
+    if file is not None:
+        _require_plain(file, url)
+        may_hold_studies = file.exists() and _may_hold_studies(file)
+    else:
+        with _readable_errors(url):
+            may_hold_studies = has_studies(_impatient(url), _options(url))
+    return open_storage(url) if may_hold_studies else None
+
+
+@contextmanager
+def _readable_errors(url: URL) -> Iterator[None]:
+    """Say in our words why a database cannot be opened."""
+    try:
+        yield
     except (ImportError, NoSuchModuleError) as error:
         raise UserError(Problem(f"its driver is not installed; {driver_advice(url)}", shown(url))) from error
     except SQLAlchemyError as error:
         raise unusable(url, error) from error
     except RuntimeError as error:  # Optuna's words for a schema of another version
         raise UserError(Problem(f"cannot be used: {without_secrets(str(error), url)}", shown(url))) from error
-    return storage
 
 
-def open_existing(url: URL) -> BatchStorage | None:
-    """Open the storage for reading; None where an SQLite file does not exist yet or holds something else.
-
-    No file is created, and nobody else's gets Optuna's tables.
-    """
-    file = sqlite_file(url)
-    if file is not None:
-        _require_plain(file, url)
-    if file is not None and not (file.exists() and _may_hold_studies(file)):
-        return None
-    return open_storage(url)
+def _options(url: URL) -> dict[str, Any]:
+    """For SQLAlchemy's `create_engine`, whatever the connections are for."""
+    return {"connect_args": {"timeout": _BUSY_SECONDS}} if sqlite_file(url) else {}
 
 
 def _may_hold_studies(file: Path) -> bool:
@@ -180,7 +201,9 @@ def unusable(url: URL, error: BaseException) -> UserError | CheckError:
 def without_studies(url: URL) -> str:
     """Why `open_existing` finds nothing to open, as the end of a sentence."""
     file = sqlite_file(url)
-    return "the file holds none" if file is not None and file.exists() else "there is no such file yet"
+    if file is None:
+        return "the database holds none"
+    return "the file holds none" if file.exists() else "there is no such file yet"
 
 
 def close(storage: RDBStorage) -> None:

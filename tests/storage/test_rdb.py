@@ -9,7 +9,7 @@ from typing import Any
 import optuna
 import pytest
 from optuna.storages import RDBStorage
-from sqlalchemy import text
+from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.engine import URL, make_url
 
 from cifar_tune.errors import CheckError, UserError
@@ -216,7 +216,77 @@ def test_a_server_is_not_waited_for_longer_than_the_url_says(
         opened.append(url)
         raise CheckError("opened")
 
+    monkeypatch.setattr(rdb, "refuse_foreign_tables", lambda url, _: opened.append(url))
     monkeypatch.setattr(rdb, "_create", create)
     with pytest.raises(CheckError, match="opened"):
         open_storage(storage_url(given))
-    assert limits.items() <= opened[0].query.items()
+    assert len(opened) == 2
+    assert all(limits.items() <= url.query.items() for url in opened)
+
+
+def foreign_database(url: URL, statements: tuple[str, ...]) -> dict[str, int]:
+    """What another program keeps in a database: its tables, and how many columns each has."""
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        for statement in statements:
+            connection.execute(text(statement))
+    engine.dispose()
+    return tables_of(url)
+
+
+def tables_of(url: URL) -> dict[str, int]:
+    engine = create_engine(url)
+    found = {table: len(inspect(engine).get_columns(table)) for table in inspect(engine).get_table_names()}
+    engine.dispose()
+    return found
+
+
+ALEMBIC = "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"
+STAMPED = "INSERT INTO alembic_version VALUES ('27c6a30d7c24')"
+USERS = "CREATE TABLE users (id INTEGER PRIMARY KEY)"
+
+
+@pytest.mark.parametrize(
+    ("statements", "sign"),
+    [
+        ((USERS, ALEMBIC, STAMPED), "the version in its table alembic_version is '27c6a30d7c24'"),
+        ((USERS, ALEMBIC, "INSERT INTO alembic_version VALUES ('v3.2.0.a'), ('abc')"), "alembic_version is 'abc'"),
+        ((USERS, ALEMBIC), "it has an empty table alembic_version, and no studies"),
+        (("CREATE TABLE studies (id INTEGER PRIMARY KEY, title VARCHAR(9))",), "its table 'studies' is not Optuna's"),
+        (("CREATE TABLE trials (id INTEGER PRIMARY KEY)", USERS), "its table 'trials' is not Optuna's"),
+    ],
+)
+def test_the_database_of_another_program_is_refused_before_any_table_is_made(
+    fresh_url: FreshUrl, statements: tuple[str, ...], sign: str
+) -> None:
+    url = fresh_url()
+    before = foreign_database(url, statements)
+    message = refusal(url)
+    assert "is used by another program (" in message
+    assert sign in message
+    assert "nothing was changed. Name " in message
+    assert tables_of(url) == before
+
+
+def test_a_database_that_got_optunas_tables_beside_another_program_is_refused(database: URL) -> None:
+    engine = create_engine(database)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '27c6a30d7c24'"))
+    engine.dispose()
+    assert "is used by another program (the version in its table alembic_version is '27c6a30d7c24'" in refusal(database)
+    with pytest.raises(UserError, match="is used by another program"):
+        open_existing(database)
+
+
+def test_reading_makes_no_tables(fresh_url: FreshUrl) -> None:
+    url = fresh_url()
+    before = foreign_database(url, (USERS, ALEMBIC, STAMPED))
+    assert open_existing(url) is None
+    assert tables_of(url) == before
+
+
+def test_a_database_with_tables_of_another_program_that_are_in_nobodys_way_is_taken(fresh_url: FreshUrl) -> None:
+    url = fresh_url()
+    foreign_database(url, (USERS,))
+    close(open_storage(url))
+    assert {"users", "studies", "alembic_version"} <= tables_of(url).keys()
