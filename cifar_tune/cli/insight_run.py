@@ -41,6 +41,8 @@ def open_run(run: RunConfig, device_name: str) -> OpenRun:
     configure(run.train.integer("threads"), device)
     say = now_and_then()
     data = prepare(run.data, lambda done, total: say(f"decoding images: {done:,} of {total:,}"))
+    for note in data.notes:
+        typer.echo(f"note: {note}", err=True)
     return OpenRun(run.train, ResidentData(data, device), device)
 
 

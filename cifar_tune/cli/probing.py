@@ -32,6 +32,8 @@ def probe_lines(
     data = prepare(spec.data, decoding)
     train, val = len(data.train_indices), len(data.val_indices)
     yield f"data: {train:,} training and {val:,} validation images {data.image_shape}, {len(data.classes)} classes"
+    for note in data.notes:
+        yield f"note: {note}"
     for device in resolved:
         yield f"device: {describe_device(device)}"
     for config in _with_each_part(spec):

@@ -18,7 +18,7 @@ from cifar_tune.training.loop import Training
 
 @plugin_errors_told()
 def train_seeds(run: RunConfig, seeds: int, device_name: str, say: Callable[[str], None]) -> dict[str, Any]:
-    """Train with `seed`, `seed + 1`, …; `say` receives a line per epoch.
+    """Train with `seed`, `seed + 1`, …; `say` receives notes on the data, and a line per epoch.
 
     Raises:
         CheckError: if the loss becomes infinite or not a number, or the code of a plugin fails.
@@ -26,7 +26,10 @@ def train_seeds(run: RunConfig, seeds: int, device_name: str, say: Callable[[str
     """
     device = resolve_device(device_name)
     configure(run.train.integer("threads"), device)
-    data = ResidentData(prepare(run.data), device)
+    prepared = prepare(run.data)
+    for note in prepared.notes:
+        say(f"note: {note}")
+    data = ResidentData(prepared, device)
     flops = count_multiply_adds(run.train, data.image_shape, len(data.classes))
     runs = []
     for seed in range(run.train.integer("seed"), run.train.integer("seed") + seeds):

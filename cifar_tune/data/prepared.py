@@ -27,6 +27,7 @@ class PreparedData:
         train_indices: int64 [T], ascending, into the images.
         val_indices: int64 [V], ascending, into the images; disjoint from `train_indices`. Empty after `merged`.
         image_shape: (3, H, W).
+        notes: what people should know of these images, such as files that were left out; sentences without a full stop.
     """
 
     images_path: Path
@@ -36,6 +37,7 @@ class PreparedData:
     train_indices: npt.NDArray[np.int64]
     val_indices: npt.NDArray[np.int64]
     image_shape: tuple[int, int, int]
+    notes: tuple[str, ...] = ()
 
     def open_images(self) -> npt.NDArray[np.uint8]:
         """The images, memory-mapped copy-on-write: processes share the pages, and nothing reaches the file."""
@@ -74,6 +76,7 @@ def prepare(spec: DataSpec, progress: Callable[[int, int], None] | None = None) 
         train_indices=train,
         val_indices=val,
         image_shape=(3, spec.image_size, spec.image_size),
+        notes=entry.notes,
     )
 
 

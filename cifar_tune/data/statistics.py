@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -31,12 +31,22 @@ def channel_statistics(prepared: PreparedData) -> ChannelStatistics:
     """
     key = hashlib.sha256(prepared.images_path.stem.encode() + prepared.train_indices.tobytes()).hexdigest()
     path = prepared.images_path.with_name(f"{key}.statistics.json")
-    if path.exists():
-        stored = json.loads(path.read_text())
-        return ChannelStatistics(tuple(stored["mean"]), tuple(stored["std"]))
+    try:
+        stored = json.loads(path.read_bytes())
+        statistics = ChannelStatistics(tuple(stored["mean"]), tuple(stored["std"]))
+        if stored == _sealed(statistics):
+            return statistics
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # missing, or damaged: measured in less than a second
     statistics = measure(prepared.open_images(), prepared.train_indices)
-    write_atomically(path, lambda file: file.write(json.dumps(asdict(statistics)).encode()))
+    write_atomically(path, lambda file: file.write(json.dumps(_sealed(statistics)).encode()))
     return statistics
+
+
+def _sealed(statistics: ChannelStatistics) -> dict[str, object]:
+    """The content of the file: the statistics with their checksum."""
+    content = {"mean": list(statistics.mean), "std": list(statistics.std)}
+    return {**content, "sha256": hashlib.sha256(json.dumps(content).encode()).hexdigest()}
 
 
 def sampled_statistics(prepared: PreparedData, share: float, seed: int) -> ChannelStatistics:

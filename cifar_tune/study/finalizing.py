@@ -56,6 +56,8 @@ def finalize(storage: RDBStorage, name: str, device_name: str, say: Say, again: 
         device = resolve_device(device_name)
         require_test(record.spec.data)  # before the training, which would be for nothing
         data = _merged_data(record)
+        for note in data.notes:
+            say(f"note: {note}")
         _require_same_classes(data.classes, decode_test(record.spec.data))
         training = Training(best.configuration, ResidentData(data, device), device)
         opening = Opening(

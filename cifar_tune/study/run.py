@@ -91,6 +91,8 @@ def _run(
         observer.decoding(done, total)
 
     data = prepare(spec.data, decoding)
+    for note in data.notes:
+        observer.note(f"note: {note}")
     executors.wait_for_start(spec.data, data.fingerprint, stop.raise_if_any)
     lease = acquire(storage.engine, spec.name)
     cleanup.callback(lease.release_or_leave)

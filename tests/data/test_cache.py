@@ -1,4 +1,6 @@
+import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +14,7 @@ from cifar_tune.data.cache import CACHE_VARIABLE, cache_folder
 from cifar_tune.data.image_files import decode_files
 from cifar_tune.data.prepared import prepare
 from cifar_tune.data.spec import DataSpec
+from cifar_tune.data.statistics import channel_statistics
 from cifar_tune.data.test_split import load_test
 from cifar_tune.errors import UserError
 
@@ -162,6 +165,149 @@ def test_a_damaged_file_is_made_anew(
     assert after.fingerprint == before.fingerprint
     assert (after.open_images() == images).all()
     assert (after.labels == before.labels).all()
+
+
+def _flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 0x40
+    times = path.stat()
+    path.write_bytes(content)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def _other_class_name(path: Path) -> None:
+    path.write_text(path.read_text().replace('"bee"', '"bef"'))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "damage"),
+    [("*.images.npy", _flip_a_bit), ("*.labels.npy", _flip_a_bit), ("*.json", _other_class_name)],
+)
+def test_damage_that_leaves_the_length_alone_is_found_and_said(
+    spec: DataSpec, cache: Path, decodings: Decodings, pattern: str, damage: Callable[[Path], None]
+) -> None:
+    before = prepare(spec)
+    images = before.open_images().copy()
+    [path] = (cache / "training").glob(pattern)
+    damage(path)
+    after = prepare(spec)
+    assert before.notes == ()
+    assert after.notes == (f"the cache of decoded images was damaged ({path.name}), so the images were decoded again",)
+    assert decodings.count == 2
+    assert after.fingerprint == before.fingerprint
+    assert after.classes == before.classes
+    assert (after.open_images() == images).all()
+    assert (after.labels == before.labels).all()
+
+
+def test_damaged_test_images_are_made_anew(spec: DataSpec, cache: Path, decodings: Decodings) -> None:
+    before = load_test(spec)[0].copy()
+    [path] = (cache / "test").glob("*.images.npy")
+    _flip_a_bit(path)
+    assert (load_test(spec)[0] == before).all()
+    assert decodings.count == 2
+
+
+def test_a_whole_file_is_summed_once_in_a_process(spec: DataSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare(spec)
+    monkeypatch.setattr("cifar_tune.data.cache.zlib.crc32", lambda _: pytest.fail("summed again"))
+    prepare(spec)
+
+
+def test_damaged_statistics_are_measured_anew(spec: DataSpec, cache: Path) -> None:
+    before = channel_statistics(prepare(spec))
+    [path] = (cache / "training").glob("*.statistics.json")
+    stored = json.loads(path.read_text())
+    stored["mean"][0] += 64
+    for damaged in (json.dumps(stored), "{", "[]", '{"mean": 1}', ""):
+        path.write_text(damaged)
+        assert channel_statistics(prepare(spec)) == before
+    assert json.loads(path.read_text())["mean"] == list(before.mean)
+
+
+def _rewrite(one: Path, _other: Path, pixels: bytes) -> None:
+    one.write_bytes(pixels)
+
+
+def _replace(one: Path, _other: Path, pixels: bytes) -> None:
+    new = one.with_name("new")
+    new.write_bytes(pixels)
+    new.replace(one)
+
+
+def _swap(one: Path, other: Path, _pixels: bytes) -> None:
+    between = one.with_name("between")
+    one.rename(between)
+    other.rename(one)
+    between.rename(other)
+
+
+@pytest.mark.parametrize("change", [_rewrite, _replace, _swap])
+def test_an_image_of_the_same_size_and_time_is_noticed(
+    folder: Path, spec: DataSpec, change: Callable[[Path, Path, bytes], None]
+) -> None:
+    """As `cp -p`, `rsync -t`, archives and `touch -r` leave it."""
+    one, other, third = (folder / f"train/bee/{name}.bmp" for name in ("a", "b", "c"))
+    for seed, path in enumerate((one, other, third)):
+        Image.fromarray(noise(5000 + seed)).save(path)
+        os.utime(path, ns=(10**18, 10**18))
+    before = prepare(spec)
+    change(one, other, third.read_bytes())
+    os.utime(one, ns=(10**18, 10**18))
+    after = prepare(spec)
+    assert (one.stat().st_size, one.stat().st_mtime_ns) == (third.stat().st_size, 10**18)
+    assert after.fingerprint != before.fingerprint
+    assert (after.open_images()[30] == np.asarray(Image.open(one))).all()
+
+
+STOPS_WHILE_DECODING = """
+import sys
+from cifar_tune.data import image_files
+from cifar_tune.data.prepared import prepare
+from cifar_tune.data.sources import image_folder
+from cifar_tune.data.spec import DataSpec
+
+def decode_files(*arguments, **more):
+    print("decoding", flush=True)
+    sys.stdin.readline()
+    return image_files.decode_files(*arguments, **more)
+
+image_folder.decode_files = decode_files
+print(prepare(DataSpec(name="image_folder", root=sys.argv[1], image_size=int(sys.argv[2]))).fingerprint)
+"""
+
+
+def _stopped_while_decoding(folder: Path, image_size: int) -> "subprocess.Popen[str]":
+    process = subprocess.Popen(
+        [sys.executable, "-c", STOPS_WHILE_DECODING, str(folder), str(image_size)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "decoding\n"
+    return process
+
+
+def test_what_a_killed_process_left_is_removed_and_what_another_one_writes_is_not(folder: Path, cache: Path) -> None:
+    killed = _stopped_while_decoding(folder, 16)
+    [left] = (cache / "training").glob("*.partial")
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    writing = _stopped_while_decoding(folder, 24)
+    assert not left.exists()
+    prepare(DataSpec(name="image_folder", root=str(folder)))
+    [live] = (cache / "training").glob("*.partial")
+    fingerprint, _ = writing.communicate("go on\n", timeout=60)
+    assert fingerprint.strip() == prepare(DataSpec(name="image_folder", root=str(folder), image_size=24)).fingerprint
+    assert not live.exists()
+
+
+def test_a_start_that_decodes_nothing_removes_what_was_left_too(spec: DataSpec, cache: Path) -> None:
+    prepare(spec)
+    (cache / "training" / "0123.partial").write_bytes(b"left by an earlier version")
+    prepare(spec)
+    assert not list((cache / "training").glob("*.partial"))
 
 
 def test_two_processes_may_prepare_at_once(jpeg_root: Path, cache: Path, tmp_path: Path) -> None:

@@ -91,6 +91,14 @@ def test_an_archive_that_lies_there_is_unpacked_without_a_network(root: Path, do
     assert sorted(path.name for path in root.iterdir()) == ["cifar-10-batches-py", "cifar-10-python.tar.gz"]
 
 
+def test_what_a_killed_process_had_unpacked_is_removed(root: Path) -> None:
+    left = root / ".unpacking-0a1b2c"
+    left.mkdir()
+    (left / "cifar-10-python.tar.gz").write_bytes(b"half of it")
+    prepare(DataSpec(root=str(root)))
+    assert not left.exists()
+
+
 def test_the_test_batch_is_loaded_apart(root: Path) -> None:
     images, labels, classes = load_test(DataSpec(root=str(root)))
     assert (images == _rows(5).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)).all()

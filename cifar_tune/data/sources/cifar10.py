@@ -4,9 +4,7 @@ torchvision downloads, unpacks and checks it; it is imported only where the cach
 """
 
 import json
-import shutil
 import socket
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
@@ -17,9 +15,11 @@ import numpy as np
 
 from cifar_tune.data.sources.part import Allocate, Labelled, Progress, SourcePart
 from cifar_tune.data.spec import CIFAR10_IMAGE, DataSpec
+from cifar_tune.data.unfinished import remove_abandoned, unfinished_folder
 from cifar_tune.errors import Problem, UserError
 
 DEFAULT_ROOT = "data"
+_UNPACKING = ".unpacking-*"
 _DOWNLOAD_TIMEOUT = 30.0
 """Seconds without an answer. A network that swallows packets would otherwise hold a start up for minutes."""
 
@@ -109,11 +109,9 @@ def _unpack(archive: Path, base_folder: str) -> None:
 def _folder_beside(root: Path) -> Iterator[Path]:
     """A folder of one's own on the same disk: another process may be unpacking too, and must not see half files."""
     root.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=".unpacking-", dir=root))
-    try:
+    remove_abandoned(root, _UNPACKING)
+    with unfinished_folder(root, _UNPACKING) as folder:
         yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _move_files(folder: Path, target: Path) -> None:

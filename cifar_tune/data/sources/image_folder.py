@@ -20,6 +20,8 @@ from cifar_tune.errors import Problem, UserError, enumerate_names, nearest_name
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
+Stamp = tuple[int, int, int, int]
+
 
 @dataclass(frozen=True)
 class _Listing:
@@ -28,13 +30,13 @@ class _Listing:
     Attributes:
         folder: the part's folder.
         names: paths below it, `<class>/<file>`.
-        stamps: size in bytes and time of change in nanoseconds of each.
+        stamps: what changes whenever the file does (`_stamp`), of each.
         labelled: their classes.
     """
 
     folder: Path
     names: list[str]
-    stamps: list[tuple[int, int]]
+    stamps: list[Stamp]
     labelled: Labelled
 
     def chosen(self, indices: npt.NDArray[np.int64]) -> "_Listing":
@@ -143,7 +145,7 @@ def _check_same_classes(root: Path, classes: tuple[str, ...]) -> None:
 def _listed(folder: Path) -> _Listing:
     classes = _class_folders(folder)
     names: list[str] = []
-    stamps: list[tuple[int, int]] = []
+    stamps: list[Stamp] = []
     counts: list[int] = []
     for name in classes:
         files = _image_files(folder / name)
@@ -159,13 +161,22 @@ def _listed(folder: Path) -> _Listing:
     return _Listing(folder, names, stamps, Labelled(labels, tuple(classes)))
 
 
-def _image_files(folder: Path) -> list[tuple[str, tuple[int, int]]]:
-    """Names in their order, each with size and time of change; files that are no images are left out."""
+def _image_files(folder: Path) -> list[tuple[str, Stamp]]:
+    """Names in their order, each with its stamp; files that are no images are left out."""
     return sorted(
-        (entry.name, (entry.stat().st_size, entry.stat().st_mtime_ns))
+        (entry.name, _stamp(entry.stat()))
         for entry in _entries(folder)
         if entry.name.lower().endswith(SUFFIXES) and entry.is_file()
     )
+
+
+def _stamp(state: os.stat_result) -> Stamp:
+    """Size in bytes, modification time and change time in nanoseconds, and inode.
+
+    A program can put the modification time back (`touch -r`, `cp -p`, `rsync -t`, archives), but not the change time;
+    a file that is renamed to another one's name has its own inode.
+    """
+    return state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

@@ -23,10 +23,12 @@ class Labelled:
     Attributes:
         labels: int64 [N].
         classes: class names; label i is `classes[i]`.
+        notes: what people should know of the decoding; it is kept with the images.
     """
 
     labels: npt.NDArray[np.int64]
     classes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,13 @@ class SourcePart:
         manifest: text that changes whenever the images may have changed, cheap to make.
         image_size: height and width of the decoded images.
         decode: fills the array that `Allocate` makes and returns the labels; called where the cache lacks the images.
+        notes: what people should know of the images before one is decoded, such as files that are left out.
     """
 
     manifest: str
     image_size: int
     decode: Callable[[Allocate, Progress | None], Labelled]
+    notes: tuple[str, ...] = ()
 
 
 class Source(Protocol):
