@@ -13,10 +13,10 @@ from optuna.artifacts import FileSystemArtifactStore
 from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial
-from sqlalchemy import text
 
 from cifar_tune.errors import CifarTuneError
 from cifar_tune.knobs.plugin import vocabulary
+from cifar_tune.optuna_internals import study_of_trial, trial_id
 from cifar_tune.plotting import style
 from cifar_tune.reports.learning_curves import draw_trial
 from cifar_tune.reports.trial_markdown import trial_markdown
@@ -26,8 +26,6 @@ from cifar_tune.study_spec.specification import StudySpec
 
 _ID = re.compile(r"c1fa-([0-9a-f]{8})-([0-9a-f]{2})")
 """Of a file that is made: the trial's id in the storage, and which one it is. Uploaded ones have an UUID."""
-
-_STUDY_OF = text("SELECT study_id FROM trials WHERE trial_id = :trial_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +59,7 @@ def artifacts_of(trial: FrozenTrial) -> list[tuple[str, dict[str, Any]]]:
         (id_, {"artifact_id": id_, "filename": file.name, "mimetype": file.mimetype, "encoding": None})
         for kind, file in _FILES.items()
         if trial.user_attrs.get(file.needs)
-        for id_ in [f"c1fa-{trial._trial_id:08x}-{kind:02x}"]
+        for id_ in [f"c1fa-{trial_id(trial):08x}-{kind:02x}"]
     ]
 
 
@@ -101,9 +99,7 @@ class MadeFiles:
             return _FILES[kind].make(trial_record(trial, spec), spec, study.study_name)
 
     def _study_of(self, trial_id: int) -> optuna.Study:
-        """Optuna asks for a trial without its study, and has no way to find that."""
-        with self._storage.engine.connect() as connection:
-            study_id = connection.execute(_STUDY_OF, {"trial_id": trial_id}).scalar_one_or_none()
+        study_id = study_of_trial(self._storage.engine, trial_id)
         if study_id is None:
             raise KeyError(trial_id)
         name = self._storage.get_study_name_from_id(study_id)

@@ -10,20 +10,13 @@ from collections.abc import Container
 from typing import Any
 
 from optuna.storages import BaseStorage, get_storage
-from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
 from cifar_tune.dashboard.made_files import artifacts_of, is_made
 from cifar_tune.dashboard.study_note import study_note
+from cifar_tune.optuna_internals import ARTIFACT, NOTE_PIECE, NOTE_TEXT, NOTE_VERSION, FrozenStudy, study_id
 from cifar_tune.storage import attributes
 from cifar_tune.storage.passing import PassingStorage
-
-_NOTE_VERSION = "dashboard:note_ver"
-_NOTE_TEXT = "dashboard:note_str:"
-_NOTE_LENGTH = 2045
-"""Of one piece, as optuna-dashboard cuts them."""
-
-_ARTIFACT = "artifacts:"
 
 
 class ShownStorage(PassingStorage):
@@ -40,7 +33,7 @@ class ShownStorage(PassingStorage):
         what is stored.
         """
         shown = []
-        for study in sorted(self._backend.get_all_studies(), key=lambda each: each._study_id):
+        for study in sorted(self._backend.get_all_studies(), key=study_id):
             noted = copy.copy(study)
             noted.system_attrs = self._with_note(study)
             shown.append(noted)
@@ -49,24 +42,24 @@ class ShownStorage(PassingStorage):
     def _with_note(self, study: FrozenStudy) -> dict[str, Any]:
         attrs = study.system_attrs
         spec = study.user_attrs.get(attributes.SPEC)
-        if spec is None or any(key.startswith(_NOTE_TEXT) and value for key, value in attrs.items()):
+        if spec is None or any(key.startswith(NOTE_TEXT) and value for key, value in attrs.items()):
             return attrs
-        name, described, note = self._notes.get(study._study_id, ("", None, {}))
+        name, described, note = self._notes.get(study_id(study), ("", None, {}))
         if (name, described) != (study.study_name, spec):  # numbers of studies are given again
             text = study_note(study.study_name, spec)
-            pieces = [text[start : start + _NOTE_LENGTH] for start in range(0, len(text), _NOTE_LENGTH)]
-            note = {f"{_NOTE_TEXT}{index}": piece for index, piece in enumerate(pieces)}
-            self._notes[study._study_id] = (study.study_name, spec, note)
+            pieces = [text[start : start + NOTE_PIECE] for start in range(0, len(text), NOTE_PIECE)]
+            note = {f"{NOTE_TEXT}{index}": piece for index, piece in enumerate(pieces)}
+            self._notes[study_id(study)] = (study.study_name, spec, note)
         # the version that is stored, since what somebody writes must have the next one
-        without = {key: value for key, value in attrs.items() if not key.startswith(_NOTE_TEXT)}
-        return {_NOTE_VERSION: 0, **without, **note}
+        without = {key: value for key, value in attrs.items() if not key.startswith(NOTE_TEXT)}
+        return {NOTE_VERSION: 0, **without, **note}
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         """Create it, without our files if it is a copy of one that was read here: they are made for each trial."""
         if template_trial is not None and any(map(_is_made, template_trial.system_attrs)):
             kept = {key: value for key, value in template_trial.system_attrs.items() if not _is_made(key)}
             template_trial = copy.copy(template_trial)
-            template_trial._system_attrs = kept
+            template_trial.system_attrs = kept
         return self._backend.create_new_trial(study_id, template_trial)
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
@@ -103,5 +96,5 @@ def _with_files(trial: FrozenTrial) -> FrozenTrial:
     if not files:
         return trial
     shown = copy.copy(trial)
-    shown._system_attrs = {**trial.system_attrs, **{f"{_ARTIFACT}{id_}": json.dumps(meta) for id_, meta in files}}
+    shown.system_attrs = {**trial.system_attrs, **{f"{ARTIFACT}{id_}": json.dumps(meta) for id_, meta in files}}
     return shown

@@ -7,8 +7,11 @@ import gc
 from contextlib import suppress
 
 with suppress(Exception):  # an executor that cannot import it says so itself
-    import torch._dynamo  # noqa: F401 (torch.optim imports it with the first optimizer, in a second or two)
+    import torch
 
     import cifar_tune.executors.worker  # noqa: F401
+
+    # the first optimizer of a process imports more of torch, in a second or two
+    torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))])
 
 gc.freeze()  # else the first collection in an executor writes to, and so copies, every page

@@ -86,9 +86,19 @@ class Starter:
         return ExecutorProcess(process), ours
 
 
+def server_pid() -> int | None:
+    """The process number of this process's fork server; None where none was started.
+
+    The only thing here that Python does not promise to keep: relies on the one `ForkServer` of its module, and on the
+    attribute `_forkserver_pid` of that.
+    """
+    pid: int | None = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
+    return pid
+
+
 def end_server() -> None:
     """End the fork server; the next start begins another one. What it has forked lives on."""
-    pid = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
+    pid = server_pid()
     if pid is not None:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)

@@ -31,7 +31,12 @@ def normalized(channels: int, norm: NormFactory | None) -> list[nn.Module]:
     return [] if norm is None else [norm(channels)]
 
 
-NORM_LAYERS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+"""Modules that normalize by the batch, and keep running statistics; those of timm derive from them."""
+
+NORM_LAYERS = (
+    *BATCH_NORMS, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d, nn.GroupNorm, nn.LayerNorm,
+)  # fmt: skip
 """Modules that normalize, with a scale `weight` and a shift `bias` of their own; those of timm derive from them."""
 
 

@@ -8,9 +8,6 @@ from cifar_tune.knobs.part import resolve
 from cifar_tune.study_spec.pruners import PRUNERS
 from cifar_tune.study_spec.settings import PrunerSpec
 
-RUNG = "completed_rung_"
-"""Under this and a number, Optuna's successive halving keeps what a trial had reached there."""
-
 
 def build_pruner(spec: PrunerSpec, largest_epochs: int) -> BasePruner:
     """The study's pruner. Steps are finished epochs, counted from 1.

@@ -7,6 +7,7 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.search_space import IntersectionSearchSpace
 
 from cifar_tune.knobs.part import resolve
+from cifar_tune.optuna_internals import share_search_space
 from cifar_tune.study_spec.samplers import SAMPLERS
 from cifar_tune.study_spec.settings import SamplerSpec
 
@@ -51,10 +52,7 @@ class Samplers:
     def next(self, number: int) -> BaseSampler:
         """The sampler of trial `number`; the trials that it sees are those that the last one saw, and more."""
         sampler = build_sampler(self._spec, number)
-        found = getattr(sampler, "_search_space", None)
-        if isinstance(found, IntersectionSearchSpace):
-            self._space = self._space or found
-            sampler._search_space = self._space  # type: ignore[attr-defined]
+        self._space = share_search_space(sampler, self._space)
         return sampler
 
 

@@ -11,10 +11,10 @@ from typing import Any
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from cifar_tune.optuna_internals import QMC_COUNTER, asks_what_waits
 from cifar_tune.storage import attributes
 from cifar_tune.storage.passing import PassingStorage
 
-_QMC_PREFIX = "qmc:"
 _HAS_PARAMETERS = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
@@ -46,7 +46,7 @@ class EarlierBatches(PassingStorage):
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
     ) -> list[FrozenTrial]:
         """See `BaseStorage`."""
-        if states == (TrialState.WAITING,):  # asked for by `Study.ask`, which takes the first one
+        if asks_what_waits(states):
             return self._backend.get_all_trials(study_id, deepcopy, states)
         trials = self._backend.get_all_trials(study_id, deepcopy=False)
         seen = trials if self._size is None else trials[: self._first]
@@ -63,7 +63,7 @@ class EarlierBatches(PassingStorage):
         How far a quasi-random sequence is counted follows from the trial's number, whatever a killed run has counted.
         """
         attrs = self._backend.get_study_system_attrs(study_id)
-        counters = [key for key in attrs if key.startswith(_QMC_PREFIX)]
+        counters = [key for key in attrs if key.startswith(QMC_COUNTER)]
         drawn = next((trial for trial in self.get_all_trials(study_id, False) if trial.state in _HAS_PARAMETERS), None)
         if not counters or drawn is None or self._size is None:
             return attrs

@@ -5,11 +5,9 @@ checkpoint and lines on the terminal bear them. The other trial, which nobody ha
 """
 
 from optuna.storages import RDBStorage
-from sqlalchemy import Column, Integer, MetaData, Table, select, update
+from sqlalchemy import select, update
 
-_TRIALS = Table(  # Optuna's; only the number is touched
-    "trials", MetaData(), Column("trial_id", Integer), Column("study_id", Integer), Column("number", Integer)
-)
+from cifar_tune.optuna_internals import TRIALS
 
 
 def give_number(storage: RDBStorage, study: int, trial: int, number: int) -> bool:
@@ -19,12 +17,12 @@ def give_number(storage: RDBStorage, study: int, trial: int, number: int) -> boo
         Whether there was another with that number; else nothing is changed.
     """
     with storage.engine.begin() as connection:
-        of_study = _TRIALS.c.study_id == study
-        found = connection.execute(select(_TRIALS.c.trial_id).where(of_study & (_TRIALS.c.number == number)))
+        of_study = TRIALS.c.study_id == study
+        found = connection.execute(select(TRIALS.c.trial_id).where(of_study & (TRIALS.c.number == number)))
         other = found.scalar_one_or_none()
-        own = connection.execute(select(_TRIALS.c.number).where(_TRIALS.c.trial_id == trial)).scalar_one()
+        own = connection.execute(select(TRIALS.c.number).where(TRIALS.c.trial_id == trial)).scalar_one()
         if other is None:
             return False
         for each, its_number in ((other, own), (trial, number)):
-            connection.execute(update(_TRIALS).where(_TRIALS.c.trial_id == each).values(number=its_number))
+            connection.execute(update(TRIALS).where(TRIALS.c.trial_id == each).values(number=its_number))
     return True

@@ -6,8 +6,9 @@ from typing import Any
 from optuna.distributions import BaseDistribution
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
-from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
+
+from cifar_tune.optuna_internals import FrozenStudy
 
 
 class PassingStorage(BaseStorage):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from sqlalchemy.engine import URL
 
 from cifar_tune.errors import CheckError
-from cifar_tune.storage.batches import BatchStorage
+from cifar_tune.optuna_internals import BatchStorage
 from cifar_tune.storage.rdb import open_storage
 
 PATIENCE_SECONDS = 30.0

@@ -7,6 +7,6 @@ from optuna.exceptions import ExperimentalWarning
 
 
 def quieten_optuna() -> None:
-    """Let Optuna log errors only, and not warn that an interface may change: the version is pinned below 6."""
+    """Let Optuna log errors only, and not warn that an interface may change: the version is pinned below 5.1."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", category=ExperimentalWarning)

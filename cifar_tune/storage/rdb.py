@@ -14,7 +14,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import IntegrityError, NoSuchModuleError, SQLAlchemyError
 
 from cifar_tune.errors import CheckError, Problem, UserError
-from cifar_tune.storage.batches import BatchStorage
+from cifar_tune.optuna_internals import STUDIES, BatchStorage
 from cifar_tune.storage.foreign_tables import has_studies, refuse_foreign_tables
 from cifar_tune.storage.quiet import quieten_optuna
 from cifar_tune.storage.urls import driver_advice, shown, sqlite_file, without_secrets
@@ -69,7 +69,7 @@ def open_storage(url: URL) -> BatchStorage:
             storage.engine.dispose()  # connections made so far were not tuned
             with storage.engine.connect():
                 pass
-        _write_at_once(storage)
+        storage.write_at_once()
     return storage
 
 
@@ -115,7 +115,7 @@ def _may_hold_studies(file: Path) -> bool:
     try:
         address = f"file:{quote(str(file))}?mode=ro"
         with closing(sqlite3.connect(address, uri=True, timeout=_BUSY_SECONDS)) as connection:
-            found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'studies'").fetchone()
+            found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (STUDIES.name,)).fetchone()
     except sqlite3.DatabaseError:
         return True
     return found is not None
@@ -144,15 +144,6 @@ def _create(url: URL, options: dict[str, Any]) -> BatchStorage:
                 raise
         time.sleep(0.2)
     return BatchStorage(url.render_as_string(hide_password=False), engine_kwargs=dict(options))
-
-
-def _write_at_once(storage: RDBStorage) -> None:
-    """Let a transaction send its new rows together at its end, not one by one before each of its next queries.
-
-    None of these queries looks for rows of its own transaction, so nothing changes but the time.
-    """
-    storage.remove_session()  # it would keep its old ways
-    storage.scoped_session.configure(autoflush=False)
 
 
 def _tune_sqlite(connection: Any, _record: object) -> None:

@@ -15,6 +15,7 @@ from cifar_tune.errors import Problem, UserError, nearest_name
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.knobs.part import Scalar
 from cifar_tune.knobs.table import KNOBS
+from cifar_tune.optuna_internals import ENQUEUED
 from cifar_tune.storage import attributes
 from cifar_tune.storage.bulk import bulk_reading
 from cifar_tune.storage.histories import joined
@@ -223,7 +224,7 @@ def read_stored_spec(name: str, plain: object) -> StudySpec:
 def _source(trial: FrozenTrial) -> str:
     if attributes.START_FROM in trial.user_attrs:
         return "start_from"
-    return "enqueued" if "fixed_params" in trial.system_attrs else "sampler"
+    return "enqueued" if ENQUEUED in trial.system_attrs else "sampler"
 
 
 def trial_record(trial: FrozenTrial, spec: StudySpec) -> TrialRecord:

@@ -6,12 +6,10 @@ from typing import Any
 from optuna import Trial
 from optuna.trial import FrozenTrial, TrialState
 
+from cifar_tune.optuna_internals import CONSTRAINT, CONSTRAINTS_OF_OPTUNA_4, show_constraints
 from cifar_tune.storage import attributes
 from cifar_tune.study_spec.constraints import Constraint
 from cifar_tune.study_spec.settings import SamplerSpec
-
-_DASHBOARD_KEY = "constraints"
-_PREFIX = "constraints:"  # Optuna's own, of `Trial.set_constraint`
 
 
 def is_repetition(trial: FrozenTrial) -> bool:
@@ -39,15 +37,19 @@ def is_feasible(trial: FrozenTrial, constraints: Sequence[Constraint]) -> bool |
 
 def violation_attributes(violations: Mapping[str, float], sampler: SamplerSpec) -> dict[str, Any]:
     """The same as system attributes of a trial that is stored whole; see `write_violations`."""
-    found: dict[str, Any] = {f"{_PREFIX}{name}": violation for name, violation in violations.items()}
+    found: dict[str, Any] = {f"{CONSTRAINT}{name}": violation for name, violation in violations.items()}
     if violations and sampler.name != "gp":
-        found[_DASHBOARD_KEY] = list(violations.values())
+        found[CONSTRAINTS_OF_OPTUNA_4] = list(violations.values())
     return found
 
 
 def without_violations(system_attrs: Mapping[str, Any]) -> dict[str, Any]:
     """System attributes of a trial but those that say how far it breaks constraints."""
-    return {key: value for key, value in system_attrs.items() if key != _DASHBOARD_KEY and not key.startswith(_PREFIX)}
+    return {
+        key: value
+        for key, value in system_attrs.items()
+        if key != CONSTRAINTS_OF_OPTUNA_4 and not key.startswith(CONSTRAINT)
+    }
 
 
 def write_violations(trial: Trial, violations: Mapping[str, float], sampler: SamplerSpec) -> None:
@@ -63,4 +65,4 @@ def write_violations(trial: Trial, violations: Mapping[str, float], sampler: Sam
         if name not in stored:
             trial.set_constraint(name, violation)
     if sampler.name != "gp":
-        trial.storage.set_trial_system_attr(trial._trial_id, _DASHBOARD_KEY, list(violations.values()))
+        show_constraints(trial, list(violations.values()))

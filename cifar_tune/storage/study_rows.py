@@ -8,7 +8,7 @@ from typing import Any, Literal
 from optuna.trial import FrozenTrial, TrialState
 
 from cifar_tune.errors import CheckError
-from cifar_tune.storage.batches import BatchStorage
+from cifar_tune.optuna_internals import BatchStorage, trial_id
 from cifar_tune.storage.comparing import is_what_was_sent
 from cifar_tune.storage.numbers import give_number
 from cifar_tune.storage.trial_changes import write_changes
@@ -58,7 +58,7 @@ class StudyRows:
 
     def know(self, trial: FrozenTrial) -> None:
         """From now on the next trial, as it was read, is known."""
-        self._ids.append(trial._trial_id)
+        self._ids.append(trial_id(trial))
         self._remember(len(self._ids) - 1, trial)
 
     def write(self, number: int, trial: FrozenTrial) -> None:
@@ -111,7 +111,7 @@ class StudyRows:
         """
         stored = self.stored()
         pairs = zip(stored, self._ids, strict=False)
-        known = [trial for trial, _ in takewhile(lambda both: both[0]._trial_id == both[1], pairs)]
+        known = [trial for trial, _ in takewhile(lambda both: trial_id(both[0]) == both[1], pairs)]
         if self._ids and not known:
             raise CheckError(CHANGED)
         sent = self._sent
@@ -119,10 +119,10 @@ class StudyRows:
             found = next((trial for trial in stored[len(known) :] if is_what_was_sent(trial, sent)), None)
             if found is not None:
                 if found.number != sent.number:  # another program was quicker
-                    self._give_number(found._trial_id, sent.number)
+                    self._give_number(trial_id(found), sent.number)
                     stored = self.stored()
                 known.append(stored[sent.number])
-        self._ids = [trial._trial_id for trial in known]
+        self._ids = [trial_id(trial) for trial in known]
         self._written = {trial.number: trial for trial in known if not trial.state.is_finished()}
         self._last_written.clear()
         return known

@@ -5,7 +5,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from cifar_tune.storage.batches import BatchStorage
+from cifar_tune.optuna_internals import BatchStorage
 
 
 def write_changes(backend: BatchStorage, trial_id: int, before: FrozenTrial, after: FrozenTrial) -> None:

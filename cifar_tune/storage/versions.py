@@ -8,9 +8,10 @@ import re
 
 import optuna
 from optuna.storages import RDBStorage
-from optuna.storages._rdb.models import StudyModel, TrialModel
 from optuna.trial import TrialState
 from sqlalchemy import select, update
+
+from cifar_tune.optuna_internals import STUDIES, TRIALS
 
 _LONGEST = 95  # leases name studies in 100 characters
 _COPY = "@evolving"
@@ -53,12 +54,12 @@ def put_in_place(storage: RDBStorage, study: str, version: str) -> None:
 
     What a killed run left running in it waits from then on, since nobody goes on with it there.
     """
-    of_study = select(StudyModel.study_id).where(StudyModel.study_name == study).scalar_subquery()
-    orphans = (TrialModel.study_id == of_study) & (TrialModel.state == TrialState.RUNNING)
+    of_study = select(STUDIES.c.study_id).where(STUDIES.c.study_name == study).scalar_subquery()
+    orphans = (TRIALS.c.study_id == of_study) & (TRIALS.c.state == TrialState.RUNNING)
     with storage.engine.begin() as connection:
-        connection.execute(update(TrialModel).where(orphans).values(state=TrialState.WAITING))
+        connection.execute(update(TRIALS).where(orphans).values(state=TrialState.WAITING))
         for before, after in ((study, version), (copy_name(study), study)):
-            connection.execute(update(StudyModel).where(StudyModel.study_name == before).values(study_name=after))
+            connection.execute(update(STUDIES).where(STUDIES.c.study_name == before).values(study_name=after))
 
 
 def remove_copy(storage: RDBStorage, study: str) -> bool:

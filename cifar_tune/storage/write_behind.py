@@ -14,12 +14,11 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from optuna.distributions import BaseDistribution
-from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import URL
 
-from cifar_tune.storage.batches import BatchStorage
+from cifar_tune.optuna_internals import BatchStorage, one_study_in_memory
 from cifar_tune.storage.outage import Outage
 from cifar_tune.storage.passing import PassingStorage
 from cifar_tune.storage.writer import LINGER_SECONDS, LOOK_SECONDS, REWRITE_SECONDS, Writer
@@ -60,9 +59,9 @@ class WriteBehindStorage(PassingStorage):
         url: URL | None = None,
     ) -> None:
         theirs = backend.get_study_id_from_name(study_name)
-        self._memory = InMemoryStorage()
+        self._memory = one_study_in_memory(backend.get_study_directions(theirs), study_name)
         super().__init__(self._memory)
-        study = self._memory.create_new_study(backend.get_study_directions(theirs), study_name)
+        study = self._memory.get_study_id_from_name(study_name)
         for key, value in backend.get_study_user_attrs(theirs).items():
             self._memory.set_study_user_attr(study, key, value)
         for key, value in backend.get_study_system_attrs(theirs).items():

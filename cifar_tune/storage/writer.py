@@ -14,7 +14,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
 from cifar_tune.errors import CheckError, CifarTuneError
-from cifar_tune.storage.batches import BatchStorage
+from cifar_tune.optuna_internals import BatchStorage
 from cifar_tune.storage.bulk import bulk_reading
 from cifar_tune.storage.comparing import lacks_something
 from cifar_tune.storage.outage import Outage

@@ -11,6 +11,7 @@ from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.knobs.knob import Kind, stored
 from cifar_tune.knobs.part import Value
 from cifar_tune.knobs.table import KNOBS
+from cifar_tune.optuna_internals import ENQUEUED, asks_what_waits, storage_of
 from cifar_tune.samplers.build import Samplers, build_sampler, neutral_sampler
 from cifar_tune.storage import attributes
 from cifar_tune.storage.earlier_batches import EarlierBatches
@@ -32,11 +33,11 @@ def ask(
     number = len(study.get_trials(deepcopy=False)) if waiting is None else waiting.number
     is_exhaustive = not SAMPLERS[spec.sampler.name].handles_ranges
     if waiting is not None and waiting.number != waiting_trials(study)[0].number:
-        chosen = _OneWaits(study._storage, waiting.number)
+        chosen = _OneWaits(storage_of(study), waiting.number)
         study = optuna.load_study(study_name=study.study_name, storage=chosen, pruner=study.pruner)
     if spec.deterministic is not None or is_exhaustive:
         # the trial keeps this view for as long as it runs, so that the pruner decides from it too
-        view = EarlierBatches(study._storage, number, spec.deterministic, is_exhaustive)
+        view = EarlierBatches(storage_of(study), number, spec.deterministic, is_exhaustive)
         study = optuna.load_study(study_name=study.study_name, storage=view, pruner=study.pruner)
     # its configuration is written down after the last parameter was drawn: then nothing is left to draw
     is_known = waiting is not None and attributes.CONFIG in waiting.user_attrs
@@ -83,7 +84,7 @@ def refusal(waiting: FrozenTrial, spec: StudySpec) -> str | None:
     """
     if attributes.CONFIG in waiting.user_attrs:
         return None  # it has run here
-    enqueued = waiting.system_attrs.get("fixed_params", {})
+    enqueued = waiting.system_attrs.get(ENQUEUED, {})
     if not isinstance(enqueued, dict):
         return f"its parameters are no mapping: {enqueued!r}"
     for name, value in {**enqueued, **waiting.params}.items():
@@ -125,7 +126,7 @@ class _OneWaits(PassingStorage):
     ) -> list[FrozenTrial]:
         """See `BaseStorage`."""
         found = self._backend.get_all_trials(study_id, deepcopy, states)
-        return [each for each in found if each.number == self._number] if states == (TrialState.WAITING,) else found
+        return [each for each in found if each.number == self._number] if asks_what_waits(states) else found
 
 
 def _suggest(trial: optuna.Trial, name: str, dimension: Dimension) -> Value:

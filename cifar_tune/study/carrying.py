@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from cifar_tune.knobs.knob import Kind, stored
 from cifar_tune.knobs.table import KNOBS
-from cifar_tune.pruners.build import RUNG
+from cifar_tune.optuna_internals import ENQUEUED, RUNG
 from cifar_tune.storage import attributes
 from cifar_tune.storage.histories import joined
 from cifar_tune.storage.selection import violation_attributes, without_violations
@@ -23,8 +23,6 @@ from cifar_tune.study_spec.search_space import Choices, Dimension
 from cifar_tune.study_spec.settings import PrunerSpec
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.training.results import EpochResult
-
-_ENQUEUED = "fixed_params"
 
 
 @dataclass
@@ -93,7 +91,7 @@ def _not_begun(trial: FrozenTrial, after: StudySpec) -> FrozenTrial | Misfit | N
     """Enqueued trials wait again; None where there is nothing to carry."""
     if trial.state.is_finished():
         return Misfit("another program made it, or it was refused before it began")
-    if _ENQUEUED not in trial.system_attrs or attributes.START_FROM in trial.user_attrs:
+    if ENQUEUED not in trial.system_attrs or attributes.START_FROM in trial.user_attrs:
         return None  # nothing of it was trained; items of `start_from` are enqueued anew
     reason = refusal(trial, after)
     if reason is not None:
@@ -102,7 +100,7 @@ def _not_begun(trial: FrozenTrial, after: StudySpec) -> FrozenTrial | Misfit | N
     again.state = TrialState.WAITING
     again.params, again.distributions, again.datetime_start = {}, {}, None
     again.user_attrs = dict(trial.user_attrs)
-    again.system_attrs = {_ENQUEUED: trial.system_attrs[_ENQUEUED]}
+    again.system_attrs = {ENQUEUED: trial.system_attrs[ENQUEUED]}
     return again
 
 
@@ -133,7 +131,7 @@ def _begun(trial: FrozenTrial, before: StudySpec, after: StudySpec, known: set[i
     if item is not None:
         known.add(item)
         again.user_attrs[attributes.START_FROM] = item
-    again.system_attrs = {key: value for key, value in trial.system_attrs.items() if key == _ENQUEUED}
+    again.system_attrs = {key: value for key, value in trial.system_attrs.items() if key == ENQUEUED}
     if trial.state.is_finished():
         again.system_attrs |= violation_attributes(judged, after.sampler)
     return again
@@ -177,7 +175,7 @@ def _of_sampler_and_pruner(
     return {
         key: value
         for key, value in without_violations(trial.system_attrs).items()
-        if key != _ENQUEUED and (keeps_rungs if key.startswith(RUNG) else keeps_notes)
+        if key != ENQUEUED and (keeps_rungs if key.startswith(RUNG) else keeps_notes)
     }
 
 

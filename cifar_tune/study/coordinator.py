@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from cifar_tune.errors import CheckError, CifarTuneError, UserError, last_line
 from cifar_tune.executors.messages import Began, Died, Ended, EpochDone, Job, Notice, Ready, Refused, Report, Verdict
 from cifar_tune.executors.pool import Executors
+from cifar_tune.optuna_internals import trial_id
 from cifar_tune.samplers.build import Samplers, neutral_sampler
 from cifar_tune.storage import attributes
 from cifar_tune.storage.earlier_batches import first_of_batch
@@ -93,7 +94,7 @@ class Coordinator:
         except BaseException:
             self._set_running_aside()
             for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):  # was being drawn
-                self._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+                self._storage.set_trial_state_values(trial_id(trial), TrialState.WAITING)
             with suppress(CifarTuneError):  # the first error says more than the next
                 self._storage.flush(_LAST_SECONDS)
             raise
@@ -164,7 +165,7 @@ class Coordinator:
                 repeat(trial, earlier, self._spec)
             self._observer.began(trial.number, running.searched, running.epochs, 0)
             self._count(
-                self._storage.get_trial(trial._trial_id),
+                self._storage.get_trial(trial_id(trial)),
                 earlier.values[0],
                 earlier.user_attrs.get(attributes.METRICS, {self._spec.objective.metric: earlier.values[0]}),
                 f"trial {earlier.number} had the same configuration, whose result it takes over",
@@ -310,7 +311,7 @@ class Coordinator:
         # a sampler that has tried everything would stop a study, not end it
         running.trial.study.sampler = neutral_sampler()
         running.tell(state, reason, error)
-        told = self._storage.get_trial(running.trial._trial_id)
+        told = self._storage.get_trial(trial_id(running.trial))
         words = last_line(error) or detail
         self._count(told, running.value if running.results else None, running.figures, words)
 
@@ -387,7 +388,7 @@ class Coordinator:
     def _set_waiting(self, running: RunningTrial) -> None:
         """Optuna's own retry would give the trial a new number, and blind successive halving to its rungs."""
         running.keep_time()
-        self._storage.set_trial_state_values(running.trial._trial_id, TrialState.WAITING)
+        self._storage.set_trial_state_values(trial_id(running.trial), TrialState.WAITING)
 
     def _take_up(self) -> None:
         """Begin with what earlier runs left behind."""

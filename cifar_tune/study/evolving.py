@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial
 from cifar_tune.data.prepared import PreparedData
 from cifar_tune.errors import CheckError
 from cifar_tune.knobs.plugin import plug_in
+from cifar_tune.optuna_internals import QMC_COUNTER, study_id
 from cifar_tune.storage import attributes
 from cifar_tune.storage.lease import Lease
 from cifar_tune.storage.openings import TRIAL_STUDY
@@ -31,7 +32,6 @@ from cifar_tune.study_spec.specification import StudySpec
 
 Say = Callable[[str], None]
 
-_QMC_PREFIX = "qmc:"
 _MOST_NUMBERS = 12
 
 
@@ -60,13 +60,13 @@ def evolve_study(storage: RDBStorage, spec: StudySpec, data: PreparedData, lease
     made = create(storage, spec, copy_name(spec.name))
     for trial in carried.trials:
         lease.renew_if_due()
-        storage.create_new_trial(made._study_id, trial)
+        storage.create_new_trial(study_id(made), trial)
     same_numbers = len(carried.trials) == len(trials)
     for key, value in _study_attributes(study.user_attrs, carried, version).items():
         made.set_user_attr(key, value)
-    for key, value in storage.get_study_system_attrs(study._study_id).items():
-        if key.startswith(_QMC_PREFIX) or keeps_samplers_notes(before, spec, same_numbers):
-            storage.set_study_system_attr(made._study_id, key, value)
+    for key, value in storage.get_study_system_attrs(study_id(study)).items():
+        if key.startswith(QMC_COUNTER) or keeps_samplers_notes(before, spec, same_numbers):
+            storage.set_study_system_attr(study_id(made), key, value)
     made.set_user_attr(attributes.SPEC, spec.plain())
     made.set_user_attr(attributes.EVOLVED, _summary(carried, version, number))
     _stage_checkpoints(spec.name, number, carried.trials)

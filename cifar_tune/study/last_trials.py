@@ -11,6 +11,7 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from cifar_tune.optuna_internals import trial_id
 from cifar_tune.storage import attributes
 from cifar_tune.storage.write_behind import WriteBehindStorage
 from cifar_tune.study.asking import waiting_trials
@@ -59,7 +60,7 @@ class LastTrials:
             if len(drawn) == left or is_stopped():
                 break
         for running in drawn:
-            self._storage.set_trial_state_values(running.trial._trial_id, TrialState.WAITING)
+            self._storage.set_trial_state_values(trial_id(running.trial), TrialState.WAITING)
 
     def next_waiting(self, left: int) -> FrozenTrial | None:
         """The parked or enqueued trial that is next: the longest, where no others are left; None if none waits.

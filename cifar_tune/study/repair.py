@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from cifar_tune.pruners.build import RUNG
+from cifar_tune.optuna_internals import RUNG, as_asked, trial_id
 from cifar_tune.samplers.build import neutral_sampler
 from cifar_tune.storage import attributes
 from cifar_tune.storage.earlier_batches import EarlierBatches
@@ -25,7 +25,7 @@ def repair(study: optuna.Study, storage: WriteBehindStorage, spec: StudySpec) ->
         if attributes.PRUNED_AT in trial.user_attrs:  # the verdict was given, the rest of its end is missing
             _end_pruned(study, storage, spec, trial)
         else:
-            storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+            storage.set_trial_state_values(trial_id(trial), TrialState.WAITING)
     orphans = [trial for trial in left if attributes.PRUNED_AT not in trial.user_attrs]
     foreign = [trial for trial in orphans if attributes.CONFIG not in trial.user_attrs]  # ours are created with it
     ours = [trial for trial in orphans if trial not in foreign]
@@ -51,13 +51,13 @@ def about_strangers(trials: Iterable[FrozenTrial]) -> str | None:
 
 def _end_pruned(study: optuna.Study, storage: WriteBehindStorage, spec: StudySpec, trial: FrozenTrial) -> None:
     """Constraints are judged by the figures that were written down before the pruner was asked."""
-    storage.set_trial_user_attr(trial._trial_id, attributes.REASON, "pruned")
+    storage.set_trial_user_attr(trial_id(trial), attributes.REASON, "pruned")
     study.sampler = neutral_sampler()
     _note_rung(study, storage, spec, trial)
     figures = trial.user_attrs.get(attributes.METRICS, {})
-    write_violations(optuna.Trial(study, trial._trial_id), violations(spec.constraints, figures), spec.sampler)
+    write_violations(as_asked(study, trial), violations(spec.constraints, figures), spec.sampler)
     last = trial.intermediate_values[max(trial.intermediate_values)]
-    storage.set_trial_state_values(trial._trial_id, TrialState.PRUNED, [last])
+    storage.set_trial_state_values(trial_id(trial), TrialState.PRUNED, [last])
 
 
 def _note_rung(study: optuna.Study, storage: WriteBehindStorage, spec: StudySpec, trial: FrozenTrial) -> None:
@@ -72,7 +72,7 @@ def _note_rung(study: optuna.Study, storage: WriteBehindStorage, spec: StudySpec
     if spec.deterministic is not None:
         view = EarlierBatches(storage, trial.number, spec.deterministic, is_exhaustive=False)
         study = optuna.load_study(study_name=study.study_name, storage=view, pruner=study.pruner)
-    optuna.Trial(study, trial._trial_id).should_prune()
+    as_asked(study, trial).should_prune()
 
 
 def _numbers(trials: list[FrozenTrial]) -> str:

@@ -11,6 +11,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from cifar_tune.knobs.configuration import Configuration
+from cifar_tune.optuna_internals import as_stored
 from cifar_tune.storage import attributes
 from cifar_tune.storage.earlier_batches import first_of_batch
 from cifar_tune.storage.histories import is_piece
@@ -64,7 +65,7 @@ def repeat(trial: optuna.Trial, earlier: FrozenTrial, spec: StudySpec) -> None:
         if name in _TAKEN_OVER or is_piece(name):
             trial.set_user_attr(name, value)
     if not spec.has_several_objectives:
-        reported = trial.storage.get_trial(trial._trial_id).intermediate_values
+        reported = as_stored(trial).intermediate_values
         for epoch, value in sorted(earlier.intermediate_values.items()):
             if epoch not in reported:
                 trial.report(value, epoch)

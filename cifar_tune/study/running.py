@@ -11,6 +11,7 @@ from optuna.trial import TrialState
 from cifar_tune.executors.messages import Began
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.knobs.part import Scalar
+from cifar_tune.optuna_internals import as_stored
 from cifar_tune.storage import attributes
 from cifar_tune.storage.histories import pieces
 from cifar_tune.storage.selection import write_violations
@@ -43,7 +44,7 @@ class RunningTrial:
     reported: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        frozen = self.trial.storage.get_trial(self.trial._trial_id)
+        frozen = as_stored(self.trial)
         self.reported = set(frozen.intermediate_values)
         self.has_begun = False
         self._touched = attributes.PARAMETERS in frozen.user_attrs

@@ -77,7 +77,7 @@ PRUNERS: Mapping[str, PrunerChoice] = {
         ),
     ),
     "hyperband": PrunerChoice(
-        "cifar_tune.pruners.hyperband:HyperbandPruner",
+        "cifar_tune.optuna_internals:HyperbandPruner",
         "successive halving at several rates (Li et al. 2018)",
         (
             _MIN_RESOURCE,

@@ -5,7 +5,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from cifar_tune.models.norm import BATCH_NORMS
 from cifar_tune.training.memory import is_out_of_memory
+from cifar_tune.training.torch_internals import copy_all
 
 _FEWEST_IMAGES = 2
 """Of a part: batch norm needs more than one where the features have no extent."""
@@ -41,7 +43,7 @@ class Accumulation:
     @property
     def changes_batch_norm(self) -> bool:
         """Whether batch norm sees parts of batches."""
-        is_batch_norm = (isinstance(module, nn.modules.batchnorm._BatchNorm) for module in self._model.modules())
+        is_batch_norm = (isinstance(module, BATCH_NORMS) for module in self._model.modules())
         return self.parts > 1 and any(is_batch_norm)
 
     @property
@@ -61,7 +63,7 @@ class Accumulation:
         """
         while True:
             if self._buffers:
-                torch._foreach_copy_(self._kept, self._buffers)
+                copy_all(self._kept, self._buffers)
             try:
                 return self._backward_in_parts(images, labels, backward)
             except (RuntimeError, MemoryError) as error:
@@ -88,6 +90,6 @@ class Accumulation:
     def _undo(self, device: torch.device) -> None:
         self._model.zero_grad()
         if self._buffers:
-            torch._foreach_copy_(self._buffers, self._kept)
+            copy_all(self._buffers, self._kept)
         if device.type == "cuda":
             torch.cuda.empty_cache()

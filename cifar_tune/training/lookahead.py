@@ -12,6 +12,7 @@ from torch import nn
 
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.knobs.lookaheads import LOOKAHEADS, NO_LOOKAHEAD
+from cifar_tune.training.torch_internals import copy_all, move_all
 
 
 class Lookahead:
@@ -50,8 +51,8 @@ class Lookahead:
 
     @torch.no_grad()
     def _meet(self) -> None:
-        torch._foreach_lerp_(self._slow, self._weights, self._share(self._taken / self._total))
-        torch._foreach_copy_(self._weights, self._slow)
+        move_all(self._slow, self._weights, self._share(self._taken / self._total))
+        copy_all(self._weights, self._slow)
 
     def state_dict(self) -> dict[str, Any]:
         """How many steps were taken. To be taken at the end of an epoch: then the slow weights are the model's."""
@@ -60,7 +61,7 @@ class Lookahead:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what `state_dict` returned; the model's state must be loaded already."""
         self._taken = state["steps"]
-        torch._foreach_copy_(self._slow, self._weights)
+        copy_all(self._slow, self._weights)
 
 
 def build_lookahead(config: Configuration, model: nn.Module, total: int) -> Lookahead | None:

@@ -14,6 +14,11 @@ from torch.optim import AdamW, Muon, Optimizer
 Group = dict[str, Any]
 """A parameter group: `params`, and options that differ from the optimizer's."""
 
+_LAYERS = (
+    nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d,
+)  # fmt: skip
+"""Modules whose `weight` is a matrix or a filter bank."""
+
 
 class MuonWithAdamW(Optimizer):
     """`torch.optim.Muon` and `torch.optim.AdamW`, driven as one optimizer with one learning rate.
@@ -114,7 +119,7 @@ def hidden_weights(model: nn.Module) -> list[Tensor]:
     """
     weights: list[Tensor] = []
     for module in model.modules():
-        if isinstance(module, nn.Linear | nn.modules.conv._ConvNd):
+        if isinstance(module, _LAYERS):
             weights.append(module.weight)
         elif isinstance(module, nn.MultiheadAttention) and module.in_proj_weight is not None:
             weights.append(module.in_proj_weight)

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 
 from cifar_tune.knobs.configuration import Configuration
+from cifar_tune.training.torch_internals import cpu_multiplies_bf16
 
 FP32 = "fp32"
 BF16 = "bf16"
@@ -36,7 +37,7 @@ def autocast(precision: str, device: torch.device) -> AbstractContextManager[obj
 def _multiplies_bf16(device: torch.device) -> bool:
     match device.type:
         case "cpu":
-            return torch.cpu._is_avx512_bf16_supported()
+            return cpu_multiplies_bf16()
         case "cuda":
             return torch.version.hip is not None or (torch.cuda.get_device_capability(device) >= FIRST_CUDA_WITH_BF16)
         case _:

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from schedulefree import AdamWScheduleFree, SGDScheduleFree
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+
+from cifar_tune.models.norm import BATCH_NORMS
 
 SCHEDULE_FREE_OPTIMIZERS = (SGDScheduleFree, AdamWScheduleFree)
 
@@ -39,7 +40,7 @@ class ScheduleFreeAverage:
         self.model = deepcopy(model).eval()
         self._optimizer = optimizer
         self._autocast = autocast
-        self._norms = [norm for norm in self.model.modules() if isinstance(norm, _BatchNorm)]
+        self._norms = [norm for norm in self.model.modules() if isinstance(norm, BATCH_NORMS)]
         self._batches: deque[Tensor] = deque()
 
     def remember(self, images: Tensor) -> None:

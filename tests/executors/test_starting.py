@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.util import get_temp_dir
 from pathlib import Path
@@ -17,7 +16,7 @@ import pytest
 
 from cifar_tune.errors import CheckError
 from cifar_tune.executors.process import ExecutorProcess
-from cifar_tune.executors.starting import Starter, end_server
+from cifar_tune.executors.starting import Starter, end_server, server_pid
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are spawned elsewhere than on Linux")
 
@@ -140,11 +139,23 @@ def test_without_a_place_for_its_socket_they_are_spawned(tmp_path: Path, monkeyp
 @pytest.mark.usefixtures("own_server")
 def test_a_server_that_nobody_waited_for_ends_at_once() -> None:
     starter = Starter(serve)
-    server = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
+    server = server_pid()
+    assert server is not None
     starter.close()
     ended = os.waitid(os.P_PID, server, os.WEXITED | os.WNOWAIT)
     assert ended is not None
     assert ended.si_status == signal.SIGKILL
+
+
+def parent(connection: Connection, _device: str, _slot: int) -> None:
+    connection.send(os.getppid())
+
+
+def test_the_server_is_known_by_its_process_number() -> None:
+    """The one private name of `multiprocessing` that is used: where this fails, Python has changed it."""
+    process, connection = Starter(parent).start("cpu", 0)
+    assert connection.recv() == server_pid()
+    process.join(10)
 
 
 def test_where_nothing_can_be_started_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

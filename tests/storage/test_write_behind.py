@@ -22,8 +22,8 @@ from sqlalchemy import delete, event, select, update
 from sqlalchemy.engine import URL, make_url
 
 from cifar_tune.errors import CheckError
+from cifar_tune.optuna_internals import BatchStorage
 from cifar_tune.storage import writer
-from cifar_tune.storage.batches import BatchStorage
 from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.write_behind import WriteBehindStorage
 from tests.storage.flaky import Flaky

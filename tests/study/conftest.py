@@ -11,8 +11,8 @@ from sqlalchemy.engine import make_url
 
 from cifar_tune.data.prepared import PreparedData, prepare
 from cifar_tune.data.spec import DataSpec
+from cifar_tune.optuna_internals import BatchStorage
 from cifar_tune.pruners.build import build_pruner
-from cifar_tune.storage.batches import BatchStorage
 from cifar_tune.storage.rdb import open_storage
 from cifar_tune.storage.records import StudyRecord, load_record
 from cifar_tune.storage.write_behind import WriteBehindStorage

@@ -1,0 +1,288 @@
+"""Everything that cifar-tune uses of Optuna and that Optuna does not promise to keep.
+
+These are private names, tables of its database, keys under which it stores things, and habits of its classes. Any
+release may change them, so they are used here and nowhere else, and each docstring says what it relies on.
+`tests/test_optuna_contract.py` tries each of them on the Optuna that is installed, and says in a sentence what changed.
+"""
+
+import copy
+import json
+from collections.abc import Container, Mapping, Sequence
+from functools import cached_property
+from typing import Any, cast
+
+from optuna import Study, Trial
+from optuna.distributions import BaseDistribution, distribution_to_json
+from optuna.pruners import HyperbandPruner as OptunaHyperbandPruner
+from optuna.samplers import BaseSampler
+from optuna.search_space import IntersectionSearchSpace
+from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
+from optuna.storages._rdb import models
+from optuna.storages._rdb.storage import _create_scoped_session
+from optuna.study import StudyDirection
+from optuna.study._frozen import FrozenStudy as FrozenStudy  # noqa: PLC0414 (the type of what `get_all_studies` returns)
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import Engine, Table, select
+from sqlalchemy.orm import Session
+
+ENQUEUED = "fixed_params"
+"""Under this system attribute of a trial, `Study.enqueue_trial` keeps the parameters that it was given."""
+
+RUNG = "completed_rung_"
+"""Under this and a number from 0, successive halving keeps in a trial's system attributes what it had reached there."""
+
+QMC_COUNTER = "qmc:"
+"""Under this and a hash, a quasi-random sampler keeps in the study's system attributes how many points it has drawn."""
+
+CONSTRAINT = "constraints:"
+"""Under this and a name, `Trial.set_constraint` keeps in the trial's system attributes how far it is broken."""
+
+CONSTRAINTS_OF_OPTUNA_4 = "constraints"
+"""Under this system attribute, Optuna 4 kept a list of the same; optuna-dashboard 0.21 reads nothing else."""
+
+NOTE_VERSION = "dashboard:note_ver"
+"""Under this system attribute of a study, optuna-dashboard counts how often its note was written."""
+
+NOTE_TEXT = "dashboard:note_str:"
+"""Under this and a number from 0, it keeps the pieces of the note's text."""
+
+NOTE_PIECE = 2045
+"""Characters of one piece."""
+
+ARTIFACT = "artifacts:"
+"""Under this and its id, `upload_artifact` keeps in a trial's system attributes what a file is."""
+
+STUDIES: Table = models.StudyModel.__table__
+"""Has the columns study_id and study_name."""
+
+TRIALS: Table = models.TrialModel.__table__
+"""Has the columns trial_id, study_id, number and state."""
+
+
+def trial_id(trial: Trial | FrozenTrial) -> int:
+    """The trial's id in its storage. Relies on `_trial_id` of both classes."""
+    return trial._trial_id
+
+
+def study_id(study: Study | FrozenStudy) -> int:
+    """The study's id in its storage. Relies on `_study_id` of both classes."""
+    return study._study_id
+
+
+def storage_of(study: Study) -> BaseStorage:
+    """The storage that the study was loaded from. Relies on `Study._storage`."""
+    return study._storage
+
+
+def as_asked(study: Study, trial: FrozenTrial) -> Trial:
+    """A stored trial that runs, as `Study.ask` would have returned it.
+
+    Relies on the constructor of `Trial`, which takes a study and an id, and changes nothing.
+    """
+    return Trial(study, trial_id(trial))
+
+
+def as_stored(trial: Trial) -> FrozenTrial:
+    """The trial as its storage has it. Relies on `Trial.storage` and `Trial._trial_id`."""
+    return trial.storage.get_trial(trial_id(trial))
+
+
+def show_constraints(trial: Trial, violations: Sequence[float]) -> None:
+    """Store how far a trial breaks its constraints where the dashboard looks for it.
+
+    Relies on `Trial.storage`, `Trial._trial_id` and the key CONSTRAINTS_OF_OPTUNA_4.
+    """
+    trial.storage.set_trial_system_attr(trial_id(trial), CONSTRAINTS_OF_OPTUNA_4, list(violations))
+
+
+def asks_what_waits(states: Container[TrialState] | None) -> bool:
+    """Whether `BaseStorage.get_all_trials` was called with these `states` by `Study.ask`, to take the first trial.
+
+    Relies on `Study.ask`, which looks for waiting trials in this way and in no other.
+    """
+    return states == (TrialState.WAITING,)
+
+
+def share_search_space(sampler: BaseSampler, space: IntersectionSearchSpace | None) -> IntersectionSearchSpace | None:
+    """Let a sampler go on with what an earlier one of its kind found out: the knobs that all trials have in common.
+
+    Relies on the attribute `_search_space` of TPE and CMA-ES, which holds it, and which they ask again for each trial.
+
+    Args:
+        sampler: a new one.
+        space: that of the earlier one; None if there was none.
+
+    Returns:
+        What the sampler now has; `space` itself if it is of a kind that keeps nothing.
+    """
+    own = getattr(sampler, "_search_space", None)
+    if not isinstance(own, IntersectionSearchSpace):
+        return space
+    found = space or own
+    sampler._search_space = found  # type: ignore[attr-defined]
+    return found
+
+
+class HyperbandPruner(OptunaHyperbandPruner):
+    """Optuna's Hyperband with the same brackets and verdicts, for one study; it remembers the bracket of each trial.
+
+    Optuna draws a trial's bracket from the study's name and the trial's number, and does so anew for every trial
+    whenever one reaches a rung: with 10,000 trials, most of what pruning costs.
+
+    Relies on `_get_bracket_id`, which is called for each trial, and on `_pruners`, empty as long as there are no
+    brackets.
+    """
+
+    @cached_property
+    def _brackets(self) -> dict[int, int]:
+        """By the trial's number."""
+        return {}
+
+    def _get_bracket_id(self, study: Study, trial: FrozenTrial) -> int:
+        known = self._brackets.get(trial.number)
+        if known is None:
+            known = super()._get_bracket_id(study, trial)
+            if self._pruners:
+                self._brackets[trial.number] = known
+        return known
+
+
+def one_study_in_memory(directions: Sequence[StudyDirection], name: str) -> InMemoryStorage:
+    """A storage in memory that has this study, without trials.
+
+    Relies on the habits of `InMemoryStorage`: the study has the id 0, the id of a trial is its number, and a change
+    puts a new object in the place of a trial, whose unchanged attributes are the very same objects.
+    """
+    storage = InMemoryStorage()
+    storage.create_new_study(directions, name)
+    return storage
+
+
+def study_of_trial(engine: Engine, trial: int) -> int | None:
+    """The id of the study that has the trial with this id; None if there is no such trial.
+
+    Optuna has no way to ask for it. Relies on the table `trials`.
+    """
+    with engine.connect() as connection:
+        found: int | None = connection.execute(
+            select(TRIALS.c.study_id).where(TRIALS.c.trial_id == trial)
+        ).scalar_one_or_none()
+    return found
+
+
+class BatchStorage(RDBStorage):
+    """Optuna's relational storage, except that a trial is written as a whole.
+
+    Optuna looks for each report and each attribute before it writes it, and gives each a transaction of its own once
+    the trial exists: of a trial with 30 epochs, nine tenths of the time that writing takes. Here they are added to
+    Optuna's own tables, by its own models, in one transaction. Tests compare what is read back with what was written.
+
+    Optuna also sends a new trial up to five times. Where it arrived the first time and only the answer was lost, there
+    would be two of it, of which nobody knows the second; so it is sent once, and whoever sees the error can look what
+    arrived.
+
+    Relies on `RDBStorage._create_new_trial`, which `create_new_trial` calls and which returns the trial as it was
+    created; on `_get_prepared_new_trial`, `_set_trial_intermediate_value_without_commit` and
+    `_set_trial_attr_without_commit`, which write within a transaction; on `_create_scoped_session`, which is one; on
+    `scoped_session` and `engine`; and on the models of the tables.
+    """
+
+    def __init__(self, url: str, engine_kwargs: dict[str, Any] | None = None) -> None:
+        super().__init__(url, engine_kwargs)
+        # of the knobs that were written here, by study: Optuna has compared them with what the study has
+        self._distributions: dict[tuple[int, str], BaseDistribution] = {}
+
+    def write_at_once(self) -> None:
+        """Let a transaction send its new rows together at its end, not one by one before each of its next queries.
+
+        None of these queries looks for rows of its own transaction, so nothing changes but the time.
+        """
+        self.remove_session()  # it would keep its old ways
+        self.scoped_session.configure(autoflush=False)
+
+    def create_numbered(self, study_id: int, trial: FrozenTrial) -> tuple[int, int]:
+        """See `create_new_trial`; returns the trial's id and its number."""
+        created = self._create_new_trial(study_id, trial)
+        return trial_id(created), created.number
+
+    def _create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> FrozenTrial:
+        if template_trial is None:
+            return super()._create_new_trial(study_id)
+        bare = copy.copy(template_trial)
+        bare.intermediate_values, bare.user_attrs, bare.system_attrs = {}, {}, {}
+        distributions = {(study_id, name): each for name, each in template_trial.distributions.items()}
+        is_known = all(self._distributions.get(name) == each for name, each in distributions.items())
+        if is_known:
+            bare.params, bare.distributions = {}, {}
+        with _create_scoped_session(self.scoped_session) as session:
+            models.StudyModel.find_or_raise_by_id(study_id, session, for_update=True)  # numbers are given one by one
+            created = self._get_prepared_new_trial(study_id, bare, session)
+            trial = copy.copy(template_trial)
+            trial.number, trial._trial_id = cast(int, created.number), cast(int, created.trial_id)
+            _add_reports(session, trial._trial_id, template_trial.intermediate_values)
+            if is_known:
+                _add_params(session, trial)
+            for model, attributes in _attributes(template_trial.user_attrs, template_trial.system_attrs):
+                session.add_all(
+                    model(trial_id=trial._trial_id, key=key, value_json=json.dumps(value))
+                    for key, value in attributes.items()
+                )
+        self._distributions.update(distributions)
+        return trial
+
+    def add_to_trial(
+        self, trial_id: int, reports: Mapping[int, float], user: Mapping[str, Any], system: Mapping[str, Any]
+    ) -> None:
+        """Write reports by step, and attributes, of a trial that has not ended.
+
+        Raises:
+            KeyError: there is no such trial.
+            UpdateFinishedTrialError: it has ended.
+            StorageInternalError: the database failed.
+        """
+        with _create_scoped_session(self.scoped_session) as session:
+            trial = models.TrialModel.find_or_raise_by_id(trial_id, session)
+            self.check_trial_is_updatable(trial_id, cast(TrialState, trial.state))
+            there = _steps_of(session, trial_id, reports)
+            _add_reports(session, trial_id, {step: value for step, value in reports.items() if step not in there})
+            for step in there:  # another program was quicker
+                self._set_trial_intermediate_value_without_commit(session, trial_id, step, reports[step])
+            for model, attributes in _attributes(user, system):
+                for key, value in attributes.items():
+                    self._set_trial_attr_without_commit(session, model, trial_id, key, value)
+
+
+_Attribute = type[models.TrialUserAttributeModel | models.TrialSystemAttributeModel]
+
+
+def _attributes(user: Mapping[str, Any], system: Mapping[str, Any]) -> tuple[tuple[_Attribute, Mapping[str, Any]], ...]:
+    """The models of both kinds. Relies on their columns trial_id, key and value_json."""
+    return (models.TrialUserAttributeModel, user), (models.TrialSystemAttributeModel, system)
+
+
+def _add_params(session: Session, trial: FrozenTrial) -> None:
+    """Relies on the columns of `TrialParamModel`."""
+    session.add_all(
+        models.TrialParamModel(
+            trial_id=trial._trial_id,
+            param_name=name,
+            param_value=trial.distributions[name].to_internal_repr(value),
+            distribution_json=distribution_to_json(trial.distributions[name]),
+        )
+        for name, value in trial.params.items()
+    )
+
+
+def _steps_of(session: Session, trial_id: int, reports: Mapping[int, float]) -> list[int]:
+    """Of which of the reports there is a row already. Relies on columns of `TrialIntermediateValueModel`."""
+    model = models.TrialIntermediateValueModel
+    wanted = select(model.step).where(model.trial_id == trial_id, model.step.in_(reports))
+    return [int(step) for step in session.scalars(wanted)] if reports else []
+
+
+def _add_reports(session: Session, trial_id: int, reports: Mapping[int, float]) -> None:
+    """Relies on the columns of `TrialIntermediateValueModel`, and on how it writes NaN and infinities."""
+    model = models.TrialIntermediateValueModel
+    for step, value in reports.items():
+        stored, kind = model.intermediate_value_to_stored_repr(value)
+        session.add(model(trial_id=trial_id, step=step, intermediate_value=stored, intermediate_value_type=kind))

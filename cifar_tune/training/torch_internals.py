@@ -1,0 +1,33 @@
+"""Everything that cifar-tune uses of torch and that torch does not promise to keep: names with an underscore.
+
+Any release may change them, so they are used here and nowhere else, and each docstring says what it relies on.
+`tests/training/test_torch_internals.py` tries each of them on the torch that is installed.
+"""
+
+import torch
+from torch import Tensor
+
+
+def copy_all(targets: list[Tensor], sources: list[Tensor]) -> None:
+    """Copy each source into the target at its place, in one call for all: on a GPU few kernels instead of many.
+
+    Relies on `torch._foreach_copy_`.
+    """
+    torch._foreach_copy_(targets, sources)
+
+
+def move_all(targets: list[Tensor], ends: list[Tensor], share: float) -> None:
+    """Move each target by `share`, from 0 to 1, of the way to the tensor at its place in `ends`, in one call for all.
+
+    Relies on `torch._foreach_lerp_`.
+    """
+    torch._foreach_lerp_(targets, ends, share)
+
+
+def cpu_multiplies_bf16() -> bool:
+    """Whether this machine's CPU has the AVX-512 BF16 instructions.
+
+    Relies on `torch.cpu._is_avx512_bf16_supported`. `torch.cpu.get_capabilities` says the same in public, but torch 2.9
+    does not have it yet.
+    """
+    return torch.cpu._is_avx512_bf16_supported()

@@ -1,0 +1,351 @@
+"""What `cifar_tune/optuna_internals.py` relies on, tried on the Optuna that is installed.
+
+Each check has one sentence about Optuna as its docstring. Where it is true no more, the test fails with that sentence.
+"""
+
+import ast
+import importlib
+import json
+import threading
+from collections.abc import Callable, Container
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+from wsgiref.simple_server import make_server
+
+import numpy as np
+import optuna
+import pytest
+from optuna.artifacts import FileSystemArtifactStore, upload_artifact
+from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.samplers import CmaEsSampler, QMCSampler, RandomSampler, TPESampler
+from optuna.storages import InMemoryStorage, RDBStorage
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna_dashboard import save_note, wsgi
+
+pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+
+NAMES = {
+    "optuna.storages._rdb.models": (
+        "StudyModel TrialModel TrialParamModel TrialIntermediateValueModel TrialUserAttributeModel "
+        "TrialSystemAttributeModel"
+    ),
+    "optuna.storages._rdb.storage": "_create_scoped_session",
+    "optuna.study._frozen": "FrozenStudy",
+}
+SPACE: dict[str, BaseDistribution] = {"x": FloatDistribution(0.0, 1.0)}
+
+
+def internals() -> Any:
+    """Imported late: where a private name is gone, the sentence about it comes first."""
+    return importlib.import_module("cifar_tune.optuna_internals")
+
+
+def database(folder: Path) -> Any:
+    return internals().BatchStorage(f"sqlite:///{folder / 'contract.db'}")
+
+
+def asked(storage: Any = None, **options: Any) -> tuple[optuna.Study, optuna.Trial]:
+    study = optuna.create_study(study_name="contract", storage=storage, **options)
+    return study, study.ask(SPACE)
+
+
+def private_names(_folder: Path) -> None:
+    """The private modules have the names that are imported from them."""
+    for module, names in NAMES.items():
+        for name in names.split():
+            assert hasattr(importlib.import_module(module), name), f"{module}.{name} is gone"
+
+
+def ids(folder: Path) -> None:
+    """Studies and trials of each kind know the id that their storage gave them, as `_study_id` and `_trial_id`."""
+    storage = database(folder)
+    asked(storage)
+    study = optuna.load_study(study_name="contract", storage=storage)
+    trial = study.ask()
+    (frozen_study,) = storage.get_all_studies()
+    assert isinstance(frozen_study, internals().FrozenStudy)
+    wanted = storage.get_study_id_from_name("contract")
+    assert [internals().study_id(each) for each in (study, frozen_study)] == [wanted, wanted]
+    wanted = storage.get_trial_id_from_study_id_trial_number(wanted, 1)
+    assert [internals().trial_id(each) for each in (trial, study.get_trials()[1])] == [wanted, wanted]
+
+
+def storage_of_a_study(_folder: Path) -> None:
+    """A study holds the storage that it was loaded from, as `_storage`."""
+    storage = InMemoryStorage()
+    assert internals().storage_of(asked(storage)[0]) is storage
+
+
+def a_trial_from_its_id(_folder: Path) -> None:
+    """`optuna.Trial(study, id)` is the trial that `Study.ask` returned, and making it changes nothing."""
+    study = asked()[0]
+    before = study.get_trials()
+    again = internals().as_asked(study, before[0])
+    assert study.get_trials() == before
+    again.report(0.5, 1)
+    study.tell(again, 0.25)
+    assert (study.trials[0].intermediate_values, study.trials[0].value) == ({1: 0.5}, 0.25)
+
+
+def a_trial_as_stored(_folder: Path) -> None:
+    """A trial knows its storage, as `storage`."""
+    study, trial = asked()
+    trial.set_user_attr("a", 1)
+    assert internals().as_stored(trial) == study.get_trials()[0]
+
+
+def enqueued(_folder: Path) -> None:
+    """`Study.enqueue_trial` keeps the parameters under the system attribute ENQUEUED."""
+    study = optuna.create_study()
+    study.enqueue_trial({"x": 0.25})
+    assert study.trials[0].system_attrs == {internals().ENQUEUED: {"x": 0.25}}
+    assert study.ask(SPACE).params == {"x": 0.25}
+
+
+def rungs(_folder: Path) -> None:
+    """Successive halving, asked about a trial, keeps its value under RUNG and 0, 1, 2, one for each rung."""
+    pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=2)
+    _, trial = asked(direction="maximize", pruner=pruner)
+    for step, value in enumerate((0.1, 0.2, 0.3), start=1):
+        trial.report(value, step)
+        trial.should_prune()
+    rung = internals().RUNG
+    assert dict(internals().as_stored(trial).system_attrs) == {f"{rung}0": 0.1, f"{rung}1": 0.2}
+
+
+def quasi_random_counters(_folder: Path) -> None:
+    """A quasi-random sampler counts its points in one study attribute, whose name begins with QMC_COUNTER."""
+    study = optuna.create_study(sampler=QMCSampler(seed=0, warn_independent_sampling=False))
+    for _ in range(4):
+        study.tell(study.ask(SPACE), 0.0)
+    attrs = study._storage.get_study_system_attrs(study._study_id)
+    counters = [value for key, value in attrs.items() if key.startswith(internals().QMC_COUNTER)]
+    assert counters == [2]
+
+
+def constraints(_folder: Path) -> None:
+    """`Trial.set_constraint` keeps a value under CONSTRAINT and its name, and `FrozenTrial.constraints` reads it."""
+    study, trial = asked()
+    trial.set_constraint("size", 2.0)
+    assert study.trials[0].system_attrs == {f"{internals().CONSTRAINT}size": 2.0}
+    assert study.trials[0].constraints == {"size": 2.0}
+
+
+def constraints_in_the_dashboard(_folder: Path) -> None:
+    """optuna-dashboard shows the constraints that are stored under CONSTRAINTS_OF_OPTUNA_4."""
+    study, trial = asked(optuna.storages.get_storage(None))
+    internals().show_constraints(trial, [2.0, -1.0])
+    assert list(study.trials[0].system_attrs) == [internals().CONSTRAINTS_OF_OPTUNA_4]
+    study.tell(trial, 0.5)
+    with make_server("127.0.0.1", 0, wsgi(study._storage)) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        with urlopen(f"http://127.0.0.1:{server.server_port}/api/studies/{study._study_id}?after=0") as answer:
+            shown = json.load(answer)
+        thread.join()
+    assert [each["constraints"] for each in shown["trials"]] == [[2.0, -1.0]]
+
+
+def notes_of_the_dashboard(_folder: Path) -> None:
+    """optuna-dashboard keeps a note in pieces of NOTE_PIECE characters under NOTE_TEXT, and counts in NOTE_VERSION."""
+    study = optuna.create_study()
+    text = internals().NOTE_PIECE * "a" + "b"
+    save_note(study, text)
+    attrs = study._storage.get_study_system_attrs(study._study_id)
+    stem = internals().NOTE_TEXT
+    assert attrs == {internals().NOTE_VERSION: 1, f"{stem}0": text[:-1], f"{stem}1": "b"}
+
+
+def artifacts(folder: Path) -> None:
+    """`upload_artifact` describes a file in a system attribute of its trial, under ARTIFACT and the file's id."""
+    _, trial = asked()
+    store = FileSystemArtifactStore(folder)
+    store.write("other", BytesIO(b"text"))
+    found = upload_artifact(artifact_store=store, file_path=str(folder / "other"), study_or_trial=trial)
+    ((key, value),) = internals().as_stored(trial).system_attrs.items()
+    assert key == f"{internals().ARTIFACT}{found}"
+    assert json.loads(value).keys() == {"artifact_id", "filename", "mimetype", "encoding"}
+
+
+class _Listening(InMemoryStorage):
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[object] = []
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        self.asked.append(states)
+        return super().get_all_trials(study_id, deepcopy, states)
+
+
+def what_waits(_folder: Path) -> None:
+    """`Study.ask` reads the waiting trials once, by `get_all_trials` with these states, and takes the first one."""
+    storage = _Listening()
+    study, _ = asked(storage, sampler=RandomSampler())
+    for x in (0.25, 0.75):
+        study.enqueue_trial({"x": x})
+    storage.asked.clear()
+    assert study.ask(SPACE).params == {"x": 0.25}
+    assert [states for states in storage.asked if internals().asks_what_waits(states)] == [(TrialState.WAITING,)]
+    assert not any(internals().asks_what_waits(states) for states in (None, (TrialState.RUNNING, TrialState.WAITING)))
+
+
+def search_spaces(_folder: Path) -> None:
+    """TPE and CMA-ES keep in `_search_space` what all trials have in common, and go on with one that is given."""
+    for kind in (TPESampler, CmaEsSampler):
+        first, second = kind(seed=0), kind(seed=1)
+        space = internals().share_search_space(first, None)
+        study, trial = asked(sampler=first)
+        study.tell(trial, 0.0)
+        assert first.infer_relative_search_space(study, study.trials[0]) == SPACE, kind.__name__
+        assert internals().share_search_space(second, space) is space, kind.__name__
+        assert second._search_space is space, kind.__name__
+    assert internals().share_search_space(RandomSampler(), space) is space
+
+
+def hyperband(_folder: Path) -> None:
+    """Hyperband asks `_get_bracket_id` for the bracket of every trial, and has no `_pruners` before the first."""
+    asked_for: list[int] = []
+
+    theirs = optuna.pruners.HyperbandPruner
+
+    class Listening(theirs):  # type: ignore[misc, valid-type]
+        def _get_bracket_id(self, study: optuna.Study, trial: FrozenTrial) -> int:
+            asked_for.append(trial.number)
+            return theirs._get_bracket_id(self, study, trial)
+
+    for kind in (Listening, internals().HyperbandPruner):
+        pruner = kind(min_resource=1, max_resource=9)
+        assert pruner._pruners == []
+        study, trial = asked(pruner=pruner)
+        trial.report(0.5, 1)
+        trial.should_prune()
+        assert len(pruner._pruners) == 3
+    assert set(asked_for) == {0}
+    assert pruner._brackets == {0: theirs._get_bracket_id(pruner, study, study.trials[0])}
+
+
+def studies_in_memory(_folder: Path) -> None:
+    """In memory, the first study has the id 0, a trial's id is its number, and a change makes a new object of it."""
+    storage = internals().one_study_in_memory([StudyDirection.MINIMIZE], "contract")
+    assert storage.get_study_id_from_name("contract") == 0
+    assert [storage.create_new_trial(0) for _ in range(2)] == [0, 1]
+    storage.set_trial_user_attr(1, "a", [1])
+    before = storage.get_trial(1)
+    storage.set_trial_user_attr(1, "b", [2])
+    after = storage.get_trial(1)
+    assert (before.user_attrs, after.user_attrs) == ({"a": [1]}, {"a": [1], "b": [2]})
+    assert after.user_attrs["a"] is before.user_attrs["a"]
+
+
+def tables(folder: Path) -> None:
+    """The tables and models have the columns that queries name, and a study's trials are found by them."""
+    models = importlib.import_module("optuna.storages._rdb.models")
+    for model, columns in (
+        (models.StudyModel, "study_id study_name"),
+        (models.TrialModel, "trial_id study_id number state"),
+        (models.TrialParamModel, "trial_id param_name param_value distribution_json"),
+        (models.TrialIntermediateValueModel, "trial_id step intermediate_value intermediate_value_type"),
+        (models.TrialUserAttributeModel, "trial_id key value_json"),
+        (models.TrialSystemAttributeModel, "trial_id key value_json"),
+    ):
+        assert set(columns.split()) <= set(model.__table__.c.keys()), model.__tablename__
+    assert (internals().STUDIES.name, internals().TRIALS.name) == ("studies", "trials")
+    storage = database(folder)
+    study, trial = asked(storage)
+    assert internals().study_of_trial(storage.engine, internals().trial_id(trial)) == internals().study_id(study)
+    assert internals().study_of_trial(storage.engine, 10**6) is None
+
+
+def whole_trials(folder: Path) -> None:
+    """A trial that is written whole, through the tables, is read as one that Optuna wrote step by step."""
+    ours = database(folder)
+    ours.write_at_once()
+    theirs = RDBStorage("sqlite://")
+    given = create_trial(
+        value=0.5,
+        params={"x": 0.25},
+        distributions=dict(SPACE),
+        user_attrs={"a": [1]},
+        system_attrs={"b": {"c": None}},
+        intermediate_values={1: 0.5, 2: float("nan"), 3: float("inf"), 4: float("-inf")},
+    )
+    found = []
+    for storage in (ours, theirs):
+        study = storage.create_new_study([StudyDirection.MINIMIZE], "contract")
+        storage.create_new_trial(study, given)
+        storage.create_new_trial(study, given)  # the second time, its knobs are known
+        _add(storage, storage.create_new_trial(study), is_ours=storage is ours)
+        found.append([_plain(trial) for trial in storage.get_all_trials(study)])
+    assert found[0] == found[1]
+    assert ours.create_numbered(1, given) == (4, 3)
+
+
+def _add(storage: Any, trial: int, is_ours: bool) -> None:
+    storage.set_trial_intermediate_value(trial, 1, 0.1)
+    storage.set_trial_user_attr(trial, "a", 0)
+    if is_ours:
+        storage.add_to_trial(trial, {1: 0.5, 2: 0.75}, {"a": 1}, {"b": 2})
+    else:
+        storage.set_trial_intermediate_value(trial, 1, 0.5)
+        storage.set_trial_intermediate_value(trial, 2, 0.75)
+        storage.set_trial_user_attr(trial, "a", 1)
+        storage.set_trial_system_attr(trial, "b", 2)
+
+
+def _plain(trial: FrozenTrial) -> tuple[object, ...]:
+    reports = {step: repr(np.float64(value)) for step, value in sorted(trial.intermediate_values.items())}
+    return trial.number, trial.state, trial.values, trial.params, trial.user_attrs, trial.system_attrs, reports
+
+
+CHECKS: tuple[Callable[[Path], None], ...] = (
+    private_names,
+    ids,
+    storage_of_a_study,
+    a_trial_from_its_id,
+    a_trial_as_stored,
+    enqueued,
+    rungs,
+    quasi_random_counters,
+    constraints,
+    constraints_in_the_dashboard,
+    notes_of_the_dashboard,
+    artifacts,
+    what_waits,
+    search_spaces,
+    hyperband,
+    studies_in_memory,
+    tables,
+    whole_trials,
+)
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=[check.__name__ for check in CHECKS])
+def test_optuna_is_what_we_rely_on(check: Callable[[Path], None], tmp_path: Path) -> None:
+    try:
+        check(tmp_path)
+    except Exception as error:  # noqa: BLE001 (whatever it is, the sentence says what changed)
+        what = f"{type(error).__name__}: {error}".splitlines()[0]
+        pytest.fail(
+            f"Optuna {optuna.__version__} has changed something that cifar_tune/optuna_internals.py relies on. This "
+            f"is not true any more: {check.__doc__} ({what})",
+            pytrace=False,
+        )
+
+
+def test_everything_in_the_internals_is_checked() -> None:
+    source = ast.parse(Path(str(internals().__file__)).read_text())
+    public: set[str] = set()
+    for node in source.body:
+        match node:
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+                assert "Relies on" in (ast.get_docstring(node) or ""), f"{name} does not say what it relies on"
+                public.add(name)
+            case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
+                public.add(name)
+    used = {node.attr for node in ast.walk(ast.parse(Path(__file__).read_text())) if isinstance(node, ast.Attribute)}
+    assert {name for name in public if not name.startswith("_")} - used == set()
