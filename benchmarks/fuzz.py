@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from types import FrameType
 
@@ -117,7 +118,7 @@ def fuzz_checkpoints(cases: int, seed: int, scratch: Path) -> Findings:
     file.unlink()
     _train(config, data, file, epochs=1)
     real = file.read_bytes()
-    state = torch.load(file, weights_only=True)
+    state = torch.load(BytesIO(real.partition(b"\n")[2]), weights_only=True)
 
     def judge(content: bytes) -> str:
         file.write_bytes(content)

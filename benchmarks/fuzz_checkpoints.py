@@ -1,4 +1,7 @@
-"""Malformed checkpoints: a real one damaged in its bytes or in its content, foreign files, and files that attack."""
+"""Malformed checkpoints: a real one damaged in its bytes or in its content, foreign files, and files that attack.
+
+Most of them get the digest that they should have: without it no checkpoint is looked into.
+"""
 
 import io
 import pickle
@@ -14,6 +17,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.trees import places, value_at
+from cifar_tune.training.checkpoint import first_line
 
 State = dict[str, Any]
 
@@ -28,11 +32,20 @@ def malformed_checkpoint(draw: random.Random, content: bytes, state: State, cana
         canary: a file that a checkpoint may try to create.
     """
     kind = draw.random()
-    if kind < 0.4:
+    if kind < 0.2:
         return _damaged(draw, content)
+    archive = content.partition(b"\n")[2]
+    if kind < 0.4:
+        return sealed(_damaged(draw, archive))
     if kind < 0.75:
-        return saved(_changed(draw, state))
-    return draw.choice(_MADE)(draw, content, state, canary)
+        return sealed(saved(_changed(draw, state)))
+    made = draw.choice(_MADE)(draw, archive, state, canary)
+    return sealed(made) if draw.random() < 0.8 else made
+
+
+def sealed(content: bytes) -> bytes:
+    """A checkpoint file of this content, whose digest is right."""
+    return first_line(content) + content
 
 
 def saved(state: object, **options: Any) -> bytes:
@@ -177,13 +190,11 @@ def _foreign(draw: random.Random, _content: bytes, state: State, _canary: Path) 
     return draw.choice((
         lambda: saved({"weights": torch.zeros(3)}), lambda: saved([1, 2]), lambda: saved(module.state_dict()),
         lambda: saved(module), lambda: saved(torch.zeros(3)), lambda: saved(None), lambda: saved("text"),
-        lambda: saved(state, _use_new_zipfile_serialization=False), lambda: saved({"format": "cifar-tune checkpoint"}),
-        lambda: saved({"format": "cifar-tune checkpoint", "version": 1}), lambda: pickle.dumps(state["results"]),
+        lambda: saved(state, _use_new_zipfile_serialization=False), lambda: pickle.dumps(state["results"]),
         lambda: _jit(module), _tar, lambda: b"", lambda: b"PK\5\6" + bytes(18), lambda: b"name: x\n",
         lambda: draw.randbytes(5_000),
-        lambda: b"\x80\x02" + b"(" * 100_000, lambda: saved({"format": 1, "version": []}),
-        lambda: saved(state | {"version": draw.choice((0, 2, "1", None, torch.ones(2), [1]))}),
-        lambda: saved(state | {"format": draw.choice((torch.ones(2), None, b"cifar-tune checkpoint"))}),
+        lambda: b"\x80\x02" + b"(" * 100_000, lambda: saved(state | {"plugins": draw.choice((None, ["0"], [1], "0"))}),
+        lambda: sealed(saved(state)), lambda: first_line(b"") + saved(state), lambda: first_line(saved(state)),
     ))()  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """Trains one trial after the other on one device, as a generator of reports: whoever consumes it carries them."""
 
+import os
 import traceback
 from collections.abc import Callable, Generator, Iterator
 from typing import Literal
@@ -26,8 +27,8 @@ from cifar_tune.knobs.plugin import plug_in
 from cifar_tune.models.complexity import count_multiply_adds
 from cifar_tune.plugins.load import load_plugins
 from cifar_tune.training import rehearsal
-from cifar_tune.training.checkpoint import CheckpointError, load
-from cifar_tune.training.checkpoint_fit import require_fit
+from cifar_tune.training.checkpoint import CheckpointError
+from cifar_tune.training.checkpoint_fit import go_on
 from cifar_tune.training.checkpoint_writer import CheckpointWriter
 from cifar_tune.training.device import configure
 from cifar_tune.training.device_loss import is_device_lost
@@ -114,15 +115,14 @@ class JobTrainer:
         config = Configuration(job.config)
         configure(config.integer("threads"), self._device)
         data = self.load_data(job.data)
-        training = Training(config, data, self._device)
-        yield from _take_up(job, training, config, data)
+        training = yield from _begun(job, lambda: Training(config, data, self._device))
         flops = count_multiply_adds(config, data.image_shape, len(data.classes))
         results = tuple(training.results)
         yield Began(job.number, self._place, training.parameters, flops, training.precision, results)
         if not self._goes_on():
             yield Ended(job.number, "stopped")
             return
-        self._writer = writer = CheckpointWriter(job.checkpoint)
+        self._writer = writer = CheckpointWriter(job.checkpoint, _digests(job))
         try:
             outcome = yield from self._train_epochs(job, training, writer)
         finally:
@@ -156,16 +156,24 @@ class JobTrainer:
             torch.cuda.empty_cache()
 
 
-def _take_up(job: Job, training: Training, config: Configuration, data: ResidentData) -> Iterator[Notice]:
-    """Go on from the checkpoint, if there is one that can be used."""
-    if not job.checkpoint.exists():
-        return
+def _begun(job: Job, build: Callable[[], Training]) -> Generator[Notice, None, Training]:
+    """A training that goes on from its checkpoint, if there is one that can be used; else a new one."""
+    training = build()
+    if not os.path.lexists(job.checkpoint):
+        return training
     try:
-        state = load(job.checkpoint, config, data.fingerprint)
-        require_fit(training, state)
-        training.load_state_dict(state)
+        go_on(training, job.checkpoint, _digests(job))
     except CheckpointError as error:
-        yield Notice(job.number, f"it starts again, since its checkpoint is of no use: {error}")
+        problem = str(error)
+    else:
+        return training
+    del training  # it is half loaded; and there may be no room for two
+    yield Notice(job.number, f"it starts again, since its checkpoint is of no use: {problem}")
+    return build()
+
+
+def _digests(job: Job) -> list[str]:
+    return [plugin.sha256 for plugin in job.plugins]
 
 
 def _first_line(error: Exception) -> str:

@@ -1,16 +1,23 @@
-"""The state of a training in a file, from which another process goes on."""
+"""The state of a training in a file, from which another process goes on.
 
+The file is one line of text, `cifar-tune checkpoint 2 DIGEST`, and then what `torch.save` writes. DIGEST is the SHA-256
+of all bytes after the line, in hex: `torch.load` looks at no checksum of the zip archive, so that a flipped bit would
+become a wrong weight.
+"""
+
+import hashlib
 import math
 import os
 import pickle
+import stat
 import struct
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
@@ -28,45 +35,54 @@ _DAMAGED = (
     AttributeError, AssertionError, EOFError, OverflowError, MemoryError, ImportError, struct.error,
 )  # fmt: skip
 
-FORMAT = "cifar-tune checkpoint"
-VERSION = 1
+VERSION = 2
+_NAME = b"cifar-tune checkpoint "
+_LONGEST_LINE = 120
+_LARGEST = 64 * 2**30
+"""Bytes of a file that is still read, where the caller knows no better."""
 
 
 class CheckpointError(CifarTuneError):
     """A checkpoint cannot be written, or not be used."""
 
 
-def save(path: Path, state: Mapping[str, Any]) -> None:
-    """Write `Training.state_dict()` to a file that is complete or absent, never half written.
+def save(path: Path, state: Mapping[str, Any], plugins: Sequence[str] = ()) -> None:
+    """Write the state of a training to a file that is complete or absent, never half written.
+
+    Args:
+        path: of the file.
+        state: `Training.state_dict()`.
+        plugins: the SHA-256 of the content of each plugin file that the training uses, in hex.
 
     Raises:
         CheckpointError: the file cannot be written, such as on a full disk.
     """
     # In memory first: from there the file system's errors arrive as OSError, not out of torch's zip writer.
     content = BytesIO()
-    torch.save({"format": FORMAT, "version": VERSION, **state}, content)
+    torch.save({**state, "plugins": list(plugins)}, content)
     try:
-        _replace(path, content.getbuffer())
+        _replace(path, first_line(content.getbuffer()), content.getbuffer())
     except OSError as error:
         raise CheckpointError(f"cannot write the checkpoint {path}: {error.strerror}") from error
 
 
-def load(path: Path, config: Configuration, fingerprint: str) -> dict[str, Any]:
+def load(
+    path: Path, config: Configuration, fingerprint: str, plugins: Sequence[str] = (), most_bytes: int = _LARGEST
+) -> dict[str, Any]:
     """Read the state for `Training.load_state_dict`, its tensors on the CPU.
 
     Args:
         path: of the file.
         config: the configuration that shall go on.
         fingerprint: of its data.
+        plugins: the SHA-256 of the content of each plugin file that it uses, in hex.
+        most_bytes: a larger file is not read.
 
     Raises:
         CheckpointError: there is no such file, it is damaged or something else, or it belongs to another
-            configuration, other data or another version of the format.
+            configuration, other data, other plugins or another version of the format.
     """
-    state = _read(path)
-    version = state.get("version")
-    if not isinstance(version, int) or version != VERSION:
-        raise CheckpointError(f"{path} has version {version!r:.20} of the format; this program reads {VERSION}")
+    state = _unpacked(path, _content(path, most_bytes))
     if not _is_whole(state, config):
         raise CheckpointError(f"{path}: damaged or not a checkpoint")
     wanted = config.stored()
@@ -75,32 +91,71 @@ def load(path: Path, config: Configuration, fingerprint: str) -> dict[str, Any]:
         raise CheckpointError(f"{path} belongs to another configuration, which differs in {', '.join(names)}")
     if state["data"] != fingerprint:
         raise CheckpointError(f"{path} was trained on other data, or on another split of them")
+    if sorted(state["plugins"]) != sorted(plugins):
+        raise CheckpointError(f"{path} was trained with other plugins, or with another content of their files")
     return state
 
 
-def _read(path: Path) -> dict[str, Any]:
+def first_line(content: bytes | memoryview) -> bytes:
+    """The line that stands before this content in a checkpoint file."""
+    return b"%s%d %s\n" % (_NAME, VERSION, hashlib.sha256(content).hexdigest().encode())
+
+
+def _content(path: Path, most_bytes: int) -> bytes:
+    """What follows the first line of a checkpoint file, once it is certain that it is what was written.
+
+    Raises:
+        CheckpointError: it is not.
+    """
     try:
-        # The directory of a zip file stands at its end: a truncated file is none.
-        if not zipfile.is_zipfile(path):
-            problem = "there is no checkpoint" if not path.exists() else "truncated or not a checkpoint"
-            raise CheckpointError(f"{path}: {problem}")
-        _require_plain_zip(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with _opened(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            line = file.readline(_LONGEST_LINE)
+            if not line.startswith(_NAME):
+                raise CheckpointError(f"{path}: damaged or not a checkpoint of cifar-tune")
+            version = line.removeprefix(_NAME).split(b" ")[0]
+            if version != b"%d" % VERSION:
+                shown = version.decode("ascii", "replace")
+                raise CheckpointError(f"{path} has version {shown!r:.20} of the format; this program reads {VERSION}")
+            if size > most_bytes:
+                raise CheckpointError(f"{path} has {size:,} bytes: more than any state of this training")
+            content = file.read(size)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path}: there is no checkpoint") from error
     except OSError as error:
-        raise CheckpointError(f"cannot read the checkpoint {path}: {error.strerror}") from error
+        reason = "it is a link" if path.is_symlink() else error.strerror
+        raise CheckpointError(f"cannot read the checkpoint {path}: {reason}") from error
+    if line != first_line(content):
+        raise CheckpointError(f"{path}: damaged: its content is not what was written")
+    return content
+
+
+def _opened(path: Path) -> BinaryIO:
+    """A regular file, open for reading; no link is followed, and nobody who might write into a FIFO is waited for."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise CheckpointError(f"{path} is no regular file")
+    return os.fdopen(descriptor, "rb")
+
+
+def _unpacked(path: Path, content: bytes) -> dict[str, Any]:
+    try:
+        _require_plain_zip(path, content)
+        state = torch.load(BytesIO(content), map_location="cpu", weights_only=True)
     except _DAMAGED as error:
         raise CheckpointError(f"{path}: damaged or not a checkpoint") from error
-    if not isinstance(state, dict) or state.get("format") != FORMAT:
-        raise CheckpointError(f"{path}: not a checkpoint of cifar-tune")
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{path}: damaged or not a checkpoint")
     return state
 
 
-def _require_plain_zip(path: Path) -> None:
+def _require_plain_zip(path: Path, content: bytes) -> None:
     """Refuse what unpacks to more than it is: torch stores without compression, and nothing twice."""
-    with zipfile.ZipFile(path) as archive:
+    with zipfile.ZipFile(BytesIO(content)) as archive:
         entries = archive.infolist()
     unpacked = sum(entry.file_size for entry in entries)
-    if unpacked > path.stat().st_size or any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+    if unpacked > len(content) or any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
         raise CheckpointError(f"{path}: damaged or not a checkpoint")
 
 
@@ -111,10 +166,15 @@ def _is_whole(state: Mapping[str, Any], config: Configuration) -> bool:
         isinstance(stored, dict)
         and all(isinstance(name, str) and type(value) in _SCALARS for name, value in stored.items())
         and isinstance(state.get("data"), str)
+        and _are_texts(state.get("plugins"))
         and isinstance(results, list)
         and len(results) <= config.integer("epochs")
         and all(_is_result(result, epoch) for epoch, result in enumerate(results, start=1))
     )
+
+
+def _are_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
 
 
 def _is_result(figures: object, epoch: int) -> bool:
@@ -124,11 +184,12 @@ def _is_result(figures: object, epoch: int) -> bool:
     return are_numbers and figures["epoch"] == epoch
 
 
-def _replace(path: Path, content: memoryview) -> None:
+def _replace(path: Path, *pieces: bytes | memoryview) -> None:
     """Write a temporary file beside `path` and rename it. Each writer has its own: two may write at once."""
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f"{path.name}.", delete=False) as file:
         try:
-            file.write(content)
+            for piece in pieces:
+                file.write(piece)
             file.flush()
             os.fsync(file.fileno())
             Path(file.name).replace(path)

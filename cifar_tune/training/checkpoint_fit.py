@@ -1,62 +1,126 @@
-"""Whether the state in a checkpoint is of the shape that a training has, so that it can go on from there.
+"""Going on from a checkpoint: strictly, so that a state that is not the training's own is refused.
 
-A file may be whole, carry the right configuration, and still hold something else. It is looked at before anything of
-the training is changed: what does not fit is left alone, and the trial starts again.
+A file may be whole, carry the right configuration, and still hold something else. PyTorch's own loading is strict about
+the weights of a model alone: it takes moments of any shape, and whatever a scheduler is given.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from cifar_tune.data.batches import steps_per_epoch
-from cifar_tune.knobs.plugin import plugins_in_force
-from cifar_tune.training.checkpoint import CheckpointError
+from cifar_tune.knobs.models import MODELS
+from cifar_tune.knobs.optimizers import OPTIMIZERS
+from cifar_tune.knobs.part import Part
+from cifar_tune.knobs.schedules import SCHEDULES
+from cifar_tune.training.checkpoint import CheckpointError, load
+from cifar_tune.training.device_loss import is_device_lost
 from cifar_tune.training.learner import Learner
 from cifar_tune.training.loop import Training
+from cifar_tune.training.memory import is_out_of_memory
 
-_OPTIMIZER = "optimizer"
 _UNUSABLE = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, AssertionError)
-"""What numbers that make no sense lead to inside of optimizers and schedules."""
+"""What a state that makes no sense leads to where it is loaded."""
+
+_BYTES_BESIDE = 2**30
+_COPIES = 100
 
 
-def require_fit(training: Training, state: Mapping[str, Any]) -> None:
-    """Compare the state with that of a training that has begun, and take a step from it; all on the CPU, on a copy.
+def go_on(training: Training, path: Path, plugins: Sequence[str] = ()) -> None:
+    """Load the checkpoint of an interrupted training.
+
+    Args:
+        training: new. After an error it is of no use any more: build another one.
+        path: of the checkpoint.
+        plugins: as `load` takes them.
 
     Raises:
-        CheckpointError: naming what does not fit.
+        CheckpointError: there is none, or it is not of this training; says what is wrong.
     """
-    learner = _after_a_step(training)
-    expected = learner.state_dict()
-    if any(training.config.text(_OPTIMIZER) in plugin.parts.get(_OPTIMIZER, {}) for plugin in plugins_in_force()):
-        del expected[_OPTIMIZER]  # what a user's own one keeps, and from which step on, only itself knows
-    for name, wanted in expected.items():
-        problem = _difference(state.get(name), wanted, name)
-        if problem:
-            raise CheckpointError(f"it does not fit the training: {problem}")
+    state = load(path, training.config, training.data.fingerprint, plugins, largest(training))
     try:
-        learner.load_state_dict(state)
-        _step(learner, training)
-        learner.schedule.after_epoch(1.0)
+        problem = _problem(training, state)
+        if not problem:
+            training.load_state_dict(state)
     except _UNUSABLE as error:
-        raise CheckpointError(f"no step can be taken from it: {str(error).partition(chr(10))[0]:.200}") from error
+        if is_out_of_memory(error) or is_device_lost(error):
+            raise
+        problem = str(error).partition("\n")[0][:200]
+    if problem:
+        raise CheckpointError(f"it does not fit the training: {problem}")
 
 
-def _after_a_step(training: Training) -> Learner:
-    """The same training after its first step: an optimizer makes its moments there, of what it trains."""
-    # on the CPU there is room for it beside the training, and in fp32 every CPU can take it
-    config = training.config.replaced(compile=False, precision="fp32")
-    steps = steps_per_epoch(training.data.train_size, config.integer("batch_size"))
-    learner = Learner(config, training.data.image_shape, len(training.data.classes), torch.device("cpu"), steps)
+def largest(training: Training) -> int:
+    """Bytes that a checkpoint of this training may have.
+
+    Averages and moments are copies of the weights, four at most of the optimizers here; one out of a plugin may keep a
+    long history of gradients.
+    """
+    weights: int = sum(
+        tensor.numel() * tensor.element_size() for tensor in training.learner.model.state_dict().values()
+    )
+    return _BYTES_BESIDE + _COPIES * weights
+
+
+def _problem(training: Training, state: Mapping[str, Any]) -> str | None:
+    """The first place at which the state is not built as the training's own."""
+    learner, config = training.learner, training.config
+    optimizer_is_ours = _is_ours(OPTIMIZERS, config.text("optimizer"))
+    if optimizer_is_ours:
+        _make_moments(learner)
+    expected = learner.state_dict()
+    moments = expected.pop("optimizer")
+    if not _is_ours(SCHEDULES, config.text("schedule")):
+        del expected["schedule"]
+    problems = (_difference(state.get(name), wanted, name) for name, wanted in expected.items())
+    problem = next((problem for problem in problems if problem), None)
+    if problem or not optimizer_is_ours:
+        return problem
+    # All weights of our models get gradients in the first epoch, if ever.
+    has_idle_weights = "timm_name" in config or not _is_ours(MODELS, config.text("model"))
+    return _difference_of_moments(state.get("optimizer"), moments, "optimizer", has_idle_weights)
+
+
+def _is_ours(parts: Mapping[str, Part], name: str) -> bool:
+    """What one out of a plugin keeps, and from which step on, only itself knows."""
+    return isinstance(parts[name].target, str)
+
+
+def _difference_of_moments(found: Any, expected: Mapping[str, Any], path: str, has_idle_weights: bool) -> str | None:
+    """As `_difference`, of the states of two optimizers, or of several by name.
+
+    Of a weight that never got a gradient there are no moments.
+    """
+    if not isinstance(found, Mapping) or found.keys() != expected.keys():
+        return f"{path} has other entries"
+    if "param_groups" not in expected:
+        names = ((found[name], expected[name], f"{path}.{name}") for name in expected)
+        return next((problem for each in names if (problem := _difference_of_moments(*each, has_idle_weights))), None)
+    moments = expected["state"]
+    if has_idle_weights and isinstance(found["state"], Mapping):
+        moments = {weight: each for weight, each in moments.items() if weight in found["state"]}
+    problem = _difference(found, {**expected, "state": moments}, path)
+    if problem is None and _weights(found) != _weights(expected):
+        problem = f"{path}.param_groups has other weights"
+    return problem
+
+
+def _weights(state: Mapping[str, Any]) -> list[list[int]]:
+    return [group["params"] for group in state["param_groups"]]
+
+
+def _make_moments(learner: Learner) -> None:
+    """Let the optimizer make the moments of all weights that are learned, by a step on gradients of zero.
+
+    `torch.distributed.checkpoint` does so before it loads an optimizer. The weights may move: they are loaded next.
+    """
     learner.begin_epoch(1)
-    _step(learner, training)
-    return learner
-
-
-def _step(learner: Learner, training: Training) -> None:
-    images = torch.zeros(2, *training.data.image_shape).contiguous(memory_format=torch.channels_last)
-    learner.train_step(images, torch.zeros(2, dtype=torch.int64))
+    for weight in learner.model.parameters():
+        weight.grad = torch.zeros_like(weight) if weight.requires_grad else None
+    learner.optimizer.step()
+    learner.optimizer.zero_grad()
 
 
 def _difference(found: object, expected: object, path: str) -> str | None:

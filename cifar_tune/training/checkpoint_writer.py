@@ -1,11 +1,10 @@
 """Checkpoints written beside the training, which goes on meanwhile."""
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
-from types import TracebackType
 from typing import Any
 
 from torch import Tensor
@@ -17,14 +16,16 @@ class CheckpointWriter:
     """Writes the newest state to one file from a thread of its own.
 
     A state that comes while an older one still waits takes its place. What goes wrong in the thread is raised by the
-    next call of `write`, `flush` or `close`. As a context manager it closes at the end.
+    next call of `write` or `flush`.
 
     Args:
         path: the checkpoint file; its folder exists.
+        plugins: as `save` takes them.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, plugins: Sequence[str] = ()) -> None:
         self.path = path
+        self._plugins = plugins
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         self._lock = Lock()
         self._waiting: Mapping[str, Any] | None = None
@@ -52,15 +53,6 @@ class CheckpointWriter:
         while self._writes:
             self._writes.popleft().result()
 
-    def close(self) -> None:
-        """Flush, and end the thread.
-
-        Raises:
-            CheckpointError: a state could not be written.
-        """
-        self._thread.shutdown()
-        self.flush()
-
     def finish(self) -> None:
         """Wait until everything handed over is written, and take nothing more. Any thread may call it.
 
@@ -72,17 +64,7 @@ class CheckpointWriter:
         with self._lock:
             state, self._waiting = self._waiting, None
         if state is not None:
-            save(self.path, state)
-
-    def __enter__(self) -> "CheckpointWriter":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._thread.shutdown()
-        if error is None:  # an error of the training says more than one of its checkpoint
-            self.flush()
+            save(self.path, state, self._plugins)
 
 
 def _copied_to_cpu(value: Any) -> Any:

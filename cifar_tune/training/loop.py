@@ -22,26 +22,6 @@ from cifar_tune.training.stopping import is_over
 from cifar_tune.training.tally import Tally
 
 
-def train(
-    config: Configuration,
-    data: ResidentData,
-    device: torch.device,
-    state: Mapping[str, Any] | None = None,
-) -> Iterator[EpochResult]:
-    """Train, and yield each epoch's result; with the `state` of an interrupted training, its remaining epochs.
-
-    Closing the generator ends the training.
-
-    Raises:
-        Diverged: the loss of an epoch is not finite.
-        UserError: the images are too small for the model.
-    """
-    training = Training(config, data, device)
-    if state is not None:
-        training.load_state_dict(state)
-    yield from training.epochs()
-
-
 class Training:
     """One configuration on its way through its epochs.
 

@@ -1,4 +1,4 @@
-"""A checkpoint goes on where it is that of the training, and is refused before anything is changed where it is not."""
+"""A training goes on from a checkpoint of its own, and refuses any other."""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -7,13 +7,18 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
+from torch.utils._pytree import tree_flatten
 
 from cifar_tune.data.resident import ResidentData
+from cifar_tune.knobs.models import MODELS
 from cifar_tune.knobs.optimizers import OPTIMIZERS
 from cifar_tune.knobs.part import Value
 from cifar_tune.knobs.schedules import SCHEDULES
-from cifar_tune.training.checkpoint import CheckpointError, load, save
-from cifar_tune.training.checkpoint_fit import require_fit
+from cifar_tune.models.build import build_model
+from cifar_tune.training.checkpoint import CheckpointError, save
+from cifar_tune.training.checkpoint_fit import go_on
+from cifar_tune.training.learner import Learner
 from cifar_tune.training.loop import Training
 
 from .conftest import CPU, small
@@ -30,19 +35,83 @@ VARIANTS: list[dict[str, Value]] = [
 
 
 @pytest.mark.parametrize("chosen", VARIANTS, ids=str)
-def test_every_kind_of_training_fits_itself(
+def test_every_kind_of_training_goes_on_from_its_own(
     chosen: dict[str, Value], larger_digits: ResidentData, tmp_path: Path
 ) -> None:
     config = small(**chosen)
     training = Training(config, larger_digits, CPU)
     for _ in training.epochs():
         save(tmp_path / "c.pt", training.state_dict())
-        state = load(tmp_path / "c.pt", config, larger_digits.fingerprint)
         fresh = Training(config, larger_digits, CPU)
-        before = deepcopy(fresh.state_dict())
-        require_fit(fresh, state)
-        after = fresh.state_dict()
-        assert all(tensor.equal(after["model"][name]) for name, tensor in before["model"].items())
+        go_on(fresh, tmp_path / "c.pt")
+        found, expected = tree_flatten(fresh.state_dict()), tree_flatten(training.state_dict())
+        assert found[1] == expected[1]
+        for ours, theirs in zip(found[0], expected[0], strict=True):
+            assert torch.equal(ours, theirs) if isinstance(ours, Tensor) else ours == theirs
+
+
+def test_no_second_model_is_built(digits: ResidentData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    training = Training(small(), digits, CPU)
+    next(iter(training.epochs()))
+    save(tmp_path / "c.pt", training.state_dict())
+    fresh = Training(small(), digits, CPU)
+    monkeypatch.setattr("cifar_tune.training.learner.build_model", pytest.fail)
+    fresh.learner.model.register_forward_pre_hook(lambda *_: pytest.fail("a step is taken"))
+    go_on(fresh, tmp_path / "c.pt")
+    assert len(fresh.results) == 1
+
+
+@pytest.mark.parametrize("model", [name for name in MODELS if name != "timm"])
+def test_all_weights_of_our_models_get_gradients(model: str) -> None:
+    """So that moments of all of them can be asked for."""
+    meta = torch.device("meta")
+    learner = Learner(small(model=model), (3, 32, 32), 10, meta, 2)
+    learned: list[bool] = []
+    learner.optimizer.register_step_pre_hook(
+        lambda *_: learned.extend(weight.grad is not None for weight in learner.model.parameters())
+    )
+    learner.begin_epoch(1)
+    learner.train_step(torch.empty(4, 3, 32, 32, device=meta), torch.empty(4, dtype=torch.int64, device=meta))
+    assert learned == [weight.requires_grad for weight in learner.model.parameters()]
+
+
+def test_a_model_of_the_user_may_have_weights_without_a_gradient(
+    digits: ResidentData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cifar_tune.training.checkpoint_fit._is_ours", lambda parts, _: parts is not MODELS)
+    real = build_model
+    monkeypatch.setattr(
+        "cifar_tune.training.learner.build_model", lambda *arguments: with_an_idle_weight(real(*arguments))
+    )
+    config = small(optimizer="sgd", momentum=0.9)
+    training = Training(config, digits, CPU)
+    next(iter(training.epochs()))
+    save(tmp_path / "c.pt", training.state_dict())
+    continued = Training(config, digits, CPU)
+    go_on(continued, tmp_path / "c.pt")
+    assert [result.epoch for result in continued.epochs()] == [2, 3]
+
+
+def with_an_idle_weight(model: torch.nn.Module) -> torch.nn.Module:
+    model.register_parameter("idle", torch.nn.Parameter(torch.ones(3)))
+    return model
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError()])
+def test_running_out_of_memory_is_no_fault_of_the_checkpoint(
+    digits: ResidentData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    training = Training(small(), digits, CPU)
+    next(iter(training.epochs()))
+    save(tmp_path / "c.pt", training.state_dict())
+
+    def run_out(_state: object) -> None:
+        raise error
+
+    fresh = Training(small(), digits, CPU)
+    monkeypatch.setattr(fresh, "load_state_dict", run_out)
+    with pytest.raises(type(error)):
+        go_on(fresh, tmp_path / "c.pt")
 
 
 Change = Callable[[dict[str, Any]], None]
@@ -66,21 +135,23 @@ def moments(state: dict[str, Any]) -> dict[str, Any]:
         (lambda s: moments(s).update(exp_avg=moments(s)["exp_avg"].to_sparse()), "is an unusual tensor"),
         (lambda s: moments(s).update(exp_avg=torch.empty(moments(s)["exp_avg"].shape, device="meta")), "unusual"),
         (lambda s: moments(s).pop("step"), "optimizer.state.0 has other entries"),
+        (lambda s: s["optimizer"]["state"].pop(0), "optimizer.state has other entries"),
         (lambda s: s["optimizer"]["state"].update({99: {}}), "optimizer.state has other entries"),
         (lambda s: s["optimizer"].update(state=None), "optimizer.state is|optimizer.state has"),
         (lambda s: s["optimizer"]["param_groups"].clear(), "param_groups has another length"),
         (lambda s: s["optimizer"]["param_groups"][0].update(lr="fast"), r"param_groups\[0\].lr is no number"),
         (lambda s: s["schedule"].update(steps=None), "schedule.steps is no number"),
         (lambda s: s["schedule"]["scheduler"].update(base_lrs=[1.0, "x"]), "base_lrs has another length"),
-        (lambda s: s["optimizer"]["param_groups"][0].update(params=[0] * 8), "no step can be taken|has another length"),
+        (lambda s: s["optimizer"]["param_groups"][0]["params"].reverse(), "other weights"),
         (lambda s: s["schedule"]["rates"].append(1.0), "schedule.rates has another length"),
     ],
 )  # fmt: skip
-def test_what_does_not_fit_is_named(change: Change, words: str, digits: ResidentData) -> None:
+def test_what_does_not_fit_is_named(change: Change, words: str, digits: ResidentData, tmp_path: Path) -> None:
     config = small(optimizer="adamw")
     training = Training(config, digits, CPU)
     next(iter(training.epochs()))
     state = deepcopy(training.state_dict())
     change(state)
+    save(tmp_path / "c.pt", state)
     with pytest.raises(CheckpointError, match=words):
-        require_fit(Training(config, digits, CPU), state)
+        go_on(Training(config, digits, CPU), tmp_path / "c.pt")

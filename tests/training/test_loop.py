@@ -20,10 +20,10 @@ from cifar_tune.knobs.optimizers import OPTIMIZERS
 from cifar_tune.knobs.part import Value
 from cifar_tune.knobs.schedules import SCHEDULES
 from cifar_tune.models.whitening import Whitening
-from cifar_tune.training.checkpoint import load
+from cifar_tune.training.checkpoint_fit import go_on
 from cifar_tune.training.checkpoint_writer import CheckpointWriter
 from cifar_tune.training.divergence import Diverged
-from cifar_tune.training.loop import Training, train
+from cifar_tune.training.loop import Training
 from cifar_tune.training.results import EpochResult
 
 from .conftest import CPU, small
@@ -53,7 +53,7 @@ def assert_same(first: Training, second: Training) -> None:
 
 @pytest.mark.parametrize("epochs", [1, 3])
 def test_one_result_per_epoch(digits: ResidentData, epochs: int) -> None:
-    results = list(train(small(epochs=epochs), digits, CPU))
+    results = list(Training(small(epochs=epochs), digits, CPU).epochs())
     assert [result.epoch for result in results] == list(range(1, epochs + 1))
     assert all(0 <= r.train_accuracy <= 1 and 0 <= r.val_accuracy <= 1 and r.seconds > 0 for r in results)
 
@@ -118,7 +118,8 @@ def test_it_learns(digits: ResidentData) -> None:
 
 
 def test_results_tell_the_learning_rate_of_the_last_step(digits: ResidentData) -> None:
-    rates = [result.lr for result in train(small(schedule="step", step_size=1, gamma=0.5), digits, CPU)]
+    config = small(schedule="step", step_size=1, gamma=0.5)
+    rates = [result.lr for result in Training(config, digits, CPU).epochs()]
     assert rates == pytest.approx([0.01, 0.005, 0.0025])
 
 
@@ -241,10 +242,11 @@ def test_continued_equals_undisturbed(
     for _ in range(after):
         next(epochs)
     path = tmp_path / "checkpoint.pt"
-    with CheckpointWriter(path) as writer:
-        writer.write(interrupted.state_dict())
+    writer = CheckpointWriter(path)
+    writer.write(interrupted.state_dict())
+    writer.finish()
     continued = Training(config, digits, CPU)
-    continued.load_state_dict(load(path, config, digits.fingerprint))
+    go_on(continued, path)
     undisturbed = [*interrupted.results, *epochs]
     assert len(list(continued.epochs())) == len(undisturbed) - after
     assert_same(continued, interrupted)
@@ -344,16 +346,19 @@ def test_loading_a_state_shares_no_memory_with_it(digits: ResidentData) -> None:
             assert tensor.equal(kept["optimizer"]["state"][index][name]), name
 
 
-def test_train_goes_on_from_a_state(digits: ResidentData) -> None:
+def test_it_goes_on_from_a_state(digits: ResidentData) -> None:
     training = Training(small(), digits, CPU)
     next(training.epochs())
     state = deepcopy(training.state_dict())
-    assert [result.epoch for result in train(small(), digits, CPU, state)] == [2, 3]
+    continued = Training(small(), digits, CPU)
+    continued.load_state_dict(state)
+    assert [result.epoch for result in continued.epochs()] == [2, 3]
 
 
 def test_a_finished_training_has_nothing_left(digits: ResidentData) -> None:
-    state = finished(small(epochs=1), digits).state_dict()
-    assert list(train(small(epochs=1), digits, CPU, state)) == []
+    continued = Training(small(epochs=1), digits, CPU)
+    continued.load_state_dict(finished(small(epochs=1), digits).state_dict())
+    assert list(continued.epochs()) == []
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "rmsprop"])
