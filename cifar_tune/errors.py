@@ -1,8 +1,10 @@
 """What went wrong, said to people: where, which key, which value, which rule, and the nearest right thing."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
+from types import TracebackType
 
 from cifar_tune.synonyms import same_thing
 
@@ -55,6 +57,37 @@ class UserError(CifarTuneError):
             problems = Problem(problems)
         self.problems: tuple[Problem, ...] = (problems,) if isinstance(problems, Problem) else tuple(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class Stage(AbstractContextManager[None]):
+    """One of several blocks whose errors do not depend on each other; see `all_at_once`."""
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+
+    def __enter__(self) -> None:
+        """Begin a block."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        """Remember what a user got wrong; everything else ends the whole."""
+        if isinstance(error, UserError):
+            self.problems += [problem for problem in error.problems if problem not in self.problems]
+        return isinstance(error, UserError)
+
+
+@contextmanager
+def all_at_once() -> Iterator[Stage]:
+    """Report the mistakes of several blocks together: each block runs `with` what this yields.
+
+    Raises:
+        UserError: at the end, with the problems of all blocks.
+    """
+    stage = Stage()
+    yield stage
+    if stage.problems:
+        raise UserError(stage.problems)
 
 
 def last_line(error: str | None) -> str:

@@ -1,18 +1,17 @@
 """What `--workers auto` would be, for `cifar-tune check`."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
-from cifar_tune.data.prepared import prepare
 from cifar_tune.executors.local import cpu_workers
 from cifar_tune.study.rehearsing import auto_executors
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.training.device import resolve_device
 
 
-def auto_workers_lines(
-    spec: StudySpec, devices: Sequence[str], decoding: Callable[[int, int], None] | None = None
-) -> Iterator[str]:
+def auto_workers_lines(spec: StudySpec, devices: Sequence[str]) -> Iterator[str]:
     """The decision with its figures; GPUs are tried for some seconds, by the very executors that `run` starts.
+
+    The images must have been decoded.
 
     Raises:
         UserError: a device cannot be used.
@@ -22,7 +21,6 @@ def auto_workers_lines(
         workers = cpu_workers(threads)
         yield f"--workers auto: {workers} at a time, by cores and the largest `threads` ({threads})"
         return
-    prepare(spec.data, decoding)
     notes: list[str] = []
     executors = auto_executors(spec, devices, notes.append)
     try:

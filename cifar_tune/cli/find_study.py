@@ -13,7 +13,7 @@ from cifar_tune.storage.rdb import close, open_existing, without_studies
 from cifar_tune.storage.records import StudyRecord, load_optuna_study, load_record, read_spec, study_names
 from cifar_tune.storage.urls import shown
 from cifar_tune.storage.versions import is_earlier_version
-from cifar_tune.study_spec.overrides import Override, parse_override
+from cifar_tune.study_spec.overrides import Override, parse_overrides
 from cifar_tune.study_spec.reader import (
     NAME_RULE,
     ReadStudy,
@@ -31,7 +31,7 @@ def find_spec(study: str, url: URL, settings: Sequence[str] | None, more: Sequen
     Raises:
         UserError: with everything that is wrong with it.
     """
-    overrides = [*(parse_override(text) for text in settings or ()), *more]
+    overrides = [*parse_overrides(settings or ()), *more]
     file = study_file(study, lambda: _stored_names(url))
     if file is not None:
         return read_study_file(file, overrides)

@@ -60,16 +60,15 @@ def other_configuration(config: Configuration, against: Sequence[str]) -> Config
         else:
             read = read_value(KNOBS[name], read_yaml_value(value), (name,), problems)
             changes |= {} if read is None else {name: read}
-    problems.raise_if_any()
     changed = config.replaced(**changes)
+    unknown = {name for name in KNOBS if not problems.is_sound((name,))}
     for name, wanted in changes.items():
-        if name not in changed:
-            owner = KNOBS[name].owner
+        owner = KNOBS[name].owner
+        if name not in changed and owner not in unknown:
             by = f" by {owner} {stored(changed[owner])}" if owner is not None and owner in changed else ""
             rule = f"is not taken{by}: name another difference with {AGAINST} KNOB=VALUE"
             problems.add((name,), rule, stored(wanted))
-    problems.raise_if_any()
-    check_space(Space(dict(changed), {}), problems)
+    check_space(Space(dict(changed), {}), problems, unknown)
     problems.raise_if_any()
     if changed == config:
         rule = f"the configuration has that already: name a difference with {AGAINST} KNOB=VALUE"

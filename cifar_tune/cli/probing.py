@@ -1,11 +1,11 @@
 """A few steps of every model that a study can choose: does it run, how large is it, how long will it take."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from cifar_tune.cli.model_sizes import ModelSize, constraint_lines, model_sizes
 from cifar_tune.cli.plugin_probing import probe_plugins
 from cifar_tune.data.batches import steps_per_epoch
-from cifar_tune.data.prepared import prepare
+from cifar_tune.data.prepared import PreparedData
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.knobs.views import TEST_TIME_AUGMENTATIONS
 from cifar_tune.models.complexity import count_multiply_adds
@@ -19,17 +19,14 @@ _VALIDATION_STEP = 1 / 3
 """A validation image costs a forward pass; a training image that, and a backward pass of about twice as much."""
 
 
-def probe_lines(
-    spec: StudySpec, devices: Sequence[str], decoding: Callable[[int, int], None] | None = None
-) -> Iterator[str]:
+def probe_lines(spec: StudySpec, data: PreparedData, devices: Sequence[str]) -> Iterator[str]:
     """Lines for people, one model after the other.
 
     Raises:
-        UserError: if data, a device or a model cannot be used.
+        UserError: if a device or a model cannot be used.
         CheckError: if no model keeps the constraints.
     """
     resolved = [resolve_device(name) for name in devices]
-    data = prepare(spec.data, decoding)
     train, val = len(data.train_indices), len(data.val_indices)
     yield f"data: {train:,} training and {val:,} validation images {data.image_shape}, {len(data.classes)} classes"
     for note in data.notes:

@@ -16,10 +16,17 @@ def default_pruner(objectives: Sequence[Objective]) -> str:
 
 
 def check_objectives(spec: StudySpec, problems: Problems) -> list[str]:
-    """Refuse samplers and pruners that cannot work with the objectives; note what ignores constraints."""
+    """Refuse samplers and pruners that cannot work with the objectives; note what ignores constraints.
+
+    Sections that are wrong by themselves are not judged.
+    """
+    if not problems.is_sound(("objective",)):
+        return []
     why_not = _why_not_pruned(spec.objectives)
-    if why_not and spec.pruner.name != "none":
+    if why_not and spec.pruner.name != "none" and problems.is_sound(("pruner",)):
         problems.add(("pruner", "name"), f"must be none: {why_not}", spec.pruner.name)
+    if not problems.is_sound(("sampler",)):
+        return []
     sampler = SAMPLERS[spec.sampler.name]
     if spec.has_several_objectives and not sampler.takes_several_objectives:
         able = [name for name, choice in SAMPLERS.items() if choice.takes_several_objectives]
@@ -36,6 +43,8 @@ def check_objectives(spec: StudySpec, problems: Problems) -> list[str]:
 
 def check_deterministic(spec: StudySpec, problems: Problems) -> None:
     """Refuse batches that could not keep their promise: a metric that a clock decides is never the same twice."""
+    if not all(problems.is_sound((section,)) for section in ("objective", "constraints", "deterministic")):
+        return
     clocked = [name for name in spec.metrics if METRICS[name].is_clocked]
     if spec.deterministic is not None and clocked:
         rule = f"cannot be had with {clocked[0]}, which a clock decides: it would be another one in every run"

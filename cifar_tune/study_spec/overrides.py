@@ -1,11 +1,11 @@
 """`--set key=value`: one knob, which then is fixed even if it was searched, or a dotted path such as `data.root`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
-from cifar_tune.errors import Problem, UserError
+from cifar_tune.errors import Problem, UserError, all_at_once
 from cifar_tune.knobs.table import KNOBS
 from cifar_tune.study_spec.problems import Path
 from cifar_tune.study_spec.yaml_reader import read_yaml_value
@@ -35,21 +35,40 @@ def parse_override(text: str) -> Override:
         raise UserError(Problem(f"the value {error.problems[0].rule}", f"--set {key.strip()}", value)) from error
 
 
+def parse_overrides(texts: Iterable[str]) -> list[Override]:
+    """Read every `--set` of a command.
+
+    Raises:
+        UserError: with what is wrong with each of them.
+    """
+    overrides = []
+    with all_at_once() as stage:
+        for text in texts:
+            with stage:
+                overrides.append(parse_override(text))
+    return overrides
+
+
 def apply_overrides(raw: Mapping[str, Any], overrides: Sequence[Override]) -> tuple[dict[str, Any], dict[Path, str]]:
     """Apply overrides to what a file says, before anything of it is checked.
 
     Returns the changed mapping (the given one stays as it was) and, for each path that was set, the option's name.
+
+    Raises:
+        UserError: with every override that leads through something that holds no keys.
     """
     changed = deepcopy(dict(raw))
     paths: dict[Path, str] = {}
-    for override in overrides:
-        path = ("train", override.key) if override.key in KNOBS else tuple(override.key.split("."))
-        if path[0] == "train" and len(path) == 2 and isinstance(changed.get("search_space"), dict):
-            changed["search_space"].pop(path[1], None)
-        if path[0] == "search_space" and len(path) == 2 and isinstance(changed.get("train"), dict):
-            changed["train"].pop(path[1], None)
-        _assign(changed, path, override)
-        paths[path] = override.option
+    with all_at_once() as stage:
+        for override in overrides:
+            path = ("train", override.key) if override.key in KNOBS else tuple(override.key.split("."))
+            if path[0] == "train" and len(path) == 2 and isinstance(changed.get("search_space"), dict):
+                changed["search_space"].pop(path[1], None)
+            if path[0] == "search_space" and len(path) == 2 and isinstance(changed.get("train"), dict):
+                changed["train"].pop(path[1], None)
+            with stage:
+                _assign(changed, path, override)
+            paths[path] = override.option
     return changed, paths
 
 

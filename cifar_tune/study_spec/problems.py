@@ -28,6 +28,9 @@ class Problems:
         self._lines = {} if lines is None else lines
         self._overridden = overridden or {}
         self._found: list[Problem] = []
+        self._paths: list[Path] = []
+        self.unknown_keys: list[Path] = []
+        """Keys that are none of those that can stand in their place."""
 
     def __bool__(self) -> bool:
         return bool(self._found)
@@ -37,18 +40,30 @@ class Problems:
         """How many were found so far."""
         return len(self._found)
 
+    @property
+    def found(self) -> tuple[Problem, ...]:
+        """All of them."""
+        return tuple(self._found)
+
     def add(self, path: Path, rule: str, value: object = None, nearest: str | None = None) -> None:
         """Record one problem at `path`."""
         source, line = self._place(path)
         self._found.append(Problem(rule, dotted(path) or None, value, source, line, nearest))
+        self._paths.append(path)
 
     def add_at_line(self, line: int | None, rule: str) -> None:
         """Record a problem of the file as a whole, or of its syntax."""
         self._found.append(Problem(rule, source=self._source, line=line))
 
-    def include(self, problems: Iterable[Problem]) -> None:
-        """Record the problems of another file, which this one names."""
-        self._found.extend(problems)
+    def include(self, problems: Iterable[Problem], path: Path = ()) -> None:
+        """Record the problems of another file, which this one names at `path`."""
+        for problem in problems:
+            self._found.append(problem)
+            self._paths.append(path)
+
+    def is_sound(self, path: Path) -> bool:
+        """Whether nothing is wrong so far with what stands at `path`, inside of it and around it."""
+        return not any(found[: len(path)] == path[: len(found)] for found in self._paths if found)
 
     def unknown_key(self, path: Path, names: Iterable[str], elsewhere: Mapping[str, str] | None = None) -> None:
         """Record that the last key of `path` is none of `names`.
@@ -66,6 +81,7 @@ class Problems:
             known = "; `cifar-tune knobs` lists what there is"
         else:
             known = f"; known here: {', '.join(names)}"
+        self.unknown_keys.append(path)
         self.add(path, f"unknown key{known}", nearest=nearest)
 
     def add_name(self, path: Path, value: object, names: Iterable[str]) -> None:

@@ -32,10 +32,10 @@ from cifar_tune.study_spec.settings import (
     read_pruner,
     read_sampler,
 )
-from cifar_tune.study_spec.space import Space, TooManyOutcomesError
-from cifar_tune.study_spec.space_checks import check_space
+from cifar_tune.study_spec.space import Space, TooManyOutcomesError, find_cycle
+from cifar_tune.study_spec.space_checks import check_sound, unknown_knobs
 from cifar_tune.study_spec.specification import StudySpec
-from cifar_tune.study_spec.start_from import KnownConfiguration, check_grid_items, read_start_from
+from cifar_tune.study_spec.start_from import check_grid_items, read_start_from
 from cifar_tune.study_spec.yaml_reader import MAX_BYTES, Document, read_yaml
 
 SECTIONS = (
@@ -97,7 +97,7 @@ def read_study_file(path: FilePath, overrides: Sequence[Override] = ()) -> ReadS
     Raises:
         UserError: with all problems of the file at once.
     """
-    return read_study(read_document(path), str(path), overrides)
+    return read_study(read_document(path, with_faults=True), str(path), overrides)
 
 
 def is_study_name(text: str) -> bool:
@@ -111,10 +111,11 @@ def read_study_name(path: FilePath) -> str:
     Raises:
         UserError: with all problems of the file at once; where it has plugins, only with those of the name.
     """
-    document = read_document(path)
+    document = read_document(path, with_faults=True)
     if not isinstance(document.value, dict) or not document.value.get("plugins"):
         return read_study(document, str(path)).spec.name
     problems = Problems(str(path), document.lines)
+    problems.include(document.faults)
     name = _read_name(document.value.get("name"), problems, is_configuration=False)
     problems.raise_if_any()
     return name
@@ -137,10 +138,19 @@ def read_study(
     raw = document.value
     if not isinstance(raw, dict):
         rule = "must be a study: a mapping with at least a name, such as `name: my-study`"
-        raise UserError(Problem(rule, source=source))
-    plugins = plug_in_section(raw, source, document.lines, overrides, is_stored)
+        raise UserError([Problem(rule, source=source), *document.faults])
+    plugins: tuple[Plugin, ...] = ()
+    broken: tuple[Problem, ...] = ()
+    try:
+        plugins = plug_in_section(raw, source, document.lines, overrides, is_stored)
+    except UserError as error:
+        broken = error.problems
     raw, overridden = apply_overrides(raw, overrides)
     problems = Problems(source, document.lines, overridden)
+    problems.include(document.faults)
+    if broken:  # nobody knows which knobs and parts there would be
+        problems.include(broken, ("train",))
+        raw |= {"train": {}, "search_space": {}, "start_from": None}
     for key in raw:
         if key not in SECTIONS:
             _refuse_section(key, problems)
@@ -150,8 +160,8 @@ def read_study(
     return ReadStudy(spec, tuple(notes))
 
 
-def read_document(path: FilePath) -> Document:
-    """Read a YAML file.
+def read_document(path: FilePath, with_faults: bool = False) -> Document:
+    """Read a YAML file; `with_faults` as for `read_yaml`.
 
     Raises:
         UserError: if it cannot be read, or is not YAML.
@@ -166,7 +176,7 @@ def read_document(path: FilePath) -> Document:
         raise UserError(Problem(f"is not UTF-8 text (byte {error.start})", source=str(path))) from error
     except OSError as error:
         raise UserError(Problem(f"cannot be read: {error.strerror}", source=str(path))) from error
-    return read_yaml(text, str(path))
+    return read_yaml(text, str(path), with_faults)
 
 
 def read_data(raw: object, problems: Problems) -> DataSpec:
@@ -206,15 +216,15 @@ def read_train(raw: object, problems: Problems) -> dict[str, Value]:
 
 def _read_known(path: FilePath) -> Configuration:
     """The train part of a CONFIG file, complete."""
-    document = read_document(path)
+    document = read_document(path, with_faults=True)
     problems = Problems(str(path), document.lines)
+    problems.include(document.faults)
     raw = as_mapping(document.value, (), "{train: {optimizer: sgd}}", problems)
     for key in raw:
         if key not in ("data", "plugins", "train"):
             problems.add((key,), "a configuration has data and train alone, such as an exported best.yaml")
     train = read_train(raw.get("train"), problems)
-    if not problems:
-        check_space(Space(train, {}), problems)
+    check_sound(train, {}, raw.get("train"), problems)
     problems.raise_if_any()
     return complete(train)
 
@@ -223,16 +233,15 @@ def _read_sections(
     raw: Mapping[str, object], plugins: tuple[Plugin, ...], fixed_by_option: Set[str], problems: Problems
 ) -> tuple[StudySpec, list[str]]:
     train = read_train(raw.get("train"), problems)
-    dimensions = _read_search_space(raw, train, problems)
-    notes: list[str] = []
-    if not problems:  # what joins knobs is judged only once every knob is sound by itself
-        notes += check_space(Space(train, dimensions), problems)
+    dimensions = _read_search_space(raw, problems)
+    notes = check_sound(train, dimensions, raw.get("train"), problems)
+    space = Space(train, dimensions)
+    is_complete = not any(len(path) == 1 for path in problems.unknown_keys)  # no section hides behind a wrong name
+    is_sound = is_complete and all(problems.is_sound((section,)) for section in ("train", "search_space"))
     objectives = read_objectives(raw.get("objective"), problems)
-    known: tuple[KnownConfiguration, ...] = ()
-    if not problems:
-        given = raw.get("start_from")
-        known, remarks = read_start_from(given, Space(train, dimensions), fixed_by_option, _read_known, problems)
-        notes += remarks
+    known, remarks = read_start_from(
+        raw.get("start_from"), space if is_sound else None, fixed_by_option, _read_known, problems
+    )
     spec = StudySpec(
         name=_read_name(raw.get("name"), problems, is_configuration=raw.keys() - {"plugins"} == {"data", "train"}),
         objectives=objectives,
@@ -247,26 +256,38 @@ def _read_sections(
         plugins=plugins,
         deterministic=read_deterministic(raw.get("deterministic"), problems),
     )
-    if len(known) > spec.budget.trials:
-        rule = f"names {len(known)} configurations, more than budget.trials, {spec.budget.trials}, lets run"
-        problems.add(("start_from",), rule)
-    if not problems:
-        notes += _check_sampler(spec.sampler, spec.space, problems)
-        notes += check_objectives(spec, problems)
-        check_deterministic(spec, problems)
-        if not SAMPLERS[spec.sampler.name].handles_ranges:
-            check_grid_items(known, spec.space, problems)
-        notes += _check_pruner(spec.pruner, spec.largest_epochs, ("pruner",), problems)
-        if not dimensions:
-            notes.append("nothing is searched: all trials are the same")
+    notes += [*remarks, *_check_together(spec, is_complete, is_sound, problems)]
+    if not dimensions:
+        notes.append("nothing is searched: all trials are the same")
     return spec, notes
 
 
-def _read_search_space(
-    raw: Mapping[str, object], train: Mapping[str, Value], problems: Problems
-) -> dict[str, Dimension]:
+def _check_together(spec: StudySpec, is_complete: bool, is_sound: bool, problems: Problems) -> list[str]:
+    """Check what sections ask of each other, as far as they could be read.
+
+    `is_complete` says that every section is there under its name, `is_sound` that the space is in order too.
+    """
+    notes: list[str] = []
+    if is_complete and problems.is_sound(("budget",)) and len(spec.start_from) > spec.budget.trials:
+        rule = f"names {len(spec.start_from)} configurations, more than budget.trials, {spec.budget.trials}, lets run"
+        problems.add(("start_from",), rule)
+    if problems.is_sound(("sampler",)):
+        notes += _check_sampler(spec.sampler, spec.space, is_sound, problems)
+        if not SAMPLERS[spec.sampler.name].handles_ranges and is_sound and problems.is_sound(("start_from",)):
+            check_grid_items(spec.start_from, spec.space, problems)
+    notes += check_objectives(spec, problems)
+    check_deterministic(spec, problems)
+    unknown = unknown_knobs(spec.train, spec.search_space, problems)
+    if problems.is_sound(("pruner",)) and not find_cycle(spec.space) and not spec.space.needed({"epochs"}) & unknown:
+        notes += _check_pruner(spec.pruner, spec.largest_epochs, ("pruner",), problems)
+    return notes
+
+
+def _read_search_space(raw: Mapping[str, object], problems: Problems) -> dict[str, Dimension]:
+    train = raw.get("train")
+    fixed = train if isinstance(train, dict) else {}
     if "search_space" not in raw:
-        given: Mapping[str, object] = {name: plain for name, plain in DEFAULT_SEARCH_SPACE.items() if name not in train}
+        given: Mapping[str, object] = {name: plain for name, plain in DEFAULT_SEARCH_SPACE.items() if name not in fixed}
     else:
         example = "{lr: {low: 1e-4, high: 1.0, log: true}}"
         given = as_mapping(raw["search_space"], ("search_space",), example, problems)
@@ -276,7 +297,7 @@ def _read_search_space(
         if name not in KNOBS:
             problems.unknown_key(path, KNOBS, _ELSEWHERE)
             continue
-        if name in train:
+        if name in fixed:
             problems.add(path, f"{name} is fixed under train as well; it may stand in one place only")
         dimension = read_dimension(KNOBS[name], dimension_raw, path, problems)
         if dimension is not None:
@@ -300,10 +321,10 @@ def _read_name(raw: object, problems: Problems, is_configuration: bool) -> str:
     return ""
 
 
-def _check_sampler(sampler: SamplerSpec, space: Space, problems: Problems) -> list[str]:
+def _check_sampler(sampler: SamplerSpec, space: Space, is_sound: bool, problems: Problems) -> list[str]:
     choice = SAMPLERS[sampler.name]
     if not choice.handles_ranges:
-        _check_grid(sampler.name, space, problems)
+        _check_grid(sampler.name, space, is_sound, problems)
     drawn = [
         name
         for name, dimension in space.dimensions.items()
@@ -316,17 +337,18 @@ def _check_sampler(sampler: SamplerSpec, space: Space, problems: Problems) -> li
     return [f"sampler {sampler.name} searches {searched}: {', '.join(drawn)} will be drawn at random"]
 
 
-def _check_grid(sampler: str, space: Space, problems: Problems) -> None:
+def _check_grid(sampler: str, space: Space, is_sound: bool, problems: Problems) -> None:
+    before = problems.count
     for name, dimension in space.dimensions.items():
         path: Path = ("search_space", name)
-        if isinstance(dimension, Choices):
+        if isinstance(dimension, Choices) or not problems.is_sound(path):
             continue
         if dimension.count is None:
             problems.add(path, f"sampler {sampler} tries every combination, so this range needs a step, or choices")
         elif dimension.count > MAX_GRID_VALUES:
             rule = f"sampler {sampler} tries every combination, and this range holds {dimension.count:,} values"
             problems.add(path, f"{rule}; at most {MAX_GRID_VALUES:,} can be: give it a larger step, or choices")
-    if not problems:
+    if is_sound and problems.count == before:
         try:
             space.size()
         except TooManyOutcomesError:

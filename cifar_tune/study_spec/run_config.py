@@ -12,8 +12,7 @@ from cifar_tune.study_spec.overrides import Override, apply_overrides
 from cifar_tune.study_spec.plugin_section import plug_in_section
 from cifar_tune.study_spec.problems import Problems
 from cifar_tune.study_spec.reader import SECTIONS, read_data, read_document, read_train
-from cifar_tune.study_spec.space import Space
-from cifar_tune.study_spec.space_checks import check_space
+from cifar_tune.study_spec.space_checks import check_sound
 
 _PARTS = ("data", "plugins", "train")
 
@@ -32,12 +31,21 @@ def read_run_config(path: FilePath, overrides: Sequence[Override] = ()) -> RunCo
     Raises:
         UserError: with all problems of the file at once.
     """
-    document = read_document(path)
+    document = read_document(path, with_faults=True)
     if not isinstance(document.value, dict):
-        raise UserError(Problem("must be a configuration: a mapping with data and train", source=str(path)))
-    plug_in_section(document.value, str(path), document.lines, overrides)
+        rule = "must be a configuration: a mapping with data and train"
+        raise UserError([Problem(rule, source=str(path)), *document.faults])
+    broken: tuple[Problem, ...] = ()
+    try:
+        plug_in_section(document.value, str(path), document.lines, overrides)
+    except UserError as error:
+        broken = error.problems
     raw, overridden = apply_overrides(document.value, overrides)
     problems = Problems(str(path), document.lines, overridden)
+    problems.include(document.faults)
+    if broken:  # nobody knows which knobs and parts there would be
+        problems.include(broken, ("train",))
+        raw["train"] = {}
     for key in raw:
         if key in _PARTS:
             continue
@@ -49,7 +57,6 @@ def read_run_config(path: FilePath, overrides: Sequence[Override] = ()) -> RunCo
             problems.unknown_key((key,), _PARTS)
     data = read_data(raw.get("data"), problems)
     train = read_train(raw.get("train"), problems)
-    if not problems:
-        check_space(Space(train, {}), problems)
+    check_sound(train, {}, raw.get("train"), problems)
     problems.raise_if_any()
     return RunConfig(data, complete(train))

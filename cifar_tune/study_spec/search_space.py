@@ -125,39 +125,42 @@ def _nearest(knob: Knob, raw: object) -> str | None:
 
 
 def _read_range(knob: Knob, raw: Mapping[str, object], path: Path, when: When, problems: Problems) -> Range | None:
+    before = problems.count
     missing = [key for key in ("low", "high") if key not in raw]
     if missing:
         problems.add(path, f"needs {' and '.join(missing)}, or choices")
-        return None
-    low, high = (read_value(knob, raw[key], (*path, key), problems) for key in ("low", "high"))
+    low, high = (
+        cast("float | None", read_value(knob, raw[key], (*path, key), problems)) if key in raw else None
+        for key in ("low", "high")
+    )
     log = raw.get("log", False)
     if not isinstance(log, bool):
         problems.add((*path, "log"), "must be true or false", log)
-        return None
     step = _read_step(knob, raw.get("step"), (*path, "step"), problems)
     per = read_per(knob, raw.get("per"), (*path, "per"), problems)
-    if low is None or high is None:
-        return None
-    low, high = cast("float", low), cast("float", high)
-    if low >= high:
+    if low is not None and high is not None and low >= high:
         problems.add((*path, "low"), f"must be below high, which is {high}; a single value belongs under train", low)
-        return None
-    if log and low <= 0:
+    if low is not None and log is True and low <= 0:
         problems.add((*path, "low"), "must be > 0 on a logarithmic range", low)
-    if log and step is not None:
+    if log is True and step is not None:
         problems.add((*path, "step"), "does not go with log: true", step)
+    if low is None or high is None or not isinstance(log, bool):
         return None
-    if step is None:
-        return Range(low, high, log, 1 if knob.kind is Kind.INT else None, when, per)
+    if problems.count == before and step is not None:
+        _check_step(knob, low, high, step, (*path, "step"), problems)
+    if problems.count > before:
+        return None
+    return Range(low, high, log, 1 if step is None and knob.kind is Kind.INT else step, when, per)
+
+
+def _check_step(knob: Knob, low: float, high: float, step: float, path: Path, problems: Problems) -> None:
     remainder = (exact(high) - exact(low)) % exact(step)
     if remainder:
         last = knob.parse(float(exact(high) - remainder))
-        problems.add((*path, "step"), f"does not lead from {low} to {high}; the last step below is {last}", step)
-    stepped = Range(low, high, log, step, when, per)
-    if (stepped.count or 0) > _MAX_STEPS and (knob.kind is not Kind.INT or step != 1):
+        problems.add(path, f"does not lead from {low} to {high}; the last step below is {last}", step)
+    if (Range(low, high, step=step).count or 0) > _MAX_STEPS and (knob.kind is not Kind.INT or step != 1):
         rule = f"makes more than {_MAX_STEPS:,} values; take a larger one, or leave it out"
-        problems.add((*path, "step"), rule, step)
-    return stepped
+        problems.add(path, rule, step)
 
 
 def exact(number: float) -> Fraction:

@@ -74,12 +74,23 @@ class Space:
         Raises:
             TooManyOutcomesError: beyond MAX_OUTCOMES.
         """
-        needed = self._with_ancestors(names)
+        needed = self.needed(names)
         order = [name for name in self.order() if name in needed]
         for count, outcome in enumerate(self._walk(order, 0, {})):
             if count == MAX_OUTCOMES:
                 raise TooManyOutcomesError
             yield outcome
+
+    def needed(self, names: Set[str]) -> Set[str]:
+        """The knobs in `names`, and all those that they depend on."""
+        needed: set[str] = set()
+        waiting = list(names)
+        while waiting:
+            name = waiting.pop()
+            if name not in needed:
+                needed.add(name)
+                waiting.extend(self._parents(name))
+        return needed
 
     def largest(self, name: str) -> float:
         """The largest value that a numeric knob can reach."""
@@ -139,16 +150,6 @@ class Space:
         parents = set(self.dimensions[name].when) if name in self.dimensions else set()
         owner = KNOBS[name].owner
         return parents | {owner} if owner else parents
-
-    def _with_ancestors(self, names: Set[str]) -> set[str]:
-        needed: set[str] = set()
-        waiting = list(names)
-        while waiting:
-            name = waiting.pop()
-            if name not in needed:
-                needed.add(name)
-                waiting.extend(self._parents(name))
-        return needed
 
 
 def find_cycle(space: Space) -> list[str] | None:

@@ -1,6 +1,6 @@
 """Checks that join several knobs: who takes what, which conditions can hold, which combinations cannot work."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import cast
 
@@ -8,10 +8,10 @@ from cifar_tune.errors import enumerate_names
 from cifar_tune.knobs.configuration import applies, takers
 from cifar_tune.knobs.knob import Knob, stored
 from cifar_tune.knobs.part import Value
-from cifar_tune.knobs.rules import RULES
+from cifar_tune.knobs.rules import RULES, Rule
 from cifar_tune.knobs.table import KNOBS
 from cifar_tune.study_spec.problems import Path, Problems
-from cifar_tune.study_spec.search_space import Choices, Range, condition_holds
+from cifar_tune.study_spec.search_space import Choices, Dimension, Range, condition_holds
 from cifar_tune.study_spec.space import Space, TooManyOutcomesError, find_cycle
 
 
@@ -70,39 +70,78 @@ _EFFECTS: tuple[_Effect, ...] = (
 )
 
 
-def check_space(space: Space, problems: Problems) -> list[str]:
-    """Record every problem of the space, and return notes: what is allowed but surely not meant."""
+def check_space(
+    space: Space, problems: Problems, unknown: Set[str] = frozenset(), also_fixed: Set[str] = frozenset()
+) -> list[str]:
+    """Record every problem of the space, and return notes: what is allowed but surely not meant.
+
+    Args:
+        space: the knobs whose values could be read.
+        problems: where problems are recorded.
+        unknown: knobs of whose values nothing is known, since what stands there is wrong. Nothing is said that depends
+            on one of them.
+        also_fixed: the fixed ones among them: whether a trial can take such a knob is judged all the same.
+    """
     cycle = find_cycle(space)
     if cycle:
         searched = next(name for name in cycle if name in space.dimensions)
         words = "conditions, or `per`," if any(_is_scaled(space, name) for name in cycle) else "conditions"
         problems.add(("search_space", searched), f"{words} stand on each other in a circle: {' -> '.join(cycle)}")
         return []
+
+    def is_known(*names: str) -> bool:
+        return not space.needed(set(names)) & unknown
+
     notes: list[str] = []
     try:
-        for name in space.fixed:
-            _check_fixed(KNOBS[name], space, problems)
+        for name in dict.fromkeys((*space.fixed, *sorted(also_fixed))):
+            owner = KNOBS[name].owner
+            if owner is not None and is_known(owner):
+                _check_fixed(KNOBS[name], owner, space, problems)
         for name in space.dimensions:
-            _check_conditions(name, space, problems)
-            notes += _check_searched(KNOBS[name], space, problems)
-            _check_scaled(KNOBS[name], space, problems)
-        _check_rules(space, problems)
-        notes += _without_effect(space)
+            _check_conditions(name, space, problems, unknown)
+            if is_known(name):
+                notes += _check_searched(KNOBS[name], space, problems)
+                _check_scaled(KNOBS[name], space, problems)
+        _check_rules([rule for rule in RULES if is_known(*rule.knobs)], space, problems)
+        notes += _without_effect([effect for effect in _EFFECTS if is_known(*effect.names)], space)
     except TooManyOutcomesError:
         problems.add(("search_space",), "the conditions entangle too many combinations; use fewer knobs in `when`")
     return notes
 
 
-def _check_fixed(knob: Knob, space: Space, problems: Problems) -> None:
-    if knob.owner is None:
-        return
-    path: Path = ("train", knob.name)
+def check_sound(
+    train: Mapping[str, Value], dimensions: Mapping[str, Dimension], given: object, problems: Problems
+) -> list[str]:
+    """Check what could be read, whatever is wrong with the rest; returns notes, as `check_space` does.
+
+    `given` is what stands under `train`, and `problems` says what could not be read.
+    """
+    unknown = unknown_knobs(train, dimensions, problems)
+    also_fixed = {name for name in given if name in KNOBS and name not in train} if isinstance(given, dict) else set()
+    return check_space(Space(train, dimensions), problems, unknown, also_fixed)
+
+
+def unknown_knobs(train: Mapping[str, Value], dimensions: Mapping[str, Dimension], problems: Problems) -> Set[str]:
+    """The knobs of whose values nothing is known, since something is wrong with what stands there.
+
+    An unknown key may have been meant for any knob that is not there.
+    """
+    places = ((), ("train",), ("search_space",))
+    wrong = {name for name in KNOBS if not all(problems.is_sound((*place, name)) for place in places)}
+    if any(path[:-1] in places for path in problems.unknown_keys):
+        wrong |= KNOBS.keys() - train.keys() - dimensions.keys()
+    return wrong
+
+
+def _check_fixed(knob: Knob, owner: str, space: Space, problems: Problems) -> None:
     refusers = []
-    for outcome in space.outcomes({knob.owner}):
+    for outcome in space.outcomes({owner}):
         if applies(knob, outcome):
             return
-        refusers.append(_named(knob.owner, outcome))
-    problems.add(path, _not_taken(knob, refusers), stored(space.fixed[knob.name]))
+        refusers.append(_named(owner, outcome))
+    value = stored(space.fixed[knob.name]) if knob.name in space.fixed else None
+    problems.add(("train", knob.name), _not_taken(knob, refusers), value)
 
 
 def _check_searched(knob: Knob, space: Space, problems: Problems) -> list[str]:
@@ -149,8 +188,10 @@ def _check_scaled(knob: Knob, space: Space, problems: Problems) -> None:
             return
 
 
-def _check_conditions(name: str, space: Space, problems: Problems) -> None:
+def _check_conditions(name: str, space: Space, problems: Problems, unknown: Set[str]) -> None:
     for on, wanted in space.dimensions[name].when.items():
+        if on in unknown:
+            continue
         path: Path = ("search_space", name, "when", on)
         dimension = space.dimensions.get(on)
         if dimension is not None and not isinstance(dimension, Choices):
@@ -170,8 +211,8 @@ def _default_beside(name: str) -> tuple[Value, ...]:
     return (knob.default, *defaults)
 
 
-def _check_rules(space: Space, problems: Problems) -> None:
-    for rule in RULES:
+def _check_rules(rules: Sequence[Rule], space: Space, problems: Problems) -> None:
+    for rule in rules:
         for outcome in space.outcomes(set(rule.knobs)):
             taken = all(knob in outcome and applies(KNOBS[knob], outcome) for knob in rule.knobs)
             if taken and rule.broken(outcome):
@@ -184,10 +225,10 @@ def _check_rules(space: Space, problems: Problems) -> None:
                 break
 
 
-def _without_effect(space: Space) -> list[str]:
+def _without_effect(effects: Sequence[_Effect], space: Space) -> list[str]:
     """Notes on what was asked for and changes nothing in any trial."""
     notes = []
-    for effect in _EFFECTS:
+    for effect in effects:
         wanted = [outcome for outcome in space.outcomes(set(effect.names)) if effect.wanted(outcome)]
         if wanted and not any(effect.there(outcome) for outcome in wanted):
             notes.append(effect.otherwise)

@@ -28,12 +28,17 @@ _EXAMPLE = "a mapping such as {optimizer: sgd, lr: 0.1}, or the path of a file s
 
 
 def read_start_from(
-    raw: object, space: Space, overridden: Set[str], read_file: Callable[[FilePath], Configuration], problems: Problems
+    raw: object,
+    space: Space | None,
+    overridden: Set[str],
+    read_file: Callable[[FilePath], Configuration],
+    problems: Problems,
 ) -> tuple[tuple[KnownConfiguration, ...], list[str]]:
-    """Read `start_from` for a space that is in order; returns the items, and notes on what files say beyond it.
+    """Read `start_from`; returns the items, and notes on what files say beyond the space.
 
-    `overridden` are the knobs that `--set` fixed: items lose them, as the search space does, and an item of
-    which nothing new is left is dropped. Paths are relative to the current folder.
+    Where the space is not in order it is None: then only what is wrong with the items themselves is recorded, and none
+    is returned. `overridden` are the knobs that `--set` fixed: items lose them, as the search space does, and an item
+    of which nothing new is left is dropped. Paths are relative to the current folder.
     """
     if raw is None:
         return (), []
@@ -52,6 +57,8 @@ def read_start_from(
             item = _from_mapping(given, space, overridden, path, problems)
         else:
             problems.add(path, f"must be {_EXAMPLE}", given)
+            continue
+        if space is None:
             continue
         same = next((earlier for earlier, other in items.items() if other == item), None)
         if item and same is None:
@@ -82,7 +89,7 @@ def suggested(space: Space, item: KnownConfiguration) -> dict[str, Scalar]:
 
 
 def _from_mapping(
-    given: Mapping[str, object], space: Space, overridden: Set[str], path: Path, problems: Problems
+    given: Mapping[str, object], space: Space | None, overridden: Set[str], path: Path, problems: Problems
 ) -> KnownConfiguration | None:
     before = problems.count
     named: dict[str, Value] = {}
@@ -93,7 +100,7 @@ def _from_mapping(
             value = read_value(KNOBS[name], raw, (*path, name), problems)
             if value is not None:
                 named[name] = value
-    if problems.count > before:
+    if problems.count > before or space is None:
         return None
     item = {name: value for name, value in named.items() if name in space.dimensions}
     known = partial_configuration(space, item)
@@ -112,7 +119,7 @@ def _from_mapping(
 
 def _from_file(
     given: str,
-    space: Space,
+    space: Space | None,
     overridden: Set[str],
     read_file: Callable[[FilePath], Configuration],
     path: Path,
@@ -126,7 +133,9 @@ def _from_file(
             if problem.key is None and problem.line is None:  # the file as a whole, such as one that is not there
                 problems.add(path, problem.rule, given)
             else:
-                problems.include([problem])
+                problems.include([problem], path)
+        return None, []
+    if space is None:
         return None, []
     # of all its knobs those count that are searched where the others are as in the file
     item = {name: config[name] for name in space.dimensions if name in config}

@@ -12,6 +12,7 @@ from typing import cast
 
 import yaml
 
+from cifar_tune.errors import Problem
 from cifar_tune.study_spec.problems import Path, Problems
 
 MAX_BYTES = 100_000
@@ -41,20 +42,29 @@ _Loader.add_implicit_resolver(
 
 @dataclass
 class Document:
-    """What a YAML text says, and on which line each value stands."""
+    """What a YAML text says, and on which line each value stands.
+
+    `faults` are mistakes in spite of which everything could be read, such as a key that is given twice.
+    """
 
     value: object
     lines: dict[Path, int] = field(default_factory=dict)
+    faults: tuple[Problem, ...] = ()
 
 
-def read_yaml(text: str, source: str | None = None) -> Document:
+def read_yaml(text: str, source: str | None = None, with_faults: bool = False) -> Document:
     """Parse one YAML document.
+
+    Args:
+        text: the document.
+        source: for messages.
+        with_faults: the caller reports `faults` together with what else is wrong; else they are raised.
 
     Raises:
         UserError: with every problem found: syntax, duplicate keys, tags, too much nesting.
     """
     document = Document(None)
-    problems = Problems(source, document.lines)
+    problems, faults = Problems(source, document.lines), Problems(source, document.lines)
     if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
         problems.add_at_line(None, f"is larger than {MAX_BYTES:,} bytes, which no study file needs")
     else:
@@ -62,9 +72,12 @@ def read_yaml(text: str, source: str | None = None) -> Document:
             loader = _Loader(text)
             root = _compose(loader, problems)
             if root is not None:
-                document.value = _Builder(loader, problems, document.lines).build(root, ())
+                document.value = _Builder(loader, problems, faults, document.lines).build(root, ())
         except yaml.reader.ReaderError as error:
             problems.add_at_line(text.count("\n", 0, error.position) + 1, f"is not valid YAML: it {_BAD_CHARACTER}")
+    document.faults = faults.found
+    if problems or not with_faults:
+        problems.include(document.faults)
     problems.raise_if_any()
     return document
 
@@ -113,9 +126,10 @@ def _spoken(error: yaml.MarkedYAMLError) -> str:
 class _Builder:
     """Turns composed nodes into plain values."""
 
-    def __init__(self, loader: _Loader, problems: Problems, lines: dict[Path, int]) -> None:
+    def __init__(self, loader: _Loader, problems: Problems, faults: Problems, lines: dict[Path, int]) -> None:
         self._loader = loader
         self._problems = problems
+        self._faults = faults
         self._lines = lines
         self._nodes = 0
 
@@ -147,7 +161,7 @@ class _Builder:
             key = self._text(key_node, line)
             if (*path, key) in self._lines:
                 first = self._lines[(*path, key)]
-                self._problems.add((*path, key), f"is given twice, on lines {first} and {line}")
+                self._faults.add((*path, key), f"is given twice, on lines {first} and {line}")
                 continue
             self._lines[(*path, key)] = line
             if key == _MERGE and key_node.style is None:
@@ -171,9 +185,9 @@ class _Builder:
             self._lines = outer
             if isinstance(values, dict):
                 found.append((values, lines))
-            elif not self._problems:
+            elif not self._problems:  # else nothing is made of it
                 rule = "takes a mapping, or a list of mappings, such as `<<: *base` where `&base` marks one further up"
-                self._problems.add(path, rule)
+                self._faults.add(path, rule)
         return found
 
     def _scalar(self, node: yaml.ScalarNode, line: int) -> object:

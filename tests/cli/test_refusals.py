@@ -110,6 +110,31 @@ def test_a_message_is_one_line_per_problem_and_names_the_file(cli: Cli) -> None:
 
 
 @pytest.mark.parametrize(
+    ("arguments", "starts"),
+    [
+        (
+            "run wrong.yaml --workers 0 --engine warp",
+            ["--workers = '0'", "--engine = 'warp'", "wrong.yaml:3: train.epochs", "wrong.yaml:4: train.modle"],
+        ),
+        ("run wrong.yaml --set lr --set bs=[ --set x", ["--set = 'lr'", "--set bs = '['", "--set = 'x'"]),
+        (
+            "check study.yaml --devices warp,cpu,cuda:77 --set data.name=image_folder --set data.root=nowhere",
+            ["device = 'warp'", "device = 'cuda:77'", "data.root = 'nowhere'"],
+        ),
+    ],
+)
+def test_mistakes_that_do_not_depend_on_each_other_are_told_together(
+    cli: Cli, arguments: str, starts: list[str]
+) -> None:
+    ended = cli(*arguments.split())
+    assert ended.code == 2
+    lines = ended.err.splitlines()
+    assert len(lines) == len(starts)
+    for line, start in zip(lines, starts, strict=True):
+        assert line.startswith(f"cifar-tune: {start}")
+
+
+@pytest.mark.parametrize(
     "arguments",
     [
         "",

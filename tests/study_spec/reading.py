@@ -15,7 +15,8 @@ from cifar_tune.study_spec.yaml_reader import Document, read_yaml
 def read(text: str, settings: Sequence[str] = ()) -> ReadStudy:
     """Read a study file's text; a name is added where it has none."""
     text = text if text.startswith("name:") else f"name: made\n{text}"
-    return read_study(read_yaml(text, "study.yaml"), "study.yaml", [parse_override(each) for each in settings])
+    document = read_yaml(text, "study.yaml", with_faults=True)
+    return read_study(document, "study.yaml", [parse_override(each) for each in settings])
 
 
 def read_plain(sections: Mapping[str, Any]) -> StudySpec:

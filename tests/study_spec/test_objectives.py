@@ -58,7 +58,8 @@ def test_refused_lists_of_objectives(given: str, message: str) -> None:
     ("given", "message"),
     [
         ("parameter <= 3e5", "parameter is no metric (did you mean 'parameters <= 3e5'?)"),
-        ("speed <= 3", "speed is no metric; metrics: val_accuracy, best_val_accuracy"),
+        ("beauty <= 3", "beauty is no metric; metrics: val_accuracy, best_val_accuracy"),
+        ("speed <= 3", "speed is no metric (did you mean 'seconds_per_epoch <= 3'?)"),
         ("parameters < 3e5", "must compare by <= or >= (did you mean 'parameters <= 3e5'?)"),
         ("val_accuracy > 0.5", "(did you mean 'val_accuracy >= 0.5'?)"),
         ("flops = 3", "must compare by <= or >= (did you mean 'flops <= 3'?)"),

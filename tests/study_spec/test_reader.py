@@ -346,11 +346,6 @@ def test_a_knob_stands_in_one_place_only() -> None:
     )
 
 
-def test_what_joins_knobs_is_judged_once_each_is_sound() -> None:
-    text = "train: {optimizer: adam, momentum: 0.9, epochs: 0}"
-    assert [problem.key for problem in refused(text)] == ["train.epochs"]
-
-
 def test_what_the_database_holds_has_no_lines() -> None:
     with pytest.raises(UserError) as raised:
         read_study(Document({"name": "x", "train": {"epochs": 0}}), "the stored study 'x'")

@@ -158,8 +158,8 @@ def test_all_problems_of_a_dimension_are_reported_at_once() -> None:
 
 
 def test_an_unknown_knob() -> None:
-    assert only_problem("search_space:\n  zzz: {low: 0.1, high: 1}").startswith(
-        "study.yaml:3: search_space.zzz: unknown key; known here: model, "
+    assert only_problem("search_space:\n  zzz: {low: 0.1, high: 1}") == (
+        "study.yaml:3: search_space.zzz: unknown key; `cifar-tune knobs` lists what there is"
     )
     assert only_problem("search_space:\n  widht: {choices: [1]}").endswith("(did you mean 'width'?)")
 

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from cifar_tune.cli import options
+from cifar_tune.errors import all_at_once
 
 
 def check(
@@ -22,8 +23,11 @@ def check(
     from cifar_tune.storage.urls import storage_url
 
     read = find_spec(study, storage_url(storage), settings)
+    # only now: it takes torch, which a wrong file need not wait for
     from cifar_tune.cli.auto_workers import auto_workers_lines
-    from cifar_tune.cli.probing import probe_lines  # only now: it takes torch, which a wrong file need not wait for
+    from cifar_tune.cli.probing import probe_lines
+    from cifar_tune.data.prepared import prepare
+    from cifar_tune.training.device import resolve_device
 
     for line in spec_lines(read.spec):
         typer.echo(line)
@@ -31,8 +35,14 @@ def check(
         typer.echo(f"note: {note}")
     decoding = PlainLines(read.spec).decoding
     names = [name.strip() for name in devices.split(",")]
+    with all_at_once() as stage:
+        for name in names:
+            with stage:
+                resolve_device(name)
+        with stage:
+            data = prepare(read.spec.data, decoding)
     with plugin_errors_told():
-        workers = list(auto_workers_lines(read.spec, names, decoding))  # before this process takes room on a GPU
-        for line in chain(probe_lines(read.spec, names, decoding), workers):
+        workers = list(auto_workers_lines(read.spec, names))  # before this process takes room on a GPU
+        for line in chain(probe_lines(read.spec, data, names), workers):
             typer.echo(line)
     typer.echo(f"{read.spec.name}: everything is in order")

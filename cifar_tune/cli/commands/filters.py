@@ -22,10 +22,10 @@ def filters(
     of each class and confusion matrix), mistakes.png (the most confident mistakes), classes.csv, confusion.csv,
     mistakes.csv and filters.json. No test image is opened.
     """
-    from cifar_tune.study_spec.overrides import parse_override
+    from cifar_tune.study_spec.overrides import parse_overrides
     from cifar_tune.study_spec.run_config import read_run_config
 
-    run_config = read_run_config(config, [parse_override(text) for text in settings or ()])
+    run_config = read_run_config(config, parse_overrides(settings or ()))
 
     from cifar_tune.cli.insight_run import now_and_then, open_run, output_folder, print_lines, training_errors
     from cifar_tune.errors import Problem, UserError

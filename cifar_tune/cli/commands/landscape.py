@@ -37,11 +37,11 @@ def landscape(
     in fp32. After Santurkar et al. 2018. Writes landscape.png, .csv and .json.
     """
     from cifar_tune.cli.landscape_options import other_configuration, read_distances, read_lrs, told_apart
-    from cifar_tune.study_spec.overrides import parse_override
+    from cifar_tune.study_spec.overrides import parse_overrides
     from cifar_tune.study_spec.run_config import read_run_config
 
     rates, steps_apart = read_lrs(lrs), read_distances(distances)
-    run_config = read_run_config(config, [parse_override(text) for text in settings or ()])
+    run_config = read_run_config(config, parse_overrides(settings or ()))
     changed = other_configuration(run_config.train, against or ["norm=none"])
 
     from cifar_tune.cli.insight_run import now_and_then, open_run, output_folder, print_lines, training_errors

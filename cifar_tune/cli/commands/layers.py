@@ -15,10 +15,10 @@ def layers(config: options.Config, settings: options.Set = None, as_json: option
     an object with `layers`, a list of name, kind, output (a list, or null where the forward pass does not call the
     module itself), parameters and multiply_adds; and the totals parameters and multiply_adds.
     """
-    from cifar_tune.study_spec.overrides import parse_override
+    from cifar_tune.study_spec.overrides import parse_overrides
     from cifar_tune.study_spec.run_config import read_run_config
 
-    run = read_run_config(config, [parse_override(text) for text in settings or ()])
+    run = read_run_config(config, parse_overrides(settings or ()))
 
     from cifar_tune.cli.class_count import class_count
     from cifar_tune.insight.layer_text import as_lines, as_values

@@ -31,12 +31,12 @@ def lr_range(
     """
     from cifar_tune.cli.lr_in_study import lr_in_study
     from cifar_tune.errors import CheckError, Problem, UserError
-    from cifar_tune.study_spec.overrides import parse_override
+    from cifar_tune.study_spec.overrides import parse_overrides
     from cifar_tune.study_spec.run_config import read_run_config
 
     if not 0 < low < high < float("inf"):
         raise UserError(Problem(f"must be > 0 and below --high, which is {high:g}", "--low", low))
-    run_config = read_run_config(config, [parse_override(text) for text in settings or ()])
+    run_config = read_run_config(config, parse_overrides(settings or ()))
     study = None if write is None else lr_in_study(write)
 
     from cifar_tune.cli.insight_run import now_and_then, open_run, output_folder, print_lines, training_errors

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from cifar_tune.cli import options
-from cifar_tune.errors import CheckError, Problem, UserError
+from cifar_tune.errors import CheckError, Problem, UserError, all_at_once
 
 
 def run(
@@ -50,17 +50,22 @@ def run(
     from cifar_tune.study.run import run_study
     from cifar_tune.study_spec.overrides import Override
 
-    where = ExecutorOptions(
-        engine, _count(workers), tuple(name.strip() for name in devices.split(",")), address, gpus_per_worker
-    )
-    where.check()
-    url = storage_url(storage)
     more = [
         Override(f"budget.{key}", value, f"--{key}")
         for key, value in (("trials", trials), ("timeout", timeout))
         if value is not None
     ]
-    read = find_spec(study, url, settings, more)
+    with all_at_once() as stage:
+        count: int | None = 1
+        with stage:
+            count = _count(workers)
+        names = tuple(name.strip() for name in devices.split(","))
+        where = ExecutorOptions(engine, count, names, address, gpus_per_worker)
+        with stage:
+            where.check()
+        with stage:
+            url = storage_url(storage)
+            read = find_spec(study, url, settings, more)
     with observer(read.spec, quiet) as watching:
         for note in read.notes:
             watching.note(note)

@@ -23,10 +23,10 @@ def train(
     and, for several seeds, val_accuracy_mean and val_accuracy_std.
     """
     from cifar_tune.cli.train_runs import result_lines, train_seeds
-    from cifar_tune.study_spec.overrides import parse_override
+    from cifar_tune.study_spec.overrides import parse_overrides
     from cifar_tune.study_spec.run_config import read_run_config
 
-    run_config = read_run_config(config, [parse_override(text) for text in settings or ()])
+    run_config = read_run_config(config, parse_overrides(settings or ()))
     results = train_seeds(run_config, seeds, device, lambda line: typer.echo(line, err=True))
     if as_json:
         typer.echo(json.dumps(results, indent=2))
