@@ -157,7 +157,7 @@ def _left_over(scene: Scene) -> Iterator[str]:
         yield "a traceback: " + log[log.index("Traceback") :][:2000]
     if (owner := owner_of(open_storage(make_url(scene.url)).engine, "storm")) is not None:
         yield f"{owner} still holds the lease"
-    files = sorted(file.name for file in scene.folder.glob("artifacts/storm/checkpoints/*"))
+    files = sorted(file.name for file in scene.folder.glob("artifacts/storm/*/checkpoints/*"))
     if len(files) > KEPT or not all(file.endswith(".pt") for file in files):
         yield f"files are left over: {', '.join(files)}"
     deadline = time.monotonic() + 40.0

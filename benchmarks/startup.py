@@ -119,7 +119,6 @@ def _until_first_line(script: Path, folder: Path, number: int) -> float:
     started = time.perf_counter()
     with subprocess.Popen(
         [sys.executable, str(script), sqlite_url(folder, f"first-{number}")], cwd=folder / "empty",
-        # every database has a study of that name, and its checkpoints a folder of its own
         env=_environment({"CIFAR_TUNE_ARTIFACTS": str(folder / f"artifacts-{number}")}),
         stdout=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip

@@ -91,7 +91,7 @@ def open_dashboard(url: URL, port: int = DEFAULT_PORT, host: str = HOST, allow_r
     storage = open_existing(url)
     if storage is None:
         raise UserError(Problem("does not exist yet; `cifar-tune run` makes it with its first study", shown(url)))
-    app = _pages(storage)
+    app = _pages(storage, url)
     try:
         kind = _Server6 if ":" in host else _Server
         return Dashboard(storage, make_server(host, port, _only_asked_by_name(app, host), kind, _QuietHandler), host)
@@ -100,10 +100,10 @@ def open_dashboard(url: URL, port: int = DEFAULT_PORT, host: str = HOST, allow_r
         raise _refused(host, port, error) from error
 
 
-def _pages(storage: RDBStorage) -> WSGIApplication:
+def _pages(storage: RDBStorage, url: URL) -> WSGIApplication:
     """optuna-dashboard with our notes and files, and our reports beside it."""
     files = MadeFiles(storage, FileSystemArtifactStore(_made_folder(artifacts_folder())))
-    return ReportPages(storage, wsgi(ShownStorage(storage), artifact_store=files))
+    return ReportPages(storage, wsgi(ShownStorage(storage, url), artifact_store=files))
 
 
 class _Server(ThreadingMixIn, WSGIServer):

@@ -11,19 +11,22 @@ from typing import Any
 
 from optuna.storages import BaseStorage, get_storage
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.engine import URL
 
 from cifar_tune.dashboard.made_files import artifacts_of, is_made
 from cifar_tune.dashboard.study_note import study_note
 from cifar_tune.optuna_internals import ARTIFACT, NOTE_PIECE, NOTE_TEXT, NOTE_VERSION, FrozenStudy, study_id
 from cifar_tune.storage import attributes
 from cifar_tune.storage.passing import PassingStorage
+from cifar_tune.study.folder_claim import own_folder, remove_folder
 
 
 class ShownStorage(PassingStorage):
     """Passes everything on to a storage, and adds to what is read from it."""
 
-    def __init__(self, storage: BaseStorage) -> None:
+    def __init__(self, storage: BaseStorage, url: URL) -> None:
         super().__init__(get_storage(storage))  # with Optuna's cache of finished trials
+        self._url = url
         self._notes: dict[int, tuple[str, object, dict[str, Any]]] = {}
 
     def get_all_studies(self) -> list[FrozenStudy]:
@@ -53,6 +56,14 @@ class ShownStorage(PassingStorage):
         # the version that is stored, since what somebody writes must have the next one
         without = {key: value for key, value in attrs.items() if not key.startswith(NOTE_TEXT)}
         return {NOTE_VERSION: 0, **without, **note}
+
+    def delete_study(self, study_id: int) -> None:
+        """Delete it with its checkpoints, unless a copy of it has them too: the dashboard renames by copying."""
+        name, attrs = self._backend.get_study_name_from_id(study_id), self._backend.get_study_user_attrs(study_id)
+        folder = own_folder(name, attrs, self._backend, self._url)
+        self._backend.delete_study(study_id)
+        if folder is not None:
+            remove_folder(folder)
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         """Create it, without our files if it is a copy of one that was read here: they are made for each trial."""

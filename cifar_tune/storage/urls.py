@@ -1,8 +1,8 @@
 """Where studies and artifacts are kept."""
 
+import errno
 import os
 import re
-import shutil
 from pathlib import Path
 from tempfile import TemporaryFile
 from urllib.parse import quote, quote_plus
@@ -11,6 +11,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from cifar_tune.errors import Problem, UserError
+from cifar_tune.files import is_real_folder
 
 DEFAULT_STORAGE = "sqlite:///storage/cifar_tune.db"
 DEFAULT_ARTIFACTS = "storage/artifacts"
@@ -19,7 +20,6 @@ ARTIFACTS_VARIABLE = "CIFAR_TUNE_ARTIFACTS"
 
 _DRIVERS = {"postgresql": "postgresql+psycopg", "mysql": "mysql+pymysql", "mariadb": "mysql+pymysql"}
 _EXTRAS = {"postgresql": "postgres", "mysql": "mysql"}
-_CHECKPOINTS = "checkpoints"
 _FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}(?:@[0-9]+)?")  # a study, or an earlier version of one
 _SQLITE_NAME = re.compile(r"[^@:?]+\.(?:db|db3|sqlite|sqlite3)")
 _SECRETS = {"password", "passwd", "sslpassword"}
@@ -85,21 +85,22 @@ def artifacts_folder() -> Path:
     return Path(os.environ.get(ARTIFACTS_VARIABLE) or DEFAULT_ARTIFACTS)
 
 
-def made_artifacts_folder(study: str) -> Path:
-    """The folder of a study's checkpoints, made if it is missing.
+def require_artifacts_folder() -> None:
+    """Make the artifacts folder if it is missing, and try to write into it. A full disk is no mistake: it gets room.
 
     Raises:
-        UserError: if it cannot be made, or not be written to, or a link leads out of it.
+        UserError: if it cannot be made, or not be written to.
     """
-    folder = checkpoint_file(study, 0).parent
+    folder = artifacts_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=folder):
             pass
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return
         rule = f"the artifacts folder cannot be written ({error.strerror}); set {ARTIFACTS_VARIABLE} to another"
-        raise UserError(Problem(rule, str(artifacts_folder()))) from error
-    return folder
+        raise UserError(Problem(rule, str(folder))) from error
 
 
 def is_folder_name(study: str) -> bool:
@@ -107,40 +108,37 @@ def is_folder_name(study: str) -> bool:
     return _FOLDER_NAME.fullmatch(study) is not None
 
 
-def study_folder(study: str) -> Path:
+def study_folder(study: str, identity: str) -> Path:
     """Everything that a study keeps outside of the database lies in here.
 
+    Args:
+        study: its name, for people: studies of one name, in other databases or deleted, each have a folder.
+        identity: its `attributes.IDENTITY`.
+
     Raises:
-        UserError: if that would be somewhere else than in the artifacts folder.
+        UserError: if it would not be a folder of its own in the artifacts folder.
     """
     if not is_folder_name(study):
         raise UserError(Problem(f"the study {study!r} cannot have a folder of its own: another program named it"))
-    folder = artifacts_folder() / study
-    inside = artifacts_folder().resolve() / study
-    for path in (folder, folder / _CHECKPOINTS):
-        if not path.resolve().is_relative_to(inside):
-            rule = f"is a link that leads out of the artifacts folder, to {path.resolve()}; remove it"
+    folder = artifacts_folder() / study / identity
+    for path in (folder.parent, folder, checkpoints_in(folder)):
+        if path.is_symlink():
+            rule = f"is a link, to {path.readlink()}, and checkpoints are kept in real folders; remove it"
             raise UserError(Problem(f"{rule}, or set {ARTIFACTS_VARIABLE}", source=str(path)))
     return folder
 
 
-def staged_folder(study: str, version: int) -> Path:
-    """Where checkpoints lie that belong to the study as it will be once its earlier version has this number."""
-    return study_folder(study) / f"{_CHECKPOINTS}@{version}"
+def found_folder(identity: str) -> Path | None:
+    """The folder of the study with this identity, under whatever name it has been run; None if there is none."""
+    found = (folder for folder in artifacts_folder().glob(f"*/{identity}") if is_real_folder(folder))
+    return next((folder for folder in found if is_real_folder(folder.parent)), None)
 
 
-def made_staged_folder(study: str, version: int) -> Path:
-    """The same, made, and empty."""
-    folder = staged_folder(study, version)
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    return folder
+def checkpoints_in(folder: Path) -> Path:
+    """Where in a study's folder the newest checkpoints of its trials lie."""
+    return folder / "checkpoints"
 
 
-def checkpoint_file(study: str, number: int) -> Path:
-    """Where a trial's newest checkpoint lies.
-
-    Raises:
-        UserError: see `study_folder`.
-    """
-    return study_folder(study) / _CHECKPOINTS / f"trial-{number:06d}.pt"
+def checkpoint_name(number: int) -> str:
+    """The file name of a trial's newest checkpoint."""
+    return f"trial-{number:06d}.pt"

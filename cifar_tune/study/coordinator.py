@@ -21,12 +21,12 @@ from cifar_tune.samplers.build import Samplers, neutral_sampler
 from cifar_tune.storage import attributes
 from cifar_tune.storage.earlier_batches import first_of_batch
 from cifar_tune.storage.selection import is_feasible
-from cifar_tune.storage.urls import checkpoint_file
+from cifar_tune.storage.urls import checkpoint_name
 from cifar_tune.storage.write_behind import WriteBehindStorage
 from cifar_tune.study.announcements import Announcements, Watch
 from cifar_tune.study.asking import ask, is_exhausted, next_number, refusal
 from cifar_tune.study.best_trials import BestTrials
-from cifar_tune.study.checkpoints import sweep
+from cifar_tune.study.checkpoints import checkpoints_of, sweep
 from cifar_tune.study.elapsed import ElapsedTime
 from cifar_tune.study.estimate import Estimate, counted, most_trials
 from cifar_tune.study.last_trials import LastTrials
@@ -73,6 +73,7 @@ class Coordinator:
         self._trials = most_trials(spec)
         self._last = LastTrials(study, storage, spec, self._trials)
         self._announcements = Announcements(storage, watch, self._sweep)
+        self._checkpoints = checkpoints_of(study)
         self._environment_known = False
         self._combinations = spec.space.size() if spec.sampler.name == "grid" else None
 
@@ -172,7 +173,7 @@ class Coordinator:
             )
             return
         self._running[trial.number] = running
-        file = checkpoint_file(self._spec.name, trial.number)
+        file = self._checkpoints / checkpoint_name(trial.number)
         plugins = tuple(plugin.file for plugin in self._spec.plugins if plugin.file is not None)
         self._executors.submit(Job(trial.number, dict(running.config), self._spec.data, file.absolute(), plugins))
 
@@ -405,7 +406,7 @@ class Coordinator:
         """Delete checkpoints: those that go on and the best are kept, and those that alone hold the end of a trial."""
         unfinished = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING))
         kept = {trial.number for trial in unfinished} | {*self._best.numbers} | self._storage.unwritten()
-        sweep(self._spec.name, kept, half_written)
+        sweep(self._checkpoints, kept, half_written)
 
     def _time_is_over(self) -> bool:
         timeout = self._spec.budget.timeout

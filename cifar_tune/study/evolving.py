@@ -3,15 +3,13 @@
 The study as it was stays in the storage, as `NAME@1`. A process that is killed on the way leaves it as it was.
 """
 
-import os
-import shutil
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial
+from sqlalchemy.engine import URL
 
 from cifar_tune.data.prepared import PreparedData
 from cifar_tune.errors import CheckError
@@ -21,10 +19,12 @@ from cifar_tune.storage import attributes
 from cifar_tune.storage.lease import Lease
 from cifar_tune.storage.openings import TRIAL_STUDY
 from cifar_tune.storage.records import read_spec
-from cifar_tune.storage.urls import checkpoint_file, made_staged_folder, staged_folder
+from cifar_tune.storage.urls import checkpoints_in, study_folder
 from cifar_tune.storage.versions import copy_name, next_version, put_in_place, remove_copy
 from cifar_tune.study.carrying import Carried, carry, keeps_samplers_notes
+from cifar_tune.study.checkpoints import checkpoints_of, take_over
 from cifar_tune.study.estimate import counted
+from cifar_tune.study.folder_claim import new_identity, own_folder, remove_folder
 from cifar_tune.study.misfits import misfits
 from cifar_tune.study.opening import compare_images, create, stored_study
 from cifar_tune.study_spec.difference import differences
@@ -33,6 +33,7 @@ from cifar_tune.study_spec.specification import StudySpec
 Say = Callable[[str], None]
 
 _MOST_NUMBERS = 12
+_OF_ONE_VERSION = (attributes.SPEC, attributes.EVOLVED, attributes.IDENTITY)
 
 
 def evolve_study(storage: RDBStorage, spec: StudySpec, data: PreparedData, lease: Lease, say: Say) -> None:
@@ -68,49 +69,51 @@ def evolve_study(storage: RDBStorage, spec: StudySpec, data: PreparedData, lease
         if key.startswith(QMC_COUNTER) or keeps_samplers_notes(before, spec, same_numbers):
             storage.set_study_system_attr(study_id(made), key, value)
     made.set_user_attr(attributes.SPEC, spec.plain())
+    made.set_user_attr(attributes.IDENTITY, new_identity())
     made.set_user_attr(attributes.EVOLVED, _summary(carried, version, number))
-    _stage_checkpoints(spec.name, number, carried.trials)
+    _give_checkpoints(study, made, spec.name, carried.trials)
     lease.renew()  # nobody else may have taken the study over meanwhile
     put_in_place(storage, spec.name, version)
     for sentence in _sentences(spec.name, carried, version):
         say(sentence)
 
 
-def finish_evolution(storage: RDBStorage, study: str) -> str | None:
-    """Put checkpoints in place that belong to the trials' new numbers, and remove what a killed run left unfinished.
+def finish_evolution(storage: RDBStorage, study: str, url: URL) -> str | None:
+    """Remove what a killed run left unfinished, and checkpoints that nobody needs any more.
 
     Returns:
         What there is to say of it.
-
-    Raises:
-        CheckError: if the checkpoints cannot be moved.
     """
-    was_killed = remove_copy(storage, study)
-    if study in optuna.get_all_study_names(storage):
-        summary = optuna.load_study(study_name=study, storage=storage).user_attrs.get(attributes.EVOLVED)
-        staged = staged_folder(study, summary["version"]) if summary else None
-        if staged is not None and staged.is_dir():
-            _put_checkpoints_in_place(study, staged)
-    if not was_killed:
+    copy = _loaded(storage, copy_name(study))
+    if copy is not None:
+        _remove_folder(copy, storage, url)
+        remove_copy(storage, study)
+    present = _loaded(storage, study)
+    summary = present.user_attrs.get(attributes.EVOLVED) if present is not None else None
+    earlier = _loaded(storage, summary["from"]) if summary else None
+    if earlier is not None:  # it is not run any more
+        _remove_folder(earlier, storage, url)
+    if copy is None:
         return None
     return "an earlier run was killed while it carried trials over (--evolve): the study is as it was before"
 
 
-def _put_checkpoints_in_place(study: str, staged: Path) -> None:
-    """Done again by the next run where it was not finished: until the last step, the staged folder is whole."""
-    present = checkpoint_file(study, 0).parent
-    try:
-        if present.is_dir():
-            shutil.rmtree(present)
-        staged.rename(present)
-    except OSError as error:
-        raise CheckError(f"the checkpoints of {staged} cannot be put into {present}: {error.strerror}") from error
+def _loaded(storage: RDBStorage, name: str) -> optuna.Study | None:
+    if name not in optuna.get_all_study_names(storage):
+        return None
+    return optuna.load_study(study_name=name, storage=storage)
+
+
+def _remove_folder(study: optuna.Study, storage: RDBStorage, url: URL) -> None:
+    folder = own_folder(study.study_name, study.user_attrs, storage, url)
+    if folder is not None:
+        remove_folder(folder)
 
 
 def _study_attributes(attrs: Mapping[str, Any], carried: Carried, version: str) -> dict[str, Any]:
     """What is known of the study, with the trials whose configurations were tested under their new numbers."""
     numbers = {trial.user_attrs[attributes.CARRIED_FROM]["number"]: trial.number for trial in carried.trials}
-    found = {key: value for key, value in attrs.items() if key not in (attributes.SPEC, attributes.EVOLVED)}
+    found = {key: value for key, value in attrs.items() if key not in _OF_ONE_VERSION}
     found[attributes.ELAPSED] = round(sum(float(t.user_attrs.get(attributes.SECONDS, 0.0)) for t in carried.trials), 1)
     for key, opening in found.items():
         if key.startswith(attributes.TEST_OPENING) and opening is not None and opening.get(TRIAL_STUDY) is None:
@@ -141,21 +144,12 @@ def _sentences(study: str, carried: Carried, version: str) -> list[str]:
     return sentences
 
 
-def _stage_checkpoints(study: str, version: int, trials: Sequence[FrozenTrial]) -> None:
-    """Give the carried trials' checkpoints their new numbers, in a folder of their own for now."""
+def _give_checkpoints(before: optuna.Study, after: optuna.Study, name: str, trials: Sequence[FrozenTrial]) -> None:
+    """Give the carried trials their checkpoints, under their new numbers, in the folder of the study that is made."""
+    numbers = {trial.user_attrs[attributes.CARRIED_FROM]["number"]: trial.number for trial in trials}
+    folder = checkpoints_in(study_folder(name, after.user_attrs[attributes.IDENTITY]))
     try:
-        folder = made_staged_folder(study, version)
-        for trial in trials:
-            before = checkpoint_file(study, trial.user_attrs[attributes.CARRIED_FROM]["number"])
-            after = folder / checkpoint_file(study, trial.number).name
-            if before.is_file():
-                _link(str(before), str(after))
+        folder.mkdir(parents=True)
+        take_over(checkpoints_of(before), folder, numbers)
     except OSError as error:
         raise CheckError(f"the checkpoints cannot be copied, so nothing was changed: {error}") from error
-
-
-def _link(before: str, after: str) -> None:
-    try:
-        os.link(before, after)
-    except OSError:  # not on every file system
-        shutil.copyfile(before, after)

@@ -12,6 +12,7 @@ from cifar_tune.errors import Problem, UserError
 from cifar_tune.storage import attributes
 from cifar_tune.storage.records import read_spec
 from cifar_tune.study.asking import enqueue_known
+from cifar_tune.study.folder_claim import new_identity
 from cifar_tune.study.misfits import refuse_misfits
 from cifar_tune.study_spec.difference import differences
 from cifar_tune.study_spec.evolution import require_evolvable, why_not_evolvable
@@ -64,6 +65,8 @@ def open_study(storage: RDBStorage, spec: StudySpec, data: PreparedData) -> optu
     compare_images(study, spec, data)
     if study.user_attrs.get(attributes.SPEC) != spec.plain():  # new, or its budget has changed
         study.set_user_attr(attributes.SPEC, spec.plain())
+    if attributes.IDENTITY not in study.user_attrs:
+        study.set_user_attr(attributes.IDENTITY, new_identity())
     if attributes.DATA not in study.user_attrs:
         study.set_user_attr(attributes.DATA, _described(data))
     refuse_misfits(study.get_trials(deepcopy=False), spec)

@@ -1,6 +1,6 @@
 """`cifar-tune run`: everything around the coordinator."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Protocol
@@ -21,7 +21,7 @@ from cifar_tune.storage.openings import read_openings, times
 from cifar_tune.storage.patience import open_patiently
 from cifar_tune.storage.rdb import close, unusable
 from cifar_tune.storage.records import StudyRecord, load_record
-from cifar_tune.storage.urls import made_artifacts_folder
+from cifar_tune.storage.urls import require_artifacts_folder
 from cifar_tune.storage.write_behind import WriteBehindStorage
 from cifar_tune.study.announcements import Watch
 from cifar_tune.study.coordinator import Coordinator, Ending
@@ -80,7 +80,7 @@ def _run(
     # first of all, since importing torch takes an executor longer than all that follows takes us
     executors = _begun(options, spec, observer.note)
     cleanup.callback(executors.close, lambda: stop.at_once)  # it may be closed twice
-    made_artifacts_folder(spec.name)
+    require_artifacts_folder()
     storage = open_patiently(url, observer.note, stop.raise_if_any)
     cleanup.callback(close, storage)
     stored_study(storage, spec, evolve)  # refuse before images are decoded for nothing
@@ -97,16 +97,16 @@ def _run(
     lease = acquire(storage.engine, spec.name)
     cleanup.callback(lease.release_or_leave)
     cleanup.callback(executors.close, lambda: stop.at_once)  # before it is free, since others would write checkpoints
-    said = finish_evolution(storage, spec.name)
+    said = finish_evolution(storage, spec.name, url)
     if said:
         observer.note(said)
     if evolve:
         if (before := stored_study(storage, spec, evolve)) is not None:
-            claim_folder(before, url)
+            _say_all(observer, claim_folder(before, storage, url))
         evolve_study(storage, spec, data, lease, observer.note)
-        finish_evolution(storage, spec.name)
+        finish_evolution(storage, spec.name, url)
     stored = open_study(storage, spec, data)
-    claim_folder(stored, url)
+    _say_all(observer, claim_folder(stored, storage, url))
     if openings := read_openings(stored.user_attrs):
         observer.note(
             f"warning: the test set was opened {times(openings)} for this study (cifar-tune finalize); "
@@ -118,6 +118,11 @@ def _run(
         ending = Coordinator(memory, study, spec, executors, Watch(observer, stop)).run()
         is_written = ending != "interrupted" or memory.flush(0.0)
     return Outcome(ending, load_record(storage, spec.name) if is_written else None)
+
+
+def _say_all(observer: Observer, sentences: Iterable[str]) -> None:
+    for sentence in sentences:
+        observer.note(sentence)
 
 
 def _begun(options: ExecutorOptions, spec: StudySpec, note: Callable[[str], None]) -> _Pool:

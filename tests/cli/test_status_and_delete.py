@@ -1,11 +1,14 @@
 """`status` and `delete`, on studies stored as a run would store them."""
 
+import errno
 import json
+import os
 import re
 import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -14,7 +17,8 @@ from sqlalchemy import update
 
 from cifar_tune.storage.lease import acquire
 from cifar_tune.storage.rdb import close, open_storage
-from cifar_tune.storage.urls import checkpoint_file, storage_url
+from cifar_tune.storage.urls import storage_url
+from cifar_tune.study.checkpoints import checkpoints_of
 from cifar_tune.study.folder_claim import claim_folder
 from tests.reports.factory import MadeTrial, make_record, make_spec
 
@@ -175,15 +179,43 @@ def test_delete_asks(cli: Cli, stored: Path, answer: str, code: int, left: bool)
     assert {"second", "foreign"} <= set(names())
 
 
+def checkpointed(name: str, url: str = URL) -> Path:
+    """A checkpoint of a stored study, as its run leaves it."""
+    storage = open_storage(storage_url(url))
+    study = optuna.load_study(study_name=name, storage=storage)
+    assert list(claim_folder(study, storage, storage_url(url))) == []
+    checkpoint = checkpoints_of(study) / "trial-000001.pt"
+    checkpoint.write_bytes(b"weights")
+    close(storage)
+    return checkpoint
+
+
 def test_delete_removes_the_checkpoints_too_and_no_others(cli: Cli, stored: Path) -> None:
-    for study in ("first", "second"):
-        checkpoint_file(study, 1).parent.mkdir(parents=True)
-        checkpoint_file(study, 1).write_bytes(b"weights")
+    first, second = checkpointed("first"), checkpointed("second")
     ended = cli("delete", "first", "--storage", URL, "--yes")
     assert (ended.code, ended.out, ended.err) == (0, "removed first (6 trials)\n", "")
-    assert not checkpoint_file("first", 1).parent.parent.exists()
-    assert checkpoint_file("second", 1).exists()
+    assert not first.parent.parent.parent.exists()
+    assert second.exists()
     assert cli("status", "first", "--storage", URL).code == 2
+
+
+def test_delete_names_checkpoints_that_it_cannot_remove(
+    cli: Cli, stored: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = checkpointed("first")
+    unlink = os.unlink
+
+    def refused(path: str, **keywords: Any) -> None:
+        if str(path).endswith(".pt"):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        unlink(path, **keywords)
+
+    monkeypatch.setattr(os, "unlink", refused)  # root may delete in a folder that is read-only, too
+    ended = cli("delete", "first", "--storage", URL, "--yes")
+    assert (ended.code, ended.out) == (0, "removed first (6 trials)\n")
+    assert ended.err.startswith("note: its checkpoints could not be removed: ")
+    assert str(checkpoint) in ended.err
+    assert "first" not in names()
 
 
 def test_delete_refuses_while_somebody_runs_the_study(cli: Cli, stored: Path) -> None:
@@ -249,16 +281,13 @@ def test_delete_gives_the_lease_back(cli: Cli, stored: Path) -> None:
 
 
 def test_delete_leaves_the_checkpoints_of_a_study_of_that_name_elsewhere(cli: Cli, tmp_path: Path) -> None:
-    for name in ("one", "two"):
-        storage = open_storage(storage_url(f"sqlite:///{name}.db"))
-        record = make_record(make_spec({}, name="made"), [], storage)
-        if name == "one":
-            claim_folder(record.study, storage_url("sqlite:///one.db"))
+    checkpoints = []
+    for url in ("sqlite:///one.db", "sqlite:///two.db"):
+        storage = open_storage(storage_url(url))
+        make_record(make_spec({}, name="made"), [], storage)
         close(storage)
-    checkpoint = checkpoint_file("made", 0)
-    checkpoint.parent.mkdir()
-    checkpoint.touch()
+        checkpoints.append(checkpointed("made", url))
     assert cli("delete", "made", "--yes", "--storage", "sqlite:///two.db").code == 0
-    assert checkpoint.exists()
+    assert [checkpoint.exists() for checkpoint in checkpoints] == [True, False]
     assert cli("delete", "made", "--yes", "--storage", "sqlite:///one.db").code == 0
-    assert not checkpoint.exists()
+    assert not checkpoints[0].exists()

@@ -37,6 +37,7 @@ SPEC = make_spec(
     {"lr": {"low": 1e-4, "high": 1.0, "log": True}, "optimizer": {"choices": ["sgd", "adamw"]}},
     train={"epochs": 4}, constraints=["val_accuracy >= 0.5"],
 )  # fmt: skip
+NOWHERE = make_url("sqlite:///nowhere.db")
 
 
 UPLOADED = {"artifact_id": "abcd", "filename": "upload.txt", "mimetype": "text/plain", "encoding": None}
@@ -154,7 +155,7 @@ def note_of(storage: ShownStorage, name: str) -> str:
 def test_numbers_of_studies_that_are_given_again_mix_nothing_up() -> None:
     """SQLite gives the number of the last study, once deleted, to the next one; another process may do both."""
     backend = InMemoryStorage()
-    shown = ShownStorage(backend)
+    shown = ShownStorage(backend, NOWHERE)
     make_record(SPEC, [], backend)
     assert "[Open the report](/report/made/)" in note_of(shown, "made")
     with pytest.MonkeyPatch.context() as patch:
@@ -168,7 +169,7 @@ def test_numbers_of_studies_that_are_given_again_mix_nothing_up() -> None:
 def test_a_study_can_become_one_of_ours() -> None:
     """As it does while it is copied: trials come first."""
     backend = InMemoryStorage()
-    shown = ShownStorage(backend)
+    shown = ShownStorage(backend, NOWHERE)
     trials = make_record(SPEC, random_trials(SPEC, 3), InMemoryStorage()).study.trials
     study = optuna.create_study(study_name="copied", storage=shown)
     study.add_trials(trials)
@@ -183,7 +184,7 @@ def test_names_from_elsewhere_do_nothing_in_a_note() -> None:
     name = "[click](http://evil) <img src=x onerror=alert(1)> `code`"
     backend = InMemoryStorage()
     optuna.create_study(study_name=name, storage=backend).set_user_attr("spec", SPEC.plain())
-    note = note_of(ShownStorage(backend), name)
+    note = note_of(ShownStorage(backend, NOWHERE), name)
     link, command = note.split("\n")[0].split(" · ")
     assert link == f"**[Open the report](/report/{quote(name, safe='')}/)**"
     assert command.startswith("`cifar-tune export ")

@@ -10,20 +10,24 @@ from cifar_tune.storage.urls import (
     DEFAULT_STORAGE,
     STORAGE_VARIABLE,
     artifacts_folder,
-    checkpoint_file,
+    checkpoint_name,
+    checkpoints_in,
     driver_advice,
-    made_artifacts_folder,
+    found_folder,
+    require_artifacts_folder,
     shown,
     sqlite_file,
-    staged_folder,
     storage_url,
+    study_folder,
     without_secrets,
 )
-from cifar_tune.study.checkpoints import delete_artifacts, sweep
+from cifar_tune.study.checkpoints import sweep
 from cifar_tune.study_spec.reader import read_study
 from cifar_tune.study_spec.yaml_reader import Document
 
 SECRET = "geh3im"  # noqa: S105
+
+ID = "0123456789abcdef" * 2
 
 
 @pytest.fixture(autouse=True)
@@ -125,7 +129,8 @@ def test_advice_on_drivers(given: str, advice: str) -> None:
 
 
 def test_artifacts(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert checkpoint_file("s", 7) == Path("storage/artifacts/s/checkpoints/trial-000007.pt")
+    file = checkpoints_in(study_folder("s", ID)) / checkpoint_name(7)
+    assert file == Path(f"storage/artifacts/s/{ID}/checkpoints/trial-000007.pt")
     monkeypatch.setenv(ARTIFACTS_VARIABLE, "/elsewhere")
     assert artifacts_folder() == Path("/elsewhere")
 
@@ -134,9 +139,10 @@ def test_an_artifacts_folder_that_cannot_be_written(tmp_path: Path, monkeypatch:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("CIFAR_TUNE_ARTIFACTS", str(tmp_path / "file"))
     with pytest.raises(UserError, match=r"artifacts folder cannot be written .*set CIFAR_TUNE_ARTIFACTS to another"):
-        made_artifacts_folder("study")
+        require_artifacts_folder()
     monkeypatch.setenv("CIFAR_TUNE_ARTIFACTS", str(tmp_path / "new" / "folder"))
-    assert made_artifacts_folder("study").is_dir()
+    require_artifacts_folder()
+    assert list((tmp_path / "new" / "folder").iterdir()) == []
 
 
 ESCAPES = [
@@ -161,29 +167,23 @@ ESCAPES = [
 
 @pytest.mark.parametrize("name", ESCAPES)
 def test_no_name_leads_out_of_the_artifacts_folder(name: str) -> None:
-    for use in (checkpoint_file, staged_folder):
-        with pytest.raises(UserError, match="cannot have a folder of its own"):
-            use(name, 1)
     with pytest.raises(UserError, match="cannot have a folder of its own"):
-        made_artifacts_folder(name)
+        study_folder(name, ID)
     with pytest.raises(UserError, match=r"name: must be|name = .*: must be|every study needs a name"):
         read_study(Document({"name": name}), None)
 
 
-def test_an_earlier_version_has_a_folder_of_its_own() -> None:
-    assert checkpoint_file("study@2", 1) == Path("storage/artifacts/study@2/checkpoints/trial-000001.pt")
-
-
-@pytest.mark.parametrize("link", ["study", "study/checkpoints"])
+@pytest.mark.parametrize("link", ["study", f"study/{ID}", f"study/{ID}/checkpoints"])
 def test_a_link_out_of_the_artifacts_folder(link: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "outside").mkdir()
     (tmp_path / "outside" / "precious.txt").write_text("all I have")
     (tmp_path / "artifacts" / link).parent.mkdir(parents=True)
     (tmp_path / "artifacts" / link).symlink_to(tmp_path / "outside")
     monkeypatch.setenv(ARTIFACTS_VARIABLE, str(tmp_path / "artifacts"))
-    for use in (made_artifacts_folder, delete_artifacts, lambda study: sweep(study, set(), half_written=True)):
-        with pytest.raises(UserError, match="is a link that leads out of the artifacts folder, to "):
-            use("study")
+    with pytest.raises(UserError, match=f"{link}: is a link, to {tmp_path}/outside, and checkpoints are kept in real"):
+        study_folder("study", ID)
+    found = found_folder(ID)
+    assert found is None or link.endswith("checkpoints")
     assert (tmp_path / "outside" / "precious.txt").exists()
 
 
@@ -191,17 +191,20 @@ def test_the_artifacts_folder_itself_may_be_a_link(tmp_path: Path, monkeypatch: 
     (tmp_path / "large disk").mkdir()
     (tmp_path / "artifacts").symlink_to(tmp_path / "large disk")
     monkeypatch.setenv(ARTIFACTS_VARIABLE, str(tmp_path / "artifacts"))
-    assert made_artifacts_folder("study").is_dir()
-    assert (tmp_path / "large disk" / "study" / "checkpoints").is_dir()
+    require_artifacts_folder()
+    study_folder("study", ID).mkdir(parents=True)
+    assert (tmp_path / "large disk" / "study" / ID).is_dir()
+    assert found_folder(ID) == tmp_path / "artifacts" / "study" / ID
 
 
-def test_sweeping_leaves_what_is_no_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(ARTIFACTS_VARIABLE, str(tmp_path))
-    folder = made_artifacts_folder("study")
-    for name in ("trial-000001.pt", "trial-000002.pt", "trial-000002.pt.x1y2", "notes.txt"):
-        (folder / name).write_text("")
-    sweep("study", {1}, half_written=True)
-    assert sorted(file.name for file in folder.iterdir()) == ["notes.txt", "trial-000001.pt"]
+def test_sweeping_leaves_what_is_no_checkpoint(tmp_path: Path) -> None:
+    for name in ("trial-000001.pt", "trial-000003.pt", "trial-000003.pt.x1y2", "notes.txt"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "trial-000002.pt").mkdir()  # somebody's folder in the place of a file
+    (tmp_path / "trial-000004.pt").symlink_to("notes.txt")
+    sweep(tmp_path, {1}, half_written=True)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["notes.txt", "trial-000001.pt", "trial-000002.pt"]
+    sweep(tmp_path / "absent", {1}, half_written=True)
 
 
 @pytest.mark.parametrize("secret", ["geh3im", "p@ss/w:rd %"])

@@ -19,6 +19,7 @@ from cifar_tune.storage.lease import acquire
 from cifar_tune.storage.rdb import open_storage
 from cifar_tune.storage.versions import put_in_place
 from cifar_tune.study import evolving
+from cifar_tune.study.folder_claim import remove_folder
 from cifar_tune.study_spec.reader import read_study
 from cifar_tune.study_spec.yaml_reader import Document
 
@@ -61,7 +62,7 @@ def prepare_to_die(point: str, storage: RDBStorage) -> None:
         case "renamed":
             patch.object(evolving, "put_in_place", after(put_in_place)).start()
         case "checkpoints removed":
-            patch.object(Path, "rename", killed).start()
+            patch.object(evolving, "remove_folder", after(remove_folder)).start()
 
 
 def main(point: str, url: str, file: str) -> None:
@@ -70,7 +71,7 @@ def main(point: str, url: str, file: str) -> None:
     lease = acquire(storage.engine, spec.name)
     prepare_to_die(point, storage)
     evolving.evolve_study(storage, spec, prepare(DataSpec(name="digits")), lease, print)
-    evolving.finish_evolution(storage, spec.name)
+    evolving.finish_evolution(storage, spec.name, storage.engine.url)
     lease.release()
 
 

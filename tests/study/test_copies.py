@@ -2,6 +2,8 @@
 
 import json
 import os
+import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from urllib.request import Request, urlopen
@@ -14,7 +16,7 @@ from sqlalchemy import update
 
 from cifar_tune.storage.records import StudyRecord, load_record
 from tests.dashboard.conftest import serving
-from tests.processes import call_cifar_tune
+from tests.processes import call_cifar_tune, start_cifar_tune
 
 STUDY = """
 name: apple
@@ -124,3 +126,40 @@ def test_names_that_no_study_file_has_can_be_read_and_deleted_and_are_not_run(pl
     assert place.call("run", name, "--set", "name=new", "--quiet")[0] == 0
     assert place.call("delete", name, "--yes")[0] == 0
     assert sorted(optuna.get_all_study_names(place.storage)) == ["apple", "new"]
+
+
+def read_until(process: "subprocess.Popen[str]", words: str) -> str:
+    """The line of stderr with these words."""
+    assert process.stderr is not None
+    said = ""
+    for line in process.stderr:
+        said += line
+        if words in line:
+            return line
+    raise AssertionError(said)
+
+
+def stop(process: "subprocess.Popen[str]") -> None:
+    process.send_signal(signal.SIGTERM)
+    assert "is parked after epoch" in process.communicate(timeout=120)[1]
+
+
+def test_a_copy_goes_on_at_checkpoints_of_its_own(place: Place) -> None:
+    endless = ("--set", "name=long", "--set", "epochs=100000")
+    process = start_cifar_tune(("run", "study.yaml", *endless), place.path, place.environment)
+    read_until(process, "trial 0: epoch ")
+    stop(process)
+    (parked,) = (place.path / "storage/artifacts/long").glob("*/checkpoints/trial-000000.pt")
+    before = parked.read_bytes()
+    optuna.copy_study(
+        from_study_name="long", from_storage=place.storage, to_storage=place.storage, to_study_name="pear"
+    )
+    process = start_cifar_tune(("run", "pear"), place.path, place.environment)
+    read_until(
+        process, f"this study is a copy: it has taken over checkpoints from {parked.relative_to(place.path).parents[1]}"
+    )
+    assert int(read_until(process, "trial 0 goes on after epoch ").split()[6].rstrip(":")) >= 1
+    read_until(process, "trial 0: epoch ")
+    stop(process)
+    assert parked.read_bytes() == before
+    assert place.record("pear").trials[0].epochs > place.record("long").trials[0].epochs

@@ -23,8 +23,9 @@ from cifar_tune.storage.lease import acquire
 from cifar_tune.storage.openings import read_openings, write_opening
 from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.records import StudyRecord, load_record, study_names
-from cifar_tune.storage.urls import checkpoint_file, storage_url
+from cifar_tune.storage.urls import checkpoint_name, storage_url
 from cifar_tune.study.carrying import distribution
+from cifar_tune.study.checkpoints import checkpoints_of
 from cifar_tune.study.evolving import evolve_study, finish_evolution
 from cifar_tune.study.opening import open_study
 from tests.reports.test_test_set import OPENING
@@ -63,7 +64,7 @@ def evolve(storage: RDBStorage, data: PreparedData) -> Evolve:
         lease = acquire(storage.engine, spec.name)
         try:
             evolve_study(storage, spec, data, lease, said.append)
-            finish_evolution(storage, spec.name)
+            finish_evolution(storage, spec.name, storage.engine.url)
         finally:
             lease.release()
         return said
@@ -234,20 +235,25 @@ def test_nothing_happens_where_nothing_differs(run_scripted: RunStudy, evolve: E
     assert study_names(storage) == ["test"]
 
 
-def test_parked_trials_go_on_at_their_checkpoints(run_scripted: RunStudy, evolve: Evolve) -> None:
+def write_checkpoint(study: optuna.Study, number: int, content: bytes) -> None:
+    checkpoints_of(study).mkdir(parents=True, exist_ok=True)
+    (checkpoints_of(study) / checkpoint_name(number)).write_bytes(content)
+
+
+def test_parked_trials_go_on_at_their_checkpoints(run_scripted: RunStudy, evolve: Evolve, storage: RDBStorage) -> None:
     _, before, _ = run_scripted(study(), stop_after=10)  # trial 2 is parked after 2 epochs
     assert [trial.state for trial in before.trials] == ["COMPLETE", "COMPLETE", "WAITING"]
     for number in range(3):
-        checkpoint_file("test", number).parent.mkdir(parents=True, exist_ok=True)
-        checkpoint_file("test", number).write_bytes(b"weights of %d" % number)
+        write_checkpoint(before.study, number, b"weights of %d" % number)
     lr = float(before.trials[0].params["lr"])
     changed = study(search_space=space(lr={"low": 0.01, "high": 1.0, "log": True}, dropout={"low": 0.0, "high": 0.1}))
     changed["search_space"]["lr"] = {"choices": [before.trials[1].params["lr"], before.trials[2].params["lr"]]}
     said = evolve(changed)
     assert "1 finished trial carried over, and 1 that had not ended; 1 left behind" in said[0]
-    files = {file.name: file.read_bytes() for file in checkpoint_file("test", 0).parent.iterdir()}
+    now = optuna.load_study(study_name="test", storage=storage)
+    files = {file.name: file.read_bytes() for file in checkpoints_of(now).iterdir()}
     assert files == {"trial-000000.pt": b"weights of 1", "trial-000001.pt": b"weights of 2"}
-    assert [file.name for file in checkpoint_file("test", 0).parent.parent.iterdir()] == ["checkpoints"]
+    assert list(checkpoints_of(now).parent.parent.iterdir()) == [checkpoints_of(now).parent]
     assert lr not in changed["search_space"]["lr"]["choices"]
     _, after, _ = run_scripted(changed | {"budget": {"trials": 2}})
     assert [trial.number for trial in after.trials] == [0, 1]
@@ -349,8 +355,8 @@ def test_killed_at_any_point_nothing_is_lost(
 ) -> None:
     _, before, _ = run_scripted(study(), stop_after=18)
     for trial in before.trials:
-        checkpoint_file("test", trial.number).parent.mkdir(parents=True, exist_ok=True)
-        checkpoint_file("test", trial.number).write_bytes(b"%d" % trial.number)
+        write_checkpoint(before.study, trial.number, b"%d" % trial.number)
+    former = checkpoints_of(before.study)
     smallest = min(float(trial.params["lr"]) for trial in before.trials)
     changed = study(search_space=space(lr={"low": smallest * 1.01, "high": 1.0, "log": True}))
     file = tmp_path / "changed.yaml"
@@ -370,16 +376,18 @@ def test_killed_at_any_point_nothing_is_lost(
     assert by_lr(load_record(storage, "test@1" if is_new else "test")) == by_lr(before)
     if not is_new:
         assert study_names(storage) == ["test"]
-        finish_evolution(storage, "test")
-        contents = {each.name: each.read_bytes() for each in checkpoint_file("test", 0).parent.iterdir()}
-        assert contents == {checkpoint_file("test", n).name: b"%d" % n for n in range(len(before.trials))}
+        finish_evolution(storage, "test", storage.engine.url)
+        contents = {each.name: each.read_bytes() for each in former.iterdir()}
+        assert contents == {checkpoint_name(n): b"%d" % n for n in range(len(before.trials))}
+        assert list(former.parent.parent.iterdir()) == [former.parent]  # nothing is left of the copy
     evolve(changed)
     after = load_record(storage, "test")
     assert study_names(storage) == ["test", "test@1"]
     assert len(after.trials) == len(before.trials) - 1
     for trial in after.trials:
         old = next(each for each in before.trials if each.config["lr"] == trial.config["lr"])
-        assert checkpoint_file("test", trial.number).read_bytes() == b"%d" % old.number
+        assert (checkpoints_of(after.study) / checkpoint_name(trial.number)).read_bytes() == b"%d" % old.number
+    assert list(former.parent.parent.iterdir()) == [checkpoints_of(after.study).parent]
     _, record, _ = run_scripted(changed, Script())
     assert record.finished == len(record.trials) == 8
     assert all(trial.state == TrialState.COMPLETE.name for trial in record.trials)
@@ -403,6 +411,6 @@ def test_what_a_killed_run_left_running_does_not_run_in_the_earlier_version(
 def test_a_copy_that_was_not_finished_is_removed_and_said(storage: RDBStorage) -> None:
     optuna.create_study(study_name="test@evolving", storage=storage)
     assert study_names(storage) == []
-    assert "killed while it carried trials over" in (finish_evolution(storage, "test") or "")
+    assert "killed while it carried trials over" in (finish_evolution(storage, "test", storage.engine.url) or "")
     assert optuna.get_all_study_names(storage) == []
-    assert finish_evolution(storage, "test") is None
+    assert finish_evolution(storage, "test", storage.engine.url) is None

@@ -57,6 +57,19 @@ def test_training_goes_on_where_checkpoints_find_no_room(
     assert values(folder.record()) == undisturbed
 
 
+def test_a_disk_that_is_full_from_the_start_does_not_keep_a_study_from_training(
+    tmp_path: Path, small_disk: Path, undisturbed: list[tuple[str, float | None, dict[int, float]]]
+) -> None:
+    folder = Folder(tmp_path / "here")
+    folder.environment["CIFAR_TUNE_ARTIFACTS"] = str(small_disk / "artifacts")
+    fill(small_disk)
+    code, _, err = folder.call("run", "study.yaml")
+    assert code == 0, err
+    assert "checkpoints cannot be written: No space left on device" in err
+    assert "training goes on without them" in err
+    assert values(folder.record()) == undisturbed
+
+
 def test_a_full_disk_under_sqlite_loses_nothing(
     tmp_path: Path, small_disk: Path, undisturbed: list[tuple[str, float | None, dict[int, float]]]
 ) -> None:

@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 from cifar_tune.executors.messages import Job
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.storage.records import StudyRecord, load_record
-from cifar_tune.storage.urls import checkpoint_file
+from cifar_tune.study.checkpoints import checkpoints_of, numbers_in
 from cifar_tune.study_spec.samplers import SAMPLERS
 
 from .conftest import RunStudy
@@ -189,7 +189,7 @@ def test_checkpoints_of_the_front_are_kept(run_scripted: RunStudy) -> None:
 
     executors.submit = submit_and_save  # type: ignore[method-assign]
     _, record, _ = run_scripted(STUDY | SMALL | {"budget": {"trials": 20}}, executors=executors)
-    left = {number for number in range(20) if checkpoint_file("test", number).exists()}
+    left = set(numbers_in(checkpoints_of(record.study)))
     assert left == {trial.number for trial in record.front}
     assert len(left) > 1
 

@@ -19,11 +19,11 @@ def delete(
     from cifar_tune.storage.lease import acquire
     from cifar_tune.storage.openings import read_openings, times
     from cifar_tune.storage.records import load_optuna_study
-    from cifar_tune.storage.urls import is_folder_name, storage_url
-    from cifar_tune.study.checkpoints import delete_artifacts
-    from cifar_tune.study.folder_claim import is_claimed_by_another
+    from cifar_tune.storage.urls import storage_url
+    from cifar_tune.study.folder_claim import own_folder, remove_folder
 
-    name, database = find_stored(study, storage_url(storage))
+    url = storage_url(storage)
+    name, database = find_stored(study, url)
     stored = load_optuna_study(database, name)
     trials = len(stored.get_trials(deepcopy=False))
     openings = read_openings(stored.user_attrs)
@@ -31,13 +31,14 @@ def delete(
         typer.confirm(f"Remove the study {name!r} with its {trials} trials for good?", abort=True, err=True)
     lease = acquire(database.engine, name)  # not while somebody runs it
     try:
-        is_anothers = is_folder_name(name) and is_claimed_by_another(stored)
+        folder = own_folder(name, stored.user_attrs, database, url)
         optuna.delete_study(study_name=name, storage=database)
-        if not is_anothers:
-            delete_artifacts(name)
+        left = remove_folder(folder) if folder is not None else []
     finally:
         lease.release()
     typer.echo(f"removed {name} ({trials} trials)")
+    if left:
+        typer.echo(f"note: its checkpoints could not be removed: {', '.join(map(str, left))}", err=True)
     if openings:
         typer.echo(
             f"note: its test set was opened {times(openings)}, and nothing remembers that any more: figures of a study "

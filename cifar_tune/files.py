@@ -1,0 +1,65 @@
+"""Files that others find whole or not at all, and that are nobody else's.
+
+Whoever can write into a folder can put a link, a device or a pipe where a file of ours is expected. So files are
+replaced, never written into, and nothing but a regular file is read.
+"""
+
+import errno
+import os
+import stat
+from pathlib import Path
+from uuid import uuid4
+
+
+def replace_file(path: Path, content: bytes | str) -> None:
+    """Write a file beside `path`, then rename it; what was there before is replaced, and a link is not followed.
+
+    Args:
+        path: of the file; its folder exists.
+        content: text is encoded as UTF-8, with its line ends as they are.
+
+    Raises:
+        OSError: it cannot be written, with the name of `path`; then the old file is as it was.
+    """
+    beside = path.with_name(f".cifar-tune-{uuid4().hex}")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+    try:
+        with os.fdopen(os.open(beside, flags, 0o666), "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    finally:
+        beside.unlink(missing_ok=True)  # it has another name now, unless something went wrong
+
+
+def read_regular(path: Path, most_bytes: int) -> bytes:
+    """The content of a regular file. Nothing waits for a pipe, and no link is followed.
+
+    Raises:
+        OSError: there is no such file, it is none, or it has more than `most_bytes`.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    with os.fdopen(os.open(path, flags), "rb") as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode) or found.st_size > most_bytes:
+            raise OSError(errno.EINVAL, "is no regular file, or too large", str(path))
+        return file.read(most_bytes)
+
+
+def is_regular(path: Path) -> bool:
+    """Whether this is a regular file, and no link to one."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except OSError:
+        return False
+
+
+def is_real_folder(path: Path) -> bool:
+    """Whether this is a folder, and no link to one."""
+    try:
+        return stat.S_ISDIR(path.lstat().st_mode)
+    except OSError:
+        return False
