@@ -30,11 +30,11 @@ from cifar_tune.training import rehearsal
 from cifar_tune.training.checkpoint import CheckpointError
 from cifar_tune.training.checkpoint_fit import go_on
 from cifar_tune.training.checkpoint_writer import CheckpointWriter
-from cifar_tune.training.device import configure
+from cifar_tune.training.device import bind, configure
 from cifar_tune.training.device_loss import is_device_lost
 from cifar_tune.training.divergence import Diverged
 from cifar_tune.training.loop import Training
-from cifar_tune.training.memory import is_out_of_memory
+from cifar_tune.training.memory import is_out_of_memory, release
 from cifar_tune.training.rehearsal import peak_memory, room
 
 JobReport = Began | EpochDone | Notice | Broken | Ended
@@ -50,6 +50,7 @@ class JobTrainer:
     """
 
     def __init__(self, device: torch.device, place: str, goes_on: Callable[[], bool]) -> None:
+        bind(device)
         self._device = device
         self._place = place
         self._goes_on = goes_on
@@ -71,38 +72,31 @@ class JobTrainer:
 
         Only after an error that leaves the device unusable for this process it is `Broken`.
         """
+        end: Ended | Broken
         try:
-            yield from self._train(job)
-        except Diverged as error:
-            yield Ended(job.number, "diverged", str(error))
-        except UserError as error:
-            yield Ended(job.number, "refused", str(error))
+            end = yield from self._train(job)
         except Exception as error:  # noqa: BLE001 (a failure of any kind belongs to the trial that met it)
-            if is_out_of_memory(error):
-                self._free_memory()
-                yield Ended(job.number, "out_of_memory", _first_line(error))
-            elif is_device_lost(error):
-                yield Broken(job.number, _first_line(error))
-            else:
-                yield Ended(job.number, "error", traceback.format_exc())
+            end = _end_after(job, error)
+        # Not in the handler, where the error's traceback still holds the model; and before the report, since whoever
+        # hears it may begin another trial on the same GPU.
+        if not isinstance(end, Broken):
+            release(self._device)
+        yield end
 
     def rehearse(self, order: Rehearsal) -> Iterator[Prepared | Rehearsed]:
         """Train for a moment beside others. What goes wrong shows again when a trial meets it."""
+        last: Prepared | Rehearsed | None = None
         prepared = False
         try:
-            plug_in(load_plugins(order.plugins))
-            data = self.load_data(order.data)
-            peak = peak_memory([Configuration(each) for each in order.largest], data, self._device)
-            training = rehearsal.Rehearsal(Configuration(order.typical), data, self._device)
-            prepared = True
-            yield Prepared(peak, *room(self._device))
-            if self._goes_on():
-                yield Rehearsed(training.images_per_second(order.seconds))
+            for report in self._rehearse(order):
+                prepared = True
+                yield report
         except Exception as error:  # noqa: BLE001 (of whatever kind)
             problem = _first_line(error) or type(error).__name__
-            yield Rehearsed(problem=problem) if prepared else Prepared(problem=problem)
-        finally:
-            self._free_memory()
+            last = Rehearsed(problem=problem) if prepared else Prepared(problem=problem)
+        release(self._device)  # not in the handler, as above
+        if last is not None:
+            yield last
 
     def finish_checkpoint(self) -> None:
         """Wait for the checkpoint that is being written, and take no further one. Any thread may call it."""
@@ -110,7 +104,16 @@ class JobTrainer:
         if writer is not None:
             writer.finish()
 
-    def _train(self, job: Job) -> Iterator[JobReport]:
+    def _rehearse(self, order: Rehearsal) -> Iterator[Prepared | Rehearsed]:
+        plug_in(load_plugins(order.plugins))
+        data = self.load_data(order.data)
+        peak = peak_memory([Configuration(each) for each in order.largest], data, self._device)
+        training = rehearsal.Rehearsal(Configuration(order.typical), data, self._device)
+        yield Prepared(peak, *room(self._device))
+        if self._goes_on():
+            yield Rehearsed(training.images_per_second(order.seconds))
+
+    def _train(self, job: Job) -> Generator[JobReport, None, Ended]:
         plug_in(load_plugins(job.plugins))
         config = Configuration(job.config)
         configure(config.integer("threads"), self._device)
@@ -120,8 +123,7 @@ class JobTrainer:
         results = tuple(training.results)
         yield Began(job.number, self._place, training.parameters, flops, training.precision, results)
         if not self._goes_on():
-            yield Ended(job.number, "stopped")
-            return
+            return Ended(job.number, "stopped")
         self._writer = writer = CheckpointWriter(job.checkpoint, _digests(job))
         try:
             outcome = yield from self._train_epochs(job, training, writer)
@@ -132,7 +134,7 @@ class JobTrainer:
             writer.flush()
         except CheckpointError as error:
             yield Notice(job.number, str(error))
-        yield Ended(job.number, outcome)
+        return Ended(job.number, outcome)
 
     def _train_epochs(
         self, job: Job, training: Training, writer: CheckpointWriter
@@ -150,10 +152,6 @@ class JobTrainer:
             if not self._goes_on():
                 return "stopped"
         return "completed"
-
-    def _free_memory(self) -> None:
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
 
 
 def _begun(job: Job, build: Callable[[], Training]) -> Generator[Notice, None, Training]:
@@ -174,6 +172,19 @@ def _begun(job: Job, build: Callable[[], Training]) -> Generator[Notice, None, T
 
 def _digests(job: Job) -> list[str]:
     return [plugin.sha256 for plugin in job.plugins]
+
+
+def _end_after(job: Job, error: Exception) -> Ended | Broken:
+    """What an error of the training means for its trial; to be called while it is handled."""
+    if isinstance(error, Diverged):
+        return Ended(job.number, "diverged", str(error))
+    if isinstance(error, UserError):
+        return Ended(job.number, "refused", str(error))
+    if is_out_of_memory(error):
+        return Ended(job.number, "out_of_memory", _first_line(error))
+    if is_device_lost(error):
+        return Broken(job.number, _first_line(error))
+    return Ended(job.number, "error", traceback.format_exc())
 
 
 def _first_line(error: Exception) -> str:

@@ -138,7 +138,7 @@ def _train(training: Training, best: TrialRecord, lease: Lease, say: Say) -> Non
                 f"epoch {epoch.epoch}/{best.epochs}: train loss {epoch.train_loss:.4f}, "
                 f"train accuracy {epoch.train_accuracy:.4f} ({epoch.seconds:.1f} s)"
             )
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
         if is_out_of_memory(error):
             raise CheckError(f"memory ran out: {str(error).splitlines()[0]}") from error
         raise

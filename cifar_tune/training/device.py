@@ -63,6 +63,16 @@ def environment(device: torch.device) -> dict[str, str | int]:
     return facts
 
 
+def bind(device: torch.device) -> None:
+    """Make a GPU the one that this thread uses where no device is named.
+
+    Without it, some of CUDA's calls, such as that for giving memory back, would begin a context on the first GPU too,
+    which takes some hundred megabytes there. Does nothing for other devices.
+    """
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+
+
 def configure(threads: int, device: torch.device) -> None:
     """Set what holds for the whole process (or, of the CPU's settings, for the calling thread).
 
@@ -77,6 +87,7 @@ def configure(threads: int, device: torch.device) -> None:
         # times 0.9 rounds to itself. Intel's cores take a slow path for each of them.
         torch.set_flush_denormal(True)
     if device.type == "cuda":
+        bind(device)
         # TF32: of the mantissa 10 bits in matrix products of float32, as cuDNN does in convolutions anyway.
         torch.set_float32_matmul_precision("high")
         # Every batch of a training has the same shape, so that trying out cuDNN's algorithms once pays. Their choice

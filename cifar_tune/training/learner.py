@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from copy import deepcopy
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -75,7 +76,7 @@ class Learner:
         decay = config.number("ema_decay")
         self.averaged = MovingAverage(self.model, decay) if decay > 0 else None
         self._schedule_free = (
-            ScheduleFreeAverage(self.model, self.optimizer, lambda: autocast(self.precision, device))
+            ScheduleFreeAverage(self.model, self.optimizer, partial(autocast, self.precision, device))
             if isinstance(self.optimizer, SCHEDULE_FREE_OPTIMIZERS)
             else None
         )
@@ -83,7 +84,7 @@ class Learner:
         self._views: tuple[View, ...] = TEST_TIME_AUGMENTATIONS[config.text("test_time_augmentation")].resolve()()
         self._forward = forward_pass(self.model, config.flag("compile"))
         self._loss = build_loss(config)
-        self.accumulation = Accumulation(self.model, config.text("on_oom") == "accumulate")
+        self.accumulation = Accumulation(self.model, self.optimizer, config.text("on_oom") == "accumulate")
         self._gradients = GradientChange(
             list(self.model.parameters()),
             decayed_parameters(config, self.model),
@@ -122,10 +123,9 @@ class Learner:
             The loss, float32 (), and how many predictions were right (`count_right`), (). Both stay on the device:
             nothing here waits for it.
         """
-        loss, right = self.accumulation.backward(images, labels, self._backward)
-        self._gradients.apply()
-        self.lr = self.optimizer.param_groups[0]["lr"]
-        self.optimizer.step()
+        lr = self.optimizer.param_groups[0]["lr"]
+        loss, right = self.accumulation.take_step(images, labels, self._backward, self._gradients.apply)
+        self.lr = lr
         self.optimizer.zero_grad()
         self.schedule.after_step()
         if self._lookahead is not None:
@@ -166,7 +166,7 @@ class Learner:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over a copy of what `state_dict` returned for the same configuration."""
         self.model.load_state_dict(state["model"])
-        self.accumulation.parts = state["parts"]
+        self.accumulation.continue_with(state["parts"])
         if self.averaged is not None:
             self.averaged.load_state_dict(state["averaged"])
         if self._lookahead is not None:

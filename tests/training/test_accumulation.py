@@ -1,13 +1,18 @@
 """Steps that run out of memory are split, and learn the same."""
 
+import weakref
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from cifar_tune.data.resident import ResidentData
+from cifar_tune.knobs.optimizers import OPTIMIZERS, SCHEDULE_FREE
+from cifar_tune.training import accumulation
 from cifar_tune.training.learner import Learner
 from cifar_tune.training.loop import Training
 
@@ -34,7 +39,7 @@ def learner_of(most: int | None = None, error: Exception = FULL, **chosen: Any) 
     def limited(images: Tensor) -> Tensor:
         logits = forward(images)
         if most is not None and len(images) > most:
-            raise error
+            raise type(error)(*error.args)  # a new one, since an error keeps its traceback
         return logits
 
     learner._forward = limited
@@ -121,3 +126,71 @@ def test_a_training_that_goes_on_keeps_its_parts(digits: ResidentData) -> None:
     assert again.accumulation.parts == 4
     one, other = next(epochs), next(again.epochs())
     assert (one.train_loss, one.val_loss) == (other.train_loss, other.val_loss)
+
+
+def fails_after_its_step(learner: Learner, steps: int) -> None:
+    """The optimizer takes a step, which moves the weights and makes moments, and then runs out of memory; so often."""
+    left = steps
+
+    def fail(*_: object) -> None:
+        nonlocal left
+        left -= 1
+        if left >= 0:
+            raise FULL
+
+    learner.optimizer.register_step_post_hook(fail)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_memory_that_runs_out_where_the_optimizer_makes_its_moments(optimizer: str) -> None:
+    chosen: dict[str, Any] = {"optimizer": optimizer, "lr": 1e-3, "l1": 1e-3, "weight_decay": 1e-2}
+    if optimizer in SCHEDULE_FREE:
+        chosen["schedule"] = "constant"
+    learner, expected = learner_of(on_oom="accumulate", **chosen), learner_of(on_oom="accumulate", **chosen)
+    fails_after_its_step(learner, 2)
+    expected.accumulation.parts = 4
+    for step in range(3):
+        torch.testing.assert_close(learner.train_step(*batch(step)), expected.train_step(*batch(step)), rtol=0, atol=0)
+    assert learner.accumulation.parts == 4
+    for one, other in zip(tensors(learner.state_dict()), tensors(expected.state_dict()), strict=True):
+        assert one.equal(other)
+
+
+def tensors(state: Any) -> list[Tensor]:
+    return [leaf for leaf in tree_leaves(state) if isinstance(leaf, Tensor)]
+
+
+def test_a_later_step_of_the_optimizer_cannot_be_undone() -> None:
+    learner = learner_of(on_oom="accumulate")
+    learner.train_step(*batch(0))
+    fails_after_its_step(learner, 1)
+    with pytest.raises(torch.OutOfMemoryError):
+        learner.train_step(*batch(1))
+    assert learner.accumulation.parts == 1
+
+
+def test_after_a_checkpoint_the_optimizer_has_its_moments() -> None:
+    """No copy of the weights is made then: it would take memory for nothing."""
+    first = learner_of(on_oom="accumulate", optimizer="adamw")
+    first.train_step(*batch(0))
+    again = learner_of(on_oom="accumulate", optimizer="adamw")
+    again.load_state_dict(deepcopy(first.state_dict()))
+    fails_after_its_step(again, 1)
+    with pytest.raises(torch.OutOfMemoryError):
+        again.train_step(*batch(1))
+
+
+def test_what_was_computed_is_freed_before_memory_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    learner = learner_of(5, on_oom="accumulate")
+    limited, outputs, alive = learner._forward, list[weakref.ref[Tensor]](), list[int]()
+
+    def forward(images: Tensor) -> Tensor:
+        features = images * 2
+        outputs.append(weakref.ref(features))
+        return limited(features)
+
+    learner._forward = forward
+    monkeypatch.setattr(accumulation, "release", lambda _: alive.append(sum(each() is not None for each in outputs)))
+    learner.train_step(*batch(0))
+    assert len(outputs) == 2 + 4
+    assert alive == [0, 0]

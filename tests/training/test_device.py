@@ -70,6 +70,17 @@ def test_configure_sets_the_threads() -> None:
     assert torch.get_num_threads() == 1
 
 
+def test_configure_makes_a_gpu_the_one_that_is_used_where_none_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen: list[object] = []
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    monkeypatch.setattr(torch, "set_float32_matmul_precision", lambda _: None)
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
+    configure(1, CPU)
+    assert not chosen
+    configure(1, torch.device("cuda:1"))
+    assert chosen == [torch.device("cuda:1")]
+
+
 def test_configure_flushes_denormals_on_the_cpu() -> None:
     configure(1, CPU)
     assert not (torch.tensor(1e-39) * 0.5).item()

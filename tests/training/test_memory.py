@@ -1,9 +1,11 @@
-"""Telling that memory ran out."""
+"""Telling that memory ran out, and giving it back."""
+
+import weakref
 
 import pytest
 import torch
 
-from cifar_tune.training.memory import is_out_of_memory
+from cifar_tune.training.memory import is_out_of_memory, release
 
 
 def test_the_cpu_allocator() -> None:
@@ -38,3 +40,23 @@ def test_out_of_memory(error: BaseException) -> None:
 )
 def test_other_errors(error: BaseException) -> None:
     assert not is_out_of_memory(error)
+
+
+class Circle:
+    """Refers to itself, so that only the garbage collector frees it."""
+
+    def __init__(self) -> None:
+        self.me = self
+
+
+@pytest.mark.parametrize("kind", ["cuda", "mps", "cpu"])
+def test_circles_are_collected_before_the_device_gets_its_memory_back(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    circle = weakref.ref(Circle())
+    given_back: list[tuple[str, bool]] = []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: given_back.append(("cuda", circle() is None)))
+    monkeypatch.setattr(torch.mps, "empty_cache", lambda: given_back.append(("mps", circle() is None)))
+    release(torch.device(kind))
+    assert circle() is None
+    assert given_back == ([] if kind == "cpu" else [(kind, True)])
