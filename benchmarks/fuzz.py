@@ -33,7 +33,6 @@ from cifar_tune.errors import UserError
 from cifar_tune.executors.job_training import JobTrainer
 from cifar_tune.executors.messages import Began, Ended, EpochDone, Job, Notice
 from cifar_tune.knobs.configuration import Configuration, complete
-from cifar_tune.knobs.plugin import plug_in
 from cifar_tune.study_spec.reader import read_study, read_study_file
 from cifar_tune.study_spec.yaml_reader import Document
 
@@ -104,7 +103,6 @@ def fuzz_studies(cases: int, seed: int, scratch: Path, studies: Path = Path("stu
 
     for _ in range(cases):
         findings.try_out(malformed_study(draw, texts, canary), judge, canary)
-    plug_in(())
     return findings
 
 

@@ -6,8 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from cifar_tune.knobs.plugin import plug_in
-
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side: threads of theirs would wait for each other
 
 
@@ -22,10 +20,3 @@ def denormals() -> Iterator[None]:
     yield
     if "torch" in sys.modules:
         sys.modules["torch"].set_flush_denormal(False)
-
-
-@pytest.fixture(autouse=True)
-def no_plugins() -> Iterator[None]:
-    """Reading a study puts its plugins in force, in the whole process."""
-    yield
-    plug_in(())

@@ -10,7 +10,6 @@ from pathlib import Path
 from unittest import mock
 
 from cifar_tune.cli.main import main
-from cifar_tune.knobs.plugin import plug_in
 
 
 def start_cifar_tune(
@@ -50,7 +49,5 @@ def call_cifar_tune(arguments: tuple[str, ...], folder: Path, environment: Mappi
             code: object = 0
         except SystemExit as ended:
             code = ended.code or 0
-        finally:
-            plug_in(())
     assert isinstance(code, int)
     return code, out.getvalue(), err.getvalue()

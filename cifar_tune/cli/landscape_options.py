@@ -6,7 +6,6 @@ from cifar_tune.errors import Problem, UserError
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.knobs.knob import stored
 from cifar_tune.knobs.part import Value
-from cifar_tune.knobs.table import KNOBS
 from cifar_tune.study_spec.problems import Problems
 from cifar_tune.study_spec.search_space import read_value
 from cifar_tune.study_spec.space import Space
@@ -48,27 +47,28 @@ def other_configuration(config: Configuration, against: Sequence[str]) -> Config
         UserError: a knob or its value is wrong, cannot be had with this configuration, or changes nothing.
     """
     problems = Problems(AGAINST)
+    knobs = config.vocabulary.knobs
     changes: dict[str, Value] = {}
     for text in against:
         name, equals, value = text.partition("=")
         if not equals:
             raise UserError(Problem("must be KNOB=VALUE, such as norm=none", AGAINST, text))
-        if name not in KNOBS:
-            problems.unknown_key((name,), KNOBS)
+        if name not in knobs:
+            problems.unknown_key((name,), knobs)
         elif name in _ELSEWHERE:
             problems.add((name,), _ELSEWHERE[name], value)
         else:
-            read = read_value(KNOBS[name], read_yaml_value(value), (name,), problems)
+            read = read_value(knobs[name], read_yaml_value(value), (name,), problems)
             changes |= {} if read is None else {name: read}
     changed = config.replaced(**changes)
-    unknown = {name for name in KNOBS if not problems.is_sound((name,))}
+    unknown = {name for name in knobs if not problems.is_sound((name,))}
     for name, wanted in changes.items():
-        owner = KNOBS[name].owner
+        owner = knobs[name].owner
         if name not in changed and owner not in unknown:
             by = f" by {owner} {stored(changed[owner])}" if owner is not None and owner in changed else ""
             rule = f"is not taken{by}: name another difference with {AGAINST} KNOB=VALUE"
             problems.add((name,), rule, stored(wanted))
-    check_space(Space(dict(changed), {}), problems, unknown)
+    check_space(Space(dict(changed), {}, config.vocabulary), problems, unknown)
     problems.raise_if_any()
     if changed == config:
         rule = f"the configuration has that already: name a difference with {AGAINST} KNOB=VALUE"

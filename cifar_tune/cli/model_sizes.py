@@ -68,11 +68,11 @@ def _shapes(spec: StudySpec, model: str) -> Iterable[Configuration]:
     for outcome in spec.space.outcomes({*shaping, "norm_groups", "activation"}):
         if outcome["model"] == model:
             shape = (*(outcome.get(name) for name in shaping), _learning_activation(outcome))
-            shapes.setdefault(shape, complete({**spec.train, **outcome}))
+            shapes.setdefault(shape, complete({**spec.train, **outcome}, spec.vocabulary))
     return shapes.values()
 
 
 def _learning_activation(outcome: Mapping[str, Value]) -> Value | None:
     """An activation that may have parameters of its own: prelu, or one out of a plugin."""
     activation = outcome.get("activation")
-    return activation if activation == "prelu" or activation not in ACTIVATIONS.built_in else None
+    return activation if activation == "prelu" or activation not in ACTIVATIONS else None

@@ -4,9 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from cifar_tune.cli.commands.knobs import choices_of, default_words, type_words
 from cifar_tune.data.spec import DataSpec
-from cifar_tune.knobs.configuration import takers
 from cifar_tune.knobs.knob import Knob
-from cifar_tune.knobs.table import KNOBS
+from cifar_tune.knobs.vocabulary import BUILT_IN
 from cifar_tune.study_spec.metrics import METRICS
 from cifar_tune.study_spec.pruners import PRUNERS, SPARE, PrunerChoice
 from cifar_tune.study_spec.samplers import SAMPLERS, SamplerChoice
@@ -64,7 +63,7 @@ def reference() -> str:
         "## Knobs",
         "Any knob may be fixed under `train` or searched under `search_space`. One that only some choices of another "
         "knob take names them; fixed for others it is refused, and searched it needs a `when`.",
-        *(part for knob in KNOBS.values() for part in _knob(knob)),
+        *(part for knob in BUILT_IN.knobs.values() for part in _knob(knob)),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -94,10 +93,10 @@ def _sentence(words: str) -> str:
 
 
 def _knob(knob: Knob) -> Iterable[str]:
-    taken = ", ".join(f"`{name}`" for name in takers(knob)) if knob.owner else ""
+    taken = ", ".join(f"`{name}`" for name in BUILT_IN.takers(knob)) if knob.owner else ""
     yield f"### {knob.name}"
     yield (
-        f"{_sentence(knob.meaning)} Type: {type_words(knob)}. Default: {default_words(knob)}."
+        f"{_sentence(knob.meaning)} Type: {type_words(knob)}. Default: {default_words(knob, BUILT_IN)}."
         f"{f' Taken by `{knob.owner}`: {taken}.' if taken else ''}"
     )
     choices = choices_of(knob)

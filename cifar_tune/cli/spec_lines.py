@@ -6,9 +6,7 @@ from typing import Any
 import yaml
 
 from cifar_tune.errors import enumerate_names
-from cifar_tune.knobs.configuration import applies, default_of
 from cifar_tune.knobs.knob import Knob, stored
-from cifar_tune.knobs.table import KNOBS
 from cifar_tune.study_spec.partial import partial_configuration
 from cifar_tune.study_spec.pruners import PRUNERS
 from cifar_tune.study_spec.samplers import SAMPLERS
@@ -63,7 +61,7 @@ def _drawn(space: Space, known: KnownConfiguration) -> str:
 def _default_knobs(space: Space) -> dict[str, str]:
     """Knobs that some trial takes and that neither are fixed nor searched, with all defaults that can occur."""
     found: dict[str, str] = {}
-    for name, knob in KNOBS.items():
+    for name, knob in space.vocabulary.knobs.items():
         if name in space.fixed or name in space.dimensions:
             continue
         if knob.owner is None:
@@ -71,8 +69,8 @@ def _default_knobs(space: Space) -> dict[str, str]:
             continue
         by_default: dict[str, list[str]] = {}
         for outcome in space.outcomes({knob.owner}):
-            if applies(knob, outcome):
-                default = _flow(plain_values({name: default_of(knob, outcome)})[name])
+            if space.vocabulary.applies(knob, outcome):
+                default = _flow(plain_values({name: space.vocabulary.default_of(knob, outcome)})[name])
                 owners = by_default.setdefault(default, [])
                 owner = str(stored(outcome[knob.owner]))
                 if owner not in owners:

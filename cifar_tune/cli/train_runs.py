@@ -16,7 +16,6 @@ from cifar_tune.training.divergence import Diverged
 from cifar_tune.training.loop import Training
 
 
-@plugin_errors_told()
 def train_seeds(run: RunConfig, seeds: int, device_name: str, say: Callable[[str], None]) -> dict[str, Any]:
     """Train with `seed`, `seed + 1`, …; `say` receives notes on the data, and a line per epoch.
 
@@ -24,6 +23,11 @@ def train_seeds(run: RunConfig, seeds: int, device_name: str, say: Callable[[str
         CheckError: if the loss becomes infinite or not a number, or the code of a plugin fails.
         UserError: if data or device cannot be used.
     """
+    with plugin_errors_told(run.train.vocabulary.plugins):
+        return _train_seeds(run, seeds, device_name, say)
+
+
+def _train_seeds(run: RunConfig, seeds: int, device_name: str, say: Callable[[str], None]) -> dict[str, Any]:
     device = resolve_device(device_name)
     configure(run.train.integer("threads"), device)
     prepared = prepare(run.data)

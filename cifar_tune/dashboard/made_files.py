@@ -15,7 +15,6 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial
 
 from cifar_tune.errors import CifarTuneError
-from cifar_tune.knobs.plugin import vocabulary
 from cifar_tune.optuna_internals import study_of_trial, trial_id
 from cifar_tune.plotting import style
 from cifar_tune.reports.learning_curves import draw_trial
@@ -94,9 +93,8 @@ class MadeFiles:
     def _made(self, trial_id: int, kind: int) -> bytes:
         trial = self._storage.get_trial(trial_id)
         study = self._study_of(trial_id)
-        with vocabulary():  # matplotlib's style is one for the whole process, too
-            spec = read_spec(study)
-            return _FILES[kind].make(trial_record(trial, spec), spec, study.study_name)
+        spec = read_spec(study)
+        return _FILES[kind].make(trial_record(trial, spec), spec, study.study_name)
 
     def _study_of(self, trial_id: int) -> optuna.Study:
         study_id = study_of_trial(self._storage.engine, trial_id)

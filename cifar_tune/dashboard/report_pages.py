@@ -11,7 +11,6 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from cifar_tune.dashboard.study_note import REPORT_PATH, report_path
 from cifar_tune.errors import CifarTuneError, UserError
-from cifar_tune.knobs.plugin import vocabulary
 from cifar_tune.reports.best_config import BEST_FILE, best_yaml
 from cifar_tune.reports.page.page import report_html
 from cifar_tune.reports.report import Report
@@ -42,8 +41,7 @@ class ReportPages:
             return _answer(start_response, HTTPStatus.NOT_FOUND, "text/plain", "There is no such file.\n")
         mimetype, make = _FILES[file]
         try:
-            with vocabulary():  # one at a time: a long study takes seconds, and all of a core
-                text = make(Report(load_record(self._storage, name)))
+            text = make(Report(load_record(self._storage, name)))
         except CifarTuneError as error:
             status = HTTPStatus.NOT_FOUND if isinstance(error, UserError) else HTTPStatus.INTERNAL_SERVER_ERROR
             return _answer(start_response, status, "text/plain", f"{error}\n")

@@ -4,7 +4,6 @@ import shlex
 from urllib.parse import quote
 
 from cifar_tune.errors import UserError
-from cifar_tune.knobs.plugin import vocabulary
 from cifar_tune.reports.search_words import dimension_words
 from cifar_tune.reports.tables import code, figure, inert, table
 from cifar_tune.storage.records import read_stored_spec
@@ -23,8 +22,7 @@ def study_note(name: str, described: object) -> str:
         described: the specification that is stored with it.
     """
     try:
-        with vocabulary():
-            return _written(name, read_stored_spec(name, described))
+        return _written(name, read_stored_spec(name, described))
     except UserError as error:
         return f"This version of cifar-tune cannot read the study: {code(error)}"
 

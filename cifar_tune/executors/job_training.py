@@ -23,7 +23,7 @@ from cifar_tune.executors.messages import (
     Rehearsed,
 )
 from cifar_tune.knobs.configuration import Configuration
-from cifar_tune.knobs.plugin import plug_in
+from cifar_tune.knobs.vocabulary import vocabulary_with
 from cifar_tune.models.complexity import count_multiply_adds
 from cifar_tune.plugins.load import load_plugins
 from cifar_tune.training import rehearsal
@@ -105,17 +105,16 @@ class JobTrainer:
             writer.finish()
 
     def _rehearse(self, order: Rehearsal) -> Iterator[Prepared | Rehearsed]:
-        plug_in(load_plugins(order.plugins))
+        vocabulary = vocabulary_with(load_plugins(order.plugins))
         data = self.load_data(order.data)
-        peak = peak_memory([Configuration(each) for each in order.largest], data, self._device)
-        training = rehearsal.Rehearsal(Configuration(order.typical), data, self._device)
+        peak = peak_memory([Configuration(each, vocabulary) for each in order.largest], data, self._device)
+        training = rehearsal.Rehearsal(Configuration(order.typical, vocabulary), data, self._device)
         yield Prepared(peak, *room(self._device))
         if self._goes_on():
             yield Rehearsed(training.images_per_second(order.seconds))
 
     def _train(self, job: Job) -> Generator[JobReport, None, Ended]:
-        plug_in(load_plugins(job.plugins))
-        config = Configuration(job.config)
+        config = Configuration(job.config, vocabulary_with(load_plugins(job.plugins)))
         configure(config.integer("threads"), self._device)
         data = self.load_data(job.data)
         training = yield from _begun(job, lambda: Training(config, data, self._device))

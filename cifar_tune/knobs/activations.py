@@ -1,9 +1,9 @@
 """The activations. A new one is one entry here."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from cifar_tune.knobs.part import Part
-from cifar_tune.knobs.registry import Registry
 
 _INPLACE = {"inplace": True}
 
@@ -26,4 +26,4 @@ _BUILT_IN: Mapping[str, Part] = {
     "sigmoid": Part("torch.nn:Sigmoid", "logistic function"),
 }
 
-ACTIVATIONS = Registry(_BUILT_IN)
+ACTIVATIONS: Mapping[str, Part] = MappingProxyType(_BUILT_IN)

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 from cifar_tune.knobs.part import Part
-from cifar_tune.knobs.registry import Registry
 
 Stage = Literal["coordinates", "affine", "pixels", "inputs", "mixing"]
 """Where an augmentation joins: `cifar_tune.data.augmentation` says what happens in each stage."""
@@ -137,4 +137,4 @@ _BUILT_IN: Mapping[str, AugmentationPart] = {
     ),
 }
 
-AUGMENTATIONS = Registry(_BUILT_IN)
+AUGMENTATIONS: Mapping[str, AugmentationPart] = MappingProxyType(_BUILT_IN)

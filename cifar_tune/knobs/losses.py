@@ -6,9 +6,9 @@ plain cross entropy, whatever is minimised, so that trials can be compared.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from cifar_tune.knobs.part import Part
-from cifar_tune.knobs.registry import Registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,4 +45,4 @@ _BUILT_IN: Mapping[str, LossPart] = {
     ),
 }
 
-LOSSES = Registry(_BUILT_IN)
+LOSSES: Mapping[str, LossPart] = MappingProxyType(_BUILT_IN)

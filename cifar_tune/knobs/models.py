@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from cifar_tune.knobs.part import Part
-from cifar_tune.knobs.registry import Registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,4 +167,4 @@ _BUILT_IN: Mapping[str, ModelPart] = {
     ),
 }
 
-MODELS = Registry(_BUILT_IN)
+MODELS: Mapping[str, ModelPart] = MappingProxyType(_BUILT_IN)

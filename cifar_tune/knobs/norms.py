@@ -1,9 +1,9 @@
 """What a convolution's outputs are normalized by. A new one is one entry here."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from cifar_tune.knobs.part import Part
-from cifar_tune.knobs.registry import Registry
 
 NO_NORM = "none"
 
@@ -21,4 +21,4 @@ _BUILT_IN: Mapping[str, Part] = {
     NO_NORM: Part("torch.nn:Identity", "no norm; the convolutions have a bias instead"),
 }
 
-NORMS = Registry(_BUILT_IN)
+NORMS: Mapping[str, Part] = MappingProxyType(_BUILT_IN)

@@ -5,9 +5,9 @@ where the meaning does not say that it is decoupled.
 """
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from cifar_tune.knobs.part import Part
-from cifar_tune.knobs.registry import Registry
 
 _COMMON = {"lr": "lr", "weight_decay": "weight_decay"}
 _BETAS = {"beta1": "betas.0", "beta2": "betas.1"}
@@ -103,4 +103,4 @@ _BUILT_IN: Mapping[str, Part] = {
 SCHEDULE_FREE = frozenset({"sgd_schedule_free", "adamw_schedule_free"})
 """They need a constant learning rate, and validate other weights than those that they move."""
 
-OPTIMIZERS = Registry(_BUILT_IN)
+OPTIMIZERS: Mapping[str, Part] = MappingProxyType(_BUILT_IN)

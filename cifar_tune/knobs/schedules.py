@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 from cifar_tune.knobs.part import Part
-from cifar_tune.knobs.registry import Registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,4 +116,4 @@ _BUILT_IN: Mapping[str, SchedulePart] = {
     ),
 }
 
-SCHEDULES = Registry(_BUILT_IN)
+SCHEDULES: Mapping[str, SchedulePart] = MappingProxyType(_BUILT_IN)

@@ -1,6 +1,7 @@
 """The table of knobs. Owners stand before the knobs that they own."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from cifar_tune.knobs.activations import ACTIVATIONS
 from cifar_tune.knobs.augmentations import AUGMENTATIONS, PADDING_MODES
@@ -11,7 +12,6 @@ from cifar_tune.knobs.models import MODELS
 from cifar_tune.knobs.normalizations import NORMALIZATIONS
 from cifar_tune.knobs.norms import NORMS
 from cifar_tune.knobs.optimizers import OPTIMIZERS
-from cifar_tune.knobs.registry import Registry
 from cifar_tune.knobs.schedules import SCHEDULES
 from cifar_tune.knobs.views import TEST_TIME_AUGMENTATIONS
 
@@ -139,4 +139,4 @@ _KNOBS = (
     Knob("threads", Kind.INT, 1, "CPU threads of one trial; results depend on it", low=1, high=1024),
 )  # fmt: skip
 
-KNOBS = Registry({knob.name: knob for knob in _KNOBS})
+KNOBS: Mapping[str, Knob] = MappingProxyType({knob.name: knob for knob in _KNOBS})

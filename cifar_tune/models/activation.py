@@ -5,7 +5,6 @@ from functools import partial
 
 from torch import nn
 
-from cifar_tune.knobs.activations import ACTIVATIONS
 from cifar_tune.knobs.configuration import Configuration
 
 ActivationFactory = Callable[[], nn.Module]
@@ -14,5 +13,5 @@ ActivationFactory = Callable[[], nn.Module]
 
 def activation_factory(config: Configuration) -> ActivationFactory:
     """Return what makes the configuration's activation."""
-    part = ACTIVATIONS[config.text("activation")]
+    part = config.part("activation")
     return partial(part.resolve(), **part.arguments_from(config))

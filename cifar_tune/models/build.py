@@ -3,7 +3,6 @@
 from torch import nn
 
 from cifar_tune.knobs.configuration import Configuration
-from cifar_tune.knobs.models import MODELS
 from cifar_tune.models.activation import activation_factory
 from cifar_tune.models.image_size import ImageShape
 from cifar_tune.models.norm import norm_factory
@@ -17,7 +16,7 @@ def build_model(config: Configuration, image_shape: ImageShape, classes: int) ->
     Raises:
         UserError: the images are too small for the model, or timm has no such model.
     """
-    part = MODELS[config.text("model")]
+    part = config.part("model")
     arguments = part.arguments_from(config)
     if "activation" in part.arguments:
         arguments[part.arguments["activation"]] = activation_factory(config)

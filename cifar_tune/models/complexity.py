@@ -45,7 +45,7 @@ def build_to_be_counted(config: Configuration, image_shape: ImageShape, classes:
         UserError: the images are too small for the model.
     """
     name = config.text("model")
-    on_meta = name in MODELS.built_in and name != _WITH_REAL_NUMBERS
+    on_meta = name in MODELS and name != _WITH_REAL_NUMBERS
     with torch.random.fork_rng(devices=[]), torch.device("meta" if on_meta else "cpu"):
         return build_model(config, image_shape, classes).eval()
 

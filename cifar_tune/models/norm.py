@@ -6,7 +6,7 @@ from functools import partial
 from torch import nn
 
 from cifar_tune.knobs.configuration import Configuration
-from cifar_tune.knobs.norms import NO_NORM, NORMS
+from cifar_tune.knobs.norms import NO_NORM
 
 NormFactory = Callable[[int], nn.Module]
 """Makes the norm of that many channels."""
@@ -14,10 +14,9 @@ NormFactory = Callable[[int], nn.Module]
 
 def norm_factory(config: Configuration) -> NormFactory | None:
     """Return what makes the configuration's norms; None where it has none."""
-    name = config.text("norm")
-    if name == NO_NORM:
+    if config.text("norm") == NO_NORM:
         return None
-    part = NORMS[name]
+    part = config.part("norm")
     return partial(part.resolve(), **part.arguments_from(config))
 
 

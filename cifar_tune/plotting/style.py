@@ -1,6 +1,8 @@
 """The look of all pictures: one calm style, colours that colour-blind people can tell apart."""
 
-from contextlib import AbstractContextManager
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from textwrap import fill
@@ -63,9 +65,14 @@ class NotebookFigure(Figure):
         return buffer.getvalue()
 
 
-def applied() -> AbstractContextManager[None]:
-    """A context in which figures are drawn and saved."""
-    return mpl.rc_context(_STYLE)
+_drawing = threading.RLock()
+
+
+@contextmanager
+def applied() -> Iterator[None]:
+    """A context in which figures are drawn and saved; one thread after the other, since matplotlib has one style."""
+    with _drawing, mpl.rc_context(_STYLE):
+        yield
 
 
 def new_figure(width: float, height: float) -> Figure:

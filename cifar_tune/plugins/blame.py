@@ -1,16 +1,16 @@
 """Errors in a user's code, told as such."""
 
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from cifar_tune.errors import CheckError, CifarTuneError
-from cifar_tune.knobs.plugin import plugins_in_force
+from cifar_tune.knobs.plugin import Plugin
 
 
 @contextmanager
-def plugin_errors_told() -> Iterator[None]:
-    """Turn what goes wrong inside into one message, where plugins are in force: their code can fail in any way.
+def plugin_errors_told(plugins: Sequence[Plugin]) -> Iterator[None]:
+    """Turn what goes wrong inside into one message, where these plugins are used: their code can fail in any way.
 
     Raises:
         CheckError: naming the plugin's line that it came from, or else the plugins.
@@ -20,7 +20,6 @@ def plugin_errors_told() -> Iterator[None]:
     except CifarTuneError:
         raise
     except Exception as error:
-        plugins = plugins_in_force()
         if not plugins:
             raise
         raise CheckError(_told(error, [plugin.path for plugin in plugins])) from error

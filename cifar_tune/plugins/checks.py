@@ -8,9 +8,9 @@ from typing import cast
 from cifar_tune.errors import enumerate_names, nearest_name
 from cifar_tune.knobs.knob import NO_NAMES, Kind, Knob
 from cifar_tune.knobs.part import Part, resolve
-from cifar_tune.knobs.plugin import REGISTRIES, Plugin
+from cifar_tune.knobs.plugin import Plugin
 from cifar_tune.knobs.schedules import SchedulePart
-from cifar_tune.knobs.table import KNOBS
+from cifar_tune.knobs.vocabulary import BUILT_IN
 from cifar_tune.plugins.kinds import KINDS, OWN_KNOBS, RESERVED, PartKind
 from cifar_tune.plugins.places import Places
 
@@ -19,20 +19,20 @@ _NAME_RULE = "a name must be 1 to 50 small letters, digits or `_`, and begin wit
 
 
 def check_plugins(plugins: Sequence[Plugin], places: Places) -> None:
-    """Record every problem of plugins that are to be in force together."""
-    knobs: dict[str, Knob] = dict(KNOBS.built_in)
+    """Record every problem of plugins that one study uses together."""
+    knobs: dict[str, Knob] = dict(BUILT_IN.knobs)
     defined_by: dict[tuple[str, str], str] = {}
     for plugin in plugins:
         for name, knob in plugin.knobs.items():
-            _check_name(name, OWN_KNOBS, KNOBS.built_in, plugin.path, defined_by, places)
-            if name not in KNOBS.built_in:
+            _check_name(name, OWN_KNOBS, BUILT_IN.knobs, plugin.path, defined_by, places)
+            if name not in BUILT_IN.knobs:
                 _check_knob(knob, plugins, plugin.path, places)
                 knobs[name] = knob
     for plugin in plugins:
         for owner, parts in plugin.parts.items():
             dictionary = KINDS[owner].dictionary
             for name, part in parts.items():
-                _check_name(name, dictionary, REGISTRIES[owner].built_in, plugin.path, defined_by, places)
+                _check_name(name, dictionary, BUILT_IN.parts(owner), plugin.path, defined_by, places)
                 for rule, value, nearest in _part_problems(owner, part, knobs):
                     places.add(plugin.path, rule, dictionary, name, value, nearest)
 

@@ -4,31 +4,38 @@ import ast
 import hashlib
 import linecache
 import sys
+import threading
 import traceback
 from types import ModuleType
 
 from cifar_tune.errors import Problem
 from cifar_tune.knobs.plugin import PluginFile
 
+_running: dict[str, threading.Lock] = {}
+
 
 def execute(file: PluginFile) -> ModuleType | Problem:
     """Run the file as a module of its own, or return why it cannot be.
 
     What runs is the text that was read. The module is known to Python under a name that holds the hash of its path and
-    content, so that pickling, dataclasses and the like find it, and so that other content is another module.
+    content, so that pickling, dataclasses and the like find it, and so that other content is another module. Threads
+    that want the same one wait for the first of them.
     """
     digest = hashlib.sha256(f"{file.path}\n{file.sha256}".encode()).hexdigest()
     name = f"cifar_tune_plugin_{digest[:16]}"
-    if name in sys.modules:
-        return sys.modules[name]
+    # Tracebacks show the lines that run, even where the file has changed since, or another study's has the same path.
+    linecache.cache[file.path] = (len(file.source), None, file.source.splitlines(keepends=True), file.path)
+    with _running.setdefault(name, threading.Lock()):
+        return sys.modules[name] if name in sys.modules else _executed(name, file)
+
+
+def _executed(name: str, file: PluginFile) -> ModuleType | Problem:
     try:
         code = compile(file.source, file.path, "exec", dont_inherit=True)
     except SyntaxError as error:
         return Problem(f"is not valid Python: {error.msg}", source=file.path, line=error.lineno)
     except ValueError as error:  # null characters, in Python 3.11
         return Problem(f"is not valid Python: {error}", source=file.path)
-    # Tracebacks show the lines that run, even where the file has changed since.
-    linecache.cache[file.path] = (len(file.source), None, file.source.splitlines(keepends=True), file.path)
     module = ModuleType(name, None)
     module.__file__ = file.path
     sys.modules[name] = module

@@ -1,4 +1,4 @@
-"""From plugin files to plugins: they run, and what they define is checked. Nothing is put in force here."""
+"""From plugin files to plugins: they run, and what they define is checked."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields

@@ -9,7 +9,7 @@ import yaml
 
 from cifar_tune.storage.records import StudyRecord, TrialRecord
 from cifar_tune.study_spec.metrics import METRICS
-from cifar_tune.study_spec.specification import plain_values
+from cifar_tune.study_spec.specification import StudySpec, plain_values
 
 BEST_FILE = "best.yaml"
 """Its name in every export."""
@@ -26,12 +26,14 @@ def trial_yaml(record: StudyRecord, trial: TrialRecord, path: Path, what: str) -
     # what is left out takes its default, and a data source may refuse a key that it does not have
     data = {key: value for key, value in record.spec.data.model_dump().items() if value is not None}
     plugins = [plugin.reference for plugin in record.spec.plugins]
-    return header + _dump({"data": data, **({"plugins": plugins} if plugins else {}), "train": resolved_config(trial)})
+    return header + _dump(
+        {"data": data, **({"plugins": plugins} if plugins else {}), "train": resolved_config(trial, record.spec)}
+    )
 
 
-def resolved_config(trial: TrialRecord) -> dict[str, Any]:
-    """Every knob of the trial as it stands in a file; `precision` as it came out on the device."""
-    return plain_values(trial.configuration)
+def resolved_config(trial: TrialRecord, spec: StudySpec) -> dict[str, Any]:
+    """Every knob of a study's trial as it stands in a file; `precision` as it came out on the device."""
+    return plain_values(trial.configuration(spec.vocabulary))
 
 
 def _header(record: StudyRecord, trial: TrialRecord, path: Path, what: str) -> list[str]:

@@ -12,7 +12,6 @@ from scipy.stats import t as student
 
 from cifar_tune.errors import Problem, UserError, nearest_name
 from cifar_tune.knobs.part import Scalar
-from cifar_tune.knobs.table import KNOBS
 from cifar_tune.plotting.ticks import tick_text
 from cifar_tune.reports.objective import finite
 from cifar_tune.reports.report import Report, SearchedKnob
@@ -109,7 +108,7 @@ class Comparison:
     def _differing_words(self) -> Iterator[str]:
         """What training used differently from level to level though nobody searched it: defaults, and scaled values."""
         dimensions = self.report.record.spec.search_space
-        for name in KNOBS:
+        for name in self.report.record.spec.vocabulary.knobs:
             dimension = dimensions.get(name)
             is_scaled = isinstance(dimension, Range) and dimension.per is not None
             if name == self.knob or (dimension is not None and not is_scaled):
@@ -180,8 +179,9 @@ def compare(record: StudyRecord, knob: str, key: str = "knob") -> Comparison:
     Raises:
         UserError: if there is no such knob, no trial took it, or it was the same in all trials.
     """
-    if knob not in KNOBS:
-        raise UserError(Problem("there is no such knob", key, knob, nearest=nearest_name(knob, KNOBS)))
+    known = record.spec.vocabulary.knobs
+    if knob not in known:
+        raise UserError(Problem("there is no such knob", key, knob, nearest=nearest_name(knob, known)))
     report = Report(record)
     taken = [
         trial

@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from cifar_tune.knobs.part import Value
-from cifar_tune.knobs.table import KNOBS
 from cifar_tune.reports.report import Report, SearchedKnob
 from cifar_tune.reports.tables import figure
 from cifar_tune.storage.records import TrialRecord
@@ -116,13 +115,12 @@ def _at_the_edge(knob: SearchedKnob, low: float, high: float) -> str:
     at = np.log if knob.log else np.asarray
     first, last, begin, end = (float(at(each)) for each in (knob.low, knob.high, low, high))
     reach = _EDGE * (last - first)
-    limits = KNOBS[knob.name]
     if begin >= last - reach:
         words = f" That is the upper end of its range, {_round(knob.high)}"
-        return f"{words}, and there is nothing above." if knob.high >= limits.high else f"{words}{_HIGHER}"
+        return f"{words}, and there is nothing above." if knob.high >= knob.knob.high else f"{words}{_HIGHER}"
     if end <= first + reach:
         words = f" That is the lower end of its range, {_round(knob.low)}"
-        return f"{words}, and there is nothing below." if knob.low <= limits.low else f"{words}{_LOWER}"
+        return f"{words}, and there is nothing below." if knob.low <= knob.knob.low else f"{words}{_LOWER}"
     return ""
 
 

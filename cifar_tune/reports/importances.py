@@ -1,8 +1,9 @@
 """How much each searched knob had to do with reaching the best trials."""
 
 import math
+import threading
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
@@ -10,6 +11,7 @@ from optuna.trial import FrozenTrial
 
 from cifar_tune.reports.shown_trials import ShownTrials
 from cifar_tune.storage.records import StudyRecord
+from cifar_tune.study_spec.specification import StudySpec
 
 _TOP_SHARE = 0.1
 _FEWEST = 5
@@ -18,6 +20,9 @@ _FEWEST = 5
 _FEWEST_TOP = 5
 ENOUGH_TRIALS = 50
 """Below, the best tenth would be fewer than five trials; more are taken, and the shares are a hint at most."""
+
+_filtering = threading.Lock()
+"""Held while warnings are filtered: a process has one filter for all of its threads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,24 +66,25 @@ def importances(record: StudyRecord) -> Importances | str:
         there_are = "there is one" if completed == 1 else f"there are {completed or 'none'}"
         return f"Importances need at least {_FEWEST} {kind}; {there_are}."
     share = top_share(completed)
-    with warnings.catch_warnings():
+    shares = ped_anova(record.spec, trials)
+    if not shares:
+        return "No knob can be told more important than another: the best trials do not differ from the others."
+    # Optuna orders equal ones by how the process happens to hash
+    ordered = sorted(shares.items(), key=lambda item: (-item[1], item[0]))
+    top = math.ceil(share * completed)
+    return Importances(dict(ordered), completed, top, record.spec.has_several_objectives, infeasible)
+
+
+def ped_anova(spec: StudySpec, trials: Sequence[FrozenTrial]) -> dict[str, float]:
+    """The share of each searched knob, adding up to 1; empty where the best of these trials do not differ from all."""
+    evaluator = PedAnovaImportanceEvaluator(target_quantile=top_share(len(trials)))
+    with _filtering, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Optuna's remarks on few trials; `basis` and the summary say it instead
-        raw = get_param_importances(
-            ShownTrials(record.spec, trials),
-            evaluator=PedAnovaImportanceEvaluator(target_quantile=share),
-            normalize=False,
-        )
+        raw = get_param_importances(ShownTrials(spec, trials), evaluator=evaluator, normalize=False)
     knobs = varying(trial.params for trial in trials)
     raw = {name: value if name in knobs else 0.0 for name, value in raw.items()}
     total = sum(raw.values())
-    if not total > 0:
-        return "No knob can be told more important than another: the best trials do not differ from the others."
-    # Optuna orders equal ones by how the process happens to hash
-    ordered = sorted(raw.items(), key=lambda item: (-item[1], item[0]))
-    top = math.ceil(share * completed)
-    return Importances(
-        {name: value / total for name, value in ordered}, completed, top, record.spec.has_several_objectives, infeasible
-    )
+    return {name: value / total for name, value in raw.items()} if total > 0 else {}
 
 
 def assessed(record: StudyRecord) -> list[FrozenTrial]:

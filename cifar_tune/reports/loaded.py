@@ -1,15 +1,13 @@
 """A stored study in Python: for notebooks, and for the commands."""
 
-from collections.abc import Callable
-from functools import cached_property, wraps
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any
 
 from matplotlib.figure import Figure
 
 from cifar_tune.errors import Problem, UserError
-from cifar_tune.knobs.plugin import vocabulary
 from cifar_tune.plotting import style
 from cifar_tune.reports.best_config import resolved_config
 from cifar_tune.reports.comparison import Comparison, compare
@@ -39,27 +37,9 @@ def load_study(name: str, storage: str | None = None) -> "LoadedStudy":
     if opened is None:
         raise UserError(Problem(f"no study {name!r}: {without_studies(url)}", shown(url)))
     try:
-        with vocabulary():
-            return LoadedStudy(load_record(opened, name))
+        return LoadedStudy(load_record(opened, name))
     finally:
         close(opened)
-
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-def _with_own_plugins(
-    method: "Callable[Concatenate[LoadedStudy, P], R]",
-) -> "Callable[Concatenate[LoadedStudy, P], R]":
-    """Let a method see the knobs and parts of its own study, whichever study was loaded last."""
-
-    @wraps(method)
-    def plugged(study: "LoadedStudy", /, *args: P.args, **kwargs: P.kwargs) -> R:
-        with vocabulary(study.record.spec.plugins):
-            return method(study, *args, **kwargs)
-
-    return plugged
 
 
 class LoadedStudy:
@@ -86,7 +66,6 @@ class LoadedStudy:
         """The objective of the best trial, the first one of several; None if there is none yet."""
         return self.report.best.value if self.report.best else None
 
-    @_with_own_plugins
     def best_config(self) -> dict[str, Any]:
         """Every knob of the best trial, as `best.yaml` has them; of several objectives, of the best in the first one.
 
@@ -95,15 +74,13 @@ class LoadedStudy:
         """
         if self.report.best is None:
             raise UserError(Problem(f"{self.record.without_best_words} yet"))
-        return resolved_config(self.report.best)
+        return resolved_config(self.report.best, self.record.spec)
 
-    @_with_own_plugins
     def trials_table(self) -> list[dict[str, object]]:
         """One mapping per trial, with the columns of `trials.csv`; None where there is nothing."""
         columns, rows = trial_rows(self.report)
         return [dict(zip(columns, row, strict=True)) for row in rows]
 
-    @_with_own_plugins
     def trials_frame(self) -> Any:
         """The same as a pandas DataFrame, one row per trial, times as timestamps.
 
@@ -148,7 +125,6 @@ class LoadedStudy:
             raise UserError(Problem("has one objective, so no Pareto front", source=self.record.name))
         return self._drawn(PARETO["pareto.png"])
 
-    @_with_own_plugins
     def plot_comparison(self, knob: str) -> Figure:
         """The levels of a knob side by side.
 
@@ -158,7 +134,6 @@ class LoadedStudy:
         with style.applied():
             return _finished(draw(self.compare(knob)))
 
-    @_with_own_plugins
     def compare(self, knob: str, key: str = "knob") -> Comparison:
         """The one-factor table of a knob, which errors call `key`.
 
@@ -167,7 +142,6 @@ class LoadedStudy:
         """
         return compare(self.record, knob, key)
 
-    @_with_own_plugins
     def export(self, folder: Path | str | None = None) -> list[Path]:
         """Write the whole report into the folder, else into `reports/STUDY/`; return its files.
 
@@ -176,7 +150,6 @@ class LoadedStudy:
         """
         return export(self.record, report_folder(self.record.name) if folder is None else Path(folder))
 
-    @_with_own_plugins
     def _drawn(self, picture: Picture) -> Figure:
         with style.applied():
             drawn = picture.draw(self.report)

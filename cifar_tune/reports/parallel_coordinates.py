@@ -8,7 +8,6 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 
 from cifar_tune.knobs.knob import Kind
-from cifar_tune.knobs.table import KNOBS
 from cifar_tune.plotting import style
 from cifar_tune.plotting.ticks import range_ticks, tick_text
 from cifar_tune.reports.level_labels import level_label
@@ -114,7 +113,7 @@ def _relative(knob: SearchedKnob, position: float) -> float:
 def _knob_axis(axes: Axes, report: Report, knob: SearchedKnob, x: int) -> None:
     axes.plot([x, x], [0, 1], color="#9AA1AA", linewidth=1.0, zorder=2)
     if knob.levels is None:
-        ticks = range_ticks(knob.low, knob.high, knob.log, KNOBS[knob.name].kind is Kind.INT, at_most=5)
+        ticks = range_ticks(knob.low, knob.high, knob.log, knob.knob.kind is Kind.INT, at_most=5)
         marks = [(_relative(knob, tick), tick_text(tick)) for tick in ticks]
     else:
         marks = [(_relative(knob, index), level_label(level, one_line=len(knob.levels) > 6))

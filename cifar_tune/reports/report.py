@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import cast
 
-from cifar_tune.knobs.knob import stored
+from cifar_tune.knobs.knob import Knob, stored
 from cifar_tune.reports.early_epochs import EarlyEpochs, early_epochs
 from cifar_tune.reports.importances import Importances, importances
 from cifar_tune.reports.objective import Scale, finite, scale_of
@@ -20,7 +20,7 @@ class SearchedKnob:
     """One searched knob, with what the trials made of it.
 
     Attributes:
-        name: the knob.
+        knob: what it is.
         levels: its values where it has choices, as trials hold them; None where it is a range.
         low, high: the ends of its range; where it has choices, the positions of the first and the last one.
         log: whether it is searched on a logarithmic scale.
@@ -28,13 +28,18 @@ class SearchedKnob:
         per: such as `per 128 of batch_size` where its numbers are in proportion to another knob; else empty.
     """
 
-    name: str
+    knob: Knob
     levels: tuple[object, ...] | None
     low: float
     high: float
     log: bool
     when: str
     per: str = ""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.knob.name
 
     @property
     def label(self) -> str:
@@ -181,12 +186,12 @@ class Report:
         return f"{count:,} {'trial lies' if count == 1 else 'trials lie'} above the axis, drawn at its end"
 
     def _knob(self, name: str) -> SearchedKnob:
-        dimension = self.record.spec.search_space[name]
+        dimension, knob = self.record.spec.search_space[name], self.record.spec.vocabulary.knobs[name]
         values = [trial.params[name] for trial in self.record.trials if name in trial.params]
         when = "; ".join(f"{on}: {', '.join(str(stored(v)) for v in wanted)}" for on, wanted in dimension.when.items())
         if isinstance(dimension, Range):
             # trials of an earlier, wider space may lie outside
             ends = [dimension.low, dimension.high, *(float(value) for value in values)]
-            return SearchedKnob(name, None, min(ends), max(ends), dimension.log, when, str(dimension.per or ""))
+            return SearchedKnob(knob, None, min(ends), max(ends), dimension.log, when, str(dimension.per or ""))
         levels = tuple(dict.fromkeys((*(stored(choice) for choice in dimension.choices), *values)))
-        return SearchedKnob(name, levels, 0.0, float(len(levels) - 1), False, when)
+        return SearchedKnob(knob, levels, 0.0, float(len(levels) - 1), False, when)

@@ -1,17 +1,12 @@
 """How far importances depend on which trials happened to be tried: the bootstrap over trials."""
 
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
-from optuna.trial import FrozenTrial
 
-from cifar_tune.reports.importances import Importances, assessed, top_share, varying
-from cifar_tune.reports.shown_trials import ShownTrials
+from cifar_tune.reports.importances import Importances, assessed, ped_anova
 from cifar_tune.storage.records import StudyRecord
-from cifar_tune.study_spec.specification import StudySpec
 
 RESAMPLES = 100
 MOST_TRIALS = 500
@@ -52,23 +47,9 @@ def spread(record: StudyRecord, found: Importances) -> Spread | None:
     shares = []
     for _ in range(RESAMPLES):
         chosen = [trials[index] for index in draw.integers(len(trials), size=size)]
-        shares.append(_shares(record.spec, chosen))
+        shares.append(ped_anova(record.spec, chosen))
     intervals = {}
     for name in found.shares:
         low, high = np.percentile([each.get(name, 0.0) for each in shares], _INTERVAL)
         intervals[name] = (float(low), float(high))
     return Spread(intervals, RESAMPLES, size, len(trials))
-
-
-def _shares(spec: StudySpec, trials: Sequence[FrozenTrial]) -> dict[str, float]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Optuna's remarks on few trials
-        raw = get_param_importances(
-            ShownTrials(spec, trials),
-            evaluator=PedAnovaImportanceEvaluator(target_quantile=top_share(len(trials))),
-            normalize=False,
-        )
-    knobs = varying(trial.params for trial in trials)
-    raw = {name: value if name in knobs else 0.0 for name, value in raw.items()}
-    total = sum(raw.values())
-    return {name: value / total for name, value in raw.items()} if total > 0 else {}

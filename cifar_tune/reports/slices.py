@@ -9,7 +9,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cifar_tune.knobs.knob import Kind
-from cifar_tune.knobs.table import KNOBS
 from cifar_tune.plotting import style
 from cifar_tune.plotting.ticks import range_ticks, tick_text
 from cifar_tune.reports.level_labels import fits, level_label
@@ -101,7 +100,7 @@ def _range_axis(axes: Axes, knob: SearchedKnob) -> None:
     else:
         margin = 0.04 * (high - low)
         axes.set_xlim(low - margin, high + margin)
-    ticks = range_ticks(low, high, knob.log, KNOBS[knob.name].kind is Kind.INT, at_most=5)
+    ticks = range_ticks(low, high, knob.log, knob.knob.kind is Kind.INT, at_most=5)
     axes.set_xticks(ticks, [tick_text(tick) for tick in ticks])
     axes.set_xticks([], minor=True)
     axes.set_xlabel(", ".join(knob.remarks) or " ", fontsize=7, color=style.QUIET)

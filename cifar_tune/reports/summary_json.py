@@ -93,7 +93,7 @@ def _best(report: Report, best: TrialRecord) -> dict[str, Any]:
         "values": values_by_metric(report, best),
         "params": dict(best.searched),
         "source": best.source,
-        "config": resolved_config(best),
+        "config": resolved_config(best, report.record.spec),
         "epochs": best.epochs,
         "seconds": best.seconds,
         "parameters": best.parameters,

@@ -58,7 +58,7 @@ def _result(report: Report) -> list[str]:
         for objective, value in zip(record.spec.objectives, best.values, strict=True)
     )
     searched = [name for name in record.spec.search_space if name in best.params]
-    config = resolved_config(best)
+    config = resolved_config(best, record.spec)
     rows = [(code(name), f"**{exact(config[name])}**", _searched_how(report, best, name)) for name in searched]
     rows += [(code(name), exact(value), "") for name, value in config.items() if name not in searched]
     size = f", {best.parameters:,} parameters" if best.parameters is not None else ""

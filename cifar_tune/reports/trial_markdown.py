@@ -1,11 +1,12 @@
 """One trial for people, in Markdown."""
 
+from cifar_tune.reports.best_config import resolved_config
 from cifar_tune.reports.objective import SCALES
 from cifar_tune.reports.tables import code, duration, exact, inert, table
 from cifar_tune.storage.attributes import REASONS
 from cifar_tune.storage.records import TrialRecord
 from cifar_tune.study_spec.metrics import METRICS
-from cifar_tune.study_spec.specification import StudySpec, plain_values
+from cifar_tune.study_spec.specification import StudySpec
 
 
 def trial_markdown(trial: TrialRecord, spec: StudySpec, name: str) -> str:
@@ -24,7 +25,7 @@ def trial_markdown(trial: TrialRecord, spec: StudySpec, name: str) -> str:
         *([("taken up again after epoch", ", ".join(map(str, trial.resumed_from)))] if trial.resumed_from else []),
         *([("keeps all constraints", "yes" if trial.feasible else "no")] if spec.constraints else []),
     ]
-    config = plain_values(trial.configuration)
+    config = resolved_config(trial, spec)
     searched = [name for name in spec.search_space if name in trial.params]
     rows = [(code(name), f"**{inert(exact(config[name]))}**", "searched") for name in searched if name in config]
     rows += [(code(name), inert(exact(value)), "") for name, value in config.items() if name not in searched]

@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from cifar_tune.errors import Problem, UserError, nearest_name
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.knobs.part import Scalar
-from cifar_tune.knobs.table import KNOBS
+from cifar_tune.knobs.vocabulary import Vocabulary
 from cifar_tune.optuna_internals import ENQUEUED
 from cifar_tune.storage import attributes
 from cifar_tune.storage.bulk import bulk_reading
@@ -84,11 +84,15 @@ class TrialRecord:
         """The searched knobs with the values that training used."""
         return {name: self.config.get(name, value) for name, value in self.params.items()}
 
-    @property
-    def configuration(self) -> Configuration:
-        """Every knob of the trial by type; `precision` as it came out on the device."""
-        values = {name: KNOBS[name].parse(value) for name, value in self.config.items()}
-        return Configuration(values if self.precision is None else {**values, "precision": self.precision})
+    def configuration(self, vocabulary: Vocabulary) -> Configuration:
+        """Every knob of the trial by type; `precision` as it came out on the device.
+
+        Args:
+            vocabulary: of its study.
+        """
+        values = {name: vocabulary.knobs[name].parse(value) for name, value in self.config.items()}
+        known = values if self.precision is None else {**values, "precision": self.precision}
+        return Configuration(known, vocabulary)
 
 
 @dataclass(frozen=True)
@@ -200,7 +204,7 @@ def load_optuna_study(storage: BaseStorage, name: str) -> optuna.Study:
 
 
 def read_spec(study: optuna.Study) -> StudySpec:
-    """The specification that is stored with the study. What it describes of its plugins is in force afterwards.
+    """The specification that is stored with the study. Of its plugins it holds descriptions, which train nothing.
 
     It has the name that the study has now: a study that was copied or renamed holds the specification of the old name.
 

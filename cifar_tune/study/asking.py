@@ -8,9 +8,8 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from cifar_tune.knobs.configuration import Configuration
-from cifar_tune.knobs.knob import Kind, stored
+from cifar_tune.knobs.knob import Kind, Knob, stored
 from cifar_tune.knobs.part import Value
-from cifar_tune.knobs.table import KNOBS
 from cifar_tune.optuna_internals import ENQUEUED, asks_what_waits, storage_of
 from cifar_tune.samplers.build import Samplers, build_sampler, neutral_sampler
 from cifar_tune.storage import attributes
@@ -48,7 +47,8 @@ def ask(
     else:
         study.sampler = samplers.next(number)
     trial = study.ask()
-    config = spec.space.configuration(lambda name, dimension: _suggest(trial, name, dimension))
+    knobs = spec.vocabulary.knobs
+    config = spec.space.configuration(lambda name, dimension: _suggest(trial, knobs[name], dimension))
     return trial, config
 
 
@@ -129,11 +129,12 @@ class _OneWaits(PassingStorage):
         return [each for each in found if each.number == self._number] if asks_what_waits(states) else found
 
 
-def _suggest(trial: optuna.Trial, name: str, dimension: Dimension) -> Value:
+def _suggest(trial: optuna.Trial, knob: Knob, dimension: Dimension) -> Value:
+    name = knob.name
     if isinstance(dimension, Choices):
         by_stored = {stored(choice): choice for choice in dimension.choices}
         return by_stored[cast("str", trial.suggest_categorical(name, list(by_stored)))]
-    if KNOBS[name].kind is Kind.INT:
+    if knob.kind is Kind.INT:
         step = int(dimension.step or 1)
         return trial.suggest_int(name, int(dimension.low), int(dimension.high), log=dimension.log, step=step)
     return trial.suggest_float(name, dimension.low, dimension.high, log=dimension.log, step=dimension.step)

@@ -10,7 +10,6 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import FrozenTrial, TrialState
 
 from cifar_tune.knobs.knob import Kind, stored
-from cifar_tune.knobs.table import KNOBS
 from cifar_tune.optuna_internals import ENQUEUED, RUNG
 from cifar_tune.storage import attributes
 from cifar_tune.storage.histories import joined
@@ -19,7 +18,7 @@ from cifar_tune.study.asking import refusal
 from cifar_tune.study_spec.constraints import violations
 from cifar_tune.study_spec.evolution import Misfit, items_run_already, suggested_for, uses_changed_plugin
 from cifar_tune.study_spec.metrics import METRICS, Measured
-from cifar_tune.study_spec.search_space import Choices, Dimension
+from cifar_tune.study_spec.search_space import Choices
 from cifar_tune.study_spec.settings import PrunerSpec
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.training.results import EpochResult
@@ -39,7 +38,7 @@ class Carried:
 
 
 def carry(trials: Sequence[FrozenTrial], before: StudySpec, after: StudySpec, version: str) -> Carried:
-    """Sort the trials of a study, in the order of their numbers; the plugins of `after` are in force.
+    """Sort the trials of a study, in the order of their numbers.
 
     Args:
         trials: of the study as it was.
@@ -77,11 +76,12 @@ def keeps_samplers_notes(before: StudySpec, after: StudySpec, same_numbers: bool
     )
 
 
-def distribution(name: str, dimension: Dimension) -> BaseDistribution:
-    """Optuna's distribution of what is suggested for a dimension."""
+def distribution(spec: StudySpec, name: str) -> BaseDistribution:
+    """Optuna's distribution of what is suggested for a searched knob."""
+    dimension = spec.search_space[name]
     if isinstance(dimension, Choices):
         return CategoricalDistribution([stored(choice) for choice in dimension.choices])
-    if KNOBS[name].kind is Kind.INT:
+    if spec.vocabulary.knobs[name].kind is Kind.INT:
         step = int(dimension.step or 1)
         return IntDistribution(int(dimension.low), int(dimension.high), log=dimension.log, step=step)
     return FloatDistribution(dimension.low, dimension.high, log=dimension.log, step=dimension.step)
@@ -121,7 +121,7 @@ def _begun(trial: FrozenTrial, before: StudySpec, after: StudySpec, known: set[i
         judged = violations(after.constraints, figures)
     again = copy.copy(trial)
     again.params = dict(params)
-    again.distributions = {name: distribution(name, after.search_space[name]) for name in params}
+    again.distributions = {name: distribution(after, name) for name in params}
     again.user_attrs = {
         key: value for key, value in trial.user_attrs.items() if key not in (attributes.START_FROM, attributes.REPEATS)
     }

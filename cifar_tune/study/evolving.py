@@ -13,7 +13,6 @@ from sqlalchemy.engine import URL
 
 from cifar_tune.data.prepared import PreparedData
 from cifar_tune.errors import CheckError
-from cifar_tune.knobs.plugin import plug_in
 from cifar_tune.optuna_internals import QMC_COUNTER, study_id
 from cifar_tune.storage import attributes
 from cifar_tune.storage.lease import Lease
@@ -49,7 +48,6 @@ def evolve_study(storage: RDBStorage, spec: StudySpec, data: PreparedData, lease
     if study is None or attributes.SPEC not in study.user_attrs:
         return
     before = read_spec(study)
-    plug_in(spec.plugins)  # reading the stored one has put its own in force
     trials = study.get_trials(deepcopy=False)
     if not differences(before, spec) and not misfits(trials, spec):
         return

@@ -13,11 +13,12 @@ from cifar_tune.data.prepared import PreparedData, prepare
 from cifar_tune.data.resident import ResidentData
 from cifar_tune.data.test_split import decode_test, load_test, require_test
 from cifar_tune.errors import CheckError, Problem, UserError
+from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.storage.lease import Lease, acquire
 from cifar_tune.storage.openings import Opening, write_opening
 from cifar_tune.storage.records import StudyRecord, TrialRecord, load_record
 from cifar_tune.study.estimate import counted
-from cifar_tune.study_spec.plugin_section import plug_in_section
+from cifar_tune.study_spec.plugin_section import read_plugins
 from cifar_tune.training.device import resolve_device
 from cifar_tune.training.final import measure, train_without_validation
 from cifar_tune.training.loop import Training
@@ -52,14 +53,14 @@ def finalize(storage: RDBStorage, name: str, device_name: str, say: Say, again: 
         if record.openings and not again:
             return record
         best = _best_of(record)
-        _run_plugins(record)
+        config = _trainable(record, best)
         device = resolve_device(device_name)
         require_test(record.spec.data)  # before the training, which would be for nothing
         data = _merged_data(record)
         for note in data.notes:
             say(f"note: {note}")
         _require_same_classes(data.classes, decode_test(record.spec.data))
-        training = Training(best.configuration, ResidentData(data, device), device)
+        training = Training(config, ResidentData(data, device), device)
         opening = Opening(
             opened="",
             host=platform.node(),
@@ -75,7 +76,7 @@ def finalize(storage: RDBStorage, name: str, device_name: str, say: Say, again: 
             device=str(device),
             precision=training.precision,
         )
-        _announce(record, best, opening, say)
+        _announce(record, best, config, opening, say)
         _train(training, best, lease, say)
         lease.renew()
         _open(record, training, opening, say)
@@ -91,11 +92,10 @@ def _best_of(record: StudyRecord) -> TrialRecord:
     return record.best
 
 
-def _run_plugins(record: StudyRecord) -> None:
-    """The study's own parts, from the files that it was run with: the storage describes them, and trains nothing."""
+def _trainable(record: StudyRecord, best: TrialRecord) -> Configuration:
+    """The configuration, with plugins out of the files that the study was run with: the storage only describes them."""
     files = [plugin.reference for plugin in record.spec.plugins]
-    if files:
-        plug_in_section({"plugins": files}, f"the stored study {record.name!r}", {}, ())
+    return best.configuration(read_plugins({"plugins": files}, f"the stored study {record.name!r}", {}, ()))
 
 
 def _merged_data(record: StudyRecord) -> PreparedData:
@@ -109,7 +109,7 @@ def _merged_data(record: StudyRecord) -> PreparedData:
     return data.merged()
 
 
-def _announce(record: StudyRecord, best: TrialRecord, opening: Opening, say: Say) -> None:
+def _announce(record: StudyRecord, best: TrialRecord, config: Configuration, opening: Opening, say: Say) -> None:
     budget = record.spec.budget.trials
     if record.finished < budget:
         say(
@@ -121,7 +121,6 @@ def _announce(record: StudyRecord, best: TrialRecord, opening: Opening, say: Say
         f"{opening.train_images:,} images: {record.data['train_images']:,} of the training and "
         f"{record.data['val_images']:,} of the validation split; {opening.device}, {opening.precision}"
     )
-    config = best.configuration
     if best.epochs < config.integer("epochs"):
         say(f"note: as many epochs as the trial trained before its patience ended, of {config.integer('epochs')}")
     if config.text("schedule") == "plateau":

@@ -15,7 +15,7 @@ def misfits(trials: Iterable[FrozenTrial], spec: StudySpec) -> dict[int, str]:
 
     Optuna takes no other trial beside them: it raises when it is given its first parameter.
     """
-    ours = {name: distribution(name, dimension) for name, dimension in spec.search_space.items()}
+    ours = {name: distribution(spec, name) for name in spec.search_space}
     found: dict[int, str] = {}
     for trial in trials:
         for name, theirs in trial.distributions.items():

@@ -7,7 +7,6 @@ from cifar_tune.errors import UserError
 from cifar_tune.knobs.knob import stored
 from cifar_tune.knobs.part import Scalar, Value
 from cifar_tune.knobs.plugin import Plugin
-from cifar_tune.knobs.table import KNOBS
 from cifar_tune.study_spec.difference import Difference
 from cifar_tune.study_spec.partial import partial_configuration
 from cifar_tune.study_spec.placing import OutsideError, placed
@@ -41,15 +40,15 @@ def suggested_for(space: Space, config: Mapping[str, object]) -> dict[str, Scala
     """What Optuna would have suggested, had this space drawn the configuration; or the first thing that does not fit.
 
     Args:
-        space: of the other specification, whose plugins are in force.
+        space: of the other specification.
         config: all knobs of a trial, `Configuration.stored`.
     """
     values: dict[str, Value] = {}
     for name, plain in config.items():
-        if name not in KNOBS:
+        if name not in space.vocabulary.knobs:
             return Misfit(f"there is no {name} any more")
         try:
-            values[name] = KNOBS[name].parse(plain)
+            values[name] = space.vocabulary.knobs[name].parse(plain)
         except ValueError as error:
             return Misfit(f"{name} {error}")
     suggested: dict[str, Scalar] = {}

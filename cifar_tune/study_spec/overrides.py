@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cifar_tune.errors import Problem, UserError, all_at_once
-from cifar_tune.knobs.table import KNOBS
+from cifar_tune.knobs.vocabulary import Vocabulary
 from cifar_tune.study_spec.problems import Path
 from cifar_tune.study_spec.yaml_reader import read_yaml_value
 
@@ -49,7 +49,9 @@ def parse_overrides(texts: Iterable[str]) -> list[Override]:
     return overrides
 
 
-def apply_overrides(raw: Mapping[str, Any], overrides: Sequence[Override]) -> tuple[dict[str, Any], dict[Path, str]]:
+def apply_overrides(
+    raw: Mapping[str, Any], overrides: Sequence[Override], vocabulary: Vocabulary
+) -> tuple[dict[str, Any], dict[Path, str]]:
     """Apply overrides to what a file says, before anything of it is checked.
 
     Returns the changed mapping (the given one stays as it was) and, for each path that was set, the option's name.
@@ -61,7 +63,7 @@ def apply_overrides(raw: Mapping[str, Any], overrides: Sequence[Override]) -> tu
     paths: dict[Path, str] = {}
     with all_at_once() as stage:
         for override in overrides:
-            path = ("train", override.key) if override.key in KNOBS else tuple(override.key.split("."))
+            path = ("train", override.key) if override.key in vocabulary.knobs else tuple(override.key.split("."))
             if path[0] == "train" and len(path) == 2 and isinstance(changed.get("search_space"), dict):
                 changed["search_space"].pop(path[1], None)
             if path[0] == "search_space" and len(path) == 2 and isinstance(changed.get("train"), dict):

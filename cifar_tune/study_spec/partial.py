@@ -3,10 +3,9 @@
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 
-from cifar_tune.knobs.configuration import applies, default_of
 from cifar_tune.knobs.knob import Knob
 from cifar_tune.knobs.part import Value
-from cifar_tune.knobs.table import KNOBS
+from cifar_tune.knobs.vocabulary import Vocabulary
 from cifar_tune.study_spec.search_space import Choices, When, condition_holds
 from cifar_tune.study_spec.space import Space
 
@@ -33,9 +32,10 @@ def partial_configuration(space: Space, named: Mapping[str, Value]) -> Partial:
     values: dict[str, Value] = {}
     searched: set[str] = set()
     undecided: dict[str, tuple[Value, ...]] = {}  # what each of them can be; empty: anything
+    vocabulary = space.vocabulary
     for name in space.order():
-        knob, dimension = KNOBS[name], space.dimensions.get(name)
-        is_taken = _is_taken(knob, values, undecided)
+        knob, dimension = vocabulary.knobs[name], space.dimensions.get(name)
+        is_taken = _is_taken(knob, vocabulary, values, undecided)
         is_searched = dimension is not None and _all_hold(dimension.when, values, undecided)
         if is_taken is False:
             continue
@@ -43,7 +43,7 @@ def partial_configuration(space: Space, named: Mapping[str, Value]) -> Partial:
             values[name] = named[name]
             searched.add(name)
         elif is_taken and is_searched is False and (name in space.fixed or knob.owner not in undecided):
-            values[name] = space.fixed[name] if name in space.fixed else default_of(knob, values)
+            values[name] = space.fixed[name] if name in space.fixed else vocabulary.default_of(knob, values)
         elif is_taken and is_searched and isinstance(dimension, Choices):
             undecided[name] = dimension.choices
         else:
@@ -52,11 +52,13 @@ def partial_configuration(space: Space, named: Mapping[str, Value]) -> Partial:
     return Partial(values, searched, set(undecided), drawn)
 
 
-def _is_taken(knob: Knob, values: Mapping[str, Value], undecided: Mapping[str, tuple[Value, ...]]) -> bool | None:
+def _is_taken(
+    knob: Knob, vocabulary: Vocabulary, values: Mapping[str, Value], undecided: Mapping[str, tuple[Value, ...]]
+) -> bool | None:
     owner = knob.owner
     if owner is not None and owner in undecided:
-        return _agreed(applies(knob, {owner: value}) for value in undecided[owner])
-    return applies(knob, values)
+        return _agreed(vocabulary.applies(knob, {owner: value}) for value in undecided[owner])
+    return vocabulary.applies(knob, values)
 
 
 def _all_hold(when: When, values: Mapping[str, Value], undecided: Mapping[str, tuple[Value, ...]]) -> bool | None:

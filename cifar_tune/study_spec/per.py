@@ -12,7 +12,7 @@ from typing import cast
 from cifar_tune.errors import enumerate_names
 from cifar_tune.knobs.knob import Kind, Knob
 from cifar_tune.knobs.part import Value
-from cifar_tune.knobs.table import KNOBS
+from cifar_tune.knobs.vocabulary import Vocabulary
 from cifar_tune.study_spec.problems import Path, Problems
 
 
@@ -37,7 +37,7 @@ class Per:
         return f"per {self.reference} of {self.knob}"
 
 
-def read_per(knob: Knob, raw: object, path: Path, problems: Problems) -> Per | None:
+def read_per(knob: Knob, raw: object, path: Path, vocabulary: Vocabulary, problems: Problems) -> Per | None:
     """Read `per: batch_size` (its default is the reference) or `per: {batch_size: 256}`.
 
     Only numbers without an upper bound can be in proportion to something: a share, a factor of decay or an angle that
@@ -57,11 +57,11 @@ def read_per(knob: Knob, raw: object, path: Path, problems: Problems) -> Per | N
     else:
         problems.add(path, "must be a knob such as batch_size, or {batch_size: 256} with the size to refer to", raw)
         return None
-    scales = [other.name for other in KNOBS.values() if _can_scale(other)]
-    if name not in KNOBS:
+    scales = [other.name for other in vocabulary.knobs.values() if _can_scale(other)]
+    if name not in vocabulary.knobs:
         problems.unknown_key((*path, name) if path[-1] != name else path, scales)
         return None
-    other = KNOBS[name]
+    other = vocabulary.knobs[name]
     if not _can_scale(other):
         problems.add(path, f"must name a whole number above zero: {enumerate_names(scales)}", raw)
         return None

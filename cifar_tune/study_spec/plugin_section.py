@@ -5,7 +5,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from cifar_tune.knobs.plugin import Plugin, PluginFile, plug_in
+from cifar_tune.knobs.plugin import Plugin, PluginFile
+from cifar_tune.knobs.vocabulary import BUILT_IN, Vocabulary, vocabulary_with
 from cifar_tune.plugins.description import from_description
 from cifar_tune.plugins.files import PluginFileError, read_plugin_file
 from cifar_tune.plugins.load import load_plugins
@@ -16,32 +17,30 @@ SECTION = "plugins"
 _RULE = "must be a list of Python files, such as [my_parts.py]"
 
 
-def plug_in_section(
+def read_plugins(
     raw: Mapping[str, Any],
     source: str | None,
     lines: Mapping[Path, int],
     overrides: Sequence[Override],
     is_stored: bool = False,
-) -> tuple[Plugin, ...]:
-    """Put in force what `plugins` names, and nothing else: then knobs and parts can be read.
+) -> Vocabulary:
+    """The names that a file can use that has this `plugins` section: then its knobs and parts can be read.
 
     The files run, unless `is_stored`: then the section is the description that a study has of them.
 
     Raises:
         UserError: with everything that is wrong with the section or with the files.
     """
-    raw, overridden = apply_overrides(raw, [each for each in overrides if each.key.split(".")[0] == SECTION])
+    raw, overridden = apply_overrides(raw, [each for each in overrides if each.key.split(".")[0] == SECTION], BUILT_IN)
     problems = Problems(source, lines, overridden)
     given = raw.get(SECTION)
     if is_stored:
         plugins = _described(given, problems)
         problems.raise_if_any()
-    else:
-        files = _files(given, problems)
-        problems.raise_if_any()
-        plugins = load_plugins(files)
-    plug_in(plugins)
-    return plugins
+        return vocabulary_with(plugins)
+    files = _files(given, problems)
+    problems.raise_if_any()
+    return vocabulary_with(load_plugins(files))
 
 
 def _files(raw: object, problems: Problems) -> list[PluginFile]:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -12,12 +13,11 @@ from cifar_tune.data.spec import DataSpec
 from cifar_tune.errors import Problem, UserError
 from cifar_tune.knobs.configuration import Configuration, complete
 from cifar_tune.knobs.part import Value
-from cifar_tune.knobs.plugin import Plugin
-from cifar_tune.knobs.table import KNOBS
+from cifar_tune.knobs.vocabulary import BUILT_IN, Vocabulary
 from cifar_tune.study_spec.constraints import read_constraints
 from cifar_tune.study_spec.objective_checks import check_deterministic, check_objectives, default_pruner
 from cifar_tune.study_spec.overrides import Override, apply_overrides
-from cifar_tune.study_spec.plugin_section import plug_in_section
+from cifar_tune.study_spec.plugin_section import read_plugins
 from cifar_tune.study_spec.problems import Path, Problems
 from cifar_tune.study_spec.pruners import PRUNERS
 from cifar_tune.study_spec.samplers import SAMPLERS
@@ -124,7 +124,7 @@ def read_study_name(path: FilePath) -> str:
 def read_study(
     document: Document, source: str | None, overrides: Sequence[Override] = (), is_stored: bool = False
 ) -> ReadStudy:
-    """Check what a file, or the database, says of a study. Its plugins, and no others, are in force afterwards.
+    """Check what a file, or the database, says of a study.
 
     Args:
         document: of the file.
@@ -139,13 +139,13 @@ def read_study(
     if not isinstance(raw, dict):
         rule = "must be a study: a mapping with at least a name, such as `name: my-study`"
         raise UserError([Problem(rule, source=source), *document.faults])
-    plugins: tuple[Plugin, ...] = ()
+    vocabulary = BUILT_IN
     broken: tuple[Problem, ...] = ()
     try:
-        plugins = plug_in_section(raw, source, document.lines, overrides, is_stored)
+        vocabulary = read_plugins(raw, source, document.lines, overrides, is_stored)
     except UserError as error:
         broken = error.problems
-    raw, overridden = apply_overrides(raw, overrides)
+    raw, overridden = apply_overrides(raw, overrides, vocabulary)
     problems = Problems(source, document.lines, overridden)
     problems.include(document.faults)
     if broken:  # nobody knows which knobs and parts there would be
@@ -153,9 +153,9 @@ def read_study(
         raw |= {"train": {}, "search_space": {}, "start_from": None}
     for key in raw:
         if key not in SECTIONS:
-            _refuse_section(key, problems)
+            _refuse_section(key, vocabulary, problems)
     fixed_by_option = {str(path[1]) for path in overridden if path[0] == "train" and len(path) == 2}
-    spec, notes = _read_sections(raw, plugins, fixed_by_option, problems)
+    spec, notes = _read_sections(raw, vocabulary, fixed_by_option, problems)
     problems.raise_if_any()
     return ReadStudy(spec, tuple(notes))
 
@@ -179,7 +179,7 @@ def read_document(path: FilePath, with_faults: bool = False) -> Document:
     return read_yaml(text, str(path), with_faults)
 
 
-def read_data(raw: object, problems: Problems) -> DataSpec:
+def read_data(raw: object, vocabulary: Vocabulary, problems: Problems) -> DataSpec:
     """Read the `data` section."""
     values = as_mapping(raw, ("data",), "{name: cifar10, val_size: 5000}", problems)
     try:
@@ -188,7 +188,7 @@ def read_data(raw: object, problems: Problems) -> DataSpec:
         for item in error.errors():
             path: Path = ("data", *item["loc"])
             if item["type"] == "extra_forbidden":
-                problems.unknown_key(path, DataSpec.model_fields, _in_train())
+                problems.unknown_key(path, DataSpec.model_fields, _in_train(vocabulary))
             elif item["type"] == "literal_error":
                 problems.add_name(path, item["input"], ("cifar10", "image_folder", "digits"))
             else:
@@ -198,23 +198,23 @@ def read_data(raw: object, problems: Problems) -> DataSpec:
         return DataSpec()
 
 
-def read_train(raw: object, problems: Problems) -> dict[str, Value]:
+def read_train(raw: object, vocabulary: Vocabulary, problems: Problems) -> dict[str, Value]:
     """Read the `train` section: fixed knobs."""
     fixed: dict[str, Value] = {}
     for name, given in as_mapping(raw, ("train",), "{model: resnet18, epochs: 30}", problems).items():
-        if name not in KNOBS:
-            problems.unknown_key(("train", name), KNOBS, _ELSEWHERE)
+        if name not in vocabulary.knobs:
+            problems.unknown_key(("train", name), vocabulary.knobs, _ELSEWHERE)
             continue
         if isinstance(given, dict):
             problems.add(("train", name), "takes one value here; ranges and choices belong under search_space", given)
             continue
-        value = read_value(KNOBS[name], given, ("train", name), problems)
+        value = read_value(vocabulary.knobs[name], given, ("train", name), problems)
         if value is not None:
             fixed[name] = value
     return fixed
 
 
-def _read_known(path: FilePath) -> Configuration:
+def _read_known(path: FilePath, vocabulary: Vocabulary) -> Configuration:
     """The train part of a CONFIG file, complete."""
     document = read_document(path, with_faults=True)
     problems = Problems(str(path), document.lines)
@@ -223,24 +223,25 @@ def _read_known(path: FilePath) -> Configuration:
     for key in raw:
         if key not in ("data", "plugins", "train"):
             problems.add((key,), "a configuration has data and train alone, such as an exported best.yaml")
-    train = read_train(raw.get("train"), problems)
-    check_sound(train, {}, raw.get("train"), problems)
+    train = read_train(raw.get("train"), vocabulary, problems)
+    check_sound(Space(train, {}, vocabulary), raw.get("train"), problems)
     problems.raise_if_any()
-    return complete(train)
+    return complete(train, vocabulary)
 
 
 def _read_sections(
-    raw: Mapping[str, object], plugins: tuple[Plugin, ...], fixed_by_option: Set[str], problems: Problems
+    raw: Mapping[str, object], vocabulary: Vocabulary, fixed_by_option: Set[str], problems: Problems
 ) -> tuple[StudySpec, list[str]]:
-    train = read_train(raw.get("train"), problems)
-    dimensions = _read_search_space(raw, problems)
-    notes = check_sound(train, dimensions, raw.get("train"), problems)
-    space = Space(train, dimensions)
+    train = read_train(raw.get("train"), vocabulary, problems)
+    dimensions = _read_search_space(raw, vocabulary, problems)
+    space = Space(train, dimensions, vocabulary)
+    notes = check_sound(space, raw.get("train"), problems)
     is_complete = not any(len(path) == 1 for path in problems.unknown_keys)  # no section hides behind a wrong name
     is_sound = is_complete and all(problems.is_sound((section,)) for section in ("train", "search_space"))
     objectives = read_objectives(raw.get("objective"), problems)
+    read_file = partial(_read_known, vocabulary=vocabulary)
     known, remarks = read_start_from(
-        raw.get("start_from"), space if is_sound else None, fixed_by_option, _read_known, problems
+        raw.get("start_from"), space if is_sound else None, vocabulary, fixed_by_option, read_file, problems
     )
     spec = StudySpec(
         name=_read_name(raw.get("name"), problems, is_configuration=raw.keys() - {"plugins"} == {"data", "train"}),
@@ -249,11 +250,11 @@ def _read_sections(
         budget=read_budget(raw.get("budget"), problems),
         sampler=read_sampler(raw.get("sampler"), problems),
         pruner=read_pruner(raw.get("pruner"), problems, default=default_pruner(objectives)),
-        data=read_data(raw.get("data"), problems),
+        data=read_data(raw.get("data"), vocabulary, problems),
         train=train,
         search_space=dimensions,
         start_from=known,
-        plugins=plugins,
+        vocabulary=vocabulary,
         deterministic=read_deterministic(raw.get("deterministic"), problems),
     )
     notes += [*remarks, *_check_together(spec, is_complete, is_sound, problems)]
@@ -277,13 +278,13 @@ def _check_together(spec: StudySpec, is_complete: bool, is_sound: bool, problems
             check_grid_items(spec.start_from, spec.space, problems)
     notes += check_objectives(spec, problems)
     check_deterministic(spec, problems)
-    unknown = unknown_knobs(spec.train, spec.search_space, problems)
+    unknown = unknown_knobs(spec.space, problems)
     if problems.is_sound(("pruner",)) and not find_cycle(spec.space) and not spec.space.needed({"epochs"}) & unknown:
         notes += _check_pruner(spec.pruner, spec.largest_epochs, ("pruner",), problems)
     return notes
 
 
-def _read_search_space(raw: Mapping[str, object], problems: Problems) -> dict[str, Dimension]:
+def _read_search_space(raw: Mapping[str, object], vocabulary: Vocabulary, problems: Problems) -> dict[str, Dimension]:
     train = raw.get("train")
     fixed = train if isinstance(train, dict) else {}
     if "search_space" not in raw:
@@ -294,12 +295,12 @@ def _read_search_space(raw: Mapping[str, object], problems: Problems) -> dict[st
     dimensions: dict[str, Dimension] = {}
     for name, dimension_raw in given.items():
         path: Path = ("search_space", name)
-        if name not in KNOBS:
-            problems.unknown_key(path, KNOBS, _ELSEWHERE)
+        if name not in vocabulary.knobs:
+            problems.unknown_key(path, vocabulary.knobs, _ELSEWHERE)
             continue
         if name in fixed:
             problems.add(path, f"{name} is fixed under train as well; it may stand in one place only")
-        dimension = read_dimension(KNOBS[name], dimension_raw, path, problems)
+        dimension = read_dimension(vocabulary.knobs[name], dimension_raw, path, vocabulary, problems)
         if dimension is not None:
             dimensions[name] = dimension
     return dimensions
@@ -371,16 +372,16 @@ def _check_pruner(pruner: PrunerSpec, epochs: int, path: Path, problems: Problem
     return notes
 
 
-def _refuse_section(key: str, problems: Problems) -> None:
-    if key in KNOBS:
+def _refuse_section(key: str, vocabulary: Vocabulary, problems: Problems) -> None:
+    if key in vocabulary.knobs:
         problems.add((key,), f"{key} is a knob: it belongs under train, or under search_space")
     else:
-        knobs = {name: name for name in KNOBS} if problems.is_option((key,)) else _in_train()
+        knobs = {name: name for name in vocabulary.knobs} if problems.is_option((key,)) else _in_train(vocabulary)
         problems.unknown_key((key,), SECTIONS, {**_ELSEWHERE, **knobs})
 
 
-def _in_train() -> dict[str, str]:
-    return {name: f"train.{name}" for name in KNOBS}
+def _in_train(vocabulary: Vocabulary) -> dict[str, str]:
+    return {name: f"train.{name}" for name in vocabulary.knobs}
 
 
 def _whole_if_possible(value: object) -> object:

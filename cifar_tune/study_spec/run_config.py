@@ -7,11 +7,12 @@ from pathlib import Path as FilePath
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.errors import Problem, UserError
 from cifar_tune.knobs.configuration import Configuration, complete
-from cifar_tune.knobs.table import KNOBS
+from cifar_tune.knobs.vocabulary import BUILT_IN
 from cifar_tune.study_spec.overrides import Override, apply_overrides
-from cifar_tune.study_spec.plugin_section import plug_in_section
+from cifar_tune.study_spec.plugin_section import read_plugins
 from cifar_tune.study_spec.problems import Problems
 from cifar_tune.study_spec.reader import SECTIONS, read_data, read_document, read_train
+from cifar_tune.study_spec.space import Space
 from cifar_tune.study_spec.space_checks import check_sound
 
 _PARTS = ("data", "plugins", "train")
@@ -26,7 +27,7 @@ class RunConfig:
 
 
 def read_run_config(path: FilePath, overrides: Sequence[Override] = ()) -> RunConfig:
-    """Read and check a CONFIG file; knobs that it leaves out take their defaults. Its plugins are in force afterwards.
+    """Read and check a CONFIG file; knobs that it leaves out take their defaults.
 
     Raises:
         UserError: with all problems of the file at once.
@@ -35,12 +36,13 @@ def read_run_config(path: FilePath, overrides: Sequence[Override] = ()) -> RunCo
     if not isinstance(document.value, dict):
         rule = "must be a configuration: a mapping with data and train"
         raise UserError([Problem(rule, source=str(path)), *document.faults])
+    vocabulary = BUILT_IN
     broken: tuple[Problem, ...] = ()
     try:
-        plug_in_section(document.value, str(path), document.lines, overrides)
+        vocabulary = read_plugins(document.value, str(path), document.lines, overrides)
     except UserError as error:
         broken = error.problems
-    raw, overridden = apply_overrides(document.value, overrides)
+    raw, overridden = apply_overrides(document.value, overrides, vocabulary)
     problems = Problems(str(path), document.lines, overridden)
     problems.include(document.faults)
     if broken:  # nobody knows which knobs and parts there would be
@@ -49,14 +51,14 @@ def read_run_config(path: FilePath, overrides: Sequence[Override] = ()) -> RunCo
     for key in raw:
         if key in _PARTS:
             continue
-        if key in KNOBS:
+        if key in vocabulary.knobs:
             problems.add((key,), f"{key} is a knob: it belongs under train")
         elif key in SECTIONS:
             problems.add((key,), "belongs to a study; a configuration has data and train alone, all knobs fixed")
         else:
             problems.unknown_key((key,), _PARTS)
-    data = read_data(raw.get("data"), problems)
-    train = read_train(raw.get("train"), problems)
-    check_sound(train, {}, raw.get("train"), problems)
+    data = read_data(raw.get("data"), vocabulary, problems)
+    train = read_train(raw.get("train"), vocabulary, problems)
+    check_sound(Space(train, {}, vocabulary), raw.get("train"), problems)
     problems.raise_if_any()
-    return RunConfig(data, complete(train))
+    return RunConfig(data, complete(train, vocabulary))

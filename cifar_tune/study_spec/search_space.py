@@ -8,7 +8,7 @@ from typing import cast
 from cifar_tune.errors import nearest_name
 from cifar_tune.knobs.knob import Kind, Knob
 from cifar_tune.knobs.part import Value
-from cifar_tune.knobs.table import KNOBS
+from cifar_tune.knobs.vocabulary import Vocabulary
 from cifar_tune.study_spec.per import Per, read_per
 from cifar_tune.study_spec.problems import Path, Problems
 
@@ -53,7 +53,7 @@ class Range:
 Dimension = Choices | Range
 
 
-def read_dimension(knob: Knob, raw: object, path: Path, problems: Problems) -> Dimension | None:
+def read_dimension(knob: Knob, raw: object, path: Path, vocabulary: Vocabulary, problems: Problems) -> Dimension | None:
     """Read what stands below a knob's name in `search_space`; None where nothing sensible stands there."""
     if not isinstance(raw, dict):
         problems.add(path, f"must be a mapping such as {_EXAMPLE}; a fixed value belongs under train", raw)
@@ -61,7 +61,7 @@ def read_dimension(knob: Knob, raw: object, path: Path, problems: Problems) -> D
     for key in raw:
         if key not in DIMENSION_KEYS:
             problems.unknown_key((*path, key), DIMENSION_KEYS)
-    when = _read_when(knob, raw.get("when"), (*path, "when"), problems)
+    when = _read_when(knob, raw.get("when"), (*path, "when"), vocabulary, problems)
     if "choices" in raw:
         for key in ("low", "high", "log", "step", "per"):
             if key in raw:
@@ -71,7 +71,7 @@ def read_dimension(knob: Knob, raw: object, path: Path, problems: Problems) -> D
     if knob.kind not in (Kind.FLOAT, Kind.INT):
         problems.add(path, f"needs choices: {knob.name} {knob.rule}")
         return None
-    return _read_range(knob, raw, path, when, problems)
+    return _read_range(knob, raw, path, when, vocabulary, problems)
 
 
 def condition_holds(knob: str, wanted: tuple[Value, ...], value: Value | None) -> bool:
@@ -124,7 +124,9 @@ def _nearest(knob: Knob, raw: object) -> str | None:
     return next((nearest_name(name, known) for name in wrong), None)
 
 
-def _read_range(knob: Knob, raw: Mapping[str, object], path: Path, when: When, problems: Problems) -> Range | None:
+def _read_range(
+    knob: Knob, raw: Mapping[str, object], path: Path, when: When, vocabulary: Vocabulary, problems: Problems
+) -> Range | None:
     before = problems.count
     missing = [key for key in ("low", "high") if key not in raw]
     if missing:
@@ -137,7 +139,7 @@ def _read_range(knob: Knob, raw: Mapping[str, object], path: Path, when: When, p
     if not isinstance(log, bool):
         problems.add((*path, "log"), "must be true or false", log)
     step = _read_step(knob, raw.get("step"), (*path, "step"), problems)
-    per = read_per(knob, raw.get("per"), (*path, "per"), problems)
+    per = read_per(knob, raw.get("per"), (*path, "per"), vocabulary, problems)
     if low is not None and high is not None and low >= high:
         problems.add((*path, "low"), f"must be below high, which is {high}; a single value belongs under train", low)
     if low is not None and log is True and low <= 0:
@@ -176,7 +178,7 @@ def _read_step(knob: Knob, raw: object, path: Path, problems: Problems) -> float
     return cast("float | None", read_value(rule, raw, path, problems))
 
 
-def _read_when(knob: Knob, raw: object, path: Path, problems: Problems) -> When:
+def _read_when(knob: Knob, raw: object, path: Path, vocabulary: Vocabulary, problems: Problems) -> When:
     if raw is None:
         return {}
     if not isinstance(raw, dict) or not raw:
@@ -184,12 +186,12 @@ def _read_when(knob: Knob, raw: object, path: Path, problems: Problems) -> When:
         return {}
     when: dict[str, tuple[Value, ...]] = {}
     for name, wanted in raw.items():
-        if name not in KNOBS:
-            problems.unknown_key((*path, name), KNOBS)
+        if name not in vocabulary.knobs:
+            problems.unknown_key((*path, name), vocabulary.knobs)
         elif name == knob.name:
             problems.add((*path, name), f"{name} cannot depend on itself")
         else:
-            when[name] = _read_wanted(KNOBS[name], wanted, (*path, name), problems)
+            when[name] = _read_wanted(vocabulary.knobs[name], wanted, (*path, name), problems)
     return when
 
 

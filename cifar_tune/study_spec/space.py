@@ -11,10 +11,10 @@ from graphlib import CycleError, TopologicalSorter
 from math import prod
 from typing import cast
 
-from cifar_tune.knobs.configuration import Configuration, applies, default_of
+from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.knobs.knob import Knob
 from cifar_tune.knobs.part import Value
-from cifar_tune.knobs.table import KNOBS
+from cifar_tune.knobs.vocabulary import Vocabulary
 from cifar_tune.study_spec.search_space import Choices, Dimension, Range, condition_holds
 
 MAX_OUTCOMES = 10_000
@@ -26,10 +26,11 @@ class TooManyOutcomesError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """Fixed knobs and search dimensions, by knob name."""
+    """Fixed knobs and search dimensions, by knob name, and what the names mean."""
 
     fixed: Mapping[str, Value]
     dimensions: Mapping[str, Dimension]
+    vocabulary: Vocabulary
 
     def order(self) -> list[str]:
         """All knobs, each after its owner and after the knobs that its conditions stand on.
@@ -38,7 +39,7 @@ class Space:
             graphlib.CycleError: if conditions stand on each other in a circle; `args[1]` lists it.
         """
         # sorted, since the order of suggestions must not depend on how a process happens to hash
-        parents = {name: sorted(self._parents(name)) for name in KNOBS}
+        parents = {name: sorted(self._parents(name)) for name in self.vocabulary.knobs}
         return list(TopologicalSorter(parents).static_order())
 
     def configuration(self, choose: Callable[[str, Dimension], Value]) -> Configuration:
@@ -48,15 +49,16 @@ class Space:
         """
         values: dict[str, Value] = {}
         for name in self.order():
-            knob = KNOBS[name]
-            if not applies(knob, values):
+            knob = self.vocabulary.knobs[name]
+            if not self.vocabulary.applies(knob, values):
                 continue
             if self.is_active(name, values):
                 dimension = self.dimensions[name]
                 values[name] = _scaled(dimension, choose(name, dimension), values)
             else:
                 values[name] = self._unsearched(knob, values)
-        return Configuration({name: values[name] for name in KNOBS if name in values})
+        in_order = {name: values[name] for name in self.vocabulary.knobs if name in values}
+        return Configuration(in_order, self.vocabulary)
 
     def is_active(self, name: str, values: Mapping[str, Value]) -> bool:
         """Whether the knob is searched and its conditions hold, given the values decided before it."""
@@ -120,13 +122,13 @@ class Space:
             yield dict(values)
             return
         name = order[position]
-        knob = KNOBS[name]
+        knob = self.vocabulary.knobs[name]
         active = self.is_active(name, values)
         # a searched knob is walked through even where it is not taken: that is what `check` must find
         if active:
             dimension = self.dimensions[name]
             candidates = tuple(_scaled(dimension, value, values) for value in _candidates(dimension))
-        elif applies(knob, values):
+        elif self.vocabulary.applies(knob, values):
             candidates = (self._unsearched(knob, values),)
         else:
             yield from self._walk(order, position + 1, values)
@@ -137,7 +139,7 @@ class Space:
         del values[name]
 
     def _unsearched(self, knob: Knob, values: Mapping[str, Value]) -> Value:
-        return self.fixed[knob.name] if knob.name in self.fixed else default_of(knob, values)
+        return self.fixed[knob.name] if knob.name in self.fixed else self.vocabulary.default_of(knob, values)
 
     def _parents(self, name: str) -> set[str]:
         """The knobs that must have their values before this one."""
@@ -148,7 +150,7 @@ class Space:
     def _deciders(self, name: str) -> set[str]:
         """The knobs that decide whether this one is taken and searched."""
         parents = set(self.dimensions[name].when) if name in self.dimensions else set()
-        owner = KNOBS[name].owner
+        owner = self.vocabulary.knobs[name].owner
         return parents | {owner} if owner else parents
 
 

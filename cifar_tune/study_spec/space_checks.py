@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from typing import cast
 
 from cifar_tune.errors import enumerate_names
-from cifar_tune.knobs.configuration import applies, takers
 from cifar_tune.knobs.knob import Knob, stored
 from cifar_tune.knobs.part import Value
 from cifar_tune.knobs.rules import RULES, Rule
-from cifar_tune.knobs.table import KNOBS
+from cifar_tune.knobs.vocabulary import Vocabulary
 from cifar_tune.study_spec.problems import Path, Problems
-from cifar_tune.study_spec.search_space import Choices, Dimension, Range, condition_holds
+from cifar_tune.study_spec.search_space import Choices, Range, condition_holds
 from cifar_tune.study_spec.space import Space, TooManyOutcomesError, find_cycle
 
 
@@ -92,17 +91,18 @@ def check_space(
     def is_known(*names: str) -> bool:
         return not space.needed(set(names)) & unknown
 
+    knobs = space.vocabulary.knobs
     notes: list[str] = []
     try:
         for name in dict.fromkeys((*space.fixed, *sorted(also_fixed))):
-            owner = KNOBS[name].owner
+            owner = knobs[name].owner
             if owner is not None and is_known(owner):
-                _check_fixed(KNOBS[name], owner, space, problems)
+                _check_fixed(knobs[name], owner, space, problems)
         for name in space.dimensions:
             _check_conditions(name, space, problems, unknown)
             if is_known(name):
-                notes += _check_searched(KNOBS[name], space, problems)
-                _check_scaled(KNOBS[name], space, problems)
+                notes += _check_searched(knobs[name], space, problems)
+                _check_scaled(knobs[name], space, problems)
         _check_rules([rule for rule in RULES if is_known(*rule.knobs)], space, problems)
         notes += _without_effect([effect for effect in _EFFECTS if is_known(*effect.names)], space)
     except TooManyOutcomesError:
@@ -110,38 +110,37 @@ def check_space(
     return notes
 
 
-def check_sound(
-    train: Mapping[str, Value], dimensions: Mapping[str, Dimension], given: object, problems: Problems
-) -> list[str]:
+def check_sound(space: Space, given: object, problems: Problems) -> list[str]:
     """Check what could be read, whatever is wrong with the rest; returns notes, as `check_space` does.
 
     `given` is what stands under `train`, and `problems` says what could not be read.
     """
-    unknown = unknown_knobs(train, dimensions, problems)
-    also_fixed = {name for name in given if name in KNOBS and name not in train} if isinstance(given, dict) else set()
-    return check_space(Space(train, dimensions), problems, unknown, also_fixed)
+    named = given.keys() if isinstance(given, dict) else set()
+    also_fixed = (named & space.vocabulary.knobs.keys()) - space.fixed.keys()
+    return check_space(space, problems, unknown_knobs(space, problems), also_fixed)
 
 
-def unknown_knobs(train: Mapping[str, Value], dimensions: Mapping[str, Dimension], problems: Problems) -> Set[str]:
+def unknown_knobs(space: Space, problems: Problems) -> Set[str]:
     """The knobs of whose values nothing is known, since something is wrong with what stands there.
 
     An unknown key may have been meant for any knob that is not there.
     """
     places = ((), ("train",), ("search_space",))
-    wrong = {name for name in KNOBS if not all(problems.is_sound((*place, name)) for place in places)}
+    knobs = space.vocabulary.knobs
+    wrong = {name for name in knobs if not all(problems.is_sound((*place, name)) for place in places)}
     if any(path[:-1] in places for path in problems.unknown_keys):
-        wrong |= KNOBS.keys() - train.keys() - dimensions.keys()
+        wrong |= knobs.keys() - space.fixed.keys() - space.dimensions.keys()
     return wrong
 
 
 def _check_fixed(knob: Knob, owner: str, space: Space, problems: Problems) -> None:
     refusers = []
     for outcome in space.outcomes({owner}):
-        if applies(knob, outcome):
+        if space.vocabulary.applies(knob, outcome):
             return
         refusers.append(_named(owner, outcome))
     value = stored(space.fixed[knob.name]) if knob.name in space.fixed else None
-    problems.add(("train", knob.name), _not_taken(knob, refusers), value)
+    problems.add(("train", knob.name), _not_taken(knob, space.vocabulary, refusers), value)
 
 
 def _check_searched(knob: Knob, space: Space, problems: Problems) -> list[str]:
@@ -151,10 +150,10 @@ def _check_searched(knob: Knob, space: Space, problems: Problems) -> list[str]:
         if not space.is_active(knob.name, outcome):
             continue
         active = True
-        if not applies(knob, outcome) and knob.owner:
+        if not space.vocabulary.applies(knob, outcome) and knob.owner:
             refusers.append(_named(knob.owner, outcome))
     if refusers:
-        problems.add(("search_space", knob.name), _not_taken(knob, refusers) + _advice(knob, space))
+        problems.add(("search_space", knob.name), _not_taken(knob, space.vocabulary, refusers) + _advice(knob, space))
     if not active:
         return [f"search_space.{knob.name} is never searched: its conditions never hold"]
     return []
@@ -174,8 +173,8 @@ def _check_scaled(knob: Knob, space: Space, problems: Problems) -> None:
     for outcome in space.outcomes({knob.name}):
         if not space.is_active(knob.name, outcome):
             continue
-        other = KNOBS[per.knob]
-        if not applies(other, outcome) and other.owner:
+        other = space.vocabulary.knobs[per.knob]
+        if not space.vocabulary.applies(other, outcome) and other.owner:
             owner = _named(other.owner, outcome)
             problems.add(("search_space", knob.name, "per"), f"{owner} does not take {per.knob}, so it can be missing")
             return
@@ -197,25 +196,26 @@ def _check_conditions(name: str, space: Space, problems: Problems, unknown: Set[
         if dimension is not None and not isinstance(dimension, Choices):
             problems.add(path, f"a condition needs {on} to be fixed or to have choices, not a range")
         elif dimension is not None:
-            possible = [*dimension.choices, *(_default_beside(on) if dimension.when else ())]
+            possible = [*dimension.choices, *(_default_beside(on, space.vocabulary) if dimension.when else ())]
             for value in wanted:
                 if not any(condition_holds(on, (value,), candidate) for candidate in possible):
                     names = enumerate_names([_spoken(choice) for choice in dimension.choices], "and")
                     problems.add(path, f"{on} is never that here; its choices are {names}", stored(value))
 
 
-def _default_beside(name: str) -> tuple[Value, ...]:
-    knob = KNOBS[name]
-    parts = (KNOBS[knob.owner].names or {}) if knob.owner else {}
-    defaults = [part.defaults[name] for part in parts.values() if not isinstance(part, str) and name in part.defaults]
+def _default_beside(name: str, vocabulary: Vocabulary) -> tuple[Value, ...]:
+    knob = vocabulary.knobs[name]
+    parts = vocabulary.parts(knob.owner) if knob.owner else {}
+    defaults = [part.defaults[name] for part in parts.values() if name in part.defaults]
     return (knob.default, *defaults)
 
 
 def _check_rules(rules: Sequence[Rule], space: Space, problems: Problems) -> None:
+    vocabulary = space.vocabulary
     for rule in rules:
         for outcome in space.outcomes(set(rule.knobs)):
-            taken = all(knob in outcome and applies(KNOBS[knob], outcome) for knob in rule.knobs)
-            if taken and rule.broken(outcome):
+            taken = all(knob in outcome and vocabulary.applies(vocabulary.knobs[knob], outcome) for knob in rule.knobs)
+            if taken and rule.broken(outcome, vocabulary):
                 written = [knob for place in (space.dimensions, space.fixed) for knob in rule.knobs if knob in place]
                 culprit = written[0] if written else rule.knobs[0]
                 section = "search_space" if culprit in space.dimensions else "train"
@@ -245,17 +245,16 @@ def _spoken(value: Value) -> str:
     return str(stored(value)).lower() if isinstance(value, bool) else str(stored(value))
 
 
-def _not_taken(knob: Knob, refusers: list[str]) -> str:
+def _not_taken(knob: Knob, vocabulary: Vocabulary, refusers: list[str]) -> str:
     unique = list(dict.fromkeys(refusers))
     verb = "does" if len(unique) == 1 else "do"
-    return (
-        f"{enumerate_names(unique, 'and')} {verb} not take {knob.name}; taken by {enumerate_names(takers(knob), 'and')}"
-    )
+    takers = enumerate_names(vocabulary.takers(knob), "and")
+    return f"{enumerate_names(unique, 'and')} {verb} not take {knob.name}; taken by {takers}"
 
 
 def _advice(knob: Knob, space: Space) -> str:
     dimension = space.dimensions.get(knob.owner or "")
-    taking = list(takers(knob))
+    taking = list(space.vocabulary.takers(knob))
     if isinstance(dimension, Choices):
         reachable = {
             name for choice in dimension.choices for name in (choice if isinstance(choice, tuple) else (choice,))

@@ -7,6 +7,7 @@ from typing import Any
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.knobs.part import Value
 from cifar_tune.knobs.plugin import Plugin
+from cifar_tune.knobs.vocabulary import BUILT_IN, Vocabulary
 from cifar_tune.plugins.description import described
 from cifar_tune.study_spec.constraints import Constraint
 from cifar_tune.study_spec.search_space import Choices, Dimension
@@ -29,8 +30,13 @@ class StudySpec:
     train: Mapping[str, Value]
     search_space: Mapping[str, Dimension]
     start_from: tuple[KnownConfiguration, ...] = ()
-    plugins: tuple[Plugin, ...] = ()
+    vocabulary: Vocabulary = BUILT_IN
     deterministic: int | None = None
+
+    @property
+    def plugins(self) -> tuple[Plugin, ...]:
+        """The plugins that the study can use parts of."""
+        return self.vocabulary.plugins
 
     @property
     def objective(self) -> Objective:
@@ -51,7 +57,7 @@ class StudySpec:
     @property
     def space(self) -> Space:
         """Fixed and searched knobs together."""
-        return Space(self.train, self.search_space)
+        return Space(self.train, self.search_space, self.vocabulary)
 
     @property
     def largest_epochs(self) -> int:

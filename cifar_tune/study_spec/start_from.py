@@ -10,11 +10,11 @@ from itertools import combinations
 from pathlib import Path as FilePath
 
 from cifar_tune.errors import UserError, enumerate_names
-from cifar_tune.knobs.configuration import Configuration, takers
+from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.knobs.knob import stored
 from cifar_tune.knobs.part import Scalar, Value
 from cifar_tune.knobs.rules import broken_rules
-from cifar_tune.knobs.table import KNOBS
+from cifar_tune.knobs.vocabulary import Vocabulary
 from cifar_tune.study_spec.partial import Partial, partial_configuration
 from cifar_tune.study_spec.placing import OutsideError, placed
 from cifar_tune.study_spec.problems import Path, Problems
@@ -30,6 +30,7 @@ _EXAMPLE = "a mapping such as {optimizer: sgd, lr: 0.1}, or the path of a file s
 def read_start_from(
     raw: object,
     space: Space | None,
+    vocabulary: Vocabulary,
     overridden: Set[str],
     read_file: Callable[[FilePath], Configuration],
     problems: Problems,
@@ -54,7 +55,7 @@ def read_start_from(
             item, remarks = _from_file(given, space, overridden, read_file, path, problems)
             notes += remarks
         elif isinstance(given, dict):
-            item = _from_mapping(given, space, overridden, path, problems)
+            item = _from_mapping(given, space, vocabulary, overridden, path, problems)
         else:
             problems.add(path, f"must be {_EXAMPLE}", given)
             continue
@@ -89,15 +90,21 @@ def suggested(space: Space, item: KnownConfiguration) -> dict[str, Scalar]:
 
 
 def _from_mapping(
-    given: Mapping[str, object], space: Space | None, overridden: Set[str], path: Path, problems: Problems
+    given: Mapping[str, object],
+    space: Space | None,
+    vocabulary: Vocabulary,
+    overridden: Set[str],
+    path: Path,
+    problems: Problems,
 ) -> KnownConfiguration | None:
     before = problems.count
+    knobs = vocabulary.knobs
     named: dict[str, Value] = {}
     for name, raw in given.items():
-        if name not in KNOBS:
-            problems.unknown_key((*path, name), KNOBS)
+        if name not in knobs:
+            problems.unknown_key((*path, name), knobs)
         elif name not in overridden:
-            value = read_value(KNOBS[name], raw, (*path, name), problems)
+            value = read_value(knobs[name], raw, (*path, name), problems)
             if value is not None:
                 named[name] = value
     if problems.count > before or space is None:
@@ -113,7 +120,7 @@ def _from_mapping(
             item.pop(name)  # `--set` has decided that it is not searched
         else:
             problems.add((*path, name), reason, stored(value))
-    _judge(known, path, problems)
+    _judge(known, space, path, problems)
     return item if problems.count == before else None
 
 
@@ -143,7 +150,7 @@ def _from_file(
     item = {name: value for name, value in item.items() if name in known.searched}
     for name, value in item.items():
         _place(name, value, space, known, (*path, name), problems)
-    _judge(known, path, problems)
+    _judge(known, space, path, problems)
     differing = [
         f"{name} {stored(known.values[name])} (there {stored(value)})"
         for name, value in config.items()
@@ -158,7 +165,7 @@ def _not_searched(name: str, value: Value, space: Space, known: Partial) -> str 
     if name in known.searched:
         return None
     if name in space.dimensions:
-        parents = dict.fromkeys([*space.dimensions[name].when, KNOBS[name].owner or name])
+        parents = dict.fromkeys([*space.dimensions[name].when, space.vocabulary.knobs[name].owner or name])
         undecided = [parent for parent in parents if parent in known.undecided and parent != name]
         if undecided:
             return f"depends on {enumerate_names(undecided, 'and')}; name that in this item too"
@@ -167,7 +174,8 @@ def _not_searched(name: str, value: Value, space: Space, known: Partial) -> str 
     if name not in known.values:
         if name in known.undecided:
             return "is not searched in this study, and its default depends on what is drawn"
-        return f"is not taken beside the others of this item; taken by {enumerate_names(takers(KNOBS[name]), 'and')}"
+        takers = space.vocabulary.takers(space.vocabulary.knobs[name])
+        return f"is not taken beside the others of this item; taken by {enumerate_names(takers, 'and')}"
     if known.values[name] == value:
         return None
     where = "fixed at" if name in space.fixed else "not searched in this study: it has its default,"
@@ -193,7 +201,7 @@ def _place(name: str, value: Value, space: Space, known: Partial, path: Path, pr
         problems.add(path, str(error), stored(value))
 
 
-def _judge(known: Partial, path: Path, problems: Problems) -> None:
-    for rule in broken_rules(known.values):
+def _judge(known: Partial, space: Space, path: Path, problems: Problems) -> None:
+    for rule in broken_rules(known.values, space.vocabulary):
         shown = ", ".join(f"{knob} {stored(known.values[knob])}" for knob in rule.knobs)
         problems.add(path, f"{rule.message}; with what is fixed it has {shown}")

@@ -11,10 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cifar_tune.knobs.models import MODELS
-from cifar_tune.knobs.optimizers import OPTIMIZERS
 from cifar_tune.knobs.part import Part
-from cifar_tune.knobs.schedules import SCHEDULES
 from cifar_tune.training.checkpoint import CheckpointError, load
 from cifar_tune.training.device_loss import is_device_lost
 from cifar_tune.training.learner import Learner
@@ -67,25 +64,25 @@ def largest(training: Training) -> int:
 def _problem(training: Training, state: Mapping[str, Any]) -> str | None:
     """The first place at which the state is not built as the training's own."""
     learner, config = training.learner, training.config
-    optimizer_is_ours = _is_ours(OPTIMIZERS, config.text("optimizer"))
+    optimizer_is_ours = _is_ours(config.part("optimizer"))
     if optimizer_is_ours:
         _make_moments(learner)
     expected = learner.state_dict()
     moments = expected.pop("optimizer")
-    if not _is_ours(SCHEDULES, config.text("schedule")):
+    if not _is_ours(config.part("schedule")):
         del expected["schedule"]
     problems = (_difference(state.get(name), wanted, name) for name, wanted in expected.items())
     problem = next((problem for problem in problems if problem), None)
     if problem or not optimizer_is_ours:
         return problem
     # All weights of our models get gradients in the first epoch, if ever.
-    has_idle_weights = "timm_name" in config or not _is_ours(MODELS, config.text("model"))
+    has_idle_weights = "timm_name" in config or not _is_ours(config.part("model"))
     return _difference_of_moments(state.get("optimizer"), moments, "optimizer", has_idle_weights)
 
 
-def _is_ours(parts: Mapping[str, Part], name: str) -> bool:
+def _is_ours(part: Part) -> bool:
     """What one out of a plugin keeps, and from which step on, only itself knows."""
-    return isinstance(parts[name].target, str)
+    return isinstance(part.target, str)
 
 
 def _difference_of_moments(found: Any, expected: Mapping[str, Any], path: str, has_idle_weights: bool) -> str | None:

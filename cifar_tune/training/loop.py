@@ -11,7 +11,6 @@ from cifar_tune.data.resident import ResidentData
 from cifar_tune.data.sample import training_sample
 from cifar_tune.data.seeding import derive_seed
 from cifar_tune.knobs.configuration import Configuration
-from cifar_tune.knobs.models import MODELS
 from cifar_tune.models.build import count_parameters
 from cifar_tune.training.device import configure
 from cifar_tune.training.divergence import require_finite
@@ -42,7 +41,7 @@ class Training:
         self.device = device
         configure(config.integer("threads"), device)  # a model may compute weights before the first epoch
         steps = steps_per_epoch(data.train_size, config.integer("batch_size"))
-        fitted_images = MODELS[config.text("model")].fitted_images
+        fitted_images = config.vocabulary.models[config.text("model")].fitted_images
         sample = training_sample(data, config, fitted_images) if fitted_images else None
         self.learner = Learner(config, data.image_shape, len(data.classes), device, steps, sample)
         self.parameters = count_parameters(self.learner.model)

@@ -8,7 +8,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from cifar_tune.knobs.configuration import Configuration
-from cifar_tune.knobs.losses import LOSSES
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """Takes logits float32 (N, classes) and targets, int64 (N,) or probabilities (N, classes); returns their mean, ()."""
@@ -16,7 +15,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 def build_loss(config: Configuration) -> Loss:
     """Return the configuration's loss."""
-    part = LOSSES[config.text("loss")]
+    part = config.part("loss")
     return partial(part.resolve(), **part.arguments_from(config))
 
 

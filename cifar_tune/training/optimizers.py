@@ -9,7 +9,6 @@ from torch.optim import Optimizer
 
 from cifar_tune.errors import Problem, UserError
 from cifar_tune.knobs.configuration import Configuration
-from cifar_tune.knobs.optimizers import OPTIMIZERS
 from cifar_tune.models.norm import norm_biases
 from cifar_tune.training.muon import MuonWithAdamW, hidden_weights
 from cifar_tune.training.schedule_free import SCHEDULE_FREE_OPTIMIZERS
@@ -28,7 +27,7 @@ def build_optimizer(config: Configuration, model: nn.Module, device: torch.devic
     Raises:
         UserError: biases of norms shall learn at a rate of their own, and the model has none.
     """
-    part = OPTIMIZERS[config.text("optimizer")]
+    part = config.part("optimizer")
     arguments = part.arguments_from(config)
     if device.type not in DEVICES_WITH_FUSED:
         arguments.pop("fused", None)

@@ -8,7 +8,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from cifar_tune.knobs.configuration import Configuration
-from cifar_tune.knobs.schedules import SCHEDULES, SchedulePart
+from cifar_tune.knobs.schedules import SchedulePart
 
 FEWEST_ONE_CYCLE_STEPS = 2
 JUST_ABOVE = 1e-9
@@ -90,7 +90,7 @@ class Schedule:
 
 def build_schedule(config: Configuration, optimizer: Optimizer, steps_per_epoch: int) -> Schedule:
     """Return the configuration's schedule for `optimizer`, at the first learning rate of the training."""
-    part = SCHEDULES[config.text("schedule")]
+    part = config.vocabulary.schedules[config.text("schedule")]
     epochs = config.integer("epochs")
     steps = epochs * steps_per_epoch
     length = epochs if part.per == "epoch" else steps

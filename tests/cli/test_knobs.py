@@ -3,9 +3,10 @@ import re
 
 import pytest
 
-from cifar_tune.knobs.configuration import complete, takers
+from cifar_tune.knobs.configuration import complete
 from cifar_tune.knobs.knob import stored
 from cifar_tune.knobs.table import KNOBS
+from cifar_tune.knobs.vocabulary import BUILT_IN
 
 from .conftest import Cli
 
@@ -17,7 +18,7 @@ def test_json_covers_every_knob(cli: Cli) -> None:
         knob = KNOBS[each["name"]]
         assert each["type"] == knob.kind.value
         assert each["default"] == stored(knob.default)
-        assert each["taken_by"] == list(takers(knob))
+        assert each["taken_by"] == list(BUILT_IN.takers(knob))
         assert set(each["choices"] or {}) == set(knob.names or {})
         assert each["meaning"] == knob.meaning
         assert each["low"] == (None if knob.low == -float("inf") else knob.low)

@@ -3,10 +3,11 @@ from typing import Any
 
 import pytest
 
-from cifar_tune.knobs.configuration import Configuration, applies, chosen_parts, complete, default_of, takers
+from cifar_tune.knobs.configuration import Configuration, complete
 from cifar_tune.knobs.knob import Kind
 from cifar_tune.knobs.part import Part
 from cifar_tune.knobs.table import KNOBS
+from cifar_tune.knobs.vocabulary import BUILT_IN
 
 EVERYWHERE = {knob.name for knob in KNOBS.values() if knob.owner is None}
 OPTIMIZER_KNOBS = {
@@ -24,7 +25,7 @@ SCHEDULE_KNOBS: dict[str, set[str]] = {
 
 
 def part(owner: str, name: str) -> Part:
-    [found] = chosen_parts(owner, {owner: name})
+    [found] = BUILT_IN.chosen_parts(owner, {owner: name})
     return found
 
 
@@ -180,13 +181,13 @@ def test_the_database_gets_lists_as_text() -> None:
 
 def test_nothing_applies_below_an_owner_that_does_not_apply() -> None:
     slope = KNOBS["negative_slope"]
-    assert not applies(slope, {})
-    assert default_of(slope, {}) == slope.default
+    assert not BUILT_IN.applies(slope, {})
+    assert BUILT_IN.default_of(slope, {}) == slope.default
 
 
 def test_takers() -> None:
-    assert set(takers(KNOBS["momentum"])) >= {"sgd", "rmsprop"}
-    assert "adam" not in takers(KNOBS["momentum"])
-    assert takers(KNOBS["epochs"]) == ()
-    assert takers(KNOBS["normalization_sample"]) == ("standardize",)
-    assert takers(KNOBS["crop_padding"]) == ("random_crop",)
+    assert set(BUILT_IN.takers(KNOBS["momentum"])) >= {"sgd", "rmsprop"}
+    assert "adam" not in BUILT_IN.takers(KNOBS["momentum"])
+    assert BUILT_IN.takers(KNOBS["epochs"]) == ()
+    assert BUILT_IN.takers(KNOBS["normalization_sample"]) == ("standardize",)
+    assert BUILT_IN.takers(KNOBS["crop_padding"]) == ("random_crop",)

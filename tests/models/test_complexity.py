@@ -5,7 +5,8 @@ from torch import Tensor, nn
 from cifar_tune.knobs.configuration import complete
 from cifar_tune.knobs.models import MODELS
 from cifar_tune.knobs.part import Part
-from cifar_tune.knobs.plugin import Plugin, plug_in
+from cifar_tune.knobs.plugin import Plugin
+from cifar_tune.knobs.vocabulary import vocabulary_with
 from cifar_tune.models.complexity import count_multiply_adds
 
 CONV1, CONV2 = 28 * 28 * 6 * 3 * 25, 10 * 10 * 16 * 6 * 25
@@ -36,11 +37,11 @@ class NeedsNumbers(nn.Module):
 
 def test_a_net_of_a_plugin_that_needs_real_numbers() -> None:
     part = Part(NeedsNumbers, "needs numbers")
-    plug_in([Plugin("numbers.py", "", {"model": {"numbers": part}}, {})])
+    vocabulary = vocabulary_with([Plugin("numbers.py", "", {"model": {"numbers": part}}, {})])
     torch.manual_seed(1)
     expected = torch.rand(1)
     torch.manual_seed(1)
-    assert count_multiply_adds(complete({"model": "numbers"}), (3, 8, 8), 10) == 3 * 8 * 8 * 10
+    assert count_multiply_adds(complete({"model": "numbers"}, vocabulary), (3, 8, 8), 10) == 3 * 8 * 8 * 10
     assert torch.equal(torch.rand(1), expected)
 
 

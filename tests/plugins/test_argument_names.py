@@ -5,7 +5,8 @@ from torch import Tensor, nn
 
 from cifar_tune.knobs.configuration import complete
 from cifar_tune.knobs.models import ModelPart
-from cifar_tune.knobs.plugin import Plugin, plug_in
+from cifar_tune.knobs.plugin import Plugin
+from cifar_tune.knobs.vocabulary import vocabulary_with
 from cifar_tune.models.build import build_model
 
 
@@ -22,8 +23,8 @@ class Net(nn.Module):
 
 def test_what_makes_activation_and_norm_arrives_under_any_name() -> None:
     part = ModelPart(Net, "a net", arguments={"activation": "act", "norm": "make_norm"})
-    plug_in([Plugin("net.py", "", {"model": {"net": part}}, {})])
-    net = build_model(complete({"model": "net", "activation": "elu", "norm": "batch"}), (3, 8, 8), 10)
+    vocabulary = vocabulary_with([Plugin("net.py", "", {"model": {"net": part}}, {})])
+    net = build_model(complete({"model": "net", "activation": "elu", "norm": "batch"}, vocabulary), (3, 8, 8), 10)
     assert isinstance(net, Net)
     assert [type(module) for module in net.made] == [nn.ELU, nn.BatchNorm2d]
     assert net(torch.zeros(2, 3, 8, 8)).shape == (2, 10)

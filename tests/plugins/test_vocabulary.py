@@ -1,14 +1,26 @@
-"""What is in force in a process, and what is stored of it."""
+"""What can be named with plugins, and what is stored of it."""
 
 import json
+import pickle
+from copy import deepcopy
+from typing import Any, cast
 
 import pytest
 
-from cifar_tune.knobs.configuration import complete, takers
-from cifar_tune.knobs.plugin import REGISTRIES, plug_in
-from cifar_tune.knobs.registry import Registry
+from cifar_tune.knobs.activations import ACTIVATIONS
+from cifar_tune.knobs.augmentations import AUGMENTATIONS
+from cifar_tune.knobs.configuration import complete
+from cifar_tune.knobs.losses import LOSSES
+from cifar_tune.knobs.models import MODELS
+from cifar_tune.knobs.norms import NORMS
+from cifar_tune.knobs.optimizers import OPTIMIZERS
+from cifar_tune.knobs.part import Part
+from cifar_tune.knobs.plugin import Plugin
+from cifar_tune.knobs.schedules import SCHEDULES
 from cifar_tune.knobs.table import KNOBS
+from cifar_tune.knobs.vocabulary import BUILT_IN, vocabulary_with
 from cifar_tune.plugins.description import described, from_description
+from cifar_tune.plugins.kinds import KINDS
 
 from .conftest import Load
 
@@ -34,20 +46,49 @@ KNOBS = [
 """
 
 
-def test_every_kind_joins_its_registry_and_leaves_it(load: Load) -> None:
-    before = {owner: list(registry) for owner, registry in REGISTRIES.items()}
-    plug_in(load(ALL))
-    added = {owner: [name for name in registry if name not in before[owner]] for owner, registry in REGISTRIES.items()}
-    assert added == {owner: [f"own_{owner}"] for owner in REGISTRIES} | {"augment": ["own_augmentation"]}
-    assert takers(KNOBS["bite"]) == ("own_optimizer",)
-    assert list(KNOBS)[-2:] == ["bite", "how"]
-    config = complete({"optimizer": "own_optimizer", "loss": "own_loss"})
+def test_every_kind_joins_the_built_in_parts(load: Load) -> None:
+    vocabulary = vocabulary_with(load(ALL))
+    for owner in KINDS:
+        own = "own_augmentation" if owner == "augment" else f"own_{owner}"
+        assert list(vocabulary.parts(owner)) == [*BUILT_IN.parts(owner), own]
+    assert vocabulary.takers(vocabulary.knobs["bite"]) == ("own_optimizer",)
+    assert list(vocabulary.knobs) == [*KNOBS, "bite", "how"]
+    config = complete({"optimizer": "own_optimizer", "loss": "own_loss"}, vocabulary)
     assert (config["lr"], config["bite"], config["how"]) == (0.25, 0.75, "soft")
-    plug_in(())
-    assert {owner: list(registry) for owner, registry in REGISTRIES.items()} == before
-    assert "bite" not in KNOBS
-    with pytest.raises(KeyError):
-        REGISTRIES["loss"]["own_loss"]
+    assert config.part("optimizer").meaning == "d"
+    assert config.replaced(lr=0.5).part("optimizer").meaning == "d"
+    assert (vocabulary.models["own_model"].width_unit, vocabulary.losses["own_loss"].soft_labels) == (3, False)
+    assert vocabulary.schedules["own_schedule"].epochs_arguments == ("step_size",)
+    assert vocabulary.augmentations["own_augmentation"].mixes_labels
+
+
+@pytest.mark.parametrize("built_in", [MODELS, NORMS, ACTIVATIONS, OPTIMIZERS, SCHEDULES, LOSSES, AUGMENTATIONS, KNOBS])
+def test_built_in_entries_cannot_be_changed(built_in: Any) -> None:
+    with pytest.raises(TypeError, match="does not support item assignment"):
+        built_in["own"] = next(iter(built_in.values()))
+
+
+def test_a_built_in_name_keeps_its_meaning() -> None:
+    plugin = Plugin(
+        "own.py", "", {"loss": {"mse": Part("a:b", "another"), "own": Part("a:c", "own")}}, {"lr": KNOBS["seed"]}
+    )
+    vocabulary = vocabulary_with([plugin])
+    assert vocabulary.losses["mse"] is LOSSES["mse"]
+    assert vocabulary.losses["own"].meaning == "own"
+    assert vocabulary.knobs["lr"] is KNOBS["lr"]
+    assert list(vocabulary.losses) == [*LOSSES, "own"]
+
+
+def test_two_are_equal_if_their_plugins_are_and_copies_are_whole(load: Load) -> None:
+    vocabulary = vocabulary_with(load(ALL))
+    assert vocabulary_with(()) is BUILT_IN
+    assert vocabulary != BUILT_IN
+    assert vocabulary == vocabulary_with(load(ALL))
+    assert vocabulary != vocabulary_with(load(ALL + "# other content\n"))
+    for copied in (deepcopy(BUILT_IN), cast(Any, pickle.loads(pickle.dumps(BUILT_IN)))):  # noqa: S301
+        assert copied == BUILT_IN
+        assert list(copied.knobs) == list(KNOBS)
+    assert list(deepcopy(vocabulary).losses) == list(vocabulary.losses)
 
 
 def test_a_description_holds_all_but_the_code(load: Load) -> None:
@@ -64,33 +105,3 @@ def test_a_description_holds_all_but_the_code(load: Load) -> None:
             for field in part.__dataclass_fields__:
                 if field not in ("target", "constants"):
                     assert getattr(read.parts[owner][name], field) == getattr(part, field)
-
-
-def test_studies_that_mean_different_things_by_one_name_take_turns(load: Load) -> None:
-    text = 'LOSSES = {{"own": LossPart(lambda logits, targets, bite: 0, "{0}", arguments={{"bite": "bite"}})}}\n'
-    text += 'KNOBS = [Knob("bite", Kind.FLOAT, {1}, "x", owner="loss")]\n'
-    first, second = load(text.format("one", 0.5)), load(text.format("two", 0.25))
-    for plugins, meaning, default in ((first, "one", 0.5), (second, "two", 0.25), (first, "one", 0.5)):
-        plug_in(plugins)
-        assert REGISTRIES["loss"]["own"].meaning == meaning
-        assert complete({"loss": "own"})["bite"] == default
-
-
-def test_a_description_takes_no_code_away(load: Load) -> None:
-    [plugin] = load(ALL)
-    plug_in([plugin])
-    only_described = from_description(plugin.path, described(plugin))
-    plug_in([only_described])
-    assert callable(REGISTRIES["loss"]["own_loss"].target)
-    plug_in(())
-    plug_in([only_described])
-    assert isinstance(REGISTRIES["loss"]["own_loss"].target, str)
-    plug_in([plugin])
-    assert callable(REGISTRIES["loss"]["own_loss"].target)
-
-
-def test_a_built_in_name_keeps_its_meaning() -> None:
-    registry = Registry({"a": 1})
-    registry.plug({"a": 2, "b": 3})
-    assert dict(registry) == {"a": 1, "b": 3}
-    assert len(registry) == 2

@@ -155,7 +155,7 @@ def _frozen(spec: StudySpec, trial: MadeTrial, index: int) -> optuna.trial.Froze
         state=TrialState[trial.state],
         values=values if values and trial.state in ("COMPLETE", *(() if several else ("PRUNED",))) else None,
         params={name: stored(value) for name, value in trial.params.items()},
-        distributions={name: distribution(name, spec.search_space[name]) for name in trial.params},
+        distributions={name: distribution(spec, name) for name in trial.params},
         intermediate_values={} if several else intermediate,
         system_attrs={f"constraints:{name}": broken for name, broken in judged.items()}
         if trial.state != "RUNNING"

@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from cifar_tune.knobs.configuration import takers
 from cifar_tune.knobs.knob import Kind, Knob
 from cifar_tune.knobs.optimizers import SCHEDULE_FREE
 from cifar_tune.knobs.table import KNOBS
+from cifar_tune.knobs.vocabulary import BUILT_IN
 from cifar_tune.reports.best_config import best_yaml
 from cifar_tune.storage.records import StudyRecord
 from cifar_tune.study_spec.run_config import read_run_config
@@ -65,7 +65,7 @@ def _owner(knob: Knob) -> dict[str, str]:
     """A choice of the owner that takes the knob."""
     if knob.owner is None:
         return {}
-    return {knob.owner: "cnn3" if "cnn3" in takers(knob) else takers(knob)[0]}
+    return {knob.owner: "cnn3" if "cnn3" in BUILT_IN.takers(knob) else BUILT_IN.takers(knob)[0]}
 
 
 def test_precision_is_the_one_that_came_out(tmp_path: Path) -> None:

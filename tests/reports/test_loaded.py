@@ -1,7 +1,6 @@
 import csv
 import subprocess
 import sys
-import threading
 from datetime import datetime
 from pathlib import Path
 from typing import cast
@@ -13,7 +12,6 @@ from PIL import Image
 
 import cifar_tune
 from cifar_tune.errors import UserError
-from cifar_tune.knobs.plugin import vocabulary
 from cifar_tune.plotting.style import NotebookFigure
 from cifar_tune.reports.loaded import LoadedStudy
 from cifar_tune.reports.pictures import PARETO, PICTURES
@@ -124,24 +122,6 @@ def test_each_of_several_studies_has_its_own_plugins(tmp_path: Path, monkeypatch
         assert isinstance(first.plot_slices(), Figure)
         assert first.trials_table()[0]["bite"] == 1
         assert (tmp_path / "first" / "report.html") in first.export(tmp_path / "first")
-
-
-def test_threads_wait_for_each_other_with_the_vocabulary() -> None:
-    seen: list[str] = []
-
-    def other() -> None:
-        with vocabulary():
-            seen.append("other")
-
-    with vocabulary(()):
-        thread = threading.Thread(target=other)
-        thread.start()
-        thread.join(0.2)
-        seen.append("first")
-        with vocabulary(()):
-            seen.append("within")
-    thread.join()
-    assert seen == ["first", "within", "other"]
 
 
 def test_the_package_itself_stays_light() -> None:

@@ -1,13 +1,17 @@
 import math
+import threading
 import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 from PIL import Image
 
+from cifar_tune.plotting import style
 from cifar_tune.plotting.style import ORANGE
 from cifar_tune.reports.export import export
 from cifar_tune.reports.objective import SCALES, axis_limits
@@ -143,3 +147,31 @@ def test_axes_are_in_percent_and_leave_out_what_nearly_diverged() -> None:
     low, high = axis_limits([0.5, 0.6, 0.7, 1e6], loss)
     assert low < 0.5
     assert 0.7 < high < 2
+
+
+def test_threads_that_draw_at_once_leave_each_other_the_style() -> None:
+    """Matplotlib has one style for a whole process: who leaves first would take it from the other."""
+    plain = mpl.rcParams["axes.edgecolor"]
+    first_is_in, second_comes, first_is_out = threading.Event(), threading.Event(), threading.Event()
+    seen = set()
+
+    def first() -> None:
+        with style.applied():
+            first_is_in.set()
+            second_comes.wait()
+            for _ in range(10_000):  # time for the second to come in, if it may
+                seen.add(mpl.rcParams["axes.edgecolor"])
+        first_is_out.set()
+
+    def second() -> None:
+        first_is_in.wait()
+        second_comes.set()
+        with style.applied():
+            first_is_out.wait()
+            seen.add(mpl.rcParams["axes.edgecolor"])
+
+    with ThreadPoolExecutor(2) as threads:
+        for done in [threads.submit(first), threads.submit(second)]:
+            done.result()
+    assert seen == {"#B4BAC2"}
+    assert mpl.rcParams["axes.edgecolor"] == plain

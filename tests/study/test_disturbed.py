@@ -10,6 +10,7 @@ from optuna.trial import TrialState
 
 from cifar_tune.errors import UserError
 from cifar_tune.executors.messages import Began
+from cifar_tune.knobs.knob import Knob
 from cifar_tune.knobs.part import Value
 from cifar_tune.storage.records import StudyRecord, load_record
 from cifar_tune.study import asking
@@ -100,8 +101,8 @@ def test_half_of_a_trials_parameters_is_never_in_the_database(
     seen: list[tuple[str, bool]] = []
     drawn = asking._suggest
 
-    def slowly(trial: optuna.Trial, name: str, dimension: Dimension) -> Value:
-        value = drawn(trial, name, dimension)
+    def slowly(trial: optuna.Trial, knob: Knob, dimension: Dimension) -> Value:
+        value = drawn(trial, knob, dimension)
         time.sleep(0.3)
         seen.extend((each.state.name, "config" in each.user_attrs) for each in in_database.get_trials())
         return value

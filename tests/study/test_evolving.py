@@ -111,7 +111,7 @@ def test_a_narrowed_range_keeps_what_lies_in_it(run_scripted: RunStudy, evolve: 
     assert [trial.number for trial in after.trials] == list(range(len(inside)))
     assert by_lr(load_record(storage, "test@1")) == by_lr(before)
     for trial in after.study.trials:
-        assert trial.distributions == {name: distribution(name, after.spec.search_space[name]) for name in trial.params}
+        assert trial.distributions == {name: distribution(after.spec, name) for name in trial.params}
 
 
 def test_the_budget_counts_what_was_carried_over_and_the_sampler_goes_on(

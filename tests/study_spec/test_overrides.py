@@ -1,6 +1,7 @@
 import pytest
 
 from cifar_tune.errors import UserError
+from cifar_tune.knobs.vocabulary import BUILT_IN
 from cifar_tune.study_spec.overrides import Override, apply_overrides, parse_override
 from cifar_tune.study_spec.reader import read_study
 from cifar_tune.study_spec.search_space import Range
@@ -143,5 +144,5 @@ def test_other_options_are_named() -> None:
 
 def test_what_was_read_is_not_changed() -> None:
     raw = {"name": "x", "train": {"lr": 0.1}, "search_space": {"epochs": {"choices": [1]}}}
-    apply_overrides(raw, [Override("epochs", 3), Override("train.lr", 0.2)])
+    apply_overrides(raw, [Override("epochs", 3), Override("train.lr", 0.2)], BUILT_IN)
     assert raw == {"name": "x", "train": {"lr": 0.1}, "search_space": {"epochs": {"choices": [1]}}}

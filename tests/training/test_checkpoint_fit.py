@@ -11,11 +11,13 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten
 
 from cifar_tune.data.resident import ResidentData
-from cifar_tune.knobs.models import MODELS
+from cifar_tune.knobs.configuration import complete
+from cifar_tune.knobs.models import MODELS, ModelPart
 from cifar_tune.knobs.optimizers import OPTIMIZERS
 from cifar_tune.knobs.part import Value
+from cifar_tune.knobs.plugin import Plugin
 from cifar_tune.knobs.schedules import SCHEDULES
-from cifar_tune.models.build import build_model
+from cifar_tune.knobs.vocabulary import vocabulary_with
 from cifar_tune.training.checkpoint import CheckpointError, save
 from cifar_tune.training.checkpoint_fit import go_on
 from cifar_tune.training.learner import Learner
@@ -75,15 +77,9 @@ def test_all_weights_of_our_models_get_gradients(model: str) -> None:
     assert learned == [weight.requires_grad for weight in learner.model.parameters()]
 
 
-def test_a_model_of_the_user_may_have_weights_without_a_gradient(
-    digits: ResidentData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("cifar_tune.training.checkpoint_fit._is_ours", lambda parts, _: parts is not MODELS)
-    real = build_model
-    monkeypatch.setattr(
-        "cifar_tune.training.learner.build_model", lambda *arguments: with_an_idle_weight(real(*arguments))
-    )
-    config = small(optimizer="sgd", momentum=0.9)
+def test_a_model_of_the_user_may_have_weights_without_a_gradient(digits: ResidentData, tmp_path: Path) -> None:
+    plugin = Plugin("net.py", "", {"model": {"own": ModelPart(WithAnIdleWeight, "a net")}}, {})
+    config = complete({**small(optimizer="sgd", momentum=0.9), "model": "own"}, vocabulary_with([plugin]))
     training = Training(config, digits, CPU)
     next(iter(training.epochs()))
     save(tmp_path / "c.pt", training.state_dict())
@@ -92,9 +88,11 @@ def test_a_model_of_the_user_may_have_weights_without_a_gradient(
     assert [result.epoch for result in continued.epochs()] == [2, 3]
 
 
-def with_an_idle_weight(model: torch.nn.Module) -> torch.nn.Module:
-    model.register_parameter("idle", torch.nn.Parameter(torch.ones(3)))
-    return model
+class WithAnIdleWeight(torch.nn.Sequential):
+    def __init__(self, image_shape: tuple[int, int, int], classes: int) -> None:
+        pixels = image_shape[0] * image_shape[1] * image_shape[2]
+        super().__init__(torch.nn.Flatten(), torch.nn.Linear(pixels, classes))
+        self.idle = torch.nn.Parameter(torch.ones(3))
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError()])

@@ -41,7 +41,7 @@ def check(
                 resolve_device(name)
         with stage:
             data = prepare(read.spec.data, decoding)
-    with plugin_errors_told():
+    with plugin_errors_told(read.spec.plugins):
         workers = list(auto_workers_lines(read.spec, names))  # before this process takes room on a GPU
         for line in chain(probe_lines(read.spec, data, names), workers):
             typer.echo(line)

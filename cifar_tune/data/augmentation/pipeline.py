@@ -15,7 +15,7 @@ from cifar_tune.data.augmentation.draw import Draw, Epoch
 from cifar_tune.data.augmentation.mixing import mix, one_of
 from cifar_tune.data.normalization import Normalization
 from cifar_tune.data.seeding import derive_seed
-from cifar_tune.knobs.augmentations import AUGMENTATIONS, Stage
+from cifar_tune.knobs.augmentations import Stage
 from cifar_tune.knobs.configuration import Configuration
 
 
@@ -87,7 +87,7 @@ def draw_augmentation(config: Configuration, epoch: Epoch, device: torch.device)
     """
 
     def draw(name: str) -> Draw:
-        seed, part = config.integer("seed"), AUGMENTATIONS.get(name)
+        seed, part = config.integer("seed"), config.vocabulary.augmentations.get(name)
         once = part is not None and part.drawn_once
         derived = derive_seed(name, seed) if once else derive_seed(name, seed, epoch.number)
         return Draw(torch.Generator(device).manual_seed(derived), epoch)
@@ -102,7 +102,7 @@ def combined(config: Configuration, draw: Callable[[str], Draw]) -> Augmentation
     """
     drawn: dict[Stage, list[Any]] = {}
     for name in config.names("augment"):
-        part = AUGMENTATIONS[name]
+        part = config.vocabulary.augmentations[name]
         augmentation: Callable[..., Any] = part.resolve()
         drawn.setdefault(part.stage, []).append(augmentation(draw(name), **part.arguments_from(config)))
     mixers = drawn.get("mixing", [])

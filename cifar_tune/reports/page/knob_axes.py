@@ -1,7 +1,6 @@
 """The axis of a searched knob, and where a trial lies on it."""
 
 from cifar_tune.knobs.knob import Kind
-from cifar_tune.knobs.table import KNOBS
 from cifar_tune.plotting.ticks import range_ticks
 from cifar_tune.reports.level_labels import level_label
 from cifar_tune.reports.page.panel import Axis, short
@@ -18,7 +17,7 @@ def knob_axis(knob: SearchedKnob) -> Axis:
     label = ", ".join([knob.name, *knob.remarks])
     if knob.levels is not None:
         return Axis(-0.6, len(knob.levels) - 0.4, _level_ticks(knob.levels), label)
-    whole = KNOBS[knob.name].kind is Kind.INT
+    whole = knob.knob.kind is Kind.INT
     ticks = [(tick, short(tick)) for tick in range_ticks(knob.low, knob.high, knob.log, whole, at_most=5)]
     if knob.low == knob.high:
         return Axis(knob.low - 0.5, knob.high + 0.5, ticks, label)

@@ -104,7 +104,7 @@ def _contents(report: Report, anchors: Anchors, folder: Path) -> dict[str, Any]:
         "best": best,
         "best_values": _values(report, best) if best else [],
         "best_yaml": best_yaml(record, best, folder / BEST_FILE) if best else "",
-        "best_config": resolved_config(best) if best else {},
+        "best_config": resolved_config(best, record.spec) if best else {},
         "command": f"cifar-tune train {quote((folder / BEST_FILE).as_posix())}",
         "standard_error": standard_error(report),
         "opened": times(record.openings),
