@@ -67,7 +67,7 @@ def measure(options: Options) -> Sequence[str]:
 def _study(options: Options) -> dict[str, Any]:
     plain = cast("dict[str, Any]", read_yaml(_STUDY.read_text()).value)
     data = options.images.sized(1_000 if options.quick else 5_000, 400 if options.quick else 5_000)
-    return {**plain, "data": {key: value for key, value in data.model_dump().items() if value is not None}}
+    return {**plain, "data": {key: value for key, value in data.model_dump(mode="json").items() if value is not None}}
 
 
 def _row(name: str, runs: Sequence[Reached], marks: Sequence[float]) -> Sequence[object]:

@@ -28,7 +28,7 @@ def probe_lines(spec: StudySpec, data: PreparedData, devices: Sequence[str]) -> 
     """
     resolved = [resolve_device(name) for name in devices]
     train, val = len(data.train_indices), len(data.val_indices)
-    yield f"data: {train:,} training and {val:,} validation images {data.image_shape}, {len(data.classes)} classes"
+    yield from data.summary()
     for note in data.notes:
         yield f"note: {note}"
     for device in resolved:

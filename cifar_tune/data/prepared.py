@@ -23,11 +23,13 @@ class PreparedData:
         images_path: `.npy` file, uint8 [N, H, W, 3]; read it memory-mapped.
         labels: int64 [N].
         classes: class names; label i is `classes[i]`.
-        fingerprint: SHA-256 in hex. Equal fingerprints mean equal training images and equal validation images.
+        fingerprint: SHA-256 in hex. Equal fingerprints mean equal training images and equal validation images, and a
+            validation split of equal origin: drawn, or brought by the source.
         train_indices: int64 [T], ascending, into the images.
         val_indices: int64 [V], ascending, into the images; disjoint from `train_indices`. Empty after `merged`.
         image_shape: (3, H, W).
         notes: what people should know of these images, such as files that were left out; sentences without a full stop.
+        splits: where the splits come from, for people.
     """
 
     images_path: Path
@@ -38,11 +40,27 @@ class PreparedData:
     val_indices: npt.NDArray[np.int64]
     image_shape: tuple[int, int, int]
     notes: tuple[str, ...] = ()
+    splits: str = ""
 
     def open_images(self) -> npt.NDArray[np.uint8]:
         """The images, memory-mapped copy-on-write: processes share the pages, and nothing reaches the file."""
         images: npt.NDArray[np.uint8] = np.load(self.images_path, mmap_mode="c")
         return images
+
+    def summary(self) -> list[str]:
+        """What was found, as lines for people: images per split, classes, and the smallest class."""
+        train, val = (
+            np.bincount(self.labels[indices], minlength=len(self.classes))
+            for indices in (self.train_indices, self.val_indices)
+        )
+        smallest = int(np.argmin(train + val))
+        return [
+            f"data: {train.sum():,} training and {val.sum():,} validation images {self.image_shape}, "
+            f"{len(self.classes)} classes",
+            *([f"splits: {self.splits}"] if self.splits else []),
+            f"smallest class: {self.classes[smallest]!r}, {train[smallest]:,} training and {val[smallest]:,} "
+            "validation images",
+        ]
 
     def merged(self) -> "PreparedData":
         """The same images, those for validation added to those for training: none is left to validate on."""
@@ -66,22 +84,26 @@ def prepare(spec: DataSpec, progress: Callable[[int, int], None] | None = None) 
     Raises:
         UserError: the images cannot be had or read, or the sizes of the splits do not fit them.
     """
-    entry = cached(source(spec.name).training_part(spec), cache_folder() / "training", progress)
-    train, val = training_and_validation(entry.labels, entry.classes, spec)
+    part = source(spec.name).training_part(spec)
+    entry = cached(part, cache_folder() / "training", progress)
+    train, val = training_and_validation(entry.labels, entry.classes, spec, part.validation)
     return PreparedData(
         images_path=entry.images_path,
         labels=entry.labels,
         classes=entry.classes,
-        fingerprint=_fingerprint(entry.content_key, train, val),
+        fingerprint=_fingerprint(entry.content_key, train, val, is_drawn=part.validation is None),
         train_indices=train,
         val_indices=val,
         image_shape=(3, spec.image_size, spec.image_size),
         notes=entry.notes,
+        splits=part.splits,
     )
 
 
-def _fingerprint(content_key: str, train: npt.NDArray[Any], val: npt.NDArray[Any]) -> str:
+def _fingerprint(content_key: str, train: npt.NDArray[Any], val: npt.NDArray[Any], is_drawn: bool) -> str:
     digest = hashlib.sha256(content_key.encode())
+    if not is_drawn:
+        digest.update(b"validation split of the source")
     for indices in (train, val):
         digest.update(len(indices).to_bytes(8))
         digest.update(indices.astype("<i8").tobytes())

@@ -24,14 +24,20 @@ class DataSpec(BaseModel):
 
     root: str | None = Field(default=None, min_length=1)
     """Its folder. cifar10: where the archive lies or is downloaded to, by default `data`. image_folder: the folder
-    that holds `train/<class>/`, required. digits takes none."""
+    that holds `train/<class>/` and, where there are such, `val/<class>/` and `test/<class>/`; required. digits takes
+    none."""
+
+    ignore: tuple[str, ...] | None = None
+    """image_folder: folders in `root` that are not read, such as `[test]`. Without a folder for the test, a sixth of
+    the training images is held out for it; without one for validation, that split is drawn from them."""
 
     image_size: int = Field(default=CIFAR10_IMAGE, ge=SMALLEST_IMAGE, le=LARGEST_IMAGE)
     """Height and width of the images in pixels; images of other sizes are resized. cifar10 has 32 only."""
 
     val_size: int | None = Field(default=None, ge=1)
     """Images in the validation split. By default a tenth of the images that are not test images (5,000 of CIFAR-10's
-    50,000), but at least one per class."""
+    50,000), but at least one per class. Where the images come with a validation split (a folder `val`), all of it by
+    default, else so many images of it."""
 
     train_size: int | None = Field(default=None, ge=1)
     """Train on this many images only, stratified by class. By default on all that are in neither other split."""
@@ -51,6 +57,22 @@ class DataSpec(BaseModel):
         if name == "digits" and root is not None:
             raise ValueError("digits are embedded and take no folder: leave root out")
         return root
+
+    @field_validator("ignore", mode="before")
+    @classmethod
+    def _names_as_a_tuple(cls, ignore: object) -> object:
+        if isinstance(ignore, str):
+            ignore = [ignore]
+        return (tuple(ignore) or None) if isinstance(ignore, list | tuple) else ignore
+
+    @field_validator("ignore")
+    @classmethod
+    def _only_image_folder_has_folders(
+        cls, ignore: tuple[str, ...] | None, info: ValidationInfo
+    ) -> tuple[str, ...] | None:
+        if ignore and info.data.get("name") in ("cifar10", "digits"):
+            raise ValueError("only image_folder has folders to ignore: leave it out")
+        return ignore
 
     @field_validator("image_size")
     @classmethod

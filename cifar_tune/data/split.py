@@ -40,7 +40,8 @@ def held_out_for_test(
     total = len(labels)
     size = max(total // _TEST_SHARE, len(classes))
     left = 1 if has_validation else 2
-    _check("data", None, size, len(classes), total - left * len(classes), f"of {total} images")
+    source = f"of {total} images, some must remain for training"
+    _check("data", None, size, len(classes), total - left * len(classes), source)
     uses = "training and test" if has_validation else "training, validation and test"
     _check_each_class(labels, classes, left + 1, uses)
     test = stratified_choice(labels, size, derive_seed("test"), lowest=1, left=left)
@@ -48,7 +49,7 @@ def held_out_for_test(
 
 
 def training_and_validation(
-    labels: npt.NDArray[np.int64], classes: tuple[str, ...], spec: DataSpec
+    labels: npt.NDArray[np.int64], classes: tuple[str, ...], spec: DataSpec, given: int | None = None
 ) -> tuple[Indices, Indices]:
     """Split the images that are not test images; every class is in both parts.
 
@@ -58,6 +59,8 @@ def training_and_validation(
         labels: int64 [N].
         classes: class names.
         spec: holds the sizes and the seed.
+        given: so many of the last images are the validation split that the source brings. All of them are for
+            validation, or `val_size` of them; the others are then used for nothing. None: the split is drawn.
 
     Returns:
         Training images and validation images; both ascending, int64.
@@ -65,17 +68,37 @@ def training_and_validation(
     Raises:
         UserError: a size does not fit the images, or a class has too few.
     """
-    total = len(labels)
-    val_size = max(total // _VAL_SHARE, len(classes)) if spec.val_size is None else spec.val_size
-    _check("data.val_size", spec.val_size, val_size, len(classes), total - len(classes), f"of {total} images")
-    _check_each_class(labels, classes, 2, "training and validation")
-    val = stratified_choice(labels, val_size, derive_seed("validation", spec.split_seed), lowest=1, left=1)
-    train = np.setdiff1d(np.arange(total), val)
+    train, val = _drawn(labels, classes, spec) if given is None else _given(labels, classes, spec, given)
     if spec.train_size is not None:
-        source = f"of {total} images less {val_size} for validation"
+        source = (
+            f"of {len(train)} images"
+            if given is not None
+            else f"of {len(labels)} images less {len(val)} for validation"
+        )
         _check("data.train_size", spec.train_size, spec.train_size, len(classes), len(train), source)
         seed = derive_seed("training", spec.split_seed)
         train = train[stratified_choice(labels[train], spec.train_size, seed, lowest=1)]
+    return train, val
+
+
+def _drawn(labels: npt.NDArray[np.int64], classes: tuple[str, ...], spec: DataSpec) -> tuple[Indices, Indices]:
+    total = len(labels)
+    val_size = max(total // _VAL_SHARE, len(classes)) if spec.val_size is None else spec.val_size
+    source = f"of {total} images, some must remain for training"
+    _check("data.val_size", spec.val_size, val_size, len(classes), total - len(classes), source)
+    _check_each_class(labels, classes, 2, "training and validation")
+    val = stratified_choice(labels, val_size, derive_seed("validation", spec.split_seed), lowest=1, left=1)
+    return np.setdiff1d(np.arange(total), val), val
+
+
+def _given(
+    labels: npt.NDArray[np.int64], classes: tuple[str, ...], spec: DataSpec, given: int
+) -> tuple[Indices, Indices]:
+    train, val = np.split(np.arange(len(labels)), [len(labels) - given])
+    if spec.val_size is not None:
+        source = f"of {given} images that come as validation split; without val_size all of them are used"
+        _check("data.val_size", spec.val_size, spec.val_size, len(classes), given, source)
+        val = val[stratified_choice(labels[val], spec.val_size, derive_seed("validation", spec.split_seed), lowest=1)]
     return train, val
 
 
@@ -134,7 +157,7 @@ def _check(key: str, given: int | None, size: int, lowest: int, highest: int, so
     if highest < lowest:
         raise UserError(Problem(f"there are too few images to split: {source}, at least {lowest} are needed here", key))
     if not lowest <= size <= highest:
-        rule = f"must be {lowest} (one image per class) to {highest} ({source}, some must remain for training)"
+        rule = f"must be {lowest} (one image per class) to {highest} ({source})"
         raise UserError(Problem(rule, key, given))
 
 

@@ -24,7 +24,7 @@ def trial_yaml(record: StudyRecord, trial: TrialRecord, path: Path, what: str) -
     """The text of a trial's file, which will lie at `path`; `what` it is of the study."""
     header = "".join(f"# {line}\n" for line in _header(record, trial, path, what))
     # what is left out takes its default, and a data source may refuse a key that it does not have
-    data = {key: value for key, value in record.spec.data.model_dump().items() if value is not None}
+    data = {key: value for key, value in record.spec.data.model_dump(mode="json").items() if value is not None}
     plugins = [plugin.reference for plugin in record.spec.plugins]
     return header + _dump(
         {"data": data, **({"plugins": plugins} if plugins else {}), "train": resolved_config(trial, record.spec)}

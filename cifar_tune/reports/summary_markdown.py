@@ -218,11 +218,12 @@ def _circumstances(report: Report) -> list[str]:
     counted = [f"{record.data[key]:,} {words}" for key, words in images.items() if key in record.data]
     if "classes" in record.data:
         counted.append(f"{len(record.data['classes'])} classes")
+    splits = f" ({record.data['splits']})" if record.data.get("splits") else ""
     fingerprint = f"; fingerprint {code(record.data['fingerprint'])}" if "fingerprint" in record.data else ""
     return [
         "## Circumstances",
         f"Seeds: `sampler.seed` {spec.sampler.seed}, `data.split_seed` {spec.data.split_seed}, `train.seed` {seed}.",
-        f"Data: {code(spec.data.name)}{', ' if counted else ''}{', '.join(counted)}{fingerprint}.",
+        f"Data: {code(spec.data.name)}{', ' if counted else ''}{', '.join(counted)}{splits}{fingerprint}.",
         table(("environment of the first run", ""), rows) if rows else "The study has not run yet.",
     ]
 

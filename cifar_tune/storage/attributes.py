@@ -7,7 +7,7 @@ ENVIRONMENT = "environment"
 """Study: versions of cifar-tune, Python, Optuna and torch, and the device of the first run."""
 
 DATA = "data"
-"""Study: `fingerprint`, `classes`, `train_images`, `val_images`."""
+"""Study: `fingerprint`, `classes`, `train_images`, `val_images`, `image_shape`, and where the `splits` come from."""
 
 ELAPSED = "elapsed_seconds"
 """Study: seconds of wall clock over all runs."""

@@ -125,4 +125,5 @@ def _described(data: PreparedData) -> dict[str, object]:
         "train_images": len(data.train_indices),
         "val_images": len(data.val_indices),
         "image_shape": list(data.image_shape),
+        "splits": data.splits,
     }

@@ -72,6 +72,7 @@ _RULES = {
     "int_type": "must be a whole number",
     "bool_type": "must be true or false",
     "string_type": "must be text",
+    "tuple_type": "must be a list of names",
     "string_too_short": "must not be empty",
     "greater_than_equal": "must be >= {ge}",
     "less_than_equal": "must be <= {le}",

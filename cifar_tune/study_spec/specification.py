@@ -87,7 +87,7 @@ class StudySpec:
             },
             "pruner": _plain_pruner(self.pruner),
             **({} if self.deterministic is None else {"deterministic": self.deterministic}),
-            "data": self.data.model_dump(),
+            "data": self.data.model_dump(mode="json"),
             **({"plugins": {plugin.path: described(plugin) for plugin in self.plugins}} if self.plugins else {}),
             "train": plain_values(self.train),
             "search_space": {name: plain_dimension(dimension) for name, dimension in self.search_space.items()},

@@ -1,12 +1,17 @@
 """A cache of its own for every test, and images: real ones where they are at hand."""
 
+import shutil
+import tempfile
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
 from cifar_tune.data.cache import CACHE_VARIABLE
+from cifar_tune.data.prepared import prepare
+from cifar_tune.data.spec import DataSpec
 
 from .images import write_folder
 
@@ -51,3 +56,16 @@ def folder(tmp_path: Path) -> Path:
     write_folder(root / "train", {"ant": 20, "bee": 10, "cow": 10})
     write_folder(root / "test", {"ant": 4, "bee": 4, "cow": 4}, seed=1)
     return root
+
+
+@pytest.fixture
+def open_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """As `folder`, but where every user may read, with a cache where every user may write."""
+    prepare(DataSpec(name="image_folder", root=str(folder)))  # imports what nobody cannot read
+    with tempfile.TemporaryDirectory() as name:
+        shutil.copytree(folder, Path(name) / "pictures")
+        (Path(name) / "cache").mkdir()
+        for path in (Path(name), Path(name) / "cache"):
+            path.chmod(0o777)
+        monkeypatch.setenv(CACHE_VARIABLE, str(Path(name) / "cache"))
+        yield Path(name) / "pictures"

@@ -1,8 +1,3 @@
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +5,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cifar_tune.data.cache import CACHE_VARIABLE
 from cifar_tune.data.prepared import prepare
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.data.test_split import load_test
 from cifar_tune.errors import UserError
 
 from .images import noise, write_folder
+from .permissions import as_nobody
 
 
 def spec(root: Path, **fields: Any) -> DataSpec:
@@ -137,32 +132,6 @@ def test_unreadable_images_are_all_named(folder: Path) -> None:
     assert named == ["ant/003.png", "bee/001.png", "cow/001.png"]
 
 
-@contextmanager
-def as_nobody() -> Iterator[None]:
-    """Without the rights of root, whom no permission stops."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-
-
-@pytest.fixture
-def open_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """As `folder`, but where every user may read, with a cache where every user may write."""
-    prepare(spec(folder))  # imports what nobody cannot read
-    with tempfile.TemporaryDirectory() as name:
-        shutil.copytree(folder, Path(name) / "pictures")
-        (Path(name) / "cache").mkdir()
-        for path in (Path(name), Path(name) / "cache"):
-            path.chmod(0o777)
-        monkeypatch.setenv(CACHE_VARIABLE, str(Path(name) / "cache"))
-        yield Path(name) / "pictures"
-
-
 def test_an_image_that_may_not_be_opened_is_not_called_broken(open_folder: Path) -> None:
     for name in ("train/bee/001.png", "train/ant/003.png"):
         (open_folder / name).chmod(0)
@@ -215,8 +184,8 @@ def test_a_root_one_level_off_names_the_right_one(folder: Path, wrong: str) -> N
 
 
 def test_a_misspelt_train_is_named(folder: Path) -> None:
-    (folder / "train").rename(folder / "Training")
-    with pytest.raises(UserError, match=r"must hold a folder train.*it holds 'Training'"):
+    (folder / "train").rename(folder / "train2017")
+    with pytest.raises(UserError, match=r"must hold a folder train.*it holds 'train2017'"):
         prepare(spec(folder))
 
 

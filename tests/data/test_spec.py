@@ -11,6 +11,7 @@ def test_defaults() -> None:
     assert spec.model_dump() == {
         "name": "cifar10",
         "root": None,
+        "ignore": None,
         "image_size": 32,
         "val_size": None,
         "train_size": None,
@@ -24,6 +25,8 @@ def test_defaults() -> None:
     [
         ({"name": "image_folder"}, "root", "image_folder needs the folder"),
         ({"name": "digits", "root": "data"}, "root", "leave root out"),
+        ({"name": "cifar10", "ignore": ["test"]}, "ignore", "only image_folder"),
+        ({"name": "digits", "ignore": ["test"]}, "ignore", "only image_folder"),
         ({"name": "cifar10", "image_size": 64}, "image_size", "32 pixels"),
         ({"name": "digits", "image_size": 7}, "image_size", "greater than or equal to 8"),
         ({"name": "digits", "image_size": 257}, "image_size", "less than or equal to 256"),
@@ -49,6 +52,15 @@ def test_all_broken_rules_are_reported_at_once() -> None:
     with pytest.raises(ValidationError) as raised:
         DataSpec.model_validate({"image_size": 64, "split_seed": -1, "val_size": -1})
     assert {error["loc"][0] for error in raised.value.errors()} == {"image_size", "split_seed", "val_size"}
+
+
+@pytest.mark.parametrize(
+    ("given", "read"), [(["test", "val"], ("test", "val")), ("test", ("test",)), ([], None), (None, None)]
+)
+def test_what_is_ignored_may_be_one_name_or_a_list(given: object, read: tuple[str, ...] | None) -> None:
+    spec = DataSpec.model_validate({"name": "image_folder", "root": "pictures", "ignore": given})
+    assert spec.ignore == read
+    assert DataSpec.model_validate(spec.model_dump(mode="json")) == spec
 
 
 def test_every_field_is_described() -> None:

@@ -217,6 +217,16 @@ def test_classes_are_compared_before_the_training(made: RDBStorage, monkeypatch:
     assert said == []
 
 
+def test_a_validation_folder_is_trained_on_too(storage: RDBStorage, tmp_path: Path) -> None:
+    for number, (split, count) in enumerate((("train", 40), ("validation", 9), ("Test", 4))):
+        write_folder(tmp_path / "images" / split, {"ant": count, "bee": count}, seed=number)
+    folder = {"name": "image_folder", "root": str(tmp_path / "images"), "image_size": 8}
+    store(storage, [MadeTrial(LR, 0.8, epochs=2)], folder)
+    [opening], said = run(storage)
+    assert (opening.train_images, opening.test_images) == (98, 8)
+    assert any("on 98 images: 80 of the training and 18 of the validation split" in line for line in said)
+
+
 def test_other_images_are_refused(storage: RDBStorage, tmp_path: Path) -> None:
     write_folder(tmp_path / "images" / "train", {"ant": 40, "bee": 40})
     folder = {"name": "image_folder", "root": str(tmp_path / "images"), "image_size": 8, "val_size": 10}

@@ -1,188 +1,146 @@
-"""Image files in folders: `root/train/<class>/*` and `root/test/<class>/*`.
+"""Image files in folders: `root/train/<class>/*`, and likewise `root/val/` and `root/test/`, where there are such.
 
 Without `test/`, a test split is held out of `train/`. It is drawn from the names of the files, so that preparing for
 training opens no test image in either case.
 """
 
+import hashlib
 import json
-import os
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from cifar_tune.data.image_files import decode_files
+from cifar_tune.data.sources.class_names import listed
+from cifar_tune.data.sources.folder_files import LeftOut, Stamp, file_count, image_files
+from cifar_tune.data.sources.folder_layout import Layout, find_layout, way_on
 from cifar_tune.data.sources.part import Allocate, Labelled, Progress, SourcePart
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.data.split import held_out_for_test
-from cifar_tune.errors import Problem, UserError, enumerate_names, nearest_name
+from cifar_tune.errors import Problem, UserError
 
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-
-Stamp = tuple[int, int, int, int]
+_NAMED = 10
+"""Classes without an image that are named; the others are counted."""
 
 
 @dataclass(frozen=True)
 class _Listing:
-    """The image files of one part, class after class in the order of their names.
+    """Image files, class after class.
 
     Attributes:
-        folder: the part's folder.
-        names: paths below it, `<class>/<file>`.
-        stamps: what changes whenever the file does (`_stamp`), of each.
-        labelled: their classes.
+        paths: below `data.root`.
+        stamps: what changes whenever the file does, of each.
+        labels: int64 [N].
     """
 
-    folder: Path
-    names: list[str]
+    paths: list[str]
     stamps: list[Stamp]
-    labelled: Labelled
+    labels: npt.NDArray[np.int64]
 
     def chosen(self, indices: npt.NDArray[np.int64]) -> "_Listing":
         return _Listing(
-            self.folder,
-            [self.names[index] for index in indices],
-            [self.stamps[index] for index in indices],
-            Labelled(self.labelled.labels[indices], self.labelled.classes),
+            [self.paths[index] for index in indices], [self.stamps[index] for index in indices], self.labels[indices]
+        )
+
+    def __add__(self, other: "_Listing") -> "_Listing":
+        return _Listing(
+            self.paths + other.paths, self.stamps + other.stamps, np.concatenate([self.labels, other.labels])
         )
 
 
 def training_part(spec: DataSpec) -> SourcePart:
-    """The images below `train/`, less those held out where there is no `test/`."""
-    root = _root(spec)
-    listing = _listed(root / "train")
-    if not (root / "test").is_dir():
-        rest, _ = held_out_for_test(listing.labelled.labels, listing.labelled.classes)
-        return _part(listing.chosen(rest), spec.image_size)
-    # Names of folders only: better refused now than when the test split is opened, after the search.
-    _check_same_classes(root, listing.labelled.classes)
-    return _part(listing, spec.image_size)
+    """The images below `train/`, less those held out where there is no `test/`, and then those below `val/`."""
+    layout = find_layout(spec)
+    left_out = layout.left_out
+    listing = _listed(layout, layout.train, left_out)
+    if layout.test:
+        test = f"{_test_files(layout, layout.test):,} files in {layout.test}, which finalize alone opens"
+    else:
+        rest, held_out = _held_out(layout, listing)
+        listing = listing.chosen(rest)
+        test = f"{len(held_out):,} images held out of {layout.train}, which finalize alone opens"
+    validation = _listed(layout, layout.val, left_out) if layout.val else None
+    part = _part(layout, spec, listing if validation is None else listing + validation)
+    origin = f"the images in {layout.val}" if layout.val else f"drawn from {layout.train}"
+    return replace(
+        part,
+        notes=(*layout.notes, *left_out.sentences()),
+        splits=f"training: the images in {layout.train}; validation: {origin}; test: {test}",
+        validation=None if validation is None else len(validation.paths),
+    )
 
 
 def test_part(spec: DataSpec) -> SourcePart:
     """The images below `test/`, or those held out of `train/`."""
-    root = _root(spec)
-    if (root / "test").is_dir():
-        _check_same_classes(root, tuple(_class_folders(root / "train")))
-        return _part(_listed(root / "test"), spec.image_size)
-    listing = _listed(root / "train")
-    _, test = held_out_for_test(listing.labelled.labels, listing.labelled.classes)
-    return _part(listing.chosen(test), spec.image_size)
+    layout = find_layout(spec)
+    left_out = LeftOut()
+    if layout.test:
+        return replace(_part(layout, spec, _listed(layout, layout.test, left_out)), notes=tuple(left_out.sentences()))
+    listing = _listed(layout, layout.train, left_out)
+    _, test = _held_out(layout, listing)
+    return _part(layout, spec, listing.chosen(test))
 
 
-def _part(listing: _Listing, image_size: int) -> SourcePart:
+def _held_out(layout: Layout, listing: _Listing) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    return held_out_for_test(listing.labels, layout.classes, has_validation=layout.val is not None)
+
+
+def _part(layout: Layout, spec: DataSpec, listing: _Listing) -> SourcePart:
     manifest = {
         "source": "image_folder",
-        "folder": str(listing.folder.resolve()),
-        "image_size": image_size,
-        "files": list(zip(listing.names, listing.stamps, strict=True)),
+        "folder": str(layout.root.resolve()),
+        "image_size": spec.image_size,
+        "classes": layout.classes,
+        "labels": hashlib.sha256(listing.labels.tobytes()).hexdigest(),
+        "files": list(zip(listing.paths, listing.stamps, strict=True)),
     }
 
     def decode(allocate: Allocate, progress: Progress | None) -> Labelled:
-        paths = [listing.folder / name for name in listing.names]
+        paths = [layout.root / path for path in listing.paths]
         decode_files(paths, allocate(len(paths)), progress)
-        return listing.labelled
+        return Labelled(listing.labels, layout.classes)
 
-    return SourcePart(json.dumps(manifest), image_size, decode)
-
-
-def _root(spec: DataSpec) -> Path:
-    """The folder that holds `train/`."""
-    root = Path(str(spec.root)).expanduser()
-    if (root / "train").is_dir():
-        return root
-    if not root.exists():
-        nearest = _nearest_folder(root)
-        raise UserError(Problem("there is no such folder", "data.root", spec.root, nearest=nearest))
-    if not root.is_dir():
-        raise UserError(Problem("must be a folder, not a file", "data.root", spec.root))
-    rule = "must hold a folder train with one folder of images per class in it"
-    below = [child for child in sorted(root.iterdir()) if (child / "train").is_dir()]
-    nearest_root = root.parent if root.name == "train" else below[0] if below else None
-    found = nearest_name("train", _folders(root))
-    if nearest_root is None and found:
-        rule += f"; it holds {found!r}"
-    nearest = None if nearest_root is None else str(nearest_root)
-    raise UserError(Problem(rule, "data.root", spec.root, nearest=nearest))
+    return SourcePart(json.dumps(manifest), spec.image_size, decode)
 
 
-def _nearest_folder(path: Path) -> str | None:
-    if not path.parent.is_dir():
-        return None
-    name = nearest_name(path.name, _folders(path.parent))
-    return None if name is None else str(path.parent / name)
+def _listed(layout: Layout, split: str, left_out: LeftOut) -> _Listing:
+    """The images of a split.
 
-
-def _folders(folder: Path) -> list[str]:
-    """The names of the folders in it, in their order."""
-    return sorted(entry.name for entry in _entries(folder) if entry.is_dir())
-
-
-def _class_folders(folder: Path) -> list[str]:
-    classes = _folders(folder)
-    if len(classes) < 2:
-        found = f"only {classes[0]!r}" if classes else "none"
-        raise UserError(Problem(f"must hold a folder per class, at least two; found {found}", source=str(folder)))
-    return classes
-
-
-def _check_same_classes(root: Path, classes: tuple[str, ...]) -> None:
-    test_classes = _folders(root / "test")
-    differences = [
-        f"{folder} lacks {enumerate_names([repr(name) for name in sorted(missing)], 'and')}"
-        for folder, missing in (
-            ("test", set(classes) - set(test_classes)),
-            ("train", set(test_classes) - set(classes)),
-        )
-        if missing
-    ]
-    if differences:
-        rule = f"train and test must hold the same classes: {'; '.join(differences)}"
-        raise UserError(Problem(rule, source=str(root)))
-
-
-def _listed(folder: Path) -> _Listing:
-    classes = _class_folders(folder)
-    names: list[str] = []
+    Raises:
+        UserError: classes have none; names them.
+    """
+    paths: list[str] = []
     stamps: list[Stamp] = []
     counts: list[int] = []
-    for name in classes:
-        files = _image_files(folder / name)
-        names.extend(f"{name}/{file}" for file, _ in files)
-        stamps.extend(stamp for _, stamp in files)
+    empty: list[Problem] = []
+    for folder in layout.folders[split]:
+        of_class = LeftOut()
+        files = image_files(layout.root, f"{split}/{folder}", of_class)
+        if not files:
+            reasons = "".join(f"; {sentence}" for sentence in of_class.sentences())
+            advice = f". {way_on('validation', split)}" if split == layout.val else ""
+            empty.append(Problem(f"holds no image{reasons}{advice}", source=str(layout.root / split / folder)))
+        left_out.take(of_class)
+        paths += [path for path, _ in files]
+        stamps += [stamp for _, stamp in files]
         counts.append(len(files))
-    empty = [name for name, count in zip(classes, counts, strict=True) if count == 0]
+    if len(empty) > _NAMED:
+        empty[_NAMED:] = [Problem(f"and {len(empty) - _NAMED} more classes without an image")]
     if empty:
-        kinds = enumerate_names([suffix[1:] for suffix in SUFFIXES])
-        rule = f"holds no image ({kinds})"
-        raise UserError(Problem(rule, source=str(folder / name)) for name in empty)
-    labels = np.repeat(np.arange(len(classes), dtype=np.int64), counts)
-    return _Listing(folder, names, stamps, Labelled(labels, tuple(classes)))
+        raise UserError(empty)
+    return _Listing(paths, stamps, np.repeat(np.arange(len(counts), dtype=np.int64), counts))
 
 
-def _image_files(folder: Path) -> list[tuple[str, Stamp]]:
-    """Names in their order, each with its stamp; files that are no images are left out."""
-    return sorted(
-        (entry.name, _stamp(entry.stat()))
-        for entry in _entries(folder)
-        if entry.name.lower().endswith(SUFFIXES) and entry.is_file()
-    )
+def _test_files(layout: Layout, test: str) -> int:
+    """How many files the test split has, by their names.
 
-
-def _stamp(state: os.stat_result) -> Stamp:
-    """Size in bytes, modification time and change time in nanoseconds, and inode.
-
-    A program can put the modification time back (`touch -r`, `cp -p`, `rsync -t`, archives), but not the change time;
-    a file that is renamed to another one's name has its own inode.
+    Raises:
+        UserError: classes have none. Better said now than when the test split is opened, after the search.
     """
-    return state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino
-
-
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    """What is in the folder, without what is hidden."""
-    try:
-        with os.scandir(folder) as entries:
-            return [entry for entry in entries if not entry.name.startswith(".")]
-    except OSError as error:
-        raise UserError(Problem(f"cannot be read ({error.strerror})", source=str(folder))) from error
+    counts = [file_count(layout.root, f"{test}/{folder}") for folder in layout.folders[test]]
+    empty = [folder for folder, count in zip(layout.folders[test], counts, strict=True) if count == 0]
+    if empty:
+        rule = f"no image of {listed(empty)}. {way_on('test', test)}"
+        raise UserError(Problem(rule, source=str(layout.root / test)))
+    return sum(counts)

@@ -40,19 +40,27 @@ class SourcePart:
         image_size: height and width of the decoded images.
         decode: fills the array that `Allocate` makes and returns the labels; called where the cache lacks the images.
         notes: what people should know of the images before one is decoded, such as files that are left out.
+        splits: where the splits come from, for people.
+        validation: how many of the last images are a validation split that the source brings; None where it brings
+            none, and one is drawn.
     """
 
     manifest: str
     image_size: int
     decode: Callable[[Allocate, Progress | None], Labelled]
     notes: tuple[str, ...] = ()
+    splits: str = ""
+    validation: int | None = None
 
 
 class Source(Protocol):
     """A module of `cifar_tune.data.sources`."""
 
     def training_part(self, spec: DataSpec) -> SourcePart:
-        """All images that are not test images; they become the training and the validation split."""
+        """All images that are not test images; they become the training and the validation split.
+
+        Where the source brings a validation split of its own, its images are the last ones.
+        """
         ...
 
     def test_part(self, spec: DataSpec) -> SourcePart:
