@@ -7,32 +7,59 @@ replaced, never written into, and nothing but a regular file is read.
 import errno
 import os
 import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
+Content = bytes | str
+"""Of a file; text is encoded as UTF-8, with its line ends as they are."""
 
-def replace_file(path: Path, content: bytes | str) -> None:
-    """Write a file beside `path`, then rename it; what was there before is replaced, and a link is not followed.
 
-    Args:
-        path: of the file; its folder exists.
-        content: text is encoded as UTF-8, with its line ends as they are.
+def replace_file(path: Path, content: Content) -> None:
+    """Write a file; what was there before is replaced, and a link is not followed.
 
     Raises:
-        OSError: it cannot be written, with the name of `path`; then the old file is as it was.
+        OSError: it cannot be written; then the old file is as it was.
     """
-    beside = path.with_name(f".cifar-tune-{uuid4().hex}")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+    replace_files({path: content})
+
+
+def replace_files(contents: Mapping[Path, Content]) -> None:
+    """Write several files, whose folders exist: each beside its place, and when all are written they are renamed.
+
+    Raises:
+        OSError: one of them cannot be written, with its name; on a full disk all old files are as they were.
+    """
+    beside: dict[Path, Path] = {}
     try:
-        with os.fdopen(os.open(beside, flags, 0o666), "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
+        for path, content in contents.items():
+            with _named(path):
+                beside[path] = path.with_name(f".cifar-tune-{uuid4().hex}")
+                _write(beside[path], content.encode() if isinstance(content, str) else content)
+        for path, written in beside.items():
+            with _named(path):
+                written.replace(path)
+    finally:
+        for written in beside.values():
+            written.unlink(missing_ok=True)  # it has another name now, unless something went wrong
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Let an error name the file that was meant."""
+    try:
+        yield
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
-    finally:
-        beside.unlink(missing_ok=True)  # it has another name now, unless something went wrong
+
+
+def _write(path: Path, content: bytes) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+    with os.fdopen(os.open(path, flags, 0o666), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def read_regular(path: Path, most_bytes: int) -> bytes:

@@ -11,6 +11,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from cifar_tune.errors import Problem, UserError
+from cifar_tune.files import Content, replace_files
 from cifar_tune.plotting import style
 
 Draw = Callable[[], Figure | str]
@@ -25,13 +26,13 @@ def write(folder: Path, texts: Mapping[str, str], pictures: Mapping[str, Draw]) 
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        contents: dict[Path, Content] = {folder / name: text for name, text in texts.items()}
         with style.applied():
             for name, draw in pictures.items():
                 drawn = draw()
                 figure = style.sentence(drawn) if isinstance(drawn, str) else drawn
-                style.save(figure, folder / name, palette=False)
-        for name, text in texts.items():
-            (folder / name).write_text(text, encoding="utf-8", newline="")
+                contents[folder / name] = style.png(figure, palette=False)
+        replace_files(contents)
     except OSError as error:
         source = str(error.filename or folder)
         raise UserError(Problem(f"cannot be written: {error.strerror}", source=source)) from error

@@ -4,7 +4,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
-from pathlib import Path
 from textwrap import fill
 from typing import Any
 
@@ -101,8 +100,8 @@ def sentence(text: str) -> Figure:
     return figure
 
 
-def save(figure: Figure, path: Path, palette: bool = True) -> None:
-    """Write a figure as PNG.
+def png(figure: Figure, palette: bool = True) -> bytes:
+    """A figure as the content of a PNG file.
 
     It gets a palette, since many lines across each other would make a file four times as large otherwise. Of Pillow's
     ways to choose one, maximum coverage alone keeps rare colours: the best trial stays orange. Photographs have too
@@ -113,7 +112,9 @@ def save(figure: Figure, path: Path, palette: bool = True) -> None:
     pixels = Image.open(buffer).convert("RGB")
     if palette:
         pixels = pixels.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-    pixels.save(path, format="PNG", optimize=True, dpi=(_DPI, _DPI))
+    content = BytesIO()
+    pixels.save(content, format="PNG", optimize=True, dpi=(_DPI, _DPI))
+    return content.getvalue()
 
 
 def completed_dots(many: bool) -> dict[str, Any]:

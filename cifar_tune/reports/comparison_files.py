@@ -6,6 +6,7 @@ from io import StringIO
 from pathlib import Path
 
 from cifar_tune.errors import Problem, UserError
+from cifar_tune.files import replace_files
 from cifar_tune.plotting import style
 from cifar_tune.reports.comparison import Comparison, Level
 from cifar_tune.reports.comparison_plot import draw
@@ -27,12 +28,13 @@ def write(comparison: Comparison, folder: Path) -> list[Path]:
     files = [stem.with_name(f"{stem.name}{suffix}") for suffix in (".md", ".csv", ".png")]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        files[0].write_text(f"{markdown(comparison)}\n\n![{comparison.knob}]({files[2].name})\n", encoding="utf-8")
-        files[1].write_text(as_csv(comparison), encoding="utf-8")
         with style.applied():
-            style.save(draw(comparison), files[2])
+            picture = style.png(draw(comparison))
+        text = f"{markdown(comparison)}\n\n![{comparison.knob}]({files[2].name})\n"
+        replace_files(dict(zip(files, (text, as_csv(comparison), picture), strict=True)))
     except OSError as error:
-        raise UserError(Problem(f"cannot be written: {error.strerror}", str(folder))) from error
+        source = str(error.filename or folder)
+        raise UserError(Problem(f"cannot be written: {error.strerror}", source=source)) from error
     return files
 
 

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from cifar_tune.errors import Problem, UserError
+from cifar_tune.files import Content, replace_files
 from cifar_tune.plotting import style
 from cifar_tune.reports.best_config import BEST_FILE, best_yaml
-from cifar_tune.reports.front import write_front
+from cifar_tune.reports.front import former_front, front_texts, make_front_folder
 from cifar_tune.reports.page.page import report_html
 from cifar_tune.reports.pictures import PARETO, pictures_of
 from cifar_tune.reports.report import Report
@@ -18,9 +19,10 @@ from cifar_tune.storage.records import StudyRecord
 def export(record: StudyRecord, folder: Path) -> list[Path]:
     """Write the report of a study and return its files.
 
-    The folder is made if need be; files of an earlier report are overwritten. Every picture is always there: where
-    there is nothing to see, it holds the sentence that says why. `best.yaml` is there only if a trial completed and
-    kept all constraints; of several objectives it is the best in the first one, and `front/` holds all on the front.
+    The folder is made if need be; files of an earlier report are replaced, all of them or, on a full disk, none. Every
+    picture is always there: where there is nothing to see, it holds the sentence that says why. `best.yaml` is there
+    only if a trial completed and kept all constraints; of several objectives it is the best in the first one, and
+    `front/` holds all on the front.
 
     Raises:
         UserError: if the folder or a file cannot be written.
@@ -28,38 +30,41 @@ def export(record: StudyRecord, folder: Path) -> list[Path]:
     report = Report(record)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        unseen = _write_pictures(report, folder)
+        pictures, unseen = _pictures(report)
         texts = {
             "summary.md": summary_markdown(report, folder, unseen),
             SUMMARY_FILE: summary_json(report),
             "trials.csv": trials_csv(report),
             "report.html": report_html(report, folder),
         }
-        best = folder / BEST_FILE
         if report.best:
-            texts[best.name] = best_yaml(record, report.best, best)
-        else:
-            best.unlink(missing_ok=True)  # of a study of the same name that was deleted
-        for name, text in texts.items():
-            (folder / name).write_text(text, encoding="utf-8", newline="")
-        front = write_front(report, folder)
+            texts[BEST_FILE] = best_yaml(record, report.best, folder / BEST_FILE)
+        front = front_texts(report, folder)
+        if front:
+            make_front_folder(folder)
+        contents: dict[Path, Content] = {folder / name: text for name, text in texts.items()}
+        contents.update((folder / name, picture) for name, picture in pictures.items())
+        contents.update(front)
+        replace_files(contents)
+        # of a study of the same name that was deleted, or of this one as it was
+        former = [folder / name for name in {BEST_FILE, *PARETO} - texts.keys() - pictures.keys()]
+        for file in (*former, *former_front(folder, front)):
+            file.unlink(missing_ok=True)
     except OSError as error:
         source = str(error.filename or folder)
         raise UserError(Problem(f"cannot be written: {error.strerror}", source=source)) from error
-    return [*(folder / name for name in (*sorted(texts), *pictures_of(report))), *front]
+    return [*(folder / name for name in (*sorted(texts), *pictures)), *front]
 
 
-def _write_pictures(report: Report, folder: Path) -> dict[str, str]:
-    """Write all pictures; return the sentences of those that have nothing to show."""
+def _pictures(report: Report) -> tuple[dict[str, bytes], dict[str, str]]:
+    """All pictures by file name, and the sentences of those that have nothing to show."""
+    drawn: dict[str, bytes] = {}
     unseen: dict[str, str] = {}
-    pictures = pictures_of(report)
-    for name in PARETO.keys() - pictures.keys():
-        (folder / name).unlink(missing_ok=True)  # of a study of the same name that was deleted
     with style.applied():
-        for name, picture in pictures.items():
-            drawn = picture.draw(report)
-            if isinstance(drawn, str):
-                unseen[name] = drawn
-                drawn = style.sentence(drawn)
-            style.save(drawn, folder / name)
-    return unseen
+        for name, picture in pictures_of(report).items():
+            figure = picture.draw(report)
+            if isinstance(figure, str):
+                unseen[name] = figure
+                figure = style.sentence(figure)
+            drawn[name] = style.png(figure)
+    return drawn, unseen

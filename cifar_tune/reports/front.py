@@ -1,8 +1,11 @@
 """The Pareto front in text: its table for the summary, its entries for programs, its files to train from."""
 
+import errno
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from cifar_tune.files import is_real_folder
 from cifar_tune.reports.best_config import trial_yaml
 from cifar_tune.reports.report import Report
 from cifar_tune.reports.tables import duration, figure, table
@@ -16,18 +19,28 @@ def front_file(trial: TrialRecord) -> str:
     return f"{_FOLDER}/trial-{trial.number}.yaml"
 
 
-def write_front(report: Report, folder: Path) -> list[Path]:
-    """Write the configuration of every trial on the front, and remove those that are no longer on it."""
-    wanted = {folder / front_file(trial): trial for trial in report.front}
-    for file in (folder / _FOLDER).glob("trial-*.yaml"):
-        if file not in wanted:
-            file.unlink()
-    if wanted:
-        (folder / _FOLDER).mkdir(exist_ok=True)
-    for file, trial in wanted.items():
-        text = trial_yaml(report.record, trial, file, "On the Pareto front of")
-        file.write_text(text, encoding="utf-8", newline="")
-    return list(wanted)
+def front_texts(report: Report, folder: Path) -> dict[Path, str]:
+    """The configuration of every trial on the front, by its file in the report's folder."""
+    files = {folder / front_file(trial): trial for trial in report.front}
+    return {file: trial_yaml(report.record, trial, file, "On the Pareto front of") for file, trial in files.items()}
+
+
+def make_front_folder(folder: Path) -> None:
+    """Make the folder of these files in the report's folder.
+
+    Raises:
+        OSError: it cannot be made, or a link that leads elsewhere is in its place.
+    """
+    front = folder / _FOLDER
+    if front.is_symlink():
+        raise OSError(errno.ELOOP, "is a link, and no folder", str(front))
+    front.mkdir(exist_ok=True)
+
+
+def former_front(folder: Path, wanted: Collection[Path]) -> list[Path]:
+    """The files of an earlier report's front that are not wanted any more."""
+    front = folder / _FOLDER
+    return [file for file in front.glob("trial-*.yaml") if file not in wanted] if is_real_folder(front) else []
 
 
 def front_table(report: Report) -> str:

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from cifar_tune.errors import UserError
+from cifar_tune.reports.comparison import compare
+from cifar_tune.reports.comparison_files import write
 from cifar_tune.reports.export import export
 from cifar_tune.reports.pictures import PICTURES
 from cifar_tune.storage.rdb import open_storage
@@ -64,6 +66,32 @@ def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "trials.csv").mkdir()
     with pytest.raises(UserError, match=r"trials\.csv: cannot be written: Is a directory"):
         export(make_record(make_spec(LR), []), tmp_path)
+
+
+def test_links_in_the_place_of_files_are_replaced(tmp_path: Path) -> None:
+    folder = tmp_path / "report"
+    folder.mkdir()
+    for name in TEXTS | set(PICTURES):
+        (tmp_path / f"precious {name}").write_text("mine")
+        (folder / name).symlink_to(tmp_path / f"precious {name}")
+    record = make_record(make_spec(LR), [MadeTrial({"lr": 0.1}, 0.5), MadeTrial({"lr": 0.2}, 0.6)])
+    export(record, folder)
+    write(compare(record, "lr"), folder)
+    assert not any(path.is_symlink() for path in folder.iterdir())
+    assert {path.read_text() for path in tmp_path.glob("precious *")} == {"mine"}
+
+
+def test_a_front_that_leads_elsewhere_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "trial-1.yaml").write_text("mine")
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "front").symlink_to(tmp_path / "mine")
+    export(make_record(make_spec(LR), [MadeTrial({"lr": 0.1}, 0.5)]), tmp_path / "report")
+    objectives = [{"metric": "val_accuracy"}, {"metric": "parameters"}]
+    several = make_record(make_spec(LR, objective=objectives), [MadeTrial({"lr": 0.1}, 0.5, figures={"parameters": 9})])
+    with pytest.raises(UserError, match="report/front: cannot be written: is a link, and no folder"):
+        export(several, tmp_path / "report")
+    assert [file.name for file in (tmp_path / "mine").iterdir()] == ["trial-1.yaml"]
 
 
 @pytest.mark.parametrize(

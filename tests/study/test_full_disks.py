@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from cifar_tune.errors import UserError
+from cifar_tune.reports.export import export
+from tests.reports.factory import MadeTrial, make_record, make_spec
 from tests.study.test_processes import PATIENCE, Folder, values, wait_until
 
 _FILLER = "filler"
@@ -68,6 +71,23 @@ def test_a_disk_that_is_full_from_the_start_does_not_keep_a_study_from_training(
     assert "checkpoints cannot be written: No space left on device" in err
     assert "training goes on without them" in err
     assert values(folder.record()) == undisturbed
+
+
+def test_a_report_that_finds_no_room_leaves_the_former_one_whole(small_disk: Path) -> None:
+    spec = make_spec({"lr": {"low": 1e-4, "high": 1.0, "log": True}})
+    export(make_record(spec, [MadeTrial({"lr": 0.1}, 0.5)]), small_disk)
+    before = {file.name: file.read_bytes() for file in small_disk.iterdir()}
+    later = make_record(spec, [MadeTrial({"lr": 0.1 * (1 + index)}, 0.01 * index) for index in range(9)])
+    fill(small_disk)
+    (small_disk / _FILLER).open("ab").truncate((small_disk / _FILLER).stat().st_size - 100_000)  # room for some of it
+    with pytest.raises(UserError, match="cannot be written: No space left on device"):
+        export(later, small_disk)
+    (small_disk / _FILLER).unlink()
+    assert {file.name: file.read_bytes() for file in small_disk.iterdir()} == before
+    export(later, small_disk)
+    assert all(
+        (small_disk / name).read_bytes() != before[name] for name in ("report.html", "trials.csv", "history.png")
+    )
 
 
 def test_a_full_disk_under_sqlite_loses_nothing(
