@@ -11,7 +11,7 @@ from benchmarks.pools import started_pool
 from benchmarks.question import Options, run
 from benchmarks.sleeping import EpochSeconds, sleeper, sleeping_spec
 from cifar_tune.storage.rdb import close, open_storage
-from cifar_tune.study.estimate import counted
+from cifar_tune.study.budget import counted
 from cifar_tune.study_spec.specification import StudySpec
 
 WORKERS = 4

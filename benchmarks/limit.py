@@ -20,8 +20,7 @@ from cifar_tune.data.spec import DataSpec
 from cifar_tune.executors.local import LocalExecutors
 from cifar_tune.knobs.configuration import Configuration, complete
 from cifar_tune.models.build import build_model
-from cifar_tune.training.device import configure
-from cifar_tune.training.precision import autocast, resolve_precision
+from cifar_tune.training.device import autocast, configure, resolve_precision
 
 _BATCH = 128
 _MEGABYTE = 1e6

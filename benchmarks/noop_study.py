@@ -19,10 +19,8 @@ from cifar_tune.optuna_internals import BatchStorage
 from cifar_tune.pruners.build import build_pruner
 from cifar_tune.storage.lease import acquire
 from cifar_tune.storage.write_behind import WriteBehindStorage
-from cifar_tune.study.announcements import Watch
 from cifar_tune.study.coordinator import Coordinator
-from cifar_tune.study.interruption import StopRequests
-from cifar_tune.study.observer import Observer
+from cifar_tune.study.events import Observer, StopRequests, Watch
 from cifar_tune.study.opening import open_study
 from cifar_tune.study_spec.reader import read_study
 from cifar_tune.study_spec.specification import StudySpec

@@ -16,8 +16,7 @@ from benchmarks.noop_study import EPOCHS, noop_spec, value_after
 from cifar_tune.knobs.knob import stored
 from cifar_tune.pruners.build import build_pruner
 from cifar_tune.samplers.build import build_sampler
-from cifar_tune.storage.quiet import quieten_optuna
-from cifar_tune.storage.rdb import open_storage
+from cifar_tune.storage.rdb import open_storage, quieten_optuna
 from cifar_tune.study_spec.search_space import Choices
 from cifar_tune.study_spec.specification import StudySpec
 

@@ -5,10 +5,9 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection
 
 from cifar_tune.data.spec import DataSpec
-from cifar_tune.executors.entry import work_in_process
 from cifar_tune.executors.local import LocalExecutors
 from cifar_tune.executors.messages import Began, Ended, EpochDone, Job, Quit, Ready, Verdict
-from cifar_tune.executors.starting import Work
+from cifar_tune.executors.starting import Work, work_in_process
 
 
 def _nothing() -> None:

@@ -22,7 +22,7 @@ from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 from sqlalchemy.engine import make_url
 
-from cifar_tune.cli.watch_view import frame
+from cifar_tune.cli.watching import frame
 from cifar_tune.storage.lease import owner_of
 from cifar_tune.storage.rdb import close, open_existing
 from cifar_tune.storage.records import load_record

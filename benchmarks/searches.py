@@ -16,8 +16,8 @@ from cifar_tune.executors.options import ExecutorOptions
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.knobs.knob import stored
 from cifar_tune.knobs.part import Value
-from cifar_tune.storage.quiet import quieten_optuna
-from cifar_tune.study.observer import Observer
+from cifar_tune.storage.rdb import quieten_optuna
+from cifar_tune.study.events import Observer
 from cifar_tune.study.run import run_study
 from cifar_tune.study_spec.reader import read_study
 from cifar_tune.study_spec.search_space import Choices, Dimension

@@ -32,7 +32,7 @@ _FIRST_STEP = """
 import os, sys
 from cifar_tune.executors.options import ExecutorOptions
 from cifar_tune.storage.urls import storage_url
-from cifar_tune.study.observer import Observer
+from cifar_tune.study.events import Observer
 from cifar_tune.study.run import run_study
 from cifar_tune.study_spec.reader import read_study
 from cifar_tune.study_spec.yaml_reader import Document

@@ -12,10 +12,9 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.limit import CASES, Case, recipe
 from benchmarks.measuring import digits, seconds_of, table
 from benchmarks.question import Options, run
-from cifar_tune.models.complexity import multiply_adds_of
-from cifar_tune.training.device import configure
+from cifar_tune.models.build import multiply_adds_of
+from cifar_tune.training.device import BF16, configure
 from cifar_tune.training.learner import Learner
-from cifar_tune.training.precision import BF16
 
 _BATCH = 128
 _KINDS = {

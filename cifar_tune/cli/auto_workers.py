@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from cifar_tune.executors.local import cpu_workers
-from cifar_tune.study.rehearsing import auto_executors
+from cifar_tune.study.run import auto_executors
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.training.device import resolve_device
 

@@ -16,8 +16,7 @@ from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.reports.summary_json import SUMMARY_FILE
 from cifar_tune.study_spec.run_config import RunConfig
 from cifar_tune.training.device import configure, resolve_device
-from cifar_tune.training.divergence import Diverged
-from cifar_tune.training.memory import is_out_of_memory
+from cifar_tune.training.failures import Diverged, is_out_of_memory
 
 _LINE_SECONDS = 5.0
 

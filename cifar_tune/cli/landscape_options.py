@@ -6,10 +6,10 @@ from cifar_tune.errors import Problem, UserError
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.knobs.knob import stored
 from cifar_tune.knobs.part import Value
+from cifar_tune.study_spec.checks import check_space
 from cifar_tune.study_spec.problems import Problems
 from cifar_tune.study_spec.search_space import read_value
 from cifar_tune.study_spec.space import Space
-from cifar_tune.study_spec.space_checks import check_space
 from cifar_tune.study_spec.yaml_reader import read_yaml_value
 
 AGAINST = "--against"

@@ -7,9 +7,8 @@ from cifar_tune.errors import CheckError
 from cifar_tune.knobs.activations import ACTIVATIONS
 from cifar_tune.knobs.configuration import Configuration, complete
 from cifar_tune.knobs.part import Value
-from cifar_tune.models.build import count_parameters
-from cifar_tune.models.complexity import build_to_be_counted, multiply_adds_of
-from cifar_tune.models.image_size import ImageShape
+from cifar_tune.models.build import build_to_be_counted, count_parameters, multiply_adds_of
+from cifar_tune.models.layers import ImageShape
 from cifar_tune.study_spec.specification import StudySpec
 
 _SHAPING = ("model", "timm_name", "width", "stem", "norm", "norm_placement", "residual")

@@ -8,8 +8,8 @@ from cifar_tune.data.batches import steps_per_epoch
 from cifar_tune.data.prepared import PreparedData
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.knobs.views import TEST_TIME_AUGMENTATIONS
-from cifar_tune.models.complexity import count_multiply_adds
-from cifar_tune.study.estimate import most_trials, spoken_duration, timeout_words
+from cifar_tune.models.build import count_multiply_adds
+from cifar_tune.study.budget import most_trials, spoken_duration, timeout_words
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.study_spec.typical import models_of, typical
 from cifar_tune.training.device import describe_device, resolve_device

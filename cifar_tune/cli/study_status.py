@@ -14,7 +14,7 @@ from cifar_tune.storage.openings import times
 from cifar_tune.storage.rdb import open_existing
 from cifar_tune.storage.records import StudyRecord, TrialRecord, load_record, study_names
 from cifar_tune.storage.versions import is_earlier_version
-from cifar_tune.study.estimate import counted, most_trials, spoken_duration
+from cifar_tune.study.budget import counted, most_trials, spoken_duration
 
 _MOST_FAILED = 3
 

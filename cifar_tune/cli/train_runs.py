@@ -7,12 +7,12 @@ from typing import Any
 from cifar_tune.data.prepared import prepare
 from cifar_tune.data.resident import ResidentData
 from cifar_tune.errors import CheckError
-from cifar_tune.models.complexity import count_multiply_adds
-from cifar_tune.plugins.blame import plugin_errors_told
+from cifar_tune.models.build import count_multiply_adds
+from cifar_tune.plugins.execute import plugin_errors_told
 from cifar_tune.study_spec.metrics import METRICS, Measured
 from cifar_tune.study_spec.run_config import RunConfig
 from cifar_tune.training.device import configure, resolve_device
-from cifar_tune.training.divergence import Diverged
+from cifar_tune.training.failures import Diverged
 from cifar_tune.training.loop import Training
 
 

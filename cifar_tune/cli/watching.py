@@ -1,24 +1,134 @@
-"""Looks at a study again and again, in its database alone, until it ends."""
+"""`cifar-tune watch`: looks at a study in its database again and again, and draws a frame each time."""
 
 import sys
 import time
+from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime
 from io import StringIO
 
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage, get_storage
 from rich.console import Console, Group
 from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
 from rich.text import Text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
 from cifar_tune.cli.find_study import find_stored
-from cifar_tune.cli.watch_view import frame, is_over
+from cifar_tune.cli.progress import TrialRows, seconds_per_epoch, shown_figure, shown_params
 from cifar_tune.errors import CheckError
+from cifar_tune.storage.attributes import REASONS
 from cifar_tune.storage.lease import held_lease
 from cifar_tune.storage.rdb import close, own_words
-from cifar_tune.storage.records import StudyRecord, load_record
+from cifar_tune.storage.records import StudyRecord, TrialRecord, load_record
 from cifar_tune.storage.urls import without_secrets
+from cifar_tune.study.budget import counted, most_trials, spoken_duration, within_budget
+
+_LAST = 5
+_MOST_BEGUN = 16
+_STYLES = {"COMPLETE": "green", "PRUNED": "yellow", "FAIL": "red"}
+
+
+def frame(record: StudyRecord, owner: str | None, trouble: str = "", lost: str | None = None) -> Group:
+    """States, best, running and parked trials with their epochs, those that ended last, and who runs the study.
+
+    Args:
+        record: the study.
+        owner: the process that runs it; None if none does.
+        trouble: with reading it.
+        lost: the process that ran it and was killed, or has not been heard of.
+    """
+    parts: list[Text | Table] = [_headline(record, owner), _bar(record), _best(record), _owner(record, owner, lost)]
+    left = [trial for trial in record.trials if trial.state in ("RUNNING", "WAITING")]
+    begun = [trial for trial in left if trial.config and not trial.is_drawn]
+    if begun:
+        parts.append(
+            _begun(record, begun[:_MOST_BEGUN], {"RUNNING": "" if owner else "left behind", "WAITING": "parked"})
+        )
+    if len(begun) > _MOST_BEGUN:
+        parts.append(Text(f"and {counted(len(begun) - _MOST_BEGUN, 'trial')} more that have not ended", style="dim"))
+    ended = sorted((trial for trial in record.trials if trial.ended), key=lambda trial: trial.ended or datetime.min)
+    parts += [_ended(record, trial) for trial in ended[-_LAST:]]
+    if trouble:
+        parts.append(Text(trouble, style="red"))
+    return Group(*parts)
+
+
+def is_over(record: StudyRecord) -> bool:
+    """Whether the budget is used up, and nothing runs."""
+    return record.finished >= most_trials(record.spec) and not record.counts["RUNNING"]
+
+
+def _headline(record: StudyRecord, owner: str | None) -> Text:
+    text = Text(f"{record.name}: {record.finished:,} of {most_trials(record.spec):,} trials", style="bold")
+    running = "RUNNING" if owner else "RUNNING left behind"
+    shown = {"COMPLETE": "COMPLETE", "PRUNED": "PRUNED", "FAIL": "FAIL", "RUNNING": running, "WAITING": "WAITING"}
+    states = [f"{record.counts[state]:,} {words}" for state, words in shown.items()]
+    text.append(f"  {', '.join(each for each in states if not each.startswith('0 '))}", style="not bold")
+    return text
+
+
+def _bar(record: StudyRecord) -> Table:
+    grid = Table.grid()  # a bar alone ends no line
+    grid.add_row(ProgressBar(total=max(most_trials(record.spec), 1), completed=record.finished, width=60))
+    return grid
+
+
+def _best(record: StudyRecord) -> Text:
+    best = record.best
+    if best is None:
+        return Text(f"{record.without_best_words} yet", style="dim")
+    values = ", ".join(
+        f"{objective.metric} {shown_figure(value)}"
+        for objective, value in zip(record.spec.objectives, best.values, strict=True)
+    )
+    front = f"{len(record.front)} on the Pareto front; " if record.spec.has_several_objectives else ""
+    text = Text(f"{front}best: {values} (trial {best.number})", style="green")
+    return text.append(f"  {shown_params(best.searched)}", style="dim")
+
+
+def _owner(record: StudyRecord, owner: str | None, lost: str | None) -> Text:
+    text = Text(f"run by {owner}" if owner else "nobody runs it right now", style="" if owner else "yellow")
+    if lost:
+        text.append(f": {lost} was killed or lost, and the next run takes over at once")
+    text.append(f", {spoken_duration(record.elapsed_seconds)} so far")
+    left = most_trials(record.spec) - record.finished
+    if owner and record.finished >= 3 and left > 0:
+        seconds = within_budget(record.spec, record.elapsed_seconds / record.finished * left, record.elapsed_seconds)
+        text.append(f", about {spoken_duration(seconds)} left")
+    odd = Counter(trial.reason for trial in record.trials if trial.reason not in (None, "completed", "pruned"))
+    for reason, count in odd.items():
+        text.append(f"\n{count:,} {str(reason).replace('_', ' ')}: {REASONS.get(str(reason), reason)}", style="yellow")
+    return text
+
+
+def _begun(record: StudyRecord, trials: list[TrialRecord], words: Mapping[str, str]) -> Table:
+    rows = TrialRows(record.spec.objective.metric, with_device=True)
+    for trial in trials:
+        newest = trial.intermediate[max(trial.intermediate)] if trial.intermediate else None
+        seconds = trial.history.get("seconds", ())
+        rows.add(
+            trial.number,
+            trial.epochs,
+            int(trial.config.get("epochs", 0)),
+            None if newest is None else shown_figure(newest),
+            words[trial.state] or (seconds_per_epoch(seconds[-1]) if seconds else ""),
+            "" if words[trial.state] else trial.device or "",
+            shown_params(trial.searched),
+        )
+    return rows.table
+
+
+def _ended(record: StudyRecord, trial: TrialRecord) -> Text:
+    value = "" if trial.value is None else f", {record.spec.objective.metric} {shown_figure(trial.value)}"
+    when = f"{trial.ended:%H:%M:%S} " if trial.ended else ""
+    reason = (trial.reason or trial.state.lower()).replace("_", " ")
+    best = " (the best)" if record.best is not None and record.best.number == trial.number else ""
+    return Text(f"{when}trial {trial.number}: {reason}{value}{best}", style=_STYLES.get(trial.state, ""))
+
 
 _SHARE = 4
 """Reading takes at most one part in so many of the time, however long the study."""

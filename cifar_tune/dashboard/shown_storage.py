@@ -17,7 +17,7 @@ from cifar_tune.dashboard.made_files import artifacts_of, is_made
 from cifar_tune.dashboard.study_note import study_note
 from cifar_tune.optuna_internals import ARTIFACT, NOTE_PIECE, NOTE_TEXT, NOTE_VERSION, FrozenStudy, study_id
 from cifar_tune.storage import attributes
-from cifar_tune.storage.passing import PassingStorage
+from cifar_tune.storage.views import PassingStorage
 from cifar_tune.study.folder_claim import own_folder, remove_folder
 
 

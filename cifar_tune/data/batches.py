@@ -89,3 +89,20 @@ def other_batches(
     for start in range(0, len(labels), batch_size):
         batch = slice(start, start + batch_size)
         yield normalize.apply(images[batch]), labels[batch]
+
+
+def training_sample(data: ResidentData, config: Configuration, size: int) -> Tensor:
+    """Draw training images, the same for the same `seed` on every device.
+
+    Args:
+        data: where they are.
+        config: holds the seed and the normalization.
+        size: how many; all of them where there are not so many.
+
+    Returns:
+        float32 [size, 3, H, W] on the CPU, normalised but not augmented.
+    """
+    generator = torch.Generator().manual_seed(derive_seed("sample", config.integer("seed")))
+    chosen = torch.randperm(data.train_size, generator=generator)[:size]
+    indices = data.train_indices[chosen.to(data.device)]
+    return normalization(config, data).apply(gather(data.images, indices)).cpu()

@@ -24,18 +24,15 @@ from cifar_tune.executors.messages import (
 )
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.knobs.vocabulary import vocabulary_with
-from cifar_tune.models.complexity import count_multiply_adds
+from cifar_tune.models.build import count_multiply_adds
 from cifar_tune.plugins.load import load_plugins
-from cifar_tune.training import rehearsal
-from cifar_tune.training.checkpoint import CheckpointError
+from cifar_tune.training import probe
+from cifar_tune.training.checkpoint import CheckpointError, CheckpointWriter
 from cifar_tune.training.checkpoint_fit import go_on
-from cifar_tune.training.checkpoint_writer import CheckpointWriter
 from cifar_tune.training.device import bind, configure
-from cifar_tune.training.device_loss import is_device_lost
-from cifar_tune.training.divergence import Diverged
+from cifar_tune.training.failures import Diverged, is_device_lost, is_out_of_memory, release
 from cifar_tune.training.loop import Training
-from cifar_tune.training.memory import is_out_of_memory, release
-from cifar_tune.training.rehearsal import peak_memory, room
+from cifar_tune.training.probe import peak_memory, room
 
 JobReport = Began | EpochDone | Notice | Broken | Ended
 
@@ -108,7 +105,7 @@ class JobTrainer:
         vocabulary = vocabulary_with(load_plugins(order.plugins))
         data = self.load_data(order.data)
         peak = peak_memory([Configuration(each, vocabulary) for each in order.largest], data, self._device)
-        training = rehearsal.Rehearsal(Configuration(order.typical, vocabulary), data, self._device)
+        training = probe.Rehearsal(Configuration(order.typical, vocabulary), data, self._device)
         yield Prepared(peak, *room(self._device))
         if self._goes_on():
             yield Rehearsed(training.images_per_second(order.seconds))

@@ -12,7 +12,6 @@ from joblib import cpu_count
 
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.errors import UserError
-from cifar_tune.executors.entry import work_in_process
 from cifar_tune.executors.messages import (
     Broken,
     Died,
@@ -24,9 +23,8 @@ from cifar_tune.executors.messages import (
     Report,
 )
 from cifar_tune.executors.oom_kills import OomKills
-from cifar_tune.executors.process import ExecutorProcess
-from cifar_tune.executors.slots import Slot, Slots
-from cifar_tune.executors.starting import Starter, Work
+from cifar_tune.executors.pool import Slot, Slots
+from cifar_tune.executors.starting import ExecutorProcess, Starter, Work, work_in_process
 
 _GRACE_SECONDS = 35.0
 

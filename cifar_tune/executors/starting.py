@@ -1,18 +1,106 @@
-"""Starting executor processes, without importing torch for each of them."""
+"""Starts executor processes without importing torch in the coordinator, or again in each of them."""
 
 import multiprocessing
 import os
+import select
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from cifar_tune.errors import CheckError
-from cifar_tune.executors.entry import HELD_BACK, enter
-from cifar_tune.executors.process import ExecutorProcess
+
+_REPORT_SECONDS = 5.0
+"""How long the fork server may take to tell the exit code of a process that has ended."""
+
+
+class ExecutorProcess:
+    """A process that a fork server has forked, or that was spawned.
+
+    multiprocessing knows of a forked process what its server tells. Once that is gone it takes all of its processes for
+    dead, and does not kill them any more; so Linux is asked instead, by a file descriptor that stands for the process.
+    """
+
+    def __init__(self, process: BaseProcess) -> None:
+        self._process = process
+        self._descriptor: int | None = None
+        if hasattr(os, "pidfd_open") and process.pid is not None:
+            with suppress(OSError):  # a kernel before 5.3, or it has ended already
+                self._descriptor = os.pidfd_open(process.pid)
+
+    @property
+    def pid(self) -> int | None:
+        """Its number."""
+        return self._process.pid
+
+    @property
+    def exitcode(self) -> int | None:
+        """Of one that has ended; a negative number is the signal that killed it. 255 if nobody can tell."""
+        self._process.join(_REPORT_SECONDS)
+        return self._process.exitcode
+
+    def is_alive(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.is_alive() if self._descriptor is None else not self._wait(0.0)
+
+    def join(self, timeout: float) -> None:
+        """Wait for its end, so many seconds at most."""
+        if self._descriptor is None:
+            self._process.join(timeout)
+        else:
+            self._wait(timeout)
+
+    def kill(self) -> None:
+        """End it at once."""
+        if self._descriptor is None:
+            self._process.kill()
+        else:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._descriptor, signal.SIGKILL)
+
+    def forget(self) -> None:
+        """Give back what is needed to watch it; it is not asked for any more."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _wait(self, seconds: float) -> bool:
+        poll = select.poll()
+        poll.register(self._descriptor or -1, select.POLLIN)
+        return bool(poll.poll(1000 * seconds))
+
+
+HELD_BACK = (signal.SIGINT, signal.SIGTERM)
+"""Signals that the coordinator blocks while it starts an executor, so that none strikes a half-started Python."""
+
+
+def enter(
+    work: Callable[[Connection, str, int], None],
+    environment: Mapping[str, str],
+    connection: Connection,
+    device: str,
+    slot: int,
+) -> None:
+    """Do the work with the coordinator's environment, not that of the process which this one was forked from."""
+    os.environ.clear()
+    os.environ.update(environment)
+    work(connection, device, slot)
+
+
+def work_in_process(connection: Connection, device_name: str, slot: int) -> None:
+    """Serve jobs in this process; see `cifar_tune.executors.worker`."""
+    # Ctrl-C, and a job scheduler's SIGTERM, reach the whole group; the coordinator decides
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)
+    from cifar_tune.executors.worker import work  # noqa: PLC0415 (torch belongs to the executor alone)
+
+    work(connection, device_name, slot)
+
 
 Work = Callable[[Connection, str, int], None]
 """What an executor process does with its connection, its device and the index of its slot."""

@@ -1,16 +1,16 @@
-"""The layers of a model: shapes, parameters and multiply-adds."""
+"""The layers of a model: shapes, parameters and multiply-adds, as a table, text and plain values."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from cifar_tune.knobs.configuration import Configuration
-from cifar_tune.models.build import count_parameters
-from cifar_tune.models.complexity import FLOPS_PER_MULTIPLY_ADD, build_to_be_counted, one_image
-from cifar_tune.models.image_size import ImageShape
+from cifar_tune.models.build import FLOPS_PER_MULTIPLY_ADD, build_to_be_counted, count_parameters, one_image
+from cifar_tune.models.layers import ImageShape
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,3 +98,40 @@ def _multiply_adds(model: nn.Module, counter: FlopCounterMode) -> dict[str, int]
         if name:
             own[name.rpartition(".")[0]] -= inside
     return own
+
+
+_HEADER = ("layer", "kind", "output", "parameters", "multiply-adds")
+
+
+def as_lines(table: LayerTable) -> list[str]:
+    """Aligned columns, with a header; numbers on the right."""
+    rows = [
+        (
+            layer.name,
+            layer.kind,
+            "-" if layer.output is None else "x".join(map(str, layer.output)),
+            f"{layer.parameters:,}",
+            f"{layer.multiply_adds:,}",
+        )
+        for layer in table.layers
+    ]
+    rows.append(("total", "", "", f"{table.parameters:,}", f"{table.multiply_adds:,}"))
+    widths = [max(len(row[column]) for row in (_HEADER, *rows)) for column in range(len(_HEADER))]
+    rule = tuple("-" * width for width in widths)
+    return ["  ".join(_aligned(row, widths)).rstrip() for row in (_HEADER, rule, *rows[:-1], rule, rows[-1])]
+
+
+def as_values(table: LayerTable) -> dict[str, Any]:
+    """The table for JSON."""
+    return {
+        "layers": [asdict(layer) for layer in table.layers],
+        "parameters": table.parameters,
+        "multiply_adds": table.multiply_adds,
+    }
+
+
+def _aligned(row: tuple[str, ...], widths: list[int]) -> list[str]:
+    return [
+        cell.ljust(width) if column < 3 else cell.rjust(width)
+        for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+    ]

@@ -1,7 +1,7 @@
 """The learning-rate range test: the loss while the learning rate grows from far too low to far too high.
 
-Smith, "Cyclical learning rates for training neural networks" (arXiv:1506.01186, section 3.3) lets it grow linearly and
-looks at the accuracy; growing it exponentially and looking at the loss is how the test is mostly done since.
+In Smith, "Cyclical learning rates for training neural networks" (arXiv:1506.01186, section 3.3), it grows linearly and
+the accuracy is watched. Most people since let it grow exponentially and watch the loss, as here.
 """
 
 import math
@@ -15,10 +15,32 @@ import torch
 from cifar_tune.data.batches import endless_batches
 from cifar_tune.data.resident import ResidentData
 from cifar_tune.data.seeding import derive_seed
-from cifar_tune.insight.moving_mean import MovingMean
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.training.device import configure
 from cifar_tune.training.learner import Learner
+
+
+class MovingMean:
+    """Exponential moving average whose bias towards its start at zero is taken off.
+
+    After values v_1 ... v_n it is the sum of (1 - beta) beta^(n-i) v_i, over 1 - beta^n: the correction of Kingma and
+    Ba 2015 (arXiv:1412.6980, section 3). It lags: its values are beta / (1 - beta) steps old in the mean.
+
+    Args:
+        beta: decay per step, in [0, 1).
+    """
+
+    def __init__(self, beta: float) -> None:
+        self._beta = beta
+        self._sum = 0.0
+        self._weight = 0.0
+
+    def add(self, value: float) -> float:
+        """Take in a value; return the mean."""
+        self._sum = self._beta * self._sum + (1 - self._beta) * value
+        self._weight = self._beta * self._weight + (1 - self._beta)
+        return self._sum / self._weight
+
 
 BETA = 0.9
 """Decay of the smoothed loss: it averages over about twenty steps."""

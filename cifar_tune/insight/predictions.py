@@ -8,8 +8,8 @@ import torch
 
 from cifar_tune.data.batches import validation_batches
 from cifar_tune.data.resident import ResidentData
+from cifar_tune.training.device import autocast
 from cifar_tune.training.loop import Training
-from cifar_tune.training.precision import autocast
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,7 +6,7 @@ from cifar_tune.knobs.part import Part
 
 NO_LOOKAHEAD = "none"
 _COMMON = {"lookahead_steps": "steps", "lookahead_alpha": "alpha"}
-_LOOKAHEAD = "cifar_tune.training.lookahead"
+_LOOKAHEAD = "cifar_tune.training.averages"
 
 LOOKAHEADS: Mapping[str, Part] = {
     NO_LOOKAHEAD: Part("torch.nn:Identity", "the optimizer alone moves the weights"),

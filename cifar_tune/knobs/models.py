@@ -31,25 +31,25 @@ _DENSENET = "cifar_tune.models.densenet:DenseNet"
 
 _BUILT_IN: Mapping[str, ModelPart] = {
     "tutorial_net": ModelPart(
-        "cifar_tune.models.tutorial_net:TutorialNet",
+        "cifar_tune.models.small_nets:TutorialNet",
         "PyTorch's tutorial net: two 5x5 convolutions, three linear layers; 62,006 parameters",
         arguments=_COMMON,
         defaults={"width": 6, "norm": "none"},
         width_unit=3,
     ),
     "simple_nn": ModelPart(
-        "cifar_tune.models.simple_nn:SimpleNN",
+        "cifar_tune.models.small_nets:SimpleNN",
         "5x5 and 3x3 convolutions (8, 16 channels), three linear layers; 82,006 parameters",
         arguments=_COMMON,
         defaults={"width": 8, "norm": "none"},
     ),
     "cnn2": ModelPart(
-        "cifar_tune.models.stage_cnn:TwoStageCNN",
+        "cifar_tune.models.small_nets:TwoStageCNN",
         "two stages of 3x3 convolution, norm, activation, pooling; three linear layers; 1,142,346 parameters",
         arguments=_COMMON,
     ),
     "cnn3": ModelPart(
-        "cifar_tune.models.stage_cnn:ThreeStageCNN",
+        "cifar_tune.models.small_nets:ThreeStageCNN",
         "three stages as in cnn2, each doubling the channels; three linear layers; 1,488,458 parameters",
         arguments=_COMMON,
     ),

@@ -14,7 +14,7 @@ _BUILT_IN: Mapping[str, Part] = {
         arguments={"bn_momentum": "momentum"},
     ),
     "group": Part(
-        "cifar_tune.models.norm:group_norm",
+        "cifar_tune.models.layers:group_norm",
         "group norm: per image over groups of channels, whatever the batch size (Wu and He 2018)",
         arguments={"norm_groups": "num_groups"},
     ),

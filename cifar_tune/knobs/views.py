@@ -17,7 +17,7 @@ class ViewsPart(Part):
     views: int = 1
 
 
-_VIEWS = "cifar_tune.training.views"
+_VIEWS = "cifar_tune.training.evaluation"
 
 TEST_TIME_AUGMENTATIONS: Mapping[str, ViewsPart] = {
     "none": ViewsPart(f"{_VIEWS}:single", "the image as it is"),

@@ -6,11 +6,16 @@ Huang, Liu, van der Maaten and Weinberger, "Densely connected convolutional netw
 import torch
 from torch import Tensor, nn
 
-from cifar_tune.models.activation import ActivationFactory
-from cifar_tune.models.image_size import ImageShape, require_image_size
-from cifar_tune.models.initialization import initialize_like_he
-from cifar_tune.models.norm import NormFactory, normalized
-from cifar_tune.models.stem import IMAGENET, imagenet_stem
+from cifar_tune.models.layers import (
+    IMAGENET,
+    ActivationFactory,
+    ImageShape,
+    NormFactory,
+    imagenet_stem,
+    initialize_like_he,
+    normalized,
+    require_image_size,
+)
 
 BOTTLENECK = 4
 """Channels between the two convolutions of a dense layer, over the growth rate."""

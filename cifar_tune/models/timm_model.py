@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from cifar_tune.errors import Problem, UserError, nearest_name
-from cifar_tune.models.image_size import ImageShape
+from cifar_tune.models.layers import ImageShape
 
 
 def timm_model(image_shape: ImageShape, classes: int, *, name: str, dropout: float) -> nn.Module:

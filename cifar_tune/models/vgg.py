@@ -6,12 +6,15 @@ Simonyan and Zisserman, "Very deep convolutional networks for large-scale image 
 
 from torch import Tensor, nn
 
-from cifar_tune.models.activation import ActivationFactory
-from cifar_tune.models.convolution import convolution
-from cifar_tune.models.image_size import ImageShape, require_image_size
-from cifar_tune.models.initialization import initialize_like_he
-from cifar_tune.models.linear_head import LinearHead
-from cifar_tune.models.norm import NormFactory
+from cifar_tune.models.layers import (
+    ActivationFactory,
+    ImageShape,
+    LinearHead,
+    NormFactory,
+    convolution,
+    initialize_like_he,
+    require_image_size,
+)
 
 STAGE_WIDTHS = (1, 2, 4, 8, 8)
 """Channels of each stage, over those of the first."""

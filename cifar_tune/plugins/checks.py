@@ -1,18 +1,45 @@
-"""What joins the parts of plugins to their knobs, to each other and to the built-in ones."""
+"""Checks how the parts of plugins fit their knobs, each other and the built-in parts; problems carry line numbers."""
 
 import inspect
 import re
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-from cifar_tune.errors import enumerate_names, nearest_name
+from cifar_tune.errors import Problem, enumerate_names, nearest_name
 from cifar_tune.knobs.knob import NO_NAMES, Kind, Knob
 from cifar_tune.knobs.part import Part, resolve
 from cifar_tune.knobs.plugin import Plugin
 from cifar_tune.knobs.schedules import SchedulePart
 from cifar_tune.knobs.vocabulary import BUILT_IN
 from cifar_tune.plugins.kinds import KINDS, OWN_KNOBS, RESERVED, PartKind
-from cifar_tune.plugins.places import Places
+
+
+class Places:
+    """The problems of some plugin files.
+
+    Args:
+        lines: for each file, on which line each entry of its dictionaries stands (`execute.entry_lines`).
+    """
+
+    def __init__(self, lines: Mapping[str, Mapping[tuple[str, str], int]]) -> None:
+        self._lines = lines
+        self.problems: list[Problem] = []
+
+    def add(
+        self,
+        path: str,
+        rule: str,
+        dictionary: str | None = None,
+        name: str = "",
+        value: object = None,
+        nearest: str | None = None,
+    ) -> None:
+        """Record one problem of a file: of the whole, of a dictionary, or of one of its entries."""
+        known = self._lines[path]
+        line = None if dictionary is None else known.get((dictionary, name)) or known.get((dictionary, ""))
+        key = f"{dictionary}.{name}" if dictionary and name else dictionary
+        self.problems.append(Problem(rule, key, value, path, line, nearest))
+
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,49}")
 _NAME_RULE = "a name must be 1 to 50 small letters, digits or `_`, and begin with a letter"

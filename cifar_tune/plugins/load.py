@@ -11,10 +11,9 @@ from cifar_tune.errors import Problem, UserError, nearest_name
 from cifar_tune.knobs.knob import Knob
 from cifar_tune.knobs.part import Part
 from cifar_tune.knobs.plugin import Plugin, PluginFile
-from cifar_tune.plugins.checks import check_plugins
+from cifar_tune.plugins.checks import Places, check_plugins
 from cifar_tune.plugins.execute import entry_lines, execute
 from cifar_tune.plugins.kinds import KINDS, OWN_KNOBS
-from cifar_tune.plugins.places import Places
 
 
 def load_plugins(files: Sequence[PluginFile]) -> tuple[Plugin, ...]:

@@ -1,4 +1,4 @@
-"""Builds Optuna's pruners."""
+"""Builds Optuna's pruners. Hyperband remembers the bracket of each trial."""
 
 from typing import Any
 

@@ -1,20 +1,53 @@
-"""How much each searched knob had to do with reaching the best trials."""
+"""How much each searched knob had to do with reaching the best trials, with bootstrap intervals over trials."""
 
 import math
 import threading
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import optuna
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
-from optuna.trial import FrozenTrial
+from optuna.storages import InMemoryStorage
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
 
-from cifar_tune.reports.shown_trials import ShownTrials
 from cifar_tune.storage.records import StudyRecord
+from cifar_tune.storage.views import PassingStorage
 from cifar_tune.study_spec.specification import StudySpec
 
+
+class _Empty(PassingStorage):
+    """A storage that knows the directions of a study and nothing else. One of Optuna's would log that it was made."""
+
+    def __init__(self, directions: Sequence[StudyDirection]) -> None:
+        super().__init__(InMemoryStorage())
+        self._directions = list(directions)
+
+    def get_study_id_from_name(self, study_name: str) -> int:
+        """The one that there is."""
+        return 0
+
+    def get_study_directions(self, study_id: int) -> list[StudyDirection]:
+        """Those of the objectives."""
+        return self._directions
+
+
+class ShownTrials(optuna.Study):
+    """A study that has these trials, some of them perhaps several times; nothing is copied, stored or read."""
+
+    def __init__(self, spec: StudySpec, trials: Sequence[FrozenTrial]) -> None:
+        super().__init__(spec.name, _Empty([StudyDirection[each.direction.upper()] for each in spec.objectives]))
+        self._shown = list(trials)
+
+    def get_trials(self, deepcopy: bool = True, states: Container[TrialState] | None = None) -> list[FrozenTrial]:
+        """The trials themselves; `deepcopy` is not heeded."""
+        return [trial for trial in self._shown if states is None or trial.state in states]
+
+
 _TOP_SHARE = 0.1
-_FEWEST = 5
+_FEWEST_TRIALS = 5
 """Completed trials. Of fewer, two would be set against four at most, and shares would be made of chance alone."""
 
 _FEWEST_TOP = 5
@@ -61,10 +94,10 @@ def importances(record: StudyRecord) -> Importances | str:
     """
     trials = assessed(record)
     completed, infeasible = len(trials), _infeasible(record)
-    if completed < _FEWEST:
+    if completed < _FEWEST_TRIALS:
         kind = "completed trials that keep all constraints" if infeasible else "completed trials"
         there_are = "there is one" if completed == 1 else f"there are {completed or 'none'}"
-        return f"Importances need at least {_FEWEST} {kind}; {there_are}."
+        return f"Importances need at least {_FEWEST_TRIALS} {kind}; {there_are}."
     share = top_share(completed)
     shares = ped_anova(record.spec, trials)
     if not shares:
@@ -119,3 +152,50 @@ def _left_out(infeasible: int) -> str:
     if infeasible == 1:
         return "another one, which breaks a constraint, is left out"
     return f"{infeasible:,} more, which break a constraint, are left out"
+
+
+RESAMPLES = 100
+MOST_TRIALS = 500
+"""In one resample. Fewer than there are make the intervals too wide rather than too narrow."""
+
+_INTERVAL = (5.0, 95.0)
+_FEWEST_RESAMPLED = 10
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Where the share of each knob lay in 90 of 100 resamples.
+
+    Attributes:
+        intervals: low and high share by knob.
+        resamples: how many there were.
+        trials: how many trials each of them had, of so many completed ones.
+        completed: completed trials.
+    """
+
+    intervals: Mapping[str, tuple[float, float]]
+    resamples: int
+    trials: int
+    completed: int
+
+
+def spread(record: StudyRecord, found: Importances) -> Spread | None:
+    """The intervals of the importances `found`; None with fewer than ten completed trials.
+
+    Each resample draws as many completed trials as there are (at most MOST_TRIALS), with replacement, and computes
+    PED-ANOVA's shares of them. The draws are seeded: the same study gives the same intervals.
+    """
+    trials = assessed(record)
+    if len(trials) < _FEWEST_RESAMPLED:
+        return None
+    size = min(len(trials), MOST_TRIALS)
+    draw = np.random.default_rng(0)
+    shares = []
+    for _ in range(RESAMPLES):
+        chosen = [trials[index] for index in draw.integers(len(trials), size=size)]
+        shares.append(ped_anova(record.spec, chosen))
+    intervals = {}
+    for name in found.shares:
+        low, high = np.percentile([each.get(name, 0.0) for each in shares], _INTERVAL)
+        intervals[name] = (float(low), float(high))
+    return Spread(intervals, RESAMPLES, size, len(trials))

@@ -1,5 +1,6 @@
-"""`summary.md`: the study for people."""
+"""`summary.md`: the study for people, one trial, and the test result."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,20 +8,94 @@ from shlex import quote
 
 from cifar_tune.errors import last_line
 from cifar_tune.reports.best_config import resolved_config
+from cifar_tune.reports.findings import sparing_words
 from cifar_tune.reports.front import front_file, front_table
 from cifar_tune.reports.importances import ENOUGH_TRIALS, Importances
+from cifar_tune.reports.objective import SCALES
 from cifar_tune.reports.pictures import pictures_of
 from cifar_tune.reports.report import Report
 from cifar_tune.reports.search_words import dimension_words
-from cifar_tune.reports.sparing import sparing_words
 from cifar_tune.reports.summary_json import STATES, standard_error
-from cifar_tune.reports.tables import code, duration, exact, figure, table
-from cifar_tune.reports.test_set import test_set
+from cifar_tune.reports.tables import code, duration, exact, figure, inert, table
 from cifar_tune.storage.attributes import REASONS
-from cifar_tune.storage.openings import times
+from cifar_tune.storage.openings import Opening, times
 from cifar_tune.storage.records import TrialRecord
 from cifar_tune.study_spec.metrics import METRICS
 from cifar_tune.study_spec.search_space import Choices
+from cifar_tune.study_spec.specification import StudySpec
+
+
+def trial_markdown(trial: TrialRecord, spec: StudySpec, name: str) -> str:
+    """How it ended, its figures, and its whole configuration; the searched knobs first. `name` is the study's."""
+    figures = [
+        (code(objective.metric), SCALES[objective.metric].shown(value), code(METRICS[objective.metric].exact(value)))
+        for objective, value in zip(spec.objectives, trial.values, strict=False)
+    ]
+    precision = trial.precision or "precision unknown"
+    facts = [
+        ("epochs", str(trial.epochs)),
+        ("time", duration(trial.seconds)),
+        *([("parameters", f"{trial.parameters:,}")] if trial.parameters is not None else []),
+        *([("multiply-adds of one image", f"{trial.flops:,}")] if trial.flops is not None else []),
+        *([("device", f"{code(trial.device)}, {inert(precision)}")] if trial.device else []),
+        *([("taken up again after epoch", ", ".join(map(str, trial.resumed_from)))] if trial.resumed_from else []),
+        *([("keeps all constraints", "yes" if trial.feasible else "no")] if spec.constraints else []),
+    ]
+    config = resolved_config(trial, spec)
+    searched = [name for name in spec.search_space if name in trial.params]
+    rows = [(code(name), f"**{inert(exact(config[name]))}**", "searched") for name in searched if name in config]
+    rows += [(code(name), inert(exact(value)), "") for name, value in config.items() if name not in searched]
+    error = (trial.error or "").strip().splitlines()
+    parts = [
+        f"# Trial {trial.number} of {inert(name)}",
+        f"{trial.state}: {REASONS.get(trial.reason or '', 'not ended yet')}.",
+        *([table(("figure", "", "exactly"), figures)] if figures else []),
+        table(("", ""), facts),
+        *([f"Error: {code(error[-1])}"] if error else []),
+        table(("knob", "value", ""), rows),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def test_set(report: Report) -> list[str]:
+    """A section with every opening of the test split; nothing where it was not opened."""
+    openings = report.record.openings
+    if not openings:
+        return []
+    last = openings[-1]
+    words = (
+        f"The test set was opened **{times(openings)}**, by `cifar-tune finalize`, which trains a configuration on the "
+        f"images of the training and of the validation split."
+    )
+    later = report.record.finished - last.finished_trials
+    if later:
+        words += f" Trials that have finished since: {later:,}."
+    tested = {opening.trial for opening in openings if opening.study is None}
+    if report.best and report.best.number not in tested:
+        words += f" **Trial {report.best.number} is the best one by now, and was not tested.**"
+    if len(openings) > 1:
+        words += " A choice that was made with a look at an earlier result makes the later ones optimistic."
+    rows = [
+        (opening.opened, opening.tested, str(opening.epochs), f"{opening.train_images:,}", *_tested(opening))
+        for opening in openings
+    ]
+    header = ("opened", "trial", "epochs", "trained on", "test images", "test loss", "test accuracy", "standard error")
+    return ["## Test set", words, table(header, rows, right=tuple(range(1, len(header))))]
+
+
+def _tested(opening: Opening) -> tuple[str, str, str, str]:
+    """Images, loss, accuracy and its standard error."""
+    share = opening.test_accuracy
+    if share is None or opening.test_images is None:
+        return "-", "-", "result lost", "-"
+    error = math.sqrt(share * (1 - share) / opening.test_images)
+    return (
+        f"{opening.test_images:,}",
+        "not finite" if opening.test_loss is None else f"{opening.test_loss:.4f}",
+        f"{share * 100:.2f} %",
+        f"{error * 100:.2f} points",
+    )
+
 
 _TOP = 10
 _ERRORS = 5

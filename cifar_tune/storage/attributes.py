@@ -1,4 +1,11 @@
-"""The names under which a study and its trials keep what Optuna has no column for: user attributes."""
+"""The user attributes in which a study and its trials keep what Optuna has no column for.
+
+The figures of a trial's epochs are kept in pieces: a value in MySQL holds 65,535 bytes, about 600 epochs.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import count
+from typing import Any
 
 SPEC = "spec"
 """Study: the whole specification, as `StudySpec.plain`."""
@@ -74,7 +81,7 @@ SPARED_AT = "spared_at"
 
 HISTORY = "history"
 """Trial: one list per figure (train_loss, train_accuracy, val_loss, val_accuracy, lr, seconds), one item per epoch.
-Of long trainings in pieces, see `cifar_tune.storage.histories`."""
+Of long trainings in pieces, see `cifar_tune.storage.attributes`."""
 
 RESUMED_FROM = "resumed_from"
 """Trial: after how many finished epochs it was taken up again, once per time."""
@@ -92,3 +99,41 @@ REASONS = {
     "timeout": "it hung, or took longer than budget.trial_timeout",
     "error": "an error ended it",
 }
+
+
+PIECE = 500
+"""Epochs per piece; six figures of nine digits take at most 102 bytes per epoch."""
+
+
+def pieces(history: Mapping[str, Sequence[float]]) -> dict[str, dict[str, list[float]]]:
+    """The trial's attributes that hold it: HISTORY, and for more epochs HISTORY with `_2`, `_3` and so on."""
+    epochs = max((len(values) for values in history.values()), default=0)
+    return {
+        _name(index): {name: list(values[start : start + PIECE]) for name, values in history.items()}
+        for index, start in enumerate(range(0, max(epochs, 1), PIECE))
+    }
+
+
+def joined(attrs: Mapping[str, Any]) -> dict[str, list[float]]:
+    """The history that a trial's attributes hold.
+
+    Further pieces than it has epochs are those of an earlier run whose checkpoint was lost.
+    """
+    history = {name: list(values) for name, values in attrs.get(HISTORY, {}).items()}
+    for index in count(1):
+        piece = attrs.get(_name(index))
+        if piece is None:
+            break
+        for name, values in piece.items():
+            history[name] += values
+    epochs = attrs.get(EPOCHS)
+    return {name: values[:epochs] for name, values in history.items()}
+
+
+def is_piece(name: str) -> bool:
+    """Whether a trial's attribute of this name is a piece of its history."""
+    return name == HISTORY or name.startswith(f"{HISTORY}_")
+
+
+def _name(index: int) -> str:
+    return HISTORY if index == 0 else f"{HISTORY}_{index + 1}"

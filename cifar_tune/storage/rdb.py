@@ -1,13 +1,16 @@
-"""Opens the relational database that holds the studies."""
+"""Opens the relational database that holds the studies, and waits for a server that is starting."""
 
 import sqlite3
 import time
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import optuna
+from optuna.exceptions import ExperimentalWarning
 from optuna.storages import RDBStorage
 from sqlalchemy import event
 from sqlalchemy.engine import URL
@@ -16,8 +19,63 @@ from sqlalchemy.exc import IntegrityError, NoSuchModuleError, SQLAlchemyError
 from cifar_tune.errors import CheckError, Problem, UserError
 from cifar_tune.optuna_internals import STUDIES, BatchStorage
 from cifar_tune.storage.foreign_tables import has_studies, refuse_foreign_tables
-from cifar_tune.storage.quiet import quieten_optuna
 from cifar_tune.storage.urls import driver_advice, shown, sqlite_file, without_secrets
+
+
+def quieten_optuna() -> None:
+    """Let Optuna log errors only, and not warn that an interface may change: the version is pinned below 5.1."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.filterwarnings("ignore", category=ExperimentalWarning)
+
+
+PATIENCE_SECONDS = 30.0
+_FIRST_PAUSE_SECONDS = 0.5
+_LONGEST_PAUSE_SECONDS = 4.0
+_LOOK_SECONDS = 0.1
+
+_AWAY = (
+    "Connection refused",
+    "starting up",  # PostgreSQL, after the connection is made
+    "shutting down",
+    "not yet accepting connections",  # after a crash
+    "in recovery mode",  # likewise
+    "No such file or directory",  # the socket of a server on this machine
+    "Can't connect to MySQL server",
+    "Lost connection to MySQL server",
+    "server closed the connection",
+)
+"""Parts of what a database's driver says where nobody answers yet; a wrong password gets no second chance."""
+
+
+def open_patiently(url: URL, note: Callable[[str], None], impatient: Callable[[], None]) -> BatchStorage:
+    """Open the storage, waiting half a minute for a server that nobody reaches.
+
+    Args:
+        url: of the storage.
+        note: is told that it takes longer.
+        impatient: called now and then meanwhile; may raise.
+
+    Raises:
+        UserError: as `open_storage`.
+        CheckError: likewise, or nobody was reached in time.
+    """
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    pause = _FIRST_PAUSE_SECONDS
+    while True:
+        try:
+            return open_storage(url)
+        except CheckError as error:
+            is_away = any(words in str(error) for words in _AWAY)
+            if not is_away or time.monotonic() + pause > deadline:
+                raise
+            if pause == _FIRST_PAUSE_SECONDS:
+                note(f"{error}; trying again for {PATIENCE_SECONDS:.0f} s")
+        again = time.monotonic() + pause
+        while time.monotonic() < again:
+            impatient()
+            time.sleep(_LOOK_SECONDS)
+        pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
 
 _BUSY_SECONDS = 60
 _CONNECT_SECONDS = 10

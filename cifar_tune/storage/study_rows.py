@@ -1,17 +1,106 @@
-"""One study in the database: what is known to be there, and how it is brought up to date."""
+"""One study in the database: what is known to be there, and how it is brought up to date.
 
+A database numbers trials in the order in which they arrive, but a study in memory has numbered them already:
+checkpoints and lines on the terminal carry these numbers. Where another program adds a trial at the same moment, that
+trial, which nobody has seen yet, gets the later number.
+"""
+
+import json
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from itertools import takewhile
 from typing import Any, Literal
 
+from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import select, update
 
 from cifar_tune.errors import CheckError
-from cifar_tune.optuna_internals import BatchStorage, trial_id
-from cifar_tune.storage.comparing import is_what_was_sent
-from cifar_tune.storage.numbers import give_number
-from cifar_tune.storage.trial_changes import write_changes
+from cifar_tune.optuna_internals import TRIALS, BatchStorage, trial_id
+
+
+def is_what_was_sent(stored: FrozenTrial, sent: FrozenTrial) -> bool:
+    """Whether a trial of the database is a new one that was sent there, be it without an answer."""
+    return (
+        stored.state == sent.state
+        and stored.params == sent.params
+        and stored.intermediate_values.keys() == sent.intermediate_values.keys()
+        and _plain(stored.user_attrs) == _plain(sent.user_attrs)
+        and _plain(stored.system_attrs) == _plain(sent.system_attrs)
+    )
+
+
+def lacks_something(stored: FrozenTrial, ours: FrozenTrial) -> bool:
+    """Whether a trial of the database, which can still be changed there, is not yet what it is in memory."""
+    if stored.state.is_finished():
+        return False
+    return (
+        stored.state != ours.state
+        or not stored.params.keys() >= ours.params.keys()
+        or not stored.intermediate_values.keys() >= ours.intermediate_values.keys()
+        or _plain(stored.user_attrs | ours.user_attrs) != _plain(stored.user_attrs)
+        or _plain(stored.system_attrs | ours.system_attrs) != _plain(stored.system_attrs)
+    )
+
+
+def _plain(attrs: dict[str, Any]) -> str:
+    """A text that is the same for the same values, NaN among them."""
+    return json.dumps(attrs, sort_keys=True)
+
+
+def give_number(storage: RDBStorage, study: int, trial: int, number: int) -> bool:
+    """Let the trial with this id have `number`, and whichever has it that of the trial: both, or neither.
+
+    Returns:
+        Whether there was another with that number; else nothing is changed.
+    """
+    with storage.engine.begin() as connection:
+        of_study = TRIALS.c.study_id == study
+        found = connection.execute(select(TRIALS.c.trial_id).where(of_study & (TRIALS.c.number == number)))
+        other = found.scalar_one_or_none()
+        own = connection.execute(select(TRIALS.c.number).where(TRIALS.c.trial_id == trial)).scalar_one()
+        if other is None:
+            return False
+        for each, its_number in ((other, own), (trial, number)):
+            connection.execute(update(TRIALS).where(TRIALS.c.trial_id == each).values(number=its_number))
+    return True
+
+
+def write_changes(backend: BatchStorage, trial_id: int, before: FrozenTrial, after: FrozenTrial) -> None:
+    """Write what is new in `after`; its end is written last, since nothing can be added to a finished trial.
+
+    Args:
+        backend: the database.
+        trial_id: the trial's id there.
+        before: the trial as the database has it.
+        after: the trial as it shall be.
+    """
+    state = before.state
+    if state == TrialState.WAITING and after.state != TrialState.WAITING:
+        state = TrialState.RUNNING  # on the way to any other state
+        backend.set_trial_state_values(trial_id, state)
+    for name, value in after.params.items():
+        if name not in before.params:
+            distribution = after.distributions[name]
+            backend.set_trial_param(trial_id, name, distribution.to_internal_repr(value), distribution)
+    there = before.intermediate_values
+    reports = {step: value for step, value in after.intermediate_values.items() if step not in there}
+    user, system = _new(before.user_attrs, after.user_attrs), _new(before.system_attrs, after.system_attrs)
+    if reports or user or system:
+        backend.add_to_trial(trial_id, reports, user, system)
+    if after.state != state:
+        backend.set_trial_state_values(trial_id, after.state, after.values if after.state.is_finished() else None)
+
+
+def _new(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """Unchanged values are the same objects in memory, so long histories are rarely compared."""
+    return {
+        key: value
+        for key, value in after.items()
+        if key not in before or (before[key] is not value and before[key] != value)
+    }
+
 
 Kind = Literal["user", "system"]
 """Of an attribute."""

@@ -19,9 +19,8 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import URL
 
 from cifar_tune.optuna_internals import BatchStorage, one_study_in_memory
-from cifar_tune.storage.outage import Outage
-from cifar_tune.storage.passing import PassingStorage
-from cifar_tune.storage.writer import LINGER_SECONDS, LOOK_SECONDS, REWRITE_SECONDS, Writer
+from cifar_tune.storage.views import PassingStorage
+from cifar_tune.storage.writer import LINGER_SECONDS, LOOK_SECONDS, REWRITE_SECONDS, Outage, Writer
 
 _MOST_UNWRITTEN = 500
 _FINISHED = tuple(state for state in TrialState if state.is_finished())

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
@@ -15,11 +16,29 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from cifar_tune.errors import CheckError, CifarTuneError
 from cifar_tune.optuna_internals import BatchStorage
-from cifar_tune.storage.bulk import bulk_reading
-from cifar_tune.storage.comparing import lacks_something
-from cifar_tune.storage.outage import Outage
-from cifar_tune.storage.study_rows import CHANGED, Kind, StudyRows
+from cifar_tune.storage.rdb import own_words
+from cifar_tune.storage.records import bulk_reading
+from cifar_tune.storage.study_rows import CHANGED, Kind, StudyRows, lacks_something
 from cifar_tune.storage.urls import without_secrets
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """The database cannot be written since `since` (seconds of `time.monotonic`); `error` is its last answer.
+
+    `url` is that of the database, whose password must not be repeated.
+    """
+
+    since: float
+    error: BaseException
+    url: URL | None = None
+
+    @property
+    def words(self) -> str:
+        """The database's own words, on one line, without its password."""
+        words = own_words(self.error.__cause__ or self.error)
+        return words if self.url is None else without_secrets(words, self.url)
+
 
 LINGER_SECONDS = 0.1
 """How long a change waits for others that can be written together with it."""

@@ -4,6 +4,7 @@ from collections.abc import Container
 from typing import cast
 
 import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
@@ -13,8 +14,7 @@ from cifar_tune.knobs.part import Value
 from cifar_tune.optuna_internals import ENQUEUED, asks_what_waits, storage_of
 from cifar_tune.samplers.build import Samplers, build_sampler, neutral_sampler
 from cifar_tune.storage import attributes
-from cifar_tune.storage.earlier_batches import EarlierBatches
-from cifar_tune.storage.passing import PassingStorage
+from cifar_tune.storage.views import EarlierBatches, PassingStorage
 from cifar_tune.study_spec.placing import off_step
 from cifar_tune.study_spec.samplers import SAMPLERS
 from cifar_tune.study_spec.search_space import Choices, Dimension
@@ -102,6 +102,17 @@ def refusal(waiting: FrozenTrial, spec: StudySpec) -> str | None:
         elif off_step(dimension, value):
             return f"{name} = {value!r} is not {dimension.low} or a whole number of steps of {dimension.step:g} above"
     return None
+
+
+def distribution(spec: StudySpec, name: str) -> BaseDistribution:
+    """Optuna's distribution of what is suggested for a searched knob."""
+    dimension = spec.search_space[name]
+    if isinstance(dimension, Choices):
+        return CategoricalDistribution([stored(choice) for choice in dimension.choices])
+    if spec.vocabulary.knobs[name].kind is Kind.INT:
+        step = int(dimension.step or 1)
+        return IntDistribution(int(dimension.low), int(dimension.high), log=dimension.log, step=step)
+    return FloatDistribution(dimension.low, dimension.high, log=dimension.log, step=dimension.step)
 
 
 def is_exhausted(study: optuna.Study, size: int) -> bool:

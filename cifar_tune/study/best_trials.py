@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from optuna.trial import FrozenTrial, TrialState
 
-from cifar_tune.storage.selection import is_feasible, is_repetition, was_finished_elsewhere
+from cifar_tune.storage.constraints import is_feasible, is_repetition, was_finished_elsewhere
 from cifar_tune.study_spec.constraints import Constraint
 from cifar_tune.study_spec.pareto import Losses, dominates, losses
 from cifar_tune.study_spec.settings import Objective

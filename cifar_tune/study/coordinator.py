@@ -19,23 +19,18 @@ from cifar_tune.executors.pool import Executors
 from cifar_tune.optuna_internals import trial_id
 from cifar_tune.samplers.build import Samplers, neutral_sampler
 from cifar_tune.storage import attributes
-from cifar_tune.storage.earlier_batches import first_of_batch
-from cifar_tune.storage.selection import is_feasible
+from cifar_tune.storage.constraints import is_feasible
 from cifar_tune.storage.urls import checkpoint_name
+from cifar_tune.storage.views import first_of_batch
 from cifar_tune.storage.write_behind import WriteBehindStorage
-from cifar_tune.study.announcements import Announcements, Watch
 from cifar_tune.study.asking import ask, is_exhausted, next_number, refusal
 from cifar_tune.study.best_trials import BestTrials
+from cifar_tune.study.budget import ElapsedTime, Estimate, counted, most_trials
 from cifar_tune.study.checkpoints import checkpoints_of, sweep
-from cifar_tune.study.elapsed import ElapsedTime
-from cifar_tune.study.estimate import Estimate, counted, most_trials
+from cifar_tune.study.events import Announcements, TrialEnd, Watch
 from cifar_tune.study.last_trials import LastTrials
-from cifar_tune.study.misfits import refuse_misfits
-from cifar_tune.study.observer import TrialEnd
-from cifar_tune.study.opening import record_environment
-from cifar_tune.study.repair import about_strangers, repair
-from cifar_tune.study.repetition import TrainedBefore, repeat
-from cifar_tune.study.running import RunningTrial
+from cifar_tune.study.opening import about_strangers, record_environment, refuse_misfits, repair
+from cifar_tune.study.trial import RunningTrial, TrainedBefore, repeat
 from cifar_tune.study_spec.specification import StudySpec
 
 _MOST_DEATHS = 3

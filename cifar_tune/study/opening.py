@@ -1,22 +1,126 @@
-"""Creates a study in the storage, or takes up the one that is there if it is the same."""
+"""Creates a study, or opens the one that is there: compares it, repairs it, and claims its folder."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import version
 
 import optuna
+from optuna.distributions import check_distribution_compatibility
 from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, TrialState
 
 import cifar_tune
 from cifar_tune.data.prepared import PreparedData
-from cifar_tune.errors import Problem, UserError
+from cifar_tune.errors import CheckError, Problem, UserError
+from cifar_tune.optuna_internals import RUNG, as_asked, trial_id
+from cifar_tune.samplers.build import neutral_sampler
 from cifar_tune.storage import attributes
+from cifar_tune.storage.constraints import was_finished_elsewhere, write_violations
 from cifar_tune.storage.records import read_spec
-from cifar_tune.study.asking import enqueue_known
+from cifar_tune.storage.views import EarlierBatches
+from cifar_tune.storage.write_behind import WriteBehindStorage
+from cifar_tune.study.asking import distribution, enqueue_known
 from cifar_tune.study.folder_claim import new_identity
-from cifar_tune.study.misfits import refuse_misfits
-from cifar_tune.study_spec.difference import differences
-from cifar_tune.study_spec.evolution import require_evolvable, why_not_evolvable
+from cifar_tune.study_spec.constraints import violations
+from cifar_tune.study_spec.difference import differences, require_evolvable, why_not_evolvable
 from cifar_tune.study_spec.specification import StudySpec
+
+
+def misfits(trials: Iterable[FrozenTrial], spec: StudySpec) -> dict[int, str]:
+    """The numbers of trials in which a parameter is of another kind than here, with its name.
+
+    Optuna takes no other trial beside them: it raises when it is given its first parameter.
+    """
+    ours = {name: distribution(spec, name) for name in spec.search_space}
+    found: dict[int, str] = {}
+    for trial in trials:
+        for name, theirs in trial.distributions.items():
+            if name in ours and theirs != ours[name]:
+                try:
+                    check_distribution_compatibility(theirs, ours[name])
+                except ValueError:
+                    found.setdefault(trial.number, name)
+    return found
+
+
+def refuse_misfits(trials: Iterable[FrozenTrial], spec: StudySpec) -> None:
+    """Refuse to go on with a study in which another program has spoiled the search space.
+
+    Raises:
+        CheckError: naming the trials.
+    """
+    found = misfits(trials, spec)
+    if found:
+        numbers = ", ".join(str(number) for number in found)
+        names = ", ".join(dict.fromkeys(found.values()))
+        raise CheckError(
+            f"another program wrote trial {numbers} into the study {spec.name!r}, with another kind of {names} than it "
+            f"searches, and Optuna takes no further trial beside it. `cifar-tune run ... --evolve` leaves such "
+            f"trials behind and goes on with the others"
+        )
+
+
+def repair(study: optuna.Study, storage: WriteBehindStorage, spec: StudySpec) -> Iterator[str]:
+    """Let no trial run, since nobody trains yet, and yield sentences about what there was to do.
+
+    Pruned trials get the rest of their end; all others wait, and go on where their checkpoint ends.
+    """
+    left = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    for trial in left:
+        if attributes.PRUNED_AT in trial.user_attrs:  # the verdict was given, the rest of its end is missing
+            _end_pruned(study, storage, spec, trial)
+        else:
+            storage.set_trial_state_values(trial_id(trial), TrialState.WAITING)
+    orphans = [trial for trial in left if attributes.PRUNED_AT not in trial.user_attrs]
+    foreign = [trial for trial in orphans if attributes.CONFIG not in trial.user_attrs]  # ours are created with it
+    ours = [trial for trial in orphans if trial not in foreign]
+    if ours:
+        yield (f"an earlier run was killed while it trained trial {_numbers(ours)}: taken up where the checkpoint ends")
+    if foreign:
+        yield f"trial {_numbers(foreign)} was left running by another program: it begins again here"
+    strangers = about_strangers(study.get_trials(deepcopy=False))
+    if strangers is not None:
+        yield strangers
+
+
+def about_strangers(trials: Iterable[FrozenTrial]) -> str | None:
+    """A sentence about those of the trials that another program finished; None if there are none."""
+    strangers = [trial for trial in trials if was_finished_elsewhere(trial)]
+    if not strangers:
+        return None
+    return (
+        f"another program finished trial {_numbers(strangers)}: counted against the budget, and seen by the sampler, "
+        f"but never the best, since nobody knows what was trained"
+    )
+
+
+def _end_pruned(study: optuna.Study, storage: WriteBehindStorage, spec: StudySpec, trial: FrozenTrial) -> None:
+    """Constraints are judged by the figures that were written down before the pruner was asked."""
+    storage.set_trial_user_attr(trial_id(trial), attributes.REASON, "pruned")
+    study.sampler = neutral_sampler()
+    _note_rung(study, storage, spec, trial)
+    figures = trial.user_attrs.get(attributes.METRICS, {})
+    write_violations(as_asked(study, trial), violations(spec.constraints, figures), spec.sampler)
+    last = trial.intermediate_values[max(trial.intermediate_values)]
+    storage.set_trial_state_values(trial_id(trial), TrialState.PRUNED, [last])
+
+
+def _note_rung(study: optuna.Study, storage: WriteBehindStorage, spec: StudySpec, trial: FrozenTrial) -> None:
+    """Let successive halving note which rung the trial reached, if that was not written any more; others need it.
+
+    It notes it when it is asked; what it says is known already. It must not be asked twice.
+    """
+    last = trial.intermediate_values[max(trial.intermediate_values)]
+    rungs = sum(key.startswith(RUNG) for key in trial.system_attrs)
+    if trial.system_attrs.get(f"{RUNG}{rungs - 1}") == last:
+        return
+    if spec.deterministic is not None:
+        view = EarlierBatches(storage, trial.number, spec.deterministic, is_exhaustive=False)
+        study = optuna.load_study(study_name=study.study_name, storage=view, pruner=study.pruner)
+    as_asked(study, trial).should_prune()
+
+
+def _numbers(trials: list[FrozenTrial]) -> str:
+    return ", ".join(str(trial.number) for trial in trials)
 
 
 def stored_study(storage: RDBStorage, spec: StudySpec, evolve: bool = False) -> optuna.Study | None:

@@ -1,6 +1,6 @@
 """`cifar-tune run`: everything around the coordinator."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Protocol
@@ -12,26 +12,45 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from cifar_tune.data.prepared import prepare
 from cifar_tune.data.spec import DataSpec
+from cifar_tune.executors.gpu_sharing import SharingExecutors
 from cifar_tune.executors.local import LocalExecutors
+from cifar_tune.executors.messages import Rehearsal
 from cifar_tune.executors.options import ExecutorOptions
 from cifar_tune.executors.pool import Executors
 from cifar_tune.pruners.build import build_pruner
 from cifar_tune.storage.lease import acquire
 from cifar_tune.storage.openings import read_openings, times
-from cifar_tune.storage.patience import open_patiently
-from cifar_tune.storage.rdb import close, unusable
+from cifar_tune.storage.rdb import close, open_patiently, unusable
 from cifar_tune.storage.records import StudyRecord, load_record
 from cifar_tune.storage.urls import require_artifacts_folder
 from cifar_tune.storage.write_behind import WriteBehindStorage
-from cifar_tune.study.announcements import Watch
 from cifar_tune.study.coordinator import Coordinator, Ending
+from cifar_tune.study.events import Interrupted, Observer, StopRequests, Watch, stop_requests
 from cifar_tune.study.evolving import evolve_study, finish_evolution
 from cifar_tune.study.folder_claim import claim_folder
-from cifar_tune.study.interruption import Interrupted, StopRequests, stop_requests
-from cifar_tune.study.observer import Observer
 from cifar_tune.study.opening import open_study, stored_study
-from cifar_tune.study.rehearsing import auto_executors
 from cifar_tune.study_spec.specification import StudySpec
+from cifar_tune.study_spec.typical import largest, typical
+
+
+def auto_executors(spec: StudySpec, devices: Sequence[str], note: Callable[[str], None]) -> LocalExecutors:
+    """The executors of `--workers auto` on this machine."""
+    rehearsal = rehearsal_of(spec)
+    if rehearsal is None:
+        return LocalExecutors(None, devices, spec.largest_threads, note)
+    return SharingExecutors(rehearsal, devices, spec.largest_threads, note)
+
+
+def rehearsal_of(spec: StudySpec) -> Rehearsal | None:
+    """A configuration from the middle of the space for speed, the largest ones for memory.
+
+    None where executors must not share a GPU, since how long an epoch takes is what the study measures.
+    """
+    if "seconds_per_epoch" in spec.metrics:
+        return None
+    plugins = tuple(plugin.file for plugin in spec.plugins if plugin.file is not None)
+    most = min(spec.deterministic or spec.budget.trials, spec.budget.trials)
+    return Rehearsal(dict(typical(spec, {})), tuple(dict(each) for each in largest(spec)), spec.data, plugins, most)
 
 
 @dataclass(frozen=True, slots=True)

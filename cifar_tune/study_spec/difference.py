@@ -1,9 +1,17 @@
-"""What differs between a study file and the specification that the storage holds under its name."""
+"""What differs between a study file and the stored specification, and which trials fit both."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
+from cifar_tune.errors import UserError
+from cifar_tune.knobs.knob import stored
+from cifar_tune.knobs.part import Scalar, Value
+from cifar_tune.knobs.plugin import Plugin
+from cifar_tune.study_spec.partial import partial_configuration
+from cifar_tune.study_spec.placing import OutsideError, placed
+from cifar_tune.study_spec.search_space import Dimension
+from cifar_tune.study_spec.space import Space
 from cifar_tune.study_spec.specification import StudySpec
 
 _MAY_CHANGE = ("name", "budget", "data.root", "data.download")
@@ -50,3 +58,104 @@ def flat(plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             found[f"{prefix}{key}"] = value
     return found
+
+
+_WHY_NOT: Mapping[str, str] = {
+    "objective": "trials are told by their objective, and those of another one have no value in common with them",
+    "data": "values on other images, or on another split of them, cannot be compared",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """Why the other specification could not have drawn a configuration."""
+
+    reason: str
+
+
+def why_not_evolvable(different: Sequence[Difference]) -> list[str]:
+    """What differs that no trial can be carried over, each with its reason; empty if nothing does."""
+    return [
+        f"{difference}: {_WHY_NOT[section]}"
+        for difference in different
+        if (section := difference.key.partition(".")[0].partition("[")[0]) in _WHY_NOT
+    ]
+
+
+def suggested_for(space: Space, config: Mapping[str, object]) -> dict[str, Scalar] | Misfit:
+    """What Optuna would have suggested, had this space drawn the configuration; or the first thing that does not fit.
+
+    Args:
+        space: of the other specification.
+        config: all knobs of a trial, `Configuration.stored`.
+    """
+    values: dict[str, Value] = {}
+    for name, plain in config.items():
+        if name not in space.vocabulary.knobs:
+            return Misfit(f"there is no {name} any more")
+        try:
+            values[name] = space.vocabulary.knobs[name].parse(plain)
+        except ValueError as error:
+            return Misfit(f"{name} {error}")
+    suggested: dict[str, Scalar] = {}
+
+    def choose(name: str, dimension: Dimension) -> Value:
+        if name not in values:
+            raise OutsideError(f"{name} is searched now")
+        try:
+            value = placed(dimension, values[name], values)
+        except OutsideError as error:
+            raise OutsideError(f"{name} {error}") from error
+        suggested[name] = stored(value)
+        return value
+
+    try:
+        drawn = space.configuration(choose)
+    except OutsideError as error:
+        return Misfit(str(error))
+    for name in space.order():  # what others follow from comes first
+        if drawn.get(name) != values.get(name):
+            now = f"{stored(drawn[name])} now" if name in drawn else "not taken now"
+            return Misfit(f"{name} is {now}")
+    return suggested
+
+
+def uses_changed_plugin(config: Mapping[str, object], before: Sequence[Plugin], after: Sequence[Plugin]) -> str | None:
+    """The plugin that this configuration has a part or a knob of, and whose file has changed or is gone."""
+    same = {plugin.path for plugin in before if plugin in after}
+    for plugin in before:
+        if plugin.path in same:
+            continue
+        has_knob = any(name in config for name in plugin.knobs)
+        if has_knob or any(_names(config.get(owner)) & parts.keys() for owner, parts in plugin.parts.items()):
+            return plugin.path
+    return None
+
+
+def items_run_already(spec: StudySpec, config: Mapping[str, object]) -> list[int]:
+    """The items of `start_from`, by their position, that name every searched knob and that this configuration is."""
+    return [
+        index
+        for index, item in enumerate(spec.start_from)
+        if not partial_configuration(spec.space, item).drawn
+        and all(config.get(name) == stored(value) for name, value in item.items())
+    ]
+
+
+def require_evolvable(study: str, different: Sequence[Difference]) -> None:
+    """Refuse what nothing could be carried over to.
+
+    Raises:
+        UserError: with each such difference and its reason.
+    """
+    reasons = why_not_evolvable(different)
+    if reasons:
+        lines = "\n".join(f"  {reason}" for reason in reasons)
+        raise UserError(
+            f"nothing of the study {study!r} can be carried over (stored -> given):\n{lines}\n"
+            f"Nothing was changed. Give this one another name: `name:` in the file, or --set name=..."
+        )
+
+
+def _names(value: object) -> Set[str]:
+    return set(value.split("+")) if isinstance(value, str) else set()

@@ -14,8 +14,14 @@ from cifar_tune.errors import Problem, UserError
 from cifar_tune.knobs.configuration import Configuration, complete
 from cifar_tune.knobs.part import Value
 from cifar_tune.knobs.vocabulary import BUILT_IN, Vocabulary
+from cifar_tune.study_spec.checks import (
+    check_deterministic,
+    check_objectives,
+    check_sound,
+    default_pruner,
+    unknown_knobs,
+)
 from cifar_tune.study_spec.constraints import read_constraints
-from cifar_tune.study_spec.objective_checks import check_deterministic, check_objectives, default_pruner
 from cifar_tune.study_spec.overrides import Override, apply_overrides
 from cifar_tune.study_spec.plugin_section import read_plugins
 from cifar_tune.study_spec.problems import Path, Problems
@@ -33,7 +39,6 @@ from cifar_tune.study_spec.settings import (
     read_sampler,
 )
 from cifar_tune.study_spec.space import Space, TooManyOutcomesError, find_cycle
-from cifar_tune.study_spec.space_checks import check_sound, unknown_knobs
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.study_spec.start_from import check_grid_items, read_start_from
 from cifar_tune.study_spec.yaml_reader import MAX_BYTES, Document, read_yaml

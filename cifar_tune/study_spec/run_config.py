@@ -8,12 +8,12 @@ from cifar_tune.data.spec import DataSpec
 from cifar_tune.errors import Problem, UserError
 from cifar_tune.knobs.configuration import Configuration, complete
 from cifar_tune.knobs.vocabulary import BUILT_IN
+from cifar_tune.study_spec.checks import check_sound
 from cifar_tune.study_spec.overrides import Override, apply_overrides
 from cifar_tune.study_spec.plugin_section import read_plugins
 from cifar_tune.study_spec.problems import Problems
 from cifar_tune.study_spec.reader import SECTIONS, read_data, read_document, read_train
 from cifar_tune.study_spec.space import Space
-from cifar_tune.study_spec.space_checks import check_sound
 
 _PARTS = ("data", "plugins", "train")
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from cifar_tune.models.norm import BATCH_NORMS
-from cifar_tune.training.memory import is_out_of_memory, release
+from cifar_tune.models.layers import BATCH_NORMS
+from cifar_tune.training.failures import is_out_of_memory, release
 from cifar_tune.training.optimizers import load_optimizer_state
 from cifar_tune.training.torch_internals import copy_all
 

@@ -13,10 +13,9 @@ from torch import Tensor
 
 from cifar_tune.knobs.part import Part
 from cifar_tune.training.checkpoint import CheckpointError, load
-from cifar_tune.training.device_loss import is_device_lost
+from cifar_tune.training.failures import is_device_lost, is_out_of_memory
 from cifar_tune.training.learner import Learner
 from cifar_tune.training.loop import Training
-from cifar_tune.training.memory import is_out_of_memory
 
 _UNUSABLE = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, AssertionError)
 """What a state that makes no sense leads to where it is loaded."""

@@ -1,13 +1,144 @@
-"""Loss and accuracy of a model on images that it is not trained on."""
+"""Loss and accuracy of a model on images that it is not trained on.
 
-from collections.abc import Iterable
+With test-time augmentation, a model looks at several views of each image, and the weighted mean of the logits counts,
+as in Jordan 2024 (arXiv:2404.00498, section 3.6). Views are made of normalised images, float32 (N, 3, H, W), and keep
+their shape.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cifar_tune.training.precision import autocast
-from cifar_tune.training.tally import Tally
+from cifar_tune.training.device import autocast
+
+
+class Tally:
+    """Sums over the images seen so far, as tensors on `device`: adding to them waits for nothing."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._loss = torch.zeros((), device=device)
+        self._right = torch.zeros((), device=device)  # float32 counts exactly up to 16 million
+        self._images = 0
+
+    def add(self, loss: Tensor, right: Tensor, images: int) -> None:
+        """Count a batch in.
+
+        Args:
+            loss: its mean loss, a scalar.
+            right: how many of its predictions are right, a scalar.
+            images: its size.
+        """
+        self._loss.add_(loss, alpha=images)
+        self._right.add_(right)
+        self._images += images
+
+    def read(self, *others: "Tally") -> list[tuple[float, float]]:
+        """Mean loss and accuracy of this and of the other tallies. The host waits for the device once."""
+        tallies = (self, *others)
+        sums = torch.stack([total for tally in tallies for total in (tally._loss, tally._right)]).tolist()
+        return [
+            (loss / tally._images, right / tally._images)
+            for tally, loss, right in zip(tallies, sums[::2], sums[1::2], strict=True)
+        ]
+
+
+def count_right(logits: Tensor, labels: Tensor) -> Tensor:
+    """How many predictions are right, a scalar.
+
+    Of a mixed image a prediction is right by the share of the predicted class in it, as Zhang et al. count in their
+    implementation of mixup: a prediction of the larger part of 0.7 counts 0.7.
+
+    Args:
+        logits: (N, classes).
+        labels: int64 (N,), or the share of each class, float32 (N, classes).
+    """
+    if labels.dim() == 1:
+        return (logits.argmax(1) == labels).sum()
+    return labels.gather(1, logits.argmax(1, keepdim=True)).sum()
+
+
+@dataclass(frozen=True)
+class View:
+    """One way of looking at a batch of images.
+
+    Attributes:
+        share: of the mean; those of all views sum up to 1.
+        take: makes the view, in channels_last memory format.
+    """
+
+    share: float
+    take: Callable[[Tensor], Tensor]
+
+
+def single() -> tuple[View, ...]:
+    """The images as they are."""
+    return (View(1.0, _as_it_is),)
+
+
+def mirror() -> tuple[View, ...]:
+    """The images, and mirrored left and right."""
+    return (View(0.5, _as_it_is), View(0.5, _mirrored))
+
+
+def multi_crop() -> tuple[View, ...]:
+    """As `mirror`, and both once more up left and once more down right by one pixel, half as much in all.
+
+    What comes in from outside the image is the image mirrored at its border pixels.
+    """
+    return (
+        View(0.25, _as_it_is),
+        View(0.25, _mirrored),
+        View(0.125, _up_left),
+        View(0.125, _down_right),
+        View(0.125, lambda images: _up_left(_mirrored(images))),
+        View(0.125, lambda images: _down_right(_mirrored(images))),
+    )
+
+
+class AveragedViews(nn.Module):
+    """A model's mean logits over the views of each image.
+
+    Args:
+        model: maps images to logits.
+        views: of each image.
+    """
+
+    def __init__(self, model: nn.Module, views: Sequence[View]) -> None:
+        super().__init__()
+        self.model = model
+        self._views = views
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (N, classes), float32, of images (N, 3, H, W)."""
+        logits = [view.share * self.model(view.take(images)).float() for view in self._views]
+        return torch.stack(logits).sum(0)
+
+
+def _as_it_is(images: Tensor) -> Tensor:
+    return images
+
+
+def _mirrored(images: Tensor) -> Tensor:
+    return images.flip(3).contiguous(memory_format=torch.channels_last)
+
+
+def _up_left(images: Tensor) -> Tensor:
+    return _window(images, 2)
+
+
+def _down_right(images: Tensor) -> Tensor:
+    return _window(images, 0)
+
+
+def _window(images: Tensor, start: int) -> Tensor:
+    """The window of the old size that begins at (`start`, `start`) of the images with a margin of one pixel."""
+    height, width = images.shape[2:]
+    padded = functional.pad(images, (1, 1, 1, 1), mode="reflect")
+    window = padded[:, :, start : start + height, start : start + width]
+    return window.contiguous(memory_format=torch.channels_last)
 
 
 @torch.inference_mode()

@@ -14,8 +14,8 @@ import numpy.typing as npt
 import torch
 
 from cifar_tune.data.batches import other_batches
-from cifar_tune.training.divergence import require_finite
 from cifar_tune.training.evaluation import evaluate
+from cifar_tune.training.failures import require_finite
 from cifar_tune.training.loop import Training
 
 

@@ -11,21 +11,16 @@ from torch import Tensor, nn
 from cifar_tune.data.seeding import derive_seed
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.knobs.views import TEST_TIME_AUGMENTATIONS
-from cifar_tune.models.build import build_model
-from cifar_tune.models.hooks import FittedModel, FollowsEpochs
-from cifar_tune.models.image_size import ImageShape
+from cifar_tune.models.build import FittedModel, FollowsEpochs, build_model
+from cifar_tune.models.layers import ImageShape
 from cifar_tune.training.accumulation import Accumulation
-from cifar_tune.training.averaging import MovingAverage
-from cifar_tune.training.compilation import forward_pass
-from cifar_tune.training.gradients import GradientChange
-from cifar_tune.training.lookahead import build_lookahead
+from cifar_tune.training.averages import MovingAverage, build_lookahead
+from cifar_tune.training.device import autocast, forward_pass, resolve_precision
+from cifar_tune.training.evaluation import AveragedViews, View, count_right
 from cifar_tune.training.losses import build_loss
-from cifar_tune.training.optimizers import build_optimizer, decayed_parameters, load_optimizer_state
-from cifar_tune.training.precision import autocast, resolve_precision
+from cifar_tune.training.optimizers import GradientChange, build_optimizer, decayed_parameters, load_optimizer_state
 from cifar_tune.training.schedule_free import SCHEDULE_FREE_OPTIMIZERS, ScheduleFreeAverage
 from cifar_tune.training.schedules import build_schedule
-from cifar_tune.training.tally import count_right
-from cifar_tune.training.views import AveragedViews, View
 
 
 class Learner:

@@ -6,19 +6,16 @@ from typing import Any
 
 import torch
 
-from cifar_tune.data.batches import steps_per_epoch, training_batches, validation_batches
+from cifar_tune.data.batches import steps_per_epoch, training_batches, training_sample, validation_batches
 from cifar_tune.data.resident import ResidentData
-from cifar_tune.data.sample import training_sample
 from cifar_tune.data.seeding import derive_seed
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.models.build import count_parameters
 from cifar_tune.training.device import configure
-from cifar_tune.training.divergence import require_finite
-from cifar_tune.training.evaluation import evaluate
+from cifar_tune.training.evaluation import Tally, evaluate
+from cifar_tune.training.failures import require_finite
 from cifar_tune.training.learner import Learner
-from cifar_tune.training.results import EpochResult
-from cifar_tune.training.stopping import is_over
-from cifar_tune.training.tally import Tally
+from cifar_tune.training.results import EpochResult, is_over
 
 
 class Training:

@@ -10,7 +10,7 @@ import torch
 from schedulefree import AdamWScheduleFree, SGDScheduleFree
 from torch import Tensor, nn
 
-from cifar_tune.models.norm import BATCH_NORMS
+from cifar_tune.models.layers import BATCH_NORMS
 
 SCHEDULE_FREE_OPTIMIZERS = (SGDScheduleFree, AdamWScheduleFree)
 

@@ -3,7 +3,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from cifar_tune.cli.trial_rows import TrialRows
+from cifar_tune.cli.progress import TrialRows
 
 PARAMS = "optimizer rmsprop, lr 0.1185, momentum 0.9877, weight_decay 3.2e-05, activation leaky_relu, width 64"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cifar_tune.cli.watching import Watcher
-from cifar_tune.reports.page.spans import spans
+from cifar_tune.reports.page.timeline import spans
 from cifar_tune.storage.lease import acquire
 from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.urls import storage_url

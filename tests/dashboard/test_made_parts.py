@@ -24,7 +24,7 @@ from cifar_tune.dashboard import report_pages
 from cifar_tune.dashboard.serve import Dashboard
 from cifar_tune.dashboard.shown_storage import ShownStorage
 from cifar_tune.errors import CheckError
-from cifar_tune.reports.trial_markdown import trial_markdown
+from cifar_tune.reports.summary_markdown import trial_markdown
 from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.records import StudyRecord
 from cifar_tune.storage.urls import ARTIFACTS_VARIABLE

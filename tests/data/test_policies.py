@@ -2,8 +2,7 @@ import pytest
 import torch
 from torchvision.transforms.v2 import InterpolationMode, RandAugment, TrivialAugmentWide
 
-from cifar_tune.data.augmentation.change import Change
-from cifar_tune.data.augmentation.draw import Draw
+from cifar_tune.data.augmentation.draw import Change, Draw
 from cifar_tune.data.augmentation.operations import OPERATIONS, SIGNED
 from cifar_tune.data.augmentation.pipeline import draw_augmentation
 from cifar_tune.data.augmentation.policies import (

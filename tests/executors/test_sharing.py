@@ -15,7 +15,7 @@ from cifar_tune.data.spec import DataSpec
 from cifar_tune.executors.gpu_sharing import SharingExecutors
 from cifar_tune.executors.job_training import JobTrainer
 from cifar_tune.executors.messages import Prepared, Quit, Ready, Refused, Rehearsal, Rehearsed, Verdict
-from cifar_tune.study.rehearsing import rehearsal_of
+from cifar_tune.study.run import rehearsal_of
 from tests.reports.factory import make_spec
 
 GB = 1 << 30

@@ -15,8 +15,7 @@ from pathlib import Path
 import pytest
 
 from cifar_tune.errors import CheckError
-from cifar_tune.executors.process import ExecutorProcess
-from cifar_tune.executors.starting import Starter, end_server, server_pid
+from cifar_tune.executors.starting import ExecutorProcess, Starter, end_server, server_pid
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are spawned elsewhere than on Linux")
 

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from cifar_tune.insight.bands import band, thinned
+from cifar_tune.insight.landscape_report import band, thinned
 
 
 def test_a_band_lies_between_the_smallest_and_the_largest() -> None:

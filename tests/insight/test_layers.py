@@ -2,8 +2,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cifar_tune.insight.layer_text import as_lines, as_values
-from cifar_tune.insight.layers import LayerTable, layer_table, table_of
+from cifar_tune.insight.layers import LayerTable, as_lines, as_values, layer_table, table_of
 from cifar_tune.knobs.configuration import complete
 from cifar_tune.knobs.part import Value
 from cifar_tune.models.build import build_model, count_parameters

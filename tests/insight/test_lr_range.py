@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from cifar_tune.data.resident import ResidentData
-from cifar_tune.insight.lr_range import BETA, LrRangeTest, growing_lrs, lr_range_test
-from cifar_tune.insight.moving_mean import MovingMean
+from cifar_tune.insight.lr_range import BETA, LrRangeTest, MovingMean, growing_lrs, lr_range_test
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.knobs.optimizers import OPTIMIZERS
 from cifar_tune.training.learner import Learner

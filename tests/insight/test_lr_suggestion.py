@@ -4,9 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from cifar_tune.insight.lr_range import BETA, LrRangeTest, LrStep, Stop, growing_lrs
+from cifar_tune.insight.lr_range import BETA, LrRangeTest, LrStep, MovingMean, Stop, growing_lrs
 from cifar_tune.insight.lr_suggestion import suggest
-from cifar_tune.insight.moving_mean import MovingMean
 
 
 def made(loss: Callable[[float], float], noise: float = 0.0, stop: Stop = "end", high: float = 10.0) -> LrRangeTest:

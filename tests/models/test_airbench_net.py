@@ -6,11 +6,10 @@ from torch import Tensor, nn
 
 from cifar_tune.knobs.configuration import complete
 from cifar_tune.knobs.part import Value
-from cifar_tune.models import whitening
-from cifar_tune.models.airbench_net import AirbenchNet
+from cifar_tune.models import airbench_net
+from cifar_tune.models.airbench_net import AirbenchNet, Whitening, patch_covariance
 from cifar_tune.models.build import build_model
-from cifar_tune.models.norm import norm_biases
-from cifar_tune.models.whitening import Whitening, patch_covariance
+from cifar_tune.models.layers import norm_biases
 
 CIFAR = (3, 32, 32)
 
@@ -30,7 +29,7 @@ def correlated_images() -> Tensor:
 
 
 def test_patch_covariance_against_a_slow_reference(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(whitening, "_CHUNK", 3)
+    monkeypatch.setattr(airbench_net, "_CHUNK", 3)
     images = torch.randn(7, 3, 5, 4) + 1
     patches = [
         image[:, row : row + 2, column : column + 2].flatten()

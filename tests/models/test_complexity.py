@@ -7,7 +7,7 @@ from cifar_tune.knobs.models import MODELS
 from cifar_tune.knobs.part import Part
 from cifar_tune.knobs.plugin import Plugin
 from cifar_tune.knobs.vocabulary import vocabulary_with
-from cifar_tune.models.complexity import count_multiply_adds
+from cifar_tune.models.build import count_multiply_adds
 
 CONV1, CONV2 = 28 * 28 * 6 * 3 * 25, 10 * 10 * 16 * 6 * 25
 LINEAR = 400 * 120 + 120 * 84 + 84 * 10

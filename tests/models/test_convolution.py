@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from cifar_tune.models.convolution import NARROW, convolution
+from cifar_tune.models.layers import NARROW, convolution
 
 
 @pytest.mark.parametrize("inputs", [1, 3, NARROW - 1, NARROW])

@@ -17,8 +17,7 @@ from cifar_tune.knobs.models import MODELS
 from cifar_tune.knobs.part import Value
 from cifar_tune.models.build import build_model, count_parameters
 from cifar_tune.models.densenet import DenseBlock, DenseNet
-from cifar_tune.models.residual_block import PaddedShortcut, ResidualBlock
-from cifar_tune.models.resnet import ResNet
+from cifar_tune.models.resnet import PaddedShortcut, ResidualBlock, ResNet
 from cifar_tune.models.vgg import VGG
 
 CIFAR = (3, 32, 32)

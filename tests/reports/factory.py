@@ -17,7 +17,7 @@ from cifar_tune.knobs.part import Value
 from cifar_tune.knobs.table import KNOBS
 from cifar_tune.storage import attributes
 from cifar_tune.storage.records import StudyRecord, load_record
-from cifar_tune.study.carrying import distribution
+from cifar_tune.study.asking import distribution
 from cifar_tune.study_spec.constraints import violations
 from cifar_tune.study_spec.reader import read_study
 from cifar_tune.study_spec.search_space import Choices, Dimension

@@ -12,8 +12,7 @@ from scipy.stats import t as student
 
 from cifar_tune.errors import UserError
 from cifar_tune.reports.comparison import compare
-from cifar_tune.reports.comparison_files import as_csv, markdown, write
-from cifar_tune.reports.comparison_plot import draw
+from cifar_tune.reports.comparison_files import as_csv, draw, markdown, write
 
 from .factory import MadeTrial, make_record, make_spec
 

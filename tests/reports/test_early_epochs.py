@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from cifar_tune.reports.findings import sparing_words
 from cifar_tune.reports.page.page import report_html
 from cifar_tune.reports.report import Report
-from cifar_tune.reports.sparing import sparing_words
 from cifar_tune.reports.summary_markdown import summary_markdown
 from cifar_tune.storage import attributes
 

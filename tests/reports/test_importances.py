@@ -5,8 +5,7 @@ from collections.abc import Mapping
 import pytest
 from optuna.storages import InMemoryStorage
 
-from cifar_tune.reports.importances import Importances, importances
-from cifar_tune.reports.resampling import spread
+from cifar_tune.reports.importances import Importances, importances, spread
 
 from .factory import MadeTrial, make_record, make_spec
 

@@ -1,5 +1,4 @@
-from cifar_tune.reports.importances import Importances, importances
-from cifar_tune.reports.resampling import MOST_TRIALS, RESAMPLES, Spread, spread
+from cifar_tune.reports.importances import MOST_TRIALS, RESAMPLES, Importances, Spread, importances, spread
 from cifar_tune.storage.records import StudyRecord
 
 from .factory import make_record, make_spec, random_trials

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from cifar_tune.reports.report import Report
-from cifar_tune.reports.test_set import test_set as section
+from cifar_tune.reports.summary_markdown import test_set as section
 from cifar_tune.storage.openings import Opening, read_openings, write_opening
 from cifar_tune.storage.records import StudyRecord, load_record
 

@@ -4,7 +4,7 @@ import gc
 
 import pytest
 
-from cifar_tune.storage.bulk import bulk_reading
+from cifar_tune.storage.records import bulk_reading
 
 
 def test_it_is_off_inside_and_on_after_an_error() -> None:

@@ -6,7 +6,7 @@ import optuna
 import pytest
 from sqlalchemy.engine import URL
 
-from cifar_tune.storage.histories import PIECE, joined, pieces
+from cifar_tune.storage.attributes import PIECE, joined, pieces
 from cifar_tune.storage.rdb import close, open_storage
 
 FIGURES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr", "seconds")

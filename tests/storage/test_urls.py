@@ -4,7 +4,6 @@ from urllib.parse import quote
 import pytest
 
 from cifar_tune.errors import UserError
-from cifar_tune.storage.outage import Outage
 from cifar_tune.storage.urls import (
     ARTIFACTS_VARIABLE,
     DEFAULT_STORAGE,
@@ -21,6 +20,7 @@ from cifar_tune.storage.urls import (
     study_folder,
     without_secrets,
 )
+from cifar_tune.storage.writer import Outage
 from cifar_tune.study.checkpoints import sweep
 from cifar_tune.study_spec.reader import read_study
 from cifar_tune.study_spec.yaml_reader import Document

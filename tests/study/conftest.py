@@ -16,10 +16,8 @@ from cifar_tune.pruners.build import build_pruner
 from cifar_tune.storage.rdb import open_storage
 from cifar_tune.storage.records import StudyRecord, load_record
 from cifar_tune.storage.write_behind import WriteBehindStorage
-from cifar_tune.study.announcements import Watch
 from cifar_tune.study.coordinator import Coordinator, Ending
-from cifar_tune.study.interruption import StopRequests
-from cifar_tune.study.observer import Observer, TrialEnd
+from cifar_tune.study.events import Observer, StopRequests, TrialEnd, Watch
 from cifar_tune.study.opening import open_study
 from cifar_tune.study_spec.reader import read_study
 from cifar_tune.study_spec.specification import StudySpec

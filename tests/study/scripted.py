@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 
 from cifar_tune.executors.messages import Began, Died, Ended, EpochDone, Job, Ready, Report, Verdict
 from cifar_tune.knobs.configuration import Configuration
-from cifar_tune.training.results import EpochResult
-from cifar_tune.training.stopping import is_over
+from cifar_tune.training.results import EpochResult, is_over
 
 Curve = Callable[[Configuration, int], float]
 """Validation accuracy of a configuration after an epoch."""

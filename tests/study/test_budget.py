@@ -225,7 +225,7 @@ def test_best_honours_the_direction(run_scripted: RunStudy) -> None:
 
 def test_the_clock_is_written_while_trials_run(run_scripted: RunStudy, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that is killed in a long trial has used up its time all the same."""
-    monkeypatch.setattr("cifar_tune.study.elapsed._CLOCK_SECONDS", 0.0)
+    monkeypatch.setattr("cifar_tune.study.budget._CLOCK_SECONDS", 0.0)
     seen: list[float] = []
     handle = Coordinator._handle
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cifar_tune.study.estimate import Estimate, within_budget
+from cifar_tune.study.budget import Estimate, within_budget
 
 from .conftest import spec_of
 from .scripted import result

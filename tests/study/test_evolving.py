@@ -24,7 +24,7 @@ from cifar_tune.storage.openings import read_openings, write_opening
 from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.records import StudyRecord, load_record, study_names
 from cifar_tune.storage.urls import checkpoint_name, storage_url
-from cifar_tune.study.carrying import distribution
+from cifar_tune.study.asking import distribution
 from cifar_tune.study.checkpoints import checkpoints_of
 from cifar_tune.study.evolving import evolve_study, finish_evolution
 from cifar_tune.study.opening import open_study

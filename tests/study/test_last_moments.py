@@ -12,9 +12,9 @@ from optuna.trial import create_trial
 
 from cifar_tune.executors.messages import Died, Ended, EpochDone, Report
 from cifar_tune.storage import attributes
-from cifar_tune.storage.histories import joined, pieces
-from cifar_tune.study.carrying import _figures
+from cifar_tune.storage.attributes import joined, pieces
 from cifar_tune.study.coordinator import Coordinator
+from cifar_tune.study.evolving import _figures
 from cifar_tune.training.results import EpochResult
 from tests.reports.factory import make_spec
 
@@ -110,7 +110,7 @@ def test_trials_of_many_epochs_are_judged_by_their_last_one() -> None:
 
 _FIRST_EXECUTOR = """
 import signal
-from cifar_tune.executors.entry import HELD_BACK
+from cifar_tune.executors.starting import HELD_BACK
 from cifar_tune.executors.starting import Starter
 
 def say_mask(connection, device, slot):

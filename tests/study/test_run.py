@@ -12,7 +12,7 @@ from cifar_tune.executors.options import ExecutorOptions
 from cifar_tune.storage.lease import owner_of
 from cifar_tune.storage.rdb import open_storage
 from cifar_tune.study import run
-from cifar_tune.study.observer import Observer
+from cifar_tune.study.events import Observer
 
 from .conftest import spec_of
 from .scripted import Script, ScriptedExecutors

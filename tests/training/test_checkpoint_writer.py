@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from cifar_tune.training import checkpoint_writer
-from cifar_tune.training.checkpoint import CheckpointError, save
-from cifar_tune.training.checkpoint_writer import CheckpointWriter
+from cifar_tune.training import checkpoint
+from cifar_tune.training.checkpoint import CheckpointError, CheckpointWriter, save
 
 
 def state_of(path: Path) -> dict[str, Any]:
@@ -51,7 +50,7 @@ def writing(path: Path) -> Iterator[CheckpointWriter]:
 @pytest.fixture
 def slow_disk(monkeypatch: pytest.MonkeyPatch) -> SlowDisk:
     disk = SlowDisk()
-    monkeypatch.setattr(checkpoint_writer, "save", disk.save)
+    monkeypatch.setattr(checkpoint, "save", disk.save)
     return disk
 
 

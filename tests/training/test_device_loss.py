@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from cifar_tune.training.device_loss import is_device_lost
+from cifar_tune.training.failures import is_device_lost
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import torch
 from cifar_tune.data.batches import other_batches, validation_batches
 from cifar_tune.data.resident import ResidentData
 from cifar_tune.knobs.part import Value
-from cifar_tune.training.divergence import Diverged
+from cifar_tune.training.failures import Diverged
 from cifar_tune.training.final import measure, train_without_validation
 from cifar_tune.training.loop import Training
 

@@ -11,18 +11,17 @@ from torch import Tensor
 from torch.nn import functional
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from cifar_tune.data.batches import validation_batches
+from cifar_tune.data.batches import training_sample, validation_batches
 from cifar_tune.data.resident import ResidentData
-from cifar_tune.data.sample import training_sample
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.knobs.losses import LOSSES
 from cifar_tune.knobs.optimizers import OPTIMIZERS
 from cifar_tune.knobs.part import Value
 from cifar_tune.knobs.schedules import SCHEDULES
-from cifar_tune.models.whitening import Whitening
+from cifar_tune.models.airbench_net import Whitening
+from cifar_tune.training.checkpoint import CheckpointWriter
 from cifar_tune.training.checkpoint_fit import go_on
-from cifar_tune.training.checkpoint_writer import CheckpointWriter
-from cifar_tune.training.divergence import Diverged
+from cifar_tune.training.failures import Diverged
 from cifar_tune.training.loop import Training
 from cifar_tune.training.results import EpochResult
 

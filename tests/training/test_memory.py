@@ -5,7 +5,7 @@ import weakref
 import pytest
 import torch
 
-from cifar_tune.training.memory import is_out_of_memory, release
+from cifar_tune.training.failures import is_out_of_memory, release
 
 
 def test_the_cpu_allocator() -> None:

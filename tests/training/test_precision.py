@@ -5,9 +5,9 @@ import torch
 from torch import Tensor, nn
 
 from cifar_tune.knobs.configuration import complete
+from cifar_tune.training.device import resolve_precision
 from cifar_tune.training.evaluation import evaluate
 from cifar_tune.training.learner import Learner
-from cifar_tune.training.precision import resolve_precision
 
 from .conftest import CPU, small
 

@@ -4,8 +4,7 @@ import pytest
 
 from cifar_tune.data.resident import ResidentData
 from cifar_tune.training.loop import Training
-from cifar_tune.training.results import EpochResult
-from cifar_tune.training.stopping import epochs_without_progress, is_over
+from cifar_tune.training.results import EpochResult, epochs_without_progress, is_over
 
 from .conftest import CPU, small
 

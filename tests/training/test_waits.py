@@ -16,9 +16,8 @@ from cifar_tune.knobs.optimizers import OPTIMIZERS
 from cifar_tune.knobs.part import Value
 from cifar_tune.knobs.schedules import SCHEDULES
 from cifar_tune.knobs.views import TEST_TIME_AUGMENTATIONS
-from cifar_tune.training.evaluation import evaluate
+from cifar_tune.training.evaluation import Tally, evaluate
 from cifar_tune.training.learner import Learner
-from cifar_tune.training.tally import Tally
 
 from .conftest import ONE_OF_EACH, small
 

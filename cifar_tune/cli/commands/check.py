@@ -19,7 +19,7 @@ def check(
     from cifar_tune.cli.find_study import find_spec
     from cifar_tune.cli.progress import PlainLines
     from cifar_tune.cli.spec_lines import spec_lines
-    from cifar_tune.plugins.blame import plugin_errors_told
+    from cifar_tune.plugins.execute import plugin_errors_told
     from cifar_tune.storage.urls import storage_url
 
     read = find_spec(study, storage_url(storage), settings)

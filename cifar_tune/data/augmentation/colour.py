@@ -7,8 +7,7 @@ torchvision's ColorJitter, drawn for every image, and so are the formulas.
 import torch
 from torch import Tensor
 
-from cifar_tune.data.augmentation.change import Change
-from cifar_tune.data.augmentation.draw import Draw
+from cifar_tune.data.augmentation.draw import Change, Draw
 
 # Brightness of red, green and blue (ITU-R BT.601).
 _LUMA = (0.2989, 0.587, 0.114)

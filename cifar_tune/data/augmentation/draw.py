@@ -1,5 +1,6 @@
-"""What augmentations draw their random parameters from."""
+"""The random parameters of augmentations, and what an augmentation is once they are drawn."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -7,6 +8,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+
+Change = Callable[[Tensor, slice], Tensor]
+"""Takes a batch, float32 [B, 3, H, W], and which images of the epoch it holds; returns it changed."""
+
+Shares = Callable[[slice], Tensor]
+"""Takes which images of the epoch a batch holds; returns how much of every pixel stays each image's own, the rest
+coming from another image: float32 [B, H, W], 0 to 1."""
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from cifar_tune.data.augmentation.change import Change
-from cifar_tune.data.augmentation.draw import Draw
+from cifar_tune.data.augmentation.draw import Change, Draw
 
 _SMALLEST_AREA = 0.02
 _NARROWEST = 0.3

@@ -9,8 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from cifar_tune.data.augmentation.change import Shares
-from cifar_tune.data.augmentation.draw import Draw
+from cifar_tune.data.augmentation.draw import Draw, Shares
 from cifar_tune.data.augmentation.erasing import inside, rectangles
 
 

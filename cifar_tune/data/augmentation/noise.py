@@ -2,8 +2,7 @@
 
 from torch import Tensor
 
-from cifar_tune.data.augmentation.change import Change
-from cifar_tune.data.augmentation.draw import Draw
+from cifar_tune.data.augmentation.draw import Change, Draw
 
 
 def gaussian_noise(draw: Draw, std: float) -> Change:

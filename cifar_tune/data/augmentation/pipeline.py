@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from cifar_tune.data.augmentation.affine import AffineMap
-from cifar_tune.data.augmentation.change import Change, Shares
 from cifar_tune.data.augmentation.coordinates import CoordinateMap, gather
-from cifar_tune.data.augmentation.draw import Draw, Epoch
+from cifar_tune.data.augmentation.draw import Change, Draw, Epoch, Shares
 from cifar_tune.data.augmentation.mixing import mix, one_of
 from cifar_tune.data.normalization import Normalization
 from cifar_tune.data.seeding import derive_seed

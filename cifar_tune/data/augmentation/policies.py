@@ -7,8 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cifar_tune.data.augmentation.change import Change
-from cifar_tune.data.augmentation.draw import Draw
+from cifar_tune.data.augmentation.draw import Change, Draw
 from cifar_tune.data.augmentation.operations import OPERATIONS, SIGNED
 
 BINS = 31

@@ -2,11 +2,9 @@
 
 from markupsafe import Markup
 
-from cifar_tune.reports.importances import Importances
-from cifar_tune.reports.page.panel import NARROW
-from cifar_tune.reports.page.places import number
+from cifar_tune.reports.importances import Importances, Spread
+from cifar_tune.reports.page.panel import NARROW, number
 from cifar_tune.reports.report import Report
-from cifar_tune.reports.resampling import Spread
 
 _ROW = 34
 _RIGHT = 46.0

@@ -14,8 +14,7 @@ from cifar_tune.reports.importances import Importances
 from cifar_tune.reports.page.anchors import Anchors
 from cifar_tune.reports.page.knob_axes import knob_axis, spread_position
 from cifar_tune.reports.page.marks import MOST_LINKED, draw_trials, mark
-from cifar_tune.reports.page.panel import NARROW, Panel
-from cifar_tune.reports.page.places import Place
+from cifar_tune.reports.page.panel import NARROW, Panel, Place
 from cifar_tune.reports.report import Report, SearchedKnob
 from cifar_tune.storage.records import TrialRecord
 

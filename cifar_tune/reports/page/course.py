@@ -8,8 +8,7 @@ from cifar_tune.plotting.ticks import range_ticks
 from cifar_tune.reports.objective import axis_limits, finite
 from cifar_tune.reports.page.anchors import Anchors
 from cifar_tune.reports.page.marks import MOST_LINKED, draw_trials, mark, thinned
-from cifar_tune.reports.page.panel import NARROW, WIDE, Axis, Panel, short
-from cifar_tune.reports.page.places import dots
+from cifar_tune.reports.page.panel import NARROW, WIDE, Axis, Panel, dots, short
 from cifar_tune.reports.report import Report
 from cifar_tune.storage.records import TrialRecord
 

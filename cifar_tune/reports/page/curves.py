@@ -10,8 +10,7 @@ from markupsafe import Markup
 from cifar_tune.reports.learning_curves import learns_another_loss
 from cifar_tune.reports.page.anchors import Anchors
 from cifar_tune.reports.page.marks import ring, title
-from cifar_tune.reports.page.panel import NARROW, Panel, number_axis
-from cifar_tune.reports.page.places import Place, path
+from cifar_tune.reports.page.panel import NARROW, Panel, Place, number_axis, path
 from cifar_tune.reports.report import Report
 from cifar_tune.storage.records import TrialRecord
 

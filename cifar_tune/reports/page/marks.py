@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 from markupsafe import Markup
 
 from cifar_tune.reports.page.anchors import Anchors
-from cifar_tune.reports.page.panel import Panel
-from cifar_tune.reports.page.places import Place, dots, number
+from cifar_tune.reports.page.panel import Panel, Place, dots, number
 from cifar_tune.reports.report import Report
 from cifar_tune.reports.tables import figure
 from cifar_tune.storage.records import TrialRecord

@@ -1,15 +1,53 @@
 """A picture of the page: SVG whose colours are the page's own, so that it follows light and dark.
 
-Lengths are CSS pixels at the picture's own width. All text goes through `Markup.format`, which escapes it.
+Lengths are CSS pixels at the picture's own width. All text goes through `Markup.format`, which escapes it. Lines and
+dots are written with few characters.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
 
 from cifar_tune.plotting.ticks import range_ticks, tick_text
-from cifar_tune.reports.page.places import Place, path
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A point, in pixels from the upper left corner."""
+
+    x: float
+    y: float
+
+    def __str__(self) -> str:
+        return f"{number(self.x)} {number(self.y)}"
+
+    @staticmethod
+    def log10(value: float) -> float:
+        """The logarithm; what has none lies below all others."""
+        return math.log10(value) if value > 0 else -math.inf
+
+
+def number(value: float) -> str:
+    """A tenth of a pixel is enough."""
+    return f"{value:.1f}".removesuffix(".0")
+
+
+def path(places: Sequence[Place], *, stepped: bool = False) -> str:
+    """A line through the places; stepped, it goes right before it goes up. A single place is a dot."""
+    if len(places) == 1:
+        return f"M{places[0]}h0"
+    first, *others = places
+    if stepped:
+        return f"M{first}" + "".join(f"H{number(place.x)}V{number(place.y)}" for place in others)
+    return f"M{first}L" + " ".join(map(str, others))
+
+
+def dots(places: Sequence[Place]) -> str:
+    """All places as dots of one path: a tenth of the characters of a circle for each."""
+    return "".join(f"M{place}h0" for place in places)
+
 
 NARROW = 340.0
 """Width of a picture that fits on a telephone as it is."""

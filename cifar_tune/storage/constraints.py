@@ -1,4 +1,4 @@
-"""Constraints as trials of Optuna hold them."""
+"""Constraints, as trials of Optuna hold them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

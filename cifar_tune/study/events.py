@@ -1,0 +1,184 @@
+"""What a coordinator tells those who watch it, and how they ask it to stop.
+
+Ctrl-C and SIGTERM are requests: the first parks what is running, the second ends at once. The end of a trial is
+announced when the database has it; so is a database that goes away or comes back.
+"""
+
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+
+from cifar_tune.errors import CheckError
+from cifar_tune.storage.write_behind import WriteBehindStorage
+from cifar_tune.training.results import EpochResult
+
+
+@dataclass(frozen=True, slots=True)
+class TrialEnd:
+    """How a trial ended: its state and reason (`attributes.REASONS`), the first objective and the best one so far.
+
+    `figures` are all objectives and constrained metrics by name, `feasible` says whether it keeps the constraints, and
+    `front` holds the numbers of the trials on the Pareto front of several objectives; `elapsed` are the seconds of
+    `budget.timeout` that were used up.
+    """
+
+    number: int
+    state: str
+    reason: str
+    value: float | None
+    best_number: int | None
+    best_value: float | None
+    finished: int
+    figures: Mapping[str, float] = field(default_factory=dict)
+    feasible: bool = True
+    front: Sequence[int] = ()
+    detail: str = ""
+    elapsed: float = 0.0
+
+
+class Observer:
+    """Receives what happens, in order. Every method does nothing until it is overridden."""
+
+    def note(self, text: str) -> None:
+        """Something worth knowing, as a sentence."""
+
+    def decoding(self, done: int, total: int) -> None:
+        """So many images of the data set are decoded."""
+
+    def began(self, number: int, params: Mapping[str, object], epochs: int, resumed: int) -> None:
+        """A trial begins, or goes on after `resumed` finished epochs."""
+
+    def epoch(self, number: int, result: EpochResult, value: float) -> None:
+        """A trial finished an epoch; `value` is the objective."""
+
+    def ended(self, end: TrialEnd) -> None:
+        """A trial ended."""
+
+    def parked(self, number: int, epochs: int) -> None:
+        """A trial was set aside after so many finished epochs; the next run goes on with it."""
+
+
+class Interrupted(Exception):  # noqa: N818 (a request, not an error)
+    """The user asked to stop before anything was running."""
+
+
+class StopRequests:
+    """Counts the requests to stop."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.is_polled = False
+        """Whether somebody looks at the count all the time; until then the second request ends what runs at once."""
+
+    @property
+    def park(self) -> bool:
+        """Whether running trials are to be parked."""
+        return self.count >= 1
+
+    @property
+    def at_once(self) -> bool:
+        """Whether not even checkpoints that are being written are worth waiting for."""
+        return self.count >= 2
+
+    def raise_if_any(self) -> None:
+        """Raise `Interrupted` if a stop was requested."""
+        if self.park:
+            raise Interrupted
+
+
+@contextmanager
+def stop_requests() -> Iterator[StopRequests]:
+    """Count SIGINT and SIGTERM inside the block instead of letting them end the process."""
+    requests = StopRequests()
+
+    def count(_number: int, _frame: FrameType | None) -> None:
+        requests.count += 1
+        if requests.at_once and not requests.is_polled:
+            raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, count) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield requests
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+_PATIENCE_SECONDS = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What a coordinator looks at besides its executors: who watches, and who wants it to stop."""
+
+    observer: Observer
+    stop: StopRequests
+
+
+class Announcements:
+    """The ends of trials that nobody has been told yet.
+
+    Args:
+        storage: the study in memory, and what of it is not written yet.
+        watch: who is told.
+        sweep: called after an announcement: checkpoints that nobody needs any more can go.
+    """
+
+    def __init__(self, storage: WriteBehindStorage, watch: Watch, sweep: Callable[[], None]) -> None:
+        self._storage = storage
+        self._watch = watch
+        self._sweep = sweep
+        self._unannounced: list[TrialEnd] = []
+        self._outage_since: float | None = None
+
+    def add(self, end: TrialEnd) -> None:
+        """To be announced as soon as it is written."""
+        self._unannounced.append(end)
+
+    def look(self) -> None:
+        """Announce the ends that stand in the database now, and say when it goes away and comes back."""
+        unwritten = self._storage.unwritten()
+        written = [end for end in self._unannounced if end.number not in unwritten]
+        for end in written:
+            self._unannounced.remove(end)
+            self._watch.observer.ended(end)
+        if written:
+            self._sweep()
+        outage = self._storage.outage
+        if outage is not None and self._outage_since is None:
+            self._outage_since = outage.since
+            self._watch.observer.note(
+                f"the database does not take anything ({outage.words}): running trials go on, no new one begins until "
+                f"it is back"
+            )
+        elif outage is None and self._outage_since is not None:
+            away = time.monotonic() - self._outage_since
+            self._outage_since = None
+            self._watch.observer.note(f"the database is back after {away:.0f} s; everything is written")
+
+    def wait(self) -> bool:
+        """Stay until all is written, unless that takes too long or somebody does not want to wait.
+
+        Returns:
+            Whether it is; if not, somebody asked to stop.
+
+        Raises:
+            CheckError: if it is not, and nobody asked to stop.
+        """
+        if not self._storage.flush(2.0) and self._storage.outage is None:
+            self._watch.observer.note("waiting for the database")
+        is_written = self._storage.flush(_PATIENCE_SECONDS, lambda: self._watch.stop.at_once)
+        self.look()
+        if not is_written:
+            words = self._storage.outage.words if self._storage.outage else "it is too slow"
+            message = (
+                f"the database does not take anything ({words}), so the results of {len(self._storage.unwritten())} "
+                "trials are not in it; their checkpoints hold them, and the next run writes them from there"
+            )
+            if not self._watch.stop.park:
+                raise CheckError(message)
+            self._watch.observer.note(message)
+        return is_written
