@@ -11,8 +11,8 @@ from benchmarks.pools import started_pool
 from benchmarks.question import Options, run
 from benchmarks.sleeping import EpochSeconds, sleeper, sleeping_spec
 from cifar_tune.storage.rdb import close, open_storage
-from cifar_tune.study.budget import counted
 from cifar_tune.study_spec.specification import StudySpec
+from cifar_tune.wording import counted
 
 WORKERS = 4
 _EPOCHS = 12

@@ -15,7 +15,7 @@ from benchmarks.postgres import new_database, server
 from benchmarks.question import Options, run
 from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.records import load_record
-from cifar_tune.study.budget import counted
+from cifar_tune.wording import counted
 
 NewDatabase = Callable[[], str]
 

@@ -15,7 +15,7 @@ from benchmarks.sleeping import sleeper, sleeping_spec
 from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.records import load_record
 from cifar_tune.study import last_trials
-from cifar_tune.study.budget import counted
+from cifar_tune.wording import counted
 
 WORKERS = 8
 _EPOCHS = 10

@@ -9,11 +9,12 @@ from cifar_tune.data.prepared import PreparedData
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.knobs.views import TEST_TIME_AUGMENTATIONS
 from cifar_tune.models.build import count_multiply_adds
-from cifar_tune.study.budget import most_trials, spoken_duration, timeout_words
+from cifar_tune.study.budget import most_trials, timeout_words
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.study_spec.typical import models_of, typical
 from cifar_tune.training.device import describe_device, resolve_device
 from cifar_tune.training.probe import probe
+from cifar_tune.wording import rough_duration
 
 _VALIDATION_STEP = 1 / 3
 """A validation image costs a forward pass; a training image that, and a backward pass of about twice as much."""
@@ -54,13 +55,13 @@ def probe_lines(spec: StudySpec, data: PreparedData, devices: Sequence[str]) -> 
         parameters = f"{fewest:,}" if fewest == most else f"{fewest:,} to {most:,}"
         yield (
             f"model {model}: {parameters} parameters; {found.seconds_per_step * 1000:.3g} ms per step of "
-            f"{batch} images, about {spoken_duration(trial)} per trial of {config.integer('epochs')} epochs"
+            f"{batch} images, about {rough_duration(trial)} per trial of {config.integer('epochs')} epochs"
         )
     yield from constraint_lines(spec, all_sizes)
     trials = most_trials(spec)
     total = trials * sum(seconds) / len(seconds)
     words = timeout_words(spec, total, 0.0)
-    yield f"estimated: about {spoken_duration(total)} for {trials} trials, one at a time, if none is pruned{words}"
+    yield f"estimated: about {rough_duration(total)} for {trials} trials, one at a time, if none is pruned{words}"
 
 
 def _with_each_part(spec: StudySpec) -> Iterator[Configuration]:

@@ -11,10 +11,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from cifar_tune.study.budget import most_trials, spoken_duration, within_budget
+from cifar_tune.study.budget import most_trials, within_budget
 from cifar_tune.study.events import Observer, TrialEnd
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.training.results import EpochResult
+from cifar_tune.wording import epoch_speed, metric_figure, rough_duration, shown_params
 
 _BAR = 10
 
@@ -56,11 +57,6 @@ class TrialRows:
             Text(params, style="dim"),
         ]
         self.table.add_row(*cells)
-
-
-def seconds_per_epoch(seconds: float) -> str:
-    """A trial's speed in words."""
-    return f"{seconds:.1f} s/epoch"
 
 
 _LINE_SECONDS = 10.0
@@ -107,7 +103,7 @@ class PlainLines(Observer):
         if self._is_time():
             self._print(
                 f"trial {number}: epoch {result.epoch} of {self._epochs[number]}, {self._spec.objective.metric} "
-                f"{shown_figure(value)}, train loss {result.train_loss:.4f} ({result.seconds:.1f} s per epoch)"
+                f"{metric_figure(value)}, train loss {result.train_loss:.4f} ({result.seconds:.1f} s per epoch)"
             )
 
     def ended(self, end: TrialEnd) -> None:
@@ -156,7 +152,7 @@ class LiveView(Observer):
     def epoch(self, number: int, result: EpochResult, value: float) -> None:
         """Show the epoch."""
         row = self._running[number]
-        row.epoch, row.value, row.speed = result.epoch, value, seconds_per_epoch(result.seconds)
+        row.epoch, row.value, row.speed = result.epoch, value, epoch_speed(result.seconds)
 
     def ended(self, end: TrialEnd) -> None:
         """Print how it ended above the view."""
@@ -194,18 +190,18 @@ class LiveView(Observer):
             text.append(", ".join(["", *(f"{count} {state}" for state, count in self._states.items() if count)]))
         if self._end and self._end.best_value is not None:
             front = f"{len(self._end.front)} on the Pareto front, " if self._end.front else ""
-            best = shown_figure(self._end.best_value)
+            best = metric_figure(self._end.best_value)
             text.append(f" | {front}best {metric} {best} (trial {self._end.best_number})", style="green")
         if self._end and self._ended_here >= 3:
             pace = (time.monotonic() - self._started) / self._ended_here
             left = pace * (most_trials(self._spec) - self._end.finished)
-            text.append(f" | about {spoken_duration(within_budget(self._spec, left, self._end.elapsed))} left")
+            text.append(f" | about {rough_duration(within_budget(self._spec, left, self._end.elapsed))} left")
         return text
 
     def _table(self) -> Table:
         rows = TrialRows(self._spec.objective.metric)
         for number, row in sorted(self._running.items()):
-            value = None if row.value is None else shown_figure(row.value)
+            value = None if row.value is None else metric_figure(row.value)
             rows.add(number, row.epoch, row.epochs, value, row.speed, params=row.params)
         return rows.table
 
@@ -219,21 +215,10 @@ class _Row:
         self.speed = ""
 
 
-def shown_params(params: Mapping[str, object]) -> str:
-    """`lr 0.0123, optimizer sgd`."""
-    parts = [f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in params.items()]
-    return ", ".join(parts) or "nothing is searched"
-
-
-def shown_figure(figure: float) -> str:
-    """`0.9133` or `23,890`."""
-    return f"{figure:,.0f}" if figure.is_integer() and figure > 1 else f"{figure:.4f}"
-
-
 def ending(end: TrialEnd, metric: str) -> str:
     """`trial 3: pruned, val_accuracy 0.4123`."""
     figures = end.figures or ({} if end.value is None else {metric: end.value})
-    value = "".join(f", {name} {shown_figure(figure)}" for name, figure in figures.items())
+    value = "".join(f", {name} {metric_figure(figure)}" for name, figure in figures.items())
     reason = end.reason.replace("_", " ") + (f" ({end.detail})" if end.detail else "")
     best = " (best so far)" if end.best_number == end.number else ""
     if end.front:

@@ -14,7 +14,8 @@ from cifar_tune.storage.openings import times
 from cifar_tune.storage.rdb import open_existing
 from cifar_tune.storage.records import StudyRecord, TrialRecord, load_record, study_names
 from cifar_tune.storage.versions import is_earlier_version
-from cifar_tune.study.budget import counted, most_trials, spoken_duration
+from cifar_tune.study.budget import most_trials
+from cifar_tune.wording import counted, rough_duration
 
 _MOST_FAILED = 3
 
@@ -54,7 +55,7 @@ def status_lines(status: dict[str, Any]) -> list[str]:
     counts = counts or "no trials yet"
     done, budget = status["finished"], status["budget_trials"]
     trials = f"{done} of {budget} trials done" if done <= budget else f"{done} trials done, with a budget of {budget}"
-    lines = [f"{status['name']}: {trials} ({counts}), {spoken_duration(status['elapsed_seconds'])} so far"]
+    lines = [f"{status['name']}: {trials} ({counts}), {rough_duration(status['elapsed_seconds'])} so far"]
     lines += [
         f"  {count} {reason.replace('_', ' ')}: {REASONS[reason]}"
         for reason, count in status["reasons"].items()

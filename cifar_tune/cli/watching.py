@@ -18,14 +18,15 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
 from cifar_tune.cli.find_study import find_stored
-from cifar_tune.cli.progress import TrialRows, seconds_per_epoch, shown_figure, shown_params
+from cifar_tune.cli.progress import TrialRows
 from cifar_tune.errors import CheckError
 from cifar_tune.storage.attributes import REASONS
 from cifar_tune.storage.lease import held_lease
 from cifar_tune.storage.rdb import close, own_words
 from cifar_tune.storage.records import StudyRecord, TrialRecord, load_record
 from cifar_tune.storage.urls import without_secrets
-from cifar_tune.study.budget import counted, most_trials, spoken_duration, within_budget
+from cifar_tune.study.budget import most_trials, within_budget
+from cifar_tune.wording import counted, epoch_speed, metric_figure, rough_duration, shown_params
 
 _LAST = 5
 _MOST_BEGUN = 16
@@ -82,7 +83,7 @@ def _best(record: StudyRecord) -> Text:
     if best is None:
         return Text(f"{record.without_best_words} yet", style="dim")
     values = ", ".join(
-        f"{objective.metric} {shown_figure(value)}"
+        f"{objective.metric} {metric_figure(value)}"
         for objective, value in zip(record.spec.objectives, best.values, strict=True)
     )
     front = f"{len(record.front)} on the Pareto front; " if record.spec.has_several_objectives else ""
@@ -94,11 +95,11 @@ def _owner(record: StudyRecord, owner: str | None, lost: str | None) -> Text:
     text = Text(f"run by {owner}" if owner else "nobody runs it right now", style="" if owner else "yellow")
     if lost:
         text.append(f": {lost} was killed or lost, and the next run takes over at once")
-    text.append(f", {spoken_duration(record.elapsed_seconds)} so far")
+    text.append(f", {rough_duration(record.elapsed_seconds)} so far")
     left = most_trials(record.spec) - record.finished
     if owner and record.finished >= 3 and left > 0:
         seconds = within_budget(record.spec, record.elapsed_seconds / record.finished * left, record.elapsed_seconds)
-        text.append(f", about {spoken_duration(seconds)} left")
+        text.append(f", about {rough_duration(seconds)} left")
     odd = Counter(trial.reason for trial in record.trials if trial.reason not in (None, "completed", "pruned"))
     for reason, count in odd.items():
         text.append(f"\n{count:,} {str(reason).replace('_', ' ')}: {REASONS.get(str(reason), reason)}", style="yellow")
@@ -114,8 +115,8 @@ def _begun(record: StudyRecord, trials: list[TrialRecord], words: Mapping[str, s
             trial.number,
             trial.epochs,
             int(trial.config.get("epochs", 0)),
-            None if newest is None else shown_figure(newest),
-            words[trial.state] or (seconds_per_epoch(seconds[-1]) if seconds else ""),
+            None if newest is None else metric_figure(newest),
+            words[trial.state] or (epoch_speed(seconds[-1]) if seconds else ""),
             "" if words[trial.state] else trial.device or "",
             shown_params(trial.searched),
         )
@@ -123,7 +124,7 @@ def _begun(record: StudyRecord, trials: list[TrialRecord], words: Mapping[str, s
 
 
 def _ended(record: StudyRecord, trial: TrialRecord) -> Text:
-    value = "" if trial.value is None else f", {record.spec.objective.metric} {shown_figure(trial.value)}"
+    value = "" if trial.value is None else f", {record.spec.objective.metric} {metric_figure(trial.value)}"
     when = f"{trial.ended:%H:%M:%S} " if trial.ended else ""
     reason = (trial.reason or trial.state.lower()).replace("_", " ")
     best = " (the best)" if record.best is not None and record.best.number == trial.number else ""

@@ -5,10 +5,11 @@ from urllib.parse import quote
 
 from cifar_tune.errors import UserError
 from cifar_tune.reports.search_words import dimension_words
-from cifar_tune.reports.tables import code, figure, inert, table
+from cifar_tune.reports.tables import code, inert, table
 from cifar_tune.storage.records import read_stored_spec
 from cifar_tune.study_spec.search_space import Range
 from cifar_tune.study_spec.specification import StudySpec
+from cifar_tune.wording import figure
 
 REPORT_PATH = "/report"
 """Below it the reports of studies are served."""

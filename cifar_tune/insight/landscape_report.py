@@ -14,7 +14,8 @@ from cifar_tune.errors import enumerate_names
 from cifar_tune.insight.files import csv_text, json_text, write
 from cifar_tune.insight.landscape import Landscape
 from cifar_tune.plotting import style
-from cifar_tune.plotting.ticks import range_ticks, tick_text
+from cifar_tune.plotting.ticks import range_ticks
+from cifar_tune.wording import counted, tick_label
 
 Series = npt.NDArray[np.float64]
 
@@ -121,7 +122,7 @@ def draw(landscapes: Sequence[Landscape], distances: Sequence[int], fixed_batch:
         axes.set_title(heading)
         axes.set_xlabel("step")
     panels[0].legend()
-    lrs = ", ".join(tick_text(run.lr) for run in landscapes[0].runs)
+    lrs = ", ".join(tick_label(run.lr) for run in landscapes[0].runs)
     remark = f"bands: from the smallest to the largest value over the learning rates {lrs}"
     remark += f"; each point is the mean over {every} steps" if every > 1 else ""
     remark += "\ngradients: of the output layer's weights, "
@@ -129,7 +130,7 @@ def draw(landscapes: Sequence[Landscape], distances: Sequence[int], fixed_batch:
     if len(distances) > 1:
         remark += f"; beta: the largest over {enumerate_names([str(item) for item in distances], 'and')} steps"
     diverged = [
-        f"{landscape.label} at {tick_text(run.lr)}"
+        f"{landscape.label} at {tick_label(run.lr)}"
         for landscape in landscapes
         for run in landscape.runs
         if run.diverged
@@ -161,13 +162,13 @@ def _log_ticks(axes: Axes) -> None:
     """Few round ticks within the limits as they stand."""
     low, high = axes.get_ylim()
     ticks = range_ticks(low, high, log=True, whole=False, at_most=6)
-    axes.set_yticks(ticks, [tick_text(float(f"{tick:.2g}")) for tick in ticks])
+    axes.set_yticks(ticks, [tick_label(float(f"{tick:.2g}")) for tick in ticks])
     axes.set_ylim(low, high)
     axes.minorticks_off()
 
 
 def _headings(distances: Sequence[int]) -> tuple[str, str, str]:
-    away = f"{distances[0]} step{'s' if distances[0] > 1 else ''}"
+    away = counted(distances[0], "step")
     return ("training loss", f"change of the gradient over {away}", "its change per distance moved (beta)")
 
 

@@ -11,7 +11,8 @@ from cifar_tune.insight.lr_range import BETA, FAR_ABOVE, LrRangeTest
 from cifar_tune.insight.lr_suggestion import LAG, Suggestion
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.plotting import style
-from cifar_tune.plotting.ticks import range_ticks, tick_text
+from cifar_tune.plotting.ticks import range_ticks
+from cifar_tune.wording import tick_label
 
 STOPS = {
     "end": "all steps were taken",
@@ -56,13 +57,13 @@ def draw(config: Configuration, test: LrRangeTest, suggestion: Suggestion) -> Fi
         lrs, [step.smoothed for step in steps], color=style.BLUE, linewidth=1.8, label=f"smoothed, {LAG} steps behind"
     )
     if suggestion.low is not None and suggestion.high is not None:
-        label = f"suggested: {tick_text(suggestion.low)} to {tick_text(suggestion.high)}"
+        label = f"suggested: {tick_label(suggestion.low)} to {tick_label(suggestion.high)}"
         axes.axvspan(suggestion.low, suggestion.high, color=style.ORANGE, alpha=0.12, linewidth=0, label=label)
         for end in (suggestion.low, suggestion.high):
             axes.axvline(end, color=style.ORANGE, linewidth=1.0)
     axes.set_xscale("log")
     ticks = range_ticks(lrs[0], lrs[-1], log=True, whole=False, at_most=7)
-    axes.set_xticks(ticks, [tick_text(tick) for tick in ticks])
+    axes.set_xticks(ticks, [tick_label(tick) for tick in ticks])
     axes.minorticks_off()
     axes.set_ylim(*_loss_limits(test))
     axes.set_xlabel("learning rate")

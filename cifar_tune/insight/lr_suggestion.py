@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cifar_tune.insight.lr_range import BETA, LrRangeTest
-from cifar_tune.plotting.ticks import tick_text
+from cifar_tune.wording import tick_label
 
 LAG = round(BETA / (1 - BETA))
 """Steps by which the smoothed loss is behind."""
@@ -65,12 +65,14 @@ def suggest(test: LrRangeTest) -> Suggestion:
             f"where the smoothed loss is uncertain by {noise:.2g}"
         )
     if test.stop == "end" and _rise(losses, bottom) < max(NOTICEABLE * fall, _LEAST_NOISES * noise):
-        return _none(f"the loss has not turned up by lr = {tick_text(_rounded(lrs[-1]))}: go on with a higher --high")
+        return _none(f"the loss has not turned up by lr = {tick_label(_rounded(lrs[-1]))}: go on with a higher --high")
     not_yet = np.flatnonzero(smoothed[:bottom] > start - NOTICEABLE * fall)
     begins = (int(not_yet[-1]) + 1 if len(not_yet) else 0) - LAG
     low, high = _rounded(lrs[max(begins, 0)]), _rounded(lrs[bottom - LAG])
     if high < 2 * low:
-        return _none(f"between the fall (lr = {tick_text(low)}) and the rise (lr = {tick_text(high)}) there is no room")
+        return _none(
+            f"between the fall (lr = {tick_label(low)}) and the rise (lr = {tick_label(high)}) there is no room"
+        )
     remark = "the loss falls almost from the first step on: a lower --low would show where it begins to"
     return Suggestion(low, high, remark if begins < first else "")
 

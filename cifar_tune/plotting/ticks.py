@@ -15,11 +15,6 @@ def range_ticks(low: float, high: float, log: bool, whole: bool, at_most: int = 
     return inside if len(inside) > 1 else [low, high]
 
 
-def tick_text(value: float) -> str:
-    """`0.01`, `1e-5` or `128`."""
-    return f"{value:.6g}".replace("e-0", "e-").replace("e+0", "e")
-
-
 def _even_ticks(low: float, high: float, whole: bool, at_most: int) -> list[float]:
     locator = MaxNLocator(nbins=at_most, integer=whole, steps=[1, 2, 2.5, 5, 10])
     return [float(tick) for tick in locator.tick_values(low, high)]

@@ -12,11 +12,11 @@ from scipy.stats import t as student
 
 from cifar_tune.errors import Problem, UserError, nearest_name
 from cifar_tune.knobs.part import Scalar
-from cifar_tune.plotting.ticks import tick_text
 from cifar_tune.reports.objective import finite
 from cifar_tune.reports.report import Report, SearchedKnob
 from cifar_tune.storage.records import StudyRecord, TrialRecord
 from cifar_tune.study_spec.search_space import Range
+from cifar_tune.wording import tick_label
 
 _BINS = 5
 _CONFIDENCE = 0.95
@@ -221,7 +221,7 @@ def _binned(knob: SearchedKnob, trials: Sequence[TrialRecord]) -> list[Level]:
     bins = np.clip(np.searchsorted(edges, positions, side="right") - 1, 0, _BINS - 1)
     levels = [
         Level(
-            f"{tick_text(float(f'{edges[index]:.2g}'))} to {tick_text(float(f'{edges[index + 1]:.2g}'))}",
+            f"{tick_label(float(f'{edges[index]:.2g}'))} to {tick_label(float(f'{edges[index + 1]:.2g}'))}",
             [trial for trial, bin_ in zip(inside, bins, strict=True) if bin_ == index],
         )
         for index in range(_BINS)

@@ -15,7 +15,8 @@ from cifar_tune.plotting import style
 from cifar_tune.reports.comparison import Comparison, Level
 from cifar_tune.reports.level_labels import level_label
 from cifar_tune.reports.objective import axis_limits
-from cifar_tune.reports.tables import duration, table
+from cifar_tune.reports.tables import table
+from cifar_tune.wording import duration
 
 
 def draw(comparison: Comparison) -> Figure:

@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from cifar_tune.knobs.part import Value
 from cifar_tune.reports.report import Report, SearchedKnob
-from cifar_tune.reports.tables import figure
 from cifar_tune.storage.records import TrialRecord
+from cifar_tune.wording import figure
 
 
 def sparing_words(report: Report) -> str:

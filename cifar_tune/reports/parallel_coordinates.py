@@ -9,11 +9,12 @@ from matplotlib.figure import Figure
 
 from cifar_tune.knobs.knob import Kind
 from cifar_tune.plotting import style
-from cifar_tune.plotting.ticks import range_ticks, tick_text
+from cifar_tune.plotting.ticks import range_ticks
 from cifar_tune.reports.level_labels import level_label
 from cifar_tune.reports.objective import axis_limits
 from cifar_tune.reports.report import Report, SearchedKnob
 from cifar_tune.storage.records import TrialRecord
+from cifar_tune.wording import counted, tick_label
 
 _MOST_LINES = 160
 _NOT_TAKEN = -0.14
@@ -40,7 +41,7 @@ def draw(report: Report) -> Figure | str:
     bar = figure.colorbar(colours, ax=axes, pad=0.015, aspect=30, shrink=0.86)
     bar.set_label(report.scale.axis_label)
     bar.outline.set_visible(False)
-    remark = "1 completed trial" if len(shown) == 1 else f"{len(shown):,} completed trials"
+    remark = counted(len(shown), "completed trial")
     if len(shown) < len(report.ranked):
         remark = f"the best {len(shown) // 2:,} of {len(report.ranked):,} completed trials, and a sample of the others"
     if report.infeasible:
@@ -114,7 +115,7 @@ def _knob_axis(axes: Axes, report: Report, knob: SearchedKnob, x: int) -> None:
     axes.plot([x, x], [0, 1], color="#9AA1AA", linewidth=1.0, zorder=2)
     if knob.levels is None:
         ticks = range_ticks(knob.low, knob.high, knob.log, knob.knob.kind is Kind.INT, at_most=5)
-        marks = [(_relative(knob, tick), tick_text(tick)) for tick in ticks]
+        marks = [(_relative(knob, tick), tick_label(tick)) for tick in ticks]
     else:
         marks = [(_relative(knob, index), level_label(level, one_line=len(knob.levels) > 6))
                  for index, level in enumerate(knob.levels)]  # fmt: skip

@@ -9,10 +9,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FuncFormatter
 
 from cifar_tune.plotting import style
-from cifar_tune.plotting.ticks import range_ticks, tick_text
+from cifar_tune.plotting.ticks import range_ticks
 from cifar_tune.reports.objective import Scale, finite
 from cifar_tune.reports.report import Report
 from cifar_tune.storage.records import TrialRecord
+from cifar_tune.wording import tick_label
 
 _MOST_NUMBERS = 15
 _SPAN = 30.0
@@ -73,7 +74,7 @@ def _panel(axes: Axes, report: Report, completed: Sequence[TrialRecord], x: int,
     for index, axis, set_scale in ((x, axes.xaxis, axes.set_xscale), (y, axes.yaxis, axes.set_yscale)):
         values = _places(report, completed, index)
         scale = report.scales[index]
-        written = EngFormatter(sep="") if scale.is_count else FuncFormatter(lambda value, _: tick_text(value))
+        written = EngFormatter(sep="") if scale.is_count else FuncFormatter(lambda value, _: tick_label(value))
         if _spans_much(scale, values):
             set_scale("log")
             axis.set_ticks(range_ticks(min(values), max(values), log=True, whole=scale.is_count, at_most=6))

@@ -1,7 +1,7 @@
 """A search dimension in words."""
 
-from cifar_tune.reports.tables import figure
 from cifar_tune.study_spec.search_space import Choices, Dimension
+from cifar_tune.wording import figure
 
 
 def dimension_words(dimension: Dimension) -> tuple[str, str]:

@@ -10,11 +10,12 @@ from matplotlib.figure import Figure
 
 from cifar_tune.knobs.knob import Kind
 from cifar_tune.plotting import style
-from cifar_tune.plotting.ticks import range_ticks, tick_text
+from cifar_tune.plotting.ticks import range_ticks
 from cifar_tune.reports.level_labels import fits, level_label
 from cifar_tune.reports.objective import axis_limits
 from cifar_tune.reports.report import Report, SearchedKnob
 from cifar_tune.storage.records import TrialRecord
+from cifar_tune.wording import tick_label
 
 _COLUMNS = 4
 _GOLDEN = 0.618034
@@ -101,7 +102,7 @@ def _range_axis(axes: Axes, knob: SearchedKnob) -> None:
         margin = 0.04 * (high - low)
         axes.set_xlim(low - margin, high + margin)
     ticks = range_ticks(low, high, knob.log, knob.knob.kind is Kind.INT, at_most=5)
-    axes.set_xticks(ticks, [tick_text(tick) for tick in ticks])
+    axes.set_xticks(ticks, [tick_label(tick) for tick in ticks])
     axes.set_xticks([], minor=True)
     axes.set_xlabel(", ".join(knob.remarks) or " ", fontsize=7, color=style.QUIET)
 

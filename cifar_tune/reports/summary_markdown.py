@@ -16,13 +16,14 @@ from cifar_tune.reports.pictures import pictures_of
 from cifar_tune.reports.report import Report
 from cifar_tune.reports.search_words import dimension_words
 from cifar_tune.reports.summary_json import STATES, standard_error
-from cifar_tune.reports.tables import code, duration, exact, figure, inert, table
+from cifar_tune.reports.tables import code, inert, table
 from cifar_tune.storage.attributes import REASONS
 from cifar_tune.storage.openings import Opening, times
 from cifar_tune.storage.records import TrialRecord
 from cifar_tune.study_spec.metrics import METRICS
 from cifar_tune.study_spec.search_space import Choices
 from cifar_tune.study_spec.specification import StudySpec
+from cifar_tune.wording import counted, duration, exact, figure
 
 
 def trial_markdown(trial: TrialRecord, spec: StudySpec, name: str) -> str:
@@ -137,7 +138,7 @@ def _result(report: Report) -> list[str]:
     rows = [(code(name), f"**{exact(config[name])}**", _searched_how(report, best, name)) for name in searched]
     rows += [(code(name), exact(value), "") for name, value in config.items() if name not in searched]
     size = f", {best.parameters:,} parameters" if best.parameters is not None else ""
-    epochs = "1 epoch" if best.epochs == 1 else f"{best.epochs} epochs"
+    epochs = counted(best.epochs, "epoch")
     return [
         "## Result",
         *_front(report),
@@ -167,7 +168,7 @@ def _front(report: Report) -> list[str]:
 
 
 def _count(trials: Sequence[TrialRecord]) -> str:
-    return "1 trial" if len(trials) == 1 else f"{len(trials):,} trials"
+    return counted(len(trials), "trial")
 
 
 def _given(trial: TrialRecord) -> str:

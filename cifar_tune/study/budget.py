@@ -7,6 +7,7 @@ import optuna
 from cifar_tune.storage import attributes
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.training.results import EpochResult
+from cifar_tune.wording import counted, rough_duration
 
 _CLOCK_SECONDS = 5.0
 
@@ -59,7 +60,7 @@ class Estimate:
         seconds = result.seconds * epochs * trials / self._workers
         at_a_time = f", {self._workers} at a time" if self._workers > 1 else ""
         return (
-            f"estimated from the first epochs: about {spoken_duration(seconds)} if no trial is pruned "
+            f"estimated from the first epochs: about {rough_duration(seconds)} if no trial is pruned "
             f"({result.seconds:.2g} s per epoch, {counted(epochs, 'epoch')}, {counted(trials, 'trial')}"
             f"{at_a_time}){timeout_words(self._spec, seconds, elapsed)}"
         )
@@ -79,20 +80,4 @@ def within_budget(spec: StudySpec, seconds: float, elapsed: float) -> float:
 def timeout_words(spec: StudySpec, seconds: float, elapsed: float) -> str:
     """What is to be added to such an estimate where the time ends first; else nothing."""
     left = within_budget(spec, seconds, elapsed)
-    return f"; budget.timeout ends it after {spoken_duration(left)}" if left < seconds else ""
-
-
-def counted(count: int, noun: str) -> str:
-    """`1 epoch`, `2 epochs`."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def spoken_duration(seconds: float) -> str:
-    """`45 s`, `12 min`, `3.4 h` or `2.1 days`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 90 * 60:
-        return f"{seconds / 60:.0f} min"
-    if seconds < 48 * 3600:
-        return f"{seconds / 3600:.1f} h"
-    return f"{seconds / 86400:.1f} days"
+    return f"; budget.timeout ends it after {rough_duration(left)}" if left < seconds else ""

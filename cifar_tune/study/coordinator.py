@@ -25,13 +25,14 @@ from cifar_tune.storage.views import first_of_batch
 from cifar_tune.storage.write_behind import WriteBehindStorage
 from cifar_tune.study.asking import ask, is_exhausted, next_number, refusal
 from cifar_tune.study.best_trials import BestTrials
-from cifar_tune.study.budget import ElapsedTime, Estimate, counted, most_trials
+from cifar_tune.study.budget import ElapsedTime, Estimate, most_trials
 from cifar_tune.study.checkpoints import checkpoints_of, sweep
 from cifar_tune.study.events import Announcements, TrialEnd, Watch
 from cifar_tune.study.last_trials import LastTrials
 from cifar_tune.study.opening import about_strangers, record_environment, refuse_misfits, repair
 from cifar_tune.study.trial import RunningTrial, TrainedBefore, repeat
 from cifar_tune.study_spec.specification import StudySpec
+from cifar_tune.wording import counted
 
 _MOST_DEATHS = 3
 _POLL_SECONDS = 0.25

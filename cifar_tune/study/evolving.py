@@ -26,7 +26,6 @@ from cifar_tune.storage.records import read_spec
 from cifar_tune.storage.urls import checkpoints_in, study_folder
 from cifar_tune.storage.versions import copy_name, next_version, put_in_place, remove_copy
 from cifar_tune.study.asking import distribution, refusal
-from cifar_tune.study.budget import counted
 from cifar_tune.study.checkpoints import checkpoints_of, take_over
 from cifar_tune.study.folder_claim import new_identity, own_folder, remove_folder
 from cifar_tune.study.opening import compare_images, create, misfits, stored_study
@@ -36,6 +35,7 @@ from cifar_tune.study_spec.metrics import METRICS, Measured
 from cifar_tune.study_spec.settings import PrunerSpec
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.training.results import EpochResult
+from cifar_tune.wording import counted
 
 
 @dataclass

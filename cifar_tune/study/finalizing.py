@@ -17,12 +17,12 @@ from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.storage.lease import Lease, acquire
 from cifar_tune.storage.openings import Opening, write_opening
 from cifar_tune.storage.records import StudyRecord, TrialRecord, load_record
-from cifar_tune.study.budget import counted
 from cifar_tune.study_spec.plugin_section import read_plugins
 from cifar_tune.training.device import resolve_device
 from cifar_tune.training.failures import is_out_of_memory
 from cifar_tune.training.final import measure, train_without_validation
 from cifar_tune.training.loop import Training
+from cifar_tune.wording import counted
 
 Say = Callable[[str], None]
 

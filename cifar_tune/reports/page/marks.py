@@ -8,8 +8,8 @@ from markupsafe import Markup
 from cifar_tune.reports.page.anchors import Anchors
 from cifar_tune.reports.page.panel import Panel, Place, dots, number
 from cifar_tune.reports.report import Report
-from cifar_tune.reports.tables import figure
 from cifar_tune.storage.records import TrialRecord
+from cifar_tune.wording import figure
 
 MOST_LINKED = 300
 """With more trials than these only the best ones are links."""

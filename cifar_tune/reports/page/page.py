@@ -31,10 +31,10 @@ from cifar_tune.reports.page.timeline import timeline
 from cifar_tune.reports.report import Report, SearchedKnob
 from cifar_tune.reports.search_words import dimension_words
 from cifar_tune.reports.summary_json import standard_error
-from cifar_tune.reports.tables import duration, exact, figure
 from cifar_tune.storage.openings import times
 from cifar_tune.storage.records import TrialRecord
 from cifar_tune.study_spec.metrics import METRICS
+from cifar_tune.wording import duration, exact, figure
 
 _MOST_SLICES = 12
 _MOST_FRONT = 50

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from cifar_tune.plotting.ticks import range_ticks, tick_text
+from cifar_tune.plotting.ticks import range_ticks
+from cifar_tune.wording import tick_label
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +94,8 @@ def short(value: float) -> str:
     """`0.01`, `1e-5`, `12k` or `3.4M`."""
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
         if abs(value) >= size:
-            return f"{tick_text(value / (1e3 if letter == 'k' else size))}{letter}"
-    return tick_text(value)
+            return f"{tick_label(value / (1e3 if letter == 'k' else size))}{letter}"
+    return tick_label(value)
 
 
 class Panel:

@@ -10,8 +10,8 @@ from cifar_tune.reports.page.anchors import Anchors
 from cifar_tune.reports.page.marks import title
 from cifar_tune.reports.page.panel import NARROW, WIDE, number
 from cifar_tune.reports.report import Report
-from cifar_tune.reports.tables import duration
 from cifar_tune.storage.records import TrialRecord
+from cifar_tune.wording import clock_label, duration
 
 _LONG = 20
 """A pause is cut out if it is so many times as long as the median trial, and a twentieth of all time."""
@@ -259,24 +259,12 @@ def _frame(devices: Sequence[DeviceUse], clock: _Clock, width: float, height: fl
         at = number(_LABEL + reach * index * step / clock.seconds)
         parts.append(Markup('<path class="grid" d="M{} 0v{}"/>').format(at, height))
         parts.append(
-            Markup('<text class="tick mid" x="{}" y="{}">{}</text>').format(at, height + 16, _clock_words(index * step))
+            Markup('<text class="tick mid" x="{}" y="{}">{}</text>').format(at, height + 16, clock_label(index * step))
         )
     for share in clock.breaks:
         at = number(_LABEL + reach * share)
         parts.append(Markup('<path class="pause" d="M{} 0v{}"/>').format(at, height))
     return parts
-
-
-def _clock_words(seconds: float) -> str:
-    """`0`, `30 s`, `5 min`, `1:30 h` or `2 d`."""
-    if seconds < 60:
-        return f"{seconds:.3g} s" if seconds else "0"
-    minutes = round(seconds / 60)
-    if minutes < 60:
-        return f"{minutes} min" if seconds % 60 == 0 else f"{int(seconds // 60)}:{int(seconds % 60):02} min"
-    if minutes < 48 * 60:
-        return f"{minutes // 60} h" if minutes % 60 == 0 else f"{minutes // 60}:{minutes % 60:02} h"
-    return f"{minutes / 1440:.3g} d"
 
 
 def _whole(parts: Sequence[Markup], width: float, height: float) -> Markup:
