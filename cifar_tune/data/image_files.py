@@ -2,16 +2,28 @@
 
 import errno
 import os
-import struct
-import zlib
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from cifar_tune.data.depth import Kind, Span, range_of
+from cifar_tune.data.image_reading import (
+    GREY,
+    MOST_BYTES,
+    Fact,
+    Reading,
+    Room,
+    TooLargeError,
+    read,
+    read_span,
+    silence_libtiff,
+)
 from cifar_tune.data.sources.part import Progress
 from cifar_tune.errors import Problem, UserError
 
@@ -19,73 +31,210 @@ _FILES_PER_TASK = 64
 _NAMED = 10
 """Unreadable files that are named; the others are counted."""
 
-_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
-"""What Pillow raises on broken files, by format."""
-
 _ERRNO_OF_BROKEN_IMAGES = (errno.EINVAL, errno.EOVERFLOW)
 """What the system says of a place in a file that only a broken header can name."""
 
+_FACTS: dict[Fact, str] = {
+    "transparent": f"partly transparent: grey ({GREY}, {GREY}, {GREY}) is put behind them",
+    "wholly transparent": "wholly transparent: they become plain grey",
+    "one of several": "the first of several images in their files: the others are not used",
+    "unreadable EXIF": "in files with broken EXIF data, so it is not known whether they have to be turned",
+}
 
-def decode_files(paths: Sequence[Path], images: npt.NDArray[np.uint8], progress: Progress | None) -> None:
-    """Decode every file into its row.
+_COMPARED = 512
+_NEARLY_ALIKE = 2.0
+"""Of 255 levels. Photographs differ by 60 or so, and digits in white on black by 80."""
+
+_Result = TypeVar("_Result")
+
+
+def decode_files(
+    paths: Sequence[Path],
+    images: npt.NDArray[np.uint8],
+    progress: Progress | None,
+    training: Sequence[Path] | None = None,
+) -> tuple[str, ...]:
+    """Decode every file into its row: upright, in RGB, over one background, as bytes.
+
+    Of images with more than 8 bits per channel, the values of all together decide which range becomes 0 to 255
+    (`depth.range_of`): it is the same for every image of the data set.
 
     Args:
         paths: N image files.
         images: uint8 [N, S, S, 3], filled.
         progress: called with (images decoded, N).
+        training: where `paths` are test images, the files of the training images, whose values decide then.
+
+    Returns:
+        Notes on the images for people.
 
     Raises:
-        UserError: files cannot be read; names them.
+        UserError: files cannot be read, and are named; or all training images are the same.
     """
+    room = Room(MOST_BYTES)
+    halves = 0  # images with more than 8 bits per channel are read twice: once to know their values
+
+    def decode(rows: Sequence[int], ranges: dict[Kind, Span]) -> list[Reading]:
+        def advance(readings: list[Reading]) -> None:
+            nonlocal halves
+            halves += sum(2 if reading.kind is None else 1 for reading in readings)
+            if progress is not None:
+                progress(halves // 2, len(paths))
+
+        def decode_one(row: int) -> Reading:
+            return read(paths[row], images[row], ranges, room)
+
+        return _for_each(rows, decode_one, paths, advance)
+
+    readings = decode(range(len(paths)), {})
+    notes: list[str] = []
+    deep = [row for row, reading in enumerate(readings) if reading.kind is not None]
+    if deep:
+        values = (reading.values for reading in readings)
+        seen = _joined(values if training is None else _values(training, room))
+        _require_known([paths[row] for row in deep if readings[row].kind not in seen])
+        ranges = {kind: range_of(kind, span) for kind, span in seen.items()}
+        for row, reading in zip(deep, decode(deep, ranges), strict=True):
+            readings[row] = reading
+        notes += [_scaled(kind, seen[kind], ranges[kind], readings, paths) for kind in ranges]
+    notes += _facts(readings, paths)
+    if training is None:
+        notes += _likeness(images, paths)
+    return tuple(notes)
+
+
+def _for_each(
+    rows: Sequence[int],
+    function: Callable[[int], _Result],
+    paths: Sequence[Path],
+    advance: Callable[[list[_Result]], None],
+) -> list[_Result]:
+    """Call the function with every row, in threads, and `advance` with some of the results at a time, in their order.
+
+    Raises:
+        UserError: names the files of rows for which it failed.
+    """
+    results: list[_Result] = []
     unreadable: list[Problem] = []
 
-    def decode(start: int) -> list[Problem]:
-        problems = []
-        for index in range(start, min(start + _FILES_PER_TASK, len(paths))):
+    def call(start: int) -> tuple[list[_Result], list[Problem]]:
+        done, problems = [], []
+        for row in rows[start : start + _FILES_PER_TASK]:
             try:
-                images[index] = _decoded(paths[index], images.shape[1])
-            except _UNREADABLE as error:
-                problems.append(_problem(paths[index], error))
-        return problems
+                done.append(function(row))
+            except MemoryError:
+                raise
+            except Exception as error:  # noqa: BLE001 (Pillow raises almost anything on broken files)
+                problems.append(_problem(paths[row], error))
+        return done, problems
 
     # Pillow decodes without holding the interpreter's lock.
+    silence_libtiff()
     pool = ThreadPoolExecutor(min(os.cpu_count() or 1, 16))
     try:
-        for start, problems in zip(
-            range(0, len(paths), _FILES_PER_TASK),
-            pool.map(decode, range(0, len(paths), _FILES_PER_TASK)),
-            strict=True,
-        ):
-            unreadable += problems
-            if progress is not None:
-                progress(min(start + _FILES_PER_TASK, len(paths)), len(paths))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of Pillow, about single files; what matters is told in other ways
+            for done, problems in pool.map(call, range(0, len(rows), _FILES_PER_TASK)):
+                unreadable += problems
+                results += done
+                advance(done)
     finally:
         pool.shutdown(cancel_futures=True)  # an interruption does not wait for the remaining files
     if unreadable:
         left_out = len(unreadable) - _NAMED
         more = [Problem(f"and {left_out} more images that cannot be read")] if left_out > 0 else []
         raise UserError(unreadable[:_NAMED] + more)
+    return results
 
 
 def _problem(path: Path, error: Exception) -> Problem:
     """What is wrong: the image, or only the way to it (permissions, disk, network)."""
+    if isinstance(error, TooLargeError | Image.DecompressionBombError):
+        size = (
+            str(error)
+            if isinstance(error, TooLargeError)
+            else f"more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels"
+        )
+        rule = (
+            f"is too large to be decoded ({size} take more than {MOST_BYTES // 10**6} MB of memory): save it smaller, "
+            f"for instance with ImageMagick: mogrify -resize 1024x1024 FILE"
+        )
+        return Problem(rule, source=str(path))
     if isinstance(error, OSError) and error.strerror and error.errno not in _ERRNO_OF_BROKEN_IMAGES:
         return Problem(f"cannot be opened ({error.strerror}); the image itself may be whole", source=str(path))
     return Problem(f"cannot be read as an image ({error})", source=str(path))
 
 
-def _decoded(path: Path, size: int) -> npt.NDArray[np.uint8]:
-    """The file as RGB, uint8 [size, size, 3]."""
-    with Image.open(path) as opened:
-        image: Image.Image = opened
-        if image.mode.startswith("I"):
-            # Grey of 16 bits, which Pillow would clip to 255 instead of scaling.
-            image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
-        return resized(image.convert("RGB"), size)
+def _values(training: Sequence[Path], room: Room) -> Iterable[tuple[Kind, Span] | None]:
+    return _for_each(range(len(training)), lambda row: read_span(training[row], room), training, lambda _: None)
 
 
-def resized(image: Image.Image, size: int) -> npt.NDArray[np.uint8]:
-    """The image as uint8 [size, size, channels]; Pillow's bilinear filter is antialiased when it shrinks."""
-    if image.size != (size, size):
-        image = image.resize((size, size), Image.Resampling.BILINEAR)
-    return np.asarray(image)
+def _joined(values: Iterable[tuple[Kind, Span] | None]) -> dict[Kind, Span]:
+    """The values of all images together, by kind."""
+    joined: dict[Kind, Span] = {}
+    for each in values:
+        if each is not None:
+            kind, span = each
+            joined[kind] = span.joined(joined.get(kind, span))
+    return joined
+
+
+def _require_known(paths: Sequence[Path]) -> None:
+    """No training image says which range to use for these test images."""
+    rule = (
+        "is a test image with more than 8 bits per channel, and no training image is one of that kind: save training "
+        "and test images in the same way"
+    )
+    if paths:
+        raise UserError(Problem(rule, source=str(path)) for path in paths[:_NAMED])
+
+
+def _facts(readings: Sequence[Reading], paths: Sequence[Path]) -> list[str]:
+    notes = []
+    for fact, words in _FACTS.items():
+        rows = [row for row, reading in enumerate(readings) if fact in reading.facts]
+        if rows:
+            notes.append(f"{len(rows):,} of {len(paths):,} images are {words} (such as {paths[rows[0]]})")
+    return notes
+
+
+def _scaled(kind: Kind, seen: Span, used: Span, readings: Sequence[Reading], paths: Sequence[Path]) -> str:
+    rows = [row for row, reading in enumerate(readings) if reading.kind == kind]
+    return (
+        f"{len(rows):,} of {len(paths):,} images have more than 8 bits per channel and hold {kind} from "
+        f"{_shown(seen.low)} to {_shown(seen.high)}: {_shown(used.low)} becomes 0 and {_shown(used.high)} becomes 255 "
+        f"(such as {paths[rows[0]]})"
+    )
+
+
+def _shown(value: float) -> str:
+    return f"{value:,.0f}" if value == round(value) else f"{value:.4g}"
+
+
+def _likeness(images: npt.NDArray[np.uint8], paths: Sequence[Path]) -> list[str]:
+    """A note where the images differ so little that something may have gone wrong.
+
+    Raises:
+        UserError: they do not differ at all.
+    """
+    compared = images[:: max(1, len(images) // _COMPARED)]
+    sums = np.zeros(images.shape[1:], dtype=np.int64)
+    squares = np.zeros(images.shape[1:], dtype=np.int64)
+    for image in compared:
+        wide = image.astype(np.int64)
+        sums += wide
+        squares += wide * wide
+    # In whole numbers, so that equal images differ by exactly 0.
+    deviation = float(np.sqrt((len(compared) * squares - sums * sums).mean())) / len(compared)
+    if deviation == 0 and all(np.array_equal(image, images[0]) for image in images):
+        rule = (
+            f"all {len(images):,} images are the same once they are decoded, so there is nothing to learn; "
+            f"look at {paths[0]}"
+        )
+        raise UserError(Problem(rule, "data"))
+    if deviation >= _NEARLY_ALIKE:
+        return []
+    return [
+        f"the images are nearly alike: their pixels differ by {deviation:.2g} of 255 levels from the mean image; "
+        f"look at some, such as {paths[0]}"
+    ]

@@ -1,6 +1,8 @@
 """Makes images for tests."""
 
-from collections.abc import Callable, Mapping
+import struct
+import zlib
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -54,3 +56,35 @@ def prepared_data(
 def index_as_colour(index: int, size: int = 8) -> npt.NDArray[np.uint8]:
     """An image all of one colour that tells its index: red + 256 * green."""
     return np.full((size, size, 3), (index % 256, index // 256, 0), dtype=np.uint8)
+
+
+def png(
+    values: npt.NDArray[np.uint8] | npt.NDArray[np.uint16],
+    colour_type: int,
+    bits: int,
+    chunks: Sequence[tuple[bytes, bytes]] = (),
+) -> bytes:
+    """A PNG file of any kind, also of those that Pillow does not write.
+
+    Args:
+        values: [H, W] or [H, W, channels].
+        colour_type: 0 grey, 2 RGB, 3 palette, 4 grey with alpha, 6 RGB with alpha.
+        bits: per channel.
+        chunks: names and contents of chunks before the pixels, such as PLTE and tRNS.
+    """
+    height, width = values.shape[:2]
+    rows = values.reshape(height, -1)
+    if bits == 16:
+        packed = rows.astype(">u2").view(np.uint8)
+    else:
+        each = np.unpackbits(rows.astype(np.uint8)[:, :, None], axis=2)[:, :, 8 - bits :]
+        packed = np.packbits(each.reshape(height, -1), axis=1)
+    pixels = np.concatenate([np.zeros((height, 1), dtype=np.uint8), packed], axis=1)
+    header = struct.pack(">IIBBBBB", width, height, bits, colour_type, 0, 0, 0)
+    parts = [(b"IHDR", header), *chunks, (b"IDAT", zlib.compress(pixels.tobytes())), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(name, content) for name, content in parts)
+
+
+def chunk(name: bytes, content: bytes) -> bytes:
+    """A chunk of a PNG file."""
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))

@@ -30,9 +30,9 @@ class Decodings:
         self.count = 0
         monkeypatch.setattr(DECODE_FILES, self)
 
-    def __call__(self, *arguments: object) -> None:
+    def __call__(self, *arguments: object) -> tuple[str, ...]:
         self.count += 1
-        decode_files(*arguments)  # type: ignore[arg-type]
+        return decode_files(*arguments)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -343,9 +343,10 @@ print(prepared.fingerprint, int(prepared.open_images().sum()))
 def test_a_reader_never_sees_a_half_written_file(spec: DataSpec, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
 
-    def look(*arguments: object) -> None:
-        decode_files(*arguments)  # type: ignore[arg-type]
+    def look(*arguments: object) -> tuple[str, ...]:
+        notes = decode_files(*arguments)  # type: ignore[arg-type]
         seen.extend(path.suffix for path in (cache / "training").iterdir())
+        return notes
 
     monkeypatch.setattr(DECODE_FILES, look)
     prepare(spec)

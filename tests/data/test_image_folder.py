@@ -94,6 +94,76 @@ def test_grey_of_16_bits_is_scaled(folder: Path) -> None:
     assert (first == (grey >> 8)[:, :, None]).all()
 
 
+def deep(path: Path, largest: int) -> None:
+    """Noise of 16 bits that holds 0 to `largest`."""
+    grey = noise(int(path.stem) + largest, channels=1)[..., 0].astype(np.uint16) * (largest // 255)
+    grey[0, :2] = 0, largest
+    Image.fromarray(grey).save(path)
+
+
+@pytest.fixture
+def deep_folder(folder: Path) -> Path:
+    """Training images of 12 bits; test images of 14 bits."""
+    for path in (folder / "train").rglob("*.png"):
+        deep(path, 4095)
+    for path in (folder / "test").rglob("*.png"):
+        deep(path, 16383)
+    return folder
+
+
+def test_test_images_are_scaled_as_the_training_images_are(deep_folder: Path) -> None:
+    prepared = prepare(spec(deep_folder))
+    assert prepared.notes == (
+        f"40 of 40 images have more than 8 bits per channel and hold whole numbers from 0 to 4,095: 0 becomes 0 and "
+        f"4,095 becomes 255 (such as {deep_folder}/train/ant/000.png)",
+    )
+    images, _, _ = load_test(spec(deep_folder))
+    stored = np.asarray(Image.open(deep_folder / "test/ant/000.png"))
+    assert stored.max() == 16383
+    assert (images[0] == (stored.clip(0, 4095) >> 4)[..., None]).all()
+
+
+def test_test_images_are_decoded_again_when_training_images_change_the_scale(deep_folder: Path) -> None:
+    before = load_test(spec(deep_folder))[0].copy()
+    deep(deep_folder / "train/bee/003.png", 16383)
+    after, _, _ = load_test(spec(deep_folder))
+    stored = np.asarray(Image.open(deep_folder / "test/ant/000.png"))
+    assert (after[0] == (stored >> 6)[..., None]).all()
+    assert (before != after).any()
+
+
+def test_no_test_image_has_a_say_in_the_scale(deep_folder: Path) -> None:
+    before = prepare(spec(deep_folder)).fingerprint
+    deep(deep_folder / "test/ant/000.png", 65535)
+    (deep_folder / "train/ant/000.png").touch()  # decode anew
+    assert prepare(spec(deep_folder)).fingerprint == before
+
+
+def test_images_that_are_held_out_are_scaled_as_the_others_are(tmp_path: Path) -> None:
+    for name in ("ant", "bee"):
+        (tmp_path / "train" / name).mkdir(parents=True)
+        for number in range(30):
+            deep(tmp_path / "train" / name / f"{number}.png", 4095)
+    images, _, _ = load_test(spec(tmp_path))
+    stored = [np.asarray(Image.open(path)) for path in sorted((tmp_path / "train").rglob("*.png"))]
+    scaled = {(values >> 4).astype(np.uint8).tobytes() for values in stored}
+    assert len(images) == 10
+    assert all(image[..., 0].tobytes() in scaled for image in images)
+
+
+def test_deep_test_images_beside_shallow_training_images_are_refused(folder: Path) -> None:
+    deep(folder / "test/ant/001.png", 4095)
+    with pytest.raises(UserError, match=r"test.ant.001\.png: is a test image with more than 8 bits .* in the same way"):
+        load_test(spec(folder))
+
+
+def test_test_images_may_be_alike(folder: Path) -> None:
+    """What they look like is nobody's business before they are measured."""
+    for path in (folder / "test").rglob("*.png"):
+        Image.new("RGB", (32, 32)).save(path)
+    assert (load_test(spec(folder))[0] == 0).all()
+
+
 def test_images_are_resized_without_aliasing(folder: Path) -> None:
     stripes = np.zeros((64, 96, 3), dtype=np.uint8)
     stripes[:, ::2] = 255

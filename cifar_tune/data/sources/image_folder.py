@@ -75,19 +75,24 @@ def test_part(spec: DataSpec) -> SourcePart:
     """The images below `test/`, or those held out of `train/`."""
     layout = find_layout(spec)
     left_out = LeftOut()
+    training = _listed(layout, layout.train, LeftOut())
     if layout.test:
-        return replace(_part(layout, spec, _listed(layout, layout.test, left_out)), notes=tuple(left_out.sentences()))
-    listing = _listed(layout, layout.train, left_out)
-    _, test = _held_out(layout, listing)
-    return _part(layout, spec, listing.chosen(test))
+        listing = _listed(layout, layout.test, left_out)
+    else:
+        rest, test = _held_out(layout, training)
+        listing, training = training.chosen(test), training.chosen(rest)
+    if layout.val:
+        training += _listed(layout, layout.val, LeftOut())
+    return replace(_part(layout, spec, listing, training), notes=tuple(left_out.sentences()))
 
 
 def _held_out(layout: Layout, listing: _Listing) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     return held_out_for_test(listing.labels, layout.classes, has_validation=layout.val is not None)
 
 
-def _part(layout: Layout, spec: DataSpec, listing: _Listing) -> SourcePart:
-    manifest = {
+def _part(layout: Layout, spec: DataSpec, listing: _Listing, training: _Listing | None = None) -> SourcePart:
+    """The part; of test images with the training images, which decide how deep values are scaled."""
+    manifest: dict[str, object] = {
         "source": "image_folder",
         "folder": str(layout.root.resolve()),
         "image_size": spec.image_size,
@@ -95,11 +100,14 @@ def _part(layout: Layout, spec: DataSpec, listing: _Listing) -> SourcePart:
         "labels": hashlib.sha256(listing.labels.tobytes()).hexdigest(),
         "files": list(zip(listing.paths, listing.stamps, strict=True)),
     }
+    if training is not None:
+        manifest["training"] = _part(layout, spec, training).manifest
 
     def decode(allocate: Allocate, progress: Progress | None) -> Labelled:
         paths = [layout.root / path for path in listing.paths]
-        decode_files(paths, allocate(len(paths)), progress)
-        return Labelled(listing.labels, layout.classes)
+        like = None if training is None else [layout.root / path for path in training.paths]
+        notes = decode_files(paths, allocate(len(paths)), progress, like)
+        return Labelled(listing.labels, layout.classes, notes)
 
     return SourcePart(json.dumps(manifest), spec.image_size, decode)
 

@@ -1,0 +1,221 @@
+"""One image file to RGB bytes: bounded in memory, upright, over one background, with all bits that it has."""
+
+import ctypes
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from threading import Condition
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from PIL import ExifTags, Image, ImageFile
+
+from cifar_tune.data.depth import Kind, Span, is_deep, read_deep
+
+GREY = 128
+"""What lies behind transparent pixels: black and white shapes both stand out from it."""
+
+MOST_BYTES = 800_000_000
+"""Memory for decoding: of one image, and of all that are decoded at the same time."""
+
+_BYTES_PER_PIXEL = 12
+_BYTES_PER_DEEP_PIXEL = 32
+"""With the copies that turning, converting and resizing make."""
+
+_BYTES_PER_COEFFICIENTS = 6
+"""Of a pixel of a progressive JPEG, all of which libjpeg keeps until the last scan."""
+
+_LARGE = 4_000_000
+"""Pixels from which on a JPEG is decoded at a half to an eighth of its size."""
+
+_STILL_LARGER = 4
+"""But to no less than so many times the wanted size, so that the filter has something to average."""
+
+_STEPS = {"L;2": 3, "L;4": 15}
+"""From black to white, of grey with 2 and 4 bits."""
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""From EXIF orientation to upright."""
+
+Fact = Literal["transparent", "wholly transparent", "one of several", "unreadable EXIF"]
+
+
+class TooLargeError(ValueError):
+    """Decoding the image would take too much memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a file holds.
+
+    Attributes:
+        values: of an image with more than 8 bits per channel; else None.
+        facts: what people may want to know.
+    """
+
+    values: tuple[Kind, Span] | None
+    facts: frozenset[Fact]
+
+    @property
+    def kind(self) -> Kind | None:
+        """Of the values."""
+        return None if self.values is None else self.values[0]
+
+
+class Room:
+    """Memory that threads take and give back; they wait where too little is left."""
+
+    def __init__(self, total: int) -> None:
+        self._free = total
+        self._changed = Condition()
+
+    @contextmanager
+    def taken(self, amount: int) -> Iterator[None]:
+        """Hold so many bytes, at most the total."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._free >= amount)
+            self._free -= amount
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += amount
+                self._changed.notify_all()
+
+
+def read(path: Path, pixels: npt.NDArray[np.uint8], ranges: Mapping[Kind, Span], room: Room) -> Reading:
+    """Decode a file.
+
+    Args:
+        path: an image file; of several images in it the first one counts.
+        pixels: uint8 [S, S, 3], filled; but not with an image of more than 8 bits per channel whose range is unknown.
+        ranges: what becomes 0 to 255 in images with more than 8 bits per channel, as far as it is known.
+        room: MOST_BYTES in all.
+
+    Raises:
+        TooLargeError: it would take more than MOST_BYTES.
+        Exception: of almost any type, from Pillow, where the file is broken.
+    """
+    facts: set[Fact] = set()
+    size = pixels.shape[0]
+    with Image.open(path) as image:
+        if _holds_several(path, image):
+            facts.add("one of several")
+        if not is_deep(image):
+            pixels_in_file = image.width * image.height
+            if pixels_in_file > _LARGE:
+                image.draft(None, (_STILL_LARGER * size, _STILL_LARGER * size))  # of JPEGs; nothing of others
+            with room.taken(_memory(image, _BYTES_PER_PIXEL, pixels_in_file)):
+                pixels[:] = _in_colour(_upright(image, facts), size, facts)
+                return Reading(None, frozenset(facts))
+        with room.taken(_memory(image, _BYTES_PER_DEEP_PIXEL)):
+            deep = read_deep(image, lambda: Image.open(path), lambda each: _upright(each, facts))
+            if deep.kind in ranges:
+                pixels[:] = _in_colour(deep.in_bytes(ranges[deep.kind]), size, facts)
+            return Reading((deep.kind, deep.seen), frozenset(facts))
+
+
+def read_span(path: Path, room: Room) -> tuple[Kind, Span] | None:
+    """The values of a file with more than 8 bits per channel; of others None, and nothing is decoded.
+
+    Raises:
+        As `read` does.
+    """
+    with Image.open(path) as image:
+        if not is_deep(image):
+            return None
+        with room.taken(_memory(image, _BYTES_PER_DEEP_PIXEL)):
+            deep = read_deep(image, lambda: Image.open(path), lambda each: _upright(each, set()))
+            return deep.kind, deep.seen
+
+
+def resized(image: Image.Image, size: int) -> npt.NDArray[np.uint8]:
+    """The image as uint8 [size, size, channels]; Pillow's bilinear filter is antialiased when it shrinks."""
+    if image.size != (size, size):
+        image = image.resize((size, size), Image.Resampling.BILINEAR)
+    return np.asarray(image)
+
+
+def _holds_several(path: Path, image: ImageFile.ImageFile) -> bool:
+    if image.format == "MPO":  # a photograph with its preview
+        return False
+    if image.format == "GIF":  # to find out, Pillow goes to the next image
+        with Image.open(path) as other:
+            return bool(getattr(other, "is_animated", False))
+    return bool(getattr(image, "is_animated", False))
+
+
+def _memory(image: ImageFile.ImageFile, bytes_per_pixel: int, full_pixels: int = 0) -> int:
+    """Bytes that decoding takes at most; `full_pixels` are those of the file, where fewer are decoded.
+
+    Raises:
+        TooLargeError: more than MOST_BYTES.
+    """
+    width, height = image.size
+    taken = width * height * bytes_per_pixel
+    if image.info.get("progressive"):
+        taken += full_pixels * _BYTES_PER_COEFFICIENTS
+    if taken > MOST_BYTES:
+        raise TooLargeError(f"{width:,} x {height:,} pixels")
+    return taken
+
+
+def silence_libtiff() -> None:
+    """Have libtiff print nothing to stderr about broken files, for good: Pillow says what is wrong, as an exception."""
+    spec = find_spec("PIL._imaging")
+    with suppress(OSError, AttributeError):  # not every build of Pillow has libtiff, or shows its functions
+        ctypes.CDLL(spec.origin if spec else None).TIFFSetErrorHandler(None)
+
+
+def _upright(image: ImageFile.ImageFile, facts: set[Fact]) -> Image.Image:
+    """The image, decoded, and turned as its EXIF orientation says; Pillow itself turns TIFFs."""
+    steps = {_STEPS[tile.args] for tile in image.tile if isinstance(tile.args, str) and tile.args in _STEPS}
+    image.load()
+    clear = image.info.get("transparency")
+    if steps and isinstance(clear, int):
+        image.info["transparency"] = clear * 255 // steps.pop()  # Pillow has done so with the pixels alone
+    orientation = _orientation(image)
+    if orientation is None:
+        facts.add("unreadable EXIF")
+    return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
+
+
+def _orientation(image: ImageFile.ImageFile) -> int | None:
+    """Of EXIF; 1 where there are no EXIF data, None where they cannot be read."""
+    try:
+        exif = image.getexif()
+    except Exception:  # noqa: BLE001 (whatever broken data lead to: the pixels are whole)
+        return None
+    if "exif" in image.info and not exif:  # Pillow leaves out what it cannot read
+        return None
+    orientation = exif.get(ExifTags.Base.Orientation, 1)
+    return orientation if isinstance(orientation, int) else None
+
+
+def _in_colour(image: Image.Image, size: int, facts: set[Fact]) -> npt.NDArray[np.uint8]:
+    """RGB, over grey where it is transparent: uint8 [size, size, 3]."""
+    if image.mode == "La":
+        image = image.convert("LA")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        alpha = image.getchannel("A").histogram()
+        if alpha[255] < sum(alpha):
+            facts.add("wholly transparent" if alpha[0] == sum(alpha) else "transparent")
+            return _over_grey(resized(image, size))  # colours are weighted by their alpha
+    return resized(image.convert("RGB"), size)
+
+
+def _over_grey(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    colours, alpha = pixels[..., :3].astype(np.uint16), pixels[..., 3:].astype(np.uint16)
+    return ((colours * alpha + GREY * (255 - alpha) + 127) // 255).astype(np.uint8)
