@@ -13,6 +13,7 @@ from cifar_tune.data.prepared import prepare
 from cifar_tune.data.resident import ResidentData
 from cifar_tune.errors import CheckError
 from cifar_tune.knobs.configuration import Configuration
+from cifar_tune.paths import is_stream
 from cifar_tune.reports.summary_json import SUMMARY_FILE
 from cifar_tune.study_spec.run_config import RunConfig
 from cifar_tune.training.device import configure, resolve_device
@@ -52,6 +53,8 @@ def output_folder(config: Path, output: Path | None) -> Path:
     """
     if output is not None:
         return output
+    if is_stream(config):
+        return Path("reports", "stdin")
     is_exported = any((folder / SUMMARY_FILE).exists() for folder in (config.parent, config.parent.parent))
     return config.parent / config.stem if is_exported else Path("reports") / config.stem
 

@@ -11,6 +11,7 @@ import yaml
 
 from cifar_tune.errors import Problem, UserError
 from cifar_tune.knobs.configuration import Configuration
+from cifar_tune.paths import is_stream
 from cifar_tune.study_spec.per import Per
 from cifar_tune.study_spec.reader import read_document, read_study
 from cifar_tune.study_spec.search_space import Range
@@ -107,6 +108,8 @@ def lr_in_study(path: Path) -> LrInStudy:
     Raises:
         UserError: it is no sound study file, or holds no range of the learning rate to be changed.
     """
+    if is_stream(path):
+        raise UserError(Problem("is a pipe: name a file to write the range into", source=str(path)))
     document = read_document(path)
     spec = read_study(document, str(path)).spec
     line = document.lines.get(("search_space", "lr"))

@@ -7,13 +7,27 @@ from typing import Annotated
 import typer
 
 from cifar_tune.errors import Problem, UserError, nearest_name
+from cifar_tune.paths import STDIN, given_path, is_stream
 
 Study = Annotated[
     str,
     typer.Argument(metavar="STUDY", help="A study file, or the name of a study in the storage.", show_default=False),
 ]
+
+
+def _config_file(param: typer.CallbackParam, given: Path) -> Path:
+    return STDIN if str(given) == "-" else given_path(given, str(param.metavar))
+
+
+def _path(param: typer.CallbackParam, given: Path | None) -> Path | None:
+    return None if given is None else given_path(given, param.opts[0])
+
+
 Config = Annotated[
-    Path, typer.Argument(metavar="CONFIG", help="A file with data and train, such as an exported best.yaml.")
+    Path,
+    typer.Argument(
+        metavar="CONFIG", help="A file with data and train, such as an exported best.yaml.", callback=_config_file
+    ),
 ]
 Storage = Annotated[
     str | None,
@@ -41,9 +55,28 @@ Output = Annotated[
         metavar="DIR",
         help="Folder; else reports/ and the name of CONFIG; of a file of an export, beside it.",
         show_default=False,
+        callback=_path,
+    ),
+]
+StudyOutput = Annotated[
+    Path | None,
+    typer.Option("--output", metavar="DIR", help="Folder; else reports/STUDY/.", show_default=False, callback=_path),
+]
+Write = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="STUDY.yaml",
+        help="Write the suggestion into this study file.",
+        show_default=False,
+        callback=_path,
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def is_read_once(study: str) -> bool:
+    """Whether a STUDY argument is a pipe or stdin, which nobody can read a second time."""
+    return study == "-" or is_stream(Path(study))
 
 
 def study_file(text: str, stored_names: Callable[[], Sequence[str]]) -> Path | None:
@@ -57,10 +90,19 @@ def study_file(text: str, stored_names: Callable[[], Sequence[str]]) -> Path | N
     Raises:
         UserError: if it looks like a file, and there is neither such a file nor such a study; names the nearest file.
     """
-    path = Path(text)
+    if text == "-":
+        return STDIN
     try:
-        if path.is_file():
+        path = given_path(text, "STUDY")
+    except UserError:
+        if text in stored_names():
+            return None
+        raise
+    try:
+        if path.is_file() or is_stream(path):
             return path
+        if path.exists() and not path.is_dir():
+            raise UserError(Problem("is a device, and no study file", text))
         if path.is_dir() and ("/" in text or not path.name):  # a study may be named like a folder
             if text in stored_names():
                 return None

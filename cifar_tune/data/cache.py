@@ -24,6 +24,7 @@ from pydantic import BaseModel, ValidationError
 from cifar_tune.data.sources.part import Labelled, Progress, SourcePart
 from cifar_tune.data.unfinished import remove_abandoned, unfinished_file
 from cifar_tune.errors import Problem, UserError
+from cifar_tune.paths import given_path
 
 CACHE_VARIABLE = "CIFAR_TUNE_CACHE"
 DEFAULT_CACHE = "storage/cache"
@@ -92,7 +93,7 @@ _repaired: dict[Path, str] = {}
 
 def cache_folder() -> Path:
     """The folder that `CIFAR_TUNE_CACHE` names, else `storage/cache`."""
-    return Path(os.environ.get(CACHE_VARIABLE) or DEFAULT_CACHE)
+    return given_path(os.environ.get(CACHE_VARIABLE) or DEFAULT_CACHE, CACHE_VARIABLE)
 
 
 def cached(part: SourcePart, folder: Path, progress: Progress | None = None) -> CacheEntry:

@@ -5,6 +5,7 @@ from pathlib import Path, PurePosixPath
 
 from cifar_tune.errors import nearest_name
 from cifar_tune.knobs.plugin import PluginFile
+from cifar_tune.paths import PathError, expanded
 
 MAX_BYTES = 1_000_000
 
@@ -23,6 +24,10 @@ def read_plugin_file(path: str) -> PluginFile:
     Raises:
         PluginFileError: the path leads elsewhere, or the file cannot be read.
     """
+    try:
+        path = expanded(path)
+    except PathError as error:
+        raise PluginFileError(str(error)) from error
     if not path.isprintable() or PurePosixPath(path).suffix != ".py":
         raise PluginFileError("must be a Python file, such as my_parts.py")
     if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:

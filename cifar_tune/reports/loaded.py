@@ -8,6 +8,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from cifar_tune.errors import Problem, UserError
+from cifar_tune.paths import given_path
 from cifar_tune.plotting import style
 from cifar_tune.reports.best_config import resolved_config
 from cifar_tune.reports.comparison import Comparison, compare
@@ -148,7 +149,7 @@ class LoadedStudy:
         Raises:
             UserError: if it cannot be written, or the study has a name that no folder can have.
         """
-        return export(self.record, report_folder(self.record.name) if folder is None else Path(folder))
+        return export(self.record, report_folder(self.record.name) if folder is None else given_path(folder, "folder"))
 
     def _drawn(self, picture: Picture) -> Figure:
         with style.applied():

@@ -12,6 +12,7 @@ from sqlalchemy.exc import ArgumentError
 
 from cifar_tune.errors import Problem, UserError
 from cifar_tune.files import is_real_folder
+from cifar_tune.paths import given_path
 
 DEFAULT_STORAGE = "sqlite:///storage/cifar_tune.db"
 DEFAULT_ARTIFACTS = "storage/artifacts"
@@ -30,7 +31,8 @@ def storage_url(given: str | None) -> URL:
     """The storage's URL: `--storage`, else the environment variable CIFAR_TUNE_STORAGE, else the default SQLite file.
 
     Raises:
-        UserError: if it is not a URL of a database that we know. The message never shows a password.
+        UserError: if it is not a URL of a database that we know, or the path of an SQLite file stands for nothing. The
+            message never shows a password.
     """
     text = given or os.environ.get(STORAGE_VARIABLE) or DEFAULT_STORAGE
     source = "--storage" if given else STORAGE_VARIABLE
@@ -49,6 +51,8 @@ def storage_url(given: str | None) -> URL:
         raise UserError(Problem(f"{backend!r} is not supported; use {_EXAMPLES}", source))
     if backend == "sqlite" and (not url.database or url.database.startswith((":memory:", "file:"))):
         raise UserError(Problem(f"must name a file, such as {DEFAULT_STORAGE}; memory keeps nothing", source))
+    if backend == "sqlite":
+        url = url.set(database=str(given_path(str(url.database), source)))
     if "+" not in url.drivername and backend in _DRIVERS:
         url = url.set(drivername=_DRIVERS[backend])
     return url
@@ -81,8 +85,12 @@ def driver_advice(url: URL) -> str:
 
 
 def artifacts_folder() -> Path:
-    """The folder of checkpoints and artifacts."""
-    return Path(os.environ.get(ARTIFACTS_VARIABLE) or DEFAULT_ARTIFACTS)
+    """The folder of checkpoints and artifacts.
+
+    Raises:
+        UserError: if the variable that names it holds a `~` or another variable that stands for nothing.
+    """
+    return given_path(os.environ.get(ARTIFACTS_VARIABLE) or DEFAULT_ARTIFACTS, ARTIFACTS_VARIABLE)
 
 
 def require_artifacts_folder() -> None:

@@ -14,6 +14,7 @@ from cifar_tune.errors import Problem, UserError
 from cifar_tune.knobs.configuration import Configuration, complete
 from cifar_tune.knobs.part import Value
 from cifar_tune.knobs.vocabulary import BUILT_IN, Vocabulary
+from cifar_tune.paths import is_stream
 from cifar_tune.study_spec.checks import (
     check_deterministic,
     check_objectives,
@@ -167,17 +168,19 @@ def read_study(
 
 
 def read_document(path: FilePath, with_faults: bool = False) -> Document:
-    """Read a YAML file; `with_faults` as for `read_yaml`.
+    """Read a YAML file, or a pipe to its end; `with_faults` as for `read_yaml`.
 
     Raises:
         UserError: if it cannot be read, or is not YAML.
     """
     try:
-        if path.exists() and not path.is_file() and not path.is_dir():  # a pipe would be waited for, for ever
-            raise UserError(Problem("is a device or a pipe, and no file", source=str(path)))
-        if path.stat().st_size > MAX_BYTES:
+        if path.exists() and not path.is_file() and not path.is_dir() and not is_stream(path):
+            raise UserError(Problem("is a device, and no file", source=str(path)))
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
             raise UserError(Problem(f"is larger than {MAX_BYTES:,} bytes", source=str(path)))
-        text = path.read_text(encoding="utf-8")
+        text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise UserError(Problem(f"is not UTF-8 text (byte {error.start})", source=str(path))) from error
     except OSError as error:

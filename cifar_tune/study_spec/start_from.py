@@ -15,6 +15,7 @@ from cifar_tune.knobs.knob import stored
 from cifar_tune.knobs.part import Scalar, Value
 from cifar_tune.knobs.rules import broken_rules
 from cifar_tune.knobs.vocabulary import Vocabulary
+from cifar_tune.paths import PathError, expanded
 from cifar_tune.study_spec.partial import Partial, partial_configuration
 from cifar_tune.study_spec.placing import OutsideError, placed
 from cifar_tune.study_spec.problems import Path, Problems
@@ -134,7 +135,10 @@ def _from_file(
 ) -> tuple[KnownConfiguration | None, list[str]]:
     before = problems.count
     try:
-        config = read_file(FilePath(given))
+        config = read_file(FilePath(expanded(given)))
+    except PathError as error:
+        problems.add(path, str(error), given)
+        return None, []
     except UserError as error:
         for problem in error.problems:
             if problem.key is None and problem.line is None:  # the file as a whole, such as one that is not there

@@ -40,6 +40,8 @@ def files(tmp_path: Path, cli: Cli) -> None:
         ("run nowhere/x", "nowhere/x: there is no such study file"),
         ("run ./studies", "./studies: is a folder; name a study file in it"),
         ("run .", ".: is a folder; name a study file in it"),
+        ("check /dev/zero", "/dev/zero: is a device, and no study file"),
+        ("train /dev/zero", "/dev/zero: is a device, and no file"),
         (
             "run quickstart",
             "sqlite:///storage/cifar_tune.db: no study 'quickstart': there is no such file yet; `cifar-tune run` "

@@ -1,6 +1,5 @@
 """`cifar-tune compare`."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,9 +10,7 @@ from cifar_tune.cli import options
 def compare(
     study: options.Study,
     by: Annotated[str, typer.Option("--by", metavar="KNOB", help="The knob whose levels are compared.")],
-    output: Annotated[
-        Path | None, typer.Option("--output", metavar="DIR", help="Folder; else reports/STUDY/.", show_default=False)
-    ] = None,
+    output: options.StudyOutput = None,
     storage: options.Storage = None,
 ) -> None:
     """Compare the levels of one knob: best, mean with confidence interval, time, parameters.

@@ -1,8 +1,5 @@
 """`cifar-tune export`."""
 
-from pathlib import Path
-from typing import Annotated
-
 import typer
 
 from cifar_tune.cli import options
@@ -10,9 +7,7 @@ from cifar_tune.cli import options
 
 def export(
     study: options.Study,
-    output: Annotated[
-        Path | None, typer.Option("--output", metavar="DIR", help="Folder; else reports/STUDY/.", show_default=False)
-    ] = None,
+    output: options.StudyOutput = None,
     storage: options.Storage = None,
 ) -> None:
     """Write report.html (one page with everything), best.yaml, a summary, the trials as a table, and plots."""

@@ -1,6 +1,5 @@
 """`cifar-tune lr-range`."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,10 +12,7 @@ def lr_range(
     low: Annotated[float, typer.Option(help="The first learning rate.")] = 1e-5,
     high: Annotated[float, typer.Option(help="The last learning rate.")] = 10.0,
     steps: Annotated[int, typer.Option(min=30, help="Steps from one to the other.")] = 284,
-    write: Annotated[
-        Path | None,
-        typer.Option(metavar="STUDY.yaml", help="Write the suggestion into this study file.", show_default=False),
-    ] = None,
+    write: options.Write = None,
     output: options.Output = None,
     device: options.Device = "auto",
     settings: options.Set = None,

@@ -71,6 +71,8 @@ def run(
             watching.note(note)
         outcome = run_study(read.spec, url, watching, where, evolve)
     given = [argument.replace(storage, shown(url)) if storage else argument for argument in sys.argv[1:]]
+    if outcome.has_begun and options.is_read_once(study):
+        given = [read.spec.name if argument == study else argument for argument in given]
     for line in outcome_lines(outcome, read.spec, given):
         typer.echo(line)
     if outcome.ending == "interrupted":

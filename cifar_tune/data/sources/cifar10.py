@@ -18,6 +18,7 @@ from cifar_tune.data.sources.part import Allocate, Labelled, Progress, SourcePar
 from cifar_tune.data.spec import CIFAR10_IMAGE, DataSpec
 from cifar_tune.data.unfinished import remove_abandoned, unfinished_folder
 from cifar_tune.errors import Problem, UserError
+from cifar_tune.paths import given_path
 
 DEFAULT_ROOT = "data"
 _UNPACKING = ".unpacking-*"
@@ -62,7 +63,7 @@ def _opened(spec: DataSpec, part: Literal["train", "test"]) -> Any:
     other: dict[str, list[list[str]]] = {"test_list": []} if part == "train" else {"train_list": []}
     one_part: Any = type("OnePart", (CIFAR10,), {**other})
 
-    root = Path(spec.root or DEFAULT_ROOT).expanduser()
+    root = given_path(spec.root or DEFAULT_ROOT, "data.root")
     archive = root / CIFAR10.filename
     try:
         return one_part(root, train=part == "train")

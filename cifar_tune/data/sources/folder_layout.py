@@ -11,6 +11,7 @@ from cifar_tune.data.sources.class_names import counterparts, likeness, listed, 
 from cifar_tune.data.sources.folder_files import LOOSE, LeftOut, contents
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.errors import Problem, UserError, enumerate_names, nearest_name
+from cifar_tune.paths import given_path
 
 Role = Literal["training", "validation", "test"]
 
@@ -95,7 +96,7 @@ def way_on(role: Role, name: str) -> str:
 
 
 def _existing_root(spec: DataSpec) -> Path:
-    root = Path(str(spec.root)).expanduser()
+    root = given_path(str(spec.root), "data.root")
     try:
         is_folder = S_ISDIR(root.stat().st_mode)
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # ValueError: a name with a null byte
