@@ -10,7 +10,7 @@ from cifar_tune.data.prepared import PreparedData
 from cifar_tune.data.resident import ResidentData
 from cifar_tune.errors import CheckError
 from cifar_tune.knobs.configuration import Configuration
-from cifar_tune.training.learner import Learner
+from cifar_tune.training.learner import build_learner
 
 
 def probe_plugins(config: Configuration, data: PreparedData, device: torch.device) -> None:
@@ -22,7 +22,7 @@ def probe_plugins(config: Configuration, data: PreparedData, device: torch.devic
     """
     resident = ResidentData(data, device)
     classes = len(data.classes)
-    learner = Learner(config, data.image_shape, classes, device, steps_per_epoch=2)
+    learner = build_learner(config, resident, device, steps_per_epoch=2)
     images, labels = next(training_batches(resident, config, epoch=1))
     if images.shape[1:] != data.image_shape:
         names = "+".join(config.names("augment"))
@@ -36,8 +36,9 @@ def probe_plugins(config: Configuration, data: PreparedData, device: torch.devic
             f"model {config.text('model')} makes {tuple(logits.shape)} of {len(inputs)} images; "
             f"it must make one number per image and class, {(len(inputs), classes)}"
         )
-    learner.model.train()
+    learner.begin_epoch(1)
     learner.train_step(images, labels)
+    learner.end_epoch()
     learner.schedule.after_epoch(1.0)
     content = BytesIO()
     torch.save(learner.state_dict(), content)
@@ -51,4 +52,4 @@ def probe_plugins(config: Configuration, data: PreparedData, device: torch.devic
             f"{config.text('optimizer')} or schedule {config.text('schedule')} must hold tensors, numbers, text, lists "
             f"and dictionaries alone: {reason}"
         ) from error
-    Learner(config, resident.image_shape, classes, device, steps_per_epoch=2).load_state_dict(state)
+    build_learner(config, resident, device, steps_per_epoch=2).load_state_dict(state)

@@ -6,6 +6,7 @@ from cifar_tune.cli.model_sizes import ModelSize, constraint_lines, model_sizes
 from cifar_tune.cli.plugin_probing import probe_plugins
 from cifar_tune.data.batches import steps_per_epoch
 from cifar_tune.data.prepared import PreparedData
+from cifar_tune.data.resident import ResidentData
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.knobs.views import TEST_TIME_AUGMENTATIONS
 from cifar_tune.models.build import count_multiply_adds
@@ -36,6 +37,7 @@ def probe_lines(spec: StudySpec, data: PreparedData, devices: Sequence[str]) -> 
         yield f"device: {describe_device(device)}"
     for config in _with_each_part(spec):
         probe_plugins(config, data, resolved[0])
+    resident = ResidentData(data, resolved[0])
     seconds = []
     all_sizes: list[ModelSize] = []
     for model in models_of(spec):
@@ -43,9 +45,9 @@ def probe_lines(spec: StudySpec, data: PreparedData, devices: Sequence[str]) -> 
         all_sizes += sizes
         config = typical(spec, {"model": model})
         count_multiply_adds(config, data.image_shape, len(data.classes))  # a model that cannot be counted cannot run
-        found = probe(config, data.image_shape, len(data.classes), resolved[0], train)
+        found = probe(config, resident, resolved[0])
         if any(outcome.get("batch_size") == 1 for outcome in spec.space.outcomes({"batch_size"})):
-            probe(config.replaced(batch_size=1), data.image_shape, len(data.classes), resolved[0], train)
+            probe(config.replaced(batch_size=1), resident, resolved[0])
         batch = min(config.integer("batch_size"), train)
         views = TEST_TIME_AUGMENTATIONS[config.text("test_time_augmentation")].views
         steps = steps_per_epoch(train, batch) + _VALIDATION_STEP * views * val / batch

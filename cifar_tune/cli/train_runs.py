@@ -4,9 +4,13 @@ from collections.abc import Callable
 from statistics import mean, stdev
 from typing import Any
 
+import torch
+
+from cifar_tune.cli.insight_run import training_errors
 from cifar_tune.data.prepared import prepare
 from cifar_tune.data.resident import ResidentData
 from cifar_tune.errors import CheckError
+from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.models.build import count_multiply_adds
 from cifar_tune.plugins.execute import plugin_errors_told
 from cifar_tune.study_spec.metrics import METRICS, Measured
@@ -20,7 +24,8 @@ def train_seeds(run: RunConfig, seeds: int, device_name: str, say: Callable[[str
     """Train with `seed`, `seed + 1`, …; `say` receives notes on the data, and a line per epoch.
 
     Raises:
-        CheckError: if the loss becomes infinite or not a number, or the code of a plugin fails.
+        CheckError: if the loss becomes infinite or not a number, the memory does not suffice, or the code of a plugin
+            fails.
         UserError: if data or device cannot be used.
     """
     with plugin_errors_told(run.train.vocabulary.plugins):
@@ -35,46 +40,51 @@ def _train_seeds(run: RunConfig, seeds: int, device_name: str, say: Callable[[st
         say(f"note: {note}")
     data = ResidentData(prepared, device)
     flops = count_multiply_adds(run.train, data.image_shape, len(data.classes))
-    runs = []
-    for seed in range(run.train.integer("seed"), run.train.integer("seed") + seeds):
-        training = Training(run.train.replaced(seed=seed), data, device)
-        total = run.train.integer("epochs")
-        try:
-            for result in training.epochs():
-                say(
-                    f"seed {seed} epoch {result.epoch}/{total}: train loss {result.train_loss:.4f}, "
-                    f"val loss {result.val_loss:.4f}, val accuracy {result.val_accuracy:.4f} ({result.seconds:.1f} s)"
-                )
-            if training.accumulation.parts > 1:
-                say(f"seed {seed}: {training.accumulation.words}")
-        except Diverged as error:
-            raise CheckError(f"seed {seed}: {error}") from error
-        last = training.results[-1]
-        runs.append(
-            {
-                "seed": seed,
-                **{
-                    name: metric.value(Measured(training.results, training.parameters, flops))
-                    for name, metric in METRICS.items()
-                    if not metric.is_known_before_training
-                },
-                "train_accuracy": last.train_accuracy,
-                "train_loss": last.train_loss,
-                "epochs": last.epoch,
-                "seconds": round(sum(result.seconds for result in training.results), 3),
-            }
-        )
-    results: dict[str, Any] = {
-        "device": str(device),
-        "precision": training.precision,
-        "parameters": training.parameters,
-        "flops": flops,
-        "runs": runs,
-    }
+    results: dict[str, Any] = {"device": str(device), "precision": "", "parameters": 0, "flops": flops, "runs": []}
+    runs = results["runs"]
+    first = run.train.integer("seed")
+    for seed in range(first, first + seeds):
+        with training_errors(device):
+            training = _trained(run.train.replaced(seed=seed), data, device, say)
+        results |= {"precision": training.precision, "parameters": training.parameters}
+        runs.append(_figures(training, flops))
+        del training  # there may be no room for the next one beside it
     if seeds > 1:
         accuracies = [run["val_accuracy"] for run in runs]
         results |= {"val_accuracy_mean": mean(accuracies), "val_accuracy_std": stdev(accuracies)}
     return results
+
+
+def _trained(config: Configuration, data: ResidentData, device: torch.device, say: Callable[[str], None]) -> Training:
+    training = Training(config, data, device)
+    seed, total = config.integer("seed"), config.integer("epochs")
+    try:
+        for result in training.epochs():
+            say(
+                f"seed {seed} epoch {result.epoch}/{total}: train loss {result.train_loss:.4f}, "
+                f"val loss {result.val_loss:.4f}, val accuracy {result.val_accuracy:.4f} ({result.seconds:.1f} s)"
+            )
+    except Diverged as error:
+        raise CheckError(f"seed {seed}: {error}") from error
+    if training.accumulation.parts > 1:
+        say(f"seed {seed}: {training.accumulation.words}")
+    return training
+
+
+def _figures(training: Training, flops: int) -> dict[str, Any]:
+    last = training.results[-1]
+    return {
+        "seed": training.config.integer("seed"),
+        **{
+            name: metric.value(Measured(training.results, training.parameters, flops))
+            for name, metric in METRICS.items()
+            if not metric.is_known_before_training
+        },
+        "train_accuracy": last.train_accuracy,
+        "train_loss": last.train_loss,
+        "epochs": last.epoch,
+        "seconds": round(sum(result.seconds for result in training.results), 3),
+    }
 
 
 def result_lines(results: dict[str, Any]) -> list[str]:

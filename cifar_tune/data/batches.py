@@ -1,6 +1,5 @@
 """Batches: the images of an epoch in a drawn order, or of the validation split in their own."""
 
-import itertools
 from collections.abc import Iterator
 
 import torch
@@ -48,12 +47,6 @@ def training_batches(data: ResidentData, config: Configuration, epoch: int) -> I
         batch = slice(start, start + batch_size)
         images = augmentation.images(data.images, indices[batch], batch, normalize)
         yield augmentation.mixed(images, labels[batch], batch, len(data.classes))
-
-
-def endless_batches(data: ResidentData, config: Configuration) -> Iterator[tuple[Tensor, Tensor]]:
-    """The training batches of one epoch after the other."""
-    for epoch in itertools.count(1):
-        yield from training_batches(data, config, epoch)
 
 
 def validation_batches(

@@ -13,13 +13,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from cifar_tune.data.batches import steps_per_epoch, training_batches
+from cifar_tune.data.batches import training_batches
 from cifar_tune.data.resident import ResidentData
 from cifar_tune.data.seeding import derive_seed
 from cifar_tune.insight.gradient_trace import Change, GradientTrace
 from cifar_tune.knobs.configuration import Configuration
-from cifar_tune.training.device import configure
-from cifar_tune.training.learner import Learner
+from cifar_tune.training.learner import build_learner
 from cifar_tune.training.losses import build_loss
 
 
@@ -72,18 +71,14 @@ def landscape_run(
         progress: told the number of each step, counted from 1, and its loss.
     """
     config = config.replaced(schedule="constant", warmup_epochs=0.0, ema_decay=0.0, precision="fp32")
-    configure(config.integer("threads"), device)
-    steps_each = steps_per_epoch(data.train_size, config.integer("batch_size"))
-    learner = Learner(config, data.image_shape, len(data.classes), device, steps_each)
+    learner = build_learner(config, data, device)
     weight = output_weight(learner.model)
     trained_gradient = _GradientOf(weight)
     fixed = next(training_batches(data, config, 1)) if fixed_batch else None
     trace = GradientTrace(distances)
     steps: list[LandscapeStep] = []
-    learner.model.train()
     for epoch in range(1, config.integer("epochs") + 1):
-        torch.manual_seed(derive_seed(config.integer("seed"), "epoch", epoch))
-        for images, labels in training_batches(data, config, epoch):
+        for images, labels in learner.batches(data, epoch):
             before = weight.detach().clone()
             gradient = None if fixed is None else _gradient_on(fixed, learner.model, weight, config, device)
             loss = learner.train_step(images, labels)[0].item()

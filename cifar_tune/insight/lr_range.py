@@ -12,12 +12,9 @@ from typing import Literal
 
 import torch
 
-from cifar_tune.data.batches import endless_batches
 from cifar_tune.data.resident import ResidentData
-from cifar_tune.data.seeding import derive_seed
 from cifar_tune.knobs.configuration import Configuration
-from cifar_tune.training.device import configure
-from cifar_tune.training.learner import Learner
+from cifar_tune.training.learner import build_learner
 
 
 class MovingMean:
@@ -89,7 +86,8 @@ def lr_range_test(
 ) -> LrRangeTest:
     """Take one step at each learning rate, on training batches in the order that the configuration draws.
 
-    The configuration's schedule, its warm-up and its own `lr` play no part; all else does, its optimizer too.
+    The configuration's schedule, its warm-up and its own `lr` play no part; all else does, its optimizer too. The
+    learning rate is that of the weights: biases of norms keep `norm_bias_lr_factor` times it.
 
     Args:
         config: what is trained.
@@ -99,15 +97,12 @@ def lr_range_test(
         progress: told each step, counted from 1.
     """
     config = config.replaced(schedule="constant", warmup_epochs=0.0, ema_decay=0.0, lr=lrs[0])
-    configure(config.integer("threads"), device)
-    learner = Learner(config, data.image_shape, len(data.classes), device, steps_per_epoch=len(lrs))
-    torch.manual_seed(derive_seed(config.integer("seed"), "epoch", 1))
-    learner.model.train()
+    # the schedule is constant; a lookahead that ends with the training must not end before the test
+    learner = build_learner(config, data, device, steps_per_epoch=len(lrs))
     mean, lowest, steps = MovingMean(BETA), math.inf, []
-    for lr, (images, labels) in zip(lrs, islice(endless_batches(data, config), len(lrs)), strict=True):
-        for group in learner.optimizer.param_groups:
-            group["lr"] = lr
-        loss = learner.train_step(images, labels)[0].item()
+    for lr, batch in zip(lrs, islice(learner.endless_batches(data), len(lrs)), strict=True):
+        learner.set_lr(lr)
+        loss = learner.train_step(*batch)[0].item()
         step = LrStep(lr, loss, mean.add(loss))
         steps.append(step)
         progress(len(steps), step)

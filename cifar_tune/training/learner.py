@@ -1,13 +1,17 @@
-"""A model with all that its training steps need, and nothing of the data."""
+"""A model with all that its training steps need."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from functools import partial
+from itertools import count
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from cifar_tune.data import batches
+from cifar_tune.data.batches import training_sample
+from cifar_tune.data.resident import ResidentData
 from cifar_tune.data.seeding import derive_seed
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.knobs.views import TEST_TIME_AUGMENTATIONS
@@ -15,16 +19,43 @@ from cifar_tune.models.build import FittedModel, FollowsEpochs, build_model
 from cifar_tune.models.layers import ImageShape
 from cifar_tune.training.accumulation import Accumulation
 from cifar_tune.training.averages import MovingAverage, build_lookahead
-from cifar_tune.training.device import autocast, forward_pass, resolve_precision
+from cifar_tune.training.device import autocast, configure, forward_pass, resolve_precision
 from cifar_tune.training.evaluation import AveragedViews, View, count_right
 from cifar_tune.training.losses import build_loss
-from cifar_tune.training.optimizers import GradientChange, build_optimizer, decayed_parameters, load_optimizer_state
+from cifar_tune.training.optimizers import (
+    GradientChange,
+    build_optimizer,
+    decayed_parameters,
+    load_optimizer_state,
+    lr_shares,
+)
 from cifar_tune.training.schedule_free import SCHEDULE_FREE_OPTIMIZERS, ScheduleFreeAverage
 from cifar_tune.training.schedules import build_schedule
 
 
+def build_learner(
+    config: Configuration, data: ResidentData, device: torch.device, steps_per_epoch: int | None = None
+) -> "Learner":
+    """Build what trains the configuration on these images. Whatever trains on real images builds its learner here.
+
+    Args:
+        config: what is trained.
+        data: its images, on the device.
+        device: where.
+        steps_per_epoch: of a schedule that is made for more steps than the images give; None: as many as they give.
+
+    Raises:
+        UserError: the images are too small for the model, or it cannot be compiled here.
+    """
+    configure(config.integer("threads"), device)  # a model may compute weights before the first epoch
+    steps = batches.steps_per_epoch(data.train_size, config.integer("batch_size"))
+    fitted_images = config.vocabulary.models[config.text("model")].fitted_images
+    sample = training_sample(data, config, fitted_images) if fitted_images else None
+    return Learner(config, data.image_shape, len(data.classes), device, steps_per_epoch or steps, sample)
+
+
 class Learner:
-    """Model, loss, optimizer and schedule of one configuration on one device.
+    """Model, loss, optimizer and schedule of one configuration on one device; `build_learner` makes it.
 
     Initial weights are drawn on the CPU, from the configuration's seed alone, so that they are the same on every
     device.
@@ -36,9 +67,10 @@ class Learner:
         device: where.
         steps_per_epoch: optimizer steps of an epoch.
         sample: training images for a model that is fitted to some before the first epoch (`training_sample`). Without
-            them such a model is random, which is enough where it only is timed.
+            them such a model is random.
 
     Attributes:
+        config: what is trained.
         model: on `device`, channels_last.
         averaged: follows the model's weights, where the configuration asks for their average.
         precision: `fp32` or `bf16`.
@@ -62,9 +94,11 @@ class Learner:
         model = build_model(config, image_shape, classes)
         if sample is not None:
             cast(FittedModel, model).fit(sample)
+        self.config = config
         self.device = device
         self.model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = build_optimizer(config, self.model, device)
+        self._lr_shares = lr_shares(self.optimizer)
         self.schedule = build_schedule(config, self.optimizer, steps_per_epoch)
         self.precision = resolve_precision(config, device)
         self.lr: float = self.optimizer.param_groups[0]["lr"]
@@ -93,6 +127,36 @@ class Learner:
         average = self.averaged or self._schedule_free
         model = self.model if average is None else average.model
         return model if len(self._views) == 1 else AveragedViews(model, self._views)
+
+    def batches(self, data: ResidentData, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the training batches of an epoch, each for one step; what it draws depends on the seed and its number.
+
+        The epoch is begun before the first batch, and ended when the batch after the last one is asked for.
+
+        Args:
+            data: the images, on the device.
+            epoch: counted from 1.
+
+        Yields:
+            Images and labels, as `training_batches` does.
+        """
+        torch.manual_seed(derive_seed(self.config.integer("seed"), "epoch", epoch))
+        self.begin_epoch(epoch)
+        yield from batches.training_batches(data, self.config, epoch)
+        self.end_epoch()
+
+    def endless_batches(self, data: ResidentData) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the batches of one epoch after the other, however many epochs the configuration has."""
+        for epoch in count(1):
+            yield from self.batches(data, epoch)
+
+    def set_lr(self, lr: float) -> None:
+        """Take the next step at this learning rate instead of the schedule's.
+
+        Where biases of norms learn at a rate of their own, it stays `norm_bias_lr_factor` times this one.
+        """
+        for group, share in zip(self.optimizer.param_groups, self._lr_shares, strict=True):
+            group["lr"] = lr * share
 
     def begin_epoch(self, epoch: int) -> None:
         """Make ready for the steps of an epoch, counted from 1."""

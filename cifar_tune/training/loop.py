@@ -6,15 +6,14 @@ from typing import Any
 
 import torch
 
-from cifar_tune.data.batches import steps_per_epoch, training_batches, training_sample, validation_batches
+from cifar_tune.data.batches import validation_batches
 from cifar_tune.data.resident import ResidentData
-from cifar_tune.data.seeding import derive_seed
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.models.build import count_parameters
 from cifar_tune.training.device import configure
 from cifar_tune.training.evaluation import Tally, evaluate
 from cifar_tune.training.failures import require_finite
-from cifar_tune.training.learner import Learner
+from cifar_tune.training.learner import build_learner
 from cifar_tune.training.results import EpochResult, is_over
 
 
@@ -36,11 +35,7 @@ class Training:
         self.config = config
         self.data = data
         self.device = device
-        configure(config.integer("threads"), device)  # a model may compute weights before the first epoch
-        steps = steps_per_epoch(data.train_size, config.integer("batch_size"))
-        fitted_images = config.vocabulary.models[config.text("model")].fitted_images
-        sample = training_sample(data, config, fitted_images) if fitted_images else None
-        self.learner = Learner(config, data.image_shape, len(data.classes), device, steps, sample)
+        self.learner = build_learner(config, data, device)
         self.parameters = count_parameters(self.learner.model)
         self.precision = self.learner.precision
         self.accumulation = self.learner.accumulation
@@ -83,15 +78,12 @@ class Training:
         """
         # Here and not once: another training may have run in this process since the last epoch.
         configure(self.config.integer("threads"), self.device)
-        torch.manual_seed(derive_seed(self.config.integer("seed"), "epoch", epoch))
-        self.learner.begin_epoch(epoch)
         tally = Tally(self.device)
-        for images, labels in training_batches(self.data, self.config, epoch):
+        for images, labels in self.learner.batches(self.data, epoch):
             loss, right = self.learner.train_step(images, labels)
             if self.device.type == "cpu":  # elsewhere it would wait for the device
                 require_finite(epoch, "training loss", loss.item())
             tally.add(loss, right, len(labels))
-        self.learner.end_epoch()
         return tally
 
     def state_dict(self) -> dict[str, Any]:

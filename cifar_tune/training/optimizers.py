@@ -82,6 +82,16 @@ def load_optimizer_state(optimizer: Optimizer, state: Mapping[str, Any]) -> None
             moments["mu_product"] = moments["mu_product"].cpu()
 
 
+def lr_shares(optimizer: Optimizer) -> list[float]:
+    """The learning rate of each parameter group over that of the first one, `lr_factor` included.
+
+    Args:
+        optimizer: new, before a schedule has moved its learning rates.
+    """
+    rates = [group["lr"] * group.get("lr_factor", 1.0) for group in optimizer.param_groups]
+    return [rate / (rates[0] or 1.0) for rate in rates]
+
+
 def decayed_parameters(config: Configuration, model: nn.Module) -> list[nn.Parameter]:
     """The parameters that weight decay and an L1 penalty act on: all, or only filters and matrices."""
     everything = config.flag("decay_norm_and_bias")

@@ -9,16 +9,15 @@ from statistics import median
 
 import torch
 
-from cifar_tune.data.batches import endless_batches, validation_batches
+from cifar_tune.data.batches import validation_batches
 from cifar_tune.data.resident import ResidentData
 from cifar_tune.errors import CheckError, Problem, UserError
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.models.build import count_parameters
-from cifar_tune.models.layers import ImageShape
-from cifar_tune.training.device import configure
+from cifar_tune.training.device import bind
 from cifar_tune.training.evaluation import evaluate
-from cifar_tune.training.failures import is_out_of_memory
-from cifar_tune.training.learner import Learner
+from cifar_tune.training.failures import is_out_of_memory, release
+from cifar_tune.training.learner import build_learner
 
 TIMED_STEPS = 3
 
@@ -32,57 +31,51 @@ class Probe:
 
     Attributes:
         parameters: learned parameters of the model.
-        seconds_per_step: median over the timed steps of forward, backward and optimizer on one batch.
+        seconds_per_step: median over the timed steps: of drawing a batch, forward, backward and optimizer.
     """
 
     parameters: int
     seconds_per_step: float
 
 
-def probe(config: Configuration, image_shape: ImageShape, classes: int, device: torch.device, train_size: int) -> Probe:
-    """Take one step to warm up and a few timed ones, on batches of the configuration's size.
+def probe(config: Configuration, data: ResidentData, device: torch.device) -> Probe:
+    """Take one step to warm up and a few timed ones, on batches of the training images.
 
     Args:
         config: what is trained.
-        image_shape: (3, H, W).
-        classes: how many.
+        data: its images, on the device.
         device: where.
-        train_size: training images; a batch has no more.
 
     Raises:
         UserError: the images are too small for the model, or the batch for its norms.
         CheckError: the memory does not suffice, or the very first loss is not finite.
     """
     try:
-        return _probe(config, image_shape, classes, device, min(config.integer("batch_size"), train_size))
+        return _probe(config, data, device)
     except ValueError as error:
         if _ONE_VALUE not in str(error):
             raise
+        _, height, width = data.image_shape
         rule = (
-            f"batch norm needs more than one value per channel, and of images {image_shape[1]}x{image_shape[2]} the "
-            f"last layers of model {config.text('model')} leave one; take 2 or more"
+            f"batch norm needs more than one value per channel, and of images {height}x{width} the last layers "
+            f"of model {config.text('model')} leave one; take 2 or more"
         )
         raise UserError(Problem(rule, "train.batch_size", config.integer("batch_size"))) from error
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        width = f", width {config['width']}" if "width" in config else ""
+        words = f", width {config['width']}" if "width" in config else ""
         raise CheckError(
             f"model {config.text('model')} does not fit into the memory of {device} "
-            f"(batch_size {config.integer('batch_size')}{width})"
+            f"(batch_size {config.integer('batch_size')}{words})"
         ) from error
 
 
-def _probe(
-    config: Configuration, image_shape: ImageShape, classes: int, device: torch.device, batch_size: int
-) -> Probe:
-    configure(config.integer("threads"), device)
+def _probe(config: Configuration, data: ResidentData, device: torch.device) -> Probe:
     # As many steps per epoch as are taken, so that no schedule runs out.
-    learner = Learner(config, image_shape, classes, device, steps_per_epoch=1 + TIMED_STEPS)
-    images = torch.randn(batch_size, *image_shape, device=device).to(memory_format=torch.channels_last)
-    labels = torch.randint(classes, (batch_size,), device=device)
-    learner.model.train()
-    first = learner.train_step(images, labels)[0].item()  # .item() waits for the device
+    learner = build_learner(config, data, device, steps_per_epoch=1 + TIMED_STEPS)
+    batches = learner.endless_batches(data)
+    first = learner.train_step(*next(batches))[0].item()  # .item() waits for the device
     if not math.isfinite(first):
         raise CheckError(
             f"loss {config.text('loss')} of model {config.text('model')} is {first} before anything was learned"
@@ -90,7 +83,7 @@ def _probe(
     seconds = []
     for _ in range(TIMED_STEPS):
         started = time.perf_counter()
-        learner.train_step(images, labels)[0].item()
+        learner.train_step(*next(batches))[0].item()
         seconds.append(time.perf_counter() - started)
     return Probe(count_parameters(learner.model), median(seconds))
 
@@ -110,18 +103,17 @@ class Rehearsal:
     """
 
     def __init__(self, config: Configuration, data: ResidentData, device: torch.device) -> None:
-        configure(config.integer("threads"), device)
-        self._learner = _learner(config, data, device)
-        self._batches = endless_batches(data, config)
+        self._learner = build_learner(config, data, device, _MOST_STEPS)
+        self._batches = self._learner.endless_batches(data)
         for _ in range(_WARMING_STEPS):
             loss = self._learner.train_step(*next(self._batches))[0]
         loss.item()  # waits for the device
 
     def images_per_second(self, seconds: float) -> float:
-        """Train for some seconds, augmentation included."""
+        """Train for some seconds, one step at least, augmentation included."""
         started = time.perf_counter()
         images = 0
-        while time.perf_counter() - started < seconds:
+        while not images or time.perf_counter() - started < seconds:
             batch, labels = next(self._batches)
             loss = self._learner.train_step(batch, labels)[0]
             images += len(batch)
@@ -130,7 +122,7 @@ class Rehearsal:
 
 
 def peak_memory(configs: Sequence[Configuration], data: ResidentData, device: torch.device) -> int:
-    """Bytes that torch holds on a CUDA device at most, the images included, while each configuration takes a step.
+    """Bytes that torch holds on a CUDA device at most, the images included, while each configuration trains.
 
     A batch of validation images counts too. Elsewhere it is 0.
     """
@@ -138,16 +130,21 @@ def peak_memory(configs: Sequence[Configuration], data: ResidentData, device: to
         return 0
     peak = 0
     for config in configs:
-        configure(config.integer("threads"), device)
-        torch.cuda.empty_cache()
+        bind(device)
+        release(device)
         torch.cuda.reset_peak_memory_stats(device)
-        learner = _learner(config, data, device)
-        learner.train_step(*next(endless_batches(data, config)))[0].item()
-        evaluate(learner.evaluated, islice(validation_batches(data, config), 1), learner.precision, device)
+        take_steps(config, data, device)
         peak = max(peak, torch.cuda.max_memory_reserved(device))
-        del learner
-    torch.cuda.empty_cache()
+    release(device)
     return peak
+
+
+def take_steps(config: Configuration, data: ResidentData, device: torch.device) -> None:
+    """Take two steps and validate a batch: from the second step on, the optimizer's moments are there too."""
+    learner = build_learner(config, data, device, _MOST_STEPS)
+    for batch in islice(learner.endless_batches(data), 2):
+        learner.train_step(*batch)[0].item()
+    evaluate(learner.evaluated, islice(validation_batches(data, config), 1), learner.precision, device)
 
 
 def room(device: torch.device) -> tuple[int, int]:
@@ -156,9 +153,3 @@ def room(device: torch.device) -> tuple[int, int]:
         return 0, 0
     free, total = torch.cuda.mem_get_info(device)
     return free + torch.cuda.memory_reserved(device), total
-
-
-def _learner(config: Configuration, data: ResidentData, device: torch.device) -> Learner:
-    learner = Learner(config, data.image_shape, len(data.classes), device, _MOST_STEPS)
-    learner.model.train()
-    return learner

@@ -143,7 +143,9 @@ ENDS: list[tuple[str, dict[str, Value], Callable[[], None] | None, list[bool]]] 
 ]
 
 
-@pytest.mark.parametrize(("outcome", "chosen", "fail", "verdicts"), ENDS, ids=lambda value: str(value)[:30])
+@pytest.mark.parametrize(
+    ("outcome", "chosen", "fail", "verdicts"), ENDS, ids=[f"{number}-{end[0]}" for number, end in enumerate(ENDS)]
+)
 def test_everything_is_free_before_memory_is_given_back(
     outcome: str,
     chosen: dict[str, Value],

@@ -49,6 +49,25 @@ def test_every_step_is_taken_at_its_lr(optimizer: str, digits: ResidentData, mon
     assert test.stop == "end"
 
 
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_biases_of_norms_keep_their_factor(
+    optimizer: str, digits: ResidentData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[dict[str, float]] = []
+    train_step = Learner.train_step
+
+    def spied(learner: Learner, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        rates = {id(weight): group["lr"] for group in learner.optimizer.param_groups for weight in group["params"]}
+        names = {"features.0.weight": "filters", "features.1.bias": "bias of a norm", "features.1.weight": "its scale"}
+        seen.append({names[name]: rates[id(each)] for name, each in learner.model.named_parameters() if name in names})
+        return train_step(learner, images, labels)
+
+    monkeypatch.setattr(Learner, "train_step", spied)
+    lrs = growing_lrs(1e-5, 1e-3, 8)
+    run(small(optimizer=optimizer, norm_bias_lr_factor=16.0), digits, lrs)
+    assert seen == [pytest.approx({"filters": lr, "bias of a norm": 16 * lr, "its scale": lr}, rel=1e-12) for lr in lrs]
+
+
 def test_schedule_warmup_and_own_lr_change_nothing(digits: ResidentData) -> None:
     lrs = growing_lrs(1e-3, 1.0, 12)
     plain = run(small(schedule="constant"), digits, lrs)

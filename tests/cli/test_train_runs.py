@@ -1,0 +1,53 @@
+"""Trainings with one seed after the other, and what ends them."""
+
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch._dynamo  # torch.optim imports it with the first optimizer, and the import itself leaves circles
+
+from cifar_tune.cli import train_runs
+from cifar_tune.cli.train_runs import train_seeds
+from cifar_tune.data.cache import CACHE_VARIABLE
+from cifar_tune.data.spec import DataSpec
+from cifar_tune.errors import CheckError
+from cifar_tune.knobs.part import Value
+from cifar_tune.study_spec.run_config import RunConfig
+from cifar_tune.training.loop import Training
+from tests.digits import small_of
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
+
+
+def run(**chosen: Value) -> RunConfig:
+    return RunConfig(DataSpec(name="digits", train_size=64, val_size=64), small_of(epochs=1, **chosen))
+
+
+def test_one_model_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[weakref.ref[Any]] = []
+
+    class Watched(Training):
+        def __init__(self, *given: Any) -> None:
+            assert not any(each() for each in built), "the model of another seed is still there"
+            super().__init__(*given)
+            built.append(weakref.ref(self.learner.model))
+
+    monkeypatch.setattr(train_runs, "Training", Watched)
+    results = train_seeds(run(seed=3), 3, "cpu", lambda _: None)
+    assert [each["seed"] for each in results["runs"]] == [3, 4, 5]
+    assert len(built) == 3
+
+
+def test_memory_that_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def epochs(_self: Training) -> Iterator[None]:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(Training, "epochs", epochs)
+    with pytest.raises(CheckError, match="the memory of cpu does not suffice: try a smaller batch_size or width"):
+        train_seeds(run(), 1, "cpu", lambda _: None)
