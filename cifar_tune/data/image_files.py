@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from typing import TypeVar
 
 import numpy as np
@@ -20,9 +21,9 @@ from cifar_tune.data.image_reading import (
     Reading,
     Room,
     TooLargeError,
+    make_ready,
     read,
     read_span,
-    silence_libtiff,
 )
 from cifar_tune.data.sources.part import Progress
 from cifar_tune.errors import Problem, UserError
@@ -116,20 +117,21 @@ def _for_each(
     """
     results: list[_Result] = []
     unreadable: list[Problem] = []
+    is_over = Event()
 
     def call(start: int) -> tuple[list[_Result], list[Problem]]:
         done, problems = [], []
         for row in rows[start : start + _FILES_PER_TASK]:
+            if is_over.is_set():
+                break
             try:
                 done.append(function(row))
-            except MemoryError:
-                raise
             except Exception as error:  # noqa: BLE001 (Pillow raises almost anything on broken files)
                 problems.append(_problem(paths[row], error))
         return done, problems
 
     # Pillow decodes without holding the interpreter's lock.
-    silence_libtiff()
+    make_ready()
     pool = ThreadPoolExecutor(min(os.cpu_count() or 1, 16))
     try:
         with warnings.catch_warnings():
@@ -139,7 +141,8 @@ def _for_each(
                 results += done
                 advance(done)
     finally:
-        pool.shutdown(cancel_futures=True)  # an interruption does not wait for the remaining files
+        is_over.set()  # an interruption waits for no file but those that are being decoded
+        pool.shutdown(cancel_futures=True)
     if unreadable:
         left_out = len(unreadable) - _NAMED
         more = [Problem(f"and {left_out} more images that cannot be read")] if left_out > 0 else []
@@ -160,6 +163,8 @@ def _problem(path: Path, error: Exception) -> Problem:
             f"for instance with ImageMagick: mogrify -resize 1024x1024 FILE"
         )
         return Problem(rule, source=str(path))
+    if isinstance(error, MemoryError):
+        return Problem("cannot be decoded, since the memory does not suffice: save it smaller", source=str(path))
     if isinstance(error, OSError) and error.strerror and error.errno not in _ERRNO_OF_BROKEN_IMAGES:
         return Problem(f"cannot be opened ({error.strerror}); the image itself may be whole", source=str(path))
     return Problem(f"cannot be read as an image ({error})", source=str(path))

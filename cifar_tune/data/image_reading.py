@@ -1,6 +1,7 @@
 """One image file to RGB bytes: bounded in memory, upright, over one background, with all bits that it has."""
 
 import ctypes
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -34,8 +35,13 @@ _LARGE = 4_000_000
 _STILL_LARGER = 4
 """But to no less than so many times the wanted size, so that the filter has something to average."""
 
+_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "TIFF", "GIF", "BMP", "PPM", "JPEG2000", "AVIF", "DIB", "ICO", "TGA", "PCX")
+"""What is opened, whatever a file is called. Of the others, Pillow hands EPS to Ghostscript, which runs programs."""
+
 _STEPS = {"L;2": 3, "L;4": 15}
 """From black to white, of grey with 2 and 4 bits."""
+
+_QUIET = logging.NullHandler()
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -94,6 +100,18 @@ class Room:
                 self._changed.notify_all()
 
 
+def make_ready() -> None:
+    """Prepare Pillow, before any thread uses it.
+
+    Neither it nor libtiff is to print anything to stderr about broken files: exceptions say what is wrong.
+    """
+    logging.getLogger("PIL").addHandler(_QUIET)
+    Image.init()
+    spec = find_spec("PIL._imaging")
+    with suppress(OSError, AttributeError):  # not every build of Pillow has libtiff, or shows its functions
+        ctypes.CDLL(spec.origin if spec else None).TIFFSetErrorHandler(None)
+
+
 def read(path: Path, pixels: npt.NDArray[np.uint8], ranges: Mapping[Kind, Span], room: Room) -> Reading:
     """Decode a file.
 
@@ -109,7 +127,7 @@ def read(path: Path, pixels: npt.NDArray[np.uint8], ranges: Mapping[Kind, Span],
     """
     facts: set[Fact] = set()
     size = pixels.shape[0]
-    with Image.open(path) as image:
+    with _opened(path) as image:
         if _holds_several(path, image):
             facts.add("one of several")
         if not is_deep(image):
@@ -120,7 +138,7 @@ def read(path: Path, pixels: npt.NDArray[np.uint8], ranges: Mapping[Kind, Span],
                 pixels[:] = _in_colour(_upright(image, facts), size, facts)
                 return Reading(None, frozenset(facts))
         with room.taken(_memory(image, _BYTES_PER_DEEP_PIXEL)):
-            deep = read_deep(image, lambda: Image.open(path), lambda each: _upright(each, facts))
+            deep = read_deep(image, lambda: _opened(path), lambda each: _upright(each, facts))
             if deep.kind in ranges:
                 pixels[:] = _in_colour(deep.in_bytes(ranges[deep.kind]), size, facts)
             return Reading((deep.kind, deep.seen), frozenset(facts))
@@ -132,11 +150,11 @@ def read_span(path: Path, room: Room) -> tuple[Kind, Span] | None:
     Raises:
         As `read` does.
     """
-    with Image.open(path) as image:
+    with _opened(path) as image:
         if not is_deep(image):
             return None
         with room.taken(_memory(image, _BYTES_PER_DEEP_PIXEL)):
-            deep = read_deep(image, lambda: Image.open(path), lambda each: _upright(each, set()))
+            deep = read_deep(image, lambda: _opened(path), lambda each: _upright(each, set()))
             return deep.kind, deep.seen
 
 
@@ -147,11 +165,15 @@ def resized(image: Image.Image, size: int) -> npt.NDArray[np.uint8]:
     return np.asarray(image)
 
 
+def _opened(path: Path) -> ImageFile.ImageFile:
+    return Image.open(path, formats=[name for name in _FORMATS if name in Image.OPEN])
+
+
 def _holds_several(path: Path, image: ImageFile.ImageFile) -> bool:
     if image.format == "MPO":  # a photograph with its preview
         return False
     if image.format == "GIF":  # to find out, Pillow goes to the next image
-        with Image.open(path) as other:
+        with _opened(path) as other:
             return bool(getattr(other, "is_animated", False))
     return bool(getattr(image, "is_animated", False))
 
@@ -169,13 +191,6 @@ def _memory(image: ImageFile.ImageFile, bytes_per_pixel: int, full_pixels: int =
     if taken > MOST_BYTES:
         raise TooLargeError(f"{width:,} x {height:,} pixels")
     return taken
-
-
-def silence_libtiff() -> None:
-    """Have libtiff print nothing to stderr about broken files, for good: Pillow says what is wrong, as an exception."""
-    spec = find_spec("PIL._imaging")
-    with suppress(OSError, AttributeError):  # not every build of Pillow has libtiff, or shows its functions
-        ctypes.CDLL(spec.origin if spec else None).TIFFSetErrorHandler(None)
 
 
 def _upright(image: ImageFile.ImageFile, facts: set[Fact]) -> Image.Image:

@@ -7,6 +7,7 @@ import sys
 import threading
 import zlib
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import PIL
 import pytest
 from PIL import Image, ImageFile, PngImagePlugin
 
-from cifar_tune.data import image_files
+from cifar_tune.data import image_files, image_reading
 from cifar_tune.data.depth import Span, range_of
 from cifar_tune.data.image_files import decode_files
 from cifar_tune.errors import UserError
@@ -604,6 +605,54 @@ def test_images_that_are_decoded_at_the_same_time_share_a_bounded_memory(
     assert most == 2
 
 
+def test_an_image_for_which_the_memory_does_not_suffice_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(_: ImageFile.ImageFile) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", load)
+    with pytest.raises(UserError, match=r"image\.png: cannot be decoded, since the memory does not suffice"):
+        decoded(tmp_path, saved(Image.fromarray(OTHER), "PNG"), ".png")
+
+
+def test_an_interruption_waits_for_no_further_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    for number in range(300):
+        Image.new("L", (SIZE, SIZE), number % 256).save(tmp_path / f"{number:03d}.png")
+    is_closing = threading.Event()
+    shutdown = ThreadPoolExecutor.shutdown
+    later: list[str] = []
+
+    def closing(pool: ThreadPoolExecutor, **options: bool) -> None:
+        is_closing.set()
+        shutdown(pool, **options)
+
+    def read(path: Path, *arguments: Any) -> image_reading.Reading:
+        if int(path.stem) >= 64:
+            assert is_closing.wait(60)
+            later.append(path.name)
+        return image_reading.read(path, *arguments)
+
+    def interrupt(_done: int, _total: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ThreadPoolExecutor, "shutdown", closing)
+    monkeypatch.setattr(image_files, "read", read)
+    with pytest.raises(KeyboardInterrupt):
+        decode_files(sorted(tmp_path.iterdir()), np.zeros((300, SIZE, SIZE, 3), dtype=np.uint8), interrupt)
+    assert len(later) <= 2  # one in each thread
+
+
+def test_a_program_for_ghostscript_is_not_run(tmp_path: Path) -> None:
+    """Pillow opens EPS files by their content, whatever they are called."""
+    file = io.BytesIO()
+    Image.fromarray(OTHER).save(file, "EPS")
+    assert Image.open(file).format == "EPS"
+    with pytest.raises(UserError, match="cannot identify image file"):
+        decoded(tmp_path, file.getvalue(), ".png")
+
+
 # Images that are alike
 
 
@@ -654,7 +703,12 @@ def test_warnings_of_pillow_and_of_its_libraries_do_not_reach_stderr(tmp_path: P
     (tmp_path / "5.tif").write_bytes(whole.replace(b"\x80", b"\x7f"))
     (tmp_path / "6.tif").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "7.jpg").write_bytes(saved(Image.fromarray(OTHER), "JPEG")[:-40] + b"\xff\xd9")
-    _, _, errors = decode_in_a_process(tmp_path)
+    of_42_channels = deep_tiff(noise(16, SIZE).astype(np.uint16), "<").replace(
+        struct.pack("<HHII", 277, 4, 1, 3), struct.pack("<HHII", 277, 4, 1, 42)
+    )
+    (tmp_path / "8.tif").write_bytes(of_42_channels)  # Pillow's logger
+    printed, _, errors = decode_in_a_process(tmp_path)
+    assert [Path(line.split(": ")[0]).name for line in printed] == ["2.png", "5.tif", "6.tif", "8.tif"]
     assert errors == ""
 
 
