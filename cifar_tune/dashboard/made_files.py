@@ -36,10 +36,8 @@ class _File:
 
 
 def _curves(trial: TrialRecord, _spec: StudySpec, _name: str) -> bytes:
-    buffer = BytesIO()
     with style.applied():
-        draw_trial(trial).savefig(buffer, format="png")
-    return buffer.getvalue()
+        return style.drawn_png(draw_trial(trial))
 
 
 def _summary(trial: TrialRecord, spec: StudySpec, name: str) -> bytes:

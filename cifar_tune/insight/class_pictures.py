@@ -1,6 +1,9 @@
 """Pictures of a model's right and wrong answers, class by class."""
 
+from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
+from unicodedata import east_asian_width
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +13,7 @@ from matplotlib.figure import Figure
 from cifar_tune.data.resident import ResidentData
 from cifar_tune.insight.predictions import Predictions, validation_image
 from cifar_tune.plotting import style
+from cifar_tune.plotting.characters import has_font
 
 _MOST_NUMBERED = 20
 """Classes up to which the cells of the confusion matrix hold their numbers."""
@@ -18,6 +22,14 @@ _MOST_NAMED = 40
 _MISTAKES = 24
 _COLUMNS = 8
 _LONGEST_NAME = 14
+"""In Latin letters; a character as wide as an ideograph counts twice."""
+
+
+def shown_names(classes: Sequence[str]) -> tuple[list[str], str]:
+    """The names of classes as pictures show them, and a sentence on those that no font can show; else an empty one."""
+    names = [name if has_font(name) else f"class {number}" for number, name in enumerate(classes)]
+    remark = "names that no font of this system can show are numbers, in the order of classes.csv, from 0"
+    return names, remark if names != list(classes) else ""
 
 
 def draw_classes(predictions: Predictions) -> Figure:
@@ -26,13 +38,14 @@ def draw_classes(predictions: Predictions) -> Figure:
     side = min(max(4.2, 0.46 * classes), 10.0)
     figure = style.new_figure(side * 1.85, side + 1.2)
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.5))
-    _accuracies(left, predictions)
-    _confusion(right, predictions)
+    names, remark = shown_names(predictions.classes)
+    _accuracies(left, predictions, names)
+    _confusion(right, predictions, names)
     style.title(
         figure,
         f"Classes of {len(predictions.labels):,} validation images: {100 * predictions.accuracy:.2f} % right",
         "left: share of each class's images that are right, with the number of images; "
-        "right: how many images of each true class were taken for which",
+        f"right: how many images of each true class were taken for which{_line(remark)}",
     )
     return figure
 
@@ -48,15 +61,16 @@ def draw_mistakes(predictions: Predictions, data: ResidentData) -> Figure | str:
     grid: npt.NDArray[Any] = figure.subplots(rows, _COLUMNS, squeeze=False)
     for axes in grid.flat:
         axes.axis("off")
+    names, remark = shown_names(predictions.classes)
     for axes, position in zip(grid.flat, shown, strict=False):
         axes.imshow(validation_image(data, position), interpolation="nearest")
         true, taken = predictions.labels[position], predictions.predicted[position]
-        text = f"{_short(predictions.classes[true])}\n→ {_short(predictions.classes[taken])}"
+        text = f"{_short(names[true])}\n→ {_short(names[taken])}"
         axes.set_title(f"{text} {predictions.probabilities[position].max():.2f}", fontsize=8, loc="center", pad=4)
     style.title(
         figure,
         f"The {len(shown)} most confident of {len(mistakes):,} mistakes",
-        "true class → predicted class, and its probability; validation images",
+        f"true class → predicted class, and its probability; validation images{_line(remark)}",
     )
     return figure
 
@@ -75,7 +89,7 @@ def worst_class(predictions: Predictions) -> tuple[str, float]:
     return name, accuracy
 
 
-def _accuracies(axes: Axes, predictions: Predictions) -> None:
+def _accuracies(axes: Axes, predictions: Predictions, names: list[str]) -> None:
     figures = class_accuracies(predictions)
     shares = [100 * right / images if images else 0.0 for _, images, right in figures]
     axes.barh(range(len(shares)), shares, height=0.65, color=style.BLUE)
@@ -87,10 +101,10 @@ def _accuracies(axes: Axes, predictions: Predictions) -> None:
     axes.set_ylim(len(shares) - 0.5, -0.5)
     axes.grid(visible=False, axis="y")
     axes.set_xlabel("accuracy (%)")
-    _name_ticks(axes, predictions.classes, "y")
+    _name_ticks(axes, names, "y")
 
 
-def _confusion(axes: Axes, predictions: Predictions) -> None:
+def _confusion(axes: Axes, predictions: Predictions, names: list[str]) -> None:
     table = predictions.confusion()
     shares = table / np.maximum(table.sum(1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="equal")
@@ -101,11 +115,11 @@ def _confusion(axes: Axes, predictions: Predictions) -> None:
             axes.text(column, row, str(table[row, column]), ha="center", va="center", fontsize=7, color=colour)
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
-    _name_ticks(axes, predictions.classes, "x")
-    _name_ticks(axes, predictions.classes, "y")
+    _name_ticks(axes, names, "x")
+    _name_ticks(axes, names, "y")
 
 
-def _name_ticks(axes: Axes, classes: tuple[str, ...], which: str) -> None:
+def _name_ticks(axes: Axes, classes: list[str], which: str) -> None:
     """Name every class, or none where names would overlap."""
     names = [_short(name) for name in classes] if len(classes) <= _MOST_NAMED else []
     places = range(len(names))
@@ -119,5 +133,12 @@ def _name_ticks(axes: Axes, classes: tuple[str, ...], which: str) -> None:
         axes.set_yticks(places, names)
 
 
+def _line(remark: str) -> str:
+    return f"\n{remark}" if remark else ""
+
+
 def _short(name: str) -> str:
-    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
+    widths = list(accumulate(2 if east_asian_width(character) in "WF" else 1 for character in name))
+    if not widths or widths[-1] <= _LONGEST_NAME:
+        return name
+    return f"{name[: sum(width < _LONGEST_NAME for width in widths)]}…"

@@ -6,7 +6,7 @@ import torch
 
 from cifar_tune.data.batches import validation_batches
 from cifar_tune.insight.activations import passage
-from cifar_tune.insight.class_pictures import class_accuracies, draw_classes, draw_mistakes
+from cifar_tune.insight.class_pictures import class_accuracies, draw_classes, draw_mistakes, shown_names
 from cifar_tune.insight.files import csv_text, json_text, write
 from cifar_tune.insight.filter_pictures import draw_feature_maps, draw_filters
 from cifar_tune.insight.predictions import Predictions, predict, validation_image
@@ -58,11 +58,12 @@ def write_filters(folder: Path, training: Training, position: int) -> tuple[Pred
         ),
         "mistakes.csv": csv_text(("image", "true", "predicted", "probability"), mistakes),
     }
+    shown, _ = shown_names(names)
     pixels = validation_image(training.data, position)
     pictures = {
         "filters.png": lambda: draw_filters(way),
         "feature_maps.png": lambda: draw_feature_maps(
-            way, pixels, names[label], names[taken], float(predictions.probabilities[position].max())
+            way, pixels, shown[label], shown[taken], float(predictions.probabilities[position].max())
         ),
         "classes.png": lambda: draw_classes(predictions),
         "mistakes.png": lambda: draw_mistakes(predictions, training.data),

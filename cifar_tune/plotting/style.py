@@ -12,6 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
+from cifar_tune.plotting.characters import FONT, make_readable, quiet_fonts
+
 BLUE = "#0072B2"
 ORANGE = "#D55E00"
 GREY = "#8C939B"
@@ -25,7 +27,7 @@ WORSE_TO_BETTER = ("#E3E6EA", "#A9C6DD", "#4F93C1", "#14588F", "#08263F")
 
 _DPI = 120
 _STYLE: Any = {
-    "font.family": "DejaVu Sans",
+    "font.family": FONT,
     "font.size": 9,
     "text.color": INK,
     "text.parse_math": False,
@@ -58,10 +60,8 @@ class NotebookFigure(Figure):
     """A figure that a notebook shows by itself, whatever it thinks of matplotlib's windows."""
 
     def _repr_png_(self) -> bytes:
-        buffer = BytesIO()
         with applied():
-            self.savefig(buffer, format="png")
-        return buffer.getvalue()
+            return drawn_png(self)
 
 
 _drawing = threading.RLock()
@@ -83,14 +83,7 @@ def title(figure: Figure, text: str, remark: str = "") -> None:
     """Head a figure of several axes, with a smaller remark below."""
     figure.suptitle(text, x=0.012, ha="left", fontsize=11, fontweight="bold")
     if remark:
-        characters = int(figure.get_figwidth() * 17)  # of this size, that fit into an inch
-        figure.supxlabel(
-            "\n".join(fill(line, characters) for line in remark.split("\n")),
-            x=0.012,
-            ha="left",
-            fontsize=8,
-            color=QUIET,
-        )
+        _remark(figure, remark)
 
 
 def sentence(text: str) -> Figure:
@@ -100,6 +93,23 @@ def sentence(text: str) -> Figure:
     return figure
 
 
+def finish(figure: Figure) -> None:
+    """Make all characters of a figure readable; to be called when all of it is drawn."""
+    escaped = make_readable(figure)
+    if escaped:
+        before = figure.get_supxlabel()
+        _remark(figure, f"{before}\n{escaped}" if before else escaped)
+
+
+def drawn_png(figure: Figure, **options: Any) -> bytes:
+    """The figure as PNG; `options` as `savefig` takes them."""
+    finish(figure)
+    buffer = BytesIO()
+    with quiet_fonts():
+        figure.savefig(buffer, format="png", **options)
+    return buffer.getvalue()
+
+
 def png(figure: Figure, palette: bool = True) -> bytes:
     """A figure as the content of a PNG file.
 
@@ -107,9 +117,7 @@ def png(figure: Figure, palette: bool = True) -> bytes:
     ways to choose one, maximum coverage alone keeps rare colours: the best trial stays orange. Photographs have too
     many colours for it: without `palette`, all are kept.
     """
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png", pil_kwargs={"compress_level": 1})
-    pixels = Image.open(buffer).convert("RGB")
+    pixels = Image.open(BytesIO(drawn_png(figure, pil_kwargs={"compress_level": 1}))).convert("RGB")
     if palette:
         pixels = pixels.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     content = BytesIO()
@@ -136,6 +144,12 @@ def pruned_crosses(many: bool) -> dict[str, Any]:
 def best_diamond() -> dict[str, Any]:
     """How the best trial looks in a scatter plot."""
     return {"color": ORANGE, "marker": "D", "s": 42, "edgecolors": "white", "linewidths": 0.8, "zorder": 5}
+
+
+def _remark(figure: Figure, text: str) -> None:
+    characters = int(figure.get_figwidth() * 17)  # of this size, that fit into an inch
+    lines = "\n".join(fill(line, characters) for line in text.split("\n"))
+    figure.supxlabel(lines, x=0.012, ha="left", fontsize=8, color=QUIET)
 
 
 def hide_x_grid(axes: Axes) -> None:

@@ -159,5 +159,6 @@ class LoadedStudy:
 
 def _finished(figure: Figure) -> Figure:
     """The figure with all its texts made, so that it keeps its look outside of the style's context."""
+    style.finish(figure)
     figure.draw_without_rendering()
     return figure

@@ -1,11 +1,13 @@
 """`check` and `run` say what they found in a folder of images, and what they left out."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from cifar_tune.data.cache import CACHE_VARIABLE
 from tests.data.images import write_folder
+from tests.processes import call_cifar_tune
 
 from .conftest import Cli
 
@@ -74,6 +76,15 @@ def test_a_study_goes_on_with_the_same_kind_of_validation_split_only(cli: Cli, p
     ended = cli("run", "study.yaml", "--devices", "cpu", "--trials", "2")
     assert ended.code == 2
     assert "the images are not those that the study 'folders' began with" in ended.err
+
+
+def test_names_in_any_script_give_pictures_without_a_warning(tmp_path: Path) -> None:
+    Path("config.yaml").write_text(STUDY[STUDY.index("data:") : STUDY.index("search_space:")])
+    code, out, err = call_cifar_tune(("filters", "config.yaml", "--device", "cpu"), tmp_path, os.environ)
+    assert code == 0, err
+    assert "file=reports/config/classes.png" in out
+    assert [line for line in err.splitlines() if not line.startswith("note: ")] == []
+    assert "猫," in Path("reports/config/classes.csv").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

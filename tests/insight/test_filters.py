@@ -1,4 +1,5 @@
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,9 @@ from torch import Tensor, nn
 
 from cifar_tune.data.batches import validation_batches
 from cifar_tune.data.resident import ResidentData
+from cifar_tune.insight import class_pictures
 from cifar_tune.insight.activations import passage
-from cifar_tune.insight.class_pictures import draw_classes, draw_mistakes, worst_class
+from cifar_tune.insight.class_pictures import draw_classes, draw_mistakes, shown_names, worst_class
 from cifar_tune.insight.filter_pictures import draw_feature_maps, draw_filters
 from cifar_tune.insight.filters_report import write_filters
 from cifar_tune.insight.predictions import Predictions, predict
@@ -38,6 +40,28 @@ def test_confusion_and_mistakes() -> None:
     assert found.mistakes().tolist() == [4, 3, 1]
     assert found.accuracy == 0.4
     assert worst_class(found) == ("class2", 0.0)
+
+
+def test_names_that_no_font_can_show_are_numbers_in_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert shown_names(("ant", "bee")) == (["ant", "bee"], "")
+    monkeypatch.setattr(class_pictures, "has_font", str.isascii)
+    names, remark = shown_names(("ant", "猫", "犬"))
+    assert names == ["ant", "class 1", "class 2"]
+    assert remark.endswith("are numbers, in the order of classes.csv, from 0")
+    found = replace(made([0, 1, 2], [0, 2, 2], [0.9, 0.6, 0.5]), classes=("ant", "猫", "犬"))
+    figure = draw_classes(found)
+    left, right = figure.axes
+    for axis in (left.yaxis, right.xaxis, right.yaxis):
+        assert [label.get_text() for label in axis.get_ticklabels()] == ["ant", "class 1", "class 2"]
+    assert figure.get_supxlabel().endswith(remark)
+
+
+def test_wide_names_are_shortened_to_the_same_width() -> None:
+    assert class_pictures._short("abcdefghijklmn") == "abcdefghijklmn"
+    assert class_pictures._short("abcdefghijklmno") == "abcdefghijklm…"
+    assert class_pictures._short("猫" * 7) == "猫" * 7
+    assert class_pictures._short("猫" * 8) == "猫" * 6 + "…"
+    assert class_pictures._short("") == ""
 
 
 def test_predictions_are_those_that_were_validated(trained: Training) -> None:
