@@ -47,6 +47,10 @@ class CheckError(CifarTuneError):
     """A check failed, or a study ended without one completed trial (exit code 1)."""
 
 
+class UnexpectedError(CifarTuneError):
+    """Something that nobody foresaw, most likely a fault of this program; its cause says where it happened."""
+
+
 class UserError(CifarTuneError):
     """The user's input is wrong (exit code 2). Carries every problem found, not only the first."""
 

@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from collections.abc import Sequence
 from types import FrameType
 
 import typer
@@ -23,7 +24,8 @@ from cifar_tune.cli.commands import (
     train,
     watch,
 )
-from cifar_tune.errors import CifarTuneError
+from cifar_tune.cli.crash_log import crash_lines, without_passwords
+from cifar_tune.errors import CifarTuneError, UnexpectedError
 
 _INTERRUPTED = 130
 
@@ -81,11 +83,22 @@ def main() -> None:
     try:
         app(prog_name="cifar-tune")  # also where it was started as `python -m cifar_tune`
     except CifarTuneError as error:
-        for line in str(error).splitlines():
-            print(f"cifar-tune: {line}" if not line.startswith("  ") else line, file=sys.stderr)
+        lines = str(error).splitlines()
+        if isinstance(error, UnexpectedError):
+            lines += crash_lines(error.__cause__ or error, sys.argv[1:])
+        _print_lines(lines)
         sys.exit(error.exit_code)
     except SystemExit as ended:
         # what Typer makes of a KeyboardInterrupt; `run` takes signals for itself, and says more
         if interruptions and ended.code == _INTERRUPTED:
             print("cifar-tune: interrupted", file=sys.stderr)
         raise
+    except Exception as error:  # noqa: BLE001 (the last resort of every command: a sentence, and a file for whoever mends it)
+        words = without_passwords(f"{type(error).__name__}: {error}".splitlines()[0], sys.argv[1:])
+        _print_lines([f"an unexpected error ended the command: {words}", *crash_lines(error, sys.argv[1:])])
+        sys.exit(CifarTuneError.exit_code)
+
+
+def _print_lines(lines: Sequence[str]) -> None:
+    for line in lines:
+        print(f"cifar-tune: {line}" if not line.startswith("  ") else line, file=sys.stderr)

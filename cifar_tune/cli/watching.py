@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from cifar_tune.cli.find_study import find_stored
 from cifar_tune.cli.progress import TrialRows
-from cifar_tune.errors import CheckError
+from cifar_tune.errors import CheckError, UserError
 from cifar_tune.storage.attributes import REASONS
 from cifar_tune.storage.lease import held_lease
 from cifar_tune.storage.rdb import close, own_words
@@ -160,7 +160,7 @@ class Watcher:
         """Read the study; return how many seconds that took. A database that does not answer is `trouble`."""
         began = time.monotonic()
         try:
-            self.record = load_record(self._cached, self._name)
+            self.record = self._read()
             held = held_lease(self._storage.engine, self._name)
             self.owner = None if held is None or held.is_free else str(held.owner)
             self.lost = str(held.owner) if held is not None and held.is_free else None
@@ -173,6 +173,14 @@ class Watcher:
             words = own_words(error.__cause__ or error)
             self.trouble = f"the database does not answer ({without_secrets(words, self._url)}); trying again"
         return time.monotonic() - began
+
+    def _read(self) -> StudyRecord:
+        try:
+            return load_record(self._cached, self._name)
+        except UserError as error:
+            if self.record is None:
+                raise
+            raise CheckError(f"the study {self._name!r} was deleted or renamed while it was watched") from error
 
     @property
     def is_over(self) -> bool:
@@ -193,7 +201,7 @@ def watch_study(study: str, url: URL, seconds: float, once: bool) -> None:
 
     Raises:
         UserError: if there is no such study.
-        CheckError: with `once`, if the database does not answer.
+        CheckError: with `once`, if the database does not answer; or if the study is deleted or renamed meanwhile.
     """
     watcher = Watcher(study, url)
     try:

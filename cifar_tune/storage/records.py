@@ -193,8 +193,11 @@ def load_record(storage: BaseStorage, name: str) -> StudyRecord:
     study = load_optuna_study(storage, name)
     attrs = study.user_attrs
     spec = read_spec(study)
-    with bulk_reading():
-        stored = study.get_trials(deepcopy=False)
+    try:
+        with bulk_reading():
+            stored = study.get_trials(deepcopy=False)
+    except KeyError as error:
+        raise _deleted(name) from error
     return StudyRecord(
         name=name,
         spec=spec,
@@ -218,7 +221,14 @@ def load_optuna_study(storage: BaseStorage, name: str) -> optuna.Study:
     if name not in names:
         known = f"it holds {', '.join(names)}" if names else "it holds none yet"
         raise UserError(Problem(f"the storage has no study {name!r}; {known}", nearest=nearest_name(name, names)))
-    return optuna.load_study(study_name=name, storage=storage)
+    try:
+        return optuna.load_study(study_name=name, storage=storage)
+    except KeyError as error:
+        raise _deleted(name) from error
+
+
+def _deleted(name: str) -> UserError:
+    return UserError(Problem(f"the study {name!r} was deleted or renamed a moment ago"))
 
 
 def read_spec(study: optuna.Study) -> StudySpec:

@@ -6,18 +6,21 @@ trial, which nobody has seen yet, gets the later number.
 """
 
 import json
+import shlex
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from itertools import takewhile
 from typing import Any, Literal
 
+from optuna.distributions import check_distribution_compatibility
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import select, update
 
 from cifar_tune.errors import CheckError
 from cifar_tune.optuna_internals import TRIALS, BatchStorage, trial_id
+from cifar_tune.storage import attributes
 
 
 def is_what_was_sent(stored: FrozenTrial, sent: FrozenTrial) -> bool:
@@ -105,10 +108,13 @@ def _new(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
 Kind = Literal["user", "system"]
 """Of an attribute."""
 
-CHANGED = (
-    "another program changed the study in the database while it ran, so this run stops; what is finished is kept: "
-    "start the same command again to go on"
-)
+
+def changed(what: str) -> CheckError:
+    """What to raise where other programs have changed the study in a way that cannot be mended here."""
+    return CheckError(
+        f"another program changed the study in the database while it ran: {what}. This run stops; start the same "
+        f"command again to go on with what the database has now"
+    )
 
 
 class StudyRows:
@@ -122,6 +128,8 @@ class StudyRows:
     def __init__(self, backend: BatchStorage, study: int) -> None:
         self._backend = backend
         self._study = study
+        self._name = backend.get_study_name_from_id(study)
+        self._identity = backend.get_study_user_attrs(study).get(attributes.IDENTITY)
         self._ids: list[int] = []
         self._written: dict[int, FrozenTrial] = {}  # what the database has of unfinished trials
         self._last_written: dict[int, float] = {}  # when, by the clock
@@ -130,6 +138,35 @@ class StudyRows:
     def __len__(self) -> int:
         """How many trials are known to be there."""
         return len(self._ids)
+
+    def require_study(self) -> None:
+        """See that the study is still there, under its name.
+
+        Raises:
+            CheckError: if it was deleted or renamed.
+        """
+        try:
+            name = self._backend.get_study_name_from_id(self._study)
+        except KeyError:
+            raise CheckError(self._deletion_words()) from None
+        if name != self._name:
+            raise CheckError(
+                f"the study {self._name!r} was renamed to {name!r} while it ran, so this run stops; nothing is lost: "
+                f"go on with: cifar-tune run {shlex.quote(name)}"
+            )
+
+    def _deletion_words(self) -> str:
+        studies = self._backend.get_all_studies() if self._identity else []
+        for each in studies:
+            if each.user_attrs.get(attributes.IDENTITY) == self._identity:  # the dashboard copies, and then deletes
+                return (
+                    f"the study {self._name!r} was renamed to {each.study_name!r} while it ran, so this run stops; its "
+                    f"trials are kept as they were then: go on with: cifar-tune run {shlex.quote(each.study_name)}"
+                )
+        return (
+            f"the study {self._name!r} was deleted from the database while it ran, and its trials with it, so this run "
+            f"stops; the same command begins it anew"
+        )
 
     def stored(self) -> list[FrozenTrial]:
         """The trials in the database by their numbers; it has them in the order in which they arrived."""
@@ -156,6 +193,21 @@ class StudyRows:
         Raises:
             CheckError: if other programs have changed the study in a way that cannot be mended.
         """
+        try:
+            self._write(number, trial)
+        except KeyError:
+            self.require_study()
+            if number < len(self._ids) and self._stored_trial(number) is None:
+                raise changed(f"trial {number} was deleted") from None
+            raise
+        except ValueError as error:
+            odd = self._odd_parameter(trial)
+            if odd is not None:
+                raise changed(f"{odd}, and Optuna takes no other kind of it in trial {number}") from error
+            raise
+        self._remember(number, trial)
+
+    def _write(self, number: int, trial: FrozenTrial) -> None:
         if number < len(self._ids):
             if number in self._written:
                 write_changes(self._backend, self._ids[number], self._written[number], trial)
@@ -165,7 +217,23 @@ class StudyRows:
             if given != number:  # another program was quicker
                 self._give_number(created, number)
             self._ids.append(created)
-        self._remember(number, trial)
+
+    def _stored_trial(self, number: int) -> FrozenTrial | None:
+        """A known trial as the database has it; None if it is not there any more."""
+        try:
+            return self._backend.get_trial(self._ids[number])
+        except KeyError:
+            return None
+
+    def _odd_parameter(self, trial: FrozenTrial) -> str | None:
+        """A parameter of which another program has written another kind into the study, in words."""
+        for other in self.stored():
+            for name in trial.distributions.keys() & other.distributions.keys():
+                try:
+                    check_distribution_compatibility(other.distributions[name], trial.distributions[name])
+                except ValueError:
+                    return f"trial {other.number} has another kind of {name}"
+        return None
 
     def can_wait(self, number: int, trial: FrozenTrial, seconds: float) -> bool:
         """Whether it was written within that time, and runs on: its checkpoint holds its epochs."""
@@ -183,11 +251,17 @@ class StudyRows:
         return self._backend.get_study_system_attrs(self._study)
 
     def write_attribute(self, kind: Kind, key: str, value: Any) -> None:
-        """Set one of the study's attributes."""
-        if kind == "user":
-            self._backend.set_study_user_attr(self._study, key, value)
-        else:
-            self._backend.set_study_system_attr(self._study, key, value)
+        """Set one of the study's attributes.
+
+        Raises:
+            CheckError: if the study was deleted or renamed.
+        """
+        write = self._backend.set_study_user_attr if kind == "user" else self._backend.set_study_system_attr
+        try:
+            write(self._study, key, value)
+        except KeyError:
+            self.require_study()
+            raise
 
     def look_again(self) -> list[FrozenTrial]:
         """After an interruption, find out what is there, and return the trials that are ours.
@@ -202,7 +276,7 @@ class StudyRows:
         pairs = zip(stored, self._ids, strict=False)
         known = [trial for trial, _ in takewhile(lambda both: trial_id(both[0]) == both[1], pairs)]
         if self._ids and not known:
-            raise CheckError(CHANGED)
+            raise changed("its trials are not there any more")
         sent = self._sent
         if sent is not None and sent.number == len(known):
             found = next((trial for trial in stored[len(known) :] if is_what_was_sent(trial, sent)), None)
@@ -226,4 +300,4 @@ class StudyRows:
 
     def _give_number(self, trial: int, number: int) -> None:
         if not give_number(self._backend, self._study, trial, number):
-            raise CheckError(CHANGED)
+            raise changed(f"it has no trial {number} any more")

@@ -14,11 +14,11 @@ from sqlalchemy import event
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
-from cifar_tune.errors import CheckError, CifarTuneError
+from cifar_tune.errors import CifarTuneError, UnexpectedError
 from cifar_tune.optuna_internals import BatchStorage
 from cifar_tune.storage.rdb import own_words
 from cifar_tune.storage.records import bulk_reading
-from cifar_tune.storage.study_rows import CHANGED, Kind, StudyRows, lacks_something
+from cifar_tune.storage.study_rows import Kind, StudyRows, lacks_something
 from cifar_tune.storage.urls import without_secrets
 
 
@@ -56,8 +56,6 @@ _FIRST_RETRY_SECONDS = 0.25
 _LONGEST_RETRY_SECONDS = 5.0
 
 _DATABASE_ERRORS = (SQLAlchemyError, StorageInternalError)
-_CHANGED_BY_OTHERS = (KeyError, UpdateFinishedTrialError, ValueError)
-"""ValueError: Optuna takes no parameter of another kind than the study has."""
 
 
 class Writer:
@@ -91,7 +89,7 @@ class Writer:
         self._url = url
         self._look = look
         self._rewrite = rewrite
-        self._looked = time.monotonic()
+        self._looked = self._seen = time.monotonic()
         self._backend = backend
         self._rows = StudyRows(backend, study)
         self._memory = memory
@@ -213,7 +211,9 @@ class Writer:
         except Exception as error:  # noqa: BLE001 (nobody else would hear of it, and all would wait for this thread)
             words = f"{type(error).__name__}: {error}"
             words = words if self._url is None else without_secrets(words, self._url)
-            self._fail(CheckError(f"the study cannot be written any more: {words}"))
+            failure = UnexpectedError(f"the study cannot be written any more: {words}")
+            failure.__cause__ = error
+            self._fail(failure)
 
     def _keep_writing(self) -> None:
         pause = _FIRST_RETRY_SECONDS
@@ -222,6 +222,7 @@ class Writer:
             try:
                 self._guard()
                 self._look_at_the_connection()
+                self._look_at_the_study()
                 if self._failed is not None or self._is_interrupted:
                     self._compare()
                     self._is_interrupted = False
@@ -240,10 +241,9 @@ class Writer:
             except CifarTuneError as error:
                 self._fail(error)
                 return
-            except _CHANGED_BY_OTHERS:
-                if not self._is_interrupted:
-                    self._fail(CheckError(CHANGED))
-                    return
+            except (KeyError, UpdateFinishedTrialError, ValueError):
+                if not self._is_interrupted:  # else what was known of the database no longer holds: look again
+                    raise
             else:
                 self._failed = None
                 pause = _FIRST_RETRY_SECONDS
@@ -255,6 +255,12 @@ class Writer:
         if not self._is_clean() or self._is_asked:
             with self._backend.engine.connect():
                 pass
+
+    def _look_at_the_study(self) -> None:
+        """Find out, once per second, whether another program has deleted or renamed it."""
+        if self._failed is not None or time.monotonic() - self._seen >= _TICK_SECONDS:
+            self._rows.require_study()
+            self._seen = time.monotonic()
 
     def _notice_interruption(self, *_: object) -> None:
         self._is_interrupted = True

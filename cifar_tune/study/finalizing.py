@@ -14,9 +14,10 @@ from cifar_tune.data.resident import ResidentData
 from cifar_tune.data.test_split import decode_test, load_test, require_test
 from cifar_tune.errors import CheckError, Problem, UserError
 from cifar_tune.knobs.configuration import Configuration
+from cifar_tune.optuna_internals import study_id
 from cifar_tune.storage.lease import Lease, acquire
 from cifar_tune.storage.openings import Opening, write_opening
-from cifar_tune.storage.records import StudyRecord, TrialRecord, load_record
+from cifar_tune.storage.records import StudyRecord, TrialRecord, load_optuna_study, load_record
 from cifar_tune.study_spec.plugin_section import read_plugins
 from cifar_tune.training.device import resolve_device
 from cifar_tune.training.failures import is_out_of_memory
@@ -79,6 +80,7 @@ def finalize(storage: RDBStorage, name: str, device_name: str, say: Say, again: 
         _announce(record, best, config, opening, say)
         _train(training, best, lease, say)
         lease.renew()
+        _require_present(storage, record)
         _open(record, training, opening, say)
     return load_record(storage, name)
 
@@ -127,6 +129,18 @@ def _announce(record: StudyRecord, best: TrialRecord, config: Configuration, ope
         say("note: schedule plateau lowers the learning rate after the same epochs as in the trial")
     if record.spec.objective.metric.startswith("best_"):
         say("note: the objective is that of the best epoch; what is tested are the weights of the last one")
+
+
+def _require_present(storage: RDBStorage, record: StudyRecord) -> None:
+    try:
+        present = load_optuna_study(storage, record.name)
+    except UserError:
+        present = None
+    if present is None or study_id(present) != study_id(record.study):
+        raise CheckError(
+            f"the study {record.name!r} was deleted or renamed while its best configuration was trained; the test set "
+            f"was not opened"
+        )
 
 
 def _train(training: Training, best: TrialRecord, lease: Lease, say: Say) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from cifar_tune.cli.watching import Watcher
+from cifar_tune.errors import CheckError
 from cifar_tune.reports.page.timeline import spans
 from cifar_tune.storage.lease import acquire
 from cifar_tune.storage.rdb import close, open_storage
@@ -56,6 +57,16 @@ def test_one_frame(cli: Cli) -> None:
     assert re.search(r"trial 4 .* 3/15 +val_accuracy 0.6000 +left behind", ended.out)
     assert re.search(r"trial 5 .* 4/15 +val_accuracy 0.7000 +parked", ended.out)
     assert "trial 2: pruned, val_accuracy 0.2500" in ended.out
+
+
+@pytest.mark.usefixtures("stored")
+def test_a_study_that_is_deleted_while_it_is_watched_ends_that(cli: Cli) -> None:
+    watcher = Watcher("made", storage_url(URL))
+    watcher.look()
+    assert cli("delete", "made", "--yes", "--storage", URL).code == 0
+    with pytest.raises(CheckError, match="the study 'made' was deleted or renamed while it was watched"):
+        watcher.look()
+    close(watcher.storage)
 
 
 @pytest.mark.parametrize("device", ["cuda:0 [bold]", "[/] [link=http://evil]gpu"])

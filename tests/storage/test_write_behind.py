@@ -21,9 +21,9 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy import delete, event, select, update
 from sqlalchemy.engine import URL, make_url
 
-from cifar_tune.errors import CheckError
-from cifar_tune.optuna_internals import BatchStorage
-from cifar_tune.storage import writer
+from cifar_tune.errors import CheckError, CifarTuneError, UnexpectedError
+from cifar_tune.optuna_internals import STUDIES, TRIALS, BatchStorage
+from cifar_tune.storage import attributes, writer
 from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.write_behind import WriteBehindStorage
 from tests.storage.flaky import Flaky
@@ -498,27 +498,104 @@ def test_a_trial_that_grew_after_its_answer_was_lost_is_ours(
     assert_same(memory, rdb)
 
 
-def test_a_study_that_others_delete_ends_the_run(memory: WriteBehindStorage, rdb: BatchStorage) -> None:
+def failure_of(memory: WriteBehindStorage) -> CifarTuneError:
+    """What ends the writing; if there is nothing to write, it is noticed within a second or so."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        try:
+            memory.flush(0.1)
+            memory.raise_if_failed()
+        except CifarTuneError as error:
+            return error
+        time.sleep(0.05)
+    raise AssertionError("nothing was noticed")
+
+
+@pytest.mark.parametrize("is_busy", [True, False])
+def test_a_study_that_others_delete_ends_the_run(memory: WriteBehindStorage, rdb: BatchStorage, is_busy: bool) -> None:
+    told(in_memory(memory))
+    assert memory.flush(PATIENCE)
     optuna.delete_study(study_name="s", storage=rdb)
-    in_memory(memory).ask()
-    with pytest.raises(CheckError, match="another program changed the study"):
-        memory.flush(PATIENCE)
+    if is_busy:
+        in_memory(memory).ask()
+    assert str(failure_of(memory)) == (
+        "the study 's' was deleted from the database while it ran, and its trials with it, so this run stops; the same "
+        "command begins it anew"
+    )
 
 
-def test_another_kind_of_a_parameter_ends_the_run(memory: WriteBehindStorage, rdb: BatchStorage) -> None:
+def test_an_attribute_of_a_study_that_others_delete_ends_the_run(memory: WriteBehindStorage, rdb: BatchStorage) -> None:
+    """Databases refuse it as an error of their own, which must not be taken for an outage."""
+    optuna.delete_study(study_name="s", storage=rdb)
+    in_memory(memory).set_user_attr("elapsed", 1.0)
+    assert str(failure_of(memory)).startswith("the study 's' was deleted from the database while it ran")
+
+
+def test_a_study_that_others_rename_ends_the_run(memory: WriteBehindStorage, rdb: BatchStorage) -> None:
+    with rdb.engine.begin() as connection:
+        connection.execute(update(STUDIES).values(study_name="other name"))
+    assert str(failure_of(memory)) == (
+        "the study 's' was renamed to 'other name' while it ran, so this run stops; nothing is lost: go on with: "
+        "cifar-tune run 'other name'"
+    )
+
+
+def test_a_study_that_the_dashboard_renames_ends_the_run(rdb: BatchStorage) -> None:
+    in_memory(rdb).set_user_attr(attributes.IDENTITY, "one of its own")
+    storage = WriteBehindStorage(rdb, "s", linger=0.01)
+    optuna.copy_study(from_study_name="s", from_storage=rdb, to_storage=rdb, to_study_name="t")
+    optuna.delete_study(study_name="s", storage=rdb)
+    assert str(failure_of(storage)) == (
+        "the study 's' was renamed to 't' while it ran, so this run stops; its trials are kept as they were then: "
+        "go on with: cifar-tune run t"
+    )
+    storage.close()
+
+
+def test_a_trial_that_others_delete_ends_the_run(memory: WriteBehindStorage, rdb: BatchStorage) -> None:
+    trial = in_memory(memory).ask()
+    assert memory.flush(PATIENCE)
+    with rdb.engine.begin() as connection:
+        connection.execute(delete(TRIALS))
+    trial.report(0.5, 1)
+    assert str(failure_of(memory)) == (
+        "another program changed the study in the database while it ran: trial 0 was deleted. This run stops; start "
+        "the same command again to go on with what the database has now"
+    )
+
+
+@pytest.mark.parametrize("kind", ["another kind", "other choices"])
+def test_another_kind_of_a_parameter_ends_the_run(memory: WriteBehindStorage, rdb: BatchStorage, kind: str) -> None:
     begun = in_memory(memory).ask()
     assert memory.flush(PATIENCE)
     in_memory(rdb).ask().suggest_categorical("momentum", ["low", "high"])
-    begun.suggest_float("momentum", 0.0, 1.0)
-    with pytest.raises(CheckError, match="another program changed the study"):
-        memory.flush(PATIENCE)
+    if kind == "another kind":
+        begun.suggest_float("momentum", 0.0, 1.0)
+    else:
+        begun.suggest_categorical("momentum", ["low", "middle"])
+    failure = failure_of(memory)
+    assert "while it ran: trial 1 has another kind of momentum, and Optuna takes no other kind of it in trial 0" in str(
+        failure
+    )
+    assert isinstance(failure.__cause__, ValueError)
 
 
-def test_what_nobody_foresaw_ends_the_run_too(memory: WriteBehindStorage, flaky: Flaky) -> None:
-    flaky.bug = ZeroDivisionError("a bug")
+@pytest.mark.parametrize("bug", [ZeroDivisionError("a bug"), KeyError("a bug"), ValueError("a bug")])
+def test_what_nobody_foresaw_ends_the_run_and_keeps_its_cause(
+    memory: WriteBehindStorage, flaky: Flaky, bug: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fault of ours must not be put down to another program."""
+
+    def create_numbered(*_: object) -> None:
+        raise bug
+
+    monkeypatch.setattr(flaky, "create_numbered", create_numbered, raising=False)
     in_memory(memory).ask()
-    with pytest.raises(CheckError, match="cannot be written any more: ZeroDivisionError: a bug"):
-        memory.flush(PATIENCE)
+    failure = failure_of(memory)
+    assert isinstance(failure, UnexpectedError)
+    assert str(failure).startswith(f"the study cannot be written any more: {type(bug).__name__}: ")
+    assert failure.__cause__ is bug
+    assert bug.__traceback__ is not None
 
 
 def test_who_may_not_write_any_more_stops_in_the_middle(memory: WriteBehindStorage, flaky: Flaky) -> None:
@@ -539,7 +616,7 @@ def test_no_failure_repeats_the_password(flaky: Flaky) -> None:
     storage = WriteBehindStorage(cast(BatchStorage, flaky), "s", linger=0.01, url=url)
     flaky.bug = ZeroDivisionError(f"at {url.render_as_string(hide_password=False)}")
     in_memory(storage).ask()
-    with pytest.raises(CheckError, match="ZeroDivisionError") as raised:
+    with pytest.raises(UnexpectedError, match="ZeroDivisionError") as raised:
         storage.flush(PATIENCE)
     assert "s3cret" not in str(raised.value)
     storage.close()

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import optuna
 import pytest
 from optuna.storages import RDBStorage
 from PIL import Image
@@ -105,6 +106,23 @@ def test_a_second_call_trains_nothing_and_again_gives_the_same_to_the_last_bit(
     assert [each.test_loss for each in found] == [first.test_loss] * 2
     assert [each.test_accuracy for each in found] == [first.test_accuracy] * 2
     assert openings(made) == found
+
+
+@pytest.mark.parametrize("begun_anew", [False, True])
+def test_a_study_that_is_deleted_meanwhile_opens_nothing(
+    made: RDBStorage, monkeypatch: pytest.MonkeyPatch, begun_anew: bool
+) -> None:
+    def delete(words: str) -> None:
+        if words.startswith("epoch 1/"):
+            optuna.create_study(study_name="another", storage=made)  # else the new one would have the same number
+            optuna.delete_study(study_name="made", storage=made)
+            if begun_anew:
+                store(made, [MadeTrial(LR, 0.8, epochs=2)])
+
+    monkeypatch.setattr(finalizing, "load_test", lambda _: pytest.fail("opened"))
+    with pytest.raises(CheckError, match="the study 'made' was deleted or renamed while its best configuration was tr"):
+        finalize(made, "made", "cpu", delete)
+    assert owner_of(made.engine, "made") is None
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])

@@ -1,0 +1,84 @@
+"""An error that nobody foresaw ends every command with a sentence; its traceback is in a file, without passwords."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from cifar_tune.cli import study_status
+from cifar_tune.errors import UnexpectedError
+from cifar_tune.storage.urls import STORAGE_VARIABLE
+from cifar_tune.study import run
+
+from .conftest import Cli
+
+SECRET = "geh3im/x"  # noqa: S105
+QUOTED = "geh3im%2Fx"
+
+
+def broken(*_: object, **__: object) -> None:
+    raise ZeroDivisionError(f"at postgresql://u:{QUOTED}@h/d, password {SECRET}")
+
+
+def logs(folder: Path) -> list[Path]:
+    return list((folder / "storage" / "logs").iterdir())
+
+
+@pytest.mark.parametrize("given", ["environment", "option", "option with ="])
+def test_the_traceback_is_in_a_file_that_is_named(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    monkeypatch.setattr(study_status, "all_statuses", broken)
+    url = f"postgresql://u:{QUOTED}@h/d"
+    arguments = {"environment": (), "option": ("--storage", url), "option with =": (f"--storage={url}",)}[given]
+    if given == "environment":
+        monkeypatch.setenv(STORAGE_VARIABLE, url)
+    ended = cli("status", *arguments)
+    (log,) = logs(tmp_path)
+    assert (ended.code, ended.out) == (1, "")
+    first, second = ended.err.splitlines()
+    assert first.startswith(
+        "cifar-tune: an unexpected error ended the command: ZeroDivisionError: at postgresql://u:***"
+    )
+    assert second.startswith(f"cifar-tune: its traceback is in storage/logs/{log.name}; ")
+    content = log.read_text()
+    assert re.match(r"\d{4}-\d\d-\d\dT.*: cifar-tune status", content)
+    assert "in broken\n    raise ZeroDivisionError" in content
+    for text in (ended.err, content):
+        assert SECRET not in text
+        assert QUOTED not in text
+
+
+def test_where_no_file_can_be_written_the_traceback_goes_to_stderr(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study_status, "all_statuses", broken)
+    monkeypatch.setenv(STORAGE_VARIABLE, f"postgresql://u:{QUOTED}@h/d")
+    (tmp_path / "storage").write_text("")
+    ended = cli("status")
+    assert ended.code == 1
+    assert "Traceback (most recent call last)" in ended.err
+    assert "in broken" in ended.err
+    assert SECRET not in ended.err
+
+
+def test_a_sentence_of_ours_keeps_the_cause_for_the_file(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        try:
+            broken()
+        except ZeroDivisionError as error:
+            raise UnexpectedError("the study cannot be written any more") from error
+
+    monkeypatch.setattr(run, "run_study", fails)
+    (tmp_path / "study.yaml").write_text("name: x\ndata: {name: digits}\n")
+    ended = cli("run", "study.yaml", "--quiet")
+    (log,) = logs(tmp_path)
+    assert ended.code == 1
+    assert ended.err.splitlines() == [
+        "cifar-tune: the study cannot be written any more",
+        f"cifar-tune: its traceback is in storage/logs/{log.name}; if it is a fault of cifar-tune, please report it "
+        f"with that file",
+    ]
+    assert "in broken" in log.read_text()
