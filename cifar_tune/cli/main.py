@@ -60,7 +60,8 @@ def cifar_tune(
 ) -> None:
     """Hyperparameter optimization for CIFAR-10-size image classifiers.
 
-    Exit codes: 0 done; 1 a study ended without one completed trial, or a check failed; 2 wrong input; 130 interrupted.
+    Exit codes: 0 done; 1 a study ended without one completed trial, a check failed, or results could not be written to
+    stdout; 2 wrong input; 130 interrupted; 141 whoever read stdout had gone.
     """
     if version:
         from cifar_tune import __version__

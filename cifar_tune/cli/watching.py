@@ -25,6 +25,7 @@ from cifar_tune.storage.lease import held_lease
 from cifar_tune.storage.rdb import close, own_words
 from cifar_tune.storage.records import StudyRecord, TrialRecord, load_record
 from cifar_tune.storage.urls import without_secrets
+from cifar_tune.streams import is_read
 from cifar_tune.study.budget import most_trials, within_budget
 from cifar_tune.wording import counted, epoch_speed, metric_figure, rough_duration, shown_params
 
@@ -213,7 +214,7 @@ def watch_study(study: str, url: URL, seconds: float, once: bool) -> None:
             console.print(watcher.render())
         elif sys.stdout.isatty():
             with Live(watcher.render(), console=console, auto_refresh=False, screen=False) as live:
-                while not watcher.is_over:
+                while not watcher.is_over and is_read():
                     time.sleep(max(seconds, _SHARE * took))
                     took = watcher.look()
                     live.update(watcher.render(), refresh=True)
@@ -230,7 +231,7 @@ def _print_changes(watcher: Watcher, console: Console, seconds: float, took: flo
         if text != before:
             console.print(text, highlight=False, markup=False)
             before = text
-        if watcher.is_over:
+        if watcher.is_over or not is_read():
             return
         time.sleep(max(seconds, _SHARE * took))
         took = watcher.look()

@@ -13,6 +13,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from cifar_tune.errors import CheckError
+from cifar_tune.streams import guard_streams
 
 _REPORT_SECONDS = 5.0
 """How long the fork server may take to tell the exit code of a process that has ended."""
@@ -86,6 +87,7 @@ def enter(
     slot: int,
 ) -> None:
     """Do the work with the coordinator's environment, not that of the process which this one was forked from."""
+    guard_streams()  # what the code of a plugin prints must not end its trial
     os.environ.clear()
     os.environ.update(environment)
     work(connection, device, slot)

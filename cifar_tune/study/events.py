@@ -61,6 +61,49 @@ class Observer:
         """A trial was set aside after so many finished epochs; the next run goes on with it."""
 
 
+class ShieldedObserver(Observer):
+    """Passes everything on to another observer, whose errors never reach the study: training is worth more.
+
+    The first error is told, by that observer itself, as far as it still can.
+    """
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+        self._has_failed = False
+
+    def note(self, text: str) -> None:
+        """Pass it on."""
+        self._tell(lambda: self._observer.note(text))
+
+    def decoding(self, done: int, total: int) -> None:
+        """Pass it on."""
+        self._tell(lambda: self._observer.decoding(done, total))
+
+    def began(self, number: int, params: Mapping[str, object], epochs: int, resumed: int) -> None:
+        """Pass it on."""
+        self._tell(lambda: self._observer.began(number, params, epochs, resumed))
+
+    def epoch(self, number: int, result: EpochResult, value: float) -> None:
+        """Pass it on."""
+        self._tell(lambda: self._observer.epoch(number, result, value))
+
+    def ended(self, end: TrialEnd) -> None:
+        """Pass it on."""
+        self._tell(lambda: self._observer.ended(end))
+
+    def parked(self, number: int, epochs: int) -> None:
+        """Pass it on."""
+        self._tell(lambda: self._observer.parked(number, epochs))
+
+    def _tell(self, call: Callable[[], None]) -> None:
+        try:
+            call()
+        except Exception as error:  # noqa: BLE001 (whatever it is, the study goes on)
+            if not self._has_failed:
+                self._has_failed = True
+                self.note(f"progress could not be shown ({type(error).__name__}: {error}); the study goes on")
+
+
 class Interrupted(Exception):  # noqa: N818 (a request, not an error)
     """The user asked to stop before anything was running."""
 

@@ -25,7 +25,7 @@ from cifar_tune.storage.records import StudyRecord, load_record
 from cifar_tune.storage.urls import require_artifacts_folder
 from cifar_tune.storage.write_behind import WriteBehindStorage
 from cifar_tune.study.coordinator import Coordinator, Ending
-from cifar_tune.study.events import Interrupted, Observer, StopRequests, Watch, stop_requests
+from cifar_tune.study.events import Interrupted, Observer, ShieldedObserver, StopRequests, Watch, stop_requests
 from cifar_tune.study.evolving import evolve_study, finish_evolution
 from cifar_tune.study.folder_claim import claim_folder
 from cifar_tune.study.opening import open_study, stored_study
@@ -77,6 +77,7 @@ def run_study(spec: StudySpec, url: URL, observer: Observer, options: ExecutorOp
             used.
         CheckError: if another process runs the study, or executors cannot start.
     """
+    observer = ShieldedObserver(observer)
     with stop_requests() as stop:
         try:
             with ExitStack() as cleanup:

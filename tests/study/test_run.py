@@ -1,18 +1,21 @@
 """What surrounds the coordinator is put in order again, wherever a run ends."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from optuna.storages import RDBStorage
 from sqlalchemy.engine import make_url
 
+from cifar_tune.data.cache import CACHE_VARIABLE
 from cifar_tune.errors import UserError
 from cifar_tune.executors.options import ExecutorOptions
 from cifar_tune.storage.lease import owner_of
 from cifar_tune.storage.rdb import open_storage
 from cifar_tune.study import run
-from cifar_tune.study.events import Observer
+from cifar_tune.study.events import Observer, TrialEnd
+from cifar_tune.training.results import EpochResult
 
 from .conftest import spec_of
 from .scripted import Script, ScriptedExecutors
@@ -69,3 +72,36 @@ def test_a_stop_while_executors_begin_is_an_interruption(tmp_path: Path, monkeyp
     monkeypatch.setattr(run, "LocalExecutors", interrupted)
     outcome = run.run_study(spec_of({}), make_url(f"sqlite:///{tmp_path}/s.db"), Observer(), ExecutorOptions())
     assert (outcome.ending, outcome.record) == ("interrupted", None)
+
+
+class Broken(Observer):
+    """Fails in every way; `said` is what it was asked to say."""
+
+    said: ClassVar[list[str]] = []
+
+    def note(self, text: str) -> None:
+        self.said.append(text)
+        raise OSError("no terminal")
+
+    def decoding(self, done: int, total: int) -> None:
+        raise KeyError(done)
+
+    def began(self, number: int, params: Mapping[str, object], epochs: int, resumed: int) -> None:
+        raise BrokenPipeError(number)
+
+    def epoch(self, number: int, result: EpochResult, value: float) -> None:
+        raise ZeroDivisionError
+
+    def ended(self, end: TrialEnd) -> None:
+        raise UserError("not even that")
+
+
+def test_an_observer_that_fails_does_not_end_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setattr(run, "LocalExecutors", lambda *_arguments, **_more: Started(Script()))
+    spec = spec_of({"budget": {"trials": 3}})
+    outcome = run.run_study(spec, make_url(f"sqlite:///{tmp_path}/s.db"), Broken(), ExecutorOptions())
+    assert outcome.record is not None
+    assert (outcome.ending, outcome.record.finished) == ("budget", 3)
+    assert Broken.said[0].startswith("progress could not be shown (KeyError: ")
+    assert sum(note.startswith("progress could not be shown") for note in Broken.said) == 1

@@ -7,6 +7,7 @@ import typer
 
 from cifar_tune.cli import options
 from cifar_tune.errors import all_at_once
+from cifar_tune.streams import is_read
 
 
 def check(
@@ -45,4 +46,6 @@ def check(
         workers = list(auto_workers_lines(read.spec, names))  # before this process takes room on a GPU
         for line in chain(probe_lines(read.spec, data, names), workers):
             typer.echo(line)
+            if not is_read():
+                return
     typer.echo(f"{read.spec.name}: everything is in order")

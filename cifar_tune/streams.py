@@ -1,0 +1,133 @@
+"""stdout and stderr that never raise an error: whatever becomes of a terminal, a pipe or a disk, the work goes on.
+
+Progress that cannot be written is dropped. Results that cannot be written are dropped too, but the program ends with
+another exit code then, and a sentence where there is still somebody to read it. Everything that prints goes through
+here, whichever library does it: the guard sits below Python's own streams.
+"""
+
+import errno
+import io
+import os
+import select
+import sys
+from contextlib import suppress
+from typing import IO, cast
+
+READER_GONE = 141
+"""Exit code where whoever read stdout has gone, as in `| head`: what a shell shows of a program that SIGPIPE ended."""
+
+_STDIN, _STDOUT, _STDERR = 0, 1, 2
+
+
+class _Guarded(io.RawIOBase):
+    """Writes to a file descriptor. What cannot be written is dropped, and the first reason is kept."""
+
+    def __init__(self, descriptor: int, name: str, is_closed: bool) -> None:
+        self._descriptor = descriptor
+        self._is_closed = is_closed
+        self.name = name
+        self.mode = "wb"
+        self.error: OSError | None = None
+
+    def write(self, data: "bytes | memoryview") -> int:  # type: ignore[override]
+        while True:
+            try:
+                if self._is_closed:
+                    raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+                return os.write(self._descriptor, data)
+            except BlockingIOError:  # another program has made the terminal that we share non-blocking
+                with suppress(OSError):
+                    select.select([], [self._descriptor], [])
+            except OSError as error:
+                self.error = self.error or error
+                return len(data)
+
+    def is_read(self) -> bool:
+        """Whether nothing was dropped so far, and nobody has closed the other end: that shows before one writes."""
+        if self.error is None and not self._is_closed and hasattr(select, "poll"):
+            poll = select.poll()
+            poll.register(self._descriptor, 0)
+            for _, event in poll.poll(0):
+                if event & (select.POLLERR | select.POLLHUP):
+                    number = errno.EIO if self.isatty() else errno.EPIPE
+                    self.error = OSError(number, os.strerror(number))
+        return self.error is None
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def isatty(self) -> bool:
+        return os.isatty(self._descriptor)
+
+
+def guard_streams() -> None:
+    """Put the guard below `sys.stdout` and `sys.stderr`.
+
+    Where a descriptor from 0 to 2 is closed (`2>&-`), it is opened on /dev/null first: else the next file that is
+    opened, such as a database, would get its number, and what a library writes to stderr would land in that file.
+    """
+    closed = {number for number in (_STDIN, _STDOUT, _STDERR) if not _is_open(number)}
+    for number in sorted(closed):
+        opened = os.open(os.devnull, os.O_RDWR)
+        if opened != number:
+            os.dup2(opened, number)
+            os.close(opened)
+        os.set_inheritable(number, True)
+    if sys.stdin is None or _STDIN in closed:
+        sys.stdin = io.TextIOWrapper(io.FileIO(_STDIN, closefd=False), encoding="utf-8")
+    sys.stdout = _guarded(sys.stdout, _STDOUT, "<stdout>", _STDOUT in closed)
+    sys.stderr = _guarded(sys.stderr, _STDERR, "<stderr>", _STDERR in closed)
+
+
+def is_read() -> bool:
+    """Whether stdout can still reach somebody; a command that prints for as long as anybody reads asks this."""
+    guard = _guard_of(sys.stdout)
+    return guard is None or guard.is_read()
+
+
+def final_exit_code(code: int) -> int:
+    """The exit code of a program that would end with `code`: another one if it is 0 and results could not be written.
+
+    Where the reader has gone nothing is said, as other programs do; else a sentence on stderr says what happened.
+    """
+    sys.stdout.flush()
+    guard = _guard_of(sys.stdout)
+    error = None if guard is None else guard.error
+    if error is None:
+        return code
+    if error.errno == errno.EPIPE:
+        return code or READER_GONE
+    reason = "it is closed" if error.errno == errno.EBADF else error.strerror
+    sys.stderr.write(f"cifar-tune: the results could not be written to stdout: {reason}\n")
+    return code or 1
+
+
+def _guard_of(stream: object) -> _Guarded | None:
+    raw = getattr(getattr(stream, "buffer", None), "raw", None)
+    return raw if isinstance(raw, _Guarded) else None
+
+
+def _is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
+
+
+def _guarded(stream: IO[str] | None, descriptor: int, name: str, is_closed: bool) -> io.TextIOWrapper:
+    """The same stream above the guard; what its encoding does not know is written as an escape."""
+    raw = _Guarded(descriptor, name, is_closed)
+    if stream is not None:
+        with suppress(OSError, ValueError):
+            stream.flush()
+    return io.TextIOWrapper(
+        io.BufferedWriter(raw),  # type: ignore[type-var]
+        encoding=getattr(stream, "encoding", None) or "utf-8",
+        errors="backslashreplace",
+        line_buffering=descriptor == _STDERR or raw.isatty(),
+        write_through=bool(getattr(cast(object, stream), "write_through", False)),
+    )
