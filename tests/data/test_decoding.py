@@ -335,6 +335,15 @@ def test_the_alpha_of_deep_images_has_the_depth_of_its_colours(tmp_path: Path) -
     assert (image == eight[..., :3]).all()
 
 
+def test_alpha_does_not_count_among_the_values(tmp_path: Path) -> None:
+    """Colours of 12 bits, and an alpha channel that is opaque in 16."""
+    wanted = noise(9, SIZE)
+    wanted[0, 0] = 255
+    values = np.dstack([wanted.astype(np.uint16) * 16 + 15, np.full((SIZE, SIZE), 65535, dtype=np.uint16)])
+    image, _ = decoded(tmp_path, png(values.astype(np.uint16), 6, 16), ".png")
+    assert (image == wanted).all()
+
+
 def test_a_dark_image_stays_dark_beside_a_bright_one(tmp_path: Path) -> None:
     dark = png((RAMP // 2).astype(np.uint16), 0, 16)
     alone, _ = decoded(tmp_path, dark, ".png")
