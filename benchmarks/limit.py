@@ -135,7 +135,7 @@ def _measured(
 def _bare(config: Configuration, steps: int) -> Bare:
     """The target of a process."""
     device = torch.device("cpu")
-    configure(1, device)
+    configure(config, device)
     model = build_model(config, (3, 32, 32), 10).to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(
         model.parameters(), lr=1e-4, momentum=config.number("momentum"), weight_decay=5e-4, fused=True

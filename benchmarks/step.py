@@ -49,8 +49,9 @@ def measure(options: Options) -> Sequence[str]:
 def _measured(case: Case, rounds: int) -> Sequence[object]:
     """The target of a process."""
     device = torch.device("cpu")
-    configure(1, device)
-    learner = Learner(recipe(case.model, case.width, 3), (3, 32, 32), 10, device, 100)
+    config = recipe(case.model, case.width, 3)
+    configure(config, device)
+    learner = Learner(config, (3, 32, 32), 10, device, 100)
     learner.begin_epoch(1)
     images = torch.randn(_BATCH, 3, 32, 32).to(memory_format=torch.channels_last)
     labels = torch.randint(10, (_BATCH,))

@@ -38,7 +38,7 @@ def open_run(run: RunConfig, device_name: str) -> OpenRun:
         UserError: data or device cannot be used.
     """
     device = resolve_device(device_name)
-    configure(run.train.integer("threads"), device)
+    configure(run.train, device)
     say = now_and_then()
     data = prepare(run.data, lambda done, total: say(f"decoding images: {done:,} of {total:,}"))
     for note in data.notes:

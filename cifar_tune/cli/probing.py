@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
+import torch
+
 from cifar_tune.cli.model_sizes import ModelSize, constraint_lines, model_sizes
 from cifar_tune.cli.plugin_probing import probe_plugins
 from cifar_tune.data.batches import steps_per_epoch
@@ -13,7 +15,7 @@ from cifar_tune.models.build import count_multiply_adds
 from cifar_tune.study.budget import most_trials, timeout_words
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.study_spec.typical import models_of, typical
-from cifar_tune.training.device import describe_device, resolve_device
+from cifar_tune.training.device import describe_device, resolve_device, resolve_precision
 from cifar_tune.training.probe import probe
 from cifar_tune.wording import rough_duration
 
@@ -25,10 +27,11 @@ def probe_lines(spec: StudySpec, data: PreparedData, devices: Sequence[str]) -> 
     """Lines for people, one model after the other.
 
     Raises:
-        UserError: if a device or a model cannot be used.
+        UserError: if a device or a model cannot be used, or a device does not have a precision.
         CheckError: if no model keeps the constraints.
     """
     resolved = [resolve_device(name) for name in devices]
+    _require_precisions(spec, resolved)
     train, val = len(data.train_indices), len(data.val_indices)
     yield from data.summary()
     for note in data.notes:
@@ -64,6 +67,13 @@ def probe_lines(spec: StudySpec, data: PreparedData, devices: Sequence[str]) -> 
     total = trials * sum(seconds) / len(seconds)
     words = timeout_words(spec, total, 0.0)
     yield f"estimated: about {rough_duration(total)} for {trials} trials, one at a time, if none is pruned{words}"
+
+
+def _require_precisions(spec: StudySpec, devices: Sequence[torch.device]) -> None:
+    for outcome in spec.space.outcomes({"precision"}):
+        config = typical(spec, outcome)
+        for device in devices:
+            resolve_precision(config, device)
 
 
 def _with_each_part(spec: StudySpec) -> Iterator[Configuration]:

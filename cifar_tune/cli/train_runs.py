@@ -34,7 +34,7 @@ def train_seeds(run: RunConfig, seeds: int, device_name: str, say: Callable[[str
 
 def _train_seeds(run: RunConfig, seeds: int, device_name: str, say: Callable[[str], None]) -> dict[str, Any]:
     device = resolve_device(device_name)
-    configure(run.train.integer("threads"), device)
+    configure(run.train, device)
     prepared = prepare(run.data)
     for note in prepared.notes:
         say(f"note: {note}")

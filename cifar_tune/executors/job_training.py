@@ -112,7 +112,7 @@ class JobTrainer:
 
     def _train(self, job: Job) -> Generator[JobReport, None, Ended]:
         config = Configuration(job.config, vocabulary_with(load_plugins(job.plugins)))
-        configure(config.integer("threads"), self._device)
+        configure(config, self._device)
         data = self.load_data(job.data)
         training = yield from _begun(job, lambda: Training(config, data, self._device))
         flops = count_multiply_adds(config, data.image_shape, len(data.classes))

@@ -58,8 +58,8 @@ def landscape_run(
 ) -> LandscapeRun:
     """Train at the configuration's `lr`, which stays the same throughout, and record every step.
 
-    Without a warm-up, since step sizes are compared; in fp32, since bf16 has too few digits for the difference of two
-    gradients that are close to each other.
+    Without a warm-up, since step sizes are compared; in fp32, since nothing else has digits enough for the difference
+    of two gradients that are close to each other.
 
     Args:
         config: what is trained.

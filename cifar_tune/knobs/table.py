@@ -31,9 +31,11 @@ INITS: Mapping[str, str] = {
 }
 
 PRECISIONS: Mapping[str, str] = {
-    "auto": "bf16 where the device multiplies it in hardware, else fp32",
-    "fp32": "32-bit floats throughout",
+    "auto": "bf16 where the device multiplies it in hardware, fp16 on NVIDIA GPUs with tensor cores but without bf16 (V100, T4), else fp32",
+    "fp32": "32-bit floats throughout, also in the convolutions and products of GPUs that have TF32",
+    "tf32": "32-bit floats, of which convolutions and products use 10 bits of mantissa; on NVIDIA GPUs since Ampere (A100) alone",
     "bf16": "forward and backward pass under bfloat16 autocast; weights and optimizer in fp32",
+    "fp16": "forward and backward pass under float16 autocast, with a scaled loss; weights and optimizer in fp32. A step whose gradients overflow leaves the weights as they are. Slow on CPUs",
 }
 
 ON_OOM: Mapping[str, str] = {

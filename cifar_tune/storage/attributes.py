@@ -62,7 +62,7 @@ DEVICE = "device"
 """Trial: such as `cpu` or `cuda:0`."""
 
 PRECISION = "precision"
-"""Trial: `fp32` or `bf16`, as it came out on the device."""
+"""Trial: `fp32`, `tf32`, `bf16` or `fp16`, as it came out on the device."""
 
 MICRO_BATCHES = "micro_batches"
 """Trial: into how many parts its training steps are split since memory ran out (`on_oom: accumulate`)."""

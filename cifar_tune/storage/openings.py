@@ -33,7 +33,7 @@ class Opening:
         epochs: trained ones.
         train_images: those of the training and of the validation split together.
         device: such as `cpu` or `cuda:0`.
-        precision: `fp32` or `bf16`.
+        precision: `fp32`, `tf32`, `bf16` or `fp16`.
         study: the earlier version of the study that holds the trial, where `run --evolve` left it behind.
         test_images: None until the result is known.
         test_loss: mean cross entropy; None where the result was lost, and where it is not finite.

@@ -64,7 +64,12 @@ class Accumulation:
         return f"memory ran out, so each step is split into {self.parts} micro-batches{aside}"
 
     def take_step(
-        self, images: Tensor, labels: Tensor, backward: Backward, change_gradients: Callable[[], None]
+        self,
+        images: Tensor,
+        labels: Tensor,
+        backward: Backward,
+        change_gradients: Callable[[], None],
+        move_weights: Callable[[], None],
     ) -> tuple[Tensor, Tensor]:
         """Let the optimizer move the weights, which have no gradient yet, by the gradient of the batch's mean loss.
 
@@ -72,7 +77,8 @@ class Accumulation:
             images: of the batch.
             labels: of the batch.
             backward: adds the gradient of a part of the batch.
-            change_gradients: is called before the optimizer.
+            change_gradients: is called once they are complete.
+            move_weights: lets the optimizer take its step.
 
         Returns:
             The mean loss, (), and how many predictions were right, ().
@@ -91,7 +97,7 @@ class Accumulation:
                 if self._is_wanted and not self._has_moments:
                     before = _Before(self._model, self._optimizer)
                 can_be_undone = before is not None
-                self._optimizer.step()
+                move_weights()
             except (RuntimeError, MemoryError) as error:
                 if not can_be_undone or not is_out_of_memory(error) or not self._can_split(len(labels)):
                     raise

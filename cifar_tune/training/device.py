@@ -102,14 +102,18 @@ def bind(device: torch.device) -> None:
         torch.cuda.set_device(device)
 
 
-def configure(threads: int, device: torch.device) -> None:
-    """Set what holds for the whole process (or, of the CPU's settings, for the calling thread).
+def configure(config: Configuration, device: torch.device) -> None:
+    """Set what a training needs of the whole process (or, of the CPU's settings, of the calling thread).
 
     Args:
-        threads: CPU threads of this training; sums are split among them, so results depend on it.
+        config: names the CPU threads, among which sums are split, so that results depend on them, and the precision.
         device: where the model is trained.
+
+    Raises:
+        UserError: the device does not have the precision.
     """
-    torch.set_num_threads(threads)
+    torch.set_num_threads(config.integer("threads"))
+    set_float32_arithmetic(resolve_precision(config, device), device)
     if device.type == "cpu":
         keep_freed_memory()
         # The momentum of weights that get no more gradient decays into denormals and stays there: the smallest one
@@ -117,8 +121,6 @@ def configure(threads: int, device: torch.device) -> None:
         torch.set_flush_denormal(True)
     if device.type == "cuda":
         bind(device)
-        # TF32: of the mantissa 10 bits in matrix products of float32, as cuDNN does in convolutions anyway.
-        torch.set_float32_matmul_precision("high")
         # Every batch of a training has the same shape, so that trying out cuDNN's algorithms once pays. Their choice
         # may differ from run to run; CUDA's atomic additions make results differ in the last bits anyway.
         torch.backends.cudnn.benchmark = True
@@ -134,30 +136,70 @@ def _processor_name() -> str:
 
 
 FP32 = "fp32"
+TF32 = "tf32"
 BF16 = "bf16"
+FP16 = "fp16"
+
+_AUTOCAST = {BF16: torch.bfloat16, FP16: torch.float16}
+
 FIRST_CUDA_WITH_BF16 = (8, 0)
-"""Compute capability (Ampere)."""
+"""Compute capability (Ampere); TF32 came with it."""
+
+_FIRST_CUDA_WITH_TENSOR_CORES = (7, 0)
+"""Compute capability (Volta). With float16, older GPUs gain little (P100) or are many times slower (GTX 1080)."""
 
 
 def resolve_precision(config: Configuration, device: torch.device) -> str:
-    """Return `fp32` or `bf16`: what the configuration says, and for `auto`, bf16 where the device multiplies it.
+    """Return `fp32`, `tf32`, `bf16` or `fp16`: what the configuration says, or for `auto` the fastest that is sound.
 
-    On the CPU that means the AVX-512 BF16 instructions, which every CPU with AMX has too. Without them every product is
-    converted to float32 and back, which costs time instead of saving it. Images/s of forward, backward and step in
-    bf16 over fp32, measured on an AMD Zen 4 (AVX-512 BF16, no AMX) with one and two threads, and with AMX: tutorial_net
-    1.3, 1.3, 1.1; cnn3 2.1, 2.3, 2.4; resnet18 of width 16 1.6, 1.7, 2.3.
+    That is bf16 where the device multiplies it. On the CPU that means the AVX-512 BF16 instructions, which every CPU
+    with AMX has too. Without them every product is converted to float32 and back, which costs time instead of saving
+    it. Images/s of forward, backward and step in bf16 over fp32, measured on an AMD Zen 4 (AVX-512 BF16, no AMX) with
+    one and two threads, and with AMX: tutorial_net 1.3, 1.3, 1.1; cnn3 2.1, 2.3, 2.4; resnet18 of width 16 1.6, 1.7,
+    2.3.
+
+    On NVIDIA GPUs with tensor cores but no bf16 (V100, T4) it is fp16 with a scaled loss, as in nanoGPT. Everywhere
+    else it is fp32. It is never tf32, since all GPUs with TF32 have bf16.
+
+    In all of them weights, optimizer and loss are float32.
+
+    Raises:
+        UserError: TF32 is asked for, and the device has none.
     """
     chosen = config.text("precision")
+    if chosen == TF32 and not _has_tf32(device):
+        rule = (
+            f"{TF32} needs an NVIDIA GPU of compute capability 8.0 (Ampere) or later, and {device} is none: take fp32"
+        )
+        raise UserError(Problem(rule, "precision", chosen))
     if chosen != "auto":
         return chosen
-    return BF16 if _multiplies_bf16(device) else FP32
+    if _multiplies_bf16(device):
+        return BF16
+    return FP16 if _capability(device) >= _FIRST_CUDA_WITH_TENSOR_CORES else FP32
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:
     """The context of the forward pass; weights stay float32, and so must the loss, which belongs outside."""
-    if precision == BF16:
-        return torch.autocast(device.type, dtype=torch.bfloat16)
+    if precision in _AUTOCAST:
+        return torch.autocast(device.type, dtype=_AUTOCAST[precision])
     return nullcontext()
+
+
+def set_float32_arithmetic(precision: str, device: torch.device) -> None:
+    """Let the process take float32 convolutions and products on a CUDA device in TF32, or in float32.
+
+    The latter in all precisions but `tf32`, so that `fp32` means that, and so that what autocast leaves in float32 is.
+    By default PyTorch takes convolutions in TF32. These settings replace the old ones (`allow_tf32`,
+    `set_float32_matmul_precision`) since PyTorch 2.9; reading one after setting the other raises an error.
+    """
+    if device.type != "cuda":
+        return
+    arithmetic = "tf32" if precision == TF32 else "ieee"
+    torch.backends.cuda.matmul.fp32_precision = arithmetic
+    # One by one: not in all versions does a setting of all of cuDNN reach them.
+    torch.backends.cudnn.conv.fp32_precision = arithmetic  # type: ignore[attr-defined]
+    torch.backends.cudnn.rnn.fp32_precision = arithmetic  # type: ignore[attr-defined]
 
 
 def _multiplies_bf16(device: torch.device) -> bool:
@@ -165,9 +207,20 @@ def _multiplies_bf16(device: torch.device) -> bool:
         case "cpu":
             return cpu_multiplies_bf16()
         case "cuda":
-            return torch.version.hip is not None or (torch.cuda.get_device_capability(device) >= FIRST_CUDA_WITH_BF16)
+            return torch.version.hip is not None or _capability(device) >= FIRST_CUDA_WITH_BF16
         case _:
             return False
+
+
+def _has_tf32(device: torch.device) -> bool:
+    return _capability(device) >= FIRST_CUDA_WITH_BF16
+
+
+def _capability(device: torch.device) -> tuple[int, int]:
+    """The compute capability of an NVIDIA GPU; (0, 0) for everything else."""
+    if device.type != "cuda" or torch.version.hip is not None:
+        return (0, 0)
+    return torch.cuda.get_device_capability(device)
 
 
 def forward_pass(model: nn.Module, compiled: bool) -> Callable[[Tensor], Tensor]:

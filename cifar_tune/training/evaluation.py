@@ -148,7 +148,7 @@ def evaluate(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], precisi
     Args:
         model: maps images to logits.
         batches: images float32 (N, 3, H, W) and labels int64 (N,); sizes may differ.
-        precision: `fp32` or `bf16`.
+        precision: `fp32`, `tf32`, `bf16` or `fp16`.
         device: where model and batches are.
     """
     model.eval()

@@ -19,8 +19,9 @@ from cifar_tune.models.build import FittedModel, FollowsEpochs, build_model
 from cifar_tune.models.layers import ImageShape
 from cifar_tune.training.accumulation import Accumulation
 from cifar_tune.training.averages import MovingAverage, build_lookahead
-from cifar_tune.training.device import autocast, configure, forward_pass, resolve_precision
+from cifar_tune.training.device import FP16, autocast, configure, forward_pass, resolve_precision
 from cifar_tune.training.evaluation import AveragedViews, View, count_right
+from cifar_tune.training.loss_scaling import LossScaling
 from cifar_tune.training.losses import build_loss
 from cifar_tune.training.optimizers import (
     GradientChange,
@@ -47,7 +48,7 @@ def build_learner(
     Raises:
         UserError: the images are too small for the model, or it cannot be compiled here.
     """
-    configure(config.integer("threads"), device)  # a model may compute weights before the first epoch
+    configure(config, device)  # a model may compute weights before the first epoch
     steps = batches.steps_per_epoch(data.train_size, config.integer("batch_size"))
     fitted_images = config.vocabulary.models[config.text("model")].fitted_images
     sample = training_sample(data, config, fitted_images) if fitted_images else None
@@ -73,12 +74,13 @@ class Learner:
         config: what is trained.
         model: on `device`, channels_last.
         averaged: follows the model's weights, where the configuration asks for their average.
-        precision: `fp32` or `bf16`.
+        precision: `fp32`, `tf32`, `bf16` or `fp16`.
         lr: learning rate of the last step; of the first one before any.
         accumulation: takes batches in parts where memory runs out.
 
     Raises:
-        UserError: the images are too small for the model, or it cannot be compiled here.
+        UserError: the images are too small for the model, it cannot be compiled here, or the device does not have the
+            precision.
     """
 
     def __init__(
@@ -101,6 +103,7 @@ class Learner:
         self._lr_shares = lr_shares(self.optimizer)
         self.schedule = build_schedule(config, self.optimizer, steps_per_epoch)
         self.precision = resolve_precision(config, device)
+        self._scaling = LossScaling(self.model, device) if self.precision == FP16 else None
         self.lr: float = self.optimizer.param_groups[0]["lr"]
         decay = config.number("ema_decay")
         self.averaged = MovingAverage(self.model, decay) if decay > 0 else None
@@ -183,7 +186,9 @@ class Learner:
             nothing here waits for it.
         """
         lr = self.optimizer.param_groups[0]["lr"]
-        loss, right = self.accumulation.take_step(images, labels, self._backward, self._gradients.apply)
+        loss, right = self.accumulation.take_step(
+            images, labels, self._backward, self._change_gradients, self._move_weights
+        )
         self.lr = lr
         self.optimizer.zero_grad()
         self.schedule.after_step()
@@ -200,8 +205,22 @@ class Learner:
             logits = self._forward(images)
         # In float32: eight bits of mantissa are too few for the logarithm of a sum.
         loss = self._loss(logits.float(), labels)
-        (loss if factor == 1 else loss * factor).backward()  # type: ignore[no-untyped-call]
+        total = loss if factor == 1 else loss * factor
+        if self._scaling is not None:
+            total = self._scaling.scaled(total)
+        total.backward()  # type: ignore[no-untyped-call]
         return loss.detach(), count_right(logits, labels)
+
+    def _change_gradients(self) -> None:
+        if self._scaling is not None:
+            self._scaling.unscale()  # before anything looks at the length of the gradient
+        self._gradients.apply()
+
+    def _move_weights(self) -> None:
+        if self._scaling is None:
+            self.optimizer.step()
+        else:
+            self._scaling.step(self.optimizer)
 
     def state_dict(self) -> dict[str, Any]:
         """References to the state of model, average, optimizer and schedule: copy them before the next step.
@@ -220,6 +239,8 @@ class Learner:
             state["lookahead"] = self._lookahead.state_dict()
         if self._schedule_free is not None:
             state["schedule_free"] = self._schedule_free.state_dict()
+        if self._scaling is not None:
+            state["scaling"] = self._scaling.state_dict()
         return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -232,5 +253,7 @@ class Learner:
             self._lookahead.load_state_dict(state["lookahead"])
         if self._schedule_free is not None:
             self._schedule_free.load_state_dict(state["schedule_free"])
+        if self._scaling is not None:
+            self._scaling.load_state_dict(state["scaling"])
         load_optimizer_state(self.optimizer, deepcopy(state["optimizer"]))
         self.schedule.load_state_dict(deepcopy(state["schedule"]))

@@ -26,7 +26,7 @@ class Training:
 
     Attributes:
         parameters: learned parameters of the model.
-        precision: `fp32` or `bf16`.
+        precision: `fp32`, `tf32`, `bf16` or `fp16`.
         accumulation: says whether memory made the steps be split.
         results: of the finished epochs.
     """
@@ -77,7 +77,7 @@ class Training:
             Diverged: the loss of a step is not finite; noticed here only where looking at it costs nothing.
         """
         # Here and not once: another training may have run in this process since the last epoch.
-        configure(self.config.integer("threads"), self.device)
+        configure(self.config, self.device)
         tally = Tally(self.device)
         for images, labels in self.learner.batches(self.data, epoch):
             loss, right = self.learner.train_step(images, labels)

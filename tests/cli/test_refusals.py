@@ -104,6 +104,25 @@ def test_wrong_input(cli: Cli, arguments: str, message: str) -> None:
     assert len(set(ended.err.splitlines())) == len(ended.err.splitlines())
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "check study.yaml --devices cpu --set precision=tf32",
+        "check study.yaml --devices cpu --set search_space.precision.choices=[tf32,fp32]",
+        "run study.yaml --devices cpu --set precision=tf32",
+        "train config.yaml --device cpu --set precision=tf32",
+    ],
+)
+def test_a_precision_that_the_device_does_not_have(cli: Cli, tmp_path: Path, arguments: str) -> None:
+    (tmp_path / "config.yaml").write_text(STUDY.partition("name: made\n")[2].partition("search_space")[0])
+    ended = cli(*arguments.split())
+    assert ended.code == 2
+    assert (
+        "tf32 needs an NVIDIA GPU of compute capability 8.0 (Ampere) or later, and cpu is none: take fp32" in ended.err
+    )
+    assert "Traceback" not in ended.err
+
+
 def test_a_message_is_one_line_per_problem_and_names_the_file(cli: Cli) -> None:
     assert cli("check", "wrong.yaml").err.splitlines() == [
         "cifar-tune: wrong.yaml:3: train.epochs = 0: must be a whole number >= 1 and <= 1000000",

@@ -142,8 +142,11 @@ def fails_after_its_step(learner: Learner, steps: int) -> None:
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_memory_that_runs_out_where_the_optimizer_makes_its_moments(optimizer: str) -> None:
-    chosen: dict[str, Any] = {"optimizer": optimizer, "lr": 1e-3, "l1": 1e-3, "weight_decay": 1e-2}
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_memory_that_runs_out_where_the_optimizer_makes_its_moments(optimizer: str, precision: str) -> None:
+    chosen: dict[str, Any] = {
+        "optimizer": optimizer, "precision": precision, "lr": 1e-3, "l1": 1e-3, "weight_decay": 1e-2,
+    }  # fmt: skip
     if optimizer in SCHEDULE_FREE:
         chosen["schedule"] = "constant"
     learner, expected = learner_of(on_oom="accumulate", **chosen), learner_of(on_oom="accumulate", **chosen)

@@ -6,7 +6,7 @@ import torch
 from cifar_tune.errors import UserError
 from cifar_tune.training.device import configure, describe_device, environment, existing_devices, resolve_device
 
-from .conftest import CPU
+from .conftest import CPU, small
 
 
 @pytest.fixture
@@ -64,25 +64,25 @@ def test_the_cpu_is_described() -> None:
 
 
 def test_configure_sets_the_threads() -> None:
-    configure(2, CPU)
+    configure(small(threads=2), CPU)
     assert torch.get_num_threads() == 2
-    configure(1, CPU)
+    configure(small(), CPU)
     assert torch.get_num_threads() == 1
 
 
 def test_configure_makes_a_gpu_the_one_that_is_used_where_none_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     chosen: list[object] = []
     monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
-    monkeypatch.setattr(torch, "set_float32_matmul_precision", lambda _: None)
+    monkeypatch.setattr("cifar_tune.training.device.set_float32_arithmetic", lambda *_: None)
     monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
-    configure(1, CPU)
+    configure(small(), CPU)
     assert not chosen
-    configure(1, torch.device("cuda:1"))
+    configure(small(), torch.device("cuda:1"))
     assert chosen == [torch.device("cuda:1")]
 
 
 def test_configure_flushes_denormals_on_the_cpu() -> None:
-    configure(1, CPU)
+    configure(small(), CPU)
     assert not (torch.tensor(1e-39) * 0.5).item()
 
 

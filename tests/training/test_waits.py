@@ -1,6 +1,7 @@
 """Nothing within an epoch makes the host wait for its device: shown on the meta device, which has nothing to read."""
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -80,6 +81,14 @@ EVERYTHING: list[dict[str, Value]] = [
 @pytest.mark.parametrize("chosen", EVERYTHING, ids=lambda chosen: "-".join(map(str, chosen.values())))
 def test_an_epoch_waits_for_nothing(chosen: dict[str, Value]) -> None:
     epoch(small(**chosen))
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_scaled_losses_wait_for_nothing(optimizer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch has no autocast on the meta device; all else of fp16 is here."""
+    for place in ("learner", "evaluation"):
+        monkeypatch.setattr(f"cifar_tune.training.{place}.autocast", lambda *_: nullcontext())
+    epoch(small(precision="fp16", optimizer=optimizer, clip_grad_norm=1.0, l1=1e-3))
 
 
 @pytest.mark.parametrize(
