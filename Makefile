@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+TESTED := $(VENV)/.installed-for-tests
 
 .PHONY: quickstart test slow check bench install clean
 
@@ -11,32 +12,37 @@ quickstart: $(STAMP)
 	$(BIN)/cifar-tune export quickstart
 	@echo "The report lies in reports/quickstart/: begin with report.html; browse the trials with: $(BIN)/cifar-tune dashboard"
 
-test: $(STAMP)
+test: $(TESTED)
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 # Proofs that take minutes each.
-slow: $(STAMP)
+slow: $(TESTED)
 	$(BIN)/python -m pytest -m slow
 
-check: $(STAMP)
+check: $(TESTED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
 # Takes an hour or two on a quiet machine and writes docs/performance.md; ARGS="--quick" is a smoke test.
-bench: $(STAMP)
+bench: $(TESTED)
 	$(BIN)/python -m benchmarks $(ARGS)
 
-install: $(STAMP)
+install: $(TESTED)
 
-# Installed anew only when pyproject.toml changes.
+# Both are installed anew only when pyproject.toml changes: what running needs, and what tests need beyond it.
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "cifar-tune needs Python 3.11 or newer; this is %d.%d. Name another with: make PYTHON=python3.12" % sys.version_info[:2])'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing into $(VENV): PyTorch is several GB, so the first time takes minutes."
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	@touch $(STAMP)
+
+$(TESTED): $(STAMP)
+	@echo "Adding what the tests need to $(VENV)."
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $(TESTED)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -78,8 +78,10 @@ def guard_streams() -> None:
         os.set_inheritable(number, True)
     if sys.stdin is None or _STDIN in closed:
         sys.stdin = io.TextIOWrapper(io.FileIO(_STDIN, closefd=False), encoding="utf-8")
-    sys.stdout = _guarded(sys.stdout, _STDOUT, "<stdout>", _STDOUT in closed)
-    sys.stderr = _guarded(sys.stderr, _STDERR, "<stderr>", _STDERR in closed)
+    if _is_own(sys.stdout, _STDOUT):
+        sys.stdout = _guarded(sys.stdout, _STDOUT, "<stdout>", _STDOUT in closed)
+    if _is_own(sys.stderr, _STDERR):
+        sys.stderr = _guarded(sys.stderr, _STDERR, "<stderr>", _STDERR in closed)
 
 
 def is_read() -> bool:
@@ -116,6 +118,14 @@ def _is_open(descriptor: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def _is_own(stream: IO[str] | None, descriptor: int) -> bool:
+    """Whether it is what the program was given, and not what a caller in this process has put in its place."""
+    try:
+        return stream is None or stream.fileno() == descriptor
+    except (OSError, ValueError):  # io.UnsupportedOperation is both
+        return False
 
 
 def _guarded(stream: IO[str] | None, descriptor: int, name: str, is_closed: bool) -> io.TextIOWrapper:

@@ -1,11 +1,12 @@
 """Serves optuna-dashboard on a storage, to this machine alone unless one asks for more."""
 
 import errno
+import re
 import socket
 import sys
 import threading
 import webbrowser
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence, Set
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from socketserver import ThreadingMixIn
@@ -21,7 +22,7 @@ from sqlalchemy.engine import URL
 from cifar_tune.dashboard.made_files import MadeFiles
 from cifar_tune.dashboard.report_pages import ReportPages
 from cifar_tune.dashboard.shown_storage import ShownStorage
-from cifar_tune.errors import Problem, UserError
+from cifar_tune.errors import Problem, UserError, enumerate_names
 from cifar_tune.storage.rdb import close, open_existing
 from cifar_tune.storage.urls import artifacts_folder, shown
 
@@ -29,6 +30,10 @@ HOST = "127.0.0.1"
 """The address unless one asks for another: the page asks nobody for a password, and it offers to delete studies."""
 
 _CONSEQUENCE = "the dashboard has no authentication: whoever reaches it can read every study, and delete it"
+
+_HOST_NAME = re.compile(
+    r"[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?(?:\.[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?)*\.?"
+)
 
 DEFAULT_PORT = 8080
 _FIRST_FREE_PORT = 1024  # those below belong to the system
@@ -68,7 +73,13 @@ class Dashboard:
         self._server.shutdown()
 
 
-def open_dashboard(url: URL, port: int = DEFAULT_PORT, host: str = HOST, allow_remote: bool = False) -> Dashboard:
+def open_dashboard(
+    url: URL,
+    port: int = DEFAULT_PORT,
+    host: str = HOST,
+    allow_remote: bool = False,
+    allowed_hosts: Sequence[str] = (),
+) -> Dashboard:
     """Open the storage and start listening; port 0 takes any free one. Nothing is printed.
 
     Args:
@@ -76,6 +87,7 @@ def open_dashboard(url: URL, port: int = DEFAULT_PORT, host: str = HOST, allow_r
         port: where to listen.
         host: an address of this machine, or a name of it.
         allow_remote: others may reach the page.
+        allowed_hosts: names by which browsers may ask for it, beside those that the machine gives itself.
 
     Raises:
         UserError: if others could reach the page and nobody allowed it, there is no such storage, or the port cannot
@@ -88,13 +100,15 @@ def open_dashboard(url: URL, port: int = DEFAULT_PORT, host: str = HOST, allow_r
         rule = f"can be reached by others, and {_CONSEQUENCE}; if that is meant, add --allow-remote"
         raise UserError(Problem(rule, "--host", host))
     _require_address(host)
+    names = _allowed_names(allowed_hosts)
     storage = open_existing(url)
     if storage is None:
         raise UserError(Problem("does not exist yet; `cifar-tune run` makes it with its first study", shown(url)))
     app = _pages(storage, url)
     try:
+        guarded = _only_asked_by_name(app, host, names)
         kind = _Server6 if ":" in host else _Server
-        return Dashboard(storage, make_server(host, port, _only_asked_by_name(app, host), kind, _QuietHandler), host)
+        return Dashboard(storage, make_server(host, port, guarded, kind, _QuietHandler), host)
     except OSError as error:
         close(storage)
         raise _refused(host, port, error) from error
@@ -130,15 +144,16 @@ class _QuietHandler(WSGIRequestHandler):
         """Write nothing."""
 
 
-def _only_asked_by_name(app: WSGIApplication, host: str) -> WSGIApplication:
+def _only_asked_by_name(app: WSGIApplication, host: str, allowed: Set[str]) -> WSGIApplication:
     """Refuse requests for any other host than this machine.
 
     A page elsewhere can let its own name point to this machine; the browser then takes the dashboard for a part of that
     page. The name in the request gives it away. Where others may ask, the machine's own names are right, and so is
-    every plain address: nobody can let that point elsewhere.
+    every plain address: nobody can let that point elsewhere. So are the `allowed` names: the machine does not know what
+    a name server or a proxy calls it.
     """
     is_remote = not _is_loopback(host)
-    names = {HOST, "localhost", host.lower()}
+    names = {HOST, "localhost", host.lower(), *allowed}
     if is_remote:
         names |= {socket.gethostname().lower(), socket.getfqdn().lower()}
 
@@ -147,10 +162,22 @@ def _only_asked_by_name(app: WSGIApplication, host: str) -> WSGIApplication:
         if asked in names or (is_remote and _as_address(asked) is not None):
             return app(environ, start_response)
         start_response("403 Forbidden", [("Content-Type", "text/plain; charset=utf-8")])
-        known = f"{', '.join(sorted(names))} and plain addresses" if is_remote else f"{HOST} and localhost"
-        return [f"The dashboard answers to {known} only.\n".encode()]
+        known = enumerate_names([*sorted(names), *(["plain addresses"] if is_remote else [])], "and")
+        advice = f" If {asked} is meant to be this machine, start it with --allow-host {asked}." if asked else ""
+        return [f"The dashboard answers to {known} only.{advice}\n".encode()]
 
     return guarded
+
+
+def _allowed_names(given: Sequence[str]) -> Set[str]:
+    problems = []
+    for name in given:
+        if not _HOST_NAME.fullmatch(name):
+            rule = "must be a host name such as gpu-box.example.org, without http:// and without a port"
+            problems.append(Problem(rule, "--allow-host", name))
+    if problems:
+        raise UserError(problems)
+    return {name.lower().rstrip(".") for name in given}
 
 
 def _host_part(header: str) -> str:

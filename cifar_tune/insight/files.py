@@ -4,6 +4,7 @@ import csv
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -40,12 +41,18 @@ def write(folder: Path, texts: Mapping[str, str], pictures: Mapping[str, Draw]) 
 
 
 def require_folder(folder: Path) -> None:
-    """Make the folder, before hours of work whose result could not be written.
+    """See whether the folder can be made, before hours of work whose result could not be written.
+
+    What was not there before is not there afterwards either: the work may fail.
 
     Raises:
         UserError: it cannot be made.
     """
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
     write(folder, {}, {})
+    with suppress(OSError):  # somebody else has put something into it meanwhile
+        for each in missing:
+            each.rmdir()
 
 
 def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

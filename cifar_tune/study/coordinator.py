@@ -67,7 +67,7 @@ class Coordinator:
         self._trained = TrainedBefore([], spec)
         self._has_completed = False
         self._trials = most_trials(spec)
-        self._last = LastTrials(study, storage, spec, self._trials)
+        self._last = LastTrials(study, storage, spec, self._trials, watch.observer.note)
         self._announcements = Announcements(storage, watch, self._sweep)
         self._checkpoints = checkpoints_of(study)
         self._environment_known = False

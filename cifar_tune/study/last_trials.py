@@ -109,8 +109,17 @@ _DIFFERENT = 1.5
 class LastTrials:
     """Decides when the last trials are drawn, and in which order they begin."""
 
-    def __init__(self, study: optuna.Study, storage: WriteBehindStorage, spec: StudySpec, trials: int) -> None:
-        """`trials` is how many there will be in all."""
+    def __init__(
+        self,
+        study: optuna.Study,
+        storage: WriteBehindStorage,
+        spec: StudySpec,
+        trials: int,
+        note: Callable[[str], None],
+    ) -> None:
+        """`trials` is how many there will be in all; `note` is told once when they do not begin in their order."""
+        self._note = note
+        self._is_told = False
         self._study = study
         self._storage = storage
         self._spec = spec
@@ -147,7 +156,13 @@ class LastTrials:
         expected = None if unknown else expected_logarithms(self._ended(), waiting)
         if expected is None:
             return (unknown or waiting)[0]
-        return waiting[int(np.argmax(expected))]
+        longest = int(np.argmax(expected))
+        if longest > 0 and not self._is_told:
+            self._is_told = True
+            self._note(
+                "the last trials begin longest first, not by their numbers, so that no long one runs alone at the end"
+            )
+        return waiting[longest]
 
     def _is_near(self, left: int, workers: int) -> bool:
         if self._spec.deterministic is not None or SAMPLERS[self._spec.sampler.name].draws_slowly:

@@ -190,6 +190,18 @@ def test_nothing_is_left_behind(cli: Cli, tmp_path: Path) -> None:
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_an_insight_that_fails_leaves_no_empty_folder(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "best.yaml").write_text("data: {name: digits}\ntrain: {model: cnn2}\n")
+    (tmp_path / "deep").mkdir()
+    for arguments in ("filters best.yaml", "lr-range best.yaml", "landscape best.yaml --lrs 1e-3,2e-3"):
+        for output in ("", " --output deep/er/est"):
+            assert cli(*f"{arguments}{output} --device warp".split()).code == 2
+    assert not (tmp_path / "reports").exists()
+    assert list((tmp_path / "deep").iterdir()) == []
+    (tmp_path / "file").write_text("")
+    assert cli("filters", "best.yaml", "--output", "file/x").err.startswith("cifar-tune: file/x: cannot be written: ")
+
+
 def test_a_password_is_not_shown(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CIFAR_TUNE_STORAGE", "postgresql://u:geh3im@127.0.0.1:1/d")
     for arguments in (("status",), ("status", "x"), ("delete", "x", "--yes"), ("run", "x")):

@@ -187,6 +187,39 @@ def test_with_permission_addresses_and_own_names_are_answered(remote: Dashboard,
     assert remote.elsewhere == remote.address.replace("127.0.0.1", socket.gethostname())
 
 
+def test_a_refused_name_is_told_how_to_be_allowed(remote: Dashboard, dashboard: Dashboard) -> None:
+    for page in (remote, dashboard):
+        connection = HTTPConnection("127.0.0.1", port_of(page))
+        connection.request("GET", "/dashboard", headers={"Host": "gpu-box.lab:8080"})
+        answer = connection.getresponse()
+        assert answer.status == 403
+        words = answer.read().decode()
+        assert words.startswith("The dashboard answers to ")
+        assert words.endswith("If gpu-box.lab is meant to be this machine, start it with --allow-host gpu-box.lab.\n")
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1", "0.0.0.0"])  # noqa: S104
+def test_names_that_were_allowed_are_answered(url: URL, listen: str) -> None:
+    names = ("GPU-box.lab", "tunnel.example.org.")
+    page = open_dashboard(url, port=0, host=listen, allow_remote=True, allowed_hosts=names)
+    thread = threading.Thread(target=page.serve_forever)
+    thread.start()
+    try:
+        asked = ("gpu-box.lab:8080", "GPU-BOX.LAB", "tunnel.example.org", "localhost")
+        assert [status(page, host) for host in asked] == [200] * 4
+        assert [status(page, host) for host in ("evil.example", "x.gpu-box.lab", "lab")] == [403] * 3
+    finally:
+        page.shutdown()
+        thread.join()
+
+
+def test_allowed_names_that_are_none(url: URL) -> None:
+    with pytest.raises(UserError) as refused:
+        open_dashboard(url, port=0, allowed_hosts=["http://x", "x:80", "good.example", "", "*", "a/b"])
+    assert [problem.value for problem in refused.value.problems] == ["http://x", "x:80", "", "*", "a/b"]
+    assert "must be a host name such as gpu-box.example.org" in str(refused.value)
+
+
 @pytest.mark.parametrize(
     "path", ["../../../etc/passwd", "..%2f..%2f..%2fetc%2fpasswd", "/etc/passwd", "%00", "a" * 5000]
 )

@@ -18,6 +18,7 @@ from .scripted import Script, ScriptedExecutors
 WORKERS = 4
 TRIALS = 40
 LAST = 8  # two per worker
+ORDER = "the last trials begin longest first, not by their numbers"
 
 PLAIN: dict[str, Any] = {
     "budget": {"trials": TRIALS},
@@ -56,13 +57,14 @@ def last_widths(executors: ScriptedExecutors, last: int = LAST) -> list[Any]:
 def test_the_longest_of_the_last_trials_begin_first(run_scripted: RunStudy, sampler: str) -> None:
     executors = pool()
 
-    ending, record, _ = run_scripted(PLAIN | {"sampler": {"name": sampler, "seed": 3}}, executors=executors)
+    ending, record, seen = run_scripted(PLAIN | {"sampler": {"name": sampler, "seed": 3}}, executors=executors)
 
     assert ending == "budget"
     assert [trial.state for trial in record.trials] == ["COMPLETE"] * TRIALS
     assert numbers(executors)[:-LAST] == list(range(TRIALS - LAST))
     assert sorted(numbers(executors)[-LAST:]) == list(range(TRIALS - LAST, TRIALS))
     assert_longest_first(last_widths(executors))
+    assert sum(ORDER in note for note in seen.notes) == 1, "whoever reads the numbers in the log is told why, once"
 
 
 def test_longer_training_counts_as_well_as_slower_epochs(run_scripted: RunStudy) -> None:
@@ -86,9 +88,10 @@ def test_elsewhere_trials_begin_as_they_are_drawn(
         "gp": {"sampler": {"name": "gp"}, "budget": {"trials": 16}},
     }
 
-    _, record, _ = run_scripted(PLAIN | others.get(why, {}), executors=executors)
+    _, record, seen = run_scripted(PLAIN | others.get(why, {}), executors=executors)
 
     assert numbers(executors) == list(range(len(record.trials)))
+    assert not any(ORDER in note for note in seen.notes)
 
 
 def test_one_slow_trial_does_not_make_lengths_differ(run_scripted: RunStudy) -> None:

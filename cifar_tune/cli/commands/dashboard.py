@@ -14,6 +14,15 @@ def dashboard(
     allow_remote: Annotated[
         bool, typer.Option("--allow-remote", help="Let other machines in: nobody is asked for a password.")
     ] = False,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow-host",
+            metavar="NAME",
+            help="Answer to this name too, such as that of a proxy or one that a name server has. Repeatable.",
+            show_default=False,
+        ),
+    ] = None,
     browse: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
 ) -> None:
     """Browse the studies in optuna-dashboard.
@@ -23,7 +32,7 @@ def dashboard(
     from cifar_tune.dashboard.serve import open_dashboard
     from cifar_tune.storage.urls import storage_url
 
-    page = open_dashboard(storage_url(storage), port, host, allow_remote)
+    page = open_dashboard(storage_url(storage), port, host, allow_remote, allow_host or ())
     typer.echo(page.address)
     if page.elsewhere:
         typer.echo(f"from other machines: {page.elsewhere}")
