@@ -130,7 +130,7 @@ class Lease:
 
         def renew() -> None:
             while not done.wait(LEASE_SECONDS / 6):
-                with suppress(SQLAlchemyError, LeaseLostError):
+                with suppress(SQLAlchemyError, CheckError):
                     self.renew()
 
         thread = Thread(target=renew, daemon=True)
@@ -140,7 +140,7 @@ class Lease:
         finally:
             done.set()
             thread.join()
-            with suppress(SQLAlchemyError):  # it ends by itself
+            with suppress(SQLAlchemyError, CheckError):  # it ends by itself
                 self.release()
 
     def release(self) -> None:
@@ -153,7 +153,7 @@ class Lease:
         """Give the study free if the database takes that within a few seconds; else the lease ends by itself."""
 
         def release() -> None:
-            with suppress(SQLAlchemyError):
+            with suppress(SQLAlchemyError, CheckError):
                 self.release()
 
         thread = Thread(target=release, daemon=True)

@@ -19,6 +19,7 @@ from sqlalchemy.exc import IntegrityError, NoSuchModuleError, SQLAlchemyError
 from cifar_tune.errors import CheckError, Problem, UserError
 from cifar_tune.optuna_internals import STUDIES, BatchStorage
 from cifar_tune.storage.foreign_tables import has_studies, refuse_foreign_tables
+from cifar_tune.storage.opened_file import OpenedFile
 from cifar_tune.storage.urls import driver_advice, shown, sqlite_file, without_secrets
 
 
@@ -43,6 +44,7 @@ _AWAY = (
     "Can't connect to MySQL server",
     "Lost connection to MySQL server",
     "server closed the connection",
+    "due to administrator command",  # it is being stopped or restarted, with open connections
 )
 """Parts of what a database's driver says where nobody answers yet; a wrong password gets no second chance."""
 
@@ -125,6 +127,7 @@ def open_storage(url: URL) -> BatchStorage:
         if file is not None:
             event.listen(storage.engine, "connect", _tune_sqlite)
             storage.engine.dispose()  # connections made so far were not tuned
+            OpenedFile(file).watch(storage.engine)
             with storage.engine.connect():
                 pass
         storage.write_at_once()

@@ -12,13 +12,16 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from cifar_tune.data.prepared import prepare
 from cifar_tune.data.spec import DataSpec
+from cifar_tune.errors import CheckError
 from cifar_tune.executors.gpu_sharing import SharingExecutors
 from cifar_tune.executors.local import LocalExecutors
 from cifar_tune.executors.messages import Rehearsal
 from cifar_tune.executors.options import ExecutorOptions
 from cifar_tune.executors.pool import Executors
+from cifar_tune.optuna_internals import BatchStorage
 from cifar_tune.pruners.build import build_pruner
 from cifar_tune.storage.lease import acquire
+from cifar_tune.storage.opened_file import DatabaseGoneError
 from cifar_tune.storage.openings import read_openings, times
 from cifar_tune.storage.rdb import close, open_patiently, unusable
 from cifar_tune.storage.records import StudyRecord, load_record
@@ -103,6 +106,16 @@ def _run(
     require_artifacts_folder()
     storage = open_patiently(url, observer.note, stop.raise_if_any)
     cleanup.callback(close, storage)
+    try:
+        return _run_in(storage, spec, url, Watch(observer, stop), executors, evolve, cleanup)
+    except DatabaseGoneError as error:
+        raise CheckError(f"{error}{error.file.rescue()}") from error
+
+
+def _run_in(
+    storage: BatchStorage, spec: StudySpec, url: URL, watch: Watch, executors: _Pool, evolve: bool, cleanup: ExitStack
+) -> Outcome:
+    observer, stop = watch.observer, watch.stop
     stored_study(storage, spec, evolve)  # refuse before images are decoded for nothing
     acquire(storage.engine, spec.name).release()  # likewise; not kept, since a download would outlast it
 
@@ -135,7 +148,7 @@ def _run(
     with closing(WriteBehindStorage(storage, spec.name, lease.renew_if_due, url=url)) as memory:
         pruner = build_pruner(spec.pruner, spec.largest_epochs)
         study = optuna.load_study(study_name=spec.name, storage=memory, pruner=pruner)
-        ending = Coordinator(memory, study, spec, executors, Watch(observer, stop)).run()
+        ending = Coordinator(memory, study, spec, executors, watch).run()
         is_written = ending != "interrupted" or memory.flush(0.0)
     return Outcome(ending, load_record(storage, spec.name) if is_written else None)
 

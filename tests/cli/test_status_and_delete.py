@@ -7,6 +7,7 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ import pytest
 from optuna.storages._rdb.models import StudyModel
 from sqlalchemy import update
 
-from cifar_tune.storage.lease import acquire
+from cifar_tune.storage import lease
+from cifar_tune.storage.lease import Lease, acquire
 from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.urls import storage_url
 from cifar_tune.study.checkpoints import checkpoints_of
@@ -271,6 +273,27 @@ def test_names_of_other_programs_lead_nowhere(cli: Cli, stored: Path, tmp_path: 
     assert (ended.code, ended.out) == (0, f"removed {name} (0 trials)\n")
     assert name not in names()
     assert all(file.exists() for file in precious)
+
+
+def test_delete_keeps_its_lease_however_long_it_takes(cli: Cli, stored: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    delete_study = optuna.delete_study
+    renewed = threading.Event()
+    renew = Lease.renew
+
+    def counted(lease: Lease) -> None:
+        renew(lease)
+        if threading.current_thread() is not threading.main_thread():
+            renewed.set()
+
+    def slow(**keywords: Any) -> None:
+        assert renewed.wait(60)  # by the thread that keeps the lease
+        delete_study(**keywords)
+
+    monkeypatch.setattr(lease, "LEASE_SECONDS", 1.0)
+    monkeypatch.setattr(Lease, "renew", counted)
+    monkeypatch.setattr(optuna, "delete_study", slow)
+    assert cli("delete", "first", "--storage", URL, "--yes").code == 0
+    assert "first" not in names()
 
 
 def test_delete_gives_the_lease_back(cli: Cli, stored: Path) -> None:

@@ -35,6 +35,7 @@ def test_it_is_waited_for(tries: list[str], database: URL) -> None:
     tries += [REFUSED, "x cannot be used: FATAL: the database system is starting up"]
     tries += ["x cannot be used: FATAL: the database system is not yet accepting connections"]
     tries += ["x cannot be used: FATAL: the database system is in recovery mode"]
+    tries += ["x cannot be used: terminating connection due to administrator command"]
     notes: list[str] = []
     close(open_patiently(database, notes.append, nothing))
     assert notes == [f"{REFUSED}; trying again for 30 s"]

@@ -34,9 +34,9 @@ Copy = Callable[[RDBStorage], None]
 class Place:
     """A working folder with one study, which has one trial."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, url: str = URL) -> None:
         self.path = path
-        self.environment = os.environ | {"CIFAR_TUNE_STORAGE": URL}
+        self.environment = os.environ | {"CIFAR_TUNE_STORAGE": url}
         (path / "study.yaml").write_text(STUDY)
         assert self.call("run", "study.yaml", "--quiet")[0] == 0
 

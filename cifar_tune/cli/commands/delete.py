@@ -30,12 +30,11 @@ def delete(
     if not yes:
         typer.confirm(f"Remove the study {name!r} with its {trials} trials for good?", abort=True, err=True)
     lease = acquire(database.engine, name)  # not while somebody runs it
-    try:
+    with lease.kept():  # a study of many trials takes a while
         folder = own_folder(name, stored.user_attrs, database, url)
+        lease.renew()
         optuna.delete_study(study_name=name, storage=database)
         left = remove_folder(folder) if folder is not None else []
-    finally:
-        lease.release()
     typer.echo(f"removed {name} ({trials} trials)")
     if left:
         typer.echo(f"note: its checkpoints could not be removed: {', '.join(map(str, left))}", err=True)

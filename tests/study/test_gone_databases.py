@@ -1,0 +1,130 @@
+"""An SQLite file that goes away in mid-run: the run ends, says what happened, and nothing is lost."""
+
+import re
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.storages import RDBStorage
+
+from cifar_tune.errors import CheckError
+from cifar_tune.storage.lease import acquire
+from cifar_tune.storage.opened_file import DatabaseGoneError
+from cifar_tune.storage.rdb import close, open_storage
+from cifar_tune.storage.urls import storage_url
+from tests.processes import start_cifar_tune
+from tests.study.test_copies import URL, Place, read_until
+
+ENDLESS = ("--set", "name=long", "--set", "epochs=100000")
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    monkeypatch.delenv("CIFAR_TUNE_ARTIFACTS")
+    (tmp_path / "db").mkdir()
+    return Place(tmp_path, "sqlite:///db/studies.db")
+
+
+def running(place: Place) -> "subprocess.Popen[str]":
+    process = start_cifar_tune(("run", "study.yaml", *ENDLESS), place.path, place.environment)
+    read_until(process, "trial 0: epoch ")
+    return process
+
+
+def goes_on(place: Place, url: str) -> None:
+    """Whether the trial is taken up where it was."""
+    place.environment["CIFAR_TUNE_STORAGE"] = url
+    process = start_cifar_tune(("run", "long"), place.path, place.environment)
+    read_until(process, "trial 0 goes on after epoch ")
+    process.send_signal(signal.SIGTERM)
+    assert "is parked after epoch" in process.communicate(timeout=120)[1]
+    assert "apple" in optuna.get_all_study_names(RDBStorage(url.replace("///", f"///{place.path}/", 1)))
+
+
+def removed(place: Place) -> None:
+    for file in (place.path / "db").iterdir():
+        file.unlink()
+
+
+def removed_alone(place: Place) -> None:
+    (place.path / "db" / "studies.db").unlink()
+
+
+def replaced(place: Place) -> None:
+    shutil.copy(place.path / "db" / "studies.db", place.path / "other.db")
+    (place.path / "other.db").rename(place.path / "db" / "studies.db")
+
+
+def with_its_folder(place: Place) -> None:
+    shutil.rmtree(place.path / "db")
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        (removed, "was removed"),
+        (removed_alone, "was removed"),
+        (replaced, "was replaced by another file"),
+        (with_its_folder, "was removed"),
+    ],
+)
+def test_what_it_held_is_saved(place: Place, how: object, words: str) -> None:
+    process = running(place)
+    assert callable(how)
+    how(place)
+    out, err = process.communicate(timeout=120)
+    assert (process.returncode, out) == (1, "")
+    assert f"cifar-tune: the database db/studies.db {words} while it was in use; what it held is saved in " in err
+    found = re.search(r"go on with --storage sqlite:///(\S+rescued-\S+\.db), or put it in its place", err)
+    assert found is not None
+    rescued = Path(found.group(1))
+    assert rescued.parent == (place.path if how is with_its_folder else place.path / "db")
+    assert "Traceback" not in err
+    assert (place.path / "db" / "studies.db").exists() == (how is replaced)
+    goes_on(place, f"sqlite:///{rescued.relative_to(place.path)}")
+
+
+def test_a_moved_folder_is_named_and_has_everything(place: Place) -> None:
+    process = running(place)
+    (place.path / "db").rename(place.path / "moved")
+    out, err = process.communicate(timeout=120)
+    assert (process.returncode, out) == (1, "")
+    assert (
+        f"cifar-tune: the database db/studies.db was moved to {place.path}/moved/studies.db while it was in use; "
+        f"nothing is lost: go on with --storage sqlite:///{place.path}/moved/studies.db\n"
+    ) in err
+    assert not (place.path / "db").exists()
+    assert [file.name for file in (place.path / "moved").iterdir() if "rescued" in file.name] == []
+    goes_on(place, "sqlite:///moved/studies.db")
+
+
+def test_no_command_writes_into_a_file_that_nobody_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    storage = open_storage(storage_url(URL))
+    lease = acquire(storage.engine, "x")
+    (tmp_path / "studies.db").unlink()
+    for use in (lease.renew, lease.release, lambda: optuna.create_study(study_name="x", storage=storage)):
+        with pytest.raises(DatabaseGoneError, match=r"the database .* was removed while it was in use"):
+            use()
+    lease.release_or_leave()
+    with pytest.raises(CheckError), lease.kept():
+        lease.renew()
+    storage.engine.dispose()  # new connections do not make it anew
+    with pytest.raises(DatabaseGoneError):
+        optuna.get_all_study_names(storage)
+    assert [file.name for file in tmp_path.iterdir() if file.name == "studies.db"] == []
+    close(storage)
+
+
+def test_a_file_that_comes_back_is_used_again(tmp_path: Path) -> None:
+    storage = open_storage(storage_url(f"sqlite:///{tmp_path}/studies.db"))
+    optuna.create_study(study_name="x", storage=storage)
+    (tmp_path / "studies.db").rename(tmp_path / "away.db")
+    with pytest.raises(DatabaseGoneError, match=f"was moved to {tmp_path}/away.db"):
+        optuna.get_all_study_names(storage)
+    (tmp_path / "away.db").rename(tmp_path / "studies.db")
+    assert optuna.get_all_study_names(storage) == ["x"]
+    close(storage)
