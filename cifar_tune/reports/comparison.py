@@ -186,7 +186,7 @@ def compare(record: StudyRecord, knob: str, key: str = "knob") -> Comparison:
     taken = [
         trial
         for trial in record.trials
-        if knob in trial.config and trial.state in _FINISHED and not trial.is_repetition
+        if knob in trial.config and trial.state in _FINISHED and trial.ended_here and not trial.is_repetition
     ]
     if not taken:
         raise UserError(Problem("no finished trial took this knob", key, knob))

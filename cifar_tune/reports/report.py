@@ -90,7 +90,7 @@ class Report:
         trials = [
             trial
             for trial in self.record.trials
-            if trial.state == "COMPLETE" and trial.config and not trial.is_repetition
+            if trial.state == "COMPLETE" and trial.ended_here and not trial.is_repetition
         ]
         found = [trial for trial in trials if finite(trial.value)]
         objectives = self.record.spec.objectives
@@ -125,7 +125,9 @@ class Report:
     def pruned(self) -> list[TrialRecord]:
         """The pruned trials that finished an epoch with a value that can be drawn."""
         return [
-            trial for trial in self.record.trials if trial.state == "PRUNED" and trial.config and finite(trial.value)
+            trial
+            for trial in self.record.trials
+            if trial.state == "PRUNED" and trial.ended_here and finite(trial.value)
         ]
 
     @cached_property

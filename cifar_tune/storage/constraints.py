@@ -18,8 +18,13 @@ def is_repetition(trial: FrozenTrial) -> bool:
 
 
 def was_finished_elsewhere(trial: FrozenTrial) -> bool:
-    """Whether another program gave a trial its value: then its configuration is unknown."""
-    return trial.state in (TrialState.COMPLETE, TrialState.PRUNED) and attributes.CONFIG not in trial.user_attrs
+    """Whether another program gave a trial its value: then nobody knows what was trained for it.
+
+    Judged by what every end of ours writes. What a trial of ours carries from its beginning says nothing of its value:
+    another program may tell it while it runs here.
+    """
+    is_ours = attributes.CONFIG in trial.user_attrs and trial.user_attrs.get(attributes.REASON)
+    return trial.state in (TrialState.COMPLETE, TrialState.PRUNED) and not is_ours
 
 
 def is_feasible(trial: FrozenTrial, constraints: Sequence[Constraint]) -> bool | None:

@@ -20,7 +20,7 @@ from cifar_tune.knobs.vocabulary import Vocabulary
 from cifar_tune.optuna_internals import ENQUEUED
 from cifar_tune.storage import attributes
 from cifar_tune.storage.attributes import joined
-from cifar_tune.storage.constraints import is_feasible
+from cifar_tune.storage.constraints import is_feasible, was_finished_elsewhere
 from cifar_tune.storage.openings import Opening, read_openings
 from cifar_tune.storage.versions import is_copy
 from cifar_tune.study_spec.pareto import losses, pareto_front
@@ -93,6 +93,11 @@ class TrialRecord:
         return self.state == "WAITING" and bool(self.config) and self.device is None and not self.epochs
 
     @property
+    def ended_here(self) -> bool:
+        """Whether this program ended it: otherwise nobody knows what its value was trained with."""
+        return bool(self.config) and self.reason is not None
+
+    @property
     def is_repetition(self) -> bool:
         """Whether it has the result of an earlier trial: counted as another observation, it would feign certainty."""
         return self.reason == "repeated"
@@ -154,7 +159,7 @@ class StudyRecord:
             if trial.state == "COMPLETE"
             and trial.values
             and trial.feasible
-            and trial.config  # else not trained here
+            and trial.ended_here
             and not trial.is_repetition
         ]
         return sorted(complete, key=lambda trial: (losses(trial.values, self.spec.objectives), trial.number))
@@ -206,7 +211,9 @@ def load_record(storage: BaseStorage, name: str) -> StudyRecord:
         elapsed_seconds=float(attrs.get(attributes.ELAPSED, 0.0)),
         openings=read_openings(attrs),
         trials=[trial_record(trial, spec) for trial in stored],
-        completed=[trial for trial in stored if trial.state == TrialState.COMPLETE],
+        completed=[
+            trial for trial in stored if trial.state == TrialState.COMPLETE and not was_finished_elsewhere(trial)
+        ],
         study=study,
     )
 

@@ -218,6 +218,29 @@ class StudyRows:
                 self._give_number(created, number)
             self._ids.append(created)
 
+    def give_up(self, number: int, ours: FrozenTrial) -> FrozenTrial | None:
+        """A trial that another program has ended, as it stands; from now on it is not written any more.
+
+        Args:
+            number: of the trial.
+            ours: the trial as it was to be written.
+
+        Returns:
+            None if it is what was to be written, and only the answer was lost.
+
+        Raises:
+            CheckError: if it ended here too, and otherwise.
+        """
+        theirs = self._stored_trial(number)
+        if theirs is None:
+            raise changed(f"trial {number} was deleted")
+        self._remember(number, theirs)
+        if (theirs.state, theirs.values) == (ours.state, ours.values):
+            return None
+        if ours.state.is_finished():
+            raise changed(f"trial {number} was ended by it at the moment at which it ended here, and that stands")
+        return theirs
+
     def _stored_trial(self, number: int) -> FrozenTrial | None:
         """A known trial as the database has it; None if it is not there any more."""
         try:

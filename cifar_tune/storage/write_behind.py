@@ -14,11 +14,13 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from optuna.distributions import BaseDistribution
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import URL
 
 from cifar_tune.optuna_internals import BatchStorage, one_study_in_memory
+from cifar_tune.storage.study_rows import changed
 from cifar_tune.storage.views import PassingStorage
 from cifar_tune.storage.writer import LINGER_SECONDS, LOOK_SECONDS, REWRITE_SECONDS, Outage, Writer
 
@@ -113,6 +115,21 @@ class WriteBehindStorage(PassingStorage):
         self.raise_if_failed()
         self._unfinished.update(trial.number for trial in admitted if not trial.state.is_finished())
         return admitted
+
+    def ended_elsewhere(self) -> list[FrozenTrial]:
+        """Trials of ours that another program has ended meanwhile, as they stand here too from now on.
+
+        Raises:
+            CheckError: if one of them has ended here since it was noticed.
+        """
+        found = self._writer.ended_elsewhere()
+        for trial in found:
+            try:
+                self._memory.set_trial_state_values(trial.number, trial.state, trial.values)
+            except UpdateFinishedTrialError as error:
+                raise changed(f"trial {trial.number} was ended by it, and ended here a moment later") from error
+            self._unfinished.discard(trial.number)
+        return found
 
     def flush(self, patience: float, impatient: Callable[[], bool] = _never) -> bool:
         """Wait until everything is written, at most `patience` seconds or until `impatient`; returns whether it is.

@@ -98,6 +98,8 @@ class Writer:
         self._trials: dict[int, int] = {}  # unwritten ones, with a count of their changes
         self._attributes: dict[tuple[Kind, str], Any] = {}
         self._own_attributes: set[tuple[Kind, str]] = set()  # all that were ever marked
+        self._ended_elsewhere: dict[int, FrozenTrial] = {}
+        self._untold: list[FrozenTrial] = []  # of these
         self._condition = threading.Condition()
         self._is_asked = False
         self._admitted: list[FrozenTrial] | None = None
@@ -156,6 +158,12 @@ class Writer:
             self._attributes[kind, key] = value
             self._own_attributes.add((kind, key))
             self._condition.notify_all()
+
+    def ended_elsewhere(self) -> list[FrozenTrial]:
+        """Trials of ours that another program has ended, as they stand; each is returned once."""
+        with self._condition:
+            found, self._untold = self._untold, []
+            return found
 
     def unwritten(self) -> frozenset[int]:
         """Numbers of the trials of which the database does not know everything yet."""
@@ -294,7 +302,8 @@ class Writer:
                 continue
             self._called = time.monotonic()
             self._guard()  # again for each: writing many may outlast what was allowed
-            self._rows.write(number, trial)
+            if number not in self._ended_elsewhere:
+                self._write_trial(number, trial)
             with self._condition:
                 if self._trials[number] == changes:
                     del self._trials[number]
@@ -308,6 +317,21 @@ class Writer:
                 if self._attributes[kind, key] is value:
                     del self._attributes[kind, key]
                 self._condition.notify_all()
+
+    def _write_trial(self, number: int, trial: FrozenTrial) -> None:
+        try:
+            self._rows.write(number, trial)
+        except UpdateFinishedTrialError:
+            if self._is_interrupted:
+                raise
+            self._give_up(number, trial)
+
+    def _give_up(self, number: int, ours: FrozenTrial) -> None:
+        theirs = self._rows.give_up(number, ours)
+        if theirs is not None:
+            with self._condition:
+                self._ended_elsewhere[number] = theirs
+                self._untold.append(theirs)
 
     def _read(self, number: int) -> FrozenTrial | None:
         """A trial of the memory; None if somebody holds it back for longer than the guard should wait."""
@@ -342,6 +366,9 @@ class Writer:
         """After an interruption, find out what the database has, and mark what it lacks."""
         known = self._rows.look_again()
         ours = self._memory.get_all_trials(0, deepcopy=False)
+        for trial in known:
+            if trial.state.is_finished() and not ours[trial.number].state.is_finished():
+                self._give_up(trial.number, ours[trial.number])
         missing = [*range(len(known), len(ours))]
         missing += [number for number, trial in enumerate(known) if lacks_something(trial, ours[number])]
         user, system = self._rows.attributes("user"), self._rows.attributes("system")

@@ -104,6 +104,7 @@ class Coordinator:
     def _loop(self) -> Ending:
         while True:
             self._storage.raise_if_failed()
+            self._leave_to_others()
             self._announcements.look()
             left = self._spec.budget.trials - self._finished - len(self._running)
             if left <= 0 and not self._running:
@@ -189,6 +190,31 @@ class Coordinator:
         self._note(about_strangers(admitted))
         return bool(admitted)
 
+    def _leave_to_others(self) -> None:
+        """Let go of trials that another program has ended while they were trained here: their end stands."""
+        for theirs in self._storage.ended_elsewhere():
+            self._finished += 1
+            self._has_completed |= theirs.state == TrialState.COMPLETE
+            running = self._running.pop(theirs.number, None)
+            values = "" if theirs.values is None else f" with {', '.join(f'{value:.6g}' for value in theirs.values)}"
+            best = self._best.best
+            self._observer.ended(
+                TrialEnd(
+                    number=theirs.number,
+                    state=theirs.state.name,
+                    reason="ended by another program",
+                    value=None,
+                    best_number=best.number if best else None,
+                    best_value=best.values[0] if best else None,
+                    finished=self._finished,
+                    front=self._best.numbers if self._spec.has_several_objectives else [],
+                    detail=f"as {theirs.state.name}{values}"
+                    f"{', while it was trained here: its training stops' if running else ''}; it counts against the "
+                    f"budget, but is never the best",
+                    elapsed=self._elapsed.seconds,
+                )
+            )
+
     def _refuse(self, reason: str) -> None:
         """End a trial that somebody enqueued and that cannot run."""
         self._study.sampler = neutral_sampler()
@@ -208,6 +234,8 @@ class Coordinator:
                     self._note(record_environment(self._study, report.environment))
             case Refused():
                 self._do_without(report)
+            case Began() | EpochDone() if report.number not in self._running:
+                self._let_go(report.number)  # another program has ended its trial
             case Began():
                 self._begin(self._running[report.number], report)
             case EpochDone():

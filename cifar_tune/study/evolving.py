@@ -19,7 +19,7 @@ from cifar_tune.errors import CheckError
 from cifar_tune.optuna_internals import ENQUEUED, QMC_COUNTER, RUNG, study_id
 from cifar_tune.storage import attributes
 from cifar_tune.storage.attributes import joined
-from cifar_tune.storage.constraints import violation_attributes, without_violations
+from cifar_tune.storage.constraints import violation_attributes, was_finished_elsewhere, without_violations
 from cifar_tune.storage.lease import Lease
 from cifar_tune.storage.openings import TRIAL_STUDY
 from cifar_tune.storage.records import read_spec
@@ -66,6 +66,8 @@ def carry(trials: Sequence[FrozenTrial], before: StudySpec, after: StudySpec, ve
     for trial in trials:
         if attributes.CONFIG not in trial.user_attrs:
             again = _not_begun(trial, after)
+        elif was_finished_elsewhere(trial):
+            again = Misfit("another program ended it")
         else:
             again = _begun(trial, before, after, known)
         if isinstance(again, FrozenTrial):

@@ -63,6 +63,8 @@ class RunningTrial:
         self._spent = float(frozen.user_attrs.get(attributes.SPENT, 0.0))
         self._handed_out = self._progressed = time.monotonic()
         self._resumed_from: list[int] = list(frozen.user_attrs.get(attributes.RESUMED_FROM, []))
+        if frozen.user_attrs.get(attributes.REASON):  # killed in the middle of its end, which comes again
+            self.trial.set_user_attr(attributes.REASON, None)
         if attributes.CONFIG not in frozen.user_attrs:
             self.trial.set_user_attr(attributes.CONFIG, self.config.stored())
 

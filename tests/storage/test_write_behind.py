@@ -564,6 +564,43 @@ def test_a_trial_that_others_delete_ends_the_run(memory: WriteBehindStorage, rdb
     )
 
 
+@pytest.mark.parametrize("is_interrupted", [False, True], ids=["", "after an outage"])
+def test_a_trial_of_ours_that_others_end_is_theirs(
+    memory: WriteBehindStorage, rdb: BatchStorage, flaky: Flaky, is_interrupted: bool
+) -> None:
+    study = in_memory(memory)
+    trial, other = study.ask(), study.ask()
+    assert memory.flush(PATIENCE)
+    flaky.down = is_interrupted
+    if is_interrupted:
+        other.report(0.1, 1)
+        while memory.outage is None:
+            time.sleep(0.01)
+    in_memory(rdb).tell(trial.number, 0.99)
+    flaky.down = False
+    trial.report(0.5, 1)
+    study.tell(other, 0.2)
+    assert memory.flush(PATIENCE)
+    (ended,) = memory.ended_elsewhere()
+    assert (ended.number, ended.value) == (0, 0.99)
+    assert memory.ended_elsewhere() == []
+    assert [(each.state, each.value) for each in study.trials] == [
+        (TrialState.COMPLETE, 0.99), (TrialState.COMPLETE, 0.2),
+    ]  # fmt: skip
+    study.set_user_attr("later", 1)
+    assert memory.flush(PATIENCE)
+    assert [each.value for each in in_memory(rdb).trials] == [0.99, 0.2]
+
+
+def test_a_trial_that_others_end_as_it_ends_here_ends_the_run(memory: WriteBehindStorage, rdb: BatchStorage) -> None:
+    study = in_memory(memory)
+    trial = study.ask()
+    assert memory.flush(PATIENCE)
+    in_memory(rdb).tell(trial.number, 0.99)
+    study.tell(trial, 0.5)
+    assert "trial 0 was ended by it at the moment at which it ended here" in str(failure_of(memory))
+
+
 @pytest.mark.parametrize("kind", ["another kind", "other choices"])
 def test_another_kind_of_a_parameter_ends_the_run(memory: WriteBehindStorage, rdb: BatchStorage, kind: str) -> None:
     begun = in_memory(memory).ask()

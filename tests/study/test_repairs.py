@@ -1,6 +1,7 @@
 """Whatever another tool left behind, the next run repairs it and says so, or refuses with a reason."""
 
 import re
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ from sqlalchemy import delete, update
 
 from cifar_tune.data.prepared import PreparedData
 from cifar_tune.errors import UserError
+from cifar_tune.executors.messages import Died, Report, Verdict
 from cifar_tune.reports.export import export
 from cifar_tune.storage import attributes
 from cifar_tune.storage.records import load_record
+from cifar_tune.storage.writer import Writer
 from cifar_tune.study import asking
 from cifar_tune.study.opening import open_study, stored_study
 
@@ -257,3 +260,65 @@ def test_a_trial_whose_checkpoint_is_gone_begins_again_and_says_so(run_scripted:
     assert ending == "budget"
     assert [trial.epochs for trial in record.trials] == [4]
     assert "trial 0: begins again, since there is no checkpoint of its 2 epochs" in recorder.notes
+
+
+def test_a_trial_of_ours_that_another_program_tells_is_never_the_best(
+    storage: RDBStorage, data: PreparedData, run_scripted: RunStudy, tmp_path: Path
+) -> None:
+    """It carries everything of ours but the end: what it was told while nobody ran the study."""
+    _, before, _ = run_scripted(PLAIN, stop_after=3)
+    (parked,) = before.study.get_trials(states=(TrialState.WAITING,))
+    assert attributes.CONFIG in parked.user_attrs
+    storage.set_trial_state_values(parked._trial_id, TrialState.RUNNING)
+    optuna.load_study(study_name="test", storage=storage).tell(parked.number, 0.999)
+    ending, record, recorder = run_scripted(PLAIN)
+    assert (ending, record.finished) == ("budget", 6)
+    assert record.trials[parked.number].value == 0.999
+    assert record.best is not None
+    assert record.best.number != parked.number
+    assert recorder.ends[-1].best_number == record.best.number
+    assert parked.number not in [trial.number for trial in record.completed]
+    assert any(f"another program finished trial {parked.number}: counted" in note for note in recorder.notes)
+    export(record, tmp_path / "report")
+    assert "0.999" not in (tmp_path / "report" / "best.yaml").read_text()
+
+
+@pytest.mark.parametrize("state", [TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL])
+def test_a_trial_that_another_program_ends_while_it_is_trained_is_let_go(
+    storage: RDBStorage, run_scripted: RunStudy, monkeypatch: pytest.MonkeyPatch, state: TrialState
+) -> None:
+    """The run goes on with the others, and says what happened to this one."""
+    noticed = threading.Event()
+    give_up = Writer._give_up
+
+    def notice(writer: Writer, *arguments: Any) -> None:
+        give_up(writer, *arguments)
+        noticed.set()
+
+    monkeypatch.setattr(Writer, "_give_up", notice)
+
+    class Told(ScriptedExecutors):
+        def answer(self, number: int, verdict: Verdict) -> None:
+            if number == 1 and len(self.checkpoints[1]) == 1:
+                study = optuna.load_study(study_name="test", storage=storage)
+                if not study.trials[1].state.is_finished():
+                    study.tell(1, 0.999 if state == TrialState.COMPLETE else None, state=state)
+            super().answer(number, verdict)
+
+        def reports(self, timeout: float) -> list[Report | Died]:
+            if len(self.checkpoints.get(1, ())) == 3:  # the second epoch is on its way to the database
+                assert noticed.wait(60)
+            return super().reports(timeout)
+
+    plain = PLAIN | {"train": {"epochs": 200}, "search_space": {"lr": PLAIN["search_space"]["lr"]}}
+    ending, record, recorder = run_scripted(plain, executors=Told(Script()))
+    assert (ending, record.finished) == ("budget", 6)
+    assert record.trials[1].state == state.name
+    (end,) = (end for end in recorder.ends if end.number == 1)
+    assert end.reason == "ended by another program"
+    assert end.detail.startswith(f"as {state.name}")
+    assert "while it was trained here: its training stops; it counts against the budget" in end.detail
+    assert record.trials[1].epochs < 200
+    assert record.best is not None
+    assert record.best.number != 1
+    assert [trial.state for trial in record.trials].count("COMPLETE") >= 5
