@@ -158,6 +158,10 @@ class SharingExecutors(LocalExecutors):
             ready = wait([slot.connection for slot in self._slots], 0.1)
             for slot in [slot for slot in self._slots if slot.connection in ready]:
                 report = self._receive(slot)
+                while report is None:  # it is ending
+                    impatient()
+                    slot.process.join(0.1)
+                    report = self._bury_if_dead(slot)
                 if isinstance(report, kind):
                     answers[slot.index] = report
                     problem = problem or report.problem

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent import futures
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 
 from joblib import cpu_count
@@ -27,14 +27,18 @@ from cifar_tune.executors.pool import Slot, Slots
 from cifar_tune.executors.starting import ExecutorProcess, Starter, Work, work_in_process
 
 _GRACE_SECONDS = 35.0
+_KILLED_SECONDS = 1.0
+"""A process that was killed is gone at once, unless the system holds it in a call: then nobody waits for it."""
+_DYING_SECONDS = 0.1
 
 
 @dataclass
 class LocalSlot(Slot):
-    """A place for a process."""
+    """A place for a process. `until` is set once its connection is closed: so long it may take to end."""
 
     process: ExecutorProcess
     connection: Connection
+    until: float | None = field(default=None, kw_only=True)
 
 
 class LocalExecutors(Slots[LocalSlot]):
@@ -108,15 +112,20 @@ class LocalExecutors(Slots[LocalSlot]):
                     raise UserError(report.message)
 
     def _hear(self, timeout: float) -> list[Report | Died]:
-        ready = wait([slot.connection for slot in self._slots], timeout)
+        dying = [slot for slot in self._slots if slot.until is not None]
+        listening = [slot for slot in self._slots if slot.until is None]
+        ready = wait([slot.connection for slot in listening], min(timeout, _DYING_SECONDS) if dying else timeout)
         self._oom_kills.look_if_due()
-        return [self._receive(slot) for slot in list(self._slots) if slot.connection in ready]
+        heard = [self._receive(slot) for slot in listening if slot.connection in ready]
+        return [report for report in (*heard, *map(self._bury_if_dead, dying)) if report is not None]
 
-    def _receive(self, slot: LocalSlot) -> Report | Died:
+    def _receive(self, slot: LocalSlot) -> Report | Died | None:
+        """What the slot's executor has said; None if it has closed its connection and has yet to end."""
         try:
             report: Report = slot.connection.recv()
         except (EOFError, OSError):
-            return self._bury(slot)
+            slot.ready, slot.until = None, time.monotonic() + _GRACE_SECONDS
+            return self._bury_if_dead(slot)
         match report:
             case Ready():
                 slot.ready = report
@@ -129,8 +138,16 @@ class LocalExecutors(Slots[LocalSlot]):
                 self._replace(slot)
         return report
 
+    def _bury_if_dead(self, slot: LocalSlot) -> Died | None:
+        """The others are heard meanwhile: a process can take its time to end, or hang in that."""
+        if not slot.process.is_alive():
+            return self._bury(slot)
+        if slot.until is None or time.monotonic() < slot.until:
+            return None
+        self._replace(slot)
+        return Died(slot.trial, "it hung in ending, and was killed", slot.index)
+
     def _bury(self, slot: LocalSlot) -> Died:
-        slot.process.join(_GRACE_SECONDS)
         code = slot.process.exitcode
         was_out_of_memory = code == -signal.SIGKILL and self._oom_kills.explains_a_death()
         self._replace(slot)
@@ -148,7 +165,7 @@ class LocalExecutors(Slots[LocalSlot]):
 
     def _end(self, slot: LocalSlot) -> None:
         slot.process.kill()
-        slot.process.join(_GRACE_SECONDS)
+        slot.process.join(_KILLED_SECONDS)
         slot.process.forget()
         slot.connection.close()
 

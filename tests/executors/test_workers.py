@@ -9,7 +9,7 @@ import pytest
 
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.executors.local import LocalExecutors
-from cifar_tune.executors.messages import Died, Ready, Refused, Report
+from cifar_tune.executors.messages import Died, Job, Notice, Ready, Refused, Report
 
 
 def nothing() -> None:
@@ -70,5 +70,65 @@ def test_one_that_refuses_in_the_place_of_a_dead_one_is_given_up(tmp_path: Path)
         assert executors.workers == 1
         assert executors.idle()
         assert executors.reports(0.5) == [], "nobody is begun in its place"
+    finally:
+        executors.close(lambda: True)
+
+
+def ends_slowly(connection: Connection, device: str, slot: int) -> None:
+    """That of slot 0 closes its connection at its first job, and ends when a file says so; the other one goes on."""
+    folder = Path(device)
+    connection.send(Ready("cpu", {}))
+    job: Job = connection.recv()
+    if slot == 0:
+        (folder / "pid").write_text(str(os.getpid()))
+        connection.close()
+        while not (folder / "end").exists():
+            time.sleep(0.02)
+        os._exit(7)
+    while not (folder / "pid").exists():
+        time.sleep(0.02)
+    connection.send(Notice(job.number, "still here"))
+    connection.recv()
+
+
+def test_the_others_are_heard_while_one_takes_its_time_to_end(tmp_path: Path) -> None:
+    executors = LocalExecutors(2, (str(tmp_path),), 1, lambda _note: None, ends_slowly)
+    heard: list[Report | Died] = []
+
+    def hear(kind: type[Report | Died]) -> None:
+        deadline = time.monotonic() + 120
+        while not any(isinstance(report, kind) for report in heard) and time.monotonic() < deadline:
+            heard.extend(executors.reports(0.2))
+
+    try:
+        executors.wait_for_start(DataSpec(name="digits"), "", nothing)
+        heard += executors.reports(0.0)
+        for number in range(2):
+            executors.submit(Job(number, {}, DataSpec(name="digits"), tmp_path / "none"))
+        hear(Notice)
+        assert [type(report) for report in heard] == [Ready, Ready, Notice]
+        assert (tmp_path / "pid").exists()
+        os.kill(int((tmp_path / "pid").read_text()), 0)  # it was not waited for, and is not killed
+        assert not executors.idle(), "nobody may be given to it"
+        (tmp_path / "end").touch()
+        hear(Died)
+        (died,) = (report for report in heard if isinstance(report, Died))
+        assert (died.number, died.cause, died.slot) == (0, "exit code 7", 0)
+    finally:
+        executors.close(lambda: True)
+
+
+def test_one_that_hangs_in_ending_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cifar_tune.executors.local._GRACE_SECONDS", 0.5)
+    executors = LocalExecutors(1, (str(tmp_path),), 1, lambda _note: None, ends_slowly)
+    try:
+        executors.wait_for_start(DataSpec(name="digits"), "", nothing)
+        assert [type(report) for report in executors.reports(0.0)] == [Ready]
+        executors.submit(Job(5, {}, DataSpec(name="digits"), tmp_path / "none"))
+        heard: list[Report | Died] = []
+        deadline = time.monotonic() + 120
+        while not heard and time.monotonic() < deadline:
+            heard += executors.reports(0.2)
+        assert heard == [Died(5, "it hung in ending, and was killed", 0)]
     finally:
         executors.close(lambda: True)
