@@ -10,6 +10,7 @@ from cifar_tune.study_spec.specification import StudySpec
 
 _ENDINGS = {
     "budget": "the budget is used up",
+    "elsewhere": "another program is running the last trials of the budget",
     "exhausted": "every combination was tried",
     "timeout": "the time is up; running trials are parked at their last epoch",
     "interrupted": "stopped on request; running trials are parked at their last epoch",
@@ -38,6 +39,8 @@ def outcome_lines(outcome: Outcome, spec: StudySpec, given: Sequence[str]) -> li
         lines += [f"{name}={value}" for name, value in best.searched.items()]
     if record.openings:
         lines.append(f"the test set was opened {times(record.openings)}")
+    if outcome.ending == "elsewhere":
+        lines.append(f"if it does not end them, take them over with: {again}")
     if outcome.ending in ("interrupted", "timeout"):
         longer = [*_without_timeout(given), "--timeout", "LONGER"]
         again = shlex.join(["cifar-tune", *longer]) if outcome.ending == "timeout" else again

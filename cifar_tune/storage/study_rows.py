@@ -218,6 +218,18 @@ class StudyRows:
                 self._give_number(created, number)
             self._ids.append(created)
 
+    def read_again(self, number: int) -> FrozenTrial:
+        """A known trial of another program as it stands now.
+
+        Raises:
+            CheckError: if it was deleted.
+        """
+        found = self._stored_trial(number)
+        if found is None:
+            raise changed(f"trial {number} was deleted")
+        self._remember(number, found)
+        return found
+
     def give_up(self, number: int, ours: FrozenTrial) -> FrozenTrial | None:
         """A trial that another program has ended, as it stands; from now on it is not written any more.
 

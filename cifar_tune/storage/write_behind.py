@@ -113,8 +113,17 @@ class WriteBehindStorage(PassingStorage):
         """
         admitted = self._writer.admit_others(patience)
         self.raise_if_failed()
-        self._unfinished.update(trial.number for trial in admitted if not trial.state.is_finished())
+        for trial in admitted:
+            if trial.state.is_finished():
+                self._unfinished.discard(trial.number)
+            else:
+                self._unfinished.add(trial.number)
         return admitted
+
+    @property
+    def run_elsewhere(self) -> frozenset[int]:
+        """Numbers of the trials that other programs have begun since this was opened, and not ended yet."""
+        return self._writer.run_elsewhere
 
     def ended_elsewhere(self) -> list[FrozenTrial]:
         """Trials of ours that another program has ended meanwhile, as they stand here too from now on.

@@ -3,13 +3,13 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import InMemoryStorage
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import event
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
@@ -98,6 +98,8 @@ class Writer:
         self._trials: dict[int, int] = {}  # unwritten ones, with a count of their changes
         self._attributes: dict[tuple[Kind, str], Any] = {}
         self._own_attributes: set[tuple[Kind, str]] = set()  # all that were ever marked
+        self.run_elsewhere: frozenset[int] = frozenset()
+        """Numbers of the trials that other programs have begun and not ended yet."""
         self._ended_elsewhere: dict[int, FrozenTrial] = {}
         self._untold: list[FrozenTrial] = []  # of these
         self._condition = threading.Condition()
@@ -172,6 +174,8 @@ class Writer:
 
     def admit_others(self, patience: float) -> list[FrozenTrial]:
         """Take over trials that other programs have added meanwhile, unless the database is away or too slow.
+
+        Those that they run are followed up: they are returned again when they do not run any more.
 
         All trials that are new are written first, so that theirs follow ours; therefore not more often than every
         `look` seconds. Nobody may create a trial in memory while this waits.
@@ -354,11 +358,17 @@ class Writer:
     def _admit_others(self) -> None:
         """Admit the trials that follow ours in the database, if the one who asked still waits."""
         found = self._rows.others()
+        again = [self._rows.read_again(number) for number in sorted(self.run_elsewhere)]
+        no_longer = [trial for trial in again if trial.state != TrialState.RUNNING]
         with self._condition:
             if self._is_asked and len(self._rows) == self._memory.get_n_trials(0):
                 for trial in found:
                     self._admit(trial)
-                self._admitted = found
+                for trial in no_longer:
+                    _bring_up_to_date(self._memory, trial)
+                begun = {trial.number for trial in found if trial.state == TrialState.RUNNING}
+                self.run_elsewhere = (self.run_elsewhere | begun) - {trial.number for trial in no_longer}
+                self._admitted = [*no_longer, *found]
                 self._is_asked = False
                 self._condition.notify_all()
 
@@ -392,3 +402,20 @@ class Writer:
 
     def _is_clean(self) -> bool:
         return not self._trials and not self._attributes and not self._is_interrupted
+
+
+def _bring_up_to_date(memory: InMemoryStorage, trial: FrozenTrial) -> None:
+    """Let a trial that another program ran be in memory what it is in the database."""
+    number, known = trial.number, memory.get_trial(trial.number).params
+    for name, value in trial.params.items():
+        if name not in known:
+            distribution = trial.distributions[name]
+            with suppress(ValueError):  # of another kind than the study has, which is refused elsewhere
+                memory.set_trial_param(number, name, distribution.to_internal_repr(value), distribution)
+    for step, value in trial.intermediate_values.items():
+        memory.set_trial_intermediate_value(number, step, value)
+    for key, value in trial.user_attrs.items():
+        memory.set_trial_user_attr(number, key, value)
+    for key, value in trial.system_attrs.items():
+        memory.set_trial_system_attr(number, key, value)
+    memory.set_trial_state_values(number, trial.state, trial.values)

@@ -41,7 +41,8 @@ _ADMISSION_SECONDS = 1.0
 _LEAVING_SECONDS = 60.0
 """An executor may take as long to leave a trial that was ended, and to finish its checkpoint, which nobody needs."""
 
-Ending = Literal["budget", "exhausted", "timeout", "interrupted"]
+Ending = Literal["budget", "elsewhere", "exhausted", "timeout", "interrupted"]
+"""`elsewhere`: what is left of the budget is being run by another program."""
 
 
 class Coordinator:
@@ -90,7 +91,9 @@ class Coordinator:
             ending = self._loop()
         except BaseException:
             self._set_running_aside()
-            for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):  # was being drawn
+            for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+                if trial.number in self._storage.run_elsewhere:
+                    continue  # that is another program's affair; all others were being drawn
                 self._storage.set_trial_state_values(trial_id(trial), TrialState.WAITING)
             with suppress(CifarTuneError):  # the first error says more than the next
                 self._storage.flush(_LAST_SECONDS)
@@ -106,9 +109,11 @@ class Coordinator:
             self._storage.raise_if_failed()
             self._leave_to_others()
             self._announcements.look()
-            left = self._spec.budget.trials - self._finished - len(self._running)
+            if self._storage.run_elsewhere:
+                self._admit_others()  # they count when they end
+            left = self._left(self._spec.budget.trials)
             if left <= 0 and not self._running:
-                return "budget"
+                return "budget" if self._finished >= self._spec.budget.trials else "elsewhere"
             if self._watch.stop.park or self._time_is_over():
                 return self._park_all()
             if left > 0 and self._executors.idle() and not self._storage.is_behind and not self._waits_for_a_batch():
@@ -121,6 +126,10 @@ class Coordinator:
             self._end_hanging()
             self._elapsed.write_if_due()
 
+    def _left(self, trials: int) -> int:
+        """How many of so many trials are neither finished nor begun, here or in another program."""
+        return trials - self._finished - len(self._running) - len(self._storage.run_elsewhere)
+
     def _waits_for_a_batch(self) -> bool:
         """Whether the next trial has to wait for the end of an earlier batch."""
         size = self._spec.deterministic
@@ -132,7 +141,7 @@ class Coordinator:
         """Start one more trial; False if there is none left to try."""
         if self._admit_others():
             return True  # what they finished counts
-        left = self._trials - self._finished - len(self._running)
+        left = self._left(self._trials)
         self._last.draw(left, self._executors.workers, self._draw(), lambda: self._watch.stop.park)
         waiting = self._last.next_waiting(left)
         refused = refusal(waiting, self._spec) if waiting is not None else None
@@ -188,6 +197,9 @@ class Coordinator:
                 self._best.add(trial)
                 self._has_completed |= trial.state == TrialState.COMPLETE
         self._note(about_strangers(admitted))
+        begun = [str(trial.number) for trial in admitted if trial.state == TrialState.RUNNING]
+        if begun:
+            self._note(f"another program has begun trial {', '.join(begun)}: counted against the budget when it ends")
         return bool(admitted)
 
     def _leave_to_others(self) -> None:

@@ -16,7 +16,8 @@ from sqlalchemy import delete, update
 
 from cifar_tune.data.prepared import PreparedData
 from cifar_tune.errors import UserError
-from cifar_tune.executors.messages import Died, Report, Verdict
+from cifar_tune.executors.messages import Died, Job, Report, Verdict
+from cifar_tune.optuna_internals import trial_id
 from cifar_tune.reports.export import export
 from cifar_tune.storage import attributes
 from cifar_tune.storage.records import load_record
@@ -26,6 +27,7 @@ from cifar_tune.study.opening import open_study, stored_study
 
 from .conftest import RunStudy, spec_of
 from .scripted import Script, ScriptedExecutors
+from .test_processes import wait_until
 
 PLAIN: dict[str, Any] = {
     "budget": {"trials": 6},
@@ -301,6 +303,7 @@ def test_a_trial_that_another_program_ends_while_it_is_trained_is_let_go(
         def answer(self, number: int, verdict: Verdict) -> None:
             if number == 1 and len(self.checkpoints[1]) == 1:
                 study = optuna.load_study(study_name="test", storage=storage)
+                wait_until(lambda: len(study.trials) > 1)  # until it stands in the database
                 if not study.trials[1].state.is_finished():
                     study.tell(1, 0.999 if state == TrialState.COMPLETE else None, state=state)
             super().answer(number, verdict)
@@ -322,3 +325,71 @@ def test_a_trial_that_another_program_ends_while_it_is_trained_is_let_go(
     assert record.best is not None
     assert record.best.number != 1
     assert [trial.state for trial in record.trials].count("COMPLETE") >= 5
+
+
+class Beside(ScriptedExecutors):
+    """Another program asks for trials while these train, and may tell them later."""
+
+    def __init__(self, storage: RDBStorage, begins: int, tells_after: int | None) -> None:
+        super().__init__(Script())
+        self._theirs = optuna.load_study(study_name="test", storage=storage)
+        self._begins, self._tells_after = begins, tells_after
+        self.begun: list[optuna.Trial] = []
+
+    @property
+    def numbers(self) -> list[int]:
+        """Those of the other program's trials; one of ours that is written later may have taken theirs."""
+        ids = [trial_id(trial) for trial in self.begun]
+        return [trial.number for trial in self._theirs.get_trials() if trial_id(trial) in ids]
+
+    def submit(self, job: Job) -> None:
+        if len(self.jobs) == 2 and not self.begun:
+            self.begun = [self._theirs.ask({"lr": LR}) for _ in range(self._begins)]
+        if self._tells_after is not None and len(self.jobs) == self._tells_after:
+            for trial in self.begun:
+                self._theirs.tell(trial, 0.999)
+        super().submit(job)
+
+
+@pytest.mark.parametrize("tells_after", [4, None], ids=["they end", "they never end"])
+def test_trials_that_another_program_begins_count_when_they_end(
+    storage: RDBStorage, data: PreparedData, run_scripted: RunStudy, tells_after: int | None
+) -> None:
+    plain = PLAIN | {"budget": {"trials": 10}}
+    open_study(storage, spec_of(plain), data)
+    executors = Beside(storage, begins=3, tells_after=tells_after)
+    ending, record, recorder = run_scripted(plain, executors=executors)
+    theirs = executors.numbers
+    assert len(theirs) == 3
+    assert any(
+        note.startswith("another program has begun trial ") and "counted against the budget when it ends" in note
+        for note in recorder.notes
+    )
+    assert len(executors.jobs) == 7  # never more than the budget leaves, whether or not the others end
+    if tells_after is None:
+        assert (ending, record.finished) == ("elsewhere", 7)
+        assert [record.trials[number].state for number in theirs] == ["RUNNING"] * 3  # they are left alone
+        # the next run takes them over, as what was left behind
+        ending, record, _ = run_scripted(plain)
+    assert (ending, record.finished, len(record.trials)) == ("budget", 10, 10)
+    assert record.best is not None
+    assert tells_after is None or record.best.number not in theirs
+
+
+def test_another_programs_trials_are_left_alone_where_the_run_is_broken_off(
+    storage: RDBStorage, data: PreparedData, run_scripted: RunStudy
+) -> None:
+    class Broken(Beside):
+        def submit(self, job: Job) -> None:
+            if len(self.jobs) == 4:
+                raise ZeroDivisionError
+            super().submit(job)
+
+    open_study(storage, spec_of(PLAIN), data)
+    executors = Broken(storage, begins=1, tells_after=None)
+    with pytest.raises(ZeroDivisionError):
+        run_scripted(PLAIN, executors=executors)
+    (theirs,) = executors.numbers
+    states = [trial.state for trial in load_record(storage, "test").trials]
+    assert states[theirs] == "RUNNING"
+    assert states.count("RUNNING") == 1
