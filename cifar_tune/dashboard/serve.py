@@ -23,8 +23,9 @@ from cifar_tune.dashboard.made_files import MadeFiles
 from cifar_tune.dashboard.report_pages import ReportPages
 from cifar_tune.dashboard.shown_storage import ShownStorage
 from cifar_tune.errors import Problem, UserError, enumerate_names
+from cifar_tune.storage.opened_file import DatabaseGoneError
 from cifar_tune.storage.rdb import close, open_existing
-from cifar_tune.storage.urls import artifacts_folder, shown
+from cifar_tune.storage.urls import artifacts_folder, shown, sqlite_file
 
 HOST = "127.0.0.1"
 """The address unless one asks for another: the page asks nobody for a password, and it offers to delete studies."""
@@ -104,7 +105,7 @@ def open_dashboard(
     storage = open_existing(url)
     if storage is None:
         raise UserError(Problem("does not exist yet; `cifar-tune run` makes it with its first study", shown(url)))
-    app = _pages(storage, url)
+    app = _while_it_is_there(_pages(storage, url), storage, url)
     try:
         guarded = _only_asked_by_name(app, host, names)
         kind = _Server6 if ":" in host else _Server
@@ -142,6 +143,23 @@ class _QuietHandler(WSGIRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (the base class's name)
         """Write nothing."""
+
+
+def _while_it_is_there(app: WSGIApplication, storage: RDBStorage, url: URL) -> WSGIApplication:
+    """Say in a sentence that an SQLite file was removed, replaced or moved since it was opened."""
+    if sqlite_file(url) is None:
+        return app
+
+    def looked(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        try:
+            with storage.engine.connect():
+                pass
+        except DatabaseGoneError as error:
+            start_response("503 Service Unavailable", [("Content-Type", "text/plain; charset=utf-8")])
+            return [f"{error}. Start the dashboard again.\n".encode()]
+        return app(environ, start_response)
+
+    return looked
 
 
 def _only_asked_by_name(app: WSGIApplication, host: str, allowed: Set[str]) -> WSGIApplication:

@@ -57,6 +57,20 @@ def test_it_answers_many_requests_at_once_and_says_nothing(
     assert capfd.readouterr() == ("", "")
 
 
+def test_a_file_that_is_removed_meanwhile_is_said_in_a_sentence(
+    dashboard: Dashboard, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for file in tmp_path.glob("studies.db*"):
+        file.unlink()
+    connection = HTTPConnection("127.0.0.1", port_of(dashboard))
+    connection.request("GET", "/api/studies")
+    answer = connection.getresponse()
+    assert answer.status == 503
+    assert "studies.db was removed while it was in use. Start the dashboard again." in answer.read().decode()
+    assert capfd.readouterr() == ("", "")
+    assert not (tmp_path / "studies.db").exists()
+
+
 def test_it_listens_on_loopback_alone(dashboard: Dashboard) -> None:
     assert dashboard.address.startswith("http://127.0.0.1:")
     with socket.socket() as client:  # another address of this machine, that a server on all of them would have too
