@@ -44,7 +44,7 @@ def held_out_for_test(
     _check("data", None, size, len(classes), total - left * len(classes), source)
     uses = "training and test" if has_validation else "training, validation and test"
     _check_each_class(labels, classes, left + 1, uses)
-    test = stratified_choice(labels, size, derive_seed("test"), lowest=1, left=left)
+    test = stratified_choice(labels, size, derive_seed("test"), lowest=1)
     return np.setdiff1d(np.arange(total), test), test
 
 

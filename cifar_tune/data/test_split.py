@@ -18,16 +18,17 @@ def require_test(spec: DataSpec) -> None:
     source(spec.name).test_part(spec)
 
 
-def decode_test(spec: DataSpec, progress: Progress | None = None) -> tuple[str, ...]:
+def decode_test(spec: DataSpec, progress: Progress | None = None) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Decode the test images into the cache, so that a broken one is found now; nothing of them is handed out.
 
     Returns:
-        Class names.
+        Class names, and what people should know of the images, as in `PreparedData.notes`.
 
     Raises:
         UserError: the images cannot be had or read.
     """
-    return _decoded(spec, progress).classes
+    entry = _decoded(spec, progress)
+    return entry.classes, entry.notes
 
 
 def load_test(

@@ -58,9 +58,10 @@ def finalize(storage: RDBStorage, name: str, device_name: str, say: Say, again: 
         device = resolve_device(device_name)
         require_test(record.spec.data)  # before the training, which would be for nothing
         data = _merged_data(record)
-        for note in data.notes:
+        test_classes, test_notes = decode_test(record.spec.data)
+        for note in (*data.notes, *(f"test images: {note}" for note in test_notes)):
             say(f"note: {note}")
-        _require_same_classes(data.classes, decode_test(record.spec.data))
+        _require_same_classes(data.classes, test_classes)
         training = Training(config, ResidentData(data, device), device)
         opening = Opening(
             opened="",

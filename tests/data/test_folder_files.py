@@ -77,6 +77,13 @@ def test_a_file_without_a_suffix_that_is_no_image_is_left_out_and_told(folder: P
     )
 
 
+@pytest.mark.parametrize("name", ["0.png", "0.PNG", "0.JpG", "0.AVIF"])
+def test_a_broken_image_is_an_error_and_not_left_out(folder: Path, name: str) -> None:
+    (folder / "train/ant" / name).write_bytes(b"no image")
+    with pytest.raises(UserError, match=f"train/ant/{name}: cannot be read as an image"):
+        read(folder)
+
+
 def test_folders_in_a_class_are_read_as_torchvision_reads_them(folder: Path) -> None:
     for number, name in enumerate(("2024/0.png", "2024/may/0.png", "z/y/x/0.png", "folder.png/0.png")):
         path = folder / "train/ant" / name
@@ -153,6 +160,16 @@ def test_a_class_without_an_image_says_what_is_there_instead(folder: Path) -> No
     (folder / "train/dog/0.heic").write_bytes(b"\0\0\0\x18ftypheic")
     with pytest.raises(UserError, match=r"train/dog: holds no image; left out because .*: 1 \('train/dog/0\.heic'\)$"):
         read(folder)
+
+
+def test_of_many_classes_without_an_image_ten_are_named(folder: Path) -> None:
+    for number in range(12):
+        for split in ("train", "test"):
+            (folder / split / f"empty{number:02d}").mkdir()
+    with pytest.raises(UserError) as raised:
+        read(folder)
+    assert len(raised.value.problems) == 11
+    assert str(raised.value.problems[-1]) == "and 2 more classes without an image"
 
 
 def test_every_format_is_known_by_suffix_and_by_content(tmp_path: Path) -> None:

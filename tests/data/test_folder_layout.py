@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from cifar_tune.data.prepared import PreparedData, prepare
+from cifar_tune.data.prepared import PreparedData, _fingerprint, prepare
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.data.test_split import load_test
 from cifar_tune.errors import UserError
@@ -83,6 +83,16 @@ def test_without_a_test_folder_one_is_held_out_of_train_and_validation_stays_who
     assert drawn(prepared, prepared.val_indices) == contents(three, "val")
 
 
+def test_with_a_validation_folder_two_images_of_a_class_are_enough_to_hold_one_out(tmp_path: Path) -> None:
+    write_folder(tmp_path / "train", {"ant": 20, "bee": 2})
+    write_folder(tmp_path / "val", {"ant": 2, "bee": 1}, seed=1)
+    assert np.bincount(prepare(spec(tmp_path)).labels).tolist() == [18 + 2, 1 + 1]
+    assert np.bincount(load_test(spec(tmp_path))[1]).tolist() == [2, 1]
+    assert "every class needs 3 images, one each for training, validation and test: 'bee' has 2" in refusal(
+        tmp_path, ignore=("val",)
+    )
+
+
 def test_val_size_takes_a_stratified_part_of_the_validation_folder(three: Path) -> None:
     whole = prepare(spec(three))
     part = prepare(spec(three, val_size=6))
@@ -134,6 +144,11 @@ def test_the_fingerprint_tells_a_given_validation_split_from_a_drawn_one(tmp_pat
     assert given.fingerprint != before.fingerprint
     ignored = prepare(spec(tmp_path / "given", ignore=("val",)))
     assert len({given.fingerprint, before.fingerprint, ignored.fingerprint}) == 3
+
+
+def test_the_fingerprint_holds_the_origin_of_the_validation_split_itself() -> None:
+    train, val = np.arange(4), np.arange(4, 6)
+    assert _fingerprint("content", train, val, is_drawn=True) != _fingerprint("content", train, val, is_drawn=False)
 
 
 def test_the_fingerprint_of_a_folder_without_one_is_what_it_was(tmp_path: Path) -> None:
@@ -251,6 +266,25 @@ def test_one_folder_cannot_be_two_splits(three: Path) -> None:
 @pytest.mark.parametrize("name", ["x" * 300, "a\0b"])
 def test_a_root_that_no_system_can_have_is_an_error(tmp_path: Path, name: str) -> None:
     assert "data.root" in refusal(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("given", "present", "words"),
+    [
+        ("pictures", "Pictures", "'pictures' and 'Pictures' differ only in upper and lower case"),
+        ("caf\u00e9", "cafe\u0301", r"'caf\xe9' and 'cafe\u0301' differ only in their Unicode normal form"),
+    ],
+)
+def test_a_folder_that_only_looks_like_the_one_that_is_there(
+    tmp_path: Path, given: str, present: str, words: str
+) -> None:
+    write_folder(tmp_path / present / "train", TRAIN)
+    (tmp_path / present / present).mkdir()
+    message = refusal(tmp_path / given)
+    assert message.startswith("data.root = ")
+    assert message.endswith(f": there is no such folder; {words}")
+    message = refusal(tmp_path / present, ignore=(given,))
+    assert f"data.ignore = {given!r}: there is no such folder in data.root; {words}" in message
 
 
 def test_classes_in_the_root_itself_are_recognised(tmp_path: Path) -> None:

@@ -228,7 +228,7 @@ def test_classes_are_compared_when_the_images_are_opened_too(made: RDBStorage, m
 
 
 def test_classes_are_compared_before_the_training(made: RDBStorage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(finalizing, "decode_test", lambda _: tuple("9876543210"))
+    monkeypatch.setattr(finalizing, "decode_test", lambda _: (tuple("9876543210"), ()))
     said: list[str] = []
     with pytest.raises(UserError, match="the test split has other classes"):
         finalize(made, "made", "cpu", said.append)
@@ -238,10 +238,15 @@ def test_classes_are_compared_before_the_training(made: RDBStorage, monkeypatch:
 def test_a_validation_folder_is_trained_on_too(storage: RDBStorage, tmp_path: Path) -> None:
     for number, (split, count) in enumerate((("train", 40), ("validation", 9), ("Test", 4))):
         write_folder(tmp_path / "images" / split, {"ant": count, "bee": count}, seed=number)
+    (tmp_path / "images/Test/ant/notes").write_text("not an image")  # not opened before
     folder = {"name": "image_folder", "root": str(tmp_path / "images"), "image_size": 8}
     store(storage, [MadeTrial(LR, 0.8, epochs=2)], folder)
     [opening], said = run(storage)
     assert (opening.train_images, opening.test_images) == (98, 8)
+    assert [line for line in said if line.startswith("note: test images: ")] == [
+        "note: test images: left out because they are no images that can be read here, by their first bytes: 1 "
+        "('Test/ant/notes')"
+    ]
     assert any("on 98 images: 80 of the training and 18 of the validation split" in line for line in said)
 
 

@@ -64,8 +64,7 @@ def find_layout(spec: DataSpec) -> Layout:
     folders, files = contents(root, "", LeftOut())
     for name in ignored:
         if name not in folders:
-            rule = "there is no such folder in data.root"
-            raise UserError(Problem(rule, "data.ignore", name, nearest=nearest_name(name, folders)))
+            raise UserError(_missing("there is no such folder in data.root", "data.ignore", name, name, folders))
     folders = [name for name in folders if name not in ignored]
     found = {role: _folder_of(role, folders, root) for role in FOLDER_NAMES}
     train, val, test = found["training"], found["validation"], found["test"]
@@ -100,14 +99,24 @@ def _existing_root(spec: DataSpec) -> Path:
     try:
         is_folder = S_ISDIR(root.stat().st_mode)
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # ValueError: a name with a null byte
-        name = nearest_name(root.name, _folders(root.parent))
-        nearest = None if name is None else str(root.parent / name)
-        raise UserError(Problem("there is no such folder", "data.root", spec.root, nearest=nearest)) from error
+        folders = _folders(root.parent)
+        raise UserError(_missing("there is no such folder", "data.root", spec.root, root.name, folders)) from error
     except OSError as error:
         raise UserError(Problem(f"cannot be read ({error.strerror})", "data.root", spec.root)) from error
     if not is_folder:
         raise UserError(Problem("must be a folder, not a file", "data.root", spec.root))
     return root
+
+
+def _missing(rule: str, key: str, value: object, name: str, folders: list[str]) -> Problem:
+    """There is no folder `name` among `folders`: which one may be meant, and how they differ where they look alike."""
+    nearest = nearest_name(name, folders)
+    words = likeness(name, nearest) if nearest else None
+    if nearest and words:
+        return Problem(f"{rule}; {pair(name, nearest)} differ only in {words}", key, value)
+    if nearest and key == "data.root":
+        nearest = str(Path(str(value)).parent / nearest)
+    return Problem(rule, key, value, nearest=nearest)
 
 
 def _folder_of(role: Role, folders: Iterable[str], root: Path) -> str | None:
