@@ -1,13 +1,25 @@
 """Pruners get what the study file says, under Optuna's own names."""
 
 import inspect
+import random
 import zlib
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 from unittest.mock import Mock
 
 import optuna
 import pytest
-from optuna.pruners import HyperbandPruner, MedianPruner, PatientPruner, SuccessiveHalvingPruner
+from optuna.pruners import (
+    BasePruner,
+    HyperbandPruner,
+    MedianPruner,
+    NopPruner,
+    PatientPruner,
+    PercentilePruner,
+    SuccessiveHalvingPruner,
+    ThresholdPruner,
+)
 from optuna.trial import TrialState
 
 from cifar_tune.knobs.knob import Kind, Knob
@@ -27,13 +39,32 @@ PARAMETERS = [(name, parameter) for name, choice in PRUNERS.items() for paramete
 every_parameter = pytest.mark.parametrize(
     ("name", "parameter"), PARAMETERS, ids=[f"{name}-{parameter.name}" for name, parameter in PARAMETERS]
 )
+EPOCHS = 27
+OTHER = {"percentile": 60.0, "lower": 0.3, "upper": 0.7, "min_delta": 0.3, "n_min_trials": 20}
+"""Values of parameters for which a default and three is not another world."""
+THEIRS: dict[str, Callable[..., BasePruner]] = {
+    "median": MedianPruner,
+    "percentile": PercentilePruner,
+    "asha": SuccessiveHalvingPruner,
+    "hyperband": partial(HyperbandPruner, max_resource=EPOCHS),
+    "patient": partial(PatientPruner, None),
+    "threshold": ThresholdPruner,
+    "none": NopPruner,
+}
 OWN_DEFAULTS = {("asha", "min_resource"): 1}  # Optuna's `auto` prunes nothing before the first trial completes
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 
 
-def built(name: str, **options: Any) -> Any:
-    return build_pruner(PrunerSpec(name, REQUIRED.get(name, {}) | options), 27)
+def built(name: str, **options: Any) -> BasePruner:
+    return build_pruner(PrunerSpec(name, REQUIRED.get(name, {}) | options), EPOCHS)
+
+
+def theirs(name: str, **options: Any) -> BasePruner:
+    """Optuna's own, with its own defaults but where ours are others."""
+    defaults = {parameter: value for (pruner, parameter), value in OWN_DEFAULTS.items() if pruner == name}
+    pruner: BasePruner = THEIRS[name](**defaults | options)
+    return pruner
 
 
 def read(text: str) -> StudySpec:
@@ -57,26 +88,42 @@ def test_parameters_have_optunas_names_and_defaults(name: str, parameter: Knob) 
     assert parameter.meaning
 
 
+def verdicts(pruner: BasePruner) -> list[tuple[int, int]]:
+    """Which trials it stops and after which epoch, of 60 whose values go up and down between 0 and 1."""
+    study = optuna.create_study(study_name="brackets", direction="maximize", pruner=pruner)
+    draw = random.Random(5)  # noqa: S311
+    stopped = []
+    for number in range(60):
+        trial, quality = study.ask(), draw.random()
+        for epoch in range(1, EPOCHS + 1):
+            trial.report((quality + draw.random()) / 2, epoch)
+            if trial.should_prune():
+                stopped.append((number, epoch))
+                break
+        study.tell(trial, state=TrialState.PRUNED) if (number, epoch) in stopped else study.tell(trial, quality)
+    return stopped
+
+
 @every_parameter
-def test_a_parameter_arrives_at_optuna(name: str, parameter: Knob) -> None:
-    value = 0.3 if parameter.kind is Kind.FLOAT else parameter.default + 1  # type: ignore[operator]
-    pruner = built(name, **{parameter.name: parameter.parse(value)})
-    assert vars(pruner)[f"_{parameter.name}"] == value
-    assert vars(built(name))[f"_{parameter.name}"] != value
+def test_a_parameter_does_what_it_does_in_optuna(name: str, parameter: Knob) -> None:
+    value = OTHER.get(parameter.name, parameter.default + 3)  # type: ignore[operator]
+    options = {**REQUIRED.get(name, {}), parameter.name: value}
+    ours = verdicts(built(name, **{parameter.name: parameter.parse(value)}))
+    assert ours == verdicts(theirs(name, **options))
+    assert ours != verdicts(built(name)), "it changes nothing here, so that nobody knows whether it arrived"
 
 
-@pytest.mark.parametrize("name", [name for name in PRUNERS if name not in ("patient", "none", "threshold")])
-def test_defaults_arrive_at_optuna(name: str) -> None:
-    for parameter in PRUNERS[name].parameters:
-        assert vars(built(name))[f"_{parameter.name}"] == parameter.default
+@pytest.mark.parametrize("name", PRUNERS)
+def test_without_options_it_is_optunas_own(name: str) -> None:
+    assert verdicts(built(name)) == verdicts(theirs(name, **REQUIRED.get(name, {})))
+    assert (verdicts(built(name)) == []) == (name == "none")
 
 
-@pytest.mark.parametrize(
-    ("options", "bounds"), [({"lower": 0.2}, (0.2, float("inf"))), ({"upper": 0.2}, (-float("inf"), 0.2))]
-)
-def test_a_threshold_may_have_one_side(options: dict[str, Any], bounds: tuple[float, float]) -> None:
-    pruner: Any = build_pruner(PrunerSpec("threshold", options), 27)
-    assert (pruner._lower, pruner._upper) == bounds
+@pytest.mark.parametrize("options", [{"lower": 0.2}, {"upper": 0.2}])
+def test_a_threshold_may_have_one_side(options: dict[str, Any]) -> None:
+    ours = verdicts(build_pruner(PrunerSpec("threshold", options), EPOCHS))
+    assert ours == verdicts(ThresholdPruner(**options))
+    assert ours != verdicts(ThresholdPruner(lower=0.2, upper=0.2))
 
 
 @pytest.mark.parametrize(
@@ -95,24 +142,26 @@ def test_hyperband_is_told_the_largest_reachable_epochs(text: str, epochs: int, 
     spec = read(
         f"{text}\npruner: {'{name: patient, patience: 1, wrapped_pruner: ' + given + '}' if wrapped else given}"
     )
-    pruner: Any = build_pruner(spec.pruner, spec.largest_epochs)
-    hyperband = pruner._wrapped_pruner if wrapped else pruner
-    assert isinstance(hyperband, HyperbandPruner)
-    assert (hyperband._min_resource, hyperband._max_resource) == (2, epochs)
+    hyperband = HyperbandPruner(min_resource=2, max_resource=epochs, reduction_factor=3)
+    expected = verdicts(PatientPruner(hyperband, patience=1) if wrapped else hyperband)
+    assert verdicts(build_pruner(spec.pruner, spec.largest_epochs)) == expected
+    more = HyperbandPruner(min_resource=2, max_resource=9 * epochs, reduction_factor=3)
+    assert expected != verdicts(PatientPruner(more, patience=1) if wrapped else more)
 
 
 def test_patient_wraps_another() -> None:
-    spec = read("pruner: {name: patient, patience: 3, min_delta: 0.01, wrapped_pruner: {n_warmup_steps: 4}}")
-    pruner: Any = build_pruner(spec.pruner, 27)
-    assert isinstance(pruner, PatientPruner)
-    assert (pruner._patience, pruner._min_delta) == (3, 0.01)
-    assert isinstance(pruner._wrapped_pruner, MedianPruner)
-    assert pruner._wrapped_pruner._n_warmup_steps == 4
+    spec = read("pruner: {name: patient, patience: 1, min_delta: 0.1, wrapped_pruner: {n_warmup_steps: 4}}")
+    median = MedianPruner(n_warmup_steps=4)
+    ours = verdicts(build_pruner(spec.pruner, EPOCHS))
+    assert ours == verdicts(PatientPruner(median, patience=1, min_delta=0.1))
+    others = [PatientPruner(MedianPruner(), 1, 0.1), PatientPruner(median, 2, 0.1), PatientPruner(median, 1), median]
+    assert ours not in [verdicts(other) for other in others]
 
 
 def test_patient_may_wrap_nothing() -> None:
-    pruner: Any = build_pruner(read("pruner: {name: patient, patience: 3}").pruner, 27)
-    assert pruner._wrapped_pruner is None
+    ours = verdicts(build_pruner(read("pruner: {name: patient, patience: 3}").pruner, EPOCHS))
+    assert ours == verdicts(PatientPruner(None, patience=3))
+    assert ours
 
 
 @pytest.mark.parametrize("name", [name for name in PRUNERS if name != "none"])

@@ -144,3 +144,22 @@ def test_whole_numbers_are_whole() -> None:
     low, high = found.sentence.rstrip(".").split(" between ")[1].split(" and ")
     assert {int(low), int(high)} <= {trial.params["width"] for trial in best}
     assert int(high) > 128
+
+
+def test_the_more_knobs_are_tested_the_more_a_finding_has_to_show() -> None:
+    """What one choice in two hundred would show is a finding about the only knob, and chance where there are three."""
+    draw = random.Random(6)  # noqa: S311
+    space = {name: {"low": 0.0, "high": 0.9} for name in ("momentum", "dropout", "label_smoothing")}
+    three = [{name: draw.uniform(0, 0.9) for name in space} for _ in range(60)]
+    values = [0.5 - 0.35 * abs(params["momentum"] - 0.4) + draw.gauss(0, 0.07) for params in three]
+
+    def found(*names: str) -> list[str]:
+        spec = make_spec({name: space[name] for name in names}, train={"epochs": 2})
+        trials = [
+            MadeTrial({name: params[name] for name in names}, value, epochs=2)
+            for params, value in zip(three, values, strict=True)
+        ]
+        return [finding.evidence.rpartition(" in ")[2] for finding in findings(Report(make_record(spec, trials)))]
+
+    assert found("momentum") == ["fewer than 0.5 % of draws"]
+    assert found(*space) == []
