@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.urls import STORAGE_VARIABLE, storage_url
 from tests.processes import call_cifar_tune, start_cifar_tune
 from tests.reports.factory import MadeTrial, make_record, make_spec
+from tests.waiting import AUGMENTATION, PATIENCE, PLUGIN, Gate, read_until
 
 from .conftest import Cli
 
@@ -88,7 +90,7 @@ def test_a_study_from_its_run_to_its_test_set(cli: Cli, tmp_path: Path) -> None:
     assert "the test set was opened twice" in out
 
 
-def made(**train: object) -> None:
+def made(plugins: Sequence[str] = (), **train: object) -> None:
     """A study whose best trial can be trained again."""
     from cifar_tune.data.prepared import prepare
     from cifar_tune.storage import attributes
@@ -98,6 +100,7 @@ def made(**train: object) -> None:
         name="small",
         budget={"trials": 1},
         data={"name": "digits", "image_size": 8, "val_size": 300},
+        plugins=list(plugins),
         train={"model": "cnn2", "width": 4, "precision": "fp32", **train},
     )
     storage = open_storage(storage_url(URL))
@@ -109,13 +112,12 @@ def made(**train: object) -> None:
 
 
 def test_ctrl_c_during_the_training_leaves_no_mark(cli: Cli, tmp_path: Path) -> None:
-    made(epochs=5000)
+    Gate(tmp_path).let(1)
+    made(epochs=2, augment=[AUGMENTATION], plugins=[PLUGIN])
     process = program(tmp_path, "finalize", "small")
-    assert process.stderr is not None
-    while not (line := process.stderr.readline()).startswith("epoch 1/"):
-        assert line, "it ended by itself"
+    read_until(process, "epoch 1/2")
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert "Traceback" not in err
     assert json.loads(cli("status", "small", "--json", "--storage", URL).out)["test_openings"] == []

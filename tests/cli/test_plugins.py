@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from sqlalchemy.engine import make_url
 from cifar_tune.storage.rdb import open_storage
 from cifar_tune.storage.records import StudyRecord, load_record
 from tests.processes import call_cifar_tune, start_cifar_tune
+from tests.waiting import AUGMENTATION, PATIENCE, PLUGIN, Gate, wait_until
 
 from .conftest import Cli
 
@@ -54,7 +54,6 @@ def picky(logits, targets, *, temper):
 LOSSES = {"picky": LossPart(picky, "fails now and then", arguments={"temper": "temper"})}
 KNOBS = [Knob("temper", Kind.NAME, "good", "its mood", names={"good": "a", "bad": "b"}, owner="loss")]
 """
-PATIENCE = 200.0
 TORCH = """
 import sys
 from cifar_tune.cli.main import main
@@ -129,14 +128,16 @@ def test_an_interrupted_study_ends_with_the_values_of_an_undisturbed_one(
     done: Folder, tmp_path: Path, cache: Path
 ) -> None:
     folder = Folder(tmp_path / "disturbed", cache)
+    study = STUDY.replace("own_parts.py]", f"own_parts.py, {PLUGIN}]").replace("dropout]", f"dropout, {AUGMENTATION}]")
+    (folder.path / "study.yaml").write_text(study)
+    gate = Gate(folder.path)
+    gate.let(3)
     process = folder.start("run", "study.yaml", "--quiet")
-    deadline = time.monotonic() + PATIENCE
-    while sum(len(trial.intermediate) for trial in _trials(folder)) < 3:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until(lambda: sum(len(trial.intermediate) for trial in _trials(folder)) == 3)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
+    gate.open()
     folder.call("run", "own", "--quiet")
     assert any(trial.resumed_from for trial in folder.record().trials)
     assert folder.histories() == done.histories()

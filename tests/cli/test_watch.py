@@ -16,16 +16,18 @@ from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.urls import storage_url
 from tests.processes import start_cifar_tune
 from tests.reports.factory import MadeTrial, make_record, make_spec
+from tests.waiting import PATIENCE, Gate, read_until
 
 from .conftest import Cli
 
 URL = "sqlite:///studies.db"
 STUDY = """
 name: watched
-budget: {trials: 2000}
+budget: {trials: 4}
 sampler: {name: random, seed: 1}
 data: {name: digits, val_size: 300, train_size: 300}
-train: {model: cnn2, width: 4, epochs: 3, batch_size: 64}
+plugins: [wait_for_test.py]
+train: {model: cnn2, width: 4, epochs: 3, batch_size: 64, augment: [wait_for_test]}
 search_space:
   lr: {low: 1e-3, high: 1e-1, log: true}
 """
@@ -161,16 +163,14 @@ def test_a_study_whose_budget_is_used_up_is_over(cli: Cli) -> None:
 
 def test_it_watches_a_real_run_to_its_end(tmp_path: Path) -> None:
     (tmp_path / "study.yaml").write_text(STUDY)
+    Gate(tmp_path).let(7)  # to the first epoch of trial 2
     environment = os.environ | {
         "CIFAR_TUNE_STORAGE": f"sqlite:///{tmp_path}/studies.db",
         "PYTHONPATH": str(Path(__file__).parents[2]),
         "COLUMNS": "160",
     }
     run = start_cifar_tune(("run", "study.yaml"), tmp_path, environment)
-    assert run.stderr is not None
-    for line in run.stderr:
-        if "trial 0" in line:
-            break
+    read_until(run, "trial 2: ")
     watch = start_cifar_tune(("watch", "study.yaml", "--interval", "0.2"), tmp_path, environment)
     assert watch.stdout is not None
     seen = ""
@@ -179,8 +179,8 @@ def test_it_watches_a_real_run_to_its_end(tmp_path: Path) -> None:
         if f"run by process {run.pid}" in seen and "RUNNING" in seen and "trial 1:" in seen:
             break
     run.send_signal(signal.SIGINT)
-    run.communicate(timeout=120)
-    out, err = watch.communicate(timeout=60)
+    run.communicate(timeout=PATIENCE)
+    out, err = watch.communicate(timeout=PATIENCE)
     assert (run.returncode, watch.returncode, err) == (130, 0, "")
     assert "nobody runs it right now" in out
 

@@ -16,6 +16,7 @@ from cifar_tune.dashboard.serve import Dashboard, open_dashboard
 from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.urls import ARTIFACTS_VARIABLE
 from tests.browser import chromium
+from tests.waiting import PATIENCE
 
 STUDY = "digits-lr"
 TRIALS = (("COMPLETE", 0.8125), ("PRUNED", 0.4375), ("COMPLETE", 0.9375), ("FAIL", None))
@@ -55,7 +56,7 @@ def serving(url: URL) -> Iterator[Dashboard]:
     thread.start()
     yield dashboard
     dashboard.shutdown()
-    thread.join(timeout=10)
+    thread.join(PATIENCE)
     assert not thread.is_alive()
 
 

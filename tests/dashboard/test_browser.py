@@ -4,11 +4,11 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
 from cifar_tune.dashboard.serve import Dashboard
+from tests.waiting import PATIENCE
 
 from .conftest import STUDY, TRIALS
 
 pytestmark = pytest.mark.browser
-SECONDS = 30
 
 
 def wait_for_text(browser: Chrome, *texts: str) -> str:
@@ -18,13 +18,13 @@ def wait_for_text(browser: Chrome, *texts: str) -> str:
         text = browser.find_element(By.TAG_NAME, "body").text
         return all(wanted in text for wanted in texts) and text
 
-    found = WebDriverWait(browser, SECONDS).until(shown, f"the page never showed all of {texts}")
+    found = WebDriverWait(browser, PATIENCE).until(shown, f"the page never showed all of {texts}")
     return str(found)
 
 
 def follow(browser: Chrome, path: str) -> None:
     """Click the link that leads to that path."""
-    WebDriverWait(browser, SECONDS).until(lambda _: browser.find_elements(By.CSS_SELECTOR, f"a[href='{path}']"))
+    WebDriverWait(browser, PATIENCE).until(lambda _: browser.find_elements(By.CSS_SELECTOR, f"a[href='{path}']"))
     browser.find_element(By.CSS_SELECTOR, f"a[href='{path}']").click()
 
 

@@ -29,6 +29,7 @@ from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.records import StudyRecord
 from cifar_tune.storage.urls import ARTIFACTS_VARIABLE
 from tests.reports.factory import make_record, make_spec, random_trials
+from tests.waiting import PATIENCE
 
 from .conftest import serving
 from .test_browser import follow, wait_for_text
@@ -65,7 +66,7 @@ def fetch(dashboard: Dashboard, path: str, method: str = "GET", body: Any = None
     address = dashboard.address.removesuffix("/dashboard") + path
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(address, method=method, data=data, headers={"Content-Type": "application/json"})  # noqa: S310
-    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+    with urllib.request.urlopen(request, timeout=PATIENCE) as answer:  # noqa: S310
         found: bytes = answer.read()
         return found
 

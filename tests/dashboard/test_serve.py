@@ -15,6 +15,7 @@ from sqlalchemy.engine import URL, make_url
 from cifar_tune.dashboard.serve import Dashboard, open_dashboard
 from cifar_tune.errors import UserError
 from cifar_tune.storage.urls import ARTIFACTS_VARIABLE
+from tests.waiting import PATIENCE
 
 from .conftest import STUDY, TRIALS
 
@@ -138,7 +139,7 @@ def test_the_browser_opens_at_the_address(url: URL, monkeypatch: pytest.MonkeyPa
     dashboard = open_dashboard(url, 0)
     thread = threading.Thread(target=dashboard.serve_forever, kwargs={"open_browser": True})
     thread.start()
-    assert asked.wait(10)
+    assert asked.wait(PATIENCE)
     dashboard.shutdown()
     thread.join()
     assert opened == [dashboard.address]

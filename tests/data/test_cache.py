@@ -17,6 +17,7 @@ from cifar_tune.data.spec import DataSpec
 from cifar_tune.data.statistics import channel_statistics
 from cifar_tune.data.test_split import load_test
 from cifar_tune.errors import UserError
+from tests.waiting import PATIENCE
 
 from .images import noise
 
@@ -298,7 +299,7 @@ def test_what_a_killed_process_left_is_removed_and_what_another_one_writes_is_no
     assert not left.exists()
     prepare(DataSpec(name="image_folder", root=str(folder)))
     [live] = (cache / "training").glob("*.partial")
-    fingerprint, _ = writing.communicate("go on\n", timeout=60)
+    fingerprint, _ = writing.communicate("go on\n", timeout=PATIENCE)
     assert fingerprint.strip() == prepare(DataSpec(name="image_folder", root=str(folder), image_size=24)).fingerprint
     assert not live.exists()
 
@@ -329,7 +330,7 @@ print(prepared.fingerprint, int(prepared.open_images().sum()))
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
     go.touch()
-    outputs = {process.communicate(timeout=60)[0] for process in processes}
+    outputs = {process.communicate(timeout=PATIENCE)[0] for process in processes}
     prepared = prepare(DataSpec(name="image_folder", root=str(jpeg_root)))
     assert [process.returncode for process in processes] == [0, 0]
     assert outputs == {f"{prepared.fingerprint} {int(prepared.open_images().sum())}\n"}

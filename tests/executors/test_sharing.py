@@ -17,6 +17,7 @@ from cifar_tune.executors.job_training import JobTrainer
 from cifar_tune.executors.messages import Prepared, Quit, Ready, Refused, Rehearsal, Rehearsed, Verdict
 from cifar_tune.study.run import rehearsal_of
 from tests.reports.factory import make_spec
+from tests.waiting import PATIENCE
 
 GB = 1 << 30
 DIGITS = DataSpec(name="digits", val_size=100)
@@ -33,14 +34,10 @@ def play(room: int, connection: Connection, device: str, slot: int) -> None:
     while not isinstance(order := connection.recv(), Quit):
         assert isinstance(order, Rehearsal)
         time.sleep(0.05 * slot)
+        (training / f"{slot}").touch()  # all are there before the first of them is told to train
         connection.send(Prepared(4 * GB, room, 80 * GB))
         assert connection.recv() == Verdict(go_on=True)
-        (training / f"{slot}").touch()
-        time.sleep(0.4)
-        pace = min(1000.0, 2500 / len(list(training.iterdir())))
-        time.sleep(0.4)
-        (training / f"{slot}").unlink()
-        connection.send(Rehearsed(pace))
+        connection.send(Rehearsed(min(1000.0, 2500 / len(list(training.iterdir())))))
 
 
 @pytest.mark.parametrize(
@@ -106,7 +103,7 @@ def test_where_one_fails_there_is_one_on_each(when: str, words: str, tmp_path: P
         executors.wait_for_start(DIGITS, "", lambda: None)
         assert executors.workers == 1
         assert notes[0] == f"--workers auto: {words}"
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE
         while not executors.idle() and time.monotonic() < deadline:
             heard += executors.reports(0.1)
         assert executors.idle()

@@ -16,6 +16,7 @@ import pytest
 
 from cifar_tune.errors import CheckError
 from cifar_tune.executors.starting import ExecutorProcess, Starter, end_server, server_pid
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are spawned elsewhere than on Linux")
 
@@ -43,7 +44,7 @@ def test_they_import_torch_once_and_share_its_memory(tmp_path: Path, monkeypatch
     finally:
         for process, _ in started:
             process.kill()
-            process.join(10)
+            process.join(PATIENCE)
     assert [imported for imported, *_ in said] == [True, True]
     assert all(own < 60 * MEGABYTE_IN_KB for _, own, *_ in said), said
     assert [rest for _, _, *rest in said] == [["cpu", slot, "sunny", tmp_path] for slot in range(2)]
@@ -66,7 +67,7 @@ print("torch._dynamo" in sys.modules, "cifar_tune.executors.worker" in sys.modul
 
 def test_the_fork_server_asks_for_no_gpu() -> None:
     """PyTorch cannot use CUDA in a process that was forked from one which has asked for it."""
-    done = subprocess.run([sys.executable, "-c", _ASKS], capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run([sys.executable, "-c", _ASKS], capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert (done.returncode, done.stdout.split()) == (0, ["True", "True", "False"]), done.stderr
 
 
@@ -86,7 +87,7 @@ def own_server() -> Iterator[None]:
 def stop(started: Sequence[tuple[ExecutorProcess, Connection]]) -> None:
     for process, _ in started:
         process.kill()
-        process.join(10)
+        process.join(PATIENCE)
 
 
 @pytest.mark.usefixtures("own_server")
@@ -154,7 +155,7 @@ def test_the_server_is_known_by_its_process_number() -> None:
     """The one private name of `multiprocessing` that is used: where this fails, Python has changed it."""
     process, connection = Starter(parent).start("cpu", 0)
     assert connection.recv() == server_pid()
-    process.join(10)
+    process.join(PATIENCE)
 
 
 def test_where_nothing_can_be_started_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,6 +181,6 @@ def test_how_a_process_has_ended_is_known() -> None:
         process, connection = starter.start("cpu", slot)
         with pytest.raises(EOFError):
             connection.recv()
-        process.join(10)
+        process.join(PATIENCE)
         codes.append(process.exitcode)
     assert codes == [3, -signal.SIGKILL]

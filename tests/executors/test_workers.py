@@ -6,10 +6,13 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
+import torch
 
 from cifar_tune.data.spec import DataSpec
+from cifar_tune.executors import worker
 from cifar_tune.executors.local import LocalExecutors
 from cifar_tune.executors.messages import Died, Job, Notice, Ready, Refused, Report
+from tests.waiting import PATIENCE
 
 
 def nothing() -> None:
@@ -63,7 +66,7 @@ def test_one_that_refuses_in_the_place_of_a_dead_one_is_given_up(tmp_path: Path)
     heard: list[Report | Died] = []
     try:
         executors.wait_for_start(DataSpec(name="digits"), "", nothing)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE
         while not any(isinstance(report, Refused) for report in heard) and time.monotonic() < deadline:
             heard += executors.reports(0.2)
         assert sorted(type(report).__name__ for report in heard) == ["Died", "Ready", "Ready", "Refused"]
@@ -132,3 +135,19 @@ def test_one_that_hangs_in_ending_is_killed(tmp_path: Path, monkeypatch: pytest.
         assert heard == [Died(5, "it hung in ending, and was killed", 0)]
     finally:
         executors.close(lambda: True)
+
+
+@pytest.mark.parametrize(
+    ("name", "resolved", "wanted"),
+    [
+        ("auto", "cuda", ["cuda:0", "cuda:1", "cuda:2", "cuda:0"]),
+        ("auto", "cpu", ["cpu"] * 4),
+        ("cuda:1", "cuda:1", ["cuda:1"] * 4),
+    ],
+)
+def test_auto_spreads_executors_over_the_gpus(
+    name: str, resolved: str, wanted: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "resolve_device", lambda _name: torch.device(resolved))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    assert [str(worker._device_of_slot(name, slot)) for slot in range(4)] == wanted

@@ -20,6 +20,7 @@ from cifar_tune.errors import CheckError
 from cifar_tune.storage import lease
 from cifar_tune.storage.lease import acquire, owner_of
 from cifar_tune.storage.rdb import close, open_storage
+from tests.waiting import PATIENCE
 
 from .conftest import FreshUrl
 from .contenders import STUDIES, Try, contend
@@ -53,11 +54,11 @@ def holder(url: URL, study: str) -> Iterator["subprocess.Popen[str]"]:
 def test_of_two_processes_on_a_new_database_exactly_one_wins(fresh_url: FreshUrl) -> None:
     urls = [fresh_url() for _ in range(4)]
     context = multiprocessing.get_context("spawn")
-    barrier, tries = context.Barrier(2, timeout=60), context.Queue()
+    barrier, tries = context.Barrier(2, timeout=PATIENCE), context.Queue()
     processes = [context.Process(target=contend, args=(urls, barrier, tries)) for _ in range(2)]
     for process in processes:
         process.start()
-    found: list[Try] = [tries.get(timeout=60) for _ in range(2 * len(urls) * len(STUDIES))]
+    found: list[Try] = [tries.get(timeout=PATIENCE) for _ in range(2 * len(urls) * len(STUDIES))]
     for process in processes:
         process.join()
     for number, study in itertools.product(range(len(urls)), STUDIES):

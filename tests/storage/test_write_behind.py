@@ -27,8 +27,7 @@ from cifar_tune.storage import attributes, writer
 from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.write_behind import WriteBehindStorage
 from tests.storage.flaky import Flaky
-
-PATIENCE = 30.0
+from tests.waiting import PATIENCE, wait_until
 
 
 @pytest.fixture
@@ -106,8 +105,9 @@ def test_everything_arrives(memory: WriteBehindStorage, rdb: BatchStorage) -> No
 
 
 def test_a_trial_that_began_and_ended_at_once_is_one_write(flaky: Flaky) -> None:
-    storage = WriteBehindStorage(cast(BatchStorage, flaky), "s", linger=0.5, look=0.0, rewrite=0.0)
+    storage = WriteBehindStorage(cast(BatchStorage, flaky), "s", linger=PATIENCE, look=0.0, rewrite=0.0)
     told(in_memory(storage), epochs=30)
+    storage.admit_others(PATIENCE)  # it does not linger where somebody waits
     assert storage.flush(PATIENCE)
     storage.close()
     assert [call for call in flaky.calls if call.startswith(("create", "set"))] == ["create_numbered"]
@@ -164,8 +164,8 @@ def test_while_trials_are_held_none_is_written_but_the_guard_is_called(rdb: Batc
         trial = study.ask()
         trial.suggest_float("lr", 1e-4, 1.0, log=True)
         calls.clear()
-        assert not storage.flush(0.5)
-        assert calls
+        wait_until(lambda: bool(calls))
+        assert not storage.flush(0.1)
         trial.suggest_float("momentum", 0.0, 1.0)
         assert in_memory(rdb).trials == []
     assert_same(storage, rdb)
@@ -312,8 +312,7 @@ def test_what_a_database_lost_is_written_again(
     flaky.down = is_noticed
     if is_noticed:
         study.set_user_attr("another", 1)
-        while memory.outage is None:
-            time.sleep(0.01)
+        wait_until(lambda: memory.outage is not None)
     lose_commits(rdb, {1: "running", 2: last})
     flaky.down = False
     if not is_noticed:
@@ -333,8 +332,7 @@ def test_what_others_did_to_a_study_in_an_outage_stays(
     try:
         flaky.down = True
         in_memory(again).set_user_attr("ours", 1)
-        while again.outage is None:
-            time.sleep(0.01)
+        wait_until(lambda: again.outage is not None)
         in_memory(rdb).set_user_attr("note", "new")
         flaky.down = False
         assert again.flush(PATIENCE)
@@ -379,8 +377,7 @@ def test_a_trial_that_another_program_finishes_during_an_outage_comes_after_ours
     flaky.down = True
     study = in_memory(memory)
     study.ask()
-    while memory.outage is None:
-        time.sleep(0.01)
+    wait_until(lambda: memory.outage is not None)
     in_memory(rdb).add_trial(create_trial(value=1.0, params={"x": 0.5}, distributions={"x": FloatDistribution(0, 1)}))
     flaky.down = False
     assert memory.flush(PATIENCE)
@@ -425,10 +422,9 @@ def test_a_database_that_says_nothing_is_away(
     monkeypatch.setattr(writer, "_SILENT_SECONDS", 0.1)
     flaky.answers.clear()
     in_memory(memory).ask()
-    deadline = time.monotonic() + PATIENCE
-    while memory.outage is None and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: memory.outage is not None)
     assert memory.outage is not None
+    monkeypatch.setattr(writer, "_SILENT_SECONDS", PATIENCE)
     assert "it has not answered for" in memory.outage.words
     assert memory.is_behind, "nothing new should begin"
     flaky.answers.set()
@@ -445,8 +441,7 @@ def test_what_others_enqueued_before_an_outage_is_taken_over_after_it(
     in_memory(rdb).enqueue_trial({"lr": 0.1})
     flaky.down = True
     begun.report(0.3, 1)
-    while memory.outage is None:
-        time.sleep(0.01)
+    wait_until(lambda: memory.outage is not None)
     flaky.down = False
     assert memory.flush(PATIENCE)
     memory.admit_others(PATIENCE)
@@ -462,8 +457,7 @@ def test_what_others_enqueued_during_an_outage_is_not_taken_for_ours(
         ours = in_memory(memory).ask()
         in_memory(rdb).enqueue_trial({"lr": 0.1})
         flaky.down, flaky.answer_lost = not has_arrived, int(has_arrived)
-    while memory.outage is None:
-        time.sleep(0.01)
+    wait_until(lambda: memory.outage is not None)
     flaky.down = False
     assert memory.flush(PATIENCE)
     (theirs,) = memory.admit_others(PATIENCE)
@@ -478,8 +472,7 @@ def test_a_trial_that_another_program_begins_in_an_outage_is_not_taken_for_ours(
     with memory.together():
         ours = in_memory(memory).ask()
         ours.set_user_attr("config", {"lr": 0.1})
-    while memory.outage is None:
-        time.sleep(0.01)
+    wait_until(lambda: memory.outage is not None)
     theirs = in_memory(rdb).ask()
     flaky.down = False
     assert memory.flush(PATIENCE)
@@ -492,8 +485,7 @@ def test_a_trial_that_grew_after_its_answer_was_lost_is_ours(
 ) -> None:
     flaky.answer_lost = 1
     trial = in_memory(memory).ask()
-    while memory.outage is None:
-        time.sleep(0.01)
+    wait_until(lambda: memory.outage is not None)
     trial.suggest_float("lr", 1e-4, 1.0, log=True)
     assert_same(memory, rdb)
 
@@ -641,10 +633,12 @@ def test_who_may_not_write_any_more_stops_in_the_middle(memory: WriteBehindStora
     flaky.answers.clear()
     for _ in range(20):
         study.ask()
-    while "create_numbered" not in flaky.calls:
-        time.sleep(0.01)
-    threading.Timer(0.2, flaky.answers.set).start()
-    memory.close()
+    wait_until(lambda: "create_numbered" in flaky.calls)
+    closing = threading.Thread(target=memory.close)
+    closing.start()
+    wait_until(lambda: memory._writer._is_closed)
+    flaky.answers.set()
+    closing.join()
     assert flaky.calls.count("create_numbered") == 1
 
 
@@ -694,11 +688,8 @@ def test_who_loses_the_right_during_a_long_write_stops_before_the_next_trial(fla
 def test_the_guard_is_called_even_when_there_is_nothing_to_write(rdb: BatchStorage) -> None:
     calls: list[float] = []
     storage = WriteBehindStorage(rdb, "s", lambda: calls.append(time.monotonic()))
-    deadline = time.monotonic() + PATIENCE
-    while len(calls) < 2 and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_until(lambda: len(calls) >= 2)
     storage.close()
-    assert len(calls) >= 2
 
 
 def test_a_value_changed_by_its_owner_after_it_was_set_is_not_written(

@@ -16,6 +16,7 @@ from cifar_tune.pruners.build import build_pruner
 from cifar_tune.storage.rdb import open_storage
 from cifar_tune.storage.records import StudyRecord, load_record
 from cifar_tune.storage.write_behind import WriteBehindStorage
+from cifar_tune.study import coordinator, trial
 from cifar_tune.study.coordinator import Coordinator, Ending
 from cifar_tune.study.events import Observer, StopRequests, TrialEnd, Watch
 from cifar_tune.study.opening import open_study
@@ -23,8 +24,19 @@ from cifar_tune.study_spec.reader import read_study
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.study_spec.yaml_reader import Document
 from cifar_tune.training.results import EpochResult
+from tests.waiting import PATIENCE
 
 from .scripted import Script, ScriptedExecutors
+
+
+class Clock:
+    """Stands in for the module `time` where the coordinator reads it: it goes on when the test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
 
 
 class Recorder(Observer):
@@ -89,8 +101,18 @@ def spec_of(plain: dict[str, Any]) -> StudySpec:
 
 
 @pytest.fixture
-def run_scripted(storage: BatchStorage, data: PreparedData) -> RunStudy:
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """By it the time of trials is measured."""
+    clock = Clock()
+    for module in (coordinator, trial):
+        monkeypatch.setattr(module, "time", clock)
+    return clock
+
+
+@pytest.fixture
+def run_scripted(storage: BatchStorage, data: PreparedData, monkeypatch: pytest.MonkeyPatch) -> RunStudy:
     """Run a study with scripted executors; `stop_after` asks to stop after so many epochs."""
+    monkeypatch.setattr(coordinator, "_ADMISSION_SECONDS", PATIENCE)  # on a busy machine too others are heard
 
     def run(
         plain: dict[str, Any],

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import optuna
@@ -17,7 +18,7 @@ from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.storage import attributes
 from cifar_tune.study.coordinator import Coordinator
 
-from .conftest import RunStudy
+from .conftest import Clock, RunStudy
 from .scripted import Script, ScriptedExecutors
 
 LR: dict[str, Any] = {"lr": {"low": 0.01, "high": 1.0, "log": True}}
@@ -123,30 +124,41 @@ def test_time_is_summed_over_runs(run_scripted: RunStudy) -> None:
     assert record.elapsed_seconds >= 100
 
 
+@dataclass
+class LongSilence(ScriptedExecutors):
+    """Where there is nothing to hear, seconds pass."""
+
+    clock: Clock = field(default_factory=Clock)
+
+    def reports(self, timeout: float) -> list[Report | Died]:
+        found = super().reports(timeout)
+        if not found:
+            self.clock.now += 3.0
+        return found
+
+
 @pytest.mark.parametrize("finished", [0, 1])
-def test_a_trial_that_hangs_ends_when_its_time_is_over(run_scripted: RunStudy, finished: int) -> None:
-    script = Script(disasters={1: [(finished, "hangs")]})
-    executors = ScriptedExecutors(script)
-    budget = {"trials": 4, "trial_timeout": 0.5}
+def test_a_trial_that_hangs_ends_when_its_time_is_over(run_scripted: RunStudy, clock: Clock, finished: int) -> None:
+    executors = LongSilence(Script(disasters={1: [(finished, "hangs")]}), clock=clock)
+    budget = {"trials": 4, "trial_timeout": "10s"}
     _, record, recorder = run_scripted(study(4, budget=budget, pruner={"name": "none"}), executors=executors)
     assert dict(record.counts) == {"COMPLETE": 3, "PRUNED": 1}
     assert executors.killed == [1]
     (end,) = (end for end in recorder.ends if end.number == 1)
-    assert end.detail == "budget.trial_timeout of 0.5 s is over; its executor was replaced"
+    assert end.detail == "budget.trial_timeout of 10 s is over; its executor was replaced"
     assert (record.trials[1].reason, record.trials[1].epochs) == ("timeout", finished)
 
 
-def test_a_slow_trial_ends_after_its_epoch_and_keeps_its_executor(run_scripted: RunStudy) -> None:
+def test_a_slow_trial_ends_after_its_epoch_and_keeps_its_executor(run_scripted: RunStudy, clock: Clock) -> None:
     def slow(config: Configuration, epoch: int) -> float:
-        if epoch == 2:
-            time.sleep(1.5)
+        clock.now += 8.0 if epoch == 2 else 2.0
         return 0.1
 
     executors = ScriptedExecutors(Script(slow))
-    budget = {"trials": 2, "trial_timeout": 1.5}
+    budget = {"trials": 2, "trial_timeout": 10}
     _, record, recorder = run_scripted(study(2, budget=budget, pruner={"name": "none"}), executors=executors)
     assert [(trial.reason, trial.epochs) for trial in record.trials] == [("timeout", 2)] * 2
-    assert [end.detail for end in recorder.ends] == ["budget.trial_timeout of 1.5 s is over"] * 2
+    assert [end.detail for end in recorder.ends] == ["budget.trial_timeout of 10 s is over"] * 2
     assert [trial.value for trial in record.trials] == [trial.intermediate[2] for trial in record.trials]
     assert executors.killed == []
 

@@ -17,6 +17,7 @@ from sqlalchemy import update
 from cifar_tune.storage.records import StudyRecord, load_record
 from tests.dashboard.conftest import serving
 from tests.processes import call_cifar_tune, start_cifar_tune
+from tests.waiting import PATIENCE, read_until
 
 STUDY = """
 name: apple
@@ -67,7 +68,7 @@ def renamed_by_the_dashboard(storage: RDBStorage) -> None:
         address = dashboard.address.removesuffix("/dashboard") + f"/api/studies/{study}/rename"
         body = json.dumps({"study_name": "pear"}).encode()
         request = Request(address, body, {"Content-Type": "application/json"}, method="POST")  # noqa: S310 (our own)
-        assert urlopen(request, timeout=30).status == 201  # noqa: S310
+        assert urlopen(request, timeout=PATIENCE).status == 201  # noqa: S310
 
 
 def renamed(storage: RDBStorage) -> None:
@@ -128,20 +129,9 @@ def test_names_that_no_study_file_has_can_be_read_and_deleted_and_are_not_run(pl
     assert sorted(optuna.get_all_study_names(place.storage)) == ["apple", "new"]
 
 
-def read_until(process: "subprocess.Popen[str]", words: str) -> str:
-    """The line of stderr with these words."""
-    assert process.stderr is not None
-    said = ""
-    for line in process.stderr:
-        said += line
-        if words in line:
-            return line
-    raise AssertionError(said)
-
-
 def stop(process: "subprocess.Popen[str]") -> None:
     process.send_signal(signal.SIGTERM)
-    assert "is parked after epoch" in process.communicate(timeout=120)[1]
+    assert "is parked after epoch" in process.communicate(timeout=PATIENCE)[1]
 
 
 def test_a_copy_goes_on_at_checkpoints_of_its_own(place: Place) -> None:

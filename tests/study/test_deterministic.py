@@ -85,10 +85,9 @@ Run = Callable[[dict[str, Any], int, int], StudyRecord]
 @pytest.fixture
 def run_shuffled(run_scripted: RunStudy) -> Run:
     def run(plain: dict[str, Any], workers: int, seed: int) -> StudyRecord:
-        renamed = plain  # hyperband hashes the name: one study after the other has the same
         executors = ShuffledExecutors(Script(curve=noisy), workers, seed=seed)
-        _, record, _ = run_scripted(renamed, executors=executors)
-        record.study._storage.delete_study(record.study._study_id)
+        _, record, _ = run_scripted(plain, executors=executors)
+        record.study._storage.delete_study(record.study._study_id)  # hyperband hashes names: the next has the same
         return record
 
     return run
@@ -203,7 +202,8 @@ budget: {trials: 9}
 sampler: {name: tpe, seed: 1, n_startup_trials: 3}
 pruner: {name: median, n_startup_trials: 2}
 data: {name: digits, val_size: 300, train_size: 400}
-train: {model: cnn2, width: 4, epochs: 6, optimizer: sgd, batch_size: 64}
+plugins: [wait_for_test.py]
+train: {model: cnn2, width: 4, epochs: 6, optimizer: sgd, batch_size: 64, augment: [wait_for_test]}
 search_space:
   lr: {low: 1e-3, high: 1.0, log: true}
   momentum: {low: 0.5, high: 0.99}
@@ -221,12 +221,15 @@ def test_real_processes_one_alone_three_and_three_that_are_killed(tmp_path: Path
     for made, workers in ((alone, "1"), (together, "3")):
         code, _, err = made.call("run", "study.yaml", "--workers", workers)
         assert code == 0, err
+    killed.gate.let(6)  # of the 18 that the first batch has, which nothing is pruned of
     process = killed.start("run", "study.yaml", "--workers", "2")
-    killed.wait_for_epochs(8)
+    killed.wait_for_epochs(6)
     os.kill(executor_of(process), signal.SIGKILL)
-    killed.wait_for_epochs(14)
+    killed.gate.let(7)
+    killed.wait_for_epochs(11)
     process.kill()
     process.communicate()
+    killed.gate.open()
     code, _, err = killed.call("run", "study.yaml", "--workers", "3")
     assert code == 0, err
     assert json.dumps(seen(together.record())) == json.dumps(seen(alone.record()))

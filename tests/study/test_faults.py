@@ -12,7 +12,8 @@ import pytest
 
 from cifar_tune.storage.records import StudyRecord
 from tests.processes import start_cifar_tune
-from tests.study.test_processes import PATIENCE, Folder
+from tests.study.test_processes import Folder
+from tests.waiting import PATIENCE
 
 BAD_PARTS = """
 import ctypes
@@ -33,6 +34,7 @@ def hang():
 
 
 def stuck():
+    open("is_stuck", "w").close()
     ctypes.PyDLL(None).sleep(1000)  # which keeps every other thread of the process waiting
 
 
@@ -71,7 +73,7 @@ KNOBS = [Knob("mood", Kind.NAME, "good", "what it does", names={name: name for n
 """
 STUDY = """
 name: disturbed
-budget: {{trials: 3, trial_timeout: 20s}}
+budget: {{trials: 3}}
 sampler: {{name: grid}}
 pruner: {{name: none}}
 data: {{name: digits, val_size: 300, train_size: 600}}
@@ -99,14 +101,14 @@ def outcome(record: StudyRecord, mood: str) -> tuple[str, str | None]:
 
 def test_a_trial_that_hangs_ends_with_its_time(tmp_path: Path) -> None:
     folder = folder_with("hang", tmp_path)
-    code, _, err = folder.call("run", "study.yaml", "--set", "budget.trial_timeout=8s")
+    code, _, err = folder.call("run", "study.yaml", "--set", "budget.trial_timeout=30s")
     assert code == 0, err
     record = folder.record()
     assert outcome(record, "hang") == ("PRUNED", "timeout")
     assert outcome(record, "good") == ("COMPLETE", "completed")
     hung = next(trial for trial in record.trials if trial.reason == "timeout")
     assert (hung.epochs, hung.value) == (1, hung.intermediate[1])
-    assert "timeout (budget.trial_timeout of 8 s is over; its executor was replaced)" in err
+    assert "timeout (budget.trial_timeout of 30 s is over; its executor was replaced)" in err
 
 
 def test_a_trial_that_crashes_its_process_fails_after_three_tries(tmp_path: Path) -> None:
@@ -201,7 +203,7 @@ def test_a_step_that_needs_too_much_memory_is_split_where_that_is_wanted(tmp_pat
 def test_on_ray_too_a_bad_trial_costs_itself_alone(tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="needs ray: pip install 'cifar-tune[ray]'")
     folder = folder_with("hang, lose", tmp_path)
-    arguments = ("--engine", "ray", "--address", "local", "--workers", "1", "--set", "budget.trial_timeout=12s")
+    arguments = ("--engine", "ray", "--address", "local", "--workers", "1", "--set", "budget.trial_timeout=30s")
     code, _, err = folder.call("run", "study.yaml", *arguments)
     assert code == 0, err
     record = folder.record()

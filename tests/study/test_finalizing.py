@@ -29,8 +29,7 @@ from cifar_tune.study import finalizing
 from cifar_tune.study.finalizing import finalize
 from tests.data.images import write_folder
 from tests.reports.factory import MadeTrial, make_record, make_spec
-
-from .test_processes import wait_until
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 DIGITS = {"name": "digits", "image_size": 8, "val_size": 300}
@@ -287,7 +286,7 @@ def test_patience_and_plateau_decide_as_they_did_in_the_trial(storage: RDBStorag
 
 
 def test_a_kept_lease_is_renewed(storage: RDBStorage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lease, "LEASE_SECONDS", 0.6)
+    monkeypatch.setattr(lease, "LEASE_SECONDS", 6.0)
 
     def expires(engine: Engine) -> float:
         held = lease._read(engine, "made")

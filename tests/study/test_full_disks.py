@@ -12,7 +12,8 @@ import pytest
 from cifar_tune.errors import UserError
 from cifar_tune.reports.export import export
 from tests.reports.factory import MadeTrial, make_record, make_spec
-from tests.study.test_processes import PATIENCE, Folder, values, wait_until
+from tests.study.test_processes import Folder, values
+from tests.waiting import PATIENCE, read_until, wait_until
 
 _FILLER = "filler"
 
@@ -50,9 +51,11 @@ def test_training_goes_on_where_checkpoints_find_no_room(
 ) -> None:
     folder = Folder(tmp_path / "here")
     folder.environment["CIFAR_TUNE_ARTIFACTS"] = str(small_disk / "artifacts")
+    folder.gate.let(2)
     process = folder.start("run", "study.yaml")
     folder.wait_for_epochs(2)
     fill(small_disk)
+    folder.gate.open()
     _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, err
     assert "cannot write the checkpoint" in err
@@ -97,21 +100,25 @@ def test_a_full_disk_under_sqlite_loses_nothing(
     folder.url = folder.environment["CIFAR_TUNE_STORAGE"] = f"sqlite:///{small_disk}/studies.db"
 
     # for a while: what is missing is written when there is room again
+    folder.gate.let(2)
     first = folder.start("run", "study.yaml")
     folder.wait_for_epochs(2)
     fill(small_disk)
-    said = _read_until(first, "the database does not take anything (database or disk is full)")
+    folder.gate.let(1)
+    read_until(first, "the database does not take anything (database or disk is full)")
     (small_disk / _FILLER).unlink()
-    said += _read_until(first, "the database is back")
-    folder.wait_for_epochs(folder.epochs() + 2)
+    read_until(first, "the database is back")
+    folder.gate.let(2)
+    folder.wait_for_epochs(5)
 
     # and to the end of the run: its checkpoints hold what is missing
     fill(small_disk)
     full = time.time()
-    _read_until(first, "the database does not take anything (database or disk is full)")
+    folder.gate.let(2)
+    read_until(first, "the database does not take anything (database or disk is full)")
     wait_until(lambda: any(written > full for written in _times(folder.path / "artifacts")))
     first.send_signal(signal.SIGTERM)
-    _read_until(first, "is parked")
+    read_until(first, "is parked")
     first.send_signal(signal.SIGTERM)
     _, err = first.communicate(timeout=PATIENCE)
     assert first.returncode == 130, err
@@ -122,6 +129,7 @@ def test_a_full_disk_under_sqlite_loses_nothing(
     assert "cannot be used" in err
     assert "Traceback" not in err
     (small_disk / _FILLER).unlink()
+    folder.gate.open()
     code, _, err = folder.call("run", "study.yaml")
     assert code == 0, err
     assert values(folder.record()) == undisturbed
@@ -134,13 +142,3 @@ def _times(artifacts: Path) -> list[float]:
         with suppress(FileNotFoundError):  # swept away meanwhile
             found.append(checkpoint.stat().st_mtime)
     return found
-
-
-def _read_until(process: "subprocess.Popen[str]", words: str) -> str:
-    said = ""
-    assert process.stderr is not None
-    while words not in said:
-        line = process.stderr.readline()
-        assert line, said
-        said += line
-    return said

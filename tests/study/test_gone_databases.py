@@ -16,7 +16,8 @@ from cifar_tune.storage.opened_file import DatabaseGoneError
 from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.urls import storage_url
 from tests.processes import start_cifar_tune
-from tests.study.test_copies import URL, Place, read_until
+from tests.study.test_copies import URL, Place
+from tests.waiting import PATIENCE, read_until
 
 ENDLESS = ("--set", "name=long", "--set", "epochs=100000")
 
@@ -40,7 +41,7 @@ def goes_on(place: Place, url: str) -> None:
     process = start_cifar_tune(("run", "long"), place.path, place.environment)
     read_until(process, "trial 0 goes on after epoch ")
     process.send_signal(signal.SIGTERM)
-    assert "is parked after epoch" in process.communicate(timeout=120)[1]
+    assert "is parked after epoch" in process.communicate(timeout=PATIENCE)[1]
     assert "apple" in optuna.get_all_study_names(RDBStorage(url.replace("///", f"///{place.path}/", 1)))
 
 
@@ -75,7 +76,7 @@ def test_what_it_held_is_saved(place: Place, how: object, words: str) -> None:
     process = running(place)
     assert callable(how)
     how(place)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, out) == (1, "")
     assert f"cifar-tune: the database db/studies.db {words} while it was in use; what it held is saved in " in err
     found = re.search(r"go on with --storage sqlite:///(\S+rescued-\S+\.db), or put it in its place", err)
@@ -90,7 +91,7 @@ def test_what_it_held_is_saved(place: Place, how: object, words: str) -> None:
 def test_a_moved_folder_is_named_and_has_everything(place: Place) -> None:
     process = running(place)
     (place.path / "db").rename(place.path / "moved")
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, out) == (1, "")
     assert (
         f"cifar-tune: the database db/studies.db was moved to {place.path}/moved/studies.db while it was in use; "

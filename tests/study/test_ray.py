@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from .test_processes import PATIENCE, Folder, values, wait_until
+from tests.waiting import PATIENCE, wait_until
+
+from .test_processes import Folder, values
 
 ray = pytest.importorskip("ray", reason="needs ray: pip install 'cifar-tune[ray]'")
 
@@ -18,7 +20,10 @@ budget: {trials: 4}
 sampler: {name: random, seed: 1}
 pruner: {name: none}
 data: {name: digits, val_size: 300}
-train: {model: cnn2, width: 8, epochs: 8, optimizer: sgd, dropout: 0.2, augment: [random_crop], batch_size: 64}
+plugins: [wait_for_test.py]
+train:
+  {model: cnn2, width: 8, epochs: 8, batch_size: 64, optimizer: sgd, dropout: 0.2,
+   augment: [random_crop, wait_for_test]}
 search_space:
   lr: {low: 1e-3, high: 1e-1, log: true}
 """
@@ -59,8 +64,9 @@ def test_a_study_on_a_failing_cluster_ends_like_an_undisturbed_one_here(cluster:
     command = ("run", "study.yaml", "--engine", "ray", "--address", cluster.address, "--workers")
 
     # Ctrl-C parks
+    folder.gate.let(4)
     first = folder.start(*command, "2")
-    folder.wait_for_epochs(3)
+    folder.wait_for_epochs(4)
     os.killpg(first.pid, signal.SIGINT)
     out, err = first.communicate(timeout=PATIENCE)
     assert first.returncode == 130
@@ -70,12 +76,14 @@ def test_a_study_on_a_failing_cluster_ends_like_an_undisturbed_one_here(cluster:
     wait_until(nothing_runs)
 
     # all nodes are lost, one joins and is used; then the coordinator is killed, and nothing trains on
+    parked_at = folder.epochs()
+    folder.gate.let(2)
     second = folder.start(*command, "2")
-    parked_at = sum(len(trial.intermediate) for trial in folder.record().trials)
     folder.wait_for_epochs(parked_at + 2)
     for node in list(cluster.worker_nodes):
         cluster.remove_node(node, allow_graceful=False)
-    lost_at = sum(len(trial.intermediate) for trial in folder.record().trials)
+    lost_at = folder.epochs()
+    folder.gate.let(6)  # what was in no checkpoint yet is trained again
     cluster.add_node(num_cpus=1, **SMALL)
     folder.wait_for_epochs(lost_at + 3)
     wait_until(lambda: folder.record().counts["RUNNING"] > 0)  # not while a trial waits for its next executor
@@ -85,6 +93,7 @@ def test_a_study_on_a_failing_cluster_ends_like_an_undisturbed_one_here(cluster:
     wait_until(nothing_runs)
 
     # and to the end, with the one node that is left
+    folder.gate.open()
     last = folder.start(*command, "auto")  # not in this process, which has joined the cluster itself
     out, err = last.communicate(timeout=PATIENCE)
     assert last.returncode == 0, err

@@ -24,10 +24,10 @@ from cifar_tune.storage.records import load_record
 from cifar_tune.storage.writer import Writer
 from cifar_tune.study import asking
 from cifar_tune.study.opening import open_study, stored_study
+from tests.waiting import wait_until
 
 from .conftest import RunStudy, spec_of
 from .scripted import Script, ScriptedExecutors
-from .test_processes import wait_until
 
 PLAIN: dict[str, Any] = {
     "budget": {"trials": 6},

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import yaml
 
+from tests.waiting import PATIENCE
+
 from .test_processes import Folder
 
 STUDY = """
@@ -51,7 +53,11 @@ def test_from_a_known_configuration_to_the_best_one(tmp_path: Path) -> None:
     assert "start_from:\n  - {lr: 0.2, batch_size: 96}\n  - {batch_size: 32}  # the sampler draws lr" in out
 
     killed = subprocess.run(
-        [sys.executable, "-c", KILLED_AT_THE_SECOND], cwd=folder.path, env=folder.environment, timeout=120, check=False
+        [sys.executable, "-c", KILLED_AT_THE_SECOND],
+        cwd=folder.path,
+        env=folder.environment,
+        timeout=PATIENCE,
+        check=False,
     )
     assert killed.returncode == -signal.SIGKILL
     assert [trial.source for trial in folder.record().trials] == ["start_from"]

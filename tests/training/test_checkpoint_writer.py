@@ -12,6 +12,7 @@ import torch
 
 from cifar_tune.training import checkpoint
 from cifar_tune.training.checkpoint import CheckpointError, CheckpointWriter, save
+from tests.waiting import PATIENCE
 
 
 def state_of(path: Path) -> dict[str, Any]:
@@ -31,7 +32,7 @@ class SlowDisk:
 
     def save(self, path: Path, state: Mapping[str, Any], plugins: Sequence[str]) -> None:
         self.started.set()
-        assert self.go.wait(timeout=30)
+        assert self.go.wait(timeout=PATIENCE)
         self.written.append(state["epoch"])
         save(path, state, plugins)
 
@@ -74,7 +75,7 @@ def test_finishing_writes_the_newest(tmp_path: Path) -> None:
 def test_only_the_newest_of_those_that_wait_is_written(tmp_path: Path, slow_disk: SlowDisk) -> None:
     with writing(tmp_path / "checkpoint.pt") as writer:
         writer.write({"epoch": 1})
-        assert slow_disk.started.wait(timeout=30)
+        assert slow_disk.started.wait(timeout=PATIENCE)
         for epoch in (2, 3, 4):
             writer.write({"epoch": epoch})  # returns while the first write still waits
         slow_disk.go.set()
