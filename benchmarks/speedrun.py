@@ -22,7 +22,7 @@ from cifar_tune.data.resident import ResidentData
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.knobs.configuration import Configuration, complete
 from cifar_tune.knobs.part import Value
-from cifar_tune.knobs.views import TEST_TIME_AUGMENTATIONS
+from cifar_tune.knobs.test_time_augmentations import TEST_TIME_AUGMENTATIONS
 from cifar_tune.models.build import FLOPS_PER_MULTIPLY_ADD, build_model
 from cifar_tune.training.evaluation import AveragedViews, evaluate
 from cifar_tune.training.loop import Training

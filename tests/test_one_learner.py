@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 import cifar_tune
-from cifar_tune.cli.plugin_probing import probe_plugins
 from cifar_tune.data.resident import ResidentData
 from cifar_tune.insight.landscape import landscape_run
 from cifar_tune.insight.lr_range import growing_lrs, lr_range_test
@@ -19,7 +18,7 @@ from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.training.final import train_without_validation
 from cifar_tune.training.learner import Learner
 from cifar_tune.training.loop import Training
-from cifar_tune.training.probe import Rehearsal, probe, take_steps
+from cifar_tune.training.probe import Rehearsal, probe, probe_plugins, take_steps
 
 from .digits import CPU, digits_of, small_of
 

@@ -1,8 +1,7 @@
 """What the insight commands share: reading CONFIG, opening its data on a device, and saying what went wrong."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,13 +10,12 @@ import typer
 
 from cifar_tune.data.prepared import prepare
 from cifar_tune.data.resident import ResidentData
-from cifar_tune.errors import CheckError
+from cifar_tune.data.spec import DataSpec
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.paths import is_stream
 from cifar_tune.reports.summary_json import SUMMARY_FILE
 from cifar_tune.study_spec.run_config import RunConfig
 from cifar_tune.training.device import configure, resolve_device
-from cifar_tune.training.failures import Diverged, is_out_of_memory
 
 _LINE_SECONDS = 5.0
 
@@ -59,23 +57,6 @@ def output_folder(config: Path, output: Path | None) -> Path:
     return config.parent / config.stem if is_exported else Path("reports") / config.stem
 
 
-@contextmanager
-def training_errors(device: torch.device) -> Iterator[None]:
-    """Say what ended a training.
-
-    Raises:
-        CheckError: it diverged, or the memory did not suffice.
-    """
-    try:
-        yield
-    except Diverged as error:
-        raise CheckError(str(error)) from error
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        raise CheckError(f"the memory of {device} does not suffice: try a smaller batch_size or width") from error
-
-
 def now_and_then() -> Callable[[str], None]:
     """A function that prints a line to stderr, unless it did so in the last five seconds."""
     last = time.monotonic()
@@ -95,3 +76,18 @@ def print_lines(values: dict[str, object], files: list[Path]) -> None:
         typer.echo(f"{name}={value}")
     for file in files:
         typer.echo(f"file={file}")
+
+
+_KNOWN = {"cifar10": 10, "digits": 10}
+
+
+def class_count(spec: DataSpec) -> int:
+    """The number of classes. Folders of images are opened for it; nothing is downloaded.
+
+    Raises:
+        UserError: the folder cannot be read.
+    """
+    if spec.name in _KNOWN:
+        return _KNOWN[spec.name]
+    say = now_and_then()
+    return len(prepare(spec, lambda done, total: say(f"decoding images: {done:,} of {total:,}")).classes)

@@ -5,11 +5,26 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
+from cifar_tune.data.spec import DataSpec
 from cifar_tune.executors.messages import Died, Job, Ready, Report, Verdict
 
 
 class Executors(Protocol):
-    """What a coordinator needs of a pool of executors."""
+    """A pool of executors: what a run and its coordinator need of one, wherever the executors are."""
+
+    def wait_for_start(self, data: DataSpec, fingerprint: str, impatient: Callable[[], None]) -> None:
+        """Start the executors, so that a device that cannot be used is known before a study begins.
+
+        Args:
+            data: where the images are.
+            fingerprint: of the images that the coordinator has prepared.
+            impatient: called now and then; an exception that it raises ends the waiting.
+
+        Raises:
+            UserError: an executor refuses its device or the images.
+            CheckError: none can start.
+        """
+        ...
 
     @property
     def workers(self) -> int:
@@ -58,7 +73,7 @@ S = TypeVar("S", bound=Slot)
 
 
 class Slots(ABC, Generic[S]):
-    """A pool of executors; see `Executors`."""
+    """The part of `Executors` that is the same for all pools: who has which trial."""
 
     def __init__(self) -> None:
         self._slots: list[S] = []

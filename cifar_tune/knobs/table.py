@@ -13,7 +13,7 @@ from cifar_tune.knobs.normalizations import NORMALIZATIONS
 from cifar_tune.knobs.norms import NORMS
 from cifar_tune.knobs.optimizers import OPTIMIZERS
 from cifar_tune.knobs.schedules import SCHEDULES
-from cifar_tune.knobs.views import TEST_TIME_AUGMENTATIONS
+from cifar_tune.knobs.test_time_augmentations import TEST_TIME_AUGMENTATIONS
 
 STEMS: Mapping[str, str] = {
     "cifar": "one 3x3 convolution: the image keeps its size",

@@ -1,4 +1,7 @@
-"""Writes the report of a study: one page, tables, pictures, and its best configuration."""
+"""Where the reports of a study are written.
+
+Writes the report of a study: one page, tables, pictures, and its best configuration.
+"""
 
 from pathlib import Path
 
@@ -14,6 +17,18 @@ from cifar_tune.reports.summary_json import SUMMARY_FILE, summary_json
 from cifar_tune.reports.summary_markdown import summary_markdown
 from cifar_tune.reports.trials_csv import trials_csv
 from cifar_tune.storage.records import StudyRecord
+from cifar_tune.storage.urls import is_folder_name
+
+
+def report_folder(study: str) -> Path:
+    """The folder of a study's reports, unless one says otherwise.
+
+    Raises:
+        UserError: if another program gave the study a name that leads out of `reports/`.
+    """
+    if not is_folder_name(study):
+        raise UserError(Problem(f"the name of the study {study!r} is none for a folder; name one with --output"))
+    return Path("reports") / study
 
 
 def export(record: StudyRecord, folder: Path) -> list[Path]:

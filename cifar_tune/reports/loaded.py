@@ -13,8 +13,7 @@ from cifar_tune.plotting import style
 from cifar_tune.reports.best_config import resolved_config
 from cifar_tune.reports.comparison import Comparison, compare
 from cifar_tune.reports.comparison_files import draw
-from cifar_tune.reports.export import export
-from cifar_tune.reports.folder import report_folder
+from cifar_tune.reports.export import export, report_folder
 from cifar_tune.reports.pictures import PARETO, PICTURES, Picture
 from cifar_tune.reports.report import Report
 from cifar_tune.reports.trials_csv import trial_rows

@@ -11,7 +11,7 @@ from cifar_tune.reports.importances import Importances, importances
 from cifar_tune.reports.objective import Scale, finite, scale_of
 from cifar_tune.storage.attributes import REASONS
 from cifar_tune.storage.records import StudyRecord, TrialRecord
-from cifar_tune.study_spec.pareto import losses
+from cifar_tune.study_spec.pareto import minimized
 from cifar_tune.study_spec.search_space import Range
 
 
@@ -94,7 +94,7 @@ class Report:
         ]
         found = [trial for trial in trials if finite(trial.value)]
         objectives = self.record.spec.objectives
-        return sorted(found, key=lambda t: (not t.feasible, losses(t.values, objectives), t.number))
+        return sorted(found, key=lambda t: (not t.feasible, minimized(t.values, objectives), t.number))
 
     @cached_property
     def ranked(self) -> list[TrialRecord]:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from cifar_tune.knobs.knob import Kind
 from cifar_tune.plotting import style
 from cifar_tune.plotting.ticks import range_ticks
-from cifar_tune.reports.level_labels import fits, level_label
+from cifar_tune.reports.labels import fits, level_label
 from cifar_tune.reports.objective import axis_limits
 from cifar_tune.reports.report import Report, SearchedKnob
 from cifar_tune.storage.records import TrialRecord

@@ -11,10 +11,10 @@ from cifar_tune.reports.best_config import resolved_config
 from cifar_tune.reports.findings import sparing_words
 from cifar_tune.reports.front import front_file, front_table
 from cifar_tune.reports.importances import ENOUGH_TRIALS, Importances
+from cifar_tune.reports.labels import dimension_words
 from cifar_tune.reports.objective import SCALES
 from cifar_tune.reports.pictures import pictures_of
 from cifar_tune.reports.report import Report
-from cifar_tune.reports.search_words import dimension_words
 from cifar_tune.reports.summary_json import STATES, standard_error
 from cifar_tune.reports.tables import code, inert, table
 from cifar_tune.storage.attributes import REASONS

@@ -23,7 +23,7 @@ from cifar_tune.storage.attributes import joined
 from cifar_tune.storage.constraints import is_feasible, was_finished_elsewhere
 from cifar_tune.storage.openings import Opening, read_openings
 from cifar_tune.storage.versions import is_copy
-from cifar_tune.study_spec.pareto import losses, pareto_front
+from cifar_tune.study_spec.pareto import minimized, pareto_front
 from cifar_tune.study_spec.reader import read_study
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.study_spec.yaml_reader import Document
@@ -162,7 +162,7 @@ class StudyRecord:
             and trial.ended_here
             and not trial.is_repetition
         ]
-        return sorted(complete, key=lambda trial: (losses(trial.values, self.spec.objectives), trial.number))
+        return sorted(complete, key=lambda trial: (minimized(trial.values, self.spec.objectives), trial.number))
 
     @property
     def best(self) -> TrialRecord | None:
@@ -180,7 +180,7 @@ class StudyRecord:
     @cached_property
     def front(self) -> Sequence[TrialRecord]:
         """The Pareto front, best first objective first; with one objective the best trial and those equal to it."""
-        points = [losses(trial.values, self.spec.objectives) for trial in self.ranked]
+        points = [minimized(trial.values, self.spec.objectives) for trial in self.ranked]
         return [self.ranked[index] for index in pareto_front(points)]
 
 

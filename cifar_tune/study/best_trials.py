@@ -6,7 +6,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from cifar_tune.storage.constraints import is_feasible, is_repetition, was_finished_elsewhere
 from cifar_tune.study_spec.constraints import Constraint
-from cifar_tune.study_spec.pareto import Losses, dominates, losses
+from cifar_tune.study_spec.pareto import Minimized, dominates, minimized
 from cifar_tune.study_spec.settings import Objective
 
 KEPT = 3
@@ -29,7 +29,7 @@ class BestTrials:
     ) -> None:
         self._objectives = objectives
         self._constraints = constraints
-        self._ranked: list[tuple[Losses, FrozenTrial]] = []
+        self._ranked: list[tuple[Minimized, FrozenTrial]] = []
         for trial in trials:
             self.add(trial)
 
@@ -42,7 +42,7 @@ class BestTrials:
             or not is_feasible(trial, self._constraints)
         ):
             return
-        point = losses(trial.values, self._objectives)
+        point = minimized(trial.values, self._objectives)
         ranked = [*self._ranked, (point, trial)]
         ranked.sort(key=lambda entry: (entry[0], entry[1].number))
         if len(self._objectives) == 1:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from typing import Protocol
 
 import optuna
 from optuna.exceptions import StorageInternalError
@@ -11,7 +10,6 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
 from cifar_tune.data.prepared import prepare
-from cifar_tune.data.spec import DataSpec
 from cifar_tune.errors import CheckError
 from cifar_tune.executors.gpu_sharing import SharingExecutors
 from cifar_tune.executors.local import LocalExecutors
@@ -68,10 +66,6 @@ class Outcome:
     has_begun: bool = True
 
 
-class _Pool(Executors, Protocol):
-    def wait_for_start(self, data: DataSpec, fingerprint: str, impatient: Callable[[], None]) -> None: ...
-
-
 def run_study(spec: StudySpec, url: URL, observer: Observer, options: ExecutorOptions, evolve: bool = False) -> Outcome:
     """Create the study or continue it, up to its budget; with `evolve` also where its specification has changed.
 
@@ -113,7 +107,13 @@ def _run(
 
 
 def _run_in(
-    storage: BatchStorage, spec: StudySpec, url: URL, watch: Watch, executors: _Pool, evolve: bool, cleanup: ExitStack
+    storage: BatchStorage,
+    spec: StudySpec,
+    url: URL,
+    watch: Watch,
+    executors: Executors,
+    evolve: bool,
+    cleanup: ExitStack,
 ) -> Outcome:
     observer, stop = watch.observer, watch.stop
     stored_study(storage, spec, evolve)  # refuse before images are decoded for nothing
@@ -158,7 +158,7 @@ def _say_all(observer: Observer, sentences: Iterable[str]) -> None:
         observer.note(sentence)
 
 
-def _begun(options: ExecutorOptions, spec: StudySpec, note: Callable[[str], None]) -> _Pool:
+def _begun(options: ExecutorOptions, spec: StudySpec, note: Callable[[str], None]) -> Executors:
     threads = spec.largest_threads
     if options.engine == "ray":
         from cifar_tune.executors.ray_engine import RayExecutors  # noqa: PLC0415 (an extra, slow to import)

@@ -4,19 +4,11 @@ from collections.abc import Sequence
 
 from cifar_tune.study_spec.settings import Objective
 
-Losses = tuple[float, ...]
+Minimized = tuple[float, ...]
 """One figure per objective, in the order of the study file, turned so that lower is better."""
 
 
-def losses(values: Sequence[float], objectives: Sequence[Objective]) -> Losses:
-    """The values of a trial, turned so that lower is better."""
-    return tuple(
-        -value if objective.direction == "maximize" else value
-        for value, objective in zip(values, objectives, strict=True)
-    )
-
-
-def pareto_front(points: Sequence[Losses]) -> list[int]:
+def pareto_front(points: Sequence[Minimized]) -> list[int]:
     """The positions of the points that no other point dominates, best first objective first.
 
     Equal points all stay.
@@ -30,6 +22,14 @@ def pareto_front(points: Sequence[Losses]) -> list[int]:
     return front
 
 
-def dominates(one: Losses, other: Losses) -> bool:
+def dominates(one: Minimized, other: Minimized) -> bool:
     """Whether `one` is at least as good in everything, and better in something."""
     return one != other and all(a <= b for a, b in zip(one, other, strict=True))
+
+
+def minimized(values: Sequence[float], objectives: Sequence[Objective]) -> Minimized:
+    """The values of a trial, turned so that lower is better."""
+    return tuple(
+        -value if objective.direction == "maximize" else value
+        for value, objective in zip(values, objectives, strict=True)
+    )

@@ -2,10 +2,12 @@
 
 import gc
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
-from cifar_tune.errors import CifarTuneError
+from cifar_tune.errors import CheckError, CifarTuneError
 
 _MESSAGES = (
     # c10/core/impl/alloc_cpu.cpp raises a plain RuntimeError: "DefaultCPUAllocator: can't allocate memory: you tried to
@@ -112,3 +114,20 @@ def require_finite(epoch: int, what: str, loss: float) -> None:
     """
     if not math.isfinite(loss):
         raise Diverged(epoch, what)
+
+
+@contextmanager
+def training_errors(device: torch.device) -> Iterator[None]:
+    """Say what ended a training.
+
+    Raises:
+        CheckError: it diverged, or the memory did not suffice.
+    """
+    try:
+        yield
+    except Diverged as error:
+        raise CheckError(str(error)) from error
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise CheckError(f"the memory of {device} does not suffice: try a smaller batch_size or width") from error

@@ -14,7 +14,7 @@ from cifar_tune.data.batches import training_sample
 from cifar_tune.data.resident import ResidentData
 from cifar_tune.data.seeding import derive_seed
 from cifar_tune.knobs.configuration import Configuration
-from cifar_tune.knobs.views import TEST_TIME_AUGMENTATIONS
+from cifar_tune.knobs.test_time_augmentations import TEST_TIME_AUGMENTATIONS
 from cifar_tune.models.build import FittedModel, FollowsEpochs, build_model
 from cifar_tune.models.layers import ImageShape
 from cifar_tune.training.accumulation import Accumulation

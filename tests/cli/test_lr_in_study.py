@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from cifar_tune.cli.lr_in_study import lr_in_study
 from cifar_tune.errors import UserError
 from cifar_tune.knobs.configuration import complete
+from cifar_tune.study_spec.lr_in_file import lr_in_study
 
 FLOW = """# mine
 name: made   # comment

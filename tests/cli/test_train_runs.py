@@ -9,11 +9,11 @@ import pytest
 import torch
 import torch._dynamo  # torch.optim imports it with the first optimizer, and the import itself leaves circles
 
-from cifar_tune.cli import train_runs
-from cifar_tune.cli.train_runs import train_seeds
 from cifar_tune.data.cache import CACHE_VARIABLE
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.errors import CheckError
+from cifar_tune.insight import training_runs
+from cifar_tune.insight.training_runs import train_seeds
 from cifar_tune.knobs.part import Value
 from cifar_tune.study_spec.run_config import RunConfig
 from cifar_tune.training.loop import Training
@@ -38,7 +38,7 @@ def test_one_model_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
             super().__init__(*given)
             built.append(weakref.ref(self.learner.model))
 
-    monkeypatch.setattr(train_runs, "Training", Watched)
+    monkeypatch.setattr(training_runs, "Training", Watched)
     results = train_seeds(run(seed=3), 3, "cpu", lambda _: None)
     assert [each["seed"] for each in results["runs"]] == [3, 4, 5]
     assert len(built) == 3

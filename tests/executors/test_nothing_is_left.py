@@ -28,7 +28,7 @@ from cifar_tune.knobs.optimizers import OPTIMIZERS, SCHEDULE_FREE
 from cifar_tune.knobs.part import Value
 from cifar_tune.knobs.schedules import SCHEDULES
 from cifar_tune.knobs.table import INITS, NORM_PLACEMENTS, STEMS
-from cifar_tune.knobs.views import TEST_TIME_AUGMENTATIONS
+from cifar_tune.knobs.test_time_augmentations import TEST_TIME_AUGMENTATIONS
 from cifar_tune.training.learner import Learner
 from cifar_tune.training.loop import Training
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from cifar_tune.cli.auto_workers import auto_workers_lines
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.executors.gpu_sharing import SharingExecutors
 from cifar_tune.executors.job_training import JobTrainer
 from cifar_tune.executors.messages import Prepared, Quit, Ready, Refused, Rehearsal, Rehearsed, Verdict
+from cifar_tune.study.checking import auto_workers_lines
 from cifar_tune.study.run import rehearsal_of
 from tests.reports.factory import make_spec
 from tests.waiting import PATIENCE

@@ -57,6 +57,9 @@ class ScriptedExecutors:
         self._reports: deque[Report | Died] = deque([Ready("scripted", {"torch": "none"}) for _ in range(self.workers)])
         self._ready = 0
 
+    def wait_for_start(self, *_arguments: object) -> None:
+        """It has started."""
+
     def idle(self) -> bool:
         return len(self._trials) < self._ready
 

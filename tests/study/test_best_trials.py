@@ -5,7 +5,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from cifar_tune.study.best_trials import KEPT, BestTrials
 from cifar_tune.study_spec.constraints import Constraint
-from cifar_tune.study_spec.pareto import losses, pareto_front
+from cifar_tune.study_spec.pareto import minimized, pareto_front
 from cifar_tune.study_spec.settings import Objective
 
 _VALUES = [0.3, 0.9, 0.1, 0.9, 0.5, 0.1, 0.7, 0.2]
@@ -37,7 +37,7 @@ def test_of_two_objectives_they_are_the_pareto_front() -> None:
     best = BestTrials([], objectives, [])
     for number in _ORDER:
         best.add(_trial(number, values[number]))
-    assert best.numbers == pareto_front([losses(value, objectives) for value in values])
+    assert best.numbers == pareto_front([minimized(value, objectives) for value in values])
 
 
 def test_trials_of_an_earlier_run_count() -> None:

@@ -38,20 +38,13 @@ def test_a_run_that_fails_closes_executors_and_storage(tmp_path: Path, monkeypat
     assert len(closed) == 1
 
 
-class Started(ScriptedExecutors):
-    """Has started, and is asked for nothing."""
-
-    def wait_for_start(self, *_arguments: object) -> None:
-        pass
-
-
 def test_after_an_error_the_study_is_free_when_no_executor_runs_any_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = make_url(f"sqlite:///{tmp_path}/s.db")
     free: list[bool] = []
 
-    class Closing(Started):
+    class Closing(ScriptedExecutors):
         def close(self, at_once: Callable[[], bool]) -> None:
             free.append(owner_of(open_storage(url).engine, "test") is None)
 
@@ -98,7 +91,7 @@ class Broken(Observer):
 
 def test_an_observer_that_fails_does_not_end_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
-    monkeypatch.setattr(run, "LocalExecutors", lambda *_arguments, **_more: Started(Script()))
+    monkeypatch.setattr(run, "LocalExecutors", lambda *_arguments, **_more: ScriptedExecutors(Script()))
     spec = spec_of({"budget": {"trials": 3}})
     outcome = run.run_study(spec, make_url(f"sqlite:///{tmp_path}/s.db"), Broken(), ExecutorOptions())
     assert outcome.record is not None

@@ -7,7 +7,7 @@ import pytest
 from cifar_tune.study_spec.constraints import UNKNOWN, Constraint, violations
 from cifar_tune.study_spec.difference import differences
 from cifar_tune.study_spec.metrics import METRICS, Measured
-from cifar_tune.study_spec.pareto import losses, pareto_front
+from cifar_tune.study_spec.pareto import minimized, pareto_front
 from cifar_tune.study_spec.samplers import SAMPLERS
 from cifar_tune.study_spec.settings import Objective
 from cifar_tune.training.results import EpochResult
@@ -184,7 +184,7 @@ def test_metrics_of_a_training() -> None:
 def test_the_front_is_what_nothing_dominates() -> None:
     objectives = (Objective("val_accuracy", "maximize"), Objective("parameters", "minimize"))
     values = [(0.9, 50), (0.8, 50), (0.5, 10), (0.9, 50), (0.7, 20), (0.6, 30), (0.7, 21), (0.95, math.inf)]
-    assert pareto_front([losses(each, objectives) for each in values]) == [7, 0, 3, 4, 2]
+    assert pareto_front([minimized(each, objectives) for each in values]) == [7, 0, 3, 4, 2]
     assert pareto_front([(3.0,), (1.0,), (1.0,)]) == [1, 2]
     assert pareto_front([]) == []
     assert pareto_front([(1, 2, 3), (3, 2, 1), (2, 2, 2), (2, 3, 2)]) == [0, 2, 1]

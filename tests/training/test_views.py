@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from cifar_tune.data.batches import validation_batches
 from cifar_tune.data.resident import ResidentData
-from cifar_tune.knobs.views import TEST_TIME_AUGMENTATIONS
+from cifar_tune.knobs.test_time_augmentations import TEST_TIME_AUGMENTATIONS
 from cifar_tune.training.evaluation import AveragedViews, View
 from cifar_tune.training.loop import Training
 

@@ -16,7 +16,7 @@ from cifar_tune.knobs.losses import LOSSES
 from cifar_tune.knobs.optimizers import OPTIMIZERS
 from cifar_tune.knobs.part import Value
 from cifar_tune.knobs.schedules import SCHEDULES
-from cifar_tune.knobs.views import TEST_TIME_AUGMENTATIONS
+from cifar_tune.knobs.test_time_augmentations import TEST_TIME_AUGMENTATIONS
 from cifar_tune.training.evaluation import Tally, evaluate
 from cifar_tune.training.learner import Learner
 

@@ -25,9 +25,8 @@ def check(
 
     read = find_spec(study, storage_url(storage), settings)
     # only now: it takes torch, which a wrong file need not wait for
-    from cifar_tune.cli.auto_workers import auto_workers_lines
-    from cifar_tune.cli.probing import probe_lines
     from cifar_tune.data.prepared import prepare
+    from cifar_tune.study.checking import auto_workers_lines, probe_lines
     from cifar_tune.training.device import resolve_device
 
     for line in spec_lines(read.spec):

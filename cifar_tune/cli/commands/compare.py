@@ -19,7 +19,7 @@ def compare(
     """
     from cifar_tune.cli.find_study import find_record
     from cifar_tune.reports.comparison_files import markdown, write
-    from cifar_tune.reports.folder import report_folder
+    from cifar_tune.reports.export import report_folder
     from cifar_tune.reports.loaded import LoadedStudy
     from cifar_tune.storage.urls import storage_url
 

@@ -27,11 +27,12 @@ def filters(
 
     run_config = read_run_config(config, parse_overrides(settings or ()))
 
-    from cifar_tune.cli.insight_run import now_and_then, open_run, output_folder, print_lines, training_errors
+    from cifar_tune.cli.insight_run import now_and_then, open_run, output_folder, print_lines
     from cifar_tune.errors import Problem, UserError
     from cifar_tune.insight.class_pictures import worst_class
     from cifar_tune.insight.files import require_folder
     from cifar_tune.insight.filters_report import write_filters
+    from cifar_tune.training.failures import training_errors
     from cifar_tune.training.loop import Training
 
     folder = output_folder(config, output)

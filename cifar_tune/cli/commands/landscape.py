@@ -44,10 +44,11 @@ def landscape(
     run_config = read_run_config(config, parse_overrides(settings or ()))
     changed = other_configuration(run_config.train, against or ["norm=none"])
 
-    from cifar_tune.cli.insight_run import now_and_then, open_run, output_folder, print_lines, training_errors
+    from cifar_tune.cli.insight_run import now_and_then, open_run, output_folder, print_lines
     from cifar_tune.insight.files import require_folder
     from cifar_tune.insight.landscape import Landscape, landscape_run
     from cifar_tune.insight.landscape_report import all_figures, write_landscapes
+    from cifar_tune.training.failures import training_errors
 
     folder = output_folder(config, output)
     require_folder(folder)

@@ -20,7 +20,7 @@ def layers(config: options.Config, settings: options.Set = None, as_json: option
 
     run = read_run_config(config, parse_overrides(settings or ()))
 
-    from cifar_tune.cli.class_count import class_count
+    from cifar_tune.cli.insight_run import class_count
     from cifar_tune.insight.layers import as_lines, as_values, layer_table
 
     size = run.data.image_size

@@ -25,8 +25,8 @@ def lr_range(
     or none, with the reason. Writes lr_range.png, .csv and .json. With --write, search_space.lr of a study file gets
     the suggested low and high; exit code 1 where there is none to write.
     """
-    from cifar_tune.cli.lr_in_study import lr_in_study
     from cifar_tune.errors import CheckError, Problem, UserError
+    from cifar_tune.study_spec.lr_in_file import lr_in_study
     from cifar_tune.study_spec.overrides import parse_overrides
     from cifar_tune.study_spec.run_config import read_run_config
 
@@ -35,11 +35,12 @@ def lr_range(
     run_config = read_run_config(config, parse_overrides(settings or ()))
     study = None if write is None else lr_in_study(write)
 
-    from cifar_tune.cli.insight_run import now_and_then, open_run, output_folder, print_lines, training_errors
+    from cifar_tune.cli.insight_run import now_and_then, open_run, output_folder, print_lines
     from cifar_tune.insight.files import require_folder
     from cifar_tune.insight.lr_range import growing_lrs, lr_range_test
     from cifar_tune.insight.lr_range_report import write_lr_range
     from cifar_tune.insight.lr_suggestion import suggest
+    from cifar_tune.training.failures import training_errors
 
     folder = output_folder(config, output)
     require_folder(folder)

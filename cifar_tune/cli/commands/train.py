@@ -22,7 +22,7 @@ def train(
     val_loss, best_val_loss, seconds_per_epoch, epochs_to_best, train_accuracy, train_loss, epochs, seconds;
     and, for several seeds, val_accuracy_mean and val_accuracy_std.
     """
-    from cifar_tune.cli.train_runs import result_lines, train_seeds
+    from cifar_tune.insight.training_runs import result_lines, train_seeds
     from cifar_tune.study_spec.overrides import parse_overrides
     from cifar_tune.study_spec.run_config import read_run_config
 

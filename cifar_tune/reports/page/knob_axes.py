@@ -2,7 +2,7 @@
 
 from cifar_tune.knobs.knob import Kind
 from cifar_tune.plotting.ticks import range_ticks
-from cifar_tune.reports.level_labels import level_label
+from cifar_tune.reports.labels import level_label
 from cifar_tune.reports.page.panel import Axis, short
 from cifar_tune.reports.report import SearchedKnob
 from cifar_tune.storage.records import TrialRecord

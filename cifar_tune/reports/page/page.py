@@ -18,6 +18,7 @@ from cifar_tune.reports.comparison import Comparison, compare
 from cifar_tune.reports.comparison_files import cells
 from cifar_tune.reports.findings import findings, sparing_words
 from cifar_tune.reports.importances import Importances, spread
+from cifar_tune.reports.labels import dimension_words
 from cifar_tune.reports.page.anchors import Anchors
 from cifar_tune.reports.page.bars import importance_bars
 from cifar_tune.reports.page.contours import LEVELS, contours
@@ -29,7 +30,6 @@ from cifar_tune.reports.page.marks import MOST_DOTS, MOST_LINKED
 from cifar_tune.reports.page.slices import slice_of
 from cifar_tune.reports.page.timeline import timeline
 from cifar_tune.reports.report import Report, SearchedKnob
-from cifar_tune.reports.search_words import dimension_words
 from cifar_tune.reports.summary_json import standard_error
 from cifar_tune.storage.openings import times
 from cifar_tune.storage.records import TrialRecord

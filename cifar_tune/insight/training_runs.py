@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 
-from cifar_tune.cli.insight_run import training_errors
 from cifar_tune.data.prepared import prepare
 from cifar_tune.data.resident import ResidentData
 from cifar_tune.errors import CheckError
@@ -16,7 +15,7 @@ from cifar_tune.plugins.execute import plugin_errors_told
 from cifar_tune.study_spec.metrics import METRICS, Measured
 from cifar_tune.study_spec.run_config import RunConfig
 from cifar_tune.training.device import configure, resolve_device
-from cifar_tune.training.failures import Diverged
+from cifar_tune.training.failures import Diverged, training_errors
 from cifar_tune.training.loop import Training
 
 

@@ -1,0 +1,179 @@
+"""What `cifar-tune check` finds out by trying: that each model runs, its sizes, the hours, and `--workers auto`."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from cifar_tune.data.batches import steps_per_epoch
+from cifar_tune.data.prepared import PreparedData
+from cifar_tune.data.resident import ResidentData
+from cifar_tune.errors import CheckError
+from cifar_tune.executors.local import cpu_workers
+from cifar_tune.knobs.activations import ACTIVATIONS
+from cifar_tune.knobs.configuration import Configuration, complete
+from cifar_tune.knobs.part import Value
+from cifar_tune.knobs.test_time_augmentations import TEST_TIME_AUGMENTATIONS
+from cifar_tune.models.build import build_to_be_counted, count_multiply_adds, count_parameters, multiply_adds_of
+from cifar_tune.models.layers import ImageShape
+from cifar_tune.study.budget import most_trials, timeout_words
+from cifar_tune.study.run import auto_executors
+from cifar_tune.study_spec.specification import StudySpec
+from cifar_tune.study_spec.typical import models_of, typical
+from cifar_tune.training.device import describe_device, resolve_device, resolve_precision
+from cifar_tune.training.probe import probe, probe_plugins
+from cifar_tune.wording import rough_duration
+
+_SHAPING = ("model", "timm_name", "width", "stem", "norm", "norm_placement", "residual")
+"""The knobs that decide how many parameters there are; those of a plugin's models do so too."""
+
+_FIGURES = ("parameters", "flops")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSize:
+    """What is known of a model before it is trained; `flops` are counted only where a constraint asks for them."""
+
+    parameters: int
+    flops: int | None = None
+
+
+def model_sizes(spec: StudySpec, name: str, image_shape: ImageShape, classes: int) -> list[ModelSize]:
+    """The sizes of a model, smallest first: one for each reachable combination of the knobs that decide them."""
+    counts_flops = any(constraint.metric == "flops" for constraint in spec.constraints)
+    sizes = []
+    for config in _shapes(spec, name):
+        model = build_to_be_counted(config, image_shape, classes)
+        sizes.append(ModelSize(count_parameters(model), multiply_adds_of(model, image_shape) if counts_flops else None))
+    return sorted(sizes, key=lambda size: size.parameters)
+
+
+def constraint_lines(spec: StudySpec, sizes: Sequence[ModelSize]) -> Iterator[str]:
+    """Lines for people: how many of the models keep the constraints that the model alone decides.
+
+    Raises:
+        CheckError: none does.
+    """
+    deciding = [constraint for constraint in spec.constraints if constraint.is_known_before_training]
+    if not deciding:
+        return
+    kept = sum(all(each.violation(getattr(size, each.metric)) <= 0 for each in deciding) for size in sizes)
+    words = " and ".join(str(constraint) for constraint in deciding)
+    if not kept:
+        ranges = " and ".join(_range(sizes, name) for name in _FIGURES if any(c.metric == name for c in deciding))
+        raise CheckError(f"no model that this study can choose keeps {words}: they have {ranges}")
+    yield f"constraints: {kept} of {len(sizes)} model sizes keep {words}"
+
+
+def _range(sizes: Sequence[ModelSize], figure: str) -> str:
+    numbers = [getattr(size, figure) for size in sizes]
+    low, high = min(numbers), max(numbers)
+    return f"{low:,} {figure}" if low == high else f"{low:,} to {high:,} {figure}"
+
+
+def _shapes(spec: StudySpec, model: str) -> Iterable[Configuration]:
+    """Configurations with this model, one for each reachable combination of the knobs that decide its size."""
+    shapes: dict[tuple[Value | None, ...], Configuration] = {}
+    own = [knob.name for plugin in spec.plugins for knob in plugin.knobs.values() if knob.owner == "model"]
+    shaping = (*_SHAPING, *own)
+    # the groups must fit the width, wherever they do
+    for outcome in spec.space.outcomes({*shaping, "norm_groups", "activation"}):
+        if outcome["model"] == model:
+            shape = (*(outcome.get(name) for name in shaping), _learning_activation(outcome))
+            shapes.setdefault(shape, complete({**spec.train, **outcome}, spec.vocabulary))
+    return shapes.values()
+
+
+def _learning_activation(outcome: Mapping[str, Value]) -> Value | None:
+    """An activation that may have parameters of its own: prelu, or one out of a plugin."""
+    activation = outcome.get("activation")
+    return activation if activation == "prelu" or activation not in ACTIVATIONS else None
+
+
+_VALIDATION_STEP = 1 / 3
+"""A validation image costs a forward pass; a training image that, and a backward pass of about twice as much."""
+
+
+def probe_lines(spec: StudySpec, data: PreparedData, devices: Sequence[str]) -> Iterator[str]:
+    """Lines for people, one model after the other.
+
+    Raises:
+        UserError: if a device or a model cannot be used, or a device does not have a precision.
+        CheckError: if no model keeps the constraints.
+    """
+    resolved = [resolve_device(name) for name in devices]
+    _require_precisions(spec, devices)
+    train, val = len(data.train_indices), len(data.val_indices)
+    yield from data.summary()
+    for note in data.notes:
+        yield f"note: {note}"
+    for device in resolved:
+        yield f"device: {describe_device(device)}"
+    for config in _with_each_part(spec):
+        probe_plugins(config, data, resolved[0])
+    resident = ResidentData(data, resolved[0])
+    seconds = []
+    all_sizes: list[ModelSize] = []
+    for model in models_of(spec):
+        sizes = model_sizes(spec, model, data.image_shape, len(data.classes))
+        all_sizes += sizes
+        config = typical(spec, {"model": model})
+        count_multiply_adds(config, data.image_shape, len(data.classes))  # a model that cannot be counted cannot run
+        found = probe(config, resident, resolved[0])
+        if any(outcome.get("batch_size") == 1 for outcome in spec.space.outcomes({"batch_size"})):
+            probe(config.replaced(batch_size=1), resident, resolved[0])
+        batch = min(config.integer("batch_size"), train)
+        views = TEST_TIME_AUGMENTATIONS[config.text("test_time_augmentation")].views
+        steps = steps_per_epoch(train, batch) + _VALIDATION_STEP * views * val / batch
+        trial = found.seconds_per_step * steps * config.integer("epochs")
+        seconds.append(trial)
+        fewest, most = sizes[0].parameters, sizes[-1].parameters
+        parameters = f"{fewest:,}" if fewest == most else f"{fewest:,} to {most:,}"
+        yield (
+            f"model {model}: {parameters} parameters; {found.seconds_per_step * 1000:.3g} ms per step of "
+            f"{batch} images, about {rough_duration(trial)} per trial of {config.integer('epochs')} epochs"
+        )
+    yield from constraint_lines(spec, all_sizes)
+    trials = most_trials(spec)
+    total = trials * sum(seconds) / len(seconds)
+    words = timeout_words(spec, total, 0.0)
+    yield f"estimated: about {rough_duration(total)} for {trials} trials, one at a time, if none is pruned{words}"
+
+
+def _require_precisions(spec: StudySpec, devices: Sequence[str]) -> None:
+    for outcome in spec.space.outcomes({"precision"}):
+        config = typical(spec, outcome)
+        for device in devices:
+            resolve_precision(config, resolve_device(device))
+
+
+def _with_each_part(spec: StudySpec) -> Iterator[Configuration]:
+    """A configuration with each part of the plugins that a trial can have."""
+    for owner in dict.fromkeys(owner for plugin in spec.plugins for owner in plugin.parts):
+        names = {name for plugin in spec.plugins for name in plugin.parts.get(owner, {})}
+        for outcome in spec.space.outcomes({owner}):
+            value = outcome.get(owner, ())
+            found = names.intersection(value if isinstance(value, tuple) else (value,))
+            names -= found
+            if found:
+                yield typical(spec, outcome)
+
+
+def auto_workers_lines(spec: StudySpec, devices: Sequence[str]) -> Iterator[str]:
+    """The decision with its figures; GPUs are tried for some seconds, by the very executors that `run` starts.
+
+    The images must have been decoded.
+
+    Raises:
+        UserError: a device cannot be used.
+    """
+    threads = spec.largest_threads
+    if [resolve_device(name).type for name in devices] == ["cpu"]:
+        workers = cpu_workers(threads)
+        yield f"--workers auto: {workers} at a time, by cores and the largest `threads` ({threads})"
+        return
+    notes: list[str] = []
+    executors = auto_executors(spec, devices, notes.append)
+    try:
+        executors.wait_for_start(spec.data, "", lambda: None)
+        yield from notes or [f"--workers auto: {executors.workers} at a time, one per device"]
+    finally:
+        executors.close(lambda: True)
