@@ -154,7 +154,7 @@ def test_a_slow_trial_ends_after_its_epoch_and_keeps_its_executor(run_scripted: 
         clock.now += 8.0 if epoch == 2 else 2.0
         return 0.1
 
-    executors = ScriptedExecutors(Script(slow))
+    executors = ScriptedExecutors(Script(slow, seconds=lambda _: 8.0))
     budget = {"trials": 2, "trial_timeout": 10}
     _, record, recorder = run_scripted(study(2, budget=budget, pruner={"name": "none"}), executors=executors)
     assert [(trial.reason, trial.epochs) for trial in record.trials] == [("timeout", 2)] * 2
