@@ -424,9 +424,9 @@ def test_a_database_that_says_nothing_is_away(
     in_memory(memory).ask()
     wait_until(lambda: memory.outage is not None)
     assert memory.outage is not None
-    monkeypatch.setattr(writer, "_SILENT_SECONDS", PATIENCE)
     assert "it has not answered for" in memory.outage.words
     assert memory.is_behind, "nothing new should begin"
+    monkeypatch.setattr(writer, "_SILENT_SECONDS", PATIENCE)
     flaky.answers.set()
     assert_same(memory, rdb)
     assert memory.outage is None
