@@ -46,7 +46,6 @@ def make_readable(figure: Figure) -> str:
         if not escaped.isdisjoint(text.get_text()):
             text.set_text(_escape(text.get_text(), escaped))
     for axis in axes:
-        axis.set_tick_params(which="both", labelfontfamily=[FONT, *families])
         if not escaped.isdisjoint("".join(_tick_labels([axis]))):
             axis.set_major_formatter(_Escaping(axis.get_major_formatter(), escaped))
     if not escaped:

@@ -11,6 +11,7 @@ from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib import font_manager
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from matplotlib.ticker import FuncFormatter
 
 from cifar_tune.plotting import characters, style
 
@@ -33,7 +34,7 @@ def nothing_is_said(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         yield
-    assert [each for each in caplog.records if each.levelno >= logging.WARNING] == []
+    assert [each.message for each in caplog.get_records("call") if each.levelno >= logging.WARNING] == []
 
 
 def install(path: Path, family: str, text: str) -> None:
@@ -121,6 +122,19 @@ def test_a_font_of_the_system_that_has_them_is_taken(tmp_path: Path) -> None:
     assert figure.get_supxlabel() == f"a remark on {CAT}1"
     [axes] = figure.axes
     assert axes.get_yticklabels()[0].get_fontfamily() == [characters.FONT, "Squares B"]
+
+
+def test_labels_that_are_made_only_while_drawing_have_the_font_too(tmp_path: Path) -> None:
+    install(tmp_path / "font.ttf", "Squares E", CAT)
+    with style.applied():
+        figure = style.new_figure(5, 4)
+        axes = figure.subplots()
+        axes.set_xlim(0, 100)
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f}{CAT}"))
+        assert style.png(figure)
+        families = {tuple(label.get_fontfamily()) for label in axes.get_xticklabels()}
+    assert families == {(characters.FONT, "Squares E")}
+    assert len(axes.get_xticklabels()) > 3
 
 
 def test_the_squares_are_really_drawn(tmp_path: Path) -> None:
