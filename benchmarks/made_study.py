@@ -3,6 +3,7 @@
 import math
 import random
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
@@ -20,6 +21,7 @@ from cifar_tune.study_spec.search_space import Choices, Dimension
 from cifar_tune.study_spec.specification import StudySpec
 
 _TEMPLATES = 100
+_BEGIN = datetime(2025, 1, 1)
 _FINISHED_PARTS = (
     "trial_params", "trial_values", "trial_user_attributes", "trial_system_attributes", "trial_intermediate_values",
 )  # fmt: skip
@@ -49,7 +51,7 @@ def _trial(spec: StudySpec, draw: random.Random) -> FrozenTrial:
     is_pruned = draw.random() < 1 / 3
     epochs = config.integer("epochs")
     curve = _curve(config, draw, draw.randint(1, epochs - 1) if is_pruned else epochs)
-    return create_trial(
+    trial = create_trial(
         state=TrialState.PRUNED if is_pruned else TrialState.COMPLETE,
         value=curve[-1],
         params=params,
@@ -66,6 +68,9 @@ def _trial(spec: StudySpec, draw: random.Random) -> FrozenTrial:
             attributes.REASON: "pruned" if is_pruned else "completed",
         },
     )
+    trial.datetime_start = _BEGIN
+    trial.datetime_complete = _BEGIN + timedelta(seconds=2.5 * len(curve))
+    return trial
 
 
 def _drawn(dimension: Dimension, draw: random.Random) -> tuple[Value, BaseDistribution]:

@@ -7,7 +7,7 @@ release may change them, so they are used here and nowhere else, and each docstr
 
 import copy
 import json
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from functools import cached_property
 from typing import Any, cast
 
@@ -22,8 +22,10 @@ from optuna.storages._rdb.storage import _create_scoped_session
 from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy as FrozenStudy  # noqa: PLC0414 (the type of what `get_all_studies` returns)
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import Engine, Table, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
+
+from cifar_tune.optuna_tables import ALL_PARTS, Decoded, Parts, read_trials
 
 ENQUEUED = "fixed_params"
 """Under this system attribute of a trial, `Study.enqueue_trial` keeps the parameters that it was given."""
@@ -51,12 +53,6 @@ NOTE_PIECE = 2045
 
 ARTIFACT = "artifacts:"
 """Under this and its id, `upload_artifact` keeps in a trial's system attributes what a file is."""
-
-STUDIES: Table = models.StudyModel.__table__
-"""Has the columns study_id and study_name."""
-
-TRIALS: Table = models.TrialModel.__table__
-"""Has the columns trial_id, study_id, number and state."""
 
 
 def trial_id(trial: Trial | FrozenTrial) -> int:
@@ -147,31 +143,31 @@ class HyperbandPruner(OptunaHyperbandPruner):
         return known
 
 
-def one_study_in_memory(directions: Sequence[StudyDirection], name: str) -> InMemoryStorage:
-    """A storage in memory that has this study, without trials.
+class StudyInMemory(InMemoryStorage):
+    """One study in memory, whose id is 0; the id of a trial is its number.
 
-    Relies on the habits of `InMemoryStorage`: the study has the id 0, the id of a trial is its number, and a change
-    puts a new object in the place of a trial, whose unchanged attributes are the very same objects.
+    Relies on the habits of `InMemoryStorage`: it counts ids of studies and of trials from 0, and a change puts a new
+    object in the place of a trial, whose unchanged attributes are the very same objects. `take` relies on its private
+    attributes, and on `_update_cache`, which knows the best trial.
     """
-    storage = InMemoryStorage()
-    storage.create_new_study(directions, name)
-    return storage
 
+    def __init__(self, directions: Sequence[StudyDirection], name: str) -> None:
+        super().__init__()
+        self.create_new_study(directions, name)
 
-def study_of_trial(engine: Engine, trial: int) -> int | None:
-    """The id of the study that has the trial with this id; None if there is no such trial.
-
-    Optuna has no way to ask for it. Relies on the table `trials`.
-    """
-    with engine.connect() as connection:
-        found: int | None = connection.execute(
-            select(TRIALS.c.study_id).where(TRIALS.c.trial_id == trial)
-        ).scalar_one_or_none()
-    return found
+    def take(self, trial: FrozenTrial) -> None:
+        """Let a trial be the next one. Nothing is copied: it gets another number and id, and belongs to the memory."""
+        with self._lock:
+            number = len(self._studies[0].trials)
+            trial.number, trial._trial_id = number, number
+            self._max_trial_id = number
+            self._trial_id_to_study_id_and_number[number] = (0, number)
+            self._studies[0].trials.append(trial)
+            self._update_cache(number, 0)
 
 
 class BatchStorage(RDBStorage):
-    """Optuna's relational storage, except that a trial is written as a whole.
+    """Optuna's relational storage, except that trials are read in bulk, and that a trial is written as a whole.
 
     Optuna looks for each report and each attribute before it writes it, and gives each a transaction of its own once
     the trial exists: of a trial with 30 epochs, nine tenths of the time that writing takes. Here they are added to
@@ -181,8 +177,9 @@ class BatchStorage(RDBStorage):
     would be two of it, of which nobody knows the second; so it is sent once, and whoever sees the error can look what
     arrived.
 
-    Relies on `RDBStorage._create_new_trial`, which `create_new_trial` calls and which returns the trial as it was
-    created; on `_get_prepared_new_trial`, `_set_trial_intermediate_value_without_commit` and
+    Relies on `RDBStorage._get_trials`, by which all trials are read, also by the cache of
+    `optuna.storages.get_storage`; on `RDBStorage._create_new_trial`, which `create_new_trial` calls, and which returns
+    the trial as it was created; on `_get_prepared_new_trial`, `_set_trial_intermediate_value_without_commit` and
     `_set_trial_attr_without_commit`, which write within a transaction; on `_create_scoped_session`, which is one; on
     `scoped_session` and `engine`; and on the models of the tables.
     """
@@ -191,6 +188,7 @@ class BatchStorage(RDBStorage):
         super().__init__(url, engine_kwargs)
         # of the knobs that were written here, by study: Optuna has compared them with what the study has
         self._distributions: dict[tuple[int, str], BaseDistribution] = {}
+        self._decoded = Decoded()
 
     def write_at_once(self) -> None:
         """Let a transaction send its new rows together at its end, not one by one before each of its next queries.
@@ -199,6 +197,45 @@ class BatchStorage(RDBStorage):
         """
         self.remove_session()  # it would keep its old ways
         self.scoped_session.configure(autoflush=False)
+
+    def read_trials(
+        self,
+        study_id: int,
+        states: Container[TrialState] | None = None,
+        ids: Collection[int] | None = None,
+        parts: Parts = ALL_PARTS,
+    ) -> list[FrozenTrial]:
+        """All trials of a study, in the order in which they arrived.
+
+        Args:
+            study_id: of the study.
+            states: in which they are; None for all.
+            ids: of the trials; None for all.
+            parts: what is read of them.
+
+        Raises:
+            KeyError: there is no such study.
+            ValueError: naming the trial, if what is stored of it makes no sense.
+            StorageInternalError: the database failed.
+        """
+        return self._read(study_id, states, None if ids is None else (ids, None), parts)
+
+    def _get_trials(
+        self,
+        study_id: int,
+        states: Container[TrialState] | None,
+        included_trial_ids: set[int],
+        trial_id_greater_than: int,
+    ) -> list[FrozenTrial]:
+        return self._read(study_id, states, (included_trial_ids, trial_id_greater_than), ALL_PARTS)
+
+    def _read(
+        self, study: int, states: Container[TrialState] | None, only: tuple[Collection[int], int | None] | None,
+        parts: Parts,
+    ) -> list[FrozenTrial]:  # fmt: skip
+        with _create_scoped_session(self.scoped_session) as session:
+            models.StudyModel.find_or_raise_by_id(study, session)
+            return read_trials(session, study, self._decoded, states, only, parts)
 
     def create_numbered(self, study_id: int, trial: FrozenTrial) -> tuple[int, int]:
         """See `create_new_trial`; returns the trial's id and its number."""

@@ -1,4 +1,4 @@
-"""What `cifar_tune/optuna_internals.py` relies on, tried on the Optuna that is installed.
+"""What `optuna_internals.py` and `optuna_tables.py` rely on, tried on the Optuna that is installed.
 
 Each check has one sentence about Optuna as its docstring. Where it is true no more, the test fails with that sentence.
 """
@@ -41,6 +41,11 @@ SPACE: dict[str, BaseDistribution] = {"x": FloatDistribution(0.0, 1.0)}
 def internals() -> Any:
     """Imported late: where a private name is gone, the sentence about it comes first."""
     return importlib.import_module("cifar_tune.optuna_internals")
+
+
+def tables() -> Any:
+    """Likewise."""
+    return importlib.import_module("cifar_tune.optuna_tables")
 
 
 def database(folder: Path) -> Any:
@@ -231,7 +236,7 @@ def hyperband(_folder: Path) -> None:
 
 def studies_in_memory(_folder: Path) -> None:
     """In memory, the first study has the id 0, a trial's id is its number, and a change makes a new object of it."""
-    storage = internals().one_study_in_memory([StudyDirection.MINIMIZE], "contract")
+    storage = internals().StudyInMemory([StudyDirection.MINIMIZE], "contract")
     assert storage.get_study_id_from_name("contract") == 0
     assert [storage.create_new_trial(0) for _ in range(2)] == [0, 1]
     storage.set_trial_user_attr(1, "a", [1])
@@ -240,25 +245,70 @@ def studies_in_memory(_folder: Path) -> None:
     after = storage.get_trial(1)
     assert (before.user_attrs, after.user_attrs) == ({"a": [1]}, {"a": [1], "b": [2]})
     assert after.user_attrs["a"] is before.user_attrs["a"]
+    taken = create_trial(value=0.5, params={"x": 0.25}, distributions=dict(SPACE))
+    storage.take(taken)
+    assert storage.get_trial(2) is taken
+    assert (taken.number, internals().trial_id(taken)) == (2, 2)
+    assert storage.get_best_trial(0) is taken
+    assert storage.create_new_trial(0) == 3
+    assert [trial.number for trial in storage.get_all_trials(0)] == [0, 1, 2, 3]
 
 
-def tables(folder: Path) -> None:
-    """The tables and models have the columns that queries name, and a study's trials are found by them."""
+def columns_of_tables(_folder: Path) -> None:
+    """The tables and models have the names and the columns that queries ask for."""
+    expected = {
+        "STUDIES": "studies: study_id study_name",
+        "TRIALS": "trials: trial_id study_id number state datetime_start datetime_complete",
+        "VALUES": "trial_values: trial_id objective value value_type",
+        "PARAMS": "trial_params: param_id trial_id param_name param_value distribution_json",
+        "REPORTS": "trial_intermediate_values: trial_id step intermediate_value intermediate_value_type",
+        "USER_ATTRIBUTES": "trial_user_attributes: trial_user_attribute_id trial_id key value_json",
+        "SYSTEM_ATTRIBUTES": "trial_system_attributes: trial_system_attribute_id trial_id key value_json",
+    }
+    for name, words in expected.items():
+        table, _, columns = words.partition(": ")
+        assert getattr(tables(), name).name == table
+        assert set(columns.split()) <= set(getattr(tables(), name).c.keys()), table
+    foreign = importlib.import_module("cifar_tune.storage.foreign_tables")
     models = importlib.import_module("optuna.storages._rdb.models")
-    for model, columns in (
-        (models.StudyModel, "study_id study_name"),
-        (models.TrialModel, "trial_id study_id number state"),
-        (models.TrialParamModel, "trial_id param_name param_value distribution_json"),
-        (models.TrialIntermediateValueModel, "trial_id step intermediate_value intermediate_value_type"),
-        (models.TrialUserAttributeModel, "trial_id key value_json"),
-        (models.TrialSystemAttributeModel, "trial_id key value_json"),
-    ):
-        assert set(columns.split()) <= set(model.__table__.c.keys()), model.__tablename__
-    assert (internals().STUDIES.name, internals().TRIALS.name) == ("studies", "trials")
+    for name, present in foreign._COLUMNS.items():
+        assert present <= set(models.BaseModel.metadata.tables[name].c.keys()), name
+
+
+def questions_about_trials(folder: Path) -> None:
+    """Trials are found by the columns of their tables: their study, states, distributions and attributes."""
     storage = database(folder)
     study, trial = asked(storage)
-    assert internals().study_of_trial(storage.engine, internals().trial_id(trial)) == internals().study_id(study)
-    assert internals().study_of_trial(storage.engine, 10**6) is None
+    trial.set_user_attr("a", [1])
+    study.tell(trial, 0.5)
+    engine, own = storage.engine, internals().study_id(study)
+    assert tables().study_of_trial(engine, internals().trial_id(trial)) == own
+    assert tables().study_of_trial(engine, 10**6) is None
+    assert tables().states_of_trials(engine, own) == {TrialState.COMPLETE: 1}
+    assert tables().counts_of_user_attribute(engine, own, "a") == [([1], 1)]
+    assert tables().user_attribute_of_trials(engine, own, "a") == {0: [1]}
+    assert tables().distributions_of_study(engine, own) == list(SPACE.items())
+
+
+def trials_in_bulk(folder: Path) -> None:
+    """Trials that are read in bulk, from the tables, are those that Optuna reads by its models, times included."""
+    storage = database(folder)
+    study, trial = asked(storage)
+    trial.report(0.5, 1)
+    trial.set_user_attr("a", {"b": "c"})
+    study.tell(trial, float("inf"))
+    study.enqueue_trial({"x": 0.25})
+    study.add_trial(create_trial(values=[-0.5], intermediate_values={1: float("-inf")}))
+    theirs = RDBStorage(storage.url).get_all_trials(internals().study_id(study))
+    assert storage.get_all_trials(internals().study_id(study)) == theirs
+    outlines = storage.read_trials(internals().study_id(study), parts=tables().Parts(params=False, user=()))
+    assert [(each.values, each.params, each.user_attrs) for each in outlines] == [
+        (each.values, {}, {}) for each in theirs
+    ]
+    assert tables().Parts() == tables().ALL_PARTS
+    with storage.scoped_session() as session:
+        found = tables().read_trials(session, internals().study_id(study), tables().Decoded())
+    assert found == theirs
 
 
 def whole_trials(folder: Path) -> None:
@@ -319,7 +369,9 @@ CHECKS: tuple[Callable[[Path], None], ...] = (
     search_spaces,
     hyperband,
     studies_in_memory,
-    tables,
+    columns_of_tables,
+    questions_about_trials,
+    trials_in_bulk,
     whole_trials,
 )
 
@@ -331,14 +383,15 @@ def test_optuna_is_what_we_rely_on(check: Callable[[Path], None], tmp_path: Path
     except Exception as error:  # noqa: BLE001 (whatever it is, the sentence says what changed)
         what = f"{type(error).__name__}: {error}".splitlines()[0]
         pytest.fail(
-            f"Optuna {optuna.__version__} has changed something that cifar_tune/optuna_internals.py relies on. This "
-            f"is not true any more: {check.__doc__} ({what})",
+            f"Optuna {optuna.__version__} has changed what cifar_tune/optuna_internals.py or optuna_tables.py relies "
+            f"on. This is not true any more: {check.__doc__} ({what})",
             pytrace=False,
         )
 
 
-def test_everything_in_the_internals_is_checked() -> None:
-    source = ast.parse(Path(str(internals().__file__)).read_text())
+@pytest.mark.parametrize("module", [internals, tables])
+def test_everything_in_there_is_checked(module: Callable[[], Any]) -> None:
+    source = ast.parse(Path(str(module().__file__)).read_text())
     public: set[str] = set()
     for node in source.body:
         match node:
@@ -347,5 +400,9 @@ def test_everything_in_the_internals_is_checked() -> None:
                 public.add(name)
             case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
                 public.add(name)
-    used = {node.attr for node in ast.walk(ast.parse(Path(__file__).read_text())) if isinstance(node, ast.Attribute)}
+    used = {
+        node.attr if isinstance(node, ast.Attribute) else node.value
+        for node in ast.walk(ast.parse(Path(__file__).read_text()))
+        if isinstance(node, ast.Attribute | ast.Constant)
+    }
     assert {name for name in public if not name.startswith("_")} - used == set()

@@ -17,7 +17,7 @@ import cifar_tune
 from cifar_tune import optuna_internals
 
 PACKAGE = Path(cifar_tune.__file__).parent
-PLACES = ("optuna_internals.py", "training/torch_internals.py", "executors/starting.py")
+PLACES = ("optuna_internals.py", "optuna_tables.py", "training/torch_internals.py", "executors/starting.py")
 FILES = [file for file in sorted(PACKAGE.rglob("*.py")) if file.relative_to(PACKAGE).as_posix() not in PLACES]
 DOCUMENTED = {"os._exit"}
 KEYS = [

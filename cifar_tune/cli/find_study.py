@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from optuna.storages import RDBStorage
 from sqlalchemy.engine import URL
 
 from cifar_tune.cli.options import study_file
 from cifar_tune.errors import Problem, UserError
+from cifar_tune.optuna_internals import BatchStorage
 from cifar_tune.storage.rdb import close, open_existing, without_studies
 from cifar_tune.storage.records import StudyRecord, load_optuna_study, load_record, read_spec, study_names
 from cifar_tune.storage.urls import shown
@@ -68,7 +68,7 @@ def find_record(study: str, url: URL) -> StudyRecord:
     return load_record(storage, name)
 
 
-def find_stored(study: str, url: URL) -> tuple[str, RDBStorage]:
+def find_stored(study: str, url: URL) -> tuple[str, BatchStorage]:
     """The name of a study, given by its file or by its name, and the storage that must hold it.
 
     Raises:
@@ -79,7 +79,7 @@ def find_stored(study: str, url: URL) -> tuple[str, RDBStorage]:
     return name, existing(url, name)
 
 
-def existing(url: URL, study: str) -> RDBStorage:
+def existing(url: URL, study: str) -> BatchStorage:
     """Open the storage that must hold a study.
 
     Raises:

@@ -1,18 +1,18 @@
 """What `cifar-tune status` tells of a study."""
 
-from collections import Counter
 from typing import Any
 
-from optuna.storages import RDBStorage
 from sqlalchemy.engine import URL
 
 from cifar_tune.cli.find_study import find_stored
 from cifar_tune.errors import UserError, last_line
-from cifar_tune.storage.attributes import EVOLVED, REASONS
+from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.storage.attributes import REASONS
 from cifar_tune.storage.lease import Held, held_lease
 from cifar_tune.storage.openings import times
+from cifar_tune.storage.overview import Overview, overview
 from cifar_tune.storage.rdb import open_existing
-from cifar_tune.storage.records import StudyRecord, TrialRecord, load_record, study_names
+from cifar_tune.storage.records import TrialRecord, study_names
 from cifar_tune.storage.versions import is_earlier_version
 from cifar_tune.study.budget import most_trials
 from cifar_tune.wording import counted, rough_duration
@@ -27,7 +27,7 @@ def one_status(study: str, url: URL) -> dict[str, Any]:
         UserError: if the storage has no such study.
     """
     name, storage = find_stored(study, url)
-    return _described(storage, load_record(storage, name))
+    return _described(storage, overview(storage, name))
 
 
 def all_statuses(url: URL) -> list[dict[str, Any]]:
@@ -38,7 +38,7 @@ def all_statuses(url: URL) -> list[dict[str, Any]]:
     statuses = []
     for name in study_names(storage):
         try:
-            statuses.append(_described(storage, load_record(storage, name)))
+            statuses.append(_described(storage, overview(storage, name)))
         except UserError:
             statuses.append({"name": name, "foreign": True})
     return statuses
@@ -96,36 +96,34 @@ def status_lines(status: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _described(storage: RDBStorage, record: StudyRecord) -> dict[str, Any]:
-    best = record.best
-    held = held_lease(storage.engine, record.name)
-    waiting = [trial for trial in record.trials if trial.state == "WAITING"]
+def _described(storage: BatchStorage, seen: Overview) -> dict[str, Any]:
+    held = held_lease(storage.engine, seen.name)
+    waiting = [trial for trial in seen.unfinished if trial.state == "WAITING"]
     return {
-        "name": record.name,
-        "objective": record.spec.objective.metric,
-        "objectives": [objective.metric for objective in record.spec.objectives],
-        "constraints": [str(constraint) for constraint in record.spec.constraints],
-        "budget_trials": most_trials(record.spec),
-        "finished": record.finished,
-        "counts": dict(record.counts),
-        "reasons": dict(Counter(trial.reason for trial in record.trials if trial.reason in REASONS)),
+        "name": seen.name,
+        "objective": seen.spec.objective.metric,
+        "objectives": [objective.metric for objective in seen.spec.objectives],
+        "constraints": [str(constraint) for constraint in seen.spec.constraints],
+        "budget_trials": most_trials(seen.spec),
+        "finished": seen.finished,
+        "counts": dict(seen.counts),
+        "reasons": dict(seen.reasons),
         "owner": None if held is None or held.is_free else str(held.owner),
         "lease": None if held is None else _lease(held),
-        "best": None if best is None else _best(record, best),
-        "front": [_best(record, trial) for trial in record.front] if record.spec.has_several_objectives else None,
-        "test_openings": [opening.plain() for opening in record.openings],
-        "running": [_progress(trial) for trial in record.trials if trial.state == "RUNNING"],
+        "best": None if seen.best is None else _best(seen, seen.best),
+        "front": [_best(seen, trial) for trial in seen.front] if seen.spec.has_several_objectives else None,
+        "test_openings": [opening.plain() for opening in seen.openings],
+        "running": [_progress(trial) for trial in seen.unfinished if trial.state == "RUNNING"],
         "parked": [_progress(trial) for trial in waiting if not _is_new(trial) and not trial.is_drawn],
         "drawn": [trial.number for trial in waiting if trial.is_drawn],
         "enqueued": [trial.number for trial in waiting if _is_new(trial)],
-        "evolved_from": record.study.user_attrs.get(EVOLVED),
+        "evolved_from": seen.evolved,
         "failed": [
-            {"number": trial.number, "error": last_line(trial.error) or "no reason is known"}
-            for trial in record.trials
-            if trial.state == "FAIL"
+            {"number": number, "error": last_line(error) or "no reason is known"}
+            for number, error in seen.failed.items()
         ],
-        "elapsed_seconds": record.elapsed_seconds,
-        "data": dict(record.data),
+        "elapsed_seconds": seen.elapsed_seconds,
+        "data": dict(seen.data),
     }
 
 
@@ -157,8 +155,8 @@ def opening_lines(openings: list[dict[str, Any]]) -> list[str]:
     return [f"  test set: opened {times(openings)}; last for trial {last['trial']}: {result} ({last['opened']})"]
 
 
-def _best(record: StudyRecord, trial: TrialRecord) -> dict[str, Any]:
-    names = [objective.metric for objective in record.spec.objectives]
+def _best(seen: Overview, trial: TrialRecord) -> dict[str, Any]:
+    names = [objective.metric for objective in seen.spec.objectives]
     values = dict(zip(names, trial.values, strict=True))
     return {"number": trial.number, "value": trial.value, "values": values, "params": dict(trial.searched)}
 

@@ -27,6 +27,16 @@ def was_finished_elsewhere(trial: FrozenTrial) -> bool:
     return trial.state in (TrialState.COMPLETE, TrialState.PRUNED) and not is_ours
 
 
+def may_be_best(trial: FrozenTrial, constraints: Sequence[Constraint]) -> bool:
+    """Whether a trial ran to its end here, shows something of its own, and keeps all constraints."""
+    return (
+        trial.state == TrialState.COMPLETE
+        and not is_repetition(trial)
+        and not was_finished_elsewhere(trial)
+        and is_feasible(trial, constraints) is True
+    )
+
+
 def is_feasible(trial: FrozenTrial, constraints: Sequence[Constraint]) -> bool | None:
     """Whether a trial keeps all constraints; None as long as it has not ended.
 

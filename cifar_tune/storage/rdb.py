@@ -17,7 +17,8 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import IntegrityError, NoSuchModuleError, SQLAlchemyError
 
 from cifar_tune.errors import CheckError, Problem, UserError
-from cifar_tune.optuna_internals import STUDIES, BatchStorage
+from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.optuna_tables import STUDIES
 from cifar_tune.storage.foreign_tables import has_studies, refuse_foreign_tables
 from cifar_tune.storage.opened_file import OpenedFile
 from cifar_tune.storage.urls import driver_advice, shown, sqlite_file, without_secrets

@@ -10,6 +10,7 @@ import shlex
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from datetime import datetime, timedelta
 from itertools import takewhile
 from typing import Any, Literal
 
@@ -19,7 +20,8 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import select, update
 
 from cifar_tune.errors import CheckError
-from cifar_tune.optuna_internals import TRIALS, BatchStorage, trial_id
+from cifar_tune.optuna_internals import BatchStorage, trial_id
+from cifar_tune.optuna_tables import TRIALS, Parts
 from cifar_tune.storage import attributes
 
 
@@ -108,6 +110,9 @@ def _new(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
 Kind = Literal["user", "system"]
 """Of an attribute."""
 
+_SURELY_STORED = timedelta(hours=1)
+"""What was written so long ago is not lost by a server that crashes, or with another one that takes its place."""
+
 
 def changed(what: str) -> CheckError:
     """What to raise where other programs have changed the study in a way that cannot be mended here."""
@@ -169,8 +174,13 @@ class StudyRows:
         )
 
     def stored(self) -> list[FrozenTrial]:
-        """The trials in the database by their numbers; it has them in the order in which they arrived."""
-        return sorted(self._backend.get_all_trials(self._study, deepcopy=False), key=lambda trial: trial.number)
+        """The trials in the database by their numbers; it has them in the order in which they arrived.
+
+        Of those that ended long ago, histories are left out: most of a trial's memory, and seldom needed. Of others the
+        database may yet be asked to take them again.
+        """
+        parts = Parts(left_out=attributes.HISTORY, long_ago=datetime.now() - _SURELY_STORED)
+        return sorted(self._backend.read_trials(self._study, parts=parts), key=lambda trial: trial.number)
 
     def others(self) -> list[FrozenTrial]:
         """The trials that follow the known ones: other programs have added them."""

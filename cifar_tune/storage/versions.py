@@ -11,7 +11,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 from sqlalchemy import select, update
 
-from cifar_tune.optuna_internals import STUDIES, TRIALS
+from cifar_tune.optuna_tables import STUDIES, TRIALS
 
 _LONGEST = 95  # leases name studies in 100 characters
 _COPY = "@evolving"

@@ -9,17 +9,20 @@ It is read through Optuna's public storage interface, and written as `BatchStora
 
 import copy
 import json
+import threading
 from collections.abc import Callable, Container, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 from optuna.distributions import BaseDistribution
-from optuna.exceptions import UpdateFinishedTrialError
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import SQLAlchemyError
 
-from cifar_tune.optuna_internals import BatchStorage, one_study_in_memory
+from cifar_tune.optuna_internals import BatchStorage, StudyInMemory
+from cifar_tune.storage import attributes
 from cifar_tune.storage.study_rows import changed
 from cifar_tune.storage.views import PassingStorage
 from cifar_tune.storage.writer import LINGER_SECONDS, LOOK_SECONDS, REWRITE_SECONDS, Outage, Writer
@@ -59,8 +62,9 @@ class WriteBehindStorage(PassingStorage):
         rewrite: float = REWRITE_SECONDS,
         url: URL | None = None,
     ) -> None:
-        theirs = backend.get_study_id_from_name(study_name)
-        self._memory = one_study_in_memory(backend.get_study_directions(theirs), study_name)
+        self._database = backend
+        self._theirs = theirs = backend.get_study_id_from_name(study_name)
+        self._memory = StudyInMemory(backend.get_study_directions(theirs), study_name)
         super().__init__(self._memory)
         study = self._memory.get_study_id_from_name(study_name)
         for key, value in backend.get_study_user_attrs(theirs).items():
@@ -149,6 +153,30 @@ class WriteBehindStorage(PassingStorage):
         is_written = self._writer.flush(patience, impatient)
         self.raise_if_failed()
         return is_written
+
+    def with_history(self, trial: FrozenTrial, patience: float) -> FrozenTrial | None:
+        """A trial that ended, with its history, which is read from the database where it was left out.
+
+        Args:
+            trial: as it is in memory.
+            patience: seconds to wait for the database.
+
+        Returns:
+            None if the database does not answer in time.
+        """
+        if attributes.HISTORY in trial.user_attrs:
+            return trial
+        found: list[FrozenTrial] = []
+
+        def read() -> None:
+            with suppress(SQLAlchemyError, StorageInternalError, KeyError):
+                theirs = self._database.get_trial_id_from_study_id_trial_number(self._theirs, trial.number)
+                found.append(self._database.get_trial(theirs))
+
+        thread = threading.Thread(target=read, daemon=True)  # one that hangs is left to the end of the process
+        thread.start()
+        thread.join(patience)
+        return found[0] if found else None
 
     def close(self) -> None:
         """End the writing after the write that runs right now; what is unwritten stays so."""

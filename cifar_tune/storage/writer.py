@@ -15,7 +15,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
 from cifar_tune.errors import CifarTuneError, UnexpectedError
-from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.optuna_internals import BatchStorage, StudyInMemory
 from cifar_tune.storage.rdb import own_words
 from cifar_tune.storage.records import bulk_reading
 from cifar_tune.storage.study_rows import Kind, StudyRows, lacks_something
@@ -79,7 +79,7 @@ class Writer:
         self,
         backend: BatchStorage,
         study: int,
-        memory: InMemoryStorage,
+        memory: StudyInMemory,
         guard: Callable[[], None],
         linger: float = LINGER_SECONDS,
         look: float = LOOK_SECONDS,
@@ -352,8 +352,8 @@ class Writer:
 
     def _admit(self, trial: FrozenTrial) -> None:
         """Take a trial of the database into memory."""
-        self._memory.create_new_trial(0, trial)
         self._rows.know(trial)
+        self._memory.take(trial)
 
     def _admit_others(self) -> None:
         """Admit the trials that follow ours in the database, if the one who asked still waits."""

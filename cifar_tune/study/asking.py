@@ -1,6 +1,6 @@
 """From the search space to one trial's configuration, through Optuna."""
 
-from collections.abc import Container
+from collections.abc import Collection, Container
 from typing import cast
 
 import optuna
@@ -52,15 +52,17 @@ def ask(
     return trial, config
 
 
-def enqueue_known(study: optuna.Study, spec: StudySpec) -> None:
+def enqueue_known(study: optuna.Study, spec: StudySpec, there: Collection[object]) -> None:
     """Enqueue the configurations of `start_from` that the study does not have yet; the caller holds its lease.
 
     Each carries its position, written in one transaction with the trial itself: a run that was killed in between goes
     on with the next one. It has to be done before anything is asked for, so that they come first, in their order.
+
+    Args:
+        study: in the database.
+        spec: its specification.
+        there: the positions of those that it has already.
     """
-    if not spec.start_from:
-        return
-    there = {trial.user_attrs.get(attributes.START_FROM) for trial in study.get_trials(deepcopy=False)}
     for index, item in enumerate(spec.start_from):
         if index not in there:
             study.enqueue_trial(suggested(spec.space, item), user_attrs={attributes.START_FROM: index})

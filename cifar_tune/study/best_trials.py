@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
-from cifar_tune.storage.constraints import is_feasible, is_repetition, was_finished_elsewhere
+from cifar_tune.storage.constraints import may_be_best
 from cifar_tune.study_spec.constraints import Constraint
 from cifar_tune.study_spec.pareto import Minimized, dominates, minimized
 from cifar_tune.study_spec.settings import Objective
@@ -35,12 +35,7 @@ class BestTrials:
 
     def add(self, trial: FrozenTrial) -> None:
         """One more trial has ended; it counts if it has completed, and been trained for it."""
-        if (
-            trial.state != TrialState.COMPLETE
-            or is_repetition(trial)
-            or was_finished_elsewhere(trial)
-            or not is_feasible(trial, self._constraints)
-        ):
+        if not may_be_best(trial, self._constraints):
             return
         point = minimized(trial.values, self._objectives)
         ranked = [*self._ranked, (point, trial)]

@@ -167,6 +167,8 @@ class Coordinator:
         trial = running.trial
         earlier = self._trained.find(running.config, trial.number)
         if earlier is not None:
+            earlier = self._storage.with_history(earlier, _ADMISSION_SECONDS)  # without it, it is trained again
+        if earlier is not None:
             with self._storage.together():
                 trial.study.sampler = neutral_sampler()
                 repeat(trial, earlier, self._spec)

@@ -4,14 +4,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import version
 
 import optuna
-from optuna.distributions import check_distribution_compatibility
+from optuna.distributions import BaseDistribution, check_distribution_compatibility
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 import cifar_tune
 from cifar_tune.data.prepared import PreparedData
 from cifar_tune.errors import CheckError, Problem, UserError
-from cifar_tune.optuna_internals import RUNG, as_asked, trial_id
+from cifar_tune.optuna_internals import RUNG, as_asked, study_id, trial_id
+from cifar_tune.optuna_tables import distributions_of_study, user_attribute_of_trials
 from cifar_tune.samplers.build import neutral_sampler
 from cifar_tune.storage import attributes
 from cifar_tune.storage.constraints import was_finished_elsewhere, write_violations
@@ -30,16 +31,33 @@ def misfits(trials: Iterable[FrozenTrial], spec: StudySpec) -> dict[int, str]:
 
     Optuna takes no other trial beside them: it raises when it is given its first parameter.
     """
-    ours = {name: distribution(spec, name) for name in spec.search_space}
+    ours = _distributions(spec)
     found: dict[int, str] = {}
     for trial in trials:
         for name, theirs in trial.distributions.items():
-            if name in ours and theirs != ours[name]:
-                try:
-                    check_distribution_compatibility(theirs, ours[name])
-                except ValueError:
-                    found.setdefault(trial.number, name)
+            if _is_misfit(name, theirs, ours):
+                found.setdefault(trial.number, name)
     return found
+
+
+def is_spoiled(distributions: Iterable[tuple[str, BaseDistribution]], spec: StudySpec) -> bool:
+    """Whether one of these, which the parameters of a study's trials have, is of another kind than here."""
+    ours = _distributions(spec)
+    return any(_is_misfit(name, theirs, ours) for name, theirs in distributions)
+
+
+def _distributions(spec: StudySpec) -> dict[str, BaseDistribution]:
+    return {name: distribution(spec, name) for name in spec.search_space}
+
+
+def _is_misfit(name: str, theirs: BaseDistribution, ours: Mapping[str, BaseDistribution]) -> bool:
+    if name not in ours or theirs == ours[name]:
+        return False
+    try:
+        check_distribution_compatibility(theirs, ours[name])
+    except ValueError:
+        return True
+    return False
 
 
 def refuse_misfits(trials: Iterable[FrozenTrial], spec: StudySpec) -> None:
@@ -173,8 +191,10 @@ def open_study(storage: RDBStorage, spec: StudySpec, data: PreparedData) -> optu
         study.set_user_attr(attributes.IDENTITY, new_identity())
     if attributes.DATA not in study.user_attrs:
         study.set_user_attr(attributes.DATA, _described(data))
-    refuse_misfits(study.get_trials(deepcopy=False), spec)
-    enqueue_known(study, spec)
+    own = study_id(study)
+    if is_spoiled(distributions_of_study(storage.engine, own), spec):
+        refuse_misfits(study.get_trials(deepcopy=False), spec)
+    enqueue_known(study, spec, user_attribute_of_trials(storage.engine, own, attributes.START_FROM).values())
     return study
 
 

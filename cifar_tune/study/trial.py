@@ -295,7 +295,7 @@ class TrainedBefore:
 
     def __init__(self, trials: Iterable[FrozenTrial], spec: StudySpec) -> None:
         self._spec = spec
-        self._by_config: dict[str, FrozenTrial] = {}
+        self._by_config: dict[bytes, FrozenTrial] = {}
         for trial in trials:
             self.add(trial)
 
@@ -336,5 +336,6 @@ def repeat(trial: optuna.Trial, earlier: FrozenTrial, spec: StudySpec) -> None:
     trial.study.tell(trial, earlier.values)
 
 
-def _key(config: Mapping[str, Any]) -> str:
-    return repr(sorted(config.items()))
+def _key(config: Mapping[str, Any]) -> bytes:
+    """A digest, since there may be very many."""
+    return hashlib.sha256(repr(sorted(config.items())).encode()).digest()

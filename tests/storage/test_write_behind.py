@@ -22,7 +22,8 @@ from sqlalchemy import delete, event, select, update
 from sqlalchemy.engine import URL, make_url
 
 from cifar_tune.errors import CheckError, CifarTuneError, UnexpectedError
-from cifar_tune.optuna_internals import STUDIES, TRIALS, BatchStorage
+from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.optuna_tables import STUDIES, TRIALS
 from cifar_tune.storage import attributes, writer
 from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.write_behind import WriteBehindStorage

@@ -13,7 +13,8 @@ from sqlalchemy.engine import URL, make_url
 
 from cifar_tune.dashboard.shown_storage import ShownStorage
 from cifar_tune.errors import UserError
-from cifar_tune.optuna_internals import STUDIES, study_id
+from cifar_tune.optuna_internals import study_id
+from cifar_tune.optuna_tables import STUDIES
 from cifar_tune.storage import attributes
 from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.urls import checkpoint_name

@@ -1,9 +1,14 @@
 """A configuration that was trained to its end is answered from the record."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from optuna.exceptions import StorageInternalError
+from sqlalchemy import update
 
+from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.optuna_tables import TRIALS
 from cifar_tune.reports.comparison import compare
 from cifar_tune.reports.report import Report
 from cifar_tune.storage import attributes
@@ -12,6 +17,7 @@ from cifar_tune.storage.records import StudyRecord
 from .conftest import RunStudy
 from .scripted import Script, ScriptedExecutors
 
+DAY = timedelta(days=1)
 STUDY: dict[str, Any] = {
     "budget": {"trials": 12},
     "sampler": {"name": "random", "seed": 1},
@@ -88,6 +94,40 @@ def test_continued_in_another_run(run_scripted: RunStudy) -> None:
     assert [trial.reason for trial in record.trials] == ["completed", "repeated", "repeated"]
     assert record.best is not None
     assert record.best.number == 0
+
+
+def end_long_ago(storage: BatchStorage) -> None:
+    """Let all trials have ended a day ago: then their histories are left in the database."""
+    with storage.engine.begin() as connection:
+        connection.execute(update(TRIALS).values(datetime_complete=datetime.now(UTC).replace(tzinfo=None) - DAY))
+
+
+def test_a_repeated_trial_has_the_history_of_one_that_ended_long_ago(
+    run_scripted: RunStudy, storage: BatchStorage
+) -> None:
+    only = STUDY | {"search_space": {"lr": {"choices": [0.1]}}}
+    run_scripted(only | {"budget": {"trials": 1}})
+    end_long_ago(storage)
+    _, record, _ = run_scripted(only | {"budget": {"trials": 2}})
+    assert [trial.reason for trial in record.trials] == ["completed", "repeated"]
+    assert record.trials[1].history == record.trials[0].history
+    assert len(record.trials[1].history["val_accuracy"]) == 3
+
+
+def test_where_the_database_does_not_give_the_history_the_trial_is_trained_again(
+    run_scripted: RunStudy, storage: BatchStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only = STUDY | {"search_space": {"lr": {"choices": [0.1]}}}
+    run_scripted(only | {"budget": {"trials": 1}})
+    end_long_ago(storage)
+
+    def away(_self: object, _trial: int) -> None:
+        raise StorageInternalError
+
+    monkeypatch.setattr(BatchStorage, "get_trial", away)
+    _, record, _ = run_scripted(only | {"budget": {"trials": 2}})
+    assert [trial.reason for trial in record.trials] == ["completed", "completed"]
+    assert record.trials[1].history["val_accuracy"] == record.trials[0].history["val_accuracy"]
 
 
 @pytest.mark.parametrize(("size", "trained"), [(1, 1), (2, 2), (4, 4)])

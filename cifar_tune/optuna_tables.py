@@ -1,0 +1,287 @@
+"""The tables in which Optuna keeps studies: which columns they have, and how trials are read from them in bulk.
+
+Optuna may change them with any release; like everything in `optuna_internals`, they are used through these names alone,
+and `tests/test_optuna_contract.py` tries them on the Optuna that is installed.
+"""
+
+import json
+import math
+import sys
+from collections import defaultdict
+from collections.abc import Collection, Container, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any
+
+from optuna.distributions import BaseDistribution, json_to_distribution
+from optuna.storages._rdb import models
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import ColumnElement, Engine, String, Table, case, func, select, type_coerce
+from sqlalchemy.orm import Session
+
+STUDIES: Table = models.StudyModel.__table__
+"""Has the columns study_id and study_name."""
+
+TRIALS: Table = models.TrialModel.__table__
+"""Has the columns trial_id, study_id, number, state, and datetime_start and datetime_complete in UTC."""
+
+VALUES: Table = models.TrialValueModel.__table__
+"""Has the columns trial_id, objective, value, and value_type, whose names are the keys of _NOT_FINITE, or FINITE."""
+
+PARAMS: Table = models.TrialParamModel.__table__
+"""Has the columns param_id, by which parameters are in order, trial_id, param_name, param_value, distribution_json."""
+
+REPORTS: Table = models.TrialIntermediateValueModel.__table__
+"""Has the columns trial_id, step, intermediate_value and intermediate_value_type, which is like value_type."""
+
+USER_ATTRIBUTES: Table = models.TrialUserAttributeModel.__table__
+"""Has the columns trial_id, key and value_json."""
+
+SYSTEM_ATTRIBUTES: Table = models.TrialSystemAttributeModel.__table__
+"""Has the columns trial_id, key and value_json."""
+
+_NOT_FINITE = {"INF_POS": math.inf, "INF_NEG": -math.inf, "NAN": math.nan}
+_AT_ONCE = 400
+"""Trials whose parts are read in one query each, which may name each trial twice; older SQLite takes 999 parameters."""
+
+_SHORT = 64
+"""Characters of JSON up to which equal texts are decoded once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What is read of trials; all of it, unless something is said. Relies on nothing of Optuna.
+
+    Attributes:
+        times: when they began and ended.
+        params: parameters and their distributions.
+        reports: what was reported after each epoch.
+        user: user attributes with these keys; None for all.
+        bare: user attributes of which it is enough to know whether they are there: their value is None.
+        left_out: of trials that ended long ago, the user attribute of this name is left out, and so are those whose
+            names begin with it and an underscore.
+        long_ago: in local time; what ended before this did so long ago.
+    """
+
+    times: bool = True
+    params: bool = True
+    reports: bool = True
+    user: Collection[str] | None = None
+    bare: Collection[str] = ()
+    left_out: str | None = None
+    long_ago: datetime = datetime.min
+
+    def is_old(self, trial: FrozenTrial) -> bool:
+        """Whether the trial ended long ago."""
+        return trial.state.is_finished() and (trial.datetime_complete or datetime.max) < self.long_ago
+
+
+ALL_PARTS = Parts()
+
+
+class Decoded:
+    """Texts of the database as objects: equal ones become the same. Relies on `json_to_distribution`.
+
+    Only what cannot be changed is shared, and the keys of mappings.
+    """
+
+    def __init__(self) -> None:
+        self._distributions: dict[str, BaseDistribution] = {}
+        self._short: dict[str, object] = {}
+        self._decode = json.JSONDecoder(object_pairs_hook=_with_shared_names).decode
+
+    def distribution(self, text: str) -> BaseDistribution:
+        """What `distribution_to_json` made the text of."""
+        found = self._distributions.get(text)
+        if found is None:
+            found = self._distributions[text] = json_to_distribution(text)
+        return found
+
+    def attribute(self, text: str) -> object:
+        """The value that JSON stands for."""
+        found = self._short.get(text)
+        if found is None:
+            found = self._decode(text)
+            if len(text) <= _SHORT and isinstance(found, str | int):
+                self._short[text] = found
+        return found
+
+
+def _with_shared_names(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """A mapping whose keys and texts are those of other mappings too. Relies on nothing of Optuna."""
+    return {sys.intern(key): sys.intern(each) if type(each) is str else each for key, each in pairs}
+
+
+def read_trials(
+    session: Session,
+    study: int,
+    decoded: Decoded,
+    states: Container[TrialState] | None = None,
+    only: tuple[Collection[int], int | None] | None = None,
+    parts: Parts = ALL_PARTS,
+) -> list[FrozenTrial]:
+    """The trials of a study, in the order in which they arrived.
+
+    Optuna makes an object of each row, of which a trial with 30 epochs has about 60. Here rows stay tuples, and equal
+    texts and distributions become the same objects: an eighth of the time. Relies on the tables above.
+
+    Args:
+        session: a transaction.
+        study: its id.
+        decoded: what was decoded so far.
+        states: in which the trials are; None for all.
+        only: ids of trials, and the id above which all others are read too, None for none of them; None for all.
+        parts: what is read of them.
+
+    Raises:
+        ValueError: what is stored of a trial makes no sense.
+        SQLAlchemyError: the database failed.
+    """
+    wanted: ColumnElement[bool] = TRIALS.c.study_id == study
+    included, above = only or ((), -1)
+    if len(included) <= _AT_ONCE:
+        is_included = TRIALS.c.trial_id.in_(included)
+        wanted &= is_included if above is None else is_included | (TRIALS.c.trial_id > above)
+    if states is not None:
+        wanted &= TRIALS.c.state.in_([state for state in TrialState if state in states])
+    columns = _TRIAL_COLUMNS[: None if parts.times else 3]
+    trials = {
+        row[0]: _bare_trial(*row)
+        for row in session.execute(select(*columns).where(wanted).order_by(TRIALS.c.trial_id)).all()
+        if row[0] in included or (above is not None and row[0] > above)
+    }
+    for start in range(0, len(trials), _AT_ONCE):
+        some = dict(islice(trials.items(), start, start + _AT_ONCE))
+        _read_values(session, some)
+        if parts.params:
+            _read_params(session, some, decoded)
+        if parts.reports:
+            _read_reports(session, some)
+        _read_attributes(session, some, decoded, parts)
+    return list(trials.values())
+
+
+_TRIAL_COLUMNS = (
+    TRIALS.c.trial_id, TRIALS.c.number, TRIALS.c.state, TRIALS.c.datetime_start, TRIALS.c.datetime_complete,
+)  # fmt: skip
+
+
+def _bare_trial(
+    trial_id: int, number: int, state: TrialState, started: datetime | None = None, ended: datetime | None = None
+) -> FrozenTrial:
+    """A trial without its parts. Relies on the constructor of `FrozenTrial`."""
+    return FrozenTrial(
+        number=number, state=state, value=None, datetime_start=_as_local(started), datetime_complete=_as_local(ended),
+        params={}, distributions={}, user_attrs={}, system_attrs={}, intermediate_values={}, trial_id=trial_id,
+    )  # fmt: skip
+
+
+def _as_local(stored: datetime | None) -> datetime | None:
+    """Relies on times being stored in UTC, and given in local time, both without a zone."""
+    return None if stored is None else stored.replace(tzinfo=UTC).astimezone().replace(tzinfo=None)
+
+
+def _read_values(session: Session, trials: Mapping[int, FrozenTrial]) -> None:
+    """Relies on `trial_values`."""
+    values: dict[int, list[float]] = defaultdict(list)
+    columns = (VALUES.c.value, type_coerce(VALUES.c.value_type, String))
+    for each, value, kind in _parts(session, VALUES, trials, columns, VALUES.c.objective):
+        values[each].append(_NOT_FINITE.get(kind, value))
+    for each, found in values.items():
+        trials[each].values = found
+
+
+def _read_params(session: Session, trials: Mapping[int, FrozenTrial], decoded: Decoded) -> None:
+    """Relies on `trial_params`."""
+    columns = (PARAMS.c.param_name, PARAMS.c.param_value, PARAMS.c.distribution_json)
+    for each, name, value, text in _parts(session, PARAMS, trials, columns, PARAMS.c.param_id):
+        trial, distribution = trials[each], decoded.distribution(text)
+        trial.distributions[name] = distribution
+        trial.params[name] = distribution.to_external_repr(value)
+
+
+def _read_reports(session: Session, trials: Mapping[int, FrozenTrial]) -> None:
+    """Relies on `trial_intermediate_values`."""
+    columns = (REPORTS.c.step, REPORTS.c.intermediate_value, type_coerce(REPORTS.c.intermediate_value_type, String))
+    for each, step, value, kind in _parts(session, REPORTS, trials, columns, REPORTS.c.step):
+        trials[each].intermediate_values[step] = _NOT_FINITE.get(kind, value)
+
+
+def _read_attributes(session: Session, trials: Mapping[int, FrozenTrial], decoded: Decoded, parts: Parts) -> None:
+    """Relies on the tables of both kinds of attributes."""
+    key, value = USER_ATTRIBUTES.c.key, USER_ATTRIBUTES.c.value_json
+    columns = (key, case((key.in_(parts.bare), "null"), else_=value) if parts.bare else value)
+    where: list[ColumnElement[bool]] = [] if parts.user is None else [key.in_(parts.user)]
+    if parts.left_out is not None:
+        is_named = (key == parts.left_out) | key.startswith(f"{parts.left_out}_", autoescape=True)
+        old = [each for each, trial in trials.items() if parts.is_old(trial)]
+        where.append(~(USER_ATTRIBUTES.c.trial_id.in_(old) & is_named))
+    order = USER_ATTRIBUTES.c.trial_user_attribute_id
+    for each, name, text in _parts(session, USER_ATTRIBUTES, trials, columns, order, *where):
+        trials[each].user_attrs[sys.intern(name)] = decoded.attribute(text)
+    columns = (SYSTEM_ATTRIBUTES.c.key, SYSTEM_ATTRIBUTES.c.value_json)
+    order = SYSTEM_ATTRIBUTES.c.trial_system_attribute_id
+    for each, name, text in _parts(session, SYSTEM_ATTRIBUTES, trials, columns, order):
+        trials[each].system_attrs[sys.intern(name)] = decoded.attribute(text)
+
+
+def _parts(
+    session: Session, table: Table, trials: Mapping[int, FrozenTrial], columns: Sequence[ColumnElement[Any]],
+    order: ColumnElement[Any], *where: ColumnElement[bool],
+) -> Sequence[Any]:  # fmt: skip
+    """Rows of one of the tables: the trial's id, and these columns. Relies on its column trial_id."""
+    wanted = select(table.c.trial_id, *columns).where(table.c.trial_id.in_(trials), *where)
+    return session.execute(wanted.order_by(order)).all()
+
+
+def distributions_of_study(engine: Engine, study: int) -> list[tuple[str, BaseDistribution]]:
+    """Each parameter of a study's trials with its distribution, once for each that it had. Relies on `trial_params`."""
+    is_of_trial = TRIALS.c.trial_id == PARAMS.c.trial_id
+    wanted = select(PARAMS.c.param_name, PARAMS.c.distribution_json).join(TRIALS, is_of_trial)
+    with engine.connect() as connection:
+        found = connection.execute(wanted.where(TRIALS.c.study_id == study).distinct()).all()
+    return [(name, json_to_distribution(text)) for name, text in found]
+
+
+def states_of_trials(engine: Engine, study: int) -> dict[TrialState, int]:
+    """How many trials of a study are in each state; the state of the oldest one first. Relies on `trials`."""
+    counted = select(TRIALS.c.state, func.count()).where(TRIALS.c.study_id == study).group_by(TRIALS.c.state)
+    with engine.connect() as connection:
+        found = connection.execute(counted.order_by(func.min(TRIALS.c.number))).all()
+    return {row[0]: row[1] for row in found}
+
+
+def counts_of_user_attribute(engine: Engine, study: int, key: str) -> list[tuple[Any, int]]:
+    """How many trials of a study have each value of the user attribute `key`; that of the oldest one first.
+
+    Relies on `trials` and on the table of user attributes.
+    """
+    text = USER_ATTRIBUTES.c.value_json
+    counted = select(text, func.count()).join(TRIALS, TRIALS.c.trial_id == USER_ATTRIBUTES.c.trial_id)
+    counted = counted.where(TRIALS.c.study_id == study, USER_ATTRIBUTES.c.key == key).group_by(text)
+    with engine.connect() as connection:
+        found = connection.execute(counted.order_by(func.min(TRIALS.c.number))).all()
+    return [(json.loads(value), count) for value, count in found]
+
+
+def user_attribute_of_trials(engine: Engine, study: int, key: str) -> dict[int, Any]:
+    """The user attribute `key` of those trials of a study that have it, by number. Relies on its table."""
+    wanted = select(TRIALS.c.number, USER_ATTRIBUTES.c.value_json).join(
+        USER_ATTRIBUTES, (USER_ATTRIBUTES.c.trial_id == TRIALS.c.trial_id) & (USER_ATTRIBUTES.c.key == key)
+    )
+    with engine.connect() as connection:
+        found = connection.execute(wanted.where(TRIALS.c.study_id == study)).all()
+    return {number: json.loads(text) for number, text in found}
+
+
+def study_of_trial(engine: Engine, trial: int) -> int | None:
+    """The id of the study that has the trial with this id; None if there is no such trial.
+
+    Optuna has no way to ask for it. Relies on the table `trials`.
+    """
+    with engine.connect() as connection:
+        found: int | None = connection.execute(
+            select(TRIALS.c.study_id).where(TRIALS.c.trial_id == trial)
+        ).scalar_one_or_none()
+    return found
