@@ -20,7 +20,7 @@ from cifar_tune.storage import attributes
 from cifar_tune.storage.constraints import may_be_best
 from cifar_tune.storage.openings import Opening, read_openings
 from cifar_tune.storage.records import FINISHED, TrialRecord, load_optuna_study, read_spec, trial_record
-from cifar_tune.study_spec.pareto import losses, pareto_front
+from cifar_tune.study_spec.pareto import minimized, pareto_front
 from cifar_tune.study_spec.specification import StudySpec
 
 _VALUES = Parts(times=False, params=False, reports=False, user=())
@@ -101,7 +101,7 @@ def _front(storage: BatchStorage, study: int, spec: StudySpec) -> list[TrialReco
     """The Pareto front as `StudyRecord.front` has it; of these trials alone, everything is read."""
     completed = storage.read_trials(study, (TrialState.COMPLETE,), parts=_JUDGED_BY)
     candidates = [trial for trial in completed if may_be_best(trial, spec.constraints)]
-    points = {trial_id(trial): losses(trial.values, spec.objectives) for trial in candidates}
+    points = {trial_id(trial): minimized(trial.values, spec.objectives) for trial in candidates}
     candidates.sort(key=lambda trial: (points[trial_id(trial)], trial.number))
     if not spec.has_several_objectives:
         return _whole(storage, study, spec, candidates[:1])
