@@ -14,7 +14,7 @@ _ORDER = (3, 0, 1, 2, 7, 5, 4, 6)
 
 
 def _trial(number: int, values: list[float], state: TrialState = TrialState.COMPLETE) -> FrozenTrial:
-    trial = create_trial(values=values, state=state, user_attrs={"config": {"epochs": 1}})
+    trial = create_trial(values=values, state=state, user_attrs={"config": {"epochs": 1}, "reason": "completed"})
     trial.number = number
     return trial
 
