@@ -50,12 +50,12 @@ def expanded(text: str) -> str:
 def is_stream(path: Path) -> bool:
     """Whether a file can be read only once, from its beginning to its end: a pipe such as `<(...)`, or stdin.
 
-    Raises:
-        OSError: as `Path.stat`.
+    What cannot be looked at, such as a name that is too long, is none: whoever reads it finds out why.
     """
-    if not path.exists():
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
         return False
-    mode = path.stat().st_mode
     is_open = path in _OPEN_FILES or path.parent in _OPEN_FILES
     return stat.S_ISFIFO(mode) or (is_open and not stat.S_ISREG(mode) and not stat.S_ISDIR(mode))
 
