@@ -10,10 +10,15 @@ import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 from uuid import uuid4
 
 Content = bytes | str
 """Of a file; text is encoded as UTF-8, with its line ends as they are."""
+
+
+class NotRegularError(OSError):
+    """There is something else than a regular file: a folder, a pipe or a device."""
 
 
 def replace_file(path: Path, content: Content) -> None:
@@ -68,12 +73,25 @@ def read_regular(path: Path, most_bytes: int) -> bytes:
     Raises:
         OSError: there is no such file, it is none, or it has more than `most_bytes`.
     """
-    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-    with os.fdopen(os.open(path, flags), "rb") as file:
-        found = os.fstat(file.fileno())
-        if not stat.S_ISREG(found.st_mode) or found.st_size > most_bytes:
-            raise OSError(errno.EINVAL, "is no regular file, or too large", str(path))
+    with open_regular(path) as file:
+        if os.fstat(file.fileno()).st_size > most_bytes:
+            raise OSError(errno.EFBIG, "is too large", str(path))
         return file.read(most_bytes)
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """A regular file, open for reading. Nothing waits for a pipe, and no link is followed.
+
+    Raises:
+        NotRegularError: it is something else.
+        OSError: it cannot be opened, or is a link.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    descriptor = os.open(path, flags)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise NotRegularError(errno.EINVAL, "is no regular file", str(path))
+    return os.fdopen(descriptor, "rb")
 
 
 def is_regular(path: Path) -> bool:

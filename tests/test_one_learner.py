@@ -82,7 +82,7 @@ USERS: dict[str, Callable[[Configuration, ResidentData], object]] = {
     "training": lambda config, data: list(Training(config, data, CPU).epochs()),
     "finalize": lambda config, data: list(train_without_validation(Training(config, data, CPU), [1.0, 1.0])),
     "check": lambda config, data: probe(config, data, CPU),
-    "check of plugins": lambda config, data: probe_plugins(config, data._prepared, CPU),
+    "check of plugins": lambda config, data: probe_plugins(config, data, CPU),
     "rehearsal": lambda config, data: Rehearsal(config, data, CPU).images_per_second(1e-9),
     "memory of a rehearsal": lambda config, data: take_steps(config, data, CPU),
     "lr-range": lambda config, data: lr_range_test(config, data, CPU, growing_lrs(1e-5, 1e-3, 9), lambda *_: None),
@@ -127,9 +127,9 @@ def test_there_is_no_other_way() -> None:
     assert found == {
         "Learner": {"training/learner.py"},
         "lr": {
-            "cli/lr_in_study.py",  # of a study file
+            "study_spec/lr_in_file.py",  # of a study file
             "training/learner.py",
             "training/schedules.py",
         },
-        "begin_epoch": {"cli/plugin_probing.py", "training/checkpoint_fit.py", "training/learner.py"},
+        "begin_epoch": {"training/probe.py", "training/checkpoint_fit.py", "training/learner.py"},
     }

@@ -107,9 +107,9 @@ def probe_lines(spec: StudySpec, data: PreparedData, devices: Sequence[str]) -> 
         yield f"note: {note}"
     for device in resolved:
         yield f"device: {describe_device(device)}"
-    for config in _with_each_part(spec):
-        probe_plugins(config, data, resolved[0])
     resident = ResidentData(data, resolved[0])
+    for config in _with_each_part(spec):
+        probe_plugins(config, resident, resolved[0])
     seconds = []
     all_sizes: list[ModelSize] = []
     for model in models_of(spec):

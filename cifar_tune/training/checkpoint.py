@@ -4,7 +4,6 @@ import hashlib
 import math
 import os
 import pickle
-import stat
 import struct
 import tempfile
 import zipfile
@@ -15,12 +14,13 @@ from dataclasses import fields
 from io import BytesIO
 from pathlib import Path
 from threading import Lock
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from cifar_tune.errors import CifarTuneError
+from cifar_tune.files import NotRegularError, open_regular
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.training.results import EpochResult
 
@@ -107,7 +107,7 @@ def _content(path: Path, most_bytes: int) -> bytes:
         CheckpointError: it is not.
     """
     try:
-        with _opened(path) as file:
+        with open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
             line = file.readline(_LONGEST_LINE)
             if not line.startswith(_NAME):
@@ -121,21 +121,14 @@ def _content(path: Path, most_bytes: int) -> bytes:
             content = file.read(size)
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: there is no checkpoint") from error
+    except NotRegularError as error:
+        raise CheckpointError(f"{path} is no regular file") from error
     except OSError as error:
         reason = "it is a link" if path.is_symlink() else error.strerror
         raise CheckpointError(f"cannot read the checkpoint {path}: {reason}") from error
     if line != first_line(content):
         raise CheckpointError(f"{path}: damaged: its content is not what was written")
     return content
-
-
-def _opened(path: Path) -> BinaryIO:
-    """A regular file, open for reading; no link is followed, and nobody who might write into a FIFO is waited for."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise CheckpointError(f"{path} is no regular file")
-    return os.fdopen(descriptor, "rb")
 
 
 def _unpacked(path: Path, content: bytes) -> dict[str, Any]:

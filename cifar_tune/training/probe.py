@@ -12,7 +12,6 @@ from statistics import median
 import torch
 
 from cifar_tune.data.batches import training_batches, validation_batches
-from cifar_tune.data.prepared import PreparedData
 from cifar_tune.data.resident import ResidentData
 from cifar_tune.errors import CheckError, Problem, UserError
 from cifar_tune.knobs.configuration import Configuration
@@ -158,23 +157,22 @@ def room(device: torch.device) -> tuple[int, int]:
     return free + torch.cuda.memory_reserved(device), total
 
 
-def probe_plugins(config: Configuration, data: PreparedData, device: torch.device) -> None:
+def probe_plugins(config: Configuration, data: ResidentData, device: torch.device) -> None:
     """Augment a batch, take a step on it, validate, and go on from a checkpoint.
 
     Raises:
         CheckError: the model's outputs are not what a loss takes, or a checkpoint cannot hold a part's state.
         Exception: whatever else the code of a plugin raises.
     """
-    resident = ResidentData(data, device)
     classes = len(data.classes)
-    learner = build_learner(config, resident, device, steps_per_epoch=2)
-    images, labels = next(training_batches(resident, config, epoch=1))
+    learner = build_learner(config, data, device, steps_per_epoch=2)
+    images, labels = next(training_batches(data, config, epoch=1))
     if images.shape[1:] != data.image_shape:
         names = "+".join(config.names("augment"))
         raise CheckError(f"augment {names} makes {tuple(images.shape)} of images {data.image_shape}")
     learner.model.eval()
     with torch.no_grad():
-        inputs, _ = next(validation_batches(resident, config))
+        inputs, _ = next(validation_batches(data, config))
         logits = learner.model(inputs)
     if logits.shape != (len(inputs), classes):
         raise CheckError(
@@ -197,4 +195,4 @@ def probe_plugins(config: Configuration, data: PreparedData, device: torch.devic
             f"{config.text('optimizer')} or schedule {config.text('schedule')} must hold tensors, numbers, text, lists "
             f"and dictionaries alone: {reason}"
         ) from error
-    build_learner(config, resident, device, steps_per_epoch=2).load_state_dict(state)
+    build_learner(config, data, device, steps_per_epoch=2).load_state_dict(state)
