@@ -22,6 +22,7 @@ from cifar_tune.cli.progress import TrialRows
 from cifar_tune.errors import CheckError, UserError
 from cifar_tune.storage.attributes import REASONS
 from cifar_tune.storage.lease import held_lease
+from cifar_tune.storage.opened_file import DatabaseGoneError
 from cifar_tune.storage.rdb import close, own_words
 from cifar_tune.storage.records import StudyRecord, TrialRecord, load_record
 from cifar_tune.storage.urls import without_secrets
@@ -158,7 +159,7 @@ class Watcher:
         return self._storage
 
     def look(self) -> float:
-        """Read the study; return how many seconds that took. A database that does not answer is `trouble`."""
+        """Read the study; return how many seconds that took. A database that does not answer, or is away, is `trouble`."""
         began = time.monotonic()
         try:
             self.record = self._read()
@@ -170,8 +171,8 @@ class Watcher:
                 self._away = 0
             elif self._away is not None:
                 self._away += 1
-        except (SQLAlchemyError, StorageInternalError) as error:
-            words = own_words(error.__cause__ or error)
+        except (SQLAlchemyError, StorageInternalError, DatabaseGoneError) as error:
+            words = str(error) if isinstance(error, DatabaseGoneError) else own_words(error.__cause__ or error)
             self.trouble = f"the database does not answer ({without_secrets(words, self._url)}); trying again"
         return time.monotonic() - began
 
