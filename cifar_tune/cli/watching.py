@@ -159,7 +159,7 @@ class Watcher:
         return self._storage
 
     def look(self) -> float:
-        """Read the study; return how many seconds that took. A database that does not answer, or is away, is `trouble`."""
+        """Read the study; return how many seconds that took. A database that is away, or silent, is `trouble`."""
         began = time.monotonic()
         try:
             self.record = self._read()
