@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from types import TracebackType
 
 from cifar_tune.synonyms import same_thing
+from cifar_tune.visible import visible
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class Problem:
         text = f"{text}: {self.rule}" if text else self.rule
         if self.nearest:
             text += f" (did you mean {self.nearest!r}?)"
-        return text
+        return visible(text)
 
 
 class CifarTuneError(Exception):

@@ -3,6 +3,9 @@
 Progress that cannot be written is dropped. Results that cannot be written are dropped too, but the program ends with
 another exit code then, and a sentence where there is still somebody to read it. Everything that prints goes through
 here, whichever library does it: the guard sits below Python's own streams.
+
+What is printed may hold text of other programs, so nothing but text, tabs and line ends reaches the terminal as it is;
+Rich may also use colours and move the cursor.
 """
 
 import errno
@@ -11,7 +14,9 @@ import os
 import select
 import sys
 from contextlib import suppress
-from typing import IO, cast
+from typing import IO, Any, cast
+
+from cifar_tune.visible import visible, visible_drawing, visible_lines
 
 READER_GONE = 141
 """Exit code where whoever read stdout has gone, as in `| head`: what a shell shows of a program that SIGPIPE ended."""
@@ -63,6 +68,49 @@ class _Guarded(io.RawIOBase):
         return os.isatty(self._descriptor)
 
 
+class _Shown(io.TextIOWrapper):
+    """Text of which a terminal obeys nothing; see `cifar_tune.visible`.
+
+    Attributes:
+        rich_proxied_file: what Rich writes to where it is to write here. It asks every stream for one of this name.
+    """
+
+    def __init__(self, buffer: "io.BufferedWriter", **options: Any) -> None:
+        super().__init__(buffer, **options)
+        self.rich_proxied_file = _Drawn(self)
+
+    def write(self, text: str, /) -> int:
+        super().write(visible_lines(text))
+        return len(text)
+
+    def write_drawing(self, text: str) -> int:
+        """Write what Rich has made."""
+        super().write(visible_drawing(text))
+        return len(text)
+
+
+class _Drawn:
+    """A stream for what Rich has made; in all else the stream below."""
+
+    def __init__(self, stream: _Shown) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        return self._stream.write_drawing(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def drawing_stream(stream: IO[str]) -> IO[str]:
+    """What a console of Rich that we make gets as its file, so that its colours arrive there.
+
+    Args:
+        stream: `sys.stdout` or `sys.stderr`.
+    """
+    return cast("IO[str]", stream.rich_proxied_file) if isinstance(stream, _Shown) else stream
+
+
 def guard_streams() -> None:
     """Put the guard below `sys.stdout` and `sys.stderr`.
 
@@ -82,6 +130,11 @@ def guard_streams() -> None:
         sys.stdout = _guarded(sys.stdout, _STDOUT, "<stdout>", _STDOUT in closed)
     if _is_own(sys.stderr, _STDERR):
         sys.stderr = _guarded(sys.stderr, _STDERR, "<stderr>", _STDERR in closed)
+
+
+def say(line: str, err: bool = False) -> None:
+    """Print a line that may hold text of others, to stdout or to stderr: it stays one line."""
+    print(visible(line), file=sys.stderr if err else sys.stdout, flush=True)
 
 
 def is_read() -> bool:
@@ -134,8 +187,8 @@ def _guarded(stream: IO[str] | None, descriptor: int, name: str, is_closed: bool
     if stream is not None:
         with suppress(OSError, ValueError):
             stream.flush()
-    return io.TextIOWrapper(
-        io.BufferedWriter(raw),  # type: ignore[type-var]
+    return _Shown(
+        io.BufferedWriter(raw),  # type: ignore[arg-type]
         encoding=getattr(stream, "encoding", None) or "utf-8",
         errors="backslashreplace",
         line_buffering=descriptor == _STDERR or raw.isatty(),

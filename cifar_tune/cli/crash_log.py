@@ -2,7 +2,6 @@
 
 import os
 import platform
-import re
 import shlex
 import traceback
 from collections.abc import Sequence
@@ -13,10 +12,9 @@ from pathlib import Path
 import cifar_tune
 from cifar_tune.errors import CifarTuneError
 from cifar_tune.files import replace_file
+from cifar_tune.visible import visible_lines
 
 FOLDER = Path("storage/logs")
-
-_PASSWORD = re.compile(r"(://[^\s:/@]*):[^\s@]+@")
 
 
 def crash_lines(error: BaseException, arguments: Sequence[str]) -> list[str]:
@@ -38,19 +36,19 @@ def crash_lines(error: BaseException, arguments: Sequence[str]) -> list[str]:
     file = FOLDER / f"{now:%Y%m%d-%H%M%S}-{os.getpid()}.log"
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(file, without_passwords(head + trace, arguments))
+        replace_file(file, visible_lines(without_passwords(head + trace, arguments)))
     except OSError:
-        return without_passwords(trace, arguments).splitlines()
+        return without_passwords(trace, arguments).split("\n")
     return [f"its traceback is in {file}; if it is a fault of cifar-tune, please report it with that file"]
 
 
 def without_passwords(text: str, arguments: Sequence[str]) -> str:
-    """The text without the passwords of databases, those in the environment and in the arguments among them."""
-    from cifar_tune.storage.urls import STORAGE_VARIABLE, storage_url, without_secrets
+    """The text without the secrets in URLs of databases, those in the environment and in the arguments among them."""
+    from cifar_tune.storage.urls import STORAGE_VARIABLE, storage_url, without_secrets, without_secrets_of_urls
 
-    given = [os.environ.get(STORAGE_VARIABLE, ""), *(argument.partition("=")[2] or argument for argument in arguments)]
-    for each in given:
+    options = [argument.partition("=")[2] for argument in arguments if argument.startswith("-")]
+    for each in (os.environ.get(STORAGE_VARIABLE, ""), *arguments, *options):
         if "://" in each:
             with suppress(CifarTuneError):
                 text = without_secrets(text, storage_url(each))
-    return _PASSWORD.sub(r"\1:***@", text)
+    return without_secrets_of_urls(text)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import typer
 
 from cifar_tune.data.prepared import prepare
 from cifar_tune.data.resident import ResidentData
@@ -14,6 +13,7 @@ from cifar_tune.data.spec import DataSpec
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.paths import is_stream
 from cifar_tune.reports.summary_json import SUMMARY_FILE
+from cifar_tune.streams import say
 from cifar_tune.study_spec.run_config import RunConfig
 from cifar_tune.training.device import configure, resolve_device
 
@@ -37,10 +37,10 @@ def open_run(run: RunConfig, device_name: str) -> OpenRun:
     """
     device = resolve_device(device_name)
     configure(run.train, device)
-    say = now_and_then()
-    data = prepare(run.data, lambda done, total: say(f"decoding images: {done:,} of {total:,}"))
+    progress = now_and_then()
+    data = prepare(run.data, lambda done, total: progress(f"decoding images: {done:,} of {total:,}"))
     for note in data.notes:
-        typer.echo(f"note: {note}", err=True)
+        say(f"note: {note}", err=True)
     return OpenRun(run.train, ResidentData(data, device), device)
 
 
@@ -61,21 +61,21 @@ def now_and_then() -> Callable[[str], None]:
     """A function that prints a line to stderr, unless it did so in the last five seconds."""
     last = time.monotonic()
 
-    def say(line: str) -> None:
+    def sometimes(line: str) -> None:
         nonlocal last
         if time.monotonic() - last >= _LINE_SECONDS:
             last = time.monotonic()
-            typer.echo(line, err=True)
+            say(line, err=True)
 
-    return say
+    return sometimes
 
 
 def print_lines(values: dict[str, object], files: list[Path]) -> None:
     """Print `key=value` lines at full precision, and the files that were written."""
     for name, value in values.items():
-        typer.echo(f"{name}={value}")
+        say(f"{name}={value}")
     for file in files:
-        typer.echo(f"file={file}")
+        say(f"file={file}")
 
 
 _KNOWN = {"cifar10": 10, "digits": 10}
@@ -89,5 +89,5 @@ def class_count(spec: DataSpec) -> int:
     """
     if spec.name in _KNOWN:
         return _KNOWN[spec.name]
-    say = now_and_then()
-    return len(prepare(spec, lambda done, total: say(f"decoding images: {done:,} of {total:,}")).classes)
+    progress = now_and_then()
+    return len(prepare(spec, lambda done, total: progress(f"decoding images: {done:,} of {total:,}")).classes)

@@ -26,6 +26,7 @@ from cifar_tune.cli.commands import (
 )
 from cifar_tune.cli.crash_log import crash_lines, without_passwords
 from cifar_tune.errors import CifarTuneError, UnexpectedError
+from cifar_tune.visible import visible
 
 _INTERRUPTED = 130
 
@@ -84,7 +85,7 @@ def main() -> None:
     try:
         app(prog_name="cifar-tune")  # also where it was started as `python -m cifar_tune`
     except CifarTuneError as error:
-        lines = str(error).splitlines()
+        lines = str(error).split("\n")
         if isinstance(error, UnexpectedError):
             lines += crash_lines(error.__cause__ or error, sys.argv[1:])
         _print_lines(lines)
@@ -101,5 +102,5 @@ def main() -> None:
 
 
 def _print_lines(lines: Sequence[str]) -> None:
-    for line in lines:
+    for line in map(visible, lines):
         print(f"cifar-tune: {line}" if not line.startswith("  ") else line, file=sys.stderr)

@@ -11,10 +11,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from cifar_tune.streams import drawing_stream
 from cifar_tune.study.budget import most_trials, within_budget
 from cifar_tune.study.events import Observer, TrialEnd
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.training.results import EpochResult
+from cifar_tune.visible import visible
 from cifar_tune.wording import epoch_speed, metric_figure, rough_duration, shown_params
 
 _BAR = 10
@@ -53,8 +55,8 @@ class TrialRows:
             Text(f"{epoch}/{epochs or '?'}"),
             Text("" if value is None else f"{self._metric} {value}"),
             Text(words),
-            *([Text(device)] if self._with_device else []),
-            Text(params, style="dim"),
+            *([Text(visible(device))] if self._with_device else []),
+            Text(visible(params), style="dim"),
         ]
         self.table.add_row(*cells)
 
@@ -68,7 +70,7 @@ def observer(spec: StudySpec, quiet: bool) -> Iterator[Observer]:
     if quiet:
         yield Observer()
     elif sys.stderr.isatty():
-        view = LiveView(spec, Console(stderr=True))
+        view = LiveView(spec, Console(file=drawing_stream(sys.stderr)))
         with Live(get_renderable=view.render, console=view.console, refresh_per_second=4, transient=True):
             yield view
     else:
@@ -121,7 +123,7 @@ class PlainLines(Observer):
         return True
 
     def _print(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+        print(visible(text), file=sys.stderr, flush=True)
 
 
 class LiveView(Observer):
@@ -139,7 +141,7 @@ class LiveView(Observer):
 
     def note(self, text: str) -> None:
         """Print it above the view."""
-        self.console.print(Text(text, style="dim"))
+        self.console.print(Text(visible(text), style="dim"))
 
     def decoding(self, done: int, total: int) -> None:
         """Show a bar."""
@@ -161,7 +163,7 @@ class LiveView(Observer):
         self._ended_here += 1
         self._states[end.state] += 1
         style = {"COMPLETE": "green", "PRUNED": "yellow", "FAIL": "red"}[end.state]
-        self.console.print(Text(ending(end, self._spec.objective.metric), style=style))
+        self.console.print(Text(visible(ending(end, self._spec.objective.metric)), style=style))
 
     def parked(self, number: int, epochs: int) -> None:
         """Print at which epoch."""

@@ -15,6 +15,7 @@ from cifar_tune.storage.rdb import open_existing
 from cifar_tune.storage.records import TrialRecord, study_names
 from cifar_tune.storage.versions import is_earlier_version
 from cifar_tune.study.budget import most_trials
+from cifar_tune.visible import visible
 from cifar_tune.wording import counted, rough_duration
 
 _MOST_FAILED = 3
@@ -45,7 +46,11 @@ def all_statuses(url: URL) -> list[dict[str, Any]]:
 
 
 def status_lines(status: dict[str, Any]) -> list[str]:
-    """The same for people."""
+    """The same for people, on lines of which each stays one whatever the names in it are."""
+    return [visible(line) for line in _lines(status)]
+
+
+def _lines(status: dict[str, Any]) -> list[str]:
     if status.get("foreign"):
         return [f"{status['name']}: not made by cifar-tune"]
     orphans = " left behind" if status["owner"] is None else ""

@@ -26,8 +26,9 @@ from cifar_tune.storage.opened_file import DatabaseGoneError
 from cifar_tune.storage.rdb import close, own_words
 from cifar_tune.storage.records import StudyRecord, TrialRecord, load_record
 from cifar_tune.storage.urls import without_secrets
-from cifar_tune.streams import is_read
+from cifar_tune.streams import drawing_stream, is_read
 from cifar_tune.study.budget import most_trials, within_budget
+from cifar_tune.visible import visible
 from cifar_tune.wording import counted, epoch_speed, metric_figure, rough_duration, shown_params
 
 _LAST = 5
@@ -56,7 +57,7 @@ def frame(record: StudyRecord, owner: str | None, trouble: str = "", lost: str |
     ended = sorted((trial for trial in record.trials if trial.ended), key=lambda trial: trial.ended or datetime.min)
     parts += [_ended(record, trial) for trial in ended[-_LAST:]]
     if trouble:
-        parts.append(Text(trouble, style="red"))
+        parts.append(Text(visible(trouble), style="red"))
     return Group(*parts)
 
 
@@ -66,7 +67,7 @@ def is_over(record: StudyRecord) -> bool:
 
 
 def _headline(record: StudyRecord, owner: str | None) -> Text:
-    text = Text(f"{record.name}: {record.finished:,} of {most_trials(record.spec):,} trials", style="bold")
+    text = Text(f"{visible(record.name)}: {record.finished:,} of {most_trials(record.spec):,} trials", style="bold")
     running = "RUNNING" if owner else "RUNNING left behind"
     shown = {"COMPLETE": "COMPLETE", "PRUNED": "PRUNED", "FAIL": "FAIL", "RUNNING": running, "WAITING": "WAITING"}
     states = [f"{record.counts[state]:,} {words}" for state, words in shown.items()]
@@ -83,20 +84,20 @@ def _bar(record: StudyRecord) -> Table:
 def _best(record: StudyRecord) -> Text:
     best = record.best
     if best is None:
-        return Text(f"{record.without_best_words} yet", style="dim")
+        return Text(visible(f"{record.without_best_words} yet"), style="dim")
     values = ", ".join(
         f"{objective.metric} {metric_figure(value)}"
         for objective, value in zip(record.spec.objectives, best.values, strict=True)
     )
     front = f"{len(record.front)} on the Pareto front; " if record.spec.has_several_objectives else ""
     text = Text(f"{front}best: {values} (trial {best.number})", style="green")
-    return text.append(f"  {shown_params(best.searched)}", style="dim")
+    return text.append(f"  {visible(shown_params(best.searched))}", style="dim")
 
 
 def _owner(record: StudyRecord, owner: str | None, lost: str | None) -> Text:
-    text = Text(f"run by {owner}" if owner else "nobody runs it right now", style="" if owner else "yellow")
+    text = Text(visible(f"run by {owner}") if owner else "nobody runs it right now", style="" if owner else "yellow")
     if lost:
-        text.append(f": {lost} was killed or lost, and the next run takes over at once")
+        text.append(f": {visible(lost)} was killed or lost, and the next run takes over at once")
     text.append(f", {rough_duration(record.elapsed_seconds)} so far")
     left = most_trials(record.spec) - record.finished
     if owner and record.finished >= 3 and left > 0:
@@ -104,7 +105,8 @@ def _owner(record: StudyRecord, owner: str | None, lost: str | None) -> Text:
         text.append(f", about {rough_duration(seconds)} left")
     odd = Counter(trial.reason for trial in record.trials if trial.reason not in (None, "completed", "pruned"))
     for reason, count in odd.items():
-        text.append(f"\n{count:,} {str(reason).replace('_', ' ')}: {REASONS.get(str(reason), reason)}", style="yellow")
+        words = visible(f"{count:,} {str(reason).replace('_', ' ')}: {REASONS.get(str(reason), reason)}")
+        text.append(f"\n{words}", style="yellow")
     return text
 
 
@@ -130,7 +132,8 @@ def _ended(record: StudyRecord, trial: TrialRecord) -> Text:
     when = f"{trial.ended:%H:%M:%S} " if trial.ended else ""
     reason = (trial.reason or trial.state.lower()).replace("_", " ")
     best = " (the best)" if record.best is not None and record.best.number == trial.number else ""
-    return Text(f"{when}trial {trial.number}: {reason}{value}{best}", style=_STYLES.get(trial.state, ""))
+    words = visible(f"{when}trial {trial.number}: {reason}{value}{best}")
+    return Text(words, style=_STYLES.get(trial.state, ""))
 
 
 _SHARE = 4
@@ -194,7 +197,7 @@ class Watcher:
     def render(self) -> Group:
         """The newest frame."""
         if self.record is None:
-            return Group(Text(self.trouble))
+            return Group(Text(visible(self.trouble)))
         return frame(self.record, self.owner, self.trouble, self.lost)
 
 
@@ -210,7 +213,7 @@ def watch_study(study: str, url: URL, seconds: float, once: bool) -> None:
         took = watcher.look()
         if once and watcher.record is None:
             raise CheckError(watcher.trouble)
-        console = Console()
+        console = Console(file=drawing_stream(sys.stdout))
         if once:
             console.print(watcher.render())
         elif sys.stdout.isatty():

@@ -1,11 +1,9 @@
 """The pictures and tables of one command, in one folder."""
 
-import csv
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ from matplotlib.figure import Figure
 from cifar_tune.errors import Problem, UserError
 from cifar_tune.files import Content, replace_files
 from cifar_tune.plotting import style
+from cifar_tune.visible import visible_json
 
 Draw = Callable[[], Figure | str]
 """Draws a picture, or returns the sentence that says why there is nothing to see."""
@@ -55,18 +54,9 @@ def require_folder(folder: Path) -> None:
             each.rmdir()
 
 
-def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A CSV table at full precision; None is an empty field."""
-    text = StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return text.getvalue()
-
-
 def json_text(values: Mapping[str, Any]) -> str:
     """JSON as the standard has it: figures that are not finite become null."""
-    return json.dumps(_finite(values), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    return visible_json(json.dumps(_finite(values), indent=2, allow_nan=False, ensure_ascii=False)) + "\n"
 
 
 def _finite(value: Any) -> Any:

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import torch
 
+from cifar_tune.csv_text import csv_text
 from cifar_tune.data.batches import validation_batches
 from cifar_tune.insight.activations import passage
 from cifar_tune.insight.class_pictures import class_accuracies, draw_classes, draw_mistakes, shown_names
-from cifar_tune.insight.files import csv_text, json_text, write
+from cifar_tune.insight.files import json_text, write
 from cifar_tune.insight.filter_pictures import draw_feature_maps, draw_filters
 from cifar_tune.insight.predictions import Predictions, predict, validation_image
 from cifar_tune.training.loop import Training

@@ -10,8 +10,9 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from cifar_tune.csv_text import csv_text
 from cifar_tune.errors import enumerate_names
-from cifar_tune.insight.files import csv_text, json_text, write
+from cifar_tune.insight.files import json_text, write
 from cifar_tune.insight.landscape import Landscape
 from cifar_tune.plotting import style
 from cifar_tune.plotting.ticks import range_ticks

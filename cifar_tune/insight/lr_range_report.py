@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from cifar_tune.insight.files import csv_text, json_text, write
+from cifar_tune.csv_text import csv_text
+from cifar_tune.insight.files import json_text, write
 from cifar_tune.insight.lr_range import BETA, FAR_ABOVE, LrRangeTest
 from cifar_tune.insight.lr_suggestion import LAG, Suggestion
 from cifar_tune.knobs.configuration import Configuration

@@ -14,6 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.ticker import Formatter
 
+from cifar_tune.visible import visible
+
 FONT = "DejaVu Sans"
 """Comes with matplotlib."""
 
@@ -26,7 +28,7 @@ _PLAIN = ("sans", "gothic", "hei", "gulim", "dotum")
 
 def has_font(text: str) -> bool:
     """Whether fonts of this system have all characters of a text."""
-    return not _fonts_for(set(text) - _characters(FONT))[1]
+    return visible(text) == text and not _fonts_for(set(text) - _characters(FONT))[1]
 
 
 def make_readable(figure: Figure) -> str:
@@ -37,10 +39,13 @@ def make_readable(figure: Figure) -> str:
     """
     axes = [axis for each in figure.axes for axis in (each.xaxis, each.yaxis)]
     texts = figure.findobj(Text)
-    lacking = set("".join([*(text.get_text() for text in texts), *_tick_labels(axes)])) - _characters(FONT) - {"\n"}
-    if not lacking:
+    used = set("".join([*(text.get_text() for text in texts), *_tick_labels(axes)])) - {"\n"}
+    unseen = {character for character in used if visible(character) != character}
+    lacking = used - _characters(FONT) - unseen
+    if not lacking and not unseen:
         return ""
     families, escaped = _fonts_for(lacking)
+    escaped |= unseen
     for text in texts:
         text.set_fontfamily([FONT, *families])
         if not escaped.isdisjoint(text.get_text()):

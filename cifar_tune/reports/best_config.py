@@ -10,6 +10,7 @@ import yaml
 from cifar_tune.storage.records import StudyRecord, TrialRecord
 from cifar_tune.study_spec.metrics import METRICS
 from cifar_tune.study_spec.specification import StudySpec, plain_values
+from cifar_tune.visible import visible, visible_lines
 
 BEST_FILE = "best.yaml"
 """Its name in every export."""
@@ -22,7 +23,7 @@ def best_yaml(record: StudyRecord, best: TrialRecord, path: Path) -> str:
 
 def trial_yaml(record: StudyRecord, trial: TrialRecord, path: Path, what: str) -> str:
     """The text of a trial's file, which will lie at `path`; `what` it is of the study."""
-    header = "".join(f"# {line}\n" for line in _header(record, trial, path, what))
+    header = "".join(f"# {visible(line)}\n" for line in _header(record, trial, path, what))
     # what is left out takes its default, and a data source may refuse a key that it does not have
     data = {key: value for key, value in record.spec.data.model_dump(mode="json").items() if value is not None}
     plugins = [plugin.reference for plugin in record.spec.plugins]
@@ -65,4 +66,4 @@ def _dump(plain: Mapping[str, Any]) -> str:
     text: str = yaml.dump(
         plain, Dumper=_Dumper, sort_keys=False, default_flow_style=None, allow_unicode=True, width=1000
     )
-    return text
+    return visible_lines(text)  # escapes in quoted text, which YAML reads

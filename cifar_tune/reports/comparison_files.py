@@ -1,21 +1,20 @@
 """A comparison as a Markdown table, as CSV, and as a picture of its levels."""
 
-import csv
 from collections.abc import Sequence
-from io import StringIO
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from cifar_tune.csv_text import csv_text
 from cifar_tune.errors import Problem, UserError
 from cifar_tune.files import replace_files
 from cifar_tune.plotting import style
 from cifar_tune.reports.comparison import Comparison, Level
 from cifar_tune.reports.labels import level_label
 from cifar_tune.reports.objective import axis_limits
-from cifar_tune.reports.tables import table
+from cifar_tune.reports.tables import inert, table
 from cifar_tune.wording import duration
 
 
@@ -113,7 +112,7 @@ def markdown(comparison: Comparison) -> str:
     header, rows = cells(comparison)
     name = comparison.report.record.name
     return (
-        f"# {name}: {comparison.label}\n\n"
+        f"# {inert(name)}: {comparison.label}\n\n"
         f"The {'first ' if comparison.report.record.spec.has_several_objectives else ''}objective is the "
         f"{comparison.report.scale.words}.\n\n"
         f"{table(header, rows, right=(2, 3, 4, 5))}\n\n"
@@ -140,21 +139,19 @@ def cells(comparison: Comparison) -> tuple[Sequence[str], Sequence[Sequence[str]
 
 def as_csv(comparison: Comparison) -> str:
     """One line per level, all figures at full precision; empty where there is none."""
-    text = StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_COLUMNS)
+    rows = []
     for level in comparison.levels:
         low, high = (None, None)
         if level.mean is not None and level.half_width is not None:
             low, high = level.mean - level.half_width, level.mean + level.half_width
         states = [trial.state for trial in level.trials]
-        writer.writerow(
+        rows.append(
             [
                 level.label, len(states), len(level.completed), states.count("PRUNED"), states.count("FAIL"),
                 comparison.best(level), level.mean, low, high, level.seconds, *(level.parameters or (None, None)),
             ]
         )  # fmt: skip
-    return text.getvalue()
+    return csv_text(_COLUMNS, rows)
 
 
 def _counts(level: Level) -> str:

@@ -10,6 +10,7 @@ from cifar_tune.reports.importances import Importances
 from cifar_tune.reports.report import Report
 from cifar_tune.storage.attributes import REASONS
 from cifar_tune.storage.records import TrialRecord
+from cifar_tune.visible import visible_json
 
 FORMAT = 1
 """Counts up when a key changes its meaning or goes away; new keys may come at any time."""
@@ -72,7 +73,7 @@ def summary_json(report: Report) -> str:
         "data": dict(record.data),
         "spec": record.spec.plain(),
     }
-    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return visible_json(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)) + "\n"
 
 
 def standard_error(report: Report) -> float | None:

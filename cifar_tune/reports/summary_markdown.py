@@ -23,6 +23,7 @@ from cifar_tune.storage.records import TrialRecord
 from cifar_tune.study_spec.metrics import METRICS
 from cifar_tune.study_spec.search_space import Choices
 from cifar_tune.study_spec.specification import StudySpec
+from cifar_tune.visible import visible
 from cifar_tune.wording import counted, duration, exact, figure
 
 
@@ -105,7 +106,7 @@ _ERRORS = 5
 def summary_markdown(report: Report, folder: Path, unseen: Mapping[str, str]) -> str:
     """The text of the file. `unseen` holds, by file name, why a picture has nothing to show."""
     parts = [
-        f"# {report.record.name}",
+        f"# {inert(report.record.name)}",
         *_result(report),
         *test_set(report),
         *_searched(report),
@@ -135,8 +136,8 @@ def _result(report: Report) -> list[str]:
     )
     searched = [name for name in record.spec.search_space if name in best.params]
     config = resolved_config(best, record.spec)
-    rows = [(code(name), f"**{exact(config[name])}**", _searched_how(report, best, name)) for name in searched]
-    rows += [(code(name), exact(value), "") for name, value in config.items() if name not in searched]
+    rows = [(code(name), f"**{inert(exact(config[name]))}**", _searched_how(report, best, name)) for name in searched]
+    rows += [(code(name), inert(exact(value)), "") for name, value in config.items() if name not in searched]
     size = f", {best.parameters:,} parameters" if best.parameters is not None else ""
     epochs = counted(best.epochs, "epoch")
     return [
@@ -308,16 +309,17 @@ def _how_to_go_on(report: Report, folder: Path) -> list[str]:
     record = report.record
     budget = record.spec.budget.trials
     more = max(budget, record.finished) + 50
-    go_on = f"cifar-tune run {record.name}    # go on, to the {budget:,} trials of its budget"
+    name = visible(quote(record.name))
+    go_on = f"cifar-tune run {name}    # go on, to the {budget:,} trials of its budget"
     if record.finished >= budget:
-        go_on = f"cifar-tune run {record.name} --trials {more}    # go on, to {more:,} trials in total"
+        go_on = f"cifar-tune run {name} --trials {more}    # go on, to {more:,} trials in total"
     commands = [
         go_on,
-        f"cifar-tune export {record.name}    # write this report again",
+        f"cifar-tune export {name}    # write this report again",
     ]
     if report.best:
         if not record.openings:
-            commands.insert(0, f"cifar-tune finalize {record.name}    # train the best one on all images, and test it")
+            commands.insert(0, f"cifar-tune finalize {name}    # train the best one on all images, and test it")
         commands.insert(0, f"cifar-tune train {quote((folder / 'best.yaml').as_posix())}    # train the best one again")
     return [
         "## How to go on",

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterable, Sequence
 
+from cifar_tune.visible import visible
+
 _MARKUP = re.compile(r"[\\`<&\[\]]")
 """What begins a link, a picture, HTML or code."""
 
@@ -17,13 +19,13 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[
 def code(text: object) -> str:
     """Text as it is, in a code span on one line."""
     plain = " ".join(str(text).replace("`", "'").split())
-    return f"`{plain}`"
+    return f"`{visible(plain)}`"
 
 
 def inert(text: str) -> str:
     """Text that Markdown shows as it is: no link, picture, HTML or code comes of it."""
-    return _MARKUP.sub(r"\\\g<0>", " ".join(text.split()))
+    return _MARKUP.sub(r"\\\g<0>", visible(" ".join(text.split())))
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
+    return visible(text).replace("|", "\\|")

@@ -1,9 +1,8 @@
 """`trials.csv`: one row per trial."""
 
-import csv
-import io
 from datetime import datetime
 
+from cifar_tune.csv_text import csv_text
 from cifar_tune.reports.report import Report
 
 COLUMNS = (
@@ -25,11 +24,7 @@ def trials_csv(report: Report) -> str:
     constraints, and `on_front` whether it lies on the Pareto front.
     """
     columns, rows = trial_rows(report)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([_cell(*each) for each in zip(columns, row, strict=True)] for row in rows)
-    return text.getvalue()
+    return csv_text(columns, ([_cell(*each) for each in zip(columns, row, strict=True)] for row in rows))
 
 
 def trial_rows(report: Report) -> tuple[list[str], list[list[object]]]:

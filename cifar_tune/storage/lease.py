@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from hashlib import sha256
 from pathlib import Path
 from threading import Event, Thread
 
@@ -37,13 +38,16 @@ _RELEASE_SECONDS = 10.0
 
 _ENDED = ("Z", "X")  # killed, but its parent has not noticed yet
 
+_LONGEST_KEY = 100
+_LONGEST_HOST = 255
+
 _METADATA = MetaData()
 _LEASES = Table(
     "cifar_tune_leases",
     _METADATA,
-    Column("study", String(100), primary_key=True),
+    Column("study", String(_LONGEST_KEY), primary_key=True),
     Column("token", String(32), nullable=False),
-    Column("host", String(255), nullable=False),
+    Column("host", String(_LONGEST_HOST), nullable=False),
     Column("pid", Integer, nullable=False),
     Column("process_started", String(64), nullable=False),
     Column("expires", Float(53), nullable=False),
@@ -113,7 +117,7 @@ class Lease:
         Raises:
             LeaseLostError: if another process has taken the study over meanwhile.
         """
-        mine = (_LEASES.c.study == self._study) & (_LEASES.c.token == self._token)
+        mine = (_LEASES.c.study == _key(self._study)) & (_LEASES.c.token == self._token)
         with self._engine.begin() as connection:
             renewed = connection.execute(update(_LEASES).where(mine).values(expires=time.time() + LEASE_SECONDS))
         if renewed.rowcount == 0:
@@ -145,7 +149,7 @@ class Lease:
 
     def release(self) -> None:
         """Give the study free."""
-        mine = (_LEASES.c.study == self._study) & (_LEASES.c.token == self._token)
+        mine = (_LEASES.c.study == _key(self._study)) & (_LEASES.c.token == self._token)
         with self._engine.begin() as connection:
             connection.execute(delete(_LEASES).where(mine))
 
@@ -178,13 +182,17 @@ def acquire(engine: Engine, study: str) -> Lease:
     }
     with suppress(IntegrityError):  # somebody holds it, or held it
         with engine.begin() as connection:
-            connection.execute(insert(_LEASES).values(study=study, **row))
+            connection.execute(insert(_LEASES).values(study=_key(study), **row))
         return Lease(engine, study, token)
     held = _read(engine, study)
     if held is not None:
         owner, old_token, expires = held
         free = true() if owner.surely_dead else _LEASES.c.expires < time.time()
-        taken = update(_LEASES).where((_LEASES.c.study == study) & (_LEASES.c.token == old_token) & free).values(**row)
+        taken = (
+            update(_LEASES)
+            .where((_LEASES.c.study == _key(study)) & (_LEASES.c.token == old_token) & free)
+            .values(**row)
+        )
         with engine.begin() as connection:
             if connection.execute(taken).rowcount == 1:
                 return Lease(engine, study, token)
@@ -216,8 +224,16 @@ def owner_of(engine: Engine, study: str) -> Owner | None:
 
 def _read(engine: Engine, study: str) -> tuple[Owner, str, float] | None:
     with engine.connect() as connection:
-        row = connection.execute(select(_LEASES).where(_LEASES.c.study == study)).one_or_none()
+        row = connection.execute(select(_LEASES).where(_LEASES.c.study == _key(study))).one_or_none()
     return None if row is None else (Owner(row.host, row.pid, row.process_started), row.token, row.expires)
+
+
+def _key(study: str) -> str:
+    """What stands for a study in the table: its name; of a longer one, which only another program gives, a digest."""
+    if len(study) <= _LONGEST_KEY:
+        return study
+    digest = sha256(study.encode(errors="surrogatepass")).hexdigest()[:32]
+    return f"{study[: _LONGEST_KEY - len(digest) - 1]}#{digest}"
 
 
 def _create_table(engine: Engine) -> None:
@@ -235,9 +251,10 @@ def _host() -> str:
     """Name this machine since its last boot: process numbers mean nothing beyond either."""
     boot = Path("/proc/sys/kernel/random/boot_id")
     if not boot.exists():
-        return socket.gethostname()
+        return socket.gethostname()[:_LONGEST_HOST]
     # containers may share the host's name and boot, but count their processes apart
-    return f"{socket.gethostname()}/{boot.read_text().strip()}/{Path('/proc/self/ns/pid').readlink()}"
+    since_boot = f"/{boot.read_text().strip()}/{Path('/proc/self/ns/pid').readlink()}"
+    return socket.gethostname()[: _LONGEST_HOST - len(since_boot)] + since_boot
 
 
 def _process_started(pid: int) -> str:

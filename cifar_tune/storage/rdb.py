@@ -16,7 +16,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import IntegrityError, NoSuchModuleError, SQLAlchemyError
 
-from cifar_tune.errors import CheckError, Problem, UserError
+from cifar_tune.errors import CheckError, Problem, UserError, enumerate_names
 from cifar_tune.optuna_internals import BatchStorage
 from cifar_tune.optuna_tables import STUDIES
 from cifar_tune.storage.foreign_tables import has_studies, refuse_foreign_tables
@@ -165,6 +165,12 @@ def _readable_errors(url: URL) -> Iterator[None]:
         raise unusable(url, error) from error
     except RuntimeError as error:  # Optuna's words for a schema of another version
         raise UserError(Problem(f"cannot be used: {without_secrets(str(error), url)}", shown(url))) from error
+    except (TypeError, ValueError) as error:  # a driver's words for a parameter that it does not know, or its value
+        if not url.query:
+            raise
+        names = enumerate_names(sorted(url.query), "and")
+        rule = f"its driver refuses one of the parameters {names}: {without_secrets(str(error), url)}"
+        raise UserError(Problem(rule, shown(url))) from error
 
 
 def _options(url: URL) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import os
 import re
 from pathlib import Path
 from tempfile import TemporaryFile
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, unquote_plus
 
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -23,7 +23,31 @@ _DRIVERS = {"postgresql": "postgresql+psycopg", "mysql": "mysql+pymysql", "maria
 _EXTRAS = {"postgresql": "postgres", "mysql": "mysql"}
 _FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}(?:@[0-9]+)?")  # a study, or an earlier version of one
 _SQLITE_NAME = re.compile(r"[^@:?]+\.(?:db|db3|sqlite|sqlite3)")
-_SECRETS = {"password", "passwd", "sslpassword"}
+_HARMLESS = frozenset(
+    (
+        # libpq, and its names in SQLAlchemy
+        "application_name", "channel_binding", "client_encoding", "connect_timeout", "dbname",
+        "fallback_application_name", "gssencmode", "host", "hostaddr", "keepalives", "keepalives_count",
+        "keepalives_idle", "keepalives_interval", "load_balance_hosts", "port", "require_auth", "service", "sslcert",
+        "sslcrl", "sslkey", "sslmode", "sslnegotiation", "sslrootcert", "sslsni", "ssl_min_protocol_version",
+        "ssl_max_protocol_version", "target_session_attrs", "tcp_user_timeout", "user",
+        # PyMySQL
+        "autocommit", "charset", "collation", "database", "local_infile", "program_name", "read_timeout", "ssl_ca",
+        "ssl_cert", "ssl_disabled", "ssl_key", "ssl_verify_cert", "ssl_verify_identity", "unix_socket", "use_unicode",
+        "write_timeout",
+        # SQLite
+        "cache", "check_same_thread", "immutable", "mode", "nolock", "timeout", "uri", "vfs",
+    )
+)  # fmt: skip
+"""Parameters of a URL whose values are no secrets. All others may be, those of drivers that come later among them."""
+
+_HIDDEN = "***"
+_LEAST_CHARACTERS = 4
+"""Of a hidden parameter that is looked for in other words: shorter ones, such as `1`, are parts of any sentence."""
+
+_SURELY_SECRET = frozenset({"password", "passwd", "sslpassword"})
+_IN_TEXT = re.compile(r"(?:postgres(?:ql)?|mysql|mariadb|sqlite)(?:\+\w+)?://[^\s'\"<>]*")
+_PASSWORD = re.compile(r"(://[^\s:/@?]*):[^\s@]+@")
 _EXAMPLES = "sqlite:///storage/cifar_tune.db, postgresql://user@host/database or mysql://user@host/database"
 
 
@@ -59,16 +83,37 @@ def storage_url(given: str | None) -> URL:
 
 
 def shown(url: URL) -> str:
-    """The URL as it may be printed: without its password."""
-    return url.difference_update_query(_SECRETS).render_as_string(hide_password=True)
+    """The URL as it may be printed: without its password, and without the values of parameters that may be secrets."""
+    hidden = url.update_query_dict({name: _HIDDEN for name in url.query if name not in _HARMLESS})
+    return hidden.render_as_string(hide_password=True).replace(quote_plus(_HIDDEN), _HIDDEN)
 
 
 def without_secrets(words: str, url: URL) -> str:
     """A database's own words, which may repeat what it was given."""
-    for secret in (url.password, *(value for key, value in url.query.items() if key in _SECRETS)):
-        for written in (str(secret), quote(str(secret), safe=""), quote_plus(str(secret))) if secret else ():
-            words = words.replace(written, "***")
-    return words
+    secrets = [str(url.password or "")]
+    for name, given in url.query.items():
+        values = (given,) if isinstance(given, str) else given
+        if name in _SURELY_SECRET:
+            secrets += values
+        elif name not in _HARMLESS:
+            secrets += [value for value in values if len(value) >= _LEAST_CHARACTERS]
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):  # one may be a part of another
+        for written in (secret, quote(secret, safe=""), quote_plus(secret)):
+            words = words.replace(written, _HIDDEN)
+    return without_secrets_of_urls(words)
+
+
+def without_secrets_of_urls(text: str) -> str:
+    """A text in which the URLs of databases have no passwords, and no values of parameters that may be secrets."""
+
+    def hide(found: re.Match[str]) -> str:
+        address, mark, query = found[0].partition("?")
+        return address + mark + re.sub(r"([^&=]+)=([^&]*)", hide_value, query)
+
+    def hide_value(found: re.Match[str]) -> str:
+        return found[0] if unquote_plus(found[1]) in _HARMLESS else f"{found[1]}={_HIDDEN}"
+
+    return _IN_TEXT.sub(hide, _PASSWORD.sub(rf"\1:{_HIDDEN}@", text))
 
 
 def sqlite_file(url: URL) -> Path | None:

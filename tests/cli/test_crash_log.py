@@ -82,3 +82,29 @@ def test_a_sentence_of_ours_keeps_the_cause_for_the_file(
         f"with that file",
     ]
     assert "in broken" in log.read_text()
+
+
+@pytest.mark.parametrize("parameter", ["ssl_key_password", "oauth_client_secret"])
+def test_secrets_in_the_query_of_a_url_are_left_out(cli: Cli, tmp_path: Path, parameter: str) -> None:
+    url = f"postgresql://u@127.0.0.1:1/d?{parameter}={QUOTED}&application_name=tune"
+    for arguments in (("--storage", url), (f"--storage={url}",), (f"--storage={url.replace(':1/', ':x/')}",)):
+        ended = cli("status", *arguments)
+        assert ended.code in (1, 2)
+        assert "cifar-tune: " in ended.err
+        assert SECRET not in ended.out + ended.err
+        assert QUOTED not in ended.out + ended.err
+
+
+def test_a_url_in_the_words_of_an_error_loses_its_secrets(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError(f"at mysql://h/d?ssl_key_password={QUOTED}, given {SECRET}")
+
+    monkeypatch.setattr(study_status, "all_statuses", fail)
+    ended = cli("status", "--storage", f"mysql://h/d?ssl_key_password={QUOTED}")
+    (log,) = logs(tmp_path)
+    for text in (ended.err, log.read_text()):
+        assert "ZeroDivisionError: at mysql://h/d?ssl_key_password=***" in text
+        assert SECRET not in text
+        assert QUOTED not in text

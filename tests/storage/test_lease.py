@@ -196,3 +196,21 @@ def test_whoever_was_quicker_is_named_and_not_the_dead_owner(engine: Engine, mon
     monkeypatch.setattr(lease, "_read", slow_read)
     with pytest.raises(CheckError, match=f"is being run by process {os.getpid()} on"):
         acquire(engine, "s")
+
+
+def test_a_study_with_a_name_of_any_length_can_be_leased(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: "a" * 253)
+    lease._host.cache_clear()
+    one, other = "ä" * 400 + "1", "ä" * 400 + "2"
+    try:
+        held = acquire(engine, one)
+        acquire(engine, other)
+        with pytest.raises(CheckError, match="is being run by process"):
+            acquire(engine, one)
+        held.renew()
+        assert str(owner_of(engine, one)) == f"process {os.getpid()} on {'a' * 253}"[: len(str(owner_of(engine, one)))]
+        held.release()
+        assert owner_of(engine, one) is None
+        assert owner_of(engine, other) is not None
+    finally:
+        lease._host.cache_clear()

@@ -168,6 +168,13 @@ def test_a_wrong_password_is_not_repeated(postgres: str) -> None:
     assert 'role "nobody" does not exist' in message
 
 
+def test_parameters_that_a_driver_refuses(tmp_path: Path) -> None:
+    message = refusal(storage_url(f"sqlite:///{tmp_path}/x.db?timeout={SECRET}&key={SECRET}"))
+    assert message.startswith(f"sqlite:///{tmp_path}/x.db?")
+    assert "its driver refuses one of the parameters key and timeout: " in message
+    assert f"key={SECRET}" not in message
+
+
 def test_a_password_in_the_query_is_not_repeated(closed_port: int) -> None:
     message = refusal(storage_url(f"postgresql://127.0.0.1:{closed_port}/d?password={SECRET}"), CheckError)
     assert SECRET not in message

@@ -19,6 +19,7 @@ from cifar_tune.storage.urls import (
     storage_url,
     study_folder,
     without_secrets,
+    without_secrets_of_urls,
 )
 from cifar_tune.storage.writer import Outage
 from cifar_tune.study.checkpoints import sweep
@@ -95,6 +96,10 @@ def test_refused_urls(given: str, message: str, by_option: bool, monkeypatch: py
         f"postgresql://h/d?user=u&password={SECRET}",
         f"mysql://h/d?passwd={SECRET}",
         f"postgresql://h/d?sslpassword={SECRET}&sslmode=require",
+        f"mysql://h/d?ssl_key_password={SECRET}",
+        f"postgresql://h/d?sslmode=require&oauth_client_secret={SECRET}",
+        f"postgresql://h/d?what_comes_next={SECRET}&what_comes_next={SECRET}2",
+        f"sqlite:///x.db?key={SECRET}",
     ],
 )
 def test_a_password_is_never_shown(given: str) -> None:
@@ -102,6 +107,23 @@ def test_a_password_is_never_shown(given: str) -> None:
     assert SECRET not in shown(url)
     assert SECRET not in without_secrets(f"login with {SECRET} failed", url)
     assert SECRET in url.render_as_string(hide_password=False)
+
+
+def test_parameters_are_shown_if_they_are_known_to_be_harmless() -> None:
+    given = "postgresql+psycopg://u:p@h/d?application_name=tune&host=a%3A1&host=b%3A2&new_one=x&sslmode=require"
+    expected = "postgresql+psycopg://u:***@h/d?application_name=tune&host=a%3A1&host=b%3A2&new_one=***&sslmode=require"
+    assert shown(storage_url(given)) == expected
+    words = "bad value 1 for new_one: 'x'"
+    assert without_secrets(words, storage_url("postgresql://h/d?new_one=1&other=x")) == words
+
+
+def test_urls_in_a_text_lose_their_secrets_whatever_else_they_are() -> None:
+    text = f"File x\n  run --storage=mysql://u:{SECRET}@h:port/d?ssl_key_password={SECRET}&charset=utf8 'x'"
+    assert without_secrets_of_urls(text) == (
+        "File x\n  run --storage=mysql://u:***@h:port/d?ssl_key_password=***&charset=utf8 'x'"
+    )
+    elsewhere = "see https://example.org/?page=2"
+    assert without_secrets_of_urls(elsewhere) == elsewhere
 
 
 def test_other_words_stay() -> None:

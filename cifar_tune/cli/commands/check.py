@@ -7,7 +7,7 @@ import typer
 
 from cifar_tune.cli import options
 from cifar_tune.errors import all_at_once
-from cifar_tune.streams import is_read
+from cifar_tune.streams import is_read, say
 
 
 def check(
@@ -30,9 +30,9 @@ def check(
     from cifar_tune.training.device import resolve_device
 
     for line in spec_lines(read.spec):
-        typer.echo(line)
+        say(line)
     for note in read.notes:
-        typer.echo(f"note: {note}")
+        say(f"note: {note}")
     decoding = PlainLines(read.spec).decoding
     names = [name.strip() for name in devices.split(",")]
     with all_at_once() as stage:
@@ -44,7 +44,7 @@ def check(
     with plugin_errors_told(read.spec.plugins):
         workers = list(auto_workers_lines(read.spec, names))  # before this process takes room on a GPU
         for line in chain(probe_lines(read.spec, data, names), workers):
-            typer.echo(line)
+            say(line)
             if not is_read():
                 return
-    typer.echo(f"{read.spec.name}: everything is in order")
+    say(f"{read.spec.name}: everything is in order")

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from cifar_tune.cli import options
+from cifar_tune.streams import say
 
 
 def dashboard(
@@ -33,10 +34,10 @@ def dashboard(
     from cifar_tune.storage.urls import storage_url
 
     page = open_dashboard(storage_url(storage), port, host, allow_remote, allow_host or ())
-    typer.echo(page.address)
+    say(page.address)
     if page.elsewhere:
-        typer.echo(f"from other machines: {page.elsewhere}")
+        say(f"from other machines: {page.elsewhere}")
     if page.warning:
-        typer.echo(f"warning: {page.warning}", err=True)
-    typer.echo("Ctrl-C ends it", err=True)
+        say(f"warning: {page.warning}", err=True)
+    say("Ctrl-C ends it", err=True)
     page.serve_forever(open_browser=browse)

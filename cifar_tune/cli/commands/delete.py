@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from cifar_tune.cli import options
+from cifar_tune.streams import say
 
 
 def delete(
@@ -35,11 +36,11 @@ def delete(
         lease.renew()
         optuna.delete_study(study_name=name, storage=database)
         left = remove_folder(folder) if folder is not None else []
-    typer.echo(f"removed {name} ({trials} trials)")
+    say(f"removed {name} ({trials} trials)")
     if left:
-        typer.echo(f"note: its checkpoints could not be removed: {', '.join(map(str, left))}", err=True)
+        say(f"note: its checkpoints could not be removed: {', '.join(map(str, left))}", err=True)
     if openings:
-        typer.echo(
+        say(
             f"note: its test set was opened {times(openings)}, and nothing remembers that any more: figures of a study "
             f"that takes its place are influenced by it all the same",
             err=True,

@@ -1,8 +1,7 @@
 """`cifar-tune export`."""
 
-import typer
-
 from cifar_tune.cli import options
+from cifar_tune.streams import say
 
 
 def export(
@@ -16,4 +15,4 @@ def export(
     from cifar_tune.storage.urls import storage_url
 
     for file in LoadedStudy(find_record(study, storage_url(storage))).export(output):
-        typer.echo(str(file))
+        say(str(file))

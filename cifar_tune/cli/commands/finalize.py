@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from cifar_tune.cli import options
+from cifar_tune.streams import say
 
 
 def finalize(
@@ -36,12 +37,12 @@ def finalize(
     record = load_record(database, name)
     if record.openings and not again:
         for line in kept_lines(record):
-            typer.echo(line, err=True)
+            say(line, err=True)
     else:
         from cifar_tune.study.finalizing import finalize as train_and_open  # only now: it takes torch
 
         try:
-            record = train_and_open(database, name, device, lambda line: typer.echo(line, err=True), again)
+            record = train_and_open(database, name, device, lambda line: say(line, err=True), again)
         except (SQLAlchemyError, StorageInternalError) as error:
             raise unusable(url, error.__cause__ or error) from error
     if as_json:
@@ -50,4 +51,4 @@ def finalize(
         typer.echo(json.dumps({"study": name, "best_trial": best, "test_openings": openings}, indent=2))
         return
     for line in result_lines(record):
-        typer.echo(line)
+        say(line)

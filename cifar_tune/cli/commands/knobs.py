@@ -9,6 +9,7 @@ from cifar_tune.cli import options
 from cifar_tune.knobs.knob import Kind, Knob, stored
 from cifar_tune.knobs.part import Part
 from cifar_tune.knobs.vocabulary import Vocabulary
+from cifar_tune.streams import say
 
 
 def knobs(
@@ -31,12 +32,12 @@ def knobs(
         return
     indent = 2 + max(map(len, vocabulary.knobs))
     for knob in vocabulary.knobs.values():
-        typer.echo(f"{knob.name:<{indent}}{type_words(knob):<22} default {default_words(knob, vocabulary)}")
-        typer.echo(f"{'':<{indent}}{knob.meaning}")
+        say(f"{knob.name:<{indent}}{type_words(knob):<22} default {default_words(knob, vocabulary)}")
+        say(f"{'':<{indent}}{knob.meaning}")
         if knob.owner:
-            typer.echo(f"{'':<{indent}}taken by {knob.owner}: {', '.join(vocabulary.takers(knob))}")
+            say(f"{'':<{indent}}taken by {knob.owner}: {', '.join(vocabulary.takers(knob))}")
         for name, meaning in choices_of(knob).items():
-            typer.echo(f"{'':<{indent}}  {name:<17} {meaning}")
+            say(f"{'':<{indent}}  {name:<17} {meaning}")
 
 
 def described(knob: Knob, vocabulary: Vocabulary) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import json
 import typer
 
 from cifar_tune.cli import options
+from cifar_tune.streams import say
 
 
 def layers(config: options.Config, settings: options.Set = None, as_json: options.Json = False) -> None:
@@ -29,6 +30,6 @@ def layers(config: options.Config, settings: options.Set = None, as_json: option
         typer.echo(json.dumps(as_values(table), indent=2))
         return
     for line in as_lines(table):
-        typer.echo(line)
-    typer.echo(f"parameters={table.parameters}")
-    typer.echo(f"multiply_adds={table.multiply_adds}")
+        say(line)
+    say(f"parameters={table.parameters}")
+    say(f"multiply_adds={table.multiply_adds}")

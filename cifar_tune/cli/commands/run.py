@@ -7,6 +7,7 @@ import typer
 
 from cifar_tune.cli import options
 from cifar_tune.errors import CheckError, Problem, UserError, all_at_once
+from cifar_tune.streams import say
 
 
 def run(
@@ -74,7 +75,7 @@ def run(
     if outcome.has_begun and options.is_read_once(study):
         given = [read.spec.name if argument == study else argument for argument in given]
     for line in outcome_lines(outcome, read.spec, given):
-        typer.echo(line)
+        say(line)
     if outcome.ending == "interrupted":
         sys.exit(130)
     if outcome.record is not None and outcome.record.best is None:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from cifar_tune.cli import options
+from cifar_tune.streams import say
 
 
 def status(
@@ -44,6 +45,6 @@ def status(
         typer.echo(json.dumps({"storage": shown(url), "studies": statuses}, indent=2))
     elif not statuses:
         why = "" if open_existing(url) else f": {without_studies(url)}"
-        typer.echo(f"no studies in {shown(url)}{why}; begin one with: cifar-tune run studies/quickstart.yaml")
+        say(f"no studies in {shown(url)}{why}; begin one with: cifar-tune run studies/quickstart.yaml")
     else:
         typer.echo("\n\n".join("\n".join(status_lines(each)) for each in statuses))

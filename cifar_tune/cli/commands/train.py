@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from cifar_tune.cli import options
+from cifar_tune.streams import say
 
 
 def train(
@@ -27,9 +28,9 @@ def train(
     from cifar_tune.study_spec.run_config import read_run_config
 
     run_config = read_run_config(config, parse_overrides(settings or ()))
-    results = train_seeds(run_config, seeds, device, lambda line: typer.echo(line, err=True))
+    results = train_seeds(run_config, seeds, device, lambda line: say(line, err=True))
     if as_json:
         typer.echo(json.dumps(results, indent=2))
     else:
         for line in result_lines(results):
-            typer.echo(line)
+            say(line)

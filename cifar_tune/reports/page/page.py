@@ -34,6 +34,7 @@ from cifar_tune.reports.summary_json import standard_error
 from cifar_tune.storage.openings import times
 from cifar_tune.storage.records import TrialRecord
 from cifar_tune.study_spec.metrics import METRICS
+from cifar_tune.visible import visible_lines
 from cifar_tune.wording import duration, exact, figure
 
 _MOST_SLICES = 12
@@ -73,7 +74,7 @@ def report_html(report: Report, folder: Path) -> str:
         script_hash=_hash(script),
         style_hash=_hash(style),
     )
-    return "\n".join(line for line in text.split("\n") if line.strip()) + "\n"
+    return visible_lines("\n".join(line for line in text.split("\n") if line.strip())) + "\n"
 
 
 def _breakable(text: str) -> Markup:
