@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from benchmarks import barrier, coordination, ending, limit, quality, startup, step, trial
+from benchmarks import barrier, coordination, ending, large, limit, quality, startup, step, trial
 from benchmarks.question import Measure, run
 
 QUESTIONS: Mapping[str, Measure] = {
@@ -12,6 +12,7 @@ QUESTIONS: Mapping[str, Measure] = {
     "barrier": barrier.measure,
     "ending": ending.measure,
     "startup": startup.measure,
+    "large": large.measure,
     "step": step.measure,
     "quality": quality.measure,
 }

@@ -1,0 +1,158 @@
+"""What a study of 20,000 trials costs whoever looks at it, continues it, or opens it in the dashboard."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy.engine import make_url
+
+from benchmarks.made_study import store_study
+from benchmarks.measuring import digits, interleaved, ratios, spread, table
+from benchmarks.noop_study import noop_spec, sqlite_url
+from benchmarks.postgres import new_database, server
+from benchmarks.question import Options, run
+from cifar_tune.storage.rdb import close, open_storage
+
+_NAME = "noop"
+
+_PEAK = """
+from pathlib import Path
+
+def tell():
+    peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    print(peak.split()[1], flush=True)
+"""
+"""Prints the most memory so far, in KiB. The kernel's own account of a child begins with the memory of its parent."""
+
+_BY_OPTUNA = """
+import optuna, sys
+optuna.load_study(study_name=sys.argv[2], storage=sys.argv[1]).get_trials(deepcopy=False)
+tell()
+"""
+
+_STATUS = """
+import contextlib, io, sys
+from cifar_tune.__main__ import main
+sys.argv = ["cifar-tune", "status", sys.argv[2], "--storage", sys.argv[1]]
+with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+    main()
+tell()
+"""
+
+_NEXT_TRIAL = """
+import os, sys
+from benchmarks.noop_study import noop_spec
+from cifar_tune.executors.options import ExecutorOptions
+from cifar_tune.storage.urls import storage_url
+from cifar_tune.study.events import Observer
+from cifar_tune.study.run import run_study
+
+class First(Observer):
+    def began(self, number, params, epochs, resumed):
+        tell()
+        os.kill(os.getpid(), 15)  # asks to stop; nothing was trained
+
+if __name__ == "__main__":
+    run_study(noop_spec(10**6), storage_url(sys.argv[1]), First(), ExecutorOptions())
+"""
+
+_LIST = """
+import sys, threading
+from urllib.request import urlopen
+from cifar_tune.dashboard.serve import open_dashboard
+from cifar_tune.storage.urls import storage_url
+
+page = open_dashboard(storage_url(sys.argv[1]), 0)
+threading.Thread(target=page.serve_forever, daemon=True).start()
+urlopen(page.address.replace("/dashboard", "/api/studies/1?after=0")).read()
+tell()
+"""
+
+_SCRIPTS = {
+    "reading by Optuna": _BY_OPTUNA,
+    "cifar-tune status": _STATUS,
+    "next trial": _NEXT_TRIAL,
+    "dashboard's list": _LIST,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a process took until it had printed its first line.
+
+    Attributes:
+        seconds: of wall time.
+        megabytes: at most, of the process alone, not of those that it starts.
+    """
+
+    seconds: float
+    megabytes: float
+
+
+def measure(options: Options) -> Sequence[str]:
+    """Seconds and memory on both databases, beside Optuna's own reading of the same trials."""
+    trials, rounds = (1_000, 1) if options.quick else (20_000, 3)
+    rows: list[Sequence[object]] = []
+    with server(options.scratch / "postgres-large") as postgres:
+        urls = {"SQLite": sqlite_url(options.scratch, "large-trials")}
+        if postgres is not None:
+            urls["PostgreSQL"] = new_database(postgres, "large_trials")
+        for name, url in urls.items():
+            storage = open_storage(make_url(url))
+            store_study(storage, noop_spec(trials), trials)
+            close(storage)
+            rows += _rows(name, url, options.scratch, rounds)
+    return [
+        "## Large studies",
+        f"A study of {trials:,} finished trials of 30 epochs at most, a third of them pruned. Each figure is a process "
+        f"of its own, from its start; {rounds} rounds in turns. Reading by Optuna: `load_study(...).get_trials()` in a "
+        "plain process, which is what everything cost before, at least once. Next trial: from the start of a run until "
+        "the trial begins, executors included. Dashboard: from its start until the list of all trials has arrived.",
+        table(("database", "what", "seconds", "MB", "times as fast as Optuna's reading"), rows),
+    ]
+
+
+def _rows(database: str, url: str, scratch: Path, rounds: int) -> list[Sequence[object]]:
+    variants: dict[str, Callable[[int], Cost]] = {}
+    for number, (name, text) in enumerate(_SCRIPTS.items()):
+        script = scratch / f"large-{number}.py"
+        script.write_text(f"{_PEAK}\n{text}")
+        variants[name] = _process([str(script), url, _NAME], scratch)
+    found = interleaved(variants, rounds)
+    seconds = {name: [cost.seconds for cost in costs] for name, costs in found.items()}
+    reference = seconds["reading by Optuna"]
+    return [
+        (
+            database, name, spread(seconds[name]), digits(max(cost.megabytes for cost in costs)),
+            "" if name == "reading by Optuna" else f"**{ratios(seconds[name], reference)}**",
+        )
+        for name, costs in found.items()
+    ]  # fmt: skip
+
+
+def _process(arguments: Sequence[str], scratch: Path) -> Callable[[int], Cost]:
+    environment = _environment(scratch)
+
+    def measured(_round: int) -> Cost:
+        started = time.perf_counter()
+        with subprocess.Popen(
+            [sys.executable, *arguments], env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        ) as process:
+            assert process.stdout is not None
+            peak = process.stdout.readline()
+            return Cost(time.perf_counter() - started, int(peak) / 1024)
+
+    return measured
+
+
+def _environment(scratch: Path) -> Mapping[str, str]:
+    path = os.pathsep.join(filter(None, (str(Path.cwd()), os.environ.get("PYTHONPATH"))))
+    return {**os.environ, "PYTHONPATH": path, "CIFAR_TUNE_ARTIFACTS": str(scratch / "artifacts-large")}
+
+
+if __name__ == "__main__":
+    run({"large": measure})
