@@ -275,6 +275,24 @@ def user_attribute_of_trials(engine: Engine, study: int, key: str) -> dict[int, 
     return {number: json.loads(text) for number, text in found}
 
 
+Beginning = tuple[str, int | None, datetime | None]
+"""What tells a study from another one that has its id: its name, and the id and the start of its oldest trial."""
+
+
+def beginnings(engine: Engine) -> dict[int, Beginning]:
+    """The beginning of each study, by the study's id. Relies on `studies` and `trials`."""
+    oldest = (
+        select(TRIALS.c.study_id, func.min(TRIALS.c.trial_id).label("first")).group_by(TRIALS.c.study_id).subquery()
+    )
+    wanted = (
+        select(STUDIES.c.study_id, STUDIES.c.study_name, TRIALS.c.trial_id, TRIALS.c.datetime_start)
+        .outerjoin(oldest, oldest.c.study_id == STUDIES.c.study_id)
+        .outerjoin(TRIALS, TRIALS.c.trial_id == oldest.c.first)
+    )
+    with engine.connect() as connection:
+        return {study: (name, trial, start) for study, name, trial, start in connection.execute(wanted)}
+
+
 def study_of_trial(engine: Engine, trial: int) -> int | None:
     """The id of the study that has the trial with this id; None if there is no such trial.
 

@@ -284,6 +284,8 @@ def questions_about_trials(folder: Path) -> None:
     engine, own = storage.engine, internals().study_id(study)
     assert tables().study_of_trial(engine, internals().trial_id(trial)) == own
     assert tables().study_of_trial(engine, 10**6) is None
+    assert tables().beginnings(engine) == {own: ("contract", 1, tables().beginnings(engine)[own][2])}
+    assert tables().Beginning
     assert tables().states_of_trials(engine, own) == {TrialState.COMPLETE: 1}
     assert tables().counts_of_user_attribute(engine, own, "a") == [([1], 1)]
     assert tables().user_attribute_of_trials(engine, own, "a") == {0: [1]}

@@ -8,7 +8,7 @@ from datetime import datetime
 from io import StringIO
 
 from optuna.exceptions import StorageInternalError
-from optuna.storages import RDBStorage, get_storage
+from optuna.storages import RDBStorage
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -21,6 +21,7 @@ from cifar_tune.cli.find_study import find_stored
 from cifar_tune.cli.progress import TrialRows
 from cifar_tune.errors import CheckError, UserError
 from cifar_tune.storage.attributes import REASONS
+from cifar_tune.storage.cached import CachedStorage
 from cifar_tune.storage.lease import held_lease
 from cifar_tune.storage.opened_file import DatabaseGoneError
 from cifar_tune.storage.rdb import close, own_words
@@ -149,7 +150,7 @@ class Watcher:
     def __init__(self, study: str, url: URL) -> None:
         self._url = url
         self._name, self._storage = find_stored(study, url)
-        self._cached = get_storage(self._storage)  # finished trials are read once
+        self._cached = CachedStorage(self._storage)
         self._away: int | None = None  # looks since somebody ran it; None if nobody has
         self.record: StudyRecord | None = None
         self.owner: str | None = None
@@ -181,7 +182,8 @@ class Watcher:
 
     def _read(self) -> StudyRecord:
         try:
-            return load_record(self._cached, self._name)
+            self._cached.renew_if_changed()
+            return load_record(self._cached.storage, self._name)
         except UserError as error:
             if self.record is None:
                 raise

@@ -7,6 +7,7 @@ import sys
 import threading
 import webbrowser
 from collections.abc import Iterable, Sequence, Set
+from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from socketserver import ThreadingMixIn
@@ -18,11 +19,14 @@ from optuna.artifacts import FileSystemArtifactStore
 from optuna.storages import RDBStorage
 from optuna_dashboard import wsgi
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import SQLAlchemyError
 
 from cifar_tune.dashboard.made_files import MadeFiles
 from cifar_tune.dashboard.report_pages import ReportPages
+from cifar_tune.dashboard.same_site import same_site_only
 from cifar_tune.dashboard.shown_storage import ShownStorage
 from cifar_tune.errors import Problem, UserError, enumerate_names
+from cifar_tune.storage.cached import CachedStorage
 from cifar_tune.storage.opened_file import DatabaseGoneError
 from cifar_tune.storage.rdb import close, open_existing
 from cifar_tune.storage.urls import artifacts_folder, shown, sqlite_file
@@ -107,7 +111,7 @@ def open_dashboard(
         raise UserError(Problem("does not exist yet; `cifar-tune run` makes it with its first study", shown(url)))
     app = _while_it_is_there(_pages(storage, url), storage, url)
     try:
-        guarded = _only_asked_by_name(app, host, names)
+        guarded = _only_asked_by_name(same_site_only(app, names), host, names)
         kind = _Server6 if ":" in host else _Server
         return Dashboard(storage, make_server(host, port, guarded, kind, _QuietHandler), host)
     except OSError as error:
@@ -118,7 +122,28 @@ def open_dashboard(
 def _pages(storage: RDBStorage, url: URL) -> WSGIApplication:
     """optuna-dashboard with our notes and files, and our reports beside it."""
     files = MadeFiles(storage, FileSystemArtifactStore(_made_folder(artifacts_folder())))
-    return ReportPages(storage, wsgi(ShownStorage(storage, url), artifact_store=files))
+    return ReportPages(storage, _Studies(storage, url, files))
+
+
+class _Studies:
+    """optuna-dashboard, made anew where a study is another one than before: it keeps what it has seen, by ids alone."""
+
+    def __init__(self, storage: RDBStorage, url: URL, files: MadeFiles) -> None:
+        self._cached = CachedStorage(storage)
+        self._url = url
+        self._files = files
+        self._app = self._made()
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer a request."""
+        with suppress(SQLAlchemyError):  # the dashboard finds out itself that the database does not answer
+            if self._cached.renew_if_changed():
+                self._app = self._made()
+        return self._app(environ, start_response)
+
+    def _made(self) -> WSGIApplication:
+        app: WSGIApplication = wsgi(ShownStorage(self._cached.storage, self._url), artifact_store=self._files)
+        return app
 
 
 class _Server(ThreadingMixIn, WSGIServer):
