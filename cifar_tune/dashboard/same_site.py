@@ -2,7 +2,8 @@
 
 Any page can let the browser of whoever reads it ask `http://127.0.0.1:8080` for something. The browser says so in two
 headers that no page can set: `Origin`, the site that asks, and `Sec-Fetch-Site`, how it relates to us (Fetch Metadata,
-https://www.w3.org/TR/fetch-metadata/). A link to the dashboard is followed: what opens, the other page cannot read.
+https://www.w3.org/TR/fetch-metadata/). Links to the dashboard work from anywhere: the page that holds the link cannot
+read what opens.
 """
 
 from collections.abc import Iterable, Set
@@ -17,29 +18,34 @@ _ExcInfo = tuple[type[BaseException], BaseException, TracebackType] | tuple[None
 _OWN = ("same-origin", "none")
 """`none`: somebody typed the address, or opened a bookmark."""
 
+_LOOPBACK = ("localhost", "127.0.0.1")
 _DEFAULT_PORTS = (":80", ":443")
-_REFUSED = b"This was asked for by a page of another site, which may neither read nor change anything here.\n"
+_HEADERS = [("Cross-Origin-Resource-Policy", "same-origin"), ("X-Frame-Options", "SAMEORIGIN")]
+"""No other page may show pictures or files of ours as its own, or us in a frame, where clicks can be stolen."""
+
+_REFUSED = "This was asked for by a page of another site, which may neither read nor change anything here."
 
 
 def same_site_only(app: WSGIApplication, allowed: Set[str]) -> WSGIApplication:
     """Refuse what other sites ask for, and let no answer invite them.
 
-    optuna-dashboard sends `Access-Control-Allow-Origin: *` with files, whose names can be guessed.
+    optuna-dashboard sends `Access-Control-Allow-Origin: *` with every file, and the names of files can be guessed.
 
     Args:
-        app: answers the rest.
-        allowed: names of this machine; a proxy under one of them may ask us by another.
+        app: answers all other requests.
+        allowed: names by which the user allowed this machine to be called. The page may come from one of them while
+            the request names another host: proxies often replace the host.
     """
 
     def guarded(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         def start(status: str, headers: list[tuple[str, str]], exc_info: _ExcInfo = None, /) -> Any:
             kept = [(name, value) for name, value in headers if not name.lower().startswith("access-control-")]
-            return start_response(status, [*kept, ("Cross-Origin-Resource-Policy", "same-origin")], exc_info)
+            return start_response(status, [*kept, *_HEADERS], exc_info)
 
         if _is_foreign(environ, allowed):
             status = HTTPStatus.FORBIDDEN
             start(f"{status.value} {status.phrase}", [("Content-Type", "text/plain; charset=utf-8")])
-            return [_REFUSED]
+            return [f"{_REFUSED}{_advice(environ)}\n".encode()]
         return app(environ, start)
 
     return guarded
@@ -54,14 +60,28 @@ def _is_foreign(environ: WSGIEnvironment, allowed: Set[str]) -> bool:
     return site is not None and site not in _OWN and not _follows_a_link(environ)
 
 
+def _advice(environ: WSGIEnvironment) -> str:
+    """What to do if the other site is a proxy that stands before us."""
+    name = _host_name(environ.get("HTTP_ORIGIN", ""))
+    if not name or name in _LOOPBACK or ":" in name:  # another program of this machine, or an address that is no name
+        return ""
+    return f" If {name} is meant to be this machine, start the dashboard with --allow-host {name}."
+
+
 def _is_own(origin: str, host: str, allowed: Set[str]) -> bool:
     """Whether an origin is the host that was asked, at its port; the scheme may be that of a proxy."""
-    try:
-        asking = urlsplit(origin)
-        name = (asking.hostname or "").lower()
-    except ValueError:  # brackets without an address
+    name = _host_name(origin)
+    if not name:
         return False
-    return bool(name) and (name in allowed or _without_default_port(asking.netloc) == _without_default_port(host))
+    return name in allowed or _without_default_port(urlsplit(origin).netloc) == _without_default_port(host)
+
+
+def _host_name(origin: str) -> str:
+    """The host of an origin in lower case; empty if it has none, as `null`."""
+    try:
+        return urlsplit(origin).hostname or ""
+    except ValueError:  # brackets without an address
+        return ""
 
 
 def _without_default_port(host: str) -> str:

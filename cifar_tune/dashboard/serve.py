@@ -126,7 +126,7 @@ def _pages(storage: RDBStorage, url: URL) -> WSGIApplication:
 
 
 class _Studies:
-    """optuna-dashboard, made anew where a study is another one than before: it keeps what it has seen, by ids alone."""
+    """optuna-dashboard, started afresh when an id belongs to another study than before: its caches know ids alone."""
 
     def __init__(self, storage: RDBStorage, url: URL, files: MadeFiles) -> None:
         self._cached = CachedStorage(storage)
@@ -136,7 +136,7 @@ class _Studies:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request."""
-        with suppress(SQLAlchemyError):  # the dashboard finds out itself that the database does not answer
+        with suppress(SQLAlchemyError, DatabaseGoneError):  # the dashboard finds out itself that nothing answers
             if self._cached.renew_if_changed():
                 self._app = self._made()
         return self._app(environ, start_response)

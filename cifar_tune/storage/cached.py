@@ -1,7 +1,7 @@
-"""Optuna's cache of finished trials, made anew where a study is another one than before.
+"""Optuna's cache of finished trials, emptied when an id belongs to another study than before.
 
-The cache knows studies and trials by their ids alone, and is never told that another program deleted them. SQLite gives
-such ids again: a new study would show trials of the old one.
+The cache knows studies and trials by their ids alone, and nobody tells it when another program deletes a study. SQLite
+gives the ids of deleted rows to new ones, so a new study would show trials of the old one.
 """
 
 from threading import Lock
@@ -12,7 +12,7 @@ from cifar_tune.optuna_tables import Beginning, beginnings
 
 
 class CachedStorage:
-    """A storage whose finished trials are read once, for as long as they are there.
+    """A storage from which each finished trial is read once.
 
     Args:
         storage: the database.
@@ -25,9 +25,12 @@ class CachedStorage:
         self.storage: BaseStorage = get_storage(storage)
 
     def renew_if_changed(self) -> bool:
-        """Begin with an empty cache if a study was deleted, renamed, or has another one's id; returns whether it did.
+        """Empty the cache if a study was deleted or renamed, or has the id of an earlier one.
 
-        To be called before each look, of which there may be several at a time.
+        Call it before each look at the studies. Several threads may do so at a time.
+
+        Returns:
+            Whether the cache was emptied; `storage` is then a new object.
 
         Raises:
             SQLAlchemyError: the database does not answer.

@@ -65,6 +65,7 @@ def test_what_other_pages_ask_for_is_refused(dashboard: Dashboard, headers: dict
     status, _, words = ask(dashboard, headers, path=path)
     assert status == 403
     assert "asked for by a page of another site" in words
+    assert ("--allow-host" in words) == ("evil.example" in headers.get("Origin", ""))
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
@@ -80,6 +81,7 @@ def test_no_answer_invites_other_sites(dashboard: Dashboard, path: str) -> None:
     _, headers, _ = ask(dashboard, {}, path=path)
     assert not [name for name in headers if name.lower().startswith("access-control-")]
     assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+    assert headers["X-Frame-Options"] == "SAMEORIGIN"
 
 
 def test_a_proxy_may_stand_before_it_under_a_name_that_is_allowed(url: URL) -> None:
@@ -90,7 +92,8 @@ def test_a_proxy_may_stand_before_it_under_a_name_that_is_allowed(url: URL) -> N
     try:
         for host in ({"Host": "gpu.example.org"}, {}):
             assert ask(opened, host | {"Origin": "https://gpu.example.org"})[0] == 200
-            assert ask(opened, host | {"Origin": "https://other.example.org"})[0] == 403
+            status, _, words = ask(opened, host | {"Origin": "https://Other.example.org"})
+            assert (status, "--allow-host other.example.org" in words) == (403, True)
     finally:
         opened.shutdown()
         thread.join(PATIENCE)
