@@ -1,17 +1,22 @@
 """Finds out by trying how many executors should share a GPU: as many as raise the total speed and fit the memory."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import wait
+from pathlib import Path
 from typing import TypeVar
 
 from joblib import cpu_count
 
+from cifar_tune.data.spec import DataSpec
 from cifar_tune.errors import UserError
-from cifar_tune.executors.local import LocalExecutors, LocalSlot
+from cifar_tune.executors.local import LocalExecutors
 from cifar_tune.executors.messages import Died, Order, Prepared, Refused, Rehearsal, Rehearsed, Verdict
+from cifar_tune.executors.remembered import decision_file, made_today, remember, remembered
 from cifar_tune.executors.starting import Work, work_in_process
+from cifar_tune.wording import rough_duration
 
 _CONTEXT_BYTES = 1 << 30
 """What a process takes on a GPU beside what torch counts: CUDA's context, kernels and libraries; about half of it."""
@@ -37,6 +42,7 @@ class Sharing:
         peak_bytes: what torch holds for the study's largest configuration.
         room_bytes: what all executors on one GPU may take together, but for the context of the first.
         total_bytes: the memory of a GPU.
+        epoch_images: how many images could be trained on in the time of an epoch and its validation.
     """
 
     each: int
@@ -45,21 +51,37 @@ class Sharing:
     peak_bytes: int
     room_bytes: int
     total_bytes: int
+    epoch_images: float
 
     def takes_twice_as_many(self, most: int) -> bool:
         """Whether memory suffices if all train the largest configuration at a time, and no more than `most` run."""
         wanted = 2 * self.each
-        needed = wanted * self.peak_bytes + (wanted - 1) * _CONTEXT_BYTES
-        has_room = needed <= (1 - _SPARED) * self.room_bytes
+        has_room = fits(wanted, self.peak_bytes, self.room_bytes)
         return has_room and wanted <= _MOST_EACH and 2 * self.executors <= most
 
-    def with_more(self, each: int, paces: Sequence[float]) -> "Sharing":
-        """The same GPUs with `each` executors, which trained so many images per second."""
-        return replace(self, each=each, executors=len(paces), images_per_second=sum(paces))
+    def in_an_empty_gpu(self) -> "Sharing":
+        """The same, if no other program had any of the memory."""
+        return replace(self, room_bytes=self.total_bytes)
+
+    def doubled(self, paces: Sequence[float]) -> "Sharing":
+        """The same GPUs with twice as many executors on each, which trained so many images per second."""
+        return replace(self, each=2 * self.each, executors=len(paces), images_per_second=sum(paces))
+
+    def study_seconds(self, rehearsal: Rehearsal) -> float:
+        """How long a whole study takes at most, if nothing is pruned; infinite where that is not known."""
+        limit = math.inf if rehearsal.study_seconds is None else rehearsal.study_seconds
+        if rehearsal.epochs is None:
+            return limit
+        return min(limit, rehearsal.epochs * self.epoch_images / self.images_per_second)
 
     def is_worth_more_than(self, fewer: "Sharing") -> bool:
         """Whether it trains enough more images."""
         return self.images_per_second > _WORTH * fewer.images_per_second
+
+
+def fits(each: int, peak_bytes: int, room_bytes: int) -> bool:
+    """Whether so many executors have room on a GPU, if all train the largest configuration at a time."""
+    return each * peak_bytes + (each - 1) * _CONTEXT_BYTES <= (1 - _SPARED) * room_bytes
 
 
 def alone(prepared: Sequence[Prepared], paces: Sequence[float]) -> Sharing:
@@ -71,6 +93,7 @@ def alone(prepared: Sequence[Prepared], paces: Sequence[float]) -> Sharing:
         max(each.peak_bytes for each in prepared),
         min(each.room_bytes for each in prepared),
         min(each.total_bytes for each in prepared),
+        prepared[0].images,
     )
 
 
@@ -86,6 +109,9 @@ def words(tried: Sequence[Sharing], chosen: Sharing) -> str:
 _REHEARSAL_SECONDS = 300.0
 """Of each part of a rehearsal; the first one may compile."""
 
+_DEAREST = 0.1
+"""Share of the time that the whole study takes, at the speed found so far: no try is made that takes longer."""
+
 A = TypeVar("A", Prepared, Rehearsed)
 
 
@@ -98,6 +124,7 @@ class SharingExecutors(LocalExecutors):
         threads: see `LocalExecutors`.
         note: see `LocalExecutors`.
         work: see `LocalExecutors`.
+        patience: seconds after which no further number of executors is tried.
     """
 
     def __init__(
@@ -107,30 +134,56 @@ class SharingExecutors(LocalExecutors):
         threads: int,
         note: Callable[[str], None],
         work: Work = work_in_process,
+        patience: float = math.inf,
     ) -> None:
         super().__init__(None, devices, threads, note, work)
         self._rehearsal = rehearsal
+        self._patience = patience
+        self._began = time.monotonic()
+
+    def wait_for_start(self, data: DataSpec, fingerprint: str, impatient: Callable[[], None]) -> None:
+        """See `Executors`; then try how many executors should share each GPU, unless that is known."""
+        self._began = time.monotonic()
+        super().wait_for_start(data, fingerprint, impatient)
 
     def _share(self, impatient: Callable[[], None]) -> None:
-        """Double the executors on each GPU as long as they train more images together, at the same time."""
-        rehearsal = self._rehearsal
-        if not all(_is_on_gpu(slot) for slot in self._slots):
+        """As many executors on each GPU as an earlier run found best; else find it out."""
+        ready = [slot.ready for slot in self._slots if slot.ready is not None]
+        if not all(each.device.startswith("cuda") for each in ready):
+            return
+        path = decision_file(self._rehearsal, ready[0].environment, len(ready))
+        known = remembered(path)
+        room = min(each.room_bytes for each in ready)
+        if known is None or not fits(known.each, known.peak_bytes, room):
+            self._find_out(path, impatient)
             return
         try:
-            tried = [chosen] = [alone(*self._rehearse(rehearsal, impatient))]
+            self._start_more((known.each - 1) * len(ready), impatient)
+        except UserError as error:
+            self._note(f"--workers auto: 1 on each GPU, since there is no room for {known.each}: {error}")
+        else:
+            self._note(f"{known.words} (found on {known.found})")
+
+    def _find_out(self, path: Path | None, impatient: Callable[[], None]) -> None:
+        """Double the executors on each GPU as long as they train more images together, at the same time."""
+        try:
+            tried = [chosen] = [alone(*self._rehearse(impatient))]
         except _RehearsalFailed as error:  # a trial will meet it again
             self._note(f"--workers auto: 1 on each GPU, since more could not be tried: {error}")
             return
-        gpus = len(self._slots)
-        while chosen.takes_twice_as_many(min(int(cpu_count()), rehearsal.most)):
+        doubling = time.monotonic() - self._began  # as long as it took to start and to try the first ones
+        most = min(int(cpu_count()), self._rehearsal.most)
+        left_open = ""
+        while chosen.takes_twice_as_many(most):
+            left_open = self._too_dear(chosen, doubling)
+            if left_open:
+                break
             before = len(self._slots)
-            self._slots += [self._start(index) for index in range(before, 2 * before)]
             try:
-                self._hear_all(impatient)
-                found = chosen.with_more(len(self._slots) // gpus, self._rehearse(rehearsal, impatient)[1])
+                self._start_more(before, impatient)
+                found = chosen.doubled(self._rehearse(impatient)[1])
             except (UserError, _RehearsalFailed) as error:  # those that there were do without them
-                self._kept = [report for report in self._kept if not isinstance(report, Refused)]
-                self._note(f"--workers auto: more than {chosen.each} on each GPU cannot be had: {error}")
+                left_open = f"; there can be no more now: {error}"
                 self._give_up_from(before)
                 break
             tried.append(found)
@@ -138,11 +191,42 @@ class SharingExecutors(LocalExecutors):
                 self._give_up_from(before)
                 break
             chosen = found
-        self._note(words(tried, chosen))
+        said = words(tried, chosen)
+        self._note(said + left_open)
+        # Where others have taken the memory, there may be more room another time.
+        if not left_open and chosen.takes_twice_as_many(most) == chosen.in_an_empty_gpu().takes_twice_as_many(most):
+            remember(path, made_today(chosen.each, chosen.peak_bytes, said))
 
-    def _rehearse(self, rehearsal: Rehearsal, impatient: Callable[[], None]) -> tuple[list[Prepared], list[float]]:
+    def _too_dear(self, chosen: Sharing, seconds: float) -> str:
+        """Why twice as many executors, which take so many seconds to start and to try, are not tried; or nothing."""
+        rest = chosen.study_seconds(self._rehearsal)
+        if seconds > _DEAREST * rest:
+            return (
+                f"; more were not tried, since that takes about {rough_duration(seconds)}, and the whole study "
+                f"{rough_duration(rest)}"
+            )
+        if time.monotonic() - self._began + seconds > self._patience:
+            return "; `run --workers auto` tries more"
+        return ""
+
+    def _start_more(self, count: int, impatient: Callable[[], None]) -> None:
+        """Start more executors, and wait for them; if one refuses, do without all of them.
+
+        Raises:
+            UserError: one refuses.
+        """
+        before = len(self._slots)
+        self._slots += [self._start(index) for index in range(before, before + count)]
+        try:
+            self._hear_all(impatient)
+        except UserError:
+            self._kept = [report for report in self._kept if not isinstance(report, Refused)]
+            self._give_up_from(before)
+            raise
+
+    def _rehearse(self, impatient: Callable[[], None]) -> tuple[list[Prepared], list[float]]:
         """What each executor said of its memory, and its images per second while all of them trained at a time."""
-        prepared = self._answers(rehearsal, Prepared, impatient)
+        prepared = self._answers(self._rehearsal, Prepared, impatient)
         rehearsed = self._answers(Verdict(go_on=True), Rehearsed, impatient)
         return prepared, [each.images_per_second for each in rehearsed]
 
@@ -184,7 +268,3 @@ class SharingExecutors(LocalExecutors):
 
 class _RehearsalFailed(Exception):  # noqa: N818 (it is caught here)
     """Why executors could not be tried."""
-
-
-def _is_on_gpu(slot: LocalSlot) -> bool:
-    return slot.ready is not None and slot.ready.device.startswith("cuda")

@@ -32,7 +32,7 @@ from cifar_tune.training.checkpoint_fit import go_on
 from cifar_tune.training.device import bind, configure
 from cifar_tune.training.failures import Diverged, is_device_lost, is_out_of_memory, release
 from cifar_tune.training.loop import Training
-from cifar_tune.training.probe import peak_memory, room
+from cifar_tune.training.probe import images_per_epoch, peak_memory, room
 
 JobReport = Began | EpochDone | Notice | Broken | Ended
 
@@ -106,7 +106,7 @@ class JobTrainer:
         data = self.load_data(order.data)
         peak = peak_memory([Configuration(each, vocabulary) for each in order.largest], data, self._device)
         training = probe.Rehearsal(Configuration(order.typical, vocabulary), data, self._device)
-        yield Prepared(peak, *room(self._device))
+        yield Prepared(peak, *room(self._device), images_per_epoch(data))
         if self._goes_on():
             yield Rehearsed(training.images_per_second(order.seconds))
 

@@ -34,7 +34,7 @@ class Rehearsal:
     """Prepare to train `typical`, and take a step of each of the `largest`; answer `Prepared`.
 
     On a `Verdict` to go on, train for so many `seconds`, and answer `Rehearsed`. Nothing is kept but figures. No more
-    than `most` executors are of use.
+    than `most` executors are of use. The study trains at most so many `epochs` (None: unknown) and `study_seconds`.
     """
 
     typical: Mapping[str, Value]
@@ -43,6 +43,8 @@ class Rehearsal:
     plugins: tuple[PluginFile, ...] = ()
     most: int = 1_000_000
     seconds: float = 2.0
+    epochs: int | None = None
+    study_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +54,15 @@ class Quit:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """An executor has started and waits for jobs; its machine has so many devices like its own."""
+    """An executor has started and waits for jobs; its machine has so many devices like its own.
+
+    `room_bytes` of a GPU's memory are free or its own; 0 for other devices.
+    """
 
     device: str
     environment: Mapping[str, str | int]
     devices: int = 1
+    room_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +70,13 @@ class Prepared:
     """An executor is ready for the second part of its rehearsal; or it met a `problem`, and it is over.
 
     `peak_bytes` is what torch held for the largest configuration, `room_bytes` what was free besides, or held by this
-    process's torch, `total_bytes` the device's memory.
+    process's torch, `total_bytes` the device's memory. An epoch costs as much as training on so many `images`.
     """
 
     peak_bytes: int = 0
     room_bytes: int = 0
     total_bytes: int = 0
+    images: float = 0.0
     problem: str = ""
 
 

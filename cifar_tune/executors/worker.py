@@ -16,6 +16,7 @@ from cifar_tune.errors import UserError
 from cifar_tune.executors.job_training import JobTrainer
 from cifar_tune.executors.messages import Job, Order, Quit, Ready, Refused, Rehearsal, Report, Verdict
 from cifar_tune.training.device import environment, resolve_device
+from cifar_tune.training.probe import room
 
 _QUIT_SECONDS = 30.0
 
@@ -42,7 +43,7 @@ class _Executor:
     def serve(self) -> None:
         threading.Thread(target=self._listen, daemon=True).start()
         count = torch.cuda.device_count() if self._device.type == "cuda" else 1
-        self._send(Ready(str(self._device), environment(self._device), count))
+        self._send(Ready(str(self._device), environment(self._device), count, room(self._device)[0]))
         while True:
             job = self._jobs.get()
             reports = self._trainer.rehearse(job) if isinstance(job, Rehearsal) else self._trainer.run(job)

@@ -19,7 +19,7 @@ from cifar_tune.study.run import auto_executors
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.study_spec.typical import models_of, typical
 from cifar_tune.training.device import describe_device, resolve_device, resolve_precision
-from cifar_tune.training.probe import probe, probe_plugins
+from cifar_tune.training.probe import VALIDATED_IMAGE, probe, probe_plugins
 from cifar_tune.wording import rough_duration
 
 _SHAPING = ("model", "timm_name", "width", "stem", "norm", "norm_placement", "residual")
@@ -88,10 +88,6 @@ def _learning_activation(outcome: Mapping[str, Value]) -> Value | None:
     return activation if activation == "prelu" or activation not in ACTIVATIONS else None
 
 
-_VALIDATION_STEP = 1 / 3
-"""A validation image costs a forward pass; a training image that, and a backward pass of about twice as much."""
-
-
 def probe_lines(spec: StudySpec, data: PreparedData, devices: Sequence[str]) -> Iterator[str]:
     """Lines for people, one model after the other.
 
@@ -122,7 +118,7 @@ def probe_lines(spec: StudySpec, data: PreparedData, devices: Sequence[str]) -> 
             probe(config.replaced(batch_size=1), resident, resolved[0])
         batch = min(config.integer("batch_size"), train)
         views = TEST_TIME_AUGMENTATIONS[config.text("test_time_augmentation")].views
-        steps = steps_per_epoch(train, batch) + _VALIDATION_STEP * views * val / batch
+        steps = steps_per_epoch(train, batch) + VALIDATED_IMAGE * views * val / batch
         trial = found.seconds_per_step * steps * config.integer("epochs")
         seconds.append(trial)
         fewest, most = sizes[0].parameters, sizes[-1].parameters
@@ -157,8 +153,12 @@ def _with_each_part(spec: StudySpec) -> Iterator[Configuration]:
                 yield typical(spec, outcome)
 
 
+_PATIENCE = 10.0
+"""Seconds that `check` tries how many executors share a GPU, if it takes no longer to try one on each."""
+
+
 def auto_workers_lines(spec: StudySpec, devices: Sequence[str]) -> Iterator[str]:
-    """The decision with its figures; GPUs are tried for some seconds, by the very executors that `run` starts.
+    """The decision with its figures; GPUs are tried for about ten seconds, by the very executors that `run` starts.
 
     The images must have been decoded.
 
@@ -171,7 +171,7 @@ def auto_workers_lines(spec: StudySpec, devices: Sequence[str]) -> Iterator[str]
         yield f"--workers auto: {workers} at a time, by cores and the largest `threads` ({threads})"
         return
     notes: list[str] = []
-    executors = auto_executors(spec, devices, notes.append)
+    executors = auto_executors(spec, devices, notes.append, _PATIENCE)
     try:
         executors.wait_for_start(spec.data, "", lambda: None)
         yield from notes or [f"--workers auto: {executors.workers} at a time, one per device"]

@@ -1,5 +1,6 @@
 """`cifar-tune run`: everything around the coordinator."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from cifar_tune.storage.rdb import close, open_patiently, unusable
 from cifar_tune.storage.records import StudyRecord, load_record
 from cifar_tune.storage.urls import require_artifacts_folder
 from cifar_tune.storage.write_behind import WriteBehindStorage
+from cifar_tune.study.budget import most_trials
 from cifar_tune.study.coordinator import Coordinator, Ending
 from cifar_tune.study.events import Interrupted, Observer, ShieldedObserver, StopRequests, Watch, stop_requests
 from cifar_tune.study.evolving import evolve_study, finish_evolution
@@ -34,12 +36,14 @@ from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.study_spec.typical import largest, typical
 
 
-def auto_executors(spec: StudySpec, devices: Sequence[str], note: Callable[[str], None]) -> LocalExecutors:
-    """The executors of `--workers auto` on this machine."""
+def auto_executors(
+    spec: StudySpec, devices: Sequence[str], note: Callable[[str], None], patience: float = math.inf
+) -> LocalExecutors:
+    """The executors of `--workers auto` on this machine; after so many seconds of trying, no more are tried."""
     rehearsal = rehearsal_of(spec)
     if rehearsal is None:
         return LocalExecutors(None, devices, spec.largest_threads, note)
-    return SharingExecutors(rehearsal, devices, spec.largest_threads, note)
+    return SharingExecutors(rehearsal, devices, spec.largest_threads, note, patience=patience)
 
 
 def rehearsal_of(spec: StudySpec) -> Rehearsal | None:
@@ -51,7 +55,16 @@ def rehearsal_of(spec: StudySpec) -> Rehearsal | None:
         return None
     plugins = tuple(plugin.file for plugin in spec.plugins if plugin.file is not None)
     most = min(spec.deterministic or spec.budget.trials, spec.budget.trials)
-    return Rehearsal(dict(typical(spec, {})), tuple(dict(each) for each in largest(spec)), spec.data, plugins, most)
+    middle = typical(spec, {})
+    return Rehearsal(
+        dict(middle),
+        tuple(dict(each) for each in largest(spec)),
+        spec.data,
+        plugins,
+        most,
+        epochs=most_trials(spec) * middle.integer("epochs"),
+        study_seconds=spec.budget.timeout,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """How many executors share a GPU, found out by trying; the GPU is played."""
 
+import math
 import os
 import time
 from dataclasses import replace
@@ -14,6 +15,7 @@ from cifar_tune.data.spec import DataSpec
 from cifar_tune.executors.gpu_sharing import SharingExecutors
 from cifar_tune.executors.job_training import JobTrainer
 from cifar_tune.executors.messages import Prepared, Quit, Ready, Refused, Rehearsal, Rehearsed, Verdict
+from cifar_tune.executors.starting import Work
 from cifar_tune.study.checking import auto_workers_lines
 from cifar_tune.study.run import rehearsal_of
 from tests.reports.factory import make_spec
@@ -24,20 +26,34 @@ DIGITS = DataSpec(name="digits", val_size=100)
 REHEARSAL = Rehearsal({}, (), DIGITS)
 
 
+@pytest.fixture(autouse=True)
+def nothing_is_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache folder, in which decisions are kept."""
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("CIFAR_TUNE_CACHE", str(cache))
+    return cache
+
+
 def play(room: int, connection: Connection, device: str, slot: int) -> None:
     """An executor of a GPU that trains 1000 images per second for each, and 2500 for all that train at a time.
 
     The later one has started, the longer it prepares, as real ones do that have to load and compile first.
     """
     training = Path(device)
-    connection.send(Ready("cuda:0", {}))
+    connection.send(Ready("cuda:0", {}, room_bytes=room))
     while not isinstance(order := connection.recv(), Quit):
         assert isinstance(order, Rehearsal)
         time.sleep(0.05 * slot)
         (training / f"{slot}").touch()  # all are there before the first of them is told to train
-        connection.send(Prepared(4 * GB, room, 80 * GB))
+        connection.send(Prepared(4 * GB, room, 80 * GB, images=1.0))
         assert connection.recv() == Verdict(go_on=True)
         connection.send(Rehearsed(min(1000.0, 2500 / len(list(training.iterdir())))))
+
+
+def gpu(tmp_path: Path, name: str = "gpu") -> str:
+    """A GPU that is played: a folder of its executors."""
+    (tmp_path / name).mkdir()
+    return str(tmp_path / name)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +72,7 @@ def test_as_many_as_train_more_together(
     monkeypatch.setattr("cifar_tune.executors.gpu_sharing.cpu_count", lambda: cores)
     notes: list[str] = []
     rehearsal = replace(REHEARSAL, most=most)
-    executors = SharingExecutors(rehearsal, (str(tmp_path),), 1, notes.append, partial(play, room))
+    executors = SharingExecutors(rehearsal, (gpu(tmp_path),), 1, notes.append, partial(play, room))
     try:
         executors.wait_for_start(DIGITS, "", lambda: None)
         assert executors.workers == chosen
@@ -67,6 +83,9 @@ def test_as_many_as_train_more_together(
         ]
     finally:
         executors.close(lambda: True)
+
+
+FIGURES = "1 on each GPU; images/s by executors per GPU: 1: 100; the largest model takes 1.1 GB of 85.9"
 
 
 def fails(when: str, connection: Connection, _device: str, slot: int) -> None:
@@ -89,10 +108,22 @@ def fails(when: str, connection: Connection, _device: str, slot: int) -> None:
     [
         ("prepares 0", "1 on each GPU, since more could not be tried: out of memory"),
         ("dies 0", "1 on each GPU, since more could not be tried: exit code 3"),
-        ("prepares 1", "more than 1 on each GPU cannot be had: out of memory"),
-        ("trains 1", "more than 1 on each GPU cannot be had: out of memory"),
-        ("dies 1", "more than 1 on each GPU cannot be had: exit code 3"),
-        ("refuses 1", "more than 1 on each GPU cannot be had: no room for it"),
+        (
+            "prepares 1",
+            FIGURES + "; there can be no more now: out of memory",
+        ),
+        (
+            "trains 1",
+            FIGURES + "; there can be no more now: out of memory",
+        ),
+        (
+            "dies 1",
+            FIGURES + "; there can be no more now: exit code 3",
+        ),
+        (
+            "refuses 1",
+            FIGURES + "; there can be no more now: no room for it",
+        ),
     ],
 )
 def test_where_one_fails_there_is_one_on_each(when: str, words: str, tmp_path: Path) -> None:
@@ -103,6 +134,7 @@ def test_where_one_fails_there_is_one_on_each(when: str, words: str, tmp_path: P
         executors.wait_for_start(DIGITS, "", lambda: None)
         assert executors.workers == 1
         assert notes[0] == f"--workers auto: {words}"
+        assert not (tmp_path / "cache").exists()  # another time it may succeed
         deadline = time.monotonic() + PATIENCE
         while not executors.idle() and time.monotonic() < deadline:
             heard += executors.reports(0.1)
@@ -110,6 +142,79 @@ def test_where_one_fails_there_is_one_on_each(when: str, words: str, tmp_path: P
         assert not any(isinstance(report, Refused) for report in [*heard, *executors.reports(0.0)])
     finally:
         executors.close(lambda: True)
+
+
+def decide(executors: SharingExecutors) -> int:
+    try:
+        executors.wait_for_start(DIGITS, "", lambda: None)
+        return executors.workers
+    finally:
+        executors.close(lambda: True)
+
+
+def must_not_rehearse(room: int, connection: Connection, _device: str, _slot: int) -> None:
+    connection.send(Ready("cuda:0", {}, room_bytes=room))
+    assert isinstance(connection.recv(), Quit)
+
+
+def test_what_was_found_out_serves_the_next_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same study begins at once; another one, or one for which the memory does not suffice now, is tried out."""
+    monkeypatch.setattr("cifar_tune.executors.gpu_sharing.cpu_count", lambda: 64)
+    notes: list[str] = []
+
+    def executors(name: str, rehearsal: Rehearsal, work: Work) -> SharingExecutors:
+        return SharingExecutors(rehearsal, (gpu(tmp_path, name),), 1, notes.append, work)
+
+    assert decide(executors("first", REHEARSAL, partial(play, 80 * GB))) == 4
+    assert decide(executors("again", REHEARSAL, partial(must_not_rehearse, 80 * GB))) == 4
+    assert notes[1].startswith(f"{notes[0]} (found on 20")
+    other = replace(REHEARSAL, typical={"width": 8})
+    assert decide(executors("other", other, partial(play, 80 * GB))) == 4
+    assert decide(executors("full", REHEARSAL, partial(play, 9 * GB))) == 1  # others have the rest of 80 GB
+    assert decide(executors("free again", REHEARSAL, partial(must_not_rehearse, 80 * GB))) == 4
+    assert [note.count("found on") for note in notes] == [0, 1, 0, 0, 1]
+
+
+def test_a_decision_that_cannot_be_read_or_kept_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cifar_tune.executors.gpu_sharing.cpu_count", lambda: 64)
+    notes: list[str] = []
+    decide(SharingExecutors(REHEARSAL, (gpu(tmp_path, "first"),), 1, notes.append, partial(play, 80 * GB)))
+    [kept] = (tmp_path / "cache").iterdir()
+    for content in ("", '{"each": 0}', "[]", kept.read_text().replace('"each":4', '"each":"many"')):
+        kept.write_text(content)
+        name = str(len(list(tmp_path.iterdir())))
+        assert decide(SharingExecutors(REHEARSAL, (gpu(tmp_path, name),), 1, notes.append, partial(play, 80 * GB))) == 4
+    monkeypatch.setenv("CIFAR_TUNE_CACHE", str(tmp_path / "first" / "0" / "below a file"))
+    assert decide(SharingExecutors(REHEARSAL, (gpu(tmp_path, "last"),), 1, notes.append, partial(play, 80 * GB))) == 4
+
+
+@pytest.mark.parametrize(
+    ("epochs", "study_seconds", "patience", "words"),
+    [
+        (None, None, math.inf, ""),
+        (10_000_000, 10_000.0, math.inf, ""),  # hours
+        (1, None, math.inf, "more were not tried, since that takes about"),  # a millisecond
+        (10_000_000, 0.01, math.inf, "more were not tried, since that takes about"),
+        (None, 0.01, math.inf, "more were not tried, since that takes about"),
+        (10_000_000, None, 0.0, "`run --workers auto` tries more"),
+    ],
+)
+def test_trying_takes_no_longer_than_it_can_save(
+    epochs: int | None,
+    study_seconds: float | None,
+    patience: float,
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("cifar_tune.executors.gpu_sharing.cpu_count", lambda: 64)
+    notes: list[str] = []
+    rehearsal = replace(REHEARSAL, epochs=epochs, study_seconds=study_seconds)
+    work = partial(play, 80 * GB)
+    executors = SharingExecutors(rehearsal, (gpu(tmp_path),), 1, notes.append, work, patience)
+    assert decide(executors) == (1 if words else 4)
+    assert words in notes[0]
+    assert len(list(tmp_path.glob("cache/*"))) == (0 if words else 1)  # what was not tried to the end is not kept
 
 
 def says_nothing(connection: Connection, _device: str, _slot: int) -> None:
@@ -132,13 +237,15 @@ def test_who_says_nothing_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.
 def test_a_rehearsal_trains() -> None:
     """On a CPU here; it asks a GPU for its memory besides."""
     space = {"width": {"choices": [4, 8, 16]}, "lr": {"low": 1e-4, "high": 1.0, "log": True}}
-    rehearsal = rehearsal_of(make_spec(space, train={"model": "cnn2"}, data={"name": "digits", "val_size": 100}))
+    spec = make_spec(space, train={"model": "cnn2", "epochs": 3}, data={"name": "digits", "val_size": 100})
+    rehearsal = rehearsal_of(spec)
     assert rehearsal is not None
+    assert rehearsal.epochs == 3 * spec.budget.trials
     assert (rehearsal.typical["width"], [each["width"] for each in rehearsal.largest]) == (8, [16])
     for goes_on in (True, False):
         trainer = JobTrainer(torch.device("cpu"), "cpu", [goes_on].pop)
         prepared, *rehearsed = trainer.rehearse(replace(rehearsal, seconds=0.2))
-        assert prepared == Prepared()
+        assert prepared == Prepared(images=1_398 + 100 / 3)
         assert [isinstance(each, Rehearsed) and each.images_per_second > 0 for each in rehearsed] == [True] * goes_on
     [failed] = JobTrainer(torch.device("cpu"), "cpu", lambda: True).rehearse(REHEARSAL)
     assert failed.problem
