@@ -1,109 +1,217 @@
-"""For every knob there is a test that its value reaches the thing that it controls."""
+"""Every knob does what it is for: a tiny net is trained with its default and with other values."""
 
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import combinations
 
 import pytest
+import torch
 
+from cifar_tune.data.resident import ResidentData
+from cifar_tune.knobs.configuration import Configuration, complete
+from cifar_tune.knobs.knob import Kind
+from cifar_tune.knobs.part import Value
+from cifar_tune.knobs.rules import broken_rules
 from cifar_tune.knobs.table import KNOBS
+from cifar_tune.knobs.vocabulary import BUILT_IN
+from tests.data.images import prepared_data
 
-ROOT = Path(__file__).parents[1]
-PROOFS = {
-    "model": ("models/test_models.py", "test_parameters_as_published"),
-    "width": ("models/test_models.py", "test_width_is_the_channels_of_the_first_stage"),
-    "timm_name": ("models/test_timm_model.py", "test_timm_name_is_the_model_that_timm_makes"),
-    "stem": ("models/test_models.py", "test_stem_decides_how_large_the_image_stays"),
-    "norm": ("models/test_models.py", "test_norm_is_the_one_asked_for_in_every_place"),
-    "norm_groups": ("models/test_models.py", "test_norm_groups_reach_the_layers"),
-    "bn_momentum": ("models/test_models.py", "test_bn_momentum_reaches_the_layers"),
-    "norm_placement": ("models/test_models.py", "test_norm_placement_reaches_the_blocks"),
-    "residual": ("models/test_models.py", "test_residual_is_whether_there_are_shortcuts"),
-    "activation": ("models/test_models.py", "test_activation_is_the_one_asked_for_in_every_place"),
-    "negative_slope": ("models/test_models.py", "test_negative_slope_reaches_the_layers"),
-    "dropout": ("models/test_models.py", "test_dropout_stands_before_every_linear_layer"),
-    "init": ("models/test_airbench_net.py", "test_init_dirac_passes_on_the_channels_that_come_in"),
-    "output_scale": ("models/test_airbench_net.py", "test_output_scale_is_a_factor_of_the_logits"),
-    "whitening_bias_epochs": ("models/test_airbench_net.py", "test_whitening_bias_epochs_end_its_learning"),
-    "optimizer": ("training/test_optimizers.py", "test_every_knob_reaches_the_parameter_group"),
-    "lr": ("training/test_optimizers.py", "test_every_knob_reaches_the_parameter_group"),
-    "momentum": ("training/test_optimizers.py", "test_every_knob_reaches_the_parameter_group"),
-    "nesterov": ("training/test_optimizers.py", "test_every_knob_reaches_the_parameter_group"),
-    "weight_decay": ("training/test_optimizers.py", "test_every_knob_reaches_the_parameter_group"),
-    "alpha": ("training/test_optimizers.py", "test_every_knob_reaches_the_parameter_group"),
-    "beta1": ("training/test_optimizers.py", "test_every_knob_reaches_the_parameter_group"),
-    "beta2": ("training/test_optimizers.py", "test_every_knob_reaches_the_parameter_group"),
-    "eps": ("training/test_optimizers.py", "test_every_knob_reaches_the_parameter_group"),
-    "decoupled_weight_decay": ("training/test_optimizers.py", "test_every_knob_reaches_the_parameter_group"),
-    "rho": ("training/test_optimizers.py", "test_every_knob_reaches_the_parameter_group"),
-    "momentum_decay": ("training/test_optimizers.py", "test_every_knob_reaches_the_parameter_group"),
-    "lr_decay": ("training/test_optimizers.py", "test_every_knob_reaches_the_parameter_group"),
-    "initial_accumulator_value": ("training/test_optimizers.py", "test_every_knob_reaches_the_parameter_group"),
-    "ns_steps": ("training/test_optimizers.py", "test_every_knob_reaches_the_parameter_group"),
-    "decay_norm_and_bias": ("training/test_optimizers.py", "test_norms_and_biases_are_spared_the_weight_decay"),
-    "norm_bias_lr_factor": ("training/test_optimizers.py", "test_norm_bias_lr_factor_is_that_of_norm_biases_alone"),
-    "l1": ("training/test_learner.py", "test_l1_adds_the_sign_of_each_weight"),
-    "clip_grad_norm": ("training/test_learner.py", "test_clip_grad_norm_is_the_longest_gradient_of_the_loss"),
-    "ema_decay": ("training/test_learner.py", "test_ema_decay_averages_weights_and_statistics_over_the_steps"),
-    "lookahead": ("training/test_lookahead.py", "test_against_a_slow_reference"),
-    "lookahead_steps": ("training/test_lookahead.py", "test_against_a_slow_reference"),
-    "lookahead_alpha": ("training/test_lookahead.py", "test_against_a_slow_reference"),
-    "batch_size": ("training/test_loop.py", "test_batch_size_is_the_images_of_a_step"),
-    "epochs": ("training/test_loop.py", "test_one_result_per_epoch"),
-    "patience": ("training/test_stopping.py", "test_patience"),
-    "schedule": ("training/test_schedules.py", "test_curve"),
-    "step_size": ("training/test_schedules.py", "test_curve"),
-    "gamma": ("training/test_schedules.py", "test_curve"),
-    "eta_min": ("training/test_schedules.py", "test_curve"),
-    "pct_start": ("training/test_schedules.py", "test_curve"),
-    "div_factor": ("training/test_schedules.py", "test_curve"),
-    "final_div_factor": ("training/test_schedules.py", "test_curve"),
-    "milestone1": ("training/test_schedules.py", "test_curve"),
-    "milestone2": ("training/test_schedules.py", "test_curve"),
-    "milestone3": ("training/test_schedules.py", "test_curve"),
-    "plateau_patience": ("training/test_schedules.py", "test_curve"),
-    "t_0": ("training/test_schedules.py", "test_curve"),
-    "t_mult": ("training/test_schedules.py", "test_curve"),
-    "base_lr": ("training/test_schedules.py", "test_curve"),
-    "warmup_epochs": ("training/test_schedules.py", "test_warmup_is_a_factor_on_the_schedule"),
-    "loss": ("training/test_losses.py", "test_value"),
-    "focal_gamma": ("training/test_losses.py", "test_value"),
-    "margin": ("training/test_losses.py", "test_value"),
-    "label_smoothing": ("training/test_learner.py", "test_label_smoothing_reaches_the_loss"),
-    "augment": ("data/test_coordinates.py", "test_crop_and_flip_against_a_slow_reference"),
-    "crop_padding": ("data/test_coordinates.py", "test_parameters_come_from_the_configuration"),
-    "crop_padding_mode": ("data/test_coordinates.py", "test_the_padding_mode_comes_from_the_configuration"),
-    "rotation_degrees": ("data/test_affine.py", "test_rotation_degrees_reach_the_angles"),
-    "scale_range": ("data/test_affine.py", "test_scale_range_reaches_the_factors"),
-    "brightness": ("data/test_colour.py", "test_every_strength_comes_from_the_configuration"),
-    "contrast": ("data/test_colour.py", "test_every_strength_comes_from_the_configuration"),
-    "saturation": ("data/test_colour.py", "test_every_strength_comes_from_the_configuration"),
-    "hue": ("data/test_colour.py", "test_every_strength_comes_from_the_configuration"),
-    "color_temperature": ("data/test_colour.py", "test_every_strength_comes_from_the_configuration"),
-    "noise_std": ("data/test_colour.py", "test_noise_has_the_deviation_asked_for_and_stays_in_range"),
-    "randaugment_num_ops": ("data/test_policies.py", "test_randaugment_knobs_come_from_the_configuration"),
-    "randaugment_magnitude": ("data/test_policies.py", "test_randaugment_knobs_come_from_the_configuration"),
-    "cutout_size": ("data/test_erasing.py", "test_cutout_size_comes_from_the_configuration"),
-    "erasing_probability": ("data/test_erasing.py", "test_knobs_of_random_erasing_come_from_the_configuration"),
-    "erasing_max_area": ("data/test_erasing.py", "test_knobs_of_random_erasing_come_from_the_configuration"),
-    "mixup_alpha": ("data/test_mixing.py", "test_alpha_comes_from_the_configuration"),
-    "cutmix_alpha": ("data/test_mixing.py", "test_alpha_comes_from_the_configuration"),
-    "normalization": ("data/test_normalization.py", "test_values"),
-    "normalization_sample": (
-        "data/test_normalization.py",
-        "test_normalization_sample_reaches_training_and_validation_alike",
-    ),
-    "test_time_augmentation": ("training/test_views.py", "test_the_mean_logits_of_the_views_are_validated"),
-    "compile": ("training/test_compilation.py", "test_the_steps_are_compiled_once_and_the_same"),
-    "on_oom": ("training/test_accumulation.py", "test_on_oom_decides_whether_steps_are_split"),
-    "precision": ("training/test_precision.py", "test_precision_reaches_the_layers_and_nothing_else"),
-    "seed": ("training/test_learner.py", "test_seed_draws_the_initial_weights"),
-    "threads": ("training/test_loop.py", "test_threads_hold_during_the_steps"),
+from .seen import Seen, train_and_see
+
+EVERYWHERE: Mapping[str, Value] = {
+    "model": "cnn2",
+    "width": 8,
+    "optimizer": "sgd",
+    "lr": 0.05,
+    "schedule": "constant",
+    "batch_size": 16,
+    "epochs": 2,
+    "precision": "fp32",
+}
+"""Six steps that take some milliseconds."""
+
+OUTCOME = frozenset({"losses", "weights", "statistics", "judged"})
+"""What changes with whatever moves the weights."""
+NET = OUTCOME | {"shapes", "initial"}
+RATES = OUTCOME | {"rates"}
+IMAGES = OUTCOME | {"images"}
+LENGTH = OUTCOME | {"images", "labels", "rates", "threads"}
+"""What changes with the number of steps."""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """How a knob is proved.
+
+    Attributes:
+        changes: what is seen to differ (`Seen`) between any two of its values.
+        others: values beside the default; by default all names of a knob that has names.
+        beside: knobs that differ from `EVERYWHERE`.
+        may_change: what may differ too. All the rest must be the same, bit for bit.
+        default: false where the default is not tried.
+        most_images: how many images the memory holds.
+    """
+
+    changes: frozenset[str]
+    others: tuple[Value, ...] = ()
+    beside: Mapping[str, Value] = field(default_factory=dict)
+    may_change: frozenset[str] = frozenset()
+    default: bool = True
+    most_images: int | None = None
+
+    def configurations(self, name: str) -> list[Configuration]:
+        """One for each value of the knob."""
+        knob = KNOBS[name]
+        others = self.others
+        if not others and knob.kind is Kind.NAME:
+            others = tuple(knob.names or ())
+        if not others and knob.kind is Kind.NAMES:
+            others = tuple((each,) for each in knob.names or ())
+        surroundings = {**EVERYWHERE, **self.beside}
+        surroundings.pop(name, None)
+        defaults = (BUILT_IN.default_of(knob, complete(surroundings)),) if self.default else ()
+        return [complete({**surroundings, name: value}) for value in dict.fromkeys((*defaults, *others))]
+
+
+def net(*others: Value, **beside: Value) -> Proof:
+    return Proof(NET, others, beside)
+
+
+def outcome(*others: Value, **beside: Value) -> Proof:
+    return Proof(OUTCOME, others, beside)
+
+
+def rates(*others: Value, **beside: Value) -> Proof:
+    return Proof(RATES, others, beside)
+
+
+def images(*others: Value, **beside: Value) -> Proof:
+    return Proof(IMAGES, others, beside)
+
+
+UNMOVED: Mapping[str, Value] = {"clip_grad_norm": 1e-30, "norm": "none", "epochs": 3}
+"""A net that never learns."""
+
+PROOFS: Mapping[str, Proof] = {
+    "model": net("cnn2", "simple_nn", "airbench_net", "resnet18", "resnet20", "densenet121"),
+    "width": net(4, model="cnn2"),
+    "timm_name": net("test_resnet", model="timm"),
+    "stem": net(model="resnet18"),
+    "norm": Proof(OUTCOME - {"statistics"}, may_change=NET),
+    "norm_groups": Proof(OUTCOME - {"statistics"}, (4,), {"norm": "group"}),
+    "bn_momentum": Proof(frozenset({"statistics", "judged"}), (0.5,)),
+    "norm_placement": net(model="resnet20"),
+    "residual": outcome(False, model="resnet20"),
+    "activation": Proof(OUTCOME, may_change=NET),
+    "negative_slope": outcome(0.2, activation="leaky_relu"),
+    "dropout": outcome(0.5),
+    "init": Proof(OUTCOME | {"initial"}, beside={"model": "airbench_net"}),
+    "output_scale": outcome(1.0, model="airbench_net"),
+    "whitening_bias_epochs": outcome(1, model="airbench_net"),
+    "optimizer": outcome(weight_decay=0.1),
+    "lr": rates(0.01),
+    "momentum": outcome(0.5),
+    "nesterov": outcome(True),
+    "weight_decay": outcome(0.1),
+    "decoupled_weight_decay": outcome(True, optimizer="nadam", weight_decay=0.1),
+    "alpha": outcome(0.5, optimizer="rmsprop"),
+    "rho": outcome(0.5, optimizer="adadelta"),
+    "beta1": outcome(0.5, optimizer="adam"),
+    "beta2": outcome(0.5, optimizer="adam"),
+    "eps": outcome(0.1, optimizer="adam"),
+    "momentum_decay": outcome(0.5, optimizer="nadam"),
+    "lr_decay": outcome(0.5, optimizer="adagrad"),
+    "initial_accumulator_value": outcome(0.5, optimizer="adagrad"),
+    "ns_steps": outcome(2, optimizer="muon"),
+    "decay_norm_and_bias": outcome(False, weight_decay=0.1),
+    "norm_bias_lr_factor": rates(4.0),
+    "l1": outcome(0.01),
+    "clip_grad_norm": outcome(0.1),
+    "ema_decay": Proof(frozenset({"judged"}), (0.9,)),
+    "lookahead": outcome(lookahead_steps=2),
+    "lookahead_steps": outcome(2, lookahead="constant"),
+    "lookahead_alpha": outcome(0.1, lookahead="constant"),
+    "batch_size": Proof(LENGTH, (8,), may_change=frozenset({"images"})),
+    "epochs": Proof(LENGTH | {"epochs"}, (3,)),
+    "patience": Proof(LENGTH - {"statistics", "weights"} | {"epochs"}, (1,), UNMOVED),
+    "schedule": rates(lr=0.3, step_size=1, plateau_patience=0, t_0=1, epochs=6),
+    "step_size": rates(1, schedule="step"),
+    "gamma": rates(0.5, schedule="step", step_size=1),
+    "milestone1": rates(0.25, schedule="multistep"),
+    "milestone2": rates(0.25, schedule="multistep"),
+    "milestone3": rates(0.25, schedule="multistep"),
+    "plateau_patience": Proof(frozenset({"rates"}), (0,), {**UNMOVED, "schedule": "plateau"}),
+    "eta_min": rates(0.01, schedule="cosine"),
+    "t_0": rates(1, schedule="cosine_restarts"),
+    "t_mult": rates(1, schedule="cosine_restarts", t_0=1, epochs=4),
+    "base_lr": rates(0.01, schedule="cyclic"),
+    "pct_start": rates(0.6, schedule="one_cycle"),
+    "div_factor": rates(2.0, schedule="one_cycle"),
+    "final_div_factor": rates(1.0, schedule="one_cycle"),
+    "warmup_epochs": rates(1.5),
+    "loss": outcome(),
+    "label_smoothing": outcome(0.2),
+    "focal_gamma": outcome(1.0, loss="focal"),
+    "margin": outcome(0.1, loss="multi_margin"),
+    "augment": Proof(IMAGES, may_change=frozenset({"labels"})),
+    "crop_padding": images(1, augment=("random_crop",)),
+    "crop_padding_mode": images(augment=("random_crop",)),
+    "rotation_degrees": images(90.0, augment=("rotation",)),
+    "scale_range": images(0.5, augment=("scale",)),
+    "brightness": images(0.1, augment=("brightness",)),
+    "contrast": images(0.1, augment=("contrast",)),
+    "saturation": images(0.1, augment=("saturation",)),
+    "hue": images(0.5, augment=("hue",)),
+    "color_temperature": images(10.0, augment=("color_temperature",)),
+    "noise_std": images(0.2, augment=("gaussian_noise",)),
+    "randaugment_num_ops": images(1, augment=("randaugment",)),
+    "randaugment_magnitude": images(30, augment=("randaugment",)),
+    "cutout_size": images(4, augment=("cutout",)),
+    "erasing_probability": images(1.0, augment=("random_erasing",)),
+    "erasing_max_area": images(1.0, augment=("random_erasing",)),
+    "mixup_alpha": Proof(IMAGES | {"labels"}, (0.0, 0.2), {"augment": ("mixup",)}),
+    "cutmix_alpha": Proof(IMAGES | {"labels"}, (0.0, 0.2), {"augment": ("cutmix",)}),
+    "normalization": images(),
+    "normalization_sample": images(0.2),
+    "test_time_augmentation": Proof(frozenset({"judged"})),
+    "compile": Proof(frozenset({"compiled"}), (True,)),
+    "on_oom": Proof(LENGTH | {"epochs", "parts", "ending"}, most_images=8),
+    "precision": Proof(OUTCOME, ("fp32", "bf16", "fp16"), default=False),
+    "seed": Proof(IMAGES | {"initial", "labels"}, (1,)),
+    "threads": Proof(frozenset({"threads"}), (2,), may_change=OUTCOME),
 }
 
 
-def test_no_knob_is_left_out() -> None:
-    assert PROOFS.keys() == KNOBS.keys()
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> ResidentData:
+    """48 images for training and 16 for validation, all different, in ten classes."""
+    return ResidentData(prepared_data(tmp_path_factory.mktemp("noise"), train=48, val=16, size=12), "cpu")
 
 
-@pytest.mark.parametrize(("file", "name"), sorted(set(PROOFS.values())))
-def test_the_proof_exists(file: str, name: str) -> None:
-    assert f"def {name}(" in (ROOT / file).read_text()
+@pytest.fixture(autouse=True)
+def settings_of_the_process() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("name", KNOBS)
+def test_the_knob_changes_what_it_is_for_and_nothing_else(name: str, data: ResidentData) -> None:
+    assert name in PROOFS, f"give the knob {name} an entry in PROOFS that says what it is seen to change"
+    proof = PROOFS[name]
+    configurations = proof.configurations(name)
+    assert len(configurations) > 1, f"the entry of {name} in PROOFS tries one value only"
+    seen: dict[Value, Seen] = {}
+    for config in configurations:
+        assert not broken_rules(config), config
+        assert name in config, f"the entry of {name} in PROOFS names a training that does not take it: {config}"
+        with pytest.MonkeyPatch.context() as patch:
+            seen[config[name]] = train_and_see(config, data, patch, proof.most_images)
+    for one, other in combinations(seen, 2):
+        differences = seen[one].differences(seen[other])
+        assert proof.changes <= differences, f"{name} = {one!r} and {other!r} show the same in some of it"
+        assert differences <= proof.changes | proof.may_change, f"{name} = {one!r} and {other!r} differ in more"
+
+
+def test_every_proof_is_of_a_knob() -> None:
+    assert PROOFS.keys() - KNOBS.keys() == set()

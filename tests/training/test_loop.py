@@ -140,12 +140,6 @@ def test_validation_loss_is_cross_entropy_whatever_is_minimised(digits: Resident
     assert training.results[0].val_loss == pytest.approx(expected, rel=1e-5)
 
 
-def test_the_average_is_validated_and_the_model_trained(digits: ResidentData) -> None:
-    plain, averaged = (finished(small(ema_decay=decay), digits) for decay in (0.0, 0.99))
-    assert [result.train_loss for result in plain.results] == [result.train_loss for result in averaged.results]
-    assert [result.val_loss for result in plain.results] != [result.val_loss for result in averaged.results]
-
-
 def test_the_schedule_is_told_the_validation_loss(digits: ResidentData, monkeypatch: pytest.MonkeyPatch) -> None:
     training = Training(small(), digits, CPU)
     told: list[float] = []

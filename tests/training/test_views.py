@@ -66,13 +66,6 @@ def test_the_mean_logits_of_the_views_are_validated(digits: ResidentData, name: 
     assert result.val_accuracy == pytest.approx((logits.argmax(1) == labels).float().mean().item())
 
 
-def test_training_looks_at_single_images(digits: ResidentData) -> None:
-    plain, repeated = (
-        list(Training(small(test_time_augmentation=name), digits, CPU).epochs()) for name in ("none", "multi_crop")
-    )
-    assert [result.train_loss for result in plain] == [result.train_loss for result in repeated]
-
-
 def test_what_is_evaluated_follows_the_models_mode() -> None:
     model = nn.Sequential(nn.Dropout(0.5))
     assert not AveragedViews(model, views("mirror")).eval().model.training
