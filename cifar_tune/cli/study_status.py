@@ -78,7 +78,7 @@ def _lines(status: dict[str, Any]) -> list[str]:
             lines.append(f"  Pareto front: {count} of {', '.join(status['objectives'])}")
         lines.append(f"  best: {values} in trial {best['number']} ({params})")
     elif status["counts"].get("COMPLETE"):
-        lines.append(f"  best: none; no completed trial keeps {', '.join(status['constraints'])}")
+        lines.append(f"  best: none; {_without_best(status)}")
     lines += opening_lines(status["test_openings"])
     if status["evolved_from"] is not None:
         evolved = status["evolved_from"]
@@ -130,6 +130,13 @@ def _described(storage: BatchStorage, seen: Overview) -> dict[str, Any]:
         "elapsed_seconds": seen.elapsed_seconds,
         "data": dict(seen.data),
     }
+
+
+def _without_best(status: dict[str, Any]) -> str:
+    """Why none of the completed trials is the best."""
+    if not status["reasons"].get("completed"):
+        return "another program ended all completed trials, so nobody knows what was trained"
+    return f"no completed trial keeps {', '.join(status['constraints'])}"
 
 
 def _lease(held: Held) -> dict[str, Any]:

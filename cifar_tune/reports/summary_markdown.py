@@ -19,7 +19,7 @@ from cifar_tune.reports.summary_json import STATES, standard_error
 from cifar_tune.reports.tables import code, inert, table
 from cifar_tune.storage.attributes import REASONS
 from cifar_tune.storage.openings import Opening, times
-from cifar_tune.storage.records import TrialRecord
+from cifar_tune.storage.records import FINISHED, TrialRecord
 from cifar_tune.study_spec.metrics import METRICS
 from cifar_tune.study_spec.search_space import Choices
 from cifar_tune.study_spec.specification import StudySpec
@@ -125,10 +125,7 @@ def _result(report: Report) -> list[str]:
         return ["## Result", f"**There is no best configuration, and so no `best.yaml`.** {_count(report.infeasible)} "
                 f"completed, but none keeps {report.constraint_words}."]  # fmt: skip
     if report.best is None:
-        ended = ", ".join(f"{report.reasons[reason]} {words}" for reason, words in _ended(report))
-        why = f"Of {record.finished:,} finished trials none trained all its epochs: {ended}." if ended else (
-            "No trial has finished yet." if record.trials else "No trial has begun yet.")  # fmt: skip
-        return ["## Result", f"**There is no best configuration, and so no `best.yaml`.** {why}"]
+        return ["## Result", f"**There is no best configuration, and so no `best.yaml`.** {_why_no_best(report)}"]
     best = report.best
     values = ", ".join(
         f"`{objective.metric} = {METRICS[objective.metric].exact(value)}` (to {objective.direction})"
@@ -150,6 +147,17 @@ def _result(report: Report) -> list[str]:
         "The whole configuration, also in [best.yaml](best.yaml):",
         table(("knob", "value", ""), rows),
     ]
+
+
+def _why_no_best(report: Report) -> str:
+    """Of a study in which no completed trial was trained here."""
+    record = report.record
+    endings = [f"{report.reasons[reason]} {words}" for reason, words in _ended(report)]
+    elsewhere = sum(trial.state in FINISHED and not trial.ended_here for trial in record.trials)
+    endings += [f"{elsewhere} ended by another program"] if elsewhere else []
+    if endings:
+        return f"Of {record.finished:,} finished trials, this program trained none to its end: {', '.join(endings)}."
+    return "No trial has finished yet." if record.trials else "No trial has begun yet."
 
 
 def _front(report: Report) -> list[str]:

@@ -172,8 +172,11 @@ class StudyRecord:
     @property
     def without_best_words(self) -> str:
         """Why there is no best trial, as the begin of a sentence."""
-        if not self.counts["COMPLETE"]:
+        completed = [trial for trial in self.trials if trial.state == "COMPLETE"]
+        if not completed:
             return f"the study {self.name!r} has no completed trial"
+        if not any(trial.ended_here for trial in completed):
+            return f"the study {self.name!r} has no completed trial of its own"
         constraints = ", ".join(str(constraint) for constraint in self.spec.constraints)
         return f"the study {self.name!r} has no completed trial that keeps all of: {constraints}"
 

@@ -17,6 +17,7 @@ from optuna.storages._rdb.models import StudyModel
 from sqlalchemy import update
 
 from cifar_tune.storage import lease
+from cifar_tune.storage.attributes import REASON
 from cifar_tune.storage.lease import Lease, acquire
 from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.urls import storage_url
@@ -135,6 +136,20 @@ def test_failed_trials_are_named_and_counted(cli: Cli) -> None:
         "  failed: 2 more",
     ]
     assert json.loads(cli("status", "bad", "--json").out)["failed"][3] == {"number": 3, "error": "OSError: gone"}
+
+
+def test_why_there_is_no_best_where_another_program_ended_what_completed(cli: Cli) -> None:
+    foreign = MadeTrial({"lr": 0.1}, 0.9, attrs={REASON: None})
+    storage = open_storage(storage_url(None))
+    make_record(make_spec({"lr": {"low": 0.1, "high": 1.0}}, name="told"), [foreign], storage)
+    close(storage)
+    words = "another program ended all completed trials, so nobody knows what was trained"
+    assert f"  best: none; {words}" in cli("status", "told").out.splitlines()
+    theirs = "the study 'told' has no completed trial of its own"
+    assert f"{theirs} yet" in cli("watch", "told", "--once").out
+    refused = cli("finalize", "told")
+    assert refused.code == 1
+    assert f"{theirs}, so there is no best configuration to train" in refused.err
 
 
 def test_the_status_of_a_study_by_its_file(cli: Cli, stored: Path, tmp_path: Path) -> None:

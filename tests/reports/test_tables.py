@@ -8,6 +8,7 @@ import pytest
 from cifar_tune.knobs.table import KNOBS
 from cifar_tune.reports.export import export
 from cifar_tune.reports.trials_csv import COLUMNS
+from cifar_tune.storage.attributes import REASON
 from cifar_tune.storage.records import StudyRecord
 from cifar_tune.study_spec.reader import read_study
 from cifar_tune.study_spec.yaml_reader import Document
@@ -180,7 +181,10 @@ def test_a_loss_has_no_percent_and_tells_the_accuracy(tmp_path: Path) -> None:
     ([], "No trial has begun yet."),
     ([MadeTrial({"lr": 0.5}, None, "RUNNING", 0)], "No trial has finished yet."),
     ([MadeTrial({"lr": 0.5}, 0.3, "PRUNED", 1), MadeTrial({"lr": 0.5}, None, "PRUNED", 0, "out_of_memory")],
-     "Of 2 finished trials none trained all its epochs: 1 stopped by the pruner, 1 the device ran out of memory."),
+     "Of 2 finished trials, this program trained none to its end: 1 stopped by the pruner, 1 the device ran out of "
+     "memory."),
+    ([MadeTrial({"lr": 0.5}, 0.9, attrs={REASON: None}), MadeTrial({"lr": 0.6}, 0.3, "PRUNED", 1)],
+     "Of 2 finished trials, this program trained none to its end: 1 stopped by the pruner, 1 ended by another program."),
 ])  # fmt: skip
 def test_why_there_is_no_best(tmp_path: Path, trials: list[MadeTrial], sentence: str) -> None:
     export(make_record(make_spec({"lr": {"low": 0.1, "high": 1}}), trials), tmp_path)
