@@ -28,7 +28,7 @@ from cifar_tune.dashboard.shown_storage import ShownStorage
 from cifar_tune.errors import Problem, UserError, enumerate_names
 from cifar_tune.storage.cached import CachedStorage
 from cifar_tune.storage.opened_file import DatabaseGoneError
-from cifar_tune.storage.rdb import close, open_existing
+from cifar_tune.storage.rdb import close, open_existing, without_studies
 from cifar_tune.storage.urls import artifacts_folder, shown, sqlite_file
 
 HOST = "127.0.0.1"
@@ -108,7 +108,8 @@ def open_dashboard(
     names = _allowed_names(allowed_hosts)
     storage = open_existing(url)
     if storage is None:
-        raise UserError(Problem("does not exist yet; `cifar-tune run` makes it with its first study", shown(url)))
+        rule = f"no studies to show: {without_studies(url)}; `cifar-tune run` makes the first one"
+        raise UserError(Problem(rule, shown(url)))
     app = _while_it_is_there(_pages(storage, url), storage, url)
     try:
         guarded = _only_asked_by_name(same_site_only(app, names), host, names)

@@ -1,10 +1,12 @@
 import json
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from http.client import HTTPConnection
 from pathlib import Path
 from urllib.request import urlopen
@@ -103,9 +105,19 @@ def test_a_port_beyond_all_ports(url: URL) -> None:
 
 def test_a_storage_that_is_not_there_is_not_made(tmp_path: Path) -> None:
     file = tmp_path / "typo.db"
-    with pytest.raises(UserError, match="does not exist yet"):
+    with pytest.raises(UserError, match="no studies to show: there is no such file yet"):
         open_dashboard(make_url(f"sqlite:///{file}"))
     assert not file.exists()
+
+
+def test_a_file_of_another_program_holds_no_studies_and_stays_as_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "other.db"
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("CREATE TABLE alembic_version (version_num VARCHAR(32))")
+    before = file.read_bytes()
+    with pytest.raises(UserError, match="no studies to show: the file holds none"):
+        open_dashboard(make_url(f"sqlite:///{file}"))
+    assert file.read_bytes() == before
 
 
 def test_an_artifacts_folder_that_cannot_be_made(url: URL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
