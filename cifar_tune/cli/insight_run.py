@@ -1,4 +1,4 @@
-"""What the insight commands share: reading CONFIG, opening its data on a device, and saying what went wrong."""
+"""What the insight commands share: data on a device, the folder for the results, progress, and what is printed."""
 
 import time
 from collections.abc import Callable

@@ -1,7 +1,4 @@
-"""Where the reports of a study are written.
-
-Writes the report of a study: one page, tables, pictures, and its best configuration.
-"""
+"""Writes the report of a study: one page, tables, pictures, and its best configuration."""
 
 from pathlib import Path
 

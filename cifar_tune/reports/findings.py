@@ -1,11 +1,10 @@
-"""What became of the trials that the pruner would have stopped, and that were trained on: what the pruner costs.
+"""Plain sentences about a study: what its best trials have in common, and what became of spared trials.
 
-Plain sentences about what the best trials have in common, only where chance is no likely reason.
-
-Each candidate is tested against random choices of ten among the same completed trials. A sentence is said if fewer than
-one choice in a hundred, shared between all knobs that are tested, is as striking. A sampler that learns comes back to
-what it holds for good, and its later trials are better ones too, whatever a knob is worth: so as many are chosen from
-each fifth of the study as the best ten have there.
+What the best trials have in common is said only where chance is no likely reason. Each candidate is tested against
+random choices of ten among the same completed trials. A sentence is said if fewer than one choice in a hundred, shared
+between all knobs that are tested, is as striking. A sampler that learns comes back to what it holds for good, and its
+later trials are better ones too, whatever a knob is worth: so as many are chosen from each fifth of the study as the
+best ten have there.
 """
 
 from collections.abc import Iterator, Sequence

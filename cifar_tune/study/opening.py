@@ -1,4 +1,4 @@
-"""Creates a study, or opens the one that is there: compares it, repairs it, and claims its folder."""
+"""Creates a study, or opens the one that is there: compares it with its file and its images, and repairs it."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import version
