@@ -2,11 +2,15 @@
 
 import math
 import platform
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import TypeVar
 
+from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
+from sqlalchemy.exc import SQLAlchemyError
 
 import cifar_tune
 from cifar_tune.data.prepared import PreparedData, prepare
@@ -17,21 +21,31 @@ from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.optuna_internals import study_id
 from cifar_tune.storage.lease import Lease, acquire
 from cifar_tune.storage.openings import Opening, write_opening
+from cifar_tune.storage.rdb import own_words
 from cifar_tune.storage.records import StudyRecord, TrialRecord, load_optuna_study, load_record
+from cifar_tune.storage.urls import without_secrets
 from cifar_tune.study_spec.plugin_section import read_plugins
 from cifar_tune.training.device import resolve_device
-from cifar_tune.training.failures import is_out_of_memory
+from cifar_tune.training.failures import training_errors
 from cifar_tune.training.final import measure, train_without_validation
 from cifar_tune.training.loop import Training
 from cifar_tune.wording import counted
 
 Say = Callable[[str], None]
 
+_PATIENCE_SECONDS = 300.0
+_PAUSE_SECONDS = 2.0
+
+_ADVICE = "end what else uses it, or take another one with --device"
+
+_Result = TypeVar("_Result")
+
 
 def finalize(storage: RDBStorage, name: str, device_name: str, say: Say, again: bool = False) -> StudyRecord:
     """Train the best configuration on training and validation images, and measure it once on the test split.
 
-    Where the test split was opened before, nothing happens but `again`.
+    Where the test split was opened before, nothing happens but `again`. A database that goes away meanwhile is waited
+    for, five minutes at a time: the training took longer.
 
     Args:
         storage: holds the study.
@@ -62,7 +76,8 @@ def finalize(storage: RDBStorage, name: str, device_name: str, say: Say, again: 
         for note in (*data.notes, *(f"test images: {note}" for note in test_notes)):
             say(f"note: {note}")
         _require_same_classes(data.classes, test_classes)
-        training = Training(config, ResidentData(data, device), device)
+        with training_errors(device, _ADVICE):
+            training = Training(config, ResidentData(data, device), device)
         opening = Opening(
             opened="",
             host=platform.node(),
@@ -79,11 +94,10 @@ def finalize(storage: RDBStorage, name: str, device_name: str, say: Say, again: 
             precision=training.precision,
         )
         _announce(record, best, config, opening, say)
-        _train(training, best, lease, say)
-        lease.renew()
-        _require_present(storage, record)
-        _open(record, training, opening, say)
-    return load_record(storage, name)
+        _train(training, best, say)
+        _patiently(storage, say, lambda: _require_ours(storage, record, lease))
+        _open(storage, record, training, opening, say)
+    return _patiently(storage, say, lambda: load_record(storage, name))
 
 
 def _best_of(record: StudyRecord) -> TrialRecord:
@@ -132,7 +146,34 @@ def _announce(record: StudyRecord, best: TrialRecord, config: Configuration, ope
         say("note: the objective is that of the best epoch; what is tested are the weights of the last one")
 
 
-def _require_present(storage: RDBStorage, record: StudyRecord) -> None:
+def _patiently(storage: RDBStorage, say: Say, use: Callable[[], _Result]) -> _Result:
+    """Use the database, which may be away for a while.
+
+    Raises:
+        SQLAlchemyError, StorageInternalError: it stayed away.
+    """
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    is_told = False
+    while True:
+        try:
+            return use()
+        except (SQLAlchemyError, StorageInternalError) as error:
+            if time.monotonic() + _PAUSE_SECONDS > deadline:
+                raise
+            if not is_told:
+                words = without_secrets(own_words(error.__cause__ or error), storage.engine.url)
+                say(f"the database does not answer ({words}); waiting for it")
+                is_told = True
+        time.sleep(_PAUSE_SECONDS)
+
+
+def _require_ours(storage: RDBStorage, record: StudyRecord, lease: Lease) -> None:
+    """See that nobody has taken the study over, deleted or renamed it.
+
+    Raises:
+        CheckError: somebody has.
+    """
+    lease.renew()
     try:
         present = load_optuna_study(storage, record.name)
     except UserError:
@@ -144,32 +185,31 @@ def _require_present(storage: RDBStorage, record: StudyRecord) -> None:
         )
 
 
-def _train(training: Training, best: TrialRecord, lease: Lease, say: Say) -> None:
-    try:
+def _train(training: Training, best: TrialRecord, say: Say) -> None:
+    with training_errors(training.device, _ADVICE):
         for epoch in train_without_validation(training, best.history["val_loss"]):
-            lease.renew_if_due()
             say(
                 f"epoch {epoch.epoch}/{best.epochs}: train loss {epoch.train_loss:.4f}, "
                 f"train accuracy {epoch.train_accuracy:.4f} ({epoch.seconds:.1f} s)"
             )
-    except (RuntimeError, MemoryError) as error:
-        if is_out_of_memory(error):
-            raise CheckError(f"memory ran out: {str(error).splitlines()[0]}") from error
-        raise
 
 
-def _open(record: StudyRecord, training: Training, opening: Opening, say: Say) -> None:
+def _open(storage: RDBStorage, record: StudyRecord, training: Training, opening: Opening, say: Say) -> None:
     """Open the test split: first write down that it is opened, then what came out."""
-    index = len(record.openings)
+
+    def write(written: Opening | None) -> None:
+        _patiently(storage, say, lambda: write_opening(record.study, len(record.openings), written))
+
     opening = replace(opening, opened=datetime.now(UTC).isoformat(timespec="seconds"))
-    write_opening(record.study, index, opening)
+    write(opening)
     try:
         images, labels, classes = load_test(record.spec.data)
         _require_same_classes(training.data.classes, classes)
     except UserError:  # nothing of them was measured
-        write_opening(record.study, index, None)
+        write(None)
         raise
-    loss, accuracy = measure(training, images, labels)
+    with training_errors(training.device, _ADVICE):
+        loss, accuracy = measure(training, images, labels)
     say(f"test set of {len(labels):,} images: loss {loss!r}, accuracy {accuracy!r}")
     tested = replace(
         opening,
@@ -177,7 +217,7 @@ def _open(record: StudyRecord, training: Training, opening: Opening, say: Say) -
         test_loss=loss if math.isfinite(loss) else None,
         test_accuracy=accuracy,
     )
-    write_opening(record.study, index, tested)
+    write(tested)
 
 
 def _require_same_classes(trained: tuple[str, ...], tested: tuple[str, ...]) -> None:

@@ -117,8 +117,12 @@ def require_finite(epoch: int, what: str, loss: float) -> None:
 
 
 @contextmanager
-def training_errors(device: torch.device) -> Iterator[None]:
+def training_errors(device: torch.device, advice: str = "try a smaller batch_size or width") -> Iterator[None]:
     """Say what ended a training.
+
+    Args:
+        device: where it was.
+        advice: what to do where its memory did not suffice.
 
     Raises:
         CheckError: it diverged, or the memory did not suffice.
@@ -130,4 +134,4 @@ def training_errors(device: torch.device) -> Iterator[None]:
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        raise CheckError(f"the memory of {device} does not suffice: try a smaller batch_size or width") from error
+        raise CheckError(f"the memory of {device} does not suffice: {advice}") from error

@@ -24,10 +24,13 @@ from cifar_tune.errors import CheckError, UserError
 from cifar_tune.storage import attributes, lease
 from cifar_tune.storage.lease import acquire, owner_of
 from cifar_tune.storage.openings import Opening
+from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.records import load_record
+from cifar_tune.storage.urls import storage_url
 from cifar_tune.study import finalizing
 from cifar_tune.study.finalizing import finalize
 from tests.data.images import write_folder
+from tests.postgres import own_server
 from tests.reports.factory import MadeTrial, make_record, make_spec
 from tests.waiting import wait_until
 
@@ -124,16 +127,50 @@ def test_a_study_that_is_deleted_meanwhile_opens_nothing(
     assert owner_of(made.engine, "made") is None
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+def test_a_database_that_restarts_meanwhile_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(finalizing, "_PAUSE_SECONDS", 0.1)
+    with own_server() as server:
+        storage = open_storage(storage_url(server.get_uri()))
+        store(storage, [MadeTrial(LR, 0.8, epochs=2)])
+        outages: list[str] = []
+
+        def say(words: str) -> None:
+            if words.startswith(("epoch 2/", "test set of")):  # before it is opened, and before the result is written
+                server.stop()
+            if "the database does not answer" in words:
+                outages.append(words)
+                server.start()
+
+        [opening] = finalize(storage, "made", "cpu", say).openings
+        assert opening.test_accuracy is not None
+        assert len(outages) == 2
+        close(storage)
+
+
+@pytest.mark.parametrize("error", [MemoryError("no room"), RuntimeError("CUDA error: out of memory")])
+@pytest.mark.parametrize("where", ["Training", "train_without_validation", "measure"])
+def test_memory_that_runs_out_is_told(
+    made: RDBStorage, monkeypatch: pytest.MonkeyPatch, where: str, error: Exception
+) -> None:
+    def full(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(finalizing, where, full)
+    with pytest.raises(CheckError, match="the memory of cpu does not suffice: end what else uses it, or take another"):
+        run(made)
+    assert len(openings(made)) == (where == "measure")
+
+
+@pytest.mark.parametrize(("error", "told"), [(KeyboardInterrupt, KeyboardInterrupt), (MemoryError, CheckError)])
 def test_an_opening_whose_result_is_lost_still_counts(
-    made: RDBStorage, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+    made: RDBStorage, monkeypatch: pytest.MonkeyPatch, error: type[BaseException], told: type[BaseException]
 ) -> None:
     def killed(*_: object) -> None:
         raise error
 
     with monkeypatch.context() as patch:
         patch.setattr(finalizing, "measure", killed)
-        with pytest.raises(error):
+        with pytest.raises(told):
             run(made)
     [lost] = openings(made)
     assert (lost.trial, lost.test_loss, lost.test_accuracy) == (1, None, None)
