@@ -184,7 +184,8 @@ def test_a_loss_has_no_percent_and_tells_the_accuracy(tmp_path: Path) -> None:
      "Of 2 finished trials, this program trained none to its end: 1 stopped by the pruner, 1 the device ran out of "
      "memory."),
     ([MadeTrial({"lr": 0.5}, 0.9, attrs={REASON: None}), MadeTrial({"lr": 0.6}, 0.3, "PRUNED", 1)],
-     "Of 2 finished trials, this program trained none to its end: 1 stopped by the pruner, 1 ended by another program."),
+     "Of 2 finished trials, this program trained none to its end: 1 stopped by the pruner, 1 ended by another "
+     "program."),
 ])  # fmt: skip
 def test_why_there_is_no_best(tmp_path: Path, trials: list[MadeTrial], sentence: str) -> None:
     export(make_record(make_spec({"lr": {"low": 0.1, "high": 1}}), trials), tmp_path)
