@@ -51,6 +51,10 @@ class Executors(Protocol):
         """End the executor that trains trial `number` at once, without a word in `reports`, and begin another."""
         ...
 
+    def give_up(self, index: int) -> None:
+        """Do without the executor in the slot of this index from now on, since none can start there."""
+        ...
+
     def reports(self, timeout: float) -> list[Report | Died]:
         """What executors have said. One that `Refused` is given up."""
         ...
@@ -109,6 +113,11 @@ class Slots(ABC, Generic[S]):
         for slot in self._with_trial(number):
             self._replace(slot)
 
+    def give_up(self, index: int) -> None:
+        """Do without the executor in the slot of this index from now on, since none can start there."""
+        for slot in [slot for slot in self._slots if slot.index == index]:
+            self._give_up(slot)
+
     def reports(self, timeout: float) -> list[Report | Died]:
         """What executors have said, waiting up to `timeout` seconds for something.
 
@@ -135,7 +144,7 @@ class Slots(ABC, Generic[S]):
 
     @abstractmethod
     def _give_up(self, slot: S) -> None:
-        """Do without the slot from now on, since its executor has refused."""
+        """Do without the slot from now on: its executor has refused, or none can start there."""
 
     @abstractmethod
     def _hear(self, timeout: float) -> list[Report | Died]:

@@ -247,7 +247,7 @@ class Coordinator:
                     self._environment_known = True
                     self._note(record_environment(self._study, report.environment))
             case Refused():
-                self._do_without(report)
+                self._do_without(report.message)
             case Began() | EpochDone() if report.number not in self._running:
                 self._let_go(report.number)  # another program has ended its trial
             case Began():
@@ -379,19 +379,21 @@ class Coordinator:
             )
         )
 
-    def _do_without(self, refused: Refused) -> None:
+    def _do_without(self, reason: str) -> None:
         """An executor cannot train here, as one that came later or in place of a dead one: the others can."""
         left = self._executors.workers
         if not left:
-            raise CheckError(f"no worker is left: {refused.message}")
-        self._note(f"one worker is given up, and the run goes on with {left}: {refused.message}")
+            raise CheckError(f"no worker is left: {reason}")
+        self._note(f"one worker is given up, and the run goes on with {left}: {reason}")
 
     def _mourn(self, died: Died) -> None:
         """An executor is gone: its trial goes on elsewhere, unless executors keep dying under it."""
         if died.number is None:
             self._false_starts[died.slot] += 1
             if self._false_starts[died.slot] >= _MOST_DEATHS:
-                raise CheckError(f"executors cannot start: {_MOST_DEATHS} in a row ended: {died.cause}")
+                del self._false_starts[died.slot]
+                self._executors.give_up(died.slot)
+                self._do_without(f"executors cannot start: {_MOST_DEATHS} in a row ended: {died.cause}")
             return
         running = self._running.pop(died.number, None)
         self._leaving.pop(died.number, None)

@@ -77,6 +77,26 @@ def test_one_that_refuses_in_the_place_of_a_dead_one_is_given_up(tmp_path: Path)
         executors.close(lambda: True)
 
 
+def never_starts_in_slot_1(connection: Connection, device: str, slot: int) -> None:
+    if slot:
+        os._exit(4)
+    connection.send(Ready("cpu", {}))
+    connection.recv()
+
+
+def test_a_slot_that_is_given_up_gets_no_other_executor() -> None:
+    executors = LocalExecutors(2, ("cpu",), 1, lambda _note: None, never_starts_in_slot_1)
+    try:
+        executors.wait_for_start(DataSpec(name="digits"), "", nothing)
+        executors.give_up(1)
+        assert executors.workers == 1
+        assert {type(report) for report in executors.reports(0.2)} <= {Ready, Died}
+        assert executors.reports(0.5) == [], "nobody is begun in its place"
+        assert executors.idle()
+    finally:
+        executors.close(lambda: True)
+
+
 def ends_slowly(connection: Connection, device: str, slot: int) -> None:
     """That of slot 0 closes its connection at its first job, and ends when a file says so; the other one goes on."""
     folder = Path(device)

@@ -81,6 +81,9 @@ class ScriptedExecutors:
         self._trials.pop(number)
         self.killed.append(number)
 
+    def give_up(self, index: int) -> None:
+        self.workers -= 1
+
     def reports(self, timeout: float) -> list[Report | Died]:
         if not self._reports:
             return []

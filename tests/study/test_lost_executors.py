@@ -51,6 +51,19 @@ def test_when_no_executor_is_left_the_run_ends_with_the_reason(run_scripted: Run
     assert dict(record.counts) == {"COMPLETE": 8}
 
 
+def test_a_slot_in_which_none_can_start_is_given_up_and_the_others_go_on(run_scripted: RunStudy) -> None:
+    executors = ScriptedExecutors(Script(), workers=2)
+    executors._reports.pop()
+    executors._reports.extend([Died(None, "exit code -11", slot=1)] * 3)
+    ending, record, recorder = run_scripted(STUDY, executors=executors)
+    assert ending == "budget"
+    assert dict(record.counts) == {"COMPLETE": 8}
+    (note,) = (note for note in recorder.notes if "given up" in note)
+    assert note == (
+        "one worker is given up, and the run goes on with 1: executors cannot start: 3 in a row ended: exit code -11"
+    )
+
+
 @dataclass
 class HangsInItsLastCheckpoint(ScriptedExecutors):
     """Never says that it has left the first trial that was pruned."""
