@@ -11,9 +11,13 @@ def executors_of(coordinator: int) -> list[int]:
 
 
 def _children(pid: int) -> list[int]:
+    """Linux lists a child under the thread that started it, which need not be the first one."""
+    found: list[int] = []
     with suppress(OSError):
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    return []
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            with suppress(OSError):
+                found += map(int, (thread / "children").read_text().split())
+    return found
 
 
 def _command(pid: int) -> str:

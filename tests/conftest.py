@@ -1,17 +1,35 @@
 """What every test relies on."""
 
+import functools
+import gc
 import os
 import sys
 from collections.abc import Iterator
 
 import pytest
+from alembic.util import pyfiles
 
+gc.disable()  # until all is collected
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side: threads of theirs would wait for each other
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first: at the end no worker shall be left with one alone."""
     items.sort(key=lambda item: item.path.parent.name != "study")
+
+
+def pytest_collection_finish() -> None:
+    """What has been imported and collected stays, so the garbage collector need not look through it again and again."""
+    gc.freeze()
+    gc.enable()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def migrations_are_read_once() -> Iterator[None]:
+    """Alembic compiles all of Optuna's migrations whenever a storage is opened, which takes longer than most tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pyfiles, "load_module_py", functools.cache(pyfiles.load_module_py))
+        yield
 
 
 @pytest.fixture(autouse=True)

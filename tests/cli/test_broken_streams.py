@@ -1,9 +1,9 @@
 """stdout and stderr that cannot be written: every command, every kind of broken stream, real processes.
 
 What is done is done all the same, nothing ends in a traceback, and the exit code says whether results were lost.
+Processes are forked from one that has imported the program; one command starts a fresh interpreter on each kind.
 """
 
-import fcntl
 import os
 import pty
 import shutil
@@ -11,12 +11,13 @@ import signal
 import socket
 import subprocess
 import sys
-import termios
 import time
 import urllib.request
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.records import load_record
 from cifar_tune.storage.urls import storage_url
 from cifar_tune.streams import READER_GONE
+from tests.forked import Forked, Forks
 from tests.processes import call_cifar_tune
 
 STUDY = """name: made
@@ -99,38 +101,26 @@ class Place:
 
     path: Path
     environment: dict[str, str]
+    forks: Forks
 
-    def start(self, arguments: str, out: str, err: str) -> "subprocess.Popen[bytes]":
+    def start(self, arguments: str, out: str, err: str) -> "Started":
         """Start the program on such streams."""
-        with ExitStack() as cleanup:
-            if out == HUNG_UP:
-                master, slave = pty.openpty()
-                cleanup.callback(os.close, master)
-                return self.popen(arguments, slave, slave, slave, _hung_up, cleanup)
-            closed = [number for number, kind in ((1, out), (2, err)) if kind == CLOSED]
+        if out == HUNG_UP:
+            master, slave = pty.openpty()
+            started = self.start_on(arguments, slave, slave, terminal=True)
+            os.close(master)
+            return started
+        (ours_out, theirs_out), (ours_err, theirs_err) = _stream(out), _stream(err)
+        started = self.start_on(arguments, theirs_out, theirs_err)
+        return Started(started.process, ours_out, ours_err)
 
-            def prepare() -> None:
-                for number in closed:
-                    os.close(number)
-
-            return self.popen(arguments, subprocess.DEVNULL, _stream(out), _stream(err), prepare, cleanup)
-
-    def popen(
-        self, arguments: str, stdin: int, out: int, err: int, prepare: Callable[[], object], cleanup: ExitStack
-    ) -> "subprocess.Popen[bytes]":
-        for descriptor in {out, err}:
-            if descriptor > 2:
-                cleanup.callback(os.close, descriptor)
-        return subprocess.Popen(
-            [sys.executable, "-m", "cifar_tune", *arguments.split()],
-            cwd=self.path,
-            env=self.environment,
-            stdin=stdin,
-            stdout=out,
-            stderr=err,
-            start_new_session=True,
-            preexec_fn=prepare,  # noqa: PLW1509 (tests start no threads)
-        )
+    def start_on(self, arguments: str, out: int | None, err: int | None, terminal: bool = False) -> "Started":
+        """Start it on descriptors that are its own from now on."""
+        stdin = os.open(os.devnull, os.O_RDONLY)
+        streams = (out if terminal else stdin, out, err)
+        process = self.forks.start(arguments.split(), self.path, self.environment, streams, terminal)
+        _close(stdin, *{out, err})
+        return Started(process)
 
     def call(self, *arguments: str) -> None:
         """Let this process run the program; it must succeed."""
@@ -146,31 +136,60 @@ class Place:
             close(storage)
 
 
-def _stream(kind: str) -> int:
-    if kind == OK:
-        return subprocess.PIPE
-    if kind == FULL:
-        return os.open("/dev/full", os.O_WRONLY)
+@dataclass(frozen=True)
+class Started:
+    """A program, and our ends of its pipes."""
+
+    process: Forked
+    out: int | None = None
+    err: int | None = None
+
+    def communicate(self) -> tuple[int, bytes, bytes]:
+        """Its exit code, what it wrote to stdout, and what to stderr; of one that has no pipe, nothing."""
+        with ThreadPoolExecutor(2) as readers:
+            out, err = readers.map(_read_all, (self.out, self.err))
+        return self.process.wait(), out, err
+
+
+def _close(*descriptors: int | None) -> None:
+    for descriptor in descriptors:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _read_all(descriptor: int | None) -> bytes:
+    if descriptor is None:
+        return b""
+    with os.fdopen(descriptor, "rb") as pipe:
+        return pipe.read()
+
+
+def _stream(kind: str) -> tuple[int | None, int | None]:
+    """Our end, if anybody reads, and that of the program."""
     if kind == CLOSED:
-        return subprocess.DEVNULL
+        return None, None
+    if kind == FULL:
+        return None, os.open("/dev/full", os.O_WRONLY)
     reading, writing = os.pipe()
+    if kind == OK:
+        return reading, writing
     os.close(reading)
-    return writing
-
-
-def _hung_up() -> None:
-    """Like a program that was started with nohup in a terminal that is closed meanwhile."""
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    return None, writing
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Place:
+def forks() -> Iterator[Forks]:
+    forks = Forks()
+    yield forks
+    forks.close()
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, forks: Forks) -> Place:
     path = tmp_path_factory.mktemp("streams")
     variables = {name: value for name, value in os.environ.items() if not name.startswith("CIFAR_TUNE_")}
-    place = Place(
-        path, {**variables, "PYTHONPATH": str(Path(__file__).parents[2]), "CIFAR_TUNE_CACHE": str(path / "cache")}
-    )
+    variables |= {"PYTHONPATH": str(Path(__file__).parents[2]), "CIFAR_TUNE_CACHE": str(path / "cache")}
+    place = Place(path, variables, forks)
     (path / "study.yaml").write_text(STUDY)
     (path / "chatter.py").write_text(CHATTER)
     (path / "wrong.yaml").write_text("name: made\ntrain: {epochs: 0}\n")
@@ -186,18 +205,17 @@ def place(finished: Place, tmp_path: Path) -> Place:
     """A copy that a command may change."""
     shutil.copytree(finished.path, tmp_path / "place")
     shutil.copy(finished.path / "storage" / "cifar_tune.db", tmp_path / "place" / "copy.db")
-    return Place(tmp_path / "place", finished.environment)
+    return replace(finished, path=tmp_path / "place")
 
 
 @pytest.mark.parametrize(("code", "arguments", "out", "err"), CASES)
 def test_every_command_on_every_kind_of_broken_stream(
     place: Place, code: int, arguments: str, out: str, err: str
 ) -> None:
-    process = place.start(arguments, out, err)
-    results, messages = (part or b"" for part in process.communicate())
+    returned, results, messages = place.start(arguments, out, err).communicate()
     lost = READER_GONE if out == GONE else 1
     has_results = code == 0  # else there are messages on stderr alone
-    assert process.returncode == (code or (lost if out != OK and has_results else 0))
+    assert returned == (code or (lost if out != OK and has_results else 0))
     assert b"Traceback" not in messages + results
     if out == OK:
         assert bool(results.strip()) == has_results
@@ -235,41 +253,37 @@ RUN = "run study.yaml --set name=another"
 
 def test_a_run_goes_on_when_the_reader_of_its_progress_is_killed(training: Place) -> None:
     reading, writing = os.pipe()
-    process = training.popen(RUN, subprocess.DEVNULL, writing, writing, lambda: None, ExitStack())
-    os.close(writing)
+    started = training.start_on(RUN, writing, writing)
     read_until(reading, b"trial 0: lr")
     os.close(reading)
     (training.path / "go").touch()
-    assert process.wait() == READER_GONE  # its results had no reader either
+    assert started.process.wait() == READER_GONE  # its results had no reader either
     assert training.finished("another") == 2
 
 
 def test_a_run_goes_on_when_its_terminal_is_closed(training: Place) -> None:
     master, slave = pty.openpty()
-    process = training.popen(RUN, slave, slave, slave, _hung_up, ExitStack())
-    os.close(slave)
+    started = training.start_on(RUN, slave, slave, terminal=True)
     read_until(master, b"trial 0")
     os.close(master)
     (training.path / "go").touch()
-    assert process.wait() == 1
+    assert started.process.wait() == 1
     assert training.finished("another") == 2
 
 
 def test_watch_ends_when_nobody_reads_it(training: Place) -> None:
     """Though the study goes on, and there is nothing new to print."""
     run = training.start(RUN, OK, OK)
-    assert run.stderr is not None
-    read_until(run.stderr.fileno(), b"trial 0: lr")
+    assert run.err is not None
+    read_until(run.err, b"trial 0: lr")
     watch = training.start("watch another", OK, OK)
-    assert watch.stdout is not None
-    read_until(watch.stdout.fileno(), b"another: 0 of 2 trials")
-    watch.stdout.close()
-    assert watch.wait() == READER_GONE
-    assert watch.stderr is not None
-    assert watch.stderr.read() == b""
+    assert watch.out is not None
+    read_until(watch.out, b"another: 0 of 2 trials")
+    os.close(watch.out)
+    assert replace(watch, out=None).communicate() == (READER_GONE, b"", b"")
     (training.path / "go").touch()
-    run.communicate()
-    assert run.returncode == 0
+    code, _, _ = run.communicate()
+    assert code == 0
 
 
 @pytest.mark.parametrize(("out", "err"), [QUICK[0], (HUNG_UP, HUNG_UP)])
@@ -277,22 +291,43 @@ def test_the_dashboard_serves_on(place: Place, out: str, err: str) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    process = place.start(f"dashboard --port {port}", out, err)
+    started = place.start(f"dashboard --port {port}", out, err)
     while True:
-        assert process.poll() is None
+        assert started.process.poll() is None
         with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/dashboard") as answer:
             assert answer.status == 200
             break
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, messages = process.communicate()
-    assert process.returncode == 130
-    assert b"Traceback" not in (messages or b"")
+    started.process.send_signal(signal.SIGINT)
+    code, _, messages = started.communicate()
+    assert code == 130
+    assert b"Traceback" not in messages
+
+
+@pytest.mark.parametrize(("out", "err"), [kind for kind in KINDS if HUNG_UP not in kind])
+def test_a_fresh_interpreter_on_every_kind_of_broken_stream(place: Place, out: str, err: str) -> None:
+    (ours_out, theirs_out), (ours_err, theirs_err) = _stream(out), _stream(err)
+    closed = [number for number, theirs in ((1, theirs_out), (2, theirs_err)) if theirs is None]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cifar_tune", "knobs"],
+        cwd=place.path,
+        env=place.environment,
+        stdout=theirs_out,
+        stderr=theirs_err,
+        preexec_fn=partial(_close, *closed),  # noqa: PLW1509 (tests start no threads)
+    )
+    _close(theirs_out, theirs_err)
+    results, messages = _read_all(ours_out), _read_all(ours_err)
+    assert process.wait() == {OK: 0, GONE: READER_GONE}.get(out, 1)
+    assert b"Traceback" not in messages
+    assert bool(results) == (out == OK)
+    assert (b"cifar-tune: the results could not be written to stdout: " in messages) == (
+        err == OK and out in {FULL, CLOSED}
+    )
 
 
 def test_results_that_the_encoding_does_not_know_are_escaped(place: Place) -> None:
-    named = Place(place.path, {**place.environment, "PYTHONIOENCODING": "iso8859-1"})
-    process = named.start("export made --output 日本", OK, OK)
-    results, messages = process.communicate()
-    assert (process.returncode, messages) == (0, b"")
+    named = replace(place, environment=place.environment | {"PYTHONIOENCODING": "iso8859-1"})
+    code, results, messages = named.start("export made --output 日本", OK, OK).communicate()
+    assert (code, messages) == (0, b"")
     assert rb"\u65e5\u672c/report.html" in results.splitlines()

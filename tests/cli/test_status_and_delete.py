@@ -24,6 +24,7 @@ from cifar_tune.storage.urls import storage_url
 from cifar_tune.study.checkpoints import checkpoints_of
 from cifar_tune.study.folder_claim import claim_folder
 from tests.reports.factory import MadeTrial, make_record, make_spec
+from tests.waiting import PATIENCE
 
 from .conftest import Cli
 
@@ -301,7 +302,7 @@ def test_delete_keeps_its_lease_however_long_it_takes(cli: Cli, stored: Path, mo
             renewed.set()
 
     def slow(**keywords: Any) -> None:
-        assert renewed.wait(60)  # by the thread that keeps the lease
+        assert renewed.wait(PATIENCE)  # by the thread that keeps the lease
         delete_study(**keywords)
 
     monkeypatch.setattr(lease, "LEASE_SECONDS", 1.0)

@@ -22,6 +22,7 @@ from cifar_tune.data import image_files, image_reading
 from cifar_tune.data.depth import Span, range_of
 from cifar_tune.data.image_files import decode_files
 from cifar_tune.errors import UserError
+from tests.waiting import PATIENCE
 
 from .images import chunk, noise, png
 
@@ -602,7 +603,7 @@ def test_images_that_are_decoded_at_the_same_time_share_a_bounded_memory(
         with lock:
             at_once += 1
             most = max(most, at_once)
-        both.wait(60)  # goes on only if two are decoded at once
+        both.wait(PATIENCE)  # goes on only if two are decoded at once
         with lock:
             at_once -= 1
         return load(image)
@@ -639,7 +640,7 @@ def test_an_interruption_waits_for_no_further_file(tmp_path: Path, monkeypatch: 
 
     def read(path: Path, *arguments: Any) -> image_reading.Reading:
         if int(path.stem) >= 64:
-            assert is_closing.wait(60)
+            assert is_closing.wait(PATIENCE)
             later.append(path.name)
         return image_reading.read(path, *arguments)
 

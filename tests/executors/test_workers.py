@@ -119,7 +119,7 @@ def test_the_others_are_heard_while_one_takes_its_time_to_end(tmp_path: Path) ->
     heard: list[Report | Died] = []
 
     def hear(kind: type[Report | Died]) -> None:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + PATIENCE
         while not any(isinstance(report, kind) for report in heard) and time.monotonic() < deadline:
             heard.extend(executors.reports(0.2))
 
@@ -149,7 +149,7 @@ def test_one_that_hangs_in_ending_is_killed(tmp_path: Path, monkeypatch: pytest.
         assert [type(report) for report in executors.reports(0.0)] == [Ready]
         executors.submit(Job(5, {}, DataSpec(name="digits"), tmp_path / "none"))
         heard: list[Report | Died] = []
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + PATIENCE
         while not heard and time.monotonic() < deadline:
             heard += executors.reports(0.2)
         assert heard == [Died(5, "it hung in ending, and was killed", 0)]

@@ -82,6 +82,8 @@ class Folder:
 
 
 def executor_of(process: "subprocess.Popen[str]") -> int:
+    """One of its executors, once there is one: it may be about to be replaced."""
+    wait_until(lambda: bool(executors_of(process.pid)) or process.poll() is not None)
     return executors_of(process.pid)[0]
 
 

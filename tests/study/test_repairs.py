@@ -24,7 +24,7 @@ from cifar_tune.storage.records import load_record
 from cifar_tune.storage.writer import Writer
 from cifar_tune.study import asking
 from cifar_tune.study.opening import open_study, stored_study
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE, wait_until
 
 from .conftest import RunStudy, spec_of
 from .scripted import Script, ScriptedExecutors
@@ -310,7 +310,7 @@ def test_a_trial_that_another_program_ends_while_it_is_trained_is_let_go(
 
         def reports(self, timeout: float) -> list[Report | Died]:
             if len(self.checkpoints.get(1, ())) == 3:  # the second epoch is on its way to the database
-                assert noticed.wait(60)
+                assert noticed.wait(PATIENCE)
             return super().reports(timeout)
 
     plain = PLAIN | {"train": {"epochs": 200}, "search_space": {"lr": PLAIN["search_space"]["lr"]}}

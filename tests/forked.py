@@ -1,0 +1,191 @@
+"""The program in processes of its own that need not import anything: forks of one that has imported all of it.
+
+A fork gets its own descriptors, environment, folder and session, and runs `python -m cifar_tune` from its first line to
+its exit handlers. What it does not show is how an interpreter starts, and how it takes itself apart.
+"""
+
+import atexit
+import fcntl
+import json
+import os
+import runpy
+import signal
+import socket
+import subprocess
+import sys
+import termios
+import traceback
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any
+
+_IMPORTED = """
+import importlib
+import pkgutil
+
+import cifar_tune
+
+for module in pkgutil.walk_packages(cifar_tune.__path__, "cifar_tune."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+
+from tests.forked import play, serve
+
+if serve({descriptor}):
+    play()
+"""
+
+
+class Forked:
+    """A program that was started by `Forks`."""
+
+    def __init__(self, forks: "Forks", pid: int) -> None:
+        self._forks = forks
+        self.pid = pid
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        """Its exit code, or None while it runs; a negative number is the signal that ended it."""
+        if self.returncode is None:
+            self.returncode = self._forks.ask({"pid": self.pid, "options": os.WNOHANG})
+        return self.returncode
+
+    def wait(self) -> int:
+        """Its exit code, once it has ended."""
+        if self.returncode is None:
+            self.returncode = self._forks.ask({"pid": self.pid, "options": 0})
+        assert self.returncode is not None
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """To this process alone."""
+        if self.returncode is None:
+            os.kill(self.pid, number)
+
+
+class Forks:
+    """A process that has imported the program, and starts it by forking. Ends with `close`."""
+
+    def __init__(self) -> None:
+        self._ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._server = subprocess.Popen(
+                [sys.executable, "-c", _IMPORTED.format(descriptor=theirs.fileno())], pass_fds=[theirs.fileno()]
+            )
+
+    def start(
+        self,
+        arguments: Sequence[str],
+        folder: Path,
+        environment: Mapping[str, str],
+        streams: Sequence[int | None],
+        terminal: bool = False,
+    ) -> Forked:
+        """Start the program at the head of a session.
+
+        Args:
+            arguments: what follows its name.
+            folder: where it is started.
+            environment: all of its variables.
+            streams: descriptors of this process that it gets as stdin, stdout and stderr; None is a closed one.
+            terminal: its stdin is the terminal of its session, and it ignores the signal of a terminal that is closed.
+        """
+        given = [stream for stream in streams if stream is not None]
+        order = {
+            "arguments": list(arguments),
+            "folder": str(folder),
+            "environment": dict(environment),
+            "open": [stream is not None for stream in streams],
+            "terminal": terminal,
+        }
+        pid = self.ask(order, given)
+        assert pid is not None
+        return Forked(self, pid)
+
+    def ask(self, order: Mapping[str, Any], descriptors: Sequence[int] = ()) -> int | None:
+        """Let the server do something; returns the number that it answers."""
+        socket.send_fds(self._ours, [json.dumps(order).encode()], descriptors)
+        answer = self._ours.recv(100)
+        assert answer, "the server of forks has ended"
+        number: int | None = json.loads(answer)
+        return number
+
+    def close(self) -> None:
+        """End the server."""
+        self._ours.close()
+        assert self._server.wait() == 0
+
+
+def serve(descriptor: int) -> bool:
+    """Obey until the test closes its end; returns whether this is a fork that is to run the program now."""
+    with socket.socket(fileno=descriptor) as connection:
+        while True:
+            message, descriptors, _, _ = socket.recv_fds(connection, 1 << 20, 3)
+            if not message:
+                return False
+            order = json.loads(message)
+            if "pid" in order:
+                pid, status = os.waitpid(order["pid"], order["options"])
+                answer = os.waitstatus_to_exitcode(status) if pid else None
+                connection.send(json.dumps(answer).encode())
+            elif os.fork() == 0:
+                try:
+                    _become(order, descriptors)
+                finally:
+                    connection.send(json.dumps(os.getpid()).encode())
+                return True
+            for each in descriptors:
+                os.close(each)
+
+
+def play() -> None:
+    """Run the program; never returns. An interpreter that takes itself apart would take half a second for that."""
+    code: object = 0
+    try:
+        runpy.run_module("cifar_tune", run_name="__main__", alter_sys=True)
+    except SystemExit as ended:
+        code = ended.code
+    except BaseException:  # noqa: BLE001 (the interpreter would print it too)
+        traceback.print_exc()
+        code = 1
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code if isinstance(code, int) else int(code is not None))
+
+
+def _become(order: Mapping[str, Any], descriptors: Sequence[int]) -> None:
+    """Be what a shell would have started."""
+    os.setsid()
+    os.chdir(order["folder"])
+    os.environ.clear()
+    os.environ.update(order["environment"])
+    given = iter(descriptors)
+    for number, is_open in enumerate(order["open"]):
+        if is_open:
+            os.dup2(next(given), number)
+        else:
+            os.close(number)
+    for descriptor in descriptors:
+        os.close(descriptor)
+    if order["terminal"]:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    sys.argv = ["cifar-tune", *order["arguments"]]
+    sys.stdin, sys.stdout, sys.stderr = _opened(0), _opened(1), _opened(2)
+
+
+def _opened(descriptor: int) -> IO[str] | None:
+    """As the interpreter opens it when it starts: None for one that is closed."""
+    with suppress(OSError):
+        is_stderr = descriptor == 2
+        return open(
+            descriptor,
+            "w" if descriptor else "r",
+            encoding=os.environ.get("PYTHONIOENCODING"),
+            buffering=1 if is_stderr or os.isatty(descriptor) else -1,
+            errors="backslashreplace" if is_stderr else "strict",
+            closefd=False,
+        )
+    return None
