@@ -123,6 +123,11 @@ def test_a_large_validation_split_leaves_a_rare_class_for_training() -> None:
     assert (per_class(RARE[train]), per_class(RARE[val])) == ([1, 1, 1], [299, 299, 2])
 
 
+def test_a_rare_class_gives_no_more_than_its_proportion() -> None:
+    _, val = training_and_validation(np.repeat(np.arange(3), (300, 300, 8)), CLASSES, spec())
+    assert np.bincount(val // 300).tolist() == [30, 29, 1]  # quotas 29.6, 29.6 and 0.8
+
+
 @given(st.data(), st.lists(st.integers(2, 60), min_size=2, max_size=8))
 def test_every_class_is_in_every_split_whatever_the_sizes(data: st.DataObject, counts: list[int]) -> None:
     labels = np.repeat(np.arange(len(counts)), counts)
@@ -183,3 +188,18 @@ def test_the_splits_of_cifar_10_never_change(
     ):
         found.update(indices.astype("<i8").tobytes())
     assert found.hexdigest() == digest
+
+
+@pytest.mark.parametrize(
+    ("split_seed", "training", "validation"),
+    [
+        (0, [19, 30, 70, 73, 95], [103, 104, 108, 113, 117, 119]),
+        (1, [41, 54, 61, 81, 97], [100, 106, 111, 115, 116, 118]),
+    ],
+)
+def test_parts_of_splits_that_the_source_brings_never_change(
+    split_seed: int, training: list[int], validation: list[int]
+) -> None:
+    labels = np.concatenate([LABELS, np.repeat(np.arange(3), (12, 6, 3))])
+    train, val = training_and_validation(labels, CLASSES, spec(6, 5, split_seed), given=21)
+    assert (train.tolist(), val.tolist()) == (training, validation)

@@ -181,6 +181,17 @@ def test_the_largest_parameters_that_are_accepted_can_be_used(name: str) -> None
     assert len(study.trials) == 3
 
 
+@pytest.mark.parametrize(("bound", "stopped"), [("lower", [-5.0]), ("upper", [5.0])])
+def test_a_threshold_without_the_other_bound_has_none(bound: str, stopped: list[float]) -> None:
+    study = optuna.create_study(pruner=build_pruner(PrunerSpec("threshold", {bound: 0.5}), EPOCHS))
+    found = []
+    for value in (-5.0, 5.0):  # losses are often above 1
+        trial = study.ask()
+        trial.report(value, 1)
+        found += [value] if trial.should_prune() else []
+    assert found == stopped
+
+
 def test_the_first_rung_is_reached_at_min_resource() -> None:
     pruner = built("asha", min_resource=2, reduction_factor=2)
     assert isinstance(pruner, SuccessiveHalvingPruner)
