@@ -96,8 +96,6 @@ def _taken(report: Report, knob: SearchedKnob) -> list[TrialRecord]:
 
 def _test(knob: SearchedKnob, taken: Sequence[TrialRecord], level: float) -> Finding | None:
     positions = np.array([float(knob.position(trial) or 0.0) for trial in taken])
-    if knob.levels is None and knob.log:
-        positions = np.log(positions)
     narrowest = _narrowest_range if knob.levels is None else _rarest_choice
     ordered = np.sort(positions)
     share, low, high = narrowest(positions[:BEST], ordered)

@@ -51,6 +51,9 @@ def test_equal_conditions_are_told_from_unequal_ones() -> None:
     assert alone.startswith("Under equal conditions")
     assert "Fewer than three completed trials: adamw" in alone
     assert "leave out 1 pruned" in alone
+    assert "Never tried: rmsprop." in alone
+    every = make_record(make_spec(OPTIMIZER, train=FIXED), [*trials(), MadeTrial({"optimizer": "rmsprop"}, 0.5)])
+    assert "Never tried" not in compare(every, "optimizer").conditions
     both = make_record(
         make_spec(OPTIMIZER | LR, train={"weight_decay": 0.0}), [MadeTrial({"optimizer": "sgd", "lr": 0.1}, 0.5)]
     )

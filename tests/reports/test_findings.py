@@ -135,6 +135,19 @@ def test_nobody_is_sent_beyond_what_a_knob_can_be(knob: str, space: dict[str, ob
     assert found.sentence.endswith(words)
 
 
+@pytest.mark.parametrize(
+    ("peak", "words"), [(0.05, "lower end of its range"), (0.15, ""), (0.85, ""), (0.95, "upper end of its range")]
+)
+def test_the_end_of_a_range_is_its_outer_tenth(peak: float, words: str) -> None:
+    spec = make_spec({"dropout": {"low": 0.0, "high": 0.9}}, train={"epochs": 2})
+    shares = [each / 99 for each in range(100)]
+    random.Random(0).shuffle(shares)  # noqa: S311
+    trials = [MadeTrial({"dropout": 0.9 * share}, 0.9 - abs(share - peak), epochs=2) for share in shares]
+    (found,) = findings(Report(make_record(spec, trials)))
+    assert words in found.sentence
+    assert ("end of its range" in found.sentence) == bool(words)
+
+
 def test_whole_numbers_are_whole() -> None:
     spec = make_spec({"width": {"low": 8, "high": 512}}, train={"epochs": 2})
     trials = [MadeTrial({"width": 8 + 5 * n}, 0.9 - abs(8 + 5 * n - 128) / 1000, epochs=2) for n in range(100)]
