@@ -14,7 +14,8 @@ from cifar_tune.visible import visible
 class Problem:
     """One thing that is wrong with the user's input.
 
-    `key` is a dotted path such as `search_space.lr.low`; `line` counts from 1, None where no file has it.
+    `key` is a dotted path such as `search_space.lr.low`; `line` counts from 1, None where no file has it. `more` are
+    further lines of the message, such as a list.
     """
 
     rule: str
@@ -23,6 +24,7 @@ class Problem:
     source: str | None = None
     line: int | None = None
     nearest: str | None = None
+    more: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         place = self.source or ""
@@ -35,7 +37,7 @@ class Problem:
         text = f"{text}: {self.rule}" if text else self.rule
         if self.nearest:
             text += f" (did you mean {self.nearest!r}?)"
-        return visible(text)
+        return "\n".join(map(visible, (text, *self.more)))
 
 
 class CifarTuneError(Exception):
@@ -59,7 +61,8 @@ class UserError(CifarTuneError):
 
     def __init__(self, problems: str | Problem | Iterable[Problem]) -> None:
         if isinstance(problems, str):
-            problems = Problem(problems)
+            first, *more = problems.split("\n")
+            problems = Problem(first, more=tuple(more))
         self.problems: tuple[Problem, ...] = (problems,) if isinstance(problems, Problem) else tuple(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
 

@@ -55,6 +55,11 @@ def test_a_problem_is_one_line() -> None:
     assert str(UserError([problem, problem])).split("\n") == [f"{SHOWN}: {SHOWN}: no study {SHOWN}"] * 2
 
 
+def test_further_lines_of_a_problem_are_lines_of_their_own() -> None:
+    assert str(Problem("one of", key="k", more=(f"  - {HOSTILE}", "  - b"))) == f"k: one of\n  - {SHOWN}\n  - b"
+    assert str(UserError("differs:\n  a -> b")) == "differs:\n  a -> b"
+
+
 PRINTS = f"""
 import sys
 from cifar_tune.streams import drawing_stream, guard_streams, say

@@ -130,6 +130,13 @@ def test_a_message_is_one_line_per_problem_and_names_the_file(cli: Cli) -> None:
     ]
 
 
+def test_a_message_that_lists_ways_on_has_a_line_for_each(cli: Cli) -> None:
+    Path("study.yaml").write_text("name: listed\ndata: {name: cifar10, download: false}\n")
+    lines = cli("check", "study.yaml").err.splitlines()
+    assert "  - use the small data set that is embedded: data: {name: digits}" in lines
+    assert not any("\\n" in line for line in lines)
+
+
 @pytest.mark.parametrize(
     ("arguments", "starts"),
     [

@@ -145,10 +145,9 @@ def _state(archive: Path, batches: Path) -> str | None:
 
 
 def _ways_on(spec: DataSpec, archive: Path, reason: str) -> Problem:
-    rule = (
-        f"CIFAR-10 cannot be had: {reason}. There are three ways on:\n"
-        f"  - put the official archive at {archive}\n"
-        "  - use a folder of images, train/<class>/*.png: data: {name: image_folder, root: FOLDER}\n"
-        "  - use the small data set that is embedded: data: {name: digits}"
+    ways = (
+        f"  - put the official archive at {archive}",
+        "  - use a folder of images, train/<class>/*.png: data: {name: image_folder, root: FOLDER}",
+        "  - use the small data set that is embedded: data: {name: digits}",
     )
-    return Problem(rule, "data.root", spec.root)
+    return Problem(f"CIFAR-10 cannot be had: {reason}. There are three ways on:", "data.root", spec.root, more=ways)
