@@ -1,8 +1,10 @@
-"""`python -m benchmarks [QUESTION ...] [--quick]`."""
+"""`python -m benchmarks [QUESTION ...] [--quick]`, and `python -m benchmarks gpu`, which asks them all of a GPU."""
 
+import sys
 from collections.abc import Mapping
 
 from benchmarks import barrier, coordination, ending, large, limit, quality, startup, step, trial
+from benchmarks.gpu import proof
 from benchmarks.question import Measure, run
 
 QUESTIONS: Mapping[str, Measure] = {
@@ -18,4 +20,6 @@ QUESTIONS: Mapping[str, Measure] = {
 }
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["gpu"]:
+        sys.exit(proof.main(sys.argv[2:]))
     run(QUESTIONS)

@@ -1,0 +1,103 @@
+"""Trials in one process: how long the first epochs take, whether memory comes back, whether two processes agree."""
+
+import json
+import subprocess
+import sys
+from itertools import cycle
+from pathlib import Path
+
+import torch
+
+from benchmarks.gpu.setting import Clock, Setting
+from cifar_tune.data.prepared import prepare
+from cifar_tune.data.resident import ResidentData
+from cifar_tune.knobs.configuration import Configuration, complete
+from cifar_tune.knobs.part import Value
+from cifar_tune.training.failures import release
+from cifar_tune.training.loop import Training
+
+_SHAPES: tuple[tuple[int, int], ...] = ((64, 128), (32, 512), (64, 512), (16, 128), (64, 128), (32, 512))
+"""Width and batch size; the last two come again."""
+
+
+def _config(width: int, batch: int, epochs: int, **others: Value) -> Configuration:
+    return complete(
+        {
+            "model": "resnet18", "width": width, "batch_size": batch, "epochs": epochs, "optimizer": "sgd", "lr": 0.05,
+            "momentum": 0.9, "schedule": "one_cycle", "augment": ("random_crop", "horizontal_flip"), **others,
+        }
+    )  # fmt: skip
+
+
+def first_epochs(setting: Setting) -> None:
+    """Trial after trial in one process, as in an executor: the first epoch over the second one."""
+    data = _data(setting, 20_000)
+    clock = Clock(setting.seconds)
+    for number, (width, batch) in enumerate(_small(setting) or _SHAPES):
+        if clock.left <= 0:
+            break
+        first, second = [result.seconds for result in Training(_config(width, batch, 2), data, data.device).epochs()]
+        release(data.device)
+        setting.write(
+            {
+                "trial": number, "width": width, "batch": batch, "first epoch, s": round(first, 3),
+                "second epoch, s": round(second, 3), "ratio": round(first / second, 2),
+            }
+        )  # fmt: skip
+
+
+def memory(setting: Setting) -> None:
+    """Trials of changing width and batch size in one process: what is left when each has ended."""
+    data = _data(setting, 4_096)
+    clock = Clock(setting.seconds)
+    wanted = 4 if setting.small else 200
+    for number, (width, batch) in zip(range(1, wanted + 1), cycle(_small(setting) or _SHAPES), strict=False):
+        for _ in Training(_config(width, batch, 1), data, data.device).epochs():
+            pass
+        release(data.device)
+        is_last = number == wanted or clock.left <= 0
+        if number in {1, 10, 50, 100} or is_last:
+            setting.write({"trials": number, "MB held": round(_held(data.device) / 1e6, 1), "of": _whose(data.device)})
+        if is_last:
+            break
+
+
+def _held(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.memory_reserved(device)
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+def _whose(device: torch.device) -> str:
+    return "torch on the GPU" if device.type == "cuda" else "the process, in memory"
+
+
+def same_digits(setting: Setting) -> None:
+    """The same configuration in two processes, one after the other."""
+    found = []
+    for process in (1, 2):
+        command = [sys.executable, "-m", "benchmarks.gpu.trials", setting.as_json()]
+        ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=setting.seconds)
+        if ended.returncode:
+            raise RuntimeError(ended.stderr.strip().splitlines()[-1])
+        found.append(json.loads(ended.stdout.splitlines()[-1]))
+        setting.write({"process": process, "values": str(found[-1]), "same": found[0] == found[-1]})
+
+
+def _digits_of(setting: Setting) -> list[float]:
+    data = _data(setting, 10_000)
+    [(width, batch), *_] = _small(setting) or _SHAPES
+    results = Training(_config(width, batch, 2), data, data.device).epochs()
+    return [figure for result in results for figure in (result.train_loss, result.val_loss, result.val_accuracy)]
+
+
+def _small(setting: Setting) -> tuple[tuple[int, int], ...]:
+    return ((4, 16), (8, 32)) if setting.small else ()
+
+
+def _data(setting: Setting, train: int) -> ResidentData:
+    return ResidentData(prepare(setting.data(128 if setting.small else train, 64)), setting.torch_device)
+
+
+if __name__ == "__main__":
+    print(json.dumps(_digits_of(Setting(**json.loads(sys.argv[1])))))
