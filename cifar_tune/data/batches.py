@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from cifar_tune.data.augmentation.coordinates import gather
-from cifar_tune.data.augmentation.draw import Epoch
-from cifar_tune.data.augmentation.pipeline import draw_augmentation
+from cifar_tune.data.augmentation.draw import Epoch, Places
+from cifar_tune.data.augmentation.pipeline import Augmentation, draw_augmentation
 from cifar_tune.data.normalization import normalization
 from cifar_tune.data.resident import ResidentData
 from cifar_tune.data.seeding import derive_seed
@@ -23,30 +23,92 @@ def steps_per_epoch(train_size: int, batch_size: int) -> int:
     return max(1, train_size // batch_size)
 
 
-def training_batches(data: ResidentData, config: Configuration, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the batches of one epoch.
+class TrainingBatches:
+    """The training batches of a configuration, epoch after epoch.
+
+    What is drawn for an epoch is copied into tensors that stay where they are, and where the next batch begins is a
+    number on the device too. So making a batch is the same sequence of operations on the same tensors every time, which
+    waits for nothing and can be captured in a CUDA graph, unless an augmentation of a plugin takes part.
 
     Order and augmentation depend on (`seed`, `epoch`) alone, so an epoch can be repeated without those before it.
-    Everything random but noise is drawn here, before the first batch; no batch waits for the device.
+    Everything random but noise is drawn at its beginning.
+
+    Args:
+        data: the images, on the device.
+        config: what is trained.
+
+    Attributes:
+        are_capturable: whether making a batch can be captured.
+        batch_size: of all batches; a split smaller than the configuration's is one batch.
+        steps: batches of an epoch.
+        generators: those that augmentations draw from, by name; each is seeded anew in every epoch.
+    """
+
+    def __init__(self, data: ResidentData, config: Configuration) -> None:
+        self._data = data
+        self._config = config
+        parts = config.vocabulary.chosen_parts("augment", config)
+        self.are_capturable = all(part.is_capturable for part in parts)
+        self.batch_size = min(config.integer("batch_size"), data.train_size)
+        self.steps = steps_per_epoch(data.train_size, self.batch_size)
+        self.generators: dict[str, torch.Generator] = {}
+        self._normalize = normalization(config, data)
+        self._first = torch.arange(self.batch_size, device=data.device)
+        self._places = self._first.clone()
+        self._taken = 0
+        self._indices = torch.empty(self.steps * self.batch_size, dtype=torch.int64, device=data.device)
+        self._augmentation: Augmentation | None = None
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Draw order and augmentation of an epoch, counted from 1; the next batch is its first."""
+        seed, size, device = self._config.integer("seed"), self._data.train_size, self._data.device
+        generator = torch.Generator(device).manual_seed(derive_seed("order", seed, epoch))
+        order = torch.randperm(size, generator=generator, device=device)[: len(self._indices)]
+        torch.index_select(self._data.train_indices, 0, order, out=self._indices)
+        drawn_for = Epoch(epoch, order, size, self.batch_size, self._data.image_shape[1])
+        self._take_over(draw_augmentation(self._config, drawn_for, device, self.generators))
+        self._places.copy_(self._first)
+        self._taken = 0
+
+    def _take_over(self, drawn: Augmentation) -> None:
+        """Keep what was drawn in the tensors of the first epoch."""
+        if self._augmentation is None or not self.are_capturable:
+            self._augmentation = drawn
+            return
+        for target, source in zip(self._augmentation.parameters, drawn.parameters, strict=True):
+            target.copy_(source)
+
+    def next_batch(self) -> tuple[Tensor, Tensor]:
+        """Make the next batch of the epoch.
+
+        Returns:
+            As `training_batches` yields them.
+        """
+        augmentation = self._augmentation
+        if augmentation is None:
+            raise RuntimeError("no epoch was begun")
+        # An augmentation of a plugin gets a slice.
+        where: Places = self._places if self.are_capturable else slice(self._taken, self._taken + self.batch_size)
+        self._taken += self.batch_size
+        indices = self._indices[self._places]
+        images = augmentation.images(self._data.images, indices, where, self._normalize)
+        batch = augmentation.mixed(images, self._data.labels[indices], where, len(self._data.classes))
+        self._places.add_(self.batch_size)
+        return batch
+
+
+def training_batches(data: ResidentData, config: Configuration, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the batches of one epoch (`TrainingBatches`); no batch waits for the device.
 
     Yields:
         Images, float32 [B, 3, H, W] in channels_last memory format, and labels, int64 [B], or, where
         an augmentation mixes images, the share of each class in each of them, float32 [B, classes]. All batches have
         `batch_size` images; a split smaller than that is one batch.
     """
-    batch_size = min(config.integer("batch_size"), data.train_size)
-    count = steps_per_epoch(data.train_size, batch_size) * batch_size
-    generator = torch.Generator(data.device).manual_seed(derive_seed("order", config.integer("seed"), epoch))
-    order = torch.randperm(data.train_size, generator=generator, device=data.device)[:count]
-    indices = data.train_indices[order]
-    labels = data.labels[indices]
-    drawn_for = Epoch(epoch, order, data.train_size, batch_size, data.image_shape[1])
-    augmentation = draw_augmentation(config, drawn_for, data.device)
-    normalize = normalization(config, data)
-    for start in range(0, count, batch_size):
-        batch = slice(start, start + batch_size)
-        images = augmentation.images(data.images, indices[batch], batch, normalize)
-        yield augmentation.mixed(images, labels[batch], batch, len(data.classes))
+    batches = TrainingBatches(data, config)
+    batches.begin_epoch(epoch)
+    for _ in range(batches.steps):
+        yield batches.next_batch()
 
 
 def validation_batches(

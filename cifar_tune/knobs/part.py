@@ -28,6 +28,9 @@ class Part:
         arguments: for each knob that it takes, the target's argument; `betas.0` is item 0 of `betas`.
         defaults: defaults that differ from the knob's own.
         constants: further arguments, always the same.
+        capturable: whether it may be part of a CUDA graph. A graph repeats what the part did on the device, with the
+            same numbers from the host, and runs none of its code again. None: a built-in part may, and one of a plugin,
+            whose code nobody here knows, may not.
     """
 
     target: str | Callable[..., Any]
@@ -35,6 +38,12 @@ class Part:
     arguments: Mapping[str, str] = field(default_factory=dict)
     defaults: Mapping[str, Value] = field(default_factory=dict)
     constants: Mapping[str, object] = field(default_factory=dict)
+    capturable: bool | None = None
+
+    @property
+    def is_capturable(self) -> bool:
+        """Whether it may be part of a CUDA graph."""
+        return isinstance(self.target, str) if self.capturable is None else self.capturable
 
     def resolve(self) -> Any:
         """Return the target, imported where it is a path."""

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from cifar_tune.data.augmentation.draw import Draw
-from cifar_tune.data.batches import training_batches, validation_batches
+from cifar_tune.data.batches import TrainingBatches, training_batches, validation_batches
 from cifar_tune.data.resident import ResidentData
 from cifar_tune.knobs.augmentations import AUGMENTATIONS, Stage
 from cifar_tune.knobs.configuration import Configuration, complete
 from cifar_tune.knobs.part import Value
+from tests.taped_graphs import TapedGraphs
 
 from .draws import drawing, epoch_of
 from .images import noise, prepared_data
@@ -211,9 +212,27 @@ def test_erased_is_the_mean_of_the_training_images(data: ResidentData) -> None:
         assert ((images == 0).all(dim=1).float().mean((1, 2)) > 0.03).all()
 
 
+@pytest.mark.parametrize("names", [(), *((name,) for name in AUGMENTATIONS), tuple(AUGMENTATIONS)], ids="+".join)
+def test_a_captured_batch_repeats_as_every_batch_of_every_epoch(data: ResidentData, names: tuple[str, ...]) -> None:
+    config = _config(*names)
+    expected = [batch for epoch in (1, 2, 3) for batch in _batches(data, config, epoch)]
+    batches = TrainingBatches(data, config)
+    assert batches.are_capturable
+    batches.begin_epoch(1)
+    for images, labels in expected[:3]:
+        assert all(map(torch.equal, batches.next_batch(), (images, labels)))
+    batches.begin_epoch(2)
+    taped = TapedGraphs().capture(batches.next_batch, batches.generators.values())
+    for number, (images, labels) in enumerate(expected[3:]):
+        if number == batches.steps:
+            batches.begin_epoch(3)
+        taped.replay()
+        assert all(map(torch.equal, taped.result, (images, labels)))
+
+
 def test_draws_of_an_epoch_do_not_depend_on_each_other() -> None:
     first = drawing(100)
     assert not torch.equal(first.beta(1.0), first.beta(1.0))
-    assert (first.host_integers(1000) != first.host_integers(1000)).any()
+    assert not torch.equal(first.order(1000), first.order(1000))
     again = Draw(torch.Generator().manual_seed(0), epoch_of(100))
     assert torch.equal(again.beta(1.0), drawing(100).beta(1.0))

@@ -1,4 +1,6 @@
+import numpy as np
 import pytest
+import scipy.stats
 import torch
 from torch import Tensor
 
@@ -26,6 +28,22 @@ def test_mixing_against_a_slow_reference() -> None:
         counted[labels[own]] += share
         counted[labels[other]] += 1 - share
         torch.testing.assert_close(targets[own], torch.tensor(counted))
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.5, 1.0, 3.0, 100.0])
+def test_the_beta_distribution_is_scipys(alpha: float) -> None:
+    drawn = drawing(50_000).beta(alpha).double().numpy()
+    assert ((drawn >= 0) & (drawn <= 1)).all()
+    places = np.linspace(0.01, 0.99, 99)
+    shares = np.searchsorted(np.sort(drawn), places) / len(drawn)
+    assert np.abs(shares - scipy.stats.beta(alpha, alpha).cdf(places)).max() < 0.01  # Kolmogorov: p is below 1e-4
+
+
+@pytest.mark.parametrize("alpha", [1e-3, 1e-6])
+def test_of_an_alpha_near_zero_no_number_is_missing(alpha: float) -> None:
+    drawn = drawing(10_000).beta(alpha)
+    assert ((drawn - drawn.round()).abs() < 0.5).all()
+    assert ((drawn < 1e-6) | (drawn > 1 - 1e-6)).float().mean() > 0.98
 
 
 @pytest.mark.parametrize("alpha", [0.1, 1.0, 5.0])

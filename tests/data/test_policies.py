@@ -2,12 +2,13 @@ import pytest
 import torch
 from torchvision.transforms.v2 import InterpolationMode, RandAugment, TrivialAugmentWide
 
-from cifar_tune.data.augmentation.draw import Change, Draw
+from cifar_tune.data.augmentation.draw import Change, Draw, PlainChange
 from cifar_tune.data.augmentation.operations import OPERATIONS, SIGNED
 from cifar_tune.data.augmentation.pipeline import draw_augmentation
 from cifar_tune.data.augmentation.policies import (
     BINS,
     TRIVIALAUGMENT_LARGEST,
+    _draw_layer,
     randaugment,
     randaugment_largest,
     trivialaugment,
@@ -58,7 +59,7 @@ def test_every_operation_against_torchvision_image_by_image(policy: str, name: s
     assert different / (count * 32 * 32) < 0.003
 
 
-def _largest_change(change: Change, count: int) -> torch.Tensor:
+def _largest_change(change: Change | PlainChange, count: int) -> torch.Tensor:
     images = pixels(count)[3:4].expand(count, 3, 32, 32)
     return (change(images, slice(0, None)) - images).abs().amax((1, 2, 3))
 
@@ -85,6 +86,22 @@ def test_images_keep_their_places_in_every_batch() -> None:
             black = torch.zeros_like(images[batch])
             black[position] = images[start + position]
             torch.testing.assert_close(change(black, batch)[position], got[position])
+
+
+def test_each_operation_is_as_likely_for_each_image_and_none_takes_more_than_its_share_of_a_batch() -> None:
+    batches, size = 4000, 16  # two slots for each of fourteen operations
+    draw = Draw(torch.Generator().manual_seed(3), epoch_of(batches * size, size=8, batch_size=size))
+    slots, magnitudes = _draw_layer(draw, TRIVIALAUGMENT_LARGEST, None)
+    assert all(len(set(batch)) == size for batch in slots.view(batches, size)[:100].tolist())
+    operations = (slots // 2).view(batches, size)
+    for place in (0, 7, 15):
+        shares = torch.bincount(operations[:, place], minlength=len(OPERATIONS)) / batches
+        assert (shares - 1 / len(OPERATIONS)).abs().max() < 5 * (1 / len(OPERATIONS) / batches) ** 0.5
+    for number, name in enumerate(OPERATIONS):
+        amounts = magnitudes[operations.view(-1) == number]
+        assert amounts.abs().max() == pytest.approx(TRIVIALAUGMENT_LARGEST[name])
+        assert (amounts.min() < 0) == (name in SIGNED)
+        assert len(set(amounts.abs().tolist())) == (BINS if TRIVIALAUGMENT_LARGEST[name] else 1)
 
 
 def test_randaugment_knobs_come_from_the_configuration() -> None:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 (torch's own convention)
 from torch import Tensor
 
-from cifar_tune.data.augmentation.draw import Draw
+from cifar_tune.data.augmentation.draw import Draw, Places
 
 
 @dataclass(frozen=True)
@@ -19,9 +19,14 @@ class AffineMap:
 
     matrix: Tensor
 
-    def __getitem__(self, images: slice) -> "AffineMap":
+    def __getitem__(self, images: Places) -> "AffineMap":
         """The map of these images only."""
         return AffineMap(self.matrix[images])
+
+    @property
+    def parameters(self) -> tuple[Tensor, ...]:
+        """What was drawn for the images."""
+        return (self.matrix,)
 
     def then(self, later: "AffineMap") -> "AffineMap":
         """One map that does this and then the later one."""

@@ -7,7 +7,7 @@ torchvision's ColorJitter, drawn for every image, and so are the formulas.
 import torch
 from torch import Tensor
 
-from cifar_tune.data.augmentation.draw import Change, Draw
+from cifar_tune.data.augmentation.draw import Change, Draw, constants
 
 # Brightness of red, green and blue (ITU-R BT.601).
 _LUMA = (0.2989, 0.587, 0.114)
@@ -19,32 +19,32 @@ _GAMMA = 2.2
 
 def brightness(draw: Draw, strength: float) -> Change:
     """Multiply values by a factor of 1 - strength to 1 + strength."""
-    factor = draw.uniform(1 - strength, 1 + strength)
-    return lambda images, batch: adjust_brightness(images, factor[batch])
+    return Change(adjust_brightness, (draw.uniform(1 - strength, 1 + strength),))
 
 
 def contrast(draw: Draw, strength: float) -> Change:
     """Multiply the distance from the image's mean grey by a factor of 1 - strength to 1 + strength."""
-    factor = draw.uniform(1 - strength, 1 + strength)
-    return lambda images, batch: adjust_contrast(images, factor[batch])
+    return Change(adjust_contrast, (draw.uniform(1 - strength, 1 + strength),))
 
 
 def saturation(draw: Draw, strength: float) -> Change:
     """Multiply the distance from the pixel's grey by a factor of 1 - strength to 1 + strength."""
-    factor = draw.uniform(1 - strength, 1 + strength)
-    return lambda images, batch: adjust_saturation(images, factor[batch])
+    return Change(adjust_saturation, (draw.uniform(1 - strength, 1 + strength),))
 
 
 def hue(draw: Draw, strength: float) -> Change:
     """Turn the colour circle by -strength to strength, in turns."""
-    turns = draw.uniform(-strength, strength)
-    return lambda images, batch: adjust_hue(images, turns[batch])
+    return Change(adjust_hue, (draw.uniform(-strength, strength),))
 
 
 def color_temperature(draw: Draw, mired: float) -> Change:
     """Change the colour temperature of the light by -mired to mired (a million over kelvin); more is redder."""
-    gains = temperature_gains(draw.uniform(-mired, mired))
-    return lambda images, batch: (images * gains[batch, :, None, None]).clamp_(0, 1)
+    return Change(_multiplied, (temperature_gains(draw.uniform(-mired, mired)),))
+
+
+def _multiplied(images: Tensor, gains: Tensor) -> Tensor:
+    """Multiply each channel by its gain, of float32 [B, 3]."""
+    return (images * gains[:, :, None, None]).clamp_(0, 1)
 
 
 def adjust_brightness(images: Tensor, factor: Tensor) -> Tensor:
@@ -99,7 +99,7 @@ def temperature_gains(mired: Tensor) -> Tensor:
     """
     light = _black_body(1e6 / (1e6 / _NEUTRAL + mired)) / _black_body(torch.full_like(mired, _NEUTRAL))
     gains = light.clamp(min=0) ** (1 / _GAMMA)
-    return gains / (gains @ torch.tensor(_LUMA, device=gains.device))[:, None] * sum(_LUMA)
+    return gains / (gains @ constants(_LUMA, gains.device))[:, None] * sum(_LUMA)
 
 
 def _black_body(kelvin: Tensor) -> Tensor:
@@ -117,10 +117,8 @@ def _black_body(kelvin: Tensor) -> Tensor:
     )
     xyz = torch.stack([x / y, torch.ones_like(x), (1 - x - y) / y], dim=1)
     # IEC 61966-2-1.
-    to_srgb = torch.tensor(
-        [[3.2406, -1.5372, -0.4986], [-0.9689, 1.8758, 0.0415], [0.0557, -0.2040, 1.0570]], device=kelvin.device
-    )
-    return xyz @ to_srgb.T
+    to_srgb = constants((3.2406, -1.5372, -0.4986, -0.9689, 1.8758, 0.0415, 0.0557, -0.2040, 1.0570), kelvin.device)
+    return xyz @ to_srgb.view(3, 3).T
 
 
 def _grey(images: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 (torch's own convention)
 from torch import Tensor
 
-from cifar_tune.data.augmentation.draw import Draw
+from cifar_tune.data.augmentation.draw import Draw, Places
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class CoordinateMap:
     margin: int = 0
     padding_mode: str = "zeros"
 
-    def __getitem__(self, images: slice) -> "CoordinateMap":
+    def __getitem__(self, images: Places) -> "CoordinateMap":
         """The map of these images only."""
         return CoordinateMap(
             self.row_start[images],
@@ -39,6 +39,11 @@ class CoordinateMap:
             self.margin,
             self.padding_mode,
         )
+
+    @property
+    def parameters(self) -> tuple[Tensor, ...]:
+        """What was drawn for the images."""
+        return self.row_start, self.row_step, self.col_start, self.col_step
 
     def then(self, later: "CoordinateMap") -> "CoordinateMap":
         """One map that does this and then the later one. Only one of the two may reach outside the image."""

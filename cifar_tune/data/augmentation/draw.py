@@ -1,20 +1,66 @@
-"""The random parameters of augmentations, and what an augmentation is once they are drawn."""
+"""The random parameters of augmentations, and what an augmentation is once they are drawn.
 
-from collections.abc import Callable
+Everything is drawn on the device, and stays there: drawing waits for nothing, and what is drawn can be copied into
+tensors that never move, from which a CUDA graph reads.
+"""
+
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-Change = Callable[[Tensor, slice], Tensor]
-"""Takes a batch, float32 [B, 3, H, W], and which images of the epoch it holds; returns it changed."""
+Places = slice | Tensor
+"""Which images of the epoch a batch holds: a slice, or their places, int64 [B], on the device of the images."""
 
-Shares = Callable[[slice], Tensor]
-"""Takes which images of the epoch a batch holds; returns how much of every pixel stays each image's own, the rest
-coming from another image: float32 [B, H, W], 0 to 1."""
+
+@dataclass(frozen=True)
+class Change:
+    """How an augmentation changes the images of an epoch.
+
+    Attributes:
+        function: takes a batch, float32 [B, 3, H, W], and the parameters of its images; returns it changed.
+        parameters: of every image of the epoch, [count, ...] each.
+    """
+
+    function: Callable[..., Tensor]
+    parameters: tuple[Tensor, ...] = ()
+
+    def __call__(self, images: Tensor, batch: Places) -> Tensor:
+        """Change a batch."""
+        return self.function(images, *(each[batch] for each in self.parameters))
+
+
+@dataclass(frozen=True)
+class Shares:
+    """How an augmentation mixes each image of an epoch with another.
+
+    Attributes:
+        function: takes the parameters of the images of a batch; returns how much of every pixel stays each image's
+            own, the rest coming from another image: float32 [B, H, W], 0 to 1.
+        parameters: of every image of the epoch, [count, ...] each.
+    """
+
+    function: Callable[..., Tensor]
+    parameters: tuple[Tensor, ...]
+
+    def __call__(self, batch: Places) -> Tensor:
+        """The shares of a batch."""
+        return self.function(*(each[batch] for each in self.parameters))
+
+
+PlainChange = Callable[[Tensor, Any], Tensor]
+"""What an augmentation of a plugin may return instead of a `Change`: a function of a batch and its slice."""
+
+PlainShares = Callable[[Any], Tensor]
+"""The same instead of `Shares`."""
+
+
+def constants(values: Sequence[float], device: torch.device) -> Tensor:
+    """These numbers, float32, made on the device: `torch.tensor` would copy them there, and wait for the copy."""
+    return torch.stack([torch.full((), float(value), device=device) for value in values])
 
 
 @dataclass(frozen=True)
@@ -78,16 +124,16 @@ class Draw:
         return torch.randn(shape, generator=self.generator, device=self.generator.device)
 
     def beta(self, alpha: float) -> Tensor:
-        """One number of the distribution Beta(alpha, alpha) per image: float32 [count]."""
-        drawn = self._host.beta(alpha, alpha, self.count).astype(np.float32)
-        return torch.from_numpy(drawn).to(self.generator.device)
+        """One number of the distribution Beta(alpha, alpha) per image: float32 [count].
 
-    def host_integers(self, high: int) -> npt.NDArray[np.int64]:
-        """One integer of 0 … high - 1 per image, int64 [count], for what the host has to know without waiting."""
-        return self._host.randint(high, size=self.count, dtype=np.int64)
+        Torch's generators have no beta distribution. This one is exact and needs no rejection: Devroye 1996, "Random
+        variate generation in one line of code", section on the symmetric beta.
+        """
+        heavy = torch.expm1(-self.uniform(0, 1).log() / alpha)  # infinite where alpha is small: then 0 or 1 comes out
+        cosine = (2 * math.pi * self.uniform(0, 1)).cos()
+        return 0.5 + 0.5 * cosine / (1 / heavy + cosine.square()).sqrt()
 
-    @cached_property
-    def _host(self) -> np.random.RandomState:
-        # Torch's generators have no beta distribution. RandomState's stream is frozen for good.
-        seed = self.generator.initial_seed()
-        return np.random.RandomState([seed >> 32, seed & 0xFFFFFFFF])
+    def order(self, size: int) -> Tensor:
+        """A random order of 0 … size - 1 for each batch of the epoch: int64 [batches, size]."""
+        batches = self.count // self.epoch.batch_size
+        return torch.rand(batches, size, generator=self.generator, device=self.generator.device).argsort(1)

@@ -21,8 +21,7 @@ def cutout(draw: Draw, length: int) -> Change:
         length: of the square's sides, in pixels; 0 erases nothing.
     """
     top, left = (draw.integers(draw.size) - length // 2 for _ in range(2))
-    erased = rectangles(top, left, top + length, left + length)
-    return lambda images, batch: erase(images, erased[batch])
+    return Change(erase, (rectangles(top, left, top + length, left + length),))
 
 
 def random_erasing(draw: Draw, probability: float, max_area: float) -> Change:
@@ -39,7 +38,7 @@ def random_erasing(draw: Draw, probability: float, max_area: float) -> Change:
     top, left = ((draw.uniform(0, 1) * (draw.size - side + 1)).int() for side in (height, width))
     erased = rectangles(top, left, top + height, left + width)
     erased = erased * (draw.uniform(0, 1) < probability)[:, None]
-    return lambda images, batch: erase(images, erased[batch])
+    return Change(erase, (erased,))
 
 
 def erase(images: Tensor, edges: Tensor) -> Tensor:

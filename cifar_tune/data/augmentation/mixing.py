@@ -5,11 +5,12 @@ the image itself.
 """
 
 from collections.abc import Sequence
+from itertools import islice
 
 import torch
 from torch import Tensor
 
-from cifar_tune.data.augmentation.draw import Draw, Shares
+from cifar_tune.data.augmentation.draw import Draw, PlainShares, Shares
 from cifar_tune.data.augmentation.erasing import inside, rectangles
 
 
@@ -18,8 +19,8 @@ def mixup(draw: Draw, alpha: float) -> Shares:
 
     Zhang et al., mixup: Beyond Empirical Risk Minimization (arXiv 1710.09412).
     """
-    own, size = _own_share(draw, alpha), draw.size
-    return lambda batch: own[batch, None, None].expand(-1, size, size)
+    size = draw.size
+    return Shares(lambda own: own[:, None, None].expand(-1, size, size), (_own_share(draw, alpha),))
 
 
 def cutmix(draw: Draw, alpha: float) -> Shares:
@@ -31,10 +32,11 @@ def cutmix(draw: Draw, alpha: float) -> Shares:
     side = (draw.size * (1 - _own_share(draw, alpha)).sqrt()).int()
     top, left = (draw.integers(draw.size) - side // 2 for _ in range(2))
     pasted = rectangles(top, left, top + side, left + side)
-    return lambda batch: 1 - inside(pasted[batch], draw.size).float()
+    size = draw.size
+    return Shares(lambda edges: 1 - inside(edges, size).float(), (pasted,))
 
 
-def one_of(choice: Tensor, mixers: Sequence[Shares]) -> Shares:
+def one_of(choice: Tensor, mixers: Sequence[Shares | PlainShares]) -> Shares | PlainShares:
     """Where several are asked for: each image is mixed by one of them, drawn with equal probability.
 
     timm's Mixup does so in its mode `elem`; its default mode, and torchvision's reference training, draw one mixer (and
@@ -44,15 +46,23 @@ def one_of(choice: Tensor, mixers: Sequence[Shares]) -> Shares:
         choice: int32 [N], which one.
         mixers: at least one.
     """
+    drawn = [mixer for mixer in mixers if isinstance(mixer, Shares)]
+    if len(drawn) < len(mixers):
+        return lambda batch: _chosen(choice[batch], [mixer(batch) for mixer in mixers])
 
-    def shares(batch: slice) -> Tensor:
-        chosen = choice[batch, None, None]
-        own = mixers[0](batch)
-        for number, mixer in enumerate(mixers[1:], start=1):
-            own = torch.where(chosen == number, mixer(batch), own)
-        return own
+    def shares(chosen: Tensor, *parameters: Tensor) -> Tensor:
+        remaining = iter(parameters)
+        return _chosen(chosen, [each.function(*islice(remaining, len(each.parameters))) for each in drawn])
 
-    return shares
+    return Shares(shares, (choice, *(parameter for each in drawn for parameter in each.parameters)))
+
+
+def _chosen(choice: Tensor, shares: Sequence[Tensor]) -> Tensor:
+    """Of each image of a batch the shares that it chose, int32 [B]."""
+    own = shares[0]
+    for number, others in enumerate(shares[1:], start=1):
+        own = torch.where(choice[:, None, None] == number, others, own)
+    return own
 
 
 def mix(images: Tensor, labels: Tensor, shares: Tensor, classes: int) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 import torch
 import torch.nn.functional as F  # noqa: N812 (torch's own convention)
 from torch import Tensor
-from torchvision.transforms.v2.functional import autocontrast, equalize
+from torchvision.transforms.v2.functional import equalize
 
 from cifar_tune.data.augmentation.affine import resample, turned
 from cifar_tune.data.augmentation.colour import adjust_brightness, adjust_contrast, adjust_saturation
@@ -57,7 +57,7 @@ def sharpen(images: Tensor, magnitude: Tensor) -> Tensor:
     """Multiply the distance from the blurred image by 1 + magnitude; border pixels stay."""
     channels = images.shape[1]
     kernel = images.new_ones(3, 3)
-    kernel[1, 1] = 5
+    kernel[1, 1].fill_(5)  # an assignment would copy the number from the host, and wait for it
     kernel = (kernel / kernel.sum()).expand(channels, 1, 3, 3)
     blurred = images.clone()
     blurred[:, :, 1:-1, 1:-1] = F.conv2d(images, kernel, groups=channels)
@@ -73,6 +73,17 @@ def posterize(images: Tensor, magnitude: Tensor) -> Tensor:
 def solarize(images: Tensor, magnitude: Tensor) -> Tensor:
     """Invert what is at least 1 - magnitude."""
     return torch.where(images >= (1 - magnitude)[:, None, None, None], 1 - images, images)
+
+
+def autocontrast(images: Tensor) -> Tensor:
+    """Stretch the values of each channel to [0, 1]; a channel of one value stays as it is.
+
+    As torchvision's, which assigns numbers of the host where a channel has one value.
+    """
+    lowest, highest = images.amin((2, 3), keepdim=True), images.amax((2, 3), keepdim=True)
+    is_flat = highest == lowest
+    lowest, extent = lowest.masked_fill(is_flat, 0.0), (highest - lowest).masked_fill(is_flat, 1.0)
+    return (images - lowest).div_(extent).clamp_(0, 1)
 
 
 OPERATIONS: Mapping[str, Operation] = {

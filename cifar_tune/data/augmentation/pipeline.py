@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cifar_tune.data.augmentation.affine import AffineMap
 from cifar_tune.data.augmentation.coordinates import CoordinateMap, gather
-from cifar_tune.data.augmentation.draw import Change, Draw, Epoch, Shares
+from cifar_tune.data.augmentation.draw import Change, Draw, Epoch, Places, PlainChange, PlainShares, Shares
 from cifar_tune.data.augmentation.mixing import mix, one_of
 from cifar_tune.data.normalization import Normalization
 from cifar_tune.data.seeding import derive_seed
@@ -32,11 +32,18 @@ class Augmentation:
 
     coordinates: CoordinateMap | None = None
     affine: AffineMap | None = None
-    pixels: tuple[Change, ...] = ()
-    inputs: tuple[Change, ...] = ()
-    shares: Shares | None = None
+    pixels: tuple[Change | PlainChange, ...] = ()
+    inputs: tuple[Change | PlainChange, ...] = ()
+    shares: Shares | PlainShares | None = None
 
-    def images(self, images: Tensor, indices: Tensor, batch: slice, normalization: Normalization) -> Tensor:
+    @property
+    def parameters(self) -> list[Tensor]:
+        """What was drawn, of each image of the epoch, but for what a function of a plugin keeps to itself."""
+        parts = (self.coordinates, self.affine, *self.pixels, *self.inputs, self.shares)
+        known = (part for part in parts if isinstance(part, CoordinateMap | AffineMap | Change | Shares))
+        return [parameter for part in known for parameter in part.parameters]
+
+    def images(self, images: Tensor, indices: Tensor, batch: Places, normalization: Normalization) -> Tensor:
         """Gather, augment and normalise a batch; all but mix it.
 
         Args:
@@ -58,7 +65,7 @@ class Augmentation:
     def _keeps_values(self) -> bool:
         return self.affine is None and not self.pixels
 
-    def _changed(self, images: Tensor, batch: slice) -> Tensor:
+    def _changed(self, images: Tensor, batch: Places) -> Tensor:
         """Images [B, H, W, 3] in bytes, as floats in their units."""
         pixels = images.permute(0, 3, 1, 2).float().div_(255)
         if self.affine is not None:
@@ -67,7 +74,7 @@ class Augmentation:
             pixels = change(pixels, batch)
         return (pixels * 255).permute(0, 2, 3, 1).contiguous()
 
-    def mixed(self, images: Tensor, labels: Tensor, batch: slice, classes: int) -> tuple[Tensor, Tensor]:
+    def mixed(self, images: Tensor, labels: Tensor, batch: Places, classes: int) -> tuple[Tensor, Tensor]:
         """A batch of `images`, mixed where the configuration says so.
 
         Returns:
@@ -79,17 +86,27 @@ class Augmentation:
         return mix(images, labels, self.shares(batch), classes)
 
 
-def draw_augmentation(config: Configuration, epoch: Epoch, device: torch.device) -> Augmentation:
+def draw_augmentation(
+    config: Configuration, epoch: Epoch, device: torch.device, generators: dict[str, torch.Generator] | None = None
+) -> Augmentation:
     """Draw the augmentations of `config` for one epoch.
 
     Each has a generator of its own, so that adding one leaves the draws of the others as they are.
+
+    Args:
+        config: names the augmentations.
+        epoch: what is drawn for.
+        device: of the images.
+        generators: those of an earlier epoch, by name, to be seeded anew; new ones are added.
     """
+    generators = {} if generators is None else generators
 
     def draw(name: str) -> Draw:
         seed, part = config.integer("seed"), config.vocabulary.augmentations.get(name)
         once = part is not None and part.drawn_once
         derived = derive_seed(name, seed) if once else derive_seed(name, seed, epoch.number)
-        return Draw(torch.Generator(device).manual_seed(derived), epoch)
+        generator = generators.setdefault(name, torch.Generator(device))
+        return Draw(generator.manual_seed(derived), epoch)
 
     return combined(config, draw)
 

@@ -1,13 +1,12 @@
 """Automatic augmentation policies: for every image, operations drawn from a fixed set."""
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from cifar_tune.data.augmentation.draw import Change, Draw
+from cifar_tune.data.augmentation.draw import Change, Draw, constants
 from cifar_tune.data.augmentation.operations import OPERATIONS, SIGNED
 
 BINS = 31
@@ -22,12 +21,12 @@ def randaugment(draw: Draw, num_ops: int, magnitude: int) -> Change:
     """
     layers = [_draw_layer(draw, randaugment_largest(draw.size), magnitude) for _ in range(num_ops)]
 
-    def apply(images: Tensor, batch: slice) -> Tensor:
-        for layer in layers:
-            images = layer.apply(images, batch)
+    def apply(images: Tensor, *parameters: Tensor) -> Tensor:
+        for slots, magnitudes in zip(parameters[::2], parameters[1::2], strict=True):
+            images = _apply_layer(images, slots, magnitudes)
         return images
 
-    return apply
+    return Change(apply, tuple(parameter for layer in layers for parameter in layer))
 
 
 def trivialaugment(draw: Draw) -> Change:
@@ -36,7 +35,7 @@ def trivialaugment(draw: Draw) -> Change:
     Mueller and Hutter, TrivialAugment: Tuning-free Yet State-of-the-Art Data Augmentation (arXiv 2103.10158), the wide
     set, as in torchvision's transforms v2.
     """
-    return _draw_layer(draw, TRIVIALAUGMENT_LARGEST, None).apply
+    return Change(_apply_layer, _draw_layer(draw, TRIVIALAUGMENT_LARGEST, None))
 
 
 def randaugment_largest(size: int) -> Mapping[str, float]:
@@ -64,59 +63,51 @@ TRIVIALAUGMENT_LARGEST: Mapping[str, float] = {
 }
 
 
-@dataclass(frozen=True)
-class _Layer:
-    """One operation for every image of an epoch.
+def _draw_layer(draw: Draw, largest: Mapping[str, float], magnitude: int | None) -> tuple[Tensor, Tensor]:
+    """Draw one operation for every image of an epoch.
 
-    The images of a batch are sorted by operation, and each operation sees its own alone. How many these are is drawn on
-    the host, so that nothing waits for the device.
+    Every operation has the same number of slots in each batch, the fewest that hold it, and each image takes one at
+    random. So every operation is as likely as any other for each image, the batches of an epoch and the operations in
+    them always have the same shapes, and the host need not know what was drawn. Within a batch no operation comes more
+    often than it has slots.
 
-    Attributes:
-        batch_size: images per batch.
-        counts: for every batch, how many of its images each operation takes.
-        sorting, restoring: int64 [N], places within the batch: in the order of operations, and back.
-        magnitudes: float32 [N], in the order of operations.
+    Args:
+        draw: the epoch's.
+        largest: magnitude of each operation.
+        magnitude: 0 to BINS - 1; None: a random one for each image.
+
+    Returns:
+        The slot of every image in its batch, int64 [count], and the magnitude of its operation, float32 [count].
     """
+    size, device = draw.epoch.batch_size, draw.epoch.order.device
+    slots = draw.order(_slots_each(size) * len(OPERATIONS))[:, :size].reshape(-1)
+    chosen = slots.div(_slots_each(size), rounding_mode="floor")
+    signed = constants([name in SIGNED for name in OPERATIONS], device)[chosen]
+    scale = constants([largest[name] for name in OPERATIONS], device)[chosen]
+    sign = 1 - 2 * signed * draw.integers(2)
+    bins = draw.integers(BINS) if magnitude is None else magnitude
+    return slots, sign * scale * bins / (BINS - 1)
 
-    batch_size: int
-    counts: list[list[int]]
-    sorting: Tensor
-    restoring: Tensor
-    magnitudes: Tensor
 
-    def apply(self, images: Tensor, batch: slice) -> Tensor:
-        """Change a batch; `batch` is its place in the epoch."""
-        counts = self.counts[batch.start // self.batch_size]
-        groups = _taken(images, self.sorting[batch]).split(counts)  # type: ignore[no-untyped-call]
-        magnitudes = self.magnitudes[batch].split(counts)  # type: ignore[no-untyped-call]
-        changed = [
-            operation(group, magnitude).contiguous(memory_format=torch.channels_last)
-            for operation, group, magnitude in zip(OPERATIONS.values(), groups, magnitudes, strict=True)
-            if len(group)
-        ]
-        return _taken(torch.cat(changed), self.restoring[batch])
+def _slots_each(batch_size: int) -> int:
+    """The fewest slots of each operation in which all images of a batch find a place."""
+    return math.ceil(batch_size / len(OPERATIONS))
+
+
+def _apply_layer(images: Tensor, slots: Tensor, magnitudes: Tensor) -> Tensor:
+    """Change a whole batch: each operation sees the images in its slots; in empty ones it sees the first image."""
+    count, each = len(images), _slots_each(len(images))
+    places = torch.arange(count, device=images.device)
+    seated = torch.zeros(each * len(OPERATIONS), dtype=torch.int64, device=images.device).scatter_(0, slots, places)
+    groups = _taken(images, seated).split(each)  # type: ignore[no-untyped-call]
+    amounts = magnitudes[seated].split(each)  # type: ignore[no-untyped-call]
+    changed = [
+        operation(group, amount).contiguous(memory_format=torch.channels_last)
+        for operation, group, amount in zip(OPERATIONS.values(), groups, amounts, strict=True)
+    ]
+    return _taken(torch.cat(changed), slots)
 
 
 def _taken(images: Tensor, places: Tensor) -> Tensor:
     """Images in another order, channels_last."""
     return images.permute(0, 2, 3, 1).index_select(0, places).permute(0, 3, 1, 2)
-
-
-def _draw_layer(draw: Draw, largest: Mapping[str, float], magnitude: int | None) -> _Layer:
-    """Draw for an epoch, of this magnitude (0 to BINS - 1) or, if None, of random ones."""
-    chosen = draw.host_integers(len(OPERATIONS)).reshape(-1, draw.epoch.batch_size)
-    sorting = np.argsort(chosen, axis=1, kind="stable")
-    device = draw.epoch.order.device
-    sorted_operations = torch.from_numpy(np.take_along_axis(chosen, sorting, axis=1).reshape(-1)).to(device)
-
-    signed = torch.tensor([name in SIGNED for name in OPERATIONS], device=device)[sorted_operations]
-    scale = torch.tensor([largest[name] for name in OPERATIONS], device=device)[sorted_operations]
-    sign = torch.where(signed, 1 - 2 * draw.integers(2), 1)
-    bins = draw.integers(BINS) if magnitude is None else magnitude
-    return _Layer(
-        batch_size=draw.epoch.batch_size,
-        counts=[np.bincount(batch, minlength=len(OPERATIONS)).tolist() for batch in chosen],
-        sorting=torch.from_numpy(sorting.reshape(-1)).to(device),
-        restoring=torch.from_numpy(np.argsort(sorting, axis=1).reshape(-1)).to(device),
-        magnitudes=sign * scale * bins / (BINS - 1),
-    )
