@@ -92,6 +92,8 @@ def study_file(text: str, stored_names: Callable[[], Sequence[str]]) -> Path | N
     """
     if text == "-":
         return STDIN
+    if not text:
+        raise UserError(Problem("must be a study file, or the name of a study", "STUDY", text))
     try:
         path = given_path(text, "STUDY")
     except UserError:

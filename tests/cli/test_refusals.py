@@ -130,6 +130,13 @@ def test_a_message_is_one_line_per_problem_and_names_the_file(cli: Cli) -> None:
     ]
 
 
+@pytest.mark.parametrize("command", ["run", "check", "status", "export", "delete"])
+def test_an_empty_name_is_no_study(cli: Cli, command: str) -> None:
+    ended = cli(command, "")
+    assert ended.code == 2
+    assert ended.err == "cifar-tune: STUDY = '': must be a study file, or the name of a study\n"
+
+
 def test_a_message_that_lists_ways_on_has_a_line_for_each(cli: Cli) -> None:
     Path("study.yaml").write_text("name: listed\ndata: {name: cifar10, download: false}\n")
     lines = cli("check", "study.yaml").err.splitlines()
