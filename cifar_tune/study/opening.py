@@ -1,7 +1,6 @@
 """Creates a study, or opens the one that is there: compares it with its file and its images, and repairs it."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from importlib.metadata import version
 
 import optuna
 from optuna.distributions import BaseDistribution, check_distribution_compatibility
@@ -202,7 +201,7 @@ def record_environment(study: optuna.Study, executor: Mapping[str, str | int]) -
     """Store what the first run ran on; for a later run elsewhere, say what is different."""
     now = {
         "cifar_tune": cifar_tune.__version__,
-        "optuna": version("optuna"),
+        "optuna": optuna.__version__,
         **executor,
     }
     before = study.user_attrs.get(attributes.ENVIRONMENT)
