@@ -14,6 +14,7 @@ from cifar_tune.errors import CheckError, CifarTuneError, Problem
 from cifar_tune.knobs.plugin import Plugin, PluginFile
 
 _running: dict[str, threading.Lock] = {}
+_first: dict[str, str] = {}  # by path: the digest of the first content that ran under it
 
 
 def execute(file: PluginFile) -> ModuleType | Problem:
@@ -23,17 +24,31 @@ def execute(file: PluginFile) -> ModuleType | Problem:
     content, so that pickling, dataclasses and the like find it, and so that other content is another module. Threads
     that want the same one wait for the first of them.
     """
-    digest = hashlib.sha256(f"{file.path}\n{file.sha256}".encode()).hexdigest()
-    name = f"cifar_tune_plugin_{digest[:16]}"
+    name = f"cifar_tune_plugin_{_digest(file)[:16]}"
     # Tracebacks show the lines that run, even where the file has changed since, or another study's has the same path.
-    linecache.cache[file.path] = (len(file.source), None, file.source.splitlines(keepends=True), file.path)
+    shown = name_in_tracebacks(file)
+    linecache.cache[shown] = (len(file.source), None, file.source.splitlines(keepends=True), shown)
     with _running.setdefault(name, threading.Lock()):
         return sys.modules[name] if name in sys.modules else _executed(name, file)
 
 
+def name_in_tracebacks(file: PluginFile) -> str:
+    """What Python calls the file of its code: the path, with a hash where other content of that path ran before it.
+
+    Python finds the lines of a traceback by this name alone, so each content needs its own.
+    """
+    digest = _digest(file)
+    is_first = _first.setdefault(file.path, digest) == digest
+    return file.path if is_first else f"{file.path}@{file.sha256[:8]}"
+
+
+def _digest(file: PluginFile) -> str:
+    return hashlib.sha256(f"{file.path}\n{file.sha256}".encode()).hexdigest()
+
+
 def _executed(name: str, file: PluginFile) -> ModuleType | Problem:
     try:
-        code = compile(file.source, file.path, "exec", dont_inherit=True)
+        code = compile(file.source, name_in_tracebacks(file), "exec", dont_inherit=True)
     except SyntaxError as error:
         return Problem(f"is not valid Python: {error.msg}", source=file.path, line=error.lineno)
     except ValueError as error:  # null characters, in Python 3.11
@@ -46,13 +61,13 @@ def _executed(name: str, file: PluginFile) -> ModuleType | Problem:
     except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever a user's code raises is told to the user)
         del sys.modules[name]
         said = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
-        return Problem(f"cannot be imported: {said}", source=file.path, line=line_in(error, file.path))
+        return Problem(f"cannot be imported: {said}", source=file.path, line=_line_in(error, name_in_tracebacks(file)))
     return module
 
 
-def line_in(error: BaseException, path: str) -> int | None:
+def _line_in(error: BaseException, name: str) -> int | None:
     """The line of this file in which the error came up, or through which it was called; None if it was not."""
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == name]
     return lines[-1] if lines else None
 
 
@@ -87,12 +102,13 @@ def plugin_errors_told(plugins: Sequence[Plugin]) -> Iterator[None]:
     except Exception as error:
         if not plugins:
             raise
-        raise CheckError(_told(error, [plugin.path for plugin in plugins])) from error
+        raise CheckError(_told(error, [plugin.file for plugin in plugins if plugin.file is not None])) from error
 
 
-def _told(error: Exception, paths: list[str]) -> str:
+def _told(error: Exception, files: Sequence[PluginFile]) -> str:
     said = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
+    paths = {name_in_tracebacks(file): file.path for file in files}
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in paths]
     if frames:
-        return f"{frames[-1].filename}:{frames[-1].lineno}: in {frames[-1].name}: {said}"
-    return f"with the parts of {', '.join(paths)}, which are not on the way to the error: {said}"
+        return f"{paths[frames[-1].filename]}:{frames[-1].lineno}: in {frames[-1].name}: {said}"
+    return f"with the parts of {', '.join(paths.values())}, which are not on the way to the error: {said}"
