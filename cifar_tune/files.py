@@ -7,8 +7,8 @@ replaced, never written into, and nothing but a regular file is read.
 import errno
 import os
 import stat
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
@@ -30,24 +30,82 @@ def replace_file(path: Path, content: Content) -> None:
     replace_files({path: content})
 
 
-def replace_files(contents: Mapping[Path, Content]) -> None:
-    """Write several files, whose folders exist: each beside its place, and when all are written they are renamed.
+def replace_files(contents: Mapping[Path, Content], removed: Collection[Path] = ()) -> None:
+    """Write several files, whose folders exist, and remove others: all of it or, after an error, nothing.
+
+    All are written beside their places first, where a full disk is noticed. Then they are renamed, while the old files
+    are kept under other names, so that they can be put back. Only a kill among the renames leaves old and new mixed.
+
+    Args:
+        contents: of the files to be written.
+        removed: files that shall not be there afterwards; they need not be there now.
 
     Raises:
-        OSError: one of them cannot be written, with its name; on a full disk all old files are as they were.
+        OSError: one of them cannot be written or removed, with its name; all old files are as they were.
     """
     beside: dict[Path, Path] = {}
+    kept: dict[Path, Path] = {}
     try:
         for path, content in contents.items():
             with _named(path):
-                beside[path] = path.with_name(f".cifar-tune-{uuid4().hex}")
+                beside[path] = _other_name(path)
                 _write(beside[path], content.encode() if isinstance(content, str) else content)
+        _put_in_place(beside, kept, removed)
+    finally:
+        for left in (*beside.values(), *kept.values()):
+            with suppress(OSError):  # a name that is left over does no harm
+                left.unlink(missing_ok=True)  # it has another name now, unless something went wrong
+
+
+def _put_in_place(beside: Mapping[Path, Path], kept: dict[Path, Path], removed: Collection[Path]) -> None:
+    """Keep the old files, rename what was written, and remove what shall go; after an error put back what was kept."""
+    placed: list[Path] = []
+    try:
+        for path in (*beside, *removed):
+            with _named(path):
+                _keep(path, kept)
         for path, written in beside.items():
             with _named(path):
                 written.replace(path)
-    finally:
-        for written in beside.values():
-            written.unlink(missing_ok=True)  # it has another name now, unless something went wrong
+                placed.append(path)
+        for path in (path for path in removed if path in kept):
+            with _named(path):
+                path.unlink(missing_ok=True)
+    except BaseException:
+        for path in (path for path in placed if path not in kept):
+            with suppress(OSError):
+                path.unlink()
+        for path, old in list(kept.items()):
+            try:
+                if not _is_one_file(path, old):
+                    old.replace(path)
+            except OSError:  # then its content stays under the other name
+                del kept[path]
+        raise
+
+
+def _other_name(path: Path) -> Path:
+    return path.with_name(f".cifar-tune-{uuid4().hex}")
+
+
+def _is_one_file(one: Path, other: Path) -> bool:
+    return os.path.lexists(one) and os.path.samestat(one.lstat(), other.lstat())
+
+
+def _keep(path: Path, kept: dict[Path, Path]) -> None:
+    """Give a file that is there a second name; where the file system knows no hard links, another name."""
+    if path.is_dir() and not path.is_symlink():
+        raise IsADirectoryError(errno.EISDIR, "Is a directory")
+    if not os.path.lexists(path):
+        return
+    name = _other_name(path)
+    try:
+        os.link(path, name, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK):
+            raise
+        path.rename(name)
+    kept[path] = name
 
 
 @contextmanager

@@ -2,11 +2,13 @@
 
 import errno
 import os
+from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
 
-from cifar_tune.files import is_real_folder, is_regular, read_regular, replace_file
+from cifar_tune.files import is_real_folder, is_regular, read_regular, replace_file, replace_files
 
 
 def test_a_file_is_replaced_with_the_usual_rights(tmp_path: Path) -> None:
@@ -81,3 +83,83 @@ def test_a_regular_file_is_read(tmp_path: Path) -> None:
     assert read_regular(tmp_path / "x", 10) == bytes(10)
     (tmp_path / "link").symlink_to(tmp_path)
     assert not is_real_folder(tmp_path / "link")
+
+
+Call = Callable[..., object]
+
+
+def files_of(folder: Path) -> dict[str, str]:
+    return {file.name: file.read_text() for file in folder.iterdir()}
+
+
+@pytest.mark.parametrize("call", ["open", "fsync", "link", "replace", "unlink"])
+def test_an_error_at_any_file_leaves_all_old_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    """The error comes at each call in turn; only one of a clean-up at the very end changes nothing any more."""
+    names = ["a", "b", "c", "new"]
+    old = {"a": "old a", "b": "old b", "c": "old c", "former": "old former", "gone": "old gone", "mine": "mine"}
+    wanted = {name: f"new {name}" for name in names} | {"mine": "mine"}
+    real: Call = getattr(os, call)
+    for number in count(1):
+        for file in tmp_path.iterdir():
+            file.unlink()
+        for name, text in old.items():
+            (tmp_path / name).write_text(text)
+        calls = count(1)
+
+        def full(*arguments: object, number: int = number, calls: Iterator[int] = calls, **more: object) -> object:
+            if next(calls) == number:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return real(*arguments, **more)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, call, full)
+            try:
+                replace_files(
+                    {tmp_path / name: f"new {name}" for name in names},
+                    [tmp_path / "former", tmp_path / "gone", tmp_path / "absent"],
+                )
+            except OSError as error:
+                found = error
+            else:
+                break
+        assert found.errno == errno.ENOSPC
+        assert str(found.filename) in {str(tmp_path / name) for name in [*names, "former", "gone"]}
+        assert files_of(tmp_path) == old, number
+    assert next(calls) <= number or call == "unlink", "the error would not have come"
+    left = {name: text for name, text in files_of(tmp_path).items() if not name.startswith(".cifar-tune-")}
+    assert left == wanted
+    assert number == {"open": 5, "fsync": 5, "link": 6, "replace": 5, "unlink": 3, "rename": 6}[call]
+
+
+def test_without_hard_links_old_files_are_kept_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: object, **__: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", unknown)
+    test_an_error_at_any_file_leaves_all_old_ones(tmp_path, monkeypatch, "fsync")
+    test_an_error_at_any_file_leaves_all_old_ones(tmp_path, monkeypatch, "rename")
+    for file in tmp_path.iterdir():
+        file.unlink()
+    (tmp_path / "a").write_text("old")
+    (tmp_path / "b").mkdir()
+    with pytest.raises(IsADirectoryError, match="b"):  # when the old a has its other name already
+        replace_files({tmp_path / "a": "new", tmp_path / "b": "new"})
+    assert (tmp_path / "a").read_text() == "old"
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a", "b"]
+
+
+def test_an_interruption_among_the_renames_leaves_all_old_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").write_text("old a")
+    (tmp_path / "b").write_text("old b")
+    calls = count(1)
+    real = os.replace
+
+    def interrupted(source: Path, target: Path) -> None:
+        if next(calls) == 2:
+            raise KeyboardInterrupt
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        replace_files({tmp_path / "a": "new", tmp_path / "b": "new", tmp_path / "c": "new"})
+    assert files_of(tmp_path) == {"a": "old a", "b": "old b"}

@@ -1,15 +1,19 @@
 """From a STUDY argument to a specification or a record."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import typer
+from optuna.exceptions import StorageInternalError
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import SQLAlchemyError
 
 from cifar_tune.cli.options import study_file
 from cifar_tune.errors import Problem, UserError
 from cifar_tune.optuna_internals import BatchStorage
-from cifar_tune.storage.rdb import close, open_existing, without_studies
+from cifar_tune.storage.patience import Result, at_first
+from cifar_tune.storage.rdb import close, open_existing, unusable, without_studies
 from cifar_tune.storage.records import StudyRecord, load_optuna_study, load_record, read_spec, study_names
 from cifar_tune.storage.urls import shown
 from cifar_tune.storage.versions import is_earlier_version
@@ -58,14 +62,27 @@ def _require_runnable(name: str) -> None:
         raise UserError(Problem(rule, repr(name)))
 
 
+def when_reached(step: Callable[[], Result], url: URL) -> Result:
+    """Take the first step of a long command that needs the database; a server that is starting is waited for.
+
+    Raises:
+        CheckError: the database cannot be used.
+    """
+    return at_first(step, url, lambda text: typer.echo(f"cifar-tune: {text}", err=True), lambda: None)
+
+
 def find_record(study: str, url: URL) -> StudyRecord:
     """What the storage holds of a study, named by its file or by its name.
 
     Raises:
         UserError: if the storage does not exist, or has no such study.
+        CheckError: the database cannot be used.
     """
     name, storage = find_stored(study, url)
-    return load_record(storage, name)
+    try:
+        return load_record(storage, name)
+    except (SQLAlchemyError, StorageInternalError) as error:
+        raise unusable(url, error.__cause__ or error) from error
 
 
 def find_stored(study: str, url: URL) -> tuple[str, BatchStorage]:

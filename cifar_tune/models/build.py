@@ -8,7 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.knobs.models import MODELS
-from cifar_tune.models.layers import ImageShape, activation_factory, norm_factory
+from cifar_tune.models.layers import ImageShape, activation_factory, norm_factory, skip_pixels_first
 
 
 class FittedModel(Protocol):
@@ -102,6 +102,7 @@ def build_model(config: Configuration, image_shape: ImageShape, classes: int) ->
     if "norm" in part.arguments:
         arguments[part.arguments["norm"]] = norm_factory(config)
     model: nn.Module = part.resolve()(image_shape, classes, **arguments)
+    skip_pixels_first(model)
     return model
 
 

@@ -5,7 +5,6 @@ from functools import partial
 from itertools import pairwise
 
 from torch import Tensor, nn
-from torch.nn import functional
 
 from cifar_tune.errors import Problem, UserError
 from cifar_tune.knobs.configuration import Configuration
@@ -111,21 +110,36 @@ def activation_factory(config: Configuration) -> ActivationFactory:
 
 
 NARROW = 8
-"""Below so many input channels, a strided 1x1 convolution is computed by `NarrowShortcut`."""
+"""Below so many input channels, strided 1x1 convolutions are changed by `skip_pixels_first`."""
 
 
-class NarrowShortcut(nn.Conv2d):
-    """A strided 1x1 convolution with few input channels: it skips the pixels first, then it convolves.
+def skip_pixels_first(model: nn.Module) -> None:
+    """Let strided 1x1 convolutions with few input channels skip the pixels first, and convolve what is left.
 
-    The result is the same. In PyTorch 2.14, on processors with AVX2 and without AVX-512, the backward pass of oneDNN's
-    own way (`brgconv_strided:avx2`, channels_last) writes past the end of its output where fewer than eight channels
-    come in. Then the process crashes.
+    The results are the same; their `stride` is 1 from then on. In PyTorch 2.14, on processors with AVX2 and without
+    AVX-512, the backward pass of oneDNN's own way (`brgconv_strided:avx2`, channels_last) writes past the end of its
+    output where fewer than eight channels come in. Then the process crashes.
+
+    Args:
+        model: of any kind; changed in place.
     """
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d) and _is_narrow(module):
+            module.register_forward_pre_hook(partial(_without_skipped, stride=module.stride), with_kwargs=True)
+            module.stride = (1, 1)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Outputs (N, outputs, H / stride, W / stride) of images (N, inputs, H, W)."""
-        down, right = self.stride
-        return functional.conv2d(images[:, :, ::down, ::right], self.weight, self.bias)
+
+def _is_narrow(layer: nn.Conv2d) -> bool:
+    is_point = tuple(layer.kernel_size) == (1, 1) and layer.groups == 1 and layer.padding in ((0, 0), 0, "valid")
+    return is_point and tuple(layer.stride) != (1, 1) and layer.in_channels < NARROW
+
+
+def _without_skipped(
+    _layer: nn.Module, images: tuple[Tensor, ...], named: dict[str, Tensor], *, stride: tuple[int, int]
+) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
+    down, right = stride
+    skipped = [each[..., ::down, ::right] for each in (*images, *named.values())]
+    return tuple(skipped[: len(images)]), dict(zip(named, skipped[len(images) :], strict=True))
 
 
 def convolution(
@@ -148,8 +162,7 @@ def convolution(
         bias: None: only where no norm follows, whose own would cancel it.
     """
     bias = norm is None if bias is None else bias
-    kind = NarrowShortcut if size == 1 and stride > 1 and inputs < NARROW else nn.Conv2d
-    layer = kind(inputs, outputs, size, stride=stride, padding=size // 2, bias=bias)
+    layer = nn.Conv2d(inputs, outputs, size, stride=stride, padding=size // 2, bias=bias)
     return [layer, *normalized(outputs, norm)]
 
 

@@ -1,12 +1,13 @@
 """Writes the report of a study: one page, tables, pictures, and its best configuration."""
 
+from contextlib import suppress
 from pathlib import Path
 
 from cifar_tune.errors import Problem, UserError
 from cifar_tune.files import Content, replace_files
 from cifar_tune.plotting import style
 from cifar_tune.reports.best_config import BEST_FILE, best_yaml
-from cifar_tune.reports.front import former_front, front_texts, make_front_folder
+from cifar_tune.reports.front import FRONT_FOLDER, former_front, front_texts, make_front_folder
 from cifar_tune.reports.page.page import report_html
 from cifar_tune.reports.pictures import PARETO, pictures_of
 from cifar_tune.reports.report import Report
@@ -31,7 +32,7 @@ def report_folder(study: str) -> Path:
 def export(record: StudyRecord, folder: Path) -> list[Path]:
     """Write the report of a study and return its files.
 
-    The folder is made if need be; files of an earlier report are replaced, all of them or, on a full disk, none. Every
+    The folder is made if need be; files of an earlier report are replaced, all of them or, after an error, none. Every
     picture is always there: where there is nothing to see, it holds the sentence that says why. `best.yaml` is there
     only if a trial completed and kept all constraints; of several objectives it is the best in the first one, and
     `front/` holds all on the front.
@@ -40,6 +41,7 @@ def export(record: StudyRecord, folder: Path) -> list[Path]:
         UserError: if the folder or a file cannot be written.
     """
     report = Report(record)
+    missing = [each for each in (folder / FRONT_FOLDER, folder, *folder.parents) if not each.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         pictures, unseen = _pictures(report)
@@ -57,12 +59,13 @@ def export(record: StudyRecord, folder: Path) -> list[Path]:
         contents: dict[Path, Content] = {folder / name: text for name, text in texts.items()}
         contents.update((folder / name, picture) for name, picture in pictures.items())
         contents.update(front)
-        replace_files(contents)
         # of a study of the same name that was deleted, or of this one as it was
         former = [folder / name for name in {BEST_FILE, *PARETO} - texts.keys() - pictures.keys()]
-        for file in (*former, *former_front(folder, front)):
-            file.unlink(missing_ok=True)
+        replace_files(contents, [*former, *former_front(folder, front)])
     except OSError as error:
+        for each in missing:
+            with suppress(OSError):  # it was never made, or somebody else has put something into it
+                each.rmdir()
         source = str(error.filename or folder)
         raise UserError(Problem(f"cannot be written: {error.strerror}", source=source)) from error
     return [*(folder / name for name in (*sorted(texts), *pictures)), *front]

@@ -12,12 +12,13 @@ from cifar_tune.reports.tables import table
 from cifar_tune.storage.records import TrialRecord
 from cifar_tune.wording import duration, figure
 
-_FOLDER = "front"
+FRONT_FOLDER = "front"
+"""Below the folder of a report: the configurations on the Pareto front."""
 
 
 def front_file(trial: TrialRecord) -> str:
     """The trial's configuration file, relative to the report's folder."""
-    return f"{_FOLDER}/trial-{trial.number}.yaml"
+    return f"{FRONT_FOLDER}/trial-{trial.number}.yaml"
 
 
 def front_texts(report: Report, folder: Path) -> dict[Path, str]:
@@ -32,7 +33,7 @@ def make_front_folder(folder: Path) -> None:
     Raises:
         OSError: it cannot be made, or a link that leads elsewhere is in its place.
     """
-    front = folder / _FOLDER
+    front = folder / FRONT_FOLDER
     if front.is_symlink():
         raise OSError(errno.ELOOP, "is a link, and no folder", str(front))
     front.mkdir(exist_ok=True)
@@ -40,7 +41,7 @@ def make_front_folder(folder: Path) -> None:
 
 def former_front(folder: Path, wanted: Collection[Path]) -> list[Path]:
     """The files of an earlier report's front that are not wanted any more."""
-    front = folder / _FOLDER
+    front = folder / FRONT_FOLDER
     return [file for file in front.glob("trial-*.yaml") if file not in wanted] if is_real_folder(front) else []
 
 

@@ -165,14 +165,20 @@ class Lease:
         thread.join(_RELEASE_SECONDS)
 
 
-def acquire(engine: Engine, study: str) -> Lease:
+def acquire(engine: Engine, study: str, token: str | None = None) -> Lease:
     """Take the lease of a study, also from an owner that is dead or has not renewed it.
+
+    Args:
+        engine: of the database.
+        study: its name.
+        token: of this attempt (`new_token`), where it is repeated after an error of the database: it may have been
+            taken already, and the answer lost. None: it is not repeated.
 
     Raises:
         CheckError: naming the owner, if a living one holds it.
     """
     _create_table(engine)
-    token = uuid.uuid4().hex
+    token = token or new_token()
     row = {
         "token": token,
         "host": _host(),
@@ -187,6 +193,10 @@ def acquire(engine: Engine, study: str) -> Lease:
     held = _read(engine, study)
     if held is not None:
         owner, old_token, expires = held
+        if old_token == token:
+            lease = Lease(engine, study, token)
+            lease.renew()
+            return lease
         free = true() if owner.surely_dead else _LEASES.c.expires < time.time()
         taken = (
             update(_LEASES)
@@ -202,7 +212,12 @@ def acquire(engine: Engine, study: str) -> Lease:
                 f"the study {study!r} is being run by {owner}; wait for it, or stop it first "
                 f"(if it is gone, its lease ends in {max(1, round(left))} s)"
             )
-    return acquire(engine, study)  # it was released between the two looks, or another process was quicker
+    return acquire(engine, study, token)  # it was released between the two looks, or another process was quicker
+
+
+def new_token() -> str:
+    """For one attempt to take a lease."""
+    return uuid.uuid4().hex
 
 
 def held_lease(engine: Engine, study: str) -> Held | None:

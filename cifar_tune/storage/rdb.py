@@ -1,9 +1,9 @@
-"""Opens the relational database that holds the studies, and waits for a server that is starting."""
+"""Opens the relational database that holds the studies."""
 
 import sqlite3
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -28,56 +28,6 @@ def quieten_optuna() -> None:
     """Let Optuna log errors only, and not warn that an interface may change: the version is pinned below 5.1."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", category=ExperimentalWarning)
-
-
-PATIENCE_SECONDS = 30.0
-_FIRST_PAUSE_SECONDS = 0.5
-_LONGEST_PAUSE_SECONDS = 4.0
-_LOOK_SECONDS = 0.1
-
-_AWAY = (
-    "Connection refused",
-    "starting up",  # PostgreSQL, after the connection is made
-    "shutting down",
-    "not yet accepting connections",  # after a crash
-    "in recovery mode",  # likewise
-    "No such file or directory",  # the socket of a server on this machine
-    "Can't connect to MySQL server",
-    "Lost connection to MySQL server",
-    "server closed the connection",
-    "due to administrator command",  # it is being stopped or restarted, with open connections
-)
-"""Parts of what a database's driver says where nobody answers yet; a wrong password gets no second chance."""
-
-
-def open_patiently(url: URL, note: Callable[[str], None], impatient: Callable[[], None]) -> BatchStorage:
-    """Open the storage, waiting half a minute for a server that nobody reaches.
-
-    Args:
-        url: of the storage.
-        note: is told that it takes longer.
-        impatient: called now and then meanwhile; may raise.
-
-    Raises:
-        UserError: as `open_storage`.
-        CheckError: likewise, or nobody was reached in time.
-    """
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    pause = _FIRST_PAUSE_SECONDS
-    while True:
-        try:
-            return open_storage(url)
-        except CheckError as error:
-            is_away = any(words in str(error) for words in _AWAY)
-            if not is_away or time.monotonic() + pause > deadline:
-                raise
-            if pause == _FIRST_PAUSE_SECONDS:
-                note(f"{error}; trying again for {PATIENCE_SECONDS:.0f} s")
-        again = time.monotonic() + pause
-        while time.monotonic() < again:
-            impatient()
-            time.sleep(_LOOK_SECONDS)
-        pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
 
 _BUSY_SECONDS = 60

@@ -5,13 +5,13 @@ announced when the database has it; so is a database that goes away or comes bac
 """
 
 import signal
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
 
 from cifar_tune.errors import CheckError
+from cifar_tune.storage.patience import away, back
 from cifar_tune.storage.write_behind import WriteBehindStorage
 from cifar_tune.training.results import EpochResult
 
@@ -150,7 +150,8 @@ def stop_requests() -> Iterator[StopRequests]:
             signal.signal(number, handler)
 
 
-_PATIENCE_SECONDS = 300.0
+LAST_PATIENCE_SECONDS = 300.0
+"""How long a run waits at its end for a database that is away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,14 +194,10 @@ class Announcements:
         outage = self._storage.outage
         if outage is not None and self._outage_since is None:
             self._outage_since = outage.since
-            self._watch.observer.note(
-                f"the database does not take anything ({outage.words}): running trials go on, no new one begins until "
-                f"it is back"
-            )
+            self._watch.observer.note(away(outage.words, "running trials go on, no new one begins until it is back"))
         elif outage is None and self._outage_since is not None:
-            away = time.monotonic() - self._outage_since
+            self._watch.observer.note(f"{back(self._outage_since)}; everything is written")
             self._outage_since = None
-            self._watch.observer.note(f"the database is back after {away:.0f} s; everything is written")
 
     def wait(self) -> bool:
         """Stay until all is written, unless that takes too long or somebody does not want to wait.
@@ -213,7 +210,7 @@ class Announcements:
         """
         if not self._storage.flush(2.0) and self._storage.outage is None:
             self._watch.observer.note("waiting for the database")
-        is_written = self._storage.flush(_PATIENCE_SECONDS, lambda: self._watch.stop.at_once)
+        is_written = self._storage.flush(LAST_PATIENCE_SECONDS, lambda: self._watch.stop.at_once)
         self.look()
         if not is_written:
             words = self._storage.outage.words if self._storage.outage else "it is too slow"

@@ -2,15 +2,11 @@
 
 import math
 import platform
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TypeVar
 
-from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
-from sqlalchemy.exc import SQLAlchemyError
 
 import cifar_tune
 from cifar_tune.data.prepared import PreparedData, prepare
@@ -19,11 +15,10 @@ from cifar_tune.data.test_split import decode_test, load_test, require_test
 from cifar_tune.errors import CheckError, Problem, UserError
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.optuna_internals import study_id
-from cifar_tune.storage.lease import Lease, acquire
+from cifar_tune.storage.lease import Lease, acquire, new_token
 from cifar_tune.storage.openings import Opening, write_opening
-from cifar_tune.storage.rdb import own_words
+from cifar_tune.storage.patience import Patience
 from cifar_tune.storage.records import StudyRecord, TrialRecord, load_optuna_study, load_record
-from cifar_tune.storage.urls import without_secrets
 from cifar_tune.study_spec.plugin_section import read_plugins
 from cifar_tune.training.device import resolve_device
 from cifar_tune.training.failures import training_errors
@@ -33,19 +28,14 @@ from cifar_tune.wording import counted
 
 Say = Callable[[str], None]
 
-_PATIENCE_SECONDS = 300.0
-_PAUSE_SECONDS = 2.0
-
 _ADVICE = "end what else uses it, or take another one with --device"
-
-_Result = TypeVar("_Result")
 
 
 def finalize(storage: RDBStorage, name: str, device_name: str, say: Say, again: bool = False) -> StudyRecord:
     """Train the best configuration on training and validation images, and measure it once on the test split.
 
     Where the test split was opened before, nothing happens but `again`. A database that goes away meanwhile is waited
-    for, five minutes at a time: the training took longer.
+    for; the training does without it.
 
     Args:
         storage: holds the study.
@@ -61,10 +51,13 @@ def finalize(storage: RDBStorage, name: str, device_name: str, say: Say, again: 
         CheckError: the study has no completed trial, another process runs it, or the training fails.
         UserError: data, device or plugins cannot be used, or data or plugins are not those of the study.
     """
-    _best_of(load_record(storage, name))
-    lease = acquire(storage.engine, name)
+    patience = Patience(storage.engine.url, say, lambda: None)
+    _best_of(patience.take(lambda: load_record(storage, name)))
+    token = new_token()
+    lease = patience.take(lambda: acquire(storage.engine, name, token))
+    patience.renew = lease.renew
     with lease.kept():
-        record = load_record(storage, name)
+        record = patience.take(lambda: load_record(storage, name))
         if record.openings and not again:
             return record
         best = _best_of(record)
@@ -95,9 +88,10 @@ def finalize(storage: RDBStorage, name: str, device_name: str, say: Say, again: 
         )
         _announce(record, best, config, opening, say)
         _train(training, best, say)
-        _patiently(storage, say, lambda: _require_ours(storage, record, lease))
-        _open(storage, record, training, opening, say)
-    return _patiently(storage, say, lambda: load_record(storage, name))
+        patience.waits_for_files = True  # the training would be lost
+        patience.take(lambda: _require_ours(storage, record, lease))
+        _open(record, training, opening, patience, say)
+    return patience.take(lambda: load_record(storage, name))
 
 
 def _best_of(record: StudyRecord) -> TrialRecord:
@@ -146,27 +140,6 @@ def _announce(record: StudyRecord, best: TrialRecord, config: Configuration, ope
         say("note: the objective is that of the best epoch; what is tested are the weights of the last one")
 
 
-def _patiently(storage: RDBStorage, say: Say, use: Callable[[], _Result]) -> _Result:
-    """Use the database, which may be away for a while.
-
-    Raises:
-        SQLAlchemyError, StorageInternalError: it stayed away.
-    """
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    is_told = False
-    while True:
-        try:
-            return use()
-        except (SQLAlchemyError, StorageInternalError) as error:
-            if time.monotonic() + _PAUSE_SECONDS > deadline:
-                raise
-            if not is_told:
-                words = without_secrets(own_words(error.__cause__ or error), storage.engine.url)
-                say(f"the database does not answer ({words}); waiting for it")
-                is_told = True
-        time.sleep(_PAUSE_SECONDS)
-
-
 def _require_ours(storage: RDBStorage, record: StudyRecord, lease: Lease) -> None:
     """See that nobody has taken the study over, deleted or renamed it.
 
@@ -194,14 +167,15 @@ def _train(training: Training, best: TrialRecord, say: Say) -> None:
             )
 
 
-def _open(storage: RDBStorage, record: StudyRecord, training: Training, opening: Opening, say: Say) -> None:
+def _open(record: StudyRecord, training: Training, opening: Opening, patience: Patience, say: Say) -> None:
     """Open the test split: first write down that it is opened, then what came out."""
 
     def write(written: Opening | None) -> None:
-        _patiently(storage, say, lambda: write_opening(record.study, len(record.openings), written))
+        patience.take(lambda: write_opening(record.study, len(record.openings), written))
 
     opening = replace(opening, opened=datetime.now(UTC).isoformat(timespec="seconds"))
     write(opening)
+    patience.renew = lambda: None  # whoever has the study now, its test set is opened, and what comes out is written
     try:
         images, labels, classes = load_test(record.spec.data)
         _require_same_classes(training.data.classes, classes)

@@ -10,7 +10,7 @@ from optuna.exceptions import StorageInternalError
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
-from cifar_tune.data.prepared import prepare
+from cifar_tune.data.prepared import PreparedData, prepare
 from cifar_tune.errors import CheckError
 from cifar_tune.executors.gpu_sharing import SharingExecutors
 from cifar_tune.executors.local import LocalExecutors
@@ -19,16 +19,25 @@ from cifar_tune.executors.options import ExecutorOptions
 from cifar_tune.executors.pool import Executors
 from cifar_tune.optuna_internals import BatchStorage
 from cifar_tune.pruners.build import build_pruner
-from cifar_tune.storage.lease import acquire
+from cifar_tune.storage.lease import acquire, new_token
 from cifar_tune.storage.opened_file import DatabaseGoneError
 from cifar_tune.storage.openings import read_openings, times
-from cifar_tune.storage.rdb import close, open_patiently, unusable
+from cifar_tune.storage.patience import Patience, open_patiently
+from cifar_tune.storage.rdb import close, unusable
 from cifar_tune.storage.records import StudyRecord, load_record
 from cifar_tune.storage.urls import require_artifacts_folder
 from cifar_tune.storage.write_behind import WriteBehindStorage
 from cifar_tune.study.budget import most_trials
 from cifar_tune.study.coordinator import Coordinator, Ending
-from cifar_tune.study.events import Interrupted, Observer, ShieldedObserver, StopRequests, Watch, stop_requests
+from cifar_tune.study.events import (
+    LAST_PATIENCE_SECONDS,
+    Interrupted,
+    Observer,
+    ShieldedObserver,
+    StopRequests,
+    Watch,
+    stop_requests,
+)
 from cifar_tune.study.evolving import evolve_study, finish_evolution
 from cifar_tune.study.folder_claim import claim_folder
 from cifar_tune.study.opening import open_study, stored_study
@@ -129,8 +138,12 @@ def _run_in(
     cleanup: ExitStack,
 ) -> Outcome:
     observer, stop = watch.observer, watch.stop
-    stored_study(storage, spec, evolve)  # refuse before images are decoded for nothing
-    acquire(storage.engine, spec.name).release()  # likewise; not kept, since a download would outlast it
+    patience = Patience(url, observer.note, stop.raise_if_any)
+    patience.take(lambda: stored_study(storage, spec, evolve))  # refuse before images are decoded for nothing
+    looking, running = new_token(), new_token()
+    patience.take(
+        lambda: acquire(storage.engine, spec.name, looking).release()
+    )  # likewise; a download would outlast it
 
     def decoding(done: int, total: int) -> None:
         stop.raise_if_any()
@@ -140,30 +153,54 @@ def _run_in(
     for note in data.notes:
         observer.note(f"note: {note}")
     executors.wait_for_start(spec.data, data.fingerprint, stop.raise_if_any)
-    lease = acquire(storage.engine, spec.name)
+    lease = patience.take(lambda: acquire(storage.engine, spec.name, running))
+    patience.renew = lease.renew
     cleanup.callback(lease.release_or_leave)
     cleanup.callback(executors.close, lambda: stop.at_once)  # before it is free, since others would write checkpoints
-    said = finish_evolution(storage, spec.name, url)
+    said = patience.take(lambda: finish_evolution(storage, spec.name, url))
     if said:
         observer.note(said)
     if evolve:
-        if (before := stored_study(storage, spec, evolve)) is not None:
-            _say_all(observer, claim_folder(before, storage, url))
-        evolve_study(storage, spec, data, lease, observer.note)
-        finish_evolution(storage, spec.name, url)
-    stored = open_study(storage, spec, data)
-    _say_all(observer, claim_folder(stored, storage, url))
-    if openings := read_openings(stored.user_attrs):
-        observer.note(
-            f"warning: the test set was opened {times(openings)} for this study (cifar-tune finalize); "
-            f"what is chosen from now on may be influenced by its result"
-        )
-    with closing(WriteBehindStorage(storage, spec.name, lease.renew_if_due, url=url)) as memory:
+        _say_all(observer, patience.take(lambda: _claimed(stored_study(storage, spec, evolve), storage, url)))
+        patience.take(lambda: evolve_study(storage, spec, data, lease, observer.note))
+        patience.take(lambda: finish_evolution(storage, spec.name, url))
+    _say_all(observer, patience.take(lambda: _opened(storage, spec, data, url)))
+    with closing(patience.take(lambda: WriteBehindStorage(storage, spec.name, lease.renew_if_due, url=url))) as memory:
         pruner = build_pruner(spec.pruner, spec.largest_epochs)
         study = optuna.load_study(study_name=spec.name, storage=memory, pruner=pruner)
         ending = Coordinator(memory, study, spec, executors, watch).run()
         is_written = ending != "interrupted" or memory.flush(0.0)
-    return Outcome(ending, load_record(storage, spec.name) if is_written else None)
+    return _with_record(ending, storage, spec.name, url, watch) if is_written else Outcome(ending, None)
+
+
+def _opened(storage: BatchStorage, spec: StudySpec, data: PreparedData, url: URL) -> list[str]:
+    """Create the study or take it up, with its folder; returns what there is to say."""
+    stored = open_study(storage, spec, data)
+    sentences = _claimed(stored, storage, url)
+    if openings := read_openings(stored.user_attrs):
+        sentences.append(
+            f"warning: the test set was opened {times(openings)} for this study (cifar-tune finalize); "
+            f"what is chosen from now on may be influenced by its result"
+        )
+    return sentences
+
+
+def _claimed(study: optuna.Study | None, storage: BatchStorage, url: URL) -> list[str]:
+    return [] if study is None else list(claim_folder(study, storage, url))
+
+
+def _with_record(ending: Ending, storage: BatchStorage, name: str, url: URL, watch: Watch) -> Outcome:
+    """Read what the database holds at the end: everything is written, but it may be away again."""
+
+    def impatient() -> None:
+        if watch.stop.at_once or (watch.stop.park and ending != "interrupted"):
+            raise Interrupted
+
+    patience = Patience(url, watch.observer.note, impatient)
+    try:
+        return Outcome(ending, patience.take(lambda: load_record(storage, name), LAST_PATIENCE_SECONDS))
+    except Interrupted:
+        return Outcome("interrupted", None)
 
 
 def _say_all(observer: Observer, sentences: Iterable[str]) -> None:

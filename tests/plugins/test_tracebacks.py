@@ -47,7 +47,7 @@ def test_two_contents_of_one_path_show_their_own_lines() -> None:
         assert load_plugins([file for file in (first.file,) if file is not None])[0].parts["loss"] is not None
     assert "# of the first" in inspect.getsource(of_first)  # as torch.compile and torch.jit look for it
     assert "# of the second" in inspect.getsource(of_second)
-    names = [each.__code__.co_filename for each in (of_first, of_second)]  # type: ignore[attr-defined]
+    names = [each.__code__.co_filename for each in (of_first, of_second)]
     assert names[0] != names[1]
     assert all(name.startswith("shared.py") for name in names)
 

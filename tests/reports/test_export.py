@@ -1,3 +1,5 @@
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -66,6 +68,34 @@ def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "trials.csv").mkdir()
     with pytest.raises(UserError, match=r"trials\.csv: cannot be written: Is a directory"):
         export(make_record(make_spec(LR), []), tmp_path)
+
+
+def test_an_error_while_the_last_file_takes_its_place_leaves_the_former_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objectives = [{"metric": "val_accuracy"}, {"metric": "parameters"}]
+    several = make_spec(LR, objective=objectives)
+    export(make_record(several, [MadeTrial({"lr": 0.1}, 0.5, figures={"parameters": 9})]), tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert tmp_path / "front" / "trial-0.yaml" in before
+    real = os.replace
+
+    def full(source: Path, target: Path) -> None:
+        if target.name == "trials.csv":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(source, target)
+
+    single = make_record(make_spec(LR), [MadeTrial({"lr": 0.2}, 0.6)])
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", full)
+        with pytest.raises(UserError, match=r"trials\.csv: cannot be written: No space left on device"):
+            export(single, tmp_path)
+        with pytest.raises(UserError, match=r"trials\.csv: cannot be written: No space left on device"):
+            export(single, tmp_path / "new" / "folder")
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    assert not (tmp_path / "new").exists()
+    export(single, tmp_path)
+    assert not (tmp_path / "front" / "trial-0.yaml").exists()
 
 
 def test_links_in_the_place_of_files_are_replaced(tmp_path: Path) -> None:

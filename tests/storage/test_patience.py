@@ -5,8 +5,9 @@ from optuna.storages import RDBStorage
 from sqlalchemy.engine import URL
 
 from cifar_tune.errors import CheckError
-from cifar_tune.storage import rdb
-from cifar_tune.storage.rdb import close, open_patiently, open_storage
+from cifar_tune.storage import patience
+from cifar_tune.storage.patience import open_patiently
+from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.urls import storage_url
 
 REFUSED = "postgresql://h/d cannot be used: connection failed: Connection refused"
@@ -26,8 +27,8 @@ def tries(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             raise CheckError(errors.pop(0))
         return open_storage(url)
 
-    monkeypatch.setattr(rdb, "open_storage", opened)
-    monkeypatch.setattr(rdb, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(patience, "open_storage", opened)
+    monkeypatch.setattr(patience, "_LOOK_SECONDS", 0.01)
     return errors
 
 
@@ -42,7 +43,7 @@ def test_it_is_waited_for(tries: list[str], database: URL) -> None:
 
 
 def test_not_for_ever(tries: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rdb, "PATIENCE_SECONDS", 1.0)
+    monkeypatch.setattr(patience, "PATIENCE_SECONDS", 1.0)
     tries += [REFUSED] * 9
     with pytest.raises(CheckError, match="Connection refused"):
         open_patiently(storage_url("postgresql://h/d"), lambda _: None, nothing)

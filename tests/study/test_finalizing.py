@@ -127,8 +127,7 @@ def test_a_study_that_is_deleted_meanwhile_opens_nothing(
     assert owner_of(made.engine, "made") is None
 
 
-def test_a_database_that_restarts_meanwhile_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(finalizing, "_PAUSE_SECONDS", 0.1)
+def test_a_database_that_restarts_meanwhile_is_waited_for() -> None:
     with own_server() as server:
         storage = open_storage(storage_url(server.get_uri()))
         store(storage, [MadeTrial(LR, 0.8, epochs=2)])
@@ -137,7 +136,7 @@ def test_a_database_that_restarts_meanwhile_is_waited_for(monkeypatch: pytest.Mo
         def say(words: str) -> None:
             if words.startswith(("epoch 2/", "test set of")):  # before it is opened, and before the result is written
                 server.stop()
-            if "the database does not answer" in words:
+            if "the database does not take anything" in words:
                 outages.append(words)
                 server.start()
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from cifar_tune.errors import UserError
+from cifar_tune.files import Content, replace_files
 from cifar_tune.reports.export import export
 from tests.reports.factory import MadeTrial, make_record, make_spec
 from tests.study.test_processes import Folder, values
@@ -91,6 +92,27 @@ def test_a_report_that_finds_no_room_leaves_the_former_one_whole(small_disk: Pat
     assert all(
         (small_disk / name).read_bytes() != before[name] for name in ("report.html", "trials.csv", "history.png")
     )
+
+
+def test_a_disk_that_is_full_at_any_file_leaves_all_files_as_they_were(small_disk: Path) -> None:
+    names = [f"file {index}" for index in range(6)]
+    for name in names:
+        (small_disk / name).write_text(f"old {name}")
+    (small_disk / "former").write_text("old")
+    before = {file.name: file.read_bytes() for file in small_disk.iterdir()}
+    size = 100_000
+    contents: dict[Path, Content] = {small_disk / name: bytes(size) for name in names}
+    for number, name in enumerate(names):  # so many find room
+        fill(small_disk)
+        filler = small_disk / _FILLER
+        filler.open("ab").truncate(filler.stat().st_size - number * size - 20_000)
+        with pytest.raises(OSError, match="No space left on device") as raised:
+            replace_files(contents, [small_disk / "former"])
+        assert raised.value.filename == str(small_disk / name)
+        filler.unlink()
+        assert {file.name: file.read_bytes() for file in small_disk.iterdir()} == before
+    replace_files(contents, [small_disk / "former"])
+    assert {file.name: file.read_bytes() for file in small_disk.iterdir()} == {name: bytes(size) for name in names}
 
 
 def test_a_full_disk_under_sqlite_loses_nothing(

@@ -26,15 +26,20 @@ def finalize(
     from optuna.exceptions import StorageInternalError
     from sqlalchemy.exc import SQLAlchemyError
 
-    from cifar_tune.cli.find_study import find_stored
+    from cifar_tune.cli.find_study import find_stored, when_reached
     from cifar_tune.cli.opening_lines import kept_lines, result_lines
+    from cifar_tune.optuna_internals import BatchStorage
     from cifar_tune.storage.rdb import unusable
-    from cifar_tune.storage.records import load_record
+    from cifar_tune.storage.records import StudyRecord, load_record
     from cifar_tune.storage.urls import storage_url
 
     url = storage_url(storage)
-    name, database = find_stored(study, url)
-    record = load_record(database, name)
+
+    def found() -> tuple[str, BatchStorage, StudyRecord]:
+        name, database = find_stored(study, url)
+        return name, database, load_record(database, name)
+
+    name, database, record = when_reached(found, url)
     if record.openings and not again:
         for line in kept_lines(record):
             say(line, err=True)

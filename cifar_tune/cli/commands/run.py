@@ -43,7 +43,7 @@ def run(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
     """Create a study, or continue it up to its budget."""
-    from cifar_tune.cli.find_study import find_spec
+    from cifar_tune.cli.find_study import find_spec, when_reached
     from cifar_tune.cli.progress import observer
     from cifar_tune.cli.summary_lines import outcome_lines
     from cifar_tune.executors.options import ExecutorOptions
@@ -66,7 +66,7 @@ def run(
             where.check()
         with stage:
             url = storage_url(storage)
-            read = find_spec(study, url, settings, more)
+            read = when_reached(lambda: find_spec(study, url, settings, more), url)
     with observer(read.spec, quiet) as watching:
         for note in read.notes:
             watching.note(note)

