@@ -135,7 +135,7 @@ def _is_narrow(layer: nn.Conv2d) -> bool:
 
 
 def _without_skipped(
-    _layer: nn.Module, images: tuple[Tensor, ...], named: dict[str, Tensor], *, stride: tuple[int, int]
+    _layer: nn.Module, images: tuple[Tensor, ...], named: dict[str, Tensor], *, stride: tuple[int, ...]
 ) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
     down, right = stride
     skipped = [each[..., ::down, ::right] for each in (*images, *named.values())]

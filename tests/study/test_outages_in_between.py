@@ -27,6 +27,7 @@ from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.records import StudyRecord, load_record
 from cifar_tune.storage.urls import storage_url
 from cifar_tune.study import finalizing, run
+from cifar_tune.study.opening import open_study, stored_study
 from cifar_tune.study.run import Outcome, run_study
 from cifar_tune.study_spec.specification import StudySpec
 from tests.postgres import own_server
@@ -191,12 +192,11 @@ def test_the_server_is_stopped_again_and_again_in_the_middle_of_steps(
 ) -> None:
     """At growing distances, so that each step gets further than the last time."""
     watching = Recorder()
-    original = run.stored_study
     state = {"due": 0, "distance": 1, "stops": 0}
 
     def first_step(*arguments: Any) -> Any:  # the server was reached
         state["due"] = state["due"] or 1
-        return original(*arguments)
+        return stored_study(*arguments)
 
     def began(*_: object) -> None:
         state["due"] = 0
@@ -222,11 +222,9 @@ def test_the_server_is_stopped_again_and_again_in_the_middle_of_steps(
 
 
 def test_whoever_does_not_want_to_wait_is_let_go(server: Server, url: URL, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = run.open_study
-
     def stopped(*arguments: Any) -> Any:
         server.stop()
-        return original(*arguments)
+        return open_study(*arguments)
 
     class Impatient(Recorder):
         def note(self, text: str) -> None:
