@@ -8,6 +8,7 @@ release may change them, so they are used here and nowhere else, and each docstr
 import copy
 import json
 from collections.abc import Collection, Container, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from typing import Any, cast
 
@@ -164,6 +165,22 @@ class StudyInMemory(InMemoryStorage):
             self._trial_id_to_study_id_and_number[number] = (0, number)
             self._studies[0].trials.append(trial)
             self._update_cache(number, 0)
+
+    def bring_up_to_date(self, trial: FrozenTrial) -> None:
+        """Let a trial that another program ran be here what it is in the database."""
+        number, known = trial.number, self.get_trial(trial.number).params
+        for name, value in trial.params.items():
+            if name not in known:
+                distribution = trial.distributions[name]
+                with suppress(ValueError):  # of another kind than the study has, which is refused elsewhere
+                    self.set_trial_param(number, name, distribution.to_internal_repr(value), distribution)
+        for step, value in trial.intermediate_values.items():
+            self.set_trial_intermediate_value(number, step, value)
+        for key, value in trial.user_attrs.items():
+            self.set_trial_user_attr(number, key, value)
+        for key, value in trial.system_attrs.items():
+            self.set_trial_system_attr(number, key, value)
+        self.set_trial_state_values(number, trial.state, trial.values)
 
 
 class BatchStorage(RDBStorage):

@@ -8,6 +8,7 @@ where a killed run left it. So a step that an outage has cut off is taken again 
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
 from optuna.exceptions import StorageInternalError
@@ -81,6 +82,24 @@ def at_first(
         return _repeated(step, told, PATIENCE_SECONDS, impatient)
     except (SQLAlchemyError, StorageInternalError) as error:
         raise unusable(url, _cause(error)) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """The database cannot be written since `since` (seconds of `time.monotonic`); `error` is its last answer.
+
+    `url` is that of the database, whose password must not be repeated.
+    """
+
+    since: float
+    error: BaseException
+    url: URL | None = None
+
+    @property
+    def words(self) -> str:
+        """The database's own words, on one line, without its password."""
+        words = own_words(self.error.__cause__ or self.error)
+        return words if self.url is None else without_secrets(words, self.url)
 
 
 class Patience:

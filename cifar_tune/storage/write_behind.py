@@ -23,9 +23,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from cifar_tune.optuna_internals import BatchStorage, StudyInMemory
 from cifar_tune.storage import attributes
+from cifar_tune.storage.patience import Outage
 from cifar_tune.storage.study_rows import changed
 from cifar_tune.storage.views import PassingStorage
-from cifar_tune.storage.writer import LINGER_SECONDS, LOOK_SECONDS, REWRITE_SECONDS, Outage, Writer
+from cifar_tune.storage.writer import LINGER_SECONDS, LOOK_SECONDS, REWRITE_SECONDS, Writer
 
 _MOST_UNWRITTEN = 500
 _FINISHED = tuple(state for state in TrialState if state.is_finished())

@@ -3,12 +3,10 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
 from typing import Any
 
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
-from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import event
 from sqlalchemy.engine import URL
@@ -16,29 +14,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from cifar_tune.errors import CifarTuneError, UnexpectedError
 from cifar_tune.optuna_internals import BatchStorage, StudyInMemory
-from cifar_tune.storage.rdb import own_words
+from cifar_tune.storage.patience import Outage
 from cifar_tune.storage.records import bulk_reading
 from cifar_tune.storage.study_rows import Kind, StudyRows, lacks_something
 from cifar_tune.storage.urls import without_secrets
-
-
-@dataclass(frozen=True, slots=True)
-class Outage:
-    """The database cannot be written since `since` (seconds of `time.monotonic`); `error` is its last answer.
-
-    `url` is that of the database, whose password must not be repeated.
-    """
-
-    since: float
-    error: BaseException
-    url: URL | None = None
-
-    @property
-    def words(self) -> str:
-        """The database's own words, on one line, without its password."""
-        words = own_words(self.error.__cause__ or self.error)
-        return words if self.url is None else without_secrets(words, self.url)
-
 
 LINGER_SECONDS = 0.1
 """How long a change waits for others that can be written together with it."""
@@ -365,7 +344,7 @@ class Writer:
                 for trial in found:
                     self._admit(trial)
                 for trial in no_longer:
-                    _bring_up_to_date(self._memory, trial)
+                    self._memory.bring_up_to_date(trial)
                 begun = {trial.number for trial in found if trial.state == TrialState.RUNNING}
                 self.run_elsewhere = (self.run_elsewhere | begun) - {trial.number for trial in no_longer}
                 self._admitted = [*no_longer, *found]
@@ -402,20 +381,3 @@ class Writer:
 
     def _is_clean(self) -> bool:
         return not self._trials and not self._attributes and not self._is_interrupted
-
-
-def _bring_up_to_date(memory: InMemoryStorage, trial: FrozenTrial) -> None:
-    """Let a trial that another program ran be in memory what it is in the database."""
-    number, known = trial.number, memory.get_trial(trial.number).params
-    for name, value in trial.params.items():
-        if name not in known:
-            distribution = trial.distributions[name]
-            with suppress(ValueError):  # of another kind than the study has, which is refused elsewhere
-                memory.set_trial_param(number, name, distribution.to_internal_repr(value), distribution)
-    for step, value in trial.intermediate_values.items():
-        memory.set_trial_intermediate_value(number, step, value)
-    for key, value in trial.user_attrs.items():
-        memory.set_trial_user_attr(number, key, value)
-    for key, value in trial.system_attrs.items():
-        memory.set_trial_system_attr(number, key, value)
-    memory.set_trial_state_values(number, trial.state, trial.values)

@@ -106,6 +106,15 @@ def refusal(waiting: FrozenTrial, spec: StudySpec) -> str | None:
     return None
 
 
+def refuse(study: optuna.Study, reason: str) -> FrozenTrial:
+    """End the first trial that waits, which somebody enqueued and which cannot run; returns it as it ended."""
+    study.sampler = neutral_sampler()
+    trial = study.ask()
+    trial.set_user_attr(attributes.REASON, "error")
+    trial.set_user_attr(attributes.ERROR, f"enqueued: {reason}")
+    return study.tell(trial, state=TrialState.FAIL)
+
+
 def distribution(spec: StudySpec, name: str) -> BaseDistribution:
     """Optuna's distribution of what is suggested for a searched knob."""
     dimension = spec.search_space[name]

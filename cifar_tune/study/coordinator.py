@@ -19,18 +19,17 @@ from cifar_tune.executors.pool import Executors
 from cifar_tune.optuna_internals import trial_id
 from cifar_tune.samplers.build import Samplers, neutral_sampler
 from cifar_tune.storage import attributes
-from cifar_tune.storage.constraints import is_feasible
 from cifar_tune.storage.urls import checkpoint_name
 from cifar_tune.storage.views import first_of_batch
 from cifar_tune.storage.write_behind import WriteBehindStorage
-from cifar_tune.study.asking import ask, is_exhausted, next_number, refusal
-from cifar_tune.study.best_trials import BestTrials
+from cifar_tune.study.asking import ask, is_exhausted, next_number, refusal, refuse
 from cifar_tune.study.budget import ElapsedTime, Estimate, most_trials
 from cifar_tune.study.checkpoints import checkpoints_of, sweep
-from cifar_tune.study.events import Announcements, TrialEnd, Watch
+from cifar_tune.study.events import Announcements, Watch
 from cifar_tune.study.last_trials import LastTrials
 from cifar_tune.study.opening import about_strangers, record_environment, refuse_misfits, repair
-from cifar_tune.study.trial import RunningTrial, TrainedBefore, repeat
+from cifar_tune.study.standing import Standing
+from cifar_tune.study.trial import RunningTrial, repeat
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.wording import counted
 
@@ -63,10 +62,7 @@ class Coordinator:
         self._elapsed = ElapsedTime(study)
         self._false_starts: Counter[int] = Counter()
         self._estimate = Estimate(spec, executors.workers)
-        self._finished = 0
-        self._best = BestTrials([], spec.objectives, spec.constraints)  # `_take_up` counts those of earlier runs
-        self._trained = TrainedBefore([], spec)
-        self._has_completed = False
+        self._standing = Standing(spec, [])  # `_take_up` counts the trials of earlier runs
         self._trials = most_trials(spec)
         self._last = LastTrials(study, storage, spec, self._trials, watch.observer.note)
         self._announcements = Announcements(storage, watch, self._sweep)
@@ -113,7 +109,7 @@ class Coordinator:
                 self._admit_others()  # they count when they end
             left = self._left(self._spec.budget.trials)
             if left <= 0 and not self._running:
-                return "budget" if self._finished >= self._spec.budget.trials else "elsewhere"
+                return "budget" if self._standing.finished >= self._spec.budget.trials else "elsewhere"
             if self._watch.stop.park or self._time_is_over():
                 return self._park_all()
             if left > 0 and self._executors.idle() and not self._storage.is_behind and not self._waits_for_a_batch():
@@ -128,7 +124,7 @@ class Coordinator:
 
     def _left(self, trials: int) -> int:
         """How many of so many trials are neither finished nor begun, here or in another program."""
-        return trials - self._finished - len(self._running) - len(self._storage.run_elsewhere)
+        return trials - self._standing.finished - len(self._running) - len(self._storage.run_elsewhere)
 
     def _waits_for_a_batch(self) -> bool:
         """Whether the next trial has to wait for the end of an earlier batch."""
@@ -146,7 +142,9 @@ class Coordinator:
         waiting = self._last.next_waiting(left)
         refused = refusal(waiting, self._spec) if waiting is not None else None
         if refused is not None:
-            self._refuse(refused)
+            ended = refuse(self._study, refused)
+            self._standing.count(ended)
+            self._note(f"trial {ended.number} was enqueued, or begun by another program, but cannot run: {refused}")
             return True
         running = next(self._draw(), None) if waiting is None else self._ask(waiting)
         if running is None:
@@ -165,7 +163,7 @@ class Coordinator:
 
     def _begin_or_repeat(self, running: RunningTrial) -> None:
         trial = running.trial
-        earlier = self._trained.find(running.config, trial.number)
+        earlier = self._standing.trained_before(running.config, trial.number)
         if earlier is not None:
             earlier = self._storage.with_history(earlier, _ADMISSION_SECONDS)  # without it, it is trained again
         if earlier is not None:
@@ -195,9 +193,7 @@ class Coordinator:
         refuse_misfits(admitted, self._spec)
         for trial in admitted:
             if trial.state.is_finished():
-                self._finished += 1
-                self._best.add(trial)
-                self._has_completed |= trial.state == TrialState.COMPLETE
+                self._standing.add_foreign(trial)
         self._note(about_strangers(admitted))
         begun = [str(trial.number) for trial in admitted if trial.state == TrialState.RUNNING]
         if begun:
@@ -207,37 +203,9 @@ class Coordinator:
     def _leave_to_others(self) -> None:
         """Let go of trials that another program has ended while they were trained here: their end stands."""
         for theirs in self._storage.ended_elsewhere():
-            self._finished += 1
-            self._has_completed |= theirs.state == TrialState.COMPLETE
-            running = self._running.pop(theirs.number, None)
-            values = "" if theirs.values is None else f" with {', '.join(f'{value:.6g}' for value in theirs.values)}"
-            best = self._best.best
-            self._observer.ended(
-                TrialEnd(
-                    number=theirs.number,
-                    state=theirs.state.name,
-                    reason="ended by another program",
-                    value=None,
-                    best_number=best.number if best else None,
-                    best_value=best.values[0] if best else None,
-                    finished=self._finished,
-                    front=self._best.numbers if self._spec.has_several_objectives else [],
-                    detail=f"as {theirs.state.name}{values}"
-                    f"{', while it was trained here: its training stops' if running else ''}; it counts against the "
-                    f"budget, but is never the best",
-                    elapsed=self._elapsed.seconds,
-                )
-            )
-
-    def _refuse(self, reason: str) -> None:
-        """End a trial that somebody enqueued and that cannot run."""
-        self._study.sampler = neutral_sampler()
-        trial = self._study.ask()
-        trial.set_user_attr(attributes.REASON, "error")
-        trial.set_user_attr(attributes.ERROR, f"enqueued: {reason}")
-        self._study.tell(trial, state=TrialState.FAIL)
-        self._finished += 1
-        self._note(f"trial {trial.number} was enqueued, or begun by another program, but cannot run: {reason}")
+            self._standing.count(theirs)
+            was_running = self._running.pop(theirs.number, None) is not None
+            self._observer.ended(self._standing.foreign_end_of(theirs, was_running, self._elapsed.seconds))
 
     def _handle(self, report: Report | Died) -> None:
         match report:
@@ -257,7 +225,7 @@ class Coordinator:
                 running.split_into(report.micro_batches)
                 value, _ = running.add(report.result)
                 self._observer.epoch(running.number, report.result, value)
-                self._note(self._estimate.after(report.result, self._finished, self._elapsed.seconds))
+                self._note(self._estimate.after(report.result, self._standing.finished, self._elapsed.seconds))
                 self._judge(running)
             case Notice():
                 self._note(f"trial {report.number}: {report.text}")
@@ -340,7 +308,7 @@ class Coordinator:
                 self._tell(running, TrialState.COMPLETE, "completed")
             case "diverged" | "out_of_memory":
                 self._tell(running, TrialState.PRUNED, ended.outcome, detail=ended.detail)
-            case "refused" if not self._has_completed:
+            case "refused" if not self._standing.has_completed:
                 self._running[running.number] = running
                 raise UserError(ended.detail)  # what no trial can do should not use up the budget
             case "error" | "refused":
@@ -356,28 +324,9 @@ class Coordinator:
 
     def _count(self, told: FrozenTrial, value: float | None, figures: Mapping[str, float], detail: str) -> None:
         """Take note of a trial that has ended, and keep its announcement until its end stands in the database."""
-        self._finished += 1
-        self._best.add(told)
-        self._trained.add(told)
-        self._has_completed |= told.state == TrialState.COMPLETE
+        self._standing.add(told)
         self._elapsed.write()
-        best = self._best.best
-        self._announcements.add(
-            TrialEnd(
-                number=told.number,
-                state=told.state.name,
-                reason=told.user_attrs[attributes.REASON],
-                value=value,
-                best_number=best.number if best else None,
-                best_value=best.values[0] if best else None,
-                finished=self._finished,
-                figures=figures,
-                feasible=is_feasible(told, self._spec.constraints) is True,
-                front=self._best.numbers if self._spec.has_several_objectives else [],
-                detail=detail,
-                elapsed=self._elapsed.seconds,
-            )
-        )
+        self._announcements.add(self._standing.end_of(told, value, figures, detail, self._elapsed.seconds))
 
     def _do_without(self, reason: str) -> None:
         """An executor cannot train here, as one that came later or in place of a dead one: the others can."""
@@ -435,17 +384,13 @@ class Coordinator:
         """Begin with what earlier runs left behind."""
         for note in repair(self._study, self._storage, self._spec):
             self._note(note)
-        trials = self._study.get_trials(deepcopy=False)
-        self._finished = sum(trial.state.is_finished() for trial in trials)
-        self._best = BestTrials(trials, self._spec.objectives, self._spec.constraints)
-        self._trained = TrainedBefore(trials, self._spec)
-        self._has_completed = any(trial.state == TrialState.COMPLETE for trial in trials)
+        self._standing = Standing(self._spec, self._study.get_trials(deepcopy=False))
         self._sweep(half_written=True)
 
     def _sweep(self, half_written: bool = False) -> None:
         """Delete checkpoints: those that go on and the best are kept, and those that alone hold the end of a trial."""
         unfinished = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING))
-        kept = {trial.number for trial in unfinished} | {*self._best.numbers} | self._storage.unwritten()
+        kept = {trial.number for trial in unfinished} | {*self._standing.best_numbers} | self._storage.unwritten()
         sweep(self._checkpoints, kept, half_written)
 
     def _time_is_over(self) -> bool:

@@ -4,6 +4,7 @@ from urllib.parse import quote
 import pytest
 
 from cifar_tune.errors import UserError
+from cifar_tune.storage.patience import Outage
 from cifar_tune.storage.urls import (
     ARTIFACTS_VARIABLE,
     DEFAULT_STORAGE,
@@ -21,7 +22,6 @@ from cifar_tune.storage.urls import (
     without_secrets,
     without_secrets_of_urls,
 )
-from cifar_tune.storage.writer import Outage
 from cifar_tune.study.checkpoints import sweep
 from cifar_tune.study_spec.reader import read_study
 from cifar_tune.study_spec.yaml_reader import Document

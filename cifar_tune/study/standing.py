@@ -1,0 +1,112 @@
+"""Where a study stands: how many of its trials have ended, which are the best, and what need not be trained again."""
+
+from collections.abc import Mapping, Sequence
+
+from optuna.trial import FrozenTrial, TrialState
+
+from cifar_tune.knobs.configuration import Configuration
+from cifar_tune.storage import attributes
+from cifar_tune.storage.constraints import is_feasible
+from cifar_tune.study.best_trials import BestTrials
+from cifar_tune.study.events import TrialEnd
+from cifar_tune.study.trial import TrainedBefore
+from cifar_tune.study_spec.specification import StudySpec
+
+
+class Standing:
+    """Counts the trials that have ended, here or in another program.
+
+    Args:
+        spec: of the study.
+        trials: all that there are already, whatever their state.
+
+    Attributes:
+        finished: how many have ended.
+        has_completed: whether one of them has completed.
+    """
+
+    def __init__(self, spec: StudySpec, trials: Sequence[FrozenTrial]) -> None:
+        self._spec = spec
+        self._best = BestTrials(trials, spec.objectives, spec.constraints)
+        self._trained = TrainedBefore(trials, spec)
+        self.finished = sum(trial.state.is_finished() for trial in trials)
+        self.has_completed = any(trial.state == TrialState.COMPLETE for trial in trials)
+
+    @property
+    def best_numbers(self) -> list[int]:
+        """The numbers of the best trials, whose checkpoints are kept."""
+        return self._best.numbers
+
+    def count(self, trial: FrozenTrial) -> None:
+        """A trial has ended, whoever ended it."""
+        self.finished += 1
+        self.has_completed |= trial.state == TrialState.COMPLETE
+
+    def add_foreign(self, trial: FrozenTrial) -> None:
+        """Count a trial that another program has added and ended."""
+        self.count(trial)
+        self._best.add(trial)
+
+    def add(self, trial: FrozenTrial) -> None:
+        """Count a trial that has ended here."""
+        self.count(trial)
+        self._best.add(trial)
+        self._trained.add(trial)
+
+    def trained_before(self, config: Configuration, number: int) -> FrozenTrial | None:
+        """The trial that trial `number` would repeat with this configuration; None if there is none."""
+        return self._trained.find(config, number)
+
+    def end_of(
+        self, trial: FrozenTrial, value: float | None, figures: Mapping[str, float], detail: str, elapsed: float
+    ) -> TrialEnd:
+        """What there is to say of a trial that has ended here and was counted.
+
+        Args:
+            trial: as it is stored.
+            value: of the first objective; None if there is none.
+            figures: all objectives and constrained metrics by name.
+            detail: more about its reason.
+            elapsed: seconds of `budget.timeout` that were used up.
+        """
+        feasible = is_feasible(trial, self._spec.constraints) is True
+        return self._end(trial, trial.user_attrs[attributes.REASON], value, figures, feasible, detail, elapsed)
+
+    def foreign_end_of(self, trial: FrozenTrial, was_running: bool, elapsed: float) -> TrialEnd:
+        """The same of a trial of ours that another program has ended.
+
+        Args:
+            trial: as it is stored.
+            was_running: whether it was trained here at that time.
+            elapsed: as above.
+        """
+        values = "" if trial.values is None else f" with {', '.join(f'{value:.6g}' for value in trial.values)}"
+        stops = ", while it was trained here: its training stops" if was_running else ""
+        detail = f"as {trial.state.name}{values}{stops}; it counts against the budget, but is never the best"
+        return self._end(trial, "ended by another program", None, {}, True, detail, elapsed)
+
+    def _end(
+        self,
+        trial: FrozenTrial,
+        reason: str,
+        value: float | None,
+        figures: Mapping[str, float],
+        feasible: bool,
+        detail: str,
+        elapsed: float,
+    ) -> TrialEnd:
+        best = self._best.best
+        return TrialEnd(
+            number=trial.number,
+            state=trial.state.name,
+            reason=reason,
+            value=value,
+            best_number=best.number if best else None,
+            best_value=best.values[0] if best else None,
+            finished=self.finished,
+            figures=figures,
+            feasible=feasible,
+            front=self._best.numbers if self._spec.has_several_objectives else [],
+            detail=detail,
+            elapsed=elapsed,
+        )
