@@ -5,15 +5,20 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import cast
 
+import optuna
 import psycopg
 import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import URL
 
+from cifar_tune.optuna_internals import BatchStorage
 from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.urls import storage_url
+from cifar_tune.storage.write_behind import WriteBehindStorage
 from tests.postgres import own_server
+from tests.storage.flaky import Flaky
 
 FreshUrl = Callable[[], URL]
 _NUMBERS = itertools.count()
@@ -102,3 +107,26 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> URL:
         return url
     template: str = request.getfixturevalue("postgres_template")
     return create_database(request.getfixturevalue("postgres"), f"copy_{next(_NUMBERS)}", template)
+
+
+@pytest.fixture
+def rdb(database: URL) -> Iterator[BatchStorage]:
+    """A database with one study, named s."""
+    storage = open_storage(database)
+    optuna.create_study(storage=storage, study_name="s", direction="maximize")
+    yield storage
+    close(storage)
+
+
+@pytest.fixture
+def flaky(rdb: BatchStorage) -> Flaky:
+    """The same database behind an unreliable line."""
+    return Flaky(rdb)
+
+
+@pytest.fixture
+def memory(flaky: Flaky) -> Iterator[WriteBehindStorage]:
+    """The study in memory."""
+    storage = WriteBehindStorage(cast(BatchStorage, flaky), "s", linger=0.01, look=0.0, rewrite=0.0)
+    yield storage
+    storage.close()

@@ -3,10 +3,11 @@
 import pytest
 from optuna.storages import RDBStorage
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import OperationalError
 
 from cifar_tune.errors import CheckError
 from cifar_tune.storage import patience
-from cifar_tune.storage.patience import open_patiently
+from cifar_tune.storage.patience import at_first, open_patiently
 from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.urls import storage_url
 
@@ -66,3 +67,22 @@ def test_ctrl_c_ends_the_waiting(tries: list[str]) -> None:
     with pytest.raises(KeyboardInterrupt):
         open_patiently(storage_url("mysql://h/d"), lambda _: None, interrupted)
     assert len(tries) == 8
+
+
+def test_the_first_step_of_a_command_is_taken_again_and_its_errors_become_sentences(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(patience, "_FIRST_PAUSE_SECONDS", 0.01)
+    url = storage_url("postgresql://u:secret@h/d")
+    errors = [OperationalError("SELECT 1", {}, Exception(words)) for words in ("no such role u", "Connection refused")]
+    notes: list[str] = []
+
+    def step() -> None:
+        raise errors.pop()
+
+    with pytest.raises(CheckError, match="cannot be used: no such role u; see that the server runs"):
+        at_first(step, url, notes.append, nothing)
+    assert errors == []
+    assert len(notes) == 1
+    assert "cannot be used: Connection refused" in notes[0]
+    assert "secret" not in notes[0]
