@@ -24,7 +24,7 @@ from cifar_tune.storage import patience
 from cifar_tune.storage.lease import LeaseLostError, acquire, new_token, owner_of
 from cifar_tune.storage.patience import Patience
 from cifar_tune.storage.rdb import close, open_storage
-from cifar_tune.storage.records import StudyRecord, load_record
+from cifar_tune.storage.records import StudyRecord, load_record, study_names
 from cifar_tune.storage.urls import storage_url
 from cifar_tune.study import finalizing, run
 from cifar_tune.study.opening import open_study, stored_study
@@ -187,37 +187,76 @@ def test_the_server_is_stopped_before_every_step(
     assert outages(watching.notes) == (7, 7)  # the folder is claimed in one step with the opening
 
 
-def test_the_server_is_stopped_again_and_again_in_the_middle_of_steps(
-    url: URL, waiting: Waiting, undisturbed: list[Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """At growing distances, so that each step gets further than the last time."""
-    watching = Recorder()
-    state = {"due": 0, "distance": 1, "stops": 0}
+class GrowingDistances:
+    """Stops the server in the middle of steps, at growing distances, so that each step gets further than last time."""
 
-    def first_step(*arguments: Any) -> Any:  # the server was reached
-        state["due"] = state["due"] or 1
+    def __init__(self, waiting: Waiting) -> None:
+        self._waiting = waiting
+        self._due = 0
+        self._distance = 1
+        self.stops = 0
+
+    def begin(self) -> None:
+        self._due = self._due or 1
+
+    def end(self) -> None:
+        self._due = 0
+
+    def look(self, number: int) -> None:
+        """Before the statement of this number."""
+        if 0 < self._due <= number:
+            self._distance += 1 + self._distance // 2
+            self._due = number + self._distance
+            self.stops += 1
+            self._waiting.stop()
+
+
+@pytest.fixture
+def growing(waiting: Waiting, monkeypatch: pytest.MonkeyPatch) -> GrowingDistances:
+    """Begins when `run` has reached the server, and ends with the first trial."""
+    growing = GrowingDistances(waiting)
+
+    def first_step(*arguments: Any) -> Any:
+        growing.begin()
         return stored_study(*arguments)
 
     def began(*_: object) -> None:
-        state["due"] = 0
-
-    def stop_if_due(number: int) -> None:
-        if 0 < state["due"] <= number:
-            state["distance"] += 1 + state["distance"] // 2
-            state["due"] = number + state["distance"]
-            state["stops"] += 1
-            waiting.stop()
+        growing.end()
 
     monkeypatch.setattr(run, "stored_study", first_step)
-    monkeypatch.setattr(watching, "began", began)
-    with statements(stop_if_due):
+    monkeypatch.setattr(Recorder, "began", began)
+    return growing
+
+
+def test_the_server_is_stopped_again_and_again_in_the_middle_of_steps(
+    url: URL, growing: GrowingDistances, undisturbed: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watching = Recorder()
+    with statements(growing.look):
         outcome = run_scripted(url, watching, monkeypatch)
     assert essence(outcome.record) == undisturbed
-    assert state["stops"] > 8
+    assert growing.stops > 8
     away, back = outages(watching.notes)
     assert away == back > 3
     storage = open_storage(url)
     assert owner_of(storage.engine, "test") is None
+    close(storage)
+
+
+def test_and_in_the_middle_of_an_evolution(
+    url: URL, growing: GrowingDistances, undisturbed: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert essence(run_scripted(url, Recorder(), monkeypatch).record) == undisturbed
+    evolved = spec_of(spec().plain() | {"budget": {"trials": 5}, "pruner": {"name": "median"}})
+    watching = Recorder()
+    with statements(growing.look):
+        outcome = run_study(evolved, url, watching, ExecutorOptions(), evolve=True)
+    assert essence(outcome.record)[:4] == undisturbed
+    assert len(essence(outcome.record)) == 5
+    assert growing.stops > 5
+    assert sum("has evolved: 4 finished trials carried over" in note for note in watching.notes) == 1
+    storage = open_storage(url)
+    assert study_names(storage) == ["test", "test@1"]
     close(storage)
 
 
