@@ -10,6 +10,8 @@ import pytest
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 
+from tests.waiting import PATIENCE
+
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=1500,1300",
@@ -30,6 +32,7 @@ def chromium(profile: Path) -> Iterator[Chrome]:
     for flag in (*FLAGS, f"--user-data-dir={profile}"):
         options.add_argument(flag)
     browser = Chrome(options=options, service=Service(driver))
+    browser.set_script_timeout(PATIENCE)
     try:
         yield browser
     finally:

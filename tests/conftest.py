@@ -8,7 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 from alembic.util import pyfiles
+from hypothesis import HealthCheck, settings
 
+settings.register_profile("without_a_clock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("without_a_clock")
 gc.disable()  # until all is collected
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side: threads of theirs would wait for each other
 

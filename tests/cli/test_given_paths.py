@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -144,18 +146,34 @@ def test_pipes_that_hold_no_study(tmp_path: Path) -> None:
     assert len(ended.stderr.splitlines()) == 1
 
 
-def test_a_study_that_came_out_of_a_pipe_goes_on_by_its_name(tmp_path: Path) -> None:
-    text = STUDY.replace("trials: 1", "trials: 100000, timeout: 1s")
-    ended = shell("cifar-tune run - --quiet", tmp_path, text)
-    assert ended.returncode in (0, 1), ended.stderr  # 1: not one trial was completed within a second
-    assert "go on with: cifar-tune run made --quiet --timeout LONGER" in ended.stdout
+@contextmanager
+def piped(text: str) -> Iterator[None]:
+    """This process's standard input is a pipe that holds the text."""
+    reading, writing = os.pipe()
+    os.write(writing, text.encode())
+    os.close(writing)
+    kept = os.dup(0)
+    os.dup2(reading, 0)
+    os.close(reading)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 0)
+        os.close(kept)
 
 
-def test_a_configuration_out_of_a_pipe(tmp_path: Path) -> None:
-    text = "data: {name: digits, train_size: 200}\ntrain: {model: cnn2, width: 4, epochs: 1}\n"
-    ended = shell("cifar-tune lr-range - --steps 30", tmp_path, text)
-    assert ended.returncode == 0, ended.stderr
-    assert "file=reports/stdin/lr_range.png" in ended.stdout.splitlines()
+def test_a_study_that_came_out_of_a_pipe_goes_on_by_its_name(cli: Cli) -> None:
+    with piped(STUDY.replace("trials: 1", "trials: 100000, timeout: 1s")):
+        ended = cli("run", "-", "--quiet")
+    assert ended.code in (0, 1), ended.err  # 1: not one trial was completed within a second
+    assert "go on with: cifar-tune run made --quiet --timeout LONGER" in ended.out
+
+
+def test_a_configuration_out_of_a_pipe(cli: Cli) -> None:
+    with piped("data: {name: digits, train_size: 200}\ntrain: {model: cnn2, width: 4, epochs: 1}\n"):
+        ended = cli("lr-range", "-", "--steps", "30")
+    assert ended.code == 0, ended.err
+    assert "file=reports/stdin/lr_range.png" in ended.out.splitlines()
 
 
 def test_a_pipe_is_nothing_to_write_into(cli: Cli, tmp_path: Path) -> None:

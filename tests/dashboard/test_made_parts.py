@@ -289,7 +289,7 @@ def test_from_the_list_to_the_report_in_a_browser(browser: Chrome, shown: Dashbo
     wait_for_text(browser, "Open the report", "Budget: 50 trials")
     browser.get(f"{shown.address}/studies/1/trials?numbers=0")
     wait_for_text(browser, "Trial 0", "learning-curves.png", "summary.md")
-    found = WebDriverWait(browser, 30).until(
+    found = WebDriverWait(browser, PATIENCE).until(
         lambda _: [
             image
             for image in browser.find_elements(By.CSS_SELECTOR, "img[src*='/artifacts/1/']")
@@ -300,6 +300,8 @@ def test_from_the_list_to_the_report_in_a_browser(browser: Chrome, shown: Dashbo
     browser.get(f"{shown.address}/studies/1/note")
     wait_for_text(browser, "Open the report")
     browser.find_element(By.LINK_TEXT, "Open the report").click()
-    WebDriverWait(browser, 30).until(lambda _: len(browser.window_handles) > 1 or "/report/" in browser.current_url)
+    WebDriverWait(browser, PATIENCE).until(
+        lambda _: len(browser.window_handles) > 1 or "/report/" in browser.current_url
+    )
     browser.switch_to.window(browser.window_handles[-1])
     wait_for_text(browser, "made", "How the best value grew")

@@ -28,9 +28,9 @@ MYSQL_VARIABLE = "CIFAR_TUNE_TEST_MYSQL"
 """URL of a MariaDB or MySQL server on which databases may be created, such as mysql://root@127.0.0.1:3306."""
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
-    """The URL of a server for the tests of one file."""
+    """The URL of a server."""
     with own_server() as server:
         yield server.get_uri()
 
@@ -43,7 +43,7 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def postgres_template(postgres: str) -> str:
     """A PostgreSQL database with a schema, to be copied."""
     close(open_storage(create_database(postgres, _TEMPLATE)))

@@ -16,7 +16,7 @@ from cifar_tune.study.best_trials import BestTrials
 from .random_studies import store_random_study
 
 
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", [*range(10), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(10, 40))])
 def test_it_says_what_all_trials_say(database: URL, seed: int) -> None:
     draw = random.Random(seed)  # noqa: S311
     storage = open_storage(database)

@@ -14,10 +14,12 @@ from optuna.storages import RDBStorage
 from optuna.storages._rdb.models import StudyModel
 from sqlalchemy import update
 
+from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.records import StudyRecord, load_record
+from cifar_tune.storage.urls import storage_url
 from tests.dashboard.conftest import serving
 from tests.processes import call_cifar_tune, start_cifar_tune
-from tests.waiting import PATIENCE, read_until
+from tests.waiting import AUGMENTATION, PATIENCE, PLUGIN, Gate, read_until, wait_until
 
 STUDY = """
 name: apple
@@ -28,6 +30,12 @@ data: {name: digits, val_size: 300, train_size: 200}
 train: {model: simple_nn, epochs: 1}
 search_space: {lr: {low: 1e-3, high: 1e-1, log: true}}
 """
+LONG = (
+    STUDY.replace("apple", "long")
+    .replace("train:", f"plugins: [{PLUGIN}]\ntrain:")
+    .replace("epochs: 1", f"epochs: 4, augment: [{AUGMENTATION}]")
+)
+"""Its training waits for the test."""
 URL = "sqlite:///studies.db"
 Copy = Callable[[RDBStorage], None]
 
@@ -38,7 +46,9 @@ class Place:
     def __init__(self, path: Path, url: str = URL) -> None:
         self.path = path
         self.environment = os.environ | {"CIFAR_TUNE_STORAGE": url}
+        self.gate = Gate(path)
         (path / "study.yaml").write_text(STUDY)
+        (path / "long.yaml").write_text(LONG)
         assert self.call("run", "study.yaml", "--quiet")[0] == 0
 
     def call(self, *arguments: str) -> tuple[int, str, str]:
@@ -50,6 +60,21 @@ class Place:
 
     def record(self, name: str) -> StudyRecord:
         return load_record(self.storage, name)
+
+    def wait_for_epochs(self, name: str, wanted: int) -> None:
+        """Until the only trial of a study has so many."""
+        url = storage_url(self.environment["CIFAR_TUNE_STORAGE"].replace("///", f"///{self.path}/", 1))
+
+        def reached() -> bool:
+            storage = open_storage(url)
+            try:
+                return load_record(storage, name).trials[0].epochs >= wanted
+            except Exception:  # noqa: BLE001 (the study is being created right now)
+                return False
+            finally:
+                close(storage)
+
+        wait_until(reached)
 
 
 @pytest.fixture
@@ -135,9 +160,9 @@ def stop(process: "subprocess.Popen[str]") -> None:
 
 
 def test_a_copy_goes_on_at_checkpoints_of_its_own(place: Place) -> None:
-    endless = ("--set", "name=long", "--set", "epochs=100000")
-    process = start_cifar_tune(("run", "study.yaml", *endless), place.path, place.environment)
-    read_until(process, "trial 0: epoch ")
+    place.gate.let(1)
+    process = start_cifar_tune(("run", "long.yaml"), place.path, place.environment)
+    place.wait_for_epochs("long", 1)
     stop(process)
     (parked,) = (place.path / "storage/artifacts/long").glob("*/checkpoints/trial-000000.pt")
     before = parked.read_bytes()
@@ -148,8 +173,9 @@ def test_a_copy_goes_on_at_checkpoints_of_its_own(place: Place) -> None:
     read_until(
         process, f"this study is a copy: it has taken over checkpoints from {parked.relative_to(place.path).parents[1]}"
     )
-    assert int(read_until(process, "trial 0 goes on after epoch ").split()[6].rstrip(":")) >= 1
-    read_until(process, "trial 0: epoch ")
+    assert int(read_until(process, "trial 0 goes on after epoch ").split()[6].rstrip(":")) == 1
+    place.gate.let(1)
+    place.wait_for_epochs("pear", 2)
     stop(process)
     assert parked.read_bytes() == before
-    assert place.record("pear").trials[0].epochs > place.record("long").trials[0].epochs
+    assert [place.record(name).trials[0].epochs for name in ("long", "pear")] == [1, 2]

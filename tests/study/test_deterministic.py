@@ -198,7 +198,7 @@ def test_what_a_clock_decides_is_refused(section: dict[str, Any]) -> None:
 REAL = """
 name: disturbed
 deterministic: 3
-budget: {trials: 9}
+budget: {trials: 6}
 sampler: {name: tpe, seed: 1, n_startup_trials: 3}
 pruner: {name: median, n_startup_trials: 2}
 data: {name: digits, val_size: 300, train_size: 400}

@@ -170,7 +170,7 @@ def _limit_addresses() -> None:
 @pytest.fixture
 def small_group(tmp_path: Path) -> Iterator[Path]:
     """A control group with little memory, whose processes the kernel kills when it runs out."""
-    name = f"cifar-tune-test-{tmp_path.name}"
+    name = f"cifar-tune-test-{os.getpid()}-{tmp_path.name}"
     first, second = Path("/sys/fs/cgroup/memory") / name, Path("/sys/fs/cgroup") / name
     group, limit = (first, "memory.limit_in_bytes") if first.parent.exists() else (second, "memory.max")
     try:

@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import signal
 import subprocess
 from pathlib import Path
 
@@ -17,9 +16,7 @@ from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.urls import storage_url
 from tests.processes import start_cifar_tune
 from tests.study.test_copies import URL, Place
-from tests.waiting import PATIENCE, read_until
-
-ENDLESS = ("--set", "name=long", "--set", "epochs=100000")
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture
@@ -30,18 +27,20 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
 
 
 def running(place: Place) -> "subprocess.Popen[str]":
-    process = start_cifar_tune(("run", "study.yaml", *ENDLESS), place.path, place.environment)
-    read_until(process, "trial 0: epoch ")
+    """A run whose trial has one epoch, and waits."""
+    place.gate.let(1)
+    process = start_cifar_tune(("run", "long.yaml"), place.path, place.environment)
+    place.wait_for_epochs("long", 1)
     return process
 
 
 def goes_on(place: Place, url: str) -> None:
     """Whether the trial is taken up where it was."""
     place.environment["CIFAR_TUNE_STORAGE"] = url
-    process = start_cifar_tune(("run", "long"), place.path, place.environment)
-    read_until(process, "trial 0 goes on after epoch ")
-    process.send_signal(signal.SIGTERM)
-    assert "is parked after epoch" in process.communicate(timeout=PATIENCE)[1]
+    place.gate.open()
+    code, _, err = place.call("run", "long")
+    assert code == 0, err
+    assert "trial 0 goes on after epoch " in err
     assert "apple" in optuna.get_all_study_names(RDBStorage(url.replace("///", f"///{place.path}/", 1)))
 
 
@@ -76,6 +75,7 @@ def test_what_it_held_is_saved(place: Place, how: object, words: str) -> None:
     process = running(place)
     assert callable(how)
     how(place)
+    place.gate.let(1)
     out, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, out) == (1, "")
     assert f"cifar-tune: the database db/studies.db {words} while it was in use; what it held is saved in " in err
@@ -91,6 +91,7 @@ def test_what_it_held_is_saved(place: Place, how: object, words: str) -> None:
 def test_a_moved_folder_is_named_and_has_everything(place: Place) -> None:
     process = running(place)
     (place.path / "db").rename(place.path / "moved")
+    place.gate.let(1)
     out, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, out) == (1, "")
     assert (

@@ -16,7 +16,7 @@ objective: [{metric: val_accuracy}, {metric: parameters}]
 constraints: [parameters <= 20000]
 budget: {trials: 6}
 sampler: {name: tpe, seed: 2, n_startup_trials: 3}
-data: {name: digits, val_size: 300}
+data: {name: digits, val_size: 300, train_size: 400}
 plugins: [wait_for_test.py]
 train: {model: cnn3, epochs: 4, batch_size: 64, optimizer: sgd, augment: [wait_for_test]}
 search_space:

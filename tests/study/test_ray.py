@@ -19,7 +19,7 @@ name: disturbed
 budget: {trials: 4}
 sampler: {name: random, seed: 1}
 pruner: {name: none}
-data: {name: digits, val_size: 300}
+data: {name: digits, val_size: 300, train_size: 300}
 plugins: [wait_for_test.py]
 train:
   {model: cnn2, width: 8, epochs: 8, batch_size: 64, optimizer: sgd, dropout: 0.2,

@@ -142,7 +142,7 @@ def studies(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
-@settings(max_examples=250, deadline=None, derandomize=True, database=None)
+@settings(max_examples=100, deadline=None, derandomize=True, database=None)
 @given(studies())
 def test_whatever_is_accepted(raw: dict[str, Any]) -> None:
     try:

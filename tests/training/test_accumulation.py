@@ -68,12 +68,12 @@ TAKE_MIXED_LABELS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("most", [8, 5, 3, 2])
 @pytest.mark.parametrize(
-    ("chosen", "soft"),
+    ("most", "chosen", "soft"),
     [
-        *((chosen, soft) for chosen in TAKE_MIXED_LABELS for soft in (False, True)),
-        ({"loss": "multi_margin", "lookahead": "constant", "lookahead_steps": 2}, False),
+        *((5, chosen, soft) for chosen in TAKE_MIXED_LABELS for soft in (False, True)),
+        (5, {"loss": "multi_margin", "lookahead": "constant", "lookahead_steps": 2}, False),
+        *((most, {"loss": "focal", "ema_decay": 0.9, "clip_grad_norm": 0.1}, True) for most in (8, 3, 2)),
     ],
     ids=str,
 )
@@ -141,8 +141,13 @@ def fails_after_its_step(learner: Learner, steps: int) -> None:
     learner.optimizer.register_step_post_hook(fail)
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize(
+    ("optimizer", "precision"),
+    [
+        *((optimizer, "fp32") for optimizer in OPTIMIZERS),
+        *((optimizer, "fp16") for optimizer in ("sgd", "adamw", "muon", "sgd_schedule_free")),
+    ],
+)
 def test_memory_that_runs_out_where_the_optimizer_makes_its_moments(optimizer: str, precision: str) -> None:
     chosen: dict[str, Any] = {
         "optimizer": optimizer, "precision": precision, "lr": 1e-3, "l1": 1e-3, "weight_decay": 1e-2,

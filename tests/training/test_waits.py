@@ -47,7 +47,7 @@ class NoWaits(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return results
 
 
-def batches(count: int = 3) -> Iterator[tuple[Tensor, Tensor]]:
+def batches(count: int = 2) -> Iterator[tuple[Tensor, Tensor]]:
     for _ in range(count):
         images = torch.empty(8, *SHAPE, device=META).to(memory_format=torch.channels_last)
         yield images, torch.empty(8, dtype=torch.int64, device=META)
@@ -55,7 +55,7 @@ def batches(count: int = 3) -> Iterator[tuple[Tensor, Tensor]]:
 
 def epoch(config: Configuration) -> None:
     """Everything that a training does between two readings of its figures, but for drawing the batches."""
-    learner = Learner(config, SHAPE, 10, META, 3)
+    learner = Learner(config, SHAPE, 10, META, 2)
     with NoWaits("meta"):
         trained = Tally(META)
         for number in (1, 2):

@@ -46,8 +46,7 @@ def requests(browser: Chrome) -> set[str]:
     return {each["params"]["request"]["url"] for each in messages if each["method"] == "Network.requestWillBeSent"}
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 375])
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (375, "dark")])
 @pytest.mark.parametrize("name", ["one trial", "thirty trials", "two thousand trials", "all pruned", "two objectives"])
 def test_it_fits_and_asks_nobody(browser: Chrome, name: str, width: int, scheme: str, tmp_path: Path) -> None:
     address = show(browser, page_of(name), tmp_path, width, scheme)
