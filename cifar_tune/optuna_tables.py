@@ -17,7 +17,7 @@ from typing import Any
 from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import ColumnElement, Engine, String, Table, case, func, select, type_coerce
+from sqlalchemy import ColumnElement, Connection, Engine, String, Table, bindparam, case, func, select, type_coerce
 from sqlalchemy.orm import Session
 
 STUDIES: Table = models.StudyModel.__table__
@@ -27,7 +27,7 @@ TRIALS: Table = models.TrialModel.__table__
 """Has the columns trial_id, study_id, number, state, and datetime_start and datetime_complete in UTC."""
 
 VALUES: Table = models.TrialValueModel.__table__
-"""Has the columns trial_id, objective, value, and value_type, whose names are the keys of _NOT_FINITE, or FINITE."""
+"""Has the columns trial_id, objective, value, and value_type, which is FINITE or a key of NOT_FINITE."""
 
 PARAMS: Table = models.TrialParamModel.__table__
 """Has the columns param_id, by which parameters are in order, trial_id, param_name, param_value, distribution_json."""
@@ -41,7 +41,12 @@ USER_ATTRIBUTES: Table = models.TrialUserAttributeModel.__table__
 SYSTEM_ATTRIBUTES: Table = models.TrialSystemAttributeModel.__table__
 """Has the columns trial_id, key and value_json."""
 
-_NOT_FINITE = {"INF_POS": math.inf, "INF_NEG": -math.inf, "NAN": math.nan}
+FINITE = "FINITE"
+"""What value_type says of all other numbers than these."""
+
+NOT_FINITE = {"INF_POS": math.inf, "INF_NEG": -math.inf, "NAN": math.nan}
+"""What value_type says of a value that is no finite number."""
+
 _AT_ONCE = 400
 """Trials whose parts are read in one query each, which may name each trial twice; older SQLite takes 999 parameters."""
 
@@ -172,13 +177,16 @@ def _bare_trial(
 ) -> FrozenTrial:
     """A trial without its parts. Relies on the constructor of `FrozenTrial`."""
     return FrozenTrial(
-        number=number, state=state, value=None, datetime_start=_as_local(started), datetime_complete=_as_local(ended),
+        number=number, state=state, value=None, datetime_start=as_local(started), datetime_complete=as_local(ended),
         params={}, distributions={}, user_attrs={}, system_attrs={}, intermediate_values={}, trial_id=trial_id,
     )  # fmt: skip
 
 
-def _as_local(stored: datetime | None) -> datetime | None:
-    """Relies on times being stored in UTC, and given in local time, both without a zone."""
+def as_local(stored: datetime | None) -> datetime | None:
+    """A time of the database as Optuna gives it.
+
+    Relies on times being stored in UTC, and given in local time, both without a zone.
+    """
     return None if stored is None else stored.replace(tzinfo=UTC).astimezone().replace(tzinfo=None)
 
 
@@ -186,8 +194,8 @@ def _read_values(session: Session, trials: Mapping[int, FrozenTrial]) -> None:
     """Relies on `trial_values`."""
     values: dict[int, list[float]] = defaultdict(list)
     columns = (VALUES.c.value, type_coerce(VALUES.c.value_type, String))
-    for each, value, kind in _parts(session, VALUES, trials, columns, VALUES.c.objective):
-        values[each].append(_NOT_FINITE.get(kind, value))
+    for each, value, kind in part_rows(session, VALUES, trials, columns, VALUES.c.objective):
+        values[each].append(NOT_FINITE.get(kind, value))
     for each, found in values.items():
         trials[each].values = found
 
@@ -195,7 +203,7 @@ def _read_values(session: Session, trials: Mapping[int, FrozenTrial]) -> None:
 def _read_params(session: Session, trials: Mapping[int, FrozenTrial], decoded: Decoded) -> None:
     """Relies on `trial_params`."""
     columns = (PARAMS.c.param_name, PARAMS.c.param_value, PARAMS.c.distribution_json)
-    for each, name, value, text in _parts(session, PARAMS, trials, columns, PARAMS.c.param_id):
+    for each, name, value, text in part_rows(session, PARAMS, trials, columns, PARAMS.c.param_id):
         trial, distribution = trials[each], decoded.distribution(text)
         trial.distributions[name] = distribution
         trial.params[name] = distribution.to_external_repr(value)
@@ -204,8 +212,8 @@ def _read_params(session: Session, trials: Mapping[int, FrozenTrial], decoded: D
 def _read_reports(session: Session, trials: Mapping[int, FrozenTrial]) -> None:
     """Relies on `trial_intermediate_values`."""
     columns = (REPORTS.c.step, REPORTS.c.intermediate_value, type_coerce(REPORTS.c.intermediate_value_type, String))
-    for each, step, value, kind in _parts(session, REPORTS, trials, columns, REPORTS.c.step):
-        trials[each].intermediate_values[step] = _NOT_FINITE.get(kind, value)
+    for each, step, value, kind in part_rows(session, REPORTS, trials, columns, REPORTS.c.step):
+        trials[each].intermediate_values[step] = NOT_FINITE.get(kind, value)
 
 
 def _read_attributes(session: Session, trials: Mapping[int, FrozenTrial], decoded: Decoded, parts: Parts) -> None:
@@ -218,21 +226,37 @@ def _read_attributes(session: Session, trials: Mapping[int, FrozenTrial], decode
         old = [each for each, trial in trials.items() if parts.is_old(trial)]
         where.append(~(USER_ATTRIBUTES.c.trial_id.in_(old) & is_named))
     order = USER_ATTRIBUTES.c.trial_user_attribute_id
-    for each, name, text in _parts(session, USER_ATTRIBUTES, trials, columns, order, *where):
+    for each, name, text in part_rows(session, USER_ATTRIBUTES, trials, columns, order, *where):
         trials[each].user_attrs[sys.intern(name)] = decoded.attribute(text)
     columns = (SYSTEM_ATTRIBUTES.c.key, SYSTEM_ATTRIBUTES.c.value_json)
     order = SYSTEM_ATTRIBUTES.c.trial_system_attribute_id
-    for each, name, text in _parts(session, SYSTEM_ATTRIBUTES, trials, columns, order):
+    for each, name, text in part_rows(session, SYSTEM_ATTRIBUTES, trials, columns, order):
         trials[each].system_attrs[sys.intern(name)] = decoded.attribute(text)
 
 
-def _parts(
-    session: Session, table: Table, trials: Mapping[int, FrozenTrial], columns: Sequence[ColumnElement[Any]],
+def part_rows(
+    session: Session | Connection, table: Table, trials: Collection[int], columns: Sequence[ColumnElement[Any]],
     order: ColumnElement[Any], *where: ColumnElement[bool],
 ) -> Sequence[Any]:  # fmt: skip
-    """Rows of one of the tables: the trial's id, and these columns. Relies on its column trial_id."""
-    wanted = select(table.c.trial_id, *columns).where(table.c.trial_id.in_(trials), *where)
-    return session.execute(wanted.order_by(order)).all()
+    """Rows of one of the tables: the trial's id, and these columns. Relies on its column trial_id.
+
+    Args:
+        session: a transaction.
+        table: VALUES, PARAMS, REPORTS or one of attributes.
+        trials: ids of trials, at most a few hundred.
+        columns: of the table.
+        order: a column of the table.
+        where: which rows of these trials.
+    """
+    of_trials = table.c.trial_id.in_(bindparam("trials", expanding=True))
+    wanted = select(table.c.trial_id, *columns).where(of_trials, *where)
+    return session.execute(wanted.order_by(order), {"trials": list(trials)}).all()
+
+
+def trial_rows(connection: Connection, study: int) -> Sequence[Any]:
+    """Of each trial of a study, by number: id, number, state, and when it began and ended. Relies on `trials`."""
+    wanted = select(*_TRIAL_COLUMNS).where(TRIALS.c.study_id == study)
+    return connection.execute(wanted.order_by(TRIALS.c.number)).all()
 
 
 def distributions_of_study(engine: Engine, study: int) -> list[tuple[str, BaseDistribution]]:

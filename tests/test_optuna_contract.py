@@ -286,6 +286,14 @@ def questions_about_trials(folder: Path) -> None:
     assert tables().study_of_trial(engine, 10**6) is None
     assert tables().beginnings(engine) == {own: ("contract", 1, tables().beginnings(engine)[own][2])}
     assert tables().Beginning
+    with engine.connect() as connection:
+        ((id_, number, state, started, _),) = tables().trial_rows(connection, own)
+        assert (id_, number, state) == (internals().trial_id(trial), 0, TrialState.COMPLETE)
+        assert tables().as_local(started) == study.trials[0].datetime_start
+        columns = [tables().VALUES.c.value, tables().VALUES.c.value_type]
+        rows = tables().part_rows(connection, tables().VALUES, [id_], columns, tables().VALUES.c.objective)
+        assert [(each, value, kind.name) for each, value, kind in rows] == [(id_, 0.5, tables().FINITE)]
+    assert {kind.name for kind in type(rows[0][2])} <= tables().NOT_FINITE.keys() | {tables().FINITE}
     assert tables().states_of_trials(engine, own) == {TrialState.COMPLETE: 1}
     assert tables().counts_of_user_attribute(engine, own, "a") == [([1], 1)]
     assert tables().user_attribute_of_trials(engine, own, "a") == {0: [1]}

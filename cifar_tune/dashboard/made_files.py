@@ -1,7 +1,7 @@
 """The files of a trial in the dashboard: its learning curves and its summary, made when they are asked for."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from io import BytesIO
@@ -53,11 +53,16 @@ _FILES: Mapping[int, _File] = {
 
 def artifacts_of(trial: FrozenTrial) -> list[tuple[str, dict[str, Any]]]:
     """The id and the description of each file that the trial has, as optuna-dashboard reads them."""
+    return artifacts_with(trial_id(trial), {key for key, value in trial.user_attrs.items() if value})
+
+
+def artifacts_with(trial: int, keys: Container[str]) -> list[tuple[str, dict[str, Any]]]:
+    """The same for the trial with this id, whose user attributes with these keys are not empty."""
     return [
         (id_, {"artifact_id": id_, "filename": file.name, "mimetype": file.mimetype, "encoding": None})
         for kind, file in _FILES.items()
-        if trial.user_attrs.get(file.needs)
-        for id_ in [f"c1fa-{trial_id(trial):08x}-{kind:02x}"]
+        if file.needs in keys
+        for id_ in [f"c1fa-{trial:08x}-{kind:02x}"]
     ]
 
 

@@ -25,7 +25,9 @@ from cifar_tune.dashboard.made_files import MadeFiles
 from cifar_tune.dashboard.report_pages import ReportPages
 from cifar_tune.dashboard.same_site import same_site_only
 from cifar_tune.dashboard.shown_storage import ShownStorage
+from cifar_tune.dashboard.study_detail import StudyDetail
 from cifar_tune.errors import Problem, UserError, enumerate_names
+from cifar_tune.optuna_internals import BatchStorage
 from cifar_tune.storage.cached import CachedStorage
 from cifar_tune.storage.opened_file import DatabaseGoneError
 from cifar_tune.storage.rdb import close, open_existing, without_studies
@@ -120,7 +122,7 @@ def open_dashboard(
         raise _refused(host, port, error) from error
 
 
-def _pages(storage: RDBStorage, url: URL) -> WSGIApplication:
+def _pages(storage: BatchStorage, url: URL) -> WSGIApplication:
     """optuna-dashboard with our notes and files, and our reports beside it."""
     files = MadeFiles(storage, FileSystemArtifactStore(_made_folder(artifacts_folder())))
     return ReportPages(storage, _Studies(storage, url, files))
@@ -129,7 +131,8 @@ def _pages(storage: RDBStorage, url: URL) -> WSGIApplication:
 class _Studies:
     """optuna-dashboard, started afresh when an id belongs to another study than before: its caches know ids alone."""
 
-    def __init__(self, storage: RDBStorage, url: URL, files: MadeFiles) -> None:
+    def __init__(self, storage: BatchStorage, url: URL, files: MadeFiles) -> None:
+        self._storage = storage
         self._cached = CachedStorage(storage)
         self._url = url
         self._files = files
@@ -143,8 +146,8 @@ class _Studies:
         return self._app(environ, start_response)
 
     def _made(self) -> WSGIApplication:
-        app: WSGIApplication = wsgi(ShownStorage(self._cached.storage, self._url), artifact_store=self._files)
-        return app
+        shown = ShownStorage(self._cached.storage, self._url)
+        return StudyDetail(self._storage, shown, wsgi(shown, artifact_store=self._files))
 
 
 class _Server(ThreadingMixIn, WSGIServer):

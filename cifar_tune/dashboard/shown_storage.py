@@ -75,7 +75,7 @@ class ShownStorage(PassingStorage):
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
         """The trial with its files."""
-        return _with_files(self._backend.get_trial(trial_id))
+        return with_files(self._backend.get_trial(trial_id))
 
     def get_all_trials(
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
@@ -83,7 +83,7 @@ class ShownStorage(PassingStorage):
         """The trials, with their files if the study is ours."""
         trials = self._backend.get_all_trials(study_id, deepcopy, states)
         is_ours = attributes.SPEC in self._backend.get_study_user_attrs(study_id)
-        return [_with_files(trial) for trial in trials] if is_ours else trials
+        return [with_files(trial) for trial in trials] if is_ours else trials
 
     def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
         """Write it, unless it says that one of our files is deleted: it is made again anyway."""
@@ -101,7 +101,7 @@ def _is_made(key: str) -> bool:
     return is_made(key.rpartition(":")[2])
 
 
-def _with_files(trial: FrozenTrial) -> FrozenTrial:
+def with_files(trial: FrozenTrial) -> FrozenTrial:
     """The trial with the names of its files; the storage's own object is left alone."""
     files = artifacts_of(trial)
     if not files:
