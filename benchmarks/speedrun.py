@@ -42,6 +42,7 @@ COMMON: dict[str, Value] = {
 RECIPES: dict[str, dict[str, Value]] = {
     "resnet18": {
         "model": "resnet18",
+        "zero_init_residual": False,
         "schedule": "one_cycle",
         "lr": 0.1,
         "momentum": 0.9,

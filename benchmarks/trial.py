@@ -56,6 +56,7 @@ def recipe(case: Case, seed: int) -> Configuration:
         {
             "model": case.model,
             "width": case.width,
+            "zero_init_residual": False,
             "optimizer": "sgd",
             "lr": case.lr,
             "momentum": 0.9,

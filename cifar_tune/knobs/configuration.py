@@ -1,10 +1,11 @@
 """One training run's knobs, complete: who takes which knob, defaults filled in, values by type."""
 
-from collections.abc import Iterator, Mapping
-from typing import cast
+from collections.abc import Iterator, Mapping, Set
+from typing import Any, cast
 
 from cifar_tune.knobs.knob import stored
 from cifar_tune.knobs.part import Part, Scalar, Value
+from cifar_tune.knobs.table import BEFORE_THEY_WERE_KNOBS
 from cifar_tune.knobs.vocabulary import BUILT_IN, Vocabulary
 
 
@@ -76,3 +77,26 @@ def complete(chosen: Mapping[str, Value], vocabulary: Vocabulary = BUILT_IN) -> 
         if vocabulary.applies(knob, values):
             values[knob.name] = chosen[knob.name] if knob.name in chosen else vocabulary.default_of(knob, values)
     return Configuration(values, vocabulary)
+
+
+def as_it_ran(config: Mapping[str, Any], vocabulary: Vocabulary) -> Mapping[str, Any]:
+    """The stored knobs of a trial, and what it did where there was no knob for it yet (BEFORE_THEY_WERE_KNOBS)."""
+    taken = _taken_by_model(config, vocabulary)
+    newer = {name: before for name, before in BEFORE_THEY_WERE_KNOBS.items() if name in taken and name not in config}
+    return {**config, **newer} if newer else config
+
+
+def as_exported(train: Mapping[str, Value], vocabulary: Vocabulary) -> Mapping[str, Value]:
+    """The knobs that a CONFIG file names, and those that were not knobs yet when it was exported.
+
+    An export names every knob. So a file that names all knobs of its model except newer ones was exported before there
+    were these, and means what its training did. Any other file leaves them at their defaults.
+    """
+    filled = as_it_ran(train, vocabulary)
+    return filled if _taken_by_model(train, vocabulary) <= filled.keys() else train
+
+
+def _taken_by_model(config: Mapping[str, Any], vocabulary: Vocabulary) -> Set[str]:
+    model = config.get("model")
+    part = vocabulary.models.get(model) if isinstance(model, str) else None
+    return frozenset() if part is None else part.arguments.keys()

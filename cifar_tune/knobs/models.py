@@ -23,7 +23,11 @@ class ModelPart(Part):
 
 _COMMON = {"width": "width", "activation": "activation", "norm": "norm", "dropout": "dropout"}
 _STEM = {"stem": "stem"}
-_RESIDUAL = {"norm_placement": "norm_placement", "residual": "residual"}
+_RESIDUAL = {
+    "norm_placement": "norm_placement",
+    "residual": "residual",
+    "zero_init_residual": "zero_init_residual",
+}
 _RESNET = "cifar_tune.models.resnet:ResNet"
 _CIFAR_RESNET = "cifar_tune.models.resnet:CifarResNet"
 _VGG = "cifar_tune.models.vgg:VGG"

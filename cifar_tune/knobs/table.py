@@ -12,6 +12,7 @@ from cifar_tune.knobs.models import MODELS
 from cifar_tune.knobs.normalizations import NORMALIZATIONS
 from cifar_tune.knobs.norms import NORMS
 from cifar_tune.knobs.optimizers import OPTIMIZERS
+from cifar_tune.knobs.part import Value
 from cifar_tune.knobs.schedules import SCHEDULES
 from cifar_tune.knobs.test_time_augmentations import TEST_TIME_AUGMENTATIONS
 
@@ -53,6 +54,7 @@ _KNOBS = (
     Knob("bn_momentum", Kind.FLOAT, 0.1, "share of the newest batch in the statistics that batch norm evaluates with", low=0, high=1, low_open=True, owner="norm"),
     Knob("norm_placement", Kind.NAME, "every", "which convolutions a norm follows", names=NORM_PLACEMENTS, owner="model"),
     Knob("residual", Kind.BOOL, True, "shortcuts around the blocks; false makes the plain net", owner="model"),
+    Knob("zero_init_residual", Kind.BOOL, True, "each block with a shortcut begins as this shortcut alone: the scale of its last norm, or without one its last filters, begin at 0", owner="model"),
     Knob("activation", Kind.NAME, "relu", "the nonlinearity", names=ACTIVATIONS, owner="model"),
     Knob("negative_slope", Kind.FLOAT, 0.01, "slope of leaky_relu below zero", low=0, high=1, owner="activation"),
     Knob(
@@ -140,5 +142,12 @@ _KNOBS = (
     Knob("seed", Kind.INT, 0, "seeds initial weights, order of images, augmentation and dropout", low=0, high=2**31 - 1),
     Knob("threads", Kind.INT, 1, "CPU threads of one trial; results depend on it", low=1, high=1024),
 )  # fmt: skip
+
+BEFORE_THEY_WERE_KNOBS: Mapping[str, Value] = {"zero_init_residual": False}
+"""What trainings did before there was a knob for it, where its default is something else.
+
+A study stores which defaults of these knobs it began with. A stored study that says nothing of a knob is older than the
+knob, and goes on as it began.
+"""
 
 KNOBS: Mapping[str, Knob] = MappingProxyType({knob.name: knob for knob in _KNOBS})

@@ -4,7 +4,7 @@ Every specification and every configuration carries its own vocabulary. So studi
 to one name can be read, trained and reported in one process, and in several threads at once.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import cast
@@ -16,24 +16,26 @@ from cifar_tune.knobs.models import ModelPart
 from cifar_tune.knobs.part import Part, Value
 from cifar_tune.knobs.plugin import Plugin
 from cifar_tune.knobs.schedules import SchedulePart
-from cifar_tune.knobs.table import KNOBS
+from cifar_tune.knobs.table import BEFORE_THEY_WERE_KNOBS, KNOBS
 
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """Everything that can be named. It never changes. Two are equal if their plugins are.
+    """Everything that can be named. It never changes. Two are equal if `plugins` and `earlier` are.
 
     Attributes:
         plugins: where the names come from that are not built in.
         knobs: by name, owners before the knobs that they own; the names of `knobs["model"]` are all models, and so on.
+        earlier: the knobs whose default is what trainings did before there was the knob (BEFORE_THEY_WERE_KNOBS).
     """
 
     plugins: tuple[Plugin, ...]
     knobs: Mapping[str, Knob] = field(compare=False, repr=False)
+    earlier: frozenset[str] = frozenset()
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Pickled and copied as its plugins: the read-only views cannot be."""
-        return vocabulary_with, (self.plugins,)
+        """Pickled and copied without `knobs`: the read-only views cannot be."""
+        return vocabulary_with, (self.plugins, self.earlier)
 
     @property
     def models(self) -> Mapping[str, ModelPart]:
@@ -91,13 +93,14 @@ BUILT_IN = Vocabulary((), KNOBS)
 """The vocabulary without plugins."""
 
 
-def vocabulary_with(plugins: Sequence[Plugin]) -> Vocabulary:
-    """The built-in names, which keep their meaning, and those of the plugins."""
-    if not plugins:
+def vocabulary_with(plugins: Sequence[Plugin], earlier: Set[str] = frozenset()) -> Vocabulary:
+    """The built-in names, which keep their meaning, and those of the plugins; `earlier` as in `Vocabulary`."""
+    if not plugins and not earlier:
         return BUILT_IN
     knobs = {name: _with_parts(knob, plugins) for name, knob in KNOBS.items()}
     own = {name: knob for plugin in plugins for name, knob in plugin.knobs.items() if name not in knobs}
-    return Vocabulary(tuple(plugins), MappingProxyType(knobs | own))
+    before = {name: replace(knobs[name], default=BEFORE_THEY_WERE_KNOBS[name]) for name in earlier}
+    return Vocabulary(tuple(plugins), MappingProxyType(knobs | before | own), frozenset(earlier))
 
 
 def _with_parts(knob: Knob, plugins: Sequence[Plugin]) -> Knob:

@@ -42,6 +42,16 @@ class ResidualBlock(nn.Module):
         self.shortcut = shortcut
         self.activation = activation
 
+    def silence(self) -> None:
+        """Let the layers begin by giving nothing but zeros, so that the block begins as its shortcut alone.
+
+        Of the last norm the scale begins at zero: Goyal et al. 2017, arXiv:1706.02677, section 5.1. Where no norm
+        follows, the last filters do: Zhang, Dauphin and Ma 2019, arXiv:1901.09321. Then deep nets train at learning
+        rates at which they diverge otherwise.
+        """
+        weights = (getattr(layer, "weight", None) for layer in reversed(self.residual))
+        nn.init.zeros_(next(weight for weight in weights if isinstance(weight, nn.Parameter)))
+
     def forward(self, features: Tensor) -> Tensor:
         """Features (N, outputs, ceil(H / stride), ceil(W / stride)) of features (N, inputs, H, W)."""
         summed = self.residual(features)
@@ -141,6 +151,7 @@ class ResNet(nn.Module):
         norm: makes the norm after convolutions; None: without, the convolutions have a bias.
         norm_placement: `every`: a norm after each convolution; `first`: after the stem and the first one of each block.
         residual: whether there are shortcuts; without them it is the paper's plain net.
+        zero_init_residual: whether every block with a shortcut begins as the shortcut alone (`ResidualBlock.silence`).
         dropout: share of the features dropped before the linear layer.
         blocks: how many of each stage.
         stem: `cifar`: one 3x3 convolution; `imagenet`: 7x7 of stride 2, and pooling.
@@ -158,6 +169,7 @@ class ResNet(nn.Module):
         norm: NormFactory | None,
         norm_placement: str,
         residual: bool,
+        zero_init_residual: bool,
         dropout: float,
         blocks: tuple[int, ...],
         stem: str = CIFAR,
@@ -177,17 +189,20 @@ class ResNet(nn.Module):
         else:
             first = [*convolution(image_shape[0], width, 3, norm), activation()]
         self.stem = nn.Sequential(*first)
-        layers: list[nn.Module] = []
+        layers: list[ResidualBlock] = []
         inputs = width
         for stage, count in enumerate(blocks):
             channels = width * 2**stage
-            for block in range(count):
-                layers.append(plan.block(inputs, channels, stride=2 if stage > 0 and block == 0 else 1))
+            for index in range(count):
+                layers.append(plan.block(inputs, channels, stride=2 if stage > 0 and index == 0 else 1))
                 inputs = plan.outputs(channels)
         self.blocks = nn.Sequential(*layers)
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.head = nn.Sequential(nn.Flatten(), nn.Dropout(dropout), nn.Linear(inputs, classes))
         initialize_like_he(self, "fan_out")
+        if residual and zero_init_residual:
+            for block in layers:
+                block.silence()
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, classes) of images (N, 3, H, W)."""
@@ -211,6 +226,7 @@ class CifarResNet(ResNet):
         norm: NormFactory | None,
         norm_placement: str,
         residual: bool,
+        zero_init_residual: bool,
         dropout: float,
         blocks: tuple[int, int, int],
     ) -> None:
@@ -222,6 +238,7 @@ class CifarResNet(ResNet):
             norm=norm,
             norm_placement=norm_placement,
             residual=residual,
+            zero_init_residual=zero_init_residual,
             dropout=dropout,
             blocks=blocks,
             shortcut=padded,

@@ -14,8 +14,9 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from cifar_tune.errors import Problem, UserError, nearest_name
-from cifar_tune.knobs.configuration import Configuration
+from cifar_tune.knobs.configuration import Configuration, as_it_ran
 from cifar_tune.knobs.part import Scalar
+from cifar_tune.knobs.table import BEFORE_THEY_WERE_KNOBS
 from cifar_tune.knobs.vocabulary import Vocabulary
 from cifar_tune.optuna_internals import ENQUEUED
 from cifar_tune.storage import attributes
@@ -25,7 +26,7 @@ from cifar_tune.storage.openings import Opening, read_openings
 from cifar_tune.storage.versions import is_copy
 from cifar_tune.study_spec.pareto import minimized, pareto_front
 from cifar_tune.study_spec.reader import read_study
-from cifar_tune.study_spec.specification import StudySpec
+from cifar_tune.study_spec.specification import DEFAULTS, StudySpec
 from cifar_tune.study_spec.yaml_reader import Document
 
 
@@ -258,9 +259,13 @@ def read_stored_spec(name: str, plain: object) -> StudySpec:
     Raises:
         UserError: as above.
     """
-    if not isinstance(plain, dict):
+    if not isinstance(plain, dict) or not isinstance(plain.get(DEFAULTS, {}), dict):
         raise UserError(Problem(f"the study {name!r} was not made by cifar-tune"))
-    return replace(read_study(Document(plain), f"the stored study {name!r}", is_stored=True).spec, name=name)
+    sections = {key: value for key, value in plain.items() if key != DEFAULTS}
+    began = BEFORE_THEY_WERE_KNOBS | plain.get(DEFAULTS, {})
+    earlier = {knob for knob, before in BEFORE_THEY_WERE_KNOBS.items() if began[knob] == before}
+    source = f"the stored study {name!r}"
+    return replace(read_study(Document(sections), source, is_stored=True, earlier=earlier).spec, name=name)
 
 
 def _source(trial: FrozenTrial) -> str:
@@ -287,7 +292,7 @@ def trial_record(trial: FrozenTrial, spec: StudySpec) -> TrialRecord:
         feasible=is_feasible(trial, spec.constraints),
         metrics=metrics,
         params=trial.params,
-        config=attrs.get(attributes.CONFIG, {}),
+        config=as_it_ran(attrs.get(attributes.CONFIG, {}), spec.vocabulary),
         intermediate=trial.intermediate_values or intermediate,
         history=joined(attrs),
         epochs=epochs,

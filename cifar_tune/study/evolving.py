@@ -16,6 +16,7 @@ from sqlalchemy.engine import URL
 
 from cifar_tune.data.prepared import PreparedData
 from cifar_tune.errors import CheckError
+from cifar_tune.knobs.configuration import as_it_ran
 from cifar_tune.optuna_internals import ENQUEUED, QMC_COUNTER, RUNG, study_id
 from cifar_tune.storage import attributes
 from cifar_tune.storage.attributes import joined
@@ -146,7 +147,8 @@ def _item(trial: FrozenTrial, before: StudySpec, after: StudySpec, known: set[in
     """Which item of the new `start_from` the trial is, so that it is not run twice."""
     own = trial.user_attrs.get(attributes.START_FROM)
     same = [index for index, item in enumerate(after.start_from) if own is not None and item == before.start_from[own]]
-    found = [*same, *items_run_already(after, trial.user_attrs[attributes.CONFIG])]
+    config = as_it_ran(trial.user_attrs[attributes.CONFIG], before.vocabulary)
+    found = [*same, *items_run_already(after, config)]
     return next((index for index in found if index not in known), None)
 
 
@@ -226,7 +228,7 @@ def evolve_study(storage: RDBStorage, spec: StudySpec, data: PreparedData, lease
     for key, value in storage.get_study_system_attrs(study_id(study)).items():
         if key.startswith(QMC_COUNTER) or keeps_samplers_notes(before, spec, same_numbers):
             storage.set_study_system_attr(study_id(made), key, value)
-    made.set_user_attr(attributes.SPEC, spec.plain())
+    made.set_user_attr(attributes.SPEC, spec.stored())
     made.set_user_attr(attributes.IDENTITY, new_identity())
     made.set_user_attr(attributes.EVOLVED, _summary(carried, version, number))
     _give_checkpoints(study, made, spec.name, carried.trials)

@@ -1,6 +1,7 @@
 """Creates a study, or opens the one that is there: compares it with its file and its images, and repairs it."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 import optuna
 from optuna.distributions import BaseDistribution, check_distribution_compatibility
@@ -10,6 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 import cifar_tune
 from cifar_tune.data.prepared import PreparedData
 from cifar_tune.errors import CheckError, Problem, UserError
+from cifar_tune.knobs.vocabulary import vocabulary_with
 from cifar_tune.optuna_internals import RUNG, as_asked, study_id, trial_id
 from cifar_tune.optuna_tables import distributions_of_study, user_attribute_of_trials
 from cifar_tune.samplers.build import neutral_sampler
@@ -23,6 +25,7 @@ from cifar_tune.study.folder_claim import new_identity
 from cifar_tune.study_spec.constraints import violations
 from cifar_tune.study_spec.difference import differences, require_evolvable, why_not_evolvable
 from cifar_tune.study_spec.specification import StudySpec
+from cifar_tune.wording import exact
 
 
 def misfits(trials: Iterable[FrozenTrial], spec: StudySpec) -> dict[int, str]:
@@ -170,6 +173,28 @@ def stored_study(storage: RDBStorage, spec: StudySpec, evolve: bool = False) -> 
     return study
 
 
+def with_its_defaults(storage: RDBStorage, spec: StudySpec) -> StudySpec:
+    """The specification, with the defaults that the stored study began with; unchanged if there is none of that name.
+
+    So a study goes on as it began where a later version of this program has another default.
+    """
+    if spec.name not in optuna.get_all_study_names(storage):
+        return spec
+    study = optuna.load_study(study_name=spec.name, storage=storage)
+    if attributes.SPEC not in study.user_attrs:
+        return spec
+    return replace(spec, vocabulary=vocabulary_with(spec.plugins, read_spec(study).vocabulary.earlier))
+
+
+def about_defaults(spec: StudySpec) -> Iterator[str]:
+    """A sentence about each default that was another one when the study began, and that its trials train with."""
+    named = spec.train.keys() | spec.search_space.keys()
+    for name in sorted(spec.vocabulary.earlier - named):
+        if spec.space.may_take(name):
+            default = exact(spec.vocabulary.knobs[name].default)
+            yield f"this study is older than the knob {name}; its trials go on as they began, with {name}: {default}"
+
+
 def open_study(storage: RDBStorage, spec: StudySpec, data: PreparedData) -> optuna.Study:
     """Create the study, or take up the stored one; the caller holds its lease.
 
@@ -184,8 +209,8 @@ def open_study(storage: RDBStorage, spec: StudySpec, data: PreparedData) -> optu
     if study is None:
         study = create(storage, spec, spec.name)
     compare_images(study, spec, data)
-    if study.user_attrs.get(attributes.SPEC) != spec.plain():  # new, or its budget has changed
-        study.set_user_attr(attributes.SPEC, spec.plain())
+    if study.user_attrs.get(attributes.SPEC) != spec.stored():  # new, or its budget has changed
+        study.set_user_attr(attributes.SPEC, spec.stored())
     if attributes.IDENTITY not in study.user_attrs:
         study.set_user_attr(attributes.IDENTITY, new_identity())
     if attributes.DATA not in study.user_attrs:

@@ -40,7 +40,7 @@ from cifar_tune.study.events import (
 )
 from cifar_tune.study.evolving import evolve_study, finish_evolution
 from cifar_tune.study.folder_claim import claim_folder
-from cifar_tune.study.opening import open_study, stored_study
+from cifar_tune.study.opening import about_defaults, open_study, stored_study, with_its_defaults
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.study_spec.typical import largest, typical
 
@@ -160,6 +160,8 @@ def _run_in(
     said = patience.take(lambda: finish_evolution(storage, spec.name, url))
     if said:
         observer.note(said)
+    spec = patience.take(lambda: with_its_defaults(storage, spec))
+    _say_all(observer, (f"note: {sentence}" for sentence in about_defaults(spec)))
     if evolve:
         _say_all(observer, patience.take(lambda: _claimed(stored_study(storage, spec, evolve), storage, url)))
         patience.take(lambda: evolve_study(storage, spec, data, lease, observer.note))

@@ -15,7 +15,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from cifar_tune.executors.messages import Began
-from cifar_tune.knobs.configuration import Configuration
+from cifar_tune.knobs.configuration import Configuration, as_it_ran
 from cifar_tune.knobs.part import Scalar
 from cifar_tune.optuna_internals import as_stored
 from cifar_tune.storage import attributes
@@ -302,7 +302,8 @@ class TrainedBefore:
     def add(self, trial: FrozenTrial) -> None:
         """Take note of a trial that has ended."""
         if trial.state == TrialState.COMPLETE and trial.user_attrs.get(attributes.REASON) == "completed":
-            self._by_config.setdefault(_key(trial.user_attrs[attributes.CONFIG]), trial)
+            config = as_it_ran(trial.user_attrs[attributes.CONFIG], self._spec.vocabulary)
+            self._by_config.setdefault(_key(config), trial)
 
     def find(self, config: Configuration, number: int) -> FrozenTrial | None:
         """The trial that trial `number` would repeat; in `deterministic: N` one of an earlier batch."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cifar_tune.errors import UserError
+from cifar_tune.knobs.configuration import as_it_ran
 from cifar_tune.knobs.knob import stored
 from cifar_tune.knobs.part import Scalar, Value
 from cifar_tune.knobs.plugin import Plugin
@@ -90,7 +91,7 @@ def suggested_for(space: Space, config: Mapping[str, object]) -> dict[str, Scala
         config: all knobs of a trial, `Configuration.stored`.
     """
     values: dict[str, Value] = {}
-    for name, plain in config.items():
+    for name, plain in as_it_ran(config, space.vocabulary).items():
         if name not in space.vocabulary.knobs:
             return Misfit(f"there is no {name} any more")
         try:

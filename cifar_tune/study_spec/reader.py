@@ -11,9 +11,9 @@ from pydantic import ValidationError
 
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.errors import Problem, UserError
-from cifar_tune.knobs.configuration import Configuration, complete
+from cifar_tune.knobs.configuration import Configuration, as_exported, complete
 from cifar_tune.knobs.part import Value
-from cifar_tune.knobs.vocabulary import BUILT_IN, Vocabulary
+from cifar_tune.knobs.vocabulary import BUILT_IN, Vocabulary, vocabulary_with
 from cifar_tune.paths import is_stream
 from cifar_tune.study_spec.checks import (
     check_deterministic,
@@ -129,7 +129,11 @@ def read_study_name(path: FilePath) -> str:
 
 
 def read_study(
-    document: Document, source: str | None, overrides: Sequence[Override] = (), is_stored: bool = False
+    document: Document,
+    source: str | None,
+    overrides: Sequence[Override] = (),
+    is_stored: bool = False,
+    earlier: Set[str] = frozenset(),
 ) -> ReadStudy:
     """Check what a file, or the database, says of a study.
 
@@ -138,6 +142,7 @@ def read_study(
         source: for messages.
         overrides: applied before anything is checked.
         is_stored: the database says so: `plugins` holds descriptions, and nothing runs.
+        earlier: knobs that had another default when the study began, as in `Vocabulary`.
 
     Raises:
         UserError: with all problems at once.
@@ -152,6 +157,8 @@ def read_study(
         vocabulary = read_plugins(raw, source, document.lines, overrides, is_stored)
     except UserError as error:
         broken = error.problems
+    if earlier:
+        vocabulary = vocabulary_with(vocabulary.plugins, earlier)
     raw, overridden = apply_overrides(raw, overrides, vocabulary)
     problems = Problems(source, document.lines, overridden)
     problems.include(document.faults)
@@ -232,7 +239,7 @@ def _read_known(path: FilePath, vocabulary: Vocabulary) -> Configuration:
     for key in raw:
         if key not in ("data", "plugins", "train"):
             problems.add((key,), "a configuration has data and train alone, such as an exported best.yaml")
-    train = read_train(raw.get("train"), vocabulary, problems)
+    train = as_exported(read_train(raw.get("train"), vocabulary, problems), vocabulary)
     check_sound(Space(train, {}, vocabulary), raw.get("train"), problems)
     problems.raise_if_any()
     return complete(train, vocabulary)

@@ -6,7 +6,7 @@ from pathlib import Path as FilePath
 
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.errors import Problem, UserError
-from cifar_tune.knobs.configuration import Configuration, complete
+from cifar_tune.knobs.configuration import Configuration, as_exported, complete
 from cifar_tune.knobs.vocabulary import BUILT_IN
 from cifar_tune.study_spec.checks import check_sound
 from cifar_tune.study_spec.overrides import Override, apply_overrides
@@ -27,7 +27,7 @@ class RunConfig:
 
 
 def read_run_config(path: FilePath, overrides: Sequence[Override] = ()) -> RunConfig:
-    """Read and check a CONFIG file; knobs that it leaves out take their defaults.
+    """Read and check a CONFIG file; knobs that it leaves out take their defaults, but see `as_exported`.
 
     Raises:
         UserError: with all problems of the file at once.
@@ -58,7 +58,7 @@ def read_run_config(path: FilePath, overrides: Sequence[Override] = ()) -> RunCo
         else:
             problems.unknown_key((key,), _PARTS)
     data = read_data(raw.get("data"), vocabulary, problems)
-    train = read_train(raw.get("train"), vocabulary, problems)
+    train = as_exported(read_train(raw.get("train"), vocabulary, problems), vocabulary)
     check_sound(Space(train, {}, vocabulary), raw.get("train"), problems)
     problems.raise_if_any()
     return RunConfig(data, complete(train, vocabulary))

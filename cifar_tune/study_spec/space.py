@@ -83,6 +83,13 @@ class Space:
                 raise TooManyOutcomesError
             yield outcome
 
+    def may_take(self, name: str) -> bool:
+        """Whether some configuration has the knob; so it is where there are too many combinations to look at."""
+        try:
+            return any(name in outcome for outcome in self.outcomes({name}))
+        except TooManyOutcomesError:
+            return True
+
     def needed(self, names: Set[str]) -> Set[str]:
         """The knobs in `names`, and all those that they depend on."""
         needed: set[str] = set()

@@ -7,6 +7,7 @@ from typing import Any
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.knobs.part import Value
 from cifar_tune.knobs.plugin import Plugin
+from cifar_tune.knobs.table import BEFORE_THEY_WERE_KNOBS
 from cifar_tune.knobs.vocabulary import BUILT_IN, Vocabulary
 from cifar_tune.plugins.description import described
 from cifar_tune.study_spec.constraints import Constraint
@@ -14,6 +15,9 @@ from cifar_tune.study_spec.search_space import Choices, Dimension
 from cifar_tune.study_spec.settings import Budget, Objective, PrunerSpec, SamplerSpec
 from cifar_tune.study_spec.space import Space
 from cifar_tune.study_spec.start_from import KnownConfiguration
+
+DEFAULTS = "defaults"
+"""The section that only the database has: the defaults that the study began with, of BEFORE_THEY_WERE_KNOBS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,11 @@ class StudySpec:
         if self.start_from:
             plain["start_from"] = [plain_values(item) for item in self.start_from]
         return plain
+
+    def stored(self) -> dict[str, Any]:
+        """The specification as the database holds it: `plain`, and the defaults that may change between versions."""
+        defaults = {name: self.vocabulary.knobs[name].default for name in BEFORE_THEY_WERE_KNOBS}
+        return {**self.plain(), DEFAULTS: plain_values(defaults)}
 
 
 def plain_values(values: Mapping[str, Value]) -> dict[str, Any]:

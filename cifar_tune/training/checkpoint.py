@@ -21,7 +21,7 @@ from torch import Tensor
 
 from cifar_tune.errors import CifarTuneError
 from cifar_tune.files import NotRegularError, open_regular
-from cifar_tune.knobs.configuration import Configuration
+from cifar_tune.knobs.configuration import Configuration, as_it_ran
 from cifar_tune.training.results import EpochResult
 
 _SCALARS = (bool, int, float, str)
@@ -85,8 +85,9 @@ def load(
     if not _is_whole(state, config):
         raise CheckpointError(f"{path}: damaged or not a checkpoint")
     wanted = config.stored()
-    if state["config"] != wanted:
-        names = sorted(name for name, _ in dict(wanted.items() ^ state["config"].items()).items())
+    found = as_it_ran(state["config"], config.vocabulary)
+    if found != wanted:
+        names = sorted(name for name, _ in dict(wanted.items() ^ found.items()).items())
         raise CheckpointError(f"{path} belongs to another configuration, which differs in {', '.join(names)}")
     if state["data"] != fingerprint:
         raise CheckpointError(f"{path} was trained on other data, or on another split of them")

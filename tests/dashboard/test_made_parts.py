@@ -162,7 +162,7 @@ def test_numbers_of_studies_that_are_given_again_mix_nothing_up() -> None:
     with pytest.MonkeyPatch.context() as patch:
         renumbered = [copy.copy(study) for study in backend.get_all_studies()]
         renumbered[0].study_name = "other"
-        optuna.create_study(study_name="other", storage=backend).set_user_attr("spec", SPEC.plain())
+        optuna.create_study(study_name="other", storage=backend).set_user_attr("spec", SPEC.stored())
         patch.setattr(backend, "get_all_studies", lambda: renumbered)
         assert "[Open the report](/report/other/)" in note_of(shown, "other")
 
@@ -176,7 +176,7 @@ def test_a_study_can_become_one_of_ours() -> None:
     study.add_trials(trials)
     assert not any(key.startswith("artifacts:") for trial in study.trials for key in trial.system_attrs)
     assert note_of(shown, "copied") == ""
-    study.set_user_attr("spec", SPEC.plain())
+    study.set_user_attr("spec", SPEC.stored())
     assert any(key.startswith("artifacts:") for trial in study.trials for key in trial.system_attrs)
     assert "/report/copied/" in note_of(shown, "copied")
 
@@ -184,7 +184,7 @@ def test_a_study_can_become_one_of_ours() -> None:
 def test_names_from_elsewhere_do_nothing_in_a_note() -> None:
     name = "[click](http://evil) <img src=x onerror=alert(1)> `code`"
     backend = InMemoryStorage()
-    optuna.create_study(study_name=name, storage=backend).set_user_attr("spec", SPEC.plain())
+    optuna.create_study(study_name=name, storage=backend).set_user_attr("spec", SPEC.stored())
     note = note_of(ShownStorage(backend, NOWHERE), name)
     link, command = note.split("\n")[0].split(" · ")
     assert link == f"**[Open the report](/report/{quote(name, safe='')}/)**"

@@ -105,8 +105,8 @@ def test_the_small_nets_have_no_norm_by_default(model: str, default: str) -> Non
         ("cnn3", set()),
         ("airbench_net", {"init", "output_scale", "whitening_bias_epochs"}),
         ("vgg19", set()),
-        ("resnet50", {"stem", "residual", "norm_placement"}),
-        ("resnet20", {"residual", "norm_placement"}),
+        ("resnet50", {"stem", "residual", "norm_placement", "zero_init_residual"}),
+        ("resnet20", {"residual", "norm_placement", "zero_init_residual"}),
         ("densenet121", {"stem"}),
     ],
 )

@@ -341,6 +341,33 @@ def test_norm_placement_reaches_the_blocks(model: str, placement: str) -> None:
 
 
 @pytest.mark.parametrize("model", RESIDUAL)
+@pytest.mark.parametrize(
+    "chosen", [{}, {"norm": "group", "norm_groups": 2}, {"norm_placement": "first"}, {"norm": "none"}], ids=str
+)
+def test_zero_init_residual_lets_each_block_begin_as_its_shortcut(model: str, chosen: dict[str, Value]) -> None:
+    """Also where no norm stands at the end of a block; and what begins at zero is learned."""
+    features: list[Tensor] = []
+    for zero in (True, False):
+        net = build(model, zero_init_residual=zero, **chosen)
+        for block in modules(net, ResidualBlock):
+            block.residual.register_forward_hook(lambda _module, _inputs, output: features.append(output))
+        net(torch.randn(4, *CIFAR)).logsumexp(1).sum().backward()
+        assert all(bool(output.any()) != zero for output in features)
+        features.clear()
+        if zero:
+            lasts = [list(block.residual.parameters()) for block in modules(net, ResidualBlock)]
+            assert all(any(bool(weight.grad.any()) for weight in last if weight.grad is not None) for last in lasts)
+
+
+@pytest.mark.parametrize("model", RESIDUAL)
+def test_a_plain_net_never_begins_at_zero(model: str) -> None:
+    """It would stay there: without shortcuts nothing comes through."""
+    plain = build(model, residual=False, zero_init_residual=True).state_dict()
+    expected = build(model, residual=False, zero_init_residual=False).state_dict()
+    assert all(bool(tensor.any()) == bool(expected[name].any()) for name, tensor in plain.items())
+
+
+@pytest.mark.parametrize("model", RESIDUAL)
 @pytest.mark.parametrize("residual", [True, False])
 def test_residual_is_whether_there_are_shortcuts(model: str, residual: bool) -> None:
     net = build(model, residual=residual).eval()
@@ -379,7 +406,7 @@ def test_stem_decides_how_large_the_image_stays(model: str, stem: str, side: int
 @pytest.mark.parametrize("norm", ["batch", "none"])
 def test_loss_depends_on_every_parameter(model: str, norm: str) -> None:
     torch.manual_seed(0)
-    net = build(model, activation="elu", norm=norm)
+    net = build(model, activation="elu", norm=norm, zero_init_residual=False)
     net(torch.randn(4, *CIFAR)).square().sum().backward()
     without = [name for name, weight in net.named_parameters() if weight.grad is None or not weight.grad.any()]
     assert without == []
@@ -441,6 +468,7 @@ def test_residual_nets_compute_what_torchvisions_do(bottleneck: bool, block: typ
     blocks = (1, 2, 1, 1)
     ours = ResNet(
         CIFAR, 10, width=64, activation=nn.ReLU, norm=nn.BatchNorm2d, norm_placement="every", residual=True, dropout=0,
+        zero_init_residual=True,
         blocks=blocks, stem="imagenet", bottleneck=bottleneck,
     )  # fmt: skip
     assert_same_function(ours, torchvision_models.ResNet(block, list(blocks), num_classes=10))

@@ -68,7 +68,7 @@ def make_record(spec: StudySpec, trials: Sequence[MadeTrial], storage: BaseStora
     storage = InMemoryStorage() if storage is None else storage
     directions = [objective.direction for objective in spec.objectives]
     study = optuna.create_study(study_name=spec.name, storage=storage, directions=directions)
-    study.set_user_attr(attributes.SPEC, spec.plain())
+    study.set_user_attr(attributes.SPEC, spec.stored())
     if trials:
         study.set_user_attr(attributes.ENVIRONMENT, ENVIRONMENT)
         study.set_user_attr(attributes.DATA, DATA)

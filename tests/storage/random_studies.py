@@ -50,7 +50,7 @@ def store_random_study(storage: BaseStorage, draw: random.Random, trials: int) -
     spec = random_spec(draw)
     directions = [each.direction for each in spec.objectives]
     study = optuna.create_study(study_name=spec.name, storage=storage, directions=directions)
-    study.set_user_attr(attributes.SPEC, spec.plain())
+    study.set_user_attr(attributes.SPEC, spec.stored())
     study.add_trials([random_trial(spec, draw) for _ in range(trials)])
     return spec
 

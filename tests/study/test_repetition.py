@@ -1,14 +1,16 @@
 """A configuration that was trained to its end is answered from the record."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from optuna.exceptions import StorageInternalError
-from sqlalchemy import update
+from sqlalchemy import select, update
 
+from cifar_tune.knobs.table import BEFORE_THEY_WERE_KNOBS
 from cifar_tune.optuna_internals import BatchStorage
-from cifar_tune.optuna_tables import TRIALS
+from cifar_tune.optuna_tables import TRIALS, USER_ATTRIBUTES
 from cifar_tune.reports.comparison import compare
 from cifar_tune.reports.report import Report
 from cifar_tune.storage import attributes
@@ -112,6 +114,20 @@ def test_a_repeated_trial_has_the_history_of_one_that_ended_long_ago(
     assert [trial.reason for trial in record.trials] == ["completed", "repeated"]
     assert record.trials[1].history == record.trials[0].history
     assert len(record.trials[1].history["val_accuracy"]) == 3
+
+
+def test_one_that_is_older_than_a_knob_is_found(run_scripted: RunStudy, storage: BatchStorage) -> None:
+    """It was stored without the knob, and did what the study goes on doing."""
+    only = STUDY | {"search_space": {"lr": {"choices": [0.1]}}}
+    only["train"] = {"epochs": 3, "model": "resnet20", "zero_init_residual": False}
+    run_scripted(only | {"budget": {"trials": 1}})
+    with storage.engine.begin() as connection:
+        attribute = (USER_ATTRIBUTES.c.trial_id == 1) & (USER_ATTRIBUTES.c.key == attributes.CONFIG)
+        [stored] = connection.execute(select(USER_ATTRIBUTES.c.value_json).where(attribute)).scalars()
+        older = {name: value for name, value in json.loads(stored).items() if name not in BEFORE_THEY_WERE_KNOBS}
+        connection.execute(update(USER_ATTRIBUTES).where(attribute).values(value_json=json.dumps(older)))
+    _, record, _ = run_scripted(only | {"budget": {"trials": 2}})
+    assert [trial.reason for trial in record.trials] == ["completed", "repeated"]
 
 
 def test_where_the_database_does_not_give_the_history_the_trial_is_trained_again(

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten
 
 from cifar_tune.data.resident import ResidentData
+from cifar_tune.knobs.table import BEFORE_THEY_WERE_KNOBS
 from cifar_tune.training.checkpoint import CheckpointError, first_line, load, save
 from cifar_tune.training.checkpoint_fit import largest
 from cifar_tune.training.loop import Training
@@ -247,6 +248,18 @@ def test_no_code_is_run(training: Training, path: Path) -> None:
     forge(path, saved({**training.state_dict(), "surprise": Surprise()}))
     with pytest.raises(CheckpointError, match="damaged or not a checkpoint"):
         load(path, training.config, training.data.fingerprint)
+
+
+def test_one_that_is_older_than_a_knob(digits: ResidentData, tmp_path: Path) -> None:
+    """It belongs to a training that does what was done before there was the knob, and to no other."""
+    training = Training(small(model="resnet20", width=2, zero_init_residual=False), digits, CPU)
+    state = training.state_dict()
+    state["config"] = {name: value for name, value in state["config"].items() if name not in BEFORE_THEY_WERE_KNOBS}
+    path = tmp_path / "checkpoint.pt"
+    save(path, state)
+    assert load(path, training.config, training.data.fingerprint)["config"] == state["config"]
+    with pytest.raises(CheckpointError, match=r"another configuration, which differs in zero_init_residual$"):
+        load(path, training.config.replaced(zero_init_residual=True), training.data.fingerprint)
 
 
 def test_another_configuration(training: Training, path: Path) -> None:
