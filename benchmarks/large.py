@@ -49,7 +49,7 @@ import os, sys
 from benchmarks.noop_study import noop_spec
 from cifar_tune.executors.options import ExecutorOptions
 from cifar_tune.storage.urls import storage_url
-from cifar_tune.study.events import Observer
+from cifar_tune.study.events import Observer, StopRequests
 from cifar_tune.study.run import run_study
 
 class First(Observer):
@@ -58,7 +58,7 @@ class First(Observer):
         os.kill(os.getpid(), 15)  # asks to stop; nothing was trained
 
 if __name__ == "__main__":
-    run_study(noop_spec(10**6), storage_url(sys.argv[1]), First(), ExecutorOptions())
+    run_study(noop_spec(10**6), storage_url(sys.argv[1]), First(), ExecutorOptions(), StopRequests())
 """
 
 _LIST = """

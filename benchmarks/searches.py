@@ -17,7 +17,7 @@ from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.knobs.knob import stored
 from cifar_tune.knobs.part import Value
 from cifar_tune.storage.rdb import quieten_optuna
-from cifar_tune.study.events import Observer
+from cifar_tune.study.events import Observer, StopRequests
 from cifar_tune.study.run import run_study
 from cifar_tune.study_spec.reader import read_study
 from cifar_tune.study_spec.search_space import Choices, Dimension
@@ -60,7 +60,8 @@ def ours(search: Search, **sections: Any) -> Reached:
     }
     watching = _Watching()
     url = make_url(f"sqlite:///{search.scratch}/{name}.db")
-    run_study(read_study(Document(plain), None).spec, url, watching, ExecutorOptions(workers=search.processes))
+    options = ExecutorOptions(workers=search.processes)
+    run_study(read_study(Document(plain), None).spec, url, watching, options, StopRequests())
     return watching.reached
 
 

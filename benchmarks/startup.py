@@ -32,7 +32,7 @@ _FIRST_STEP = """
 import os, sys
 from cifar_tune.executors.options import ExecutorOptions
 from cifar_tune.storage.urls import storage_url
-from cifar_tune.study.events import Observer
+from cifar_tune.study.events import Observer, StopRequests
 from cifar_tune.study.run import run_study
 from cifar_tune.study_spec.reader import read_study
 from cifar_tune.study_spec.yaml_reader import Document
@@ -46,7 +46,8 @@ if __name__ == "__main__":
     train = {"model": "cnn2", "width": 4, "epochs": 1, "batch_size": 64}
     plain = {"name": "first", "budget": {"trials": 1}, "train": train,
              "data": {"name": "digits", "train_size": 64, "val_size": 10}}
-    run_study(read_study(Document(plain), None).spec, storage_url(sys.argv[1]), First(), ExecutorOptions())
+    spec = read_study(Document(plain), None).spec
+    run_study(spec, storage_url(sys.argv[1]), First(), ExecutorOptions(), StopRequests())
 """
 
 

@@ -4,9 +4,10 @@ import logging
 import os
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, redirect_stdout
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import count
 from math import floor
@@ -34,8 +35,8 @@ _LOCAL = "local"
 def connected(address: str | None) -> Iterator[None]:
     """Connect to the cluster of that address, else of `RAY_ADDRESS`, else to the one that runs on this machine.
 
-    Inside the block Ray prints nothing: it writes its logs below its own session folder. Leaving the block ends every
-    actor of this run.
+    Ray writes its logs below its own session folder. Only dead machines it reports on stdout, whatever `log_to_driver`
+    says. Leaving the block ends every actor of this run.
 
     Raises:
         UserError: there is no cluster, or it does not answer.
@@ -45,19 +46,18 @@ def connected(address: str | None) -> Iterator[None]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     more = {"include_dashboard": False} if address == _LOCAL else {}
-    # Ray reports dead machines on stdout, which is ours for results, whatever `log_to_driver` says
-    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
-        try:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL, **more)
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            raise UserError(_unreachable(address, str(error).splitlines()[0])) from error
-        finally:
-            for number, handler in handlers.items():  # it takes SIGTERM for itself
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL, **more)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise UserError(_unreachable(address, str(error).splitlines()[0])) from error
+    finally:
+        if threading.current_thread() is threading.main_thread():  # there Ray takes SIGTERM for itself
+            for number, handler in handlers.items():
                 signal.signal(number, handler)
-        try:
-            yield
-        finally:
-            ray.shutdown()
+    try:
+        yield
+    finally:
+        ray.shutdown()
 
 
 def room(threads: int, gpus: float) -> int:

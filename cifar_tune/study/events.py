@@ -1,14 +1,11 @@
 """What a coordinator tells those who watch it, and how they ask it to stop.
 
-Ctrl-C and SIGTERM are requests: the first parks what is running, the second ends at once. The end of a trial is
-announced when the database has it; so is a database that goes away or comes back.
+The first request to stop parks what is running, the second ends at once. The end of a trial is announced when the
+database has it; so is a database that goes away or comes back.
 """
 
-import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import FrameType
 
 from cifar_tune.errors import CheckError
 from cifar_tune.storage.patience import away, back
@@ -109,7 +106,7 @@ class Interrupted(Exception):  # noqa: N818 (a request, not an error)
 
 
 class StopRequests:
-    """Counts the requests to stop."""
+    """Counts the requests to stop. Whoever makes them, from any thread or a signal handler, adds 1 to `count`."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -130,24 +127,6 @@ class StopRequests:
         """Raise `Interrupted` if a stop was requested."""
         if self.park:
             raise Interrupted
-
-
-@contextmanager
-def stop_requests() -> Iterator[StopRequests]:
-    """Count SIGINT and SIGTERM inside the block instead of letting them end the process."""
-    requests = StopRequests()
-
-    def count(_number: int, _frame: FrameType | None) -> None:
-        requests.count += 1
-        if requests.at_once and not requests.is_polled:
-            raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, count) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield requests
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 LAST_PATIENCE_SECONDS = 300.0

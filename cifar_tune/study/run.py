@@ -36,7 +36,6 @@ from cifar_tune.study.events import (
     ShieldedObserver,
     StopRequests,
     Watch,
-    stop_requests,
 )
 from cifar_tune.study.evolving import evolve_study, finish_evolution
 from cifar_tune.study.folder_claim import claim_folder
@@ -88,8 +87,23 @@ class Outcome:
     has_begun: bool = True
 
 
-def run_study(spec: StudySpec, url: URL, observer: Observer, options: ExecutorOptions, evolve: bool = False) -> Outcome:
-    """Create the study or continue it, up to its budget; with `evolve` also where its specification has changed.
+def run_study(
+    spec: StudySpec,
+    url: URL,
+    observer: Observer,
+    options: ExecutorOptions,
+    stop: StopRequests,
+    evolve: bool = False,
+) -> Outcome:
+    """Create the study or continue it, up to its budget. Any thread may do this.
+
+    Args:
+        spec: the study.
+        url: of the storage.
+        observer: is told what happens.
+        options: where trials run, and how many at a time.
+        stop: asks to stop, also from another thread.
+        evolve: carry over the trials where the specification has changed.
 
     Raises:
         UserError: if the storage holds another study of that name, or data, device, cluster or storage cannot be
@@ -97,14 +111,13 @@ def run_study(spec: StudySpec, url: URL, observer: Observer, options: ExecutorOp
         CheckError: if another process runs the study, or executors cannot start.
     """
     observer = ShieldedObserver(observer)
-    with stop_requests() as stop:
-        try:
-            with ExitStack() as cleanup:
-                return _run(spec, url, observer, options, evolve, stop, cleanup)
-        except (Interrupted, KeyboardInterrupt):
-            return Outcome("interrupted", None, has_begun=False)
-        except (SQLAlchemyError, StorageInternalError) as error:
-            raise unusable(url, error.__cause__ or error) from error
+    try:
+        with ExitStack() as cleanup:
+            return _run(spec, url, observer, options, evolve, stop, cleanup)
+    except (Interrupted, KeyboardInterrupt):
+        return Outcome("interrupted", None, has_begun=False)
+    except (SQLAlchemyError, StorageInternalError) as error:
+        raise unusable(url, error.__cause__ or error) from error
 
 
 def _run(

@@ -27,6 +27,7 @@ from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.records import StudyRecord, load_record, study_names
 from cifar_tune.storage.urls import storage_url
 from cifar_tune.study import finalizing, run
+from cifar_tune.study.events import StopRequests
 from cifar_tune.study.opening import open_study, stored_study
 from cifar_tune.study.run import Outcome, run_study
 from cifar_tune.study_spec.specification import StudySpec
@@ -149,7 +150,7 @@ def spec() -> StudySpec:
 
 def run_scripted(url: URL, watching: Recorder, monkeypatch: pytest.MonkeyPatch) -> Outcome:
     monkeypatch.setattr(run, "LocalExecutors", lambda *_arguments, **_more: ScriptedExecutors(Script()))
-    return run_study(spec(), url, watching, ExecutorOptions())
+    return run_study(spec(), url, watching, ExecutorOptions(), StopRequests())
 
 
 def essence(record: StudyRecord | None) -> list[Any]:
@@ -250,7 +251,7 @@ def test_and_in_the_middle_of_an_evolution(
     evolved = spec_of(spec().plain() | {"budget": {"trials": 5}, "pruner": {"name": "median"}})
     watching = Recorder()
     with statements(growing.look):
-        outcome = run_study(evolved, url, watching, ExecutorOptions(), evolve=True)
+        outcome = run_study(evolved, url, watching, ExecutorOptions(), StopRequests(), evolve=True)
     assert essence(outcome.record)[:4] == undisturbed
     assert len(essence(outcome.record)) == 5
     assert growing.stops > 5

@@ -1,6 +1,9 @@
 """What surrounds the coordinator is put in order again, wherever a run ends."""
 
+import signal
+import sys
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,7 +17,7 @@ from cifar_tune.executors.options import ExecutorOptions
 from cifar_tune.storage.lease import owner_of
 from cifar_tune.storage.rdb import open_storage
 from cifar_tune.study import run
-from cifar_tune.study.events import Observer, TrialEnd
+from cifar_tune.study.events import Observer, StopRequests, TrialEnd
 from cifar_tune.training.results import EpochResult
 
 from .conftest import spec_of
@@ -33,7 +36,9 @@ def test_a_run_that_fails_closes_executors_and_storage(tmp_path: Path, monkeypat
     monkeypatch.setattr(run, "LocalExecutors", lambda *_arguments, **_more: pool)
     monkeypatch.setattr(run, "close", closed.append)
     with pytest.raises(UserError, match="no such device"):
-        run.run_study(spec_of({}), make_url(f"sqlite:///{tmp_path}/s.db"), Observer(), ExecutorOptions())
+        run.run_study(
+            spec_of({}), make_url(f"sqlite:///{tmp_path}/s.db"), Observer(), ExecutorOptions(), StopRequests()
+        )
     assert pool.closed
     assert len(closed) == 1
 
@@ -54,7 +59,7 @@ def test_after_an_error_the_study_is_free_when_no_executor_runs_any_more(
     monkeypatch.setattr(run, "LocalExecutors", lambda *_arguments, **_more: Closing(Script()))
     monkeypatch.setattr(run, "open_study", broken)
     with pytest.raises(UserError, match="cannot be opened"):
-        run.run_study(spec_of({}), url, Observer(), ExecutorOptions())
+        run.run_study(spec_of({}), url, Observer(), ExecutorOptions(), StopRequests())
     assert free[0] is False
 
 
@@ -63,7 +68,9 @@ def test_a_stop_while_executors_begin_is_an_interruption(tmp_path: Path, monkeyp
         raise KeyboardInterrupt
 
     monkeypatch.setattr(run, "LocalExecutors", interrupted)
-    outcome = run.run_study(spec_of({}), make_url(f"sqlite:///{tmp_path}/s.db"), Observer(), ExecutorOptions())
+    outcome = run.run_study(
+        spec_of({}), make_url(f"sqlite:///{tmp_path}/s.db"), Observer(), ExecutorOptions(), StopRequests()
+    )
     assert (outcome.ending, outcome.record) == ("interrupted", None)
 
 
@@ -93,8 +100,50 @@ def test_an_observer_that_fails_does_not_end_the_run(tmp_path: Path, monkeypatch
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
     monkeypatch.setattr(run, "LocalExecutors", lambda *_arguments, **_more: ScriptedExecutors(Script()))
     spec = spec_of({"budget": {"trials": 3}})
-    outcome = run.run_study(spec, make_url(f"sqlite:///{tmp_path}/s.db"), Broken(), ExecutorOptions())
+    outcome = run.run_study(spec, make_url(f"sqlite:///{tmp_path}/s.db"), Broken(), ExecutorOptions(), StopRequests())
     assert outcome.record is not None
     assert (outcome.ending, outcome.record.finished) == ("budget", 3)
     assert Broken.said[0].startswith("progress could not be shown (KeyError: ")
     assert sum(note.startswith("progress could not be shown") for note in Broken.said) == 1
+
+
+class StopsAfter(Observer):
+    """Asks to stop after a trial's first epochs, and sees what the process has for signals and results meanwhile."""
+
+    def __init__(self, stop: StopRequests, epochs: int) -> None:
+        self._stop = stop
+        self._epochs = epochs
+        self.seen: set[object] = set()
+
+    def epoch(self, number: int, result: EpochResult, value: float) -> None:
+        self.seen |= {signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM), sys.stdout}
+        if result.epoch == self._epochs:
+            self._stop.count += 1
+
+
+@pytest.mark.parametrize("engine", ["local", "ray"])
+def test_another_thread_runs_a_study_and_the_process_keeps_its_signals_and_its_stdout(
+    tmp_path: Path, engine: str
+) -> None:
+    if engine == "ray":
+        pytest.importorskip("ray", reason="needs ray: pip install 'cifar-tune[ray]'")
+    before = {signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM), sys.stdout}
+    plain = {"budget": {"trials": 2}, "train": {"model": "cnn2", "width": 4, "epochs": 2}}
+    spec, url = spec_of(plain), make_url(f"sqlite:///{tmp_path}/s.db")
+    options = ExecutorOptions(engine=engine, address="local" if engine == "ray" else None)
+
+    def run_it(stop: StopRequests, observer: Observer) -> run.Outcome:
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(run.run_study, spec, url, observer, options, stop).result()
+
+    stop = StopRequests()
+    stopping = StopsAfter(stop, 1)
+    parked = run_it(stop, stopping)
+    assert (parked.ending, parked.has_begun) == ("interrupted", True)
+    assert parked.record is not None
+    assert parked.record.counts["WAITING"] == 1
+    assert stopping.seen == before
+    ended = run_it(StopRequests(), Observer())
+    assert ended.record is not None
+    assert (ended.ending, ended.record.counts["COMPLETE"]) == ("budget", 2)
+    assert {signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM), sys.stdout} == before

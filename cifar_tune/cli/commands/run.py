@@ -1,6 +1,10 @@
 """`cifar-tune run`."""
 
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -45,6 +49,7 @@ def run(
     """Create a study, or continue it up to its budget."""
     from cifar_tune.cli.find_study import find_spec, when_reached
     from cifar_tune.cli.progress import observer
+    from cifar_tune.cli.stop_signals import stop_signals
     from cifar_tune.cli.summary_lines import outcome_lines
     from cifar_tune.executors.options import ExecutorOptions
     from cifar_tune.storage.urls import shown, storage_url
@@ -70,7 +75,8 @@ def run(
     with observer(read.spec, quiet) as watching:
         for note in read.notes:
             watching.note(note)
-        outcome = run_study(read.spec, url, watching, where, evolve)
+        with stop_signals() as stop, _own_stdout():
+            outcome = run_study(read.spec, url, watching, where, stop, evolve)
     given = [argument.replace(storage, shown(url)) if storage else argument for argument in sys.argv[1:]]
     if outcome.has_begun and options.is_read_once(study):
         given = [read.spec.name if argument == study else argument for argument in given]
@@ -80,6 +86,13 @@ def run(
         sys.exit(130)
     if outcome.record is not None and outcome.record.best is None:
         raise CheckError(f"{outcome.record.without_best_words}; see: cifar-tune status {read.spec.name}")
+
+
+@contextmanager
+def _own_stdout() -> Iterator[None]:
+    """Keep stdout for the results: Ray reports dead machines there."""
+    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
+        yield
 
 
 def _count(workers: str) -> int | None:
