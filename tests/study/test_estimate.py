@@ -2,7 +2,7 @@
 
 import pytest
 
-from cifar_tune.study.budget import Estimate, within_budget
+from cifar_tune.study.budget import Estimate, most_trials, within_budget
 
 from .conftest import spec_of
 from .scripted import result
@@ -26,6 +26,25 @@ def test_the_time_of_the_budget_ends_it_first(timeout: str | None, elapsed: floa
     assert said.startswith("estimated from the first epochs: about 50 s if no trial is pruned")
     assert said.endswith(wanted)
     assert estimate.after(result(3, 0.5), 0, elapsed) is None
+
+
+@pytest.mark.parametrize(("epochs", "said_after"), [(5, 2), (2, 2), (1, 1)])
+def test_one_worker_trains_what_is_not_finished_yet(epochs: int, said_after: int) -> None:
+    estimate = Estimate(spec_of({"budget": {"trials": 20}, "train": {"epochs": epochs}}), 1)
+    said = [estimate.after(result(epoch, 0.5), 10, 0.0) for epoch in range(1, said_after + 1)]
+    assert said[:-1] == [None] * (said_after - 1)
+    seconds, counted = {5: ("50", "5 epochs"), 2: ("20", "2 epochs"), 1: ("10", "1 epoch")}[epochs]
+    assert said[-1] == (
+        f"estimated from the first epochs: about {seconds} s if no trial is pruned "
+        f"(1 s per epoch, {counted}, 10 trials)"
+    )
+
+
+@pytest.mark.parametrize(("budget", "most"), [(2, 2), (20, 3)])
+def test_a_grid_ends_with_its_last_combination(budget: int, most: int) -> None:
+    plain = {"budget": {"trials": budget}, "search_space": {"width": {"choices": [2, 4, 8]}}}
+    assert most_trials(spec_of(plain | {"sampler": {"name": "grid"}})) == most
+    assert most_trials(spec_of(plain)) == budget
 
 
 def test_what_is_left_is_never_more_than_the_budget_allows() -> None:

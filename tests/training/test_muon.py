@@ -124,6 +124,13 @@ def test_embeddings_of_a_transformer_are_left_to_adamw() -> None:
     assert len(names) == 12 * 4
 
 
+def test_the_matrices_of_attention_are_weights_of_hidden_layers() -> None:
+    joined, apart = nn.MultiheadAttention(4, 2), nn.MultiheadAttention(4, 2, kdim=3)  # `apart` has no in_proj_weight
+    hidden = hidden_weights(nn.Sequential(nn.Linear(3, 4), joined, apart, nn.Linear(4, 3)))
+    expected = [joined.in_proj_weight, joined.out_proj.weight, apart.out_proj.weight]
+    assert [id(weight) for weight in hidden] == [id(weight) for weight in expected]
+
+
 def test_a_network_without_hidden_layers() -> None:
     model = nn.Linear(3, 2)
     (group,) = together(model).param_groups
