@@ -1,11 +1,9 @@
 """How many executors share a GPU, found out by trying; the GPU is played."""
 
 import math
-import os
 import time
 from dataclasses import replace
 from functools import partial
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
@@ -14,14 +12,14 @@ import torch
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.executors.gpu_sharing import SharingExecutors
 from cifar_tune.executors.job_training import JobTrainer
-from cifar_tune.executors.messages import Prepared, Quit, Ready, Refused, Rehearsal, Rehearsed, Verdict
+from cifar_tune.executors.messages import Prepared, Refused, Rehearsal, Rehearsed
 from cifar_tune.executors.starting import Work
 from cifar_tune.study.checking import auto_workers_lines
 from cifar_tune.study.run import rehearsal_of
+from tests.executors.played_gpu import GB, fails, must_not_rehearse, play, says_nothing
 from tests.reports.factory import make_spec
 from tests.waiting import PATIENCE
 
-GB = 1 << 30
 DIGITS = DataSpec(name="digits", val_size=100)
 REHEARSAL = Rehearsal({}, (), DIGITS)
 
@@ -32,22 +30,6 @@ def nothing_is_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     cache = tmp_path / "cache"
     monkeypatch.setenv("CIFAR_TUNE_CACHE", str(cache))
     return cache
-
-
-def play(room: int, connection: Connection, device: str, slot: int) -> None:
-    """An executor of a GPU that trains 1000 images per second for each, and 2500 for all that train at a time.
-
-    The later one has started, the longer it prepares, as real ones do that have to load and compile first.
-    """
-    training = Path(device)
-    connection.send(Ready("cuda:0", {}, room_bytes=room))
-    while not isinstance(order := connection.recv(), Quit):
-        assert isinstance(order, Rehearsal)
-        time.sleep(0.05 * slot)
-        (training / f"{slot}").touch()  # all are there before the first of them is told to train
-        connection.send(Prepared(4 * GB, room, 80 * GB, images=1.0))
-        assert connection.recv() == Verdict(go_on=True)
-        connection.send(Rehearsed(min(1000.0, 2500 / len(list(training.iterdir())))))
 
 
 def gpu(tmp_path: Path, name: str = "gpu") -> str:
@@ -86,21 +68,6 @@ def test_as_many_as_train_more_together(
 
 
 FIGURES = "1 on each GPU; images/s by executors per GPU: 1: 100; the largest model takes 1.1 GB of 85.9"
-
-
-def fails(when: str, connection: Connection, _device: str, slot: int) -> None:
-    """One of two fails: it dies, refuses to start, or meets a problem in one of the two parts."""
-    is_bad = slot == int(when[-1])
-    connection.send(Refused("no room for it") if is_bad and "refuses" in when else Ready("cuda:0", {}))
-    while not isinstance(connection.recv(), Quit):
-        if is_bad and "dies" in when:
-            os._exit(3)
-        if is_bad and "prepares" in when:
-            connection.send(Prepared(problem="out of memory"))
-            continue
-        connection.send(Prepared(GB, 80 * GB, 80 * GB))
-        connection.recv()
-        connection.send(Rehearsed(problem="out of memory") if is_bad and "trains" in when else Rehearsed(100.0))
 
 
 @pytest.mark.parametrize(
@@ -150,11 +117,6 @@ def decide(executors: SharingExecutors) -> int:
         return executors.workers
     finally:
         executors.close(lambda: True)
-
-
-def must_not_rehearse(room: int, connection: Connection, _device: str, _slot: int) -> None:
-    connection.send(Ready("cuda:0", {}, room_bytes=room))
-    assert isinstance(connection.recv(), Quit)
 
 
 def test_what_was_found_out_serves_the_next_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,12 +177,6 @@ def test_trying_takes_no_longer_than_it_can_save(
     assert decide(executors) == (1 if words else 4)
     assert words in notes[0]
     assert len(list(tmp_path.glob("cache/*"))) == (0 if words else 1)  # what was not tried to the end is not kept
-
-
-def says_nothing(connection: Connection, _device: str, _slot: int) -> None:
-    connection.send(Ready("cuda:0", {}))
-    while not isinstance(connection.recv(), Quit):
-        pass
 
 
 def test_who_says_nothing_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
