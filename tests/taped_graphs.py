@@ -8,6 +8,7 @@ What a capture on a GPU refuses, this one refuses too: reading a number, shapes 
 copied from the host into a tensor, and generators that the graph was not told of.
 """
 
+import traceback
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Generic, TypeVar
@@ -25,6 +26,7 @@ _REFUSED = {
     _ATEN.masked_select.default: "a shape depends on numbers",
     _ATEN.lift_fresh.default: "a tensor is copied from the host",
 }
+_INDEXED = (_ATEN.index.Tensor, _ATEN.index_put.default, _ATEN.index_put_.default)
 
 
 class RefusedError(RuntimeError):
@@ -45,8 +47,10 @@ class _Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if func in _REFUSED:
+        if func in _REFUSED and not (func is _ATEN.lift_fresh.default and _counts_on_the_cpu()):
             raise RefusedError(_REFUSED[func])
+        if func in _INDEXED and any(index.dtype == torch.bool for index in tensors(args[1])):
+            raise RefusedError("a shape depends on numbers")
         for value in tree_leaves((args, kwargs)):
             if isinstance(value, torch.Generator) and not self._knows(value):
                 raise RefusedError("a generator is not registered")
@@ -104,6 +108,11 @@ class Taped(Generic[T]):
                 for old, new in zip(olds, news, strict=True):
                     if old.untyped_storage()._cdata not in memory:
                         old.copy_(new)
+
+
+def _counts_on_the_cpu() -> bool:
+    """Whether an optimizer counts its steps: those of weights on the CPU, and of no others, by a number of the host."""
+    return any("/torch/optim/" in frame.filename for frame in traceback.extract_stack())
 
 
 def _as_they_are(values: Any) -> Any:

@@ -128,7 +128,7 @@ def test_there_is_no_other_way() -> None:
         "Learner": {"training/learner.py"},
         "lr": {
             "study_spec/lr_in_file.py",  # of a study file
-            "training/learner.py",
+            "training/optimizers.py",  # from a number to a tensor
             "training/schedules.py",
         },
         "begin_epoch": {"training/probe.py", "training/checkpoint_fit.py", "training/learner.py"},

@@ -59,7 +59,7 @@ class TrainingBatches:
         self._indices = torch.empty(self.steps * self.batch_size, dtype=torch.int64, device=data.device)
         self._augmentation: Augmentation | None = None
 
-    def begin_epoch(self, epoch: int) -> None:
+    def draw_epoch(self, epoch: int) -> None:
         """Draw order and augmentation of an epoch, counted from 1; the next batch is its first."""
         seed, size, device = self._config.integer("seed"), self._data.train_size, self._data.device
         generator = torch.Generator(device).manual_seed(derive_seed("order", seed, epoch))
@@ -72,6 +72,7 @@ class TrainingBatches:
 
     def _take_over(self, drawn: Augmentation) -> None:
         """Keep what was drawn in the tensors of the first epoch."""
+        self.are_capturable = self.are_capturable and not drawn.has_plain_functions
         if self._augmentation is None or not self.are_capturable:
             self._augmentation = drawn
             return
@@ -106,7 +107,7 @@ def training_batches(data: ResidentData, config: Configuration, epoch: int) -> I
         `batch_size` images; a split smaller than that is one batch.
     """
     batches = TrainingBatches(data, config)
-    batches.begin_epoch(epoch)
+    batches.draw_epoch(epoch)
     for _ in range(batches.steps):
         yield batches.next_batch()
 
@@ -123,6 +124,41 @@ def validation_batches(
     for start in range(0, data.val_size, batch_size):
         indices = data.val_indices[start : start + batch_size]
         yield normalize.apply(gather(data.images, indices)), data.labels[indices]
+
+
+class ValidationBatches:
+    """The batches of the validation split, again and again; the full ones are made as `TrainingBatches` makes its own.
+
+    Args:
+        data: the images, on the device.
+        config: names the normalization.
+
+    Attributes:
+        full: batches of `EVALUATION_BATCH` images.
+    """
+
+    def __init__(self, data: ResidentData, config: Configuration) -> None:
+        self._data = data
+        self._normalize = normalization(config, data)
+        self.full = data.val_size // EVALUATION_BATCH
+        self._first = torch.arange(min(EVALUATION_BATCH, data.val_size), device=data.device)
+        self._places = self._first.clone()
+
+    def begin(self) -> None:
+        """The next batch is the first."""
+        self._places.copy_(self._first)
+
+    def next_batch(self) -> tuple[Tensor, Tensor]:
+        """Make the next full batch, as `validation_batches` yields them."""
+        indices = self._data.val_indices[self._places]
+        self._places.add_(EVALUATION_BATCH)
+        return self._normalize.apply(gather(self._data.images, indices)), self._data.labels[indices]
+
+    def rest(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the images behind the full batches, if there are any."""
+        indices = self._data.val_indices[self.full * EVALUATION_BATCH :]
+        if len(indices):
+            yield self._normalize.apply(gather(self._data.images, indices)), self._data.labels[indices]
 
 
 def other_batches(

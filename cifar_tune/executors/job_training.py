@@ -135,8 +135,11 @@ class JobTrainer:
     def _train_epochs(
         self, job: Job, training: Training, writer: CheckpointWriter
     ) -> Generator[JobReport, None, Literal["completed", "stopped"]]:
-        parts = training.accumulation.parts
+        parts, words = training.accumulation.parts, ""
         for result in training.epochs():
+            if training.steps.words != words:
+                words = training.steps.words
+                yield Notice(job.number, words)
             if training.accumulation.parts != parts:
                 parts = training.accumulation.parts
                 yield Notice(job.number, training.accumulation.words)

@@ -65,6 +65,8 @@ def _trained(config: Configuration, data: ResidentData, device: torch.device, sa
             )
     except Diverged as error:
         raise CheckError(f"seed {seed}: {error}") from error
+    if training.steps.words:
+        say(f"seed {seed}: {training.steps.words}")
     if training.accumulation.parts > 1:
         say(f"seed {seed}: {training.accumulation.words}")
     return training

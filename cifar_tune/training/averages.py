@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.knobs.lookaheads import LOOKAHEADS, NO_LOOKAHEAD
@@ -26,26 +25,47 @@ class MovingAverage:
     The arithmetic is that of `torch.optim.swa_utils`. Its `AveragedModel` is not used: it copies its count to the
     device in every step, and waits for the copy.
 
+    Args:
+        model: what it follows.
+        decay: of the average, in the long run.
+        in_graph: the updates shall be captured, so that how far they go is in a tensor.
+
     Attributes:
         model: the average, in evaluation mode.
     """
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
+    def __init__(self, model: nn.Module, decay: float, in_graph: bool = False) -> None:
         self.model = deepcopy(model).eval()
         self._decay = decay
         self._updates = 0
+        self._share = torch.zeros((), device=next(model.parameters()).device) if in_graph else None
+        self._filled: float | None = None
+        self._fill()
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
-        """Count the weights of `model` in."""
-        average = get_ema_multi_avg_fn(decay_after(self._updates, self._decay))  # type: ignore[no-untyped-call]
+        """Move towards the weights of `model`, once after each step; then `count` it."""
         pairs = list(zip(_tensors(self.model), _tensors(model), strict=True))
         floats = [pair for pair in pairs if pair[0].is_floating_point()]
-        average([mean for mean, _ in floats], [tensor for _, tensor in floats], None)
-        for mean, tensor in pairs:
-            if not mean.is_floating_point():
-                mean.copy_(tensor)
+        others = [pair for pair in pairs if not pair[0].is_floating_point()]
+        share = self._next_share if self._share is None else self._share
+        move_all([mean for mean, _ in floats], [tensor for _, tensor in floats], share)
+        if others:
+            copy_all([mean for mean, _ in others], [tensor for _, tensor in others])
+
+    def count(self) -> None:
+        """Count an update: the next one goes less far."""
         self._updates += 1
+        self._fill()
+
+    @property
+    def _next_share(self) -> float:
+        return 1 - decay_after(self._updates, self._decay)
+
+    def _fill(self) -> None:
+        if self._share is not None and self._filled != self._next_share:  # each is a launch
+            self._filled = self._next_share
+            self._share.fill_(self._filled)
 
     def state_dict(self) -> dict[str, Any]:
         """References to the averages, and their count."""
@@ -55,6 +75,7 @@ class MovingAverage:
         """Take over a copy of what `state_dict` returned."""
         self.model.load_state_dict(state["model"])
         self._updates = state["updates"]
+        self._fill()
 
 
 def decay_after(updates: int, decay: float) -> float:

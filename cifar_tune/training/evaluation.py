@@ -6,13 +6,18 @@ their shape.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from cifar_tune.data.batches import ValidationBatches
+from cifar_tune.data.resident import ResidentData
+from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.training.device import autocast
+from cifar_tune.training.graphs import Graphs, Replayed
 
 
 class Tally:
@@ -21,7 +26,12 @@ class Tally:
     def __init__(self, device: torch.device) -> None:
         self._loss = torch.zeros((), device=device)
         self._right = torch.zeros((), device=device)  # float32 counts exactly up to 16 million
-        self._images = 0
+        self._images = torch.zeros((), device=device)
+
+    def reset(self) -> None:
+        """Begin anew."""
+        for total in (self._loss, self._right, self._images):
+            total.zero_()
 
     def add(self, loss: Tensor, right: Tensor, images: int) -> None:
         """Count a batch in.
@@ -33,15 +43,17 @@ class Tally:
         """
         self._loss.add_(loss, alpha=images)
         self._right.add_(right)
-        self._images += images
+        self._images.add_(images)
 
     def read(self, *others: "Tally") -> list[tuple[float, float]]:
         """Mean loss and accuracy of this and of the other tallies. The host waits for the device once."""
         tallies = (self, *others)
-        sums = torch.stack([total for tally in tallies for total in (tally._loss, tally._right)]).tolist()
+        sums = torch.stack(
+            [total for tally in tallies for total in (tally._loss, tally._right, tally._images)]
+        ).tolist()
         return [
-            (loss / tally._images, right / tally._images)
-            for tally, loss, right in zip(tallies, sums[::2], sums[1::2], strict=True)
+            (loss / images, right / images)
+            for loss, right, images in zip(sums[::3], sums[1::3], sums[2::3], strict=True)
         ]
 
 
@@ -142,7 +154,13 @@ def _window(images: Tensor, start: int) -> Tensor:
 
 
 @torch.inference_mode()
-def evaluate(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], precision: str, device: torch.device) -> Tally:
+def evaluate(
+    model: nn.Module,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    precision: str,
+    device: torch.device,
+    tally: Tally | None = None,
+) -> Tally:
     """Leave the model in evaluation mode, and return its cross entropy and accuracy over the batches.
 
     Args:
@@ -150,11 +168,62 @@ def evaluate(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], precisi
         batches: images float32 (N, 3, H, W) and labels int64 (N,); sizes may differ.
         precision: `fp32`, `tf32`, `bf16` or `fp16`.
         device: where model and batches are.
+        tally: to add to; None: a new one.
     """
     model.eval()
-    tally = Tally(device)
+    tally = Tally(device) if tally is None else tally
     with autocast(precision, device):  # around all batches, so that weights are cast only once
         for images, labels in batches:
             logits = model(images).float()
             tally.add(functional.cross_entropy(logits, labels), (logits.argmax(1) == labels).sum(), len(labels))
     return tally
+
+
+class Validation:
+    """Validates a model on the validation split, again and again.
+
+    With `graphs`, the first validation runs as it is, and the full batches of the others are one launch each.
+
+    Args:
+        model: maps images to logits; its weights stay where they are.
+        data: the images, on the device.
+        config: names the normalization.
+        precision: as `evaluate` takes it.
+        graphs: what captures it; None: it always runs as it is.
+    """
+
+    def __init__(
+        self, model: nn.Module, data: ResidentData, config: Configuration, precision: str, graphs: Graphs | None
+    ) -> None:
+        self._model = model
+        self._precision = precision
+        self._device = data.device
+        self._batches = ValidationBatches(data, config)
+        self._tally = Tally(data.device)
+        self._replayed = Replayed[None](graphs, {}) if graphs is not None else None
+        self._is_warm = False
+
+    @torch.inference_mode()
+    def run(self) -> Tally:
+        """Leave the model in evaluation mode, and return its cross entropy and accuracy on all validation images."""
+        self._model.eval()
+        self._batches.begin()
+        self._tally.reset()
+        replayed = self._replayed
+        if replayed is not None and self._is_warm and not replayed.is_ready and not replayed.problem:
+            replayed.capture(self._add_next)
+        if replayed is not None and replayed.is_ready:
+            for _ in range(self._batches.full):
+                replayed.replay()
+        else:
+            with nullcontext() if replayed is None else replayed.warming_up():
+                self._add(self._batches.next_batch() for _ in range(self._batches.full))
+        self._add(self._batches.rest())
+        self._is_warm = self._batches.full > 0
+        return self._tally
+
+    def _add_next(self) -> None:
+        self._add([self._batches.next_batch()])
+
+    def _add(self, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
+        evaluate(self._model, batches, self._precision, self._device, self._tally)

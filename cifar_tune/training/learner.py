@@ -29,13 +29,18 @@ from cifar_tune.training.optimizers import (
     decayed_parameters,
     load_optimizer_state,
     lr_shares,
+    optimizer_state,
 )
 from cifar_tune.training.schedule_free import SCHEDULE_FREE_OPTIMIZERS, ScheduleFreeAverage
 from cifar_tune.training.schedules import build_schedule
 
 
 def build_learner(
-    config: Configuration, data: ResidentData, device: torch.device, steps_per_epoch: int | None = None
+    config: Configuration,
+    data: ResidentData,
+    device: torch.device,
+    steps_per_epoch: int | None = None,
+    in_graph: bool = False,
 ) -> "Learner":
     """Build what trains the configuration on these images. Whatever trains on real images builds its learner here.
 
@@ -44,6 +49,7 @@ def build_learner(
         data: its images, on the device.
         device: where.
         steps_per_epoch: of a schedule that is made for more steps than the images give; None: as many as they give.
+        in_graph: its steps shall be captured, as far as its parts can be.
 
     Raises:
         UserError: the images are too small for the model, or it cannot be compiled here.
@@ -52,7 +58,7 @@ def build_learner(
     steps = batches.steps_per_epoch(data.train_size, config.integer("batch_size"))
     fitted_images = config.vocabulary.models[config.text("model")].fitted_images
     sample = training_sample(data, config, fitted_images) if fitted_images else None
-    return Learner(config, data.image_shape, len(data.classes), device, steps_per_epoch or steps, sample)
+    return Learner(config, data.image_shape, len(data.classes), device, steps_per_epoch or steps, sample, in_graph)
 
 
 class Learner:
@@ -69,10 +75,12 @@ class Learner:
         steps_per_epoch: optimizer steps of an epoch.
         sample: training images for a model that is fitted to some before the first epoch (`training_sample`). Without
             them such a model is random.
+        in_graph: its steps shall be captured, as far as its parts can be.
 
     Attributes:
         config: what is trained.
         model: on `device`, channels_last.
+        moves_in_graph: whether `move` can be captured too.
         averaged: follows the model's weights, where the configuration asks for their average.
         precision: `fp32`, `tf32`, `bf16` or `fp16`.
         lr: learning rate of the last step; of the first one before any.
@@ -91,6 +99,7 @@ class Learner:
         device: torch.device,
         steps_per_epoch: int,
         sample: Tensor | None = None,
+        in_graph: bool = False,
     ) -> None:
         torch.manual_seed(derive_seed(config.integer("seed"), "init"))
         model = build_model(config, image_shape, classes)
@@ -99,14 +108,17 @@ class Learner:
         self.config = config
         self.device = device
         self.model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.optimizer = build_optimizer(config, self.model, device)
+        parts = config.part("optimizer"), config.part("schedule")
+        self.moves_in_graph = in_graph and all(part.is_capturable for part in parts)
+        self.optimizer = build_optimizer(config, self.model, device, self.moves_in_graph)
         self._lr_shares = lr_shares(self.optimizer)
         self.schedule = build_schedule(config, self.optimizer, steps_per_epoch)
         self.precision = resolve_precision(config, device)
         self._scaling = LossScaling(self.model, device) if self.precision == FP16 else None
-        self.lr: float = self.optimizer.param_groups[0]["lr"]
+        self.lr: float = self.schedule.groups[0]["lr"]
+        self._loads = 0
         decay = config.number("ema_decay")
-        self.averaged = MovingAverage(self.model, decay) if decay > 0 else None
+        self.averaged = MovingAverage(self.model, decay, self.moves_in_graph) if decay > 0 else None
         self._schedule_free = (
             ScheduleFreeAverage(self.model, self.optimizer, partial(autocast, self.precision, device))
             if isinstance(self.optimizer, SCHEDULE_FREE_OPTIMIZERS)
@@ -143,10 +155,14 @@ class Learner:
         Yields:
             Images and labels, as `training_batches` does.
         """
-        torch.manual_seed(derive_seed(self.config.integer("seed"), "epoch", epoch))
-        self.begin_epoch(epoch)
+        self.start_epoch(epoch)
         yield from batches.training_batches(data, self.config, epoch)
         self.end_epoch()
+
+    def start_epoch(self, epoch: int) -> None:
+        """Seed what the steps of an epoch draw, counted from 1, and begin it."""
+        torch.manual_seed(derive_seed(self.config.integer("seed"), "epoch", epoch))
+        self.begin_epoch(epoch)
 
     def endless_batches(self, data: ResidentData) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the batches of one epoch after the other, however many epochs the configuration has."""
@@ -158,8 +174,7 @@ class Learner:
 
         Where biases of norms learn at a rate of their own, it stays `norm_bias_lr_factor` times this one.
         """
-        for group, share in zip(self.optimizer.param_groups, self._lr_shares, strict=True):
-            group["lr"] = lr * share
+        self.schedule.put([lr * share for share in self._lr_shares])
 
     def begin_epoch(self, epoch: int) -> None:
         """Make ready for the steps of an epoch, counted from 1."""
@@ -185,20 +200,63 @@ class Learner:
             The loss, float32 (), and how many predictions were right (`count_right`), (). Both stay on the device:
             nothing here waits for it.
         """
-        lr = self.optimizer.param_groups[0]["lr"]
         loss, right = self.accumulation.take_step(
             images, labels, self._backward, self._change_gradients, self._move_weights
         )
-        self.lr = lr
         self.optimizer.zero_grad()
+        self._follow()
+        self.after_step(images)
+        return loss, right
+
+    @property
+    def version(self) -> tuple[object, ...]:
+        """Changes whenever `gradients` and `move` do something else than before, and must be captured again."""
+        return self._loads, *(weight.requires_grad for weight in self.model.parameters())
+
+    @property
+    def has_capturable_gradients(self) -> bool:
+        """Whether nothing that the learner adds to its parts stands against capturing `gradients`."""
+        return self._scaling is None or self.moves_in_graph  # what scales the loss is told of every step on the host
+
+    def gradients(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """The first half of `train_step`, as a CUDA graph holds it: weights get gradients; they have none before.
+
+        Nothing changes on the host, and memory that runs out is raised.
+
+        Args:
+            images: as `train_step` takes them.
+            labels: likewise.
+
+        Returns:
+            As `train_step`.
+        """
+        loss, right = self._backward(images, labels, 1.0)
+        self._change_gradients()
+        return loss, right
+
+    def move(self) -> None:
+        """The second half of `train_step`: gradients move the weights, and averages follow them."""
+        self._move_weights()
+        self._follow()
+
+    def after_step(self, images: Tensor) -> None:
+        """What `train_step` does on the host: counting, and the numbers of the next step.
+
+        Args:
+            images: of the step.
+        """
+        self.lr = self.schedule.groups[0]["lr"]
         self.schedule.after_step()
         if self._lookahead is not None:
             self._lookahead.after_step()
         if self.averaged is not None:
-            self.averaged.update(self.model)
+            self.averaged.count()
         if self._schedule_free is not None:
             self._schedule_free.remember(images)
-        return loss, right
+
+    def _follow(self) -> None:
+        if self.averaged is not None:
+            self.averaged.update(self.model)
 
     def _backward(self, images: Tensor, labels: Tensor, factor: float) -> tuple[Tensor, Tensor]:
         with autocast(self.precision, self.device):
@@ -229,7 +287,7 @@ class Learner:
         """
         state: dict[str, Any] = {
             "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": optimizer_state(self.optimizer, self.schedule.groups),
             "schedule": self.schedule.state_dict(),
             "parts": self.accumulation.parts,
         }
@@ -257,3 +315,4 @@ class Learner:
             self._scaling.load_state_dict(state["scaling"])
         load_optimizer_state(self.optimizer, deepcopy(state["optimizer"]))
         self.schedule.load_state_dict(deepcopy(state["schedule"]))
+        self._loads += 1

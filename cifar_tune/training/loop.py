@@ -6,15 +6,16 @@ from typing import Any
 
 import torch
 
-from cifar_tune.data.batches import validation_batches
 from cifar_tune.data.resident import ResidentData
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.models.build import count_parameters
 from cifar_tune.training.device import configure
-from cifar_tune.training.evaluation import Tally, evaluate
+from cifar_tune.training.evaluation import Tally, Validation
 from cifar_tune.training.failures import require_finite
+from cifar_tune.training.graphs import Graphs, graphs_on
 from cifar_tune.training.learner import build_learner
 from cifar_tune.training.results import EpochResult, is_over
+from cifar_tune.training.steps import TrainingSteps
 
 
 class Training:
@@ -24,18 +25,30 @@ class Training:
     dropout of an epoch from it and the epoch's number. So a training that goes on from a `state_dict` gives, on the
     CPU, bit for bit what it would have given undisturbed, whatever ran before it in the process.
 
+    Args:
+        config: what is trained.
+        data: its images, on the device.
+        device: where.
+        graphs: what captures its steps; None: what the device has, if the configuration wants it.
+
     Attributes:
         parameters: learned parameters of the model.
         precision: `fp32`, `tf32`, `bf16` or `fp16`.
+        steps: takes the steps.
         accumulation: says whether memory made the steps be split.
         results: of the finished epochs.
     """
 
-    def __init__(self, config: Configuration, data: ResidentData, device: torch.device) -> None:
+    def __init__(
+        self, config: Configuration, data: ResidentData, device: torch.device, graphs: Graphs | None = None
+    ) -> None:
         self.config = config
         self.data = data
         self.device = device
-        self.learner = build_learner(config, data, device)
+        graphs = graphs or graphs_on(device, config)
+        self.learner = build_learner(config, data, device, in_graph=graphs is not None)
+        self.steps = TrainingSteps(self.learner, data, graphs)
+        self._validation = Validation(self.learner.evaluated, data, config, self.learner.precision, graphs)
         self.parameters = count_parameters(self.learner.model)
         self.precision = self.learner.precision
         self.accumulation = self.learner.accumulation
@@ -51,8 +64,7 @@ class Training:
             epoch = len(self.results) + 1
             started = time.perf_counter()
             trained = self.train_epoch(epoch)
-            batches = validation_batches(self.data, self.config)
-            validated = evaluate(self.learner.evaluated, batches, self.precision, self.device)
+            validated = self._validation.run()
             # The one place where the host waits for the device.
             (train_loss, train_accuracy), (val_loss, val_accuracy) = trained.read(validated)
             require_finite(epoch, "training loss", train_loss)
@@ -78,13 +90,10 @@ class Training:
         """
         # Here and not once: another training may have run in this process since the last epoch.
         configure(self.config, self.device)
-        tally = Tally(self.device)
-        for images, labels in self.learner.batches(self.data, epoch):
-            loss, right = self.learner.train_step(images, labels)
+        for loss in self.steps.of_epoch(epoch):
             if self.device.type == "cpu":  # elsewhere it would wait for the device
                 require_finite(epoch, "training loss", loss.item())
-            tally.add(loss, right, len(labels))
-        return tally
+        return self.steps.tally
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint holds. Its tensors are those of the training: copy them before the next epoch."""

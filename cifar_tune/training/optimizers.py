@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from cifar_tune.errors import Problem, UserError
 from cifar_tune.knobs.configuration import Configuration
+from cifar_tune.knobs.optimizers import OptimizerPart
 from cifar_tune.models.layers import norm_biases
 from cifar_tune.training.muon import MuonWithAdamW, hidden_weights
 from cifar_tune.training.schedule_free import SCHEDULE_FREE_OPTIMIZERS
@@ -50,12 +51,19 @@ DEVICES_WITH_FUSED = frozenset({"cpu", "cuda"})
 """Where torch's fused optimizers are used. It has them on MPS too, but never measured here; meta tensors have none."""
 
 
-def build_optimizer(config: Configuration, model: nn.Module, device: torch.device) -> Optimizer:
+def build_optimizer(config: Configuration, model: nn.Module, device: torch.device, in_graph: bool = False) -> Optimizer:
     """Return the configuration's optimizer over all parameters of `model`, which lies on `device`.
 
     One parameter group, another one where biases and norms are spared the weight decay, and another one, with the
     option `lr_factor`, where biases of norms learn at a rate of their own (`Schedule` multiplies it in). A registry
     entry that asks for the fused implementation gets torch's default one where the device has none.
+
+    Args:
+        config: what is trained.
+        model: what it moves.
+        device: where.
+        in_graph: its steps shall be captured, so that all that changes from step to step is in tensors, the learning
+            rate of each group included.
 
     Raises:
         UserError: biases of norms shall learn at a rate of their own, and the model has none.
@@ -64,22 +72,66 @@ def build_optimizer(config: Configuration, model: nn.Module, device: torch.devic
     arguments = part.arguments_from(config)
     if device.type not in DEVICES_WITH_FUSED:
         arguments.pop("fused", None)
+    if in_graph and isinstance(part, OptimizerPart):
+        arguments |= part.graph_constants
     builds = part.resolve()
     if builds is MuonWithAdamW:
         arguments["hidden"] = hidden_weights(model)
     optimizer: Optimizer = builds(_groups(config, model), **arguments)
     if isinstance(optimizer, SCHEDULE_FREE_OPTIMIZERS):
         optimizer.train()  # else it refuses to take steps
+    if in_graph:
+        for group in optimizer.param_groups:
+            group["lr"] = torch.full((), group["lr"], device=device)
     return optimizer
 
 
+_OF_GRAPHS: Mapping[str, bool | None] = {"capturable": False, "foreach": None}
+"""Options that differ where the steps of an optimizer are captured, as they are elsewhere."""
+
+
+def is_in_graph(optimizer: Optimizer) -> bool:
+    """Whether it was built for steps that are captured."""
+    return any(isinstance(group["lr"], Tensor) for group in optimizer.param_groups)
+
+
+def optimizer_state(optimizer: Optimizer, groups: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """References to the optimizer's state, the same whether its steps are captured or not.
+
+    Args:
+        optimizer: whose.
+        groups: its parameter groups as the schedule knows them (`Schedule.groups`), with numbers for learning rates.
+    """
+    state = optimizer.state_dict()
+    if is_in_graph(optimizer):
+        state["param_groups"] = [
+            {name: _OF_GRAPHS.get(name, value) for name, value in group.items()}
+            | {name: value for name, value in ours.items() if name != "params"}
+            for group, ours in zip(state["param_groups"], groups, strict=True)
+        ]
+    return state
+
+
 def load_optimizer_state(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
-    """Take over what `optimizer.state_dict` returned for the same configuration: it goes on in these very tensors."""
+    """Take over what `optimizer_state` returned for the same configuration: it goes on in these very tensors."""
+    if is_in_graph(optimizer):
+        _load_into_tensors(optimizer, state)
+        return
     optimizer.load_state_dict(dict(state))
     for moments in optimizer.state.values():
         # NAdam reads this product in every step and keeps it on the CPU; loading moves it to the device of the weight.
         if "mu_product" in moments:
             moments["mu_product"] = moments["mu_product"].cpu()
+
+
+def _load_into_tensors(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
+    """The same for an optimizer whose steps are captured: its learning rates stay tensors, and its options its own."""
+    before = [dict(group) for group in optimizer.param_groups]
+    options = [{name: group[name] for name in _OF_GRAPHS if name in group} for group in before]
+    groups = [{**group, **ours} for group, ours in zip(state["param_groups"], options, strict=True)]
+    optimizer.load_state_dict({**state, "param_groups": groups})
+    for group, old in zip(optimizer.param_groups, before, strict=True):
+        group["lr"] = old["lr"].fill_(group["lr"])
 
 
 def lr_shares(optimizer: Optimizer) -> list[float]:
@@ -88,8 +140,8 @@ def lr_shares(optimizer: Optimizer) -> list[float]:
     Args:
         optimizer: new, before a schedule has moved its learning rates.
     """
-    rates = [group["lr"] * group.get("lr_factor", 1.0) for group in optimizer.param_groups]
-    return [rate / (rates[0] or 1.0) for rate in rates]
+    factors: list[float] = [group.get("lr_factor", 1.0) for group in optimizer.param_groups]
+    return [factor / factors[0] for factor in factors]
 
 
 def decayed_parameters(config: Configuration, model: nn.Module) -> list[nn.Parameter]:

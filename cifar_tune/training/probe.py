@@ -19,7 +19,9 @@ from cifar_tune.models.build import count_parameters
 from cifar_tune.training.device import bind
 from cifar_tune.training.evaluation import evaluate
 from cifar_tune.training.failures import is_out_of_memory, release
+from cifar_tune.training.graphs import graphs_on
 from cifar_tune.training.learner import build_learner
+from cifar_tune.training.steps import WARM_UP_STEPS, TrainingSteps
 
 TIMED_STEPS = 3
 
@@ -77,23 +79,27 @@ def probe(config: Configuration, data: ResidentData, device: torch.device) -> Pr
 
 
 def _probe(config: Configuration, data: ResidentData, device: torch.device) -> Probe:
+    graphs = graphs_on(device, config)
+    untimed = 1 if graphs is None else WARM_UP_STEPS + 1
     # As many steps per epoch as are taken, so that no schedule runs out.
-    learner = build_learner(config, data, device, steps_per_epoch=1 + TIMED_STEPS)
-    batches = learner.endless_batches(data)
-    first = learner.train_step(*next(batches))[0].item()  # .item() waits for the device
+    learner = build_learner(config, data, device, untimed + TIMED_STEPS, in_graph=graphs is not None)
+    losses = TrainingSteps(learner, data, graphs).endless()
+    first = next(losses).item()  # .item() waits for the device
     if not math.isfinite(first):
         raise CheckError(
             f"loss {config.text('loss')} of model {config.text('model')} is {first} before anything was learned"
         )
+    for _ in range(untimed - 1):
+        next(losses).item()
     seconds = []
     for _ in range(TIMED_STEPS):
         started = time.perf_counter()
-        learner.train_step(*next(batches))[0].item()
+        next(losses).item()
         seconds.append(time.perf_counter() - started)
     return Probe(count_parameters(learner.model), median(seconds))
 
 
-_WARMING_STEPS = 5
+_WARMING_STEPS = WARM_UP_STEPS + 2
 _MOST_STEPS = 1_000_000
 """Of the one epoch that the schedule is made for, so that none runs out."""
 
@@ -108,10 +114,11 @@ class Rehearsal:
     """
 
     def __init__(self, config: Configuration, data: ResidentData, device: torch.device) -> None:
-        self._learner = build_learner(config, data, device, _MOST_STEPS)
-        self._batches = self._learner.endless_batches(data)
-        for _ in range(_WARMING_STEPS):
-            loss = self._learner.train_step(*next(self._batches))[0]
+        graphs = graphs_on(device, config)
+        learner = build_learner(config, data, device, _MOST_STEPS, in_graph=graphs is not None)
+        self._steps = TrainingSteps(learner, data, graphs)
+        self._losses = self._steps.endless()
+        *_, loss = islice(self._losses, _WARMING_STEPS)
         loss.item()  # waits for the device
 
     def images_per_second(self, seconds: float) -> float:
@@ -119,9 +126,8 @@ class Rehearsal:
         started = time.perf_counter()
         images = 0
         while not images or time.perf_counter() - started < seconds:
-            batch, labels = next(self._batches)
-            loss = self._learner.train_step(batch, labels)[0]
-            images += len(batch)
+            loss = next(self._losses)
+            images += self._steps.batch_size
         loss.item()
         return images / (time.perf_counter() - started)
 
@@ -150,10 +156,12 @@ def peak_memory(configs: Sequence[Configuration], data: ResidentData, device: to
 
 
 def take_steps(config: Configuration, data: ResidentData, device: torch.device) -> None:
-    """Take two steps and validate a batch: from the second step on, the optimizer's moments are there too."""
-    learner = build_learner(config, data, device, _MOST_STEPS)
-    for batch in islice(learner.endless_batches(data), 2):
-        learner.train_step(*batch)[0].item()
+    """Take a few steps and validate a batch: by then optimizers have their moments, and a CUDA graph its memory."""
+    graphs = graphs_on(device, config)
+    learner = build_learner(config, data, device, _MOST_STEPS, in_graph=graphs is not None)
+    steps = TrainingSteps(learner, data, graphs)
+    for loss in islice(steps.endless(), 2 if graphs is None else _WARMING_STEPS):
+        loss.item()
     evaluate(learner.evaluated, islice(validation_batches(data, config), 1), learner.precision, device)
 
 

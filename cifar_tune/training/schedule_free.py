@@ -47,7 +47,7 @@ class ScheduleFreeAverage:
         """Keep the images (N, 3, H, W) of a training step as long as they are among the last ones."""
         if not self._norms:
             return
-        self._batches.append(images)
+        self._batches.append(images.clone())  # the images of a captured step lie where those of the next one will
         while sum(len(batch) for batch in self._batches) - len(self._batches[0]) >= IMAGES_FOR_STATISTICS:
             self._batches.popleft()
 

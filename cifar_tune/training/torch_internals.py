@@ -16,12 +16,12 @@ def copy_all(targets: list[Tensor], sources: list[Tensor]) -> None:
     torch._foreach_copy_(targets, sources)
 
 
-def move_all(targets: list[Tensor], ends: list[Tensor], share: float) -> None:
+def move_all(targets: list[Tensor], ends: list[Tensor], share: float | Tensor) -> None:
     """Move each target by `share`, from 0 to 1, of the way to the tensor at its place in `ends`, in one call for all.
 
     Relies on `torch._foreach_lerp_`.
     """
-    torch._foreach_lerp_(targets, ends, share)
+    torch._foreach_lerp_(targets, ends, [share] * len(targets) if isinstance(share, Tensor) else share)
 
 
 def cpu_multiplies_bf16() -> bool:

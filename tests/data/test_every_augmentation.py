@@ -218,14 +218,14 @@ def test_a_captured_batch_repeats_as_every_batch_of_every_epoch(data: ResidentDa
     expected = [batch for epoch in (1, 2, 3) for batch in _batches(data, config, epoch)]
     batches = TrainingBatches(data, config)
     assert batches.are_capturable
-    batches.begin_epoch(1)
+    batches.draw_epoch(1)
     for images, labels in expected[:3]:
         assert all(map(torch.equal, batches.next_batch(), (images, labels)))
-    batches.begin_epoch(2)
+    batches.draw_epoch(2)
     taped = TapedGraphs().capture(batches.next_batch, batches.generators.values())
     for number, (images, labels) in enumerate(expected[3:]):
         if number == batches.steps:
-            batches.begin_epoch(3)
+            batches.draw_epoch(3)
         taped.replay()
         assert all(map(torch.equal, taped.result, (images, labels)))
 

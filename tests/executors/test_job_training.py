@@ -18,6 +18,7 @@ from cifar_tune.executors.messages import Began, Ended, EpochDone, Job, Notice
 from cifar_tune.knobs.configuration import complete
 from cifar_tune.knobs.plugin import PluginFile
 from cifar_tune.training.checkpoint import first_line
+from tests.taped_graphs import TapedGraphs
 
 DATA = DataSpec(name="digits", train_size=100, val_size=100)
 
@@ -148,6 +149,25 @@ def test_a_checkpoint_of_other_plugins_is_not_continued(tmp_path: Path, monkeypa
     assert "other plugins, or with another content of their files" in notice.text
     assert values_of(reports) == undisturbed
     run(replace(job, plugins=()), 0)  # leaves this process with the built-in vocabulary
+
+
+def test_what_a_graph_cannot_hold_is_said_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CIFAR_TUNE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("cifar_tune.training.loop.graphs_on", lambda *_: TapedGraphs())
+
+    def notices(optimizer: str, loss: str) -> list[str]:
+        config = complete({"model": "cnn2", "width": 4, "epochs": 3, "batch_size": 32, "optimizer": optimizer})
+        file = tmp_path / f"{optimizer}-{loss}.pt"
+        job = Job(7, {**config, "loss": loss}, DATA, file, (plugin_that_scales_the_loss_by(2),))
+        reports = run(job, 4)
+        assert reports[-1] == Ended(7, "completed")
+        return [report.text for report in reports if isinstance(report, Notice)]
+
+    assert notices("sgd", "cross_entropy") == []
+    assert notices("lion", "cross_entropy") == ["steps run in a CUDA graph, but for optimizer lion"]
+    words = "steps run without a CUDA graph, which cannot hold loss scaled"
+    assert notices("lion", "scaled") == [words]
+    run(Job(7, dict(complete({"epochs": 1})), DATA, tmp_path / "trial.pt"), 0)  # leaves the built-in vocabulary
 
 
 def plugin_that_scales_the_loss_by(factor: int) -> PluginFile:

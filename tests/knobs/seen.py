@@ -9,6 +9,7 @@ from torch import Tensor
 
 from cifar_tune.data.resident import ResidentData
 from cifar_tune.knobs.configuration import Configuration
+from cifar_tune.training import graphs
 from cifar_tune.training.loop import Training
 
 CPU = torch.device("cpu")
@@ -30,6 +31,7 @@ class Seen:
         epochs: how many there were.
         threads: of torch in each step.
         compiled: forward passes that went through `torch.compile`.
+        captured: whether the steps would be captured on a GPU.
         parts: into which each batch was split.
         ending: `done`, or the error that ended the training.
     """
@@ -46,6 +48,7 @@ class Seen:
     epochs: int = 0
     threads: list[int] = field(default_factory=list)
     compiled: int = 0
+    captured: bool = False
     parts: int = 1
     ending: str = "done"
 
@@ -85,9 +88,11 @@ def train_and_see(
         return forward
 
     patch.setattr(torch, "compile", compile_nothing)
+    patch.setattr(graphs, "CudaGraphs", lambda device: device)
     training = Training(config, data, CPU)
     learner = training.learner
     seen = Seen([w.shape for w in learner.model.parameters()], _copies(learner.model.parameters()))
+    seen.captured = graphs.graphs_on(torch.device("cuda"), config) is not None
     step, forward = learner.train_step, learner._forward
 
     def seen_step(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -17,6 +17,8 @@ from cifar_tune.data.seeding import derive_seed
 from cifar_tune.knobs.augmentations import Stage
 from cifar_tune.knobs.configuration import Configuration
 
+_KNOWN = (CoordinateMap, AffineMap, Change, Shares)
+
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -39,9 +41,17 @@ class Augmentation:
     @property
     def parameters(self) -> list[Tensor]:
         """What was drawn, of each image of the epoch, but for what a function of a plugin keeps to itself."""
+        return [parameter for part in self._parts if isinstance(part, _KNOWN) for parameter in part.parameters]
+
+    @property
+    def has_plain_functions(self) -> bool:
+        """Whether a function of a plugin takes part, of which nobody knows what it was drawn."""
+        return not all(isinstance(part, _KNOWN) for part in self._parts)
+
+    @property
+    def _parts(self) -> list[object]:
         parts = (self.coordinates, self.affine, *self.pixels, *self.inputs, self.shares)
-        known = (part for part in parts if isinstance(part, CoordinateMap | AffineMap | Change | Shares))
-        return [parameter for part in known for parameter in part.parameters]
+        return [part for part in parts if part is not None]
 
     def images(self, images: Tensor, indices: Tensor, batch: Places, normalization: Normalization) -> Tensor:
         """Gather, augment and normalise a batch; all but mix it.

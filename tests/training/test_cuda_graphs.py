@@ -1,0 +1,145 @@
+"""Real CUDA graphs, on a GPU: what `test_graphs.py` shows on the CPU with graphs that are written down."""
+
+import gc
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from cifar_tune.data.resident import ResidentData
+from cifar_tune.knobs.configuration import Configuration
+from cifar_tune.knobs.optimizers import OPTIMIZERS, SCHEDULE_FREE
+from cifar_tune.knobs.part import Value
+from cifar_tune.training import device, failures
+from cifar_tune.training.checkpoint import save
+from cifar_tune.training.checkpoint_fit import go_on
+from cifar_tune.training.loop import Training
+from cifar_tune.training.steps import WARM_UP_STEPS
+from tests.digits import prepared_digits
+
+from .conftest import small
+from .test_graphs import EVERYTHING, MODELS, Repeating, assert_same, figures
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
+GPU = torch.device("cuda", 0)
+EVALUATION_BATCH = 30
+
+
+@pytest.fixture(scope="module")
+def on_gpu(tmp_path_factory: pytest.TempPathFactory) -> ResidentData:
+    """200 training and 100 validation images of 32x32 pixels: six steps per epoch."""
+    return ResidentData(prepared_digits(32, tmp_path_factory), GPU)
+
+
+@pytest.fixture(autouse=True)
+def repeatable(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The same kernels every time, and validations of three full batches and a rest."""
+    monkeypatch.setattr("cifar_tune.data.batches.EVALUATION_BATCH", EVALUATION_BATCH)
+    plain = device.configure
+
+    def configured(config: Configuration, where: torch.device) -> None:
+        plain(config, where)
+        torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.deterministic = True
+
+    for user in ("loop", "learner"):
+        monkeypatch.setattr(f"cifar_tune.training.{user}.configure", configured)
+    yield
+    torch.backends.cudnn.deterministic = False
+
+
+def trained(config: Configuration, data: ResidentData, *graphs: Repeating) -> Training:
+    training = Training(config, data, GPU, *graphs)
+    list(training.epochs())
+    assert training.steps.words == "" or "could not be captured" not in training.steps.words, training.steps.words
+    return training
+
+
+@pytest.mark.parametrize("chosen", [*MODELS, *EVERYTHING], ids=lambda chosen: "-".join(map(str, chosen.values())))
+def test_a_replay_gives_the_same_numbers_to_the_bit(chosen: dict[str, Value], on_gpu: ResidentData) -> None:
+    config = small(**chosen).replaced(optimizer="sgd", momentum=0.9, weight_decay=1e-3)
+    assert_same(trained(config, on_gpu), trained(config, on_gpu, Repeating()))
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_every_optimizer_gives_the_same_numbers_to_the_bit(optimizer: str, on_gpu: ResidentData) -> None:
+    config = small(
+        optimizer=optimizer,
+        schedule="constant" if optimizer in SCHEDULE_FREE else "one_cycle",
+        weight_decay=1e-3,
+        clip_grad_norm=1.0,
+        ema_decay=0.0 if optimizer in SCHEDULE_FREE else 0.9,
+    )
+    captured = trained(config, on_gpu)
+    assert_same(captured, trained(config, on_gpu, Repeating()))
+    plain = trained(config.replaced(cuda_graphs=False), on_gpu)
+    for one, other in zip(figures(captured), figures(plain), strict=True):
+        assert one == pytest.approx(other, rel=0.02, abs=0.02)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("begins", [True, False], ids=["captured", "plain"])
+def test_a_checkpoint_of_one_is_continued_by_the_other(
+    optimizer: str, begins: bool, on_gpu: ResidentData, tmp_path: Path
+) -> None:
+    config = small(optimizer=optimizer, lr=1e-3, schedule="constant")
+    first = Training(config, on_gpu, GPU, *([] if begins else [Repeating()]))
+    next(first.epochs())
+    save(tmp_path / "state", first.state_dict())
+    other = Training(config, on_gpu, GPU, *([Repeating()] if begins else []))
+    go_on(other, tmp_path / "state")
+    for training in (first, other):
+        list(training.epochs())
+    assert_same(first, other)
+
+
+@pytest.mark.parametrize("chosen", EVERYTHING, ids=lambda chosen: "-".join(map(str, chosen.values())))
+def test_nothing_between_the_steps_waits_for_the_device(chosen: dict[str, Value], on_gpu: ResidentData) -> None:
+    training = Training(small(**chosen), on_gpu, GPU)
+    for _ in training.steps.of_epoch(1):
+        pass
+    losses = training.steps.of_epoch(2)
+    next(losses)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in losses:
+            pass
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def test_the_memory_of_graphs_goes_back(on_gpu: ResidentData) -> None:
+    held = []
+    for number in range(24):
+        width, batch_size = (4, 8, 16)[number % 3], (16, 32, 64, 100)[number % 4]
+        training = trained(small(width=width, batch_size=batch_size, epochs=2), on_gpu)
+        del training
+        failures.release(GPU)
+        gc.collect()
+        held.append((torch.cuda.memory_allocated(GPU), torch.cuda.memory_reserved(GPU)))
+    assert held[12:] == held[:12]
+
+
+def test_compiled_steps_are_captured_too(on_gpu: ResidentData) -> None:
+    config = small(compile=True, epochs=2)
+    captured = trained(config, on_gpu)
+    assert captured.steps.words == ""
+    plain = trained(config.replaced(cuda_graphs=False), on_gpu)
+    for one, other in zip(figures(captured), figures(plain), strict=True):
+        assert one == pytest.approx(other, rel=0.02, abs=0.02)
+
+
+def test_one_replay_is_one_launch(on_gpu: ResidentData) -> None:
+    training = Training(small(optimizer="sgd", momentum=0.9), on_gpu, GPU)
+    losses = training.steps.of_epoch(1)
+    for _ in range(WARM_UP_STEPS + 1):
+        next(losses)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        next(losses)
+    launches = {event.key: event.count for event in profile.key_averages() if "Launch" in event.key}
+    assert launches.pop("cudaGraphLaunch") == 1
+    assert sum(launches.values()) <= 2, launches  # the learning rate of the next step
