@@ -13,10 +13,11 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from benchmarks.noop_study import EPOCHS, noop_spec, value_after
+from cifar_tune.cli.whole_process import quieten_optuna
 from cifar_tune.knobs.knob import stored
 from cifar_tune.pruners.build import build_pruner
 from cifar_tune.samplers.build import build_sampler
-from cifar_tune.storage.rdb import open_storage, quieten_optuna
+from cifar_tune.storage.rdb import open_storage
 from cifar_tune.study_spec.search_space import Choices
 from cifar_tune.study_spec.specification import StudySpec
 

@@ -22,9 +22,9 @@ import optuna
 from benchmarks.measuring import table
 from benchmarks.question import write_section
 from cifar_tune import load_study
+from cifar_tune.cli.whole_process import quieten_optuna
 from cifar_tune.knobs.part import Value
 from cifar_tune.pruners.build import build_pruner
-from cifar_tune.storage.rdb import quieten_optuna
 from cifar_tune.storage.records import TrialRecord
 from cifar_tune.study_spec.settings import PrunerSpec
 

@@ -24,6 +24,7 @@ from sqlalchemy.engine import make_url
 
 from cifar_tune.cli.watching import frame
 from cifar_tune.storage.lease import owner_of
+from cifar_tune.storage.overview import overview
 from cifar_tune.storage.rdb import close, open_existing
 from cifar_tune.storage.records import load_record
 
@@ -79,7 +80,7 @@ def _terminal(url: str, run: "subprocess.Popen[bytes]") -> str:
                 console = Console(
                     record=True, width=112, file=StringIO(), force_terminal=True, color_system="truecolor"
                 )
-                console.print(frame(record, str(owner) if owner else None))
+                console.print(frame(overview(storage, "quickstart", 5), str(owner) if owner else None))
                 newest = console.export_svg(title="cifar-tune watch quickstart", theme=MONOKAI)
         close(storage)
         if newest:

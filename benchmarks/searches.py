@@ -12,11 +12,11 @@ from typing import Any, cast
 import optuna
 from sqlalchemy.engine import make_url
 
+from cifar_tune.cli.whole_process import quieten_optuna
 from cifar_tune.executors.options import ExecutorOptions
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.knobs.knob import stored
 from cifar_tune.knobs.part import Value
-from cifar_tune.storage.rdb import quieten_optuna
 from cifar_tune.study.events import Observer, StopRequests
 from cifar_tune.study.run import run_study
 from cifar_tune.study_spec.reader import read_study

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
+from itertools import takewhile
 from types import TracebackType
 
 from cifar_tune.synonyms import same_thing
@@ -110,8 +111,15 @@ def nearest_name(name: str, names: Iterable[str]) -> str | None:
     if same is not None:
         return same
     by_lower = {candidate.lower(): candidate for candidate in names}
-    found = get_close_matches(name.lower(), list(by_lower), n=1, cutoff=0.6)
-    return by_lower[found[0]] if found else None
+    found = get_close_matches(name.lower(), list(by_lower), n=max(1, len(by_lower)), cutoff=0.6)
+    listed = [each for each in by_lower if each in found]
+    return by_lower[max(listed, key=lambda each: _likeness(name.lower(), each))] if listed else None
+
+
+def _likeness(name: str, other: str) -> tuple[float, int]:
+    """By letters, then by the common beginning. Of equals, `max` takes the first one that it is given."""
+    same = takewhile(lambda pair: pair[0] == pair[1], zip(name, other, strict=False))
+    return SequenceMatcher(None, other, name).ratio(), len(list(same))
 
 
 def enumerate_names(names: Sequence[str], last: str = "or") -> str:

@@ -17,7 +17,19 @@ from typing import Any
 from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import ColumnElement, Connection, Engine, String, Table, bindparam, case, func, select, type_coerce
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    String,
+    Table,
+    bindparam,
+    case,
+    exists,
+    func,
+    select,
+    type_coerce,
+)
 from sqlalchemy.orm import Session
 
 STUDIES: Table = models.StudyModel.__table__
@@ -287,6 +299,23 @@ def counts_of_user_attribute(engine: Engine, study: int, key: str) -> list[tuple
     with engine.connect() as connection:
         found = connection.execute(counted.order_by(func.min(TRIALS.c.number))).all()
     return [(json.loads(value), count) for value, count in found]
+
+
+def ended_without_user_attribute(engine: Engine, study: int, key: str) -> int:
+    """How many trials of a study have ended and have no user attribute `key`. Relies on `trials` and on its table."""
+    has_it = exists().where(USER_ATTRIBUTES.c.trial_id == TRIALS.c.trial_id, USER_ATTRIBUTES.c.key == key)
+    ended = [state for state in TrialState if state.is_finished()]
+    counted = select(func.count()).where(TRIALS.c.study_id == study, TRIALS.c.state.in_(ended), ~has_it)
+    with engine.connect() as connection:
+        return connection.execute(counted).scalar_one()
+
+
+def ended_last(engine: Engine, study: int, count: int) -> list[int]:
+    """The ids of at most so many trials of a study that ended last, in the order of their ends. Relies on `trials`."""
+    wanted = select(TRIALS.c.trial_id).where(TRIALS.c.study_id == study, TRIALS.c.datetime_complete.is_not(None))
+    newest = wanted.order_by(TRIALS.c.datetime_complete.desc(), TRIALS.c.number.desc()).limit(count)
+    with engine.connect() as connection:
+        return list(connection.execute(newest).scalars())[::-1]
 
 
 def user_attribute_of_trials(engine: Engine, study: int, key: str) -> dict[int, Any]:

@@ -297,6 +297,8 @@ def questions_about_trials(folder: Path) -> None:
     assert tables().states_of_trials(engine, own) == {TrialState.COMPLETE: 1}
     assert tables().counts_of_user_attribute(engine, own, "a") == [([1], 1)]
     assert tables().user_attribute_of_trials(engine, own, "a") == {0: [1]}
+    assert [tables().ended_without_user_attribute(engine, own, key) for key in ("a", "none")] == [0, 1]
+    assert tables().ended_last(engine, own, 5) == [internals().trial_id(trial)]
     assert tables().distributions_of_study(engine, own) == list(SPACE.items())
 
 

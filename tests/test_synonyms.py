@@ -6,6 +6,7 @@ import pytest
 
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.errors import nearest_name
+from cifar_tune.knobs.models import MODELS
 from cifar_tune.knobs.table import KNOBS
 from cifar_tune.study_spec.metrics import METRICS
 from cifar_tune.study_spec.pruners import PRUNERS
@@ -62,3 +63,16 @@ def test_what_means_nothing_is_no_synonym() -> None:
     assert same_thing("qqqq", KNOBS) is None
     assert same_thing("", KNOBS) is None
     assert same_thing("learning_rate", ["epochs"]) is None
+
+
+@pytest.mark.parametrize(
+    ("wrong", "meant"),
+    [
+        ("resnett", "resnet18"),
+        ("resnet", "resnet18"),
+        ("vgg", "vgg11"),
+        ("resnett50", "resnet50"),
+    ],
+)
+def test_of_names_that_are_equally_near_the_first_one_is_meant(wrong: str, meant: str) -> None:
+    assert nearest_name(wrong, MODELS) == meant

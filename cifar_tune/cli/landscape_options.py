@@ -44,7 +44,7 @@ def other_configuration(config: Configuration, against: Sequence[str]) -> Config
     """The configuration with the knobs of `--against` changed; knobs that no longer apply are dropped.
 
     Raises:
-        UserError: a knob or its value is wrong, cannot be had with this configuration, or changes nothing.
+        UserError: a knob or its value is wrong, does not exist with this configuration, or changes nothing.
     """
     problems = Problems(AGAINST)
     knobs = config.vocabulary.knobs

@@ -25,6 +25,7 @@ from cifar_tune.cli.commands import (
     watch,
 )
 from cifar_tune.cli.crash_log import crash_lines, without_passwords
+from cifar_tune.cli.whole_process import silence_warnings, with_quiet_optuna
 from cifar_tune.errors import CifarTuneError, UnexpectedError
 from cifar_tune.visible import visible
 
@@ -38,21 +39,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("run")(run.run)
-app.command("check")(check.check)
+app.command("run")(with_quiet_optuna(run.run))
+app.command("check")(with_quiet_optuna(check.check))
 app.command("knobs")(knobs.knobs)
-app.command("status")(status.status)
-app.command("watch")(watch.watch)
-app.command("export")(export.export)
-app.command("compare")(compare.compare)
+app.command("status")(with_quiet_optuna(status.status))
+app.command("watch")(with_quiet_optuna(watch.watch))
+app.command("export")(with_quiet_optuna(export.export))
+app.command("compare")(with_quiet_optuna(compare.compare))
 app.command("train")(train.train)
-app.command("finalize")(finalize.finalize)
+app.command("finalize")(with_quiet_optuna(finalize.finalize))
 app.command("lr-range")(lr_range.lr_range)
 app.command("landscape")(landscape.landscape)
 app.command("filters")(filters.filters)
 app.command("layers")(layers.layers)
-app.command("dashboard")(dashboard.dashboard)
-app.command("delete")(delete.delete)
+app.command("dashboard")(with_quiet_optuna(dashboard.dashboard))
+app.command("delete")(with_quiet_optuna(delete.delete))
 
 
 @app.callback(invoke_without_command=True)
@@ -82,6 +83,7 @@ def main() -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupt)
+    silence_warnings()
     try:
         app(prog_name="cifar-tune")  # also where it was started as `python -m cifar_tune`
     except CifarTuneError as error:

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cifar_tune.streams import drawing_stream
-from cifar_tune.study.budget import most_trials, within_budget
+from cifar_tune.study.budget import within_budget
 from cifar_tune.study.events import Observer, TrialEnd
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.training.results import EpochResult
@@ -110,7 +110,7 @@ class PlainLines(Observer):
 
     def ended(self, end: TrialEnd) -> None:
         """Print how it ended."""
-        self._print(f"[{end.finished}/{most_trials(self._spec)}] {ending(end, self._spec.objective.metric)}")
+        self._print(f"[{end.finished}/{end.most}] {ending(end, self._spec.objective.metric)}")
 
     def parked(self, number: int, epochs: int) -> None:
         """Print at which epoch."""
@@ -185,9 +185,8 @@ class LiveView(Observer):
 
     def _headline(self) -> Text:
         metric = self._spec.objective.metric
-        finished = self._end.finished if self._end else None
-        done = f"{finished} of {self._spec.budget.trials} trials" if finished is not None else self._spec.name
-        text = Text(f"{self._spec.name}: {done}" if finished is not None else done, style="bold")
+        done = f"{self._end.finished} of {self._end.most} trials" if self._end else self._spec.name
+        text = Text(f"{self._spec.name}: {done}" if self._end else done, style="bold")
         if self._ended_here:
             text.append(", ".join(["", *(f"{count} {state}" for state, count in self._states.items() if count)]))
         if self._end and self._end.best_value is not None:
@@ -196,7 +195,7 @@ class LiveView(Observer):
             text.append(f" | {front}best {metric} {best} (trial {self._end.best_number})", style="green")
         if self._end and self._ended_here >= 3:
             pace = (time.monotonic() - self._started) / self._ended_here
-            left = pace * (most_trials(self._spec) - self._end.finished)
+            left = pace * (self._end.most - self._end.finished)
             text.append(f" | about {rough_duration(within_budget(self._spec, left, self._end.elapsed))} left")
         return text
 

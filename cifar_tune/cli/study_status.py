@@ -12,7 +12,7 @@ from cifar_tune.storage.lease import Held, held_lease
 from cifar_tune.storage.openings import times
 from cifar_tune.storage.overview import Overview, overview
 from cifar_tune.storage.rdb import open_existing
-from cifar_tune.storage.records import TrialRecord, study_names
+from cifar_tune.storage.records import ForeignStudyError, TrialRecord, study_names
 from cifar_tune.storage.versions import is_earlier_version
 from cifar_tune.study.budget import most_trials
 from cifar_tune.visible import visible
@@ -40,8 +40,10 @@ def all_statuses(url: URL) -> list[dict[str, Any]]:
     for name in study_names(storage):
         try:
             statuses.append(_described(storage, overview(storage, name)))
-        except UserError:
+        except ForeignStudyError:
             statuses.append({"name": name, "foreign": True})
+        except UserError as error:  # another version wrote it, or it was deleted a moment ago
+            statuses.append({"name": name, "unreadable": str(error)})
     return statuses
 
 
@@ -51,8 +53,13 @@ def status_lines(status: dict[str, Any]) -> list[str]:
 
 
 def _lines(status: dict[str, Any]) -> list[str]:
-    if status.get("foreign"):
-        return [f"{status['name']}: not made by cifar-tune"]
+    why_unknown = "not made by cifar-tune" if status.get("foreign") else status.get("unreadable")
+    if why_unknown:
+        return [f"{status['name']}: {line}" for line in why_unknown.split("\n")]
+    return _lines_of_ours(status)
+
+
+def _lines_of_ours(status: dict[str, Any]) -> list[str]:
     orphans = " left behind" if status["owner"] is None else ""
     counts = ", ".join(
         f"{count} {state}{orphans if state == 'RUNNING' else ''}" for state, count in sorted(status["counts"].items())
@@ -109,7 +116,7 @@ def _described(storage: BatchStorage, seen: Overview) -> dict[str, Any]:
         "objective": seen.spec.objective.metric,
         "objectives": [objective.metric for objective in seen.spec.objectives],
         "constraints": [str(constraint) for constraint in seen.spec.constraints],
-        "budget_trials": most_trials(seen.spec),
+        "budget_trials": most_trials(seen.spec, seen.strangers),
         "finished": seen.finished,
         "counts": dict(seen.counts),
         "reasons": dict(seen.reasons),

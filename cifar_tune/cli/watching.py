@@ -2,9 +2,7 @@
 
 import sys
 import time
-from collections import Counter
 from collections.abc import Mapping
-from datetime import datetime
 from io import StringIO
 
 from optuna.exceptions import StorageInternalError
@@ -21,11 +19,11 @@ from cifar_tune.cli.find_study import find_stored
 from cifar_tune.cli.progress import TrialRows
 from cifar_tune.errors import CheckError, UserError
 from cifar_tune.storage.attributes import REASONS
-from cifar_tune.storage.cached import CachedStorage
 from cifar_tune.storage.lease import held_lease
 from cifar_tune.storage.opened_file import DatabaseGoneError
+from cifar_tune.storage.overview import Overview, overview
 from cifar_tune.storage.rdb import close, own_words
-from cifar_tune.storage.records import StudyRecord, TrialRecord, load_record
+from cifar_tune.storage.records import TrialRecord
 from cifar_tune.storage.urls import without_secrets
 from cifar_tune.streams import drawing_stream, is_read
 from cifar_tune.study.budget import most_trials, within_budget
@@ -37,7 +35,7 @@ _MOST_BEGUN = 16
 _STYLES = {"COMPLETE": "green", "PRUNED": "yellow", "FAIL": "red"}
 
 
-def frame(record: StudyRecord, owner: str | None, trouble: str = "", lost: str | None = None) -> Group:
+def frame(record: Overview, owner: str | None, trouble: str = "", lost: str | None = None) -> Group:
     """States, best, running and parked trials with their epochs, those that ended last, and who runs the study.
 
     Args:
@@ -47,42 +45,44 @@ def frame(record: StudyRecord, owner: str | None, trouble: str = "", lost: str |
         lost: the process that ran it and was killed, or has not been heard of.
     """
     parts: list[Text | Table] = [_headline(record, owner), _bar(record), _best(record), _owner(record, owner, lost)]
-    left = [trial for trial in record.trials if trial.state in ("RUNNING", "WAITING")]
-    begun = [trial for trial in left if trial.config and not trial.is_drawn]
+    begun = [trial for trial in record.unfinished if trial.config and not trial.is_drawn]
     if begun:
         parts.append(
             _begun(record, begun[:_MOST_BEGUN], {"RUNNING": "" if owner else "left behind", "WAITING": "parked"})
         )
     if len(begun) > _MOST_BEGUN:
         parts.append(Text(f"and {counted(len(begun) - _MOST_BEGUN, 'trial')} more that have not ended", style="dim"))
-    ended = sorted((trial for trial in record.trials if trial.ended), key=lambda trial: trial.ended or datetime.min)
-    parts += [_ended(record, trial) for trial in ended[-_LAST:]]
+    parts += [_ended(record, trial) for trial in record.last]
     if trouble:
         parts.append(Text(visible(trouble), style="red"))
     return Group(*parts)
 
 
-def is_over(record: StudyRecord) -> bool:
+def is_over(record: Overview) -> bool:
     """Whether the budget is used up, and nothing runs."""
-    return record.finished >= most_trials(record.spec) and not record.counts["RUNNING"]
+    return record.finished >= _most(record) and not record.counts.get("RUNNING")
 
 
-def _headline(record: StudyRecord, owner: str | None) -> Text:
-    text = Text(f"{visible(record.name)}: {record.finished:,} of {most_trials(record.spec):,} trials", style="bold")
+def _most(record: Overview) -> int:
+    return most_trials(record.spec, record.strangers)
+
+
+def _headline(record: Overview, owner: str | None) -> Text:
+    text = Text(f"{visible(record.name)}: {record.finished:,} of {_most(record):,} trials", style="bold")
     running = "RUNNING" if owner else "RUNNING left behind"
     shown = {"COMPLETE": "COMPLETE", "PRUNED": "PRUNED", "FAIL": "FAIL", "RUNNING": running, "WAITING": "WAITING"}
-    states = [f"{record.counts[state]:,} {words}" for state, words in shown.items()]
+    states = [f"{record.counts.get(state, 0):,} {words}" for state, words in shown.items()]
     text.append(f"  {', '.join(each for each in states if not each.startswith('0 '))}", style="not bold")
     return text
 
 
-def _bar(record: StudyRecord) -> Table:
+def _bar(record: Overview) -> Table:
     grid = Table.grid()  # a bar alone ends no line
-    grid.add_row(ProgressBar(total=max(most_trials(record.spec), 1), completed=record.finished, width=60))
+    grid.add_row(ProgressBar(total=max(_most(record), 1), completed=record.finished, width=60))
     return grid
 
 
-def _best(record: StudyRecord) -> Text:
+def _best(record: Overview) -> Text:
     best = record.best
     if best is None:
         return Text(visible(f"{record.without_best_words} yet"), style="dim")
@@ -95,23 +95,24 @@ def _best(record: StudyRecord) -> Text:
     return text.append(f"  {visible(shown_params(best.searched))}", style="dim")
 
 
-def _owner(record: StudyRecord, owner: str | None, lost: str | None) -> Text:
+def _owner(record: Overview, owner: str | None, lost: str | None) -> Text:
     text = Text(visible(f"run by {owner}") if owner else "nobody runs it right now", style="" if owner else "yellow")
     if lost:
         text.append(f": {visible(lost)} was killed or lost, and the next run takes over at once")
     text.append(f", {rough_duration(record.elapsed_seconds)} so far")
-    left = most_trials(record.spec) - record.finished
+    left = _most(record) - record.finished
     if owner and record.finished >= 3 and left > 0:
         seconds = within_budget(record.spec, record.elapsed_seconds / record.finished * left, record.elapsed_seconds)
         text.append(f", about {rough_duration(seconds)} left")
-    odd = Counter(trial.reason for trial in record.trials if trial.reason not in (None, "completed", "pruned"))
-    for reason, count in odd.items():
-        words = visible(f"{count:,} {str(reason).replace('_', ' ')}: {REASONS.get(str(reason), reason)}")
+    for reason, count in record.reasons.items():
+        if reason in ("completed", "pruned"):
+            continue
+        words = visible(f"{count:,} {reason.replace('_', ' ')}: {REASONS[reason]}")
         text.append(f"\n{words}", style="yellow")
     return text
 
 
-def _begun(record: StudyRecord, trials: list[TrialRecord], words: Mapping[str, str]) -> Table:
+def _begun(record: Overview, trials: list[TrialRecord], words: Mapping[str, str]) -> Table:
     rows = TrialRows(record.spec.objective.metric, with_device=True)
     for trial in trials:
         newest = trial.intermediate[max(trial.intermediate)] if trial.intermediate else None
@@ -128,7 +129,7 @@ def _begun(record: StudyRecord, trials: list[TrialRecord], words: Mapping[str, s
     return rows.table
 
 
-def _ended(record: StudyRecord, trial: TrialRecord) -> Text:
+def _ended(record: Overview, trial: TrialRecord) -> Text:
     value = "" if trial.value is None else f", {record.spec.objective.metric} {metric_figure(trial.value)}"
     when = f"{trial.ended:%H:%M:%S} " if trial.ended else ""
     reason = (trial.reason or trial.state.lower()).replace("_", " ")
@@ -150,9 +151,8 @@ class Watcher:
     def __init__(self, study: str, url: URL) -> None:
         self._url = url
         self._name, self._storage = find_stored(study, url)
-        self._cached = CachedStorage(self._storage)
         self._away: int | None = None  # looks since somebody ran it; None if nobody has
-        self.record: StudyRecord | None = None
+        self.record: Overview | None = None
         self.owner: str | None = None
         self.lost: str | None = None
         self.trouble = ""
@@ -180,10 +180,9 @@ class Watcher:
             self.trouble = f"the database does not answer ({without_secrets(words, self._url)}); trying again"
         return time.monotonic() - began
 
-    def _read(self) -> StudyRecord:
+    def _read(self) -> Overview:
         try:
-            self._cached.renew_if_changed()
-            return load_record(self._cached.storage, self._name)
+            return overview(self._storage, self._name, _LAST)
         except UserError as error:
             if self.record is None:
                 raise

@@ -271,7 +271,7 @@ def _made_folder(folder: Path) -> Path:
 def _refused(host: str, port: int, error: OSError) -> UserError:
     if error.errno == errno.EADDRNOTAVAIL:
         return UserError(Problem("is not an address of this machine; 0.0.0.0 is all of them", "--host", host))
-    rule = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be had ({error.strerror})"
+    rule = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
     free = next(filter(_is_free, range(max(port, _FIRST_FREE_PORT - 1) + 1, _HIGHEST_PORT + 1)), None)
     return UserError(Problem(rule if free is None else f"{rule}; the next free one is {free}", "port", port))
 

@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -87,9 +87,6 @@ class _DamagedError(Exception):
 _whole: set[tuple[object, ...]] = set()
 """Files that this process has found whole: path, identity, size, times and checksum."""
 
-_repaired: dict[Path, str] = {}
-"""Records that this process has made anew because files were damaged, and what there is to say about it."""
-
 
 def cache_folder() -> Path:
     """The folder that `CIFAR_TUNE_CACHE` names, else `storage/cache`."""
@@ -107,11 +104,12 @@ def cached(part: SourcePart, folder: Path, progress: Progress | None = None) -> 
     """
     record_path = folder / f"{_sha256(f'{_FORMAT} {part.manifest}'.encode())}.json"
     remove_abandoned(folder, _PARTIAL)
+    said: tuple[str, ...] = ()
     try:
         entry = _stored(record_path, part)
     except _DamagedError as error:
         entry = None
-        _repaired[record_path] = f"the cache of decoded images was damaged ({error}), so the images were decoded again"
+        said = (f"the cache of decoded images was damaged ({error}), so the images were decoded again",)
     if entry is None:
         _decode(part, record_path, progress)
         try:
@@ -120,7 +118,7 @@ def cached(part: SourcePart, folder: Path, progress: Progress | None = None) -> 
             entry = None
         if entry is None:
             raise UserError(_unwritable(folder, "what was written does not read back"))
-    return entry
+    return replace(entry, notes=(*said, *entry.notes))
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
@@ -198,8 +196,7 @@ def _stored(record_path: Path, part: SourcePart) -> CacheEntry | None:
     size = part.image_size
     if labels is None or _mapped(images_path, np.uint8, (len(labels), size, size, 3)) is None:
         return None
-    repaired = (_repaired[record_path],) if record_path in _repaired else ()
-    notes = (*repaired, *part.notes, *record.notes)
+    notes = (*part.notes, *record.notes)
     return CacheEntry(images_path, np.array(labels), record.classes, record.content_key, notes)
 
 

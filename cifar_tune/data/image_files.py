@@ -2,7 +2,6 @@
 
 import errno
 import os
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -134,12 +133,10 @@ def _for_each(
     make_ready()
     pool = ThreadPoolExecutor(min(os.cpu_count() or 1, 16))
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of Pillow, about single files; what matters is told in other ways
-            for done, problems in pool.map(call, range(0, len(rows), _FILES_PER_TASK)):
-                unreadable += problems
-                results += done
-                advance(done)
+        for done, problems in pool.map(call, range(0, len(rows), _FILES_PER_TASK)):
+            unreadable += problems
+            results += done
+            advance(done)
     finally:
         is_over.set()  # an interruption waits for no file but those that are being decoded
         pool.shutdown(cancel_futures=True)

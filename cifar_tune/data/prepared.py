@@ -82,7 +82,7 @@ def prepare(spec: DataSpec, progress: Callable[[int, int], None] | None = None) 
         progress: called with (images decoded, images in all) while decoding; not at all where the cache holds them.
 
     Raises:
-        UserError: the images cannot be had or read, or the sizes of the splits do not fit them.
+        UserError: the images are not available or cannot be read, or the sizes of the splits do not fit them.
     """
     part = source(spec.name).training_part(spec)
     entry = cached(part, cache_folder() / "training", progress)

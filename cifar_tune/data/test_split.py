@@ -25,7 +25,7 @@ def decode_test(spec: DataSpec, progress: Progress | None = None) -> tuple[tuple
         Class names, and what people should know of the images, as in `PreparedData.notes`.
 
     Raises:
-        UserError: the images cannot be had or read.
+        UserError: the images are not available or cannot be read.
     """
     entry = _decoded(spec, progress)
     return entry.classes, entry.notes
@@ -40,7 +40,7 @@ def load_test(
         Images, uint8 [N, H, W, 3], memory-mapped copy-on-write; labels, int64 [N]; class names.
 
     Raises:
-        UserError: the images cannot be had or read.
+        UserError: the images are not available or cannot be read.
     """
     entry = _decoded(spec, progress)
     images: npt.NDArray[np.uint8] = np.load(entry.images_path, mmap_mode="c")

@@ -160,7 +160,7 @@ class SharingExecutors(LocalExecutors):
         try:
             self._start_more((known.each - 1) * len(ready), impatient)
         except UserError as error:
-            self._note(f"--workers auto: 1 on each GPU, since there is no room for {known.each}: {error}")
+            self._note_lines(f"--workers auto: 1 on each GPU, since there is no room for {known.each}: {error}")
         else:
             self._note(f"{known.words} (found on {known.found})")
 
@@ -169,7 +169,7 @@ class SharingExecutors(LocalExecutors):
         try:
             tried = [chosen] = [alone(*self._rehearse(impatient))]
         except _RehearsalFailed as error:  # a trial will meet it again
-            self._note(f"--workers auto: 1 on each GPU, since more could not be tried: {error}")
+            self._note_lines(f"--workers auto: 1 on each GPU, since more could not be tried: {error}")
             return
         doubling = time.monotonic() - self._began  # as long as it took to start and to try the first ones
         most = min(int(cpu_count()), self._rehearsal.most)
@@ -192,7 +192,7 @@ class SharingExecutors(LocalExecutors):
                 break
             chosen = found
         said = words(tried, chosen)
-        self._note(said + left_open)
+        self._note_lines(said + left_open)
         # Where others have taken the memory, there may be more room another time.
         if not left_open and chosen.takes_twice_as_many(most) == chosen.in_an_empty_gpu().takes_twice_as_many(most):
             remember(path, made_today(chosen.each, chosen.peak_bytes, said))
@@ -208,6 +208,11 @@ class SharingExecutors(LocalExecutors):
         if time.monotonic() - self._began + seconds > self._patience:
             return "; `run --workers auto` tries more"
         return ""
+
+    def _note_lines(self, text: str) -> None:
+        """Note what ends with an error, which may have several problems: a note is one line."""
+        for line in text.split("\n"):
+            self._note(line)
 
     def _start_more(self, count: int, impatient: Callable[[], None]) -> None:
         """Start more executors, and wait for them; if one refuses, do without all of them.

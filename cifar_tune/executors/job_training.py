@@ -58,7 +58,7 @@ class JobTrainer:
         """The images on the device; decoded into the cache first where they are not there.
 
         Raises:
-            UserError: the images cannot be had or read.
+            UserError: the images are not available or cannot be read.
         """
         if self._data is None or self._data[0] != spec:
             self._data = (spec, ResidentData(prepare(spec), self._device))
@@ -165,7 +165,7 @@ def _begun(job: Job, build: Callable[[], Training]) -> Generator[Notice, None, T
     else:
         return training
     del training  # it is half loaded; and there may be no room for two
-    yield Notice(job.number, f"it starts again, since its checkpoint is of no use: {problem}")
+    yield Notice(job.number, f"starts again: its checkpoint cannot be used: {problem}")
     return build()
 
 

@@ -2,6 +2,7 @@
 
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent import futures
 from contextlib import suppress
@@ -23,7 +24,7 @@ from cifar_tune.executors.messages import (
     Report,
 )
 from cifar_tune.executors.oom_kills import OomKills
-from cifar_tune.executors.pool import Slot, Slots
+from cifar_tune.executors.pool import MOST_FALSE_STARTS, Slot, Slots
 from cifar_tune.executors.starting import ExecutorProcess, Starter, Work, work_in_process
 
 _GRACE_SECONDS = 35.0
@@ -104,12 +105,21 @@ class LocalExecutors(Slots[LocalSlot]):
         self._slots.clear()
 
     def _hear_all(self, impatient: Callable[[], None]) -> None:
-        while len(self._kept) < len(self._slots):
+        """Wait until the executors of all slots are ready. Where several die in a row, the coordinator does without.
+
+        Raises:
+            UserError: one refuses.
+        """
+        deaths: Counter[int] = Counter()
+        while any(slot.ready is None and deaths[slot.index] < MOST_FALSE_STARTS for slot in self._slots):
             impatient()
-            self._kept += self._hear(0.1)
-            for report in self._kept:
+            heard = self._hear(0.1)
+            self._kept += heard
+            for report in heard:
                 if isinstance(report, Refused):
                     raise UserError(report.message)
+                if isinstance(report, Died):
+                    deaths[report.slot] += 1
 
     def _hear(self, timeout: float) -> list[Report | Died]:
         dying = [slot for slot in self._slots if slot.until is not None]

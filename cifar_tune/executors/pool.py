@@ -64,6 +64,10 @@ class Executors(Protocol):
         ...
 
 
+MOST_FALSE_STARTS = 3
+"""Executors of one slot that may die before they are ready, one after the other."""
+
+
 @dataclass
 class Slot:
     """A place for an executor: `ready` once it has started, with the number of its trial while it has one."""

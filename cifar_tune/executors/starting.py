@@ -5,6 +5,7 @@ import os
 import select
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from multiprocessing import forkserver, resource_tracker
@@ -194,6 +195,10 @@ def end_server() -> None:
             os.kill(pid, signal.SIGKILL)
 
 
+_starting = threading.Lock()
+"""Held while an executor is started: a process has one environment for all of its threads."""
+
+
 @contextmanager
 def _prepared() -> Iterator[None]:
     """What the server, which a start may begin anew, has to inherit.
@@ -201,7 +206,14 @@ def _prepared() -> Iterator[None]:
     Signals are held back. It would look for modules in the working folder first, whatever lies there; it has to find
     those that the coordinator finds. An executor gets the coordinator's own environment afterwards.
     """
-    resource_tracker.ensure_running()  # else the first start begins it, and it unblocks signals
+    with _starting:
+        resource_tracker.ensure_running()  # else the first start begins it, and it unblocks signals
+        with _changed_environment():
+            yield
+
+
+@contextmanager
+def _changed_environment() -> Iterator[None]:
     kept = {name: os.environ.get(name) for name in ("PYTHONSAFEPATH", "PYTHONPATH")}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
     os.environ["PYTHONSAFEPATH"] = "1"

@@ -6,7 +6,8 @@ Class names are whatever people call their folders. Without this, matplotlib dra
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from logging import ERROR, getLogger
+from logging import ERROR, LogRecord, getLogger
+from threading import get_ident
 
 from matplotlib import font_manager
 from matplotlib.axis import Axis
@@ -64,14 +65,18 @@ def make_readable(figure: Figure) -> str:
 
 @contextmanager
 def quiet_fonts() -> Iterator[None]:
-    """A context in which matplotlib does not say that a font has no bold face, say, and takes another one."""
+    """A context in which matplotlib does not tell this thread that a font has no bold face, say."""
     logger = getLogger("matplotlib.font_manager")
-    before = logger.level
-    logger.setLevel(ERROR)
+    thread = get_ident()
+
+    def is_worth_it(record: LogRecord) -> bool:
+        return record.thread != thread or record.levelno >= ERROR
+
+    logger.addFilter(is_worth_it)
     try:
         yield
     finally:
-        logger.setLevel(before)
+        logger.removeFilter(is_worth_it)
 
 
 class _Escaping(Formatter):

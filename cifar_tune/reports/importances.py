@@ -1,8 +1,6 @@
 """How much each searched knob had to do with reaching the best trials, with bootstrap intervals over trials."""
 
 import math
-import threading
-import warnings
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -53,9 +51,6 @@ _FEWEST_TRIALS = 5
 _FEWEST_TOP = 5
 ENOUGH_TRIALS = 50
 """Below, the best tenth would be fewer than five trials; more are taken, and the shares are a hint at most."""
-
-_filtering = threading.Lock()
-"""Held while warnings are filtered: a process has one filter for all of its threads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +106,7 @@ def importances(record: StudyRecord) -> Importances | str:
 def ped_anova(spec: StudySpec, trials: Sequence[FrozenTrial]) -> dict[str, float]:
     """The share of each searched knob, adding up to 1; empty where the best of these trials do not differ from all."""
     evaluator = PedAnovaImportanceEvaluator(target_quantile=top_share(len(trials)))
-    with _filtering, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Optuna's remarks on few trials; `basis` and the summary say it instead
-        raw = get_param_importances(ShownTrials(spec, trials), evaluator=evaluator, normalize=False)
+    raw = get_param_importances(ShownTrials(spec, trials), evaluator=evaluator, normalize=False)
     knobs = varying(trial.params for trial in trials)
     raw = {name: value if name in knobs else 0.0 for name, value in raw.items()}
     total = sum(raw.values())
@@ -127,7 +120,7 @@ def assessed(record: StudyRecord) -> list[FrozenTrial]:
 
 
 def _infeasible(record: StudyRecord) -> int:
-    return sum(trial.state == "COMPLETE" and not trial.feasible for trial in record.trials)
+    return sum(trial.state == "COMPLETE" and trial.ended_here and not trial.feasible for trial in record.trials)
 
 
 def top_share(completed: int) -> float:

@@ -27,6 +27,11 @@ def was_finished_elsewhere(trial: FrozenTrial) -> bool:
     return trial.state in (TrialState.COMPLETE, TrialState.PRUNED) and not is_ours
 
 
+def is_stranger(trial: FrozenTrial) -> bool:
+    """Whether it has ended and was never begun here: then no combination of a grid was tried with it."""
+    return trial.state.is_finished() and attributes.CONFIG not in trial.user_attrs
+
+
 def may_be_best(trial: FrozenTrial, constraints: Sequence[Constraint]) -> bool:
     """Whether a trial ran to its end here, shows something of its own, and keeps all constraints."""
     return (

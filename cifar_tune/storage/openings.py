@@ -10,6 +10,8 @@ from typing import Any
 
 import optuna
 
+from cifar_tune import __version__
+from cifar_tune.errors import Problem, UserError
 from cifar_tune.knobs.part import Scalar
 from cifar_tune.storage import attributes
 
@@ -69,11 +71,25 @@ class Opening:
 
 
 def read_openings(user_attrs: Mapping[str, Any]) -> list[Opening]:
-    """All openings of the study with these user attributes, the first one first."""
+    """All openings of the study with these user attributes, the first one first.
+
+    Raises:
+        UserError: another version of cifar-tune wrote one that this version cannot read.
+    """
     openings: list[Opening] = []
     while (plain := user_attrs.get(_name(len(openings)))) is not None:
-        openings.append(Opening(**plain))
+        openings.append(_read(plain, _name(len(openings))))
     return openings
+
+
+def _read(plain: Any, name: str) -> Opening:
+    try:
+        return Opening(**plain)
+    except TypeError as error:  # not a mapping, or with fields too many or too few
+        writer = plain.get("cifar_tune") if isinstance(plain, Mapping) else None
+        by = f"cifar-tune {writer}" if writer else "another version of cifar-tune"
+        rule = f"was written by {by}, and cifar-tune {__version__} cannot read it: use the version that wrote it"
+        raise UserError(Problem(rule, name)) from error
 
 
 def write_opening(study: optuna.Study, index: int, opening: Opening | None) -> None:

@@ -13,13 +13,22 @@ from cifar_tune.optuna_internals import BatchStorage, study_id, trial_id
 from cifar_tune.optuna_tables import (
     Parts,
     counts_of_user_attribute,
+    ended_last,
+    ended_without_user_attribute,
     states_of_trials,
     user_attribute_of_trials,
 )
 from cifar_tune.storage import attributes
-from cifar_tune.storage.constraints import may_be_best
+from cifar_tune.storage.constraints import may_be_best, was_finished_elsewhere
 from cifar_tune.storage.openings import Opening, read_openings
-from cifar_tune.storage.records import FINISHED, TrialRecord, load_optuna_study, read_spec, trial_record
+from cifar_tune.storage.records import (
+    FINISHED,
+    TrialRecord,
+    load_optuna_study,
+    read_spec,
+    trial_record,
+    without_best_words,
+)
 from cifar_tune.study_spec.pareto import minimized, pareto_front
 from cifar_tune.study_spec.specification import StudySpec
 
@@ -39,8 +48,11 @@ class Overview:
         spec: its specification.
         counts: how many trials are in each state, by the name of the state.
         reasons: how many trials ended for each of REASONS.
+        strangers: see `StudyRecord.strangers`.
         best: see `StudyRecord.best`.
         front: see `StudyRecord.front`; of one objective the best trial alone.
+        has_own: whether this program ended one of the completed trials.
+        last: those that ended last, in the order of their ends; as many as were asked for.
         unfinished: the trials that run or wait, by their numbers.
         failed: errors by the numbers of the trials that failed; None where none is stored.
         openings: of the test split.
@@ -53,8 +65,11 @@ class Overview:
     spec: StudySpec
     counts: Mapping[str, int]
     reasons: Mapping[str, int]
+    strangers: int
     best: TrialRecord | None
     front: Sequence[TrialRecord]
+    has_own: bool
+    last: Sequence[TrialRecord]
     unfinished: Sequence[TrialRecord]
     failed: Mapping[int, str | None]
     openings: Sequence[Opening]
@@ -67,16 +82,27 @@ class Overview:
         """How many trials count against the budget."""
         return sum(self.counts.get(state, 0) for state in FINISHED)
 
+    @property
+    def without_best_words(self) -> str:
+        """See `StudyRecord.without_best_words`."""
+        return without_best_words(self.name, self.spec, self.counts.get("COMPLETE", 0), self.has_own)
 
-def overview(storage: BatchStorage, name: str) -> Overview:
+
+def overview(storage: BatchStorage, name: str, last: int = 0) -> Overview:
     """Look at one study.
+
+    Args:
+        storage: that holds it.
+        name: of the study.
+        last: of so many trials that ended last, everything is read.
 
     Raises:
         UserError: if the storage has no study of that name, or another tool made it.
     """
     study = load_optuna_study(storage, name)
     spec, attrs, own = read_spec(study), study.user_attrs, study_id(study)
-    front = _front(storage, own, spec)
+    completed = storage.read_trials(own, (TrialState.COMPLETE,), parts=_JUDGED_BY)
+    front = _front(storage, own, spec, completed)
     waiting_or_running = storage.read_trials(own, (TrialState.RUNNING, TrialState.WAITING))
     reasons = counts_of_user_attribute(storage.engine, own, attributes.REASON)
     errors = user_attribute_of_trials(storage.engine, own, attributes.ERROR)
@@ -86,8 +112,11 @@ def overview(storage: BatchStorage, name: str) -> Overview:
         spec=spec,
         counts={state.name: count for state, count in states_of_trials(storage.engine, own).items()},
         reasons={reason: count for reason, count in reasons if reason in list(attributes.REASONS)},
+        strangers=ended_without_user_attribute(storage.engine, own, attributes.CONFIG),
         best=front[0] if front else None,
         front=front,
+        has_own=any(not was_finished_elsewhere(trial) for trial in completed),
+        last=_whole(storage, own, spec, ended_last(storage.engine, own, last)) if last else [],
         unfinished=_records(waiting_or_running, spec),
         failed={number: errors.get(number) for number in sorted(trial.number for trial in failed)},
         openings=read_openings(attrs),
@@ -97,21 +126,21 @@ def overview(storage: BatchStorage, name: str) -> Overview:
     )
 
 
-def _front(storage: BatchStorage, study: int, spec: StudySpec) -> list[TrialRecord]:
+def _front(storage: BatchStorage, study: int, spec: StudySpec, completed: Sequence[FrozenTrial]) -> list[TrialRecord]:
     """The Pareto front as `StudyRecord.front` has it; of these trials alone, everything is read."""
-    completed = storage.read_trials(study, (TrialState.COMPLETE,), parts=_JUDGED_BY)
     candidates = [trial for trial in completed if may_be_best(trial, spec.constraints)]
     points = {trial_id(trial): minimized(trial.values, spec.objectives) for trial in candidates}
     candidates.sort(key=lambda trial: (points[trial_id(trial)], trial.number))
     if not spec.has_several_objectives:
-        return _whole(storage, study, spec, candidates[:1])
+        return _whole(storage, study, spec, [trial_id(trial) for trial in candidates[:1]])
     front = pareto_front([points[trial_id(trial)] for trial in candidates])
-    return _whole(storage, study, spec, [candidates[index] for index in front])
+    return _whole(storage, study, spec, [trial_id(candidates[index]) for index in front])
 
 
-def _whole(storage: BatchStorage, study: int, spec: StudySpec, trials: Sequence[FrozenTrial]) -> list[TrialRecord]:
-    """All that is stored of these trials, in the same order."""
-    ids = [trial_id(trial) for trial in trials]
+def _whole(storage: BatchStorage, study: int, spec: StudySpec, ids: Sequence[int]) -> list[TrialRecord]:
+    """All that is stored of the trials with these ids, in the same order."""
+    if not ids:
+        return []
     found = {trial_id(trial): trial for trial in storage.read_trials(study, ids=ids)}
     return [trial_record(found[each], spec) for each in ids if each in found]  # one may be deleted meanwhile
 

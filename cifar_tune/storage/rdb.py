@@ -2,15 +2,12 @@
 
 import sqlite3
 import time
-import warnings
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import optuna
-from optuna.exceptions import ExperimentalWarning
 from optuna.storages import RDBStorage
 from sqlalchemy import event
 from sqlalchemy.engine import URL
@@ -22,13 +19,6 @@ from cifar_tune.optuna_tables import STUDIES
 from cifar_tune.storage.foreign_tables import has_studies, refuse_foreign_tables
 from cifar_tune.storage.opened_file import OpenedFile
 from cifar_tune.storage.urls import driver_advice, shown, sqlite_file, without_secrets
-
-
-def quieten_optuna() -> None:
-    """Let Optuna log errors only, and not warn that an interface may change: the version is pinned below 5.1."""
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    warnings.filterwarnings("ignore", category=ExperimentalWarning)
-
 
 _BUSY_SECONDS = 60
 _CONNECT_SECONDS = 10
@@ -65,7 +55,6 @@ def open_storage(url: URL) -> BatchStorage:
             database, or a driver is missing.
         CheckError: if the database does not answer.
     """
-    quieten_optuna()
     file = sqlite_file(url)
     if file is not None:
         _require_plain(file, url)

@@ -148,6 +148,11 @@ class StudyRecord:
         """How many trials count against the budget."""
         return sum(self.counts[state] for state in FINISHED)
 
+    @property
+    def strangers(self) -> int:
+        """How many of these were never begun here."""
+        return sum(trial.state in FINISHED and not trial.config for trial in self.trials)
+
     @cached_property
     def ranked(self) -> Sequence[TrialRecord]:
         """The trials that ran to their end and keep all constraints, best first; by the first objective, then the next.
@@ -174,12 +179,7 @@ class StudyRecord:
     def without_best_words(self) -> str:
         """Why there is no best trial, as the begin of a sentence."""
         completed = [trial for trial in self.trials if trial.state == "COMPLETE"]
-        if not completed:
-            return f"the study {self.name!r} has no completed trial"
-        if not any(trial.ended_here for trial in completed):
-            return f"the study {self.name!r} has no completed trial of its own"
-        constraints = ", ".join(str(constraint) for constraint in self.spec.constraints)
-        return f"the study {self.name!r} has no completed trial that keeps all of: {constraints}"
+        return without_best_words(self.name, self.spec, len(completed), any(trial.ended_here for trial in completed))
 
     @cached_property
     def front(self) -> Sequence[TrialRecord]:
@@ -188,9 +188,30 @@ class StudyRecord:
         return [self.ranked[index] for index in pareto_front(points)]
 
 
+class ForeignStudyError(UserError):
+    """Another tool made the study."""
+
+
 def study_names(storage: BaseStorage) -> list[str]:
     """The names of all studies in the storage, whoever made them."""
     return sorted(name for name in optuna.get_all_study_names(storage) if not is_copy(name))
+
+
+def without_best_words(name: str, spec: StudySpec, completed: int, has_own: bool) -> str:
+    """Why a study has no best trial, as the begin of a sentence.
+
+    Args:
+        name: of the study.
+        spec: its specification.
+        completed: how many of its trials completed.
+        has_own: whether this program ended one of these.
+    """
+    if not completed:
+        return f"the study {name!r} has no completed trial"
+    if not has_own:
+        return f"the study {name!r} has no completed trial of its own"
+    constraints = ", ".join(str(constraint) for constraint in spec.constraints)
+    return f"the study {name!r} has no completed trial that keeps all of: {constraints}"
 
 
 def load_record(storage: BaseStorage, name: str) -> StudyRecord:
@@ -260,7 +281,7 @@ def read_stored_spec(name: str, plain: object) -> StudySpec:
         UserError: as above.
     """
     if not isinstance(plain, dict) or not isinstance(plain.get(DEFAULTS, {}), dict):
-        raise UserError(Problem(f"the study {name!r} was not made by cifar-tune"))
+        raise ForeignStudyError(Problem(f"the study {name!r} was not made by cifar-tune"))
     sections = {key: value for key, value in plain.items() if key != DEFAULTS}
     began = BEFORE_THEY_WERE_KNOBS | plain.get(DEFAULTS, {})
     earlier = {knob for knob, before in BEFORE_THEY_WERE_KNOBS.items() if began[knob] == before}

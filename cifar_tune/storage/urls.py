@@ -43,7 +43,7 @@ _HARMLESS = frozenset(
 
 _HIDDEN = "***"
 _LEAST_CHARACTERS = 4
-"""Of a hidden parameter that is looked for in other words: shorter ones, such as `1`, are parts of any sentence."""
+"""Of a secret that is looked for inside of words, and of a parameter that may be one at all: `1` is in any sentence."""
 
 _SURELY_SECRET = frozenset({"password", "passwd", "sslpassword"})
 _IN_TEXT = re.compile(r"(?:postgres(?:ql)?|mysql|mariadb|sqlite)(?:\+\w+)?://[^\s'\"<>]*")
@@ -99,7 +99,10 @@ def without_secrets(words: str, url: URL) -> str:
             secrets += [value for value in values if len(value) >= _LEAST_CHARACTERS]
     for secret in sorted(filter(None, secrets), key=len, reverse=True):  # one may be a part of another
         for written in (secret, quote(secret, safe=""), quote_plus(secret)):
-            words = words.replace(written, _HIDDEN)
+            found = re.escape(written)
+            if len(written) < _LEAST_CHARACTERS:  # `p` is a part of most words
+                found = rf"(?<!\w){found}(?!\w)"
+            words = re.sub(found, _HIDDEN, words)
     return without_secrets_of_urls(words)
 
 

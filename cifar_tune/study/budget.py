@@ -44,18 +44,19 @@ class Estimate:
         self._workers = workers
         self._given = False
 
-    def after(self, result: EpochResult, finished: int, elapsed: float) -> str | None:
+    def after(self, result: EpochResult, finished: int, elapsed: float, strangers: int = 0) -> str | None:
         """A sentence after the second epoch that is seen (the first one warms up), or the only one; else None.
 
         Args:
             result: the epoch.
             finished: trials that have ended.
             elapsed: seconds of `budget.timeout` that are used up.
+            strangers: see `most_trials`.
         """
         if self._given or (result.epoch < 2 and self._spec.largest_epochs > 1):
             return None
         self._given = True
-        trials = most_trials(self._spec) - finished
+        trials = most_trials(self._spec, strangers) - finished
         epochs = self._spec.largest_epochs
         seconds = result.seconds * epochs * trials / self._workers
         at_a_time = f", {self._workers} at a time" if self._workers > 1 else ""
@@ -66,10 +67,15 @@ class Estimate:
         )
 
 
-def most_trials(spec: StudySpec) -> int:
-    """How many trials there can be: the budget, or every combination where each is tried once."""
+def most_trials(spec: StudySpec, strangers: int = 0) -> int:
+    """How many trials there can be: the budget, or every combination where each is tried once.
+
+    Args:
+        spec: of the study.
+        strangers: ended trials that tried no combination here, but count against the budget: another program's.
+    """
     size = spec.space.size() if spec.sampler.name == "grid" else None
-    return spec.budget.trials if size is None else min(size, spec.budget.trials)
+    return spec.budget.trials if size is None else min(size + strangers, spec.budget.trials)
 
 
 def within_budget(spec: StudySpec, seconds: float, elapsed: float) -> float:

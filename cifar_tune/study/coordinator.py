@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from cifar_tune.errors import CheckError, CifarTuneError, UserError, last_line
 from cifar_tune.executors.messages import Began, Died, Ended, EpochDone, Job, Notice, Ready, Refused, Report, Verdict
-from cifar_tune.executors.pool import Executors
+from cifar_tune.executors.pool import MOST_FALSE_STARTS, Executors
 from cifar_tune.optuna_internals import trial_id
 from cifar_tune.samplers.build import Samplers, neutral_sampler
 from cifar_tune.storage import attributes
@@ -63,8 +63,7 @@ class Coordinator:
         self._false_starts: Counter[int] = Counter()
         self._estimate = Estimate(spec, executors.workers)
         self._standing = Standing(spec, [])  # `_take_up` counts the trials of earlier runs
-        self._trials = most_trials(spec)
-        self._last = LastTrials(study, storage, spec, self._trials, watch.observer.note)
+        self._last = LastTrials(study, storage, spec, most_trials(spec), watch.observer.note)
         self._announcements = Announcements(storage, watch, self._sweep)
         self._checkpoints = checkpoints_of(study)
         self._environment_known = False
@@ -137,7 +136,7 @@ class Coordinator:
         """Start one more trial; False if there is none left to try."""
         if self._admit_others():
             return True  # what they finished counts
-        left = self._left(self._trials)
+        left = self._left(self._standing.most)
         self._last.draw(left, self._executors.workers, self._draw(), lambda: self._watch.stop.park)
         waiting = self._last.next_waiting(left)
         refused = refusal(waiting, self._spec) if waiting is not None else None
@@ -215,7 +214,7 @@ class Coordinator:
                     self._environment_known = True
                     self._note(record_environment(self._study, report.environment))
             case Refused():
-                self._do_without(report.message)
+                self._do_without(*report.message.split("\n"))
             case Began() | EpochDone() if report.number not in self._running:
                 self._let_go(report.number)  # another program has ended its trial
             case Began():
@@ -225,7 +224,8 @@ class Coordinator:
                 running.split_into(report.micro_batches)
                 value, _ = running.add(report.result)
                 self._observer.epoch(running.number, report.result, value)
-                self._note(self._estimate.after(report.result, self._standing.finished, self._elapsed.seconds))
+                standing, seconds = self._standing, self._elapsed.seconds
+                self._note(self._estimate.after(report.result, standing.finished, seconds, standing.strangers))
                 self._judge(running)
             case Notice():
                 self._note(f"trial {report.number}: {report.text}")
@@ -328,21 +328,26 @@ class Coordinator:
         self._elapsed.write()
         self._announcements.add(self._standing.end_of(told, value, figures, detail, self._elapsed.seconds))
 
-    def _do_without(self, reason: str) -> None:
-        """An executor cannot train here, as one that came later or in place of a dead one: the others can."""
+    def _do_without(self, reason: str, *more: str) -> None:
+        """An executor cannot train here, as one that came later or in place of a dead one: the others can.
+
+        There is a note for each of several reasons, since a note is one line.
+        """
         left = self._executors.workers
         if not left:
-            raise CheckError(f"no worker is left: {reason}")
+            raise CheckError("\n".join((f"no worker is left: {reason}", *more)))
         self._note(f"one worker is given up, and the run goes on with {left}: {reason}")
+        for each in more:
+            self._note(each)
 
     def _mourn(self, died: Died) -> None:
         """An executor is gone: its trial goes on elsewhere, unless executors keep dying under it."""
         if died.number is None:
             self._false_starts[died.slot] += 1
-            if self._false_starts[died.slot] >= _MOST_DEATHS:
+            if self._false_starts[died.slot] >= MOST_FALSE_STARTS:
                 del self._false_starts[died.slot]
                 self._executors.give_up(died.slot)
-                self._do_without(f"executors cannot start: {_MOST_DEATHS} in a row ended: {died.cause}")
+                self._do_without(f"executors cannot start: {MOST_FALSE_STARTS} in a row ended: {died.cause}")
             return
         running = self._running.pop(died.number, None)
         self._leaving.pop(died.number, None)

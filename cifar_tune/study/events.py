@@ -19,7 +19,7 @@ class TrialEnd:
 
     `figures` are all objectives and constrained metrics by name, `feasible` says whether it keeps the constraints, and
     `front` holds the numbers of the trials on the Pareto front of several objectives; `elapsed` are the seconds of
-    `budget.timeout` that were used up.
+    `budget.timeout` that were used up. `finished` trials have ended, of the `most` that there can be.
     """
 
     number: int
@@ -29,6 +29,7 @@ class TrialEnd:
     best_number: int | None
     best_value: float | None
     finished: int
+    most: int
     figures: Mapping[str, float] = field(default_factory=dict)
     feasible: bool = True
     front: Sequence[int] = ()

@@ -6,8 +6,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.storage import attributes
-from cifar_tune.storage.constraints import is_feasible
+from cifar_tune.storage.constraints import is_feasible, is_stranger
 from cifar_tune.study.best_trials import BestTrials
+from cifar_tune.study.budget import most_trials
 from cifar_tune.study.events import TrialEnd
 from cifar_tune.study.trial import TrainedBefore
 from cifar_tune.study_spec.specification import StudySpec
@@ -22,6 +23,7 @@ class Standing:
 
     Attributes:
         finished: how many have ended.
+        strangers: how many of these tried no combination here.
         has_completed: whether one of them has completed.
     """
 
@@ -30,7 +32,13 @@ class Standing:
         self._best = BestTrials(trials, spec.objectives, spec.constraints)
         self._trained = TrainedBefore(trials, spec)
         self.finished = sum(trial.state.is_finished() for trial in trials)
+        self.strangers = sum(map(is_stranger, trials))
         self.has_completed = any(trial.state == TrialState.COMPLETE for trial in trials)
+
+    @property
+    def most(self) -> int:
+        """How many trials there can be in all."""
+        return most_trials(self._spec, self.strangers)
 
     @property
     def best_numbers(self) -> list[int]:
@@ -40,6 +48,7 @@ class Standing:
     def count(self, trial: FrozenTrial) -> None:
         """A trial has ended, whoever ended it."""
         self.finished += 1
+        self.strangers += is_stranger(trial)
         self.has_completed |= trial.state == TrialState.COMPLETE
 
     def add_foreign(self, trial: FrozenTrial) -> None:
@@ -104,6 +113,7 @@ class Standing:
             best_number=best.number if best else None,
             best_value=best.values[0] if best else None,
             finished=self.finished,
+            most=self.most,
             figures=figures,
             feasible=feasible,
             front=self._best.numbers if self._spec.has_several_objectives else [],

@@ -50,12 +50,12 @@ def check_objectives(spec: StudySpec, problems: Problems) -> list[str]:
 
 
 def check_deterministic(spec: StudySpec, problems: Problems) -> None:
-    """Refuse batches that could not keep their promise: a metric that a clock decides is never the same twice."""
+    """Refuse batches that could not keep their promise: a metric that is measured in time is never the same twice."""
     if not all(problems.is_sound((section,)) for section in ("objective", "constraints", "deterministic")):
         return
     clocked = [name for name in spec.metrics if METRICS[name].is_clocked]
     if spec.deterministic is not None and clocked:
-        rule = f"cannot be had with {clocked[0]}, which a clock decides: it would be another one in every run"
+        rule = f"does not work with {clocked[0]}, which is measured in time: it would differ from run to run"
         problems.add(("deterministic",), rule, spec.deterministic)
 
 

@@ -63,7 +63,7 @@ def _files(raw: object, problems: Problems) -> list[PluginFile]:
             problems.add(path, str(error), name, error.nearest)
             continue
         if file.path in [each.path for each in files]:
-            problems.add(path, "stands there twice", name)
+            problems.add(path, "is listed twice", name)
         elif wanted is not None and wanted != file.sha256:
             rule = f"the file is not the one that was written down (sha256 {wanted}): its sha256 is {file.sha256}"
             problems.add(path, f"{rule}; bring that one back, or remove sha256 to take this one", name)

@@ -91,7 +91,7 @@ def _read_choices(knob: Knob, raw: object, path: Path, problems: Problems) -> tu
         if value is None:
             continue
         if value in choices:
-            problems.add((*path, index), "stands there twice", item)
+            problems.add((*path, index), "is listed twice", item)
         choices[value] = None
     return tuple(choices)
 

@@ -28,7 +28,7 @@ def go_on(training: Training, path: Path, plugins: Sequence[str] = ()) -> None:
     """Load the checkpoint of an interrupted training.
 
     Args:
-        training: new. After an error it is of no use any more: build another one.
+        training: new. After an error it cannot be used any more: build another one.
         path: of the checkpoint.
         plugins: as `load` takes them.
 

@@ -36,7 +36,7 @@ def pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 NOTES = [
     "note: not read in pictures: the folder 'unlabelled'",
-    "note: left out because they are no images that can be read here, by their first bytes: 1 ('train/ant/notes.txt')",
+    "note: left out, not an image that can be read: 1 ('train/ant/notes.txt')",
 ]
 
 
@@ -46,8 +46,8 @@ def test_check_says_what_it_found(cli: Cli) -> None:
     lines = ended.out.splitlines()
     start = lines.index("data: 50 training and 15 validation images (3, 8, 8), 3 classes")
     assert lines[start + 1 : start + 5] == [
-        "splits: training: the images in train; validation: the images in val; test: 10 files in Test, which finalize "
-        "alone opens",
+        "splits: training: the images in train; validation: the images in val; test: 10 files in Test (only finalize "
+        "opens them)",
         "smallest class: 'bee', 10 training and 3 validation images",
         *NOTES,
     ]

@@ -153,6 +153,21 @@ def test_why_there_is_no_best_where_another_program_ended_what_completed(cli: Cl
     assert f"{theirs}, so there is no best configuration to train" in refused.err
 
 
+def test_a_study_of_a_newer_version_is_told_from_a_foreign_one(cli: Cli) -> None:
+    storage = open_storage(storage_url(None))
+    record = make_record(make_spec({"lr": {"low": 0.1, "high": 1.0}}, name="newer"), [], storage)
+    record.study.set_user_attr("test_opening_1", {"cifar_tune": "9.9", "unknown": 1})
+    close(storage)
+    words = "newer: test_opening_1: was written by cifar-tune 9.9, and cifar-tune"
+    assert cli("status").out.startswith(words)
+    (listed,) = json.loads(cli("status", "--json").out)["studies"]
+    assert (listed["name"], set(listed)) == ("newer", {"name", "unreadable"})
+    for command in (("status", "newer"), ("watch", "newer", "--once"), ("export", "newer"), ("delete", "newer")):
+        ended = cli(*command)
+        assert ended.code == 2, command
+        assert "was written by cifar-tune 9.9" in ended.err
+
+
 def test_the_status_of_a_study_by_its_file(cli: Cli, stored: Path, tmp_path: Path) -> None:
     (tmp_path / "file.yaml").write_text("name: second\n")
     assert cli("status", "file.yaml", "--storage", URL).out.startswith("second: 0 of 50 trials done")

@@ -5,11 +5,16 @@ import re
 import signal
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
+from optuna.trial import create_trial
 
-from cifar_tune.cli.watching import Watcher
+from cifar_tune.cli.study_status import one_status
+from cifar_tune.cli.watching import Watcher, is_over
+from cifar_tune.cli.watching import _as_text as as_text
 from cifar_tune.errors import CheckError
+from cifar_tune.optuna_internals import BatchStorage
 from cifar_tune.reports.page.timeline import spans
 from cifar_tune.storage.lease import acquire
 from cifar_tune.storage.rdb import close, open_storage
@@ -202,3 +207,42 @@ def test_trials_that_are_drawn_but_have_not_begun(cli: Cli) -> None:
     assert re.search(r"trial 1 .* parked", watched)
     assert not re.search(r"trial [23] ", watched)
     assert {span.trial.number for span in spans(record.trials)} == {0}
+
+
+def test_of_a_long_study_only_few_trials_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = open_storage(storage_url(URL))
+    trials = [MadeTrial({"lr": 0.1 + 0.001 * n}, 0.5 + 0.001 * n) for n in range(200)]
+    make_record(make_spec({"lr": {"low": 0.1, "high": 1}}, name="long", budget={"trials": 300}), trials, storage)
+    close(storage)
+    whole: list[int] = []
+    read_trials = BatchStorage.read_trials
+
+    def counted(self: BatchStorage, study: int, *more: Any, **named: Any) -> Any:
+        found = read_trials(self, study, *more, **named)
+        whole.append(sum(bool(trial.params) for trial in found))
+        return found
+
+    monkeypatch.setattr(BatchStorage, "read_trials", counted)
+    monkeypatch.setattr(BatchStorage, "get_all_trials", lambda *_, **__: pytest.fail("all trials are read"))
+    watcher = Watcher("long", storage_url(URL))
+    watcher.look()
+    assert watcher.record is not None
+    assert [trial.number for trial in watcher.record.last] == [195, 196, 197, 198, 199]
+    assert sum(whole) == 1 + 5  # the best one, and those that ended last
+    close(watcher.storage)
+
+
+def test_a_grid_is_not_over_because_of_another_programs_trials() -> None:
+    storage = open_storage(storage_url(URL))
+    spec = make_spec({"lr": {"choices": [0.1, 0.2, 0.3, 0.4]}}, name="cells", sampler={"name": "grid"})
+    record = make_record(spec, [MadeTrial({"lr": 0.1}, 0.5)], storage)
+    for _ in range(4):
+        record.study.add_trial(create_trial(value=0.9))
+    watcher = Watcher("cells", storage_url(URL))
+    watcher.look()
+    assert watcher.record is not None
+    assert "cells: 5 of 8 trials" in as_text(watcher.render(), 120)
+    assert not is_over(watcher.record)
+    assert one_status("cells", storage_url(URL))["budget_trials"] == 8
+    close(storage)
+    close(watcher.storage)

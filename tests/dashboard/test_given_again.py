@@ -81,4 +81,4 @@ def test_watch_too(url: URL) -> None:
 def values(watcher: Watcher) -> list[float | None]:
     assert watcher.record is not None
     assert isinstance(watcher.storage, RDBStorage)
-    return [trial.value for trial in watcher.record.trials]
+    return [trial.value for trial in watcher.record.last]

@@ -194,6 +194,7 @@ def test_damage_that_leaves_the_length_alone_is_found_and_said(
     after = prepare(spec)
     assert before.notes == ()
     assert after.notes == (f"the cache of decoded images was damaged ({path.name}), so the images were decoded again",)
+    assert prepare(spec).notes == (), "it is whole again"
     assert decodings.count == 2
     assert after.fingerprint == before.fingerprint
     assert after.classes == before.classes

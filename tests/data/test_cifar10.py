@@ -4,6 +4,7 @@ import functools
 import hashlib
 import http.server
 import pickle
+import socket
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ import pytest
 from torchvision.datasets import CIFAR10
 
 from cifar_tune.data.prepared import prepare
+from cifar_tune.data.sources import cifar10
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.data.test_split import load_test
 from cifar_tune.errors import UserError
@@ -195,3 +197,32 @@ def test_by_default_the_archive_lies_in_data(archive: Path, tmp_path: Path, monk
     Path("data").mkdir()
     (Path("data") / archive.name).write_bytes(archive.read_bytes())
     assert len(prepare(DataSpec()).labels) == 60
+
+
+def test_a_download_leaves_the_timeout_of_other_threads_alone(
+    tmp_path: Path, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[float | None] = []
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.append(socket.getdefaulttimeout())
+            super().do_GET()
+
+    with http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Handler, directory=archive.parent)
+    ) as here:
+        threading.Thread(target=here.serve_forever, daemon=True).start()
+        monkeypatch.setattr(CIFAR10, "url", f"http://127.0.0.1:{here.server_port}/{archive.name}")
+        assert len(prepare(DataSpec(root=str(tmp_path / "new"))).labels) == 60
+        here.shutdown()
+    assert seen == [None]
+
+
+@pytest.mark.usefixtures("archive")
+def test_a_server_that_says_nothing_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cifar10, "_DOWNLOAD_TIMEOUT", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setattr(CIFAR10, "url", f"http://127.0.0.1:{silent.getsockname()[1]}/{CIFAR10.filename}")
+        with pytest.raises(UserError, match=r"CIFAR-10 is not available: it cannot be downloaded \(timed out\)"):
+            prepare(DataSpec(root=str(tmp_path / "new")))

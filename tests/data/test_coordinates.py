@@ -5,6 +5,7 @@ import numpy.typing as npt
 import pytest
 import torch
 
+from cifar_tune.data.augmentation import coordinates
 from cifar_tune.data.augmentation.coordinates import (
     CoordinateMap,
     gather,
@@ -210,3 +211,27 @@ def test_alternating_flip_shows_every_image_both_ways_in_two_epochs() -> None:
     partial = _sides(2, order)
     assert torch.equal(partial[order], -first[order])
     assert not torch.equal(_sides(1, torch.randperm(100), seed=1), first)
+
+
+@pytest.mark.parametrize("padding_mode", ["zeros", "edge", "reflect"])
+def test_positions_beyond_32_bits_are_64_bits_wide(padding_mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = torch.randint(0, 256, (40, 8, 8, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    draw = drawing(40, 8)
+    moved = random_crop(draw, 2, padding_mode).then(horizontal_flip(draw))
+    chosen: list[torch.dtype] = []
+    index_select = torch.Tensor.index_select
+
+    def noting(self: torch.Tensor, dim: int, index: torch.Tensor) -> torch.Tensor:
+        chosen.append(index.dtype)
+        return index_select(self, dim, index)
+
+    monkeypatch.setattr(torch.Tensor, "index_select", noting)
+    margin = 2 if padding_mode == "zeros" else 0
+    pixels = 40 * (8 + 2 * margin) ** 2
+    monkeypatch.setattr(coordinates, "_MOST_IN_32_BITS", pixels)
+    narrow = gather(images, torch.arange(40), moved)
+    monkeypatch.setattr(coordinates, "_MOST_IN_32_BITS", pixels - 1)
+    wide = gather(images, torch.arange(40), moved)
+    assert chosen[1::2] == [torch.int32, torch.int64]
+    assert torch.equal(narrow, wide)
+    assert torch.iinfo(torch.int32).max == 2**31 - 1  # the last position of as many pixels as the limit allows

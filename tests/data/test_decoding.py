@@ -5,6 +5,7 @@ import struct
 import subprocess
 import sys
 import threading
+import warnings
 import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -541,8 +542,10 @@ DECODES = """
 import resource, sys
 from pathlib import Path
 import numpy as np
+from cifar_tune.cli.whole_process import silence_warnings
 from cifar_tune.data.image_files import decode_files
 from cifar_tune.errors import UserError
+silence_warnings()  # as `main` does
 paths = sorted(Path(sys.argv[1]).iterdir())
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:
@@ -751,3 +754,13 @@ def test_a_broken_file_is_decoded_or_refused(tmp_path: Path, number: int) -> Non
             del content[int(random.integers(0, len(content))) :]
         with suppress(UserError):
             decoded(tmp_path, bytes(content), suffix)
+
+
+def test_decoding_leaves_the_warnings_of_other_threads_alone(tmp_path: Path) -> None:
+    paths = [tmp_path / "0.jpg", tmp_path / "1.jpg"]
+    for path, pixels in zip(paths, (UPRIGHT, OTHER), strict=True):
+        path.write_bytes(saved(Image.fromarray(pixels), "JPEG", exif=b"Exif\0\0garbage"))
+    before, seen = list(warnings.filters), []
+    images = np.zeros((2, SIZE, SIZE, 3), dtype=np.uint8)
+    decode_files(paths, images, lambda _done, _total: seen.append(list(warnings.filters)))
+    assert seen == [before]

@@ -72,9 +72,7 @@ def test_a_file_without_a_suffix_that_is_no_image_is_left_out_and_told(folder: P
     (folder / "train/ant/notes").write_bytes(content)
     after = read(folder)
     assert after.fingerprint == before.fingerprint
-    assert after.notes == (
-        "left out because they are no images that can be read here, by their first bytes: 1 ('train/ant/notes')",
-    )
+    assert after.notes == ("left out, not an image that can be read: 1 ('train/ant/notes')",)
 
 
 @pytest.mark.parametrize("name", ["0.png", "0.PNG", "0.JpG", "0.AVIF"])
@@ -120,15 +118,14 @@ def test_what_is_left_out_is_counted_by_reason(folder: Path) -> None:
     (ant / "deep").mkdir()
     (ant / "deep/round").symlink_to("..")
     assert count(folder) == 20
-    assert [note.removeprefix("left out because they ") for note in read(folder).notes] == [
-        "are hidden (their names begin with a dot): 2 ('train/ant/.hidden.png' and 'train/ant/.thumbnails')",
-        "are links to a folder above them: 2 ('train/ant/deep/round' and 'train/ant/up')",
-        "are no files: links that lead nowhere, sockets or devices: 4 (such as 'train/ant/dead.png', "
+    assert [note.removeprefix("left out, ") for note in read(folder).notes] == [
+        "a link to a folder above it: 2 ('train/ant/deep/round' and 'train/ant/up')",
+        "hidden (a name that begins with a dot): 2 ('train/ant/.hidden.png' and 'train/ant/.thumbnails')",
+        "not a file (a broken link, a socket or a device): 4 (such as 'train/ant/dead.png', "
         "'train/ant/itself', 'train/ant/pipe.png'; by suffix: .png 3, no suffix 1)",
-        "are no images that can be read here, by their first bytes: 5 (such as 'train/ant/Thumbs.db', "
+        "not an image that can be read: 5 (such as 'train/ant/Thumbs.db', "
         "'train/ant/a.txt', 'train/ant/b.txt'; by suffix: .txt 3, .db 1, .csv 1)",
-        "lie beside the class folders, so they have no label: 3 ('test/loose.png', 'train/loose.png' and "
-        "'train/readme.txt')",
+        "not in a class folder: 3 ('test/loose.png', 'train/loose.png' and 'train/readme.txt')",
     ]
 
 
@@ -158,7 +155,7 @@ def test_a_class_without_an_image_says_what_is_there_instead(folder: Path) -> No
     (folder / "train/dog").mkdir()
     (folder / "test/dog").mkdir()
     (folder / "train/dog/0.heic").write_bytes(b"\0\0\0\x18ftypheic")
-    with pytest.raises(UserError, match=r"train/dog: holds no image; left out because .*: 1 \('train/dog/0\.heic'\)$"):
+    with pytest.raises(UserError, match=r"train/dog: holds no image; left out, .*: 1 \('train/dog/0\.heic'\)$"):
         read(folder)
 
 

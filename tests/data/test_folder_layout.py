@@ -68,7 +68,7 @@ def test_a_validation_folder_is_the_validation_split(three: Path, val: str, trai
 @pytest.mark.parametrize("test", ["test", "Test", "TEST", "testing"])
 def test_a_test_folder_is_the_test_split(three: Path, test: str) -> None:
     (three / "test").rename(three / test)
-    assert prepare(spec(three)).splits.endswith(f"test: 9 files in {test}, which finalize alone opens")
+    assert prepare(spec(three)).splits.endswith(f"test: 9 files in {test} (only finalize opens them)")
     images, labels, _ = load_test(spec(three))
     assert [image.tobytes() for image in images] == contents(three, test)
     assert np.bincount(labels).tolist() == [4, 3, 2]

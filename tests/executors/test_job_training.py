@@ -120,7 +120,7 @@ def test_a_checkpoint_that_is_of_no_use(
     spoil(job.checkpoint, tmp_path / "exploded")
     notice, began, *epochs, ended = reports = run(job, 3)
     assert isinstance(notice, Notice)
-    assert "it starts again, since its checkpoint is of no use" in notice.text
+    assert "starts again: its checkpoint cannot be used" in notice.text
     assert isinstance(began, Began)
     assert began.results == ()
     assert ended == Ended(7, "completed")

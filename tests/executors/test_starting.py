@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from multiprocessing.util import get_temp_dir
 from pathlib import Path
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from cifar_tune.errors import CheckError
+from cifar_tune.executors import starting
 from cifar_tune.executors.starting import ExecutorProcess, Starter, end_server, server_pid
 from tests.waiting import PATIENCE
 
@@ -184,3 +186,19 @@ def test_how_a_process_has_ended_is_known() -> None:
         process.join(PATIENCE)
         codes.append(process.exitcode)
     assert codes == [3, -signal.SIGKILL]
+
+
+def test_threads_that_start_executors_at_the_same_time_leave_the_environment_as_it_was() -> None:
+    def environment() -> list[str | None]:
+        return [os.environ.get(name) for name in ("PYTHONSAFEPATH", "PYTHONPATH")]
+
+    def prepare_often() -> None:
+        for _ in range(100):
+            with starting._prepared():
+                time.sleep(0)  # another thread's turn
+
+    before = environment()
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(prepare_often) for _ in range(4)]:
+            done.result()
+    assert environment() == before

@@ -49,13 +49,15 @@ def test_auto_gives_each_named_device_one(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def refuses_the_second_time(connection: Connection, device: str, slot: int) -> None:
-    """Starts and dies at once, and whatever takes its place refuses; that of slot 0 does nothing wrong."""
+    """Starts and dies when it is told to, and whatever takes its place refuses; that of slot 0 does nothing wrong."""
     mark = Path(device)
     if slot and mark.exists():
         connection.send(Refused("not here any more"))
         return
     connection.send(Ready("cpu", {}))
     if slot:
+        while not (mark.parent / "die").exists():
+            time.sleep(0.02)
         mark.touch()
         os._exit(3)
     connection.recv()
@@ -66,6 +68,7 @@ def test_one_that_refuses_in_the_place_of_a_dead_one_is_given_up(tmp_path: Path)
     heard: list[Report | Died] = []
     try:
         executors.wait_for_start(DataSpec(name="digits"), "", nothing)
+        (tmp_path / "die").touch()
         deadline = time.monotonic() + PATIENCE
         while not any(isinstance(report, Refused) for report in heard) and time.monotonic() < deadline:
             heard += executors.reports(0.2)
@@ -73,6 +76,32 @@ def test_one_that_refuses_in_the_place_of_a_dead_one_is_given_up(tmp_path: Path)
         assert executors.workers == 1
         assert executors.idle()
         assert executors.reports(0.5) == [], "nobody is begun in its place"
+    finally:
+        executors.close(lambda: True)
+
+
+def dies_once(connection: Connection, device: str, slot: int) -> None:
+    """That of slot 0 dies at once, and the next one there is ready; that of slot 1 is ready only after that."""
+    mark = Path(device)
+    if slot == 0 and not mark.exists():
+        mark.touch()
+        os._exit(3)
+    while slot and not (mark.parent / "slot 0 is ready").exists():
+        time.sleep(0.02)
+    connection.send(Ready("cpu", {}))
+    if slot == 0:
+        (mark.parent / "slot 0 is ready").touch()
+    connection.recv()
+
+
+def test_a_crash_at_start_is_no_answer_and_all_slots_are_waited_for(tmp_path: Path) -> None:
+    executors = LocalExecutors(2, (str(tmp_path / "mark"),), 1, lambda _note: None, dies_once)
+    try:
+        executors.wait_for_start(DataSpec(name="digits"), "", nothing)
+        assert sorted(type(report).__name__ for report in executors.reports(0.0)) == ["Died", "Ready", "Ready"]
+        for number in range(2):
+            assert executors.idle()
+            executors.submit(Job(number, {}, DataSpec(name="digits"), tmp_path / "none"))
     finally:
         executors.close(lambda: True)
 

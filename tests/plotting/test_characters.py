@@ -1,6 +1,7 @@
 """Pictures of names in any script: with a font that has it, or escaped; never boxes, never a warning."""
 
 import logging
+import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -163,3 +164,19 @@ def test_a_font_that_is_gone_is_passed_over(tmp_path: Path) -> None:
 def test_a_font_of_placeholders_is_not_taken(tmp_path: Path) -> None:
     install(tmp_path / "font.ttf", "Adobe Blank 2", CAT)
     assert not characters.has_font(CAT)
+
+
+def test_what_other_threads_log_about_fonts_is_not_lost(caplog: pytest.LogCaptureFixture) -> None:
+    logger = logging.getLogger("matplotlib.font_manager")
+    level = logger.level
+    other = threading.Thread(target=logger.warning, args=("of another thread",))
+    with characters.quiet_fonts():
+        logger.warning("of ours")
+        logger.error("an error")
+        other.start()
+        other.join()
+    logger.warning("later")
+    said = list(caplog.messages)
+    caplog.clear()  # else the fixture takes it for a fault
+    assert said == ["an error", "of another thread", "later"]
+    assert (logger.level, logger.filters) == (level, [])

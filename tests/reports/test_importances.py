@@ -5,7 +5,9 @@ from collections.abc import Mapping
 import pytest
 from optuna.storages import InMemoryStorage
 
+from cifar_tune.cli.whole_process import silence_warnings
 from cifar_tune.reports.importances import Importances, importances, spread
+from cifar_tune.storage.attributes import REASON
 
 from .factory import MadeTrial, make_record, make_spec
 
@@ -94,6 +96,7 @@ def test_no_knob_is_searched() -> None:
 def test_no_warning_reaches_the_user(recwarn: pytest.WarningsRecorder, count: int) -> None:
     trials = [MadeTrial({"momentum": 0.9 * n / count, "dropout": 0.1 * (n % 3)}, n / count) for n in range(count)]
     record = make_record(make_spec(TWO), trials)
+    silence_warnings()  # as `main` does
     result = importances(record)
     assert isinstance(result, Importances)
     spread(record, result)
@@ -138,3 +141,14 @@ def test_they_need_no_storage_any_more() -> None:
     storage.delete_study(record.study._study_id)
     assert importances(record) == before
     assert spread(record, before) is not None
+
+
+def test_trials_that_another_program_ended_break_no_constraint() -> None:
+    spec = make_spec({"lr": {"low": 0.001, "high": 1.0}}, constraints=["parameters <= 32000"])
+    figures = {"parameters": 1000.0}
+    ours = [MadeTrial({"lr": 0.01 * (1 + n)}, 0.1 + 0.01 * n, epochs=2, figures=figures) for n in range(20)]
+    theirs = [MadeTrial({"lr": 0.5}, 0.9, epochs=2, attrs={REASON: None}) for _ in range(3)]
+    result = importances(make_record(spec, ours + theirs))
+    assert isinstance(result, Importances)
+    assert (result.completed, result.infeasible) == (20, 0)
+    assert result.basis == "the best 5 of 20 completed trials against all of them"

@@ -1,9 +1,12 @@
 """What the report says of openings of the test split."""
 
+import re
 from dataclasses import replace
 
 import pytest
 
+from cifar_tune import __version__
+from cifar_tune.errors import UserError
 from cifar_tune.reports.report import Report
 from cifar_tune.reports.summary_markdown import test_set as section
 from cifar_tune.storage.openings import Opening, read_openings, write_opening
@@ -85,3 +88,15 @@ def test_a_trial_that_breaks_a_constraint_is_not_called_the_best() -> None:
     record = make_record(spec, [MadeTrial({"lr": 0.1}, value, epochs=15) for value in (0.8, 0.85)])
     write_opening(record.study, 0, RESULT)
     assert "best one by now" not in section(Report(load_record(record.study._storage, record.name)))[1]
+
+
+def test_an_opening_of_a_newer_version_is_refused_by_its_version() -> None:
+    record = opened(RESULT)
+    newer = {**RESULT.plain(), "cifar_tune": "9.9", "views": 6}
+    record.study.set_user_attr("test_opening_2", newer)
+    refusal = rf"test_opening_2: was written by cifar-tune 9\.9, and cifar-tune {re.escape(__version__)} cannot read it"
+    with pytest.raises(UserError, match=refusal):
+        read_openings(record.study.user_attrs)
+    for broken in ({"opened": "now"}, [1], "x"):
+        with pytest.raises(UserError, match="was written by another version of cifar-tune"):
+            read_openings({"test_opening_1": broken})

@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from datetime import datetime
 
 import pytest
 from sqlalchemy.engine import URL
@@ -21,12 +22,18 @@ def test_it_says_what_all_trials_say(database: URL, seed: int) -> None:
     draw = random.Random(seed)  # noqa: S311
     storage = open_storage(database)
     spec = store_random_study(storage, draw, draw.choice([0, 1, 40, 120]))
-    record, seen = load_record(storage, "test"), overview(storage, "test")
+    record, seen = load_record(storage, "test"), overview(storage, "test", 5)
 
     assert seen.counts == dict(record.counts)
     assert seen.finished == record.finished
     reasons = Counter(trial.reason for trial in record.trials if trial.reason in attributes.REASONS)
     assert list(seen.reasons.items()) == list(reasons.items())
+    assert seen.strangers == record.strangers
+    ended = [trial for trial in record.trials if trial.ended]
+    ended.sort(key=lambda trial: (trial.ended or datetime.min, trial.number))
+    assert [vars(trial) for trial in seen.last] == [vars(trial) for trial in ended[-5:]]
+    if record.best is None:
+        assert seen.without_best_words == record.without_best_words
     assert (seen.best and vars(seen.best)) == (record.best and vars(record.best))
     if spec.has_several_objectives:
         assert [trial.number for trial in seen.front] == [trial.number for trial in record.front]

@@ -1,6 +1,7 @@
 import builtins
 import socket
 import sqlite3
+import warnings
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -297,3 +298,11 @@ def test_a_database_with_tables_of_another_program_that_are_in_nobodys_way_is_ta
     foreign_database(url, (USERS,))
     close(open_storage(url))
     assert {"users", "studies", "alembic_version"} <= tables_of(url).keys()
+
+
+def test_the_logs_and_warnings_of_a_notebook_stay_as_they_are(database: URL) -> None:
+    optuna.logging.set_verbosity(optuna.logging.INFO)
+    before = list(warnings.filters)
+    close(open_storage(database))
+    assert optuna.logging.get_verbosity() == optuna.logging.INFO
+    assert warnings.filters == before

@@ -237,3 +237,15 @@ def test_a_password_is_struck_out_however_it_is_written(secret: str) -> None:
     assert quote(secret, safe="") not in without_secrets(words, url)
     outage = Outage(0.0, OSError(words), url)
     assert outage.words == without_secrets(words, url)
+
+
+@pytest.mark.parametrize("password", ["p", "er", "p.r"])
+def test_a_short_password_is_no_part_of_other_words(password: str) -> None:
+    url = storage_url(f"postgresql://u:{password}@h/d")
+    words = "port 1 failed: no such server for peer"
+    assert without_secrets(words, url) == words
+    assert without_secrets(f"u gave {password!r} ({password}) at {password}@h", url) == "u gave '***' (***) at ***@h"
+
+
+def test_a_long_password_is_hidden_inside_of_words_too() -> None:
+    assert without_secrets("user=uhunter2x", storage_url("postgresql://u:hunter2@h/d")) == "user=u***x"

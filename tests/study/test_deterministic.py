@@ -191,7 +191,7 @@ def test_what_is_no_number_of_trials(size: object) -> None:
 @pytest.mark.parametrize("section", [{"objective": {"metric": "seconds_per_epoch"}},
                                      {"constraints": ["seconds_per_epoch <= 5"]}])  # fmt: skip
 def test_what_a_clock_decides_is_refused(section: dict[str, Any]) -> None:
-    with pytest.raises(UserError, match="deterministic = 4: cannot be had with seconds_per_epoch"):
+    with pytest.raises(UserError, match="deterministic = 4: does not work with seconds_per_epoch"):
         spec_of({"deterministic": 4, "pruner": {"name": "none"}} | section)
 
 

@@ -2,7 +2,13 @@
 
 from typing import Any
 
-from .conftest import RunStudy
+import optuna
+from optuna.trial import create_trial
+
+from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.storage import attributes
+
+from .conftest import RunStudy, spec_of
 
 GRID: dict[str, Any] = {
     "sampler": {"name": "grid"},
@@ -47,3 +53,16 @@ def test_with_several_workers(run_scripted: RunStudy) -> None:
 def test_nothing_to_search_is_one_combination(run_scripted: RunStudy) -> None:
     ending, record, _ = run_scripted(GRID | {"search_space": {}, "budget": {"trials": 3}})
     assert (ending, len(record.trials)) == ("exhausted", 1)
+
+
+def test_trials_of_another_program_try_no_combination(storage: BatchStorage, run_scripted: RunStudy) -> None:
+    plain = GRID | {"search_space": {"lr": {"choices": [0.1, 0.2, 0.3, 0.4]}}, "budget": {"trials": 20}}
+    other = optuna.create_study(study_name="test", storage=storage, direction="maximize")
+    other.set_user_attr(attributes.SPEC, spec_of(plain).stored())
+    for _ in range(4):
+        other.add_trial(create_trial(value=0.9))
+    ending, record, recorder = run_scripted(plain)
+    assert (ending, record.finished, record.strangers) == ("exhausted", 8, 4)
+    assert [(end.finished, end.most) for end in recorder.ends] == [(5, 8), (6, 8), (7, 8), (8, 8)]
+    (estimate,) = (note for note in recorder.notes if note.startswith("estimated"))
+    assert "1 epoch, 4 trials" in estimate

@@ -279,8 +279,7 @@ def test_a_validation_folder_is_trained_on_too(storage: RDBStorage, tmp_path: Pa
     [opening], said = run(storage)
     assert (opening.train_images, opening.test_images) == (98, 8)
     assert [line for line in said if line.startswith("note: test images: ")] == [
-        "note: test images: left out because they are no images that can be read here, by their first bytes: 1 "
-        "('Test/ant/notes')"
+        "note: test images: left out, not an image that can be read: 1 ('Test/ant/notes')"
     ]
     assert any("on 98 images: 80 of the training and 18 of the validation split" in line for line in said)
 

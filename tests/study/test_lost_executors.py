@@ -43,6 +43,19 @@ def test_an_executor_that_refuses_is_given_up_and_the_others_go_on(run_scripted:
     assert note == ("one worker is given up, and the run goes on with 1: cuda:0: must be a device of this machine")
 
 
+def test_each_of_several_reasons_is_a_note_of_its_own(run_scripted: RunStudy) -> None:
+    executors = ScriptedExecutors(Script(), workers=2)
+    executors._reports.pop()
+    executors._reports.append(Refused("first.py: cannot be read\nsecond.py: cannot be read"))
+    executors.workers = 1
+    ending, _, recorder = run_scripted(STUDY, executors=executors)
+    assert ending == "budget"
+    assert [note for note in recorder.notes if "cannot be read" in note] == [
+        "one worker is given up, and the run goes on with 1: first.py: cannot be read",
+        "second.py: cannot be read",
+    ]
+
+
 def test_when_no_executor_is_left_the_run_ends_with_the_reason(run_scripted: RunStudy) -> None:
     executors = Shrinking(Script(disasters={0: [(1, "died")], 1: [(2, "died")]}), workers=2)
     with pytest.raises(CheckError, match="no worker is left: cuda:0: must be a device of this machine"):

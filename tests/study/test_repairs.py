@@ -216,8 +216,9 @@ def test_a_grid_tries_all_beside_trials_that_it_did_not_draw(foreign: optuna.Stu
     other = optuna.load_study(study_name="grid", storage=foreign._storage)
     other.enqueue_trial({"epochs": 77})
     other.add_trial(create_trial(value=0.5))
-    ending, record, _ = run_scripted(plain)
+    ending, record, recorder = run_scripted(plain)
     assert (ending, len(record.trials)) == ("exhausted", 6 + 2)
+    assert (recorder.ends[-1].finished, recorder.ends[-1].most) == (8, 8)
     ours = [tuple(sorted(trial.params.items())) for trial in record.trials if trial.config]
     assert len(set(ours)) == len(ours) == 6
 

@@ -69,7 +69,7 @@ def test_another_study_is_read_without_them() -> None:
         ("[3]", "plugins[0] = 3: must be a Python file, such as my_parts.py, or {path: my_parts.py, sha256: ...}"),
         ("[{path: parts.py, sha: x}]", "must be a Python file, such as my_parts.py, or {path"),
         ("[{path: parts.py, sha256: 1}]", "must be a Python file, such as my_parts.py, or {path"),
-        ("[parts.py, ./parts.py]", "plugins[1] = './parts.py': stands there twice"),
+        ("[parts.py, ./parts.py]", "plugins[1] = './parts.py': is listed twice"),
         ("[part.py]", "there is no such file in the folder that cifar-tune is started in (did you mean 'parts.py'?)"),
         ("[../parts.py]", "must be a path below the folder that cifar-tune is started in, without `..`"),
         (

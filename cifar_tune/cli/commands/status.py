@@ -29,7 +29,7 @@ def status(
     parameters, and with those that somebody gave),
     evolved_from (null, or from: the earlier version's name, version, and how many trials were carried and left: see
     `run --evolve`), failed (numbers and errors of failed trials), elapsed_seconds, data. A study that another tool
-    made has name and foreign: true alone.
+    made has name and foreign: true alone; one that another version made, and this one cannot read, name and unreadable.
     """
     from cifar_tune.cli.study_status import all_statuses, one_status, status_lines
     from cifar_tune.storage.rdb import open_existing, without_studies

@@ -102,6 +102,10 @@ def _mirrored(flipped: Tensor, size: int) -> CoordinateMap:
     return CoordinateMap(zero, one, flipped * (size - 1), 1 - 2 * flipped)
 
 
+_MOST_IN_32_BITS = 2**31
+"""Pixels of a padded batch whose positions, from 0, are int32."""
+
+
 def gather(images: Tensor, indices: Tensor, coordinates: CoordinateMap | None = None) -> Tensor:
     """Gather a batch of images with their pixels moved by `coordinates`.
 
@@ -127,9 +131,10 @@ def gather(images: Tensor, indices: Tensor, coordinates: CoordinateMap | None = 
     padded = F.pad(batch, (0, 0, margin, margin, margin, margin))
     _, padded_height, padded_width, _ = padded.shape
 
-    # 32 bits hold the position of every pixel of a batch, and move half the memory that 64 bits would.
+    # 32 bits move half the memory that 64 bits would, and hold the position of every pixel of all but huge batches.
+    is_huge = count * padded_height * padded_width > _MOST_IN_32_BITS
     positions = torch.arange(max(height, width), dtype=torch.int32, device=images.device)
-    image = torch.arange(count, dtype=torch.int32, device=images.device)
+    image = torch.arange(count, dtype=torch.int64 if is_huge else torch.int32, device=images.device)
     rows = (coordinates.row_start + margin)[:, None] + coordinates.row_step[:, None] * positions[:height]
     cols = (coordinates.col_start + margin)[:, None] + coordinates.col_step[:, None] * positions[:width]
     if padding_mode != "zeros":

@@ -1,18 +1,19 @@
 """The official CIFAR-10 archive (Krizhevsky 2009): 50,000 training and 10,000 test images.
 
-torchvision downloads, unpacks and checks it; it is imported only where the cache lacks the images.
+torchvision unpacks and checks it; it is imported only where the cache lacks the images.
 """
 
 import json
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Literal
+from urllib.request import urlopen
 
 import numpy as np
+from tqdm import tqdm
 
 from cifar_tune.data.sources.part import Allocate, Labelled, Progress, SourcePart
 from cifar_tune.data.spec import CIFAR10_IMAGE, DataSpec
@@ -22,6 +23,7 @@ from cifar_tune.paths import given_path
 
 DEFAULT_ROOT = "data"
 _UNPACKING = ".unpacking-*"
+_CHUNK = 1 << 16
 _DOWNLOAD_TIMEOUT = 30.0
 """Seconds without an answer. A network that swallows packets would otherwise hold a start up for minutes."""
 
@@ -29,7 +31,7 @@ _DOWNLOAD_TIMEOUT = 30.0
 def training_part(spec: DataSpec) -> SourcePart:
     """The five training batches."""
     splits = (
-        "validation: drawn from the 50,000 training images; test: the 10,000 test images, which finalize alone opens"
+        "validation: drawn from the 50,000 training images; test: the 10,000 test images (only finalize opens them)"
     )
     return replace(_part(spec, "train"), splits=splits)
 
@@ -85,16 +87,19 @@ def _download(spec: DataSpec, archive: Path, cifar10: Any) -> None:
     Raises:
         UserError: it did not arrive; says what can be done instead.
     """
-    from torchvision.datasets.utils import download_and_extract_archive  # noqa: PLC0415
+    from torchvision.datasets.utils import check_integrity, extract_archive  # noqa: PLC0415
 
     root = archive.parent
     state = _state(archive, root / cifar10.base_folder)
     try:
-        with _folder_beside(root) as folder, _socket_timeout(_DOWNLOAD_TIMEOUT):
-            download_and_extract_archive(cifar10.url, folder, filename=archive.name, md5=cifar10.tgz_md5)
+        with _folder_beside(root) as folder:
+            _fetch(cifar10.url, folder / archive.name)
+            if not check_integrity(folder / archive.name, cifar10.tgz_md5):
+                raise OSError("what came has a wrong checksum")
+            extract_archive(folder / archive.name, folder)
             _move_files(folder / cifar10.base_folder, root / cifar10.base_folder)
             (folder / archive.name).replace(archive)
-    except (OSError, RuntimeError, HTTPException) as error:  # RuntimeError: what came has a wrong checksum
+    except (OSError, HTTPException) as error:
         reason = f"it cannot be downloaded ({error})"
         raise UserError(_ways_on(spec, archive, f"{state}, and {reason}" if state else reason)) from error
 
@@ -125,14 +130,20 @@ def _move_files(folder: Path, target: Path) -> None:
         file.replace(target / file.name)
 
 
-@contextmanager
-def _socket_timeout(seconds: float) -> Iterator[None]:
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
+def _fetch(url: str, file: Path) -> None:
+    """Download a file, with a bar on stderr. torchvision would wait for ever, or for as long as the whole process says.
+
+    Raises:
+        OSError, HTTPException: it does not come.
+    """
+    with (
+        urlopen(url, timeout=_DOWNLOAD_TIMEOUT) as answer,  # noqa: S310 (torchvision's address)
+        file.open("wb") as written,
+        tqdm(total=answer.length, unit="B", unit_scale=True) as bar,
+    ):
+        while chunk := answer.read(_CHUNK):
+            written.write(chunk)
+            bar.update(len(chunk))
 
 
 def _state(archive: Path, batches: Path) -> str | None:
@@ -150,4 +161,6 @@ def _ways_on(spec: DataSpec, archive: Path, reason: str) -> Problem:
         "  - use a folder of images, train/<class>/*.png: data: {name: image_folder, root: FOLDER}",
         "  - use the small data set that is embedded: data: {name: digits}",
     )
-    return Problem(f"CIFAR-10 cannot be had: {reason}. There are three ways on:", "data.root", spec.root, more=ways)
+    return Problem(
+        f"CIFAR-10 is not available: {reason}. You can do one of three things:", "data.root", spec.root, more=ways
+    )

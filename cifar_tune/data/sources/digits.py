@@ -25,7 +25,7 @@ _LARGEST_VALUE = 16
 def training_part(spec: DataSpec) -> SourcePart:
     """The digits that are not held out."""
     return replace(
-        _part(spec, held_out=False), splits="validation: drawn; test: a sixth of all, which finalize alone opens"
+        _part(spec, held_out=False), splits="validation: drawn; test: a sixth of all (only finalize opens it)"
     )
 
 

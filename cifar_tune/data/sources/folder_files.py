@@ -38,11 +38,11 @@ _FIRST_BYTES = 256
 _NAMED = 3
 """Examples of what is left out for one reason."""
 
-HIDDEN = "they are hidden (their names begin with a dot)"
-LOOSE = "they lie beside the class folders, so they have no label"
-NO_IMAGE = "they are no images that can be read here, by their first bytes"
-NO_FILE = "they are no files: links that lead nowhere, sockets or devices"
-LOOP = "they are links to a folder above them"
+HIDDEN = "hidden (a name that begins with a dot)"
+LOOSE = "not in a class folder"
+NO_IMAGE = "not an image that can be read"
+NO_FILE = "not a file (a broken link, a socket or a device)"
+LOOP = "a link to a folder above it"
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ def _unreadable(path: Path, error: OSError) -> UserError:
 def _sentence(reason: str, paths: list[str]) -> str:
     shown = [repr(path) for path in paths[:_NAMED]]
     if len(paths) <= _NAMED:
-        return f"left out because {reason}: {len(paths)} ({enumerate_names(shown, 'and')})"
+        return f"left out, {reason}: {len(paths)} ({enumerate_names(shown, 'and')})"
     suffixes = Counter(PurePath(path).suffix.lower() or "no suffix" for path in paths)
     kinds = ", ".join(f"{suffix} {count:,}" for suffix, count in suffixes.most_common(5))
-    return f"left out because {reason}: {len(paths):,} (such as {', '.join(shown)}; by suffix: {kinds})"
+    return f"left out, {reason}: {len(paths):,} (such as {', '.join(shown)}; by suffix: {kinds})"

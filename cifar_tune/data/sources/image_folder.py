@@ -55,11 +55,11 @@ def training_part(spec: DataSpec) -> SourcePart:
     left_out = layout.left_out
     listing = _listed(layout, layout.train, left_out)
     if layout.test:
-        test = f"{_test_files(layout, layout.test):,} files in {layout.test}, which finalize alone opens"
+        test = f"{_test_files(layout, layout.test):,} files in {layout.test} (only finalize opens them)"
     else:
         rest, held_out = _held_out(layout, listing)
         listing = listing.chosen(rest)
-        test = f"{len(held_out):,} images held out of {layout.train}, which finalize alone opens"
+        test = f"{len(held_out):,} images held out of {layout.train} (only finalize opens them)"
     validation = _listed(layout, layout.val, left_out) if layout.val else None
     part = _part(layout, spec, listing if validation is None else listing + validation)
     origin = f"the images in {layout.val}" if layout.val else f"drawn from {layout.train}"
