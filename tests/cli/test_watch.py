@@ -209,6 +209,7 @@ def test_trials_that_are_drawn_but_have_not_begun(cli: Cli) -> None:
     assert {span.trial.number for span in spans(record.trials)} == {0}
 
 
+@pytest.mark.usefixtures("cli")
 def test_of_a_long_study_only_few_trials_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     storage = open_storage(storage_url(URL))
     trials = [MadeTrial({"lr": 0.1 + 0.001 * n}, 0.5 + 0.001 * n) for n in range(200)]
@@ -232,6 +233,7 @@ def test_of_a_long_study_only_few_trials_are_read(monkeypatch: pytest.MonkeyPatc
     close(watcher.storage)
 
 
+@pytest.mark.usefixtures("cli")
 def test_a_grid_is_not_over_because_of_another_programs_trials() -> None:
     storage = open_storage(storage_url(URL))
     spec = make_spec({"lr": {"choices": [0.1, 0.2, 0.3, 0.4]}}, name="cells", sampler={"name": "grid"})
