@@ -51,6 +51,10 @@ class CheckError(CifarTuneError):
     """A check failed, or a study ended without one completed trial (exit code 1)."""
 
 
+class DamagedError(CheckError):
+    """What the database holds makes no sense: a disk, a copy that was cut short or another program changed it."""
+
+
 class UnexpectedError(CifarTuneError):
     """Something that nobody foresaw, most likely a fault of this program; its cause says where it happened."""
 

@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from optuna import Study, Trial
 from optuna.distributions import BaseDistribution, distribution_to_json
+from optuna.exceptions import StorageInternalError
 from optuna.pruners import HyperbandPruner as OptunaHyperbandPruner
 from optuna.samplers import BaseSampler
 from optuna.search_space import IntersectionSearchSpace
@@ -23,10 +24,26 @@ from optuna.storages._rdb.storage import _create_scoped_session
 from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy as FrozenStudy  # noqa: PLC0414 (the type of what `get_all_studies` returns)
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from cifar_tune.optuna_tables import ALL_PARTS, Decoded, Parts, read_trials
+from cifar_tune.errors import DamagedError
+from cifar_tune.optuna_tables import (
+    ALL_PARTS,
+    STUDY_SYSTEM_ATTRIBUTES,
+    STUDY_USER_ATTRIBUTES,
+    TRIALS,
+    Decoded,
+    Parts,
+    SenselessError,
+    attributes_of_study,
+    damage,
+    names_of_studies,
+    naming_damage,
+    read_trials,
+    study_of_trial,
+    undecodable,
+)
 
 ENQUEUED = "fixed_params"
 """Under this system attribute of a trial, `Study.enqueue_trial` keeps the parameters that it was given."""
@@ -232,7 +249,7 @@ class BatchStorage(RDBStorage):
 
         Raises:
             KeyError: there is no such study.
-            ValueError: naming the trial, if what is stored of it makes no sense.
+            DamagedError: naming the trial, if what is stored of it makes no sense.
             StorageInternalError: the database failed.
         """
         return self._read(study_id, states, None if ids is None else (ids, None), parts)
@@ -250,9 +267,114 @@ class BatchStorage(RDBStorage):
         self, study: int, states: Container[TrialState] | None, only: tuple[Collection[int], int | None] | None,
         parts: Parts,
     ) -> list[FrozenTrial]:  # fmt: skip
+        try:
+            return self._read_sound(study, states, only, parts)
+        except (SenselessError, StorageInternalError) as error:
+            if isinstance(error, StorageInternalError) and undecodable(error) is None:
+                raise
+            raise self._damage(study, parts, error) from error
+
+    def _read_sound(
+        self, study: int, states: Container[TrialState] | None, only: tuple[Collection[int], int | None] | None,
+        parts: Parts,
+    ) -> list[FrozenTrial]:  # fmt: skip
         with _create_scoped_session(self.scoped_session) as session:
             models.StudyModel.find_or_raise_by_id(study, session)
-            return read_trials(session, study, self._decoded, states, only, parts)
+            trials = read_trials(session, study, self._decoded, states, only, parts)
+        for trial in trials:
+            self.check_trial(trial, parts)
+        return trials
+
+    def _damage(self, study: int, parts: Parts, error: Exception) -> DamagedError:
+        """The damage of a trial, which is found by reading them one by one."""
+        name = self.get_study_name_from_id(study)
+        with self.engine.connect() as connection:
+            rows = connection.execute(
+                select(TRIALS.c.trial_id, TRIALS.c.number).where(TRIALS.c.study_id == study)
+            ).all()
+        for each, number in rows:
+            try:
+                self._read_sound(study, None, ((each,), None), parts)
+            except (SenselessError, StorageInternalError) as found:
+                return damage(name, f"trial {number}: {undecodable(found) or found}")
+        return damage(name, undecodable(error) or str(error))
+
+    def check_trial(self, trial: FrozenTrial, parts: Parts) -> None:
+        """Raise SenselessError if the trial, of which `parts` were read, has what no trial can have."""
+
+    def check_study(self, user_attrs: Mapping[str, Any]) -> None:
+        """The same for the attributes of a study."""
+
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        """See `BaseStorage`."""
+        study = study_of_trial(self.engine, trial_id)
+        found = [] if study is None else self._read(study, None, ((trial_id,), None), ALL_PARTS)
+        return found[0] if found else super().get_trial(trial_id)  # which raises what Optuna expects
+
+    def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
+        """See `BaseStorage`.
+
+        Raises:
+            DamagedError: also.
+        """
+        with naming_damage(self.get_study_name_from_id(study_id)):
+            with _create_scoped_session(self.scoped_session) as session:
+                found = attributes_of_study(session, STUDY_USER_ATTRIBUTES, study_id)
+            self.check_study(found)
+        return found
+
+    def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
+        """The same."""
+        name = self.get_study_name_from_id(study_id)
+        with naming_damage(name), _create_scoped_session(self.scoped_session) as session:
+            return attributes_of_study(session, STUDY_SYSTEM_ATTRIBUTES, study_id)
+
+    def get_study_directions(self, study_id: int) -> list[StudyDirection]:
+        """The same."""
+        with naming_damage(self.get_study_name_from_id(study_id)):
+            try:
+                return super().get_study_directions(study_id)
+            except LookupError as error:
+                if isinstance(error, KeyError):  # there is no such study
+                    raise
+                raise SenselessError(f"its directions cannot be read: {error}") from error
+
+    def get_all_studies(self) -> list[FrozenStudy]:
+        """See `BaseStorage`. Of a study with attributes that make no sense these are empty: others stay usable.
+
+        Whoever reads that study itself is told.
+        """
+        try:
+            return super().get_all_studies()
+        except (ValueError, TypeError, LookupError, StorageInternalError) as error:
+            if isinstance(error, StorageInternalError) and undecodable(error) is None:
+                raise
+        studies = []
+        for name in names_of_studies(self.engine):
+            user: dict[str, Any] = {}
+            system: dict[str, Any] = {}
+            with suppress(KeyError):  # it was deleted a moment ago
+                own = self.get_study_id_from_name(name)
+                directions = [StudyDirection.NOT_SET]
+                with suppress(DamagedError):
+                    directions = self.get_study_directions(own)
+                    user, system = self.get_study_user_attrs(own), self.get_study_system_attrs(own)
+                studies.append(FrozenStudy(name, None, user, system, own, directions=directions))
+        return studies
+
+    def delete_study(self, study_id: int) -> None:
+        """See `BaseStorage`. Nothing of it is read first: what makes no sense can be deleted too.
+
+        Relies on every table that belongs to a study or to a trial having a column study_id or trial_id.
+        """
+        of_study = select(TRIALS.c.trial_id).where(TRIALS.c.study_id == study_id)
+        with _create_scoped_session(self.scoped_session) as session:
+            models.StudyModel.find_or_raise_by_id(study_id, session)
+            for table in reversed(models.BaseModel.metadata.sorted_tables):
+                if "trial_id" in table.c and table is not TRIALS:
+                    session.execute(delete(table).where(table.c.trial_id.in_(of_study)))
+                elif "study_id" in table.c:
+                    session.execute(delete(table).where(table.c.study_id == study_id))
 
     def create_numbered(self, study_id: int, trial: FrozenTrial) -> tuple[int, int]:
         """See `create_new_trial`; returns the trial's id and its number."""

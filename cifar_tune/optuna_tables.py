@@ -6,15 +6,18 @@ and `tests/test_optuna_contract.py` tries them on the Optuna that is installed.
 
 import json
 import math
+import shlex
 import sys
 from collections import defaultdict
-from collections.abc import Collection, Container, Mapping, Sequence
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
 from optuna.distributions import BaseDistribution, json_to_distribution
+from optuna.exceptions import StorageInternalError
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import (
@@ -30,7 +33,10 @@ from sqlalchemy import (
     select,
     type_coerce,
 )
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
+
+from cifar_tune.errors import DamagedError
 
 STUDIES: Table = models.StudyModel.__table__
 """Has the columns study_id and study_name."""
@@ -53,6 +59,12 @@ USER_ATTRIBUTES: Table = models.TrialUserAttributeModel.__table__
 SYSTEM_ATTRIBUTES: Table = models.TrialSystemAttributeModel.__table__
 """Has the columns trial_id, key and value_json."""
 
+STUDY_USER_ATTRIBUTES: Table = models.StudyUserAttributeModel.__table__
+"""Has the columns study_id, key and value_json."""
+
+STUDY_SYSTEM_ATTRIBUTES: Table = models.StudySystemAttributeModel.__table__
+"""Has the columns study_id, key and value_json."""
+
 FINITE = "FINITE"
 """What value_type says of all other numbers than these."""
 
@@ -64,6 +76,65 @@ _AT_ONCE = 400
 
 _SHORT = 64
 """Characters of JSON up to which equal texts are decoded once."""
+
+
+class SenselessError(ValueError):
+    """What is stored of a study or a trial makes no sense; the message is what, and begins with `it` or `its`.
+
+    Relies on nothing of Optuna.
+    """
+
+
+_UNDECODABLE = "Could not decode to UTF-8"
+"""What SQLite says of text that is none; other databases take no such text."""
+
+
+def damage(study: str, what: str) -> DamagedError:
+    """The sentence on a damaged study; `what` begins with `it` or `its`, or with a trial's number and a colon.
+
+    Relies on nothing of Optuna.
+    """
+    return DamagedError(
+        f"the database holds what makes no sense, so a disk, a copy or another program has changed it: in the study "
+        f"{study!r}, {what}. Nothing was changed. Go on with a copy of the database from before, or remove the study: "
+        f"cifar-tune delete {shlex.quote(study)}"
+    )
+
+
+@contextmanager
+def naming_damage(study: str) -> Iterator[None]:
+    """A block that reads a study: what makes no sense is raised with the name of the study.
+
+    Relies on Optuna raising StorageInternalError from what SQLAlchemy has raised.
+
+    Raises:
+        DamagedError: in place of SenselessError, and of text that cannot be decoded.
+    """
+    try:
+        yield
+    except SenselessError as error:
+        raise damage(study, str(error)) from error
+    except (SQLAlchemyError, StorageInternalError) as error:
+        words = undecodable(error)
+        if words is None:
+            raise
+        raise damage(study, words) from error
+
+
+def undecodable(error: BaseException) -> str | None:
+    """What is wrong with text that the database could not decode; None if that is not what went wrong.
+
+    Relies on the same.
+    """
+    for each in (error, error.__cause__):
+        words = str(getattr(each, "orig", None))
+        if words.startswith(_UNDECODABLE):
+            return words[0].lower() + words[1:].splitlines()[0]
+    return None
+
+
+_UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, OverflowError)
+"""What decoding rows raises where something else is stored than Optuna stores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,14 +186,42 @@ class Decoded:
             found = self._distributions[text] = json_to_distribution(text)
         return found
 
-    def attribute(self, text: str) -> object:
-        """The value that JSON stands for."""
+    def parameter(self, name: str, value: float, text: str) -> tuple[object, BaseDistribution]:
+        """The value of a parameter, and its distribution.
+
+        Raises:
+            SenselessError: naming it.
+        """
+        try:
+            distribution = self.distribution(text)
+            if type(value) not in (int, float) or not math.isfinite(float(str(value))):
+                raise SenselessError(f"its parameter {name!r} is {value!r}, which is no number")
+            return distribution.to_external_repr(value), distribution
+        except SenselessError:
+            raise
+        except _UNREADABLE as error:
+            raise SenselessError(f"its parameter {name!r} cannot be read: {_in_words(error)}") from error
+
+    def attribute(self, name: str, text: str) -> object:
+        """The value that JSON stands for.
+
+        Raises:
+            SenselessError: naming the attribute.
+        """
         found = self._short.get(text)
         if found is None:
-            found = self._decode(text)
+            try:
+                found = self._decode(text)
+            except _UNREADABLE as error:
+                raise SenselessError(f"its attribute {name!r} is no JSON: {_in_words(error)}") from error
             if len(text) <= _SHORT and isinstance(found, str | int):
                 self._short[text] = found
         return found
+
+
+def _in_words(error: Exception) -> str:
+    """Relies on nothing of Optuna."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _with_shared_names(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -152,7 +251,7 @@ def read_trials(
         parts: what is read of them.
 
     Raises:
-        ValueError: what is stored of a trial makes no sense.
+        SenselessError: what is stored of a trial makes no sense.
         SQLAlchemyError: the database failed.
     """
     wanted: ColumnElement[bool] = TRIALS.c.study_id == study
@@ -163,11 +262,13 @@ def read_trials(
     if states is not None:
         wanted &= TRIALS.c.state.in_([state for state in TrialState if state in states])
     columns = _TRIAL_COLUMNS[: None if parts.times else 3]
-    trials = {
-        row[0]: _bare_trial(*row)
-        for row in session.execute(select(*columns).where(wanted).order_by(TRIALS.c.trial_id)).all()
-        if row[0] in included or (above is not None and row[0] > above)
-    }
+    try:
+        rows = session.execute(select(*columns).where(wanted).order_by(TRIALS.c.trial_id)).all()
+        trials = {
+            row[0]: _bare_trial(*row) for row in rows if row[0] in included or (above is not None and row[0] > above)
+        }
+    except _UNREADABLE as error:
+        raise SenselessError(f"it cannot be read: {_in_words(error)}") from error
     for start in range(0, len(trials), _AT_ONCE):
         some = dict(islice(trials.items(), start, start + _AT_ONCE))
         _read_values(session, some)
@@ -179,6 +280,7 @@ def read_trials(
     return list(trials.values())
 
 
+_STATES = frozenset(TrialState)
 _TRIAL_COLUMNS = (
     TRIALS.c.trial_id, TRIALS.c.number, TRIALS.c.state, TRIALS.c.datetime_start, TRIALS.c.datetime_complete,
 )  # fmt: skip
@@ -188,6 +290,10 @@ def _bare_trial(
     trial_id: int, number: int, state: TrialState, started: datetime | None = None, ended: datetime | None = None
 ) -> FrozenTrial:
     """A trial without its parts. Relies on the constructor of `FrozenTrial`."""
+    if type(number) is not int or number < 0:
+        raise SenselessError(f"its number is {number!r}")
+    if state not in _STATES:
+        raise SenselessError(f"its state is {state!r}")
     return FrozenTrial(
         number=number, state=state, value=None, datetime_start=as_local(started), datetime_complete=as_local(ended),
         params={}, distributions={}, user_attrs={}, system_attrs={}, intermediate_values={}, trial_id=trial_id,
@@ -207,7 +313,7 @@ def _read_values(session: Session, trials: Mapping[int, FrozenTrial]) -> None:
     values: dict[int, list[float]] = defaultdict(list)
     columns = (VALUES.c.value, type_coerce(VALUES.c.value_type, String))
     for each, value, kind in part_rows(session, VALUES, trials, columns, VALUES.c.objective):
-        values[each].append(NOT_FINITE.get(kind, value))
+        values[each].append(_number_of(value, kind))
     for each, found in values.items():
         trials[each].values = found
 
@@ -216,16 +322,24 @@ def _read_params(session: Session, trials: Mapping[int, FrozenTrial], decoded: D
     """Relies on `trial_params`."""
     columns = (PARAMS.c.param_name, PARAMS.c.param_value, PARAMS.c.distribution_json)
     for each, name, value, text in part_rows(session, PARAMS, trials, columns, PARAMS.c.param_id):
-        trial, distribution = trials[each], decoded.distribution(text)
-        trial.distributions[name] = distribution
-        trial.params[name] = distribution.to_external_repr(value)
+        trial = trials[each]
+        trial.params[name], trial.distributions[name] = decoded.parameter(name, value, text)
 
 
 def _read_reports(session: Session, trials: Mapping[int, FrozenTrial]) -> None:
     """Relies on `trial_intermediate_values`."""
     columns = (REPORTS.c.step, REPORTS.c.intermediate_value, type_coerce(REPORTS.c.intermediate_value_type, String))
     for each, step, value, kind in part_rows(session, REPORTS, trials, columns, REPORTS.c.step):
-        trials[each].intermediate_values[step] = NOT_FINITE.get(kind, value)
+        trials[each].intermediate_values[step] = _number_of(value, kind)
+
+
+def _number_of(value: float, kind: str) -> float:
+    """A value as it was stored. Relies on its kind being one of NOT_FINITE, or FINITE."""
+    if kind == FINITE and type(value) in (int, float):
+        return value
+    if kind not in NOT_FINITE:
+        raise SenselessError(f"a value of it is {value!r} ({kind!r}), which is no number")
+    return NOT_FINITE[kind]
 
 
 def _read_attributes(session: Session, trials: Mapping[int, FrozenTrial], decoded: Decoded, parts: Parts) -> None:
@@ -239,11 +353,18 @@ def _read_attributes(session: Session, trials: Mapping[int, FrozenTrial], decode
         where.append(~(USER_ATTRIBUTES.c.trial_id.in_(old) & is_named))
     order = USER_ATTRIBUTES.c.trial_user_attribute_id
     for each, name, text in part_rows(session, USER_ATTRIBUTES, trials, columns, order, *where):
-        trials[each].user_attrs[sys.intern(name)] = decoded.attribute(text)
+        trials[each].user_attrs[_key(name)] = decoded.attribute(name, text)
     columns = (SYSTEM_ATTRIBUTES.c.key, SYSTEM_ATTRIBUTES.c.value_json)
     order = SYSTEM_ATTRIBUTES.c.trial_system_attribute_id
     for each, name, text in part_rows(session, SYSTEM_ATTRIBUTES, trials, columns, order):
-        trials[each].system_attrs[sys.intern(name)] = decoded.attribute(text)
+        trials[each].system_attrs[_key(name)] = decoded.attribute(name, text)
+
+
+def _key(name: str) -> str:
+    """The name of an attribute. Relies on nothing of Optuna."""
+    if type(name) is not str:
+        raise SenselessError(f"an attribute of it has the name {name!r}")
+    return sys.intern(name)
 
 
 def part_rows(
@@ -271,20 +392,50 @@ def trial_rows(connection: Connection, study: int) -> Sequence[Any]:
     return connection.execute(wanted.order_by(TRIALS.c.number)).all()
 
 
+def numbers_of_trials(engine: Engine, study: int) -> tuple[int, int]:
+    """How many trials a study has, and the highest number of one; -1 if it has none. Relies on `trials`."""
+    wanted = select(func.count(), func.max(TRIALS.c.number)).where(TRIALS.c.study_id == study)
+    with engine.connect() as connection:
+        count, highest = connection.execute(wanted).one()
+    return count, -1 if highest is None else highest
+
+
+def names_of_studies(engine: Engine) -> list[str]:
+    """The names of all studies, the oldest one first. Relies on `studies`.
+
+    Raises:
+        DamagedError: one of them cannot be decoded.
+    """
+    wanted = select(STUDIES.c.study_name).order_by(STUDIES.c.study_id)
+    try:
+        with engine.connect() as connection:
+            return [str(name) for name in connection.execute(wanted).scalars()]
+    except SQLAlchemyError as error:
+        words = undecodable(error)
+        if words is None:
+            raise
+        rule = "the database holds what makes no sense, so a disk, a copy or another program has changed it"
+        raise DamagedError(f"{rule}: {words}. Go on with a copy of the database from before") from error
+
+
 def distributions_of_study(engine: Engine, study: int) -> list[tuple[str, BaseDistribution]]:
     """Each parameter of a study's trials with its distribution, once for each that it had. Relies on `trial_params`."""
     is_of_trial = TRIALS.c.trial_id == PARAMS.c.trial_id
     wanted = select(PARAMS.c.param_name, PARAMS.c.distribution_json).join(TRIALS, is_of_trial)
     with engine.connect() as connection:
         found = connection.execute(wanted.where(TRIALS.c.study_id == study).distinct()).all()
-    return [(name, json_to_distribution(text)) for name, text in found]
+    decoded = Decoded()
+    return [(name, decoded.parameter(name, 0, text)[1]) for name, text in found]
 
 
 def states_of_trials(engine: Engine, study: int) -> dict[TrialState, int]:
     """How many trials of a study are in each state; the state of the oldest one first. Relies on `trials`."""
     counted = select(TRIALS.c.state, func.count()).where(TRIALS.c.study_id == study).group_by(TRIALS.c.state)
     with engine.connect() as connection:
-        found = connection.execute(counted.order_by(func.min(TRIALS.c.number))).all()
+        try:
+            found = connection.execute(counted.order_by(func.min(TRIALS.c.number))).all()
+        except LookupError as error:
+            raise SenselessError(f"the state of a trial cannot be read: {_in_words(error)}") from error
     return {row[0]: row[1] for row in found}
 
 
@@ -298,7 +449,8 @@ def counts_of_user_attribute(engine: Engine, study: int, key: str) -> list[tuple
     counted = counted.where(TRIALS.c.study_id == study, USER_ATTRIBUTES.c.key == key).group_by(text)
     with engine.connect() as connection:
         found = connection.execute(counted.order_by(func.min(TRIALS.c.number))).all()
-    return [(json.loads(value), count) for value, count in found]
+    decoded = Decoded()
+    return [(decoded.attribute(key, value), count) for value, count in found]
 
 
 def ended_without_user_attribute(engine: Engine, study: int, key: str) -> int:
@@ -325,7 +477,8 @@ def user_attribute_of_trials(engine: Engine, study: int, key: str) -> dict[int, 
     )
     with engine.connect() as connection:
         found = connection.execute(wanted.where(TRIALS.c.study_id == study)).all()
-    return {number: json.loads(text) for number, text in found}
+    decoded = Decoded()
+    return {number: decoded.attribute(key, text) for number, text in found}
 
 
 Beginning = tuple[str, int | None, datetime | None]
@@ -344,6 +497,17 @@ def beginnings(engine: Engine) -> dict[int, Beginning]:
     )
     with engine.connect() as connection:
         return {study: (name, trial, start) for study, name, trial, start in connection.execute(wanted)}
+
+
+def attributes_of_study(session: Session, table: Table, study: int) -> dict[str, Any]:
+    """The attributes of a study, from one of the two tables of them. Relies on its columns.
+
+    Raises:
+        SenselessError: naming the attribute that is no JSON.
+    """
+    decoded = Decoded()
+    found = session.execute(select(table.c.key, table.c.value_json).where(table.c.study_id == study)).all()
+    return {_key(key): decoded.attribute(key, text) for key, text in found}
 
 
 def study_of_trial(engine: Engine, trial: int) -> int | None:

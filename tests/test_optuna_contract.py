@@ -19,11 +19,15 @@ import optuna
 import pytest
 from optuna.artifacts import FileSystemArtifactStore, upload_artifact
 from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.exceptions import StorageInternalError
 from optuna.samplers import CmaEsSampler, QMCSampler, RandomSampler, TPESampler
 from optuna.storages import InMemoryStorage, RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from optuna_dashboard import save_note, wsgi
+from sqlalchemy.orm import Session
+
+from cifar_tune.errors import DamagedError
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 
@@ -264,6 +268,8 @@ def columns_of_tables(_folder: Path) -> None:
         "REPORTS": "trial_intermediate_values: trial_id step intermediate_value intermediate_value_type",
         "USER_ATTRIBUTES": "trial_user_attributes: trial_user_attribute_id trial_id key value_json",
         "SYSTEM_ATTRIBUTES": "trial_system_attributes: trial_system_attribute_id trial_id key value_json",
+        "STUDY_USER_ATTRIBUTES": "study_user_attributes: study_id key value_json",
+        "STUDY_SYSTEM_ATTRIBUTES": "study_system_attributes: study_id key value_json",
     }
     for name, words in expected.items():
         table, _, columns = words.partition(": ")
@@ -300,6 +306,33 @@ def questions_about_trials(folder: Path) -> None:
     assert [tables().ended_without_user_attribute(engine, own, key) for key in ("a", "none")] == [0, 1]
     assert tables().ended_last(engine, own, 5) == [internals().trial_id(trial)]
     assert tables().distributions_of_study(engine, own) == list(SPACE.items())
+    assert tables().numbers_of_trials(engine, own) == (1, 0)
+    assert tables().numbers_of_trials(engine, 10**6) == (0, -1)
+    assert tables().names_of_studies(engine) == ["contract"]
+
+
+def what_makes_no_sense(folder: Path) -> None:
+    """Attributes of a study are read from their tables; text that SQLite cannot decode is told by its words."""
+    storage = database(folder)
+    study, _ = asked(storage)
+    study.set_user_attr("a", [1])
+    study._storage.set_study_system_attr(internals().study_id(study), "b", {"c": 2})
+    own = internals().study_id(study)
+    assert storage.get_study_user_attrs(own) == {"a": [1]}
+    assert storage.get_study_system_attrs(own)["b"] == {"c": 2}
+    with Session(storage.engine) as session:
+        assert tables().attributes_of_study(session, tables().STUDY_USER_ATTRIBUTES, own) == {"a": [1]}
+    with storage.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE study_user_attributes SET value_json = CAST(x'7bff' AS TEXT)")
+    with pytest.raises(StorageInternalError) as raised_by_optuna:
+        RDBStorage.get_study_user_attrs(storage, own)
+    error = raised_by_optuna.value
+    assert tables().undecodable(error).startswith("could not decode to UTF-8 column")
+    assert tables().undecodable(ValueError("x")) is None
+    assert "in the study 'x', its y" in str(tables().damage("x", "its y"))
+    for raised in (error, tables().SenselessError("its y")):
+        with pytest.raises(DamagedError, match="in the study 'contract', "), tables().naming_damage("contract"):
+            raise raised
 
 
 def trials_in_bulk(folder: Path) -> None:
@@ -383,6 +416,7 @@ CHECKS: tuple[Callable[[Path], None], ...] = (
     studies_in_memory,
     columns_of_tables,
     questions_about_trials,
+    what_makes_no_sense,
     trials_in_bulk,
     whole_trials,
 )

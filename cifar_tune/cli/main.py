@@ -98,9 +98,21 @@ def main() -> None:
             print("cifar-tune: interrupted", file=sys.stderr)
         raise
     except Exception as error:  # noqa: BLE001 (the last resort of every command: a sentence, and a file for whoever mends it)
+        if _is_of_database(error):
+            from cifar_tune.storage.rdb import own_words
+
+            words = without_passwords(own_words(error.__cause__ or error), sys.argv[1:])
+            _print_lines([f"the database cannot be read or written: {words}; what is stored stays as it is"])
+            sys.exit(CifarTuneError.exit_code)
         words = without_passwords(f"{type(error).__name__}: {error}".splitlines()[0], sys.argv[1:])
         _print_lines([f"an unexpected error ended the command: {words}", *crash_lines(error, sys.argv[1:])])
         sys.exit(CifarTuneError.exit_code)
+
+
+def _is_of_database(error: Exception) -> bool:
+    """Whether the database, or the connection to it, failed; whoever has not imported its driver has not used one."""
+    known = [("sqlalchemy.exc", "DBAPIError"), ("optuna.exceptions", "StorageInternalError")]
+    return any(isinstance(error, getattr(sys.modules[module], name)) for module, name in known if module in sys.modules)
 
 
 def _print_lines(lines: Sequence[str]) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy.engine import URL
 
 from cifar_tune.cli.find_study import find_stored
-from cifar_tune.errors import UserError, last_line
+from cifar_tune.errors import DamagedError, UserError, last_line
 from cifar_tune.optuna_internals import BatchStorage
 from cifar_tune.storage.attributes import REASONS
 from cifar_tune.storage.lease import Held, held_lease
@@ -44,6 +44,8 @@ def all_statuses(url: URL) -> list[dict[str, Any]]:
             statuses.append({"name": name, "foreign": True})
         except UserError as error:  # another version wrote it, or it was deleted a moment ago
             statuses.append({"name": name, "unreadable": str(error)})
+        except DamagedError as error:
+            statuses.append({"name": name, "damaged": str(error)})
     return statuses
 
 
@@ -53,6 +55,8 @@ def status_lines(status: dict[str, Any]) -> list[str]:
 
 
 def _lines(status: dict[str, Any]) -> list[str]:
+    if status.get("damaged"):
+        return [f"{status['name']}: cannot be read: {status['damaged']}"]
     why_unknown = "not made by cifar-tune" if status.get("foreign") else status.get("unreadable")
     if why_unknown:
         return [f"{status['name']}: {line}" for line in why_unknown.split("\n")]

@@ -22,9 +22,9 @@ import numpy.typing as npt
 from pydantic import BaseModel, ValidationError
 
 from cifar_tune.data.sources.part import Labelled, Progress, SourcePart
-from cifar_tune.data.unfinished import remove_abandoned, unfinished_file
 from cifar_tune.errors import Problem, UserError
 from cifar_tune.paths import given_path
+from cifar_tune.unfinished import remove_abandoned, unfinished_file
 
 CACHE_VARIABLE = "CIFAR_TUNE_CACHE"
 DEFAULT_CACHE = "storage/cache"

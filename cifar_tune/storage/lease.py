@@ -1,5 +1,6 @@
 """One coordinator per study at a time: a lease in the same database, taken and renewed in single statements."""
 
+import math
 import os
 import socket
 import time
@@ -197,7 +198,7 @@ def acquire(engine: Engine, study: str, token: str | None = None) -> Lease:
             lease = Lease(engine, study, token)
             lease.renew()
             return lease
-        free = true() if owner.surely_dead else _LEASES.c.expires < time.time()
+        free = true() if owner.surely_dead or not expires else _LEASES.c.expires < time.time()
         taken = (
             update(_LEASES)
             .where((_LEASES.c.study == _key(study)) & (_LEASES.c.token == old_token) & free)
@@ -240,7 +241,12 @@ def owner_of(engine: Engine, study: str) -> Owner | None:
 def _read(engine: Engine, study: str) -> tuple[Owner, str, float] | None:
     with engine.connect() as connection:
         row = connection.execute(select(_LEASES).where(_LEASES.c.study == _key(study))).one_or_none()
-    return None if row is None else (Owner(row.host, row.pid, row.process_started), row.token, row.expires)
+    if row is None:
+        return None
+    # whoever holds it writes the time again soon, so that what makes no sense is nobody's
+    expires = row.expires if type(row.expires) in (int, float) and row.expires < math.inf else 0.0
+    pid = row.pid if type(row.pid) is int else 0
+    return Owner(str(row.host), pid, str(row.process_started)), row.token, expires
 
 
 def _key(study: str) -> str:

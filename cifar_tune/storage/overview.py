@@ -12,14 +12,18 @@ from optuna.trial import FrozenTrial, TrialState
 from cifar_tune.optuna_internals import BatchStorage, study_id, trial_id
 from cifar_tune.optuna_tables import (
     Parts,
+    SenselessError,
     counts_of_user_attribute,
     ended_last,
     ended_without_user_attribute,
+    naming_damage,
+    numbers_of_trials,
     states_of_trials,
     user_attribute_of_trials,
 )
 from cifar_tune.storage import attributes
 from cifar_tune.storage.constraints import may_be_best, was_finished_elsewhere
+from cifar_tune.storage.damage import check_configurations
 from cifar_tune.storage.openings import Opening, read_openings
 from cifar_tune.storage.records import (
     FINISHED,
@@ -98,14 +102,29 @@ def overview(storage: BatchStorage, name: str, last: int = 0) -> Overview:
 
     Raises:
         UserError: if the storage has no study of that name, or another tool made it.
+        DamagedError: if what it holds of the study makes no sense.
     """
+    with naming_damage(name):
+        return _overview(storage, name, last)
+
+
+def _overview(storage: BatchStorage, name: str, last: int) -> Overview:
     study = load_optuna_study(storage, name)
     spec, attrs, own = read_spec(study), study.user_attrs, study_id(study)
+    count, highest = numbers_of_trials(storage.engine, own)
+    if highest != count - 1:
+        raise SenselessError(f"there are {count} trials, and the last one is trial {highest}")
     completed = storage.read_trials(own, (TrialState.COMPLETE,), parts=_JUDGED_BY)
     front = _front(storage, own, spec, completed)
     waiting_or_running = storage.read_trials(own, (TrialState.RUNNING, TrialState.WAITING))
     reasons = counts_of_user_attribute(storage.engine, own, attributes.REASON)
     errors = user_attribute_of_trials(storage.engine, own, attributes.ERROR)
+    for number, error in errors.items():
+        if not isinstance(error, str | None):
+            raise SenselessError(f"trial {number}: its attribute {attributes.ERROR!r} is {error!r}, and must be text")
+    for reason, _ in reasons:
+        if not isinstance(reason, str | None):
+            raise SenselessError(f"the attribute {attributes.REASON!r} of a trial is {reason!r}, and must be text")
     failed = storage.read_trials(own, (TrialState.FAIL,), parts=_VALUES)
     return Overview(
         name=name,
@@ -122,12 +141,16 @@ def overview(storage: BatchStorage, name: str, last: int = 0) -> Overview:
         openings=read_openings(attrs),
         evolved=attrs.get(attributes.EVOLVED),
         elapsed_seconds=float(attrs.get(attributes.ELAPSED, 0.0)),
-        data=attrs.get(attributes.DATA, {}),
+        data=attrs.get(attributes.DATA) or {},
     )
 
 
 def _front(storage: BatchStorage, study: int, spec: StudySpec, completed: Sequence[FrozenTrial]) -> list[TrialRecord]:
     """The Pareto front as `StudyRecord.front` has it; of these trials alone, everything is read."""
+    for trial in completed:
+        if len(trial.values) != len(spec.objectives):
+            count = len(spec.objectives)
+            raise SenselessError(f"trial {trial.number} has {len(trial.values)} values for {count} objectives")
     candidates = [trial for trial in completed if may_be_best(trial, spec.constraints)]
     points = {trial_id(trial): minimized(trial.values, spec.objectives) for trial in candidates}
     candidates.sort(key=lambda trial: (points[trial_id(trial)], trial.number))
@@ -142,6 +165,7 @@ def _whole(storage: BatchStorage, study: int, spec: StudySpec, ids: Sequence[int
     if not ids:
         return []
     found = {trial_id(trial): trial for trial in storage.read_trials(study, ids=ids)}
+    check_configurations(list(found.values()), spec)
     return [trial_record(found[each], spec) for each in ids if each in found]  # one may be deleted meanwhile
 
 

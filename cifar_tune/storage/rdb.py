@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from sqlalchemy import event
 from sqlalchemy.engine import URL
@@ -16,6 +17,7 @@ from sqlalchemy.exc import IntegrityError, NoSuchModuleError, SQLAlchemyError
 from cifar_tune.errors import CheckError, Problem, UserError, enumerate_names
 from cifar_tune.optuna_internals import BatchStorage
 from cifar_tune.optuna_tables import STUDIES
+from cifar_tune.storage.damage import CheckedStorage
 from cifar_tune.storage.foreign_tables import has_studies, refuse_foreign_tables
 from cifar_tune.storage.opened_file import OpenedFile
 from cifar_tune.storage.urls import driver_advice, shown, sqlite_file, without_secrets
@@ -102,6 +104,11 @@ def _readable_errors(url: URL) -> Iterator[None]:
         raise UserError(Problem(f"its driver is not installed; {driver_advice(url)}", shown(url))) from error
     except SQLAlchemyError as error:
         raise unusable(url, error) from error
+    except StorageInternalError as error:
+        raise unusable(url, error.__cause__ or error) from error
+    except AssertionError as error:
+        rule = "cannot be used: the version of Optuna's tables is missing in it; go on with a copy from before"
+        raise UserError(Problem(rule, shown(url))) from error
     except RuntimeError as error:  # Optuna's words for a schema of another version
         raise UserError(Problem(f"cannot be used: {without_secrets(str(error), url)}", shown(url))) from error
     except (TypeError, ValueError) as error:  # a driver's words for a parameter that it does not know, or its value
@@ -145,12 +152,12 @@ def _create(url: URL, options: dict[str, Any]) -> BatchStorage:
     """
     for _ in range(_ATTEMPTS - 1):
         try:
-            return BatchStorage(url.render_as_string(hide_password=False), engine_kwargs=dict(options))
+            return CheckedStorage(url.render_as_string(hide_password=False), engine_kwargs=dict(options))
         except SQLAlchemyError as error:
             if not isinstance(error, IntegrityError) and "already exists" not in str(error):
                 raise
         time.sleep(0.2)
-    return BatchStorage(url.render_as_string(hide_password=False), engine_kwargs=dict(options))
+    return CheckedStorage(url.render_as_string(hide_password=False), engine_kwargs=dict(options))
 
 
 def _tune_sqlite(connection: Any, _record: object) -> None:

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 import optuna
-from optuna.storages import BaseStorage
+from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from cifar_tune.errors import Problem, UserError, nearest_name
@@ -19,9 +19,11 @@ from cifar_tune.knobs.part import Scalar
 from cifar_tune.knobs.table import BEFORE_THEY_WERE_KNOBS
 from cifar_tune.knobs.vocabulary import Vocabulary
 from cifar_tune.optuna_internals import ENQUEUED
+from cifar_tune.optuna_tables import damage, names_of_studies, naming_damage
 from cifar_tune.storage import attributes
 from cifar_tune.storage.attributes import joined
 from cifar_tune.storage.constraints import is_feasible, was_finished_elsewhere
+from cifar_tune.storage.damage import check_configurations, check_trials
 from cifar_tune.storage.openings import Opening, read_openings
 from cifar_tune.storage.versions import is_copy
 from cifar_tune.study_spec.pareto import minimized, pareto_front
@@ -194,7 +196,8 @@ class ForeignStudyError(UserError):
 
 def study_names(storage: BaseStorage) -> list[str]:
     """The names of all studies in the storage, whoever made them."""
-    return sorted(name for name in optuna.get_all_study_names(storage) if not is_copy(name))
+    names = names_of_studies(storage.engine) if isinstance(storage, RDBStorage) else optuna.get_all_study_names(storage)
+    return sorted(name for name in map(str, names) if not is_copy(name))
 
 
 def without_best_words(name: str, spec: StudySpec, completed: int, has_own: bool) -> str:
@@ -219,6 +222,7 @@ def load_record(storage: BaseStorage, name: str) -> StudyRecord:
 
     Raises:
         UserError: if the storage has no study of that name, or another tool made it.
+        DamagedError: if what it holds of the study makes no sense.
     """
     study = load_optuna_study(storage, name)
     attrs = study.user_attrs
@@ -228,11 +232,14 @@ def load_record(storage: BaseStorage, name: str) -> StudyRecord:
             stored = study.get_trials(deepcopy=False)
     except KeyError as error:
         raise _deleted(name) from error
+    with naming_damage(name):
+        check_trials(stored, len(spec.objectives))
+        check_configurations(stored, spec)
     return StudyRecord(
         name=name,
         spec=spec,
         environment=attrs.get(attributes.ENVIRONMENT, {}),
-        data=attrs.get(attributes.DATA, {}),
+        data=attrs.get(attributes.DATA) or {},
         elapsed_seconds=float(attrs.get(attributes.ELAPSED, 0.0)),
         openings=read_openings(attrs),
         trials=[trial_record(trial, spec) for trial in stored],
@@ -249,14 +256,23 @@ def load_optuna_study(storage: BaseStorage, name: str) -> optuna.Study:
     Raises:
         UserError: if the storage has no study of that name.
     """
-    names = study_names(storage)
-    if name not in names:
-        known = f"it holds {', '.join(names)}" if names else "it holds none yet"
-        raise UserError(Problem(f"the storage has no study {name!r}; {known}", nearest=nearest_name(name, names)))
+    require_study(storage, name)
     try:
         return optuna.load_study(study_name=name, storage=storage)
     except KeyError as error:
         raise _deleted(name) from error
+
+
+def require_study(storage: BaseStorage, name: str) -> None:
+    """See that there is a study of that name.
+
+    Raises:
+        UserError: with the names that there are, if there is none.
+    """
+    names = study_names(storage)
+    if name not in names:
+        known = f"it holds {', '.join(names)}" if names else "it holds none yet"
+        raise UserError(Problem(f"the storage has no study {name!r}; {known}", nearest=nearest_name(name, names)))
 
 
 def _deleted(name: str) -> UserError:
@@ -271,7 +287,11 @@ def read_spec(study: optuna.Study) -> StudySpec:
     Raises:
         UserError: if another tool made the study, or another version wrote what this one cannot read.
     """
-    return read_stored_spec(study.study_name, study.user_attrs.get(attributes.SPEC))
+    spec = read_stored_spec(study.study_name, study.user_attrs.get(attributes.SPEC))
+    directions = [direction.name.lower() for direction in study.directions]
+    if directions != [objective.direction for objective in spec.objectives]:
+        raise damage(study.study_name, f"its directions are {directions}, which are not those of its specification")
+    return spec
 
 
 def read_stored_spec(name: str, plain: object) -> StudySpec:

@@ -21,8 +21,9 @@ from sqlalchemy import select, update
 
 from cifar_tune.errors import CheckError
 from cifar_tune.optuna_internals import BatchStorage, trial_id
-from cifar_tune.optuna_tables import TRIALS, Parts
+from cifar_tune.optuna_tables import TRIALS, Parts, naming_damage
 from cifar_tune.storage import attributes
+from cifar_tune.storage.damage import check_trials
 
 
 def is_what_was_sent(stored: FrozenTrial, sent: FrozenTrial) -> bool:
@@ -180,7 +181,10 @@ class StudyRows:
         database may yet be asked to take them again.
         """
         parts = Parts(left_out=attributes.HISTORY, long_ago=datetime.now() - _SURELY_STORED)
-        return sorted(self._backend.read_trials(self._study, parts=parts), key=lambda trial: trial.number)
+        found = sorted(self._backend.read_trials(self._study, parts=parts), key=lambda trial: trial.number)
+        with naming_damage(self._name):
+            check_trials(found, len(self._backend.get_study_directions(self._study)))
+        return found
 
     def others(self) -> list[FrozenTrial]:
         """The trials that follow the known ones: other programs have added them."""

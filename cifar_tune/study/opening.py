@@ -255,7 +255,7 @@ def compare_images(study: optuna.Study, spec: StudySpec, data: PreparedData) -> 
         UserError: if they are others.
     """
     stored = study.user_attrs.get(attributes.DATA)
-    if stored is not None and stored["fingerprint"] != data.fingerprint:
+    if stored and stored["fingerprint"] != data.fingerprint:
         raise UserError(
             Problem(
                 f"the images are not those that the study {spec.name!r} began with, so its trials could not be "

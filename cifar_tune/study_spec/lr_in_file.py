@@ -1,7 +1,6 @@
 """Writes a learning-rate range into a study file, and leaves every other byte of it as it is."""
 
 import os
-import tempfile
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,10 @@ from cifar_tune.study_spec.per import Per
 from cifar_tune.study_spec.reader import read_document, read_study
 from cifar_tune.study_spec.search_space import Range
 from cifar_tune.study_spec.yaml_reader import read_yaml
+from cifar_tune.unfinished import remove_abandoned, unfinished_file
 
 _PLACE = "search_space.lr"
+_BESIDE = ".cifar-tune-new-*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,17 +88,14 @@ class LrInStudy:
         try:
             if _read(self.path) != self.text:
                 raise UserError(Problem("was changed meanwhile, and is left as it is", source=str(self.path)))
-            with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f"{target.name}.", delete=False) as file:
-                written = Path(file.name)
-                try:
+            remove_abandoned(target.parent, _BESIDE)
+            with unfinished_file(target.parent, _BESIDE) as written:
+                with written.open("wb") as file:
                     file.write(text.encode())
                     file.flush()
                     os.fsync(file.fileno())
-                    written.chmod(target.stat().st_mode)
-                    written.replace(target)
-                except OSError:
-                    written.unlink()
-                    raise
+                written.chmod(target.stat().st_mode)
+                written.replace(target)
         except OSError as error:
             raise UserError(Problem(f"cannot be written: {error.strerror}", source=str(self.path))) from error
 

@@ -5,12 +5,12 @@ import math
 import os
 import pickle
 import struct
-import tempfile
 import zipfile
 from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import fields
+from glob import escape
 from io import BytesIO
 from pathlib import Path
 from threading import Lock
@@ -23,6 +23,7 @@ from cifar_tune.errors import CifarTuneError
 from cifar_tune.files import NotRegularError, open_regular
 from cifar_tune.knobs.configuration import Configuration, as_it_ran
 from cifar_tune.training.results import EpochResult
+from cifar_tune.unfinished import remove_abandoned, unfinished_file
 
 _SCALARS = (bool, int, float, str)
 _FIGURES = frozenset(field.name for field in fields(EpochResult))
@@ -178,17 +179,18 @@ def _is_result(figures: object, epoch: int) -> bool:
 
 
 def _replace(path: Path, *pieces: bytes | memoryview) -> None:
-    """Write a temporary file beside `path` and rename it. Each writer has its own: two may write at once."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f"{path.name}.", delete=False) as file:
-        try:
+    """Write a temporary file beside `path` and rename it. Each writer has its own: two may write at once.
+
+    What a killed one left half-written is removed.
+    """
+    remove_abandoned(path.parent, f"{escape(path.name)}.*")
+    with unfinished_file(path.parent, f"{path.name}.*") as beside:
+        with beside.open("wb") as file:
             for piece in pieces:
                 file.write(piece)
             file.flush()
             os.fsync(file.fileno())
-            Path(file.name).replace(path)
-        except OSError:
-            Path(file.name).unlink()
-            raise
+        beside.replace(path)
 
 
 class CheckpointWriter:

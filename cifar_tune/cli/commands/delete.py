@@ -1,5 +1,6 @@
 """`cifar-tune delete`."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -14,27 +15,33 @@ def delete(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Remove a study, its trials and its checkpoints, and the record of how often its test set was opened."""
-    import optuna
-
     from cifar_tune.cli.find_study import find_stored
+    from cifar_tune.errors import DamagedError
+    from cifar_tune.optuna_tables import numbers_of_trials
     from cifar_tune.storage.lease import acquire
     from cifar_tune.storage.openings import read_openings, times
-    from cifar_tune.storage.records import load_optuna_study
+    from cifar_tune.storage.records import require_study
     from cifar_tune.storage.urls import storage_url
     from cifar_tune.study.folder_claim import own_folder, remove_folder
 
     url = storage_url(storage)
     name, database = find_stored(study, url)
-    stored = load_optuna_study(database, name)
-    trials = len(stored.get_trials(deepcopy=False))
-    openings = read_openings(stored.user_attrs)
+    require_study(database, name)
+    own = database.get_study_id_from_name(name)
+    trials, _ = numbers_of_trials(database.engine, own)
+    try:
+        attrs = database.get_study_user_attrs(own)
+        openings: Sequence[object] = read_openings(attrs)
+    except DamagedError as error:  # it is to be removed whatever is in it
+        say(f"note: {error}", err=True)
+        attrs, openings = {}, ()
     if not yes:
         typer.confirm(f"Remove the study {name!r} with its {trials} trials for good?", abort=True, err=True)
     lease = acquire(database.engine, name)  # not while somebody runs it
     with lease.kept():  # a study of many trials takes a while
-        folder = own_folder(name, stored.user_attrs, database, url)
+        folder = own_folder(name, attrs, database, url)
         lease.renew()
-        optuna.delete_study(study_name=name, storage=database)
+        database.delete_study(own)
         left = remove_folder(folder) if folder is not None else []
     say(f"removed {name} ({trials} trials)")
     if left:

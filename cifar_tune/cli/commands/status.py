@@ -29,9 +29,11 @@ def status(
     parameters, and with those that somebody gave),
     evolved_from (null, or from: the earlier version's name, version, and how many trials were carried and left: see
     `run --evolve`), failed (numbers and errors of failed trials), elapsed_seconds, data. A study that another tool
-    made has name and foreign: true alone; one that another version made, and this one cannot read, name and unreadable.
+    made has name and foreign: true alone; one that another version made, and this one cannot read, name and unreadable;
+    one of which the database holds what makes no sense, name and damaged (a sentence), and then the exit code is 1.
     """
     from cifar_tune.cli.study_status import all_statuses, one_status, status_lines
+    from cifar_tune.errors import CheckError
     from cifar_tune.storage.rdb import open_existing, without_studies
     from cifar_tune.storage.urls import shown, storage_url
 
@@ -48,3 +50,5 @@ def status(
         say(f"no studies in {shown(url)}{why}; begin one with: cifar-tune run studies/quickstart.yaml")
     else:
         typer.echo("\n\n".join("\n".join(status_lines(each)) for each in statuses))
+    if any("damaged" in each for each in statuses):
+        raise typer.Exit(CheckError.exit_code)

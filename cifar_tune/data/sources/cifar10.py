@@ -17,9 +17,9 @@ from tqdm import tqdm
 
 from cifar_tune.data.sources.part import Allocate, Labelled, Progress, SourcePart
 from cifar_tune.data.spec import CIFAR10_IMAGE, DataSpec
-from cifar_tune.data.unfinished import remove_abandoned, unfinished_folder
 from cifar_tune.errors import Problem, UserError
 from cifar_tune.paths import given_path
+from cifar_tune.unfinished import remove_abandoned, unfinished_folder
 
 DEFAULT_ROOT = "data"
 _UNPACKING = ".unpacking-*"

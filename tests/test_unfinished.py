@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cifar_tune.data.unfinished import remove_abandoned, unfinished_file, unfinished_folder
+from cifar_tune.unfinished import remove_abandoned, unfinished_file, unfinished_folder
 
 
 def test_what_is_renamed_stays_and_the_rest_goes(tmp_path: Path) -> None:

@@ -1,0 +1,264 @@
+"""Whether what a database holds of a study makes sense.
+
+A disk, a copy that was cut short or another program may have changed any row. Everything is read through here, so that
+no command calculates with what is left, or ends in a traceback: it says what is wrong, where, and what can be done.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+from cifar_tune.optuna_internals import CONSTRAINT, CONSTRAINTS_OF_OPTUNA_4, ENQUEUED, RUNG, BatchStorage
+from cifar_tune.optuna_tables import Parts, SenselessError
+from cifar_tune.storage import attributes
+from cifar_tune.storage.openings import Opening
+from cifar_tune.study_spec.difference import Misfit, suggested_for
+from cifar_tune.study_spec.specification import StudySpec
+
+Check = Callable[[object], bool]
+"""Whether a value is what it should be."""
+
+
+class CheckedStorage(BatchStorage):
+    """A storage that reads nothing that makes no sense."""
+
+    def check_trial(self, trial: FrozenTrial, parts: Parts) -> None:
+        """See `check_trial`."""
+        check_trial(trial, parts)
+
+    def check_study(self, user_attrs: Mapping[str, Any]) -> None:
+        """See `check_study`."""
+        check_study(user_attrs)
+
+
+def check_trial(trial: FrozenTrial, parts: Parts) -> None:
+    """See that a trial, of which `parts` were read, has what a trial can have.
+
+    Raises:
+        SenselessError: naming what is wrong.
+    """
+    _check_values(trial)
+    for step, value in trial.intermediate_values.items():
+        if not _is_whole(step) or not _is_number(value):
+            raise SenselessError(f"its report after epoch {step} is {_shown(value)}, which is no number")
+    attrs = trial.user_attrs
+    for key, value in attrs.items():
+        rule, is_right = _TRIAL.get(key) or ((_PIECE) if attributes.is_piece(key) else _ANYTHING)
+        if not is_right(value) and not (value is None and key in parts.bare):
+            raise SenselessError(f"its attribute {key!r} is {_shown(value)}, and must be {rule}")
+    if attrs.get(attributes.REASON) and parts.user is None and attributes.CONFIG not in attrs:
+        raise SenselessError(f"its attribute {attributes.CONFIG!r} is missing")
+    if parts.reports and attributes.EPOCHS in attrs and trial.intermediate_values:
+        missing = set(range(1, max(trial.intermediate_values))) - trial.intermediate_values.keys()
+        if missing:
+            raise SenselessError(f"its report after epoch {min(missing)} is missing")
+    for key, value in trial.system_attrs.items():
+        if key == ENQUEUED and not isinstance(value, dict):
+            raise SenselessError(f"its parameters, as they were enqueued, are {_shown(value)}")
+        if key.startswith((CONSTRAINT, RUNG)) and not _is_number(value):
+            raise SenselessError(f"its attribute {key!r} is {_shown(value)}, and must be a number")
+        if key == CONSTRAINTS_OF_OPTUNA_4 and not _is_list_of(value, _is_number):
+            raise SenselessError(f"its attribute {key!r} is {_shown(value)}, and must be a list of numbers")
+
+
+def _check_values(trial: FrozenTrial) -> None:
+    values: Sequence[object] = trial.values or ()
+    if any(not _is_number(value) or math.isnan(float(str(value))) for value in values):
+        raise SenselessError(f"its values are {_shown(list(values))}, and must be numbers")
+    if trial.state == TrialState.COMPLETE and not values:
+        raise SenselessError("it is complete, and has no value")
+
+
+def check_trials(trials: Sequence[FrozenTrial], objectives: int) -> None:
+    """See that these are all trials of a study, with as many values as it has objectives.
+
+    Raises:
+        SenselessError: naming what is wrong.
+    """
+    numbers = sorted(trial.number for trial in trials)
+    for expected, number in enumerate(numbers):
+        if number > expected:
+            raise SenselessError(f"trial {expected} is missing, though there is a trial {numbers[-1]}")
+        if number < expected:
+            raise SenselessError(f"there are two trials with the number {number}")
+    for trial in trials:
+        if trial.values is not None and len(trial.values) != objectives:
+            raise SenselessError(f"trial {trial.number} has {len(trial.values)} values for {objectives} objectives")
+
+
+def check_configurations(trials: Sequence[FrozenTrial], spec: StudySpec) -> None:
+    """See that the configurations of trials consist of knobs and values that they can have, and of their parameters.
+
+    Raises:
+        SenselessError: naming what is wrong.
+    """
+    known: set[tuple[str, type, object]] = set()  # few values are in many trials
+    for trial in trials:
+        for name, value in (trial.user_attrs.get(attributes.CONFIG) or {}).items():
+            item = (name, type(value), value)
+            if item in known:
+                continue
+            knob = spec.vocabulary.knobs.get(name)
+            if knob is None:
+                raise SenselessError(f"trial {trial.number}: there is no knob {name!r}, which its configuration has")
+            try:
+                knob.parse(value)
+            except (ValueError, TypeError, KeyError) as error:
+                words = f"trial {trial.number}: its {name} is {_shown(value)}, which it cannot be"
+                raise SenselessError(words) from error
+            known.add(item)
+        if trial.user_attrs.get(attributes.REASON):
+            _require_parameters(trial, spec)
+
+
+def _require_parameters(trial: FrozenTrial, spec: StudySpec) -> None:
+    config = trial.user_attrs.get(attributes.CONFIG) or {}
+    if any(name in config and name not in trial.params for name in spec.search_space):  # it may be fixed in this branch
+        drawn = suggested_for(spec.space, config)
+        missing = [] if isinstance(drawn, Misfit) else [name for name in drawn if name not in trial.params]
+        if missing:
+            raise SenselessError(f"trial {trial.number}: its parameter {missing[0]!r} is missing")
+
+
+def check_study(user_attrs: Mapping[str, Any]) -> None:
+    """See that the attributes of a study are what they can be.
+
+    Raises:
+        SenselessError: naming what is wrong.
+    """
+    for key, value in user_attrs.items():
+        rule, is_right = _STUDY.get(key) or (_OPENING if _is_opening(key) else _ANYTHING)
+        if not is_right(value):
+            raise SenselessError(f"its attribute {key!r} is {_shown(value)}, and must be {rule}")
+    openings = [key for key, value in user_attrs.items() if _is_opening(key) and value is not None]
+    for number in range(1, len(openings) + 1):
+        if f"{attributes.TEST_OPENING}{number}" not in openings:
+            raise SenselessError(f"its attribute {f'{attributes.TEST_OPENING}{number}'!r} is missing")
+
+
+def _is_opening(key: str) -> bool:
+    return key.startswith(attributes.TEST_OPENING) and key.removeprefix(attributes.TEST_OPENING).isdecimal()
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_whole(value: object) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _is_number(value: object) -> bool:
+    return type(value) in (int, float)
+
+
+def _is_amount(value: object) -> bool:
+    return isinstance(value, int | float) and type(value) is not bool and 0 <= value < math.inf
+
+
+def _is_list_of(value: object, is_right: Check) -> bool:
+    return isinstance(value, list) and all(map(is_right, value))
+
+
+def _is_mapping_to(value: object, is_right: Check) -> bool:
+    return isinstance(value, dict) and all(map(is_right, value.values()))
+
+
+def _or_none(is_right: Check) -> Check:
+    return lambda value: value is None or is_right(value)
+
+
+def _is_scalar(value: object) -> bool:
+    return type(value) in (bool, int, float, str)
+
+
+def _is_config(value: object) -> bool:
+    return isinstance(value, dict) and bool(value) and _is_mapping_to(value, _is_scalar)
+
+
+def _is_history(value: object) -> bool:
+    return _is_mapping_to(value, lambda figures: _is_list_of(figures, _is_number))
+
+
+def _has(value: object, **parts: Check) -> bool:
+    """Whether it is a mapping in which each of these is right, if it is there."""
+    return isinstance(value, dict) and all(is_right(value[name]) for name, is_right in parts.items() if name in value)
+
+
+def _is_carried(value: object) -> bool:
+    return isinstance(value, dict) and _is_text(value.get("study")) and _is_whole(value.get("number"))
+
+
+def _is_evolved(value: object) -> bool:
+    return _has(value, version=_is_whole, carried=_is_whole, left=_is_whole) and _has(value, **{"from": _is_text})
+
+
+def _is_data(value: object) -> bool:
+    return isinstance(value, dict) and (not value or "fingerprint" in value) and _has(
+        value, fingerprint=_is_text, classes=lambda names: _is_list_of(names, _is_text), train_images=_is_whole,
+        val_images=_is_whole, image_shape=lambda shape: _is_list_of(shape, _is_whole),
+    )  # fmt: skip
+
+
+def _is_one_opening(value: object) -> bool:
+    optional = {"test_images": _is_whole, "test_loss": _is_number, "test_accuracy": _is_number, "study": _is_text,
+                "value": _is_number}  # fmt: skip
+    needed: dict[str, Check] = {
+        "opened": _is_text, "host": _is_text, "cifar_tune": _is_text, "fingerprint": _is_text, "trial": _is_whole,
+        "finished_trials": _is_whole, "config": _is_config, "seed": _is_whole, "epochs": _is_whole,
+        "train_images": _is_whole, "device": _is_text, "precision": _is_text,
+    }  # fmt: skip
+    known = {each.name for each in fields(Opening)}
+    return (
+        isinstance(value, dict)
+        and value.keys() <= known
+        and all(is_right(value.get(name)) for name, is_right in needed.items())
+        and all(is_right(value[name]) for name, is_right in optional.items() if value.get(name) is not None)
+    )
+
+
+_ANYTHING: tuple[str, Check] = ("anything", lambda _: True)
+_COUNT: tuple[str, Check] = ("a whole number >= 0", _is_whole)
+_SECONDS: tuple[str, Check] = ("a number of seconds", _is_amount)
+_TEXT: tuple[str, Check] = ("text", _or_none(_is_text))
+_PIECE: tuple[str, Check] = ("lists of numbers", _is_history)
+_OPENING: tuple[str, Check] = ("an opening of the test set", _or_none(_is_one_opening))
+
+_TRIAL: Mapping[str, tuple[str, Check]] = {
+    attributes.CONFIG: ("a value for each knob", _is_config),
+    attributes.START_FROM: _COUNT,
+    attributes.CARRIED_FROM: ("a study and a number", _is_carried),
+    attributes.EPOCHS: _COUNT,
+    attributes.SECONDS: _SECONDS,
+    attributes.SPENT: _SECONDS,
+    attributes.PARAMETERS: _COUNT,
+    attributes.FLOPS: ("a number >= 0", _is_amount),
+    attributes.METRICS: ("a number for each metric", lambda value: _is_mapping_to(value, _is_number)),
+    attributes.DEVICE: _TEXT,
+    attributes.PRECISION: _TEXT,
+    attributes.MICRO_BATCHES: _COUNT,
+    attributes.REASON: _TEXT,
+    attributes.ERROR: _TEXT,
+    attributes.PRUNED_AT: _COUNT,
+    attributes.SPARED_AT: _COUNT,
+    attributes.RESUMED_FROM: ("a list of whole numbers", lambda value: _is_list_of(value, _is_whole)),
+    attributes.REPEATS: _COUNT,
+}
+"""Of each user attribute of a trial: what it must be, in words and as a check."""
+
+_STUDY: Mapping[str, tuple[str, Check]] = {
+    attributes.ENVIRONMENT: ("a mapping", lambda value: isinstance(value, dict)),
+    attributes.DATA: ("a description of images", _is_data),
+    attributes.ELAPSED: _SECONDS,
+    attributes.IDENTITY: ("text", _is_text),
+    attributes.EVOLVED: ("an account of run --evolve", _is_evolved),
+}
+"""The same of a study; its specification is read as study files are."""
