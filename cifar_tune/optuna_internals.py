@@ -272,7 +272,11 @@ class BatchStorage(RDBStorage):
         except (SenselessError, StorageInternalError) as error:
             if isinstance(error, StorageInternalError) and undecodable(error) is None:
                 raise
-            raise self._damage(study, parts, error) from error
+            damaged = self._damage(study, parts, error)
+            if damaged is not None:
+                raise damaged from error
+        with naming_damage(self.get_study_name_from_id(study)):  # it was changed while it was read
+            return self._read_sound(study, states, only, parts)
 
     def _read_sound(
         self, study: int, states: Container[TrialState] | None, only: tuple[Collection[int], int | None] | None,
@@ -282,11 +286,11 @@ class BatchStorage(RDBStorage):
             models.StudyModel.find_or_raise_by_id(study, session)
             trials = read_trials(session, study, self._decoded, states, only, parts)
         for trial in trials:
-            self.check_trial(trial, parts)
+            self.check_trial(study, trial, parts)
         return trials
 
-    def _damage(self, study: int, parts: Parts, error: Exception) -> DamagedError:
-        """The damage of a trial, which is found by reading them one by one."""
+    def _damage(self, study: int, parts: Parts, error: Exception) -> DamagedError | None:
+        """The damage of a trial, which is found by reading them one by one; None if there is none any more."""
         name = self.get_study_name_from_id(study)
         with self.engine.connect() as connection:
             rows = connection.execute(
@@ -297,10 +301,11 @@ class BatchStorage(RDBStorage):
                 self._read_sound(study, None, ((each,), None), parts)
             except (SenselessError, StorageInternalError) as found:
                 return damage(name, f"trial {number}: {undecodable(found) or found}")
-        return damage(name, undecodable(error) or str(error))
+        words = undecodable(error)
+        return None if words is None else damage(name, words)
 
-    def check_trial(self, trial: FrozenTrial, parts: Parts) -> None:
-        """Raise SenselessError if the trial, of which `parts` were read, has what no trial can have."""
+    def check_trial(self, study_id: int, trial: FrozenTrial, parts: Parts) -> None:
+        """Raise SenselessError if the trial, of which `parts` were read, has what no trial of the study can have."""
 
     def check_study(self, user_attrs: Mapping[str, Any]) -> None:
         """The same for the attributes of a study."""

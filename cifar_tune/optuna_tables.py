@@ -194,7 +194,7 @@ class Decoded:
         """
         try:
             distribution = self.distribution(text)
-            if type(value) not in (int, float) or not math.isfinite(float(str(value))):
+            if type(value) not in (int, float) or not math.isfinite(value):
                 raise SenselessError(f"its parameter {name!r} is {value!r}, which is no number")
             return distribution.to_external_repr(value), distribution
         except SenselessError:
@@ -267,6 +267,8 @@ def read_trials(
         trials = {
             row[0]: _bare_trial(*row) for row in rows if row[0] in included or (above is not None and row[0] > above)
         }
+    except SenselessError:
+        raise
     except _UNREADABLE as error:
         raise SenselessError(f"it cannot be read: {_in_words(error)}") from error
     for start in range(0, len(trials), _AT_ONCE):
@@ -334,7 +336,7 @@ def _read_reports(session: Session, trials: Mapping[int, FrozenTrial]) -> None:
 
 
 def _number_of(value: float, kind: str) -> float:
-    """A value as it was stored. Relies on its kind being one of NOT_FINITE, or FINITE."""
+    """A value as it was stored. Relies on its kind being FINITE or a key of NOT_FINITE."""
     if kind == FINITE and type(value) in (int, float):
         return value
     if kind not in NOT_FINITE:

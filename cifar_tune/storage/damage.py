@@ -11,11 +11,12 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from cifar_tune.optuna_internals import CONSTRAINT, CONSTRAINTS_OF_OPTUNA_4, ENQUEUED, RUNG, BatchStorage
+from cifar_tune.errors import DamagedError
+from cifar_tune.knobs.knob import Kind
+from cifar_tune.optuna_internals import CONSTRAINT, CONSTRAINTS_OF_OPTUNA_4, RUNG, BatchStorage
 from cifar_tune.optuna_tables import Parts, SenselessError
 from cifar_tune.storage import attributes
 from cifar_tune.storage.openings import Opening
-from cifar_tune.study_spec.difference import Misfit, suggested_for
 from cifar_tune.study_spec.specification import StudySpec
 
 Check = Callable[[object], bool]
@@ -23,15 +24,26 @@ Check = Callable[[object], bool]
 
 
 class CheckedStorage(BatchStorage):
-    """A storage that reads nothing that makes no sense."""
+    """A storage that reads nothing that makes no sense. What studies of other programs mean is their own affair."""
 
-    def check_trial(self, trial: FrozenTrial, parts: Parts) -> None:
+    def check_trial(self, study_id: int, trial: FrozenTrial, parts: Parts) -> None:
         """See `check_trial`."""
-        check_trial(trial, parts)
+        try:
+            check_trial(trial, parts)
+        except SenselessError:
+            if self._is_ours(study_id):
+                raise
 
     def check_study(self, user_attrs: Mapping[str, Any]) -> None:
         """See `check_study`."""
-        check_study(user_attrs)
+        if attributes.SPEC in user_attrs:
+            check_study(user_attrs)
+
+    def _is_ours(self, study_id: int) -> bool:
+        try:
+            return attributes.SPEC in self.get_study_user_attrs(study_id)
+        except DamagedError:
+            return True
 
 
 def check_trial(trial: FrozenTrial, parts: Parts) -> None:
@@ -41,32 +53,26 @@ def check_trial(trial: FrozenTrial, parts: Parts) -> None:
         SenselessError: naming what is wrong.
     """
     _check_values(trial)
-    for step, value in trial.intermediate_values.items():
-        if not _is_whole(step) or not _is_number(value):
-            raise SenselessError(f"its report after epoch {step} is {_shown(value)}, which is no number")
-    attrs = trial.user_attrs
-    for key, value in attrs.items():
-        rule, is_right = _TRIAL.get(key) or ((_PIECE) if attributes.is_piece(key) else _ANYTHING)
-        if not is_right(value) and not (value is None and key in parts.bare):
-            raise SenselessError(f"its attribute {key!r} is {_shown(value)}, and must be {rule}")
-    if attrs.get(attributes.REASON) and parts.user is None and attributes.CONFIG not in attrs:
-        raise SenselessError(f"its attribute {attributes.CONFIG!r} is missing")
-    if parts.reports and attributes.EPOCHS in attrs and trial.intermediate_values:
-        missing = set(range(1, max(trial.intermediate_values))) - trial.intermediate_values.keys()
-        if missing:
-            raise SenselessError(f"its report after epoch {min(missing)} is missing")
+    for step in trial.intermediate_values:
+        if not _is_whole(step):
+            raise SenselessError(f"one of its reports is after epoch {_shown(step)}")
+    is_ours = attributes.CONFIG in trial.user_attrs  # else another program made it, and may use some of our names
+    for key, value in trial.user_attrs.items():
+        rule, is_right = _TRIAL.get(key) or (_PIECE if _is_history_piece(key) else _ANYTHING)
+        if is_right(value) or (value is None and key in parts.bare) or (key in _ONLY_SHOWN and not is_ours):
+            continue
+        raise SenselessError(f"its attribute {key!r} is {_shown(value)}, and must be {rule}")
     for key, value in trial.system_attrs.items():
-        if key == ENQUEUED and not isinstance(value, dict):
-            raise SenselessError(f"its parameters, as they were enqueued, are {_shown(value)}")
         if key.startswith((CONSTRAINT, RUNG)) and not _is_number(value):
             raise SenselessError(f"its attribute {key!r} is {_shown(value)}, and must be a number")
-        if key == CONSTRAINTS_OF_OPTUNA_4 and not _is_list_of(value, _is_number):
+        # Optuna writes None where a function for constraints has raised
+        if key == CONSTRAINTS_OF_OPTUNA_4 and value is not None and not _are_numbers(value):
             raise SenselessError(f"its attribute {key!r} is {_shown(value)}, and must be a list of numbers")
 
 
 def _check_values(trial: FrozenTrial) -> None:
-    values: Sequence[object] = trial.values or ()
-    if any(not _is_number(value) or math.isnan(float(str(value))) for value in values):
+    values: Sequence[float] = trial.values or ()
+    if not _are_numbers(values) or any(math.isnan(value) for value in values):
         raise SenselessError(f"its values are {_shown(list(values))}, and must be numbers")
     if trial.state == TrialState.COMPLETE and not values:
         raise SenselessError("it is complete, and has no value")
@@ -90,37 +96,18 @@ def check_trials(trials: Sequence[FrozenTrial], objectives: int) -> None:
 
 
 def check_configurations(trials: Sequence[FrozenTrial], spec: StudySpec) -> None:
-    """See that the configurations of trials consist of knobs and values that they can have, and of their parameters.
+    """See that knobs that are numbers are numbers in the configurations of trials.
+
+    A knob that is not known, or a number out of its bounds, may be one of another release.
 
     Raises:
         SenselessError: naming what is wrong.
     """
-    known: set[tuple[str, type, object]] = set()  # few values are in many trials
+    numeric = {name for name, knob in spec.vocabulary.knobs.items() if knob.kind in (Kind.FLOAT, Kind.INT)}
     for trial in trials:
         for name, value in (trial.user_attrs.get(attributes.CONFIG) or {}).items():
-            item = (name, type(value), value)
-            if item in known:
-                continue
-            knob = spec.vocabulary.knobs.get(name)
-            if knob is None:
-                raise SenselessError(f"trial {trial.number}: there is no knob {name!r}, which its configuration has")
-            try:
-                knob.parse(value)
-            except (ValueError, TypeError, KeyError) as error:
-                words = f"trial {trial.number}: its {name} is {_shown(value)}, which it cannot be"
-                raise SenselessError(words) from error
-            known.add(item)
-        if trial.user_attrs.get(attributes.REASON):
-            _require_parameters(trial, spec)
-
-
-def _require_parameters(trial: FrozenTrial, spec: StudySpec) -> None:
-    config = trial.user_attrs.get(attributes.CONFIG) or {}
-    if any(name in config and name not in trial.params for name in spec.search_space):  # it may be fixed in this branch
-        drawn = suggested_for(spec.space, config)
-        missing = [] if isinstance(drawn, Misfit) else [name for name in drawn if name not in trial.params]
-        if missing:
-            raise SenselessError(f"trial {trial.number}: its parameter {missing[0]!r} is missing")
+            if type(value) not in _NUMBERS and name in numeric:
+                raise SenselessError(f"trial {trial.number}: its {name} is {_shown(value)}, which is no number")
 
 
 def check_study(user_attrs: Mapping[str, Any]) -> None:
@@ -137,6 +124,10 @@ def check_study(user_attrs: Mapping[str, Any]) -> None:
     for number in range(1, len(openings) + 1):
         if f"{attributes.TEST_OPENING}{number}" not in openings:
             raise SenselessError(f"its attribute {f'{attributes.TEST_OPENING}{number}'!r} is missing")
+
+
+def _is_history_piece(key: str) -> bool:
+    return key == attributes.HISTORY or (attributes.is_piece(key) and key.rpartition("_")[2].isdecimal())
 
 
 def _is_opening(key: str) -> bool:
@@ -156,8 +147,16 @@ def _is_whole(value: object) -> bool:
     return type(value) is int and value >= 0
 
 
+_NUMBERS = frozenset((int, float))
+
+
 def _is_number(value: object) -> bool:
-    return type(value) in (int, float)
+    return type(value) in _NUMBERS
+
+
+def _are_numbers(values: object) -> bool:
+    """Whether it is a list of numbers; there are many, so that each costs no call."""
+    return isinstance(values, list | tuple) and set(map(type, values)) <= _NUMBERS
 
 
 def _is_amount(value: object) -> bool:
@@ -185,7 +184,7 @@ def _is_config(value: object) -> bool:
 
 
 def _is_history(value: object) -> bool:
-    return _is_mapping_to(value, lambda figures: _is_list_of(figures, _is_number))
+    return _is_mapping_to(value, _are_numbers)
 
 
 def _has(value: object, **parts: Check) -> bool:
@@ -253,6 +252,9 @@ _TRIAL: Mapping[str, tuple[str, Check]] = {
     attributes.REPEATS: _COUNT,
 }
 """Of each user attribute of a trial: what it must be, in words and as a check."""
+
+_ONLY_SHOWN = (attributes.DEVICE, attributes.PRECISION)
+"""With these nothing is calculated."""
 
 _STUDY: Mapping[str, tuple[str, Check]] = {
     attributes.ENVIRONMENT: ("a mapping", lambda value: isinstance(value, dict)),

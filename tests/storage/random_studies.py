@@ -109,7 +109,7 @@ def _user_attributes(state: TrialState, epochs: int, params: dict[str, Any], dra
     user: dict[str, Any] = {"note of somebody": ["ä", {"b": None, "c": "d"}], "size": 10**20}
     if draw.random() < 0.8:
         user[attributes.CONFIG] = {**params, "epochs": 4}
-    if state.is_finished() and attributes.CONFIG in user and draw.random() < 0.9:
+    if state.is_finished() and draw.random() < 0.9:
         user[attributes.REASON] = draw.choice([*attributes.REASONS, "repeated", "something else"])
     if state == TrialState.FAIL and draw.random() < 0.7:
         user[attributes.ERROR] = "Traceback\n  in a file\nValueError: ü"
