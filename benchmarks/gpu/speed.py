@@ -96,10 +96,11 @@ def _variants(
     case: Case, data: ResidentData, classic: ClassicData, device: torch.device, seconds: float
 ) -> dict[str, Callable[[], float]]:
     variants: dict[str, Callable[[], float]] = {
-        "ours": lambda: _ours(case.config, data, device, seconds),
+        "ours": lambda: _ours(case.config.replaced(cuda_graphs=True), data, device, seconds),
         "eager": lambda: _bare(case, device, seconds),
     }
     if device.type == "cuda":
+        variants["ours without graphs"] = lambda: _ours(case.config, data, device, seconds)
         variants["graph"] = lambda: _bare(case, device, seconds, graphed=True)
         if case.compiled:
             variants["compiled"] = lambda: _bare(case, device, seconds, compiled=True)

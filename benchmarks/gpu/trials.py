@@ -24,7 +24,8 @@ def _config(width: int, batch: int, epochs: int, **others: Value) -> Configurati
     return complete(
         {
             "model": "resnet18", "width": width, "batch_size": batch, "epochs": epochs, "optimizer": "sgd", "lr": 0.05,
-            "momentum": 0.9, "schedule": "one_cycle", "augment": ("random_crop", "horizontal_flip"), **others,
+            "momentum": 0.9, "schedule": "one_cycle", "augment": ("random_crop", "horizontal_flip"),
+            "cuda_graphs": True, **others,
         }
     )  # fmt: skip
 

@@ -18,7 +18,7 @@ from cifar_tune.training.loop import Training
 from cifar_tune.training.steps import WARM_UP_STEPS
 from tests.digits import prepared_digits
 
-from .conftest import small
+from .conftest import small as small_plain
 from .test_graphs import EVERYTHING, MODELS, Repeating, assert_same, figures
 
 pytestmark = [
@@ -50,6 +50,11 @@ def repeatable(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.setattr(f"cifar_tune.training.{user}.configure", configured)
     yield
     torch.backends.cudnn.deterministic = False
+
+
+def small(**chosen: Value) -> Configuration:
+    """A small training whose steps are captured."""
+    return small_plain(**{"cuda_graphs": True, **chosen})
 
 
 def trained(config: Configuration, data: ResidentData, *graphs: Repeating) -> Training:
