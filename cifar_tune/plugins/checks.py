@@ -132,9 +132,11 @@ def _target_problems(kind: PartKind, part: Part) -> list[tuple[str, object, str 
     if isinstance(target, type):
         if kind.base is None:
             return [(f"its target must be {kind.noun}, not a class", target.__name__, None)]
-        if not issubclass(target, cast(type, resolve(kind.base))):
-            base = kind.base.replace(":", ".")
-            return [(f"its class must derive from {base}", target.__name__, None)]
+        base = cast(type, resolve(kind.base))
+        if not issubclass(target, base):
+            return [(f"its class must derive from {kind.base.replace(':', '.')}", target.__name__, None)]
+        if kind.methods and not any(_defines(target, base, method) for method in kind.methods):
+            return [(f"its class has no {kind.methods[0]}(), which training calls", target.__name__, None)]
     try:
         signature = inspect.signature(target)
     except ValueError:  # of some functions written in C
@@ -153,6 +155,16 @@ def _target_problems(kind: PartKind, part: Part) -> list[tuple[str, object, str 
         call = ", ".join([*kind.given, *(f"{name}=..." for name in taken)])
         return [(f"cannot be called as ({call}): {error}", None, None)]
     return []
+
+
+def _defines(target: type, base: type, method: str) -> bool:
+    """Whether the class, or one between it and the base, has a method of its own.
+
+    Optimizers that have been made once hold a wrapper of their base's `step`, which does not count.
+    """
+    inherited = vars(base).get(method)
+    between = [vars(each) for each in target.__mro__ if each not in base.__mro__]
+    return any(method in own and inspect.unwrap(own[method]) is not inherited for own in between)
 
 
 def _argument_names(part: Part) -> list[str]:

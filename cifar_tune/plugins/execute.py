@@ -8,6 +8,7 @@ import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import ModuleType
 
 from cifar_tune.errors import CheckError, CifarTuneError, Problem
@@ -111,4 +112,6 @@ def _told(error: Exception, files: Sequence[PluginFile]) -> str:
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in paths]
     if frames:
         return f"{paths[frames[-1].filename]}:{frames[-1].lineno}: in {frames[-1].name}: {said}"
-    return f"with the parts of {', '.join(paths.values())}, which are not on the way to the error: {said}"
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{'/'.join(Path(last.filename).parts[-2:])}:{last.lineno}, in {last.name}"
+    return f"while the parts of {', '.join(paths.values())} were used: {said} ({place}, not in a line of theirs)"

@@ -21,6 +21,7 @@ class PartKind:
         base: what a class must derive from, as `module:name`; None where the target may not be a class.
         noun: what a function must be instead, for people.
         needs: knobs that every entry must take.
+        methods: one of these a class must define itself: training calls it, and the base class has none that works.
     """
 
     dictionary: str
@@ -29,20 +30,43 @@ class PartKind:
     base: str | None
     noun: str
     needs: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
 
+
+_FORWARD = ("forward", "__call__")
 
 KINDS: Mapping[str, PartKind] = {
-    "model": PartKind("MODELS", ModelPart, ("image_shape", "classes"), "torch.nn:Module", "a function that makes one"),
-    "norm": PartKind("NORMS", Part, ("channels",), "torch.nn:Module", "a function that makes one"),
-    "activation": PartKind("ACTIVATIONS", Part, (), "torch.nn:Module", "a function that makes one"),
+    "model": PartKind(
+        "MODELS",
+        ModelPart,
+        ("image_shape", "classes"),
+        "torch.nn:Module",
+        "a function that makes one",
+        methods=_FORWARD,
+    ),
+    "norm": PartKind("NORMS", Part, ("channels",), "torch.nn:Module", "a function that makes one", methods=_FORWARD),
+    "activation": PartKind("ACTIVATIONS", Part, (), "torch.nn:Module", "a function that makes one", methods=_FORWARD),
     "optimizer": PartKind(
-        "OPTIMIZERS", Part, ("parameters",), "torch.optim:Optimizer", "a function that makes one", needs=("lr",)
+        "OPTIMIZERS",
+        Part,
+        ("parameters",),
+        "torch.optim:Optimizer",
+        "a function that makes one",
+        needs=("lr",),
+        methods=("step",),
     ),
     "schedule": PartKind(
-        "SCHEDULES", SchedulePart, ("optimizer",), "torch.optim.lr_scheduler:LRScheduler", "a function that makes one"
+        "SCHEDULES",
+        SchedulePart,
+        ("optimizer",),
+        "torch.optim.lr_scheduler:LRScheduler",
+        "a function that makes one",
+        methods=("get_lr", "step"),
     ),
     "loss": PartKind("LOSSES", LossPart, ("logits", "targets"), None, "a function of logits and targets"),
-    "augment": PartKind("AUGMENTATIONS", AugmentationPart, ("draw",), "builtins:object", "a function of a draw"),
+    "augment": PartKind(
+        "AUGMENTATIONS", AugmentationPart, ("draw",), "builtins:object", "a function of a draw", methods=("__call__",)
+    ),
 }
 """By the knob that names the parts."""
 

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from cifar_tune.errors import Problem, UserError, nearest_name
+from cifar_tune.knobs.augmentations import AugmentationPart
 from cifar_tune.knobs.knob import Knob
 from cifar_tune.knobs.part import Part
 from cifar_tune.knobs.plugin import Plugin, PluginFile
@@ -46,23 +47,36 @@ def _plugin(file: PluginFile, module: ModuleType, places: Places) -> Plugin:
         if found:
             parts[owner] = found
     own = _own_knobs(file.path, module, places)
+    misspelt = _misspelt(module, [*own.values(), *(part for found in parts.values() for part in found.values())])
+    for name, near in misspelt.items():
+        places.add(file.path, f"did you mean {near}? Nothing is read from {name}", name)
     if not parts and not places.problems:
         names = ", ".join(kind.dictionary for kind in KINDS.values())
-        near = _misspelt(module)
-        advice = f"; did you mean {near[1]} by {near[0]}?" if near else ""
-        places.add(file.path, f"defines no parts: none of {names} is there, or all are empty{advice}")
+        places.add(file.path, f"defines no parts: none of {names} is there, or all are empty")
     return Plugin(file.path, file.sha256, parts, own, file)
 
 
-def _misspelt(module: ModuleType) -> tuple[str, str] | None:
-    """A dictionary of the module whose name is almost that of parts, and that name."""
+def _misspelt(module: ModuleType, read: Sequence[Part | Knob]) -> dict[str, str]:
+    """The names in the module that are almost those of parts or knobs, hold such, and are not read; with those names.
+
+    A dictionary whose parts are all `read` under another name helps to build that one.
+    """
     dictionaries = [kind.dictionary for kind in KINDS.values()]
+    known = {id(each) for each in read}
+    found = {}
     for name, value in vars(module).items():
-        if isinstance(value, Mapping) and not name.startswith("_") and name not in dictionaries:
-            near = nearest_name(name, dictionaries)
-            if near:
-                return name, near
-    return None
+        if name.startswith("_") or name in (*dictionaries, OWN_KNOBS):
+            continue
+        if isinstance(value, Mapping):
+            entries, right = list(value.values()), dictionaries
+        elif isinstance(value, list | tuple):
+            entries, right = list(value), [OWN_KNOBS]
+        else:
+            continue
+        near = nearest_name(name, right)
+        if near and any(isinstance(each, Part | Knob) and id(each) not in known for each in entries):
+            found[name] = near
+    return found
 
 
 def _entries(path: str, module: ModuleType, dictionary: str, entry: type[Part], places: Places) -> dict[str, Part]:
@@ -73,7 +87,12 @@ def _entries(path: str, module: ModuleType, dictionary: str, entry: type[Part], 
     found = {}
     for name, part in given.items():
         if not isinstance(name, str) or not isinstance(part, entry):
-            places.add(path, f"must be a name with a {entry.__name__}, not {part!r}", dictionary, str(name))
+            given_type = part.__name__ if isinstance(part, type) else f"a {type(part).__name__}"
+            article = "an" if entry is AugmentationPart else "a"
+            rule = f"must be a name with {article} {entry.__name__}, not {given_type}"
+            if not isinstance(name, str):
+                rule = "its name must be text in quotes"
+            places.add(path, rule, dictionary, str(name))
         elif not _is_sound(part, path, dictionary, name, places):
             continue
         elif isinstance(part.target, str):

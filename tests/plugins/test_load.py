@@ -77,8 +77,13 @@ def test_the_file(refused: Refused, text: str, messages: list[str]) -> None:
     ("text", "message"),
     [
         ("OPTIMIZERS = [1]", "OPTIMIZERS: must be a dictionary such as"),
-        ('OPTIMIZERS = {"own": Own}', "OPTIMIZERS.own: must be a name with a Part, not <class"),
-        ('MODELS = {"own": Part(nn.Linear, "x")}', "MODELS.own: must be a name with a ModelPart, not Part("),
+        ('OPTIMIZERS = {"own": Own}', "OPTIMIZERS.own: must be a name with a Part, not Own"),
+        ('MODELS = {"own": Part(nn.Linear, "x")}', "MODELS.own: must be a name with a ModelPart, not a Part"),
+        ('LOSSES = {3: LossPart(max, "x")}', "LOSSES.3: its name must be text in quotes"),
+        (
+            'AUGMENTATIONS = {"own": Part(max, "x")}',
+            "AUGMENTATIONS.own: must be a name with an AugmentationPart, not a Part",
+        ),
         ('LOSSES = {"own": LossPart("a:b", "x")}', "LOSSES.own = 'a:b': its target must be the class or function"),
         ('LOSSES = {"own": LossPart(3, "x")}', "LOSSES.own = 3: its target: Input should be"),
         ('LOSSES = {"own": LossPart(max, "x", arguments=["lr"])}', "LOSSES.own = ['lr']: its arguments: "),
@@ -159,6 +164,60 @@ def test_what_it_defines(refused: Refused, text: str, message: str) -> None:
     [problem] = refused(text)
     assert str(problem).startswith("parts0.py")
     assert message in str(problem)
+
+
+@pytest.mark.parametrize(
+    ("dictionary", "entry", "base", "missing", "enough"),
+    [
+        ("MODELS", "ModelPart", "nn.Module", "forward", "forward"),
+        ("NORMS", "Part", "nn.Module", "forward", "__call__"),
+        ("ACTIVATIONS", "Part", "nn.Module", "forward", "forward"),
+        ("OPTIMIZERS", "Part", "torch.optim.Optimizer", "step", "step"),
+        ("SCHEDULES", "SchedulePart", "torch.optim.lr_scheduler.LRScheduler", "get_lr", "get_lr"),
+        ("SCHEDULES", "SchedulePart", "torch.optim.lr_scheduler.LRScheduler", "get_lr", "step"),
+        ("AUGMENTATIONS", "AugmentationPart", "object", "__call__", "__call__"),
+    ],
+)
+def test_a_class_without_the_method_that_training_calls(
+    load: Load, refused: Refused, dictionary: str, entry: str, base: str, missing: str, enough: str
+) -> None:
+    options = ', arguments={"lr": "lr"}' if dictionary == "OPTIMIZERS" else ""
+    options += ', stage="inputs"' if dictionary == "AUGMENTATIONS" else ""
+    text = (
+        f"class Bare({base}):\n    def __init__(self, *given, lr=0.1): pass\n"
+        f"class Whole(Bare):\n    def {enough}(self, *given): pass\n"
+        f"class Later(Whole): pass\n"
+        f'{dictionary} = {{"own": {entry}(%s, "x"{options})}}\n'
+    )
+    [problem] = refused(text % "Bare")
+    assert f"{dictionary}.own = 'Bare': its class has no {missing}(), which training calls" in str(problem)
+    assert load(text % "Later")
+
+
+def test_an_optimizer_that_was_made_once_has_no_step_all_the_same(refused: Refused) -> None:
+    """The base class wraps `step` of every class that is made, and puts the wrapper into that class."""
+    text = (
+        "class Bare(torch.optim.Optimizer):\n    def __init__(self, params, lr): super().__init__(params, {'lr': lr})\n"
+        "Bare([nn.Parameter(torch.ones(1))], 0.1)\n"
+        'OPTIMIZERS = {"own": Part(Bare, "x", arguments={"lr": "lr"})}\n'
+    )
+    assert [problem.key for problem in refused(text)] == ["OPTIMIZERS.own"]
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "meant"),
+    [
+        (PART + 'MODEL = {"own": ModelPart(nn.Linear, "x")}\n', "MODEL", "MODELS"),
+        ('optimizer = {"own": Part(Own, "x", arguments={"lr": "lr"})}\n' + KNOB, "optimizer", "OPTIMIZERS"),
+        (PART + KNOB.replace("KNOBS", "KNOB"), "KNOB", "KNOBS"),
+    ],
+)
+def test_a_misspelt_name_of_parts_or_knobs_is_told(refused: Refused, text: str, name: str, meant: str) -> None:
+    assert f"{name}: did you mean {meant}? Nothing is read from {name}" in str(refused(text)[0])
+
+
+def test_a_dictionary_that_helps_to_build_another_is_no_mistake(load: Load) -> None:
+    assert load(PART.replace("OPTIMIZERS", "OPTIMIZER") + "OPTIMIZERS = {**OPTIMIZER}\n" + KNOB)
 
 
 def test_every_problem_of_every_file_at_once_with_its_line(refused: Refused) -> None:

@@ -1,11 +1,13 @@
 """Errors of plugins show the lines that ran, whatever else has the same path."""
 
 import inspect
+import re
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from cifar_tune.errors import CheckError, UserError
 from cifar_tune.knobs.plugin import Plugin
@@ -55,6 +57,16 @@ def test_two_contents_of_one_path_show_their_own_lines() -> None:
 def test_a_path_that_stands_for_one_content_is_shown_as_it_is() -> None:
     _, lossy = loaded("alone.py", "the only one", "pass")
     assert 'File "alone.py", line 6, in lossy\n    raise ArithmeticError  # of the only one' in shown(lossy)
+
+
+def test_an_error_outside_of_the_plugin_names_the_line_that_raised_it() -> None:
+    plugin, _ = loaded("innocent.py", "x", "pass")
+    with pytest.raises(CheckError) as raised, plugin_errors_told([plugin]):
+        torch.ones(2).unflatten(0, (3,))
+    words = (
+        r"while the parts of innocent.py were used: RuntimeError: .* \(torch/_tensor.py:\d+, in unflatten, not in a "
+    )
+    assert re.fullmatch(words + r"line of theirs\)", str(raised.value))
 
 
 def test_messages_name_the_path_and_the_line_of_each_content() -> None:
