@@ -62,7 +62,7 @@ def test_a_path_that_stands_for_one_content_is_shown_as_it_is() -> None:
 def test_an_error_outside_of_the_plugin_names_the_line_that_raised_it() -> None:
     plugin, _ = loaded("innocent.py", "x", "pass")
     with pytest.raises(CheckError) as raised, plugin_errors_told([plugin]):
-        torch.ones(2).unflatten(0, (3,))
+        torch.ones(2).unflatten(0, (3,))  # type: ignore[no-untyped-call]
     words = (
         r"while the parts of innocent.py were used: RuntimeError: .* \(torch/_tensor.py:\d+, in unflatten, not in a "
     )
