@@ -9,7 +9,9 @@ def counted(count: int, noun: str) -> str:
 
 
 def rough_duration(seconds: float) -> str:
-    """`45 s`, `12 min`, `3.4 h` or `2.1 days`."""
+    """`less than a second`, `45 s`, `12 min`, `3.4 h` or `2.1 days`."""
+    if 0 < seconds < 0.95:
+        return "less than a second"
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 90 * 60:
@@ -17,6 +19,12 @@ def rough_duration(seconds: float) -> str:
     if seconds < 48 * 3600:
         return f"{seconds / 3600:.1f} h"
     return f"{seconds / 86400:.1f} days"
+
+
+def estimated_duration(seconds: float) -> str:
+    """`less than a second`, or `about 45 s`."""
+    text = rough_duration(seconds)
+    return text if text.startswith("less") else f"about {text}"
 
 
 def duration(seconds: float) -> str:

@@ -38,7 +38,8 @@ def open_run(run: RunConfig, device_name: str) -> OpenRun:
     device = resolve_device(device_name)
     configure(run.train, device)
     progress = now_and_then()
-    data = prepare(run.data, lambda done, total: progress(f"decoding images: {done:,} of {total:,}"))
+    with run.problems.placing():
+        data = prepare(run.data, lambda done, total: progress(f"decoding images: {done:,} of {total:,}"))
     for note in data.notes:
         say(f"note: {note}", err=True)
     return OpenRun(run.train, ResidentData(data, device), device)

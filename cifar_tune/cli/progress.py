@@ -17,7 +17,7 @@ from cifar_tune.study.events import Observer, TrialEnd
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.training.results import EpochResult
 from cifar_tune.visible import visible
-from cifar_tune.wording import epoch_speed, metric_figure, rough_duration, shown_params
+from cifar_tune.wording import epoch_speed, estimated_duration, metric_figure, shown_params
 
 _BAR = 10
 
@@ -196,7 +196,7 @@ class LiveView(Observer):
         if self._end and self._ended_here >= 3:
             pace = (time.monotonic() - self._started) / self._ended_here
             left = pace * (self._end.most - self._end.finished)
-            text.append(f" | about {rough_duration(within_budget(self._spec, left, self._end.elapsed))} left")
+            text.append(f" | {estimated_duration(within_budget(self._spec, left, self._end.elapsed))} left")
         return text
 
     def _table(self) -> Table:

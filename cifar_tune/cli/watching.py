@@ -28,7 +28,7 @@ from cifar_tune.storage.urls import without_secrets
 from cifar_tune.streams import drawing_stream, is_read
 from cifar_tune.study.budget import most_trials, within_budget
 from cifar_tune.visible import visible
-from cifar_tune.wording import counted, epoch_speed, metric_figure, rough_duration, shown_params
+from cifar_tune.wording import counted, epoch_speed, estimated_duration, metric_figure, rough_duration, shown_params
 
 _LAST = 5
 _MOST_BEGUN = 16
@@ -99,11 +99,11 @@ def _owner(record: Overview, owner: str | None, lost: str | None) -> Text:
     text = Text(visible(f"run by {owner}") if owner else "nobody runs it right now", style="" if owner else "yellow")
     if lost:
         text.append(f": {visible(lost)} was killed or lost, and the next run takes over at once")
-    text.append(f", {rough_duration(record.elapsed_seconds)} so far")
+    text.append(f"{'; it ran for' if lost else ','} {rough_duration(record.elapsed_seconds)} so far")
     left = _most(record) - record.finished
     if owner and record.finished >= 3 and left > 0:
         seconds = within_budget(record.spec, record.elapsed_seconds / record.finished * left, record.elapsed_seconds)
-        text.append(f", about {rough_duration(seconds)} left")
+        text.append(f", {estimated_duration(seconds)} left")
     for reason, count in record.reasons.items():
         if reason in ("completed", "pruned"):
             continue

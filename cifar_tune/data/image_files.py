@@ -26,6 +26,7 @@ from cifar_tune.data.image_reading import (
 )
 from cifar_tune.data.sources.part import Progress
 from cifar_tune.errors import Problem, UserError
+from cifar_tune.wording import counted
 
 _FILES_PER_TASK = 64
 _NAMED = 10
@@ -35,10 +36,10 @@ _ERRNO_OF_BROKEN_IMAGES = (errno.EINVAL, errno.EOVERFLOW)
 """What the system says of a place in a file that only a broken header can name."""
 
 _FACTS: dict[Fact, str] = {
-    "transparent": f"partly transparent: grey ({GREY}, {GREY}, {GREY}) is put behind them",
-    "wholly transparent": "wholly transparent: they become plain grey",
-    "one of several": "the first of several images in their files: the others are not used",
-    "unreadable EXIF": "in files with broken EXIF data, so it is not known whether they have to be turned",
+    "transparent": f"partly transparent: the background becomes grey ({GREY}, {GREY}, {GREY})",
+    "wholly transparent": "wholly transparent: nothing but plain grey is left",
+    "one of several": "the first of several in the same file: the others are not used",
+    "unreadable EXIF": "stored with broken EXIF data, so it is not known which way is up",
 }
 
 _COMPARED = 512
@@ -164,7 +165,9 @@ def _problem(path: Path, error: Exception) -> Problem:
         return Problem("cannot be decoded, since the memory does not suffice: save it smaller", source=str(path))
     if isinstance(error, OSError) and error.strerror and error.errno not in _ERRNO_OF_BROKEN_IMAGES:
         return Problem(f"cannot be opened ({error.strerror}); the image itself may be whole", source=str(path))
-    return Problem(f"cannot be read as an image ({error})", source=str(path))
+    reason = str(error).replace(f" {str(path)!r}", "")  # Pillow names it once more
+    rule = f"cannot be read as an image ({reason}): replace it or take it out of the folder"
+    return Problem(rule, source=str(path))
 
 
 def _values(training: Sequence[Path], room: Room) -> Iterable[tuple[Kind, Span] | None]:
@@ -196,14 +199,16 @@ def _facts(readings: Sequence[Reading], paths: Sequence[Path]) -> list[str]:
     for fact, words in _FACTS.items():
         rows = [row for row, reading in enumerate(readings) if fact in reading.facts]
         if rows:
-            notes.append(f"{len(rows):,} of {len(paths):,} images are {words} (such as {paths[rows[0]]})")
+            verb = "is" if len(rows) == 1 else "are"
+            notes.append(f"{len(rows):,} of {counted(len(paths), 'image')} {verb} {words} (such as {paths[rows[0]]})")
     return notes
 
 
 def _scaled(kind: Kind, seen: Span, used: Span, readings: Sequence[Reading], paths: Sequence[Path]) -> str:
     rows = [row for row, reading in enumerate(readings) if reading.kind == kind]
+    verbs = ("has", "holds") if len(rows) == 1 else ("have", "hold")
     return (
-        f"{len(rows):,} of {len(paths):,} images have more than 8 bits per channel and hold {kind} from "
+        f"{len(rows):,} of {len(paths):,} images {verbs[0]} more than 8 bits per channel and {verbs[1]} {kind} from "
         f"{_shown(seen.low)} to {_shown(seen.high)}: {_shown(used.low)} becomes 0 and {_shown(used.high)} becomes 255 "
         f"(such as {paths[rows[0]]})"
     )

@@ -13,6 +13,7 @@ from cifar_tune.data.cache import cache_folder, cached
 from cifar_tune.data.sources import source
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.data.split import training_and_validation
+from cifar_tune.wording import counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,11 +56,11 @@ class PreparedData:
         )
         smallest = int(np.argmin(train + val))
         return [
-            f"data: {train.sum():,} training and {val.sum():,} validation images {self.image_shape}, "
+            f"data: {train.sum():,} training and {counted(int(val.sum()), 'validation image')} {self.image_shape}, "
             f"{len(self.classes)} classes",
             *([f"splits: {self.splits}"] if self.splits else []),
-            f"smallest class: {self.classes[smallest]!r}, {train[smallest]:,} training and {val[smallest]:,} "
-            "validation images",
+            f"smallest class: {self.classes[smallest]!r}, {train[smallest]:,} training and "
+            f"{counted(int(val[smallest]), 'validation image')}",
         ]
 
     def merged(self) -> "PreparedData":

@@ -16,7 +16,7 @@ from cifar_tune.executors.local import LocalExecutors
 from cifar_tune.executors.messages import Died, Order, Prepared, Refused, Rehearsal, Rehearsed, Verdict
 from cifar_tune.executors.remembered import decision_file, made_today, remember, remembered
 from cifar_tune.executors.starting import Work, work_in_process
-from cifar_tune.wording import rough_duration
+from cifar_tune.wording import estimated_duration, rough_duration
 
 _CONTEXT_BYTES = 1 << 30
 """What a process takes on a GPU beside what torch counts: CUDA's context, kernels and libraries; about half of it."""
@@ -202,7 +202,7 @@ class SharingExecutors(LocalExecutors):
         rest = chosen.study_seconds(self._rehearsal)
         if seconds > _DEAREST * rest:
             return (
-                f"; more were not tried, since that takes about {rough_duration(seconds)}, and the whole study "
+                f"; more were not tried, since that takes {estimated_duration(seconds)}, and the whole study "
                 f"{rough_duration(rest)}"
             )
         if time.monotonic() - self._began + seconds > self._patience:

@@ -15,6 +15,7 @@ from cifar_tune.knobs.part import Scalar
 from cifar_tune.reports.objective import finite
 from cifar_tune.reports.report import Report, SearchedKnob
 from cifar_tune.storage.records import StudyRecord, TrialRecord
+from cifar_tune.study_spec.metrics import METRICS
 from cifar_tune.study_spec.search_space import Range
 from cifar_tune.wording import tick_label
 
@@ -60,6 +61,15 @@ class Level:
             return None
         return float(student.ppf((1 + _CONFIDENCE) / 2, count - 1)) * stdev(self.values) / math.sqrt(count)
 
+    def interval(self, highest: float = math.inf) -> tuple[float, float] | None:
+        """The ends of the mean's 95 % interval, cut to what the objective can be: 0 to `highest`.
+
+        None with fewer than three trials.
+        """
+        if self.mean is None or self.half_width is None:
+            return None
+        return max(0.0, self.mean - self.half_width), min(highest, self.mean + self.half_width)
+
     @property
     def seconds(self) -> float | None:
         """Mean seconds of the completed trials."""
@@ -84,6 +94,10 @@ class Comparison:
         """The best objective of a level, among the trials that keep all constraints."""
         choose = max if self.report.maximizes else min
         return choose(level.allowed, default=None)
+
+    def interval(self, level: Level) -> tuple[float, float] | None:
+        """The ends of the 95 % interval of a level's mean, within what the objective can be."""
+        return level.interval(METRICS[self.report.record.spec.objective.metric].highest)
 
     @property
     def label(self) -> str:

@@ -26,12 +26,7 @@ def draw(comparison: Comparison) -> Figure:
     figure = style.new_figure(9.0, 1.7 + 0.5 * len(comparison.levels))
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(3, 1))
     scale = comparison.report.scale
-    ends = [
-        scale.on_axis(level.mean + side * level.half_width)
-        for level in comparison.levels
-        for side in (-1, 1)
-        if level.mean is not None and level.half_width is not None
-    ]
+    ends = [scale.on_axis(end) for level in comparison.levels for end in comparison.interval(level) or ()]
     _objective(left, comparison, axis_limits([*values, *ends], scale))
     _time(right, comparison)
     hollow = "; hollow: breaks a constraint" if comparison.report.infeasible else ""
@@ -52,10 +47,10 @@ def _objective(axes: Axes, comparison: Comparison, limits: tuple[float, float]) 
         axes.scatter(values[keeps], (row + spread)[keeps], **style.completed_dots(many))
         axes.scatter(values[~keeps], (row + spread)[~keeps], **style.infeasible_dots(many))
         mean = float(values.mean())
-        reach = 0.0 if level.half_width is None else scale.on_axis(level.half_width)
         axes.scatter([mean], [row], marker="|", s=256, color=style.INK, zorder=4)
-        if reach:
-            _drawn_interval(axes, row, (mean - reach, mean + reach), limits)
+        low, high = (scale.on_axis(end) for end in comparison.interval(level) or (0.0, 0.0))
+        if low < high:
+            _drawn_interval(axes, row, (low, high), limits)
         best = comparison.best(level)
         if best is not None:
             axes.scatter([scale.on_axis(best)], [row], **style.best_diamond())
@@ -141,9 +136,7 @@ def as_csv(comparison: Comparison) -> str:
     """One line per level, all figures at full precision; empty where there is none."""
     rows = []
     for level in comparison.levels:
-        low, high = (None, None)
-        if level.mean is not None and level.half_width is not None:
-            low, high = level.mean - level.half_width, level.mean + level.half_width
+        low, high = comparison.interval(level) or (None, None)
         states = [trial.state for trial in level.trials]
         rows.append(
             [
@@ -167,8 +160,11 @@ def _interval(comparison: Comparison, level: Level) -> str:
     scale = comparison.report.scale
     if level.mean is None:
         return "-"
-    if level.half_width is None:
+    ends = comparison.interval(level)
+    if ends is None or level.half_width is None:
         return scale.shown(level.mean)
+    if ends != (level.mean - level.half_width, level.mean + level.half_width):  # cut: not the same on both sides
+        return f"{scale.shown(level.mean)} (from {scale.shown(ends[0])} to {scale.shown(ends[1])})"
     return f"{scale.shown(level.mean)} ± {scale.shown(level.half_width)}"
 
 

@@ -7,7 +7,7 @@ import optuna
 from cifar_tune.storage import attributes
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.training.results import EpochResult
-from cifar_tune.wording import counted, rough_duration
+from cifar_tune.wording import counted, estimated_duration, rough_duration
 
 _CLOCK_SECONDS = 5.0
 
@@ -61,7 +61,7 @@ class Estimate:
         seconds = result.seconds * epochs * trials / self._workers
         at_a_time = f", {self._workers} at a time" if self._workers > 1 else ""
         return (
-            f"estimated from the first epochs: about {rough_duration(seconds)} if no trial is pruned "
+            f"estimated from the first epochs: {estimated_duration(seconds)} if no trial is pruned "
             f"({result.seconds:.2g} s per epoch, {counted(epochs, 'epoch')}, {counted(trials, 'trial')}"
             f"{at_a_time}){timeout_words(self._spec, seconds, elapsed)}"
         )

@@ -20,7 +20,7 @@ from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.study_spec.typical import models_of, typical
 from cifar_tune.training.device import describe_device, resolve_device, resolve_precision
 from cifar_tune.training.probe import VALIDATED_IMAGE, probe, probe_plugins
-from cifar_tune.wording import rough_duration
+from cifar_tune.wording import estimated_duration
 
 _SHAPING = ("model", "timm_name", "width", "stem", "norm", "norm_placement", "residual")
 """The knobs that decide how many parameters there are; those of a plugin's models do so too."""
@@ -125,13 +125,13 @@ def probe_lines(spec: StudySpec, data: PreparedData, devices: Sequence[str]) -> 
         parameters = f"{fewest:,}" if fewest == most else f"{fewest:,} to {most:,}"
         yield (
             f"model {model}: {parameters} parameters; {found.seconds_per_step * 1000:.3g} ms per step of "
-            f"{batch} images, about {rough_duration(trial)} per trial of {config.integer('epochs')} epochs"
+            f"{batch} images, {estimated_duration(trial)} per trial of {config.integer('epochs')} epochs"
         )
     yield from constraint_lines(spec, all_sizes)
     trials = most_trials(spec)
     total = trials * sum(seconds) / len(seconds)
     words = timeout_words(spec, total, 0.0)
-    yield f"estimated: about {rough_duration(total)} for {trials} trials, one at a time, if none is pruned{words}"
+    yield f"estimated: {estimated_duration(total)} for {trials} trials, one at a time, if none is pruned{words}"
 
 
 def _require_precisions(spec: StudySpec, devices: Sequence[str]) -> None:

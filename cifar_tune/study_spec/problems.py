@@ -1,6 +1,8 @@
 """Collects everything that is wrong with a file, so that all of it is reported at once."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 
 from cifar_tune.errors import Problem, UserError, enumerate_names, nearest_name
 from cifar_tune.synonyms import same_thing
@@ -47,7 +49,7 @@ class Problems:
 
     def add(self, path: Path, rule: str, value: object = None, nearest: str | None = None) -> None:
         """Record one problem at `path`."""
-        source, line = self._place(path)
+        source, line = self.place(path)
         self._found.append(Problem(rule, dotted(path) or None, value, source, line, nearest))
         self._paths.append(path)
 
@@ -99,7 +101,8 @@ class Problems:
         if self._found:
             raise UserError(sorted(self._found, key=lambda problem: problem.line or 0))
 
-    def _place(self, path: Path) -> tuple[str | None, int | None]:
+    def place(self, path: Path) -> tuple[str | None, int | None]:
+        """The file or option that holds what stands at `path`, and its line; of the section where it is left out."""
         prefixes = [path[:end] for end in range(len(path), 0, -1)]
         for prefix in prefixes:
             if prefix in self._overridden:
@@ -109,6 +112,35 @@ class Problems:
                 if overridden[: len(path)] == path:
                     return option, None
         return self._source, next((self._lines[prefix] for prefix in prefixes if prefix in self._lines), None)
+
+    @contextmanager
+    def placing(self) -> Iterator[None]:
+        """Add the file and line to mistakes that only show when the file is used, such as a folder that is not there.
+
+        Raises:
+            UserError: what was raised inside, with places.
+        """
+        try:
+            yield
+        except UserError as error:
+            placed = [self._placed(problem) for problem in error.problems]
+            if placed == list(error.problems):
+                raise
+            raise UserError(placed) from error
+
+    def _placed(self, problem: Problem) -> Problem:
+        """The problem with its place; as it is, if it has one or its key stands neither in the file nor in options."""
+        if problem.source is not None or problem.key is None:
+            return problem
+        path: Path = tuple(problem.key.split("."))
+        knob = path[1:] if path[0] == "train" else path
+        known = {found[:2] for found in (*self._lines, *self._overridden)}
+        candidates = (path, ("train", *knob), ("search_space", *knob))
+        full = next((each for each in candidates if each[:2] in known), path)
+        if full[:2] not in known and full[0] != "data":
+            return problem
+        source, line = self.place(full)
+        return replace(problem, source=source, key=dotted(full), line=line)
 
 
 def dotted(path: Path) -> str:

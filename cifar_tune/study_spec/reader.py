@@ -92,10 +92,14 @@ _FILE_SUFFIXES = (".yaml", ".yml")
 
 @dataclass(frozen=True, slots=True)
 class ReadStudy:
-    """A specification, and notes on what is allowed but surely not meant."""
+    """A specification, and notes on what is allowed but surely not meant.
+
+    `problems` found nothing; it knows where everything stands, for what is found later.
+    """
 
     spec: StudySpec
     notes: tuple[str, ...]
+    problems: Problems
 
 
 def read_study_file(path: FilePath, overrides: Sequence[Override] = ()) -> ReadStudy:
@@ -105,6 +109,11 @@ def read_study_file(path: FilePath, overrides: Sequence[Override] = ()) -> ReadS
         UserError: with all problems of the file at once.
     """
     return read_study(read_document(path, with_faults=True), str(path), overrides)
+
+
+def is_extension(key: str) -> bool:
+    """Whether a top-level key is one that nothing reads, a place for anchors, as in files of Docker Compose."""
+    return key.startswith("x-")
 
 
 def is_study_name(text: str) -> bool:
@@ -166,12 +175,12 @@ def read_study(
         problems.include(broken, ("train",))
         raw |= {"train": {}, "search_space": {}, "start_from": None}
     for key in raw:
-        if key not in SECTIONS:
+        if key not in SECTIONS and not is_extension(key):
             _refuse_section(key, vocabulary, problems)
     fixed_by_option = {str(path[1]) for path in overridden if path[0] == "train" and len(path) == 2}
     spec, notes = _read_sections(raw, vocabulary, fixed_by_option, problems)
     problems.raise_if_any()
-    return ReadStudy(spec, tuple(notes))
+    return ReadStudy(spec, tuple(notes), problems)
 
 
 def read_document(path: FilePath, with_faults: bool = False) -> Document:
@@ -237,7 +246,7 @@ def _read_known(path: FilePath, vocabulary: Vocabulary) -> Configuration:
     problems.include(document.faults)
     raw = as_mapping(document.value, (), "{train: {optimizer: sgd}}", problems)
     for key in raw:
-        if key not in ("data", "plugins", "train"):
+        if key not in ("data", "plugins", "train") and not is_extension(key):
             problems.add((key,), "a configuration has data and train alone, such as an exported best.yaml")
     train = as_exported(read_train(raw.get("train"), vocabulary, problems), vocabulary)
     check_sound(Space(train, {}, vocabulary), raw.get("train"), problems)
@@ -260,7 +269,11 @@ def _read_sections(
         raw.get("start_from"), space if is_sound else None, vocabulary, fixed_by_option, read_file, problems
     )
     spec = StudySpec(
-        name=_read_name(raw.get("name"), problems, is_configuration=raw.keys() - {"plugins"} == {"data", "train"}),
+        name=_read_name(
+            raw.get("name"),
+            problems,
+            is_configuration={key for key in raw if key != "plugins" and not is_extension(key)} == {"data", "train"},
+        ),
         objectives=objectives,
         constraints=read_constraints(raw.get("constraints"), problems),
         budget=read_budget(raw.get("budget"), problems),

@@ -1,7 +1,7 @@
 """CONFIG files: the `data`, `plugins` and `train` parts of a study file, such as an exported `best.yaml`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 
 from cifar_tune.data.spec import DataSpec
@@ -12,7 +12,7 @@ from cifar_tune.study_spec.checks import check_sound
 from cifar_tune.study_spec.overrides import Override, apply_overrides
 from cifar_tune.study_spec.plugin_section import read_plugins
 from cifar_tune.study_spec.problems import Problems
-from cifar_tune.study_spec.reader import SECTIONS, read_data, read_document, read_train
+from cifar_tune.study_spec.reader import SECTIONS, is_extension, read_data, read_document, read_train
 from cifar_tune.study_spec.space import Space
 
 _PARTS = ("data", "plugins", "train")
@@ -20,10 +20,14 @@ _PARTS = ("data", "plugins", "train")
 
 @dataclass(frozen=True, slots=True)
 class RunConfig:
-    """One training run: its data and its complete configuration."""
+    """One training run: its data and its complete configuration.
+
+    `problems` found nothing; it knows where everything stands, for what is found later.
+    """
 
     data: DataSpec
     train: Configuration
+    problems: Problems = field(default_factory=lambda: Problems(None), compare=False, repr=False)
 
 
 def read_run_config(path: FilePath, overrides: Sequence[Override] = ()) -> RunConfig:
@@ -49,7 +53,7 @@ def read_run_config(path: FilePath, overrides: Sequence[Override] = ()) -> RunCo
         problems.include(broken, ("train",))
         raw["train"] = {}
     for key in raw:
-        if key in _PARTS:
+        if key in _PARTS or is_extension(key):
             continue
         if key in vocabulary.knobs:
             problems.add((key,), f"{key} is a knob: it belongs under train")
@@ -61,4 +65,4 @@ def read_run_config(path: FilePath, overrides: Sequence[Override] = ()) -> RunCo
     train = as_exported(read_train(raw.get("train"), vocabulary, problems), vocabulary)
     check_sound(Space(train, {}, vocabulary), raw.get("train"), problems)
     problems.raise_if_any()
-    return RunConfig(data, complete(train, vocabulary))
+    return RunConfig(data, complete(train, vocabulary), problems)

@@ -161,7 +161,9 @@ class _Builder:
             key = self._text(key_node, line)
             if (*path, key) in self._lines:
                 first = self._lines[(*path, key)]
-                self._faults.add((*path, key), f"is given twice, on lines {first} and {line}")
+                self._faults.add(
+                    (*path, key), f"is given twice, on {'line' if first == line else f'lines {first} and'} {line}"
+                )
                 continue
             self._lines[(*path, key)] = line
             if key == _MERGE and key_node.style is None:
@@ -186,7 +188,7 @@ class _Builder:
             if isinstance(values, dict):
                 found.append((values, lines))
             elif not self._problems:  # else nothing is made of it
-                rule = "takes a mapping, or a list of mappings, such as `<<: *base` where `&base` marks one further up"
+                rule = "takes a mapping, or a list of mappings, such as `<<: *base` below `x-base: &base {model: cnn2}`"
                 self._faults.add(path, rule)
         return found
 

@@ -55,9 +55,9 @@ def test_every_place_that_takes_a_path(cli: Cli, home: Path, monkeypatch: pytest
 
 
 def test_images_lie_where_the_study_file_says(cli: Cli, home: Path) -> None:
-    del home
     Path("study.yaml").write_text("name: x\ndata: {name: image_folder, root: ~/images}\n")
-    assert cli("check", "study.yaml").err == "cifar-tune: data.root = '~/images': there is no such folder\n"
+    rule = f"there is no such folder ({home / 'images'})"
+    assert cli("check", "study.yaml").err == f"cifar-tune: study.yaml:2: data.root = '~/images': {rule}\n"
 
 
 @pytest.mark.parametrize("path", ["~nobody-here/x", "$ABSENT/x"])
@@ -81,8 +81,8 @@ def test_what_stands_for_nothing_is_refused_in_every_place(
         ("filters", "best.yaml", f"--output={path}"): f"--output = '{path}'",
         ("lr-range", "best.yaml", f"--write={path}"): f"--write = '{path}'",
         ("knobs", "--plugins", f"{path}.py"): f"--plugins: plugins[0] = '{path}.py'",
-        ("check", "images.yaml"): f"data.root = '{path}'",
-        ("check", "archive.yaml"): f"data.root = '{path}'",
+        ("check", "images.yaml"): f"images.yaml:2: data.root = '{path}'",
+        ("check", "archive.yaml"): f"archive.yaml:2: data.root = '{path}'",
         ("check", "plugin.yaml"): f"plugin.yaml:2: plugins[0] = '{path}.py'",
         ("check", "known.yaml"): f"known.yaml:2: start_from[0] = '{path}'",
     }.items():

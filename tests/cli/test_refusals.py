@@ -144,6 +144,29 @@ def test_a_message_that_lists_ways_on_has_a_line_for_each(cli: Cli) -> None:
     assert not any("\\n" in line for line in lines)
 
 
+@pytest.mark.parametrize("command", ["check study.yaml", "run study.yaml", "train config.yaml"])
+@pytest.mark.parametrize(
+    ("data", "train", "place"),
+    [
+        ("name: image_folder, root: nowhere", "", "1: data.root = 'nowhere': there is no such folder"),
+        ("name: digits, val_size: 5", "", "1: data.val_size = 5: must be 10"),
+        ("name: digits, train_size: 3", "", "1: data.train_size = 3: must be 10"),
+        ("name: digits, image_size: 8", "model: vgg11", "1: data.image_size: vgg11 needs images"),
+        ("name: digits, image_size: 8", "model: cnn2, precision: tf32", "2: train.precision = 'tf32': "),
+    ],
+)
+def test_what_only_use_shows_has_its_place_in_the_file(
+    cli: Cli, command: str, data: str, train: str, place: str
+) -> None:
+    text = f"data: {{{data}}}\ntrain: {{epochs: 1, {train}}}\n"
+    Path("config.yaml").write_text(text)
+    Path("study.yaml").write_text(f"{text}name: placed\n")
+    ended = cli(*command.split(), "--device" if command.startswith("train") else "--devices", "cpu")
+    assert ended.code == 2
+    assert f"cifar-tune: {command.split()[1]}:{place}" in ended.err
+    assert train or not ended.out  # a mistake in the data is not lost behind all the defaults
+
+
 @pytest.mark.parametrize(
     ("arguments", "starts"),
     [
@@ -154,7 +177,7 @@ def test_a_message_that_lists_ways_on_has_a_line_for_each(cli: Cli) -> None:
         ("run wrong.yaml --set lr --set bs=[ --set x", ["--set = 'lr'", "--set bs = '['", "--set = 'x'"]),
         (
             "check study.yaml --devices warp,cpu,cuda:77 --set data.name=image_folder --set data.root=nowhere",
-            ["device = 'warp'", "device = 'cuda:77'", "data.root = 'nowhere'"],
+            ["device = 'warp'", "device = 'cuda:77'", "--set: data.root = 'nowhere'"],
         ),
     ],
 )
@@ -225,6 +248,20 @@ def test_a_password_is_not_shown(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> N
         assert "geh3im" not in ended.err + ended.out
         assert len(ended.err.splitlines()) == 1
         assert "see that the server runs, and that --storage or CIFAR_TUNE_STORAGE names it rightly" in ended.err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ending_the_dashboard_as_it_advises_is_no_error(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    Path("study.yaml").write_text("name: x\nbudget: {trials: 1}\ndata: {name: digits}\ntrain: {epochs: 1}\n")
+    assert cli("run", "study.yaml", "--devices", "cpu", "--quiet").code == 0
+    monkeypatch.setattr(
+        "cifar_tune.dashboard.serve.WSGIServer.serve_forever", lambda *_, **__: os.kill(os.getpid(), number)
+    )
+    ended = cli("dashboard", "--port", "0")
+    assert ended.code == 0
+    assert ended.err.endswith("Ctrl-C ends it\nthe dashboard has ended\n")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

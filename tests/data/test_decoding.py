@@ -112,7 +112,7 @@ def test_a_shape_that_lies_in_the_alpha_channel_alone_is_seen(tmp_path: Path, ki
     image, notes = decoded(tmp_path, make(shade), suffix, *full)
     assert (image == over_grey(shade, INK)).all()
     assert (
-        f"1 of {2 + len(full)} images are partly transparent: grey (128, 128, 128) is put behind them "
+        f"1 of {2 + len(full)} images is partly transparent: the background becomes grey (128, 128, 128) "
         f"(such as image{suffix})" in notes
     )
 
@@ -188,7 +188,7 @@ def test_an_alpha_channel_that_hides_nothing_changes_nothing(tmp_path: Path) -> 
 def test_an_image_that_shows_nothing_is_noted(tmp_path: Path) -> None:
     image, notes = decoded(tmp_path, saved(Image.new("RGBA", (SIZE, SIZE), (9, 8, 7, 0)), "PNG"), ".png")
     assert (image == GREY).all()
-    assert notes == ["1 of 2 images are wholly transparent: they become plain grey (such as image.png)"]
+    assert notes == ["1 of 2 images is wholly transparent: nothing but plain grey is left (such as image.png)"]
 
 
 # Depth
@@ -269,7 +269,7 @@ def test_values_of_more_than_8_bits_become_bytes(tmp_path: Path, kind: str) -> N
     content, suffix, wanted, words = DEEP[kind]
     image, notes = decoded(tmp_path, content, suffix)
     assert (image == wanted[..., None]).all()
-    assert notes == [f"1 of 2 images have more than 8 bits per channel and hold {words} (such as image{suffix})"]
+    assert notes == [f"1 of 2 images has more than 8 bits per channel and holds {words} (such as image{suffix})"]
 
 
 def deep_tiff(values: npt.NDArray[np.uint16], order: str, is_compressed: bool = False) -> bytes:
@@ -484,8 +484,7 @@ def test_broken_exif_data_do_not_make_an_image_unreadable(tmp_path: Path, exif: 
     image, notes = decoded(tmp_path, content, ".jpg")
     assert abs(image.astype(int) - UPRIGHT).max() <= 3
     assert notes == [
-        "1 of 2 images are in files with broken EXIF data, so it is not known whether they have to be turned "
-        "(such as image.jpg)"
+        "1 of 2 images is stored with broken EXIF data, so it is not known which way is up (such as image.jpg)"
     ]
 
 
@@ -499,7 +498,7 @@ def test_the_first_of_several_images_is_used_and_that_is_said(tmp_path: Path, ki
     image, notes = decoded(tmp_path, saved(first, kind, save_all=True, append_images=[second], **options), suffix)
     assert (image == np.asarray(first.convert("P").convert("RGB") if kind == "GIF" else first)).all() or kind == "GIF"
     assert notes == [
-        f"1 of 2 images are the first of several images in their files: the others are not used (such as image{suffix})"
+        f"1 of 2 images is the first of several in the same file: the others are not used (such as image{suffix})"
     ]
 
 

@@ -216,6 +216,27 @@ def test_a_split_that_cannot_be_used_has_a_way_on(three: Path, split: str, kind:
     assert after.notes == ()
 
 
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_an_empty_class_folder_that_another_split_lacks_is_named_as_empty(three: Path, split: str) -> None:
+    shutil.rmtree(three / ({"val", "test"} - {split}).pop())
+    for folder, other in (("train", split), (split, "train")):
+        empty = three / folder / "emptyclass"
+        empty.mkdir()
+        rule = f"holds no image, and {other} has no such folder: remove it, or add images to both"
+        assert f"{empty}: {rule}" in refusal(three)
+        empty.rmdir()
+    assert prepare(spec(three)).classes == tuple(TRAIN)
+
+
+def test_a_class_that_differs_from_another_one_only_in_case_is_explained(three: Path) -> None:
+    shutil.copytree(three / "train" / "cow", three / "train" / "Cow")
+    words = "train holds both 'cow' and 'Cow', which differ only in upper and lower case: merge them if they are one"
+    assert f"val lacks 'Cow' ({words} class)" in refusal(three)
+    shutil.rmtree(three / "train" / "Cow")
+    shutil.copytree(three / "test" / "cow", three / "test" / "Cow")
+    assert f"train lacks 'Cow' ({words.replace('train', 'test')} class)" in refusal(three)
+
+
 def test_an_ignored_test_folder_leaves_a_sixth_of_train_for_the_test(three: Path) -> None:
     prepared = prepare(spec(three, ignore=("test", "val")))
     assert (len(prepared.train_indices), len(prepared.val_indices)) == (31, 3)

@@ -40,6 +40,28 @@ def test_figures_per_level() -> None:
     assert sgd.seconds == pytest.approx(mean(trial.seconds for trial in sgd.completed))
 
 
+@pytest.mark.parametrize(
+    ("metric", "values", "shown", "ends"),
+    [
+        ("val_accuracy", [0.1, 0.9, 0.95], "65.00 % (from 0.00 % to 100.00 %)", (0.0, 1.0)),
+        ("val_loss", [0.1, 0.9, 0.95], "0.6500 (from 0.0000 to 1.8349)", (0.0, 1.8349)),
+        ("val_accuracy", [0.5, 0.6, 0.7], "60.00 % ± 24.84 %", (0.3516, 0.8484)),
+    ],
+)
+def test_an_interval_ends_where_the_objective_does(
+    metric: str, values: list[float], shown: str, ends: tuple[float, float]
+) -> None:
+    made = [MadeTrial({"optimizer": "sgd"}, value) for value in values]
+    comparison = compare(make_record(make_spec(OPTIMIZER, objective={"metric": metric}), made), "optimizer")
+    assert f"| {shown} |" in markdown(comparison)
+    row = next(csv.DictReader(as_csv(comparison).splitlines()))
+    assert (float(row["ci95_low"]), float(row["ci95_high"])) == pytest.approx(ends, abs=1e-4)
+    axes = draw(comparison).axes[0]
+    drawn = [each.get_segments()[0] for each in axes.collections if isinstance(each, LineCollection)]
+    scale = 100 if metric == "val_accuracy" else 1
+    assert drawn[0][:, 0] / scale == pytest.approx(ends, abs=1e-4)
+
+
 def test_best_is_the_lowest_loss() -> None:
     record = make_record(make_spec(OPTIMIZER, objective={"metric": "val_loss"}), trials())
     comparison = compare(record, "optimizer")
@@ -168,12 +190,13 @@ def test_a_knob_that_few_trials_took_is_no_knob_of_all() -> None:
 
 def test_an_interval_that_leaves_the_picture_ends_in_an_arrow() -> None:
     made = [MadeTrial({"optimizer": name}, value) for name in ("sgd", "adamw") for value in (0.5, 0.55, 0.6)]
-    calm = draw(compare(make_record(make_spec(OPTIMIZER), made), "optimizer")).axes[0]
-    wild = [*made, *(MadeTrial({"optimizer": "rmsprop"}, value) for value in (0.2, 0.55, 0.9))]
-    cut = draw(compare(make_record(make_spec(OPTIMIZER), wild), "optimizer")).axes[0]
+    spec = make_spec(OPTIMIZER, objective={"metric": "val_loss"})  # an accuracy has bounds, a loss only one
+    calm = draw(compare(make_record(spec, made), "optimizer")).axes[0]
+    wild = [*made, *(MadeTrial({"optimizer": "rmsprop"}, value) for value in (0.2, 0.55, 5.0))]
+    cut = draw(compare(make_record(spec, wild), "optimizer")).axes[0]
     assert arrows(calm) == []
     low, high = cut.get_xlim()
-    assert arrows(cut) == [low, high]
+    assert arrows(cut) == [high]
     ends = [x for lines in cut.collections if isinstance(lines, LineCollection) for x, _ in lines.get_segments()[0]]
     assert low <= min(ends) < max(ends) <= high
 

@@ -3,6 +3,7 @@
 import pytest
 
 from cifar_tune.study.budget import Estimate, most_trials, within_budget
+from cifar_tune.wording import estimated_duration
 
 from .conftest import spec_of
 from .scripted import result
@@ -51,3 +52,17 @@ def test_what_is_left_is_never_more_than_the_budget_allows() -> None:
     spec = spec_of({"budget": {"timeout": "1h"}})
     assert [within_budget(spec, 9000.0, elapsed) for elapsed in (0.0, 3000.0, 5000.0)] == [3600.0, 600.0, 0.0]
     assert within_budget(spec_of({}), 9000.0, 5000.0) == 9000.0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.0, "about 0 s"),
+        (0.001, "less than a second"),
+        (0.9, "less than a second"),
+        (0.96, "about 1 s"),
+        (300, "about 5 min"),
+    ],
+)
+def test_a_short_time_is_less_than_a_second(seconds: float, words: str) -> None:
+    assert estimated_duration(seconds) == words

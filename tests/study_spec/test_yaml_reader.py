@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from cifar_tune.errors import UserError
-from cifar_tune.study_spec.reader import read_document
+from cifar_tune.study_spec.reader import read_document, read_study_file
+from cifar_tune.study_spec.run_config import read_run_config
 from cifar_tune.study_spec.yaml_reader import MAX_BYTES, read_yaml, read_yaml_value
 
 
@@ -110,7 +111,7 @@ def test_a_key_given_twice_is_reported_with_both_lines() -> None:
 def test_every_key_given_twice_is_reported_nested_ones_too() -> None:
     text = "a: {x: 1, x: 2}\nb:\n  - c: 1\n    d: 2\n    c: 3\na: 4\n"
     assert refusal(text).splitlines() == [
-        "f.yaml:1: a.x: is given twice, on lines 1 and 1",
+        "f.yaml:1: a.x: is given twice, on line 1",
         "f.yaml:1: a: is given twice, on lines 1 and 6",
         "f.yaml:3: b[0].c: is given twice, on lines 3 and 5",
     ]
@@ -171,6 +172,19 @@ def test_merge_keys(text: str, value: object) -> None:
     assert document.value == {"x": {"b": 1, "d": [2]}, "y": {"b": 8, "e": 9}, "c": value}
 
 
+@pytest.mark.parametrize("value", ["{model: cnn2, epochs: 3}", "[1, {a: 2}]", "5"])
+def test_top_level_keys_that_begin_with_x_are_places_for_anchors(tmp_path: Path, value: str) -> None:
+    (tmp_path / "s.yaml").write_text(
+        f"name: s\nx-other: {value}\nx-base: &base {{model: cnn2}}\ntrain: {{<<: *base}}\n"
+    )
+    assert read_study_file(tmp_path / "s.yaml").spec.train == {"model": "cnn2"}
+    (tmp_path / "c.yaml").write_text(f"x-other: {value}\nx-base: &base {{epochs: 3}}\ntrain: {{<<: *base}}\n")
+    assert read_run_config(tmp_path / "c.yaml").train["epochs"] == 3
+    (tmp_path / "s.yaml").write_text("name: s\ntrain: {x-base: {model: cnn2}}\n")  # only at the top
+    with pytest.raises(UserError, match=r"s\.yaml:2: train\.x-base: unknown key"):
+        read_study_file(tmp_path / "s.yaml")
+
+
 def test_what_is_merged_has_the_line_on_which_it_is_written() -> None:
     lines = read_yaml("x: &x\n  b: 1\n  d: {e: 2}\nc:\n  <<: *x\n  b: 5\n").lines
     assert (lines[("c", "b")], lines[("c", "d")], lines[("c", "d", "e")]) == (6, 3, 3)
@@ -179,10 +193,13 @@ def test_what_is_merged_has_the_line_on_which_it_is_written() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("c: {<<: 5}", "f.yaml:1: c.<<: takes a mapping, or a list of mappings, such as `<<: *base` where `&base`"),
+        (
+            "c: {<<: 5}",
+            "f.yaml:1: c.<<: takes a mapping, or a list of mappings, such as `<<: *base` below `x-base: &base",
+        ),
         ("c: {<<: [{a: 1}, 5]}", "f.yaml:1: c.<<: takes a mapping, or a list of mappings"),
-        ("c: {<<: {a: 1}, <<: {b: 1}}", "f.yaml:1: c.<<: is given twice, on lines 1 and 1"),
-        ("c: {<<: {a: 1, a: 2}}", "f.yaml:1: c.<<.a: is given twice, on lines 1 and 1"),
+        ("c: {<<: {a: 1}, <<: {b: 1}}", "f.yaml:1: c.<<: is given twice, on line 1"),
+        ("c: {<<: {a: 1, a: 2}}", "f.yaml:1: c.<<.a: is given twice, on line 1"),
         ("a: &a {<<: *a}", "is nested too deeply, or repeats itself without end"),
         ("a: &a {b: &b {<<: *a}, <<: *b}", "is nested too deeply, or repeats itself without end"),
         (

@@ -29,19 +29,19 @@ def check(
     from cifar_tune.study.checking import auto_workers_lines, probe_lines
     from cifar_tune.training.device import resolve_device
 
-    for line in spec_lines(read.spec):
-        say(line)
-    for note in read.notes:
-        say(f"note: {note}")
     decoding = PlainLines(read.spec).decoding
     names = [name.strip() for name in devices.split(",")]
-    with all_at_once() as stage:
+    with read.problems.placing(), all_at_once() as stage:
         for name in names:
             with stage:
                 resolve_device(name)
         with stage:
             data = prepare(read.spec.data, decoding)
-    with plugin_errors_told(read.spec.plugins):
+    for line in spec_lines(read.spec):  # after the data: their errors would be lost behind so many lines
+        say(line)
+    for note in read.notes:
+        say(f"note: {note}")
+    with read.problems.placing(), plugin_errors_told(read.spec.plugins):
         workers = list(auto_workers_lines(read.spec, names))  # before this process takes room on a GPU
         for line in chain(probe_lines(read.spec, data, names), workers):
             say(line)

@@ -40,4 +40,7 @@ def dashboard(
     if page.warning:
         say(f"warning: {page.warning}", err=True)
     say("Ctrl-C ends it", err=True)
-    page.serve_forever(open_browser=browse)
+    try:
+        page.serve_forever(open_browser=browse)
+    except KeyboardInterrupt:
+        say("the dashboard has ended", err=True)

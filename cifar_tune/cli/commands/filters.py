@@ -43,7 +43,7 @@ def filters(
         raise UserError(Problem(rule, "--image", image))
     say = now_and_then()
     total = run.config.integer("epochs")
-    with training_errors(run.device):
+    with run_config.problems.placing(), training_errors(run.device):
         training = Training(run.config, run.data, run.device)
         for result in training.epochs():
             say(f"epoch {result.epoch}/{total}: val loss {result.val_loss:.4f}, accuracy {result.val_accuracy:.4f}")

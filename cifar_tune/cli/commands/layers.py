@@ -25,7 +25,8 @@ def layers(config: options.Config, settings: options.Set = None, as_json: option
     from cifar_tune.insight.layers import as_lines, as_values, layer_table
 
     size = run.data.image_size
-    table = layer_table(run.train, (3, size, size), class_count(run.data))
+    with run.problems.placing():
+        table = layer_table(run.train, (3, size, size), class_count(run.data))
     if as_json:
         typer.echo(json.dumps(as_values(table), indent=2))
         return

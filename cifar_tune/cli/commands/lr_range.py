@@ -46,7 +46,7 @@ def lr_range(
     require_folder(folder)
     run = open_run(run_config, device)
     say = now_and_then()
-    with training_errors(run.device):
+    with run_config.problems.placing(), training_errors(run.device):
         test = lr_range_test(
             run.config,
             run.data,

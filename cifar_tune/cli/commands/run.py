@@ -75,7 +75,7 @@ def run(
     with observer(read.spec, quiet) as watching:
         for note in read.notes:
             watching.note(note)
-        with stop_signals() as stop, _own_stdout():
+        with stop_signals() as stop, _own_stdout(), read.problems.placing():
             outcome = run_study(read.spec, url, watching, where, stop, evolve)
     given = [argument.replace(storage, shown(url)) if storage else argument for argument in sys.argv[1:]]
     if outcome.has_begun and options.is_read_once(study):

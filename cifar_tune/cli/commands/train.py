@@ -28,7 +28,8 @@ def train(
     from cifar_tune.study_spec.run_config import read_run_config
 
     run_config = read_run_config(config, parse_overrides(settings or ()))
-    results = train_seeds(run_config, seeds, device, lambda line: say(line, err=True))
+    with run_config.problems.placing():
+        results = train_seeds(run_config, seeds, device, lambda line: say(line, err=True))
     if as_json:
         typer.echo(json.dumps(results, indent=2))
     else:

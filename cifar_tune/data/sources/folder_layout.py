@@ -8,7 +8,7 @@ from stat import S_ISDIR
 from typing import Literal
 
 from cifar_tune.data.sources.class_names import counterparts, likeness, listed, lookalikes, pair, require_text
-from cifar_tune.data.sources.folder_files import LOOSE, LeftOut, contents
+from cifar_tune.data.sources.folder_files import LOOSE, LeftOut, contents, file_count
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.errors import Problem, UserError, enumerate_names, nearest_name
 from cifar_tune.paths import given_path
@@ -100,7 +100,9 @@ def _existing_root(spec: DataSpec) -> Path:
         is_folder = S_ISDIR(root.stat().st_mode)
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # ValueError: a name with a null byte
         folders = _folders(root.parent)
-        raise UserError(_missing("there is no such folder", "data.root", spec.root, root.name, folders)) from error
+        is_other = str(root) != str(Path(str(spec.root)))
+        rule = f"there is no such folder{f' ({root})' if is_other else ''}"
+        raise UserError(_missing(rule, "data.root", spec.root, root.name, folders)) from error
     except OSError as error:
         raise UserError(Problem(f"cannot be read ({error.strerror})", "data.root", spec.root)) from error
     if not is_folder:
@@ -183,6 +185,7 @@ def _same_classes(
     missing = [each for each in classes if each not in found]
     others = [each for each in present if each not in found.values()]
     if missing or others:
+        _require_files(root, (train, missing, name), (name, others, train))
         lacks = [f"{name} lacks {listed(missing)}"] if missing else []
         lacks += [f"{train} lacks {listed(others)}"] if others else []
         alike = [
@@ -192,6 +195,15 @@ def _same_classes(
             if (words := likeness(each, other))
         ]
         explained = f" ({'; '.join(alike[:3])}: give them the same names)" if alike else ""
+        doubled = [
+            f"{pair(other, each)}, which differ only in {words}"
+            for here, classes_here in ((missing, classes), (others, tuple(present)))
+            for each in here
+            for other in classes_here
+            if other != each and (words := likeness(other, each))
+        ]
+        if doubled and not alike:
+            explained = f" ({train if missing else name} holds both {doubled[0]}: merge them if they are one class)"
         rule = f"{train} and {name} must hold the same classes: {'; '.join(lacks)}{explained}. {way_on(role, name)}"
         raise UserError(Problem(rule, source=str(root)))
     notes += [
@@ -200,6 +212,26 @@ def _same_classes(
         if each != other
     ]
     return tuple(found[each] for each in classes)
+
+
+def _require_files(root: Path, *lonely: tuple[str, Sequence[str], str]) -> None:
+    """Check that the class folders of a split that another split lacks hold something.
+
+    Args:
+        root: `data.root`.
+        lonely: a split, its class folders that are lonely, and the split that lacks them.
+
+    Raises:
+        UserError: names the folders that are empty: they are more likely leftovers than classes.
+    """
+    problems = [
+        Problem(f"holds no image, and {other} has no such folder: remove it, or add images to both", source=str(folder))
+        for split, names, other in lonely
+        for folder in (root / split / name for name in names)
+        if not file_count(root, f"{split}/{folder.name}")
+    ]
+    if problems:
+        raise UserError(problems)
 
 
 def _contents(root: Path, split: str, left_out: LeftOut) -> tuple[list[str], list[str]]:
