@@ -1,5 +1,6 @@
 """Collects everything that is wrong with a file, so that all of it is reported at once."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,6 +13,9 @@ Path = tuple[str | int, ...]
 
 _MOST_LISTED = 20
 """Names in one message: a list of all knobs would bury it."""
+
+
+_BEGINS_WITH_KEY = re.compile(r"[a-z_]+(?:\.[a-z_]+)*(?= = |: )")
 
 
 class Problems:
@@ -130,9 +134,11 @@ class Problems:
 
     def _placed(self, problem: Problem) -> Problem:
         """The problem with its place; as it is, if it has one or its key stands neither in the file nor in options."""
-        if problem.source is not None or problem.key is None:
+        told = None if problem.key else _BEGINS_WITH_KEY.match(problem.rule)  # from a worker it comes as text
+        key = told[0] if told else problem.key
+        if problem.source is not None or key is None:
             return problem
-        path: Path = tuple(problem.key.split("."))
+        path: Path = tuple(key.split("."))
         knob = path[1:] if path[0] == "train" else path
         known = {found[:2] for found in (*self._lines, *self._overridden)}
         candidates = (path, ("train", *knob), ("search_space", *knob))
@@ -140,6 +146,8 @@ class Problems:
         if full[:2] not in known and full[0] != "data":
             return problem
         source, line = self.place(full)
+        if told:
+            return replace(problem, rule=dotted(full) + problem.rule[told.end() :], source=source, line=line)
         return replace(problem, source=source, key=dotted(full), line=line)
 
 

@@ -39,7 +39,7 @@ def test_digits_drawn_in_the_alpha_channel_are_learned(cli: Cli, stickers: Path,
     """Read as RGB alone, they would all be black, and the accuracy that of guessing."""
     (tmp_path / "study.yaml").write_text(STUDY.format(epochs=8))
     note = (
-        "note: 1,500 of 1,500 images are partly transparent: grey (128, 128, 128) is put behind them "
+        "note: 1,500 of 1,500 images are partly transparent: the background becomes grey (128, 128, 128) "
         f"(such as {stickers.relative_to(tmp_path)}/train/0/0.png)"
     )
     checked = cli("check", "study.yaml", "--devices", "cpu")
