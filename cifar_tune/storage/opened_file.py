@@ -5,6 +5,7 @@ connection begins with a look at the file system, by the criterion that SQLite h
 journal (SQLITE_READONLY_DBMOVED): is the file of that name still the one that was opened?
 """
 
+import itertools
 import shlex
 import sqlite3
 from contextlib import suppress
@@ -15,7 +16,8 @@ from urllib.parse import quote
 
 from sqlalchemy import Engine, event
 
-from cifar_tune.errors import CheckError
+from cifar_tune.errors import CheckError, enumerate_names
+from cifar_tune.storage.urls import artifacts_folder
 
 _DESCRIPTORS = Path("/proc/self/fd")
 
@@ -29,7 +31,12 @@ class DatabaseGoneError(CheckError):
 
 
 class OpenedFile:
-    """The file of an SQLite database, as it was when it was opened."""
+    """The file of an SQLite database, as it was when it was opened.
+
+    Args:
+        path: of the file. It must have its journal mode already: a connection that first meets the write-ahead log when
+            the file has no name any more cannot open it (SQLITE_IOERR_FSTAT, "disk I/O error").
+    """
 
     def __init__(self, path: Path) -> None:
         self._shown = path
@@ -38,6 +45,8 @@ class OpenedFile:
         # SQLAlchemy closes the connections that fail; this one keeps the file open, so that it can still be read
         self._kept = sqlite3.connect(self._path, check_same_thread=False)
         self._kept.execute("SELECT name FROM sqlite_master LIMIT 1").fetchall()
+        beside = [Path(f"{self._path.resolve()}{ending}") for ending in ("-wal", "-shm")]
+        self._companions = {file: _identity(file) for file in beside}
 
     def watch(self, engine: Engine) -> None:
         """Let every use of a connection fail once the file is gone, and never create another one in its place."""
@@ -87,10 +96,33 @@ class OpenedFile:
         folder = self._path.parent if self._path.parent.is_dir() else Path.cwd()
         target = folder / f"{self._path.stem}.rescued-{datetime.now().astimezone():%Y%m%d-%H%M%S}{self._path.suffix}"
         try:
-            self._kept.execute("VACUUM INTO ?", (str(target),))
-        except sqlite3.Error as error:
-            return f"; what it held could not be saved either ({error})"
+            target = _new_file(target)
+            self._save(target)
+        except (sqlite3.Error, OSError) as error:
+            return f"; what it held could not be saved either ({error}); {self._what_is_left()}"
+        if not self._path.exists():
+            # all that it holds is saved, and SQLite would apply it to whatever file is put in this place
+            for file, identity in self._companions.items():
+                with suppress(OSError):
+                    if identity is not None and _identity(file) == identity:  # not that of a new database
+                        file.unlink()
         return f"; what it held is saved in {target}: go on with {_option(target)}, or put it in its place"
+
+    def _save(self, target: Path) -> None:
+        """Write the database into an empty file, which is removed if that fails."""
+        try:
+            self._kept.execute("VACUUM INTO ?", (str(target),))
+        except BaseException:
+            for file in (target, Path(f"{target}-journal")):
+                file.unlink(missing_ok=True)
+            raise
+
+    def _what_is_left(self) -> str:
+        left = [str(file) for file in self._companions if file.name.endswith("-wal") and file.exists()]
+        if artifacts_folder().is_dir():
+            left.append(f"the checkpoints in {artifacts_folder()}")
+        keep = f"keep what is still there ({enumerate_names(left, 'and')}) and " if left else ""
+        return f"{keep}restore the database from a backup if you have one"
 
     def _new_place(self) -> Path | None:
         """Where the file is now, of one that was moved; the system tells that on Linux only."""
@@ -102,6 +134,16 @@ class OpenedFile:
                     if _identity(place) == self._identity:
                         return place
         return None
+
+
+def _new_file(wanted: Path) -> Path:
+    """An empty file that was not there before; its name gets a number if another process took the wanted one."""
+    for number in itertools.count(1):
+        path = wanted if number == 1 else wanted.with_stem(f"{wanted.stem}-{number}")
+        with suppress(FileExistsError):
+            path.touch(exist_ok=False)
+            return path
+    raise AssertionError
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -69,9 +69,9 @@ def open_storage(url: URL) -> BatchStorage:
         if file is not None:
             event.listen(storage.engine, "connect", _tune_sqlite)
             storage.engine.dispose()  # connections made so far were not tuned
-            OpenedFile(file).watch(storage.engine)
-            with storage.engine.connect():
-                pass
+            with storage.engine.connect():  # switches a new file to its write-ahead log
+                opened = OpenedFile(file)
+            opened.watch(storage.engine)
         storage.write_at_once()
     return storage
 

@@ -176,7 +176,10 @@ def _about_deleted(folder: Path, storage: BaseStorage, url: URL) -> Iterator[str
         known = {each.user_attrs.get(attributes.IDENTITY) for each in storage.get_all_studies()}
         left = ", ".join(str(each) for each in sorted(others) if each.name not in known)
         if left:
-            yield f"checkpoints of a study that this database does not have any more: {left}; delete them if you like"
+            yield (
+                f"checkpoints of a study that this database does not have any more: {left}; keep them if there is a "
+                f"saved, moved or backed-up database with that study, which goes on from them; else they can be deleted"
+            )
 
 
 def _read(file: Path) -> dict[str, str]:

@@ -92,7 +92,8 @@ def test_a_new_study_does_not_get_the_checkpoints_of_one_that_is_gone(
     assert numbers_in(folder) == []
     assert numbers_in(former) == [1]  # its database may come back
     assert database.claimed()[1] == [
-        f"checkpoints of a study that this database does not have any more: {former.parent}; delete them if you like"
+        f"checkpoints of a study that this database does not have any more: {former.parent}; keep them if there is a "
+        f"saved, moved or backed-up database with that study, which goes on from them; else they can be deleted"
     ]
 
 

@@ -2,7 +2,10 @@
 
 import re
 import shutil
+import sqlite3
 import subprocess
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import optuna
@@ -11,12 +14,12 @@ from optuna.storages import RDBStorage
 
 from cifar_tune.errors import CheckError
 from cifar_tune.storage.lease import acquire
-from cifar_tune.storage.opened_file import DatabaseGoneError
+from cifar_tune.storage.opened_file import DatabaseGoneError, OpenedFile
 from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.urls import storage_url
 from tests.processes import start_cifar_tune
 from tests.study.test_copies import URL, Place
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, read_until
 
 
 @pytest.fixture
@@ -34,14 +37,24 @@ def running(place: Place) -> "subprocess.Popen[str]":
     return process
 
 
+def begun_in_a_new_file(place: Place) -> "subprocess.Popen[str]":
+    """The same with a database that the run makes, and that no other program has opened before."""
+    removed(place)
+    place.gate.let(1)
+    process = start_cifar_tune(("run", "long.yaml"), place.path, place.environment)
+    read_until(process, "trial 0: ")
+    place.wait_for_epochs("long", 1)
+    return process
+
+
 def goes_on(place: Place, url: str) -> None:
-    """Whether the trial is taken up where it was."""
+    """Whether the trial is taken up where it was, by the study that was there."""
     place.environment["CIFAR_TUNE_STORAGE"] = url
     place.gate.open()
     code, _, err = place.call("run", "long")
     assert code == 0, err
     assert "trial 0 goes on after epoch " in err
-    assert "apple" in optuna.get_all_study_names(RDBStorage(url.replace("///", f"///{place.path}/", 1)))
+    assert "long" in optuna.get_all_study_names(RDBStorage(url.replace("///", f"///{place.path}/", 1)))
 
 
 def removed(place: Place) -> None:
@@ -62,6 +75,7 @@ def with_its_folder(place: Place) -> None:
     shutil.rmtree(place.path / "db")
 
 
+@pytest.mark.parametrize("begun", [running, begun_in_a_new_file])
 @pytest.mark.parametrize(
     ("how", "words"),
     [
@@ -71,9 +85,13 @@ def with_its_folder(place: Place) -> None:
         (with_its_folder, "was removed"),
     ],
 )
-def test_what_it_held_is_saved(place: Place, how: object, words: str) -> None:
-    process = running(place)
-    assert callable(how)
+def test_what_it_held_is_saved(
+    place: Place,
+    begun: Callable[[Place], "subprocess.Popen[str]"],
+    how: Callable[[Place], None],
+    words: str,
+) -> None:
+    process = begun(place)
     how(place)
     place.gate.let(1)
     out, err = process.communicate(timeout=PATIENCE)
@@ -85,6 +103,8 @@ def test_what_it_held_is_saved(place: Place, how: object, words: str) -> None:
     assert rescued.parent == (place.path if how is with_its_folder else place.path / "db")
     assert "Traceback" not in err
     assert (place.path / "db" / "studies.db").exists() == (how is replaced)
+    if how is not replaced:  # a log that is left would be applied to the file that takes this place
+        assert list(rescued.parent.glob("studies.db-*")) == []
     goes_on(place, f"sqlite:///{rescued.relative_to(place.path)}")
 
 
@@ -130,3 +150,44 @@ def test_a_file_that_comes_back_is_used_again(tmp_path: Path) -> None:
     (tmp_path / "away.db").rename(tmp_path / "studies.db")
     assert optuna.get_all_study_names(storage) == ["x"]
     close(storage)
+
+
+def test_the_saved_file_can_take_the_old_place(tmp_path: Path) -> None:
+    url = storage_url(f"sqlite:///{tmp_path}/studies.db")
+    storage = open_storage(url)
+    optuna.create_study(study_name="x", storage=storage)
+    (tmp_path / "studies.db").unlink()
+    with pytest.raises(DatabaseGoneError) as caught:
+        optuna.get_all_study_names(storage)
+    caught.value.file.rescue()
+    second = caught.value.file.rescue()  # another process that saves it in the same second
+    close(storage)
+    saved = sorted(tmp_path.iterdir())
+    assert len(saved) == 2
+    assert str(saved[1]) in second or str(saved[0]) in second
+    for file in saved:
+        file.rename(tmp_path / "studies.db")
+        storage = open_storage(url)
+        assert optuna.get_all_study_names(storage) == ["x"]
+        close(storage)
+
+
+def test_what_cannot_be_saved_leaves_no_empty_file_and_names_what_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CIFAR_TUNE_ARTIFACTS", str(tmp_path / "artifacts"))
+    (tmp_path / "artifacts").mkdir()
+    file = tmp_path / "studies.db"
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("CREATE TABLE kept (value)")
+        opened = OpenedFile(file)  # before the file has its write-ahead log, which SQLite cannot open any more later
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("INSERT INTO kept VALUES (1)")
+        connection.commit()
+        file.unlink()
+        assert opened.rescue() == (
+            f"; what it held could not be saved either (disk I/O error); keep what is still there ({file}-wal and the "
+            f"checkpoints in {tmp_path}/artifacts) and restore the database from a backup if you have one"
+        )
+        assert list(tmp_path.glob("*rescued*")) == []
+        assert Path(f"{file}-wal").exists()
