@@ -31,6 +31,7 @@ class PreparedData:
         image_shape: (3, H, W).
         notes: what people should know of these images, such as files that were left out; sentences without a full stop.
         splits: where the splits come from, for people.
+        paths: of the N images' files below `data.root`; empty where they have none of their own.
     """
 
     images_path: Path
@@ -42,6 +43,7 @@ class PreparedData:
     image_shape: tuple[int, int, int]
     notes: tuple[str, ...] = ()
     splits: str = ""
+    paths: tuple[str, ...] = ()
 
     def open_images(self) -> npt.NDArray[np.uint8]:
         """The images, memory-mapped copy-on-write: processes share the pages, and nothing reaches the file."""
@@ -98,6 +100,7 @@ def prepare(spec: DataSpec, progress: Callable[[int, int], None] | None = None) 
         image_shape=(3, spec.image_size, spec.image_size),
         notes=entry.notes,
         splits=part.splits,
+        paths=part.paths,
     )
 
 

@@ -47,6 +47,11 @@ class ResidentData:
         self._sampled: dict[tuple[float, int], tuple[Tensor, Tensor]] = {}
         self.mean, self.std = self._on_device(channel_statistics(prepared))
 
+    def validation_path(self, position: int) -> str | None:
+        """The file of an image of the validation split, below `data.root`; None where it has none of its own."""
+        paths = self._prepared.paths
+        return paths[self._prepared.val_indices[position]] if paths else None
+
     def statistics(self, share: float, seed: int) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation per channel, float32 [3] each, in units of bytes, as `mean` and `std`.
 

@@ -38,13 +38,17 @@ def write_filters(folder: Path, training: Training, position: int) -> tuple[Pred
         "filters": None if way.filters is None else list(way.filters.shape),
         "stages": [{"layer": stage.layer, "shape": list(stage.maps.shape)} for stage in way.stages],
         "image": position,
+        "path": training.data.validation_path(position),
         "config": training.config.stored(),
     }
     classes = [(name, images, right, right / images if images else None) for name, images, right in
                class_accuracies(predictions)]  # fmt: skip
+    data = training.data
+    has_paths = data.validation_path(position) is not None
     mistakes = [
         (
             index,
+            *((data.validation_path(index),) if has_paths else ()),
             names[predictions.labels[index]],
             names[predictions.predicted[index]],
             float(predictions.probabilities[index].max()),
@@ -57,7 +61,9 @@ def write_filters(folder: Path, training: Training, position: int) -> tuple[Pred
         "confusion.csv": csv_text(
             ("true", *names), [(name, *row) for name, row in zip(names, predictions.confusion().tolist(), strict=True)]
         ),
-        "mistakes.csv": csv_text(("image", "true", "predicted", "probability"), mistakes),
+        "mistakes.csv": csv_text(
+            ("image", *(("path",) if has_paths else ()), "true", "predicted", "probability"), mistakes
+        ),
     }
     shown, _ = shown_names(names)
     pixels = validation_image(training.data, position)

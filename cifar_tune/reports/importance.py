@@ -1,5 +1,6 @@
 """Picture: how important each searched knob was."""
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from cifar_tune.plotting import style
@@ -18,15 +19,27 @@ def draw(report: Report) -> Figure | str:
     figure = style.new_figure(7.2, 1.5 + 0.3 * rows)
     axes = figure.add_subplot()
     labels = {knob.name: knob.label for knob in report.knobs}
-    bars = axes.barh([labels[name] for name in names], shares, height=0.62, color=style.BLUE)
-    axes.bar_label(bars, labels=[f"{share:.1f} %" for share in shares], padding=4, fontsize=8)
+    places = range(len(names))
+    axes.barh(places, shares, height=0.62, color=style.BLUE)
+    axes.set_yticks(places, [labels[name] for name in names])
+    around = report.importance_spread
+    ends = shares
+    if around is not None:
+        lows, highs = (np.array([around.intervals[name][side] * 100 for name in names]) for side in (0, 1))
+        axes.hlines(places, lows, highs, color=style.INK, linewidth=1.2)
+        axes.plot([*lows, *highs], [*places, *places], "|", color=style.INK, markersize=6)
+        ends = [max(share, high) for share, high in zip(shares, highs.tolist(), strict=True)]
+    for place, share, end in zip(places, shares, ends, strict=True):
+        axes.annotate(f"{share:.1f} %", (end, place), (4, 0), textcoords="offset points", va="center", fontsize=8)
     axes.set_ylim(rows - 0.4, -0.6)
-    axes.set_xlim(0, max(shares) * 1.12)
+    axes.set_xlim(0, max(ends) * 1.12)
     axes.grid(visible=False, axis="y")
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel("share of all knobs' importance (%)")
     remark = f"PED-ANOVA: {found.basis}"
+    if around is not None:
+        remark += f". {around.words[0].upper()}{around.words[1:]}"
     if found.completed < ENOUGH_TRIALS:
         remark += f". Few: with fewer than {ENOUGH_TRIALS} this is a hint, no more."
     style.title(figure, "What made the best trials different", remark)

@@ -171,6 +171,12 @@ class Spread:
     trials: int
     completed: int
 
+    @property
+    def words(self) -> str:
+        """What the intervals are, without a full stop."""
+        size = f" of {self.trials:,}" if self.trials < self.completed else ""
+        return f"90 % intervals: where the shares lay in 90 of {self.resamples} resamples{size} of these trials"
+
 
 def spread(record: StudyRecord, found: Importances) -> Spread | None:
     """The intervals of the importances `found`; None with fewer than ten completed trials.

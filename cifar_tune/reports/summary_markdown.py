@@ -276,11 +276,19 @@ def _importances(report: Report) -> list[str]:
     if not isinstance(found, Importances):
         return ["## Importance of the knobs", found]
     labels = {knob.name: knob.label for knob in report.knobs}
-    rows = [(code(labels[name]), f"{share * 100:.1f} %") for name, share in found.shares.items()]
+    rows = [[code(labels[name]), f"{share * 100:.1f} %"] for name, share in found.shares.items()]
+    header = ["knob", "share"]
     words = f"PED-ANOVA: {found.basis}."
+    around = report.importance_spread
+    if around is not None:
+        header.append("90 % interval")
+        for row, name in zip(rows, found.shares, strict=True):
+            low, high = around.intervals[name]
+            row.append(f"{low * 100:.1f} to {high * 100:.1f} %")
+        words += f" {around.words}."
     if found.completed < ENOUGH_TRIALS:
         words += f" With fewer than {ENOUGH_TRIALS} completed trials this is a hint, no more."
-    return ["## Importance of the knobs", words, table(("knob", "share"), rows, right=(1,))]
+    return ["## Importance of the knobs", words, table(header, rows, right=range(1, len(header)))]
 
 
 def _pictures(report: Report, unseen: Mapping[str, str]) -> list[str]:

@@ -1,4 +1,5 @@
 import csv
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,14 +10,17 @@ from PIL import Image
 from torch import Tensor, nn
 
 from cifar_tune.data.batches import validation_batches
+from cifar_tune.data.prepared import prepare
 from cifar_tune.data.resident import ResidentData
+from cifar_tune.data.spec import DataSpec
 from cifar_tune.insight import class_pictures
 from cifar_tune.insight.activations import passage
 from cifar_tune.insight.class_pictures import draw_classes, draw_mistakes, shown_names, worst_class
 from cifar_tune.insight.filter_pictures import draw_feature_maps, draw_filters
 from cifar_tune.insight.filters_report import write_filters
-from cifar_tune.insight.predictions import Predictions, predict
+from cifar_tune.insight.predictions import Predictions, predict, validation_image
 from cifar_tune.training.loop import Training
+from tests.data.images import write_folder
 
 from .conftest import CPU, small
 
@@ -139,5 +143,31 @@ def test_the_files(trained: Training, tmp_path: Path) -> None:
     mistakes = list(csv.DictReader((tmp_path / "new" / "mistakes.csv").open()))
     assert len(mistakes) == 100 - round(predictions.accuracy * 100)
     assert all(row["true"] != row["predicted"] for row in mistakes)
+    assert list(mistakes[0]) == ["image", "true", "predicted", "probability"]  # the digits are no files
+    assert json.loads((tmp_path / "new" / "filters.json").read_text())["path"] is None
     confusion = [row[1:] for row in list(csv.reader((tmp_path / "new" / "confusion.csv").open()))[1:]]
     assert np.array_equal(np.array(confusion, dtype=int), predictions.confusion())
+
+
+@pytest.mark.parametrize("has_val", [False, True])
+def test_mistakes_on_images_in_folders_name_their_files(
+    has_val: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CIFAR_TUNE_CACHE", str(tmp_path / "cache"))
+    root = tmp_path / "mine"
+    write_folder(root / "train", {"ant": 30, "bee": 30})
+    if has_val:
+        write_folder(root / "val", {"ant": 15, "bee": 15}, seed=1)
+    sizes = {} if has_val else {"val_size": 30}
+    data = ResidentData(prepare(DataSpec(name="image_folder", root=str(root), image_size=32, **sizes)), CPU)
+    training = Training(small(width=4, batch_size=16), data, CPU)
+    list(training.epochs())
+    write_filters(tmp_path / "new", training, 3)
+    mistakes = list(csv.DictReader((tmp_path / "new" / "mistakes.csv").open()))
+    assert mistakes
+    for row in mistakes:
+        image = np.asarray(Image.open(root / row["path"]).convert("RGB"))
+        assert np.array_equal(image, validation_image(data, int(row["image"])))
+        assert row["path"].startswith(f"{'val' if has_val else 'train'}/{row['true']}/")
+    summary = json.loads((tmp_path / "new" / "filters.json").read_text())
+    assert np.array_equal(np.asarray(Image.open(root / summary["path"])), validation_image(data, 3))

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cifar_tune.cli.whole_process import silence_warnings
 from cifar_tune.plotting import style
 from cifar_tune.plotting.style import ORANGE
 from cifar_tune.reports.export import export
@@ -84,6 +85,7 @@ def test_every_study_has_its_pictures(name: str, tmp_path: Path, capfd: pytest.C
     capfd.readouterr()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        silence_warnings()  # as every command does
         export(record, tmp_path)
     assert capfd.readouterr() == ("", "")
     for picture in PICTURES:

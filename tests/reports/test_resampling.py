@@ -1,4 +1,13 @@
+from pathlib import Path
+from typing import Any, cast
+
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+
 from cifar_tune.reports.importances import MOST_TRIALS, RESAMPLES, Importances, Spread, importances, spread
+from cifar_tune.reports.pictures import PICTURES
+from cifar_tune.reports.report import Report
+from cifar_tune.reports.summary_markdown import summary_markdown
 from cifar_tune.storage.records import StudyRecord
 
 from .factory import make_record, make_spec, random_trials
@@ -46,3 +55,37 @@ def test_few_trials_have_none() -> None:
     found = importances(record)
     assert isinstance(found, Importances)
     assert spread(record, found) is None
+
+
+def test_the_picture_and_the_summary_show_the_intervals(tmp_path: Path) -> None:
+    record = make_record(SPEC, random_trials(SPEC, 40, pruned=0))
+    found, around = both(record)
+    figure = PICTURES["importance.png"].draw(Report(record))
+    assert isinstance(figure, Figure)
+    [lines] = [each for each in figure.axes[0].collections if isinstance(each, LineCollection)]
+    ends = [tuple(point[0] for point in segment) for segment in cast("list[Any]", lines.get_segments())]
+    assert ends == [tuple(end * 100 for end in around.intervals[name]) for name in found.shares]
+    left, right = figure.axes[0].get_xlim()
+    assert all(left <= end <= right for pair in ends for end in pair)
+    assert around.words in figure.get_supxlabel().replace("\n", " ")
+    text = summary_markdown(Report(record), tmp_path, {})
+    assert f"{around.words}." in text
+    assert "| knob | share | 90 % interval |" in text
+    for name, (low, high) in around.intervals.items():
+        assert f"| `{name}` | {found.shares[name] * 100:.1f} % | {low * 100:.1f} to {high * 100:.1f} % |" in text
+
+
+def test_the_picture_and_the_summary_of_few_trials_show_none(tmp_path: Path) -> None:
+    report = Report(make_record(SPEC, random_trials(SPEC, 8, pruned=0)))
+    figure = PICTURES["importance.png"].draw(report)
+    assert isinstance(figure, Figure)
+    assert not figure.axes[0].collections
+    text = summary_markdown(report, tmp_path, {})
+    assert "| knob | share |\n" in text
+    assert "interval" not in text.split("## Importance")[1].split("## ")[0]
+
+
+def test_words_say_where_resamples_are_smaller_than_the_study() -> None:
+    of_few = Spread({}, resamples=100, trials=40, completed=40).words
+    assert of_few == "90 % intervals: where the shares lay in 90 of 100 resamples of these trials"
+    assert Spread({}, resamples=100, trials=500, completed=700).words.endswith("resamples of 500 of these trials")

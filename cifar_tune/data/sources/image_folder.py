@@ -109,7 +109,7 @@ def _part(layout: Layout, spec: DataSpec, listing: _Listing, training: _Listing 
         notes = decode_files(paths, allocate(len(paths)), progress, like)
         return Labelled(listing.labels, layout.classes, notes)
 
-    return SourcePart(json.dumps(manifest), spec.image_size, decode)
+    return SourcePart(json.dumps(manifest), spec.image_size, decode, paths=tuple(listing.paths))
 
 
 def _listed(layout: Layout, split: str, left_out: LeftOut) -> _Listing:

@@ -43,6 +43,7 @@ class SourcePart:
         splits: where the splits come from, for people.
         validation: how many of the last images are a validation split that the source brings; None where it brings
             none, and one is drawn.
+        paths: of the images' files below `data.root`, in the order of the images; empty where they have none.
     """
 
     manifest: str
@@ -51,6 +52,7 @@ class SourcePart:
     notes: tuple[str, ...] = ()
     splits: str = ""
     validation: int | None = None
+    paths: tuple[str, ...] = ()
 
 
 class Source(Protocol):

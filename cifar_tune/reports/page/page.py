@@ -17,7 +17,7 @@ from cifar_tune.reports.best_config import BEST_FILE, best_yaml, resolved_config
 from cifar_tune.reports.comparison import Comparison, compare
 from cifar_tune.reports.comparison_files import cells
 from cifar_tune.reports.findings import findings, sparing_words
-from cifar_tune.reports.importances import Importances, spread
+from cifar_tune.reports.importances import Importances
 from cifar_tune.reports.labels import dimension_words
 from cifar_tune.reports.page.anchors import Anchors
 from cifar_tune.reports.page.bars import importance_bars
@@ -94,7 +94,7 @@ def _hash(text: str) -> str:
 def _contents(report: Report, anchors: Anchors, folder: Path) -> dict[str, Any]:
     record = report.record
     found = report.importances
-    shares = spread(record, found) if isinstance(found, Importances) else None
+    shares = report.importance_spread
     best = report.best
     drawable = report.nothing_to_draw is None
     return {
