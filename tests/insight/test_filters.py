@@ -158,8 +158,8 @@ def test_mistakes_on_images_in_folders_name_their_files(
     write_folder(root / "train", {"ant": 30, "bee": 30})
     if has_val:
         write_folder(root / "val", {"ant": 15, "bee": 15}, seed=1)
-    sizes = {} if has_val else {"val_size": 30}
-    data = ResidentData(prepare(DataSpec(name="image_folder", root=str(root), image_size=32, **sizes)), CPU)
+    val_size = None if has_val else 30
+    data = ResidentData(prepare(DataSpec(name="image_folder", root=str(root), image_size=32, val_size=val_size)), CPU)
     training = Training(small(width=4, batch_size=16), data, CPU)
     list(training.epochs())
     write_filters(tmp_path / "new", training, 3)
