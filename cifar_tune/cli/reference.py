@@ -71,7 +71,7 @@ def reference() -> str:
 def _sampler(name: str, sampler: SamplerChoice) -> Iterable[str]:
     yield f"### {name}"
     yield f"{_sentence(sampler.meaning)} {_limits(sampler)}".strip()
-    yield from _parameters(sampler.parameters)
+    yield from _parameters(sampler.parameters, dict.fromkeys(sampler.automatic, "automatic"))
 
 
 def _pruner(name: str, pruner: PrunerChoice) -> Iterable[str]:
@@ -79,7 +79,7 @@ def _pruner(name: str, pruner: PrunerChoice) -> Iterable[str]:
     words = [_sentence(pruner.meaning), f"Needs {required}." if required else ""]
     yield f"### {name}"
     yield " ".join(filter(None, [*words, "Takes another pruner under `wrapped_pruner`." if pruner.wraps else ""]))
-    yield from _parameters(pruner.parameters)
+    yield from _parameters(pruner.parameters, dict.fromkeys(pruner.required, "none: must be given"))
 
 
 def _data() -> Iterable[tuple[str, str, str]]:
@@ -104,11 +104,15 @@ def _knob(knob: Knob) -> Iterable[str]:
         yield _table(("choice", "meaning"), ((f"`{name}`", meaning) for name, meaning in choices.items()))
 
 
-def _parameters(parameters: Sequence[Knob]) -> Iterable[str]:
+def _parameters(parameters: Sequence[Knob], instead: Mapping[str, str] = {}) -> Iterable[str]:
+    """The table of parameters; `instead` has words for those without a fixed default."""
     if parameters:
         yield _table(
             ("parameter", "type", "default", "meaning"),
-            ((f"`{each.name}`", type_words(each), f"`{_plain(each.default)}`", each.meaning) for each in parameters),
+            (
+                (f"`{each.name}`", type_words(each), instead.get(each.name, f"`{_plain(each.default)}`"), each.meaning)
+                for each in parameters
+            ),
         )
 
 

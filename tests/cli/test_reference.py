@@ -27,3 +27,14 @@ def test_nothing_is_left_out() -> None:
     parameters = [*(each.parameters for each in SAMPLERS.values()), *(each.parameters for each in PRUNERS.values())]
     assert {f"| `{each.name}`" for some in parameters for each in some} <= rows
     assert "None" not in reference()
+
+
+def test_parameters_without_a_fixed_default_show_none() -> None:
+    rows = [line.split(" | ") for line in reference().splitlines() if line.startswith("| `")]
+    defaults = {row[0].strip("| `"): row[2] for row in rows if len(row) == 4}
+    assert {name: defaults[name] for name in ("percentile", "patience", "popsize", "mutation_prob")} == {
+        "percentile": "none: must be given",
+        "patience": "none: must be given",
+        "popsize": "automatic",
+        "mutation_prob": "automatic",
+    }
