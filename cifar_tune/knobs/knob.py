@@ -104,8 +104,10 @@ class Knob:
         raise ValueError(self.rule)
 
     def _parse_number(self, raw: object) -> int | float:
-        if isinstance(raw, bool) or not isinstance(raw, int | float) or not math.isfinite(raw):
+        if isinstance(raw, bool) or not isinstance(raw, int | float):
             raise ValueError(self.rule)
+        if not math.isfinite(raw):
+            raise ValueError(self.rule.replace("a number", "a finite number"))
         if self.kind is Kind.INT and raw != int(raw):
             raise ValueError(self.rule)
         too_low = raw <= self.low if self.low_open else raw < self.low

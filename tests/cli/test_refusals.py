@@ -241,12 +241,14 @@ def test_an_insight_that_fails_leaves_no_empty_folder(cli: Cli, tmp_path: Path) 
 
 def test_a_password_is_not_shown(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CIFAR_TUNE_STORAGE", "postgresql://u:geh3im@127.0.0.1:1/d")
+    monkeypatch.setattr("cifar_tune.storage.patience.PATIENCE_SECONDS", 2.0)
     for arguments in (("status",), ("status", "x"), ("delete", "x", "--yes"), ("run", "x")):
         ended = cli(*arguments)
         assert ended.code == 1
         assert ended.err.startswith("cifar-tune: postgresql+psycopg://u:***@127.0.0.1:1/d cannot be used: ")
         assert "geh3im" not in ended.err + ended.out
-        assert len(ended.err.splitlines()) == 1
+        *waiting, _ = ended.err.splitlines()
+        assert [line.rpartition("; ")[2] for line in waiting] == ["trying again for 2 s"] * (arguments[0] == "run")
         assert "see that the server runs, and that --storage or CIFAR_TUNE_STORAGE names it rightly" in ended.err
 
 

@@ -302,9 +302,9 @@ def test_a_whole_number_may_be_written_with_an_exponent() -> None:
         ("{lr: 0}", "train.lr = 0: must be a number > 0"),
         ("{lr: -1e-3}", "train.lr = -0.001: must be a number > 0"),
         ("{lr: true}", "train.lr = true: must be a number > 0"),
-        ("{lr: .nan}", "train.lr = nan: must be a number > 0"),
-        ("{lr: .inf}", "train.lr = inf: must be a number > 0"),
-        ("{lr: 1e999}", "train.lr = inf: must be a number > 0"),
+        ("{lr: .nan}", "train.lr = nan: must be a finite number > 0"),
+        ("{lr: .inf}", "train.lr = inf: must be a finite number > 0"),
+        ("{lr: 1e999}", "train.lr = inf: must be a finite number > 0"),
         ("{lr: 1_000}", "train.lr = '1_000': must be a number > 0"),
         ("{lr: [0.1]}", "train.lr = [0.1]: must be a number > 0"),
         (

@@ -200,7 +200,7 @@ def test_a_seed_of_the_sampler_is_what_numpy_takes(given: str) -> None:
             "{name: threshold, lower: 0.5, upper: 0.1}",
             "pruner.lower = 0.5: must be at most upper, which is 0.1",
         ),
-        ("pruner", "{name: threshold, lower: .nan}", "pruner.lower = nan: must be a number"),
+        ("pruner", "{name: threshold, lower: .nan}", "pruner.lower = nan: must be a finite number"),
         ("pruner", "{name: asha, reduction_factor: 1}", "must be a whole number >= 2"),
         ("pruner", "{name: asha, min_early_stopping_rate: 1e20}", "must be a whole number >= 0 and <= 20"),
         (
