@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cifar_tune.cli.whole_process import silence_warnings
 from cifar_tune.knobs.table import KNOBS
 from cifar_tune.reports.comparison import compare
 from cifar_tune.reports.comparison_files import markdown, write
@@ -166,6 +167,7 @@ def test_every_picture_can_be_drawn(
     capfd.readouterr()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        silence_warnings()  # as every command does
         export(record, tmp_path)
     assert capfd.readouterr() == ("", "")
     for picture in tmp_path.glob("*.png"):
