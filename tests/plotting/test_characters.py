@@ -22,8 +22,8 @@ CAT, DOG = "猫", "犬"
 @pytest.fixture(autouse=True)
 def no_other_fonts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The fonts that come with matplotlib, on every machine."""
-    own = Path(font_manager.findfont(characters.FONT)).parent
-    entries = [entry for entry in font_manager.fontManager.ttflist if Path(entry.fname).parent == own]
+    own = Path(font_manager.findfont(characters.FONT)).resolve().parent
+    entries = [entry for entry in font_manager.fontManager.ttflist if Path(entry.fname).resolve().parent == own]
     monkeypatch.setattr(font_manager.fontManager, "ttflist", entries)
     characters._characters.cache_clear()
     yield
