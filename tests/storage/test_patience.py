@@ -33,7 +33,8 @@ def tries(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return errors
 
 
-def test_it_is_waited_for(tries: list[str], database: URL) -> None:
+def test_it_is_waited_for(tries: list[str], database: URL, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "_LONGEST_PAUSE_SECONDS", 0.1)
     tries += [REFUSED, "x cannot be used: FATAL: the database system is starting up"]
     tries += ["x cannot be used: FATAL: the database system is not yet accepting connections"]
     tries += ["x cannot be used: FATAL: the database system is in recovery mode"]
