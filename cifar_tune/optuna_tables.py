@@ -85,6 +85,8 @@ class SenselessError(ValueError):
     """
 
 
+_CHANGED = "the database holds what makes no sense, so a disk, a copy or another program has changed it"
+
 _UNDECODABLE = "Could not decode to UTF-8"
 """What SQLite says of text that is none; other databases take no such text."""
 
@@ -95,9 +97,8 @@ def damage(study: str, what: str) -> DamagedError:
     Relies on nothing of Optuna.
     """
     return DamagedError(
-        f"the database holds what makes no sense, so a disk, a copy or another program has changed it: in the study "
-        f"{study!r}, {what}. Nothing was changed. Go on with a copy of the database from before, or remove the study: "
-        f"cifar-tune delete {shlex.quote(study)}"
+        f"{_CHANGED}: in the study {study!r}, {what}. Nothing was changed. Go on with a copy of the database from "
+        f"before, or remove the study: cifar-tune delete {shlex.quote(study)}"
     )
 
 
@@ -416,8 +417,7 @@ def names_of_studies(engine: Engine) -> list[str]:
         words = undecodable(error)
         if words is None:
             raise
-        rule = "the database holds what makes no sense, so a disk, a copy or another program has changed it"
-        raise DamagedError(f"{rule}: {words}. Go on with a copy of the database from before") from error
+        raise DamagedError(f"{_CHANGED}: {words}. Go on with a copy of the database from before") from error
 
 
 def distributions_of_study(engine: Engine, study: int) -> list[tuple[str, BaseDistribution]]:

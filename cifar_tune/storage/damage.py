@@ -5,7 +5,7 @@ no command calculates with what is left, or ends in a traceback: it says what is
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
@@ -88,6 +88,15 @@ def check_trials(trials: Sequence[FrozenTrial], objectives: int) -> None:
             raise SenselessError(f"trial {expected} is missing, though there is a trial {numbers[-1]}")
         if number < expected:
             raise SenselessError(f"there are two trials with the number {number}")
+    check_values(trials, objectives)
+
+
+def check_values(trials: Iterable[FrozenTrial], objectives: int) -> None:
+    """See that trials that have values have one for each objective.
+
+    Raises:
+        SenselessError: naming what is wrong.
+    """
     for trial in trials:
         if trial.values is not None and len(trial.values) != objectives:
             raise SenselessError(f"trial {trial.number} has {len(trial.values)} values for {objectives} objectives")

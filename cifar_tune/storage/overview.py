@@ -23,7 +23,7 @@ from cifar_tune.optuna_tables import (
 )
 from cifar_tune.storage import attributes
 from cifar_tune.storage.constraints import may_be_best, was_finished_elsewhere
-from cifar_tune.storage.damage import check_configurations
+from cifar_tune.storage.damage import check_configurations, check_values
 from cifar_tune.storage.openings import Opening, read_openings
 from cifar_tune.storage.records import (
     FINISHED,
@@ -147,10 +147,7 @@ def _overview(storage: BatchStorage, name: str, last: int) -> Overview:
 
 def _front(storage: BatchStorage, study: int, spec: StudySpec, completed: Sequence[FrozenTrial]) -> list[TrialRecord]:
     """The Pareto front as `StudyRecord.front` has it; of these trials alone, everything is read."""
-    for trial in completed:
-        if len(trial.values) != len(spec.objectives):
-            count = len(spec.objectives)
-            raise SenselessError(f"trial {trial.number} has {len(trial.values)} values for {count} objectives")
+    check_values(completed, len(spec.objectives))
     candidates = [trial for trial in completed if may_be_best(trial, spec.constraints)]
     points = {trial_id(trial): minimized(trial.values, spec.objectives) for trial in candidates}
     candidates.sort(key=lambda trial: (points[trial_id(trial)], trial.number))
