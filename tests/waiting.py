@@ -66,6 +66,18 @@ class Gate:
         """Let so many epochs begin from now on; further ones wait."""
         self._write(str(epochs))
 
+    def let_next(self) -> None:
+        """Let one more begin if all that may begin have begun.
+
+        For a test that has killed something: nobody knows how many epochs are trained again, or how many the orphans of
+        a killed process begin before they end too.
+        """
+        with self._file.open("r+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if file.read() == "0":
+                file.seek(0)
+                file.write("1")
+
     def open(self) -> None:
         """Let all begin."""
         self._write("all")

@@ -54,31 +54,28 @@ class Folder:
     def record(self) -> StudyRecord:
         return load_record(open_storage(make_url(self.url)), "disturbed")
 
-    def wait_for_finished_epochs(self, wanted: int) -> None:
-        """The same where Optuna takes no reports."""
-
-        def reached() -> bool:
-            try:
-                return sum(trial.epochs for trial in self.record().trials) >= wanted
-            except Exception:  # noqa: BLE001 (the study is being created right now)
-                return False
-
-        wait_until(reached)
-
     def epochs(self) -> int:
-        """How many epochs are reported in all."""
-        return sum(len(trial.intermediate) for trial in self.record().trials)
+        """How many epochs are reported in all; those of a trial that is trained again count once."""
+        return sum(trial.epochs for trial in self.record().trials)
 
     def wait_for_epochs(self, wanted: int) -> None:
-        """Until so many epochs are reported in all."""
+        """Wait until this many epochs are reported in all."""
+        wait_until(lambda: self._has_epochs(wanted))
+
+    def train_until_epochs(self, wanted: int) -> None:
+        """The same behind a closed gate, which lets one epoch after the other begin until it holds."""
 
         def reached() -> bool:
-            try:
-                return self.epochs() >= wanted
-            except Exception:  # noqa: BLE001 (the study is being created right now)
-                return False
+            self.gate.let_next()
+            return self._has_epochs(wanted)
 
         wait_until(reached)
+
+    def _has_epochs(self, wanted: int) -> bool:
+        try:
+            return self.epochs() >= wanted
+        except Exception:  # noqa: BLE001 (the study is being created right now)
+            return False
 
 
 def executor_of(process: "subprocess.Popen[str]") -> int:
@@ -121,15 +118,14 @@ def test_a_study_that_suffers_everything_ends_like_an_undisturbed_one(tmp_path: 
     states = [trial.state for trial in folder.record().trials]
     assert states[-1] == "WAITING"
     assert "RUNNING" not in states
-    parked_at = sum(trial.epochs for trial in folder.record().trials)
+    parked_at = folder.epochs()
 
     # kill -9 of an executor in the middle of an epoch; the last one before it may not be in the checkpoint yet
     folder.gate.let(2)
     second = folder.start("run", "study.yaml")
     folder.wait_for_epochs(parked_at + 2)
     os.kill(executor_of(second), signal.SIGKILL)
-    folder.gate.let(4)
-    folder.wait_for_epochs(parked_at + 4)
+    folder.train_until_epochs(parked_at + 4)
 
     # kill -9 of the coordinator: its executor ends itself
     wait_until(lambda: folder.record().counts["RUNNING"] > 0)  # not while a trial waits for its next executor
@@ -141,9 +137,8 @@ def test_a_study_that_suffers_everything_ends_like_an_undisturbed_one(tmp_path: 
 
     # SIGTERM, as a job scheduler sends it, once this run has added epochs to those that the killed one wrote
     written = folder.epochs()
-    folder.gate.let(4)
     third = folder.start("run", "study.yaml")
-    folder.wait_for_epochs(written + 2)
+    folder.train_until_epochs(written + 2)
     third.terminate()
     _, err = third.communicate(timeout=PATIENCE)
     assert third.returncode == 130

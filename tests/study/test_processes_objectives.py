@@ -35,10 +35,6 @@ def facts(folder: Folder) -> list[object]:
     return [(t.state, t.reason, dict(t.params), tuple(t.values), t.feasible) for t in folder.record().trials]
 
 
-def epochs(folder: Folder) -> int:
-    return sum(trial.epochs for trial in folder.record().trials)
-
-
 def test_killed_and_continued_it_has_the_same_front(tmp_path: Path) -> None:
     undisturbed, folder = folder_of(tmp_path / "undisturbed"), folder_of(tmp_path / "disturbed")
     code, out, err = undisturbed.call("run", "study.yaml")
@@ -47,13 +43,13 @@ def test_killed_and_continued_it_has_the_same_front(tmp_path: Path) -> None:
 
     folder.gate.let(2)
     killed = folder.start("run", "study.yaml")
-    folder.wait_for_finished_epochs(2)
+    folder.wait_for_epochs(2)
     killed.kill()
     killed.communicate(timeout=PATIENCE)
     assert [trial.state for trial in folder.record().trials][-1] == "RUNNING"
-    folder.gate.let(5)
+    written = folder.epochs()
     stopped = folder.start("run", "study.yaml")
-    folder.wait_for_finished_epochs(epochs(folder) + 3)
+    folder.train_until_epochs(written + 3)
     os.killpg(stopped.pid, signal.SIGINT)
     _, err = stopped.communicate(timeout=PATIENCE)
     assert stopped.returncode == 130
