@@ -102,7 +102,10 @@ def main() -> None:
             from cifar_tune.storage.rdb import own_words
 
             words = without_passwords(own_words(error.__cause__ or error), sys.argv[1:])
-            _print_lines([f"the database cannot be read or written: {words}; what is stored stays as it is"])
+            lines = [f"the database cannot be read or written: {words}; what is stored stays as it is"]
+            if not _is_out_of_reach(error):
+                lines += crash_lines(error, sys.argv[1:])
+            _print_lines(lines)
             sys.exit(CifarTuneError.exit_code)
         words = without_passwords(f"{type(error).__name__}: {error}".splitlines()[0], sys.argv[1:])
         _print_lines([f"an unexpected error ended the command: {words}", *crash_lines(error, sys.argv[1:])])
@@ -113,6 +116,15 @@ def _is_of_database(error: Exception) -> bool:
     """Whether the database, or the connection to it, failed; whoever has not imported its driver has not used one."""
     known = [("sqlalchemy.exc", "DBAPIError"), ("optuna.exceptions", "StorageInternalError")]
     return any(isinstance(error, getattr(sys.modules[module], name)) for module, name in known if module in sys.modules)
+
+
+def _is_out_of_reach(error: Exception) -> bool:
+    """Whether the database was away or busy. Otherwise it refused a statement, which may be a fault of ours."""
+    from sqlalchemy.exc import InterfaceError, OperationalError
+
+    return isinstance(error, OperationalError | InterfaceError) or isinstance(
+        error.__cause__, OperationalError | InterfaceError
+    )
 
 
 def _print_lines(lines: Sequence[str]) -> None:

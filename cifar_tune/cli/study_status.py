@@ -145,7 +145,7 @@ def _described(storage: BatchStorage, seen: Overview) -> dict[str, Any]:
 
 def _without_best(status: dict[str, Any]) -> str:
     """Why none of the completed trials is the best."""
-    if not status["reasons"].get("completed"):
+    if not status["reasons"].keys() & {"completed", "repeated"}:
         return "another program ended all completed trials, so nobody knows what was trained"
     return f"no completed trial keeps {', '.join(status['constraints'])}"
 

@@ -4,6 +4,8 @@ import re
 from pathlib import Path
 
 import pytest
+from optuna.exceptions import StorageInternalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, ProgrammingError
 
 from cifar_tune.cli import study_status
 from cifar_tune.errors import UnexpectedError
@@ -82,6 +84,33 @@ def test_a_sentence_of_ours_keeps_the_cause_for_the_file(
         f"with that file",
     ]
     assert "in broken" in log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_logged"), [(OperationalError, False), (IntegrityError, True), (ProgrammingError, True)]
+)
+def test_what_the_database_refuses_is_logged_and_what_is_out_of_reach_is_not(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[DBAPIError], is_logged: bool
+) -> None:
+    def fails(*_: object) -> None:
+        try:
+            raise kind("SELECT 1", None, Exception("the words of the database"))
+        except kind as error:
+            raise StorageInternalError("An exception is raised during the commit.") from error
+
+    monkeypatch.setattr(study_status, "all_statuses", fails)
+    ended = cli("status")
+    first, *more = ended.err.splitlines()
+    assert ended.code == 1
+    assert first == (
+        "cifar-tune: the database cannot be read or written: the words of the database; what is stored stays as it is"
+    )
+    if is_logged:
+        (log,) = logs(tmp_path)
+        assert more[0].startswith(f"cifar-tune: its traceback is in storage/logs/{log.name}; ")
+        assert kind.__name__ in log.read_text()
+    else:
+        assert not more
 
 
 @pytest.mark.parametrize("parameter", ["ssl_key_password", "oauth_client_secret"])

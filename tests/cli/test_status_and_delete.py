@@ -153,6 +153,15 @@ def test_why_there_is_no_best_where_another_program_ended_what_completed(cli: Cl
     assert f"{theirs}, so there is no best configuration to train" in refused.err
 
 
+def test_why_there_is_no_best_where_the_completed_trials_are_repetitions_that_break_a_constraint(cli: Cli) -> None:
+    repetition = MadeTrial({"lr": 0.1}, 0.9, figures={"parameters": 60}, attrs={REASON: "repeated"})
+    storage = open_storage(storage_url(None))
+    spec = make_spec({"lr": {"low": 0.1, "high": 1.0}}, name="again", constraints=["parameters <= 50"])
+    make_record(spec, [repetition], storage)
+    close(storage)
+    assert "  best: none; no completed trial keeps parameters <= 50" in cli("status", "again").out.splitlines()
+
+
 def test_a_study_of_a_newer_version_is_told_from_a_foreign_one(cli: Cli) -> None:
     storage = open_storage(storage_url(None))
     record = make_record(make_spec({"lr": {"low": 0.1, "high": 1.0}}, name="newer"), [], storage)
