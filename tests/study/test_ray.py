@@ -84,7 +84,7 @@ def test_a_study_on_a_failing_cluster_ends_like_an_undisturbed_one_here(cluster:
         cluster.remove_node(node, allow_graceful=False)
     lost_at = folder.epochs()
     cluster.add_node(num_cpus=1, **SMALL)
-    folder.train_until_epochs(lost_at + 3)  # also what no checkpoint held, and what the lost nodes begin before they end
+    folder.train_until_epochs(lost_at + 3)  # also what no checkpoint held, and what the lost nodes still begin
     wait_until(lambda: folder.record().counts["RUNNING"] > 0)  # not while a trial waits for its next executor
     second.kill()
     _, err = second.communicate(timeout=PATIENCE)
