@@ -138,6 +138,7 @@ _KNOBS = (
     Knob("test_time_augmentation", Kind.NAME, "none", "what a model looks at where it is evaluated", names=TEST_TIME_AUGMENTATIONS),
     Knob("compile", Kind.BOOL, False, "torch.compile for the training steps: about a minute at the start, which pays in long trainings on a GPU"),
     Knob("cuda_graphs", Kind.BOOL, False, "on an NVIDIA GPU, each training step is captured once and then launched as a whole (a CUDA graph); what cannot be captured runs as it is. Not tried on a GPU yet"),
+    Knob("repeatable", Kind.BOOL, False, "on an NVIDIA GPU, only algorithms that add up in the same order every time, so that the same configuration gives the same value on the same kind of GPU with the same libraries; on the CPU it always does. Not tried on a GPU yet"),
     Knob("on_oom", Kind.NAME, "prune", "what happens when a training step runs out of memory", names=ON_OOM),
     Knob("precision", Kind.NAME, "auto", "arithmetic of the forward and backward pass", names=PRECISIONS),
     Knob("seed", Kind.INT, 0, "seeds initial weights, order of images, augmentation and dropout", low=0, high=2**31 - 1),

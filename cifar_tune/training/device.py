@@ -121,9 +121,23 @@ def configure(config: Configuration, device: torch.device) -> None:
         torch.set_flush_denormal(True)
     if device.type == "cuda":
         bind(device)
-        # Every batch of a training has the same shape, so that trying out cuDNN's algorithms once pays. Their choice
-        # may differ from run to run; CUDA's atomic additions make results differ in the last bits anyway.
-        torch.backends.cudnn.benchmark = True
+        _choose_algorithms(config.flag("repeatable"))
+
+
+def _choose_algorithms(repeatable: bool) -> None:
+    """Let a training on CUDA use the fastest algorithms, or those that add up in the same order every time.
+
+    By default cuDNN tries out its algorithms once for every shape, and may choose others in another process; and some
+    kernels add up with atomic additions, in no fixed order. See docs.pytorch.org/docs/stable/notes/randomness.html.
+    An operation without a repeatable form raises a RuntimeError that names it.
+    """
+    torch.backends.cudnn.benchmark = not repeatable
+    torch.backends.cudnn.deterministic = repeatable
+    torch.use_deterministic_algorithms(repeatable)
+    # It costs a kernel for every empty tensor. torch puts the attribute into the module when it is imported.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    if repeatable:  # cuBLAS reads it when a process first multiplies on a GPU
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
 def _processor_name() -> str:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from cifar_tune.data.resident import ResidentData
 from cifar_tune.knobs.configuration import Configuration
-from cifar_tune.training import graphs
+from cifar_tune.training import device, graphs
 from cifar_tune.training.loop import Training
 
 CPU = torch.device("cpu")
@@ -32,6 +32,7 @@ class Seen:
         threads: of torch in each step.
         compiled: forward passes that went through `torch.compile`.
         captured: whether the steps would be captured on a GPU.
+        repeatable: whether algorithms would be repeatable ones on a GPU.
         parts: into which each batch was split.
         ending: `done`, or the error that ended the training.
     """
@@ -49,6 +50,7 @@ class Seen:
     threads: list[int] = field(default_factory=list)
     compiled: int = 0
     captured: bool = False
+    repeatable: list[bool] = field(default_factory=list)
     parts: int = 1
     ending: str = "done"
 
@@ -88,11 +90,17 @@ def train_and_see(
         return forward
 
     patch.setattr(torch, "compile", compile_nothing)
-    patch.setattr(graphs, "CudaGraphs", lambda device: device)
+    patch.setattr(graphs, "CudaGraphs", lambda gpu: gpu)
     training = Training(config, data, CPU)
     learner = training.learner
     seen = Seen([w.shape for w in learner.model.parameters()], _copies(learner.model.parameters()))
     seen.captured = graphs.graphs_on(torch.device("cuda"), config) is not None
+    with patch.context() as on_gpu:
+        on_gpu.setattr(device, "resolve_precision", lambda *_: "fp32")
+        on_gpu.setattr(device, "set_float32_arithmetic", lambda *_: None)
+        on_gpu.setattr(device, "bind", lambda _: None)
+        on_gpu.setattr(device, "_choose_algorithms", seen.repeatable.append)
+        device.configure(config, torch.device("cuda"))
     step, forward = learner.train_step, learner._forward
 
     def seen_step(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -177,6 +177,7 @@ PROOFS: Mapping[str, Proof] = {
     "test_time_augmentation": Proof(frozenset({"judged"})),
     "compile": Proof(frozenset({"compiled"}), (True,)),
     "cuda_graphs": Proof(frozenset({"captured"}), (True,)),
+    "repeatable": Proof(frozenset({"repeatable"}), (True,)),
     "on_oom": Proof(LENGTH | {"epochs", "parts", "ending"}, most_images=8),
     "precision": Proof(OUTCOME, ("fp32", "bf16", "fp16"), default=False),
     "seed": Proof(IMAGES | {"initial", "labels"}, (1,)),
