@@ -8,7 +8,6 @@ negative ones too. `as_named` takes the apostrophe away again.
 
 import csv
 from collections.abc import Iterable, Sequence
-from io import StringIO
 
 _BEGINS_FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
 """The last four are the first ones as Chinese and Japanese texts have them."""
@@ -16,14 +15,19 @@ _BEGINS_FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
 
 def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A CSV table with a header, and numbers at full precision; None is an empty field."""
-    return "".join(map(_line, (header, *rows)))
+    lines = _Lines()
+    csv.writer(lines, lineterminator="\r\n").writerows(map(_cell, cells) for cells in (header, *rows))
+    return "".join(lines)
 
 
-def _line(cells: Sequence[object]) -> str:
-    r"""One line. The writer quotes what its own line ends consist of, so it must know `\r` for one (Python 3.11)."""
-    text = StringIO(newline="")
-    csv.writer(text, lineterminator="\r\n").writerow(map(_cell, cells))
-    return text.getvalue().removesuffix("\r\n") + "\n"
+class _Lines(list[str]):
+    r"""Takes one line after the other from a writer, and ends it with a line feed alone.
+
+    The writer quotes what its own line ends consist of, so it must know `\r` for one (Python 3.11).
+    """
+
+    def write(self, line: str) -> None:
+        self.append(line.removesuffix("\r\n") + "\n")
 
 
 def as_named(cell: str) -> str:

@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from cifar_tune.dashboard.study_note import REPORT_PATH, report_path
 from cifar_tune.errors import CifarTuneError, UserError
 from cifar_tune.reports.best_config import BEST_FILE, best_yaml
+from cifar_tune.reports.epochs_csv import epochs_csv
 from cifar_tune.reports.page.page import report_html
 from cifar_tune.reports.report import Report
 from cifar_tune.reports.trials_csv import trials_csv
@@ -66,6 +67,7 @@ _FILES: dict[str, tuple[str, Callable[[Report], str]]] = {
     "": ("text/html", lambda report: report_html(report, _folder(report))),
     "best.yaml": ("text/plain", _best),
     "trials.csv": ("text/csv", trials_csv),
+    "epochs.csv": ("text/csv", epochs_csv),
 }
 
 

@@ -7,6 +7,7 @@ from cifar_tune.errors import Problem, UserError
 from cifar_tune.files import Content, replace_files
 from cifar_tune.plotting import style
 from cifar_tune.reports.best_config import BEST_FILE, best_yaml
+from cifar_tune.reports.epochs_csv import epochs_csv
 from cifar_tune.reports.front import FRONT_FOLDER, former_front, front_texts, make_front_folder
 from cifar_tune.reports.page.page import report_html
 from cifar_tune.reports.pictures import PARETO, pictures_of
@@ -49,6 +50,7 @@ def export(record: StudyRecord, folder: Path) -> list[Path]:
             "summary.md": summary_markdown(report, folder, unseen),
             SUMMARY_FILE: summary_json(report),
             "trials.csv": trials_csv(report),
+            "epochs.csv": epochs_csv(report),
             "report.html": report_html(report, folder),
         }
         if report.best:

@@ -13,6 +13,7 @@ from cifar_tune.plotting import style
 from cifar_tune.reports.best_config import resolved_config
 from cifar_tune.reports.comparison import Comparison, compare
 from cifar_tune.reports.comparison_files import draw
+from cifar_tune.reports.epochs_csv import epoch_rows
 from cifar_tune.reports.export import export, report_folder
 from cifar_tune.reports.pictures import PARETO, PICTURES, Picture
 from cifar_tune.reports.report import Report
@@ -87,13 +88,22 @@ class LoadedStudy:
         Raises:
             UserError: if pandas is not installed.
         """
-        try:
-            pandas = import_module("pandas")
-        except ModuleNotFoundError as error:
-            rule = "needs pandas: pip install 'cifar-tune[notebook]'; trials_table() does without"
-            raise UserError(Problem(rule, "trials_frame()")) from error
         columns, rows = trial_rows(self.report)
-        return pandas.DataFrame(rows, columns=columns)
+        return _pandas("trials").DataFrame(rows, columns=columns)
+
+    def epochs_table(self) -> list[dict[str, object]]:
+        """One mapping per trial and epoch, with the columns of `epochs.csv`; None where there is nothing."""
+        columns, rows = epoch_rows(self.report)
+        return [dict(zip(columns, row, strict=True)) for row in rows]
+
+    def epochs_frame(self) -> Any:
+        """The same as a pandas DataFrame, one row per trial and epoch.
+
+        Raises:
+            UserError: if pandas is not installed.
+        """
+        columns, rows = epoch_rows(self.report)
+        return _pandas("epochs").DataFrame(rows, columns=columns)
 
     def plot_history(self) -> Figure:
         """Every trial by its number, and the best so far."""
@@ -154,6 +164,15 @@ class LoadedStudy:
         with style.applied():
             drawn = picture.draw(self.report)
             return _finished(style.sentence(drawn) if isinstance(drawn, str) else drawn)
+
+
+def _pandas(what: str) -> Any:
+    """The module, for the frame of `what`."""
+    try:
+        return import_module("pandas")
+    except ModuleNotFoundError as error:
+        rule = f"needs pandas: pip install 'cifar-tune[notebook]'; {what}_table() does without"
+        raise UserError(Problem(rule, f"{what}_frame()")) from error
 
 
 def _finished(figure: Figure) -> Figure:

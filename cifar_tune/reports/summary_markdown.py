@@ -234,7 +234,8 @@ def _trials(report: Report) -> list[str]:
     parts = [
         "## Trials",
         f"{len(record.trials):,} trials: {states}. Training took {duration(spent)} in all, the runs "
-        f"{duration(record.elapsed_seconds)} of wall clock. All of them: [trials.csv](trials.csv).{sources}",
+        f"{duration(record.elapsed_seconds)} of wall clock. All of them: [trials.csv](trials.csv), and epoch by epoch: "
+        f"[epochs.csv](epochs.csv).{sources}",
     ]
     if record.spec.constraints:
         parts.append(f"Constraints: {report.constraint_words}. {len(report.ranked):,} of the {len(report.completed):,} "

@@ -264,6 +264,7 @@ def test_the_report_stands_as_the_database_does_now(ours: URL, shown: Dashboard)
     assert fetch(shown, "/report/made").startswith(b"<!doctype html>")  # follows the redirection
     assert fetch(shown, "/report/made/best.yaml").startswith(b"# The best configuration of the study made")
     assert fetch(shown, "/report/made/trials.csv").count(b"\n") == 13
+    assert fetch(shown, "/report/made/epochs.csv").startswith(b"number,epoch,value,train_loss,")
     study = optuna.load_study(study_name="made", storage=ours.render_as_string())
     study.add_trial(study.trials[0])
     assert b"13 <small>of 50" in fetch(shown, "/report/made/")

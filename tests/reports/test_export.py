@@ -18,7 +18,7 @@ from cifar_tune.storage.urls import storage_url
 from .factory import MadeTrial, make_record, make_spec
 
 LR = {"lr": {"low": 1e-4, "high": 1.0, "log": True}}
-TEXTS = {"best.yaml", "report.html", "summary.json", "summary.md", "trials.csv"}
+TEXTS = {"best.yaml", "epochs.csv", "report.html", "summary.json", "summary.md", "trials.csv"}
 
 
 def files(folder: Path) -> set[str]:

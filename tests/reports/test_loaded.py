@@ -61,12 +61,17 @@ def test_the_frame_has_types(record: StudyRecord) -> None:
     assert len(frame) == len(record.trials)
     assert pandas.api.types.is_datetime64_any_dtype(frame["started"])
     assert pandas.api.types.is_float_dtype(frame["lr"])
+    epochs = LoadedStudy(record).epochs_frame()
+    assert len(epochs) == sum(len(trial.intermediate) for trial in record.trials)
+    assert pandas.api.types.is_float_dtype(epochs["val_loss"])
 
 
 def test_without_pandas_the_frame_says_what_to_install(record: StudyRecord, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(UserError, match=r"needs pandas: pip install 'cifar-tune\[notebook\]'"):
         LoadedStudy(record).trials_frame()
+    with pytest.raises(UserError, match=r"pip install 'cifar-tune\[notebook\]'; epochs_table\(\) does without"):
+        LoadedStudy(record).epochs_frame()
 
 
 def test_every_picture_has_its_method(record: StudyRecord, tmp_path: Path) -> None:

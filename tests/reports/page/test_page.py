@@ -57,7 +57,7 @@ def test_every_study_has_a_whole_page_that_loads_nothing(name: str) -> None:
     assert len(ids) == len(set(ids))
     for link in shown.all("a"):
         target = link["href"] or ""
-        assert target.removeprefix("#") in ids or target in ("best.yaml", "trials.csv"), target
+        assert target.removeprefix("#") in ids or target in ("best.yaml", "epochs.csv", "trials.csv"), target
     assert not shown.all("img")
     assert [link["href"] for link in shown.all("link")] == ["data:,"]
     assert all("src" not in script for script in shown.all("script"))
