@@ -1,4 +1,7 @@
-"""`python -m benchmarks [QUESTION ...] [--quick]`, and `python -m benchmarks gpu`, which asks them all of a GPU."""
+"""`python -m benchmarks [QUESTION ...] [--quick]`, and two that stand apart.
+
+`python -m benchmarks gpu` asks all questions of a GPU; `python -m benchmarks trust` sees whether our statistics hold.
+"""
 
 import sys
 from collections.abc import Mapping
@@ -6,6 +9,7 @@ from collections.abc import Mapping
 from benchmarks import barrier, coordination, ending, large, limit, quality, startup, step, trial
 from benchmarks.gpu import proof
 from benchmarks.question import Measure, run
+from benchmarks.trust import main as trust
 
 QUESTIONS: Mapping[str, Measure] = {
     "trial": trial.measure,
@@ -22,4 +26,6 @@ QUESTIONS: Mapping[str, Measure] = {
 if __name__ == "__main__":
     if sys.argv[1:2] == ["gpu"]:
         sys.exit(proof.main(sys.argv[2:]))
+    if sys.argv[1:2] == ["trust"]:
+        sys.exit(trust.main(sys.argv[2:]))
     run(QUESTIONS)

@@ -1,5 +1,6 @@
 """The openings of a test split, for people: what `cifar-tune finalize` prints."""
 
+from cifar_tune.reports.trust import fall
 from cifar_tune.storage.openings import times
 from cifar_tune.storage.records import StudyRecord
 
@@ -21,7 +22,7 @@ def kept_lines(record: StudyRecord) -> list[str]:
 def result_lines(record: StudyRecord) -> list[str]:
     """`key=value` lines of the newest opening, at full precision."""
     last = record.openings[-1]
-    figures = {
+    figures: dict[str, object] = {
         "trial": last.trial,
         record.spec.objective.metric: last.value,
         "seed": last.seed,
@@ -34,4 +35,6 @@ def result_lines(record: StudyRecord) -> list[str]:
         "test_accuracy": last.test_accuracy,
         "test_openings": len(record.openings),
     }
+    if (found := fall(record, last)) is not None:
+        figures["validation_minus_test"] = found[0]
     return [f"{name}={'unknown' if value is None else value}" for name, value in figures.items()]

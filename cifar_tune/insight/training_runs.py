@@ -1,6 +1,6 @@
 """Trains one configuration with one seed or several, for `cifar-tune train`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from statistics import mean, stdev
 from typing import Any
 
@@ -20,7 +20,13 @@ from cifar_tune.training.loop import Training
 
 
 def train_seeds(run: RunConfig, seeds: int, device_name: str, say: Callable[[str], None]) -> dict[str, Any]:
-    """Train with `seed`, `seed + 1`, …; `say` receives notes on the data, and a line per epoch.
+    """Train once or several times, with `seeds_of`.
+
+    Args:
+        run: the configuration.
+        seeds: how many trainings.
+        device_name: as `resolve_device` takes it.
+        say: receives notes on the data, and a line per epoch.
 
     Raises:
         CheckError: if the loss becomes infinite or not a number, the memory does not suffice, or the code of a plugin
@@ -29,6 +35,15 @@ def train_seeds(run: RunConfig, seeds: int, device_name: str, say: Callable[[str
     """
     with plugin_errors_told(run.train.vocabulary.plugins):
         return _train_seeds(run, seeds, device_name, say)
+
+
+def seeds_of(chosen: int, count: int) -> Sequence[int]:
+    """The seed of a configuration itself; where several are wanted, the `count` seeds that follow it.
+
+    The seed of a configuration that was chosen among many, such as that of `best.yaml`, was lucky: with it among them,
+    the mean of several would be too high.
+    """
+    return (chosen,) if count == 1 else range(chosen + 1, chosen + 1 + count)
 
 
 def _train_seeds(run: RunConfig, seeds: int, device_name: str, say: Callable[[str], None]) -> dict[str, Any]:
@@ -41,8 +56,7 @@ def _train_seeds(run: RunConfig, seeds: int, device_name: str, say: Callable[[st
     flops = count_multiply_adds(run.train, data.image_shape, len(data.classes))
     results: dict[str, Any] = {"device": str(device), "precision": "", "parameters": 0, "flops": flops, "runs": []}
     runs = results["runs"]
-    first = run.train.integer("seed")
-    for seed in range(first, first + seeds):
+    for seed in seeds_of(run.train.integer("seed"), seeds):
         with training_errors(device):
             training = _trained(run.train.replaced(seed=seed), data, device, say)
         results |= {"precision": training.precision, "parameters": training.parameters}

@@ -18,12 +18,14 @@ class Scale:
         words: its name in a sentence.
         is_share: whether it is a fraction, shown in percent.
         is_count: whether it is a whole number.
+        is_accuracy: whether it is the share of the images that are right, so that their number says how sure it is.
     """
 
     label: str
     words: str
     is_share: bool
     is_count: bool = False
+    is_accuracy: bool = False
 
     @property
     def axis_label(self) -> str:
@@ -44,9 +46,11 @@ class Scale:
 
 
 SCALES: Mapping[str, Scale] = {
-    "val_accuracy": Scale("validation accuracy, last epoch", "validation accuracy of the last epoch", is_share=True),
+    "val_accuracy": Scale(
+        "validation accuracy, last epoch", "validation accuracy of the last epoch", is_share=True, is_accuracy=True
+    ),
     "best_val_accuracy": Scale(
-        "validation accuracy, best epoch", "validation accuracy of the best epoch", is_share=True
+        "validation accuracy, best epoch", "validation accuracy of the best epoch", is_share=True, is_accuracy=True
     ),
     "val_loss": Scale("validation loss, last epoch", "validation loss of the last epoch", is_share=False),
     "best_val_loss": Scale("validation loss, best epoch", "validation loss of the best epoch", is_share=False),

@@ -1,13 +1,14 @@
 """`summary.json`: the study for programs."""
 
 import json
-import math
 from typing import Any
 
 from cifar_tune.reports.best_config import resolved_config
 from cifar_tune.reports.front import front_entries, values_by_metric
 from cifar_tune.reports.importances import Importances
 from cifar_tune.reports.report import Report
+from cifar_tune.reports.trust import intervals
+from cifar_tune.statistics.shares import standard_error
 from cifar_tune.storage.attributes import REASONS
 from cifar_tune.storage.records import TrialRecord
 from cifar_tune.visible import visible_json
@@ -34,7 +35,10 @@ def summary_json(report: Report) -> str:
             one: `number`, `value` (the objective), `values` (all objectives by metric), `params` (searched knobs, as
             training used them), `source` (sampler, start_from or enqueued),
             `config` (all knobs, lists of names as lists, `precision` as it came out), `epochs`, `seconds`,
-            `parameters`, `device`, `precision`, `standard_error` (of an accuracy, else null).
+            `parameters`, `flops`, `device`, `precision`, `intervals` (the 95 % interval, low and high, of each
+            objective that is an accuracy; Wilson's, for other images of the same kind: it knows nothing of seeds and
+            of the choice among trials), `standard_error` (of the same kind, of the first objective if that is an
+            accuracy, else null).
         front: a list of the trials on the Pareto front, or null with one objective: `number`, `values` (by metric),
             `params`, `parameters`, `flops`, `file` (its configuration).
         counts: trials in all under `total`, those that count against the budget under `finished`, and one number for
@@ -76,15 +80,11 @@ def summary_json(report: Report) -> str:
     return visible_json(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)) + "\n"
 
 
-def standard_error(report: Report) -> float | None:
-    """Of the best trial's accuracy: sqrt(p (1 - p) / N) over N validation images; None if that is no objective."""
+def _standard_error(report: Report, best: TrialRecord) -> float | None:
     images = report.record.data.get("val_images")
-    values = report.best.values if report.best else ()
-    shares = [value for scale, value in zip(report.scales, values, strict=False) if scale.is_share]
-    if not shares or not images:
+    if not report.scale.is_accuracy or best.value is None or not images:
         return None
-    share = shares[0]
-    return math.sqrt(share * (1 - share) / images)
+    return standard_error(best.value, images)
 
 
 def _best(report: Report, best: TrialRecord) -> dict[str, Any]:
@@ -101,5 +101,6 @@ def _best(report: Report, best: TrialRecord) -> dict[str, Any]:
         "flops": best.flops,
         "device": best.device,
         "precision": best.precision,
-        "standard_error": standard_error(report),
+        "intervals": {metric: list(ends) for metric, ends in intervals(report).items()},
+        "standard_error": _standard_error(report, best),
     }

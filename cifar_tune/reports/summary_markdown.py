@@ -1,6 +1,5 @@
 """`summary.md`: the study for people, one trial, and the test result."""
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,8 +14,10 @@ from cifar_tune.reports.labels import dimension_words
 from cifar_tune.reports.objective import SCALES
 from cifar_tune.reports.pictures import pictures_of
 from cifar_tune.reports.report import Report
-from cifar_tune.reports.summary_json import STATES, standard_error
+from cifar_tune.reports.summary_json import STATES
 from cifar_tune.reports.tables import code, inert, table
+from cifar_tune.reports.trust import interval_words, trust_words
+from cifar_tune.statistics.shares import wilson
 from cifar_tune.storage.attributes import REASONS
 from cifar_tune.storage.openings import Opening, times
 from cifar_tune.storage.records import FINISHED, TrialRecord
@@ -81,21 +82,20 @@ def test_set(report: Report) -> list[str]:
         (opening.opened, opening.tested, str(opening.epochs), f"{opening.train_images:,}", *_tested(opening))
         for opening in openings
     ]
-    header = ("opened", "trial", "epochs", "trained on", "test images", "test loss", "test accuracy", "standard error")
+    header = ("opened", "trial", "epochs", "trained on", "test images", "test loss", "test accuracy", "95 % interval")
     return ["## Test set", words, table(header, rows, right=tuple(range(1, len(header))))]
 
 
 def _tested(opening: Opening) -> tuple[str, str, str, str]:
-    """Images, loss, accuracy and its standard error."""
+    """Images, loss, accuracy, and its interval for other images."""
     share = opening.test_accuracy
     if share is None or opening.test_images is None:
         return "-", "-", "result lost", "-"
-    error = math.sqrt(share * (1 - share) / opening.test_images)
     return (
         f"{opening.test_images:,}",
         "not finite" if opening.test_loss is None else f"{opening.test_loss:.4f}",
         f"{share * 100:.2f} %",
-        f"{error * 100:.2f} points",
+        interval_words(wilson(share, opening.test_images)),
     )
 
 
@@ -192,17 +192,7 @@ def _searched_how(report: Report, best: TrialRecord, name: str) -> str:
 
 
 def _honest_words(report: Report, best: TrialRecord) -> str:
-    images = report.record.data.get("val_images")
-    on = f"{images:,} validation images" if images else "the validation split"
-    words = f"How far to trust it: this is the {report.scale.words} on {on}"
-    error = standard_error(report)
-    if error is not None:
-        words += f", with a standard error of {error * 100:.2f} percentage points (sqrt(p(1-p)/N))"
-    others = report.record.finished
-    if others > 1:
-        words += f"; it was chosen as the best of {others:,} trials, so it is optimistic"
-    words += f". The test set was opened {times(report.record.openings)}, see below." if report.record.openings else (
-        ". The test split was not read.")  # fmt: skip
+    words = trust_words(report)
     validated = best.history.get("val_accuracy")
     if not report.scale.is_share and validated:
         words += f" The trial's validation accuracy after its last epoch was {validated[-1] * 100:.2f} %."

@@ -40,7 +40,7 @@ def test_one_model_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(training_runs, "Training", Watched)
     results = train_seeds(run(seed=3), 3, "cpu", lambda _: None)
-    assert [each["seed"] for each in results["runs"]] == [3, 4, 5]
+    assert [each["seed"] for each in results["runs"]] == [4, 5, 6], "the seed that was chosen is not among them"
     assert len(built) == 3
 
 

@@ -71,6 +71,20 @@ def test_numbers_for_programs(tmp_path: Path) -> None:
     assert found["reasons"]["infeasible"] == 1
 
 
+def test_an_interval_belongs_to_its_objective(tmp_path: Path) -> None:
+    """Also where accuracy is not the first one; the number of parameters is known exactly."""
+    objectives = [{"metric": "parameters"}, {"metric": "val_accuracy"}]
+    spec = make_spec({"lr": {"low": 0.1, "high": 1}}, objective=objectives)
+    trial = MadeTrial({"lr": 0.5}, 30_000.0, figures={"val_accuracy": 1.0, "parameters": 30_000.0})
+    export(make_record(spec, [trial]), tmp_path)
+    best = json.loads((tmp_path / "summary.json").read_text())["best"]
+    assert best["standard_error"] is None
+    assert best["intervals"] == {"val_accuracy": pytest.approx([0.99923, 1.0], abs=1e-5)}
+    for file in ("summary.md", "report.html"):
+        words = "measured on 5,000 validation images, 95 % interval of val_accuracy 99.92 to 100.00 %"
+        assert words in (tmp_path / file).read_text()
+
+
 def test_every_trial_has_its_figures(tmp_path: Path) -> None:
     export(few(), tmp_path)
     with (tmp_path / "trials.csv").open() as file:

@@ -107,6 +107,7 @@ def test_the_best_trial_of_the_summary(folder: Path) -> None:
     assert best["config"]["precision"] == "fp32"
     assert (best["epochs"], best["seconds"], best["parameters"], best["device"]) == (2, 5.0, 268652, "cpu")
     assert best["standard_error"] == pytest.approx((0.8 * 0.2 / 5000) ** 0.5)
+    assert best["intervals"] == {"val_accuracy": pytest.approx([0.7887, 0.8109], abs=5e-5)}
 
 
 def test_the_specification_of_the_summary_is_a_study_file(folder: Path) -> None:
@@ -131,8 +132,9 @@ def test_the_summary_for_people(folder: Path) -> None:
     text = (folder / "summary.md").read_text()
     assert "**80.00 %** validation accuracy of the last epoch: trial 2, 2 epochs, 5.0 s, 268,652 parameters" in text
     assert "`val_accuracy = 0.8` (to maximize)" in text
-    assert "on 5,000 validation images, with a standard error of 0.57 percentage points" in text
-    assert "chosen as the best of 5 trials, so it is optimistic. The test split was not read." in text
+    assert "on 5,000 validation images, 95 % interval 78.87 to 81.09 % for these images alone" in text
+    assert "chosen as the best of 5 trials, so it is optimistic, and the interval does not allow for that." in text
+    assert "The test split was not read." in text
     assert "6 trials: 2 COMPLETE, 2 PRUNED, 1 FAIL, 1 RUNNING" in text
     assert "| `diverged` | 1 | the loss became infinite or not a number |" in text
     assert "- trial 4: `ValueError: a | b`" in text
@@ -173,8 +175,9 @@ def test_a_loss_has_no_percent_and_tells_the_accuracy(tmp_path: Path) -> None:
     text = (tmp_path / "summary.md").read_text()
     assert "**0.6931** validation loss of the last epoch" in text
     assert "validation accuracy after its last epoch was 50.00 %" in text
-    assert "standard error" not in text
-    assert summary(tmp_path)["best"]["standard_error"] is None
+    assert "95 % interval" not in text
+    best = summary(tmp_path)["best"]
+    assert (best["standard_error"], best["intervals"]) == (None, {})
 
 
 @pytest.mark.parametrize(("trials", "sentence"), [

@@ -1,14 +1,17 @@
 """What the report says of openings of the test split."""
 
+import math
 import re
 from dataclasses import replace
 
 import pytest
 
 from cifar_tune import __version__
+from cifar_tune.cli.opening_lines import result_lines
 from cifar_tune.errors import UserError
 from cifar_tune.reports.report import Report
 from cifar_tune.reports.summary_markdown import test_set as section
+from cifar_tune.reports.trust import fall, trust_words
 from cifar_tune.storage.openings import Opening, read_openings, write_opening
 from cifar_tune.storage.records import StudyRecord, load_record
 
@@ -59,7 +62,7 @@ def test_one_opening() -> None:
     assert words.startswith("The test set was opened **once**")
     assert "best one by now" not in words
     assert "optimistic" not in words
-    row = "| 2025-03-01T12:00:00+00:00 | 0 | 15 | 50,000 | 10,000 | 0.5000 | 90.00 % | 0.30 points |"
+    row = "| 2025-03-01T12:00:00+00:00 | 0 | 15 | 50,000 | 10,000 | 0.5000 | 90.00 % | 89.40 to 90.57 % |"
     assert table.splitlines()[-1] == row
 
 
@@ -75,11 +78,30 @@ def test_a_study_that_went_on_after_it_was_opened() -> None:
     ("opening", "cells"),
     [
         (OPENING, "| - | - | result lost | - |"),
-        (replace(RESULT, test_loss=None), "| 10,000 | not finite | 90.00 % | 0.30 points |"),
+        (replace(RESULT, test_loss=None), "| 10,000 | not finite | 90.00 % | 89.40 to 90.57 % |"),
     ],
 )
 def test_an_opening_without_all_figures(opening: Opening, cells: str) -> None:
     assert section(Report(opened(opening)))[2].endswith(cells)
+
+
+def test_all_test_images_right_is_no_certainty() -> None:
+    perfect = replace(RESULT, test_images=299, test_accuracy=1.0)
+    assert section(Report(opened(perfect)))[2].endswith("| 100.00 % | 98.73 to 100.00 % |")
+
+
+def test_the_fall_from_validation_to_test_is_said() -> None:
+    better = replace(RESULT, test_accuracy=0.79)
+    assert fall(opened(), OPENING) is None
+    found = fall(opened(better), better)
+    assert found == pytest.approx((0.01, math.hypot((0.16 / 5000) ** 0.5, (0.79 * 0.21 / 10_000) ** 0.5)))
+    words = trust_words(Report(opened(better)))
+    assert "trial 0 had 80.00 % on the validation images, and its configuration 79.00 % on the test images" in words
+    assert "1.00 points lower (standard error 0.70 points" in words
+    assert "10.00 points higher" in trust_words(Report(opened(RESULT)))
+    assert "Measured optimism" not in trust_words(Report(opened(OPENING)))
+    assert "validation_minus_test=0.01" in "\n".join(result_lines(opened(better)))
+    assert "validation_minus_test" not in "\n".join(result_lines(opened(OPENING)))
 
 
 def test_a_trial_that_breaks_a_constraint_is_not_called_the_best() -> None:

@@ -11,12 +11,17 @@ from cifar_tune.streams import say
 
 def train(
     config: options.Config,
-    seeds: Annotated[int, typer.Option(min=1, help="Train so many times, with seed, seed + 1, and so on.")] = 1,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Train so many times; if several, with seed + 1, seed + 2, and so on.")
+    ] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu, mps, cuda:0.")] = "auto",
     settings: options.Set = None,
     as_json: options.Json = False,
 ) -> None:
     """Train one configuration and print its results, on the validation split.
+
+    With one seed, the value of the trial comes out again. With several, the seed of CONFIG is left out: it may have
+    been chosen because it was lucky, and the mean would be too high.
 
     Ends with key=value lines at full precision. With --json: an object with device, precision, parameters, flops
     (multiply-adds of one image) and `runs`, a list with one object per seed: seed, val_accuracy, best_val_accuracy,

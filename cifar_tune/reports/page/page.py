@@ -30,8 +30,7 @@ from cifar_tune.reports.page.marks import MOST_DOTS, MOST_LINKED
 from cifar_tune.reports.page.slices import slice_of
 from cifar_tune.reports.page.timeline import timeline
 from cifar_tune.reports.report import Report, SearchedKnob
-from cifar_tune.reports.summary_json import standard_error
-from cifar_tune.storage.openings import times
+from cifar_tune.reports.trust import trust_words
 from cifar_tune.storage.records import TrialRecord
 from cifar_tune.study_spec.metrics import METRICS
 from cifar_tune.visible import visible_lines
@@ -105,8 +104,7 @@ def _contents(report: Report, anchors: Anchors, folder: Path) -> dict[str, Any]:
         "best_yaml": best_yaml(record, best, folder / BEST_FILE) if best else "",
         "best_config": resolved_config(best, record.spec) if best else {},
         "command": f"cifar-tune train {quote((folder / BEST_FILE).as_posix())}",
-        "standard_error": standard_error(report),
-        "opened": times(record.openings),
+        "trust": trust_words(report) if best else "",
         "course": course(report, anchors) if drawable else [],
         "beyond": report.beyond(value_axis(report).high) if drawable else "",
         "beyond_course": report.beyond(value_axis(report, True).high, with_running=True) if drawable else "",

@@ -1,0 +1,82 @@
+"""How far the figures of the best trial are to be trusted: intervals, and what choosing it did to them."""
+
+import math
+from collections.abc import Sequence
+
+from cifar_tune.reports.report import Report
+from cifar_tune.statistics.shares import standard_error, wilson
+from cifar_tune.storage.openings import Opening, times
+from cifar_tune.storage.records import StudyRecord
+
+
+def intervals(report: Report) -> dict[str, tuple[float, float]]:
+    """Wilson's 95 % interval of each objective of the best trial that is an accuracy, by metric.
+
+    It says what other validation images would have changed. What another seed would, and that the best of many was
+    chosen, it does not say. Empty without a best trial, and where the number of validation images is unknown.
+    """
+    images = report.record.data.get("val_images")
+    if report.best is None or not images:
+        return {}
+    measured = zip(report.record.spec.objectives, report.scales, report.best.values, strict=False)
+    return {each.metric: wilson(value, images) for each, scale, value in measured if scale.is_accuracy}
+
+
+def trust_words(report: Report) -> str:
+    """One or several sentences on the best trial, which there must be."""
+    record = report.record
+    images = record.data.get("val_images")
+    on = f"{images:,} validation images" if images else "the validation split"
+    subject = "measured" if record.spec.has_several_objectives else f"this is the {report.scale.words}"
+    words = f"How far to trust it: {subject} on {on}"
+    found = intervals(report)
+    if found:
+        of_metric = {name: f"of {name} " if record.spec.has_several_objectives else "" for name in found}
+        each = (f"95 % interval {of_metric[name]}{interval_words(ends)}" for name, ends in found.items())
+        words += f", {', '.join(each)} for these images alone"
+    if record.finished > 1:
+        words += f"; it was chosen as the best of {record.finished:,} trials, so it is optimistic"
+        words += ", and the interval does not allow for that" if found else ""
+    words += f". The test set was opened {times(record.openings)}" if record.openings else (
+        ". The test split was not read")  # fmt: skip
+    return f"{words}.{_optimism_words(report)}"
+
+
+def interval_words(ends: Sequence[float]) -> str:
+    """`78.87 to 81.08 %`."""
+    return f"{ends[0] * 100:.2f} to {ends[1] * 100:.2f} %"
+
+
+def fall(record: StudyRecord, opening: Opening) -> tuple[float, float] | None:
+    """By how much the test accuracy is below the validation accuracy that the trial was chosen for.
+
+    That is the optimism of the choice less what training on the validation images too has gained.
+
+    Returns:
+        The difference and its standard error, by the numbers of images alone; None where the objective is another
+        metric, or there is no result.
+    """
+    val_images = record.data.get("val_images")
+    share = opening.test_accuracy
+    if share is None or opening.value is None or not opening.test_images or not val_images:
+        return None
+    if record.spec.objective.metric not in ("val_accuracy", "best_val_accuracy"):
+        return None
+    error = math.hypot(standard_error(opening.value, val_images), standard_error(share, opening.test_images))
+    return opening.value - share, error
+
+
+def _optimism_words(report: Report) -> str:
+    """What the newest opening shows of the optimism of the choice; empty where it shows nothing."""
+    openings = report.record.openings
+    found = fall(report.record, openings[-1]) if openings else None
+    if found is None:
+        return ""
+    value, share = openings[-1].value or 0.0, openings[-1].test_accuracy or 0.0
+    difference, error = (100 * each for each in found)
+    return (
+        f" Measured optimism: trial {openings[-1].tested} had {value * 100:.2f} % on the validation images, and its "
+        f"configuration {share * 100:.2f} % on the test images, {abs(difference):.2f} points "
+        f"{'lower' if difference >= 0 else 'higher'} (standard error {error:.2f} points, from the numbers of images "
+        f"alone). The final training had the validation images too, so the optimism may be larger than this difference."
+    )

@@ -1,0 +1,23 @@
+"""The short form of `python -m benchmarks trust`: what it simulates on few studies holds there too."""
+
+import pytest
+
+from benchmarks.trust.checks import Check
+from benchmarks.trust.main import PARTS, main
+
+CHEAP = ("intervals", "seeds")
+
+
+@pytest.mark.parametrize("part", CHEAP)
+def test_figures_hold(part: str) -> None:
+    found = list(PARTS[part](200))
+    assert [check for check in found if not check.holds] == []
+    assert len(found) > 2
+
+
+def test_what_does_not_hold_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("benchmarks.trust.main.PARTS", {"made": lambda _: [Check("a figure, %", 90.0, 93.5, 97)]})
+    assert main(["made", "--quick"]) == 1
+    told = capsys.readouterr().out
+    assert "| a figure, % | 90 | 93.5 to 97 |" in told
+    assert "does not hold: a figure, %" in told
