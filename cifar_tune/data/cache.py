@@ -10,10 +10,10 @@ import hashlib
 import json
 import os
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ValidationError
 
+from cifar_tune.data.depth import Kind, Span
 from cifar_tune.data.sources.part import Labelled, Progress, SourcePart
 from cifar_tune.errors import Problem, UserError
 from cifar_tune.paths import given_path
@@ -28,7 +29,7 @@ from cifar_tune.unfinished import remove_abandoned, unfinished_file
 
 CACHE_VARIABLE = "CIFAR_TUNE_CACHE"
 DEFAULT_CACHE = "storage/cache"
-_FORMAT = 2
+_FORMAT = 3
 """Part of a record's name: raise it when images are decoded to other bytes, or records say something else."""
 
 _CONTENT_FORMAT = 1
@@ -46,6 +47,7 @@ class _Record(BaseModel):
     Attributes:
         images, labels: checksums of these files.
         notes: what there is to say about the decoding.
+        ranges: as those of `Labelled`, each as its lowest and highest value.
     """
 
     content_key: str
@@ -53,6 +55,7 @@ class _Record(BaseModel):
     images: str
     labels: str
     notes: tuple[str, ...]
+    ranges: dict[Kind, tuple[float, float]]
     seal: str = ""
 
     def sealed(self) -> "_Record":
@@ -71,6 +74,7 @@ class CacheEntry:
         classes: class names; label i is `classes[i]`.
         content_key: SHA-256 in hex of images, image size, labels and class names.
         notes: what people should know of these images: sentences without a full stop.
+        ranges: which values became 0 to 255, of images with more than 8 bits per channel.
     """
 
     images_path: Path
@@ -78,6 +82,7 @@ class CacheEntry:
     classes: tuple[str, ...]
     content_key: str
     notes: tuple[str, ...] = ()
+    ranges: Mapping[Kind, Span] = field(default_factory=dict)
 
 
 class _DamagedError(Exception):
@@ -168,6 +173,7 @@ def _decode(part: SourcePart, record_path: Path, progress: Progress | None) -> N
             images=checksum,
             labels=_checksum(labels_path),
             notes=labelled.notes,
+            ranges={kind: (span.low, span.high) for kind, span in labelled.ranges.items()},
         )
     write_atomically(record_path, lambda file: file.write(record.sealed().model_dump_json().encode()))
 
@@ -197,7 +203,8 @@ def _stored(record_path: Path, part: SourcePart) -> CacheEntry | None:
     if labels is None or _mapped(images_path, np.uint8, (len(labels), size, size, 3)) is None:
         return None
     notes = (*part.notes, *record.notes)
-    return CacheEntry(images_path, np.array(labels), record.classes, record.content_key, notes)
+    ranges = {kind: Span(*span) for kind, span in record.ranges.items()}
+    return CacheEntry(images_path, np.array(labels), record.classes, record.content_key, notes, ranges)
 
 
 def _require_whole(path: Path, checksum: str) -> None:

@@ -54,6 +54,7 @@ def decode_files(
     images: npt.NDArray[np.uint8],
     progress: Progress | None,
     training: Sequence[Path] | None = None,
+    used: dict[Kind, Span] | None = None,
 ) -> tuple[str, ...]:
     """Decode every file into its row: upright, in RGB, over one background, as bytes.
 
@@ -65,6 +66,7 @@ def decode_files(
         images: uint8 [N, S, S, 3], filled.
         progress: called with (images decoded, N).
         training: where `paths` are test images, the files of the training images, whose values decide then.
+        used: filled with the range of each kind of image that has more than 8 bits per channel.
 
     Returns:
         Notes on the images for people.
@@ -97,6 +99,8 @@ def decode_files(
         ranges = {kind: range_of(kind, span) for kind, span in seen.items()}
         for row, reading in zip(deep, decode(deep, ranges), strict=True):
             readings[row] = reading
+        if used is not None:
+            used.update(ranges)
         notes += [_scaled(kind, seen[kind], ranges[kind], readings, paths) for kind in ranges]
     notes += _facts(readings, paths)
     if training is None:
@@ -127,7 +131,7 @@ def _for_each(
             try:
                 done.append(function(row))
             except Exception as error:  # noqa: BLE001 (Pillow raises almost anything on broken files)
-                problems.append(_problem(paths[row], error))
+                problems.append(reading_problem(paths[row], error))
         return done, problems
 
     # Pillow decodes without holding the interpreter's lock.
@@ -148,8 +152,13 @@ def _for_each(
     return results
 
 
-def _problem(path: Path, error: Exception) -> Problem:
-    """What is wrong: the image, or only the way to it (permissions, disk, network)."""
+def reading_problem(path: Path | str, error: Exception) -> Problem:
+    """What is wrong where `read` failed: the image, or only the way to it (permissions, disk, network).
+
+    Args:
+        path: the file, as people know it.
+        error: whatever was raised.
+    """
     if isinstance(error, TooLargeError | Image.DecompressionBombError):
         size = (
             str(error)
@@ -196,12 +205,17 @@ def _require_known(paths: Sequence[Path]) -> None:
 
 def _facts(readings: Sequence[Reading], paths: Sequence[Path]) -> list[str]:
     notes = []
-    for fact, words in _FACTS.items():
+    for fact in _FACTS:
         rows = [row for row, reading in enumerate(readings) if fact in reading.facts]
         if rows:
-            verb = "is" if len(rows) == 1 else "are"
-            notes.append(f"{len(rows):,} of {counted(len(paths), 'image')} {verb} {words} (such as {paths[rows[0]]})")
+            notes.append(fact_sentence(fact, len(rows), len(paths), str(paths[rows[0]])))
     return notes
+
+
+def fact_sentence(fact: Fact, count: int, total: int, example: str) -> str:
+    """What is to be said of `count` images of `total`; `example` names one of them."""
+    verb = "is" if count == 1 else "are"
+    return f"{count:,} of {counted(total, 'image')} {verb} {_FACTS[fact]} (such as {example})"
 
 
 def _scaled(kind: Kind, seen: Span, used: Span, readings: Sequence[Reading], paths: Sequence[Path]) -> str:

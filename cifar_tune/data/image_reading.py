@@ -1,6 +1,7 @@
 """One image file to RGB bytes: bounded in memory, upright, over one background, with all bits that it has."""
 
 import ctypes
+import io
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -15,6 +16,7 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, ImageFile
 
 from cifar_tune.data.depth import Kind, Span, is_deep, read_deep
+from cifar_tune.data.plain_jpeg import PlainJpeg, begins_like_jpeg, plain_jpeg
 
 GREY = 128
 """What lies behind transparent pixels: black and white shapes both stand out from it."""
@@ -34,6 +36,12 @@ _LARGE = 4_000_000
 
 _STILL_LARGER = 4
 """But to no less than so many times the wanted size, so that the filter has something to average."""
+
+_PLAIN_BYTES = 1_000_000
+"""Up to this size, a file that begins like a JPEG is read whole to find out whether it is a plain one."""
+
+_FIRST_BYTES = 64_000
+"""Of every file; small ones are whole then."""
 
 _FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "TIFF", "GIF", "BMP", "PPM", "JPEG2000", "AVIF", "DIB", "ICO", "TGA", "PCX")
 """What is opened, whatever a file is called. Of the others, Pillow hands EPS to Ghostscript, which runs programs."""
@@ -112,11 +120,11 @@ def make_ready() -> None:
         ctypes.CDLL(spec.origin if spec else None).TIFFSetErrorHandler(None)
 
 
-def read(path: Path, pixels: npt.NDArray[np.uint8], ranges: Mapping[Kind, Span], room: Room) -> Reading:
+def read(path: Path | bytes, pixels: npt.NDArray[np.uint8], ranges: Mapping[Kind, Span], room: Room) -> Reading:
     """Decode a file.
 
     Args:
-        path: an image file; of several images in it the first one counts.
+        path: an image file, or the bytes of one; of several images in it the first one counts.
         pixels: uint8 [S, S, 3], filled; but not with an image of more than 8 bits per channel whose range is unknown.
         ranges: what becomes 0 to 255 in images with more than 8 bits per channel, as far as it is known.
         room: MOST_BYTES in all.
@@ -127,6 +135,13 @@ def read(path: Path, pixels: npt.NDArray[np.uint8], ranges: Mapping[Kind, Span],
     """
     facts: set[Fact] = set()
     size = pixels.shape[0]
+    plain = _plain(path)
+    if plain is not None:
+        with room.taken(plain.width * plain.height * _BYTES_PER_PIXEL):
+            image_in_it = plain.decoded()
+            if image_in_it is not None:
+                pixels[:] = resized(image_in_it if image_in_it.mode == "RGB" else image_in_it.convert("RGB"), size)
+                return Reading(None, frozenset())
     with _opened(path) as image:
         if _holds_several(path, image):
             facts.add("one of several")
@@ -165,11 +180,25 @@ def resized(image: Image.Image, size: int) -> npt.NDArray[np.uint8]:
     return np.asarray(image)
 
 
-def _opened(path: Path) -> ImageFile.ImageFile:
-    return Image.open(path, formats=[name for name in _FORMATS if name in Image.OPEN])
+def _plain(path: Path | bytes) -> PlainJpeg | None:
+    """The file, where it is a plain JPEG of moderate size."""
+    if isinstance(path, bytes):
+        content = path
+    else:
+        with path.open("rb", buffering=0) as file:
+            content = file.read(_FIRST_BYTES)
+            if begins_like_jpeg(content) and len(content) == _FIRST_BYTES:
+                content += file.read(_PLAIN_BYTES)
+    found = plain_jpeg(content) if len(content) <= _PLAIN_BYTES else None
+    return found if found is not None and found.width * found.height <= _LARGE else None
 
 
-def _holds_several(path: Path, image: ImageFile.ImageFile) -> bool:
+def _opened(path: Path | bytes) -> ImageFile.ImageFile:
+    file = io.BytesIO(path) if isinstance(path, bytes) else path
+    return Image.open(file, formats=[name for name in _FORMATS if name in Image.OPEN])
+
+
+def _holds_several(path: Path | bytes, image: ImageFile.ImageFile) -> bool:
     if image.format == "MPO":  # a photograph with its preview
         return False
     if image.format == "GIF":  # to find out, Pillow goes to the next image

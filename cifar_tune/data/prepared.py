@@ -1,8 +1,8 @@
 """Images made ready for training: decoded, cached, split. The test split stays closed."""
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cifar_tune.data.cache import cache_folder, cached
+from cifar_tune.data.depth import Kind, Span
 from cifar_tune.data.sources import source
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.data.split import training_and_validation
@@ -32,6 +33,8 @@ class PreparedData:
         notes: what people should know of these images, such as files that were left out; sentences without a full stop.
         splits: where the splits come from, for people.
         paths: of the N images' files below `data.root`; empty where they have none of their own.
+        ranges: which values became 0 to 255, of images with more than 8 bits per channel. Other images of that kind
+            must be scaled in the same way before the trained model looks at them.
     """
 
     images_path: Path
@@ -44,6 +47,7 @@ class PreparedData:
     notes: tuple[str, ...] = ()
     splits: str = ""
     paths: tuple[str, ...] = ()
+    ranges: Mapping[Kind, Span] = field(default_factory=dict)
 
     def open_images(self) -> npt.NDArray[np.uint8]:
         """The images, memory-mapped copy-on-write: processes share the pages, and nothing reaches the file."""
@@ -101,6 +105,7 @@ def prepare(spec: DataSpec, progress: Callable[[int, int], None] | None = None) 
         notes=entry.notes,
         splits=part.splits,
         paths=part.paths,
+        ranges=entry.ranges,
     )
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cifar_tune.data.depth import Span
 from cifar_tune.data.prepared import prepare
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.data.test_split import load_test
@@ -121,6 +122,11 @@ def test_test_images_are_scaled_as_the_training_images_are(deep_folder: Path) ->
     stored = np.asarray(Image.open(deep_folder / "test/ant/000.png"))
     assert stored.max() == 16383
     assert (images[0] == (stored.clip(0, 4095) >> 4)[..., None]).all()
+
+
+def test_the_scale_is_known_from_the_cache_too(deep_folder: Path) -> None:
+    for _ in range(2):
+        assert prepare(spec(deep_folder)).ranges == {"whole numbers": Span(0, 4095)}
 
 
 def test_test_images_are_decoded_again_when_training_images_change_the_scale(deep_folder: Path) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from cifar_tune.data.depth import Kind, Span
 from cifar_tune.data.image_files import decode_files
 from cifar_tune.data.sources.class_names import listed
 from cifar_tune.data.sources.folder_files import LeftOut, Stamp, file_count, image_files
@@ -106,8 +107,9 @@ def _part(layout: Layout, spec: DataSpec, listing: _Listing, training: _Listing 
     def decode(allocate: Allocate, progress: Progress | None) -> Labelled:
         paths = [layout.root / path for path in listing.paths]
         like = None if training is None else [layout.root / path for path in training.paths]
-        notes = decode_files(paths, allocate(len(paths)), progress, like)
-        return Labelled(listing.labels, layout.classes, notes)
+        ranges: dict[Kind, Span] = {}
+        notes = decode_files(paths, allocate(len(paths)), progress, like, ranges)
+        return Labelled(listing.labels, layout.classes, notes, ranges)
 
     return SourcePart(json.dumps(manifest), spec.image_size, decode, paths=tuple(listing.paths))
 

@@ -1,12 +1,13 @@
 """What a source hands over: images that are yet to be decoded."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from cifar_tune.data.depth import Kind, Span
 from cifar_tune.data.spec import DataSpec
 
 Progress = Callable[[int, int], None]
@@ -24,11 +25,13 @@ class Labelled:
         labels: int64 [N].
         classes: class names; label i is `classes[i]`.
         notes: what people should know of the decoding; it is kept with the images.
+        ranges: which values became 0 to 255, of images with more than 8 bits per channel.
     """
 
     labels: npt.NDArray[np.int64]
     classes: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    ranges: Mapping[Kind, Span] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
