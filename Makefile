@@ -24,6 +24,9 @@ check: $(TESTED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/validate-pyproject pyproject.toml
+	$(BIN)/sp-repo-review . --show err
+	$(BIN)/zizmor --offline --quiet .github
 
 # Takes an hour or two on a quiet machine and writes docs/performance.md; ARGS="--quick" is a smoke test.
 bench: $(TESTED)
