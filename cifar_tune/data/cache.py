@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,13 +23,14 @@ from pydantic import BaseModel, ValidationError
 
 from cifar_tune.data.depth import Kind, Span
 from cifar_tune.data.sources.part import Labelled, Progress, SourcePart
+from cifar_tune.data.spec import Resize
 from cifar_tune.errors import Problem, UserError
 from cifar_tune.paths import given_path
 from cifar_tune.unfinished import remove_abandoned, unfinished_file
 
 CACHE_VARIABLE = "CIFAR_TUNE_CACHE"
 DEFAULT_CACHE = "storage/cache"
-_FORMAT = 3
+_FORMAT = 4
 """Part of a record's name: raise it when images are decoded to other bytes, or records say something else."""
 
 _CONTENT_FORMAT = 1
@@ -48,6 +49,7 @@ class _Record(BaseModel):
         images, labels: checksums of these files.
         notes: what there is to say about the decoding.
         ranges: as those of `Labelled`, each as its lowest and highest value.
+        resize, shapes: as in `Labelled`.
     """
 
     content_key: str
@@ -56,6 +58,8 @@ class _Record(BaseModel):
     labels: str
     notes: tuple[str, ...]
     ranges: dict[Kind, tuple[float, float]]
+    resize: Resize
+    shapes: str
     seal: str = ""
 
     def sealed(self) -> "_Record":
@@ -75,14 +79,17 @@ class CacheEntry:
         content_key: SHA-256 in hex of images, image size, labels and class names.
         notes: what people should know of these images: sentences without a full stop.
         ranges: which values became 0 to 255, of images with more than 8 bits per channel.
+        resize, shapes: as in `Labelled`.
     """
 
     images_path: Path
     labels: npt.NDArray[np.int64]
     classes: tuple[str, ...]
     content_key: str
-    notes: tuple[str, ...] = ()
-    ranges: Mapping[Kind, Span] = field(default_factory=dict)
+    notes: tuple[str, ...]
+    ranges: Mapping[Kind, Span]
+    resize: Resize
+    shapes: str
 
 
 class _DamagedError(Exception):
@@ -174,6 +181,8 @@ def _decode(part: SourcePart, record_path: Path, progress: Progress | None) -> N
             labels=_checksum(labels_path),
             notes=labelled.notes,
             ranges={kind: (span.low, span.high) for kind, span in labelled.ranges.items()},
+            resize=labelled.resize,
+            shapes=labelled.shapes,
         )
     write_atomically(record_path, lambda file: file.write(record.sealed().model_dump_json().encode()))
 
@@ -204,7 +213,16 @@ def _stored(record_path: Path, part: SourcePart) -> CacheEntry | None:
         return None
     notes = (*part.notes, *record.notes)
     ranges = {kind: Span(*span) for kind, span in record.ranges.items()}
-    return CacheEntry(images_path, np.array(labels), record.classes, record.content_key, notes, ranges)
+    return CacheEntry(
+        images_path,
+        np.array(labels),
+        record.classes,
+        record.content_key,
+        notes,
+        ranges,
+        record.resize,
+        record.shapes,
+    )
 
 
 def _require_whole(path: Path, checksum: str) -> None:

@@ -2,8 +2,10 @@
 
 import errno
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 from typing import TypeVar
@@ -14,7 +16,6 @@ from PIL import Image
 
 from cifar_tune.data.depth import Kind, Span, range_of
 from cifar_tune.data.image_reading import (
-    GREY,
     MOST_BYTES,
     Fact,
     Reading,
@@ -24,7 +25,9 @@ from cifar_tune.data.image_reading import (
     read,
     read_span,
 )
+from cifar_tune.data.resizing import GREY, Shape, shape_notes, suitable
 from cifar_tune.data.sources.part import Progress
+from cifar_tune.data.spec import Resize
 from cifar_tune.errors import Problem, UserError
 from cifar_tune.wording import counted
 
@@ -49,63 +52,83 @@ _NEARLY_ALIKE = 2.0
 _Result = TypeVar("_Result")
 
 
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What is known of image files once they are decoded.
+
+    Attributes:
+        resize: how those that were not square became square.
+        ranges: which values became 0 to 255, of images with more than 8 bits per channel.
+        shapes: how many images have each width and height, upright.
+        notes: what people should know of them.
+    """
+
+    resize: Resize
+    ranges: Mapping[Kind, Span]
+    shapes: Counter[Shape]
+    notes: tuple[str, ...]
+
+
 def decode_files(
     paths: Sequence[Path],
     images: npt.NDArray[np.uint8],
     progress: Progress | None,
     training: Sequence[Path] | None = None,
-    used: dict[Kind, Span] | None = None,
-) -> tuple[str, ...]:
+    resize: Resize | None = None,
+) -> Decoded:
     """Decode every file into its row: upright, in RGB, over one background, as bytes.
 
-    Of images with more than 8 bits per channel, the values of all together decide which range becomes 0 to 255
-    (`depth.range_of`): it is the same for every image of the data set.
+    All images together decide what a single one cannot: how images that are not square become square, where that is
+    not given (`resizing.suitable`), and which range of values becomes 0 to 255 in images with more than 8 bits per
+    channel (`depth.range_of`). Both are the same for every image of the data set.
 
     Args:
         paths: N image files.
         images: uint8 [N, S, S, 3], filled.
         progress: called with (images decoded, N).
-        training: where `paths` are test images, the files of the training images, whose values decide then.
-        used: filled with the range of each kind of image that has more than 8 bits per channel.
-
-    Returns:
-        Notes on the images for people.
+        training: where `paths` are test images, the files of the training images, which decide then.
+        resize: how images become square; None to let their shapes decide.
 
     Raises:
         UserError: files cannot be read, and are named; or all training images are the same.
     """
     room = Room(MOST_BYTES)
-    halves = 0  # images with more than 8 bits per channel are read twice: once to know their values
+    ranges: dict[Kind, Span] = {}
+    halves = 0  # some images are read twice: once for what all of them together decide
 
-    def decode(rows: Sequence[int], ranges: dict[Kind, Span]) -> list[Reading]:
+    def decode(rows: Sequence[int], is_second: bool) -> list[Reading]:
         def advance(readings: list[Reading]) -> None:
             nonlocal halves
-            halves += sum(2 if reading.kind is None else 1 for reading in readings)
+            halves += sum(2 if reading.is_done and not is_second else 1 for reading in readings)
             if progress is not None:
                 progress(halves // 2, len(paths))
 
         def decode_one(row: int) -> Reading:
-            return read(paths[row], images[row], ranges, room)
+            return read(paths[row], images[row], ranges, room, resize)
 
         return _for_each(rows, decode_one, paths, advance)
 
-    readings = decode(range(len(paths)), {})
+    readings = decode(range(len(paths)), is_second=False)
+    shapes = Counter(reading.shape for reading in readings)
     notes: list[str] = []
-    deep = [row for row, reading in enumerate(readings) if reading.kind is not None]
-    if deep:
-        values = (reading.values for reading in readings)
-        seen = _joined(values if training is None else _values(training, room))
-        _require_known([paths[row] for row in deep if readings[row].kind not in seen])
-        ranges = {kind: range_of(kind, span) for kind, span in seen.items()}
-        for row, reading in zip(deep, decode(deep, ranges), strict=True):
+    undone = [row for row, reading in enumerate(readings) if not reading.is_done]
+    deciding = [(reading.values, reading.shape) for reading in readings]
+    if undone and training is not None:
+        deciding = _for_each(range(len(training)), lambda row: read_span(training[row], room), training, lambda _: None)
+    resize = resize or suitable(Counter(shape for _, shape in deciding))
+    if undone:
+        seen = _joined(values for values, _ in deciding)
+        _require_known([paths[row] for row in undone if readings[row].kind not in (None, *seen)])
+        ranges |= {kind: range_of(kind, span) for kind, span in seen.items()}
+        for row, reading in zip(undone, decode(undone, is_second=True), strict=True):
             readings[row] = reading
-        if used is not None:
-            used.update(ranges)
-        notes += [_scaled(kind, seen[kind], ranges[kind], readings, paths) for kind in ranges]
+        present = {reading.kind for reading in readings}
+        notes += [_scaled(kind, seen[kind], ranges[kind], readings, paths) for kind in ranges if kind in present]
+    notes += shape_notes(shapes, images.shape[1], resize)
     notes += _facts(readings, paths)
     if training is None:
         notes += _likeness(images, paths)
-    return tuple(notes)
+    return Decoded(resize, ranges, shapes, tuple(notes))
 
 
 def _for_each(
@@ -177,10 +200,6 @@ def reading_problem(path: Path | str, error: Exception) -> Problem:
     reason = str(error).replace(f" {str(path)!r}", "")  # Pillow names it once more
     rule = f"cannot be read as an image ({reason}): replace it or take it out of the folder"
     return Problem(rule, source=str(path))
-
-
-def _values(training: Sequence[Path], room: Room) -> Iterable[tuple[Kind, Span] | None]:
-    return _for_each(range(len(training)), lambda row: read_span(training[row], room), training, lambda _: None)
 
 
 def _joined(values: Iterable[tuple[Kind, Span] | None]) -> dict[Kind, Span]:

@@ -17,9 +17,8 @@ from PIL import ExifTags, Image, ImageFile
 
 from cifar_tune.data.depth import Kind, Span, is_deep, read_deep
 from cifar_tune.data.plain_jpeg import PlainJpeg, begins_like_jpeg, plain_jpeg
-
-GREY = 128
-"""What lies behind transparent pixels: black and white shapes both stand out from it."""
+from cifar_tune.data.resizing import GREY, Shape, resized
+from cifar_tune.data.spec import Resize
 
 MOST_BYTES = 800_000_000
 """Memory for decoding: of one image, and of all that are decoded at the same time."""
@@ -62,6 +61,9 @@ _TURNS = {
 }
 """From EXIF orientation to upright."""
 
+_ON_THEIR_SIDE = (5, 6, 7, 8)
+"""The orientations that exchange width and height."""
+
 Fact = Literal["transparent", "wholly transparent", "one of several", "unreadable EXIF"]
 
 
@@ -76,10 +78,14 @@ class Reading:
     Attributes:
         values: of an image with more than 8 bits per channel; else None.
         facts: what people may want to know.
+        shape: width and height of the upright image.
+        is_done: whether its pixels were decoded: the range of its values and how to make it square were known.
     """
 
     values: tuple[Kind, Span] | None
     facts: frozenset[Fact]
+    shape: Shape
+    is_done: bool = True
 
     @property
     def kind(self) -> Kind | None:
@@ -120,14 +126,22 @@ def make_ready() -> None:
         ctypes.CDLL(spec.origin if spec else None).TIFFSetErrorHandler(None)
 
 
-def read(path: Path | bytes, pixels: npt.NDArray[np.uint8], ranges: Mapping[Kind, Span], room: Room) -> Reading:
+def read(
+    path: Path | bytes,
+    pixels: npt.NDArray[np.uint8],
+    ranges: Mapping[Kind, Span],
+    room: Room,
+    resize: Resize | None = "squash",
+) -> Reading:
     """Decode a file.
 
     Args:
         path: an image file, or the bytes of one; of several images in it the first one counts.
-        pixels: uint8 [S, S, 3], filled; but not with an image of more than 8 bits per channel whose range is unknown.
+        pixels: uint8 [S, S, 3], filled; but not with an image of more than 8 bits per channel whose range is unknown,
+            nor with one that is not square where nobody knows how to make it so.
         ranges: what becomes 0 to 255 in images with more than 8 bits per channel, as far as it is known.
         room: MOST_BYTES in all.
+        resize: how an image that is not square becomes square; None where that is not known yet.
 
     Raises:
         TooLargeError: it would take more than MOST_BYTES.
@@ -137,47 +151,53 @@ def read(path: Path | bytes, pixels: npt.NDArray[np.uint8], ranges: Mapping[Kind
     size = pixels.shape[0]
     plain = _plain(path)
     if plain is not None:
+        shape = (plain.width, plain.height)
+        if resize is None and plain.width != plain.height:
+            return Reading(None, frozenset(), shape, is_done=False)
         with room.taken(plain.width * plain.height * _BYTES_PER_PIXEL):
-            image_in_it = plain.decoded()
-            if image_in_it is not None:
-                pixels[:] = resized(image_in_it if image_in_it.mode == "RGB" else image_in_it.convert("RGB"), size)
-                return Reading(None, frozenset())
+            found = plain.decoded()
+            if found is not None:
+                pixels[:] = resized(found if found.mode == "RGB" else found.convert("RGB"), size, resize or "squash")
+                return Reading(None, frozenset(), shape)
     with _opened(path) as image:
+        shape = _upright_shape(image)
+        is_clear = resize is not None or shape[0] == shape[1]
+        mode = resize or "squash"
         if _holds_several(path, image):
             facts.add("one of several")
         if not is_deep(image):
+            if not is_clear:
+                return Reading(None, frozenset(facts), shape, is_done=False)
             pixels_in_file = image.width * image.height
             if pixels_in_file > _LARGE:
                 image.draft(None, (_STILL_LARGER * size, _STILL_LARGER * size))  # of JPEGs; nothing of others
             with room.taken(_memory(image, _BYTES_PER_PIXEL, pixels_in_file)):
-                pixels[:] = _in_colour(_upright(image, facts), size, facts)
-                return Reading(None, frozenset(facts))
+                pixels[:] = _in_colour(_upright(image, facts), size, mode, facts)
+                return Reading(None, frozenset(facts), shape)
         with room.taken(_memory(image, _BYTES_PER_DEEP_PIXEL)):
             deep = read_deep(image, lambda: _opened(path), lambda each: _upright(each, facts))
-            if deep.kind in ranges:
-                pixels[:] = _in_colour(deep.in_bytes(ranges[deep.kind]), size, facts)
-            return Reading((deep.kind, deep.seen), frozenset(facts))
+            is_clear = is_clear and deep.kind in ranges
+            if is_clear:
+                pixels[:] = _in_colour(deep.in_bytes(ranges[deep.kind]), size, mode, facts)
+            return Reading((deep.kind, deep.seen), frozenset(facts), shape, is_clear)
 
 
-def read_span(path: Path, room: Room) -> tuple[Kind, Span] | None:
-    """The values of a file with more than 8 bits per channel; of others None, and nothing is decoded.
+def read_span(path: Path, room: Room) -> tuple[tuple[Kind, Span] | None, Shape]:
+    """The values of a file with more than 8 bits per channel, and its shape; of others nothing is decoded.
+
+    Returns:
+        The values, None where it has 8 bits per channel or fewer; width and height of the upright image.
 
     Raises:
         As `read` does.
     """
     with _opened(path) as image:
+        shape = _upright_shape(image)
         if not is_deep(image):
-            return None
+            return None, shape
         with room.taken(_memory(image, _BYTES_PER_DEEP_PIXEL)):
             deep = read_deep(image, lambda: _opened(path), lambda each: _upright(each, set()))
-            return deep.kind, deep.seen
-
-
-def resized(image: Image.Image, size: int) -> npt.NDArray[np.uint8]:
-    """The image as uint8 [size, size, channels]; Pillow's bilinear filter is antialiased when it shrinks."""
-    if image.size != (size, size):
-        image = image.resize((size, size), Image.Resampling.BILINEAR)
-    return np.asarray(image)
+            return (deep.kind, deep.seen), shape
 
 
 def _plain(path: Path | bytes) -> PlainJpeg | None:
@@ -235,6 +255,13 @@ def _upright(image: ImageFile.ImageFile, facts: set[Fact]) -> Image.Image:
     return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
 
 
+def _upright_shape(image: ImageFile.ImageFile) -> Shape:
+    """Width and height after `_upright`, from the header alone."""
+    width, height = image.size
+    is_turned = image.format != "TIFF" and width != height and (_orientation(image) or 1) in _ON_THEIR_SIDE
+    return (height, width) if is_turned else (width, height)
+
+
 def _orientation(image: ImageFile.ImageFile) -> int | None:
     """Of EXIF; 1 where there are no EXIF data, None where they cannot be read."""
     try:
@@ -247,7 +274,7 @@ def _orientation(image: ImageFile.ImageFile) -> int | None:
     return orientation if isinstance(orientation, int) else None
 
 
-def _in_colour(image: Image.Image, size: int, facts: set[Fact]) -> npt.NDArray[np.uint8]:
+def _in_colour(image: Image.Image, size: int, resize: Resize, facts: set[Fact]) -> npt.NDArray[np.uint8]:
     """RGB, over grey where it is transparent: uint8 [size, size, 3]."""
     if image.mode == "La":
         image = image.convert("LA")
@@ -256,8 +283,8 @@ def _in_colour(image: Image.Image, size: int, facts: set[Fact]) -> npt.NDArray[n
         alpha = image.getchannel("A").histogram()
         if alpha[255] < sum(alpha):
             facts.add("wholly transparent" if alpha[0] == sum(alpha) else "transparent")
-            return _over_grey(resized(image, size))  # colours are weighted by their alpha
-    return resized(image.convert("RGB"), size)
+            return _over_grey(resized(image, size, resize))  # colours are weighted by their alpha
+    return resized(image.convert("RGB"), size, resize)
 
 
 def _over_grey(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from cifar_tune.data.cache import cache_folder, cached
 from cifar_tune.data.depth import Kind, Span
 from cifar_tune.data.sources import source
-from cifar_tune.data.spec import DataSpec
+from cifar_tune.data.spec import DataSpec, Resize
 from cifar_tune.data.split import training_and_validation
 from cifar_tune.wording import counted
 
@@ -35,6 +35,8 @@ class PreparedData:
         paths: of the N images' files below `data.root`; empty where they have none of their own.
         ranges: which values became 0 to 255, of images with more than 8 bits per channel. Other images of that kind
             must be scaled in the same way before the trained model looks at them.
+        resize: how images that were not square became square; others must become so in the same way.
+        shapes: which shapes the images had before, for people.
     """
 
     images_path: Path
@@ -48,6 +50,8 @@ class PreparedData:
     splits: str = ""
     paths: tuple[str, ...] = ()
     ranges: Mapping[Kind, Span] = field(default_factory=dict)
+    resize: Resize = "squash"
+    shapes: str = ""
 
     def open_images(self) -> npt.NDArray[np.uint8]:
         """The images, memory-mapped copy-on-write: processes share the pages, and nothing reaches the file."""
@@ -65,6 +69,7 @@ class PreparedData:
             f"data: {train.sum():,} training and {counted(int(val.sum()), 'validation image')} {self.image_shape}, "
             f"{len(self.classes)} classes",
             *([f"splits: {self.splits}"] if self.splits else []),
+            *([f"width x height before resizing: {self.shapes}"] if self.shapes else []),
             f"smallest class: {self.classes[smallest]!r}, {train[smallest]:,} training and "
             f"{counted(int(val[smallest]), 'validation image')}",
         ]
@@ -106,6 +111,8 @@ def prepare(spec: DataSpec, progress: Callable[[int, int], None] | None = None) 
         splits=part.splits,
         paths=part.paths,
         ranges=entry.ranges,
+        resize=entry.resize,
+        shapes=entry.shapes,
     )
 
 

@@ -1,12 +1,20 @@
 """The `data` part of a study file: which images, how large, and how they are split."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 SMALLEST_IMAGE = 8
 LARGEST_IMAGE = 256
 CIFAR10_IMAGE = 32
+
+Resize = Literal["squash", "crop", "pad"]
+"""How an image that is not square becomes square (`cifar_tune.data.resizing`)."""
+
+
+BEFORE_THERE_WAS_RESIZE: Resize = "squash"
+"""What was done to images before one could choose. Studies and exported configurations from then keep it."""
 
 
 class DataSpec(BaseModel):
@@ -34,6 +42,12 @@ class DataSpec(BaseModel):
     image_size: int = Field(default=CIFAR10_IMAGE, ge=SMALLEST_IMAGE, le=LARGEST_IMAGE)
     """Height and width of the images in pixels; images of other sizes are resized. cifar10 has 32 only."""
 
+    resize: Resize | None = None
+    """image_folder: how images that are not square become square. `squash` changes their proportions, `crop` cuts the
+    square out of their middle, `pad` keeps all of them and fills the rest with grey. By default the training images
+    decide: if all have one shape, they are squashed; else they are cropped, or padded where more than one in twenty is
+    longer than 2:1. `check` says which shapes there are, and what is done."""
+
     val_size: int | None = Field(default=None, ge=1)
     """Images in the validation split. By default a tenth of the images that are not test images (5,000 of CIFAR-10's
     50,000), but at least one per class. Where the images come with a validation split (a folder `val`), all of it by
@@ -47,6 +61,11 @@ class DataSpec(BaseModel):
 
     download: bool = True
     """cifar10: download the archive where it is not there."""
+
+    @property
+    def can_be_resized(self) -> bool:
+        """Whether images may have other shapes than square, so that `resize` makes a difference."""
+        return self.name not in ("cifar10", "digits")
 
     @field_validator("root")
     @classmethod
@@ -74,9 +93,22 @@ class DataSpec(BaseModel):
             raise ValueError("only image_folder has folders to ignore: leave it out")
         return ignore
 
+    @field_validator("resize")
+    @classmethod
+    def _only_files_have_other_shapes(cls, resize: Resize | None, info: ValidationInfo) -> Resize | None:
+        if resize and info.data.get("name") in ("cifar10", "digits"):
+            raise ValueError("these images are square already: leave resize out")
+        return resize
+
     @field_validator("image_size")
     @classmethod
     def _cifar10_is_not_resized(cls, image_size: int, info: ValidationInfo) -> int:
         if info.data.get("name") == "cifar10" and image_size != CIFAR10_IMAGE:
             raise ValueError(f"cifar10 has images of {CIFAR10_IMAGE} pixels: leave image_size out")
         return image_size
+
+
+def as_before_resize(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A complete `data` section as it was stored; one without `resize` is older than that, and means squash."""
+    has_choice = "resize" in data or data.get("name") != "image_folder"
+    return data if has_choice else {**data, "resize": BEFORE_THERE_WAS_RESIZE}

@@ -26,6 +26,8 @@ def trial_yaml(record: StudyRecord, trial: TrialRecord, path: Path, what: str) -
     header = "".join(f"# {visible(line)}\n" for line in _header(record, trial, path, what))
     # what is left out takes its default, and a data source may refuse a key that it does not have
     data = {key: value for key, value in record.spec.data.model_dump(mode="json").items() if value is not None}
+    if "resize" not in data and record.spec.data.can_be_resized:
+        data["resize"] = record.data.get("resize")  # what the shapes of the images led to
     plugins = [plugin.reference for plugin in record.spec.plugins]
     return header + _dump(
         {"data": data, **({"plugins": plugins} if plugins else {}), "train": resolved_config(trial, record.spec)}

@@ -13,6 +13,7 @@ import optuna
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from cifar_tune.data.spec import as_before_resize
 from cifar_tune.errors import Problem, UserError, nearest_name
 from cifar_tune.knobs.configuration import Configuration, as_it_ran
 from cifar_tune.knobs.part import Scalar
@@ -305,6 +306,9 @@ def read_stored_spec(name: str, plain: object) -> StudySpec:
     sections = {key: value for key, value in plain.items() if key != DEFAULTS}
     began = BEFORE_THEY_WERE_KNOBS | plain.get(DEFAULTS, {})
     earlier = {knob for knob, before in BEFORE_THEY_WERE_KNOBS.items() if began[knob] == before}
+    data = sections.get("data")
+    if isinstance(data, dict):
+        sections["data"] = as_before_resize(data)
     source = f"the stored study {name!r}"
     return replace(read_study(Document(sections), source, is_stored=True, earlier=earlier).spec, name=name)
 

@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 import cifar_tune
 from cifar_tune.data.prepared import PreparedData
+from cifar_tune.data.spec import BEFORE_THERE_WAS_RESIZE
 from cifar_tune.errors import CheckError, Problem, UserError
 from cifar_tune.knobs.vocabulary import vocabulary_with
 from cifar_tune.optuna_internals import RUNG, as_asked, study_id, trial_id
@@ -183,11 +184,22 @@ def with_its_defaults(storage: RDBStorage, spec: StudySpec) -> StudySpec:
     study = optuna.load_study(study_name=spec.name, storage=storage)
     if attributes.SPEC not in study.user_attrs:
         return spec
-    return replace(spec, vocabulary=vocabulary_with(spec.plugins, read_spec(study).vocabulary.earlier))
+    stored = read_spec(study)
+    data = spec.data
+    if data.resize is None and stored.data.resize == BEFORE_THERE_WAS_RESIZE:
+        data = data.model_copy(update={"resize": stored.data.resize})
+    return replace(spec, data=data, vocabulary=vocabulary_with(spec.plugins, stored.vocabulary.earlier))
 
 
-def about_defaults(spec: StudySpec) -> Iterator[str]:
-    """A sentence about each default that was another one when the study began, and that its trials train with."""
+def about_defaults(given: StudySpec, spec: StudySpec) -> Iterator[str]:
+    """A sentence about each default that was another one when the study began, and that its trials train with.
+
+    Args:
+        given: what the study file says.
+        spec: the same `with_its_defaults`.
+    """
+    if given.data.resize != spec.data.resize:
+        yield f"this study goes on as it began, with data.resize: {spec.data.resize}"
     named = spec.train.keys() | spec.search_space.keys()
     for name in sorted(spec.vocabulary.earlier - named):
         if spec.space.may_take(name):
@@ -274,4 +286,5 @@ def _described(data: PreparedData) -> dict[str, object]:
         "val_images": len(data.val_indices),
         "image_shape": list(data.image_shape),
         "splits": data.splits,
+        "resize": data.resize,
     }

@@ -152,6 +152,8 @@ def _run_in(
 ) -> Outcome:
     observer, stop = watch.observer, watch.stop
     patience = Patience(url, observer.note, stop.raise_if_any)
+    given = spec
+    spec = patience.take(lambda: with_its_defaults(storage, given))
     patience.take(lambda: stored_study(storage, spec, evolve))  # refuse before images are decoded for nothing
     looking, running = new_token(), new_token()
     patience.take(
@@ -174,7 +176,7 @@ def _run_in(
     if said:
         observer.note(said)
     spec = patience.take(lambda: with_its_defaults(storage, spec))
-    _say_all(observer, (f"note: {sentence}" for sentence in about_defaults(spec)))
+    _say_all(observer, (f"note: {sentence}" for sentence in about_defaults(given, spec)))
     if evolve:
         _say_all(observer, patience.take(lambda: _claimed(stored_study(storage, spec, evolve), storage, url)))
         patience.take(lambda: evolve_study(storage, spec, data, lease, observer.note))

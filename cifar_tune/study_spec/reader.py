@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path as FilePath
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from cifar_tune.data.spec import DataSpec
+from cifar_tune.data.spec import DataSpec, Resize
 from cifar_tune.errors import Problem, UserError
 from cifar_tune.knobs.configuration import Configuration, as_exported, complete
 from cifar_tune.knobs.part import Value
@@ -73,6 +73,9 @@ _ELSEWHERE: Mapping[str, str] = {
     **{key: f"data.{key}" for key in DataSpec.model_fields if key != "name"},
 }
 """Keys that people write into the wrong section, and where they belong."""
+
+_NAMES = {"name": get_args(DataSpec.model_fields["name"].annotation), "resize": get_args(Resize)}
+"""What may stand in the fields of `data` that hold names."""
 
 _RULES = {
     "int_type": "must be a whole number",
@@ -215,7 +218,7 @@ def read_data(raw: object, vocabulary: Vocabulary, problems: Problems) -> DataSp
             if item["type"] == "extra_forbidden":
                 problems.unknown_key(path, DataSpec.model_fields, _in_train(vocabulary))
             elif item["type"] == "literal_error":
-                problems.add_name(path, item["input"], ("cifar10", "image_folder", "digits"))
+                problems.add_name(path, item["input"], _NAMES[str(item["loc"][0])])
             else:
                 ours = _RULES.get(item["type"])
                 rule = ours.format(**item.get("ctx", {})) if ours else item["msg"].removeprefix("Value error, ")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 
-from cifar_tune.data.spec import DataSpec
+from cifar_tune.data.spec import DataSpec, as_before_resize
 from cifar_tune.errors import Problem, UserError
 from cifar_tune.knobs.configuration import Configuration, as_exported, complete
 from cifar_tune.knobs.vocabulary import BUILT_IN
@@ -16,6 +16,8 @@ from cifar_tune.study_spec.reader import SECTIONS, is_extension, read_data, read
 from cifar_tune.study_spec.space import Space
 
 _PARTS = ("data", "plugins", "train")
+_EXPORTED = {"name", "root", "image_size", "split_seed", "download"}
+"""Keys of `data` that every export has, whatever the study file said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,10 @@ def read_run_config(path: FilePath, overrides: Sequence[Override] = ()) -> RunCo
             problems.add((key,), "belongs to a study; a configuration has data and train alone, all knobs fixed")
         else:
             problems.unknown_key((key,), _PARTS)
-    data = read_data(raw.get("data"), vocabulary, problems)
+    section = raw.get("data")
+    if isinstance(section, dict) and section.keys() >= _EXPORTED:
+        section = as_before_resize(section)
+    data = read_data(section, vocabulary, problems)
     train = as_exported(read_train(raw.get("train"), vocabulary, problems), vocabulary)
     check_sound(Space(train, {}, vocabulary), raw.get("train"), problems)
     problems.raise_if_any()

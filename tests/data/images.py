@@ -17,6 +17,12 @@ def noise(seed: int, size: int = 32, channels: int = 3) -> npt.NDArray[np.uint8]
     return np.random.default_rng(seed).integers(0, 256, (size, size, channels), dtype=np.uint8)
 
 
+def oblong(width: int, height: int, seed: int = 0) -> Image.Image:
+    """Noise of any shape."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return Image.fromarray(pixels)
+
+
 def write_folder(part: Path, counts: Mapping[str, int], suffix: str = ".png", seed: int = 0) -> None:
     """`part/<class>/000.png` and so on: noise, different in every file."""
     number = 1000 * seed

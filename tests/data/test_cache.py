@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from cifar_tune.data.cache import CACHE_VARIABLE, cache_folder
-from cifar_tune.data.image_files import decode_files
+from cifar_tune.data.image_files import Decoded, decode_files
 from cifar_tune.data.prepared import prepare
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.data.statistics import channel_statistics
@@ -31,7 +31,7 @@ class Decodings:
         self.count = 0
         monkeypatch.setattr(DECODE_FILES, self)
 
-    def __call__(self, *arguments: object) -> tuple[str, ...]:
+    def __call__(self, *arguments: object) -> Decoded:
         self.count += 1
         return decode_files(*arguments)  # type: ignore[arg-type]
 
@@ -345,10 +345,10 @@ print(prepared.fingerprint, int(prepared.open_images().sum()))
 def test_a_reader_never_sees_a_half_written_file(spec: DataSpec, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
 
-    def look(*arguments: object) -> tuple[str, ...]:
-        notes = decode_files(*arguments)  # type: ignore[arg-type]
+    def look(*arguments: object) -> Decoded:
+        decoded = decode_files(*arguments)  # type: ignore[arg-type]
         seen.extend(path.suffix for path in (cache / "training").iterdir())
-        return notes
+        return decoded
 
     monkeypatch.setattr(DECODE_FILES, look)
     prepare(spec)

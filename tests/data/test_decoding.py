@@ -22,6 +22,7 @@ from PIL import Image, ImageFile, PngImagePlugin
 from cifar_tune.data import image_files, image_reading
 from cifar_tune.data.depth import Span, range_of
 from cifar_tune.data.image_files import decode_files
+from cifar_tune.data.spec import Resize
 from cifar_tune.errors import UserError
 from tests.waiting import PATIENCE
 
@@ -39,7 +40,9 @@ INK[0, 0], INK[0, 1] = 0, 255
 OTHER = noise(2, SIZE)
 
 
-def decoded(tmp_path: Path, content: bytes, suffix: str, *others: bytes, size: int = SIZE) -> tuple[Bytes, list[str]]:
+def decoded(
+    tmp_path: Path, content: bytes, suffix: str, *others: bytes, size: int = SIZE, resize: Resize | None = None
+) -> tuple[Bytes, list[str]]:
     """The image, decoded beside one of 8 bits and those given, and the notes without names of files."""
     Image.fromarray(OTHER).save(tmp_path / "other.png")
     paths = [tmp_path / f"image{suffix}", tmp_path / "other.png"]
@@ -48,7 +51,7 @@ def decoded(tmp_path: Path, content: bytes, suffix: str, *others: bytes, size: i
         paths.append(tmp_path / f"{number}{suffix}")
         paths[-1].write_bytes(other)
     images = np.zeros((len(paths), size, size, 3), dtype=np.uint8)
-    notes = decode_files(paths, images, None)
+    notes = decode_files(paths, images, None, resize=resize).notes
     return images[0], [note.replace(str(tmp_path) + "/", "") for note in notes]
 
 
@@ -361,7 +364,7 @@ def test_whole_numbers_and_fractions_are_scaled_apart(tmp_path: Path) -> None:
     paths[0].write_bytes(tiff((RAMP * 16).astype(np.uint16)))
     paths[1].write_bytes(tiff((RAMP / 255).astype(np.float32)))
     paths[2].write_bytes(tiff(RAMP.astype(np.int32)))
-    notes = decode_files(paths, images, None)
+    notes = decode_files(paths, images, None).notes
     assert (images == np.stack([RAMP, RAMP, RAMP >> 4])[..., None]).all()
     assert len(notes) == 2
 
@@ -455,7 +458,7 @@ def test_images_are_turned_as_their_exif_data_say(tmp_path: Path, kind: str, ori
 @pytest.mark.parametrize("orientation", STORED)
 def test_oblong_images_are_turned_before_they_are_squared(tmp_path: Path, orientation: int) -> None:
     oblong = np.kron(noise(11, 8)[:, :4], np.ones((4, 4, 1), dtype=np.uint8))
-    image, _ = decoded(tmp_path, oriented("PNG", orientation, oblong), ".png")
+    image, _ = decoded(tmp_path, oriented("PNG", orientation, oblong), ".png", resize="squash")
     assert (image == np.asarray(Image.fromarray(oblong).resize((SIZE, SIZE), Image.Resampling.BILINEAR))).all()
 
 
@@ -515,14 +518,14 @@ def photo(width: int, height: int, **options: Any) -> bytes:
 @pytest.mark.parametrize("progressive", [False, True])
 def test_a_large_jpeg_is_decoded_smaller_and_looks_the_same(tmp_path: Path, progressive: bool) -> None:
     content = photo(2600, 1900, progressive=progressive)
-    image, _ = decoded(tmp_path, content, ".jpg")
+    image, _ = decoded(tmp_path, content, ".jpg", resize="squash")
     wanted = Image.open(io.BytesIO(content)).resize((SIZE, SIZE), Image.Resampling.BILINEAR)
     assert abs(image.astype(int) - np.asarray(wanted)).max() <= 1
 
 
 def test_an_ordinary_jpeg_is_decoded_in_full(tmp_path: Path) -> None:
     content = photo(800, 600)
-    image, _ = decoded(tmp_path, content, ".jpg")
+    image, _ = decoded(tmp_path, content, ".jpg", resize="squash")
     wanted = Image.open(io.BytesIO(content)).resize((SIZE, SIZE), Image.Resampling.BILINEAR)
     assert (image == np.asarray(wanted)).all()
 
@@ -548,7 +551,7 @@ silence_warnings()  # as `main` does
 paths = sorted(Path(sys.argv[1]).iterdir())
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:
-    print(*decode_files(paths, np.zeros((len(paths), 16, 16, 3), dtype=np.uint8), None), sep="\\n")
+    print(*decode_files(paths, np.zeros((len(paths), 16, 16, 3), dtype=np.uint8), None).notes, sep="\\n")
 except UserError as error:
     print(error)
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
@@ -679,7 +682,7 @@ def test_one_that_differs_is_enough_not_to_be_refused(tmp_path: Path) -> None:
     for number in range(1500):
         paths.append(tmp_path / f"{number:04d}.png")
         paths[-1].write_bytes(saved(Image.new("L", (SIZE, SIZE), 1 if number == 777 else 0), "PNG"))
-    notes = decode_files(paths, np.zeros((1500, SIZE, SIZE, 3), dtype=np.uint8), None)
+    notes = decode_files(paths, np.zeros((1500, SIZE, SIZE, 3), dtype=np.uint8), None).notes
     assert notes == (
         f"the images are nearly alike: their pixels differ by 0 of 255 levels from the mean image; look at some, such "
         f"as {paths[0]}",
@@ -691,7 +694,7 @@ def test_images_that_are_nearly_the_same_are_noted(tmp_path: Path) -> None:
     paths = [tmp_path / f"{number}.png" for number in range(20)]
     for number, path in enumerate(paths):
         Image.fromarray(noise(number, SIZE) % 2).save(path)
-    [note] = decode_files(paths, np.zeros((20, SIZE, SIZE, 3), dtype=np.uint8), None)
+    [note] = decode_files(paths, np.zeros((20, SIZE, SIZE, 3), dtype=np.uint8), None).notes
     assert note.startswith(
         "the images are nearly alike: their pixels differ by 0.49 of 255 levels from the mean image;"
     )
@@ -699,7 +702,7 @@ def test_images_that_are_nearly_the_same_are_noted(tmp_path: Path) -> None:
 
 def test_real_images_are_not_alike(jpeg_root: Path) -> None:
     paths = sorted((jpeg_root / "train").glob("*/*.jpg"))
-    assert decode_files(paths, np.zeros((len(paths), 32, 32, 3), dtype=np.uint8), None) == ()
+    assert decode_files(paths, np.zeros((len(paths), 32, 32, 3), dtype=np.uint8), None).notes == ()
 
 
 # Nothing but what we say

@@ -16,8 +16,8 @@ from PIL import Image
 from sqlalchemy import Engine
 
 from cifar_tune.data.cache import cache_folder
-from cifar_tune.data.image_reading import resized
 from cifar_tune.data.prepared import prepare
+from cifar_tune.data.resizing import resized
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.data.test_split import load_test
 from cifar_tune.errors import CheckError, UserError

@@ -81,8 +81,9 @@ def test_a_file_that_leaves_them_out_does_not_differ_from_an_older_study() -> No
     ],
 )
 def test_it_is_said_where_trials_train_with_an_older_default(text: str, count: int) -> None:
-    assert len(list(about_defaults(older(read(text).spec)))) == count
-    assert not list(about_defaults(read(text).spec))
+    given = read(text).spec
+    assert len(list(about_defaults(given, older(given)))) == count
+    assert not list(about_defaults(given, given))
 
 
 @pytest.mark.parametrize("broken", [3, [], "true", None])

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from cifar_tune.data.image_reading import resized
+from cifar_tune.data.resizing import resized
 from cifar_tune.data.sources.part import Allocate, Labelled, Progress, SourcePart
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.data.split import held_out_for_test

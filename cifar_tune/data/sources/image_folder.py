@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from cifar_tune.data.depth import Kind, Span
 from cifar_tune.data.image_files import decode_files
+from cifar_tune.data.resizing import shape_words
 from cifar_tune.data.sources.class_names import listed
 from cifar_tune.data.sources.folder_files import LeftOut, Stamp, file_count, image_files
 from cifar_tune.data.sources.folder_layout import Layout, find_layout, way_on
@@ -97,6 +97,7 @@ def _part(layout: Layout, spec: DataSpec, listing: _Listing, training: _Listing 
         "source": "image_folder",
         "folder": str(layout.root.resolve()),
         "image_size": spec.image_size,
+        "resize": spec.resize,
         "classes": layout.classes,
         "labels": hashlib.sha256(listing.labels.tobytes()).hexdigest(),
         "files": list(zip(listing.paths, listing.stamps, strict=True)),
@@ -107,9 +108,9 @@ def _part(layout: Layout, spec: DataSpec, listing: _Listing, training: _Listing 
     def decode(allocate: Allocate, progress: Progress | None) -> Labelled:
         paths = [layout.root / path for path in listing.paths]
         like = None if training is None else [layout.root / path for path in training.paths]
-        ranges: dict[Kind, Span] = {}
-        notes = decode_files(paths, allocate(len(paths)), progress, like, ranges)
-        return Labelled(listing.labels, layout.classes, notes, ranges)
+        found = decode_files(paths, allocate(len(paths)), progress, like, spec.resize)
+        shapes = shape_words(found.shapes)
+        return Labelled(listing.labels, layout.classes, found.notes, found.ranges, found.resize, shapes)
 
     return SourcePart(json.dumps(manifest), spec.image_size, decode, paths=tuple(listing.paths))
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cifar_tune.data.depth import Kind, Span
-from cifar_tune.data.spec import DataSpec
+from cifar_tune.data.spec import DataSpec, Resize
 
 Progress = Callable[[int, int], None]
 """Called with (images decoded, images in all)."""
@@ -26,12 +26,16 @@ class Labelled:
         classes: class names; label i is `classes[i]`.
         notes: what people should know of the decoding; it is kept with the images.
         ranges: which values became 0 to 255, of images with more than 8 bits per channel.
+        resize: how images that were not square became square.
+        shapes: of the images before they were resized, for people; empty where there is nothing to say.
     """
 
     labels: npt.NDArray[np.int64]
     classes: tuple[str, ...]
     notes: tuple[str, ...] = ()
     ranges: Mapping[Kind, Span] = field(default_factory=dict)
+    resize: Resize = "squash"
+    shapes: str = ""
 
 
 @dataclass(frozen=True)
