@@ -6,8 +6,9 @@ from pathlib import Path
 
 from benchmarks.machine import facts
 from benchmarks.measuring import table
-from benchmarks.trust import accuracies
+from benchmarks.trust import accuracies, levels
 from benchmarks.trust.checks import Check
+from cifar_tune.cli.whole_process import quieten_optuna
 
 DOCUMENT = Path("docs/statistics.md")
 _STUDIES, _FEW = 2000, 200
@@ -15,6 +16,8 @@ _STUDIES, _FEW = 2000, 200
 PARTS: Mapping[str, Callable[[int], Iterable[Check]]] = {
     "intervals": accuracies.intervals,
     "seeds": accuracies.seeds,
+    "random sampling": levels.random_sampling,
+    "paired differences": levels.paired,
 }
 """Each takes a number of studies to make, and simulates as many on the functions of the product; all are seeded."""
 
@@ -30,6 +33,7 @@ def main(arguments: Sequence[str]) -> int:
     unknown = [name for name in given.parts if name not in PARTS]
     if unknown:
         parser.error(f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)}")
+    quieten_optuna()
     studies = _FEW if given.quick else _STUDIES
     found = {name: list(PARTS[name](studies)) for name in given.parts or PARTS}
     text = "\n\n".join(f"## {name}\n\n{_table(checks)}" for name, checks in found.items())

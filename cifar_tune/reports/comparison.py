@@ -5,22 +5,21 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from statistics import mean, stdev
+from statistics import mean
 
 import numpy as np
-from scipy.stats import t as student
 
 from cifar_tune.errors import Problem, UserError, nearest_name
 from cifar_tune.knobs.part import Scalar
 from cifar_tune.reports.objective import finite
 from cifar_tune.reports.report import Report, SearchedKnob
+from cifar_tune.statistics.paired import Paired, compare_paired, mean_half_width
 from cifar_tune.storage.records import StudyRecord, TrialRecord
 from cifar_tune.study_spec.metrics import METRICS
 from cifar_tune.study_spec.search_space import Range
 from cifar_tune.wording import tick_label
 
 _BINS = 5
-_CONFIDENCE = 0.95
 _FINISHED = ("COMPLETE", "PRUNED", "FAIL")
 _IMPARTIAL = ("grid", "qmc", "random")
 """Samplers that do not look at results."""
@@ -56,10 +55,7 @@ class Level:
     @property
     def half_width(self) -> float | None:
         """Half of the mean's 95 % confidence interval, after Student; None with fewer than three trials."""
-        count = len(self.values)
-        if count < 3:
-            return None
-        return float(student.ppf((1 + _CONFIDENCE) / 2, count - 1)) * stdev(self.values) / math.sqrt(count)
+        return mean_half_width(self.values) if len(self.values) > 2 else None
 
     def interval(self, highest: float = math.inf) -> tuple[float, float] | None:
         """The ends of the mean's 95 % interval, cut to what the objective can be: 0 to `highest`.
@@ -96,8 +92,65 @@ class Comparison:
         return choose(level.allowed, default=None)
 
     def interval(self, level: Level) -> tuple[float, float] | None:
-        """The ends of the 95 % interval of a level's mean, within what the objective can be."""
+        """The ends of the 95 % interval of a level's mean, within what the objective can be.
+
+        None with fewer than three trials, and where `is_random_sample` is False: it would hold the truth far too
+        rarely.
+        """
+        if not self.is_random_sample:
+            return None
         return level.interval(METRICS[self.report.record.spec.objective.metric].highest)
+
+    @cached_property
+    def is_random_sample(self) -> bool:
+        """Whether the completed trials of a level are a random sample of what the study file describes.
+
+        Only then does a mean's interval keep its promise. A sampler that learns tries more of what looks good, a pruner
+        takes the worse trials away, and `start_from` has what people hold for good.
+        """
+        spec = self.report.record.spec
+        trials = [trial for level in self.levels for trial in level.trials]
+        return (
+            spec.sampler.name in _IMPARTIAL
+            and not any(trial.reason == "pruned" for trial in trials)
+            and (spec.sampler.name == "grid" or all(trial.source == "sampler" for trial in trials))
+        )
+
+    @cached_property
+    def paired(self) -> Paired | None:
+        """The levels with completed trials compared block by block, where they are balanced; else None."""
+        if not self.is_balanced:
+            return None
+        by_block = []
+        for level in self._tried:
+            values: dict[tuple[object, ...], list[float]] = {}
+            for trial, value in zip(level.completed, level.values, strict=True):
+                values.setdefault(self._block(trial), []).append(value)
+            by_block.append({block: mean(each) for block, each in values.items()})
+        return compare_paired(np.array([[each[block] for block in by_block[0]] for each in by_block]))
+
+    @cached_property
+    def leader(self) -> Level | None:
+        """The level with the best mean, which all others are compared with; None where nothing is compared."""
+        if self.paired is None:
+            return None
+        means = self.paired.means if self.report.maximizes else -self.paired.means
+        return self._tried[int(means.argmax())]
+
+    def difference(self, level: Level) -> tuple[float, float] | None:
+        """By how much the mean of a level differs from that of the leader, and half the width of its interval."""
+        if self.paired is None or level is self.leader or level not in self._tried:
+            return None
+        means = self.paired.means
+        best = means.max() if self.report.maximizes else means.min()
+        return float(means[self._tried.index(level)] - best), self.paired.half_width
+
+    @property
+    def _tried(self) -> list[Level]:
+        return [level for level in self.levels if level.trials]
+
+    def _block(self, trial: TrialRecord) -> tuple[object, ...]:
+        return tuple(trial.params.get(name) for name in self.others)
 
     @property
     def label(self) -> str:
@@ -112,11 +165,7 @@ class Comparison:
     @property
     def is_balanced(self) -> bool:
         """Whether the levels completed trials of the same values of all other searched knobs, as a whole grid does."""
-        tried = [
-            Counter(tuple(trial.params.get(name) for name in self.others) for trial in level.completed)
-            for level in self.levels
-            if level.trials
-        ]
+        tried = [Counter(self._block(trial) for trial in level.completed) for level in self._tried]
         return len(tried) > 1 and bool(tried[0]) and all(each == tried[0] for each in tried)
 
     def _differing_words(self) -> Iterator[str]:
@@ -137,6 +186,33 @@ class Comparison:
                 each = zip(self.levels, used, strict=True)
                 shown = ", ".join(f"{level.label}: {_listed(values)}" for level, values in each if values)
                 yield f"{name} ({shown})"
+
+    def _interval_words(self) -> str:
+        """Which intervals there are, and what the differences say."""
+        words = ""
+        if not self.is_random_sample and any(len(level.completed) > 2 for level in self.levels):
+            words = (
+                " Means have no intervals: these trials are no random sample, since the sampler, the pruner or "
+                "`start_from` chose among them, so that the usual interval would be too narrow and beside the truth."
+            )
+        if self.paired is None or self.leader is None:
+            return words
+        behind: list[str] = []
+        open_: list[str] = []
+        for level in self._tried:
+            found = self.difference(level)
+            if found is not None:
+                (behind if abs(found[0]) > found[1] else open_).append(level.label)
+        words += (
+            f" Differences are paired: each level against {self.leader.label}, the best mean, over the same "
+            f"{self.paired.blocks} combinations of {', '.join(self.others)}; their 95 % intervals hold for all of them "
+            f"together (Tukey)."
+        )
+        if behind:
+            words += f" Behind it by more than chance: {', '.join(behind)}."
+        if open_:
+            words += f" Not settled: {', '.join(open_)}."
+        return words
 
     @property
     def conditions(self) -> str:
@@ -165,6 +241,7 @@ class Comparison:
             words = f"Not under equal conditions: nothing else was searched, but levels differ in {defaults}."
         else:
             words = "Under equal conditions: nothing else was searched."
+        words += self._interval_words()
         untried = [level.label for level in self.levels if not level.trials]
         if untried:
             words += f" Never tried: {', '.join(untried)}."

@@ -30,7 +30,8 @@ def draw(comparison: Comparison) -> Figure:
     _objective(left, comparison, axis_limits([*values, *ends], scale))
     _time(right, comparison)
     hollow = "; hollow: breaks a constraint" if comparison.report.infeasible else ""
-    remark = f"dots: completed trials{hollow}; bar: mean with its 95 % interval; diamond: the best of the level"
+    bar = "mean with its 95 % interval" if ends else "mean"
+    remark = f"dots: completed trials{hollow}; bar: {bar}; diamond: the best of the level"
     style.title(figure, f"{comparison.label}, level by level", remark)
     return figure
 
@@ -78,7 +79,7 @@ def _time(axes: Axes, comparison: Comparison) -> None:
 
 _COLUMNS = (
     "level", "finished", "completed", "pruned", "failed", "best", "mean", "ci95_low", "ci95_high", "seconds_mean",
-    "parameters_min", "parameters_max",
+    "parameters_min", "parameters_max", "difference", "difference_ci95_low", "difference_ci95_high",
 )  # fmt: skip
 
 
@@ -110,7 +111,7 @@ def markdown(comparison: Comparison) -> str:
         f"# {inert(name)}: {comparison.label}\n\n"
         f"The {'first ' if comparison.report.record.spec.has_several_objectives else ''}objective is the "
         f"{comparison.report.scale.words}.\n\n"
-        f"{table(header, rows, right=(2, 3, 4, 5))}\n\n"
+        f"{table(header, rows, right=range(2, len(header)))}\n\n"
         f"{comparison.conditions}"
     )
 
@@ -129,7 +130,13 @@ def cells(comparison: Comparison) -> tuple[Sequence[str], Sequence[Sequence[str]
         )
         for level in comparison.levels
     ]
-    return (comparison.label, "trials", "best", "mean with 95 % interval", "time", "parameters"), rows
+    mean = "mean with 95 % interval" if any(map(comparison.interval, comparison.levels)) else "mean"
+    header = (comparison.label, "trials", "best", mean, "time", "parameters")
+    if comparison.paired is None:
+        return header, rows
+    differences = (_difference(comparison, level) for level in comparison.levels)
+    with_differences = [(*row[:4], shown, *row[4:]) for row, shown in zip(rows, differences, strict=True)]
+    return (*header[:4], "difference, paired", *header[4:]), with_differences
 
 
 def as_csv(comparison: Comparison) -> str:
@@ -142,6 +149,7 @@ def as_csv(comparison: Comparison) -> str:
             [
                 level.label, len(states), len(level.completed), states.count("PRUNED"), states.count("FAIL"),
                 comparison.best(level), level.mean, low, high, level.seconds, *(level.parameters or (None, None)),
+                *_difference_ends(comparison, level),
             ]
         )  # fmt: skip
     return csv_text(_COLUMNS, rows)
@@ -161,11 +169,28 @@ def _interval(comparison: Comparison, level: Level) -> str:
     if level.mean is None:
         return "-"
     ends = comparison.interval(level)
-    if ends is None or level.half_width is None:
+    if ends is None or level.half_width is None:  # what is no random sample has none
         return scale.shown(level.mean)
     if ends != (level.mean - level.half_width, level.mean + level.half_width):  # cut: not the same on both sides
         return f"{scale.shown(level.mean)} (from {scale.shown(ends[0])} to {scale.shown(ends[1])})"
     return f"{scale.shown(level.mean)} ± {scale.shown(level.half_width)}"
+
+
+def _difference(comparison: Comparison, level: Level) -> str:
+    if level is comparison.leader:
+        return "best mean"
+    found = comparison.difference(level)
+    if found is None:
+        return "-"
+    scale = comparison.report.scale
+    if scale.is_share:
+        return f"{found[0] * 100:+.2f} ± {found[1] * 100:.2f} points"
+    return f"{'+' if found[0] >= 0 else '-'}{scale.shown(abs(found[0]))} ± {scale.shown(found[1])}"
+
+
+def _difference_ends(comparison: Comparison, level: Level) -> tuple[float | None, float | None, float | None]:
+    found = comparison.difference(level)
+    return (None, None, None) if found is None else (found[0], found[0] - found[1], found[0] + found[1])
 
 
 def _parameters(level: Level) -> str:

@@ -1,18 +1,22 @@
 """One-factor tables: right figures per level, and honest words about them."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PathCollection
+from scipy.stats import studentized_range, tukey_hsd
 from scipy.stats import t as student
 
 from cifar_tune.errors import UserError
-from cifar_tune.reports.comparison import compare
+from cifar_tune.reports.comparison import Comparison, compare
 from cifar_tune.reports.comparison_files import as_csv, draw, markdown, write
+from cifar_tune.storage.attributes import START_FROM
 
 from .factory import MadeTrial, make_record, make_spec
 
@@ -52,7 +56,8 @@ def test_an_interval_ends_where_the_objective_does(
     metric: str, values: list[float], shown: str, ends: tuple[float, float]
 ) -> None:
     made = [MadeTrial({"optimizer": "sgd"}, value) for value in values]
-    comparison = compare(make_record(make_spec(OPTIMIZER, objective={"metric": metric}), made), "optimizer")
+    spec = make_spec(OPTIMIZER, objective={"metric": metric}, sampler={"name": "random"})
+    comparison = compare(make_record(spec, made), "optimizer")
     assert f"| {shown} |" in markdown(comparison)
     row = next(csv.DictReader(as_csv(comparison).splitlines()))
     assert (float(row["ci95_low"]), float(row["ci95_high"])) == pytest.approx(ends, abs=1e-4)
@@ -138,7 +143,7 @@ def test_files(tmp_path: Path) -> None:
     assert rows[0]["level"] == "sgd"
     assert float(rows[0]["mean"]) == pytest.approx(0.6)
     assert (rows[1]["completed"], rows[1]["pruned"], rows[1]["ci95_low"]) == ("1", "1", "")
-    assert "| sgd | 3 completed | 70.00 % | 60.00 % ±" in markdown(comparison)
+    assert "| sgd | 3 completed | 70.00 % | 60.00 % | 12 s |" in markdown(comparison)
 
 
 def test_nothing_completed_is_a_sentence(tmp_path: Path) -> None:
@@ -190,7 +195,8 @@ def test_a_knob_that_few_trials_took_is_no_knob_of_all() -> None:
 
 def test_an_interval_that_leaves_the_picture_ends_in_an_arrow() -> None:
     made = [MadeTrial({"optimizer": name}, value) for name in ("sgd", "adamw") for value in (0.5, 0.55, 0.6)]
-    spec = make_spec(OPTIMIZER, objective={"metric": "val_loss"})  # an accuracy has bounds, a loss only one
+    random_ = {"sampler": {"name": "random"}}
+    spec = make_spec(OPTIMIZER, objective={"metric": "val_loss"}, **random_)  # an accuracy has bounds, a loss only one
     calm = draw(compare(make_record(spec, made), "optimizer")).axes[0]
     wild = [*made, *(MadeTrial({"optimizer": "rmsprop"}, value) for value in (0.2, 0.55, 5.0))]
     cut = draw(compare(make_record(spec, wild), "optimizer")).axes[0]
@@ -206,3 +212,78 @@ def arrows(axes: Axes) -> list[float]:
     marks = [each for each in axes.collections if isinstance(each, PathCollection)]
     triangles = [mark for mark in marks if len(np.asarray(mark.get_paths()[0].vertices)) == 4]
     return [np.asarray(mark.get_offsets())[0, 0] for mark in triangles]
+
+
+@pytest.mark.parametrize(
+    ("sampler", "trial"),
+    [
+        ("tpe", MadeTrial({"optimizer": "sgd"}, 0.5)),
+        ("random", MadeTrial({"optimizer": "sgd"}, 0.1, state="PRUNED", epochs=2)),
+        ("random", MadeTrial({"optimizer": "sgd"}, 0.5, attrs={START_FROM: 0})),
+    ],
+)
+def test_means_of_trials_that_somebody_chose_have_no_interval(sampler: str, trial: MadeTrial) -> None:
+    """With TPE alone such an interval holds the truth in a third of all studies."""
+    spec = make_spec(OPTIMIZER, sampler={"name": sampler})
+    comparison = compare(make_record(spec, [*trials()[:3], trial]), "optimizer")
+    assert comparison.interval(comparison.levels[0]) is None
+    assert "Means have no intervals: these trials are no random sample" in comparison.conditions
+    assert "| mean |" in markdown(comparison)
+    assert next(csv.DictReader(as_csv(comparison).splitlines()))["ci95_low"] == ""
+    impartial = compare(make_record(make_spec(OPTIMIZER, sampler={"name": "random"}), trials()[:3]), "optimizer")
+    assert impartial.interval(impartial.levels[0]) is not None
+    assert "no random sample" not in impartial.conditions
+
+
+SEEDS = [0.50, 0.55, 0.60, 0.65, 0.70]
+"""What the seeds are worth, whatever the optimizer."""
+
+
+def seeded_grid(**sections: Any) -> Comparison:
+    """sgd is 2 points behind adamw on every seed, give or take 0.1; rmsprop as good as adamw."""
+    spec = make_spec(
+        OPTIMIZER | {"seed": {"choices": [0, 1, 2, 3, 4]}}, sampler={"name": "grid"}, train=FIXED, **sections
+    )
+    lead = {"adamw": [0.0, 0.001, 0.0, 0.001, 0.0], "rmsprop": [0.0] * 5, "sgd": [-0.02, -0.021, -0.019, -0.02, -0.02]}
+    sign = 1 if spec.objective.direction == "maximize" else -1
+    grid = [
+        MadeTrial({"optimizer": name, "seed": seed}, SEEDS[seed] + sign * each[seed])
+        for name, each in lead.items()
+        for seed in range(5)
+    ]
+    return compare(make_record(spec, grid), "optimizer")
+
+
+@pytest.mark.parametrize("metric", ["val_accuracy", "val_loss"])
+def test_a_balanced_grid_compares_seed_by_seed(metric: str) -> None:
+    """The intervals of the means, five points wide, overlap all the same."""
+    comparison = seeded_grid(objective={"metric": metric})
+    sgd, adamw, rmsprop = comparison.levels
+    assert comparison.leader is adamw
+    assert comparison.difference(adamw) is None
+    values = np.array([level.values for level in comparison.levels])
+    theirs = tukey_hsd(*(values - values.mean(axis=0))).confidence_interval()  # one-way: too many degrees of freedom
+    for level, index in ((sgd, 0), (rmsprop, 2)):
+        difference, half = comparison.difference(level) or (0.0, 0.0)
+        assert difference == pytest.approx((theirs.low[index, 1] + theirs.high[index, 1]) / 2)
+        one_way = (theirs.high[index, 1] - theirs.low[index, 1]) / 2
+        ratio = studentized_range.ppf(0.95, 3, 8) / studentized_range.ppf(0.95, 3, 12) * (12 / 8) ** 0.5
+        assert half == pytest.approx(one_way * ratio, rel=1e-3)
+    words = comparison.conditions
+    assert "each level against adamw, the best mean, over the same 5 combinations of seed" in words
+    assert "Behind it by more than chance: sgd. Not settled: rmsprop." in words
+    low, high = comparison.interval(sgd) or (0.0, 0.0)
+    assert low < (adamw.mean or 0) < high
+    row = next(csv.DictReader(as_csv(comparison).splitlines()))
+    assert float(row["difference"]) == pytest.approx(-0.0204 if metric == "val_accuracy" else 0.0204)
+    assert float(row["difference_ci95_low"]) < float(row["difference"]) < float(row["difference_ci95_high"])
+    shown = "| -2.04 ± 0.11 points |" if metric == "val_accuracy" else "| +0.0204 ± 0.0011 |"
+    assert shown in markdown(comparison)
+    assert "| best mean |" in markdown(comparison)
+
+
+def test_an_unbalanced_grid_has_no_paired_differences() -> None:
+    whole = seeded_grid()
+    part = replace(whole, levels=[*whole.levels[:2], replace(whole.levels[2], trials=whole.levels[2].trials[1:])])
+    assert (part.paired, part.leader, part.difference(part.levels[0])) == (None, None, None)
+    assert "paired" not in markdown(part)
