@@ -14,7 +14,7 @@ def kept_lines(record: StudyRecord) -> list[str]:
     if last.test_accuracy is None:
         lines.append("its result was lost: the process ended between opening and writing it down")
     if record.best is not None and str(record.best.number) != last.tested:
-        lines.append(f"trial {record.best.number} is the best one by now, instead of trial {last.tested}")
+        lines.append(f"trial {record.best.number} is the best one by now; what was tested is {last.subject}")
     lines.append(f"train and open it once more, on the record: cifar-tune finalize {record.name} --again")
     return lines
 
@@ -23,11 +23,14 @@ def result_lines(record: StudyRecord) -> list[str]:
     """`key=value` lines of the newest opening, at full precision."""
     last = record.openings[-1]
     figures: dict[str, object] = {
-        "trial": last.trial,
+        "chosen": last.chosen,
+        **({"trial": last.trial} if last.source is None else {"config": last.source}),
         record.spec.objective.metric: last.value,
         "seed": last.seed,
         "epochs": last.epochs,
+        "steps": last.steps,
         "train_images": last.train_images,
+        "images": last.images,
         "device": last.device,
         "precision": last.precision,
         "test_images": last.test_images,

@@ -19,6 +19,10 @@ def _config_file(param: typer.CallbackParam, given: Path) -> Path:
     return STDIN if str(given) == "-" else given_path(given, str(param.metavar))
 
 
+def _config_option(param: typer.CallbackParam, given: Path | None) -> Path | None:
+    return None if given is None else _config_file(param, given)
+
+
 def _path(param: typer.CallbackParam, given: Path | None) -> Path | None:
     return None if given is None else given_path(given, param.opts[0])
 
@@ -27,6 +31,16 @@ Config = Annotated[
     Path,
     typer.Argument(
         metavar="CONFIG", help="A file with data and train, such as an exported best.yaml.", callback=_config_file
+    ),
+]
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help="A configuration file, as train takes it, instead of the best trial.",
+        show_default=False,
+        callback=_config_option,
     ),
 ]
 Storage = Annotated[

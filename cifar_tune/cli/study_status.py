@@ -175,7 +175,8 @@ def opening_lines(openings: list[dict[str, Any]]) -> list[str]:
         return []
     last = openings[-1]
     result = "result lost" if last["test_accuracy"] is None else f"test_accuracy {last['test_accuracy']:.6g}"
-    return [f"  test set: opened {times(openings)}; last for trial {last['trial']}: {result} ({last['opened']})"]
+    subject = f"trial {last['trial']}" if last["source"] is None else f"the configuration {last['source']}"
+    return [f"  test set: opened {times(openings)}; last for {subject}: {result} ({last['opened']})"]
 
 
 def _best(seen: Overview, trial: TrialRecord) -> dict[str, Any]:

@@ -74,12 +74,19 @@ class PreparedData:
             f"{counted(int(val[smallest]), 'validation image')}",
         ]
 
-    def merged(self) -> "PreparedData":
-        """The same images, those for validation added to those for training: none is left to validate on."""
+    def merged(self, with_unused: bool = False) -> "PreparedData":
+        """The same images, those for validation added to those for training: none is left to validate on.
+
+        Args:
+            with_unused: add those too that `train_size` or `val_size` left out. Test images are never among them.
+        """
+        used = np.union1d(self.train_indices, self.val_indices)
+        everything = np.arange(len(self.labels))
+        is_all = with_unused and len(used) < len(everything)
         return replace(
             self,
-            fingerprint=hashlib.sha256(f"merged {self.fingerprint}".encode()).hexdigest(),
-            train_indices=np.union1d(self.train_indices, self.val_indices),
+            fingerprint=hashlib.sha256(f"{'all' if is_all else 'merged'} {self.fingerprint}".encode()).hexdigest(),
+            train_indices=everything if is_all else used,
             val_indices=np.empty(0, dtype=np.int64),
         )
 

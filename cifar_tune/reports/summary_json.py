@@ -45,9 +45,11 @@ def summary_json(report: Report) -> str:
             each of COMPLETE, PRUNED, FAIL, RUNNING, WAITING.
         reasons: finished trials by why they ended: completed, pruned, infeasible, diverged, out_of_memory, error.
         test_openings: one object for each time that the test split was opened, in order; empty if it was not:
-            `opened`, `host`, `cifar_tune`, `fingerprint`, `trial`, `value`, `finished_trials`, `config`, `seed`,
-            `epochs`, `train_images`, `device`, `precision`, `test_images`, `test_loss`, `test_accuracy` (the last
-            three null where the result was lost).
+            `opened`, `host`, `cifar_tune`, `fingerprint`, `trial` (null where a file was tested), `value`,
+            `finished_trials`, `config`, `seed`, `epochs`, `train_images`, `device`, `precision`, `test_images`,
+            `test_loss`, `test_accuracy` (these three null where the result was lost), `study` (the version before
+            `run --evolve` that holds the trial, or null), `chosen` (best, trial or config), `source` (the file),
+            `images` (all or study), `steps`.
         importances: a share for each searched knob, adding up to 1, largest first; null where there are none.
         elapsed_seconds: wall clock over all runs.
         environment, data: what the first run found; empty before it.

@@ -67,8 +67,8 @@ def test_set(report: Report) -> list[str]:
         return []
     last = openings[-1]
     words = (
-        f"The test set was opened **{times(openings)}**, by `cifar-tune finalize`, which trains a configuration on the "
-        f"images of the training and of the validation split."
+        f"The test set was opened **{times(openings)}**, by `cifar-tune finalize`, which trains a configuration on "
+        f"images of the training and of the validation split together."
     )
     later = report.record.finished - last.finished_trials
     if later:

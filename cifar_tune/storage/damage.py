@@ -216,15 +216,17 @@ def _is_data(value: object) -> bool:
 
 def _is_one_opening(value: object) -> bool:
     optional = {"test_images": _is_whole, "test_loss": _is_number, "test_accuracy": _is_number, "study": _is_text,
-                "value": _is_number}  # fmt: skip
+                "value": _is_number, "trial": _is_whole, "chosen": _is_text, "source": _is_text, "images": _is_text,
+                "steps": _is_whole}  # fmt: skip
     needed: dict[str, Check] = {
-        "opened": _is_text, "host": _is_text, "cifar_tune": _is_text, "fingerprint": _is_text, "trial": _is_whole,
+        "opened": _is_text, "host": _is_text, "cifar_tune": _is_text, "fingerprint": _is_text,
         "finished_trials": _is_whole, "config": _is_config, "seed": _is_whole, "epochs": _is_whole,
         "train_images": _is_whole, "device": _is_text, "precision": _is_text,
     }  # fmt: skip
     # fields too many or too few are those of another version, which `read_openings` tells
     return (
         isinstance(value, dict)
+        and ("trial" not in value or value["trial"] is not None or _is_text(value.get("source")))
         and all(is_right(value[name]) for name, is_right in needed.items() if name in value)
         and all(is_right(value[name]) for name, is_right in optional.items() if value.get(name) is not None)
     )

@@ -17,6 +17,12 @@ from cifar_tune.storage import attributes
 
 TRIAL_STUDY = "study"
 
+BEST, TRIAL, CONFIG = "best", "trial", "config"
+"""How what was tested was chosen: the best trial, a trial by its number, or a configuration file."""
+
+ALL_IMAGES, STUDY_IMAGES = "all", "study"
+"""What was trained on: all images but the test images, or those alone that the study used."""
+
 
 @dataclass(frozen=True, slots=True)
 class Opening:
@@ -27,26 +33,30 @@ class Opening:
         host: on which machine.
         cifar_tune: version.
         fingerprint: of the study's training and validation images.
-        trial: whose configuration was trained.
-        value: the objective of that trial, on the validation split.
+        trial: whose configuration was trained; None where it came from a file.
+        value: the objective of that trial, on the validation split; None where there is no trial.
         finished_trials: trials that the study had finished by then.
         config: all knobs, `Configuration.stored`, with the precision as it came out.
         seed: the knob, which draws everything in the training.
         epochs: trained ones.
-        train_images: those of the training and of the validation split together.
+        train_images: how many images it was trained on, those of the validation split among them.
         device: such as `cpu` or `cuda:0`.
         precision: `fp32`, `tf32`, `bf16` or `fp16`.
         study: the earlier version of the study that holds the trial, where `run --evolve` left it behind.
         test_images: None until the result is known.
         test_loss: mean cross entropy; None where the result was lost, and where it is not finite.
         test_accuracy: fraction of the test images that is right; None where the result was lost.
+        chosen: `best`, `trial` or `config`. Earlier versions knew the best trial alone.
+        source: the configuration file, as it was given.
+        images: `all`, or `study` where images that the study left out stayed out. Earlier versions left them out.
+        steps: optimizer steps of the training; None where an earlier version opened it.
     """
 
     opened: str
     host: str
     cifar_tune: str
     fingerprint: str
-    trial: int
+    trial: int | None
     value: float | None
     finished_trials: int
     config: Mapping[str, Scalar]
@@ -59,11 +69,22 @@ class Opening:
     test_loss: float | None = None
     test_accuracy: float | None = None
     study: str | None = None
+    chosen: str = BEST
+    source: str | None = None
+    images: str = STUDY_IMAGES
+    steps: int | None = None
 
     @property
     def tested(self) -> str:
-        """The trial, for people: `7`, or `7 of NAME@1`."""
+        """The trial, for people: `7`, or `7 of NAME@1`; or the file."""
+        if self.trial is None:
+            return str(self.source)
         return str(self.trial) if self.study is None else f"{self.trial} of {self.study}"
+
+    @property
+    def subject(self) -> str:
+        """The same in a sentence: `trial 7`, or `the configuration small.yaml`."""
+        return f"{'the configuration' if self.trial is None else 'trial'} {self.tested}"
 
     def plain(self) -> dict[str, Any]:
         """The fields by name, as JSON has them."""

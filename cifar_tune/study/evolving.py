@@ -276,7 +276,9 @@ def _study_attributes(attrs: Mapping[str, Any], carried: Carried, version: str) 
     found = {key: value for key, value in attrs.items() if key not in _OF_ONE_VERSION}
     found[attributes.ELAPSED] = round(sum(float(t.user_attrs.get(attributes.SECONDS, 0.0)) for t in carried.trials), 1)
     for key, opening in found.items():
-        if key.startswith(attributes.TEST_OPENING) and opening is not None and opening.get(TRIAL_STUDY) is None:
+        if not key.startswith(attributes.TEST_OPENING) or opening is None or opening["trial"] is None:
+            continue  # a configuration from a file has no number
+        if opening.get(TRIAL_STUDY) is None:
             is_here = opening["trial"] in numbers
             moved = {"trial": numbers[opening["trial"]]} if is_here else {TRIAL_STUDY: version}
             found[key] = opening | moved

@@ -1,4 +1,4 @@
-"""`cifar-tune finalize`: the best configuration on all images, and the one place that opens the test split."""
+"""`cifar-tune finalize`: a configuration on all images, and the one place that opens the test split."""
 
 import math
 import platform
@@ -9,17 +9,18 @@ from datetime import UTC, datetime
 from optuna.storages import RDBStorage
 
 import cifar_tune
+from cifar_tune.data.batches import steps_per_epoch
 from cifar_tune.data.prepared import PreparedData, prepare
 from cifar_tune.data.resident import ResidentData
+from cifar_tune.data.spec import DataSpec
 from cifar_tune.data.test_split import decode_test, load_test, require_test
 from cifar_tune.errors import CheckError, Problem, UserError
-from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.optuna_internals import study_id
 from cifar_tune.storage.lease import Lease, acquire, new_token
-from cifar_tune.storage.openings import Opening, write_opening
+from cifar_tune.storage.openings import ALL_IMAGES, BEST, STUDY_IMAGES, Opening, write_opening
 from cifar_tune.storage.patience import Patience
-from cifar_tune.storage.records import StudyRecord, TrialRecord, load_optuna_study, load_record
-from cifar_tune.study_spec.plugin_section import read_plugins
+from cifar_tune.storage.records import StudyRecord, load_optuna_study, load_record
+from cifar_tune.study.choosing import Candidate, Choice, candidate, require_new, study_data, trial_of
 from cifar_tune.training.device import resolve_device
 from cifar_tune.training.failures import training_errors
 from cifar_tune.training.final import measure, train_without_validation
@@ -31,8 +32,10 @@ Say = Callable[[str], None]
 _ADVICE = "end what else uses it, or take another one with --device"
 
 
-def finalize(storage: RDBStorage, name: str, device_name: str, say: Say, again: bool = False) -> StudyRecord:
-    """Train the best configuration on training and validation images, and measure it once on the test split.
+def finalize(
+    storage: RDBStorage, name: str, device_name: str, say: Say, again: bool = False, choice: Choice | None = None
+) -> StudyRecord:
+    """Train a configuration on all images that are not test images, and measure it once on the test split.
 
     Where the test split was opened before, nothing happens but `again`. A database that goes away meanwhile is waited
     for; the training does without it.
@@ -43,96 +46,110 @@ def finalize(storage: RDBStorage, name: str, device_name: str, say: Say, again: 
         device_name: as `resolve_device` takes it.
         say: receives sentences, and a line per epoch.
         again: open the test split although it was opened before.
+        choice: what is trained; None: the best trial.
 
     Returns:
         The study, with this opening among its `openings`.
 
     Raises:
-        CheckError: the study has no completed trial, another process runs it, or the training fails.
-        UserError: data, device or plugins cannot be used, or data or plugins are not those of the study.
+        CheckError: the study has no completed trial, or the one that is named did not complete; the test split was
+            opened for another choice; another process runs the study, or the training fails.
+        UserError: the choice, data, device or plugins cannot be used, or data or plugins are not those of the study.
     """
+    choice = choice or Choice()
     patience = Patience(storage.engine.url, say, lambda: None)
-    _best_of(patience.take(lambda: load_record(storage, name)))
+    seen = patience.take(lambda: load_record(storage, name))
+    if choice.config is None:
+        trial_of(seen, choice)  # before anything is waited for
     token = new_token()
     lease = patience.take(lambda: acquire(storage.engine, name, token))
     patience.renew = lease.renew
     with lease.kept():
         record = patience.take(lambda: load_record(storage, name))
         if record.openings and not again:
+            require_new(record, choice)
             return record
-        best = _best_of(record)
-        config = _trainable(record, best)
+        spec = study_data(record, choice.settings)
+        chosen = candidate(record, choice, spec)
         device = resolve_device(device_name)
-        require_test(record.spec.data)  # before the training, which would be for nothing
-        data = _merged_data(record)
-        test_classes, test_notes = decode_test(record.spec.data)
+        require_test(spec)  # before the training, which would be for nothing
+        data = _all_images(record, spec, choice)
+        test_classes, test_notes = decode_test(spec)
         for note in (*data.notes, *(f"test images: {note}" for note in test_notes)):
             say(f"note: {note}")
         _require_same_classes(data.classes, test_classes)
         with training_errors(device, _ADVICE):
-            training = Training(config, ResidentData(data, device), device)
+            training = Training(chosen.config, ResidentData(data, device), device)
         opening = Opening(
             opened="",
             host=platform.node(),
             cifar_tune=cifar_tune.__version__,
             fingerprint=record.data["fingerprint"],
-            trial=best.number,
-            value=best.value,
+            trial=chosen.trial.number if chosen.trial else None,
+            value=chosen.trial.value if chosen.trial else None,
             finished_trials=record.finished,
-            config={**best.config, "precision": training.precision},
+            config={**chosen.config.stored(), "precision": training.precision},
             seed=training.config.integer("seed"),
-            epochs=best.epochs,
+            epochs=len(chosen.val_losses),
             train_images=len(data.train_indices),
             device=str(device),
             precision=training.precision,
+            chosen=chosen.how,
+            source=chosen.source,
+            images=STUDY_IMAGES if choice.study_images else ALL_IMAGES,
+            steps=_steps(chosen, len(data.train_indices)),
         )
-        _announce(record, best, config, opening, say)
-        _train(training, best, say)
+        _announce(record, chosen, opening, say)
+        _train(training, chosen, say)
         patience.waits_for_files = True  # the training would be lost
         patience.take(lambda: _require_ours(storage, record, lease))
-        _open(record, training, opening, patience, say)
+        _open(record, spec, training, opening, patience, say)
     return patience.take(lambda: load_record(storage, name))
 
 
-def _best_of(record: StudyRecord) -> TrialRecord:
-    if record.best is None:
-        raise CheckError(
-            f"{record.without_best_words}, so there is no best configuration to train; "
-            f"see: cifar-tune status {record.name}"
-        )
-    return record.best
-
-
-def _trainable(record: StudyRecord, best: TrialRecord) -> Configuration:
-    """The configuration, with plugins out of the files that the study was run with: the storage only describes them."""
-    files = [plugin.reference for plugin in record.spec.plugins]
-    return best.configuration(read_plugins({"plugins": files}, f"the stored study {record.name!r}", {}, ()))
-
-
-def _merged_data(record: StudyRecord) -> PreparedData:
-    data = prepare(record.spec.data)
+def _all_images(record: StudyRecord, spec: DataSpec, choice: Choice) -> PreparedData:
+    data = prepare(spec)
     if data.fingerprint != record.data["fingerprint"]:
         rule = (
             f"the images are not those that the study {record.name!r} was run on, so its best configuration may not "
             f"be theirs; put those back"
         )
-        raise UserError(Problem(rule, "data", record.spec.data.root or record.spec.data.name))
-    return data.merged()
+        raise UserError(Problem(rule, "data", spec.root or spec.name))
+    return data.merged(with_unused=not choice.study_images)
 
 
-def _announce(record: StudyRecord, best: TrialRecord, config: Configuration, opening: Opening, say: Say) -> None:
+def _steps(chosen: Candidate, images: int) -> int:
+    return len(chosen.val_losses) * steps_per_epoch(images, chosen.config.integer("batch_size"))
+
+
+def _announce(record: StudyRecord, chosen: Candidate, opening: Opening, say: Say) -> None:
+    trial, config, epochs = chosen.trial, chosen.config, opening.epochs
     budget = record.spec.budget.trials
-    if record.finished < budget:
+    if chosen.how == BEST and record.finished < budget:
         say(
             f"note: {record.finished} of {counted(budget, 'trial')} are done; if a later one is better, the test set "
             f"will have been opened for another"
         )
+    if trial is not None and trial.feasible is False:
+        constraints = " and ".join(str(constraint) for constraint in record.spec.constraints)
+        say(f"note: trial {trial.number} does not keep {constraints}")
+    trained, validated = record.data["train_images"], record.data["val_images"]
+    unused = opening.train_images - trained - validated
+    images = f"{trained:,} of the training and {validated:,} of the validation split"
+    images += f", and {unused:,} that the study left out" if unused else ""
     say(
-        f"{record.name}: trains trial {best.number} again, for {counted(best.epochs, 'epoch')}, on "
-        f"{opening.train_images:,} images: {record.data['train_images']:,} of the training and "
-        f"{record.data['val_images']:,} of the validation split; {opening.device}, {opening.precision}"
+        f"{record.name}: trains {chosen.words}{' again' if trial else ''}, for {counted(epochs, 'epoch')}, on "
+        f"{opening.train_images:,} images: {images}; {opening.device}, {opening.precision}"
     )
-    if best.epochs < config.integer("epochs"):
+    before = _steps(chosen, trained)
+    if trial is not None and before != opening.steps:
+        say(f"note: the same epochs on more images are {opening.steps:,} steps, where the trial took {before:,}")
+    if unused:
+        say(
+            f"note: the study searched with {trained:,} training images, and other values may suit all of them better; "
+            f"--study-images trains on the images of the study alone"
+        )
+    if trial is not None and epochs < config.integer("epochs"):
         say(f"note: as many epochs as the trial trained before its patience ended, of {config.integer('epochs')}")
     if config.text("schedule") == "plateau":
         say("note: schedule plateau lowers the learning rate after the same epochs as in the trial")
@@ -153,21 +170,23 @@ def _require_ours(storage: RDBStorage, record: StudyRecord, lease: Lease) -> Non
         present = None
     if present is None or study_id(present) != study_id(record.study):
         raise CheckError(
-            f"the study {record.name!r} was deleted or renamed while its best configuration was trained; the test set "
+            f"the study {record.name!r} was deleted or renamed while its configuration was trained; the test set "
             f"was not opened"
         )
 
 
-def _train(training: Training, best: TrialRecord, say: Say) -> None:
+def _train(training: Training, chosen: Candidate, say: Say) -> None:
     with training_errors(training.device, _ADVICE):
-        for epoch in train_without_validation(training, best.history["val_loss"]):
+        for epoch in train_without_validation(training, chosen.val_losses):
             say(
-                f"epoch {epoch.epoch}/{best.epochs}: train loss {epoch.train_loss:.4f}, "
+                f"epoch {epoch.epoch}/{len(chosen.val_losses)}: train loss {epoch.train_loss:.4f}, "
                 f"train accuracy {epoch.train_accuracy:.4f} ({epoch.seconds:.1f} s)"
             )
 
 
-def _open(record: StudyRecord, training: Training, opening: Opening, patience: Patience, say: Say) -> None:
+def _open(
+    record: StudyRecord, spec: DataSpec, training: Training, opening: Opening, patience: Patience, say: Say
+) -> None:
     """Open the test split: first write down that it is opened, then what came out."""
 
     def write(written: Opening | None) -> None:
@@ -177,7 +196,7 @@ def _open(record: StudyRecord, training: Training, opening: Opening, patience: P
     write(opening)
     patience.renew = lambda: None  # whoever has the study now, its test set is opened, and what comes out is written
     try:
-        images, labels, classes = load_test(record.spec.data)
+        images, labels, classes = load_test(spec)
         _require_same_classes(training.data.classes, classes)
     except UserError:  # nothing of them was measured
         write(None)

@@ -25,8 +25,8 @@ train: {model: cnn2, width: 4, epochs: 2, batch_size: 64, precision: fp32}
 search_space: {lr: {choices: [0.02, 0.05]}}
 """
 KEYS = [
-    "trial", "val_accuracy", "seed", "epochs", "train_images", "device", "precision", "test_images", "test_loss",
-    "test_accuracy", "test_openings",
+    "chosen", "trial", "val_accuracy", "seed", "epochs", "steps", "train_images", "images", "device", "precision",
+    "test_images", "test_loss", "test_accuracy", "test_openings", "validation_minus_test",
 ]  # fmt: skip
 URL = "sqlite:///small.db"
 
@@ -162,3 +162,27 @@ def test_refusals(cli: Cli, monkeypatch: pytest.MonkeyPatch, arguments: str, cod
     assert (ended.code, ended.out) == (code, "")
     assert message in ended.err
     assert "Traceback" not in ended.err
+
+
+CHOICES = {
+    "--trial 7": "--trial = 7: the study 'small' has no such trial; it has 1 trial, from 0 to 0",
+    "--trial 0 --config x.yaml": "leave --trial or --config out",
+    "--config x.yaml": "x.yaml: ",
+    "--set lr=1": "--set lr = 1: is a knob, and would make another configuration",
+    "--set data.image_size=16": "would change the images for which the study chose",
+    "--set data.train_size=100": "--study-images takes only those of the study",
+    "--set root=x": "(did you mean 'data.root'?)",
+    "--set workers=2": "what can be set is data.root and data.download",
+    "--set device=cpu": "has an option of its own: --device",
+    "--set data.root=x": "digits are embedded and take no folder",
+}
+
+
+def test_what_cannot_be_tested_or_set_is_told(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(STORAGE_VARIABLE, URL)
+    made(epochs=1)
+    for options, message in CHOICES.items():
+        ended = cli("finalize", "small", *options.split())
+        assert (ended.code, ended.out) == (2, ""), options
+        assert message in ended.err
+        assert "Traceback" not in ended.err

@@ -291,11 +291,15 @@ def test_openings_of_the_test_set_stay_on_the_record(
     order = sorted(before.trials, key=lambda trial: float(trial.params["lr"]))
     write_opening(before.study, 0, OPENING.__class__(**OPENING.plain() | {"trial": order[0].number}))
     write_opening(before.study, 1, OPENING.__class__(**OPENING.plain() | {"trial": order[-1].number}))
+    file = {"trial": None, "chosen": "config", "source": "small.yaml"}
+    write_opening(before.study, 2, OPENING.__class__(**OPENING.plain() | file))
     evolve(study(search_space=space(lr={"low": float(order[1].params["lr"]), "high": 1.0, "log": True})))
     after = load_record(storage, "test")
-    lost, kept = read_openings(after.study.user_attrs)
+    lost, kept, other = read_openings(after.study.user_attrs)
     assert (lost.trial, lost.study, lost.tested) == (order[0].number, "test@1", f"{order[0].number} of test@1")
+    assert (other.trial, other.study, other.tested) == (None, None, "small.yaml")
     assert kept.study is None
+    assert kept.trial is not None
     assert after.trials[kept.trial].params == order[-1].params
     assert after.elapsed_seconds == pytest.approx(sum(trial.seconds for trial in after.trials), abs=0.1)
     assert after.environment == before.environment

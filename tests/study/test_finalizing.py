@@ -15,6 +15,7 @@ from optuna.storages import RDBStorage
 from PIL import Image
 from sqlalchemy import Engine
 
+from cifar_tune.cli.opening_lines import result_lines
 from cifar_tune.data.cache import cache_folder
 from cifar_tune.data.prepared import prepare
 from cifar_tune.data.resizing import resized
@@ -28,7 +29,9 @@ from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.records import load_record
 from cifar_tune.storage.urls import storage_url
 from cifar_tune.study import finalizing
+from cifar_tune.study.choosing import Choice
 from cifar_tune.study.finalizing import finalize
+from cifar_tune.study_spec.overrides import Override
 from tests.data.images import write_folder
 from tests.postgres import own_server
 from tests.reports.factory import MadeTrial, make_record, make_spec
@@ -63,9 +66,9 @@ def store(
     )
 
 
-def run(storage: RDBStorage, again: bool = False) -> tuple[list[Opening], list[str]]:
+def run(storage: RDBStorage, again: bool = False, choice: Choice | None = None) -> tuple[list[Opening], list[str]]:
     said: list[str] = []
-    record = finalize(storage, "made", "cpu", said.append, again)
+    record = finalize(storage, "made", "cpu", said.append, again, choice)
     return list(record.openings), said
 
 
@@ -110,6 +113,102 @@ def test_a_second_call_trains_nothing_and_again_gives_the_same_to_the_last_bit(
     assert openings(made) == found
 
 
+def test_any_completed_trial_can_be_tested(made: RDBStorage) -> None:
+    [opening], said = run(made, choice=Choice(trial=0))
+    assert (opening.trial, opening.chosen, opening.value, opening.config["lr"]) == (0, "trial", 0.6, 0.01)
+    assert opening.subject == "trial 0"
+    assert any(line.startswith("made: trains trial 0 again") for line in said)
+    assert run(made, choice=Choice(trial=0)) == ([opening], [])
+    refusal = (
+        "was opened once, last for trial 0; to open it once more for trial 1.*: cifar-tune finalize made --trial 1 --"
+    )
+    with pytest.raises(CheckError, match=refusal):
+        run(made, choice=Choice(trial=1))
+    (_, best), _ = run(made, again=True)
+    assert (best.trial, best.chosen) == (1, "best")
+
+
+def test_only_a_trial_that_completed_here_can_be_tested(storage: RDBStorage) -> None:
+    trials = [
+        MadeTrial(LR, 0.8, "PRUNED", 1),
+        MadeTrial(LR, 0.8, history={}),
+        MadeTrial(LR, 0.8, attrs={"reason": None}),
+    ]
+    store(storage, trials)
+    for number, words in enumerate(["is PRUNED after 1 epoch", "are not stored", "by another program"]):
+        with pytest.raises(CheckError, match=words):
+            run(storage, choice=Choice(trial=number))
+    with pytest.raises(UserError, match="has no such trial; it has 3 trials, from 0 to 2"):
+        run(storage, choice=Choice(trial=3))
+
+
+CONFIG = """data: {name: digits, image_size: 8, val_size: 300}
+train: {model: cnn2, width: 4, epochs: 1, batch_size: 64, precision: fp32, lr: 0.03}
+"""
+
+
+def test_a_configuration_file_can_be_tested(made: RDBStorage, tmp_path: Path) -> None:
+    file = tmp_path / "small.yaml"
+    file.write_text(CONFIG)
+    [opening], said = run(made, choice=Choice(config=file))
+    assert (opening.trial, opening.value, opening.chosen, opening.source) == (None, None, "config", str(file))
+    assert (opening.epochs, opening.config["lr"], opening.steps) == (1, 0.03, 23)
+    assert any(line.startswith(f"made: trains the configuration {file}, for 1 epoch") for line in said)
+    with pytest.raises(CheckError, match=f"last for the configuration {file}; to open it once more"):
+        run(made, choice=Choice(config=file))
+    record = load_record(made, "made")
+    assert "chosen=config" in result_lines(record)
+    assert f"config={file}" in result_lines(record)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("image_size: 8", "image_size: 9", r"small.yaml:1: data.image_size = 9: must be as in the study 'made', 8"),
+        ("val_size: 300", "train_size: 9", r"data.train_size = 9: must be as in the study 'made', left out"),
+        ("lr: 0.03", "patience: 2", r"small.yaml:2: train.patience = 2: needs validation images"),
+        ("lr: 0.03", "schedule: plateau", "train.schedule = 'plateau': needs validation images"),
+    ],
+)
+def test_a_configuration_of_other_images_is_refused(
+    made: RDBStorage, tmp_path: Path, old: str, new: str, words: str
+) -> None:
+    file = tmp_path / "small.yaml"
+    file.write_text(CONFIG.replace(old, new))
+    with pytest.raises(UserError, match=words):
+        run(made, choice=Choice(config=file))
+    assert openings(made) == []
+
+
+@pytest.mark.parametrize(("study_images", "images", "steps"), [(False, 1498, 46), (True, 500, 14)])
+def test_all_images_are_trained_on_unless_those_of_the_study_are_wanted(
+    storage: RDBStorage, study_images: bool, images: int, steps: int
+) -> None:
+    store(storage, [MadeTrial(LR, 0.8, epochs=2)], {**DIGITS, "train_size": 200})
+    [opening], said = run(storage, choice=Choice(study_images=study_images))
+    assert (opening.train_images, opening.steps) == (images, steps)
+    assert opening.images == ("study" if study_images else "all")
+    assert (opening.test_images, opening.epochs) == (299, 2)
+    split = "200 of the training and 300 of the validation split"
+    more = "" if study_images else ", and 998 that the study left out"
+    assert any(f"on {images:,} images: {split}{more};" in line for line in said)
+    assert any(
+        line == f"note: the same epochs on more images are {steps} steps, where the trial took 6" for line in said
+    )
+    assert any("other values may suit all of them better" in line for line in said) != study_images
+
+
+def test_images_that_lie_elsewhere_by_now(storage: RDBStorage, tmp_path: Path) -> None:
+    write_folder(tmp_path / "images" / "train", {"ant": 40, "bee": 40})
+    folder = {"name": "image_folder", "root": str(tmp_path / "images"), "image_size": 8, "val_size": 10}
+    store(storage, [MadeTrial(LR, 0.8, epochs=1)], folder)
+    (tmp_path / "images").rename(tmp_path / "moved")
+    with pytest.raises(UserError, match="images"):
+        run(storage)
+    [opening], _ = run(storage, choice=Choice(settings=[Override("data.root", str(tmp_path / "moved"))]))
+    assert (opening.train_images, opening.test_images) == (67, 13)
+
+
 @pytest.mark.parametrize("begun_anew", [False, True])
 def test_a_study_that_is_deleted_meanwhile_opens_nothing(
     made: RDBStorage, monkeypatch: pytest.MonkeyPatch, begun_anew: bool
@@ -122,7 +221,7 @@ def test_a_study_that_is_deleted_meanwhile_opens_nothing(
                 store(made, [MadeTrial(LR, 0.8, epochs=2)])
 
     monkeypatch.setattr(finalizing, "load_test", lambda _: pytest.fail("opened"))
-    with pytest.raises(CheckError, match="the study 'made' was deleted or renamed while its best configuration was tr"):
+    with pytest.raises(CheckError, match="the study 'made' was deleted or renamed while its configuration was tr"):
         finalize(made, "made", "cpu", delete)
     assert owner_of(made.engine, "made") is None
 
@@ -314,6 +413,7 @@ def test_patience_and_plateau_decide_as_they_did_in_the_trial(storage: RDBStorag
     notes = [line.split(" ", 1)[1] for line in said if line.startswith("note:")]
     assert notes == [
         "1 of 2 trials are done; if a later one is better, the test set will have been opened for another",
+        "the same epochs on more images are 69 steps, where the trial took 54",
         "as many epochs as the trial trained before its patience ended, of 9",
         "schedule plateau lowers the learning rate after the same epochs as in the trial",
         "the objective is that of the best epoch; what is tested are the weights of the last one",

@@ -12,16 +12,36 @@ from cifar_tune.streams import say
 def finalize(
     study: options.Study,
     storage: options.Storage = None,
+    trial: Annotated[
+        int | None,
+        typer.Option("--trial", metavar="N", min=0, help="A completed trial instead of the best.", show_default=False),
+    ] = None,
+    config: options.ConfigOption = None,
+    study_images: Annotated[
+        bool, typer.Option("--study-images", help="Leave out what data.train_size or val_size left out.")
+    ] = False,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Where the images lie: data.root, data.download.", show_default=False
+        ),
+    ] = None,
     again: Annotated[bool, typer.Option("--again", help="Although the test set was opened before.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, mps, cuda:0.")] = "auto",
     as_json: options.Json = False,
 ) -> None:
-    """Train the best configuration on training and validation images, and open the test set: once.
+    """Train the best configuration on all images, and open the test set: once.
+
+    All images are those that are not test images, also the ones that data.train_size left out. --trial and --config
+    name another configuration; the record says which one, and how it was chosen. A configuration file must have the
+    data of the study. --set changes nothing that the result depends on.
 
     Ends with key=value lines at full precision. Every opening is recorded with the study; where there is one, the
     record is printed and nothing is trained. With --json: {"study", "best_trial", "test_openings": [...]}, the newest
-    opening last: opened, host, cifar_tune, fingerprint, trial, value (its objective), finished_trials, config, seed,
-    epochs, train_images, device, precision, test_images, test_loss, test_accuracy (null where the result was lost).
+    opening last: opened, host, cifar_tune, fingerprint, trial (null for a file), value (its objective),
+    finished_trials, config, seed, epochs, train_images, device, precision, test_images, test_loss, test_accuracy (null
+    where the result was lost), chosen (best, trial or config), source (the file), images (all, or study with
+    --study-images), steps (of the optimizer).
     """
     from optuna.exceptions import StorageInternalError
     from sqlalchemy.exc import SQLAlchemyError
@@ -32,8 +52,11 @@ def finalize(
     from cifar_tune.storage.rdb import unusable
     from cifar_tune.storage.records import StudyRecord, load_record
     from cifar_tune.storage.urls import storage_url
+    from cifar_tune.study.choosing import Choice, require_new
+    from cifar_tune.study_spec.overrides import parse_overrides
 
     url = storage_url(storage)
+    choice = Choice(trial, config, parse_overrides(settings or ()), study_images)
 
     def found() -> tuple[str, BatchStorage, StudyRecord]:
         name, database = find_stored(study, url)
@@ -41,13 +64,14 @@ def finalize(
 
     name, database, record = when_reached(found, url)
     if record.openings and not again:
+        require_new(record, choice)
         for line in kept_lines(record):
             say(line, err=True)
     else:
         from cifar_tune.study.finalizing import finalize as train_and_open  # only now: it takes torch
 
         try:
-            record = train_and_open(database, name, device, lambda line: say(line, err=True), again)
+            record = train_and_open(database, name, device, lambda line: say(line, err=True), again, choice)
         except (SQLAlchemyError, StorageInternalError) as error:
             raise unusable(url, error.__cause__ or error) from error
     if as_json:
