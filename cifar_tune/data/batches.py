@@ -10,6 +10,7 @@ from cifar_tune.data.augmentation.draw import Epoch, Places
 from cifar_tune.data.augmentation.pipeline import Augmentation, draw_augmentation
 from cifar_tune.data.normalization import normalization
 from cifar_tune.data.resident import ResidentData
+from cifar_tune.data.sampling import SAMPLINGS
 from cifar_tune.data.seeding import derive_seed
 from cifar_tune.knobs.configuration import Configuration
 
@@ -58,12 +59,14 @@ class TrainingBatches:
         self._taken = 0
         self._indices = torch.empty(self.steps * self.batch_size, dtype=torch.int64, device=data.device)
         self._augmentation: Augmentation | None = None
+        labels = data.labels[data.train_indices]
+        self._sampling = SAMPLINGS[config.text("sampling")](labels, data.train_counts, len(self._indices))
 
     def draw_epoch(self, epoch: int) -> None:
         """Draw order and augmentation of an epoch, counted from 1; the next batch is its first."""
         seed, size, device = self._config.integer("seed"), self._data.train_size, self._data.device
         generator = torch.Generator(device).manual_seed(derive_seed("order", seed, epoch))
-        order = torch.randperm(size, generator=generator, device=device)[: len(self._indices)]
+        order = self._sampling(generator)
         torch.index_select(self._data.train_indices, 0, order, out=self._indices)
         drawn_for = Epoch(epoch, order, size, self.batch_size, self._data.image_shape[1])
         self._take_over(draw_augmentation(self._config, drawn_for, device, self.generators))

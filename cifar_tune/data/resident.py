@@ -20,6 +20,7 @@ class ResidentData:
         labels: int64 [N].
         train_indices, val_indices: int64, into `images`.
         mean, std: float32 [3], per channel of the training images, in units of bytes (0 to 255).
+        train_counts: training images of each class.
         classes, image_shape, fingerprint: as in `PreparedData`.
     """
 
@@ -31,6 +32,9 @@ class ResidentData:
         self.train_size = len(prepared.train_indices)
         self.val_size = len(prepared.val_indices)
 
+        self.train_counts: tuple[int, ...] = tuple(
+            np.bincount(prepared.labels[prepared.train_indices], minlength=len(prepared.classes)).tolist()
+        )
         images = prepared.open_images()
         labels, train, val = prepared.labels, prepared.train_indices, prepared.val_indices
         if self.device.type != "cpu":

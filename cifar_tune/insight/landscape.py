@@ -18,8 +18,7 @@ from cifar_tune.data.resident import ResidentData
 from cifar_tune.data.seeding import derive_seed
 from cifar_tune.insight.gradient_trace import Change, GradientTrace
 from cifar_tune.knobs.configuration import Configuration
-from cifar_tune.training.learner import build_learner
-from cifar_tune.training.losses import build_loss
+from cifar_tune.training.learner import Learner, build_learner
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +79,7 @@ def landscape_run(
     for epoch in range(1, config.integer("epochs") + 1):
         for images, labels in learner.batches(data, epoch):
             before = weight.detach().clone()
-            gradient = None if fixed is None else _gradient_on(fixed, learner.model, weight, config, device)
+            gradient = None if fixed is None else _gradient_on(fixed, learner, weight)
             loss = learner.train_step(images, labels)[0].item()
             progress(len(steps) + 1, loss)
             if not math.isfinite(loss):
@@ -109,13 +108,11 @@ class _GradientOf:
         return self._gradient
 
 
-def _gradient_on(
-    batch: tuple[Tensor, Tensor], model: nn.Module, weight: nn.Parameter, config: Configuration, device: torch.device
-) -> Tensor:
+def _gradient_on(batch: tuple[Tensor, Tensor], learner: Learner, weight: nn.Parameter) -> Tensor:
     """The gradient of the loss on this batch; dropout, if there is any, drops the same features every time."""
     images, labels = batch
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(derive_seed(config.integer("seed"), "fixed batch"))
-        loss = build_loss(config)(model(images).float(), labels)
+    with torch.random.fork_rng([learner.device] if learner.device.type == "cuda" else []):
+        torch.manual_seed(derive_seed(learner.config.integer("seed"), "fixed batch"))
+        loss = learner.loss(learner.model(images).float(), labels)
     (gradient,) = torch.autograd.grad(loss, [weight])
     return gradient.detach().clone()

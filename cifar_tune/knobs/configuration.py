@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Set
 from typing import Any, cast
 
-from cifar_tune.knobs.knob import stored
+from cifar_tune.knobs.knob import Knob, stored
 from cifar_tune.knobs.part import Part, Scalar, Value
 from cifar_tune.knobs.table import BEFORE_THEY_WERE_KNOBS
 from cifar_tune.knobs.vocabulary import BUILT_IN, Vocabulary
@@ -84,6 +84,22 @@ def as_it_ran(config: Mapping[str, Any], vocabulary: Vocabulary) -> Mapping[str,
     taken = _taken_by_model(config, vocabulary)
     newer = {name: before for name, before in BEFORE_THEY_WERE_KNOBS.items() if name in taken and name not in config}
     return {**config, **newer} if newer else config
+
+
+def newer_knobs(config: Mapping[str, Any], wanted: Configuration) -> Set[str]:
+    """The knobs of `wanted` that a stored configuration lacks and that stand at their defaults.
+
+    A training that is older than these knobs did the same as one in which they change nothing. It has the part that
+    would have taken them.
+    """
+    vocabulary = wanted.vocabulary
+
+    def is_newer(knob: Knob) -> bool:
+        owner = knob.owner
+        takes = owner is None or config.get(owner) in (wanted[owner], stored(wanted[owner]))
+        return takes and wanted[knob.name] == vocabulary.default_of(knob, wanted)
+
+    return {name for name in wanted.keys() - config.keys() if is_newer(vocabulary.knobs[name])}
 
 
 def as_exported(train: Mapping[str, Value], vocabulary: Vocabulary) -> Mapping[str, Value]:

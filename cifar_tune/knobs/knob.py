@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from cifar_tune.errors import enumerate_names
+from cifar_tune.knobs.class_weights import CLASS_WEIGHTS_RULE, class_weights_text
 from cifar_tune.knobs.part import Part, Scalar, Value
 
 NO_NAMES = "none"
@@ -24,6 +25,7 @@ class Kind(StrEnum):
     NAME = "name"
     NAMES = "list of names"
     TEXT = "text"
+    CLASS_WEIGHTS = "class weights"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ class Knob:
         default: used where neither a study file nor the owner's part says otherwise.
         meaning: one line for people.
         low, high: bounds, inclusive unless `low_open` or `high_open`.
-        names: the valid names with what each of them is (kinds NAME and NAMES).
+        names: the valid names with what each of them is (kinds NAME, NAMES and CLASS_WEIGHTS).
         owner: the knob whose chosen part must take this one, or None where every training run takes it.
     """
 
@@ -59,6 +61,8 @@ class Knob:
             return f"must be a list of names out of {enumerate_names(sorted(self.names or ()), 'and')}"
         if self.kind is Kind.BOOL:
             return "must be true or false"
+        if self.kind is Kind.CLASS_WEIGHTS:
+            return CLASS_WEIGHTS_RULE
         if self.kind is Kind.TEXT:
             return "must be a name of 1 to 100 letters, digits, '.', '_' or '-'"
         noun = "a whole number" if self.kind is Kind.INT else "a number"
@@ -78,7 +82,8 @@ class Knob:
     def parse(self, raw: object) -> Value:
         """Return `raw` as a value of this knob.
 
-        Lists of names come as a list, as one name, or joined with `+`; `none` is the empty list.
+        Lists of names come as a list, as one name, or joined with `+`; `none` is the empty list. Class weights come as
+        a name, as a mapping, or as the JSON text of one, which is what this returns for a mapping.
 
         Raises:
             ValueError: with the rule that `raw` breaks.
@@ -89,12 +94,10 @@ class Knob:
             case Kind.BOOL:
                 if isinstance(raw, bool):
                     return raw
-            case Kind.NAME:
-                if isinstance(raw, str) and raw in (self.names or ()):
-                    return raw
-            case Kind.TEXT:
-                if isinstance(raw, str) and _TEXT.fullmatch(raw):
-                    return raw
+            case Kind.NAME | Kind.TEXT | Kind.CLASS_WEIGHTS:
+                text = self._parse_text(raw)
+                if text is not None:
+                    return text
             case Kind.NAMES:
                 names = _as_names(raw)
                 if names is not None and all(name in (self.names or ()) for name in names):
@@ -102,6 +105,13 @@ class Knob:
                         raise ValueError("must not name the same thing twice")
                     return names
         raise ValueError(self.rule)
+
+    def _parse_text(self, raw: object) -> str | None:
+        if self.kind is Kind.TEXT:
+            return raw if isinstance(raw, str) and _TEXT.fullmatch(raw) else None
+        if isinstance(raw, str) and raw in (self.names or ()):
+            return raw
+        return class_weights_text(raw) if self.kind is Kind.CLASS_WEIGHTS else None
 
     def _parse_number(self, raw: object) -> int | float:
         if isinstance(raw, bool) or not isinstance(raw, int | float):

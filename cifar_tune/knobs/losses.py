@@ -1,7 +1,8 @@
 """The losses that training minimises. A new one is one entry here.
 
 A loss is a function of logits (N, classes) and targets that returns their mean, a scalar. Validation always tells the
-plain cross entropy, whatever is minimised, so that trials can be compared.
+plain cross entropy, whatever is minimised, so that trials can be compared. A loss that takes the knob `class_weights`
+gets the weight of each class, float32 (classes,), or None; the mean is over the images, not over their weights.
 """
 
 from collections.abc import Mapping
@@ -24,24 +25,25 @@ class LossPart(Part):
 
 _BUILT_IN: Mapping[str, LossPart] = {
     "cross_entropy": LossPart(
-        "torch.nn.functional:cross_entropy",
+        "cifar_tune.training.losses:cross_entropy",
         "the negative logarithm of the right class's probability",
-        arguments={"label_smoothing": "label_smoothing"},
+        arguments={"label_smoothing": "label_smoothing", "class_weights": "class_weights"},
     ),
     "focal": LossPart(
         "cifar_tune.training.losses:focal",
         "cross entropy times (1 - probability) ** focal_gamma: less weight on what is right already (Lin et al. 2017)",
-        arguments={"focal_gamma": "gamma"},
+        arguments={"focal_gamma": "gamma", "class_weights": "class_weights"},
     ),
     "multi_margin": LossPart(
-        "torch.nn.functional:multi_margin_loss",
+        "cifar_tune.training.losses:multi_margin",
         "hinge loss: how far other logits come within margin of the right one (Crammer and Singer 2001)",
-        arguments={"margin": "margin"},
+        arguments={"margin": "margin", "class_weights": "class_weights"},
         soft_labels=False,
     ),
     "mse": LossPart(
         "cifar_tune.training.losses:squared_error",
         "squared error between logits and one-hot labels (Hui and Belkin 2021)",
+        arguments={"class_weights": "class_weights"},
     ),
 }
 

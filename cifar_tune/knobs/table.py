@@ -5,6 +5,7 @@ from types import MappingProxyType
 
 from cifar_tune.knobs.activations import ACTIVATIONS
 from cifar_tune.knobs.augmentations import AUGMENTATIONS, PADDING_MODES
+from cifar_tune.knobs.class_weights import CLASS_WEIGHTS
 from cifar_tune.knobs.knob import Kind, Knob
 from cifar_tune.knobs.lookaheads import LOOKAHEADS
 from cifar_tune.knobs.losses import LOSSES
@@ -37,6 +38,11 @@ PRECISIONS: Mapping[str, str] = {
     "tf32": "32-bit floats, of which convolutions and products use 10 bits of mantissa; on NVIDIA GPUs since Ampere (A100) alone",
     "bf16": "forward and backward pass under bfloat16 autocast; weights and optimizer in fp32",
     "fp16": "forward and backward pass under float16 autocast, with a scaled loss; weights and optimizer in fp32. A step whose gradients overflow leaves the weights as they are. Slow on CPUs",
+}
+
+SAMPLINGS: Mapping[str, str] = {
+    "uniform": "every training image once, in a random order",
+    "balanced": "as many images of every class, as many in all: those of small classes come several times, those of large ones only in part",
 }
 
 ON_OOM: Mapping[str, str] = {
@@ -88,6 +94,7 @@ _KNOBS = (
     Knob("lookahead_steps", Kind.INT, 5, "optimizer steps between two returns to the slow weights", low=1, high=1_000_000, owner="lookahead"),
     Knob("lookahead_alpha", Kind.FLOAT, 0.5, "share of their distance by which the slow weights follow", low=0, high=1, low_open=True, owner="lookahead"),
     Knob("batch_size", Kind.INT, 128, "images per optimizer step", low=1, high=1_000_000),
+    Knob("sampling", Kind.NAME, "uniform", "which training images an epoch has", names=SAMPLINGS),
     Knob("epochs", Kind.INT, 15, "passes over the training images", low=1, high=1_000_000),
     Knob("patience", Kind.INT, 0, "training ends after so many epochs without a new best validation loss or accuracy; 0: never early", low=0, high=1_000_000),
     Knob("schedule", Kind.NAME, "one_cycle", "how the learning rate moves", names=SCHEDULES),
@@ -112,6 +119,7 @@ _KNOBS = (
     ),
     Knob("focal_gamma", Kind.FLOAT, 2.0, "how much less weight is on what is right already (focal); 0: cross entropy", low=0, owner="loss"),
     Knob("margin", Kind.FLOAT, 1.0, "by which the right logit shall be the largest (multi_margin)", low=0, low_open=True, owner="loss"),
+    Knob("class_weights", Kind.CLASS_WEIGHTS, "none", "how much the images of a class weigh in the loss: none, balanced, or numbers such as {cat: 2.0, dog: 0.5}, where other classes weigh 1. Only their ratios count: they are scaled so that the training images weigh 1 on average. val_loss knows no weights", names=CLASS_WEIGHTS, owner="loss"),
     Knob("augment", Kind.NAMES, (), "random changes of each training image in each epoch, in the order: crop and flips, rotation and scale, colours and noise and policies, normalization, cutout and erasing, mixup or cutmix; the order of the list counts within such a step", names=AUGMENTATIONS),
     Knob("crop_padding", Kind.INT, 4, "pixels of padding on each side for random_crop", low=1, high=16, owner="augment"),
     Knob("crop_padding_mode", Kind.NAME, "zeros", "what random_crop pads with", names=PADDING_MODES, owner="augment"),

@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from cifar_tune.data.spec import as_before_resize
 from cifar_tune.errors import Problem, UserError, nearest_name
-from cifar_tune.knobs.configuration import Configuration, as_it_ran
+from cifar_tune.knobs.configuration import Configuration, as_it_ran, complete
 from cifar_tune.knobs.part import Scalar
 from cifar_tune.knobs.table import BEFORE_THEY_WERE_KNOBS
 from cifar_tune.knobs.vocabulary import Vocabulary
@@ -114,12 +114,14 @@ class TrialRecord:
     def configuration(self, vocabulary: Vocabulary) -> Configuration:
         """Every knob of the trial by type; `precision` as it came out on the device.
 
+        A knob that is newer than the trial has its default, which is what the trial did (BEFORE_THEY_WERE_KNOBS).
+
         Args:
             vocabulary: of its study.
         """
         values = {name: vocabulary.knobs[name].parse(value) for name, value in self.config.items()}
         known = values if self.precision is None else {**values, "precision": self.precision}
-        return Configuration(known, vocabulary)
+        return complete(known, vocabulary)
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,7 @@ from cifar_tune.study.events import (
 from cifar_tune.study.evolving import evolve_study, finish_evolution
 from cifar_tune.study.folder_claim import claim_folder
 from cifar_tune.study.opening import about_defaults, open_study, stored_study, with_its_defaults
+from cifar_tune.study_spec.data_fit import require_fit
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.study_spec.typical import largest, typical
 
@@ -165,6 +166,7 @@ def _run_in(
         observer.decoding(done, total)
 
     data = prepare(spec.data, decoding)
+    require_fit(spec, data.classes)
     for note in data.notes:
         observer.note(f"note: {note}")
     executors.wait_for_start(spec.data, data.fingerprint, stop.raise_if_any)

@@ -87,6 +87,10 @@ def _decays(values: Mapping[str, Value]) -> bool:
     return cast(float, values.get("weight_decay", 0)) > 0 or cast(float, values.get("l1", 0)) > 0
 
 
+def _balances_twice(values: Mapping[str, Value]) -> bool:
+    return values["sampling"] == values.get("class_weights") == "balanced"
+
+
 _EFFECTS: tuple[_Effect, ...] = (
     _Effect(
         ("decay_norm_and_bias", "weight_decay", "l1"),
@@ -117,6 +121,12 @@ _EFFECTS: tuple[_Effect, ...] = (
         lambda values: values["schedule"] == "cosine_restarts",
         _is_shorter("t_0"),
         "schedule cosine_restarts never restarts here: no trial has more epochs than t_0",
+    ),
+    _Effect(
+        ("sampling", "class_weights"),
+        _balances_twice,
+        lambda _: False,
+        "sampling balanced and class_weights balanced together make up for small classes twice; one of them is enough",
     ),
 )
 

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from cifar_tune.data.spec import DataSpec, Resize
 from cifar_tune.errors import Problem, UserError
 from cifar_tune.knobs.configuration import Configuration, as_exported, complete
+from cifar_tune.knobs.knob import Kind
 from cifar_tune.knobs.part import Value
 from cifar_tune.knobs.vocabulary import BUILT_IN, Vocabulary, vocabulary_with
 from cifar_tune.paths import is_stream
@@ -233,7 +234,7 @@ def read_train(raw: object, vocabulary: Vocabulary, problems: Problems) -> dict[
         if name not in vocabulary.knobs:
             problems.unknown_key(("train", name), vocabulary.knobs, _ELSEWHERE)
             continue
-        if isinstance(given, dict):
+        if isinstance(given, dict) and vocabulary.knobs[name].kind is not Kind.CLASS_WEIGHTS:
             problems.add(("train", name), "takes one value here; ranges and choices belong under search_space", given)
             continue
         value = read_value(vocabulary.knobs[name], given, ("train", name), problems)

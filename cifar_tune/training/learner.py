@@ -19,6 +19,7 @@ from cifar_tune.models.build import FittedModel, FollowsEpochs, build_model
 from cifar_tune.models.layers import ImageShape
 from cifar_tune.training.accumulation import Accumulation
 from cifar_tune.training.averages import MovingAverage, build_lookahead
+from cifar_tune.training.class_weights import weights_of_classes
 from cifar_tune.training.device import FP16, autocast, configure, forward_pass, resolve_precision
 from cifar_tune.training.evaluation import AveragedViews, View, count_right
 from cifar_tune.training.loss_scaling import LossScaling
@@ -52,13 +53,17 @@ def build_learner(
         in_graph: its steps shall be captured, as far as its parts can be.
 
     Raises:
-        UserError: the images are too small for the model, or it cannot be compiled here.
+        UserError: the images are too small for the model, it cannot be compiled here, or `class_weights` names a class
+            that the data do not have.
     """
     configure(config, device)  # a model may compute weights before the first epoch
     steps = batches.steps_per_epoch(data.train_size, config.integer("batch_size"))
     fitted_images = config.vocabulary.models[config.text("model")].fitted_images
     sample = training_sample(data, config, fitted_images) if fitted_images else None
-    return Learner(config, data.image_shape, len(data.classes), device, steps_per_epoch or steps, sample, in_graph)
+    weights = weights_of_classes(config, data)
+    return Learner(
+        config, data.image_shape, len(data.classes), device, steps_per_epoch or steps, sample, in_graph, weights
+    )
 
 
 class Learner:
@@ -76,6 +81,7 @@ class Learner:
         sample: training images for a model that is fitted to some before the first epoch (`training_sample`). Without
             them such a model is random.
         in_graph: its steps shall be captured, as far as its parts can be.
+        class_weights: of each class in the loss, float32 (classes,). Without them all weigh the same.
 
     Attributes:
         config: what is trained.
@@ -83,6 +89,7 @@ class Learner:
         moves_in_graph: whether `move` can be captured too.
         averaged: follows the model's weights, where the configuration asks for their average.
         precision: `fp32`, `tf32`, `bf16` or `fp16`.
+        loss: what is minimised, of logits float32 (N, classes) and targets.
         lr: learning rate of the last step; of the first one before any.
         accumulation: takes batches in parts where memory runs out.
 
@@ -100,6 +107,7 @@ class Learner:
         steps_per_epoch: int,
         sample: Tensor | None = None,
         in_graph: bool = False,
+        class_weights: Tensor | None = None,
     ) -> None:
         torch.manual_seed(derive_seed(config.integer("seed"), "init"))
         model = build_model(config, image_shape, classes)
@@ -127,7 +135,7 @@ class Learner:
         self._lookahead = build_lookahead(config, self.model, config.integer("epochs") * steps_per_epoch)
         self._views: tuple[View, ...] = TEST_TIME_AUGMENTATIONS[config.text("test_time_augmentation")].resolve()()
         self._forward = forward_pass(self.model, config.flag("compile"))
-        self._loss = build_loss(config)
+        self.loss = build_loss(config, class_weights)
         self.accumulation = Accumulation(self.model, self.optimizer, config.text("on_oom") == "accumulate")
         self._gradients = GradientChange(
             list(self.model.parameters()),
@@ -262,7 +270,7 @@ class Learner:
         with autocast(self.precision, self.device):
             logits = self._forward(images)
         # In float32: eight bits of mantissa are too few for the logarithm of a sum.
-        loss = self._loss(logits.float(), labels)
+        loss = self.loss(logits.float(), labels)
         total = loss if factor == 1 else loss * factor
         if self._scaling is not None:
             total = self._scaling.scaled(total)

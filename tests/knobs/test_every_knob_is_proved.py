@@ -132,6 +132,8 @@ PROOFS: Mapping[str, Proof] = {
     "lookahead": outcome(lookahead_steps=2),
     "lookahead_steps": outcome(2, lookahead="constant"),
     "lookahead_alpha": outcome(0.1, lookahead="constant"),
+    "class_weights": outcome("balanced", '{"3": 4.0}'),
+    "sampling": Proof(IMAGES | {"labels"}),
     "batch_size": Proof(LENGTH, (8,), may_change=frozenset({"images"})),
     "epochs": Proof(LENGTH | {"epochs"}, (3,)),
     "patience": Proof(LENGTH - {"statistics", "weights"} | {"epochs"}, (1,), UNMOVED),

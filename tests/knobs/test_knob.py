@@ -135,3 +135,33 @@ def test_a_name_stands_in_a_list_once(raw: object) -> None:
 )
 def test_what_the_database_holds(value: Any, held: object) -> None:
     assert stored(value) == held
+
+
+WEIGHTS = KNOBS["class_weights"]
+
+
+@pytest.mark.parametrize(
+    ("raw", "value"),
+    [
+        ("none", "none"),
+        ("balanced", "balanced"),
+        ({"dog": 1, "cat": 2.5}, '{"cat": 2.5, "dog": 1.0}'),
+        ('{"cat": 2.5, "dog": 1.0}', '{"cat": 2.5, "dog": 1.0}'),
+        ({3: 2}, '{"3": 2.0}'),
+        ({"größe+x=1": 1e-3}, '{"größe+x=1": 0.001}'),
+    ],
+)
+def test_class_weights_are_names_or_mappings(raw: object, value: str) -> None:
+    assert WEIGHTS.parse(raw) == value == WEIGHTS.parse(value)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "even", {}, {"cat": 0}, {"cat": -1}, {"cat": True}, {"cat": "2"}, {"cat": float("nan")}, {True: 1},
+        {"cat": 1e999}, ["cat"], 2.0, None, "[1]", "{}", '{"cat": "x"}', "{cat: 2}",
+    ],
+)  # fmt: skip
+def test_what_are_no_class_weights(raw: object) -> None:
+    with pytest.raises(ValueError, match=r"must be none, balanced, or numbers > 0 for some of the classes, such as"):
+        WEIGHTS.parse(raw)

@@ -37,7 +37,7 @@ def test_it_is_described(knob: Knob) -> None:
 
 @every_knob
 def test_names_are_there_for_names_alone(knob: Knob) -> None:
-    assert bool(knob.names) == (knob.kind in (Kind.NAME, Kind.NAMES))
+    assert bool(knob.names) == (knob.kind in (Kind.NAME, Kind.NAMES, Kind.CLASS_WEIGHTS))
 
 
 @every_knob

@@ -119,6 +119,23 @@ def test_an_older_trial_fits_only_where_it_would_train_alike() -> None:
     assert suggested_for(spec.space, old) == Misfit("zero_init_residual is True now")
 
 
+def test_a_trial_fits_where_a_newer_knob_changes_nothing() -> None:
+    ran = complete({"model": "cnn3", "lr": 0.5}).stored()
+    old = {name: value for name, value in ran.items() if name not in ("sampling", "class_weights")}
+    study = STUDY.replace("resnet20", "cnn3")
+    assert suggested_for(read(study).spec.space, old) == {"lr": 0.5}
+    balanced = read(study.replace("cnn3", "cnn3, sampling: balanced")).spec.space
+    assert suggested_for(balanced, old) == Misfit("sampling is balanced now")
+    assert suggested_for(balanced, {**old, "sampling": "uniform"}) == Misfit("sampling is balanced now")
+
+
+def test_an_older_trial_has_all_knobs_to_be_trained_again() -> None:
+    spec = read(STUDY.replace("resnet20", "cnn3")).spec
+    made = make_record(spec, [MadeTrial({"lr": 0.5}, value=0.5)]).trials[0]
+    old = {name: value for name, value in made.config.items() if name not in ("sampling", "class_weights")}
+    assert replace(made, config=old).configuration(spec.vocabulary) == made.configuration(spec.vocabulary)
+
+
 @pytest.mark.parametrize("model", ["resnet50", "resnet20", "cnn3"])
 def test_an_older_export_means_what_its_training_did(tmp_path: Path, model: str) -> None:
     spec = older(read(STUDY.replace("resnet20", model)).spec)

@@ -270,6 +270,14 @@ search_space:
     [
         ("{decay_norm_and_bias: false}", ("decay_norm_and_bias: false changes nothing: weight_decay and l1 are 0",)),
         ("{decay_norm_and_bias: false, weight_decay: 1e-4}", ()),
+        (
+            "{sampling: balanced, class_weights: balanced}",
+            (
+                "sampling balanced and class_weights balanced together make up for small classes twice; "
+                "one of them is enough",
+            ),
+        ),
+        ("{sampling: balanced, class_weights: {cat: 2}}", ()),
         ("{patience: 10, epochs: 10}", ("patience changes nothing: no trial has more epochs",)),
         ("{patience: 9, epochs: 10}", ()),
         (

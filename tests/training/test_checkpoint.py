@@ -306,3 +306,16 @@ def test_reading_changes_nothing_in_memory(training: Training, path: Path) -> No
     load(path, training.config, training.data.fingerprint)
     for name, tensor in training.learner.model.state_dict().items():
         assert tensor.equal(kept[name]), name
+
+
+def test_a_checkpoint_that_is_older_than_a_knob_goes_on_where_the_knob_changes_nothing(
+    training: Training, tmp_path: Path
+) -> None:
+    state = training.state_dict()
+    old = {name: value for name, value in state["config"].items() if name not in ("sampling", "class_weights")}
+    path = tmp_path / "old.pt"
+    save(path, {**state, "config": old})
+    assert load(path, training.config, training.data.fingerprint)["epoch"] == 1
+    for changed in ({"sampling": "balanced"}, {"class_weights": "balanced"}):
+        with pytest.raises(CheckpointError, match=f"another configuration, which differs in {next(iter(changed))}"):
+            load(path, training.config.replaced(**changed), training.data.fingerprint)

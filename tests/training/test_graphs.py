@@ -128,6 +128,7 @@ EVERYTHING: list[dict[str, Value]] = [
     {"ema_decay": 0.99, "clip_grad_norm": 1.0, "l1": 1e-3, "decay_norm_and_bias": False, "label_smoothing": 0.1},
     {"dropout": 0.3, "augment": ("random_crop", "gaussian_noise", "mixup", "cutmix"), "loss": "focal"},
     {"on_oom": "accumulate", "batch_size": 64},
+    {"sampling": "balanced", "class_weights": "balanced", "label_smoothing": 0.1},
     {"precision": "bf16"},
 ]
 

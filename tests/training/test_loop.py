@@ -220,6 +220,7 @@ EVERYTHING_WITH_A_STATE: list[dict[str, Value]] = [
     {"clip_grad_norm": 0.5, "l1": 1e-3, "patience": 2},
     {"lookahead": "constant", "lookahead_steps": 4},
     {"lookahead": "cubic", "optimizer": "muon", "norm_bias_lr_factor": 8.0, "test_time_augmentation": "multi_crop"},
+    {"sampling": "balanced", "class_weights": '{"3": 2.0}'},
 ]
 
 

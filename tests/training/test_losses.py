@@ -1,6 +1,7 @@
 """Every registered loss against a slow reference."""
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -50,6 +51,34 @@ def batch() -> tuple[Tensor, Tensor]:
     return torch.randn(8, 5, generator=generator) * 2, torch.randint(5, (8,), generator=generator)
 
 
+WEIGHTS = torch.tensor([0.5, 2.0, 1.0, 0.25, 3.0])
+
+
+def weighted_cross_entropy(logits: list[float], target: list[float]) -> float:
+    logs: list[float] = torch.tensor(logits).log_softmax(0).tolist()
+    smooth = [0.8 * share + 0.2 / len(logits) for share in target]
+    weights: list[float] = WEIGHTS.tolist()
+    return -sum(w * share * log for w, share, log in zip(weights, smooth, logs, strict=True))
+
+
+def weighted_focal(logits: list[float], target: list[float]) -> float:
+    shares = torch.tensor(logits).softmax(0)
+    terms = [w * t * (1 - p) ** 1.5 * p.log() for w, t, p in zip(WEIGHTS, target, shares, strict=True)]
+    return -float(sum(terms))
+
+
+def times_the_weight_of_the_image(loss: str, logits: list[float], target: list[float]) -> float:
+    return REFERENCES[loss](logits, target) * float(torch.tensor(target) @ WEIGHTS)
+
+
+WEIGHTED: dict[str, Callable[[list[float], list[float]], float]] = {
+    "cross_entropy": weighted_cross_entropy,
+    "focal": weighted_focal,
+    "multi_margin": partial(times_the_weight_of_the_image, "multi_margin"),
+    "mse": partial(times_the_weight_of_the_image, "mse"),
+}
+
+
 def expected(loss: str, logits: Tensor, targets: Tensor) -> float:
     rows = [REFERENCES[loss](row, target) for row, target in zip(logits.tolist(), targets.tolist(), strict=True)]
     return sum(rows) / len(rows)
@@ -60,6 +89,21 @@ def test_value(loss: str) -> None:
     logits, labels = batch()
     value = build_loss(small(loss=loss, **UNUSUAL))(logits, labels)
     assert value.item() == pytest.approx(expected(loss, logits, functional.one_hot(labels, 5).float()), rel=1e-5)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_weights_of_classes_make_a_weighted_mean_over_the_images(loss: str) -> None:
+    logits, labels = batch()
+    compute = build_loss(small(loss=loss, **UNUSUAL), WEIGHTS)
+    hard = functional.one_hot(labels, 5).float()
+    soft = 0.7 * hard + 0.3 * functional.one_hot(labels.flip(0), 5).float()
+    for targets, as_shares in ((labels, hard), *([(soft, soft)] if LOSSES[loss].soft_labels else [])):
+        rows = [WEIGHTED[loss](row, target) for row, target in zip(logits.tolist(), as_shares.tolist(), strict=True)]
+        assert compute(logits, targets).item() == pytest.approx(sum(rows) / len(rows), rel=1e-5)
+    halves = [compute(logits[half], labels[half]) for half in (slice(4), slice(4, 8))]
+    torch.testing.assert_close(sum(halves) / 2, compute(logits, labels))  # as steps that are split need it
+    even = build_loss(small(loss=loss, **UNUSUAL), torch.ones(5))
+    torch.testing.assert_close(even(logits, labels), build_loss(small(loss=loss, **UNUSUAL))(logits, labels))
 
 
 @pytest.mark.parametrize("loss", [name for name, part in LOSSES.items() if part.soft_labels])

@@ -62,6 +62,6 @@ def test_a_loss_that_is_no_number_from_the_start(images: ResidentData, monkeypat
     def nothing(*_: object) -> Tensor:
         return torch.tensor(float("nan"), requires_grad=True)
 
-    monkeypatch.setattr("cifar_tune.training.learner.build_loss", lambda _config: nothing)
+    monkeypatch.setattr("cifar_tune.training.learner.build_loss", lambda *_: nothing)
     with pytest.raises(CheckError, match=r"loss cross_entropy of model cnn3 is nan before anything was learned"):
         probe(small(model="cnn3"), images, CPU)

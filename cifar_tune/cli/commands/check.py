@@ -27,6 +27,7 @@ def check(
     # only now: it takes torch, which a wrong file need not wait for
     from cifar_tune.data.prepared import prepare
     from cifar_tune.study.checking import auto_workers_lines, probe_lines
+    from cifar_tune.study_spec.data_fit import require_fit
     from cifar_tune.training.device import resolve_device
 
     decoding = PlainLines(read.spec).decoding
@@ -37,6 +38,7 @@ def check(
                 resolve_device(name)
         with stage:
             data = prepare(read.spec.data, decoding)
+            require_fit(read.spec, data.classes)
     for line in spec_lines(read.spec):  # after the data: their errors would be lost behind so many lines
         say(line)
     for note in read.notes:
