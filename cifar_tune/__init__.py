@@ -7,12 +7,16 @@ __version__ = "0.1.0"
 """What the package is built with, too. A copy of this folder works where nothing is installed."""
 
 
+_LATER = {"load_study": "cifar_tune.reports.loaded", "load_model": "cifar_tune.model_files.loading"}
+"""What takes a moment to import, with its module: commands and workers import this package, and need none of it."""
+
+
 def __getattr__(name: str) -> Any:
-    """What takes a moment comes when it is asked for: commands and workers import this package, and need no reports."""
-    if name == "load_study":
-        return import_module("cifar_tune.reports.loaded").load_study
+    """What takes a moment comes when it is asked for."""
+    if name in _LATER:
+        return getattr(import_module(_LATER[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return [*globals(), "load_study"]
+    return [*globals(), *_LATER]

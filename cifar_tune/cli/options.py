@@ -85,6 +85,16 @@ Write = Annotated[
         callback=_path,
     ),
 ]
+Save = Annotated[
+    Path | None,
+    typer.Option(
+        "--save",
+        metavar="FOLDER",
+        help="Write the trained model into this folder; a model that is there is replaced.",
+        show_default=False,
+        callback=_path,
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

@@ -4,8 +4,8 @@ import shlex
 from urllib.parse import quote
 
 from cifar_tune.errors import UserError
+from cifar_tune.markdown import code, inert, table
 from cifar_tune.reports.labels import dimension_words
-from cifar_tune.reports.tables import code, inert, table
 from cifar_tune.storage.records import read_stored_spec
 from cifar_tune.study_spec.search_space import Range
 from cifar_tune.study_spec.specification import StudySpec

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageFile
 
-from cifar_tune.data.depth import Kind, Span, is_deep, read_deep
+from cifar_tune.data.depth import Deep, Kind, Span, is_deep, range_of, read_deep
 from cifar_tune.data.plain_jpeg import PlainJpeg, begins_like_jpeg, plain_jpeg
 from cifar_tune.data.resizing import GREY, Shape, resized
 from cifar_tune.data.spec import Resize
@@ -182,6 +182,66 @@ def read(
             return Reading((deep.kind, deep.seen), frozenset(facts), shape, is_clear)
 
 
+def preprocessed(image: Image.Image, size: int, ranges: Mapping[Kind, Span], resize: Resize) -> npt.NDArray[np.uint8]:
+    """Make of an opened image what `read` makes of its file.
+
+    Where the file is not decoded yet, its bytes are read. Of an image that is decoded already, Pillow may have dropped
+    the lower bits of more than 8 per channel, in colour.
+
+    Args:
+        image: of any size and mode; it stays as it is.
+        size: wanted height and width.
+        ranges: as `read` takes them. An image of an unknown range is scaled by its own values.
+        resize: as `read` takes it.
+
+    Returns:
+        uint8 [size, size, 3]: upright, in RGB, over grey.
+
+    Raises:
+        TooLargeError: it would take more than MOST_BYTES.
+        Exception: of almost any type, from Pillow, where the file is broken.
+    """
+    content = _undecoded(image)
+    if content is not None:
+        return read_alone(content, size, ranges, resize)
+    image = _upright(image, set())
+    if image.mode[0] in "IF":
+        deep = Deep(np.asarray(image), "L")
+        image = deep.in_bytes(ranges.get(deep.kind) or range_of(deep.kind, deep.seen))
+    return _in_colour(image, size, resize, set())
+
+
+def read_alone(path: Path | bytes, size: int, ranges: Mapping[Kind, Span], resize: Resize) -> npt.NDArray[np.uint8]:
+    """Decode one file, as `read` does; an image of an unknown range is scaled by its own values.
+
+    Returns:
+        uint8 [size, size, 3].
+
+    Raises:
+        As `read` does.
+    """
+    pixels = np.empty((size, size, 3), dtype=np.uint8)
+    room = Room(MOST_BYTES)
+    reading = read(path, pixels, ranges, room, resize)
+    if not reading.is_done and reading.values is not None:
+        kind, seen = reading.values
+        read(path, pixels, {kind: range_of(kind, seen)}, room, resize)
+    return pixels
+
+
+def _undecoded(image: Image.Image) -> bytes | None:
+    """The content of the file of an image of which nothing is decoded yet; None where that cannot be known."""
+    if not isinstance(image, ImageFile.ImageFile) or not image.tile or image.fp is None or image.tell() != 0:
+        return None
+    if image.format not in _FORMATS or not image.fp.seekable():
+        return None
+    position = image.fp.tell()
+    image.fp.seek(0)
+    content = image.fp.read()
+    image.fp.seek(position)
+    return content
+
+
 def read_span(path: Path, room: Room) -> tuple[tuple[Kind, Span] | None, Shape]:
     """The values of a file with more than 8 bits per channel, and its shape; of others nothing is decoded.
 
@@ -242,9 +302,10 @@ def _memory(image: ImageFile.ImageFile, bytes_per_pixel: int, full_pixels: int =
     return taken
 
 
-def _upright(image: ImageFile.ImageFile, facts: set[Fact]) -> Image.Image:
+def _upright(image: Image.Image, facts: set[Fact]) -> Image.Image:
     """The image, decoded, and turned as its EXIF orientation says; Pillow itself turns TIFFs."""
-    steps = {_STEPS[tile.args] for tile in image.tile if isinstance(tile.args, str) and tile.args in _STEPS}
+    tiles = getattr(image, "tile", ())  # of an image that is not decoded yet
+    steps = {_STEPS[tile.args] for tile in tiles if isinstance(tile.args, str) and tile.args in _STEPS}
     image.load()
     clear = image.info.get("transparency")
     if steps and isinstance(clear, int):
@@ -262,7 +323,7 @@ def _upright_shape(image: ImageFile.ImageFile) -> Shape:
     return (height, width) if is_turned else (width, height)
 
 
-def _orientation(image: ImageFile.ImageFile) -> int | None:
+def _orientation(image: Image.Image) -> int | None:
     """Of EXIF; 1 where there are no EXIF data, None where they cannot be read."""
     try:
         exif = image.getexif()

@@ -1,15 +1,19 @@
 """Trains one configuration with one seed or several, for `cifar-tune train`."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
 import torch
 
-from cifar_tune.data.prepared import prepare
+from cifar_tune.data.prepared import PreparedData, prepare
 from cifar_tune.data.resident import ResidentData
 from cifar_tune.errors import CheckError
+from cifar_tune.insight.predictions import predict
 from cifar_tune.knobs.configuration import Configuration
+from cifar_tune.model_files.description import Origin
+from cifar_tune.model_files.writing import Chosen, Evaluation, require_model_folder, write_model_folder
 from cifar_tune.models.build import count_multiply_adds
 from cifar_tune.plugins.execute import plugin_errors_told
 from cifar_tune.study_spec.metrics import METRICS, Measured
@@ -19,7 +23,9 @@ from cifar_tune.training.failures import Diverged, training_errors
 from cifar_tune.training.loop import Training
 
 
-def train_seeds(run: RunConfig, seeds: int, device_name: str, say: Callable[[str], None]) -> dict[str, Any]:
+def train_seeds(
+    run: RunConfig, seeds: int, device_name: str, say: Callable[[str], None], save: Path | None = None
+) -> dict[str, Any]:
     """Train once or several times, with `seeds_of`.
 
     Args:
@@ -27,14 +33,15 @@ def train_seeds(run: RunConfig, seeds: int, device_name: str, say: Callable[[str
         seeds: how many trainings.
         device_name: as `resolve_device` takes it.
         say: receives notes on the data, and a line per epoch.
+        save: the folder that the model is written into; of several trainings each has a folder `seed-N` in it.
 
     Raises:
         CheckError: if the loss becomes infinite or not a number, the memory does not suffice, or the code of a plugin
             fails.
-        UserError: if data or device cannot be used.
+        UserError: if data, device or folder cannot be used.
     """
     with plugin_errors_told(run.train.vocabulary.plugins):
-        return _train_seeds(run, seeds, device_name, say)
+        return _train_seeds(run, seeds, device_name, say, save)
 
 
 def seeds_of(chosen: int, count: int) -> Sequence[int]:
@@ -46,8 +53,14 @@ def seeds_of(chosen: int, count: int) -> Sequence[int]:
     return (chosen,) if count == 1 else range(chosen + 1, chosen + 1 + count)
 
 
-def _train_seeds(run: RunConfig, seeds: int, device_name: str, say: Callable[[str], None]) -> dict[str, Any]:
+def _train_seeds(
+    run: RunConfig, seeds: int, device_name: str, say: Callable[[str], None], save: Path | None
+) -> dict[str, Any]:
     device = resolve_device(device_name)
+    wanted = seeds_of(run.train.integer("seed"), seeds)
+    folders = {} if save is None else {seed: save if seeds == 1 else save / f"seed-{seed}" for seed in wanted}
+    for folder in folders.values():
+        require_model_folder(folder)
     configure(run.train, device)
     prepared = prepare(run.data)
     for note in prepared.notes:
@@ -56,11 +69,15 @@ def _train_seeds(run: RunConfig, seeds: int, device_name: str, say: Callable[[st
     flops = count_multiply_adds(run.train, data.image_shape, len(data.classes))
     results: dict[str, Any] = {"device": str(device), "precision": "", "parameters": 0, "flops": flops, "runs": []}
     runs = results["runs"]
-    for seed in seeds_of(run.train.integer("seed"), seeds):
+    for seed in wanted:
         with training_errors(device):
             training = _trained(run.train.replaced(seed=seed), data, device, say)
         results |= {"precision": training.precision, "parameters": training.parameters}
         runs.append(_figures(training, flops))
+        if seed in folders:
+            _save(folders[seed], run, prepared, training)
+            runs[-1]["model"] = str(folders[seed])
+            say(f"model folder: {folders[seed]}")
         del training  # there may be no room for the next one beside it
     if seeds > 1:
         accuracies = [run["val_accuracy"] for run in runs]
@@ -84,6 +101,15 @@ def _trained(config: Configuration, data: ResidentData, device: torch.device, sa
     if training.accumulation.parts > 1:
         say(f"seed {seed}: {training.accumulation.words}")
     return training
+
+
+def _save(folder: Path, run: RunConfig, prepared: PreparedData, training: Training) -> None:
+    last = training.results[-1]
+    chosen = Chosen(run.data, prepared, last.epoch, Origin(command="train"))
+    with training_errors(training.device):
+        confusion = predict(training).confusion().tolist()
+    figures = Evaluation("validation", len(prepared.val_indices), last.val_loss, last.val_accuracy, confusion)
+    write_model_folder(folder, training, chosen, figures)
 
 
 def _figures(training: Training, flops: int) -> dict[str, Any]:

@@ -25,12 +25,17 @@ def execute(file: PluginFile) -> ModuleType | Problem:
     content, so that pickling, dataclasses and the like find it, and so that other content is another module. Threads
     that want the same one wait for the first of them.
     """
-    name = f"cifar_tune_plugin_{_digest(file)[:16]}"
+    name = _module_name(file)
     # Tracebacks show the lines that run, even where the file has changed since, or another study's has the same path.
     shown = name_in_tracebacks(file)
     linecache.cache[shown] = (len(file.source), None, file.source.splitlines(keepends=True), shown)
     with _running.setdefault(name, threading.Lock()):
         return sys.modules[name] if name in sys.modules else _executed(name, file)
+
+
+def has_run(file: PluginFile) -> bool:
+    """Whether this very content has run in this process under this path."""
+    return _module_name(file) in sys.modules
 
 
 def name_in_tracebacks(file: PluginFile) -> str:
@@ -41,6 +46,10 @@ def name_in_tracebacks(file: PluginFile) -> str:
     digest = _digest(file)
     is_first = _first.setdefault(file.path, digest) == digest
     return file.path if is_first else f"{file.path}@{file.sha256[:8]}"
+
+
+def _module_name(file: PluginFile) -> str:
+    return f"cifar_tune_plugin_{_digest(file)[:16]}"
 
 
 def _digest(file: PluginFile) -> str:

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from cifar_tune.files import is_real_folder
+from cifar_tune.markdown import table
 from cifar_tune.reports.best_config import trial_yaml
 from cifar_tune.reports.report import Report
-from cifar_tune.reports.tables import table
 from cifar_tune.storage.records import TrialRecord
 from cifar_tune.wording import duration, figure
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from shlex import quote
 
 from cifar_tune.errors import last_line
+from cifar_tune.markdown import code, inert, table
 from cifar_tune.reports.best_config import resolved_config
 from cifar_tune.reports.findings import sparing_words
 from cifar_tune.reports.front import front_file, front_table
@@ -15,7 +16,6 @@ from cifar_tune.reports.objective import SCALES
 from cifar_tune.reports.pictures import pictures_of
 from cifar_tune.reports.report import Report
 from cifar_tune.reports.summary_json import STATES
-from cifar_tune.reports.tables import code, inert, table
 from cifar_tune.reports.trust import interval_words, trust_words
 from cifar_tune.statistics.shares import wilson
 from cifar_tune.storage.attributes import REASONS

@@ -193,6 +193,27 @@ def resolve_precision(config: Configuration, device: torch.device) -> str:
     return FP16 if _capability(device) >= _FIRST_CUDA_WITH_TENSOR_CORES else FP32
 
 
+def precision_elsewhere(precision: str, trained_on: str, device: torch.device) -> str:
+    """What a model that was evaluated in this precision is best evaluated in on another device.
+
+    Args:
+        precision: that it was evaluated in.
+        trained_on: the device then, such as `cuda:0`.
+        device: the one now.
+
+    Returns:
+        The same precision on a device of the same type, and wherever it is as fast as it should be; else `fp32`.
+    """
+    if precision == TF32:
+        return TF32 if _has_tf32(device) else FP32
+    is_same = torch.device(trained_on).type == device.type
+    if precision == BF16:
+        return BF16 if is_same or _multiplies_bf16(device) else FP32
+    if precision == FP16:
+        return FP16 if is_same or _capability(device) >= _FIRST_CUDA_WITH_TENSOR_CORES else FP32
+    return precision
+
+
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:
     """The context of the forward pass; weights stay float32, and so must the loss, which belongs outside."""
     if precision in _AUTOCAST:

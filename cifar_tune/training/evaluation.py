@@ -125,8 +125,15 @@ class AveragedViews(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, classes), float32, of images (N, 3, H, W)."""
-        logits = [view.share * self.model(view.take(images)).float() for view in self._views]
-        return torch.stack(logits).sum(0)
+        return mean_logits(self.model, self._views, images)
+
+
+def mean_logits(model: Callable[[Tensor], Tensor], views: Sequence[View], images: Tensor) -> Tensor:
+    """The model's logits (N, classes), float32, of images (N, 3, H, W): the mean over the views of each image."""
+    if len(views) == 1:
+        return model(images).float()
+    logits = [view.share * model(view.take(images)).float() for view in views]
+    return torch.stack(logits).sum(0)
 
 
 def _as_it_is(images: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from functools import partial
 from itertools import count
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +34,8 @@ from cifar_tune.training.optimizers import (
 )
 from cifar_tune.training.schedule_free import SCHEDULE_FREE_OPTIMIZERS, ScheduleFreeAverage
 from cifar_tune.training.schedules import build_schedule
+
+EvaluatedWeights = Literal["the last step", "the moving average", "the schedule-free average"]
 
 
 def build_learner(
@@ -147,9 +149,21 @@ class Learner:
     @property
     def evaluated(self) -> nn.Module:
         """What is validated: an average, or the model itself, over all views where images are looked at repeatedly."""
+        network = self.evaluated_network
+        return network if len(self._views) == 1 else AveragedViews(network, self._views)
+
+    @property
+    def evaluated_network(self) -> nn.Module:
+        """The same without the views: it maps normalised images to logits."""
         average = self.averaged or self._schedule_free
-        model = self.model if average is None else average.model
-        return model if len(self._views) == 1 else AveragedViews(model, self._views)
+        return self.model if average is None else average.model
+
+    @property
+    def evaluated_weights(self) -> EvaluatedWeights:
+        """Which weights those are."""
+        if self.averaged is not None:
+            return "the moving average"
+        return "the last step" if self._schedule_free is None else "the schedule-free average"
 
     def batches(self, data: ResidentData, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the training batches of an epoch, each for one step; what it draws depends on the seed and its number.

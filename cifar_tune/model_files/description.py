@@ -1,0 +1,239 @@
+"""`model.json`: everything that one needs to know about the weights beside them. Without torch."""
+
+import hashlib
+import json
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from cifar_tune import __version__
+from cifar_tune.data.depth import Kind
+from cifar_tune.data.spec import Resize
+from cifar_tune.errors import Problem, UserError
+from cifar_tune.visible import visible_json
+
+FORMAT = "cifar-tune model"
+FORMAT_VERSION = 1
+"""Raise it when an older version of cifar-tune would misread a folder. New fields alone do not need that."""
+
+DESCRIPTION_FILE = "model.json"
+WEIGHTS_FILE = "model.safetensors"
+CARD_FILE = "README.md"
+PLUGIN_FOLDER = "plugins"
+MOST_BYTES = 50_000_000
+"""Of `model.json`. A confusion matrix of 1,000 classes takes 3 MB."""
+
+Split = Literal["validation", "test"]
+
+WeightsOf = Literal["the last step", "the moving average", "the schedule-free average"]
+
+
+class _Entry(BaseModel):
+    # what a later version adds is left out here: a change that matters raises FORMAT_VERSION
+    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="null", use_attribute_docstrings=True)
+
+
+class Metric(_Entry):
+    """A figure that was measured on the weights of the folder."""
+
+    value: float | None
+    """None where it is not finite."""
+
+    low: float | None = None
+    high: float | None = None
+    """The 95 % interval; of an accuracy Wilson's, for other images of the same kind."""
+
+    images: int
+    split: Split
+
+
+class PluginCopy(_Entry):
+    """A plugin file that was in use, and its copy in the folder."""
+
+    path: str
+    """As the study file names it."""
+
+    file: str
+    """The copy, below the folder."""
+
+    sha256: str
+
+    described: dict[str, Any]
+    """Its parts and knobs, as `cifar_tune.plugins.description` has them: enough to read the configuration."""
+
+
+class Architecture(_Entry):
+    """The network."""
+
+    model: str
+    builds: str
+    """What builds it, as `module:name`; of a part of a plugin the plugin's path and the name."""
+
+    arguments: dict[str, Any]
+    parameters: int
+    """Learned ones."""
+
+
+class Origin(_Entry):
+    """How the model was chosen."""
+
+    command: Literal["train", "finalize"]
+    study: str | None = None
+    trial: int | None = None
+    objective: str | None = None
+    """The metric that trials were ranked by."""
+
+    objective_value: float | None = None
+    """Of the trial, on the validation split."""
+
+    finished_trials: int | None = None
+    """Trials among which it was chosen."""
+
+    test_openings: int = 0
+    """How often the study's test set has been opened, this time included."""
+
+    opened: str | None = None
+    """When it was opened for this model, ISO 8601 in UTC."""
+
+
+class ModelDescription(_Entry):
+    """What a model folder says about its weights."""
+
+    format: Literal["cifar-tune model"] = "cifar-tune model"
+    format_version: int = FORMAT_VERSION
+    cifar_tune: str = __version__
+    created: str
+    """ISO 8601 in UTC."""
+
+    licence: str | None = None
+    """For whoever shares the model to write."""
+
+    weights_sha256: str
+    weights_of: WeightsOf
+    test_time_augmentation: str
+    """`none`, or which views of each image the logits are the mean of."""
+
+    precision: str
+    """That the model was evaluated in: `fp32`, `tf32`, `bf16` or `fp16`."""
+
+    device: str
+    """That it was trained and evaluated on."""
+
+    classes: tuple[str, ...]
+    """Logit i belongs to `classes[i]`."""
+
+    image_shape: tuple[int, int, int]
+    """(3, H, W)."""
+
+    resize: Resize = "squash"
+    """How images that are not square become square."""
+
+    ranges: dict[Kind, tuple[float, float]] = {}
+    """Which values become 0 to 255, of images with more than 8 bits per channel; empty where none was trained on."""
+
+    mean: tuple[float, ...]
+    std: tuple[float | None, ...]
+    """Per channel (red, green, blue), of images in [0, 1]. None where all training images have the same value: such a
+    channel is left out (`scale` 0)."""
+
+    scale: tuple[float, ...]
+    shift: tuple[float, ...]
+    """The same as it is computed: the network gets byte * scale + shift, exact as float32."""
+
+    data: dict[str, Any]
+    """The `data` part of the configuration."""
+
+    train: dict[str, Any]
+    """The `train` part: every knob, with `precision` as it came out."""
+
+    plugins: tuple[PluginCopy, ...] = ()
+    architecture: Architecture
+    seed: int
+    epochs: int
+    """Trained ones."""
+
+    train_images: int
+    fingerprint: str
+    """Of the training and validation images, `PreparedData.fingerprint`."""
+
+    split_sha256: str
+    """Of the indices of both splits (`split_sha256`)."""
+
+    origin: Origin
+    metrics: dict[str, Metric] = {}
+    """By name, such as `val_accuracy` or `test_accuracy`. Empty: nothing was measured yet."""
+
+    confusion: tuple[tuple[int, ...], ...] | None = None
+    """How many images of each class (row) were taken for each class (column), of the split of the metrics."""
+
+    environment: dict[str, str | int] = {}
+    """Versions and hardware."""
+
+    @model_validator(mode="after")
+    def _fits_itself(self) -> "ModelDescription":
+        if not self.classes or len(set(self.classes)) < len(self.classes):
+            raise ValueError("classes must be different names, at least one")
+        channels = {len(each) for each in (self.mean, self.std, self.scale, self.shift)}
+        if channels != {3} or self.image_shape[0] != 3 or min(self.image_shape) < 1:
+            raise ValueError("image_shape, mean, std, scale and shift must be those of images with 3 channels")
+        if self.confusion is not None and {len(self.classes)} != {len(self.confusion), *map(len, self.confusion)}:
+            raise ValueError("confusion must have a row and a column for each class")
+        return self
+
+    @property
+    def accuracy(self) -> Metric | None:
+        """The test accuracy, or else the validation accuracy."""
+        return self.metrics.get("test_accuracy") or self.metrics.get("val_accuracy")
+
+    def text(self) -> str:
+        """The content of `model.json`."""
+        plain = json.dumps(self.model_dump(mode="json"), indent=2, allow_nan=False, ensure_ascii=False)
+        return visible_json(plain) + "\n"
+
+
+def parse_description(text: bytes, source: str) -> ModelDescription:
+    """Read the content of a `model.json`.
+
+    Args:
+        text: the content.
+        source: the file, for messages.
+
+    Raises:
+        UserError: it is damaged, or something else than a model of cifar-tune, or a newer version wrote it.
+    """
+    try:
+        plain = json.loads(text)
+    except ValueError as error:  # also bytes that are no text
+        raise UserError(Problem(f"is damaged: it is no JSON ({error})", source=source)) from error
+    if not isinstance(plain, dict) or plain.get("format") != FORMAT:
+        raise UserError(Problem("was not written by cifar-tune: it describes no model of ours", source=source))
+    version = plain.get("format_version")
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        rule = (
+            f"was written by cifar-tune {plain.get('cifar_tune')}, in version {version} of the format, and cifar-tune "
+            f"{__version__} reads versions up to {FORMAT_VERSION}: install a newer cifar-tune"
+        )
+        raise UserError(Problem(rule, source=source))
+    try:
+        return ModelDescription.model_validate(plain)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        said = first["msg"].removeprefix("Value error, ")
+        raise UserError(Problem(f"is damaged: {said}", place or None, source=source)) from error
+
+
+def split_sha256(train: npt.NDArray[np.int64], val: npt.NDArray[np.int64]) -> str:
+    """SHA-256 in hex of which images are in which split.
+
+    Args:
+        train: int64 [T], indices of the training images among all images that are not test images.
+        val: int64 [V], those of the validation images.
+    """
+    digest = hashlib.sha256()
+    for indices in (train, val):
+        digest.update(len(indices).to_bytes(8))
+        digest.update(indices.astype("<i8").tobytes())
+    return digest.hexdigest()

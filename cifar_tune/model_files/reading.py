@@ -1,0 +1,118 @@
+"""Reads what lies in a model folder, checks it, and runs nothing of it. Without torch."""
+
+import errno
+import hashlib
+import os
+import stat
+from pathlib import Path, PurePosixPath
+
+from cifar_tune.errors import Problem, UserError, nearest_name
+from cifar_tune.knobs.plugin import PluginFile
+from cifar_tune.model_files.description import (
+    DESCRIPTION_FILE,
+    MOST_BYTES,
+    WEIGHTS_FILE,
+    ModelDescription,
+    PluginCopy,
+    parse_description,
+)
+from cifar_tune.paths import given_path
+from cifar_tune.plugins.files import MAX_BYTES as MOST_BYTES_OF_PLUGIN
+
+MOST_BYTES_OF_WEIGHTS = 16 * 2**30
+
+
+def read_description(folder: str | Path) -> ModelDescription:
+    """Read what `model.json` says; nothing else in the folder is opened.
+
+    Raises:
+        UserError: there is no such folder, it holds no model, or its description cannot be used.
+    """
+    path = given_path(folder, "FOLDER")
+    if not path.is_dir():
+        raise UserError(Problem(*_no_folder(path), nearest=_nearest(path)))
+    if not (path / DESCRIPTION_FILE).exists():
+        rule = (
+            f"holds no model: there is no {DESCRIPTION_FILE} in it. `cifar-tune finalize STUDY` and "
+            f"`cifar-tune train CONFIG --save FOLDER` write one"
+        )
+        raise UserError(Problem(rule, source=str(path)))
+    return parse_description(read_file(path / DESCRIPTION_FILE, MOST_BYTES), str(path / DESCRIPTION_FILE))
+
+
+def read_weights(folder: str | Path, description: ModelDescription) -> bytes:
+    """The content of `model.safetensors`, whole.
+
+    Raises:
+        UserError: it is missing, cannot be read, or is not the file that the description was written for.
+    """
+    path = given_path(folder, "FOLDER") / WEIGHTS_FILE
+    content = read_file(path, MOST_BYTES_OF_WEIGHTS)
+    found = hashlib.sha256(content).hexdigest()
+    if found != description.weights_sha256:
+        rule = (
+            f"is damaged, or belongs to another model: its sha256 is {found}, and {DESCRIPTION_FILE} says "
+            f"{description.weights_sha256}. Copy the whole folder again"
+        )
+        raise UserError(Problem(rule, source=str(path)))
+    return content
+
+
+def read_plugin_copies(folder: str | Path, description: ModelDescription) -> list[PluginFile]:
+    """The plugin files of the folder, as text; none is run.
+
+    Raises:
+        UserError: one is missing, lies outside of the folder, or is not the file that was used.
+    """
+    root = given_path(folder, "FOLDER")
+    return [_plugin_copy(root, copy) for copy in description.plugins]
+
+
+def _plugin_copy(root: Path, copy: PluginCopy) -> PluginFile:
+    source = str(root / DESCRIPTION_FILE)
+    parts = PurePosixPath(copy.file).parts
+    if PurePosixPath(copy.file).is_absolute() or ".." in parts or not parts or "\\" in copy.file:
+        raise UserError(Problem("must be a file in the folder", "plugins", copy.file, source=source))
+    content = read_file(root / copy.file, MOST_BYTES_OF_PLUGIN)
+    found = hashlib.sha256(content).hexdigest()
+    if found != copy.sha256:
+        rule = f"is not the plugin that the model was trained with: its sha256 is {found} instead of {copy.sha256}"
+        raise UserError(Problem(rule, source=str(root / copy.file)))
+    try:
+        return PluginFile(copy.path, copy.sha256, content.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        rule = f"is not UTF-8 text (byte {error.start})"
+        raise UserError(Problem(rule, source=str(root / copy.file))) from error
+
+
+def read_file(path: Path, most_bytes: int) -> bytes:
+    """The content of a file of a model folder. Links are followed, as caches of model hubs use them; pipes are not.
+
+    Raises:
+        UserError: it is missing, cannot be read, is no file, or has more than `most_bytes`.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        with os.fdopen(descriptor, "rb") as file:
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode):
+                raise OSError(errno.EINVAL, "it is no regular file")
+            if found.st_size > most_bytes:
+                raise OSError(errno.EFBIG, f"it has more than {most_bytes:,} bytes")
+            return file.read(most_bytes)
+    except FileNotFoundError as error:
+        raise UserError(Problem("is missing: copy the whole folder again", source=str(path))) from error
+    except OSError as error:
+        raise UserError(Problem(f"cannot be read: {error.strerror}", source=str(path))) from error
+
+
+def _no_folder(path: Path) -> tuple[str, str, str]:
+    rule = "is a file; give the folder that it lies in" if path.exists() else "there is no such folder"
+    return rule, "FOLDER", str(path)
+
+
+def _nearest(path: Path) -> str | None:
+    if path.exists() or not path.parent.is_dir():
+        return None
+    name = nearest_name(path.name, [each.name for each in path.parent.iterdir() if each.is_dir()])
+    return None if name is None else str(path.with_name(name))

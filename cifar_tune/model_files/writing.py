@@ -1,0 +1,311 @@
+"""Writes a trained model into a folder: weights, description, card and plugin files, all of them or nothing."""
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from cifar_tune import __version__
+from cifar_tune.data.normalization import normalization
+from cifar_tune.data.prepared import PreparedData
+from cifar_tune.data.spec import DataSpec
+from cifar_tune.errors import CheckError, Problem, UserError
+from cifar_tune.files import Content, replace_files
+from cifar_tune.knobs.configuration import Configuration
+from cifar_tune.knobs.plugin import Plugin
+from cifar_tune.model_files.card import card
+from cifar_tune.model_files.description import (
+    CARD_FILE,
+    DESCRIPTION_FILE,
+    MOST_BYTES,
+    PLUGIN_FOLDER,
+    WEIGHTS_FILE,
+    Architecture,
+    Metric,
+    ModelDescription,
+    Origin,
+    PluginCopy,
+    Split,
+    parse_description,
+    split_sha256,
+)
+from cifar_tune.model_files.reading import read_file
+from cifar_tune.plugins.description import described
+from cifar_tune.statistics.shares import wilson
+from cifar_tune.study_spec.specification import plain_values
+from cifar_tune.training.device import environment
+from cifar_tune.training.loop import Training
+
+_LARGEST_BYTE = 255
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What the training itself does not know of its model.
+
+    Attributes:
+        data: where the images come from.
+        prepared: the training and validation images, before the two were merged.
+        epochs: trained ones.
+        origin: how it was chosen.
+    """
+
+    data: DataSpec
+    prepared: PreparedData
+    epochs: int
+    origin: Origin
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was measured on the weights.
+
+    Attributes:
+        split: of which images.
+        images: how many.
+        loss: mean cross entropy.
+        accuracy: fraction that is right.
+        confusion: how many images of each class (row) were taken for each class (column).
+        others: further figures by name, such as `val_macro_f1`.
+    """
+
+    split: Split
+    images: int
+    loss: float
+    accuracy: float
+    confusion: Sequence[Sequence[int]] | None = None
+    others: Mapping[str, float] = field(default_factory=dict)
+
+
+def require_model_folder(folder: Path) -> None:
+    """See, before hours of training, whether a model can be written into the folder; nothing is left behind.
+
+    Raises:
+        UserError: it holds something else than a model of ours, or cannot be written.
+    """
+    _require_ours(folder)
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        replace_files({folder / ".cifar-tune-probe": b""})
+        (folder / ".cifar-tune-probe").unlink()
+    except OSError as error:
+        raise UserError(_unwritable(folder, error)) from error
+    finally:
+        _remove(missing)
+
+
+def write_model_folder(
+    folder: Path, training: Training, chosen: Chosen, evaluation: Evaluation | None = None
+) -> ModelDescription:
+    """Write the weights that are evaluated, and everything about them; a model of ours that is there is replaced.
+
+    Args:
+        folder: made where it is not there; holds nothing, or a model of ours.
+        training: done.
+        chosen: what it does not know.
+        evaluation: None where nothing was measured yet; `add_evaluation` adds it.
+
+    Returns:
+        What `model.json` says now.
+
+    Raises:
+        UserError: the folder holds something else, or cannot be written.
+        CheckError: the model of a plugin keeps something that is no tensor.
+    """
+    learner = training.learner
+    weights = save(_tensors(learner.evaluated_network), metadata={"format": "pt"})
+    plugins = [plugin for plugin in training.config.vocabulary.plugins if plugin.file is not None]
+    copies = {plugin.path: _copy(plugin) for plugin in plugins}
+    config = training.config.replaced(precision=training.precision)
+    scale, shift = (tuple(float(value) for value in each.tolist()) for each in _scale_and_shift(training))
+    description = ModelDescription(
+        created=_now(),
+        weights_sha256=hashlib.sha256(weights).hexdigest(),
+        weights_of=learner.evaluated_weights,
+        test_time_augmentation=config.text("test_time_augmentation"),
+        precision=training.precision,
+        device=str(training.device),
+        classes=training.data.classes,
+        image_shape=training.data.image_shape,
+        resize=chosen.prepared.resize,
+        ranges={kind: (span.low, span.high) for kind, span in chosen.prepared.ranges.items()},
+        mean=tuple(-b / a / _LARGEST_BYTE if a else 0.0 for a, b in zip(scale, shift, strict=True)),
+        std=tuple(1 / a / _LARGEST_BYTE if a else None for a in scale),
+        scale=scale,
+        shift=shift,
+        data=chosen.data.model_dump(mode="json"),
+        train=plain_values(config),
+        plugins=tuple(copies.values()),
+        architecture=_architecture(config, training.parameters),
+        seed=config.integer("seed"),
+        epochs=chosen.epochs,
+        train_images=training.data.train_size,
+        fingerprint=chosen.prepared.fingerprint,
+        split_sha256=split_sha256(chosen.prepared.train_indices, chosen.prepared.val_indices),
+        origin=chosen.origin,
+        environment={"cifar_tune": __version__, **environment(training.device)},
+        **_measured(evaluation),
+    )
+    sources = {copies[plugin.path].file: _bytes_of(plugin) for plugin in plugins}
+    _write(folder, description, {WEIGHTS_FILE: weights, **sources})
+    return description
+
+
+def add_evaluation(
+    folder: Path, description: ModelDescription, origin: Origin, evaluation: Evaluation
+) -> ModelDescription:
+    """Write down what was measured on the weights that were written.
+
+    Args:
+        folder: where they are.
+        description: as `write_model_folder` returned it.
+        origin: takes the place of the old one.
+        evaluation: what was measured.
+
+    Raises:
+        UserError: the folder cannot be written, or holds another model by now.
+    """
+    path = folder / DESCRIPTION_FILE
+    present = parse_description(read_file(path, MOST_BYTES), str(path))
+    if present.weights_sha256 != description.weights_sha256:
+        rule = "holds another model by now: another process has written it; the figures were not added"
+        raise UserError(Problem(rule, source=str(folder)))
+    added = description.model_copy(update={"origin": origin, **_measured(evaluation)})
+    _write(folder, added, {})
+    return added
+
+
+def _write(folder: Path, description: ModelDescription, files: Mapping[str, Content]) -> None:
+    """Write description and card, and these files beside them. Files of the model that was there are removed."""
+    former = _require_ours(folder)
+    kept = {copy.file for copy in description.plugins}
+    removed = [] if former is None else [folder / copy.file for copy in former.plugins if copy.file not in kept]
+    contents: dict[Path, Content] = {folder / name: content for name, content in files.items()}
+    contents[folder / CARD_FILE] = card(description)
+    contents[folder / DESCRIPTION_FILE] = description.text()  # last: without it there is no model
+    missing = [each for path in contents for each in path.parents if not each.exists()]
+    try:
+        for path in contents:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        replace_files(contents, removed)
+    except OSError as error:
+        _remove(sorted(set(missing), key=lambda each: -len(each.parts)))
+        raise UserError(_unwritable(folder, error)) from error
+
+
+def _require_ours(folder: Path) -> ModelDescription | None:
+    """The model that is there; None where the folder is empty or not there.
+
+    Raises:
+        UserError: it holds something else.
+    """
+    try:
+        names = sorted(each.name for each in folder.iterdir())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise UserError(_unwritable(folder, error)) from error
+    if not names:
+        return None
+    if DESCRIPTION_FILE in names:
+        with suppress(UserError):
+            return parse_description(read_file(folder / DESCRIPTION_FILE, MOST_BYTES), str(folder))
+    shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    rule = f"holds other files ({shown}), and no model of cifar-tune that could be replaced: name a new folder"
+    raise UserError(Problem(rule, source=str(folder)))
+
+
+def _unwritable(folder: Path, error: OSError) -> Problem:
+    return Problem(f"cannot be written: {error.strerror}", source=str(error.filename or folder))
+
+
+def _remove(folders: Sequence[Path]) -> None:
+    for each in folders:
+        with suppress(OSError):  # it was never made, or somebody has put something into it
+            each.rmdir()
+
+
+def _tensors(network: nn.Module) -> dict[str, Tensor]:
+    """Its state on the CPU, each tensor with memory of its own.
+
+    Raises:
+        CheckError: there is something in it that is no tensor, as a plugin's model may have it.
+    """
+    state: Mapping[str, Any] = network.state_dict()
+    odd = [name for name, value in state.items() if not isinstance(value, Tensor)]
+    if odd:
+        raise CheckError(
+            f"the model keeps something that is no tensor ({odd[0]}), which no safetensors file can hold: take "
+            f"get_extra_state out of the plugin's model"
+        )
+    return {name: _own(value) for name, value in state.items()}
+
+
+def _own(tensor: Tensor) -> Tensor:
+    return tensor.detach().to("cpu", copy=True).contiguous()
+
+
+@torch.no_grad()
+def _scale_and_shift(training: Training) -> tuple[Tensor, Tensor]:
+    made = normalization(training.config, training.data)
+    return made.scale.cpu(), made.shift.cpu()
+
+
+def _architecture(config: Configuration, parameters: int) -> Architecture:
+    part = config.part("model")
+    name = config.text("model")
+    owner = next((each for each in config.vocabulary.plugins if name in each.parts.get("model", {})), None)
+    builds = part.target if isinstance(part.target, str) else f"{owner.path if owner else '?'}:{name}"
+    arguments = {
+        argument: value if isinstance(value, bool | int | float | str) else str(value)
+        for argument, value in part.arguments_from(config).items()
+    }
+    return Architecture(model=name, builds=builds, arguments=arguments, parameters=parameters)
+
+
+def _measured(evaluation: Evaluation | None) -> dict[str, Any]:
+    if evaluation is None:
+        return {"metrics": {}, "confusion": None}
+    prefix = "test" if evaluation.split == "test" else "val"
+
+    def metric(value: float, low: float | None = None, high: float | None = None) -> Metric:
+        shown = value if math.isfinite(value) else None
+        return Metric(value=shown, low=low, high=high, images=evaluation.images, split=evaluation.split)
+
+    low, high = wilson(evaluation.accuracy, evaluation.images)
+    metrics = {
+        f"{prefix}_accuracy": metric(evaluation.accuracy, low, high),
+        f"{prefix}_loss": metric(evaluation.loss),
+        **{name: metric(value) for name, value in evaluation.others.items()},
+    }
+    rows = evaluation.confusion
+    confusion = None if rows is None else tuple(tuple(int(count) for count in row) for row in rows)
+    return {"metrics": metrics, "confusion": confusion}
+
+
+def _copy(plugin: Plugin) -> PluginCopy:
+    file = (PurePosixPath(PLUGIN_FOLDER) / plugin.path).as_posix()
+    return PluginCopy(path=plugin.path, file=file, sha256=plugin.sha256, described=described(plugin))
+
+
+def _bytes_of(plugin: Plugin) -> bytes:
+    """The content of its file as it was read, to the byte."""
+    source = plugin.file.source if plugin.file else ""
+    for encoding in ("utf-8", "utf-8-sig"):  # the mark at the beginning is not part of the text
+        content = source.encode(encoding)
+        if hashlib.sha256(content).hexdigest() == plugin.sha256:
+            return content
+    raise CheckError(f"{plugin.path}: its text is not what was read")
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
