@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmarks.machine import facts
 from benchmarks.measuring import table
-from benchmarks.trust import accuracies, levels
+from benchmarks.trust import accuracies, knobs, levels
 from benchmarks.trust.checks import Check
 from cifar_tune.cli.whole_process import quieten_optuna
 
@@ -18,6 +18,7 @@ PARTS: Mapping[str, Callable[[int], Iterable[Check]]] = {
     "seeds": accuracies.seeds,
     "random sampling": levels.random_sampling,
     "paired differences": levels.paired,
+    "importances": knobs.importances,
 }
 """Each takes a number of studies to make, and simulates as many on the functions of the product; all are seeded."""
 

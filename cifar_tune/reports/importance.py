@@ -29,17 +29,29 @@ def draw(report: Report) -> Figure | str:
         axes.hlines(places, lows, highs, color=style.INK, linewidth=1.2)
         axes.plot([*lows, *highs], [*places, *places], "|", color=style.INK, markersize=6)
         ends = [max(share, high) for share, high in zip(shares, highs.tolist(), strict=True)]
+    by_chance = report.importance_chance
+    if by_chance is not None:
+        marks = [by_chance.marks[name] * 100 for name in names]
+        ends = [max(end, mark) if mark <= 100 else end for end, mark in zip(ends, marks, strict=True)]
     for place, share, end in zip(places, shares, ends, strict=True):
         axes.annotate(f"{share:.1f} %", (end, place), (4, 0), textcoords="offset points", va="center", fontsize=8)
     axes.set_ylim(rows - 0.4, -0.6)
-    axes.set_xlim(0, max(ends) * 1.12)
+    limit = max(ends) * 1.12
+    axes.set_xlim(0, limit)
+    if by_chance is not None:
+        beyond = [place for place, mark in zip(places, marks, strict=True) if mark > limit]
+        inside = [place for place in places if place not in beyond]
+        axes.plot([marks[place] for place in inside], inside, "D", color=style.GREY, markersize=4, zorder=3)
+        axes.plot([limit] * len(beyond), beyond, ">", color=style.GREY, markersize=5, clip_on=False, zorder=3)
     axes.grid(visible=False, axis="y")
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel("share of all knobs' importance (%)")
     remark = f"PED-ANOVA: {found.basis}"
     if around is not None:
-        remark += f". {around.words[0].upper()}{around.words[1:]}"
+        remark += f". Lines: {around.words}"
+    if by_chance is not None:
+        remark += f". Grey marks: {by_chance.words}. {by_chance.verdict(found).removesuffix('.')}"
     if found.completed < ENOUGH_TRIALS:
         remark += f". Few: with fewer than {ENOUGH_TRIALS} this is a hint, no more."
     style.title(figure, "What made the best trials different", remark)

@@ -7,7 +7,8 @@ from typing import cast
 
 from cifar_tune.knobs.knob import Knob, stored
 from cifar_tune.reports.early_epochs import EarlyEpochs, early_epochs
-from cifar_tune.reports.importances import Importances, Spread, importances, spread
+from cifar_tune.reports.importance_chance import Chance, Spread, chance, spread
+from cifar_tune.reports.importances import Importances, importances
 from cifar_tune.reports.objective import Scale, finite, scale_of
 from cifar_tune.storage.attributes import REASONS
 from cifar_tune.storage.records import StudyRecord, TrialRecord
@@ -157,6 +158,12 @@ class Report:
         """Where the importances lie in resamples; None where there are none, or too few trials to resample."""
         found = self.importances
         return spread(self.record, found) if isinstance(found, Importances) else None
+
+    @cached_property
+    def importance_chance(self) -> Chance | None:
+        """What the importances would be by chance; None where there are none, or too few trials to shuffle."""
+        found = self.importances
+        return chance(self.record, found) if isinstance(found, Importances) else None
 
     @cached_property
     def early_epochs(self) -> EarlyEpochs | None:

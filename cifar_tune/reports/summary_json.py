@@ -51,12 +51,15 @@ def summary_json(report: Report) -> str:
             `run --evolve` that holds the trial, or null), `chosen` (best, trial or config), `source` (the file),
             `images` (all or study), `steps`.
         importances: a share for each searched knob, adding up to 1, largest first; null where there are none.
+        importances_by_chance: by knob, what chance alone would give it: in 95 of 100 shuffles of the values no knob had
+            more; above 1 where little was found, null with fewer than ten completed trials.
         elapsed_seconds: wall clock over all runs.
         environment, data: what the first run found; empty before it.
         spec: the specification, as it would stand in a study file.
     """
     record = report.record
     found = report.importances
+    by_chance = report.importance_chance
     objectives = [{"metric": each.metric, "direction": each.direction} for each in record.spec.objectives]
     content = {
         "format": FORMAT,
@@ -74,6 +77,7 @@ def summary_json(report: Report) -> str:
         "reasons": {reason: report.reasons[reason] for reason in REASONS},
         "test_openings": [opening.plain() for opening in record.openings],
         "importances": dict(found.shares) if isinstance(found, Importances) else None,
+        "importances_by_chance": dict(by_chance.marks) if by_chance else None,
         "elapsed_seconds": record.elapsed_seconds,
         "environment": dict(record.environment),
         "data": dict(record.data),

@@ -272,11 +272,17 @@ def _importances(report: Report) -> list[str]:
     words = f"PED-ANOVA: {found.basis}."
     around = report.importance_spread
     if around is not None:
-        header.append("90 % interval")
+        header.append("in 90 % of resamples")
         for row, name in zip(rows, found.shares, strict=True):
             low, high = around.intervals[name]
             row.append(f"{low * 100:.1f} to {high * 100:.1f} %")
-        words += f" {around.words}."
+        words += f" In 90 % of resamples: {around.words}."
+    by_chance = report.importance_chance
+    if by_chance is not None:
+        header.append("by chance up to")
+        for row, name in zip(rows, found.shares, strict=True):
+            row.append(f"{by_chance.marks[name] * 100:.1f} %")
+        words += f" By chance up to: {by_chance.words}. {by_chance.verdict(found)}"
     if found.completed < ENOUGH_TRIALS:
         words += f" With fewer than {ENOUGH_TRIALS} completed trials this is a hint, no more."
     return ["## Importance of the knobs", words, table(header, rows, right=range(1, len(header)))]

@@ -6,7 +6,8 @@ import pytest
 from optuna.storages import InMemoryStorage
 
 from cifar_tune.cli.whole_process import silence_warnings
-from cifar_tune.reports.importances import Importances, importances, spread
+from cifar_tune.reports.importance_chance import spread
+from cifar_tune.reports.importances import Importances, importances
 from cifar_tune.storage.attributes import REASON
 
 from .factory import MadeTrial, make_record, make_spec

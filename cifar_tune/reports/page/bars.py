@@ -1,8 +1,9 @@
-"""Importances as bars with intervals."""
+"""Importances as bars, with how they vary and what chance would give."""
 
 from markupsafe import Markup
 
-from cifar_tune.reports.importances import Importances, Spread
+from cifar_tune.reports.importance_chance import Chance, Spread
+from cifar_tune.reports.importances import Importances
 from cifar_tune.reports.page.panel import NARROW, number
 from cifar_tune.reports.report import Report
 
@@ -10,8 +11,11 @@ _ROW = 34
 _RIGHT = 46.0
 
 
-def importance_bars(report: Report, found: Importances, spread: Spread | None) -> Markup:
-    """One bar per knob, longest on top; the line across its end reaches over 90 of 100 resamples."""
+def importance_bars(report: Report, found: Importances, spread: Spread | None, chance: Chance | None) -> Markup:
+    """One bar per knob, longest on top; the line across its end reaches over 90 of 100 resamples.
+
+    A grey mark shows what chance would give, at the end of the picture where that is farther away.
+    """
     labels = {knob.name: knob.label for knob in report.knobs}
     longest = max([*found.shares.values(), *(high for _, high in (spread.intervals.values() if spread else ()))])
     reach = (NARROW - _RIGHT) / longest
@@ -41,6 +45,14 @@ def importance_bars(report: Report, found: Importances, spread: Spread | None) -
                 )
             )
             end = max(end, high)
+        if chance is not None:
+            mark = chance.marks[name]
+            parts.append(
+                Markup('<path class="chance" d="M{} {}v15"><title>{}</title></path>').format(
+                    number(min(mark, longest) * reach), number(top + 15), f"by chance up to {mark:.1%}"
+                )
+            )
+            end = max(end, min(mark, longest) * reach)
         parts.append(
             Markup('<text class="tick" x="{}" y="{}">{}</text>').format(number(end + 6), top + 27, f"{share:.1%}")
         )

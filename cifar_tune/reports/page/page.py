@@ -93,7 +93,7 @@ def _hash(text: str) -> str:
 def _contents(report: Report, anchors: Anchors, folder: Path) -> dict[str, Any]:
     record = report.record
     found = report.importances
-    shares = report.importance_spread
+    shares, by_chance = report.importance_spread, report.importance_chance
     best = report.best
     drawable = report.nothing_to_draw is None
     return {
@@ -113,8 +113,9 @@ def _contents(report: Report, anchors: Anchors, folder: Path) -> dict[str, Any]:
         "most_front": _MOST_FRONT,
         "importances": found if isinstance(found, Importances) else None,
         "no_importances": found if isinstance(found, str) else "",
-        "bars": importance_bars(report, found, shares) if isinstance(found, Importances) else "",
+        "bars": importance_bars(report, found, shares, by_chance) if isinstance(found, Importances) else "",
         "spread": shares,
+        "chance": by_chance,
         "slices": [slice_of(report, anchors, knob) for knob in _shown_knobs(report)] if drawable else [],
         "unshown": max(len(report.knobs) - _MOST_SLICES, 0),
         "contours": contours(report, anchors),

@@ -73,7 +73,8 @@ def test_a_whole_study_shows_all_its_parts() -> None:
     assert sections >= set(names.split())
     assert "cifar-tune train reports/made/best.yaml" in shown.text
     assert "ab" * 32 in shown.text
-    assert "resamples of 59 trials" in shown.text
+    assert "in 90 of 100 resamples of these trials" in shown.text
+    assert "what chance gives: in 95 % of 100 shuffles of the values" in shown.text
     assert "59 completed trials against all of them; 2 more, which break a constraint, are left out" in shown.text
 
 
