@@ -225,6 +225,10 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "cifar10": ("cifar",),
     "image_folder": ("custom", "folder", "images", "imagenet"),
     "digits": ("sklearn_digits",),
+    "table": ("csv", "dataframe", "pandas", "parquet", "tsv"),
+    "arrays": ("npy", "npz", "numpy"),
+    "oxford_pets": ("oxford_iiit_pet", "pets"),
+    "flowers102": ("flowers",),
 }
 """Our name, and what else it is called. Case, `-`, `_`, spaces and dots make no difference."""
 

@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 
+from cifar_tune.data.source_table import SOURCES
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.errors import nearest_name
 from cifar_tune.knobs.models import MODELS
@@ -23,7 +24,7 @@ VOCABULARIES = {
     "directions": ("maximize", "minimize"),
     "budget": ("trials", "timeout", "trial_timeout"),
     "data": tuple(DataSpec.model_fields),
-    "sources": ("cifar10", "image_folder", "digits"),
+    "sources": tuple(SOURCES),
     "dimension": DIMENSION_KEYS,
     "metrics": tuple(METRICS),
     "samplers": tuple(SAMPLERS),

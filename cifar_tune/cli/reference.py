@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from cifar_tune.cli.commands.knobs import choices_of, default_words, type_words
+from cifar_tune.data.source_table import SOURCES
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.knobs.knob import Knob
 from cifar_tune.knobs.vocabulary import BUILT_IN
@@ -85,7 +86,10 @@ def _pruner(name: str, pruner: PrunerChoice) -> Iterable[str]:
 def _data() -> Iterable[tuple[str, str, str]]:
     for name, field in DataSpec.model_fields.items():
         default = "" if field.default is None else f"`{_plain(field.default)}`"
-        yield f"`{name}`", default, " ".join((field.description or "").split())
+        meaning = " ".join((field.description or "").split())
+        if name == "name":
+            meaning = f"{meaning} {'; '.join(f'`{each}`: {entry.meaning}' for each, entry in SOURCES.items())}."
+        yield f"`{name}`", default, meaning
 
 
 def _sentence(words: str) -> str:

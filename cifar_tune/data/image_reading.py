@@ -172,13 +172,13 @@ def read(
             if pixels_in_file > _LARGE:
                 image.draft(None, (_STILL_LARGER * size, _STILL_LARGER * size))  # of JPEGs; nothing of others
             with room.taken(_memory(image, _BYTES_PER_PIXEL, pixels_in_file)):
-                pixels[:] = _in_colour(_upright(image, facts), size, mode, facts)
+                pixels[:] = in_colour(_upright(image, facts), size, mode, facts)
                 return Reading(None, frozenset(facts), shape)
         with room.taken(_memory(image, _BYTES_PER_DEEP_PIXEL)):
             deep = read_deep(image, lambda: _opened(path), lambda each: _upright(each, facts))
             is_clear = is_clear and deep.kind in ranges
             if is_clear:
-                pixels[:] = _in_colour(deep.in_bytes(ranges[deep.kind]), size, mode, facts)
+                pixels[:] = in_colour(deep.in_bytes(ranges[deep.kind]), size, mode, facts)
             return Reading((deep.kind, deep.seen), frozenset(facts), shape, is_clear)
 
 
@@ -208,7 +208,7 @@ def preprocessed(image: Image.Image, size: int, ranges: Mapping[Kind, Span], res
     if image.mode[0] in "IF":
         deep = Deep(np.asarray(image), "L")
         image = deep.in_bytes(ranges.get(deep.kind) or range_of(deep.kind, deep.seen))
-    return _in_colour(image, size, resize, set())
+    return in_colour(image, size, resize, set())
 
 
 def read_alone(path: Path | bytes, size: int, ranges: Mapping[Kind, Span], resize: Resize) -> npt.NDArray[np.uint8]:
@@ -335,7 +335,7 @@ def _orientation(image: Image.Image) -> int | None:
     return orientation if isinstance(orientation, int) else None
 
 
-def _in_colour(image: Image.Image, size: int, resize: Resize, facts: set[Fact]) -> npt.NDArray[np.uint8]:
+def in_colour(image: Image.Image, size: int, resize: Resize, facts: set[Fact]) -> npt.NDArray[np.uint8]:
     """RGB, over grey where it is transparent: uint8 [size, size, 3]."""
     if image.mode == "La":
         image = image.convert("LA")

@@ -4,6 +4,10 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
+
+from cifar_tune.data.source_table import SOURCES
+from cifar_tune.errors import enumerate_names
 
 SMALLEST_IMAGE = 8
 LARGEST_IMAGE = 256
@@ -27,26 +31,37 @@ class DataSpec(BaseModel):
         frozen=True, extra="forbid", strict=True, validate_default=True, use_attribute_docstrings=True
     )
 
-    name: Literal["cifar10", "image_folder", "digits"] = "cifar10"
-    """The source: the official CIFAR-10 archive, a folder of image files, or scikit-learn's embedded digits."""
+    name: str = "cifar10"
+    """Where the images come from."""
 
     root: str | None = Field(default=None, min_length=1)
-    """Its folder. cifar10: where the archive lies or is downloaded to, by default `data`. image_folder: the folder
-    that holds `train/<class>/` and, where there are such, `val/<class>/` and `test/<class>/`; required. digits takes
-    none."""
+    """Where it lies. cifar10 and the data sets of torchvision: their folder, by default `data`. image_folder: the
+    folder that holds `train/<class>/` and, where there are such, `val/<class>/` and `test/<class>/`. table: the CSV or
+    Parquet file. arrays: the `.npz` file, or the folder with the `.npy` files. digits takes none."""
 
     ignore: tuple[str, ...] | None = None
     """image_folder: folders in `root` that are not read, such as `[test]`. Without a folder for the test, a sixth of
     the training images is held out for it; without one for validation, that split is drawn from them."""
 
+    path_column: str | None = Field(default=None, min_length=1)
+    """table: the column with the paths of the images, relative to the folder of the table. By default `path`."""
+
+    label_column: str | None = Field(default=None, min_length=1)
+    """table: the column with the labels. By default `label`."""
+
+    split_column: str | None = Field(default=None, min_length=1)
+    """table: the column that says train, val or test. By default `split`, where there is such a column. Without rows
+    for the test, a sixth of the training images is held out for it; without rows for validation, that split is drawn
+    from them."""
+
     image_size: int = Field(default=CIFAR10_IMAGE, ge=SMALLEST_IMAGE, le=LARGEST_IMAGE)
     """Height and width of the images in pixels; images of other sizes are resized. cifar10 has 32 only."""
 
     resize: Resize | None = None
-    """image_folder: how images that are not square become square. `squash` changes their proportions, `crop` cuts the
-    square out of their middle, `pad` keeps all of them and fills the rest with grey. By default the training images
-    decide: if all have one shape, they are squashed; else they are cropped, or padded where more than one in twenty is
-    longer than 2:1. `check` says which shapes there are, and what is done."""
+    """How images that are not square become square; where all are, there is nothing to choose. `squash` changes their
+    proportions, `crop` cuts the square out of their middle, `pad` keeps all of them and fills the rest with grey. By
+    default the training images decide: if all have one shape, they are squashed; else they are cropped, or padded where
+    more than one in twenty is longer than 2:1. `check` says which shapes there are, and what is done."""
 
     val_size: int | None = Field(default=None, ge=1)
     """Images in the validation split. By default a tenth of the images that are not test images (5,000 of CIFAR-10's
@@ -60,22 +75,40 @@ class DataSpec(BaseModel):
     """Draws the validation split and the images of `train_size`. The test split does not depend on it."""
 
     download: bool = True
-    """cifar10: download the archive where it is not there."""
+    """cifar10 and the data sets of torchvision: download what is not there."""
 
     @property
     def can_be_resized(self) -> bool:
         """Whether images may have other shapes than square, so that `resize` makes a difference."""
-        return self.name not in ("cifar10", "digits")
+        return SOURCES[self.name].has_shapes
+
+    @field_validator("name", mode="before")
+    @classmethod
+    def _a_known_source(cls, name: object) -> object:
+        if not isinstance(name, str) or name not in SOURCES:
+            known = enumerate_names([f"'{each}'" for each in SOURCES])
+            raise PydanticCustomError("literal_error", "Input should be {expected}", {"expected": known})
+        return name
 
     @field_validator("root")
     @classmethod
     def _root_belongs_to_the_source(cls, root: str | None, info: ValidationInfo) -> str | None:
         name = info.data.get("name")
-        if name == "image_folder" and root is None:
-            raise ValueError("image_folder needs the folder that holds train/<class>/")
-        if name == "digits" and root is not None:
-            raise ValueError("digits are embedded and take no folder: leave root out")
+        entry = SOURCES.get(str(name))
+        if entry is not None and entry.root == "required" and root is None:
+            raise ValueError(f"{name} needs {entry.rooted}")
+        if entry is not None and entry.root == "none" and root is not None:
+            raise ValueError(f"{name} are embedded and take no folder: leave root out")
         return root
+
+    @field_validator("path_column", "label_column", "split_column")
+    @classmethod
+    def _only_some_sources_take_it(cls, value: str | None, info: ValidationInfo) -> str | None:
+        entry = SOURCES.get(str(info.data.get("name")))
+        if value is not None and entry is not None and info.field_name not in entry.keys:
+            takers = enumerate_names([name for name, each in SOURCES.items() if info.field_name in each.keys])
+            raise ValueError(f"only {takers} takes it: leave {info.field_name} out")
+        return value
 
     @field_validator("ignore", mode="before")
     @classmethod
@@ -89,22 +122,26 @@ class DataSpec(BaseModel):
     def _only_image_folder_has_folders(
         cls, ignore: tuple[str, ...] | None, info: ValidationInfo
     ) -> tuple[str, ...] | None:
-        if ignore and info.data.get("name") in ("cifar10", "digits"):
+        entry = SOURCES.get(str(info.data.get("name")))
+        if ignore and entry is not None and "ignore" not in entry.keys:
             raise ValueError("only image_folder has folders to ignore: leave it out")
         return ignore
 
     @field_validator("resize")
     @classmethod
     def _only_files_have_other_shapes(cls, resize: Resize | None, info: ValidationInfo) -> Resize | None:
-        if resize and info.data.get("name") in ("cifar10", "digits"):
+        entry = SOURCES.get(str(info.data.get("name")))
+        if resize and entry is not None and not entry.has_shapes:
             raise ValueError("these images are square already: leave resize out")
         return resize
 
     @field_validator("image_size")
     @classmethod
-    def _cifar10_is_not_resized(cls, image_size: int, info: ValidationInfo) -> int:
-        if info.data.get("name") == "cifar10" and image_size != CIFAR10_IMAGE:
-            raise ValueError(f"cifar10 has images of {CIFAR10_IMAGE} pixels: leave image_size out")
+    def _some_are_not_resized(cls, image_size: int, info: ValidationInfo) -> int:
+        name = str(info.data.get("name"))
+        only = SOURCES[name].image_size if name in SOURCES else None
+        if only is not None and image_size != only:
+            raise ValueError(f"{name} has images of {only} pixels: leave image_size out")
         return image_size
 
 

@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
+from cifar_tune.data.source_table import SOURCES
 from cifar_tune.data.spec import DataSpec, Resize
 from cifar_tune.errors import Problem, UserError
 from cifar_tune.knobs.configuration import Configuration, as_exported, complete
@@ -75,7 +76,7 @@ _ELSEWHERE: Mapping[str, str] = {
 }
 """Keys that people write into the wrong section, and where they belong."""
 
-_NAMES = {"name": get_args(DataSpec.model_fields["name"].annotation), "resize": get_args(Resize)}
+_NAMES = {"name": tuple(SOURCES), "resize": get_args(Resize)}
 """What may stand in the fields of `data` that hold names."""
 
 _RULES = {

@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 
+from cifar_tune.data.source_table import SOURCES
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.errors import UserError, enumerate_names
 from cifar_tune.knobs.augmentations import AUGMENTATIONS
@@ -14,6 +15,8 @@ from cifar_tune.study_spec.yaml_reader import Document, read_yaml
 from .reading import only_problem, read, refused
 
 NO_MAPPINGS: dict[str, str] = {"text": "abc", "list": "[1, 2]", "number": "5", "flag": "true", "quoted": "'{}'"}
+
+KNOWN_SOURCES = enumerate_names(sorted(SOURCES))
 
 README = """name: resnet18-cifar10
 objective: {metric: val_accuracy, direction: maximize}
@@ -261,10 +264,10 @@ def test_a_study_needs_a_name(text: str) -> None:
     ("given", "message"),
     [
         (
-            "{name: cifar100}",
-            "data.name = 'cifar100': must be cifar10, digits or image_folder (did you mean 'cifar10'?)",
+            "{name: cifar_10}",
+            f"data.name = 'cifar_10': must be {KNOWN_SOURCES} (did you mean 'cifar10'?)",
         ),
-        ("{name: null}", "data.name: must be cifar10, digits or image_folder"),
+        ("{name: null}", f"data.name: must be {KNOWN_SOURCES}"),
         ("{name: image_folder}", "data.root: image_folder needs the folder that holds train/<class>/"),
         ("{name: digits, root: x}", "data.root = 'x': digits are embedded and take no folder: leave root out"),
         ("{root: ''}", "data.root = '': must not be empty"),

@@ -76,7 +76,7 @@ def image_files(root: Path, folder: str, left_out: LeftOut) -> list[tuple[str, S
         left_out: gets what is not read.
 
     Returns:
-        Paths below `root`, and what changes whenever the file does (`_stamp`).
+        Paths below `root`, and what changes whenever the file does (`stamp`).
 
     Raises:
         UserError: a folder or file cannot be read.
@@ -84,7 +84,7 @@ def image_files(root: Path, folder: str, left_out: LeftOut) -> list[tuple[str, S
     found = []
     for path, state in _files(root, folder, left_out):
         if path.lower().endswith(SUFFIXES) or _begins_like_an_image(root / path):
-            found.append((path, _stamp(state)))
+            found.append((path, stamp(state)))
         else:
             left_out.add(NO_IMAGE, path)
     return sorted(found)
@@ -158,7 +158,7 @@ def _identity(folder: Path) -> tuple[int, int]:
     return state.st_dev, state.st_ino
 
 
-def _stamp(state: os.stat_result) -> Stamp:
+def stamp(state: os.stat_result) -> Stamp:
     """Size in bytes, modification time and change time in nanoseconds, and inode.
 
     A program can put the modification time back (`touch -r`, `cp -p`, `rsync -t`, archives), but not the change time;

@@ -4,50 +4,22 @@ Without `test/`, a test split is held out of `train/`. It is drawn from the name
 training opens no test image in either case.
 """
 
-import hashlib
-import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
-from cifar_tune.data.image_files import decode_files
-from cifar_tune.data.resizing import shape_words
 from cifar_tune.data.sources.class_names import listed
 from cifar_tune.data.sources.folder_files import LeftOut, Stamp, file_count, image_files
 from cifar_tune.data.sources.folder_layout import Layout, find_layout, way_on
-from cifar_tune.data.sources.part import Allocate, Labelled, Progress, SourcePart
+from cifar_tune.data.sources.listing import Listing, listed_part
+from cifar_tune.data.sources.part import SourcePart
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.data.split import held_out_for_test
 from cifar_tune.errors import Problem, UserError
 
 _NAMED = 10
 """Classes without an image that are named; the others are counted."""
-
-
-@dataclass(frozen=True)
-class _Listing:
-    """Image files, class after class.
-
-    Attributes:
-        paths: below `data.root`.
-        stamps: what changes whenever the file does, of each.
-        labels: int64 [N].
-    """
-
-    paths: list[str]
-    stamps: list[Stamp]
-    labels: npt.NDArray[np.int64]
-
-    def chosen(self, indices: npt.NDArray[np.int64]) -> "_Listing":
-        return _Listing(
-            [self.paths[index] for index in indices], [self.stamps[index] for index in indices], self.labels[indices]
-        )
-
-    def __add__(self, other: "_Listing") -> "_Listing":
-        return _Listing(
-            self.paths + other.paths, self.stamps + other.stamps, np.concatenate([self.labels, other.labels])
-        )
 
 
 def training_part(spec: DataSpec) -> SourcePart:
@@ -62,7 +34,7 @@ def training_part(spec: DataSpec) -> SourcePart:
         listing = listing.chosen(rest)
         test = f"{len(held_out):,} images held out of {layout.train} (only finalize opens them)"
     validation = _listed(layout, layout.val, left_out) if layout.val else None
-    part = _part(layout, spec, listing if validation is None else listing + validation)
+    part = listed_part(layout.root, layout.classes, spec, listing if validation is None else listing + validation)
     origin = f"the images in {layout.val}" if layout.val else f"drawn from {layout.train}"
     return replace(
         part,
@@ -84,38 +56,14 @@ def test_part(spec: DataSpec) -> SourcePart:
         listing, training = training.chosen(test), training.chosen(rest)
     if layout.val:
         training += _listed(layout, layout.val, LeftOut())
-    return replace(_part(layout, spec, listing, training), notes=tuple(left_out.sentences()))
+    return replace(listed_part(layout.root, layout.classes, spec, listing, training), notes=tuple(left_out.sentences()))
 
 
-def _held_out(layout: Layout, listing: _Listing) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def _held_out(layout: Layout, listing: Listing) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     return held_out_for_test(listing.labels, layout.classes, has_validation=layout.val is not None)
 
 
-def _part(layout: Layout, spec: DataSpec, listing: _Listing, training: _Listing | None = None) -> SourcePart:
-    """The part; of test images with the training images, which decide how deep values are scaled."""
-    manifest: dict[str, object] = {
-        "source": "image_folder",
-        "folder": str(layout.root.resolve()),
-        "image_size": spec.image_size,
-        "resize": spec.resize,
-        "classes": layout.classes,
-        "labels": hashlib.sha256(listing.labels.tobytes()).hexdigest(),
-        "files": list(zip(listing.paths, listing.stamps, strict=True)),
-    }
-    if training is not None:
-        manifest["training"] = _part(layout, spec, training).manifest
-
-    def decode(allocate: Allocate, progress: Progress | None) -> Labelled:
-        paths = [layout.root / path for path in listing.paths]
-        like = None if training is None else [layout.root / path for path in training.paths]
-        found = decode_files(paths, allocate(len(paths)), progress, like, spec.resize)
-        shapes = shape_words(found.shapes)
-        return Labelled(listing.labels, layout.classes, found.notes, found.ranges, found.resize, shapes)
-
-    return SourcePart(json.dumps(manifest), spec.image_size, decode, paths=tuple(listing.paths))
-
-
-def _listed(layout: Layout, split: str, left_out: LeftOut) -> _Listing:
+def _listed(layout: Layout, split: str, left_out: LeftOut) -> Listing:
     """The images of a split.
 
     Raises:
@@ -140,7 +88,7 @@ def _listed(layout: Layout, split: str, left_out: LeftOut) -> _Listing:
         empty[_NAMED:] = [Problem(f"and {len(empty) - _NAMED} more classes without an image")]
     if empty:
         raise UserError(empty)
-    return _Listing(paths, stamps, np.repeat(np.arange(len(counts), dtype=np.int64), counts))
+    return Listing(paths, stamps, np.repeat(np.arange(len(counts), dtype=np.int64), counts))
 
 
 def _test_files(layout: Layout, test: str) -> int:

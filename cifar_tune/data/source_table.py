@@ -1,0 +1,83 @@
+"""Every source of images: what it is called, what it is, and which keys of `data` it takes. One entry per source."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+_MODULES = "cifar_tune.data.sources"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceEntry:
+    """A source of images.
+
+    Attributes:
+        target: the `Source` (`cifar_tune.data.sources.part`): a module, or `module:object`.
+        meaning: what it is, for people.
+        root: whether it takes `data.root`.
+        rooted: what `data.root` is, for people.
+        image_size: the only size that its images have; None where they are resized to any.
+        has_shapes: whether its images may have other shapes than square, so that `resize` makes a difference.
+        keys: of `data`, those that only some sources take, and this one does.
+    """
+
+    target: str
+    meaning: str
+    root: Literal["none", "optional", "required"] = "optional"
+    rooted: str = "the folder that torchvision keeps it in"
+    image_size: int | None = None
+    has_shapes: bool = False
+    keys: frozenset[str] = frozenset()
+
+
+def _torchvision(name: str, meaning: str, has_shapes: bool = False) -> SourceEntry:
+    return SourceEntry(
+        f"{_MODULES}.torchvision_sets:{name}", meaning, has_shapes=has_shapes, keys=frozenset({"download"})
+    )
+
+
+SOURCES: Mapping[str, SourceEntry] = {
+    "cifar10": SourceEntry(
+        f"{_MODULES}.cifar10",
+        "the official CIFAR-10 archive",
+        rooted="the folder where the archive lies or is downloaded to",
+        image_size=32,
+        keys=frozenset({"download"}),
+    ),
+    "image_folder": SourceEntry(
+        f"{_MODULES}.image_folder",
+        "a folder of image files, `train/<class>/`",
+        root="required",
+        rooted="the folder that holds train/<class>/",
+        has_shapes=True,
+        keys=frozenset({"ignore"}),
+    ),
+    "digits": SourceEntry(f"{_MODULES}.digits", "scikit-learn's embedded digits", root="none"),
+    "table": SourceEntry(
+        f"{_MODULES}.table",
+        "a CSV or Parquet file with a row per image: its path, its label and, if you like, its split",
+        root="required",
+        rooted="the CSV or Parquet file",
+        has_shapes=True,
+        keys=frozenset({"path_column", "label_column", "split_column"}),
+    ),
+    "arrays": SourceEntry(
+        f"{_MODULES}.arrays",
+        "NumPy arrays: an `.npz` file, or a folder of `.npy` files",
+        root="required",
+        rooted="the .npz file, or the folder with the .npy files",
+        has_shapes=True,
+    ),
+    "cifar100": _torchvision("CIFAR100", "CIFAR-100, its 100 fine classes"),
+    "svhn": _torchvision("SVHN", "Street View House Numbers, cropped digits"),
+    "mnist": _torchvision("MNIST", "MNIST"),
+    "fashion_mnist": _torchvision("FASHION_MNIST", "Fashion-MNIST"),
+    "kmnist": _torchvision("KMNIST", "Kuzushiji-MNIST"),
+    "stl10": _torchvision("STL10", "STL-10, its labelled images"),
+    "gtsrb": _torchvision("GTSRB", "German traffic signs", has_shapes=True),
+    "flowers102": _torchvision("FLOWERS102", "Oxford 102 Flower", has_shapes=True),
+    "oxford_pets": _torchvision("OXFORD_PETS", "Oxford-IIIT Pet", has_shapes=True),
+    "food101": _torchvision("FOOD101", "Food-101", has_shapes=True),
+    "dtd": _torchvision("DTD", "Describable Textures", has_shapes=True),
+}
+"""By the name in `data.name`."""

@@ -1,0 +1,193 @@
+"""Data sets of torchvision by name, in its own folders. It checks, unpacks and downloads them.
+
+A part is opened without the files of the other one, as far as the data set keeps them apart.
+"""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image
+
+from cifar_tune.data.resizing import Shape, resized, shape_notes, shape_words, suitable
+from cifar_tune.data.sources.part import Allocate, Labelled, Progress, SourcePart
+from cifar_tune.data.spec import DataSpec
+from cifar_tune.errors import Problem, UserError
+from cifar_tune.paths import given_path
+
+DEFAULT_ROOT = "data"
+
+Role = Literal["train", "val", "test"]
+
+
+@dataclass(frozen=True)
+class TorchvisionSet:
+    """One of torchvision's data sets.
+
+    Attributes:
+        name: as in `data.name`.
+        dataset: its class in `torchvision.datasets`.
+        parts: arguments of the class for each part that the data set brings.
+        folder: what it keeps below `data.root`: a folder, or a file per part with `{part}` in its name.
+        without: for each part, attributes of the class that list files of others, emptied.
+        is_checked: whether torchvision compares the files with checksums each time it opens them.
+    """
+
+    name: str
+    dataset: str
+    parts: Mapping[Role, Mapping[str, object]]
+    folder: str
+    without: Mapping[Role, tuple[str, ...]]
+    is_checked: bool = False
+
+    def training_part(self, spec: DataSpec) -> SourcePart:
+        """The training images, and then those for validation where the data set brings such."""
+        given = len(self._opened(spec, "val")) if "val" in self.parts else None
+        origin = "drawn from the training images" if given is None else "as the data set brings it"
+        splits = f"validation: {origin}; test: as the data set brings it (only finalize opens it)"
+        return replace(self._part(spec, self._training), splits=splits, validation=given)
+
+    def test_part(self, spec: DataSpec) -> SourcePart:
+        """The test images."""
+        return self._part(spec, ("test",))
+
+    def _part(self, spec: DataSpec, roles: tuple[Role, ...]) -> SourcePart:
+        root = self._root(spec)
+        if not self.is_checked and not (root / self.folder).exists():
+            self._opened(spec, roles[0])  # downloads it: only then there are files whose times can be known
+        manifest = {
+            "source": self.name,
+            "parts": roles,
+            "image_size": spec.image_size,
+            "resize": spec.resize,
+            "files": [] if self.is_checked else [str(root.resolve()), *_stamps(root / self.folder)],
+        }
+
+        def decode(allocate: Allocate, progress: Progress | None) -> Labelled:
+            datasets = [self._opened(spec, role) for role in roles]
+            images = allocate(sum(len(dataset) for dataset in datasets))
+            training = [] if roles == self._training else [self._opened(spec, role) for role in self._training]
+            return _decoded(datasets, images, spec, progress, training)
+
+        return SourcePart(json.dumps(manifest), spec.image_size, decode)
+
+    @property
+    def _training(self) -> tuple[Role, ...]:
+        return ("train", "val") if "val" in self.parts else ("train",)
+
+    def _root(self, spec: DataSpec) -> Path:
+        return given_path(spec.root or DEFAULT_ROOT, "data.root")
+
+    def _opened(self, spec: DataSpec, role: Role) -> Any:
+        """Open this part, downloaded first where need be.
+
+        Raises:
+            UserError: it is not there, and does not come; says what can be done instead.
+        """
+        from torchvision import datasets  # noqa: PLC0415 (takes seconds)
+
+        whole = getattr(datasets, self.dataset)
+        # of the same name: some data sets make the name of their folder of it
+        cls: Any = type(whole.__name__, (whole,), {name: [] for name in self.without.get(role, ())})
+        root, arguments = self._root(spec), self.parts[role]
+        try:
+            return cls(root, **arguments, download=False)
+        except (RuntimeError, OSError, ValueError) as error:  # not there, or not whole
+            state = str(error).splitlines()[0] if (root / self.folder).exists() else "it is not there"
+        if not spec.download:
+            raise UserError(self._ways_on(spec, root, f"{state}, and download is false"))
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            return cls(root, **arguments, download=True)
+        except (OSError, HTTPException, RuntimeError) as error:
+            said = str(error).splitlines() or [type(error).__name__]
+            reason = f"{state}, and it cannot be downloaded ({said[0]})"
+            raise UserError(self._ways_on(spec, root, reason)) from error
+
+    def _ways_on(self, spec: DataSpec, root: Path, reason: str) -> Problem:
+        rule = (
+            f"{self.name} is not available in {root}: {reason}. Either download it where there is a network, with "
+            f"torchvision.datasets.{self.dataset}({str(root)!r}, download=True), and copy {root / self.folder} here; "
+            f"or use a folder of images: data: {{name: image_folder, root: FOLDER}}"
+        )
+        return Problem(rule, "data.root", spec.root)
+
+
+def _decoded(
+    datasets: Sequence[Any], images: Any, spec: DataSpec, progress: Progress | None, training: Sequence[Any]
+) -> Labelled:
+    """Fill `images`, uint8 [N, S, S, 3], with those of all datasets.
+
+    For test images, the shapes of the `training` images decide how they become square.
+    """
+    labels: list[int] = []
+    shapes: Counter[Shape] = Counter()
+    undone: list[tuple[int, Any, int]] = []
+    row = 0
+    for dataset in datasets:
+        for index in range(len(dataset)):
+            image, label = _item(dataset, index)
+            shapes[image.size] += 1
+            if spec.resize is None and image.width != image.height:
+                undone.append((row, dataset, index))
+            else:
+                images[row] = resized(image, spec.image_size, spec.resize or "squash")
+            labels.append(label)
+            row += 1
+            if progress is not None:
+                progress(row, len(images))
+    mode = spec.resize or "squash"
+    if undone:
+        others = Counter(_item(each, index)[0].size for each in training for index in range(len(each)))
+        mode = spec.resize or suitable(others or shapes)
+    for place, dataset, index in undone:
+        images[place] = resized(_item(dataset, index)[0], spec.image_size, mode)
+    numbers = np.array(labels, dtype=np.int64)
+    notes = shape_notes(shapes, spec.image_size, mode)
+    return Labelled(numbers, _classes(datasets[0], numbers), tuple(notes), resize=mode, shapes=shape_words(shapes))
+
+
+def _item(dataset: Any, index: int) -> tuple[Image.Image, int]:
+    image, label = dataset[index]
+    return image.convert("RGB"), int(label)
+
+
+def _classes(dataset: Any, labels: Iterable[int]) -> tuple[str, ...]:
+    named = getattr(dataset, "classes", None)
+    return tuple(map(str, named)) if named else tuple(str(label) for label in range(max(labels) + 1))
+
+
+def _stamps(folder: Path) -> list[tuple[str, int, int]]:
+    """Path, size and modification time of each file, in order."""
+    found = []
+    for directory, _, names in os.walk(folder):
+        for name in names:
+            state = (Path(directory) / name).stat()
+            found.append((str(Path(directory, name).relative_to(folder)), state.st_size, state.st_mtime_ns))
+    return sorted(found)
+
+
+_TRAIN_AND_TEST: Mapping[Role, Mapping[str, object]] = {"train": {"train": True}, "test": {"train": False}}
+_BY_SPLIT: Mapping[Role, Mapping[str, object]] = {"train": {"split": "train"}, "test": {"split": "test"}}
+_BY_SPLIT_WITH_VAL: Mapping[Role, Mapping[str, object]] = {**_BY_SPLIT, "val": {"split": "val"}}
+_LISTS: Mapping[Role, tuple[str, ...]] = {"train": ("test_list",), "test": ("train_list",)}
+
+CIFAR100 = TorchvisionSet("cifar100", "CIFAR100", _TRAIN_AND_TEST, "cifar-100-python", _LISTS, is_checked=True)
+SVHN = TorchvisionSet("svhn", "SVHN", _BY_SPLIT, "train_32x32.mat", {}, is_checked=True)
+MNIST = TorchvisionSet("mnist", "MNIST", _TRAIN_AND_TEST, "MNIST/raw", {})
+FASHION_MNIST = TorchvisionSet("fashion_mnist", "FashionMNIST", _TRAIN_AND_TEST, "FashionMNIST/raw", {})
+KMNIST = TorchvisionSet("kmnist", "KMNIST", _TRAIN_AND_TEST, "KMNIST/raw", {})
+STL10 = TorchvisionSet("stl10", "STL10", _BY_SPLIT, "stl10_binary", _LISTS, is_checked=True)
+GTSRB = TorchvisionSet("gtsrb", "GTSRB", _BY_SPLIT, "gtsrb", {})
+FLOWERS102 = TorchvisionSet("flowers102", "Flowers102", _BY_SPLIT_WITH_VAL, "flowers-102", {})
+OXFORD_PETS = TorchvisionSet(
+    "oxford_pets", "OxfordIIITPet", {"train": {"split": "trainval"}, "test": {"split": "test"}}, "oxford-iiit-pet", {}
+)
+FOOD101 = TorchvisionSet("food101", "Food101", _BY_SPLIT, "food-101", {})
+DTD = TorchvisionSet("dtd", "DTD", _BY_SPLIT_WITH_VAL, "dtd", {})

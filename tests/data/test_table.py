@@ -1,0 +1,133 @@
+"""CSV and Parquet files of paths and labels."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cifar_tune.data.prepared import prepare
+from cifar_tune.data.spec import DataSpec
+from cifar_tune.data.test_split import load_test
+from cifar_tune.errors import UserError
+
+from .images import noise, oblong, write_folder
+
+
+def spec(table: Path, **fields: Any) -> DataSpec:
+    return DataSpec(name="table", root=str(table), **fields)
+
+
+def refusal(table: Path, **fields: Any) -> str:
+    with pytest.raises(UserError) as raised:
+        prepare(spec(table, **fields))
+    return str(raised.value).replace(f"{table.parent}/", "")
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> list[tuple[str, str, str]]:
+    """Path, label and split of images that lie beside each other, whatever their class."""
+    (tmp_path / "pictures").mkdir()
+    made = []
+    for number in range(30):
+        Image.fromarray(noise(number, 16)).save(tmp_path / f"pictures/{number:02}.png")
+        split = "test" if number >= 26 else "VAL" if number >= 20 else "train"
+        made.append((f"pictures/{number:02}.png", str(9 + number % 2), split))
+    return made
+
+
+def write(folder: Path, rows: list[tuple[str, str, str]], head: str = "path,label,split", comma: str = ",") -> Path:
+    lines = [head.replace(",", comma), *(comma.join(row) for row in rows)]
+    (folder / "labels.csv").write_text("\n".join(lines) + "\n")
+    return folder / "labels.csv"
+
+
+def test_a_table_with_splits(tmp_path: Path, rows: list[tuple[str, str, str]]) -> None:
+    table = write(tmp_path, rows)
+    prepared = prepare(spec(table, image_size=16))
+    assert prepared.classes == ("9", "10")
+    assert (len(prepared.train_indices), len(prepared.val_indices)) == (20, 6)
+    assert [prepared.classes[label] for label in prepared.labels] == [row[1] for row in rows[:26]]
+    assert (prepared.open_images()[3] == noise(3, 16)).all()
+    assert prepared.paths[25] == "pictures/25.png"
+    images, labels, classes = load_test(spec(table, image_size=16))
+    assert (images[0] == noise(26, 16)).all()
+    assert [classes[label] for label in labels] == ["9", "10", "9", "10"]
+    assert "4 rows (only finalize opens them)" in prepared.splits
+
+
+@pytest.mark.parametrize("comma", [";", "\t"])
+def test_columns_have_any_names_and_any_comma(tmp_path: Path, rows: list[tuple[str, str, str]], comma: str) -> None:
+    plain = prepare(spec(write(tmp_path, rows), image_size=16))
+    table = write(tmp_path, rows, "file,class,part", comma)
+    named = spec(table, image_size=16, path_column="file", label_column="class", split_column="part")
+    assert prepare(named).fingerprint == plain.fingerprint
+
+
+def test_without_splits_the_test_is_held_out_and_no_such_image_is_opened(
+    tmp_path: Path, rows: list[tuple[str, str, str]]
+) -> None:
+    table = write(tmp_path, [(path, label, "") for path, label, _ in rows], "path,label,")
+    held_out, _, _ = load_test(spec(table, image_size=16))
+    kept = {image.tobytes() for image in prepare(spec(table, image_size=16)).open_images()}
+    assert len(held_out) == 5
+    for number in range(30):
+        if noise(number, 16).tobytes() not in kept:
+            (tmp_path / f"pictures/{number:02}.png").write_bytes(b"garbage")
+    table.touch()
+    (tmp_path / "pictures/00.png").touch()  # decode anew
+    assert len(prepare(spec(table, image_size=16)).labels) == 25
+
+
+def test_parquet_is_read_as_csv_is(tmp_path: Path, rows: list[tuple[str, str, str]]) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    paths, labels, splits = zip(*rows, strict=True)
+    columns = {"path": paths, "label": [int(label) for label in labels], "split": splits}
+    parquet.write_table(pyarrow.table(columns), tmp_path / "labels.parquet")
+    found = prepare(spec(tmp_path / "labels.parquet", image_size=16))
+    assert found.fingerprint == prepare(spec(write(tmp_path, rows), image_size=16)).fingerprint
+
+
+def test_parquet_without_its_package_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    assert "pip install 'cifar-tune[parquet]'; or save the table as CSV" in refusal(tmp_path / "labels.parquet")
+
+
+def test_images_of_a_table_are_made_square_as_those_of_a_folder(tmp_path: Path) -> None:
+    write_folder(tmp_path / "train", {"ant": 9, "bee": 9})
+    oblong(60, 40).save(tmp_path / "train/ant/000.png")
+    files = sorted((tmp_path / "train").rglob("*.png"))
+    made = [(str(path.relative_to(tmp_path)), path.parent.name, "train") for path in files]
+    folder = prepare(DataSpec(name="image_folder", root=str(tmp_path), image_size=16))
+    table = prepare(spec(write(tmp_path, made), image_size=16))
+    assert (table.fingerprint, table.resize, table.notes) == (folder.fingerprint, "crop", folder.notes)
+    assert np.array_equal(table.open_images(), folder.open_images())
+
+
+def test_wrong_rows_are_named_by_their_lines(tmp_path: Path, rows: list[tuple[str, str, str]]) -> None:
+    rows[2] = ("pictures/nobody.png", "9", "train")
+    rows[4] = ("pictures/04.png", "7", "val")
+    said = refusal(write(tmp_path, rows))
+    assert "labels.csv:4: 'pictures/nobody.png' cannot be read: No such file" in said
+    rows[2] = rows[3]
+    rows[5] = ("pictures/05.png", "", "train")
+    rows[6] = ("pictures/06.png", "9", "valley")
+    said = refusal(write(tmp_path, rows))
+    assert "labels.csv:5: 'pictures/03.png' stands in row 4 too; name every image once" in said
+    assert "labels.csv:7: has no label" in said
+    assert "labels.csv:8: its split must be train, val or test, not 'valley'" in said
+
+
+def test_wrong_tables(tmp_path: Path, rows: list[tuple[str, str, str]]) -> None:
+    table = write(tmp_path, rows, "file,label,split")
+    assert "data.path_column = 'path': labels.csv has no such column; it has file, label and split" in refusal(table)
+    assert "there is no such file (did you mean 'labels.csv'?)" in refusal(tmp_path / "label.csv")
+    assert "must have two labels at least; found '9' alone" in refusal(write(tmp_path, rows[:1]))
+    rows[-1] = (rows[-1][0], "new", "test")
+    table = write(tmp_path, rows)
+    prepare(spec(table))
+    with pytest.raises(UserError, match="no training image has the label 'new' of this test image"):
+        load_test(spec(table))
