@@ -1,7 +1,8 @@
 """The program in processes of its own that need not import anything: forks of one that has imported all of it.
 
 A fork gets its own descriptors, environment, folder and session, and runs `python -m cifar_tune` from its first line to
-its exit handlers. What it does not show is how an interpreter starts, and how it takes itself apart.
+its exit handlers. What it does not show is how an interpreter starts, and how it takes itself apart. The fork server
+that it starts for its executors is a fork of it as well, so PyTorch need not be imported once more.
 """
 
 import atexit
@@ -14,9 +15,12 @@ import socket
 import subprocess
 import sys
 import termios
+import threading
 import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import cache
+from multiprocessing import util
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,7 +34,7 @@ for module in pkgutil.walk_packages(cifar_tune.__path__, "cifar_tune."):
     if not module.name.endswith("__main__"):
         importlib.import_module(module.name)
 
-from tests.forked import play, serve
+from tests.forked import play, serve  # a forkserver among its forks has this command line too
 
 if serve({descriptor}):
     play()
@@ -58,10 +62,47 @@ class Forked:
         assert self.returncode is not None
         return self.returncode
 
-    def send_signal(self, number: int) -> None:
+    def send_signal(self, sig: int) -> None:
         """To this process alone."""
         if self.returncode is None:
-            os.kill(self.pid, number)
+            os.kill(self.pid, sig)
+
+    def terminate(self) -> None:
+        """As a job scheduler does it."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """At once."""
+        self.send_signal(signal.SIGKILL)
+
+
+class Piped(Forked):
+    """One whose stdout and stderr the test reads. It can be used like the `Popen` of such a process."""
+
+    def __init__(self, forked: Forked, stdout: int, stderr: int) -> None:
+        super().__init__(forked._forks, forked.pid)
+        self.stdout: IO[str] | None = open(stdout)  # noqa: SIM115 (closed with the object, as that of `Popen` is)
+        self.stderr: IO[str] | None = open(stderr)  # noqa: SIM115
+
+    def communicate(self, *, timeout: float | None = None) -> tuple[str, str]:
+        """The rest of stdout and of stderr, to where nobody can write any more, and its end.
+
+        Raises:
+            TimeoutError: that took longer than so many seconds.
+        """
+        read: dict[IO[str], str] = {}
+        pipes = [pipe for pipe in (self.stdout, self.stderr) if pipe is not None]
+        threads = [threading.Thread(target=lambda pipe=pipe: read.update({pipe: pipe.read()})) for pipe in pipes]
+        for thread in threads:
+            thread.daemon = True
+            thread.start()
+        for thread in threads:
+            thread.join(timeout)
+            if thread.is_alive():
+                raise TimeoutError(f"process {self.pid} goes on")
+        self.wait()
+        out, err = (read[pipe] for pipe in pipes)
+        return out, err
 
 
 class Forks:
@@ -115,6 +156,14 @@ class Forks:
         """End the server."""
         self._ours.close()
         assert self._server.wait() == 0
+
+
+@cache
+def forks() -> Forks:
+    """Those of this process, begun with the first program that is started; they end when this process does."""
+    begun = Forks()
+    atexit.register(begun.close)
+    return begun
 
 
 def serve(descriptor: int) -> bool:
@@ -173,6 +222,44 @@ def _become(order: Mapping[str, Any], descriptors: Sequence[int]) -> None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     sys.argv = ["cifar-tune", *order["arguments"]]
+    sys.stdin, sys.stdout, sys.stderr = _opened(0), _opened(1), _opened(2)
+    util.spawnv_passfds = _started
+
+
+_started_afresh = util.spawnv_passfds
+
+
+def _started(path: bytes, args: Sequence[Any], passfds: Sequence[int]) -> int:
+    """Stands in for the function by which multiprocessing starts its helpers: a fork server is forked from here.
+
+    A process with several threads is none to fork from. That is where an earlier server has died.
+    """
+    program = args[-1]
+    if not program.startswith("from multiprocessing.forkserver") or threading.active_count() > 1:
+        return _started_afresh(path, args, passfds)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            _be_like_new(passfds)
+            exec(program, {})  # noqa: S102 (what the interpreter would do with it)
+        except SystemExit:
+            os._exit(0)
+        except BaseException:  # noqa: BLE001 (the interpreter would print it too)
+            traceback.print_exc()
+        os._exit(1)
+    return pid
+
+
+def _be_like_new(descriptors: Sequence[int]) -> None:
+    """Have no more of the process that this one was forked from than a program that it has executed."""
+    before = 3
+    for kept in (*sorted(descriptors), os.sysconf("SC_OPEN_MAX")):
+        os.closerange(before, kept)
+        before = kept + 1
+    signal.set_wakeup_fd(-1)
+    for number in signal.valid_signals():
+        if callable(signal.getsignal(number)):
+            signal.signal(number, signal.SIG_DFL)
     sys.stdin, sys.stdout, sys.stderr = _opened(0), _opened(1), _opened(2)
 
 

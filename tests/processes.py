@@ -7,18 +7,54 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import IO, Protocol
 from unittest import mock
 
 from cifar_tune.cli.main import main
+from tests.forked import Piped, forks
 
 
-def start_cifar_tune(
+class Program(Protocol):
+    """A process that a test has started: what it needs of `subprocess.Popen`."""
+
+    @property
+    def pid(self) -> int: ...
+    @property
+    def stdout(self) -> IO[str] | None: ...
+    @property
+    def stderr(self) -> IO[str] | None: ...
+    @property
+    def returncode(self) -> int | None: ...
+    def poll(self) -> int | None: ...
+    def communicate(self, *, timeout: float | None = None) -> tuple[str, str]: ...
+    def send_signal(self, sig: int, /) -> None: ...
+    def terminate(self) -> None: ...
+    def kill(self) -> None: ...
+
+
+def start_cifar_tune(arguments: tuple[str, ...], folder: Path, environment: Mapping[str, str]) -> Program:
+    """Start it in `folder`, as the head of a process group, as a shell does.
+
+    It is forked from a process that has imported everything: see `tests.forked` for what that does not show.
+    """
+    if sys.platform != "linux":
+        return start_interpreter(arguments, folder, environment)
+    (out, its_out), (err, its_err) = os.pipe(), os.pipe()
+    stdin = os.open(os.devnull, os.O_RDONLY)
+    try:
+        return Piped(forks().start(arguments, folder, environment, (stdin, its_out, its_err)), out, err)
+    finally:
+        for descriptor in (stdin, its_out, its_err):
+            os.close(descriptor)
+
+
+def start_interpreter(
     arguments: tuple[str, ...],
     folder: Path,
     environment: Mapping[str, str],
     prepare: Callable[[], None] | None = None,
 ) -> "subprocess.Popen[str]":
-    """Start it in `folder`, as the head of a process group, as a shell does; `prepare` is called in it before."""
+    """The same from the first instruction of a Python of its own; `prepare` is called in it before."""
     return subprocess.Popen(
         [sys.executable, "-m", "cifar_tune", *arguments],
         cwd=folder,

@@ -7,11 +7,12 @@ only when the test lets it. Images stay as they are, so results are those of a s
 import fcntl
 import os
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+from tests.processes import Program
 
 PATIENCE = 600.0
 """Seconds after which a test gives up. Nothing takes nearly so long, however busy the machine is."""
@@ -97,7 +98,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.1)
 
 
-def read_until(process: "subprocess.Popen[str]", words: str) -> str:
+def read_until(process: Program, words: str) -> str:
     """Wait for these words on stderr; returns their line.
 
     Raises:

@@ -12,6 +12,7 @@ from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import ClassVar
 
 from cifar_tune.errors import CheckError
 from cifar_tune.streams import guard_streams
@@ -118,10 +119,12 @@ class Starter:
     and where its socket cannot be made or is lost.
     """
 
+    _warm: ClassVar[int | None] = None
+    """The process number of a server that has imported everything: studies that run in this process later need it."""
+
     def __init__(self, work: Work) -> None:
         self._work = work
         self._forks = sys.platform == "linux"
-        self._has_started = False
         if self._forks:
             multiprocessing.get_context("forkserver").set_forkserver_preload(["cifar_tune.executors.preloaded"])
             try:
@@ -145,7 +148,7 @@ class Starter:
                 self._forks = False
                 end_server()
             else:
-                self._has_started = True
+                Starter._warm = server_pid()
                 return started
         try:
             return self._start(device, index, forks=False)
@@ -154,7 +157,7 @@ class Starter:
 
     def close(self) -> None:
         """Nothing more is started: a server that still imports, and that nobody waits for, ends now."""
-        if self._forks and not self._has_started:
+        if self._forks and server_pid() != Starter._warm:
             end_server()
 
     def _start(self, device: str, index: int, forks: bool) -> tuple[ExecutorProcess, Connection]:

@@ -5,8 +5,9 @@ not hold keeps its default. Conditions are judged on these values, so they may s
 and on knobs that are conditional themselves.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
+from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from math import prod
 from typing import cast
@@ -24,7 +25,7 @@ class TooManyOutcomesError(Exception):
     """The conditions of a space entangle more combinations than are worth walking through."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Space:
     """Fixed knobs and search dimensions, by knob name, and what the names mean."""
 
@@ -32,15 +33,19 @@ class Space:
     dimensions: Mapping[str, Dimension]
     vocabulary: Vocabulary
 
-    def order(self) -> list[str]:
+    def order(self) -> Sequence[str]:
         """All knobs, each after its owner and after the knobs that its conditions stand on.
 
         Raises:
             graphlib.CycleError: if conditions stand on each other in a circle; `args[1]` lists it.
         """
+        return self._order
+
+    @cached_property
+    def _order(self) -> tuple[str, ...]:
         # sorted, since the order of suggestions must not depend on how a process happens to hash
         parents = {name: sorted(self._parents(name)) for name in self.vocabulary.knobs}
-        return list(TopologicalSorter(parents).static_order())
+        return tuple(TopologicalSorter(parents).static_order())
 
     def configuration(self, choose: Callable[[str, Dimension], Value]) -> Configuration:
         """One trial's configuration: `choose` is asked for the value of each dimension whose conditions hold.

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 from cifar_tune.data.spec import DataSpec
@@ -20,7 +21,7 @@ DEFAULTS = "defaults"
 """The section that only the database has: the defaults that the study began with, of BEFORE_THEY_WERE_KNOBS."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class StudySpec:
     """What a study file says, checked, with the defaults of its sections filled in."""
 
@@ -58,7 +59,7 @@ class StudySpec:
         """Whether there is a Pareto front instead of one best trial."""
         return len(self.objectives) > 1
 
-    @property
+    @cached_property
     def space(self) -> Space:
         """Fixed and searched knobs together."""
         return Space(self.train, self.search_space, self.vocabulary)

@@ -13,7 +13,6 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -26,7 +25,7 @@ from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.records import load_record
 from cifar_tune.storage.urls import storage_url
 from cifar_tune.streams import READER_GONE
-from tests.forked import Forked, Forks
+from tests.forked import Forked, forks
 from tests.processes import call_cifar_tune
 
 STUDY = """name: made
@@ -101,7 +100,6 @@ class Place:
 
     path: Path
     environment: dict[str, str]
-    forks: Forks
 
     def start(self, arguments: str, out: str, err: str) -> "Started":
         """Start the program on such streams."""
@@ -118,7 +116,7 @@ class Place:
         """Start it on descriptors that are its own from now on."""
         stdin = os.open(os.devnull, os.O_RDONLY)
         streams = (out if terminal else stdin, out, err)
-        process = self.forks.start(arguments.split(), self.path, self.environment, streams, terminal)
+        process = forks().start(arguments.split(), self.path, self.environment, streams, terminal)
         _close(stdin, *{out, err})
         return Started(process)
 
@@ -178,18 +176,11 @@ def _stream(kind: str) -> tuple[int | None, int | None]:
 
 
 @pytest.fixture(scope="module")
-def forks() -> Iterator[Forks]:
-    forks = Forks()
-    yield forks
-    forks.close()
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory, forks: Forks) -> Place:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Place:
     path = tmp_path_factory.mktemp("streams")
     variables = {name: value for name, value in os.environ.items() if not name.startswith("CIFAR_TUNE_")}
     variables |= {"PYTHONPATH": str(Path(__file__).parents[2]), "CIFAR_TUNE_CACHE": str(path / "cache")}
-    place = Place(path, variables, forks)
+    place = Place(path, variables)
     (path / "study.yaml").write_text(STUDY)
     (path / "chatter.py").write_text(CHATTER)
     (path / "wrong.yaml").write_text("name: made\ntrain: {epochs: 0}\n")

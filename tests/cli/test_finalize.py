@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pytest
 
 from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.urls import STORAGE_VARIABLE, storage_url
-from tests.processes import call_cifar_tune, start_cifar_tune
+from tests.processes import Program, call_cifar_tune, start_cifar_tune
 from tests.reports.factory import MadeTrial, make_record, make_spec
 from tests.waiting import AUGMENTATION, PATIENCE, PLUGIN, Gate, read_until
 
@@ -35,7 +34,7 @@ def figures(out: str) -> dict[str, str]:
     return dict(line.split("=", 1) for line in out.splitlines())
 
 
-def program(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
+def program(folder: Path, *arguments: str) -> Program:
     return start_cifar_tune((*arguments, "--storage", URL), folder, os.environ)
 
 

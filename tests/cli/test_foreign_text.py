@@ -7,8 +7,6 @@ import csv
 import os
 import pty
 import re
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +18,7 @@ from cifar_tune.storage import attributes, lease
 from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.urls import STORAGE_VARIABLE, storage_url
 from cifar_tune.visible import visible_lines
+from tests.forked import forks
 from tests.reports.factory import ENVIRONMENT, MadeTrial, make_record, make_spec
 
 ODD = "\x1b]0;owned\x07\x1b[2J\x9b1m\u202e\ntrain: {model: evil}"
@@ -54,10 +53,7 @@ def on_a_terminal(arguments: Sequence[str], folder: Path, url: str) -> tuple[int
     """Exit code, and what the terminal was sent."""
     ours, theirs = pty.openpty()
     environment = os.environ | {STORAGE_VARIABLE: url, "TERM": "xterm-256color", "COLUMNS": "300"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "cifar_tune", *arguments], cwd=folder, env=environment, stdin=theirs, stdout=theirs,
-        stderr=theirs,
-    )  # fmt: skip
+    process = forks().start(arguments, folder, environment, (theirs, theirs, theirs))
     os.close(theirs)
     found = b""
     while True:

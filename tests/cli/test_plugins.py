@@ -17,7 +17,7 @@ from sqlalchemy.engine import make_url
 
 from cifar_tune.storage.rdb import open_storage
 from cifar_tune.storage.records import StudyRecord, load_record
-from tests.processes import call_cifar_tune, start_cifar_tune
+from tests.processes import Program, call_cifar_tune, start_cifar_tune
 from tests.waiting import AUGMENTATION, PATIENCE, PLUGIN, Gate, wait_until
 
 from .conftest import Cli
@@ -76,7 +76,7 @@ class Folder:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("CIFAR_TUNE_")}
         self.environment = {**kept, "CIFAR_TUNE_CACHE": str(cache), "PYTHONPATH": str(ROOT)}
 
-    def start(self, *arguments: str) -> "subprocess.Popen[str]":
+    def start(self, *arguments: str) -> Program:
         return start_cifar_tune(arguments, self.path, self.environment)
 
     def call(self, *arguments: str, code: int = 0) -> tuple[str, str]:

@@ -149,6 +149,20 @@ def test_a_server_that_nobody_waited_for_ends_at_once() -> None:
     assert ended.si_status == signal.SIGKILL
 
 
+def test_a_server_that_has_imported_everything_is_kept_for_the_next_study() -> None:
+    first, second = Starter(serve), Starter(serve)
+    process, connection = first.start("cpu", 0)
+    connection.recv()
+    server = server_pid()
+    assert server is not None
+    second.close()  # such as that of a study which is refused
+    first.close()
+    assert os.waitid(os.P_PID, server, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None
+    stop([(process, connection)])
+    stop([Starter(serve).start("cpu", 0)])
+    assert server_pid() == server
+
+
 def parent(connection: Connection, _device: str, _slot: int) -> None:
     connection.send(os.getppid())
 

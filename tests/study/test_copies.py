@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from urllib.request import Request, urlopen
@@ -14,11 +13,11 @@ from optuna.storages import RDBStorage
 from optuna.storages._rdb.models import StudyModel
 from sqlalchemy import update
 
-from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.records import StudyRecord, load_record
 from cifar_tune.storage.urls import storage_url
 from tests.dashboard.conftest import serving
-from tests.processes import call_cifar_tune, start_cifar_tune
+from tests.processes import Program, call_cifar_tune, start_cifar_tune
+from tests.study.test_processes import watched
 from tests.waiting import AUGMENTATION, PATIENCE, PLUGIN, Gate, read_until, wait_until
 
 STUDY = """
@@ -64,17 +63,8 @@ class Place:
     def wait_for_epochs(self, name: str, wanted: int) -> None:
         """Until the only trial of a study has so many."""
         url = storage_url(self.environment["CIFAR_TUNE_STORAGE"].replace("///", f"///{self.path}/", 1))
-
-        def reached() -> bool:
-            storage = open_storage(url)
-            try:
-                return load_record(storage, name).trials[0].epochs >= wanted
-            except Exception:  # noqa: BLE001 (the study is being created right now)
-                return False
-            finally:
-                close(storage)
-
-        wait_until(reached)
+        with watched(url, name) as epochs:
+            wait_until(lambda: epochs() >= wanted)
 
 
 @pytest.fixture
@@ -154,7 +144,7 @@ def test_names_that_no_study_file_has_can_be_read_and_deleted_and_are_not_run(pl
     assert sorted(optuna.get_all_study_names(place.storage)) == ["apple", "new"]
 
 
-def stop(process: "subprocess.Popen[str]") -> None:
+def stop(process: Program) -> None:
     process.send_signal(signal.SIGTERM)
     assert "is parked after epoch" in process.communicate(timeout=PATIENCE)[1]
 

@@ -12,7 +12,7 @@ import pytest
 
 from cifar_tune.storage.records import StudyRecord
 from cifar_tune.study import trial
-from tests.processes import start_cifar_tune
+from tests.processes import start_interpreter
 from tests.study.test_processes import Folder
 from tests.waiting import PATIENCE
 
@@ -155,7 +155,7 @@ def test_a_process_that_cannot_use_its_device_any_more_is_replaced(tmp_path: Pat
 
 def test_memory_that_is_refused_prunes_the_trial(tmp_path: Path) -> None:
     folder = folder_with("leak", tmp_path)
-    process = start_cifar_tune(("run", "study.yaml"), folder.path, folder.environment, _limit_addresses)
+    process = start_interpreter(("run", "study.yaml"), folder.path, folder.environment, _limit_addresses)
     _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, err
     record = folder.record()
@@ -192,7 +192,7 @@ def test_a_trial_that_the_kernel_kills_for_memory_is_pruned(tmp_path: Path, smal
     def join() -> None:
         (small_group / "cgroup.procs").write_text(str(os.getpid()))
 
-    process = start_cifar_tune(("run", "study.yaml"), folder.path, folder.environment, join)
+    process = start_interpreter(("run", "study.yaml"), folder.path, folder.environment, join)
     _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, err
     record = folder.record()

@@ -3,7 +3,6 @@
 import re
 import shutil
 import sqlite3
-import subprocess
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -17,7 +16,7 @@ from cifar_tune.storage.lease import acquire
 from cifar_tune.storage.opened_file import DatabaseGoneError, OpenedFile
 from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.urls import storage_url
-from tests.processes import start_cifar_tune
+from tests.processes import Program, start_cifar_tune
 from tests.study.test_copies import URL, Place
 from tests.waiting import PATIENCE, read_until
 
@@ -29,7 +28,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     return Place(tmp_path, "sqlite:///db/studies.db")
 
 
-def running(place: Place) -> "subprocess.Popen[str]":
+def running(place: Place) -> Program:
     """A run whose trial has one epoch, and waits."""
     place.gate.let(1)
     process = start_cifar_tune(("run", "long.yaml"), place.path, place.environment)
@@ -37,7 +36,7 @@ def running(place: Place) -> "subprocess.Popen[str]":
     return process
 
 
-def begun_in_a_new_file(place: Place) -> "subprocess.Popen[str]":
+def begun_in_a_new_file(place: Place) -> Program:
     """The same with a database that the run makes, and that no other program has opened before."""
     removed(place)
     place.gate.let(1)
@@ -87,7 +86,7 @@ def with_its_folder(place: Place) -> None:
 )
 def test_what_it_held_is_saved(
     place: Place,
-    begun: Callable[[Place], "subprocess.Popen[str]"],
+    begun: Callable[[Place], Program],
     how: Callable[[Place], None],
     words: str,
 ) -> None:

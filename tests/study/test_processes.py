@@ -3,16 +3,18 @@
 import json
 import os
 import signal
-import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 
 from benchmarks.process_tree import executors_of
-from cifar_tune.storage.rdb import open_storage
+from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.records import StudyRecord, load_record
-from tests.processes import call_cifar_tune, start_cifar_tune
+from tests.processes import Program, call_cifar_tune, start_cifar_tune, start_interpreter
 from tests.waiting import PATIENCE, Gate, is_alive, wait_until
 
 STUDY = """
@@ -31,6 +33,32 @@ search_space:
 """
 
 
+@contextmanager
+def watched(url: URL, name: str) -> Iterator[Callable[[], int]]:
+    """Tells, whenever it is asked, how many epochs of a study are reported in all.
+
+    Those of a trial that is trained again count once. There are none as long as the study cannot be read, as where it
+    is being created right now. The database is opened once: whoever waits should leave the cores to others.
+    """
+    opened: list[BatchStorage] = []
+
+    def epochs() -> int:
+        try:
+            if not opened:
+                opened.append(open_storage(url))
+            return sum(trial.epochs for trial in load_record(opened[0], name).trials)
+        except Exception:  # noqa: BLE001 (whatever the database says while it is made, or away)
+            while opened:
+                close(opened.pop())
+            return 0
+
+    try:
+        yield epochs
+    finally:
+        while opened:
+            close(opened.pop())
+
+
 class Folder:
     """A working folder with a storage of its own, and a gate for trainings that wait for the test."""
 
@@ -45,8 +73,11 @@ class Folder:
             "CIFAR_TUNE_ARTIFACTS": str(path / "artifacts"),
         }
 
-    def start(self, *arguments: str) -> "subprocess.Popen[str]":
+    def start(self, *arguments: str) -> Program:
         return start_cifar_tune(arguments, self.path, self.environment)
+
+    def start_interpreter(self, *arguments: str) -> Program:
+        return start_interpreter(arguments, self.path, self.environment)
 
     def call(self, *arguments: str) -> tuple[int, str, str]:
         return call_cifar_tune(arguments, self.path, self.environment)
@@ -55,30 +86,27 @@ class Folder:
         return load_record(open_storage(make_url(self.url)), "disturbed")
 
     def epochs(self) -> int:
-        """How many epochs are reported in all; those of a trial that is trained again count once."""
+        """How many epochs are reported in all; see `watched`."""
         return sum(trial.epochs for trial in self.record().trials)
 
     def wait_for_epochs(self, wanted: int) -> None:
         """Wait until this many epochs are reported in all."""
-        wait_until(lambda: self._has_epochs(wanted))
+        with watched(make_url(self.url), "disturbed") as epochs:
+            wait_until(lambda: epochs() >= wanted)
 
     def train_until_epochs(self, wanted: int) -> None:
         """The same behind a closed gate, which lets one epoch after the other begin until it holds."""
 
-        def reached() -> bool:
-            self.gate.let_next()
-            return self._has_epochs(wanted)
+        with watched(make_url(self.url), "disturbed") as epochs:
 
-        wait_until(reached)
+            def reached() -> bool:
+                self.gate.let_next()
+                return epochs() >= wanted
 
-    def _has_epochs(self, wanted: int) -> bool:
-        try:
-            return self.epochs() >= wanted
-        except Exception:  # noqa: BLE001 (the study is being created right now)
-            return False
+            wait_until(reached)
 
 
-def executor_of(process: "subprocess.Popen[str]") -> int:
+def executor_of(process: Program) -> int:
     """One of its executors, once there is one: it may be about to be replaced."""
     wait_until(lambda: bool(executors_of(process.pid)) or process.poll() is not None)
     return executors_of(process.pid)[0]
@@ -104,7 +132,7 @@ def test_a_study_that_suffers_everything_ends_like_an_undisturbed_one(tmp_path: 
 
     # Ctrl-C, as a terminal sends it: to the whole process group; a second run at the same time is refused
     folder.gate.let(2)
-    first = folder.start("run", "study.yaml")
+    first = folder.start_interpreter("run", "study.yaml")
     folder.wait_for_epochs(1)
     code, _, err = folder.call("run", "study.yaml")
     assert code == 1
@@ -122,7 +150,7 @@ def test_a_study_that_suffers_everything_ends_like_an_undisturbed_one(tmp_path: 
 
     # kill -9 of an executor in the middle of an epoch; the last one before it may not be in the checkpoint yet
     folder.gate.let(2)
-    second = folder.start("run", "study.yaml")
+    second = folder.start_interpreter("run", "study.yaml")
     folder.wait_for_epochs(parked_at + 2)
     os.kill(executor_of(second), signal.SIGKILL)
     folder.train_until_epochs(parked_at + 4)

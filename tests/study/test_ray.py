@@ -36,6 +36,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     from ray.cluster_utils import Cluster
 
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("RAY_prestart_worker_first_driver", "0")  # this process only looks on
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **SMALL})
     for _ in range(2):
         cluster.add_node(num_cpus=1, **SMALL)
@@ -65,7 +66,7 @@ def test_a_study_on_a_failing_cluster_ends_like_an_undisturbed_one_here(cluster:
 
     # Ctrl-C parks
     folder.gate.let(4)
-    first = folder.start(*command, "2")
+    first = folder.start_interpreter(*command, "2")
     folder.wait_for_epochs(4)
     os.killpg(first.pid, signal.SIGINT)
     out, err = first.communicate(timeout=PATIENCE)
@@ -78,7 +79,7 @@ def test_a_study_on_a_failing_cluster_ends_like_an_undisturbed_one_here(cluster:
     # all nodes are lost, one joins and is used; then the coordinator is killed, and nothing trains on
     parked_at = folder.epochs()
     folder.gate.let(2)
-    second = folder.start(*command, "2")
+    second = folder.start_interpreter(*command, "2")
     folder.wait_for_epochs(parked_at + 2)
     for node in list(cluster.worker_nodes):
         cluster.remove_node(node, allow_graceful=False)
@@ -93,7 +94,7 @@ def test_a_study_on_a_failing_cluster_ends_like_an_undisturbed_one_here(cluster:
 
     # and to the end, with the one node that is left
     folder.gate.open()
-    last = folder.start(*command, "auto")  # not in this process, which has joined the cluster itself
+    last = folder.start_interpreter(*command, "auto")  # not in this process, which has joined the cluster itself
     out, err = last.communicate(timeout=PATIENCE)
     assert last.returncode == 0, err
     assert "an earlier run was killed" in err
