@@ -10,6 +10,7 @@ import typer
 from cifar_tune.cli.commands import (
     check,
     compare,
+    convert,
     dashboard,
     delete,
     export,
@@ -47,6 +48,7 @@ app.command("watch")(with_quiet_optuna(watch.watch))
 app.command("export")(with_quiet_optuna(export.export))
 app.command("compare")(with_quiet_optuna(compare.compare))
 app.command("train")(train.train)
+app.command("convert")(convert.convert)
 app.command("finalize")(with_quiet_optuna(finalize.finalize))
 app.command("lr-range")(lr_range.lr_range)
 app.command("landscape")(landscape.landscape)

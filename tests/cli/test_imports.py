@@ -28,6 +28,7 @@ COMMANDS = {
     "landscape wrong.yaml": 2,
     "filters wrong.yaml": 2,
     "layers wrong.yaml": 2,
+    "convert absent --to onnx": 2,
 }
 
 

@@ -1,0 +1,1 @@
+"""Turns a model folder into one file for other programs: ONNX, or PyTorch's own pt2."""
