@@ -1,7 +1,13 @@
 """Hyperparameter optimization for CIFAR-10-size image classifiers."""
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cifar_tune.model_files.loading import load_model
+    from cifar_tune.reports.loaded import load_study
+
+__all__ = ["__version__", "load_model", "load_study"]
 
 __version__ = "0.1.0"
 """What the package is built with, too. A copy of this folder works where nothing is installed."""
@@ -19,4 +25,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *_LATER]
+    return sorted({*globals(), *_LATER})

@@ -3,7 +3,7 @@ import subprocess
 import sys
 from datetime import datetime
 from pathlib import Path
-from typing import cast
+from typing import assert_type, cast
 
 import pytest
 import yaml
@@ -29,7 +29,7 @@ def test_a_study_is_loaded_by_its_name(tmp_path: Path) -> None:
     storage = open_storage(storage_url(url))
     make_record(make_spec(LR), [MadeTrial({"lr": 0.1}, 0.5), MadeTrial({"lr": 0.2}, 0.6)], storage)
     close(storage)
-    study = cifar_tune.load_study("made", url)
+    study = assert_type(cifar_tune.load_study("made", url), LoadedStudy)  # checked by mypy
     assert study.best_value == 0.6
     assert study.best_config()["lr"] == 0.2
     assert repr(study) == "<study made: 2 trials, best val_accuracy 0.6>"
