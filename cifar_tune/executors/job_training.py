@@ -159,7 +159,7 @@ def _begun(job: Job, build: Callable[[], Training]) -> Generator[Notice, None, T
     if not os.path.lexists(job.checkpoint):
         return training
     try:
-        go_on(training, job.checkpoint, _digests(job))
+        go_on(training, job.checkpoint, _digests(job), [plugin.sha256 for plugin in job.plugins])
     except CheckpointError as error:
         problem = str(error)
     else:
@@ -170,7 +170,7 @@ def _begun(job: Job, build: Callable[[], Training]) -> Generator[Notice, None, T
 
 
 def _digests(job: Job) -> list[str]:
-    return [plugin.sha256 for plugin in job.plugins]
+    return [plugin.identity for plugin in job.plugins]
 
 
 def _end_after(job: Job, error: Exception) -> Ended | Broken:

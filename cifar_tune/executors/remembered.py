@@ -56,7 +56,7 @@ def decision_file(rehearsal: Rehearsal, environment: Mapping[str, str | int], gp
         "typical": dict(rehearsal.typical),
         "largest": [dict(each) for each in rehearsal.largest],
         "data": rehearsal.data.model_dump(),
-        "plugins": [plugin.sha256 for plugin in rehearsal.plugins],
+        "plugins": [plugin.identity for plugin in rehearsal.plugins],
         "most": rehearsal.most,
         # Which of several equal GPUs an executor has does not matter.
         "environment": {name: fact for name, fact in environment.items() if name != "device"},

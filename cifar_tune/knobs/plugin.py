@@ -15,11 +15,18 @@ class PluginFile:
         path: as a study file names it, relative to the folder that a command is started in.
         sha256: of its bytes, in hex.
         source: its text.
+        meaning: a digest of its code that comments and formatting do not change; empty where it is not known.
     """
 
     path: str
     sha256: str
     source: str = field(repr=False)
+    meaning: str = ""
+
+    @property
+    def identity(self) -> str:
+        """What says whether a training can go on with it: its meaning, or where that is not known its content."""
+        return self.meaning or self.sha256
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +34,7 @@ class Plugin:
     """What a file adds. Two are equal if path and content are.
 
     Attributes:
-        path, sha256: of its file.
+        path, sha256, meaning: of its file.
         parts: by the knob that names them, then by name.
         knobs: of its own.
         file: None where the parts come from a study's description: they can be shown, but not built.
@@ -38,8 +45,19 @@ class Plugin:
     parts: Mapping[str, Mapping[str, Part]] = field(compare=False)
     knobs: Mapping[str, Knob] = field(compare=False)
     file: PluginFile | None = field(default=None, compare=False)
+    meaning: str = field(default="", compare=False)
 
     @property
     def reference(self) -> dict[str, str]:
-        """The item of a `plugins` section that takes this very file and no other content."""
-        return {"path": self.path, "sha256": self.sha256}
+        """The item of a `plugins` section that takes this file and no other code."""
+        known = {"meaning": self.meaning} if self.meaning else {}
+        return {"path": self.path, "sha256": self.sha256, **known}
+
+    def is_as_good_as(self, other: "Plugin") -> bool:
+        """Whether trials of the one can be compared with those of the other: the same path, and the same code."""
+        return self.path == other.path and is_same_code(self.sha256, self.meaning, other.sha256, other.meaning)
+
+
+def is_same_code(sha256: str, meaning: str, other_sha256: str, other_meaning: str) -> bool:
+    """Whether two files hold the same code. Of a file that was written down long ago no meaning is known."""
+    return sha256 == other_sha256 or (bool(meaning) and meaning == other_meaning)

@@ -14,9 +14,10 @@ _CODE = {"target", "constants"}
 
 
 def described(plugin: Plugin) -> dict[str, Any]:
-    """The plugin as plain values for JSON: its sha256, its knobs, and its parts without what they build."""
+    """The plugin as plain values for JSON: its sha256 and meaning, its knobs, and its parts without what they build."""
     return {
         "sha256": plugin.sha256,
+        **({"meaning": plugin.meaning} if plugin.meaning else {}),
         "parts": {
             owner: {
                 name: TypeAdapter(type(part)).dump_python(part, mode="json", exclude=_CODE, exclude_defaults=True)
@@ -45,4 +46,4 @@ def from_description(path: str, plain: Mapping[str, Any]) -> Plugin:
         for owner, entries in plain["parts"].items()
     }
     knobs = {name: _KNOB.validate_python({**fields, "name": name}) for name, fields in plain["knobs"].items()}
-    return Plugin(path, plain["sha256"], parts, knobs)
+    return Plugin(path, plain["sha256"], parts, knobs, meaning=plain.get("meaning", ""))

@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 from cifar_tune.errors import nearest_name
 from cifar_tune.knobs.plugin import PluginFile
 from cifar_tune.paths import PathError, expanded
+from cifar_tune.plugins.meaning import meaning_of
 
 MAX_BYTES = 1_000_000
 
@@ -52,7 +53,8 @@ def read_plugin_file(path: str) -> PluginFile:
         source = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise PluginFileError(f"is not UTF-8 text (byte {error.start})") from error
-    return PluginFile(PurePosixPath(path).as_posix(), hashlib.sha256(content).hexdigest(), source)
+    digest = hashlib.sha256(content).hexdigest()
+    return PluginFile(PurePosixPath(path).as_posix(), digest, source, meaning_of(source))
 
 
 def _nearest(path: str) -> str | None:

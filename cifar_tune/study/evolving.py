@@ -114,7 +114,7 @@ def _begun(trial: FrozenTrial, before: StudySpec, after: StudySpec, known: set[i
     config: Mapping[str, Any] = trial.user_attrs[attributes.CONFIG]
     plugin = uses_changed_plugin(config, before.plugins, after.plugins)
     if plugin is not None:
-        return Misfit(f"it uses parts of {plugin}, whose content has changed")
+        return Misfit(f"it uses parts of {plugin}, whose code has changed")
     params = suggested_for(after.space, config)
     if isinstance(params, Misfit):
         return params

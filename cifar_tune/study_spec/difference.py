@@ -21,13 +21,16 @@ _MAY_CHANGE = ("name", "budget", "data.root", "data.download")
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One key that differs; `None` where one side does not have it."""
+    """One key that differs; `None` where one side does not have it. `words` say it where the values say nothing."""
 
     key: str
     stored: Any
     given: Any
+    words: str = ""
 
     def __str__(self) -> str:
+        if self.words:
+            return f"{self.key}: {self.words}"
         if self.stored is None:
             return f"{self.key}: added {self.given!r}"
         if self.given is None:
@@ -37,14 +40,42 @@ class Difference:
 
 def differences(stored: StudySpec, given: StudySpec) -> list[Difference]:
     """The keys in which two specifications differ, of those that may not change under a running study."""
-    before, after = flat(stored.plain()), flat(given.plain())
+    plugins = _changed_plugins(stored, given)
+    shared = set(_paths(stored)) & set(_paths(given))
+    before, after = (_comparable(flat(spec.plain()), shared) for spec in (stored, given))
     keys = list(dict.fromkeys((*before, *after)))
-    return [
+    return plugins + [
         Difference(key, before.get(key), after.get(key))
         for key in keys
         if before.get(key) != after.get(key)
         and not any(key == free or key.startswith(f"{free}.") for free in _MAY_CHANGE)
     ]
+
+
+def _changed_plugins(stored: StudySpec, given: StudySpec) -> list[Difference]:
+    found = []
+    for plugin in stored.plugins:
+        other = next((each for each in given.plugins if each.path == plugin.path), None)
+        if other is not None and not plugin.is_as_good_as(other):
+            words = "its code has changed" if plugin.meaning else "its content has changed, perhaps only in comments"
+            found.append(Difference(f"plugins.{plugin.path}", plugin.sha256, other.sha256, words))
+    ours, theirs = _paths(stored), _paths(given)
+    found += [Difference(f"plugins.{path}", path, None, "removed") for path in ours if path not in theirs]
+    return found + [Difference(f"plugins.{path}", None, path, "added") for path in theirs if path not in ours]
+
+
+def _paths(spec: StudySpec) -> list[str]:
+    return [plugin.path for plugin in spec.plugins]
+
+
+def _comparable(plain: Mapping[str, Any], shared: Set[str]) -> dict[str, Any]:
+    """All but plugins; and what their parts and knobs are, of those that both sides have."""
+    return {
+        key: value
+        for key, value in plain.items()
+        if not key.startswith("plugins.")
+        or any(key.startswith((f"plugins.{path}.parts.", f"plugins.{path}.knobs.")) for path in shared)
+    }
 
 
 def flat(plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -124,7 +155,7 @@ def suggested_for(space: Space, config: Mapping[str, object]) -> dict[str, Scala
 
 def uses_changed_plugin(config: Mapping[str, object], before: Sequence[Plugin], after: Sequence[Plugin]) -> str | None:
     """The plugin that this configuration has a part or a knob of, and whose file has changed or is gone."""
-    same = {plugin.path for plugin in before if plugin in after}
+    same = {plugin.path for plugin in before if any(plugin.is_as_good_as(other) for other in after)}
     for plugin in before:
         if plugin.path in same:
             continue

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from cifar_tune.knobs.plugin import Plugin, PluginFile
+from cifar_tune.knobs.plugin import Plugin, PluginFile, is_same_code
 from cifar_tune.knobs.vocabulary import BUILT_IN, Vocabulary, vocabulary_with
 from cifar_tune.plugins.description import from_description
 from cifar_tune.plugins.files import PluginFileError, read_plugin_file
@@ -14,6 +14,8 @@ from cifar_tune.study_spec.overrides import Override, apply_overrides
 from cifar_tune.study_spec.problems import Path, Problems
 
 SECTION = "plugins"
+_OF_A_FILE = "bring that code back, or write the path alone to take what is there now"
+_OF_A_STUDY = "bring back the code that the study's trials were trained with"
 _RULE = "must be a list of Python files, such as [my_parts.py]"
 
 
@@ -38,12 +40,12 @@ def read_plugins(
         plugins = _described(given, problems)
         problems.raise_if_any()
         return vocabulary_with(plugins)
-    files = _files(given, problems)
+    files = _files(given, problems, _OF_A_FILE if lines else _OF_A_STUDY)
     problems.raise_if_any()
     return vocabulary_with(load_plugins(files))
 
 
-def _files(raw: object, problems: Problems) -> list[PluginFile]:
+def _files(raw: object, problems: Problems, way_on: str) -> list[PluginFile]:
     if raw is None:
         return []
     if not isinstance(raw, list):
@@ -53,8 +55,9 @@ def _files(raw: object, problems: Problems) -> list[PluginFile]:
     for index, item in enumerate(raw):
         path: Path = (SECTION, index)
         values = item if isinstance(item, dict) else {"path": item}
-        name, wanted = values.get("path"), values.get("sha256")
-        if not isinstance(name, str) or values.keys() - {"path", "sha256"} or not isinstance(wanted, str | None):
+        name, wanted, meaning = values.get("path"), values.get("sha256"), values.get("meaning", "")
+        are_texts = isinstance(wanted, str | None) and isinstance(meaning, str)
+        if not isinstance(name, str) or not are_texts or values.keys() - {"path", "sha256", "meaning"}:
             problems.add(path, "must be a Python file, such as my_parts.py, or {path: my_parts.py, sha256: ...}", item)
             continue
         try:
@@ -64,11 +67,16 @@ def _files(raw: object, problems: Problems) -> list[PluginFile]:
             continue
         if file.path in [each.path for each in files]:
             problems.add(path, "is listed twice", name)
-        elif wanted is not None and wanted != file.sha256:
-            rule = f"the file is not the one that was written down (sha256 {wanted}): its sha256 is {file.sha256}"
-            problems.add(path, f"{rule}; bring that one back, or remove sha256 to take this one", name)
+        elif wanted is not None and not is_same_code(wanted, meaning, file.sha256, file.meaning):
+            problems.add(path, f"{_changed(meaning)}; {way_on}", name)
         files.append(file)
     return files
+
+
+def _changed(meaning: str) -> str:
+    if meaning:
+        return "its code is not the code that was written down"
+    return "its content is not the content that was written down (perhaps only in comments: their meaning was not kept)"
 
 
 def _described(raw: object, problems: Problems) -> tuple[Plugin, ...]:

@@ -52,7 +52,7 @@ def save(path: Path, state: Mapping[str, Any], plugins: Sequence[str] = ()) -> N
     Args:
         path: of the file.
         state: `Training.state_dict()`.
-        plugins: the SHA-256 of the content of each plugin file that the training uses, in hex.
+        plugins: the identity of each plugin that the training uses (`PluginFile.identity`).
 
     Raises:
         CheckpointError: the file cannot be written, such as on a full disk.
@@ -67,7 +67,12 @@ def save(path: Path, state: Mapping[str, Any], plugins: Sequence[str] = ()) -> N
 
 
 def load(
-    path: Path, config: Configuration, fingerprint: str, plugins: Sequence[str] = (), most_bytes: int = _LARGEST
+    path: Path,
+    config: Configuration,
+    fingerprint: str,
+    plugins: Sequence[str] = (),
+    most_bytes: int = _LARGEST,
+    contents: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Read the state for `Training.load_state_dict`, its tensors on the CPU.
 
@@ -75,8 +80,9 @@ def load(
         path: of the file.
         config: the configuration that shall go on.
         fingerprint: of its data.
-        plugins: the SHA-256 of the content of each plugin file that it uses, in hex.
+        plugins: the identity of each plugin that it uses (`PluginFile.identity`).
         most_bytes: a larger file is not read.
+        contents: the SHA-256 of the files of the same plugins: what earlier versions wrote into checkpoints.
 
     Raises:
         CheckpointError: there is no such file, it is damaged or something else, or it belongs to another
@@ -93,8 +99,8 @@ def load(
         raise CheckpointError(f"{path} belongs to another configuration, which differs in {', '.join(names)}")
     if state["data"] != fingerprint:
         raise CheckpointError(f"{path} was trained on other data, or on another split of them")
-    if sorted(state["plugins"]) != sorted(plugins):
-        raise CheckpointError(f"{path} was trained with other plugins, or with another content of their files")
+    if sorted(state["plugins"]) not in (sorted(plugins), sorted(contents or plugins)):
+        raise CheckpointError(f"{path} was trained with other plugins, or with other code in them")
     return state
 
 

@@ -24,18 +24,19 @@ _BYTES_BESIDE = 2**30
 _COPIES = 100
 
 
-def go_on(training: Training, path: Path, plugins: Sequence[str] = ()) -> None:
+def go_on(training: Training, path: Path, plugins: Sequence[str] = (), contents: Sequence[str] = ()) -> None:
     """Load the checkpoint of an interrupted training.
 
     Args:
         training: new. After an error it cannot be used any more: build another one.
         path: of the checkpoint.
         plugins: as `load` takes them.
+        contents: likewise.
 
     Raises:
         CheckpointError: there is none, or it is not of this training; says what is wrong.
     """
-    state = load(path, training.config, training.data.fingerprint, plugins, largest(training))
+    state = load(path, training.config, training.data.fingerprint, plugins, largest(training), contents)
     try:
         problem = _problem(training, state)
         if not problem:

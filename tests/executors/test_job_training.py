@@ -17,6 +17,7 @@ from cifar_tune.executors.job_training import JobReport, JobTrainer
 from cifar_tune.executors.messages import Began, Ended, EpochDone, Job, Notice
 from cifar_tune.knobs.configuration import complete
 from cifar_tune.knobs.plugin import PluginFile
+from cifar_tune.plugins.meaning import meaning_of
 from cifar_tune.training.checkpoint import first_line
 from tests.taped_graphs import TapedGraphs
 
@@ -146,8 +147,24 @@ def test_a_checkpoint_of_other_plugins_is_not_continued(tmp_path: Path, monkeypa
     undisturbed = values_of(run(replace(job, plugins=(new,), checkpoint=tmp_path / "other.pt"), 3))
     notice, *reports = run(replace(job, plugins=(new,)), 3)
     assert isinstance(notice, Notice)
-    assert "other plugins, or with another content of their files" in notice.text
+    assert "other plugins, or with other code in them" in notice.text
     assert values_of(reports) == undisturbed
+    run(replace(job, plugins=()), 0)  # leaves this process with the built-in vocabulary
+
+
+def test_a_checkpoint_goes_on_with_the_same_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a comment in the plugin; and where an earlier version wrote down the content of the file alone."""
+    monkeypatch.setenv("CIFAR_TUNE_CACHE", str(tmp_path / "cache"))
+    config = complete({"model": "cnn2", "width": 4, "epochs": 2})
+    unknown = plugin_that_scales_the_loss_by(1)
+    known = replace(unknown, meaning=meaning_of(unknown.source))
+    commented = replace(known, sha256="0" * 64, source=f"# a word\n{known.source}")
+    for written, read in ((unknown, known), (known, commented)):
+        job = Job(7, {**config, "loss": "scaled"}, DATA, tmp_path / f"{read.sha256}.pt", (written,))
+        run(job, 1)
+        began = run(replace(job, plugins=(read,)), 0)[0]
+        assert isinstance(began, Began)
+        assert len(began.results) == 1
     run(replace(job, plugins=()), 0)  # leaves this process with the built-in vocabulary
 
 

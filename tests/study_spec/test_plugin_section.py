@@ -4,10 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from cifar_tune.errors import UserError
-from cifar_tune.study_spec.difference import differences
+from cifar_tune.storage.records import read_stored_spec
+from cifar_tune.study_spec.difference import differences, uses_changed_plugin
 from cifar_tune.study_spec.overrides import parse_override
+from cifar_tune.study_spec.plugin_section import read_plugins
 from cifar_tune.study_spec.reader import read_study, read_study_file, read_study_name
 from cifar_tune.study_spec.run_config import read_run_config
 from cifar_tune.study_spec.yaml_reader import Document
@@ -74,7 +77,8 @@ def test_another_study_is_read_without_them() -> None:
         ("[../parts.py]", "must be a path below the folder that cifar-tune is started in, without `..`"),
         (
             "[{path: parts.py, sha256: abc}]",
-            "plugins[0] = 'parts.py': the file is not the one that was written down (sha256 abc): its sha256 is ",
+            "its content is not the content that was written down (perhaps only in comments: their meaning was not "
+            "kept); bring that code back, or write the path alone to take what is there now",
         ),
         ("{parts.py: {sha256: x, parts: {}, knobs: {}}}", "must be a list of Python files"),
     ],
@@ -133,13 +137,34 @@ def test_changed_content_is_a_typed_difference(folder: Path) -> None:
     text = (folder / "parts.py").read_text()
     (folder / "parts.py").write_text(text.replace('"bite": 2.0', '"bite": 3.0'))
     after = read(STUDY).spec
-    found = {each.key: (each.stored, each.given) for each in differences(before, after)}
-    assert found == {
-        "plugins.parts.py.sha256": (before.plugins[0].sha256, after.plugins[0].sha256),
-        "plugins.parts.py.parts.loss.own.defaults.bite": (2.0, 3.0),
-    }
-    (folder / "parts.py").write_text(text + "# a word\n")
-    assert [each.key for each in differences(before, read(STUDY).spec)] == ["plugins.parts.py.sha256"]
+    assert [str(each) for each in differences(before, after)] == [
+        "plugins.parts.py: its code has changed",
+        "plugins.parts.py.parts.loss.own.defaults.bite: 2.0 -> 3.0",
+    ]
+    without = read("name: made\nsearch_space: {lr: {low: 0.1, high: 1}}").spec
+    assert "plugins.parts.py: removed" in [str(each) for each in differences(before, without)]
+    assert "plugins.parts.py: added" in [str(each) for each in differences(without, before)]
+
+
+def test_a_comment_changes_nothing(folder: Path) -> None:
+    before = read(STUDY).spec
+    text = (folder / "parts.py").read_text()
+    (folder / "parts.py").write_text(f'"""What this is."""\n# a word\n{text}')
+    after = read(STUDY).spec
+    assert not differences(before, after)
+    assert uses_changed_plugin({"loss": "own", "bite": 0.5}, before.plugins, after.plugins) is None
+    (folder / "parts.py").write_text(text.replace('"bite": 2.0', '"bite": 3.0'))
+    assert uses_changed_plugin({"loss": "own"}, before.plugins, read(STUDY).spec.plugins) == "parts.py"
+
+
+def test_a_study_that_kept_no_meaning_is_recognised_by_its_content(folder: Path) -> None:
+    stored = json.loads(json.dumps(read(STUDY).spec.stored()))
+    del stored["plugins"]["parts.py"]["meaning"]
+    older = read_stored_spec("made", stored)
+    assert not differences(older, read(STUDY).spec)
+    (folder / "parts.py").write_text((folder / "parts.py").read_text() + "# a word\n")
+    [found] = differences(older, read(STUDY).spec)
+    assert str(found) == "plugins.parts.py: its content has changed, perhaps only in comments"
 
 
 def test_the_name_alone_runs_nothing(folder: Path) -> None:
@@ -161,5 +186,19 @@ def test_a_configuration_names_them_with_their_content(folder: Path) -> None:
     assert read_run_config(best).train["bite"] == 0.5
     assert read_run_config(best, [parse_override("bite=1.5")]).train["bite"] == 1.5
     (folder / "parts.py").write_text(PARTS)
-    with pytest.raises(UserError, match="remove sha256 to take this one"):
+    with pytest.raises(UserError, match="write the path alone to take what is there now"):
         read_run_config(best)
+
+
+def test_a_configuration_knows_the_code_behind_a_comment(folder: Path) -> None:
+    plugin = read(STUDY).spec.plugins[0]
+    best = folder / "best.yaml"
+    best.write_text(yaml.safe_dump({"plugins": [plugin.reference], "train": {"loss": "own", "bite": 0.5}}))
+    text = (folder / "parts.py").read_text()
+    (folder / "parts.py").write_text(f"# a word\n{text}")
+    assert read_run_config(best).train["bite"] == 0.5
+    (folder / "parts.py").write_text(text.replace('"bite": 2.0', '"bite": 3.0'))
+    with pytest.raises(UserError, match="its code is not the code that was written down; bring that code back, or"):
+        read_run_config(best)
+    with pytest.raises(UserError, match="its code is not the code that was written down; bring back the code that the"):
+        read_plugins({"plugins": [plugin.reference]}, "the stored study", {}, ())

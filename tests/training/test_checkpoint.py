@@ -211,7 +211,7 @@ def test_a_file_larger_than_any_state_is_not_read(training: Training, path: Path
 def test_other_plugins(training: Training, path: Path, found: tuple[str, ...]) -> None:
     save(path, training.state_dict(), found)
     load(path, training.config, training.data.fingerprint, found[::-1])
-    with pytest.raises(CheckpointError, match="other plugins, or with another content of their files"):
+    with pytest.raises(CheckpointError, match="other plugins, or with other code in them"):
         load(path, training.config, training.data.fingerprint, ("a" * 64,))
 
 
