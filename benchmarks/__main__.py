@@ -6,7 +6,7 @@
 import sys
 from collections.abc import Mapping
 
-from benchmarks import barrier, coordination, ending, large, limit, quality, startup, step, trial
+from benchmarks import barrier, coordination, ending, large, limit, predictions, quality, startup, step, trial
 from benchmarks.gpu import proof
 from benchmarks.question import Measure, run
 from benchmarks.trust import main as trust
@@ -20,6 +20,7 @@ QUESTIONS: Mapping[str, Measure] = {
     "startup": startup.measure,
     "large": large.measure,
     "step": step.measure,
+    "predictions": predictions.measure,
     "quality": quality.measure,
 }
 

@@ -49,14 +49,14 @@ def find_images(given: str | None, scratch: Path) -> Images:
         return Images(DataSpec(name="cifar10", download=False), "CIFAR-10")
     if _FOLDER.is_dir():
         return Images(DataSpec(name="image_folder", root=str(_FOLDER.absolute())), _name_of(_FOLDER))
-    return Images(DataSpec(name="image_folder", root=str(_made_up(scratch / "images"))), "made-up images, not CIFAR-10")
+    return Images(DataSpec(name="image_folder", root=str(made_up(scratch / "images"))), "made-up images, not CIFAR-10")
 
 
 def _name_of(folder: Path) -> str:
     return "CIFAR-10 (JPEG)" if folder.name == _FOLDER.name else f"the images of a folder {folder.name}"
 
 
-def _made_up(folder: Path) -> Path:
+def made_up(folder: Path) -> Path:
     """Ten classes of noisy colour gradients: as large as CIFAR-10's images, and learnable."""
     random = np.random.default_rng(0)
     ramp = np.linspace(-1, 1, 32)

@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks.images import IMAGES_VARIABLE, Images, find_images
 from benchmarks.machine import facts
 
-_TRAINING = ("trial", "limit", "quality")
+_TRAINING = ("trial", "limit", "predictions", "quality")
 """Questions that train on images."""
 
 DOCUMENT = Path("docs/performance.md")

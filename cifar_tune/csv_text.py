@@ -15,8 +15,13 @@ _BEGINS_FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
 
 def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A CSV table with a header, and numbers at full precision; None is an empty field."""
+    return csv_rows((header, *rows))
+
+
+def csv_rows(rows: Iterable[Sequence[object]]) -> str:
+    """Lines of such a table, for what is written bit by bit."""
     lines = _Lines()
-    csv.writer(lines, lineterminator="\r\n").writerows(map(_cell, cells) for cells in (header, *rows))
+    csv.writer(lines, lineterminator="\r\n").writerows(map(_cell, cells) for cells in rows)
     return "".join(lines)
 
 

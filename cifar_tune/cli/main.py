@@ -20,6 +20,7 @@ from cifar_tune.cli.commands import (
     landscape,
     layers,
     lr_range,
+    predict,
     run,
     status,
     train,
@@ -50,6 +51,7 @@ app.command("compare")(with_quiet_optuna(compare.compare))
 app.command("train")(train.train)
 app.command("convert")(convert.convert)
 app.command("finalize")(with_quiet_optuna(finalize.finalize))
+app.command("predict")(predict.predict)
 app.command("lr-range")(lr_range.lr_range)
 app.command("landscape")(landscape.landscape)
 app.command("filters")(filters.filters)

@@ -65,6 +65,18 @@ def range_of(kind: Kind, seen: Span) -> Span:
     return seen
 
 
+def range_alone(kind: Kind, seen: Span) -> Span:
+    """The range that becomes 0 to 255 where nobody knows the training images' one: as most programs write such a file.
+
+    It does not depend on other images, and of whole numbers up to 16 bits not even on the image itself, so that a dark
+    image stays dark.
+    """
+    sixteen = Span(0, 2**16 - 1)
+    if kind == "whole numbers" and sixteen.low <= seen.low and seen.high <= sixteen.high:
+        return sixteen
+    return range_of(kind, seen)
+
+
 @dataclass(frozen=True, eq=False)
 class Deep:
     """An image with more than 8 bits per channel.

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageFile
 
-from cifar_tune.data.depth import Deep, Kind, Span, is_deep, range_of, read_deep
+from cifar_tune.data.depth import Deep, Kind, Span, is_deep, range_alone, read_deep
 from cifar_tune.data.plain_jpeg import PlainJpeg, begins_like_jpeg, plain_jpeg
 from cifar_tune.data.resizing import GREY, Shape, resized
 from cifar_tune.data.spec import Resize
@@ -191,7 +191,7 @@ def preprocessed(image: Image.Image, size: int, ranges: Mapping[Kind, Span], res
     Args:
         image: of any size and mode; it stays as it is.
         size: wanted height and width.
-        ranges: as `read` takes them. An image of an unknown range is scaled by its own values.
+        ranges: as `read` takes them. An image of an unknown range gets the usual one (`range_alone`).
         resize: as `read` takes it.
 
     Returns:
@@ -207,12 +207,12 @@ def preprocessed(image: Image.Image, size: int, ranges: Mapping[Kind, Span], res
     image = _upright(image, set())
     if image.mode[0] in "IF":
         deep = Deep(np.asarray(image), "L")
-        image = deep.in_bytes(ranges.get(deep.kind) or range_of(deep.kind, deep.seen))
+        image = deep.in_bytes(ranges.get(deep.kind) or range_alone(deep.kind, deep.seen))
     return in_colour(image, size, resize, set())
 
 
 def read_alone(path: Path | bytes, size: int, ranges: Mapping[Kind, Span], resize: Resize) -> npt.NDArray[np.uint8]:
-    """Decode one file, as `read` does; an image of an unknown range is scaled by its own values.
+    """Decode one file, as `read` does; an image of an unknown range gets the usual one (`range_alone`).
 
     Returns:
         uint8 [size, size, 3].
@@ -225,7 +225,7 @@ def read_alone(path: Path | bytes, size: int, ranges: Mapping[Kind, Span], resiz
     reading = read(path, pixels, ranges, room, resize)
     if not reading.is_done and reading.values is not None:
         kind, seen = reading.values
-        read(path, pixels, {kind: range_of(kind, seen)}, room, resize)
+        read(path, pixels, {kind: range_alone(kind, seen)}, room, resize)
     return pixels
 
 

@@ -27,6 +27,7 @@ COMMANDS = {
     "lr-range wrong.yaml": 2,
     "landscape wrong.yaml": 2,
     "filters wrong.yaml": 2,
+    "predict absent photo.png": 2,
     "layers wrong.yaml": 2,
     "convert absent --to onnx": 2,
 }

@@ -167,10 +167,15 @@ def stamp(state: os.stat_result) -> Stamp:
     return state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino
 
 
+def is_beginning_of_image(content: bytes) -> bool:
+    """Whether a file that begins with these bytes (256 suffice) is an image of a format that has a signature."""
+    return _IMAGE.match(content[:_FIRST_BYTES]) is not None
+
+
 def _begins_like_an_image(path: Path) -> bool:
     try:
         with path.open("rb") as file:
-            return _IMAGE.match(file.read(_FIRST_BYTES)) is not None
+            return is_beginning_of_image(file.read(_FIRST_BYTES))
     except OSError as error:
         raise _unreadable(path, error) from error
 

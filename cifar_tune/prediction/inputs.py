@@ -1,0 +1,174 @@
+"""Which images to look at: files, folders and stdin, and the labels that class folders give."""
+
+import os
+import re
+import stat
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from cifar_tune.data.sources.class_names import counterparts, likeness, listed, pair
+from cifar_tune.data.sources.folder_files import LeftOut, image_files, is_beginning_of_image
+from cifar_tune.data.sources.folder_layout import FOLDER_NAMES
+from cifar_tune.errors import Problem, UserError, nearest_name
+from cifar_tune.paths import given_path, is_stream
+from cifar_tune.wording import counted
+
+STDIN = "-"
+_KEY = "IMAGE"
+_NOT_IN_PATHS = re.compile(rb"[\x01-\x08\x0b\x0c\x0e-\x1f]")
+"""Bytes that no list of paths holds, and nearly every image file does."""
+
+
+@dataclass(frozen=True, slots=True)
+class GivenImage:
+    """An image to look at.
+
+    Attributes:
+        name: what it is called in results: its path, or `-`.
+        source: its file, or the bytes of one.
+        label: the number of the class that its folder names; None where there is no such folder.
+    """
+
+    name: str
+    source: Path | bytes
+    label: int | None = None
+
+
+@dataclass
+class Given:
+    """All images to look at.
+
+    Attributes:
+        images: in the order in which they were given; those of a folder by path.
+        is_table: whether there was a folder or a list, so that a table suits better than lines.
+        notes: what people should know; sentences without a full stop.
+    """
+
+    images: list[GivenImage] = field(default_factory=list)
+    is_table: bool = False
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def is_labelled(self) -> bool:
+        """Whether class folders tell what some of the images show."""
+        return any(image.label is not None for image in self.images)
+
+
+def find_images(arguments: Sequence[str], classes: Sequence[str], read_stdin: Callable[[], bytes]) -> Given:
+    """Find the images that somebody names on the command line.
+
+    Args:
+        arguments: image files, folders, and `-` for stdin: one image, or a list of paths, one on each line or, as
+            `find -print0` writes them, with a zero byte between them.
+        classes: class names of the model; folders of these names in a given folder are taken for labels.
+        read_stdin: called where `-` is among the arguments.
+
+    Raises:
+        UserError: something that was named is not there or holds no image; reports all of that at once.
+    """
+    given = Given()
+    problems: list[Problem] = []
+    if list(arguments).count(STDIN) > 1:
+        raise UserError(Problem("stdin can be read only once", _KEY, STDIN))
+    for argument in arguments:
+        try:
+            if argument == STDIN:
+                _add_stdin(given, classes, read_stdin())
+            else:
+                _add(given, classes, argument)
+        except UserError as error:
+            problems += error.problems
+    if problems:
+        raise UserError(problems)
+    return given
+
+
+def _add_stdin(given: Given, classes: Sequence[str], content: bytes) -> None:
+    if not content.strip(b"\0\r\n\t "):
+        raise UserError(Problem("nothing came in: give an image, or a list of paths", _KEY, STDIN))
+    if is_beginning_of_image(content) or _NOT_IN_PATHS.search(content):
+        given.images.append(GivenImage(STDIN, content))
+        return
+    given.is_table = True
+    for line in content.split(b"\0") if b"\0" in content else content.splitlines():
+        path = os.fsdecode(line)
+        if not path.strip():
+            continue
+        if Path(path).is_dir():
+            _add(given, classes, path)
+        else:  # what is missing is told as what cannot be read: the others are worth their while
+            given.images.append(GivenImage(path, Path(path)))
+
+
+def _add(given: Given, classes: Sequence[str], argument: str) -> None:
+    path = given_path(argument, _KEY)
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # ValueError: a null byte
+        raise UserError(_missing(argument, path)) from error
+    except OSError as error:
+        raise UserError(Problem(f"cannot be read ({error.strerror})", _KEY, argument)) from error
+    if stat.S_ISDIR(mode):
+        _add_folder(given, classes, path)
+    elif is_stream(path):
+        given.images.append(GivenImage(str(path), path.read_bytes()))
+    elif stat.S_ISREG(mode):
+        given.images.append(GivenImage(str(path), path))
+    else:
+        raise UserError(Problem("is neither a file nor a folder", _KEY, argument))
+
+
+def _missing(argument: str, path: Path) -> Problem:
+    names = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
+    nearest = nearest_name(path.name, names)
+    return Problem(
+        "there is no such file or folder",
+        _KEY,
+        argument,
+        nearest=None if nearest is None else str(Path(argument).parent / nearest),
+    )
+
+
+def _add_folder(given: Given, classes: Sequence[str], folder: Path) -> None:
+    left_out = LeftOut()
+    paths = [path for path, _ in image_files(folder, "", left_out)]
+    given.notes += left_out.sentences()
+    if not paths:
+        raise UserError(Problem("holds no image", _KEY, str(folder)))
+    below = sorted({PurePosixPath(path).parts[0] for path in paths if "/" in path})
+    numbers = {name: classes.index(of) for of, name in counterparts(classes, below).items()}
+    labels = [numbers.get(path.partition("/")[0]) if "/" in path else None for path in paths]
+    given.is_table = True
+    given.images += [
+        GivenImage(str(folder / path), folder / path, label) for path, label in zip(paths, labels, strict=True)
+    ]
+    labelled = sum(label is not None for label in labels)
+    given.notes += _label_notes(folder, classes, below, numbers, labelled, len(labels))
+
+
+def _label_notes(
+    folder: Path, classes: Sequence[str], below: Sequence[str], numbers: Mapping[str, int], labelled: int, total: int
+) -> Iterable[str]:
+    """Which folders were taken for labels, and which ones only look as if they were meant to be."""
+    if numbers:
+        yield (
+            f"labels were taken from the folders in {folder}: {len(numbers)} of them are called like classes of the "
+            f"model, and hold {labelled:,} of {counted(total, 'image')}"
+        )
+    rest = [name for name in below if name not in numbers]
+    alike = [
+        f"{pair(name, each)} differ only in {words}"
+        for name in rest
+        for each in classes
+        if (words := likeness(name, each))
+    ]
+    if rest and (numbers or alike):
+        hint = f" ({'; '.join(alike[:3])})" if alike else ""
+        yield f"without a label in {folder}: the images in {listed(rest)}, since the model has no such class{hint}"
+    splits = [name for name in rest if any(name.lower() in names for names in FOLDER_NAMES.values())]
+    if splits and not numbers:
+        yield (
+            f"no labels were used: {folder} holds splits and no class folders. Name one of them, such as "
+            f"{folder / splits[0]}, to compare the predictions with its class folders"
+        )
