@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmarks.machine import facts
 from benchmarks.measuring import table
-from benchmarks.trust import accuracies, knobs, levels
+from benchmarks.trust import accuracies, knobs, levels, stop
 from benchmarks.trust.checks import Check
 from cifar_tune.cli.whole_process import quieten_optuna
 
@@ -19,6 +19,7 @@ PARTS: Mapping[str, Callable[[int], Iterable[Check]]] = {
     "random sampling": levels.random_sampling,
     "paired differences": levels.paired,
     "importances": knobs.importances,
+    "stop": stop.stop,
 }
 """Each takes a number of studies to make, and simulates as many on the functions of the product; all are seeded."""
 

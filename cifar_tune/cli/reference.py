@@ -21,6 +21,10 @@ SECTION_WORDS: Mapping[str, str] = {
     "budget": "`trials`: completed, pruned and failed ones together (50 by default). `timeout`: over all runs, such as "
     "`45m`, `1h30m` or `2d`; a plain number is seconds. `trial_timeout`: the same for one trial, which then ends as "
     "pruned.",
+    "stop": "When the study ends before its budget is used up: `{when: noise, factor: 0.1}`, when what the last hour's "
+    "trials are worth is less than a tenth of the scatter of one training, from 30 completed trials on; or "
+    "`{after_trials_without_gain: 40}`. No new trial begins then, and those that run are trained to their end. With "
+    "more `budget.trials` than it was stopped with the study goes on, and the rule counts anew.",
     "sampler": "`name` (tpe by default), `seed` (0), and its parameters: see [Samplers](#samplers).",
     "pruner": "`name` (median by default, none where no pruner fits the objectives), and its parameters: see "
     "[Pruners](#pruners).",

@@ -72,6 +72,8 @@ def _lines_of_ours(status: dict[str, Any]) -> list[str]:
     done, budget = status["finished"], status["budget_trials"]
     trials = f"{done} of {budget} trials done" if done <= budget else f"{done} trials done, with a budget of {budget}"
     lines = [f"{status['name']}: {trials} ({counts}), {rough_duration(status['elapsed_seconds'])} so far"]
+    if status["stopped"] is not None:
+        lines.append(f"  stopped by its rule: {status['stopped']['words']}")
     lines += [
         f"  {count} {reason.replace('_', ' ')}: {REASONS[reason]}"
         for reason, count in status["reasons"].items()
@@ -124,6 +126,7 @@ def _described(storage: BatchStorage, seen: Overview) -> dict[str, Any]:
         "finished": seen.finished,
         "counts": dict(seen.counts),
         "reasons": dict(seen.reasons),
+        "stopped": None if seen.stopped is None else dict(seen.stopped),
         "owner": None if held is None or held.is_free else str(held.owner),
         "lease": None if held is None else _lease(held),
         "best": None if seen.best is None else _best(seen, seen.best),

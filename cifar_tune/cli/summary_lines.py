@@ -12,6 +12,7 @@ _ENDINGS = {
     "budget": "the budget is used up",
     "elsewhere": "another program is running the last trials of the budget",
     "exhausted": "every combination was tried",
+    "stopped": "stopped by its rule",
     "timeout": "the time is up; running trials are parked at their last epoch",
     "interrupted": "stopped on request; running trials are parked at their last epoch",
 }
@@ -27,6 +28,8 @@ def outcome_lines(outcome: Outcome, spec: StudySpec, given: Sequence[str]) -> li
     record = outcome.record
     counts = ", ".join(f"{count} {state}" for state, count in sorted(record.counts.items()))
     lines = [f"{spec.name}: {_ENDINGS[outcome.ending]} ({counts or 'no trials'})"]
+    if outcome.ending == "stopped" and record.stopped is not None:
+        lines.append(f"stop: {record.stopped['words']}")
     best = record.best
     if best is not None:
         if spec.has_several_objectives:
@@ -41,8 +44,11 @@ def outcome_lines(outcome: Outcome, spec: StudySpec, given: Sequence[str]) -> li
         lines.append(f"the test set was opened {times(record.openings)}")
     if outcome.ending == "elsewhere":
         lines.append(f"if it does not end them, take them over with: {again}")
+    if outcome.ending == "stopped":
+        more = spec.budget.trials + 50
+        lines.append(f"go on with: {shlex.join(['cifar-tune', *_without(given, '--trials'), '--trials', str(more)])}")
     if outcome.ending in ("interrupted", "timeout"):
-        longer = [*_without_timeout(given), "--timeout", "LONGER"]
+        longer = [*_without(given, "--timeout"), "--timeout", "LONGER"]
         again = shlex.join(["cifar-tune", *longer]) if outcome.ending == "timeout" else again
         lines.append(f"go on with: {again}")
     if best is not None:
@@ -50,10 +56,10 @@ def outcome_lines(outcome: Outcome, spec: StudySpec, given: Sequence[str]) -> li
     return lines
 
 
-def _without_timeout(arguments: Sequence[str]) -> list[str]:
-    is_value = [False, *(argument == "--timeout" for argument in arguments)]
+def _without(arguments: Sequence[str], option: str) -> list[str]:
+    is_value = [False, *(argument == option for argument in arguments)]
     return [
         argument
         for argument, follows in zip(arguments, is_value, strict=False)
-        if not follows and argument.partition("=")[0] != "--timeout"
+        if not follows and argument.partition("=")[0] != option
     ]

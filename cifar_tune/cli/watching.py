@@ -59,8 +59,9 @@ def frame(record: Overview, owner: str | None, trouble: str = "", lost: str | No
 
 
 def is_over(record: Overview) -> bool:
-    """Whether the budget is used up, and nothing runs."""
-    return record.finished >= _most(record) and not record.counts.get("RUNNING")
+    """Whether the budget is used up or the study was stopped by its rule, and nothing runs."""
+    is_done = record.stopped is not None or record.finished >= _most(record)
+    return is_done and not record.counts.get("RUNNING")
 
 
 def _most(record: Overview) -> int:
@@ -104,6 +105,9 @@ def _owner(record: Overview, owner: str | None, lost: str | None) -> Text:
     if owner and record.finished >= 3 and left > 0:
         seconds = within_budget(record.spec, record.elapsed_seconds / record.finished * left, record.elapsed_seconds)
         text.append(f", {estimated_duration(seconds)} left")
+    if record.stopped is not None:
+        why = visible(f"stopped by its rule: {record.stopped['words']}")
+        text.append(f"\n{why}", style="green")
     for reason, count in record.reasons.items():
         if reason in ("completed", "pruned"):
             continue

@@ -44,6 +44,8 @@ def summary_json(report: Report) -> str:
         counts: trials in all under `total`, those that count against the budget under `finished`, and one number for
             each of COMPLETE, PRUNED, FAIL, RUNNING, WAITING.
         reasons: finished trials by why they ended: completed, pruned, infeasible, diverged, out_of_memory, error.
+        stopped: why the rule `stop` of the study file has ended it, as `words`, `rule`, `finished` and `budget`
+            (trials); null where it has not.
         test_openings: one object for each time that the test split was opened, in order; empty if it was not:
             `opened`, `host`, `cifar_tune`, `fingerprint`, `trial` (null where a file was tested), `value`,
             `finished_trials`, `config`, `seed`, `epochs`, `train_images`, `device`, `precision`, `test_images`,
@@ -75,6 +77,7 @@ def summary_json(report: Report) -> str:
             **{state: record.counts[state] for state in STATES},
         },
         "reasons": {reason: report.reasons[reason] for reason in REASONS},
+        "stopped": None if record.stopped is None else dict(record.stopped),
         "test_openings": [opening.plain() for opening in record.openings],
         "importances": dict(found.shares) if isinstance(found, Importances) else None,
         "importances_by_chance": dict(by_chance.marks) if by_chance else None,

@@ -227,6 +227,8 @@ def _trials(report: Report) -> list[str]:
         f"{duration(record.elapsed_seconds)} of wall clock. All of them: [trials.csv](trials.csv), and epoch by epoch: "
         f"[epochs.csv](epochs.csv).{sources}",
     ]
+    if record.stopped is not None:
+        parts.append(f"The study was stopped by its rule, before its budget was used up: {record.stopped['words']}.")
     if record.spec.constraints:
         parts.append(f"Constraints: {report.constraint_words}. {len(report.ranked):,} of the {len(report.completed):,} "
                      "completed trials keep them.")  # fmt: skip
@@ -324,7 +326,7 @@ def _how_to_go_on(report: Report, folder: Path) -> list[str]:
     more = max(budget, record.finished) + 50
     name = visible(quote(record.name))
     go_on = f"cifar-tune run {name}    # go on, to the {budget:,} trials of its budget"
-    if record.finished >= budget:
+    if record.finished >= budget or record.stopped is not None:
         go_on = f"cifar-tune run {name} --trials {more}    # go on, to {more:,} trials in total"
     commands = [
         go_on,

@@ -26,6 +26,12 @@ EVOLVED = "evolved"
 """Study: what `run --evolve` made it from: `from` (name of the study as it was), `version` (its number), and how many
 trials were `carried` over and `left` behind."""
 
+STOPPED = "stopped"
+"""Study: why its rule `stop` has ended it: `words`, `rule`, `finished` and `budget` (trials); None where it goes on."""
+
+STOP_SINCE = "stop_since"
+"""Study: the first trial that counts for `stop`, since it has gone on with a larger budget."""
+
 TEST_OPENING = "test_opening_"
 """Study: this and a number from 1 on: one opening of the test split, `Opening.plain`."""
 

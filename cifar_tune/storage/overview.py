@@ -63,6 +63,7 @@ class Overview:
         evolved: what `run --evolve` made it from; None if it did not.
         elapsed_seconds: over all runs.
         data: what is known of the images; empty before the first run began.
+        stopped: see `StudyRecord.stopped`.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Overview:
     evolved: Mapping[str, Any] | None
     elapsed_seconds: float
     data: Mapping[str, Any]
+    stopped: Mapping[str, Any] | None = None
 
     @property
     def finished(self) -> int:
@@ -142,6 +144,7 @@ def _overview(storage: BatchStorage, name: str, last: int) -> Overview:
         evolved=attrs.get(attributes.EVOLVED),
         elapsed_seconds=float(attrs.get(attributes.ELAPSED, 0.0)),
         data=attrs.get(attributes.DATA) or {},
+        stopped=attrs.get(attributes.STOPPED),
     )
 
 

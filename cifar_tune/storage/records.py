@@ -130,7 +130,8 @@ class StudyRecord:
 
     `openings` are those of the test split. `completed` are Optuna's own objects of the completed trials, for
     importances; `study` is that of the study, and of use as long as its storage is open. `environment` and `data` are
-    empty before the first run began.
+    empty before the first run began. `stopped` says why its rule `stop` has ended it (`attributes.STOPPED`); None where
+    it did not, and while it goes on.
     """
 
     name: str
@@ -142,6 +143,7 @@ class StudyRecord:
     trials: Sequence[TrialRecord]
     completed: Sequence[FrozenTrial]
     study: optuna.Study
+    stopped: Mapping[str, Any] | None = None
 
     @cached_property
     def counts(self) -> Counter[str]:
@@ -250,6 +252,7 @@ def load_record(storage: BaseStorage, name: str) -> StudyRecord:
             trial for trial in stored if trial.state == TrialState.COMPLETE and not was_finished_elsewhere(trial)
         ],
         study=study,
+        stopped=attrs.get(attributes.STOPPED),
     )
 
 

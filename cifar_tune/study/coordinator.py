@@ -29,6 +29,7 @@ from cifar_tune.study.events import Announcements, Watch
 from cifar_tune.study.last_trials import LastTrials
 from cifar_tune.study.opening import about_strangers, record_environment, refuse_misfits, repair
 from cifar_tune.study.standing import Standing
+from cifar_tune.study.stopping import Stopping
 from cifar_tune.study.trial import RunningTrial, repeat
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.wording import counted
@@ -40,8 +41,9 @@ _ADMISSION_SECONDS = 1.0
 _LEAVING_SECONDS = 60.0
 """An executor may take as long to leave a trial that was ended, and to finish its checkpoint, which nobody needs."""
 
-Ending = Literal["budget", "elsewhere", "exhausted", "timeout", "interrupted"]
-"""`elsewhere`: what is left of the budget is being run by another program."""
+Ending = Literal["budget", "elsewhere", "exhausted", "stopped", "timeout", "interrupted"]
+"""`stopped`: by the rule `stop` of the study file. `elsewhere`: what is left of the budget is being run by another
+program."""
 
 
 class Coordinator:
@@ -64,6 +66,7 @@ class Coordinator:
         self._estimate = Estimate(spec, executors.workers)
         self._standing = Standing(spec, [])  # `_take_up` counts the trials of earlier runs
         self._last = LastTrials(study, storage, spec, most_trials(spec), watch.observer.note)
+        self._stopping = Stopping(study, spec)
         self._announcements = Announcements(storage, watch, self._sweep)
         self._checkpoints = checkpoints_of(study)
         self._environment_known = False
@@ -115,11 +118,18 @@ class Coordinator:
                 if self._start_next():
                     continue
                 if not self._running:
-                    return "exhausted"
+                    return self._without_more()
             for report in self._executors.reports(_POLL_SECONDS):
                 self._handle(report)
             self._end_hanging()
             self._elapsed.write_if_due()
+
+    def _without_more(self) -> Ending:
+        """Why no further trial is drawn."""
+        if self._stopping.words is None:
+            return "exhausted"
+        self._stopping.write(self._standing.finished)
+        return "stopped"
 
     def _left(self, trials: int) -> int:
         """How many of so many trials are neither finished nor begun, here or in another program."""
@@ -137,7 +147,9 @@ class Coordinator:
         if self._admit_others():
             return True  # what they finished counts
         left = self._left(self._standing.most)
-        self._last.draw(left, self._executors.workers, self._draw(), lambda: self._watch.stop.park)
+        is_stopped = self._stopping.holds(len(self._study.get_trials(deepcopy=False)), self._standing.finished)
+        if not is_stopped:
+            self._last.draw(left, self._executors.workers, self._draw(), lambda: self._watch.stop.park)
         waiting = self._last.next_waiting(left)
         refused = refusal(waiting, self._spec) if waiting is not None else None
         if refused is not None:
@@ -145,6 +157,8 @@ class Coordinator:
             self._standing.count(ended)
             self._note(f"trial {ended.number} was enqueued, or begun by another program, but cannot run: {refused}")
             return True
+        if waiting is None and is_stopped:
+            return False
         running = next(self._draw(), None) if waiting is None else self._ask(waiting)
         if running is None:
             return False
@@ -390,6 +404,7 @@ class Coordinator:
         for note in repair(self._study, self._storage, self._spec):
             self._note(note)
         self._standing = Standing(self._spec, self._study.get_trials(deepcopy=False))
+        self._note(self._stopping.take_up())
         self._sweep(half_written=True)
 
     def _sweep(self, half_written: bool = False) -> None:

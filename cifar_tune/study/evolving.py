@@ -194,7 +194,13 @@ def _deals_by_number(pruner: PrunerSpec) -> bool:
 Say = Callable[[str], None]
 
 _MOST_NUMBERS = 12
-_OF_ONE_VERSION = (attributes.SPEC, attributes.EVOLVED, attributes.IDENTITY)
+_OF_ONE_VERSION = (
+    attributes.SPEC,
+    attributes.EVOLVED,
+    attributes.IDENTITY,
+    attributes.STOPPED,
+    attributes.STOP_SINCE,
+)
 
 
 def evolve_study(storage: RDBStorage, spec: StudySpec, data: PreparedData, lease: Lease, say: Say) -> None:

@@ -15,8 +15,9 @@ from cifar_tune.study_spec.search_space import Dimension
 from cifar_tune.study_spec.space import Space
 from cifar_tune.study_spec.specification import StudySpec
 
-_MAY_CHANGE = ("name", "budget", "data.root", "data.download")
-"""The budget may grow at any time; the data may lie elsewhere on another machine (their content is compared)."""
+_MAY_CHANGE = ("name", "budget", "stop", "data.root", "data.download")
+"""The budget may grow at any time, and the study be stopped by another rule; the data may lie elsewhere on another
+machine (their content is compared)."""
 
 
 @dataclass(frozen=True, slots=True)

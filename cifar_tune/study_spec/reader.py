@@ -44,6 +44,7 @@ from cifar_tune.study_spec.settings import (
 from cifar_tune.study_spec.space import Space, TooManyOutcomesError, find_cycle
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.study_spec.start_from import check_grid_items, read_start_from
+from cifar_tune.study_spec.stop import read_stop
 from cifar_tune.study_spec.yaml_reader import MAX_BYTES, Document, read_yaml
 
 SECTIONS = (
@@ -51,6 +52,7 @@ SECTIONS = (
     "objective",
     "constraints",
     "budget",
+    "stop",
     "sampler",
     "pruner",
     "deterministic",
@@ -290,6 +292,7 @@ def _read_sections(
         start_from=known,
         vocabulary=vocabulary,
         deterministic=read_deterministic(raw.get("deterministic"), problems),
+        stop=read_stop(raw.get("stop"), objectives, dimensions, problems),
     )
     notes += [*remarks, *_check_together(spec, is_complete, is_sound, problems)]
     if not dimensions:

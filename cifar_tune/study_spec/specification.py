@@ -16,6 +16,7 @@ from cifar_tune.study_spec.search_space import Choices, Dimension
 from cifar_tune.study_spec.settings import Budget, Objective, PrunerSpec, SamplerSpec
 from cifar_tune.study_spec.space import Space
 from cifar_tune.study_spec.start_from import KnownConfiguration
+from cifar_tune.study_spec.stop import StopSpec
 
 DEFAULTS = "defaults"
 """The section that only the database has: the defaults that the study began with, of BEFORE_THEY_WERE_KNOBS."""
@@ -37,6 +38,7 @@ class StudySpec:
     start_from: tuple[KnownConfiguration, ...] = ()
     vocabulary: Vocabulary = BUILT_IN
     deterministic: int | None = None
+    stop: StopSpec | None = None
 
     @property
     def plugins(self) -> tuple[Plugin, ...]:
@@ -85,6 +87,7 @@ class StudySpec:
             "objective": objectives if self.has_several_objectives else objectives[0],
             "constraints": [str(constraint) for constraint in self.constraints],
             "budget": asdict(self.budget),
+            **({} if self.stop is None else {"stop": self.stop.plain()}),
             "sampler": {
                 "name": self.sampler.name,
                 "seed": self.sampler.seed,

@@ -189,8 +189,8 @@ def test_a_key_at_the_top() -> None:
     assert only_problem("prunner: {}") == "study.yaml:2: prunner: unknown key (did you mean 'pruner'?)"
     assert only_problem("qqqq: 1") == (
         "study.yaml:2: qqqq: unknown key; known here: "
-        "name, objective, constraints, budget, sampler, pruner, deterministic, data, plugins, train, search_space, "
-        "start_from"
+        "name, objective, constraints, budget, stop, sampler, pruner, deterministic, data, plugins, train, "
+        "search_space, start_from"
     )
     assert only_problem("momentun: 0.9") == "study.yaml:2: momentun: unknown key (did you mean 'train.momentum'?)"
     assert only_problem("bs: 9") == "study.yaml:2: bs: unknown key (did you mean 'train.batch_size'?)"

@@ -20,8 +20,9 @@ def status(
 
     With --json: {"storage", "studies": [...]}, or one such object for one study: name, objective (the first),
     objectives, constraints, budget_trials (of a grid at most its combinations), finished, counts (by state),
-    reasons (why trials ended), owner (null:
-    nobody runs it), lease (null: given free; or host, pid, seconds_left, and is_free: true where the next run takes
+    reasons (why trials ended), stopped (null, or why the rule `stop` has ended it: words, rule, finished, budget),
+    owner (null: nobody runs it), lease (null: given free; or host, pid, seconds_left, and is_free: true where the next
+    run takes
     over at once, since the owner is dead or has not renewed it), best (null, or number, value, values by metric,
     params), front (the same of every trial on the Pareto front; null with one objective), test_openings (as
     `finalize --json` has them), running (where owner is null: left behind by a run that was killed) and parked
