@@ -15,6 +15,8 @@ def kept_lines(record: StudyRecord) -> list[str]:
         lines.append("its result was lost: the process ended between opening and writing it down")
     if record.best is not None and str(record.best.number) != last.tested:
         lines.append(f"trial {record.best.number} is the best one by now; what was tested is {last.subject}")
+    if last.model is None:
+        lines.append("no model was kept at that time")
     lines.append(f"train and open it once more, on the record: cifar-tune finalize {record.name} --again")
     return lines
 
@@ -40,4 +42,6 @@ def result_lines(record: StudyRecord) -> list[str]:
     }
     if (found := fall(record, last)) is not None:
         figures["validation_minus_test"] = found[0]
+    if last.model is not None:
+        figures["model"] = last.model
     return [f"{name}={'unknown' if value is None else value}" for name, value in figures.items()]

@@ -23,7 +23,8 @@ def _config_option(param: typer.CallbackParam, given: Path | None) -> Path | Non
     return None if given is None else _config_file(param, given)
 
 
-def _path(param: typer.CallbackParam, given: Path | None) -> Path | None:
+def path(param: typer.CallbackParam, given: Path | None) -> Path | None:
+    """Read an option that is a path; the callback of such options."""
     return None if given is None else given_path(given, param.opts[0])
 
 
@@ -69,12 +70,12 @@ Output = Annotated[
         metavar="DIR",
         help="Folder; else reports/ and the name of CONFIG; of a file of an export, beside it.",
         show_default=False,
-        callback=_path,
+        callback=path,
     ),
 ]
 StudyOutput = Annotated[
     Path | None,
-    typer.Option("--output", metavar="DIR", help="Folder; else reports/STUDY/.", show_default=False, callback=_path),
+    typer.Option("--output", metavar="DIR", help="Folder; else reports/STUDY/.", show_default=False, callback=path),
 ]
 Write = Annotated[
     Path | None,
@@ -82,7 +83,7 @@ Write = Annotated[
         metavar="STUDY.yaml",
         help="Write the suggestion into this study file.",
         show_default=False,
-        callback=_path,
+        callback=path,
     ),
 ]
 Save = Annotated[
@@ -92,7 +93,7 @@ Save = Annotated[
         metavar="FOLDER",
         help="Write the trained model into this folder; a model that is there is replaced.",
         show_default=False,
-        callback=_path,
+        callback=path,
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -12,8 +12,9 @@ from cifar_tune.data.resident import ResidentData
 from cifar_tune.errors import CheckError
 from cifar_tune.insight.predictions import predict
 from cifar_tune.knobs.configuration import Configuration
-from cifar_tune.model_files.description import Origin
-from cifar_tune.model_files.writing import Chosen, Evaluation, require_model_folder, write_model_folder
+from cifar_tune.model_files.description import Check, Origin
+from cifar_tune.model_files.folder import require_model_folder
+from cifar_tune.model_files.writing import Chosen, Evaluation, write_model_folder
 from cifar_tune.models.build import count_multiply_adds
 from cifar_tune.plugins.execute import plugin_errors_told
 from cifar_tune.study_spec.metrics import METRICS, Measured
@@ -105,7 +106,8 @@ def _trained(config: Configuration, data: ResidentData, device: torch.device, sa
 
 def _save(folder: Path, run: RunConfig, prepared: PreparedData, training: Training) -> None:
     last = training.results[-1]
-    chosen = Chosen(run.data, prepared, last.epoch, Origin(command="train"))
+    check = Check(images=len(prepared.val_indices), loss=last.val_loss, accuracy=last.val_accuracy, trained_on=False)
+    chosen = Chosen(run.data, prepared, last.epoch, Origin(command="train"), check)
     with training_errors(training.device):
         confusion = predict(training).confusion().tolist()
     figures = Evaluation("validation", len(prepared.val_indices), last.val_loss, last.val_accuracy, confusion)

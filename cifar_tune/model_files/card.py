@@ -76,13 +76,18 @@ def _chosen(description: ModelDescription) -> str:
     seed = f"seed {description.seed}, {description.epochs} epochs, {description.train_images:,} training images"
     if origin.command == "train":
         return f"One configuration was trained with `cifar-tune train`: {seed}."
-    value = "" if origin.objective_value is None else f" ({code(origin.objective)} = {origin.objective_value:.6g})"
-    among = "" if origin.finished_trials is None else f" of {origin.finished_trials:,} finished trials"
     study = f" of the study {code(origin.study)}" if origin.study else ""
-    return (
-        f"It has the configuration of trial {origin.trial}{among}{study}{value}. Trials were compared on validation "
-        f"images only. The configuration was then trained anew on training and validation images together: {seed}."
-    )
+    among = "" if origin.finished_trials is None else f", which had {origin.finished_trials:,} finished trials by then"
+    if origin.trial is None:
+        what = f"The configuration {code(origin.source)} was named by hand for the test{study}{among}."
+    else:
+        value = "" if origin.objective_value is None else f" ({code(origin.objective)} = {origin.objective_value:.6g})"
+        how = "the best one" if origin.chosen == "best" else "named by hand"
+        what = (
+            f"It has the configuration of trial {origin.trial}{study}{value}: {how}{among}. Trials were compared on "
+            f"validation images only."
+        )
+    return f"{what} It was then trained anew on all images that are not test images: {seed}."
 
 
 def _measured(description: ModelDescription) -> str:

@@ -2,11 +2,12 @@
 
 import hashlib
 import json
+from pathlib import PurePosixPath
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 
 from cifar_tune import __version__
 from cifar_tune.data.depth import Kind
@@ -49,6 +50,16 @@ class Metric(_Entry):
     split: Split
 
 
+class Check(_Entry):
+    """Loss and accuracy on the validation split of the training, whether it was trained on or not."""
+
+    images: int
+    loss: float | None
+    accuracy: float
+    trained_on: bool
+    """True of a model that was trained on all images: then these figures say nothing of new images."""
+
+
 class PluginCopy(_Entry):
     """A plugin file that was in use, and its copy in the folder."""
 
@@ -62,6 +73,14 @@ class PluginCopy(_Entry):
 
     described: dict[str, Any]
     """Its parts and knobs, as `cifar_tune.plugins.description` has them: enough to read the configuration."""
+
+    @field_validator("file")
+    @classmethod
+    def _lies_in_the_folder(cls, file: str) -> str:
+        parts = PurePosixPath(file).parts
+        if len(parts) < 2 or parts[0] != PLUGIN_FOLDER or ".." in parts or "\\" in file or not file.isprintable():
+            raise ValueError(f"must be a file below {PLUGIN_FOLDER}/, without `..`")
+        return file
 
 
 class Architecture(_Entry):
@@ -81,7 +100,13 @@ class Origin(_Entry):
 
     command: Literal["train", "finalize"]
     study: str | None = None
+    chosen: Literal["best", "trial", "config"] | None = None
+    """The best trial, a trial by its number, or a configuration from a file."""
+
     trial: int | None = None
+    source: str | None = None
+    """The configuration file."""
+
     objective: str | None = None
     """The metric that trials were ranked by."""
 
@@ -164,6 +189,9 @@ class ModelDescription(_Entry):
     origin: Origin
     metrics: dict[str, Metric] = {}
     """By name, such as `val_accuracy` or `test_accuracy`. Empty: nothing was measured yet."""
+
+    check: Check | None = None
+    """A figure that needs no test image, for whoever wants to see whether the same comes out on another machine."""
 
     confusion: tuple[tuple[int, ...], ...] | None = None
     """How many images of each class (row) were taken for each class (column), of the split of the metrics."""

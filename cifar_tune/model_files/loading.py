@@ -127,7 +127,7 @@ def load_model(folder: str | Path, device: str | torch.device = "cpu", *, run_pl
         run_plugins: whether plugin files of the folder may run; see what is in them first.
 
     Returns:
-        The model in evaluation mode, on the device.
+        The model in evaluation mode, on the device; its weights want no gradients.
 
     Raises:
         UserError: there is no such folder or device, a file is missing or damaged, a newer version wrote it, or
@@ -142,7 +142,7 @@ def load_model(folder: str | Path, device: str | torch.device = "cpu", *, run_pl
     with plugin_errors_told(configuration.vocabulary.plugins):
         network = _built(path, description, configuration, weights)
     precision = precision_elsewhere(description.precision, description.device, place)
-    model = SavedModel(network, description, configuration, precision).eval()
+    model = SavedModel(network, description, configuration, precision).eval().requires_grad_(False)
     return cast(SavedModel, cast(Any, model).to(place, memory_format=torch.channels_last))
 
 
@@ -156,7 +156,7 @@ class _Preprocess:
 
     def __call__(self, image: Image.Image) -> Tensor:
         pixels = preprocessed(image, self._size, self._ranges, self._resize)
-        return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+        return torch.tensor(pixels).permute(2, 0, 1).contiguous()
 
 
 def _parsed(folder: Path, content: bytes) -> dict[str, Tensor]:

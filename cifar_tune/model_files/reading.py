@@ -4,11 +4,12 @@ import errno
 import hashlib
 import os
 import stat
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from cifar_tune.errors import Problem, UserError, nearest_name
 from cifar_tune.knobs.plugin import PluginFile
 from cifar_tune.model_files.description import (
+    CARD_FILE,
     DESCRIPTION_FILE,
     MOST_BYTES,
     WEIGHTS_FILE,
@@ -62,27 +63,40 @@ def read_plugin_copies(folder: str | Path, description: ModelDescription) -> lis
     """The plugin files of the folder, as text; none is run.
 
     Raises:
-        UserError: one is missing, lies outside of the folder, or is not the file that was used.
+        UserError: one is missing, or is not the file that was used.
     """
     root = given_path(folder, "FOLDER")
-    return [_plugin_copy(root, copy) for copy in description.plugins]
+    files = []
+    for copy in description.plugins:
+        try:
+            files.append(PluginFile(copy.path, copy.sha256, _plugin_copy(root, copy).decode("utf-8-sig")))
+        except UnicodeDecodeError as error:
+            rule = f"is not UTF-8 text (byte {error.start})"
+            raise UserError(Problem(rule, source=str(root / copy.file))) from error
+    return files
 
 
-def _plugin_copy(root: Path, copy: PluginCopy) -> PluginFile:
-    source = str(root / DESCRIPTION_FILE)
-    parts = PurePosixPath(copy.file).parts
-    if PurePosixPath(copy.file).is_absolute() or ".." in parts or not parts or "\\" in copy.file:
-        raise UserError(Problem("must be a file in the folder", "plugins", copy.file, source=source))
+def read_all(folder: str | Path) -> tuple[ModelDescription, dict[str, bytes]]:
+    """The description, and every file of the model by its path below the folder; all are checked, nothing is run.
+
+    Raises:
+        UserError: one is missing, cannot be read or is not the file that was written.
+    """
+    root = given_path(folder, "FOLDER")
+    description = read_description(root)
+    files = {WEIGHTS_FILE: read_weights(root, description)}
+    files |= {copy.file: _plugin_copy(root, copy) for copy in description.plugins}
+    files |= {name: read_file(root / name, MOST_BYTES) for name in (CARD_FILE, DESCRIPTION_FILE)}
+    return description, files
+
+
+def _plugin_copy(root: Path, copy: PluginCopy) -> bytes:
     content = read_file(root / copy.file, MOST_BYTES_OF_PLUGIN)
     found = hashlib.sha256(content).hexdigest()
     if found != copy.sha256:
         rule = f"is not the plugin that the model was trained with: its sha256 is {found} instead of {copy.sha256}"
         raise UserError(Problem(rule, source=str(root / copy.file)))
-    try:
-        return PluginFile(copy.path, copy.sha256, content.decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        rule = f"is not UTF-8 text (byte {error.start})"
-        raise UserError(Problem(rule, source=str(root / copy.file))) from error
+    return content
 
 
 def read_file(path: Path, most_bytes: int) -> bytes:

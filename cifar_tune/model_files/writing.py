@@ -3,7 +3,6 @@
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -18,17 +17,15 @@ from cifar_tune.data.normalization import normalization
 from cifar_tune.data.prepared import PreparedData
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.errors import CheckError, Problem, UserError
-from cifar_tune.files import Content, replace_files
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.knobs.plugin import Plugin
-from cifar_tune.model_files.card import card
 from cifar_tune.model_files.description import (
-    CARD_FILE,
     DESCRIPTION_FILE,
     MOST_BYTES,
     PLUGIN_FOLDER,
     WEIGHTS_FILE,
     Architecture,
+    Check,
     Metric,
     ModelDescription,
     Origin,
@@ -37,6 +34,7 @@ from cifar_tune.model_files.description import (
     parse_description,
     split_sha256,
 )
+from cifar_tune.model_files.folder import place
 from cifar_tune.model_files.reading import read_file
 from cifar_tune.plugins.description import described
 from cifar_tune.statistics.shares import wilson
@@ -56,12 +54,14 @@ class Chosen:
         prepared: the training and validation images, before the two were merged.
         epochs: trained ones.
         origin: how it was chosen.
+        check: its figures on the validation split, where they are known.
     """
 
     data: DataSpec
     prepared: PreparedData
     epochs: int
     origin: Origin
+    check: Check | None = None
 
 
 @dataclass(frozen=True)
@@ -83,24 +83,6 @@ class Evaluation:
     accuracy: float
     confusion: Sequence[Sequence[int]] | None = None
     others: Mapping[str, float] = field(default_factory=dict)
-
-
-def require_model_folder(folder: Path) -> None:
-    """See, before hours of training, whether a model can be written into the folder; nothing is left behind.
-
-    Raises:
-        UserError: it holds something else than a model of ours, or cannot be written.
-    """
-    _require_ours(folder)
-    missing = [each for each in (folder, *folder.parents) if not each.exists()]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        replace_files({folder / ".cifar-tune-probe": b""})
-        (folder / ".cifar-tune-probe").unlink()
-    except OSError as error:
-        raise UserError(_unwritable(folder, error)) from error
-    finally:
-        _remove(missing)
 
 
 def write_model_folder(
@@ -152,11 +134,12 @@ def write_model_folder(
         fingerprint=chosen.prepared.fingerprint,
         split_sha256=split_sha256(chosen.prepared.train_indices, chosen.prepared.val_indices),
         origin=chosen.origin,
+        check=chosen.check,
         environment={"cifar_tune": __version__, **environment(training.device)},
         **_measured(evaluation),
     )
     sources = {copies[plugin.path].file: _bytes_of(plugin) for plugin in plugins}
-    _write(folder, description, {WEIGHTS_FILE: weights, **sources})
+    place(folder, description, {WEIGHTS_FILE: weights, **sources})
     return description
 
 
@@ -180,58 +163,8 @@ def add_evaluation(
         rule = "holds another model by now: another process has written it; the figures were not added"
         raise UserError(Problem(rule, source=str(folder)))
     added = description.model_copy(update={"origin": origin, **_measured(evaluation)})
-    _write(folder, added, {})
+    place(folder, added, {})
     return added
-
-
-def _write(folder: Path, description: ModelDescription, files: Mapping[str, Content]) -> None:
-    """Write description and card, and these files beside them. Files of the model that was there are removed."""
-    former = _require_ours(folder)
-    kept = {copy.file for copy in description.plugins}
-    removed = [] if former is None else [folder / copy.file for copy in former.plugins if copy.file not in kept]
-    contents: dict[Path, Content] = {folder / name: content for name, content in files.items()}
-    contents[folder / CARD_FILE] = card(description)
-    contents[folder / DESCRIPTION_FILE] = description.text()  # last: without it there is no model
-    missing = [each for path in contents for each in path.parents if not each.exists()]
-    try:
-        for path in contents:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        replace_files(contents, removed)
-    except OSError as error:
-        _remove(sorted(set(missing), key=lambda each: -len(each.parts)))
-        raise UserError(_unwritable(folder, error)) from error
-
-
-def _require_ours(folder: Path) -> ModelDescription | None:
-    """The model that is there; None where the folder is empty or not there.
-
-    Raises:
-        UserError: it holds something else.
-    """
-    try:
-        names = sorted(each.name for each in folder.iterdir())
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise UserError(_unwritable(folder, error)) from error
-    if not names:
-        return None
-    if DESCRIPTION_FILE in names:
-        with suppress(UserError):
-            return parse_description(read_file(folder / DESCRIPTION_FILE, MOST_BYTES), str(folder))
-    shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-    rule = f"holds other files ({shown}), and no model of cifar-tune that could be replaced: name a new folder"
-    raise UserError(Problem(rule, source=str(folder)))
-
-
-def _unwritable(folder: Path, error: OSError) -> Problem:
-    return Problem(f"cannot be written: {error.strerror}", source=str(error.filename or folder))
-
-
-def _remove(folders: Sequence[Path]) -> None:
-    for each in folders:
-        with suppress(OSError):  # it was never made, or somebody has put something into it
-            each.rmdir()
 
 
 def _tensors(network: nn.Module) -> dict[str, Tensor]:

@@ -50,6 +50,8 @@ class Opening:
         source: the configuration file, as it was given.
         images: `all`, or `study` where images that the study left out stayed out. Earlier versions left them out.
         steps: optimizer steps of the training; None where an earlier version opened it.
+        model: the folder that the model was written into, on that machine; None where none was.
+        weights_sha256: of the weights in it.
     """
 
     opened: str
@@ -73,6 +75,8 @@ class Opening:
     source: str | None = None
     images: str = STUDY_IMAGES
     steps: int | None = None
+    model: str | None = None
+    weights_sha256: str | None = None
 
     @property
     def tested(self) -> str:

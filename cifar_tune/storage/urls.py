@@ -164,6 +164,17 @@ def is_folder_name(study: str) -> bool:
     return _FOLDER_NAME.fullmatch(study) is not None
 
 
+def model_folder(study: str) -> Path:
+    """The folder that a study's final model is written into, unless one says otherwise.
+
+    Raises:
+        UserError: another program gave the study a name that leads out of `models/`.
+    """
+    if not is_folder_name(study):
+        raise UserError(Problem(f"the name of the study {study!r} is none for a folder; name one with --save"))
+    return Path("models") / study
+
+
 def study_folder(study: str, identity: str) -> Path:
     """Everything that a study keeps outside of the database lies in here.
 

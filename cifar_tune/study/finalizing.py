@@ -5,6 +5,7 @@ import platform
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 from optuna.storages import RDBStorage
 
@@ -15,12 +16,15 @@ from cifar_tune.data.resident import ResidentData
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.data.test_split import decode_test, load_test, require_test
 from cifar_tune.errors import CheckError, Problem, UserError
+from cifar_tune.model_files.folder import require_model_folder
+from cifar_tune.model_files.writing import Evaluation
 from cifar_tune.optuna_internals import study_id
 from cifar_tune.storage.lease import Lease, acquire, new_token
 from cifar_tune.storage.openings import ALL_IMAGES, BEST, STUDY_IMAGES, Opening, write_opening
 from cifar_tune.storage.patience import Patience
 from cifar_tune.storage.records import StudyRecord, load_optuna_study, load_record
 from cifar_tune.study.choosing import Candidate, Choice, candidate, require_new, study_data, trial_of
+from cifar_tune.study.final_model import add_test_result, write_final_model
 from cifar_tune.training.device import resolve_device
 from cifar_tune.training.failures import training_errors
 from cifar_tune.training.final import measure, train_without_validation
@@ -33,7 +37,13 @@ _ADVICE = "end what else uses it, or take another one with --device"
 
 
 def finalize(
-    storage: RDBStorage, name: str, device_name: str, say: Say, again: bool = False, choice: Choice | None = None
+    storage: RDBStorage,
+    name: str,
+    device_name: str,
+    say: Say,
+    again: bool = False,
+    choice: Choice | None = None,
+    save: Path | None = None,
 ) -> StudyRecord:
     """Train a configuration on all images that are not test images, and measure it once on the test split.
 
@@ -47,6 +57,7 @@ def finalize(
         say: receives sentences, and a line per epoch.
         again: open the test split although it was opened before.
         choice: what is trained; None: the best trial.
+        save: the folder that the model is written into (`write_model_folder`); None: it is not kept.
 
     Returns:
         The study, with this opening among its `openings`.
@@ -54,7 +65,8 @@ def finalize(
     Raises:
         CheckError: the study has no completed trial, or the one that is named did not complete; the test split was
             opened for another choice; another process runs the study, or the training fails.
-        UserError: the choice, data, device or plugins cannot be used, or data or plugins are not those of the study.
+        UserError: the choice, folder, data, device or plugins cannot be used, or data or plugins are not those of the
+            study.
     """
     choice = choice or Choice()
     patience = Patience(storage.engine.url, say, lambda: None)
@@ -72,6 +84,8 @@ def finalize(
         spec = study_data(record, choice.settings)
         chosen = candidate(record, choice, spec)
         device = resolve_device(device_name)
+        if save is not None:
+            require_model_folder(save)
         require_test(spec)  # before the training, which would be for nothing
         data = _all_images(record, spec, choice)
         test_classes, test_notes = decode_test(spec)
@@ -103,7 +117,13 @@ def finalize(
         _train(training, chosen, say)
         patience.waits_for_files = True  # the training would be lost
         patience.take(lambda: _require_ours(storage, record, lease))
-        _open(record, spec, training, opening, patience, say)
+        if save is None:
+            _open(record, spec, training, opening, patience, say)
+        else:
+            with training_errors(device, _ADVICE):
+                written, opening = write_final_model(save, record, spec, training, opening)
+            tested, evaluation = _open(record, spec, training, opening, patience, say)
+            say(add_test_result(save, written, record, tested, evaluation))
     return patience.take(lambda: load_record(storage, name))
 
 
@@ -186,8 +206,8 @@ def _train(training: Training, chosen: Candidate, say: Say) -> None:
 
 def _open(
     record: StudyRecord, spec: DataSpec, training: Training, opening: Opening, patience: Patience, say: Say
-) -> None:
-    """Open the test split: first write down that it is opened, then what came out."""
+) -> tuple[Opening, Evaluation]:
+    """Open the test split: first write down that it is opened, then what came out, which is returned."""
 
     def write(written: Opening | None) -> None:
         patience.take(lambda: write_opening(record.study, len(record.openings), written))
@@ -211,6 +231,7 @@ def _open(
         test_accuracy=accuracy,
     )
     write(tested)
+    return tested, Evaluation("test", len(labels), loss, accuracy)
 
 
 def _require_same_classes(trained: tuple[str, ...], tested: tuple[str, ...]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from cifar_tune.model_files.reading import read_description
 from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.urls import STORAGE_VARIABLE, storage_url
 from tests.processes import Program, call_cifar_tune, start_cifar_tune
@@ -25,7 +26,7 @@ search_space: {lr: {choices: [0.02, 0.05]}}
 """
 KEYS = [
     "chosen", "trial", "val_accuracy", "seed", "epochs", "steps", "train_images", "images", "device", "precision",
-    "test_images", "test_loss", "test_accuracy", "test_openings", "validation_minus_test",
+    "test_images", "test_loss", "test_accuracy", "test_openings", "validation_minus_test", "model",
 ]  # fmt: skip
 URL = "sqlite:///small.db"
 
@@ -56,6 +57,8 @@ def test_a_study_from_its_run_to_its_test_set(cli: Cli, tmp_path: Path) -> None:
     assert 0.1 < float(first["test_accuracy"]) <= 1
     assert "on 1,498 images: 1,198 of the training and 300 of the validation split; cpu, fp32" in err
     assert "epoch 2/2: train loss " in err
+    assert first["model"] == str(tmp_path / "models" / "small")
+    assert repr(read_description(first["model"]).metrics["test_accuracy"].value) == first["test_accuracy"]
 
     second = cli("finalize", "small", "--storage", URL)
     assert (second.code, figures(second.out)) == (0, first)
@@ -76,11 +79,13 @@ def test_a_study_from_its_run_to_its_test_set(cli: Cli, tmp_path: Path) -> None:
     status = json.loads(cli("status", "small", "--json", "--storage", URL).out)
     assert status["test_openings"] == found["test_openings"]
 
-    assert cli("export", "small", "--storage", URL).code == 0
+    exported = cli("export", "small", "--storage", URL, "--weights")
+    assert exported.code == 0
+    assert "reports/small/model/model.safetensors" in exported.out.splitlines()
     summary = json.loads((tmp_path / "reports" / "small" / "summary.json").read_text())
     assert summary["test_openings"] == found["test_openings"]
     markdown = (tmp_path / "reports" / "small" / "summary.md").read_text()
-    assert "The test set was opened twice, see below." in markdown
+    assert "The test set was opened twice." in markdown
     assert "\n## Test set\n\nThe test set was opened **twice**" in markdown
 
     code, out, err = call(tmp_path, "run", "small.yaml", "--trials", "2")

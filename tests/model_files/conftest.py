@@ -10,7 +10,7 @@ from cifar_tune.data.prepared import PreparedData
 from cifar_tune.data.resident import ResidentData
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.knobs.configuration import Configuration
-from cifar_tune.model_files.description import ModelDescription, Origin
+from cifar_tune.model_files.description import Check, ModelDescription, Origin
 from cifar_tune.model_files.writing import Chosen, Evaluation, write_model_folder
 from cifar_tune.training.device import configure
 from cifar_tune.training.loop import Training
@@ -44,7 +44,8 @@ def save(prepared: PreparedData, digits: ResidentData) -> Callable[[Path, Config
         training = Training(config, digits, CPU)
         *_, last = training.epochs()
         data = DataSpec(name="digits", image_size=SIZE, val_size=100, train_size=200)
-        chosen = Chosen(data, prepared, last.epoch, Origin(command="train"))
+        check = Check(images=100, loss=last.val_loss, accuracy=last.val_accuracy, trained_on=False)
+        chosen = Chosen(data, prepared, last.epoch, Origin(command="train"), check)
         confusion = [[int(row == column) for column in range(10)] for row in range(10)]
         evaluation = Evaluation("validation", 100, last.val_loss, last.val_accuracy, confusion)
         return training, write_model_folder(folder, training, chosen, evaluation)

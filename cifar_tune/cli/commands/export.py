@@ -1,5 +1,9 @@
 """`cifar-tune export`."""
 
+from typing import Annotated
+
+import typer
+
 from cifar_tune.cli import options
 from cifar_tune.streams import say
 
@@ -8,11 +12,25 @@ def export(
     study: options.Study,
     output: options.StudyOutput = None,
     storage: options.Storage = None,
+    weights: Annotated[
+        bool, typer.Option("--weights", help="Also copy the model that finalize has trained, into the folder model.")
+    ] = False,
 ) -> None:
-    """Write report.html (one page with everything), best.yaml, a summary, the trials as a table, and plots."""
+    """Write report.html (one page with everything), best.yaml, a summary, the trials as a table, and plots.
+
+    With --weights also the trained model, which `finalize` has kept. Trials keep no weights when they are done.
+    """
     from cifar_tune.cli.find_study import find_record
+    from cifar_tune.reports.export import report_folder
     from cifar_tune.reports.loaded import LoadedStudy
+    from cifar_tune.reports.weights import export_weights, final_model
     from cifar_tune.storage.urls import storage_url
 
-    for file in LoadedStudy(find_record(study, storage_url(storage))).export(output):
+    record = find_record(study, storage_url(storage))
+    if weights:
+        final_model(record)  # before anything is written
+    files = LoadedStudy(record).export(output)
+    if weights:
+        files += export_weights(record, report_folder(record.name) if output is None else output)
+    for file in files:
         say(str(file))

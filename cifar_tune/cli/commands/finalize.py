@@ -1,6 +1,7 @@
 """`cifar-tune finalize`."""
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -26,6 +27,16 @@ def finalize(
             "--set", metavar="KEY=VALUE", help="Where the images lie: data.root, data.download.", show_default=False
         ),
     ] = None,
+    save: Annotated[
+        Path | None,
+        typer.Option(
+            "--save",
+            metavar="FOLDER",
+            help="Folder of the trained model; else models/STUDY. A model that is there is replaced.",
+            show_default=False,
+            callback=options.path,
+        ),
+    ] = None,
     again: Annotated[bool, typer.Option("--again", help="Although the test set was opened before.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, mps, cuda:0.")] = "auto",
     as_json: options.Json = False,
@@ -34,14 +45,15 @@ def finalize(
 
     All images are those that are not test images, also the ones that data.train_size left out. --trial and --config
     name another configuration; the record says which one, and how it was chosen. A configuration file must have the
-    data of the study. --set changes nothing that the result depends on.
+    data of the study. --set changes nothing that the result depends on. The trained model is kept in a folder, which
+    `load_model` reads.
 
     Ends with key=value lines at full precision. Every opening is recorded with the study; where there is one, the
     record is printed and nothing is trained. With --json: {"study", "best_trial", "test_openings": [...]}, the newest
     opening last: opened, host, cifar_tune, fingerprint, trial (null for a file), value (its objective),
     finished_trials, config, seed, epochs, train_images, device, precision, test_images, test_loss, test_accuracy (null
     where the result was lost), chosen (best, trial or config), source (the file), images (all, or study with
-    --study-images), steps (of the optimizer).
+    --study-images), steps (of the optimizer), model (its folder), weights_sha256.
     """
     from optuna.exceptions import StorageInternalError
     from sqlalchemy.exc import SQLAlchemyError
@@ -51,7 +63,7 @@ def finalize(
     from cifar_tune.optuna_internals import BatchStorage
     from cifar_tune.storage.rdb import unusable
     from cifar_tune.storage.records import StudyRecord, load_record
-    from cifar_tune.storage.urls import storage_url
+    from cifar_tune.storage.urls import model_folder, storage_url
     from cifar_tune.study.choosing import Choice, require_new
     from cifar_tune.study_spec.overrides import parse_overrides
 
@@ -70,8 +82,9 @@ def finalize(
     else:
         from cifar_tune.study.finalizing import finalize as train_and_open  # only now: it takes torch
 
+        folder = model_folder(name) if save is None else save
         try:
-            record = train_and_open(database, name, device, lambda line: say(line, err=True), again, choice)
+            record = train_and_open(database, name, device, lambda line: say(line, err=True), again, choice, folder)
         except (SQLAlchemyError, StorageInternalError) as error:
             raise unusable(url, error.__cause__ or error) from error
     if as_json:

@@ -1,0 +1,55 @@
+"""The final model of a study, copied into its report. Nothing is trained, and no code of a plugin runs."""
+
+from pathlib import Path
+
+from cifar_tune.errors import CheckError, UserError
+from cifar_tune.model_files.description import ModelDescription
+from cifar_tune.model_files.folder import place
+from cifar_tune.model_files.reading import read_all
+from cifar_tune.storage.openings import Opening
+from cifar_tune.storage.records import StudyRecord
+
+MODEL_FOLDER = "model"
+"""Its name in every export."""
+
+
+def final_model(record: StudyRecord) -> tuple[Opening, ModelDescription, dict[str, bytes]]:
+    """The newest model that `finalize` kept of the study.
+
+    Returns:
+        Its opening of the test set, what it says of itself, and its files by their path below the folder.
+
+    Raises:
+        CheckError: there is none, or not on this machine, or another one has taken its place.
+    """
+    kept = [opening for opening in record.openings if opening.model is not None]
+    if not kept:
+        again = " --again" if record.openings else ""
+        raise CheckError(
+            f"the study {record.name!r} has no final model: trials keep no weights when they are done. Train one and "
+            f"test it once: cifar-tune finalize {record.name}{again}"
+        )
+    opening = kept[-1]
+    folder = Path(opening.model or "")
+    try:
+        description, files = read_all(folder)
+        if description.weights_sha256 != opening.weights_sha256:
+            raise CheckError(
+                f"{folder}: another model has taken the place of the one that was tested on {opening.opened}"
+            )
+    except UserError as error:
+        raise CheckError(
+            f"the final model of {record.name!r} was written on {opening.host}, and cannot be read here: {error}"
+        ) from error
+    return opening, description, files
+
+
+def export_weights(record: StudyRecord, folder: Path) -> list[Path]:
+    """Copy the final model into the folder `model` of a report, and return its files.
+
+    Raises:
+        CheckError: as `final_model`.
+        UserError: the folder holds something else, or cannot be written.
+    """
+    _, description, files = final_model(record)
+    return place(folder / MODEL_FOLDER, description, files)
