@@ -29,7 +29,7 @@ from cifar_tune.storage.versions import copy_name, next_version, put_in_place, r
 from cifar_tune.study.asking import distribution, refusal
 from cifar_tune.study.checkpoints import checkpoints_of, take_over
 from cifar_tune.study.folder_claim import new_identity, own_folder, remove_folder
-from cifar_tune.study.opening import compare_images, create, misfits, stored_study
+from cifar_tune.study.opening import compare_images, create, misfits, stored_study, with_its_defaults
 from cifar_tune.study_spec.constraints import violations
 from cifar_tune.study_spec.difference import Misfit, differences, items_run_already, suggested_for, uses_changed_plugin
 from cifar_tune.study_spec.metrics import METRICS, Measured
@@ -203,6 +203,29 @@ _OF_ONE_VERSION = (
 )
 
 
+def previewed(storage: RDBStorage, spec: StudySpec) -> list[str]:
+    """What `evolve_study` would do, as sentences: what differs, what would go over, and what would stay.
+
+    Changes nothing. Empty where there is nothing to carry over: no study of that name, or none that differs.
+
+    Raises:
+        UserError: if the objective is another one, or something else with which nothing could be carried over.
+    """
+    spec = with_its_defaults(storage, spec)
+    study = stored_study(storage, spec, evolve=True)
+    if study is None or attributes.SPEC not in study.user_attrs:
+        return []
+    before = read_spec(study)
+    trials = study.get_trials(deepcopy=False)
+    different = differences(before, spec)
+    if not different and not misfits(trials, spec):
+        return []
+    last = study.user_attrs.get(attributes.EVOLVED, {}).get("version", 0)
+    version, _ = next_version(storage, spec.name, last)
+    changes = [f"changed: {each}" for each in different]
+    return [*changes, *_sentences(spec.name, carry(trials, before, spec, version), version, is_done=False)]
+
+
 def evolve_study(storage: RDBStorage, spec: StudySpec, data: PreparedData, lease: Lease, say: Say) -> None:
     """Make the stored study one of this specification, if it is another one; the caller holds its lease.
 
@@ -296,14 +319,15 @@ def _summary(carried: Carried, version: str, number: int) -> dict[str, Any]:
     return {"from": version, "version": number, "carried": len(carried.trials), "left": left}
 
 
-def _sentences(study: str, carried: Carried, version: str) -> list[str]:
+def _sentences(study: str, carried: Carried, version: str, is_done: bool = True) -> list[str]:
     finished = sum(trial.state.is_finished() for trial in carried.trials)
     others = len(carried.trials) - finished
     left = sum(len(numbers) for numbers in carried.left.values())
     parked = f", and {others} that had not ended" if others else ""
+    evolves, kept = ("has evolved", "is kept") if is_done else ("would evolve", "would be kept")
     sentences = [
-        f"{study} has evolved: {counted(finished, 'finished trial')} carried over{parked}; {left} left behind. "
-        f"The study as it was is kept as {version}"
+        f"{study} {evolves}: {counted(finished, 'finished trial')} carried over{parked}; {left} left behind. "
+        f"The study as it was {kept} as {version}"
     ]
     for reason, numbers in sorted(carried.left.items(), key=lambda entry: (-len(entry[1]), entry[1])):
         shown = ", ".join(str(number) for number in numbers[:_MOST_NUMBERS])

@@ -24,7 +24,15 @@ def evolved(cli: Cli, tmp_path: Path) -> str:
     assert refused.code == 2
     assert "search_space.lr.high: 1.0 -> 2.0" in refused.err
     assert "carry over the trials that fit, with --evolve" in refused.err
-    ended = cli("run", "s.yaml", "--evolve")
+    asked = cli("run", "s.yaml", "--evolve")
+    assert asked.code == 2
+    assert asked.err == (
+        "changed: search_space.lr.high: 1.0 -> 2.0\n"
+        "demo would evolve: 2 finished trials carried over; 0 left behind. "
+        "The study as it was would be kept as demo@1\n"
+        "cifar-tune: nothing was changed, since nobody can be asked here: add --yes to carry the trials over\n"
+    )
+    ended = cli("run", "s.yaml", "--evolve", "--yes")
     assert (ended.code, "Traceback" in ended.err) == (0, False)
     return ended.err
 
@@ -37,6 +45,18 @@ def test_it_goes_on_with_the_trials_that_fit_and_keeps_the_old_study(cli: Cli, e
     assert "demo@1: 2 of 2 trials done" in told
     assert cli("export", "demo@1").out.startswith("reports/demo@1/best.yaml")
     assert cli("delete", "demo@1", "--yes").out == "removed demo@1 (2 trials)\n"
+
+
+def test_who_says_no_changes_nothing(cli: Cli, evolved: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cifar_tune.cli.asking._is_somebody_there", lambda: True)
+    (tmp_path / "s.yaml").write_text(STUDY.replace("trials: 2", "trials: 3").replace("high: 1.0", "high: 3.0"))
+    before = cli("status", "--json").out
+    ended = cli("run", "s.yaml", "--evolve", answer="n\n")
+    assert (ended.code, "Carry them over? [y/N]" in ended.err) == (1, True)
+    assert cli("status", "--json").out == before
+    (tmp_path / "s.yaml").write_text(STUDY.replace("trials: 2", "trials: 3").replace("high: 1.0", "high: 2.0"))
+    ended = cli("run", "s.yaml", "--evolve")  # nothing has changed, so nobody is asked
+    assert (ended.code, "Carry" in ended.err) == (0, False)
 
 
 def test_the_earlier_version_is_not_run(cli: Cli, evolved: str) -> None:

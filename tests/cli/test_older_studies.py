@@ -87,11 +87,11 @@ def test_another_study_like_it_begins_as_it_did(cli: Cli, older: Path) -> None:
 
 def test_evolving_carries_its_trials_over(cli: Cli, older: Path) -> None:
     (older / "s.yaml").write_text(STUDY.replace("0.1]", "0.1, 0.2]"))
-    ended = cli("run", "s.yaml", "--evolve")
+    ended = cli("run", "s.yaml", "--evolve", "--yes")
     assert "old has evolved: 2 finished trials carried over; 0 left behind" in ended.err
     (older / "s.yaml").write_text(STUDY.replace("0.1]", "0.1, 0.2]").replace("lr: 0.1", f"lr: 0.1, {KNOB}: true"))
     refused = cli("run", "s.yaml")
     assert (refused.code, f"train.{KNOB}: added True" in refused.err) == (2, True)
-    ended = cli("run", "s.yaml", "--evolve")
+    ended = cli("run", "s.yaml", "--evolve", "--yes")
     assert "2 left behind" in ended.err
     assert f"{KNOB} is True now" in ended.err

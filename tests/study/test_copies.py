@@ -121,7 +121,7 @@ def test_every_command_speaks_of_the_study_that_was_named(place: Place) -> None:
         code, out, err = place.call("finalize", given, "--json")
         assert code == 0, err
         assert json.loads(out)["study"] == "pear"
-        assert place.call("run", given, "--evolve", "--set", "sampler.seed=2", "--quiet")[0] == 0
+        assert place.call("run", given, "--evolve", "--yes", "--set", "sampler.seed=2", "--quiet")[0] == 0
         assert place.call("check", given)[1].endswith("pear: everything is in order\n")
     assert len(place.record("pear").openings) == 1
     assert not place.record("apple").openings

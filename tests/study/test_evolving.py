@@ -26,7 +26,7 @@ from cifar_tune.storage.records import StudyRecord, load_record, study_names
 from cifar_tune.storage.urls import checkpoint_name, storage_url
 from cifar_tune.study.asking import distribution
 from cifar_tune.study.checkpoints import checkpoints_of
-from cifar_tune.study.evolving import evolve_study, finish_evolution
+from cifar_tune.study.evolving import evolve_study, finish_evolution, previewed
 from cifar_tune.study.opening import open_study
 from tests.reports.test_test_set import OPENING
 
@@ -61,12 +61,15 @@ def evolve(storage: RDBStorage, data: PreparedData) -> Evolve:
     def run(plain: dict[str, Any]) -> list[str]:
         spec = spec_of(plain)
         said: list[str] = []
+        would = [each for each in previewed(storage, spec) if not each.startswith("changed: ")]
         lease = acquire(storage.engine, spec.name)
         try:
             evolve_study(storage, spec, data, lease, said.append)
             finish_evolution(storage, spec.name, storage.engine.url)
         finally:
             lease.release()
+        done = [each.replace("would evolve", "has evolved").replace("would be kept", "is kept") for each in would]
+        assert said == done, "what was shown before is not what was done"
         return said
 
     return run

@@ -42,8 +42,10 @@ def run(
     ] = None,
     settings: options.Set = None,
     evolve: Annotated[
-        bool, typer.Option("--evolve", help="The study file has changed: carry over the trials that fit it.")
+        bool,
+        typer.Option("--evolve", help="The study file has changed: show which trials fit it, and carry them over."),
     ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="With --evolve: do not ask.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
     """Create a study, or continue it up to its budget."""
@@ -72,6 +74,11 @@ def run(
         with stage:
             url = storage_url(storage)
             read = when_reached(lambda: find_spec(study, url, settings, more), url)
+    if evolve and not yes:
+        from cifar_tune.cli.asking import confirm_evolution
+
+        with read.problems.placing():
+            when_reached(lambda: confirm_evolution(read.spec, url), url)
     with observer(read.spec, quiet) as watching:
         for note in read.notes:
             watching.note(note)
