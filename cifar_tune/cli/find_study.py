@@ -44,7 +44,7 @@ def find_spec(study: str, url: URL, settings: Sequence[str] | None, more: Sequen
         _require_runnable(study)
     stored = _without_defaults(spec.plain())
     if spec.plugins:
-        stored["plugins"] = [plugin.path for plugin in spec.plugins]  # the files run: a description trains nothing
+        stored["plugins"] = [plugin.place for plugin in spec.plugins]  # the files run: a description trains nothing
     return read_study(Document(stored), f"the stored study {study!r}", overrides, earlier=spec.vocabulary.earlier)
 
 

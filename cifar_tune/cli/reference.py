@@ -30,7 +30,7 @@ SECTION_WORDS: Mapping[str, str] = {
     "[Pruners](#pruners).",
     "deterministic": "Trials in a batch. Sampler and pruner look at earlier whole batches alone, so that a study is "
     "the same with any number of workers.",
-    "plugins": "Python files with parts of your own, such as `[my_parts.py]`. They are run.",
+    "plugins": "Python files or installed packages with parts of your own, such as `[my_parts.py, acme]`. They run.",
     "data": "Which images, and how they are split: see [Data](#data).",
     "train": "Fixed [knobs](#knobs).",
     "search_space": "Searched [knobs](#knobs): `{low, high}` with `log: true`, `step` or `per`, or `{choices: [...]}`; "

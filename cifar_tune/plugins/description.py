@@ -18,6 +18,7 @@ def described(plugin: Plugin) -> dict[str, Any]:
     return {
         "sha256": plugin.sha256,
         **({"meaning": plugin.meaning} if plugin.meaning else {}),
+        **({"folder": plugin.folder} if plugin.folder else {}),
         "parts": {
             owner: {
                 name: TypeAdapter(type(part)).dump_python(part, mode="json", exclude=_CODE, exclude_defaults=True)
@@ -46,4 +47,5 @@ def from_description(path: str, plain: Mapping[str, Any]) -> Plugin:
         for owner, entries in plain["parts"].items()
     }
     knobs = {name: _KNOB.validate_python({**fields, "name": name}) for name, fields in plain["knobs"].items()}
-    return Plugin(path, plain["sha256"], parts, knobs, meaning=plain.get("meaning", ""))
+    meaning, folder = str(plain.get("meaning", "")), str(plain.get("folder", ""))
+    return Plugin(path, plain["sha256"], parts, knobs, meaning=meaning, folder=folder)

@@ -8,11 +8,13 @@ import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
 from cifar_tune.errors import CheckError, CifarTuneError, Problem
 from cifar_tune.knobs.plugin import Plugin, PluginFile
+from cifar_tune.plugins.installed import read_installed
 
 _running: dict[str, threading.Lock] = {}
 _first: dict[str, str] = {}  # by path: the digest of the first content that ran under it
@@ -25,12 +27,28 @@ def execute(file: PluginFile) -> ModuleType | Problem:
     content, so that pickling, dataclasses and the like find it, and so that other content is another module. Threads
     that want the same one wait for the first of them.
     """
+    if file.module:
+        return _imported(file)
     name = _module_name(file)
     # Tracebacks show the lines that run, even where the file has changed since, or another study's has the same path.
     shown = name_in_tracebacks(file)
     linecache.cache[shown] = (len(file.source), None, file.source.splitlines(keepends=True), shown)
     with _running.setdefault(name, threading.Lock()):
         return sys.modules[name] if name in sys.modules else _executed(name, file)
+
+
+def _imported(file: PluginFile) -> ModuleType | Problem:
+    """The module of an installed plugin: other modules of its package know it by its own name."""
+    try:
+        if read_installed(file.path).sha256 != file.sha256:
+            rule = "another version of this package is installed here than where the command was started"
+            return Problem(rule, source=file.path)
+        return import_module(file.module)
+    except LookupError as error:
+        return Problem(str(error.args[0]), source=file.path)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever a user's code raises is told to the user)
+        said = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
+        return Problem(f"cannot be imported: {said}", source=file.path)
 
 
 def has_run(file: PluginFile) -> bool:
@@ -43,13 +61,15 @@ def name_in_tracebacks(file: PluginFile) -> str:
 
     Python finds the lines of a traceback by this name alone, so each content needs its own.
     """
+    if file.module:
+        return str(getattr(sys.modules.get(file.module), "__file__", None) or file.path)
     digest = _digest(file)
     is_first = _first.setdefault(file.path, digest) == digest
     return file.path if is_first else f"{file.path}@{file.sha256[:8]}"
 
 
 def _module_name(file: PluginFile) -> str:
-    return f"cifar_tune_plugin_{_digest(file)[:16]}"
+    return file.module or f"cifar_tune_plugin_{_digest(file)[:16]}"
 
 
 def _digest(file: PluginFile) -> str:

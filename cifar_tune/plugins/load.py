@@ -53,7 +53,7 @@ def _plugin(file: PluginFile, module: ModuleType, places: Places) -> Plugin:
     if not parts and not places.problems:
         names = ", ".join(kind.dictionary for kind in KINDS.values())
         places.add(file.path, f"defines no parts: none of {names} is there, or all are empty")
-    return Plugin(file.path, file.sha256, parts, own, file, file.meaning)
+    return Plugin(file.path, file.sha256, parts, own, file, file.meaning, file.folder)
 
 
 def _misspelt(module: ModuleType, read: Sequence[Part | Knob]) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """The `plugins` of a study file or of a configuration: Python files that define parts of the user's own."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path as FilePath
 from typing import Any
 
 from pydantic import ValidationError
@@ -40,12 +41,19 @@ def read_plugins(
         plugins = _described(given, problems)
         problems.raise_if_any()
         return vocabulary_with(plugins)
-    files = _files(given, problems, _OF_A_FILE if lines else _OF_A_STUDY)
+    files = _files(given, problems, _OF_A_FILE if lines else _OF_A_STUDY, _folder_of(source))
     problems.raise_if_any()
     return vocabulary_with(load_plugins(files))
 
 
-def _files(raw: object, problems: Problems, way_on: str) -> list[PluginFile]:
+def _folder_of(source: str | None) -> FilePath | None:
+    """The folder of the study file or configuration; None where there is no such file."""
+    if source is None or not FilePath(source).is_file():
+        return None
+    return FilePath(source).resolve().parent
+
+
+def _files(raw: object, problems: Problems, way_on: str, beside: FilePath | None) -> list[PluginFile]:
     if raw is None:
         return []
     if not isinstance(raw, list):
@@ -56,12 +64,13 @@ def _files(raw: object, problems: Problems, way_on: str) -> list[PluginFile]:
         path: Path = (SECTION, index)
         values = item if isinstance(item, dict) else {"path": item}
         name, wanted, meaning = values.get("path"), values.get("sha256"), values.get("meaning", "")
-        are_texts = isinstance(wanted, str | None) and isinstance(meaning, str)
-        if not isinstance(name, str) or not are_texts or values.keys() - {"path", "sha256", "meaning"}:
+        folder = values.get("folder", "")
+        are_texts = isinstance(wanted, str | None) and isinstance(meaning, str) and isinstance(folder, str)
+        if not isinstance(name, str) or not are_texts or values.keys() - {"path", "sha256", "meaning", "folder"}:
             problems.add(path, "must be a Python file, such as my_parts.py, or {path: my_parts.py, sha256: ...}", item)
             continue
         try:
-            file = read_plugin_file(name)
+            file = read_plugin_file(name, beside, folder)
         except PluginFileError as error:
             problems.add(path, str(error), name, error.nearest)
             continue

@@ -22,12 +22,15 @@ def test_path_text_and_hash(folder: Path) -> None:
     ("path", "rule"),
     [
         ("parts.txt", "must be a Python file, such as my_parts.py"),
-        ("parts", "must be a Python file"),
+        ("parts", "is no Python file, such as my_parts.py, and no installed package of parts: none is installed"),
         ("", "must be a Python file"),
         ("a\nb.py", "must be a Python file"),
-        ("../parts.py", "must be a path below the folder that cifar-tune is started in, without `..`"),
+        (
+            "../parts.py",
+            "must lie below the folder of the study file or the one you start in, without `..`",
+        ),
         ("inner/../parts.py", "without `..`"),
-        ("{folder}/parts.py", "must be a path below the folder"),
+        ("{folder}/parts.py", "must lie below the folder"),
         ("part.py", "there is no such file in the folder that cifar-tune is started in"),
         ("out.py", "leads out of the folder that cifar-tune is started in"),
         ("away/parts.py", "leads out of the folder"),
@@ -69,3 +72,33 @@ def test_a_link_inside_the_folder_may_be_followed(folder: Path) -> None:
     (folder / "parts.py").write_text("A = 1")
     (folder / "link.py").symlink_to(folder / "parts.py")
     assert read_plugin_file("link.py").source == "A = 1"
+
+
+def test_a_file_beside_the_study_is_found(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    studies = folder / "studies"
+    studies.mkdir()
+    (studies / "parts.py").write_text("A = 1")
+    file = read_plugin_file("parts.py", studies)
+    assert (file.path, file.folder) == ("parts.py", "studies")
+    assert read_plugin_file("parts.py", folder=file.folder) == file  # where there is no study file any more
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "parts.py").write_text("A = 2")
+    assert read_plugin_file("parts.py", elsewhere).folder == str(elsewhere)
+    assert read_plugin_file("studies/parts.py", elsewhere).folder == ""  # as before: where cifar-tune is started
+    with pytest.raises(PluginFileError, match=r"there is no such file in .*elsewhere.* or the folder that"):
+        read_plugin_file("nothing.py", elsewhere)
+
+
+def test_two_files_of_one_name_must_have_the_same_code(folder: Path) -> None:
+    studies = folder / "studies"
+    studies.mkdir()
+    (studies / "parts.py").write_text("A = 1  # beside the study")
+    (folder / "parts.py").write_text("A = 1")
+    assert read_plugin_file("parts.py", studies).source.endswith("study")
+    (folder / "parts.py").write_text("A = 2")
+    with pytest.raises(PluginFileError) as raised:
+        read_plugin_file("parts.py", studies)
+    assert str(raised.value) == (
+        f"there are two such files with different code, in {studies} and in the folder that cifar-tune is started in: "
+        f"remove or rename the one that is not meant"
+    )

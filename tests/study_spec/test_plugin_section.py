@@ -74,7 +74,10 @@ def test_another_study_is_read_without_them() -> None:
         ("[{path: parts.py, sha256: 1}]", "must be a Python file, such as my_parts.py, or {path"),
         ("[parts.py, ./parts.py]", "plugins[1] = './parts.py': is listed twice"),
         ("[part.py]", "there is no such file in the folder that cifar-tune is started in (did you mean 'parts.py'?)"),
-        ("[../parts.py]", "must be a path below the folder that cifar-tune is started in, without `..`"),
+        (
+            "[../parts.py]",
+            "must lie below the folder of the study file or the one you start in, without `..`",
+        ),
         (
             "[{path: parts.py, sha256: abc}]",
             "its content is not the content that was written down (perhaps only in comments: their meaning was not "
