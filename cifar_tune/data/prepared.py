@@ -16,6 +16,9 @@ from cifar_tune.data.spec import DataSpec, Resize
 from cifar_tune.data.split import training_and_validation
 from cifar_tune.wording import counted
 
+_LISTED = 20
+"""Up to so many classes are listed with their numbers of images."""
+
 
 @dataclass(frozen=True, eq=False)
 class PreparedData:
@@ -65,11 +68,14 @@ class PreparedData:
             for indices in (self.train_indices, self.val_indices)
         )
         smallest = int(np.argmin(train + val))
+        pairs = zip(self.classes, train, val, strict=True)
+        counts = ", ".join(f"{name!r} {trained:,} + {validated:,}" for name, trained, validated in pairs)
         return [
             f"data: {train.sum():,} training and {counted(int(val.sum()), 'validation image')} {self.image_shape}, "
             f"{len(self.classes)} classes",
             *([f"splits: {self.splits}"] if self.splits else []),
             *([f"width x height before resizing: {self.shapes}"] if self.shapes else []),
+            *([f"training + validation images of each class: {counts}"] if len(self.classes) <= _LISTED else []),
             f"smallest class: {self.classes[smallest]!r}, {train[smallest]:,} training and "
             f"{counted(int(val[smallest]), 'validation image')}",
         ]

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from cifar_tune.data.batches import steps_per_epoch
+from cifar_tune.data.duplicates import duplicate_lines
 from cifar_tune.data.prepared import PreparedData
 from cifar_tune.data.resident import ResidentData
 from cifar_tune.errors import CheckError
@@ -101,6 +102,7 @@ def probe_lines(spec: StudySpec, data: PreparedData, devices: Sequence[str]) -> 
     yield from data.summary()
     for note in data.notes:
         yield f"note: {note}"
+    yield from duplicate_lines(spec.data, data)
     for device in resolved:
         yield f"device: {describe_device(device)}"
     resident = ResidentData(data, resolved[0])

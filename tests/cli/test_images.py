@@ -45,11 +45,16 @@ def test_check_says_what_it_found(cli: Cli) -> None:
     assert ended.code == 0
     lines = ended.out.splitlines()
     start = lines.index("data: 50 training and 15 validation images (3, 8, 8), 3 classes")
-    assert lines[start + 1 : start + 5] == [
+    assert lines[start + 1 : start + 9] == [
         "splits: training: the images in train; validation: the images in val; test: 10 files in Test (only finalize "
         "opens them)",
+        "width x height before resizing: 32 x 32 (65)",
+        "training + validation images of each class: 'ant' 20 + 6, 'bee' 10 + 3, '猫' 20 + 6",
         "smallest class: 'bee', 10 training and 3 validation images",
         *NOTES,
+        "equal images, once decoded: 0 of 65 training and validation images repeat another one",
+        "equal files: 0 of 65 training and validation files are test files too (by their bytes; no test image was "
+        "decoded)",
     ]
 
 

@@ -13,7 +13,7 @@ from cifar_tune.data.sources.class_names import listed
 from cifar_tune.data.sources.folder_files import LeftOut, Stamp, file_count, image_files
 from cifar_tune.data.sources.folder_layout import Layout, find_layout, way_on
 from cifar_tune.data.sources.listing import Listing, listed_part
-from cifar_tune.data.sources.part import SourcePart
+from cifar_tune.data.sources.part import SourcePart, SplitFiles
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.data.split import held_out_for_test
 from cifar_tune.errors import Problem, UserError
@@ -103,3 +103,17 @@ def _test_files(layout: Layout, test: str) -> int:
         rule = f"no image of {listed(empty)}. {way_on('test', test)}"
         raise UserError(Problem(rule, source=str(layout.root / test)))
     return sum(counts)
+
+
+def split_files(spec: DataSpec) -> SplitFiles:
+    """The files of all splits, by their paths alone. For `cifar_tune.data.duplicates`."""
+    layout = find_layout(spec)
+    known = _listed(layout, layout.train, LeftOut())
+    if layout.test:
+        test = _listed(layout, layout.test, LeftOut())
+    else:
+        rest, held_out = _held_out(layout, known)
+        known, test = known.chosen(rest), known.chosen(held_out)
+    if layout.val:
+        known += _listed(layout, layout.val, LeftOut())
+    return SplitFiles(layout.root, known.paths, test.paths)

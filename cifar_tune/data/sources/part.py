@@ -1,7 +1,8 @@
 """What a source hands over: images that are yet to be decoded."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -60,6 +61,21 @@ class SourcePart:
     splits: str = ""
     validation: int | None = None
     paths: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SplitFiles:
+    """The image files of a source, by paths alone.
+
+    Attributes:
+        root: what the paths lie below.
+        known: of the training and validation images.
+        test: of the test images.
+    """
+
+    root: Path
+    known: Sequence[str]
+    test: Sequence[str]
 
 
 class Source(Protocol):

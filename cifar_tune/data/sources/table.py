@@ -15,7 +15,7 @@ import numpy as np
 from cifar_tune.data.sources.folder_files import Stamp, stamp
 from cifar_tune.data.sources.folder_layout import FOLDER_NAMES, Role
 from cifar_tune.data.sources.listing import Listing, listed_part
-from cifar_tune.data.sources.part import SourcePart
+from cifar_tune.data.sources.part import SourcePart, SplitFiles
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.data.split import held_out_for_test
 from cifar_tune.errors import Problem, UserError, enumerate_names, nearest_name
@@ -62,6 +62,14 @@ def test_part(spec: DataSpec) -> SourcePart:
     training, held_out = table.training()
     test = table.listing("test") if table.rows["test"] else held_out
     return listed_part(table.root, table.classes, spec, test, training + table.listing("validation"))
+
+
+def split_files(spec: DataSpec) -> SplitFiles:
+    """The files of all splits, by their paths alone. For `cifar_tune.data.duplicates`."""
+    table = _Table(spec)
+    training, held_out = table.training()
+    test = [row.path for row in table.rows["test"]] or held_out.paths
+    return SplitFiles(table.root, training.paths + table.listing("validation").paths, test)
 
 
 class _Table:
