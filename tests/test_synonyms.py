@@ -9,7 +9,7 @@ from cifar_tune.data.spec import DataSpec
 from cifar_tune.errors import nearest_name
 from cifar_tune.knobs.models import MODELS
 from cifar_tune.knobs.table import KNOBS
-from cifar_tune.study_spec.metrics import METRICS
+from cifar_tune.study_spec.metrics import Metrics
 from cifar_tune.study_spec.pruners import PRUNERS
 from cifar_tune.study_spec.reader import SECTIONS
 from cifar_tune.study_spec.samplers import SAMPLERS
@@ -26,7 +26,7 @@ VOCABULARIES = {
     "data": tuple(DataSpec.model_fields),
     "sources": tuple(SOURCES),
     "dimension": DIMENSION_KEYS,
-    "metrics": tuple(METRICS),
+    "metrics": tuple(Metrics()),
     "samplers": tuple(SAMPLERS),
     "pruners": tuple(PRUNERS),
     **{

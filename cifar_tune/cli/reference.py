@@ -7,7 +7,7 @@ from cifar_tune.data.source_table import SOURCES
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.knobs.knob import Knob
 from cifar_tune.knobs.vocabulary import BUILT_IN
-from cifar_tune.study_spec.metrics import METRICS
+from cifar_tune.study_spec.metrics import Metrics
 from cifar_tune.study_spec.pruners import PRUNERS, SPARE, PrunerChoice
 from cifar_tune.study_spec.samplers import SAMPLERS, SamplerChoice
 
@@ -18,6 +18,8 @@ SECTION_WORDS: Mapping[str, str] = {
     "objective": "`{metric: val_accuracy}`, or a list of two or three: see [Metrics](#metrics). `direction` is the "
     "metric's own.",
     "constraints": "A list such as `[parameters <= 300000, val_accuracy >= 0.6]`, of [metrics](#metrics).",
+    "metrics": "Further [metrics](#metrics) that are measured and listed in `trials.csv` and `epochs.csv`, such as "
+    "`[val_macro_f1, val_top3_accuracy]`. They decide nothing, and may change at any time.",
     "budget": "`trials`: completed, pruned and failed ones together (50 by default). `timeout`: over all runs, such as "
     "`45m`, `1h30m` or `2d`; a plain number is seconds. `trial_timeout`: the same for one trial, which then ends as "
     "pruned.",
@@ -44,7 +46,7 @@ def reference() -> str:
     """The whole page, in Markdown."""
     metrics = (
         (f"`{name}`", each.direction, each.meaning, f"none: {each.not_pruned_by}" if each.not_pruned_by else "all")
-        for name, each in METRICS.items()
+        for name, each in Metrics().items()
     )
     parts = [
         "# The study file",
@@ -53,7 +55,9 @@ def reference() -> str:
         "## Sections",
         _table(("section", "what it says"), ((f"`{name}`", words) for name, words in SECTION_WORDS.items())),
         "## Metrics",
-        "For `objective` and `constraints`; all of them are measured on the validation split.",
+        "For `objective`, `constraints` and `metrics`; all of them are measured on the validation split. The 5 in "
+        "`val_top5_accuracy` stands for any number from 2 on. Those from `val_balanced_accuracy` on are computed only "
+        "where a study names them; plugins can add [metrics of their own](../README.md#your-own-parts).",
         _table(("metric", "is there to", "meaning", "pruners"), metrics),
         "## Samplers",
         "Parameters have Optuna's own names.",

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from cifar_tune.storage.openings import times
 from cifar_tune.study.run import Outcome
-from cifar_tune.study_spec.metrics import METRICS
+from cifar_tune.study_spec.metrics import exactly
 from cifar_tune.study_spec.specification import StudySpec
 
 _ENDINGS = {
@@ -36,7 +36,7 @@ def outcome_lines(outcome: Outcome, spec: StudySpec, given: Sequence[str]) -> li
             lines.append(f"front={','.join(str(trial.number) for trial in record.front)}")
         lines.append(f"best_trial={best.number}")
         lines += [
-            f"{each.metric}={METRICS[each.metric].exact(value)}"
+            f"{each.metric}={exactly(each.metric, value)}"
             for each, value in zip(spec.objectives, best.values, strict=True)
         ]
         lines += [f"{name}={value}" for name, value in best.searched.items()]

@@ -138,13 +138,15 @@ class ValidationBatches:
 
     Attributes:
         full: batches of `EVALUATION_BATCH` images.
+        batch_size: images of a batch at most.
     """
 
     def __init__(self, data: ResidentData, config: Configuration) -> None:
         self._data = data
         self._normalize = normalization(config, data)
         self.full = data.val_size // EVALUATION_BATCH
-        self._first = torch.arange(min(EVALUATION_BATCH, data.val_size), device=data.device)
+        self.batch_size = min(EVALUATION_BATCH, data.val_size)
+        self._first = torch.arange(self.batch_size, device=data.device)
         self._places = self._first.clone()
 
     def begin(self) -> None:

@@ -114,7 +114,7 @@ class JobTrainer:
         config = Configuration(job.config, vocabulary_with(load_plugins(job.plugins)))
         configure(config, self._device)
         data = self.load_data(job.data)
-        training = yield from _begun(job, lambda: Training(config, data, self._device))
+        training = yield from _begun(job, lambda: Training(config, data, self._device, measures=job.measures))
         flops = count_multiply_adds(config, data.image_shape, len(data.classes))
         results = tuple(training.results)
         yield Began(job.number, self._place, training.parameters, flops, training.precision, results)

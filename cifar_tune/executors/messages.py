@@ -13,13 +13,17 @@ from cifar_tune.training.results import EpochResult
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One trial to train, or to go on with where its checkpoint ends, with the plugins as the coordinator read them."""
+    """One trial to train, or to go on with where its checkpoint ends, with the plugins as the coordinator read them.
+
+    After each epoch the further metrics in `measures` are computed too.
+    """
 
     number: int
     config: Mapping[str, Value]
     data: DataSpec
     checkpoint: Path
     plugins: tuple[PluginFile, ...] = ()
+    measures: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ from cifar_tune.model_files.folder import require_model_folder
 from cifar_tune.model_files.writing import Chosen, Evaluation, write_model_folder
 from cifar_tune.models.build import count_multiply_adds
 from cifar_tune.plugins.execute import plugin_errors_told
-from cifar_tune.study_spec.metrics import METRICS, Measured
+from cifar_tune.study_spec.data_fit import require_metrics_fit
+from cifar_tune.study_spec.metrics import METRICS, Measured, Metrics
 from cifar_tune.study_spec.run_config import RunConfig
 from cifar_tune.training.device import configure, resolve_device
 from cifar_tune.training.failures import Diverged, training_errors
@@ -66,15 +67,16 @@ def _train_seeds(
     prepared = prepare(run.data)
     for note in prepared.notes:
         say(f"note: {note}")
+    require_metrics_fit(run.metrics, Metrics(run.train.vocabulary), prepared.classes)
     data = ResidentData(prepared, device)
     flops = count_multiply_adds(run.train, data.image_shape, len(data.classes))
     results: dict[str, Any] = {"device": str(device), "precision": "", "parameters": 0, "flops": flops, "runs": []}
     runs = results["runs"]
     for seed in wanted:
         with training_errors(device):
-            training = _trained(run.train.replaced(seed=seed), data, device, say)
+            training = _trained(run.train.replaced(seed=seed), data, device, run.metrics, say)
         results |= {"precision": training.precision, "parameters": training.parameters}
-        runs.append(_figures(training, flops))
+        runs.append(_figures(training, flops, run.metrics))
         if seed in folders:
             _save(folders[seed], run, prepared, training)
             runs[-1]["model"] = str(folders[seed])
@@ -86,8 +88,14 @@ def _train_seeds(
     return results
 
 
-def _trained(config: Configuration, data: ResidentData, device: torch.device, say: Callable[[str], None]) -> Training:
-    training = Training(config, data, device)
+def _trained(
+    config: Configuration,
+    data: ResidentData,
+    device: torch.device,
+    metrics: Sequence[str],
+    say: Callable[[str], None],
+) -> Training:
+    training = Training(config, data, device, measures=Metrics(config.vocabulary).measures(metrics))
     seed, total = config.integer("seed"), config.integer("epochs")
     try:
         for result in training.epochs():
@@ -114,15 +122,14 @@ def _save(folder: Path, run: RunConfig, prepared: PreparedData, training: Traini
     write_model_folder(folder, training, chosen, figures)
 
 
-def _figures(training: Training, flops: int) -> dict[str, Any]:
+def _figures(training: Training, flops: int, further: Sequence[str]) -> dict[str, Any]:
+    metrics = Metrics(training.config.vocabulary)
+    measured = Measured(training.results, training.parameters, flops)
+    shown = [name for name in dict.fromkeys((*METRICS, *further)) if not metrics[name].is_known_before_training]
     last = training.results[-1]
     return {
         "seed": training.config.integer("seed"),
-        **{
-            name: metric.value(Measured(training.results, training.parameters, flops))
-            for name, metric in METRICS.items()
-            if not metric.is_known_before_training
-        },
+        **{name: metrics[name].value(measured) for name in shown},
         "train_accuracy": last.train_accuracy,
         "train_loss": last.train_loss,
         "epochs": last.epoch,

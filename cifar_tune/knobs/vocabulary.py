@@ -12,11 +12,15 @@ from typing import cast
 from cifar_tune.knobs.augmentations import AugmentationPart
 from cifar_tune.knobs.knob import Knob
 from cifar_tune.knobs.losses import LossPart
+from cifar_tune.knobs.metrics import MEASURES, MetricPart
 from cifar_tune.knobs.models import ModelPart
 from cifar_tune.knobs.part import Part, Value
 from cifar_tune.knobs.plugin import Plugin
 from cifar_tune.knobs.schedules import SchedulePart
 from cifar_tune.knobs.table import BEFORE_THEY_WERE_KNOBS, KNOBS
+
+METRIC = "metric"
+"""The kind of a plugin's metrics, which no knob names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,16 @@ class Vocabulary:
     def augmentations(self) -> Mapping[str, AugmentationPart]:
         """The augmentations by name."""
         return cast(Mapping[str, AugmentationPart], self.parts("augment"))
+
+    @property
+    def measures(self) -> Mapping[str, MetricPart]:
+        """The metrics by the names of their entries; see `cifar_tune.knobs.metrics`."""
+        own = [plugin.parts.get(METRIC, {}) for plugin in self.plugins]
+        return {
+            **MEASURES,
+            **{name: cast(MetricPart, part) for parts in own for name, part in parts.items()},
+            **MEASURES,
+        }
 
     def parts(self, owner: str) -> Mapping[str, Part]:
         """The choices of a knob that owns others, such as `optimizer`, by name."""

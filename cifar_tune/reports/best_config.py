@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from cifar_tune.storage.records import StudyRecord, TrialRecord
-from cifar_tune.study_spec.metrics import METRICS
+from cifar_tune.study_spec.metrics import METRICS, exactly
 from cifar_tune.study_spec.specification import StudySpec, plain_values
 from cifar_tune.visible import visible, visible_lines
 
@@ -29,9 +29,9 @@ def trial_yaml(record: StudyRecord, trial: TrialRecord, path: Path, what: str) -
     if "resize" not in data and record.spec.data.can_be_resized:
         data["resize"] = record.data.get("resize")  # what the shapes of the images led to
     plugins = [plugin.reference for plugin in record.spec.plugins]
-    return header + _dump(
-        {"data": data, **({"plugins": plugins} if plugins else {}), "train": resolved_config(trial, record.spec)}
-    )
+    metrics = [name for name in record.spec.metrics if name not in METRICS]  # those that `train` does not always show
+    sections = {"data": data, "metrics": metrics, "plugins": plugins, "train": resolved_config(trial, record.spec)}
+    return header + _dump({section: content for section, content in sections.items() if content})
 
 
 def resolved_config(trial: TrialRecord, spec: StudySpec) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def resolved_config(trial: TrialRecord, spec: StudySpec) -> dict[str, Any]:
 
 def _header(record: StudyRecord, trial: TrialRecord, path: Path, what: str) -> list[str]:
     values = ", ".join(
-        f"{objective.metric} = {METRICS[objective.metric].exact(value)} (to {objective.direction})"
+        f"{objective.metric} = {exactly(objective.metric, value)} (to {objective.direction})"
         for objective, value in zip(record.spec.objectives, trial.values, strict=True)
     )
     return [

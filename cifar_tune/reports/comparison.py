@@ -15,7 +15,6 @@ from cifar_tune.reports.objective import finite
 from cifar_tune.reports.report import Report, SearchedKnob
 from cifar_tune.statistics.paired import Paired, compare_paired, mean_half_width
 from cifar_tune.storage.records import StudyRecord, TrialRecord
-from cifar_tune.study_spec.metrics import METRICS
 from cifar_tune.study_spec.search_space import Range
 from cifar_tune.wording import tick_label
 
@@ -57,14 +56,14 @@ class Level:
         """Half of the mean's 95 % confidence interval, after Student; None with fewer than three trials."""
         return mean_half_width(self.values) if len(self.values) > 2 else None
 
-    def interval(self, highest: float = math.inf) -> tuple[float, float] | None:
-        """The ends of the mean's 95 % interval, cut to what the objective can be: 0 to `highest`.
+    def interval(self, highest: float = math.inf, lowest: float = 0.0) -> tuple[float, float] | None:
+        """The ends of the mean's 95 % interval, cut to what the objective can be.
 
         None with fewer than three trials.
         """
         if self.mean is None or self.half_width is None:
             return None
-        return max(0.0, self.mean - self.half_width), min(highest, self.mean + self.half_width)
+        return max(lowest, self.mean - self.half_width), min(highest, self.mean + self.half_width)
 
     @property
     def seconds(self) -> float | None:
@@ -99,7 +98,9 @@ class Comparison:
         """
         if not self.is_random_sample:
             return None
-        return level.interval(METRICS[self.report.record.spec.objective.metric].highest)
+        spec = self.report.record.spec
+        metric = spec.known_metrics[spec.objective.metric]
+        return level.interval(metric.highest, metric.lowest)
 
     @cached_property
     def is_random_sample(self) -> bool:

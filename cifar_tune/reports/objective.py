@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cifar_tune.study_spec.settings import Objective
+from cifar_tune.knobs.metrics import BEST, VALIDATION, find_measure
+from cifar_tune.knobs.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +66,19 @@ SCALES: Mapping[str, Scale] = {
 }
 
 
-def scale_of(objective: Objective) -> Scale:
-    """The scale of a study's objective."""
-    return SCALES[objective.metric]
+def scale_of(metric: str, vocabulary: Vocabulary) -> Scale:
+    """The scale of one of a study's metrics."""
+    if metric in SCALES:
+        return SCALES[metric]
+    name = metric.removeprefix(BEST).removeprefix(VALIDATION)
+    part = find_measure(name, vocabulary.measures)
+    title = (part.title if part else "") or name.replace("_", " ")
+    epoch = "best" if metric.startswith(BEST) else "last"
+    return Scale(
+        f"validation {title}, {epoch} epoch",
+        f"validation {title} of the {epoch} epoch",
+        is_share=part is not None and part.is_share,
+    )
 
 
 def axis_limits(values: Sequence[float], scale: Scale) -> tuple[float, float]:

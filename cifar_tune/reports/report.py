@@ -69,12 +69,13 @@ class Report:
     @cached_property
     def scale(self) -> Scale:
         """How the objective is written; the first one of several."""
-        return scale_of(self.record.spec.objective)
+        return self.scales[0]
 
     @cached_property
     def scales(self) -> list[Scale]:
         """How each objective is written."""
-        return [scale_of(objective) for objective in self.record.spec.objectives]
+        spec = self.record.spec
+        return [scale_of(objective.metric, spec.vocabulary) for objective in spec.objectives]
 
     @cached_property
     def maximizes(self) -> bool:

@@ -12,7 +12,7 @@ from cifar_tune.reports.findings import sparing_words
 from cifar_tune.reports.front import front_file, front_table
 from cifar_tune.reports.importances import ENOUGH_TRIALS, Importances
 from cifar_tune.reports.labels import dimension_words
-from cifar_tune.reports.objective import SCALES
+from cifar_tune.reports.objective import scale_of
 from cifar_tune.reports.pictures import pictures_of
 from cifar_tune.reports.report import Report
 from cifar_tune.reports.summary_json import STATES
@@ -21,7 +21,7 @@ from cifar_tune.statistics.shares import wilson
 from cifar_tune.storage.attributes import REASONS
 from cifar_tune.storage.openings import Opening, times
 from cifar_tune.storage.records import FINISHED, TrialRecord
-from cifar_tune.study_spec.metrics import METRICS
+from cifar_tune.study_spec.metrics import exactly
 from cifar_tune.study_spec.search_space import Choices
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.visible import visible
@@ -31,7 +31,11 @@ from cifar_tune.wording import counted, duration, exact, figure
 def trial_markdown(trial: TrialRecord, spec: StudySpec, name: str) -> str:
     """How it ended, its figures, and its whole configuration; the searched knobs first. `name` is the study's."""
     figures = [
-        (code(objective.metric), SCALES[objective.metric].shown(value), code(METRICS[objective.metric].exact(value)))
+        (
+            code(objective.metric),
+            scale_of(objective.metric, spec.vocabulary).shown(value),
+            code(exactly(objective.metric, value)),
+        )
         for objective, value in zip(spec.objectives, trial.values, strict=False)
     ]
     precision = trial.precision or "precision unknown"
@@ -128,7 +132,7 @@ def _result(report: Report) -> list[str]:
         return ["## Result", f"**There is no best configuration, and so no `best.yaml`.** {_why_no_best(report)}"]
     best = report.best
     values = ", ".join(
-        f"`{objective.metric} = {METRICS[objective.metric].exact(value)}` (to {objective.direction})"
+        f"`{objective.metric} = {exactly(objective.metric, value)}` (to {objective.direction})"
         for objective, value in zip(record.spec.objectives, best.values, strict=True)
     )
     searched = [name for name in record.spec.search_space if name in best.params]

@@ -12,16 +12,17 @@ COLUMNS = (
 """Of every study. A column per searched knob follows, under the knob's own name, so none of these may be a knob."""
 
 MORE_COLUMNS = ("feasible", "on_front")
-"""Of studies with several objectives or constraints, behind one column per metric of theirs."""
+"""Of studies with several objectives or constraints, behind the columns of their metrics."""
 
 
 def trials_csv(report: Report) -> str:
     """The text of the file: comma-separated, a header, numbers with every digit, empty cells where there is nothing.
 
     `value` is the objective, the first one of several; of a pruned trial, after its last epoch. `source` is sampler,
-    start_from or enqueued. The knobs have the values that training used. With several objectives or constraints there
-    is a column more for each of their metrics, as far as it is known, `feasible` says whether the trial keeps all
-    constraints, and `on_front` whether it lies on the Pareto front.
+    start_from or enqueued. The knobs have the values that training used. With several objectives, constraints or
+    further `metrics` there is a column more for each metric of the study, empty where a trial did not measure it. With
+    several objectives or constraints, `feasible` says whether the trial keeps all constraints, and `on_front` whether
+    it lies on the Pareto front.
     """
     columns, rows = trial_rows(report)
     return csv_text(columns, ([_cell(*each) for each in zip(columns, row, strict=True)] for row in rows))
@@ -31,7 +32,8 @@ def trial_rows(report: Report) -> tuple[list[str], list[list[object]]]:
     """The columns, and one row per trial: numbers, texts, truths, times, and None where there is nothing."""
     spec = report.record.spec
     metrics = [name for name in spec.metrics if name not in COLUMNS]
-    more = [*metrics, *MORE_COLUMNS] if spec.has_several_objectives or spec.constraints else []
+    judged = MORE_COLUMNS if spec.has_several_objectives or spec.constraints else ()
+    more = [*metrics, *judged] if spec.keeps_metrics else []
     front = {trial.number for trial in report.record.front}
     knobs = [knob.name for knob in report.knobs]
     rows: list[list[object]] = []
@@ -49,7 +51,7 @@ def trial_rows(report: Report) -> tuple[list[str], list[list[object]]]:
             trial.source,
         )
         seen: list[object] = [trial.metrics.get(name) for name in metrics]
-        seen += [trial.feasible, trial.number in front]
+        seen += [trial.feasible, trial.number in front] if judged else []
         rows.append([*fixed, *(seen if more else ()), *(trial.searched.get(name) for name in knobs)])
     return [*COLUMNS, *more, *knobs], rows
 

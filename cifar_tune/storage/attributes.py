@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from itertools import count
 from typing import Any
 
+from cifar_tune.training.results import FIGURES
+
 SPEC = "spec"
 """Study: the whole specification, as `StudySpec.plain`."""
 
@@ -61,8 +63,8 @@ FLOPS = "flops"
 """Trial: multiply-adds of convolutions and matrix products in the forward pass of one image."""
 
 METRICS = "metrics"
-"""Trial: objectives and constrained metrics by name, after the last finished epoch. Kept where there are several
-objectives, since Optuna then takes no reports, and where there are constraints."""
+"""Trial: the metrics of the study by name, after the last finished epoch. Kept where there are several objectives,
+since Optuna then takes no reports, where there are constraints, and where the study lists further `metrics`."""
 
 DEVICE = "device"
 """Trial: such as `cpu` or `cuda:0`."""
@@ -87,7 +89,8 @@ SPARED_AT = "spared_at"
 
 HISTORY = "history"
 """Trial: one list per figure (train_loss, train_accuracy, val_loss, val_accuracy, lr, seconds), one item per epoch.
-Of long trainings in pieces, see `cifar_tune.storage.attributes`."""
+Also one per further metric such as val_macro_f1, with null where an epoch was trained before the study asked for it. Of
+long trainings in pieces, see `cifar_tune.storage.attributes`."""
 
 RESUMED_FROM = "resumed_from"
 """Trial: after how many finished epochs it was taken up again, once per time."""
@@ -109,29 +112,34 @@ REASONS = {
 
 PIECE = 500
 """Epochs per piece; six figures of nine digits take at most 102 bytes per epoch."""
+_BYTES = 102 * PIECE
+_BYTES_OF_MEASURE = 25
+"""Of a further metric and epoch: 17 digits, a sign, an exponent and a comma."""
 
 
-def pieces(history: Mapping[str, Sequence[float]]) -> dict[str, dict[str, list[float]]]:
+def pieces(history: Mapping[str, Sequence[float | None]]) -> dict[str, dict[str, list[float | None]]]:
     """The trial's attributes that hold it: HISTORY, and for more epochs HISTORY with `_2`, `_3` and so on."""
     epochs = max((len(values) for values in history.values()), default=0)
+    measures = sum(name not in FIGURES for name in history)
+    size = max(1, _BYTES // (102 + _BYTES_OF_MEASURE * measures))
     return {
-        _name(index): {name: list(values[start : start + PIECE]) for name, values in history.items()}
-        for index, start in enumerate(range(0, max(epochs, 1), PIECE))
+        _name(index): {name: list(values[start : start + size]) for name, values in history.items()}
+        for index, start in enumerate(range(0, max(epochs, 1), size))
     }
 
 
-def joined(attrs: Mapping[str, Any]) -> dict[str, list[float]]:
+def joined(attrs: Mapping[str, Any]) -> dict[str, list[float | None]]:
     """The history that a trial's attributes hold.
 
     Further pieces than it has epochs are those of an earlier run whose checkpoint was lost.
     """
-    history = {name: list(values) for name, values in attrs.get(HISTORY, {}).items()}
+    history: dict[str, list[float | None]] = {name: list(each) for name, each in attrs.get(HISTORY, {}).items()}
     for index in count(1):
         piece = attrs.get(_name(index))
         if piece is None:
             break
-        for name, values in piece.items():
-            history[name] += values
+        for name in history:
+            history[name] += piece.get(name, ())
     epochs = attrs.get(EPOCHS)
     return {name: values[:epochs] for name, values in history.items()}
 

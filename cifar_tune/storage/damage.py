@@ -16,6 +16,7 @@ from cifar_tune.optuna_internals import CONSTRAINT, CONSTRAINTS_OF_OPTUNA_4, RUN
 from cifar_tune.optuna_tables import Parts, SenselessError
 from cifar_tune.storage import attributes
 from cifar_tune.study_spec.specification import StudySpec
+from cifar_tune.training.results import FIGURES
 
 Check = Callable[[object], bool]
 """Whether a value is what it should be."""
@@ -191,7 +192,12 @@ def _is_config(value: object) -> bool:
 
 
 def _is_history(value: object) -> bool:
-    return _is_mapping_to(value, _are_numbers)
+    if not _is_mapping_to(value, lambda figures: isinstance(figures, list)):
+        return False
+    return all(
+        _are_numbers(figures if name in FIGURES else [each for each in figures if each is not None])
+        for name, figures in value.items()  # type: ignore[attr-defined]
+    )
 
 
 def _has(value: object, **parts: Check) -> bool:

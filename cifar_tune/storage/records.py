@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import optuna
 from optuna.storages import BaseStorage, RDBStorage
@@ -25,12 +25,14 @@ from cifar_tune.storage import attributes
 from cifar_tune.storage.attributes import joined
 from cifar_tune.storage.constraints import is_feasible, was_finished_elsewhere
 from cifar_tune.storage.damage import check_configurations, check_trials
+from cifar_tune.storage.figures import stored_figures
 from cifar_tune.storage.openings import Opening, read_openings
 from cifar_tune.storage.versions import is_copy
 from cifar_tune.study_spec.pareto import minimized, pareto_front
 from cifar_tune.study_spec.reader import read_study
 from cifar_tune.study_spec.specification import DEFAULTS, StudySpec
 from cifar_tune.study_spec.yaml_reader import Document
+from cifar_tune.training.results import FIGURES
 
 
 @contextmanager
@@ -62,7 +64,8 @@ class TrialRecord:
     `source` is `sampler`, `start_from`, or `enqueued` if somebody else gave it. `params` is what the sampler suggested:
     of a knob that is searched `per` another, not the value in `config`.
     `intermediate` is the objective after each finished epoch; of several objectives, the first one after the newest.
-    `history` has one list per figure, one item per epoch. `metrics` holds what else is known of metrics by name.
+    `history` has one list per figure, one item per epoch, and `measures` one per further metric, with None where an
+    epoch was not measured. `metrics` holds what else is known of metrics by name.
     `feasible` says whether the trial keeps all constraints; None as long as that is open. `spared_at` is the epoch
     after which the pruner would have stopped it, where it was trained on all the same.
     """
@@ -78,6 +81,7 @@ class TrialRecord:
     config: Mapping[str, Scalar]
     intermediate: Mapping[int, float]
     history: Mapping[str, Sequence[float]]
+    measures: Mapping[str, Sequence[float | None]]
     epochs: int
     seconds: float
     parameters: int | None
@@ -329,7 +333,8 @@ def trial_record(trial: FrozenTrial, spec: StudySpec) -> TrialRecord:
     attrs = trial.user_attrs
     values = _values(trial, spec)
     epochs = max([int(attrs.get(attributes.EPOCHS, 0)), *trial.intermediate_values])
-    metrics = attrs.get(attributes.METRICS, {})
+    metrics = stored_figures(attrs, spec) if spec.listed else attrs.get(attributes.METRICS, {})
+    history = joined(attrs)
     newest = metrics.get(spec.objective.metric)
     intermediate = {epochs: newest} if spec.has_several_objectives and epochs and newest is not None else {}
     started: datetime | None = trial.datetime_start
@@ -344,7 +349,8 @@ def trial_record(trial: FrozenTrial, spec: StudySpec) -> TrialRecord:
         params=trial.params,
         config=as_it_ran(attrs.get(attributes.CONFIG, {}), spec.vocabulary),
         intermediate=trial.intermediate_values or intermediate,
-        history=joined(attrs),
+        history=cast("dict[str, list[float]]", {name: each for name, each in history.items() if name in FIGURES}),
+        measures={name: each for name, each in history.items() if name not in FIGURES},
         epochs=epochs,
         seconds=float(attrs.get(attributes.SECONDS, 0.0)),
         parameters=attrs.get(attributes.PARAMETERS),

@@ -194,7 +194,16 @@ class Coordinator:
         self._running[trial.number] = running
         file = self._checkpoints / checkpoint_name(trial.number)
         plugins = tuple(plugin.file for plugin in self._spec.plugins if plugin.file is not None)
-        self._executors.submit(Job(trial.number, dict(running.config), self._spec.data, file.absolute(), plugins))
+        self._executors.submit(
+            Job(
+                trial.number,
+                dict(running.config),
+                self._spec.data,
+                file.absolute(),
+                plugins,
+                self._spec.measures,
+            )
+        )
 
     def _admit_others(self) -> bool:
         """Take over what other programs have added meanwhile; returns whether there was anything.

@@ -6,7 +6,7 @@ The study as it was stays in the storage, as `NAME@1`. If the process is killed 
 import copy
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 import optuna
@@ -19,8 +19,8 @@ from cifar_tune.errors import CheckError
 from cifar_tune.knobs.configuration import as_it_ran
 from cifar_tune.optuna_internals import ENQUEUED, QMC_COUNTER, RUNG, study_id
 from cifar_tune.storage import attributes
-from cifar_tune.storage.attributes import joined
 from cifar_tune.storage.constraints import violation_attributes, was_finished_elsewhere, without_violations
+from cifar_tune.storage.figures import stored_figures
 from cifar_tune.storage.lease import Lease
 from cifar_tune.storage.openings import TRIAL_STUDY
 from cifar_tune.storage.records import read_spec
@@ -31,11 +31,16 @@ from cifar_tune.study.checkpoints import checkpoints_of, take_over
 from cifar_tune.study.folder_claim import new_identity, own_folder, remove_folder
 from cifar_tune.study.opening import compare_images, create, misfits, stored_study, with_its_defaults
 from cifar_tune.study_spec.constraints import violations
-from cifar_tune.study_spec.difference import Misfit, differences, items_run_already, suggested_for, uses_changed_plugin
-from cifar_tune.study_spec.metrics import METRICS, Measured
+from cifar_tune.study_spec.difference import (
+    Misfit,
+    differences,
+    items_run_already,
+    measured_by_changed_plugin,
+    suggested_for,
+    uses_changed_plugin,
+)
 from cifar_tune.study_spec.settings import PrunerSpec
 from cifar_tune.study_spec.specification import StudySpec
-from cifar_tune.training.results import EpochResult
 from cifar_tune.wording import counted
 
 
@@ -112,13 +117,13 @@ def _not_begun(trial: FrozenTrial, after: StudySpec) -> FrozenTrial | Misfit | N
 
 def _begun(trial: FrozenTrial, before: StudySpec, after: StudySpec, known: set[int]) -> FrozenTrial | Misfit:
     config: Mapping[str, Any] = trial.user_attrs[attributes.CONFIG]
-    plugin = uses_changed_plugin(config, before.plugins, after.plugins)
+    plugin = uses_changed_plugin(config, before.plugins, after.plugins) or measured_by_changed_plugin(before, after)
     if plugin is not None:
         return Misfit(f"it uses parts of {plugin}, whose code has changed")
     params = suggested_for(after.space, config)
     if isinstance(params, Misfit):
         return params
-    figures = _figures(trial, after)
+    figures = stored_figures(trial.user_attrs, after)
     judged = violations([each for each in after.constraints if each.metric in figures], figures)
     if trial.user_attrs.get(attributes.REASON) == "infeasible":
         if all(violation <= 0 for violation in judged.values()):
@@ -131,7 +136,7 @@ def _begun(trial: FrozenTrial, before: StudySpec, after: StudySpec, known: set[i
     again.user_attrs = {
         key: value for key, value in trial.user_attrs.items() if key not in (attributes.START_FROM, attributes.REPEATS)
     }
-    if figures and (after.constraints or after.has_several_objectives):
+    if figures and after.keeps_metrics:
         again.user_attrs[attributes.METRICS] = figures
     item = _item(trial, before, after, known)
     if item is not None:
@@ -150,26 +155,6 @@ def _item(trial: FrozenTrial, before: StudySpec, after: StudySpec, known: set[in
     config = as_it_ran(trial.user_attrs[attributes.CONFIG], before.vocabulary)
     found = [*same, *items_run_already(after, config)]
     return next((index for index in found if index not in known), None)
-
-
-def _figures(trial: FrozenTrial, after: StudySpec) -> dict[str, float]:
-    """The metrics that the new specification looks at, as far as the trial has shown them."""
-    attrs = trial.user_attrs
-    known: dict[str, float] = dict(attrs.get(attributes.METRICS, {}))
-    results = _results(joined(attrs))
-    measured = Measured(results, attrs.get(attributes.PARAMETERS, 0), attrs.get(attributes.FLOPS, 0))
-    has_begun = attributes.PARAMETERS in attrs
-    return {
-        name: known[name] if name in known else METRICS[name].value(measured)
-        for name in after.metrics
-        if name in known or results or (has_begun and METRICS[name].is_known_before_training)
-    }
-
-
-def _results(history: Mapping[str, Sequence[float]]) -> list[EpochResult]:
-    names = [each.name for each in fields(EpochResult) if each.name != "epoch"]
-    rows = zip(*(history.get(name, ()) for name in names), strict=True)
-    return [EpochResult(epoch, *row) for epoch, row in enumerate(rows, start=1)]
 
 
 def _of_sampler_and_pruner(

@@ -8,7 +8,7 @@ On a CPU they would be the same to the bit; on a GPU some operations add up in a
 import hashlib
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 import optuna
@@ -21,12 +21,13 @@ from cifar_tune.optuna_internals import as_stored
 from cifar_tune.storage import attributes
 from cifar_tune.storage.attributes import is_piece, pieces
 from cifar_tune.storage.constraints import write_violations
+from cifar_tune.storage.figures import known_figures
 from cifar_tune.storage.views import first_of_batch
 from cifar_tune.study_spec.constraints import violations
-from cifar_tune.study_spec.metrics import METRICS, Measured
+from cifar_tune.study_spec.metrics import Measured
 from cifar_tune.study_spec.samplers import SAMPLERS
 from cifar_tune.study_spec.specification import StudySpec
-from cifar_tune.training.results import EpochResult, is_over
+from cifar_tune.training.results import FIGURES, EpochResult, is_over
 
 _START_SECONDS = 60.0
 """An executor may take as long to read a checkpoint before a trial that goes on counts as hanging."""
@@ -162,17 +163,13 @@ class RunningTrial:
     @property
     def value(self) -> float:
         """The first objective after the epochs so far."""
-        return self._figure(self.spec.objective.metric)
+        return self.figures[self.spec.objective.metric]
 
     @property
     def figures(self) -> dict[str, float]:
-        """The objectives and the constrained metrics by name, as far as they are known."""
-        known = [
-            name
-            for name in self.spec.metrics
-            if self.results or (self.has_begun and METRICS[name].is_known_before_training)
-        ]
-        return {name: self._figure(name) for name in known}
+        """The metrics of the study by name, as far as they are known."""
+        measured = Measured(self.results, self._parameters, self._flops)
+        return known_figures(self.spec, measured, has_begun=self.has_begun)
 
     @property
     def need_not_be_trained(self) -> bool:
@@ -186,7 +183,7 @@ class RunningTrial:
         if SAMPLERS[self.spec.sampler.name].learns_from_completed_only:
             return False
         return any(
-            constraint.violation(self._figure(constraint.metric)) > 0
+            constraint.violation(self.figures[constraint.metric]) > 0
             for constraint in self.spec.constraints
             if constraint.is_known_before_training
         )
@@ -243,11 +240,9 @@ class RunningTrial:
         if error:
             self.trial.set_user_attr(attributes.ERROR, error[-_LONGEST_ERROR:])
         self._write_violations(reason)
-        values = [self._figure(each.metric) for each in self.spec.objectives] if state == TrialState.COMPLETE else None
+        figures = self.figures
+        values = [figures[each.metric] for each in self.spec.objectives] if state == TrialState.COMPLETE else None
         self.trial.study.tell(self.trial, values, state=state)
-
-    def _figure(self, metric: str) -> float:
-        return METRICS[metric].value(Measured(self.results, self._parameters, self._flops))
 
     def _report(self, value: float, epoch: int) -> None:
         # the figures first: a run that is killed after the verdict of the pruner leaves them to the next one
@@ -258,7 +253,7 @@ class RunningTrial:
             self.trial.report(value, epoch)
 
     def _write_figures(self) -> None:
-        if self.spec.constraints or self.spec.has_several_objectives:
+        if self.spec.keeps_metrics:
             self.trial.set_user_attr(attributes.METRICS, self.figures)
 
     def _write_violations(self, reason: str) -> None:
@@ -268,9 +263,13 @@ class RunningTrial:
         write_violations(self.trial, violations(judged, figures), self.spec.sampler)
 
 
-def _history(results: Sequence[EpochResult]) -> dict[str, list[float]]:
-    names = [each.name for each in fields(EpochResult) if each.name != "epoch"]
-    return {name: [_short(getattr(result, name)) for result in results] for name in names}
+def _history(results: Sequence[EpochResult]) -> dict[str, Sequence[float | None]]:
+    """The figures of the epochs, and the further metrics: None where an epoch was trained before one was asked for."""
+    measures = dict.fromkeys(name for result in results for name in result.measures)
+    return {
+        **{name: [_short(getattr(result, name)) for result in results] for name in FIGURES},
+        **{name: [result.measures.get(name) for result in results] for name in measures},
+    }
 
 
 def _short(value: float) -> float:

@@ -53,7 +53,7 @@ def check_deterministic(spec: StudySpec, problems: Problems) -> None:
     """Refuse batches that could not keep their promise: a metric that is measured in time is never the same twice."""
     if not all(problems.is_sound((section,)) for section in ("objective", "constraints", "deterministic")):
         return
-    clocked = [name for name in spec.metrics if METRICS[name].is_clocked]
+    clocked = [name for name in spec.judged if name in METRICS and METRICS[name].is_clocked]
     if spec.deterministic is not None and clocked:
         rule = f"does not work with {clocked[0]}, which is measured in time: it would differ from run to run"
         problems.add(("deterministic",), rule, spec.deterministic)
@@ -62,7 +62,8 @@ def check_deterministic(spec: StudySpec, problems: Problems) -> None:
 def _why_not_pruned(objectives: Sequence[Objective]) -> str:
     if len(objectives) > 1:
         return "pruners compare trials by one value per epoch, and here are several objectives"
-    reason = METRICS[objectives[0].metric].not_pruned_by
+    metric = METRICS.get(objectives[0].metric)
+    reason = metric.not_pruned_by if metric else ""
     return f"no pruner can judge {objectives[0].metric}: {reason}" if reason else ""
 
 

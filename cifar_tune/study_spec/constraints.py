@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cifar_tune.errors import nearest_name
-from cifar_tune.study_spec.metrics import METRICS
+from cifar_tune.study_spec.metrics import METRICS, Metric
 from cifar_tune.study_spec.problems import Path, Problems
 
 _PARTS = re.compile(r"\s*([^\s<>=≤≥]+)\s*([<>=≤≥]+)\s*([^\s<>=≤≥]+)\s*")
@@ -34,7 +34,7 @@ class Constraint:
     @property
     def is_known_before_training(self) -> bool:
         """Whether the model alone decides."""
-        return METRICS[self.metric].is_known_before_training
+        return self.metric in METRICS and METRICS[self.metric].is_known_before_training
 
     def violation(self, value: float) -> float:
         """By how much a value breaks it, as a share of the limit; 0 or less if it keeps it.
@@ -53,8 +53,10 @@ def violations(constraints: Sequence[Constraint], figures: Mapping[str, float]) 
     }
 
 
-def read_constraints(raw: object, problems: Problems) -> tuple[Constraint, ...]:
-    """Read `constraints`: a list of texts `METRIC <= NUMBER` or `METRIC >= NUMBER`."""
+def read_constraints(
+    raw: object, problems: Problems, metrics: Mapping[str, Metric] = METRICS
+) -> tuple[Constraint, ...]:
+    """Read `constraints`: a list of texts `METRIC <= NUMBER` or `METRIC >= NUMBER`, with `metrics` to choose from."""
     path: Path = ("constraints",)
     if raw is None:
         return ()
@@ -63,14 +65,14 @@ def read_constraints(raw: object, problems: Problems) -> tuple[Constraint, ...]:
         return ()
     found: list[Constraint] = []
     for index, text in enumerate(raw):
-        constraint = _read_one(text, (*path, index), problems)
+        constraint = _read_one(text, (*path, index), problems, metrics)
         if constraint is not None:
             _check_against(constraint, found, text, (*path, index), problems)
             found.append(constraint)
     return tuple(found)
 
 
-def _read_one(raw: object, path: Path, problems: Problems) -> Constraint | None:
+def _read_one(raw: object, path: Path, problems: Problems, metrics: Mapping[str, Metric]) -> Constraint | None:
     parts = _PARTS.fullmatch(raw) if isinstance(raw, str) else None
     if parts is None:
         problems.add(path, f"must be a metric, <= or >=, and a number, such as {_EXAMPLE}", raw)
@@ -79,27 +81,31 @@ def _read_one(raw: object, path: Path, problems: Problems) -> Constraint | None:
     sense_meant = _MEANT.get(sense, sense)
     if sense_meant not in _FLIPPED:
         problems.add(path, "must compare by <= or >=", raw, f"{name} <= {number}")
-    elif _NUMBER.fullmatch(name) and number in METRICS:
+    elif _NUMBER.fullmatch(name) and number in metrics:
         problems.add(path, "the metric comes first", raw, f"{number} {_FLIPPED[sense_meant]} {name}")
-    elif name not in METRICS:
-        meant = nearest_name(name, METRICS)
-        rule = f"{name} is no metric" if meant else f"{name} is no metric; metrics: {', '.join(METRICS)}"
+    elif name not in metrics:
+        meant = nearest_name(name, metrics)
+        rule = f"{name} is no metric" if meant else f"{name} is no metric; metrics: {', '.join(metrics)}"
         problems.add(path, rule, raw, f"{meant} {sense_meant} {number}" if meant else None)
     elif not _NUMBER.fullmatch(number) or not math.isfinite(float(number)):
         problems.add(path, f"{number} is no number", raw)
     elif sense != sense_meant:
         problems.add(path, "must compare by <= or >=", raw, f"{name} {sense_meant} {number}")
     else:
-        return _in_bounds(Constraint(name, sense, float(number)), raw, path, problems)
+        return _in_bounds(Constraint(name, sense, float(number)), metrics[name], raw, path, problems)
     return None
 
 
-def _in_bounds(constraint: Constraint, raw: object, path: Path, problems: Problems) -> Constraint | None:
-    highest = METRICS[constraint.metric].highest
-    if 0 <= constraint.limit <= highest:
+def _in_bounds(
+    constraint: Constraint, metric: Metric, raw: object, path: Path, problems: Problems
+) -> Constraint | None:
+    lowest, highest = metric.lowest, metric.highest
+    if lowest <= constraint.limit <= highest:
         return constraint
     if highest == math.inf:
-        problems.add(path, f"{constraint.metric} is never below 0", raw)
+        problems.add(path, f"{constraint.metric} is never below {lowest:g}", raw)
+    elif (lowest, highest) != (0, 1):
+        problems.add(path, f"{constraint.metric} is from {lowest:g} to {highest:g}", raw)
     else:
         percent = Constraint(constraint.metric, constraint.sense, constraint.limit / 100)
         problems.add(

@@ -7,17 +7,19 @@ from typing import Any
 from cifar_tune.errors import UserError
 from cifar_tune.knobs.configuration import as_it_ran, newer_knobs
 from cifar_tune.knobs.knob import stored
+from cifar_tune.knobs.metrics import VALIDATION
 from cifar_tune.knobs.part import Scalar, Value
 from cifar_tune.knobs.plugin import Plugin
+from cifar_tune.knobs.vocabulary import METRIC
 from cifar_tune.study_spec.partial import partial_configuration
 from cifar_tune.study_spec.placing import OutsideError, placed
 from cifar_tune.study_spec.search_space import Dimension
 from cifar_tune.study_spec.space import Space
 from cifar_tune.study_spec.specification import StudySpec
 
-_MAY_CHANGE = ("name", "budget", "stop", "data.root", "data.download")
-"""The budget may grow at any time, and the study be stopped by another rule; the data may lie elsewhere on another
-machine (their content is compared)."""
+_MAY_CHANGE = ("name", "budget", "stop", "metrics", "data.root", "data.download")
+"""The budget may grow at any time, the study be stopped by another rule, and other metrics be listed, which decide
+nothing; the data may lie elsewhere on another machine (their content is compared)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +164,15 @@ def uses_changed_plugin(config: Mapping[str, object], before: Sequence[Plugin], 
             continue
         has_knob = any(name in config for name in plugin.knobs)
         if has_knob or any(_names(config.get(owner)) & parts.keys() for owner, parts in plugin.parts.items()):
+            return plugin.path
+    return None
+
+
+def measured_by_changed_plugin(before: StudySpec, after: StudySpec) -> str | None:
+    """The plugin that has a metric which decided on the trials, and whose file has changed or is gone."""
+    measures = {name.removeprefix(VALIDATION) for name in before.known_metrics.measures(before.judged)}
+    for plugin in before.plugins:
+        if plugin not in after.plugins and measures & plugin.parts.get(METRIC, {}).keys():
             return plugin.path
     return None
 

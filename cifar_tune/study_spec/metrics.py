@@ -1,14 +1,13 @@
-"""The metrics that a study can optimize, and that constraints can bound."""
+"""The metrics that a study can optimize or list, and that constraints can bound."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Literal
 
+from cifar_tune.knobs.metrics import BEST, VALIDATION, Direction, MetricPart, find_measure, measure_names
+from cifar_tune.knobs.vocabulary import BUILT_IN, Vocabulary
 from cifar_tune.training.results import EpochResult
-
-Direction = Literal["maximize", "minimize"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,22 +32,28 @@ class Metric:
     Attributes:
         direction: which way is better.
         meaning: one line for people.
-        value: computes it; metrics that are not `is_known_before_training` need one finished epoch.
-        highest: no value is larger; the lowest is 0 for all of them.
+        value: computes it, or None where the training did not measure what it takes; metrics that are not
+            `is_known_before_training` need one finished epoch.
+        lowest, highest: no value lies beyond.
         is_whole: whether it counts something.
         is_known_before_training: whether it depends on the model alone, and so is the same after every epoch.
         is_clocked: whether it differs from one run of the same training to the next.
         not_pruned_by: why no pruner can compare trials by it; empty if one can.
+        measure: the further metric that executors have to compute for it after each epoch; empty where none.
+        part: the entry of that one.
     """
 
     direction: Direction
     meaning: str
-    value: Callable[[Measured], float]
+    value: Callable[[Measured], float | None]
+    lowest: float = 0.0
     highest: float = math.inf
     is_whole: bool = False
     is_known_before_training: bool = False
     is_clocked: bool = False
     not_pruned_by: str = ""
+    measure: str = ""
+    part: MetricPart | None = None
 
     def exact(self, value: float) -> str:
         """A value with every digit."""
@@ -77,7 +82,7 @@ METRICS: Mapping[str, Metric] = {
         "maximize", "the same, best epoch", lambda m: max(epoch.val_accuracy for epoch in m.results), highest=1.0
     ),
     "val_loss": Metric(
-        "minimize", "cross entropy on the validation images, last epoch", lambda m: m.results[-1].val_loss
+        "minimize", "cross entropy (log loss) on the validation images, last epoch", lambda m: m.results[-1].val_loss
     ),
     "best_val_loss": Metric("minimize", "the same, best epoch", lambda m: min(epoch.val_loss for epoch in m.results)),
     "parameters": Metric(
@@ -109,3 +114,66 @@ METRICS: Mapping[str, Metric] = {
         not_pruned_by="it grows as long as a trial improves, so it would stop the ones that do",
     ),
 }  # fmt: skip
+"""Those that every training can be judged by. What a plugin or `cifar_tune.knobs.metrics` has is in `Metrics`."""
+
+
+class Metrics(Mapping[str, Metric]):
+    """All metrics that a study can name: METRICS, and those computed from what the model says of each image.
+
+    It holds every number in place of the one that it lists, as in `val_top5_accuracy`.
+
+    Args:
+        vocabulary: has the metrics of plugins.
+    """
+
+    def __init__(self, vocabulary: Vocabulary = BUILT_IN) -> None:
+        self._measures = vocabulary.measures
+
+    def __getitem__(self, name: str) -> Metric:
+        if name in METRICS:
+            return METRICS[name]
+        is_best = name.startswith(BEST)
+        measure = name.removeprefix(BEST if is_best else VALIDATION)
+        part = find_measure(measure, self._measures) if measure != name else None
+        if part is None:
+            raise KeyError(name)
+        return _of_measure(VALIDATION + measure, part, is_best)
+
+    def __iter__(self) -> Iterator[str]:
+        yield from METRICS
+        for name in measure_names(self._measures):
+            yield from (f"{VALIDATION}{name}", f"{BEST}{name}")
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def measures(self, names: Sequence[str]) -> tuple[str, ...]:
+        """What executors have to compute after each epoch for these metrics."""
+        return tuple(dict.fromkeys(self[name].measure for name in names if self[name].measure))
+
+
+def exactly(name: str, value: float) -> str:
+    """A value of a metric with every digit."""
+    return METRICS[name].exact(value) if name in METRICS else repr(value)
+
+
+def _of_measure(measure: str, part: MetricPart, is_best: bool) -> Metric:
+    choose = max if part.direction == "maximize" else min
+
+    def last(measured: Measured) -> float | None:
+        return measured.results[-1].measures.get(measure)
+
+    def best(measured: Measured) -> float | None:
+        values = [result.measures.get(measure) for result in measured.results]
+        known = [value for value in values if value is not None]
+        return choose(known) if len(known) == len(values) else None  # an epoch that was not measured may be the best
+
+    return Metric(
+        part.direction,
+        "the same, best epoch" if is_best else f"{part.meaning}, last epoch",
+        best if is_best else last,
+        lowest=part.lowest,
+        highest=part.highest,
+        measure=measure,
+        part=part,
+    )

@@ -25,6 +25,7 @@ from cifar_tune.study_spec.checks import (
     unknown_knobs,
 )
 from cifar_tune.study_spec.constraints import read_constraints
+from cifar_tune.study_spec.metrics import Metrics
 from cifar_tune.study_spec.overrides import Override, apply_overrides
 from cifar_tune.study_spec.plugin_section import read_plugins
 from cifar_tune.study_spec.problems import Path, Problems
@@ -37,6 +38,7 @@ from cifar_tune.study_spec.settings import (
     as_mapping,
     read_budget,
     read_deterministic,
+    read_metrics,
     read_objectives,
     read_pruner,
     read_sampler,
@@ -51,6 +53,7 @@ SECTIONS = (
     "name",
     "objective",
     "constraints",
+    "metrics",
     "budget",
     "stop",
     "sampler",
@@ -270,7 +273,8 @@ def _read_sections(
     notes = check_sound(space, raw.get("train"), problems)
     is_complete = not any(len(path) == 1 for path in problems.unknown_keys)  # no section hides behind a wrong name
     is_sound = is_complete and all(problems.is_sound((section,)) for section in ("train", "search_space"))
-    objectives = read_objectives(raw.get("objective"), problems)
+    metrics = Metrics(vocabulary)
+    objectives = read_objectives(raw.get("objective"), problems, metrics)
     read_file = partial(_read_known, vocabulary=vocabulary)
     known, remarks = read_start_from(
         raw.get("start_from"), space if is_sound else None, vocabulary, fixed_by_option, read_file, problems
@@ -282,7 +286,7 @@ def _read_sections(
             is_configuration={key for key in raw if key != "plugins" and not is_extension(key)} == {"data", "train"},
         ),
         objectives=objectives,
-        constraints=read_constraints(raw.get("constraints"), problems),
+        constraints=read_constraints(raw.get("constraints"), problems, metrics),
         budget=read_budget(raw.get("budget"), problems),
         sampler=read_sampler(raw.get("sampler"), problems),
         pruner=read_pruner(raw.get("pruner"), problems, default=default_pruner(objectives)),
@@ -293,6 +297,7 @@ def _read_sections(
         vocabulary=vocabulary,
         deterministic=read_deterministic(raw.get("deterministic"), problems),
         stop=read_stop(raw.get("stop"), objectives, dimensions, problems),
+        listed=read_metrics(raw.get("metrics"), problems, metrics),
     )
     notes += [*remarks, *_check_together(spec, is_complete, is_sound, problems)]
     if not dimensions:

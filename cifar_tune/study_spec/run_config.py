@@ -9,26 +9,29 @@ from cifar_tune.errors import Problem, UserError
 from cifar_tune.knobs.configuration import Configuration, as_exported, complete
 from cifar_tune.knobs.vocabulary import BUILT_IN
 from cifar_tune.study_spec.checks import check_sound
+from cifar_tune.study_spec.metrics import Metrics
 from cifar_tune.study_spec.overrides import Override, apply_overrides
 from cifar_tune.study_spec.plugin_section import read_plugins
 from cifar_tune.study_spec.problems import Problems
 from cifar_tune.study_spec.reader import SECTIONS, is_extension, read_data, read_document, read_train
+from cifar_tune.study_spec.settings import read_metrics
 from cifar_tune.study_spec.space import Space
 
-_PARTS = ("data", "plugins", "train")
+_PARTS = ("data", "metrics", "plugins", "train")
 _EXPORTED = {"name", "root", "image_size", "split_seed", "download"}
 """Keys of `data` that every export has, whatever the study file said."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunConfig:
-    """One training run: its data and its complete configuration.
+    """One training run: its data, its complete configuration, and what it is measured by beside the usual figures.
 
     `problems` found nothing; it knows where everything stands, for what is found later.
     """
 
     data: DataSpec
     train: Configuration
+    metrics: tuple[str, ...] = ()
     problems: Problems = field(default_factory=lambda: Problems(None), compare=False, repr=False)
 
 
@@ -69,5 +72,6 @@ def read_run_config(path: FilePath, overrides: Sequence[Override] = ()) -> RunCo
     data = read_data(section, vocabulary, problems)
     train = as_exported(read_train(raw.get("train"), vocabulary, problems), vocabulary)
     check_sound(Space(train, {}, vocabulary), raw.get("train"), problems)
+    metrics = read_metrics(raw.get("metrics"), problems, Metrics(vocabulary))
     problems.raise_if_any()
-    return RunConfig(data, complete(train, vocabulary), problems)
+    return RunConfig(data, complete(train, vocabulary), metrics, problems)

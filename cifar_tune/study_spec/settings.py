@@ -8,8 +8,9 @@ from typing import cast
 
 from cifar_tune.errors import nearest_name
 from cifar_tune.knobs.knob import Kind, Knob
+from cifar_tune.knobs.metrics import Direction
 from cifar_tune.knobs.part import Value
-from cifar_tune.study_spec.metrics import METRICS, Direction
+from cifar_tune.study_spec.metrics import METRICS, Metric
 from cifar_tune.study_spec.problems import Path, Problems
 from cifar_tune.study_spec.pruners import PRUNERS, SPARE
 from cifar_tune.study_spec.samplers import SAMPLERS
@@ -72,17 +73,17 @@ class PrunerSpec:
         return PRUNERS[self.name].wraps
 
 
-def read_objectives(raw: object, problems: Problems) -> tuple[Objective, ...]:
+def read_objectives(raw: object, problems: Problems, metrics: Mapping[str, Metric] = METRICS) -> tuple[Objective, ...]:
     """Read `objective`: one mapping, or a list of one to three. Without anything usable, the default one."""
     path: Path = ("objective",)
     if not isinstance(raw, list):
-        return (_read_objective(raw, path, problems) or Objective(),)
+        return (_read_objective(raw, path, problems, metrics) or Objective(),)
     if not 1 <= len(raw) <= MOST_OBJECTIVES:
         problems.add(path, f"must hold 1 to {MOST_OBJECTIVES} objectives, such as [{{metric: val_accuracy}}]")
         return (Objective(),)
     found: list[Objective] = []
     for index, item in enumerate(raw):
-        objective = _read_objective(item, (*path, index), problems)
+        objective = _read_objective(item, (*path, index), problems, metrics)
         if objective in found:
             problems.add((*path, index), f"{objective.metric} is an objective already; each may stand here once")
         elif objective is not None:
@@ -90,9 +91,9 @@ def read_objectives(raw: object, problems: Problems) -> tuple[Objective, ...]:
     return tuple(found) or (Objective(),)
 
 
-def _read_objective(raw: object, path: Path, problems: Problems) -> Objective | None:
+def _read_objective(raw: object, path: Path, problems: Problems, metrics: Mapping[str, Metric]) -> Objective | None:
     if isinstance(raw, str):
-        name = raw if raw in METRICS else nearest_name(raw, METRICS)
+        name = raw if raw in metrics else nearest_name(raw, metrics)
         meant = f"{{metric: {name}}}" if name else None
         problems.add(path, "must be a mapping such as {metric: val_accuracy, direction: maximize}", raw, meant)
         return None
@@ -103,18 +104,36 @@ def _read_objective(raw: object, path: Path, problems: Problems) -> Objective | 
     _refuse_unknown(values, path, ("metric", "direction"), problems)
     if str(values.get("metric")).startswith("test_"):
         rule = "cannot be an objective: the test split stays closed until `cifar-tune finalize`"
-        problems.add((*path, "metric"), rule, values["metric"], nearest_name(str(values["metric"])[5:], METRICS))
+        problems.add((*path, "metric"), rule, values["metric"], nearest_name(str(values["metric"])[5:], metrics))
         return None
-    metric = read_name(values.get("metric", "val_accuracy"), (*path, "metric"), METRICS, problems)
+    metric = read_name(values.get("metric", "val_accuracy"), (*path, "metric"), metrics, problems)
     if metric is None:
         return None
-    natural = METRICS[metric].direction
+    natural = metrics[metric].direction
     direction = values.get("direction", natural)
     if direction not in ("maximize", "minimize"):
         problems.add((*path, "direction"), "must be maximize or minimize", direction, nearest=natural)
     elif direction != natural:
         problems.add((*path, "direction"), f"{metric} is there to {natural}", direction)
     return Objective(metric, natural)
+
+
+def read_metrics(raw: object, problems: Problems, metrics: Mapping[str, Metric] = METRICS) -> tuple[str, ...]:
+    """Read `metrics`: further ones that are measured and listed, a list of names."""
+    path: Path = ("metrics",)
+    if raw is None:
+        return ()
+    if not isinstance(raw, list):
+        problems.add(path, "must be a list of metrics, such as [val_macro_f1, val_top3_accuracy]", raw)
+        return ()
+    found: list[str] = []
+    for index, item in enumerate(raw):
+        name = read_name(item, (*path, index), metrics, problems)
+        if name in found:
+            problems.add((*path, index), "is listed twice", item)
+        elif name is not None:
+            found.append(name)
+    return tuple(found)
 
 
 def read_budget(raw: object, problems: Problems) -> Budget:

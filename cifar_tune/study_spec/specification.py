@@ -12,6 +12,7 @@ from cifar_tune.knobs.table import BEFORE_THEY_WERE_KNOBS
 from cifar_tune.knobs.vocabulary import BUILT_IN, Vocabulary
 from cifar_tune.plugins.description import described
 from cifar_tune.study_spec.constraints import Constraint
+from cifar_tune.study_spec.metrics import Metrics
 from cifar_tune.study_spec.search_space import Choices, Dimension
 from cifar_tune.study_spec.settings import Budget, Objective, PrunerSpec, SamplerSpec
 from cifar_tune.study_spec.space import Space
@@ -39,6 +40,7 @@ class StudySpec:
     vocabulary: Vocabulary = BUILT_IN
     deterministic: int | None = None
     stop: StopSpec | None = None
+    listed: tuple[str, ...] = ()
 
     @property
     def plugins(self) -> tuple[Plugin, ...]:
@@ -51,10 +53,30 @@ class StudySpec:
         return self.objectives[0]
 
     @property
-    def metrics(self) -> tuple[str, ...]:
-        """The metrics that the study looks at: its objectives first, then what else is constrained."""
+    def judged(self) -> tuple[str, ...]:
+        """The metrics that decide on trials: the objectives first, then what else is constrained."""
         constrained = (constraint.metric for constraint in self.constraints)
         return tuple(dict.fromkeys((*(each.metric for each in self.objectives), *constrained)))
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics that the study looks at: those that decide, then those that it only lists (`metrics`)."""
+        return tuple(dict.fromkeys((*self.judged, *self.listed)))
+
+    @property
+    def known_metrics(self) -> Metrics:
+        """All metrics that it could look at."""
+        return Metrics(self.vocabulary)
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """What executors have to compute for its metrics after each epoch, beside loss and accuracy."""
+        return self.known_metrics.measures(self.metrics)
+
+    @property
+    def keeps_metrics(self) -> bool:
+        """Whether its trials keep their metrics beside the one objective that Optuna has a place for."""
+        return self.has_several_objectives or bool(self.constraints or self.listed)
 
     @property
     def has_several_objectives(self) -> bool:
@@ -86,6 +108,7 @@ class StudySpec:
             "name": self.name,
             "objective": objectives if self.has_several_objectives else objectives[0],
             "constraints": [str(constraint) for constraint in self.constraints],
+            **({"metrics": list(self.listed)} if self.listed else {}),
             "budget": asdict(self.budget),
             **({} if self.stop is None else {"stop": self.stop.plain()}),
             "sampler": {

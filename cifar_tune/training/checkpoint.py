@@ -9,7 +9,6 @@ import zipfile
 from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import fields
 from glob import escape
 from io import BytesIO
 from pathlib import Path
@@ -22,11 +21,11 @@ from torch import Tensor
 from cifar_tune.errors import CifarTuneError
 from cifar_tune.files import NotRegularError, open_regular
 from cifar_tune.knobs.configuration import Configuration, as_it_ran, newer_knobs
-from cifar_tune.training.results import EpochResult
+from cifar_tune.training.results import FIGURES
 from cifar_tune.unfinished import remove_abandoned, unfinished_file
 
 _SCALARS = (bool, int, float, str)
-_FIGURES = frozenset(field.name for field in fields(EpochResult))
+_NAMES = frozenset(("epoch", *FIGURES))
 
 _DAMAGED = (
     # what reading a file raises that somebody has damaged or made up: zip directories, torch's zip reader, its
@@ -179,9 +178,13 @@ def _are_texts(value: object) -> bool:
 
 
 def _is_result(figures: object, epoch: int) -> bool:
-    if not isinstance(figures, dict) or figures.keys() != _FIGURES:
+    if not isinstance(figures, dict) or figures.keys() - {"measures"} != _NAMES:
         return False
-    are_numbers = all(type(value) in (int, float) and math.isfinite(value) for value in figures.values())
+    measures = figures.get("measures", {})
+    if not isinstance(measures, dict) or not all(isinstance(name, str) for name in measures):
+        return False
+    numbers = [*(figures[name] for name in _NAMES), *measures.values()]
+    are_numbers = all(type(value) in (int, float) and math.isfinite(value) for value in numbers)
     return are_numbers and figures["epoch"] == epoch
 
 

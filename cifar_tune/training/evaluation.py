@@ -57,6 +57,34 @@ class Tally:
         ]
 
 
+class KeptLogits:
+    """The logits of all images of a validation, in a tensor that stays where it is: keeping them waits for nothing.
+
+    Args:
+        images: how many there are.
+        classes: logits of each.
+        batch: images that are added at a time, at most.
+        device: where.
+
+    Attributes:
+        values: float32 (images, classes), in the order in which they were added.
+    """
+
+    def __init__(self, images: int, classes: int, batch: int, device: torch.device) -> None:
+        self.values = torch.zeros(images, classes, device=device)
+        self._first = torch.arange(min(batch, images), device=device)
+        self._places = self._first.clone()
+
+    def begin(self) -> None:
+        """The next image is the first."""
+        self._places.copy_(self._first)
+
+    def add(self, logits: Tensor) -> None:
+        """Keep those of the next batch, float32 (B, classes)."""
+        self.values.index_copy_(0, self._places[: len(logits)], logits)
+        self._places.add_(len(logits))
+
+
 def count_right(logits: Tensor, labels: Tensor) -> Tensor:
     """How many predictions are right, a scalar.
 
@@ -167,6 +195,7 @@ def evaluate(
     precision: str,
     device: torch.device,
     tally: Tally | None = None,
+    kept: KeptLogits | None = None,
 ) -> Tally:
     """Leave the model in evaluation mode, and return its cross entropy and accuracy over the batches.
 
@@ -176,6 +205,7 @@ def evaluate(
         precision: `fp32`, `tf32`, `bf16` or `fp16`.
         device: where model and batches are.
         tally: to add to; None: a new one.
+        kept: keeps the logits too.
     """
     model.eval()
     tally = Tally(device) if tally is None else tally
@@ -183,6 +213,8 @@ def evaluate(
         for images, labels in batches:
             logits = model(images).float()
             tally.add(functional.cross_entropy(logits, labels), (logits.argmax(1) == labels).sum(), len(labels))
+            if kept is not None:
+                kept.add(logits)
     return tally
 
 
@@ -197,10 +229,20 @@ class Validation:
         config: names the normalization.
         precision: as `evaluate` takes it.
         graphs: what captures it; None: it always runs as it is.
+        keeps_logits: whether `logits` are kept.
+
+    Attributes:
+        logits: of all validation images after a run, in their order; None where they are not kept.
     """
 
     def __init__(
-        self, model: nn.Module, data: ResidentData, config: Configuration, precision: str, graphs: Graphs | None
+        self,
+        model: nn.Module,
+        data: ResidentData,
+        config: Configuration,
+        precision: str,
+        graphs: Graphs | None,
+        keeps_logits: bool = False,
     ) -> None:
         self._model = model
         self._precision = precision
@@ -209,6 +251,8 @@ class Validation:
         self._tally = Tally(data.device)
         self._replayed = Replayed[None](graphs, {}) if graphs is not None else None
         self._is_warm = False
+        batch = self._batches.batch_size
+        self.logits = KeptLogits(data.val_size, len(data.classes), batch, data.device) if keeps_logits else None
 
     @torch.inference_mode()
     def run(self) -> Tally:
@@ -216,6 +260,8 @@ class Validation:
         self._model.eval()
         self._batches.begin()
         self._tally.reset()
+        if self.logits is not None:
+            self.logits.begin()
         replayed = self._replayed
         if replayed is not None and self._is_warm and not replayed.is_ready and not replayed.problem:
             replayed.capture(self._add_next)
@@ -233,4 +279,4 @@ class Validation:
         self._add([self._batches.next_batch()])
 
     def _add(self, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
-        evaluate(self._model, batches, self._precision, self._device, self._tally)
+        evaluate(self._model, batches, self._precision, self._device, self._tally, self.logits)

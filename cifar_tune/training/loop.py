@@ -1,7 +1,7 @@
 """The training of one configuration, epoch by epoch."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from cifar_tune.training.evaluation import Tally, Validation
 from cifar_tune.training.failures import require_finite
 from cifar_tune.training.graphs import Graphs, graphs_on
 from cifar_tune.training.learner import build_learner
+from cifar_tune.training.metrics import Measures
 from cifar_tune.training.results import EpochResult, is_over
 from cifar_tune.training.steps import TrainingSteps
 
@@ -30,6 +31,7 @@ class Training:
         data: its images, on the device.
         device: where.
         graphs: what captures its steps; None: what the device has, if the configuration wants it.
+        measures: further metrics of each epoch, such as `val_macro_f1`; what is not named costs nothing.
 
     Attributes:
         parameters: learned parameters of the model.
@@ -40,7 +42,13 @@ class Training:
     """
 
     def __init__(
-        self, config: Configuration, data: ResidentData, device: torch.device, graphs: Graphs | None = None
+        self,
+        config: Configuration,
+        data: ResidentData,
+        device: torch.device,
+        graphs: Graphs | None = None,
+        *,
+        measures: Sequence[str] = (),
     ) -> None:
         self.config = config
         self.data = data
@@ -48,7 +56,10 @@ class Training:
         graphs = graphs or graphs_on(device, config)
         self.learner = build_learner(config, data, device, in_graph=graphs is not None)
         self.steps = TrainingSteps(self.learner, data, graphs)
-        self._validation = Validation(self.learner.evaluated, data, config, self.learner.precision, graphs)
+        self._measures = Measures(measures, config.vocabulary)
+        self._validation = Validation(
+            self.learner.evaluated, data, config, self.learner.precision, graphs, keeps_logits=bool(measures)
+        )
         self.parameters = count_parameters(self.learner.model)
         self.precision = self.learner.precision
         self.accumulation = self.learner.accumulation
@@ -69,6 +80,7 @@ class Training:
             (train_loss, train_accuracy), (val_loss, val_accuracy) = trained.read(validated)
             require_finite(epoch, "training loss", train_loss)
             require_finite(epoch, "validation loss", val_loss)
+            measures = self._measured()
             self.learner.schedule.after_epoch(val_loss)
             result = EpochResult(
                 epoch=epoch,
@@ -78,9 +90,16 @@ class Training:
                 val_accuracy=val_accuracy,
                 lr=self.learner.lr,
                 seconds=time.perf_counter() - started,
+                measures=measures,
             )
             self.results.append(result)
             yield result
+
+    def _measured(self) -> dict[str, float]:
+        logits = self._validation.logits
+        if logits is None:
+            return {}
+        return self._measures.of(logits.values, self.data.labels[self.data.val_indices])
 
     def train_epoch(self, epoch: int) -> Tally:
         """Take every step of the epoch; what it draws depends on the seed and the epoch's number alone.

@@ -1,7 +1,7 @@
 """What one epoch of training gave, and when a training is over. Without torch: storage and reports use it too."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from cifar_tune.knobs.configuration import Configuration
@@ -21,6 +21,7 @@ class EpochResult:
         val_accuracy: fraction of the validation split that is right.
         lr: learning rate of the epoch's last step.
         seconds: wall time of the epoch, validation included.
+        measures: further metrics of the validation split by name, such as `val_macro_f1`, as far as asked for.
     """
 
     epoch: int
@@ -30,15 +31,21 @@ class EpochResult:
     val_accuracy: float
     lr: float
     seconds: float
+    measures: Mapping[str, float] = field(default_factory=dict)
 
-    def as_dict(self) -> dict[str, int | float]:
-        """The figures by name."""
-        return asdict(self)
+    def as_dict(self) -> dict[str, Any]:
+        """The figures by name; `measures` only where there are any."""
+        figures = {name: getattr(self, name) for name in ("epoch", *FIGURES)}
+        return {**figures, "measures": dict(self.measures)} if self.measures else figures
 
     @classmethod
     def from_dict(cls, figures: Mapping[str, Any]) -> "EpochResult":
         """Return the result that `as_dict` wrote."""
         return cls(**figures)
+
+
+FIGURES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr", "seconds")
+"""What every epoch has, in this order, beside its number."""
 
 
 def is_over(config: Configuration, results: Sequence[EpochResult]) -> bool:

@@ -3,7 +3,7 @@ from pathlib import Path
 from cifar_tune.cli.reference import COMMAND, SECTION_WORDS, reference
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.knobs.table import KNOBS
-from cifar_tune.study_spec.metrics import METRICS
+from cifar_tune.study_spec.metrics import Metrics
 from cifar_tune.study_spec.pruners import PRUNERS
 from cifar_tune.study_spec.reader import SECTIONS
 from cifar_tune.study_spec.samplers import SAMPLERS
@@ -23,7 +23,7 @@ def test_nothing_is_left_out() -> None:
     lines = reference().splitlines()
     assert {f"### {name}" for name in (*KNOBS, *SAMPLERS, *PRUNERS)} <= set(lines)
     rows = {line.split(" | ")[0] for line in lines if line.startswith("| ")}
-    assert {f"| `{name}`" for name in (*METRICS, *DataSpec.model_fields)} <= rows
+    assert {f"| `{name}`" for name in (*Metrics(), *DataSpec.model_fields)} <= rows
     parameters = [*(each.parameters for each in SAMPLERS.values()), *(each.parameters for each in PRUNERS.values())]
     assert {f"| `{each.name}`" for some in parameters for each in some} <= rows
     assert "None" not in reference()

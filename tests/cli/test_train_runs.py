@@ -2,6 +2,7 @@
 
 import weakref
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch._dynamo  # torch.optim imports it with the first optimizer, and the
 
 from cifar_tune.data.cache import CACHE_VARIABLE
 from cifar_tune.data.spec import DataSpec
-from cifar_tune.errors import CheckError
+from cifar_tune.errors import CheckError, UserError
 from cifar_tune.insight import training_runs
 from cifar_tune.insight.training_runs import train_seeds
 from cifar_tune.knobs.part import Value
@@ -33,9 +34,9 @@ def test_one_model_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     built: list[weakref.ref[Any]] = []
 
     class Watched(Training):
-        def __init__(self, *given: Any) -> None:
+        def __init__(self, *given: Any, **named: Any) -> None:
             assert not any(each() for each in built), "the model of another seed is still there"
-            super().__init__(*given)
+            super().__init__(*given, **named)
             built.append(weakref.ref(self.learner.model))
 
     monkeypatch.setattr(training_runs, "Training", Watched)
@@ -51,3 +52,13 @@ def test_memory_that_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Training, "epochs", epochs)
     with pytest.raises(CheckError, match="the memory of cpu does not suffice: try a smaller batch_size or width"):
         train_seeds(run(), 1, "cpu", lambda _: None)
+
+
+def test_the_metrics_of_the_configuration_are_told() -> None:
+    told = replace(run(), metrics=("val_macro_f1", "best_val_ece", "val_loss", "flops"))
+    (figures,) = train_seeds(told, 1, "cpu", lambda _: None)["runs"]
+    assert 0 < figures["val_macro_f1"] < 1
+    assert 0 < figures["best_val_ece"] < 1
+    assert "val_ece" not in figures
+    with pytest.raises(UserError, match="metrics = 'val_auroc': needs 2 classes, and the data have 10"):
+        train_seeds(replace(told, metrics=("val_auroc",)), 1, "cpu", lambda _: None)

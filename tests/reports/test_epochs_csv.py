@@ -4,10 +4,11 @@ import csv
 import io
 from pathlib import Path
 
-from cifar_tune.reports.epochs_csv import COLUMNS, FIGURES, epochs_csv
+from cifar_tune.reports.epochs_csv import COLUMNS, epochs_csv
 from cifar_tune.reports.loaded import LoadedStudy
 from cifar_tune.reports.report import Report
 from cifar_tune.storage.records import StudyRecord
+from cifar_tune.training.results import FIGURES
 
 from .factory import MadeTrial, make_record, make_spec
 

@@ -12,15 +12,16 @@ import pytest
 from PIL import Image
 
 from cifar_tune.cli.whole_process import silence_warnings
+from cifar_tune.knobs.vocabulary import BUILT_IN
 from cifar_tune.plotting import style
 from cifar_tune.plotting.style import ORANGE
 from cifar_tune.reports.export import export
-from cifar_tune.reports.objective import SCALES, axis_limits
+from cifar_tune.reports.objective import SCALES, axis_limits, scale_of
 from cifar_tune.reports.pictures import PICTURES
 from cifar_tune.reports.report import Report
 from cifar_tune.reports.summary_markdown import summary_markdown
 from cifar_tune.storage.records import StudyRecord
-from cifar_tune.study_spec.metrics import METRICS
+from cifar_tune.study_spec.metrics import METRICS, Metrics
 
 from .factory import CONDITIONAL, MadeTrial, make_record, make_spec, random_trials
 
@@ -136,6 +137,11 @@ def test_two_thousand_trials_are_quick_and_small(tmp_path: Path) -> None:
 def test_every_metric_has_a_scale() -> None:
     assert set(SCALES) == set(METRICS)
     assert all(scale.is_share == (METRICS[name].direction == "maximize") for name, scale in SCALES.items())
+    labels = {name: scale_of(name, BUILT_IN).axis_label for name in Metrics()}
+    assert len(set(labels.values())) == len(labels)
+    assert labels["best_val_top5_accuracy"] == "validation top-5 accuracy, best epoch (%)"
+    assert labels["val_balanced_accuracy"] == "validation balanced accuracy, last epoch (%)"
+    assert scale_of("val_macro_f1", BUILT_IN).shown(0.54321) == "0.5432"
 
 
 def test_axes_are_in_percent_and_leave_out_what_nearly_diverged() -> None:

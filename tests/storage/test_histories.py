@@ -27,6 +27,16 @@ def test_a_piece_fits_into_a_value_of_mysql() -> None:
     assert all(len(json.dumps(piece)) < 65_535 for piece in pieces(rounded).values())
 
 
+def test_pieces_with_further_metrics_fit_too_and_make_the_whole() -> None:
+    further = {f"val_top{number}_accuracy": [-1.2345678901234567e-300, None] * 1000 for number in range(2, 20)}
+    history: dict[str, list[float | None]] = {**{name: [-1.23456789e-05] * 2000 for name in FIGURES}, **further}
+    parts = pieces(history)
+    assert all(len(json.dumps(piece)) < 65_535 for piece in parts.values())
+    assert joined({**parts, "epochs": 2000}) == history
+    fewer = {name: values[:900] for name, values in list(history.items())[:8]}  # another run asks for less
+    assert joined({**parts, **pieces(fewer), "epochs": 900}) == fewer
+
+
 def test_what_an_earlier_and_longer_run_left_is_not_read() -> None:
     earlier = pieces(history_of(2 * PIECE + 7))
     history = history_of(PIECE)

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cifar_tune.executors.messages import Began, Died, Ended, EpochDone, Job, Ready, Report, Verdict
 from cifar_tune.knobs.configuration import Configuration
@@ -37,6 +37,7 @@ class Script:
     disasters: dict[int, list[tuple[int, str]]] = field(default_factory=dict)
     parameters: Callable[[Configuration], int] = lambda config: 1000
     seconds: Callable[[Configuration], float] = lambda config: 1.0
+    measures: Callable[[EpochResult, str], float] = lambda result, name: result.val_accuracy / 2
 
 
 @dataclass
@@ -111,7 +112,8 @@ class ScriptedExecutors:
             if len(done) >= disaster[0]:
                 yield self._disaster(job.number, disaster[1])
             epoch = len(done) + 1
-            done.append(result(epoch, self.script.curve(config, epoch), self.script.seconds(config)))
+            plain = result(epoch, self.script.curve(config, epoch), self.script.seconds(config))
+            done.append(replace(plain, measures={name: self.script.measures(plain, name) for name in job.measures}))
             yield EpochDone(job.number, done[-1])
         yield Ended(job.number, "completed" if self._verdicts[job.number] else "stopped")
 

@@ -1,6 +1,5 @@
 """Trials that have trained all their epochs when something happens: nothing but the word for it is missing."""
 
-import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +11,9 @@ from optuna.trial import create_trial
 from cifar_tune.executors.messages import Died, Ended, EpochDone, Report
 from cifar_tune.storage import attributes
 from cifar_tune.storage.attributes import joined, pieces
+from cifar_tune.storage.figures import stored_figures
 from cifar_tune.study.coordinator import Coordinator
-from cifar_tune.study.evolving import _figures
-from cifar_tune.training.results import EpochResult
+from cifar_tune.training.results import FIGURES
 from tests.reports.factory import make_spec
 from tests.waiting import PATIENCE
 
@@ -101,11 +100,10 @@ def test_a_pruned_trial_has_its_history_before_the_verdict_is_written(
 
 
 def test_trials_of_many_epochs_are_judged_by_their_last_one() -> None:
-    names = [field.name for field in dataclasses.fields(EpochResult) if field.name != "epoch"]
-    history = {name: [index / 1000 for index in range(600)] for name in names}
+    history = {name: [index / 1000 for index in range(600)] for name in FIGURES}
     trial = create_trial(value=0.5, user_attrs={**pieces(history), attributes.EPOCHS: 600})
     spec = make_spec({}, constraints=["val_accuracy >= 0.1"])
-    assert _figures(trial, spec)["val_accuracy"] == 0.599
+    assert stored_figures(trial.user_attrs, spec)["val_accuracy"] == 0.599
 
 
 _FIRST_EXECUTOR = """

@@ -7,6 +7,7 @@ from cifar_tune.data.source_table import SOURCES
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.errors import UserError, enumerate_names
 from cifar_tune.knobs.augmentations import AUGMENTATIONS
+from cifar_tune.study_spec.metrics import Metrics
 from cifar_tune.study_spec.reader import DEFAULT_SEARCH_SPACE, SECTIONS, read_study
 from cifar_tune.study_spec.search_space import Choices, Range
 from cifar_tune.study_spec.settings import Budget, Objective, PrunerSpec, SamplerSpec
@@ -104,8 +105,8 @@ search_space:
     assert [str(problem) for problem in refused(text)] == [
         "study.yaml:1: name = '../x': must be 1 to 100 letters, digits, '.', '_' or '-', "
         "and begin with a letter or digit",
-        "study.yaml:2: objective.metric = 'acuracy': must be best_val_accuracy, best_val_loss, epochs_to_best, "
-        "flops, parameters, seconds_per_epoch, val_accuracy or val_loss (did you mean 'val_accuracy'?)",
+        f"study.yaml:2: objective.metric = 'acuracy': must be {enumerate_names(sorted(Metrics()))} "
+        "(did you mean 'val_accuracy'?)",
         "study.yaml:3: budget.trials = 0: must be a whole number >= 1",
         "study.yaml:3: budget.timeout = 'soon': must be a duration > 0 such as 45m, 8h, 1h30m or 2d",
         "study.yaml:4: sampler.seed = -1: must be a whole number >= 0 and <= 4294967295",
@@ -126,7 +127,7 @@ search_space:
     ]
 
 
-LISTS = ("name", "objective", "constraints", "deterministic", "plugins", "start_from")
+LISTS = ("name", "objective", "constraints", "metrics", "deterministic", "plugins", "start_from")
 
 
 @pytest.mark.parametrize("section", [name for name in SECTIONS if name not in LISTS])
@@ -189,7 +190,7 @@ def test_a_key_at_the_top() -> None:
     assert only_problem("prunner: {}") == "study.yaml:2: prunner: unknown key (did you mean 'pruner'?)"
     assert only_problem("qqqq: 1") == (
         "study.yaml:2: qqqq: unknown key; known here: "
-        "name, objective, constraints, budget, stop, sampler, pruner, deterministic, data, plugins, train, "
+        "name, objective, constraints, metrics, budget, stop, sampler, pruner, deterministic, data, plugins, train, "
         "search_space, start_from"
     )
     assert only_problem("momentun: 0.9") == "study.yaml:2: momentun: unknown key (did you mean 'train.momentum'?)"

@@ -42,7 +42,7 @@ def test_settings_change_it(tmp_path: Path) -> None:
         ("name: x\ntrain: {}", "best.yaml:1: name: belongs to a study; a configuration has data and train alone"),
         ("search_space: {lr: {}}", "best.yaml:1: search_space: belongs to a study"),
         ("trian: {}", "best.yaml:1: trian: unknown key (did you mean 'train'?)"),
-        ("qqqq: {}", "best.yaml:1: qqqq: unknown key; known here: data, plugins, train"),
+        ("qqqq: {}", "best.yaml:1: qqqq: unknown key; known here: data, metrics, plugins, train"),
         ("train: {epochs: 0}", "best.yaml:1: train.epochs = 0: must be a whole number >= 1"),
         ("train: {lr: {low: 1, high: 2}}", "best.yaml:1: train.lr = {'low': 1, 'high': 2}: takes one value here"),
         ("train: {optimizer: adam, momentum: 0.9}", "optimizer adam does not take momentum"),

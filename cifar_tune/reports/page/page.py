@@ -32,7 +32,7 @@ from cifar_tune.reports.page.timeline import timeline
 from cifar_tune.reports.report import Report, SearchedKnob
 from cifar_tune.reports.trust import trust_words
 from cifar_tune.storage.records import TrialRecord
-from cifar_tune.study_spec.metrics import METRICS
+from cifar_tune.study_spec.metrics import exactly
 from cifar_tune.visible import visible_lines
 from cifar_tune.wording import duration, exact, figure
 
@@ -152,7 +152,7 @@ def _values(report: Report, trial: TrialRecord) -> list[tuple[str, str, str]]:
     if not values:
         values = [trial.metrics.get(each.metric) for each in report.record.spec.objectives]
     return [
-        (objective.metric, scale.shown(value), "" if value is None else METRICS[objective.metric].exact(value))
+        (objective.metric, scale.shown(value), "" if value is None else exactly(objective.metric, value))
         for objective, scale, value in zip(report.record.spec.objectives, report.scales, values, strict=True)
     ]
 
