@@ -71,6 +71,9 @@ class PluginCopy(_Entry):
 
     sha256: str
 
+    module: str = ""
+    """Of an installed plugin the module, which must be installed where the model is loaded. The copy is for reading."""
+
     described: dict[str, Any]
     """Its parts and knobs, as `cifar_tune.plugins.description` has them: enough to read the configuration."""
 

@@ -69,7 +69,10 @@ def read_plugin_copies(folder: str | Path, description: ModelDescription) -> lis
     files = []
     for copy in description.plugins:
         try:
-            files.append(PluginFile(copy.path, copy.sha256, _plugin_copy(root, copy).decode("utf-8-sig")))
+            text = _plugin_copy(root, copy).decode("utf-8-sig")
+            digests = {name: str(copy.described.get(name, "")) for name in ("sha256", "meaning")}
+            content = digests["sha256"] if copy.module else copy.sha256
+            files.append(PluginFile(copy.path, content, text, digests["meaning"], module=copy.module))
         except UnicodeDecodeError as error:
             rule = f"is not UTF-8 text (byte {error.start})"
             raise UserError(Problem(rule, source=str(root / copy.file))) from error

@@ -226,13 +226,18 @@ def _measured(evaluation: Evaluation | None) -> dict[str, Any]:
 
 
 def _copy(plugin: Plugin) -> PluginCopy:
-    file = (PurePosixPath(PLUGIN_FOLDER) / plugin.path).as_posix()
-    return PluginCopy(path=plugin.path, file=file, sha256=plugin.sha256, described=described(plugin))
+    module = plugin.file.module if plugin.file else ""
+    file = (PurePosixPath(PLUGIN_FOLDER) / (f"{plugin.path}.py" if module else plugin.path)).as_posix()
+    digest = hashlib.sha256(_bytes_of(plugin)).hexdigest()
+    known = {key: value for key, value in described(plugin).items() if key != "folder"}  # of this machine alone
+    return PluginCopy(path=plugin.path, file=file, sha256=digest, module=module, described=known)
 
 
 def _bytes_of(plugin: Plugin) -> bytes:
     """The content of its file as it was read, to the byte."""
     source = plugin.file.source if plugin.file else ""
+    if plugin.file and plugin.file.module:  # its digest is that of the whole package
+        return source.encode()
     for encoding in ("utf-8", "utf-8-sig"):  # the mark at the beginning is not part of the text
         content = source.encode(encoding)
         if hashlib.sha256(content).hexdigest() == plugin.sha256:

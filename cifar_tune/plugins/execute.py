@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 from cifar_tune.errors import CheckError, CifarTuneError, Problem
-from cifar_tune.knobs.plugin import Plugin, PluginFile
+from cifar_tune.knobs.plugin import Plugin, PluginFile, is_same_code
 from cifar_tune.plugins.installed import read_installed
 
 _running: dict[str, threading.Lock] = {}
@@ -40,8 +40,9 @@ def execute(file: PluginFile) -> ModuleType | Problem:
 def _imported(file: PluginFile) -> ModuleType | Problem:
     """The module of an installed plugin: other modules of its package know it by its own name."""
     try:
-        if read_installed(file.path).sha256 != file.sha256:
-            rule = "another version of this package is installed here than where the command was started"
+        here = read_installed(file.path)
+        if not is_same_code(file.sha256, file.meaning, here.sha256, here.meaning):
+            rule = "the package that is installed here has other code than the one that was read before"
             return Problem(rule, source=file.path)
         return import_module(file.module)
     except LookupError as error:

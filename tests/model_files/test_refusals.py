@@ -23,9 +23,11 @@ from cifar_tune.knobs.plugin import PluginFile
 from cifar_tune.knobs.vocabulary import vocabulary_with
 from cifar_tune.model_files.description import DESCRIPTION_FILE, FORMAT_VERSION, WEIGHTS_FILE, ModelDescription
 from cifar_tune.model_files.folder import require_model_folder
+from cifar_tune.plugins.files import read_plugin_file
 from cifar_tune.plugins.load import load_plugins
 from tests.digits import small_of
 from tests.model_files.conftest import SIZE, Saved
+from tests.plugins.package import written_package
 
 
 @pytest.fixture
@@ -158,6 +160,24 @@ def test_a_plugin_of_the_network_runs_only_by_a_word(
         load_model(tmp_path, run_plugins=True)
     described(tmp_path, plugins=[{**description.plugins[0].model_dump(), "file": "plugins/../../mine.py"}])
     assert "must be a file below plugins/, without `..`" in refused(tmp_path)
+
+
+def test_a_model_of_an_installed_plugin_needs_its_package(
+    tmp_path: Path, save: Callable[[Path, Configuration], Saved], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = written_package(tmp_path / "site", "acme_of_models", monkeypatch)
+    plugins = load_plugins([read_plugin_file("acme")])
+    config = with_plugin().replaced()
+    small = {name: config[name] for name in ("lr", "precision", "epochs", "batch_size")}
+    folder = tmp_path / "model"
+    training, description = save(folder, complete({**small, "model": "tiny"}, vocabulary_with(plugins)))
+    assert (folder / "plugins/acme.py").read_text() == (package / "parts.py").read_text()
+    assert description.plugins[0].module == "acme_of_models.parts"
+    loaded = load_model(folder, run_plugins=True).network.state_dict()
+    assert all(torch.equal(loaded[name], value) for name, value in training.learner.model.state_dict().items())
+    (package / "parts.py").write_text((package / "parts.py").read_text() + "OTHER = 1\n")
+    with pytest.raises(UserError, match="acme: the package that is installed here has other code"):
+        load_model(folder, run_plugins=True)
 
 
 def test_a_plugin_that_is_not_in_the_network_never_runs(

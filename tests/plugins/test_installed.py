@@ -1,6 +1,5 @@
 """Plugins that are installed packages, named by their entry points."""
 
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,38 +11,12 @@ from cifar_tune.study_spec.difference import differences
 from cifar_tune.study_spec.reader import read_study
 from cifar_tune.study_spec.yaml_reader import Document
 
-PARTS = """
-from cifar_tune.plugins import LossPart
-
-from .sums import doubled
-
-LOSSES = {"doubled": LossPart(doubled, "twice the cross entropy")}
-"""
-SUMS = """
-from torch.nn.functional import cross_entropy
-
-
-def doubled(logits, targets):
-    return 2 * cross_entropy(logits, targets)
-"""
+from .package import SUMS, written_package
 
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Path:
-    """A package of two modules, as pip installs it; each test has a name of its own for it."""
-    name = f"acme_{request.node.name}"
-    site = tmp_path / "site"
-    (site / name).mkdir(parents=True)
-    (site / name / "__init__.py").write_text("")
-    (site / name / "parts.py").write_text(PARTS)
-    (site / name / "sums.py").write_text(SUMS)
-    metadata = site / f"{name}-1.0.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-    (metadata / "entry_points.txt").write_text(f"[cifar_tune.parts]\nacme = {name}.parts\n")
-    monkeypatch.syspath_prepend(site)
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    return site / name
+    return written_package(tmp_path / "site", f"acme_{request.node.name}", monkeypatch)
 
 
 def test_a_study_names_its_entry_point(package: Path) -> None:
@@ -61,7 +34,7 @@ def test_a_study_names_its_entry_point(package: Path) -> None:
 def test_an_executor_with_another_version_says_so(package: Path) -> None:
     file = read_plugin_file("acme")
     (package / "sums.py").write_text(SUMS.replace("2 *", "3 *"))
-    with pytest.raises(UserError, match="acme: another version of this package is installed here than where the"):
+    with pytest.raises(UserError, match="acme: the package that is installed here has other code than the one"):
         load_plugins([file])
 
 

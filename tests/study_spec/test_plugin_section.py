@@ -205,3 +205,23 @@ def test_a_configuration_knows_the_code_behind_a_comment(folder: Path) -> None:
         read_run_config(best)
     with pytest.raises(UserError, match="its code is not the code that was written down; bring back the code that the"):
         read_plugins({"plugins": [plugin.reference]}, "the stored study", {}, ())
+
+
+def test_a_plugin_beside_the_study_file_is_found_again(folder: Path) -> None:
+    """By the study's name and by an exported configuration too, which lie elsewhere."""
+    (folder / "studies").mkdir()
+    (folder / "parts.py").rename(folder / "studies" / "parts.py")
+    (folder / "studies" / "study.yaml").write_text(STUDY)
+    spec = read_study_file(folder / "studies" / "study.yaml").spec
+    [plugin] = read_stored_spec("made", json.loads(json.dumps(spec.stored()))).plugins
+    assert plugin.place == {"path": "parts.py", "folder": "studies"}
+    by_name = read_study(
+        Document({**spec.plain(), "plugins": [plugin.place]} | {"budget": {}}), "the stored study"
+    ).spec
+    assert not differences(spec, by_name)
+    best = folder / "reports" / "made" / "best.yaml"
+    best.parent.mkdir(parents=True)
+    best.write_text(yaml.safe_dump({"plugins": [plugin.reference], "train": {"loss": "own", "bite": 0.5}}))
+    assert read_run_config(best).train["bite"] == 0.5
+    moved = read_study_file(Path((folder / "studies").rename(folder / "elsewhere")) / "study.yaml").spec
+    assert not differences(spec, moved)
