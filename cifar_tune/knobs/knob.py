@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from cifar_tune.errors import enumerate_names
 from cifar_tune.knobs.class_weights import CLASS_WEIGHTS_RULE, class_weights_text
+from cifar_tune.knobs.initial_weights import pinned
 from cifar_tune.knobs.part import Part, Scalar, Value
 
 NO_NAMES = "none"
@@ -26,6 +27,7 @@ class Kind(StrEnum):
     NAMES = "list of names"
     TEXT = "text"
     CLASS_WEIGHTS = "class weights"
+    WEIGHTS = "path of weights"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,8 @@ class Knob:
             return CLASS_WEIGHTS_RULE
         if self.kind is Kind.TEXT:
             return "must be a name of 1 to 100 letters, digits, '.', '_' or '-'"
+        if self.kind is Kind.WEIGHTS:
+            return "must be the path of a model folder or of a safetensors file, none or timm"
         noun = "a whole number" if self.kind is Kind.INT else "a number"
         bounds = self.bounds
         return f"must be {noun} {bounds}" if bounds else f"must be {noun}"
@@ -94,7 +98,7 @@ class Knob:
             case Kind.BOOL:
                 if isinstance(raw, bool):
                     return raw
-            case Kind.NAME | Kind.TEXT | Kind.CLASS_WEIGHTS:
+            case Kind.NAME | Kind.TEXT | Kind.CLASS_WEIGHTS | Kind.WEIGHTS:
                 text = self._parse_text(raw)
                 if text is not None:
                     return text
@@ -107,6 +111,8 @@ class Knob:
         raise ValueError(self.rule)
 
     def _parse_text(self, raw: object) -> str | None:
+        if self.kind is Kind.WEIGHTS:
+            return pinned(raw) if isinstance(raw, str) and raw.strip() else None
         if self.kind is Kind.TEXT:
             return raw if isinstance(raw, str) and _TEXT.fullmatch(raw) else None
         if isinstance(raw, str) and raw in (self.names or ()):

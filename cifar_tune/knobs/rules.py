@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import cast
 
+from cifar_tune.knobs.initial_weights import FRESH, TIMM
 from cifar_tune.knobs.lookaheads import NO_LOOKAHEAD
 from cifar_tune.knobs.norms import NO_NORM
 from cifar_tune.knobs.optimizers import SCHEDULE_FREE
@@ -62,6 +63,26 @@ RULES: tuple[Rule, ...] = (
         ("norm_bias_lr_factor", "norm"),
         lambda values, _: values["norm_bias_lr_factor"] != 1 and values["norm"] == NO_NORM,
         "norm_bias_lr_factor other than 1 needs a norm",
+    ),
+    Rule(
+        ("frozen_stages", "init_from"),
+        lambda values, _: values["frozen_stages"] != 0 and values["init_from"] == FRESH,
+        "frozen_stages needs init_from: stages that were never trained would stay random",
+    ),
+    Rule(
+        ("frozen_stages", "optimizer"),
+        lambda values, _: values["frozen_stages"] != 0 and values["optimizer"] in SCHEDULE_FREE,
+        "a schedule-free optimizer measures the statistics of all norms anew, so frozen_stages must be 0",
+    ),
+    Rule(
+        ("stage_lr_decay", "optimizer"),
+        lambda values, _: values["stage_lr_decay"] != 1 and values["optimizer"] == "muon",
+        "muon moves all filters at one rate, so stage_lr_decay must be 1",
+    ),
+    Rule(
+        ("init_from", "model"),
+        lambda values, _: values["init_from"] == TIMM and values["model"] != TIMM,
+        "init_from timm needs model timm",
     ),
     Rule(
         ("base_lr", "lr"),

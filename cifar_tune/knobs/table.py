@@ -6,6 +6,7 @@ from types import MappingProxyType
 from cifar_tune.knobs.activations import ACTIVATIONS
 from cifar_tune.knobs.augmentations import AUGMENTATIONS, PADDING_MODES
 from cifar_tune.knobs.class_weights import CLASS_WEIGHTS
+from cifar_tune.knobs.initial_weights import FRESH
 from cifar_tune.knobs.knob import Kind, Knob
 from cifar_tune.knobs.lookaheads import LOOKAHEADS
 from cifar_tune.knobs.losses import LOSSES
@@ -53,7 +54,7 @@ ON_OOM: Mapping[str, str] = {
 _KNOBS = (
     Knob("model", Kind.NAME, "cnn3", "the network", names=MODELS),
     Knob("width", Kind.INT, 64, "channels of the first layer; the others keep their proportions", low=1, high=65536, owner="model"),
-    Knob("timm_name", Kind.TEXT, "resnet18", "which model of timm, such as convnext_atto; never pretrained", owner="model"),
+    Knob("timm_name", Kind.TEXT, "resnet18", "which model of timm, such as convnext_atto; pretrained with init_from alone", owner="model"),
     Knob("stem", Kind.NAME, "cifar", "the first layers", names=STEMS, owner="model"),
     Knob("norm", Kind.NAME, "batch", "what the outputs of convolutions are normalized by", names=NORMS, owner="model"),
     Knob("norm_groups", Kind.INT, 8, "groups of channels; must divide the channels of every layer", low=1, high=65536, owner="norm"),
@@ -70,6 +71,9 @@ _KNOBS = (
     Knob("init", Kind.NAME, "dirac", "the weights that convolutions begin with", names=INITS, owner="model"),
     Knob("output_scale", Kind.FLOAT, 1 / 9, "factor of the logits", low=0, low_open=True, owner="model"),
     Knob("whitening_bias_epochs", Kind.INT, 3, "epochs in which the bias of the whitening layer is learned", low=0, high=1_000_000, owner="model"),
+    Knob("init_from", Kind.WEIGHTS, FRESH, "weights to begin with: a model folder, a safetensors file, or timm for the published ones; a head for other classes is drawn from the seed"),
+    Knob("frozen_stages", Kind.INT, 0, "so many stages, from the input on, keep the weights of init_from; a stage is a block, or a layer with its norm", low=0, high=1000),
+    Knob("stage_lr_decay", Kind.FLOAT, 1.0, "each stage learns at this times the rate of the stage after it; the last one at lr", low=0, high=1, low_open=True),
     Knob("optimizer", Kind.NAME, "sgd", "the update rule", names=OPTIMIZERS),
     Knob("lr", Kind.FLOAT, 1e-3, "learning rate; the highest one where the schedule moves it", low=0, low_open=True, owner="optimizer"),
     Knob("momentum", Kind.FLOAT, 0.9, "momentum", low=0, high=1, high_open=True, owner="optimizer"),

@@ -45,6 +45,38 @@ def timm_model(image_shape: ImageShape, classes: int, *, name: str, dropout: flo
     return model
 
 
+def published_weights(image_shape: ImageShape, *, name: str) -> dict[str, Tensor]:
+    """The weights that timm publishes for a model, from its cache or from the network, as a state of the model.
+
+    Args:
+        image_shape: (3, H, W); the weights of a model that is bound to one image size are fitted to it.
+        name: such as `resnet18` or `resnet18.a1_in1k`.
+
+    Raises:
+        UserError: timm is not installed, publishes no weights for it, or they cannot be had.
+    """
+    timm = _import_timm()
+    published = timm.get_pretrained_cfg(name) if timm.is_model(name) else None
+    if published is None or not published.has_weights:
+        rule = f"timm {timm.__version__} publishes no weights for it, so init_from timm has none to take"
+        raise UserError(Problem(rule, "timm_name", name))
+    arguments = {"img_size": image_shape[1:]} if published.fixed_input_size else {}
+    try:
+        with torch.device("cpu"), torch.random.fork_rng(devices=[]):
+            model: nn.Module = timm.create_model(name, pretrained=True, in_chans=image_shape[0], **arguments)
+    except Exception as error:  # (whatever the libraries below raise without a network)
+        rule = (
+            f"timm's weights for {name} are not in its cache, and cannot be downloaded here ({_first_line(error)}). "
+            f"Train once on a machine with a network, copy its cache (HF_HOME), or name a safetensors file"
+        )
+        raise UserError(Problem(rule, "init_from", "timm")) from error
+    return model.state_dict()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def _import_timm() -> ModuleType:
     try:
         return import_module("timm")

@@ -22,6 +22,7 @@ from cifar_tune.training.averages import MovingAverage, build_lookahead
 from cifar_tune.training.class_weights import weights_of_classes
 from cifar_tune.training.device import FP16, autocast, configure, forward_pass, resolve_precision
 from cifar_tune.training.evaluation import AveragedViews, View, count_right
+from cifar_tune.training.initial_weights import freeze, frozen_stages, load_initial_weights
 from cifar_tune.training.loss_scaling import LossScaling
 from cifar_tune.training.losses import build_loss
 from cifar_tune.training.optimizers import (
@@ -63,9 +64,9 @@ def build_learner(
     fitted_images = config.vocabulary.models[config.text("model")].fitted_images
     sample = training_sample(data, config, fitted_images) if fitted_images else None
     weights = weights_of_classes(config, data)
-    return Learner(
-        config, data.image_shape, len(data.classes), device, steps_per_epoch or steps, sample, in_graph, weights
-    )
+    steps = steps_per_epoch or steps
+    names = data.classes
+    return Learner(config, data.image_shape, len(names), device, steps, sample, in_graph, weights, names)
 
 
 class Learner:
@@ -84,6 +85,7 @@ class Learner:
             them such a model is random.
         in_graph: its steps shall be captured, as far as its parts can be.
         class_weights: of each class in the loss, float32 (classes,). Without them all weigh the same.
+        class_names: of the classes; None: those of the weights in `init_from`.
 
     Attributes:
         config: what is trained.
@@ -96,11 +98,11 @@ class Learner:
         accumulation: takes batches in parts where memory runs out.
 
     Raises:
-        UserError: the images are too small for the model, it cannot be compiled here, or the device does not have the
-            precision.
+        UserError: the images are too small for the model, it cannot be compiled here, the device does not have the
+            precision, or the weights of `init_from` cannot be used.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (what it does not find out by itself of the data)
         self,
         config: Configuration,
         image_shape: ImageShape,
@@ -110,14 +112,17 @@ class Learner:
         sample: Tensor | None = None,
         in_graph: bool = False,
         class_weights: Tensor | None = None,
+        class_names: tuple[str, ...] | None = None,
     ) -> None:
         torch.manual_seed(derive_seed(config.integer("seed"), "init"))
         model = build_model(config, image_shape, classes)
         if sample is not None:
             cast(FittedModel, model).fit(sample)
+        load_initial_weights(model, config, image_shape, class_names)
         self.config = config
         self.device = device
         self.model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._frozen = frozen_stages(self.model, config)
         parts = config.part("optimizer"), config.part("schedule")
         self.moves_in_graph = in_graph and all(part.is_capturable for part in parts)
         self.optimizer = build_optimizer(config, self.model, device, self.moves_in_graph)
@@ -203,6 +208,7 @@ class Learner:
         self.model.train()
         if isinstance(self.model, FollowsEpochs):
             self.model.begin_epoch(epoch)
+        freeze(self._frozen)
 
     def end_epoch(self) -> None:
         """Finish the steps of an epoch, before anything is validated."""

@@ -11,6 +11,7 @@ from cifar_tune.errors import Problem, UserError
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.knobs.optimizers import OptimizerPart
 from cifar_tune.models.layers import norm_biases
+from cifar_tune.models.stages import stages_of
 from cifar_tune.training.muon import MuonWithAdamW, hidden_weights
 from cifar_tune.training.schedule_free import SCHEDULE_FREE_OPTIMIZERS
 
@@ -166,4 +167,21 @@ def _groups(config: Configuration, model: nn.Module) -> list[dict[str, Any]]:
         # Weight decay acts through the learning rate: divided by the factor, it shrinks them as it does the others.
         decay = config.number("weight_decay") / factor if config.flag("decay_norm_and_bias") else 0.0
         groups.append({"params": quick, "weight_decay": decay, "lr_factor": factor})
-    return groups
+    stage_decay = config.number("stage_lr_decay")
+    return groups if stage_decay == 1 else _by_stage(groups, model, stage_decay)
+
+
+def _by_stage(groups: Sequence[dict[str, Any]], model: nn.Module, decay: float) -> list[dict[str, Any]]:
+    """A group for each stage in place of each group; the last stage comes first, since its rate is reported.
+
+    Clark et al. 2020 (arXiv:2003.10555) call it layer-wise learning-rate decay.
+    """
+    split = []
+    for group in groups:
+        own = {id(weight) for weight in group["params"]}
+        for distance, stage in enumerate(reversed(stages_of(model))):
+            weights = [weight for weight in stage.parameters if id(weight) in own]
+            if weights:
+                factor = group.get("lr_factor", 1.0) * decay**distance
+                split.append({**group, "params": weights, "lr_factor": factor})
+    return split

@@ -6,6 +6,7 @@ from itertools import combinations
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from cifar_tune.data.resident import ResidentData
 from cifar_tune.knobs.configuration import Configuration, complete
@@ -14,6 +15,7 @@ from cifar_tune.knobs.part import Value
 from cifar_tune.knobs.rules import broken_rules
 from cifar_tune.knobs.table import KNOBS
 from cifar_tune.knobs.vocabulary import BUILT_IN
+from cifar_tune.models.build import build_model
 from tests.data.images import prepared_data
 
 from .seen import Seen, train_and_see
@@ -29,6 +31,9 @@ EVERYWHERE: Mapping[str, Value] = {
     "precision": "fp32",
 }
 """Six steps that take some milliseconds."""
+
+WEIGHTS = "a file"
+"""Stands for a file of weights for such a net, which is there only while the tests run."""
 
 OUTCOME = frozenset({"losses", "weights", "statistics", "judged"})
 """What changes with whatever moves the weights."""
@@ -59,15 +64,16 @@ class Proof:
     default: bool = True
     most_images: int | None = None
 
-    def configurations(self, name: str) -> list[Configuration]:
-        """One for each value of the knob."""
+    def configurations(self, name: str, weights: Value) -> list[Configuration]:
+        """One for each value of the knob; `weights` takes the place of WEIGHTS."""
         knob = KNOBS[name]
-        others = self.others
+        others = tuple(weights if other == WEIGHTS else other for other in self.others)
         if not others and knob.kind is Kind.NAME:
             others = tuple(knob.names or ())
         if not others and knob.kind is Kind.NAMES:
             others = tuple((each,) for each in knob.names or ())
         surroundings = {**EVERYWHERE, **self.beside}
+        surroundings |= {key: weights for key, value in surroundings.items() if value == WEIGHTS}
         surroundings.pop(name, None)
         defaults = (BUILT_IN.default_of(knob, complete(surroundings)),) if self.default else ()
         return [complete({**surroundings, name: value}) for value in dict.fromkeys((*defaults, *others))]
@@ -109,6 +115,9 @@ PROOFS: Mapping[str, Proof] = {
     "init": Proof(OUTCOME | {"initial"}, beside={"model": "airbench_net"}),
     "output_scale": outcome(1.0, model="airbench_net"),
     "whitening_bias_epochs": outcome(1, model="airbench_net"),
+    "init_from": Proof(OUTCOME | {"initial"}, (WEIGHTS,)),
+    "frozen_stages": Proof(OUTCOME, (1,), {"init_from": WEIGHTS}),
+    "stage_lr_decay": rates(0.5),
     "optimizer": outcome(weight_decay=0.1),
     "lr": rates(0.01),
     "momentum": outcome(0.5),
@@ -193,6 +202,14 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> ResidentData:
     return ResidentData(prepared_data(tmp_path_factory.mktemp("noise"), train=48, val=16, size=12), "cpu")
 
 
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Value:
+    file = tmp_path_factory.mktemp("weights") / "other.safetensors"
+    torch.manual_seed(7)
+    save_file(build_model(complete(EVERYWHERE), (3, 12, 12), 10).state_dict(), file)
+    return KNOBS["init_from"].parse(str(file))
+
+
 @pytest.fixture(autouse=True)
 def settings_of_the_process() -> Iterator[None]:
     threads = torch.get_num_threads()
@@ -201,10 +218,10 @@ def settings_of_the_process() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("name", KNOBS)
-def test_the_knob_changes_what_it_is_for_and_nothing_else(name: str, data: ResidentData) -> None:
+def test_the_knob_changes_what_it_is_for_and_nothing_else(name: str, data: ResidentData, weights: Value) -> None:
     assert name in PROOFS, f"give the knob {name} an entry in PROOFS that says what it is seen to change"
     proof = PROOFS[name]
-    configurations = proof.configurations(name)
+    configurations = proof.configurations(name, weights)
     assert len(configurations) > 1, f"the entry of {name} in PROOFS tries one value only"
     seen: dict[Value, Seen] = {}
     for config in configurations:
