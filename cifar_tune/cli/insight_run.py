@@ -9,6 +9,7 @@ import torch
 
 from cifar_tune.data.prepared import prepare
 from cifar_tune.data.resident import ResidentData
+from cifar_tune.data.source_table import SOURCES
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.paths import is_stream
@@ -79,16 +80,14 @@ def print_lines(values: dict[str, object], files: list[Path]) -> None:
         say(f"file={file}")
 
 
-_KNOWN = {"cifar10": 10, "digits": 10}
-
-
 def class_count(spec: DataSpec) -> int:
-    """The number of classes. Folders of images are opened for it; nothing is downloaded.
+    """The number of classes. Own images are opened for it; nothing is downloaded.
 
     Raises:
         UserError: the folder cannot be read.
     """
-    if spec.name in _KNOWN:
-        return _KNOWN[spec.name]
+    known = SOURCES[spec.name].classes
+    if known is not None:
+        return known
     progress = now_and_then()
     return len(prepare(spec, lambda done, total: progress(f"decoding images: {done:,} of {total:,}")).classes)

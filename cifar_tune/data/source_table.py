@@ -19,6 +19,7 @@ class SourceEntry:
         image_size: the only size that its images have; None where they are resized to any.
         has_shapes: whether its images may have other shapes than square, so that `resize` makes a difference.
         keys: of `data`, those that only some sources take, and this one does.
+        classes: how many there are, where that is known without the images.
     """
 
     target: str
@@ -28,11 +29,16 @@ class SourceEntry:
     image_size: int | None = None
     has_shapes: bool = False
     keys: frozenset[str] = frozenset()
+    classes: int | None = None
 
 
-def _torchvision(name: str, meaning: str, has_shapes: bool = False) -> SourceEntry:
+def _torchvision(name: str, meaning: str, classes: int, has_shapes: bool = False) -> SourceEntry:
     return SourceEntry(
-        f"{_MODULES}.torchvision_sets:{name}", meaning, has_shapes=has_shapes, keys=frozenset({"download"})
+        f"{_MODULES}.torchvision_sets:{name}",
+        meaning,
+        has_shapes=has_shapes,
+        keys=frozenset({"download"}),
+        classes=classes,
     )
 
 
@@ -43,6 +49,7 @@ SOURCES: Mapping[str, SourceEntry] = {
         rooted="the folder where the archive lies or is downloaded to",
         image_size=32,
         keys=frozenset({"download"}),
+        classes=10,
     ),
     "image_folder": SourceEntry(
         f"{_MODULES}.image_folder",
@@ -52,7 +59,7 @@ SOURCES: Mapping[str, SourceEntry] = {
         has_shapes=True,
         keys=frozenset({"ignore"}),
     ),
-    "digits": SourceEntry(f"{_MODULES}.digits", "scikit-learn's embedded digits", root="none"),
+    "digits": SourceEntry(f"{_MODULES}.digits", "scikit-learn's embedded digits", root="none", classes=10),
     "table": SourceEntry(
         f"{_MODULES}.table",
         "a CSV or Parquet file with a row per image: its path, its label and, if you like, its split",
@@ -68,16 +75,16 @@ SOURCES: Mapping[str, SourceEntry] = {
         rooted="the .npz file, or the folder with the .npy files",
         has_shapes=True,
     ),
-    "cifar100": _torchvision("CIFAR100", "CIFAR-100, its 100 fine classes"),
-    "svhn": _torchvision("SVHN", "Street View House Numbers, cropped digits"),
-    "mnist": _torchvision("MNIST", "MNIST"),
-    "fashion_mnist": _torchvision("FASHION_MNIST", "Fashion-MNIST"),
-    "kmnist": _torchvision("KMNIST", "Kuzushiji-MNIST"),
-    "stl10": _torchvision("STL10", "STL-10, its labelled images"),
-    "gtsrb": _torchvision("GTSRB", "German traffic signs", has_shapes=True),
-    "flowers102": _torchvision("FLOWERS102", "Oxford 102 Flower", has_shapes=True),
-    "oxford_pets": _torchvision("OXFORD_PETS", "Oxford-IIIT Pet", has_shapes=True),
-    "food101": _torchvision("FOOD101", "Food-101", has_shapes=True),
-    "dtd": _torchvision("DTD", "Describable Textures", has_shapes=True),
+    "cifar100": _torchvision("CIFAR100", "CIFAR-100, its 100 fine classes", 100),
+    "svhn": _torchvision("SVHN", "Street View House Numbers, cropped digits", 10),
+    "mnist": _torchvision("MNIST", "MNIST", 10),
+    "fashion_mnist": _torchvision("FASHION_MNIST", "Fashion-MNIST", 10),
+    "kmnist": _torchvision("KMNIST", "Kuzushiji-MNIST", 10),
+    "stl10": _torchvision("STL10", "STL-10, its labelled images", 10),
+    "gtsrb": _torchvision("GTSRB", "German traffic signs", 43, has_shapes=True),
+    "flowers102": _torchvision("FLOWERS102", "Oxford 102 Flower", 102, has_shapes=True),
+    "oxford_pets": _torchvision("OXFORD_PETS", "Oxford-IIIT Pet", 37, has_shapes=True),
+    "food101": _torchvision("FOOD101", "Food-101", 101, has_shapes=True),
+    "dtd": _torchvision("DTD", "Describable Textures", 47, has_shapes=True),
 }
 """By the name in `data.name`."""
