@@ -8,6 +8,7 @@ from types import FrameType
 import typer
 
 from cifar_tune.cli.commands import (
+    bundle,
     check,
     compare,
     convert,
@@ -24,6 +25,7 @@ from cifar_tune.cli.commands import (
     run,
     status,
     train,
+    verify,
     watch,
 )
 from cifar_tune.cli.crash_log import crash_lines, without_passwords
@@ -52,6 +54,8 @@ app.command("train")(train.train)
 app.command("convert")(convert.convert)
 app.command("finalize")(with_quiet_optuna(finalize.finalize))
 app.command("predict")(predict.predict)
+app.command("bundle")(with_quiet_optuna(bundle.bundle))
+app.command("verify")(with_quiet_optuna(verify.verify))
 app.command("lr-range")(lr_range.lr_range)
 app.command("landscape")(landscape.landscape)
 app.command("filters")(filters.filters)

@@ -86,6 +86,12 @@ Write = Annotated[
         callback=path,
     ),
 ]
+Places = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Where the images lie: data.root, data.download.", show_default=False
+    ),
+]
 Save = Annotated[
     Path | None,
     typer.Option(

@@ -46,6 +46,23 @@ def read_configuration(folder: Path, description: ModelDescription, run_plugins:
     return _read(description, vocabulary_with(load_plugins(files)), source)
 
 
+def read_trainable(folder: Path, description: ModelDescription, run_plugins: bool) -> Configuration:
+    """The same, ready to be trained: every plugin file runs, also those that only brought an optimizer.
+
+    Args:
+        folder: where they are.
+        description: of the folder.
+        run_plugins: whether plugin files may run.
+
+    Raises:
+        UserError: as `read_configuration`.
+    """
+    files = read_plugin_copies(folder, description)
+    if not run_plugins and not all(has_run(file) for file in files):
+        raise UserError(_would_run(folder, files))
+    return _read(description, vocabulary_with(load_plugins(files)), str(folder / DESCRIPTION_FILE))
+
+
 def _read(description: ModelDescription, vocabulary: Vocabulary, source: str) -> Configuration:
     problems = Problems(source)
     train = read_train(description.train, vocabulary, problems)
@@ -75,7 +92,7 @@ def _would_run(folder: Path, files: Sequence[PluginFile]) -> Problem:
         for file in files
     )
     rule = (
-        "its network is built by plugin files. They are Python programs and would run with your rights. Read them "
+        "it is built by plugin files. They are Python programs and would run with your rights. Read them "
         "first; if you trust them, say load_model(..., run_plugins=True), or --run-plugins on the command line:"
     )
     return Problem(rule, source=str(folder), more=listed)

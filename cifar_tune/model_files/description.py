@@ -116,6 +116,9 @@ class Origin(_Entry):
     objective_value: float | None = None
     """Of the trial, on the validation split."""
 
+    images: Literal["all", "study"] | None = None
+    """Of finalize: trained on all images that are not test images, or on those of the study alone."""
+
     finished_trials: int | None = None
     """Trials among which it was chosen."""
 
@@ -199,8 +202,15 @@ class ModelDescription(_Entry):
     confusion: tuple[tuple[int, ...], ...] | None = None
     """How many images of each class (row) were taken for each class (column), of the split of the metrics."""
 
+    val_losses: tuple[float, ...] = ()
+    """Of a model that was trained without validation: the losses of the trial, one per epoch. Schedule plateau was told
+    them again."""
+
     environment: dict[str, str | int] = {}
     """Versions and hardware."""
+
+    packages: dict[str, str] = {}
+    """The versions of the packages that the training had loaded."""
 
     @model_validator(mode="after")
     def _fits_itself(self) -> "ModelDescription":

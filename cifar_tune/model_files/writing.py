@@ -2,9 +2,11 @@
 
 import hashlib
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from importlib.metadata import packages_distributions, version
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -55,6 +57,7 @@ class Chosen:
         epochs: trained ones.
         origin: how it was chosen.
         check: its figures on the validation split, where they are known.
+        val_losses: that took the place of a validation (`train_without_validation`).
     """
 
     data: DataSpec
@@ -62,6 +65,7 @@ class Chosen:
     epochs: int
     origin: Origin
     check: Check | None = None
+    val_losses: Sequence[float] = ()
 
 
 @dataclass(frozen=True)
@@ -135,6 +139,8 @@ def write_model_folder(
         split_sha256=split_sha256(chosen.prepared.train_indices, chosen.prepared.val_indices),
         origin=chosen.origin,
         check=chosen.check,
+        val_losses=tuple(chosen.val_losses),
+        packages=_loaded_packages(),
         environment={"cifar_tune": __version__, **environment(training.device)},
         **_measured(evaluation),
     )
@@ -223,6 +229,15 @@ def _measured(evaluation: Evaluation | None) -> dict[str, Any]:
     rows = evaluation.confusion
     confusion = None if rows is None else tuple(tuple(int(count) for count in row) for row in rows)
     return {"metrics": metrics, "confusion": confusion}
+
+
+def _loaded_packages() -> dict[str, str]:
+    """The version of every installed package of which this process has imported something."""
+    imported = {name.partition(".")[0] for name in sys.modules}
+    names = {
+        package for module, packages in packages_distributions().items() if module in imported for package in packages
+    }
+    return {name: version(name) for name in sorted(names, key=str.lower)}
 
 
 def _copy(plugin: Plugin) -> PluginCopy:

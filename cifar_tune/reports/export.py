@@ -45,24 +45,11 @@ def export(record: StudyRecord, folder: Path) -> list[Path]:
     missing = [each for each in (folder / FRONT_FOLDER, folder, *folder.parents) if not each.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        pictures, unseen = _pictures(report)
-        texts = {
-            "summary.md": summary_markdown(report, folder, unseen),
-            SUMMARY_FILE: summary_json(report),
-            "trials.csv": trials_csv(report),
-            "epochs.csv": epochs_csv(report),
-            "report.html": report_html(report, folder),
-        }
-        if report.best:
-            texts[BEST_FILE] = best_yaml(record, report.best, folder / BEST_FILE)
-        front = front_texts(report, folder)
+        contents, front = _contents(report, folder)
         if front:
             make_front_folder(folder)
-        contents: dict[Path, Content] = {folder / name: text for name, text in texts.items()}
-        contents.update((folder / name, picture) for name, picture in pictures.items())
-        contents.update(front)
         # of a study of the same name that was deleted, or of this one as it was
-        former = [folder / name for name in {BEST_FILE, *PARETO} - texts.keys() - pictures.keys()]
+        former = [folder / name for name in (BEST_FILE, *PARETO) if folder / name not in contents]
         replace_files(contents, [*former, *former_front(folder, front)])
     except OSError as error:
         for each in missing:
@@ -70,7 +57,31 @@ def export(record: StudyRecord, folder: Path) -> list[Path]:
                 each.rmdir()
         source = str(error.filename or folder)
         raise UserError(Problem(f"cannot be written: {error.strerror}", source=source)) from error
-    return [*(folder / name for name in (*sorted(texts), *pictures)), *front]
+    return list(contents)
+
+
+def report_files(record: StudyRecord, folder: Path) -> dict[Path, Content]:
+    """The files that `export` would write into the folder; nothing is written."""
+    return _contents(Report(record), folder)[0]
+
+
+def _contents(report: Report, folder: Path) -> tuple[dict[Path, Content], dict[Path, str]]:
+    """All files: texts, pictures and the Pareto front. The front's are given a second time, alone."""
+    pictures, unseen = _pictures(report)
+    texts = {
+        "summary.md": summary_markdown(report, folder, unseen),
+        SUMMARY_FILE: summary_json(report),
+        "trials.csv": trials_csv(report),
+        "epochs.csv": epochs_csv(report),
+        "report.html": report_html(report, folder),
+    }
+    if report.best:
+        texts[BEST_FILE] = best_yaml(report.record, report.best, folder / BEST_FILE)
+    front = front_texts(report, folder)
+    contents: dict[Path, Content] = {folder / name: texts[name] for name in sorted(texts)}
+    contents.update((folder / name, picture) for name, picture in pictures.items())
+    contents.update(front)
+    return contents, front
 
 
 def _pictures(report: Report) -> tuple[dict[str, bytes], dict[str, str]]:

@@ -1,5 +1,6 @@
 """The model folder that `finalize` writes: first the weights, then, when the test set was opened, what came out."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from cifar_tune.training.loop import Training
 
 
 def write_final_model(
-    folder: Path, record: StudyRecord, spec: DataSpec, training: Training, opening: Opening
+    folder: Path, record: StudyRecord, spec: DataSpec, training: Training, opening: Opening, val_losses: Sequence[float]
 ) -> tuple[ModelDescription, Opening]:
     """Write the trained model before the test set is opened, so that no result can be without its weights.
 
@@ -25,6 +26,7 @@ def write_final_model(
         spec: its data.
         training: done, on all images.
         opening: the one that follows.
+        val_losses: that the training was told.
 
     Returns:
         What the folder says, and the opening with the folder in it.
@@ -36,7 +38,7 @@ def write_final_model(
     images, labels = prepared.open_images()[prepared.val_indices], prepared.labels[prepared.val_indices]
     loss, accuracy = measure(training, images, labels)
     check = Check(images=len(labels), loss=loss, accuracy=accuracy, trained_on=True)
-    chosen = Chosen(spec, prepared, opening.epochs, _origin(record, opening, len(record.openings)), check)
+    chosen = Chosen(spec, prepared, opening.epochs, _origin(record, opening, len(record.openings)), check, val_losses)
     written = write_model_folder(folder, training, chosen)
     return written, replace(opening, model=str(folder.absolute()), weights_sha256=written.weights_sha256)
 
@@ -68,6 +70,7 @@ def _origin(record: StudyRecord, opening: Opening, openings: int) -> Origin:
             "chosen": opening.chosen,
             "trial": opening.trial,
             "source": opening.source,
+            "images": opening.images,
             "objective": record.spec.objective.metric,
             "objective_value": opening.value,
             "finished_trials": opening.finished_trials,

@@ -121,7 +121,7 @@ def finalize(
             _open(record, spec, training, opening, patience, say)
         else:
             with training_errors(device, _ADVICE):
-                written, opening = write_final_model(save, record, spec, training, opening)
+                written, opening = write_final_model(save, record, spec, training, opening, chosen.val_losses)
             tested, evaluation = _open(record, spec, training, opening, patience, say)
             say(add_test_result(save, written, record, tested, evaluation))
     return patience.take(lambda: load_record(storage, name))

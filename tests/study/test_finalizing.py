@@ -449,8 +449,10 @@ def importers(of: str) -> set[str]:
     return found
 
 
-def test_one_command_alone_opens_the_test_split() -> None:
-    assert importers("cifar_tune.data.test_split") == {"cifar_tune.study.finalizing"}
+def test_finalize_opens_the_test_split_and_verify_repeats_it() -> None:
+    assert importers("cifar_tune.data.test_split") == {"cifar_tune.study.finalizing", "cifar_tune.study.verifying"}
+    assert importers("cifar_tune.study.verifying") == {"cifar_tune.bundles.verifying"}
+    assert importers("cifar_tune.bundles.verifying") == {"cifar_tune.cli.commands.verify"}
     assert importers("cifar_tune.study.finalizing") == {"cifar_tune.cli.commands.finalize"}
     calls = {file.name for file in (ROOT / "cifar_tune").rglob("*.py") if ".test_part(" in file.read_text()}
     assert calls == {"test_split.py"}
@@ -462,6 +464,8 @@ def test_the_import_check_says_so_too() -> None:
         tuple(each["protected_modules"]): each["allowed_importers"] for each in contracts if each["type"] == "protected"
     }
     assert protected == {
-        ("cifar_tune.data.test_split",): ["cifar_tune.study.finalizing"],
+        ("cifar_tune.data.test_split",): ["cifar_tune.study.finalizing", "cifar_tune.study.verifying"],
+        ("cifar_tune.study.verifying",): ["cifar_tune.bundles.verifying"],
+        ("cifar_tune.data.duplicates",): ["cifar_tune.study.checking"],
         ("cifar_tune.study.finalizing",): ["cifar_tune.cli.commands.finalize"],
     }
