@@ -9,7 +9,7 @@ from cifar_tune.errors import Problem, UserError
 from cifar_tune.knobs.configuration import Configuration, complete
 from cifar_tune.knobs.plugin import Plugin, PluginFile
 from cifar_tune.knobs.vocabulary import BUILT_IN, Vocabulary, vocabulary_with
-from cifar_tune.model_files.description import DESCRIPTION_FILE, PLUGIN_FOLDER, ModelDescription
+from cifar_tune.model_files.description import DESCRIPTION_FILE, ModelDescription
 from cifar_tune.model_files.reading import read_plugin_copies
 from cifar_tune.plugins.description import from_description
 from cifar_tune.plugins.execute import has_run
@@ -42,7 +42,7 @@ def read_configuration(folder: Path, description: ModelDescription, run_plugins:
         return config
     files = read_plugin_copies(folder, description)
     if not run_plugins and not all(has_run(file) for file in files):
-        raise UserError(_would_run(folder, files))
+        raise UserError(_would_run(folder, description, files))
     return _read(description, vocabulary_with(load_plugins(files)), source)
 
 
@@ -59,7 +59,7 @@ def read_trainable(folder: Path, description: ModelDescription, run_plugins: boo
     """
     files = read_plugin_copies(folder, description)
     if not run_plugins and not all(has_run(file) for file in files):
-        raise UserError(_would_run(folder, files))
+        raise UserError(_would_run(folder, description, files))
     return _read(description, vocabulary_with(load_plugins(files)), str(folder / DESCRIPTION_FILE))
 
 
@@ -86,10 +86,11 @@ def _needed(config: Configuration, plugins: Sequence[Plugin]) -> bool:
     )
 
 
-def _would_run(folder: Path, files: Sequence[PluginFile]) -> Problem:
+def _would_run(folder: Path, description: ModelDescription, files: Sequence[PluginFile]) -> Problem:
     listed = tuple(
-        f"  {folder / PLUGIN_FOLDER / file.path}: {len(file.source.splitlines()):,} lines, sha256 {file.sha256}"
-        for file in files
+        f"  {folder / copy.file}: {len(file.source.splitlines()):,} lines, sha256 {copy.sha256}"
+        + (f"; what runs is the installed module {file.module}" if file.module else "")
+        for copy, file in zip(description.plugins, files, strict=True)
     )
     rule = (
         "it is built by plugin files. They are Python programs and would run with your rights. Read them "

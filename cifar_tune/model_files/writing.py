@@ -242,7 +242,8 @@ def _loaded_packages() -> dict[str, str]:
 
 def _copy(plugin: Plugin) -> PluginCopy:
     module = plugin.file.module if plugin.file else ""
-    file = (PurePosixPath(PLUGIN_FOLDER) / (f"{plugin.path}.py" if module else plugin.path)).as_posix()
+    name = f"{plugin.path}.py" if module else plugin.path.replace("\\", "_")  # a separator on other systems
+    file = (PurePosixPath(PLUGIN_FOLDER) / name).as_posix()
     digest = hashlib.sha256(_bytes_of(plugin)).hexdigest()
     known = {key: value for key, value in described(plugin).items() if key != "folder"}  # of this machine alone
     return PluginCopy(path=plugin.path, file=file, sha256=digest, module=module, described=known)

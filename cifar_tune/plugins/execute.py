@@ -44,7 +44,7 @@ def _imported(file: PluginFile) -> ModuleType | Problem:
         if not is_same_code(file.sha256, file.meaning, here.sha256, here.meaning):
             rule = "the package that is installed here has other code than the one that was read before"
             return Problem(rule, source=file.path)
-        return import_module(file.module)
+        return import_module(here.module)
     except LookupError as error:
         return Problem(str(error.args[0]), source=file.path)
     except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever a user's code raises is told to the user)

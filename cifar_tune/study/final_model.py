@@ -36,7 +36,7 @@ def write_final_model(
     """
     prepared = prepare(spec)
     images, labels = prepared.open_images()[prepared.val_indices], prepared.labels[prepared.val_indices]
-    loss, accuracy = measure(training, images, labels)
+    loss, accuracy = measure(training, images, labels)[:2]
     check = Check(images=len(labels), loss=loss, accuracy=accuracy, trained_on=True)
     chosen = Chosen(spec, prepared, opening.epochs, _origin(record, opening, len(record.openings)), check, val_losses)
     written = write_model_folder(folder, training, chosen)

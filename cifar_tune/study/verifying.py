@@ -89,5 +89,5 @@ def trained_again(
 def measured_training(training: Training, images: Labelled) -> Figures:
     """Measure what was trained again."""
     with training_errors(training.device):
-        loss, accuracy = measure(training, *images)
+        loss, accuracy = measure(training, *images)[:2]
     return Figures(len(images[1]), loss, accuracy)

@@ -16,6 +16,7 @@ from cifar_tune.errors import CheckError, UserError
 from cifar_tune.insight import training_runs
 from cifar_tune.insight.training_runs import train_seeds
 from cifar_tune.knobs.part import Value
+from cifar_tune.model_files.reading import read_description
 from cifar_tune.study_spec.run_config import RunConfig
 from cifar_tune.training.loop import Training
 from tests.digits import small_of
@@ -43,6 +44,22 @@ def test_one_model_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     results = train_seeds(run(seed=3), 3, "cpu", lambda _: None)
     assert [each["seed"] for each in results["runs"]] == [4, 5, 6], "the seed that was chosen is not among them"
     assert len(built) == 3
+
+
+def test_the_models_of_several_seeds_are_kept_apart(tmp_path: Path) -> None:
+    said: list[str] = []
+    folder = tmp_path / "kept"
+    runs = train_seeds(run(seed=3), 2, "cpu", said.append, save=folder)["runs"]
+    assert [each["model"] for each in runs] == [str(folder / "seed-4"), str(folder / "seed-5")]
+    for each in runs:
+        description = read_description(each["model"])
+        assert description.metrics["val_accuracy"].value == each["val_accuracy"]
+        assert description.confusion is not None
+        right = sum(row[place] for place, row in enumerate(description.confusion))
+        assert (right / 64, sum(map(sum, description.confusion))) == (each["val_accuracy"], 64)
+        assert f"model folder: {each['model']}" in said
+    with pytest.raises(UserError, match="holds other files"):
+        train_seeds(run(), 1, "cpu", lambda _: None, save=folder)
 
 
 def test_memory_that_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
