@@ -1,5 +1,6 @@
 """The `plugins` of a study file or of a configuration: Python files that define parts of the user's own."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path as FilePath
 from typing import Any
@@ -48,7 +49,7 @@ def read_plugins(
 
 def _folder_of(source: str | None) -> FilePath | None:
     """The folder of the study file or configuration; None where there is no such file."""
-    if source is None or not FilePath(source).is_file():
+    if source is None or not os.path.isfile(source):  # noqa: PTH113 (Path raises where a name is too long)
         return None
     return FilePath(source).resolve().parent
 
