@@ -57,10 +57,12 @@ def model(saved: Saved) -> SavedModel:
 
 
 def _shake(network: nn.Module, images: torch.Tensor) -> None:
-    """Let the network be as different from its beginning as a trained one: no scale is 0, no statistic 0 or 1."""
+    """Make the network unlike its beginning, as training does: no scale and no head is 0, and statistics are real."""
     for module in network.modules():
         if isinstance(module, NORM_LAYERS) and module.weight is not None:
             nn.init.uniform_(module.weight, 0.5, 1.5)
+        elif isinstance(module, nn.Linear) and not module.weight.any():  # as heads of timm begin
+            nn.init.normal_(module.weight)
     network.train()
     with torch.no_grad():
         network(images)
