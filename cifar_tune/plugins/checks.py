@@ -2,16 +2,25 @@
 
 import inspect
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import cast
 
 from cifar_tune.errors import Problem, enumerate_names, nearest_name
 from cifar_tune.knobs.knob import NO_NAMES, Kind, Knob
+from cifar_tune.knobs.metrics import MEASURES, MetricPart, find_measure
 from cifar_tune.knobs.part import Part, resolve
 from cifar_tune.knobs.plugin import Plugin
 from cifar_tune.knobs.schedules import SchedulePart
-from cifar_tune.knobs.vocabulary import BUILT_IN
-from cifar_tune.plugins.kinds import KINDS, OWN_KNOBS, RESERVED, PartKind
+from cifar_tune.knobs.vocabulary import BUILT_IN, METRIC
+from cifar_tune.plugins.kinds import (
+    KINDS,
+    OTHER_METRICS,
+    OWN_KNOBS,
+    OWNERS,
+    RESERVED,
+    RESERVED_BEGINNINGS,
+    PartKind,
+)
 
 
 class Places:
@@ -51,15 +60,16 @@ def check_plugins(plugins: Sequence[Plugin], places: Places) -> None:
     defined_by: dict[tuple[str, str], str] = {}
     for plugin in plugins:
         for name, knob in plugin.knobs.items():
-            _check_name(name, OWN_KNOBS, BUILT_IN.knobs, plugin.path, defined_by, places)
+            _check_name(name, OWN_KNOBS, BUILT_IN.knobs.keys(), plugin.path, defined_by, places)
             if name not in BUILT_IN.knobs:
                 _check_knob(knob, plugins, plugin.path, places)
                 knobs[name] = knob
     for plugin in plugins:
         for owner, parts in plugin.parts.items():
             dictionary = KINDS[owner].dictionary
+            built_in = {*MEASURES, *OTHER_METRICS} if owner == METRIC else BUILT_IN.parts(owner).keys()
             for name, part in parts.items():
-                _check_name(name, dictionary, BUILT_IN.parts(owner), plugin.path, defined_by, places)
+                _check_name(name, dictionary, built_in, plugin.path, defined_by, places)
                 for rule, value, nearest in _part_problems(owner, part, knobs):
                     places.add(plugin.path, rule, dictionary, name, value, nearest)
 
@@ -67,7 +77,7 @@ def check_plugins(plugins: Sequence[Plugin], places: Places) -> None:
 def _check_name(
     name: str,
     dictionary: str,
-    built_in: Mapping[str, object],
+    built_in: Set[str],
     path: str,
     defined_by: dict[tuple[str, str], str],
     places: Places,
@@ -75,7 +85,10 @@ def _check_name(
     if not _NAME.fullmatch(name) or name in (NO_NAMES, *RESERVED):
         rule = _NAME_RULE if not _NAME.fullmatch(name) else "this name means something else in a study; take another"
         places.add(path, rule, dictionary, name)
-    if name in built_in:
+    if dictionary == OWN_KNOBS and name.startswith(RESERVED_BEGINNINGS):
+        rule = f"a knob's name cannot begin with {' or '.join(RESERVED_BEGINNINGS)}, as those of metrics do"
+        places.add(path, rule, dictionary, name)
+    if name in built_in or (dictionary == KINDS[METRIC].dictionary and find_measure(name, MEASURES) is not None):
         places.add(path, "this name is taken by a built-in one; take another", dictionary, name)
     other = defined_by.setdefault((dictionary, name), path)
     if other != path:
@@ -83,9 +96,9 @@ def _check_name(
 
 
 def _check_knob(knob: Knob, plugins: Sequence[Plugin], path: str, places: Places) -> None:
-    if knob.owner is None or knob.owner not in KINDS:
-        rule = f"a plugin's knob needs an owner whose parts take it: {enumerate_names(list(KINDS))}"
-        places.add(path, rule, OWN_KNOBS, knob.name, knob.owner, nearest_name(knob.owner or "", KINDS))
+    if knob.owner not in OWNERS:
+        rule = f"a plugin's knob needs an owner whose parts take it: {enumerate_names(list(OWNERS))}"
+        places.add(path, rule, OWN_KNOBS, knob.name, knob.owner, nearest_name(knob.owner or "", OWNERS))
     elif not any(knob.name in part.arguments for each in plugins for part in each.parts.get(knob.owner, {}).values()):
         rule = f"no entry of {KINDS[knob.owner].dictionary} takes it: name it in the arguments of one"
         places.add(path, rule, OWN_KNOBS, knob.name)
@@ -101,6 +114,8 @@ def _check_knob(knob: Knob, plugins: Sequence[Plugin], path: str, places: Places
 def _part_problems(owner: str, part: Part, knobs: Mapping[str, Knob]) -> list[tuple[str, object, str | None]]:
     """Rules that the part breaks, each with the value and the name that was most likely meant."""
     found: list[tuple[str, object, str | None]] = []
+    if isinstance(part, MetricPart) and (wrong := _metric_problems(part)):
+        return wrong
     for knob, argument in part.arguments.items():
         if knob not in knobs:
             found.append(("there is no knob of that name", knob, nearest_name(knob, knobs)))
@@ -123,6 +138,20 @@ def _part_problems(owner: str, part: Part, knobs: Mapping[str, Knob]) -> list[tu
         if knob not in part.arguments
     ]
     return found or _target_problems(kind, part)
+
+
+def _metric_problems(part: MetricPart) -> list[tuple[str, object, str | None]]:
+    found: list[tuple[str, object, str | None]] = []
+    if part.arguments:
+        rule = "a metric takes no knobs, so that it means the same in every trial; constants can be given"
+        found.append((rule, next(iter(part.arguments)), None))
+    if part.number:
+        found.append(("number is for built-in metrics; give it as a constant", part.number, None))
+    if part.lowest >= part.highest:
+        found.append(("its lowest must be below its highest", part.lowest, None))
+    if part.fewest_classes > (part.most_classes or part.fewest_classes):
+        found.append(("its fewest_classes must be at most its most_classes", part.fewest_classes, None))
+    return found
 
 
 def _target_problems(kind: PartKind, part: Part) -> list[tuple[str, object, str | None]]:

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 
 from cifar_tune.knobs.augmentations import AugmentationPart
 from cifar_tune.knobs.losses import LossPart
+from cifar_tune.knobs.metrics import BEST, VALIDATION, MetricPart
 from cifar_tune.knobs.models import ModelPart
 from cifar_tune.knobs.part import Part
 from cifar_tune.knobs.schedules import SchedulePart
+from cifar_tune.knobs.vocabulary import METRIC
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +69,21 @@ KINDS: Mapping[str, PartKind] = {
     "augment": PartKind(
         "AUGMENTATIONS", AugmentationPart, ("draw",), "builtins:object", "a function of a draw", methods=("__call__",)
     ),
+    METRIC: PartKind(
+        "METRICS", MetricPart, ("probabilities", "labels"), None, "a function of probabilities and labels"
+    ),
 }
-"""By the knob that names the parts."""
+"""By the knob that names the parts; no knob names metrics."""
+
+OWNERS = tuple(owner for owner in KINDS if owner != METRIC)
+"""The knobs that name parts, and that own the knobs of these."""
 
 OWN_KNOBS = "KNOBS"
 """The name of a plugin's list of knobs."""
 
 RESERVED = frozenset(
     (
-        *("name", "objective", "constraints", "budget", "sampler", "pruner", "data", "plugins", "train"),
+        *("name", "objective", "constraints", "metrics", "budget", "sampler", "pruner", "data", "plugins", "train"),
         *("search_space", "per", "start_from", "deterministic", "stop"),
         *("number", "state", "reason", "value", "finished_epochs", "duration_seconds", "parameters"),
         *("started", "ended", "source", "feasible", "on_front"),
@@ -84,3 +92,9 @@ RESERVED = frozenset(
     )
 )
 """Names that knobs cannot have: the sections of a study file, and the columns of its table of trials, metrics too."""
+
+RESERVED_BEGINNINGS = (VALIDATION, BEST)
+"""So no name of a knob begins: these are metrics, which plugins can have of their own."""
+
+OTHER_METRICS = frozenset(("accuracy", "loss"))
+"""Metrics that every training has: no plugin can call its own so."""

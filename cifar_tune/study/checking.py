@@ -13,6 +13,7 @@ from cifar_tune.knobs.activations import ACTIVATIONS
 from cifar_tune.knobs.configuration import Configuration, complete
 from cifar_tune.knobs.part import Value
 from cifar_tune.knobs.test_time_augmentations import TEST_TIME_AUGMENTATIONS
+from cifar_tune.knobs.vocabulary import METRIC
 from cifar_tune.models.build import build_to_be_counted, count_multiply_adds, count_parameters, multiply_adds_of
 from cifar_tune.models.layers import ImageShape
 from cifar_tune.study.budget import most_trials, timeout_words
@@ -20,7 +21,7 @@ from cifar_tune.study.run import auto_executors
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.study_spec.typical import models_of, typical
 from cifar_tune.training.device import describe_device, resolve_device, resolve_precision
-from cifar_tune.training.probe import VALIDATED_IMAGE, probe, probe_plugins
+from cifar_tune.training.probe import VALIDATED_IMAGE, probe, probe_measures, probe_plugins
 from cifar_tune.wording import estimated_duration
 
 _SHAPING = ("model", "timm_name", "width", "stem", "norm", "norm_placement", "residual")
@@ -108,6 +109,7 @@ def probe_lines(spec: StudySpec, data: PreparedData, devices: Sequence[str]) -> 
     resident = ResidentData(data, resolved[0])
     for config in _with_each_part(spec):
         probe_plugins(config, resident, resolved[0])
+    probe_measures(spec.measures, spec.vocabulary, resident)
     seconds = []
     all_sizes: list[ModelSize] = []
     for model in models_of(spec):
@@ -145,7 +147,7 @@ def _require_precisions(spec: StudySpec, devices: Sequence[str]) -> None:
 
 def _with_each_part(spec: StudySpec) -> Iterator[Configuration]:
     """A configuration with each part of the plugins that a trial can have."""
-    for owner in dict.fromkeys(owner for plugin in spec.plugins for owner in plugin.parts):
+    for owner in dict.fromkeys(owner for plugin in spec.plugins for owner in plugin.parts if owner != METRIC):
         names = {name for plugin in spec.plugins for name in plugin.parts.get(owner, {})}
         for outcome in spec.space.outcomes({owner}):
             value = outcome.get(owner, ())

@@ -172,7 +172,8 @@ def measured_by_changed_plugin(before: StudySpec, after: StudySpec) -> str | Non
     """The plugin that has a metric which decided on the trials, and whose file has changed or is gone."""
     measures = {name.removeprefix(VALIDATION) for name in before.known_metrics.measures(before.judged)}
     for plugin in before.plugins:
-        if plugin not in after.plugins and measures & plugin.parts.get(METRIC, {}).keys():
+        is_same = any(plugin.is_as_good_as(other) for other in after.plugins)
+        if not is_same and measures & plugin.parts.get(METRIC, {}).keys():
             return plugin.path
     return None
 

@@ -15,12 +15,14 @@ from cifar_tune.data.batches import training_batches, validation_batches
 from cifar_tune.data.resident import ResidentData
 from cifar_tune.errors import CheckError, Problem, UserError
 from cifar_tune.knobs.configuration import Configuration
+from cifar_tune.knobs.vocabulary import Vocabulary
 from cifar_tune.models.build import count_parameters
 from cifar_tune.training.device import bind
 from cifar_tune.training.evaluation import evaluate
 from cifar_tune.training.failures import is_out_of_memory, release
 from cifar_tune.training.graphs import graphs_on
 from cifar_tune.training.learner import build_learner
+from cifar_tune.training.metrics import Measures
 from cifar_tune.training.steps import WARM_UP_STEPS, TrainingSteps
 
 TIMED_STEPS = 3
@@ -171,6 +173,17 @@ def room(device: torch.device) -> tuple[int, int]:
         return 0, 0
     free, total = torch.cuda.mem_get_info(device)
     return free + torch.cuda.memory_reserved(device), total
+
+
+def probe_measures(names: Sequence[str], vocabulary: Vocabulary, data: ResidentData) -> None:
+    """Compute further metrics once, of a model that says whatever it likes of the validation images.
+
+    Raises:
+        CheckError: a metric of a plugin gives no finite number.
+        Exception: whatever else the code of a plugin raises.
+    """
+    logits = torch.randn(data.val_size, len(data.classes), generator=torch.Generator().manual_seed(0))
+    Measures(names, vocabulary).of(logits, data.labels[data.val_indices])
 
 
 def probe_plugins(config: Configuration, data: ResidentData, device: torch.device) -> None:

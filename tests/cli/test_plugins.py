@@ -303,3 +303,23 @@ def test_the_example_of_the_readme_runs_as_it_stands(tmp_path: Path, cache: Path
     assert folder.record("own-optimizer").counts["COMPLETE"]
     chosen = {trial.params["optimizer"] for trial in folder.record("own-optimizer").trials}
     assert "sign_momentum" in chosen
+
+
+def test_the_metric_of_the_readme_is_objective_constraint_and_column(tmp_path: Path, cache: Path) -> None:
+    text = (ROOT / "README.md").read_text().partition("### Your own parts")[2].partition("\n## ")[0]
+    folder = Folder(tmp_path / "metric", cache)
+    (folder.path / "my_metrics.py").write_text(re.findall(r"```python\n(.*?)```", text, re.DOTALL)[1])
+    (folder.path / "study.yaml").write_text(re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)[1])
+    folder.call("run", "study.yaml", "--quiet")
+    record = folder.record("own-metric")
+    assert record.counts["COMPLETE"]
+    for trial in record.trials:
+        assert trial.value == trial.measures["val_kappa"][-1] == trial.metrics["val_kappa"]
+        assert trial.metrics["best_val_kappa"] == max(trial.measures["val_kappa"])  # type: ignore[type-var]
+        assert trial.feasible
+    assert len({trial.value for trial in record.trials}) == 2
+    (folder.path / "my_metrics.py").unlink()
+    folder.call("export", "own-metric")
+    header, first, *_ = (folder.path / "reports" / "own-metric" / "trials.csv").read_text().splitlines()
+    assert repr(record.trials[0].value) in dict(zip(header.split(","), first.split(","), strict=True))["val_kappa"]
+    assert "validation quadratic kappa" in (folder.path / "reports" / "own-metric" / "summary.md").read_text()

@@ -15,7 +15,7 @@ Load = Callable[..., tuple[Plugin, ...]]
 HEAD = """
 import torch
 from torch import nn
-from cifar_tune.plugins import AugmentationPart, Kind, Knob, LossPart, ModelPart, Part, SchedulePart
+from cifar_tune.plugins import AugmentationPart, Kind, Knob, LossPart, MetricPart, ModelPart, Part, SchedulePart
 
 class Own(torch.optim.SGD):
     def __init__(self, params, lr, bite=0.1):

@@ -1,5 +1,6 @@
 """What a plugin may define, and what is said where it is wrong."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,10 +8,13 @@ import pytest
 import torch
 
 from cifar_tune.errors import Problem
+from cifar_tune.knobs.vocabulary import vocabulary_with
+from cifar_tune.plugins.description import described, from_description
 from cifar_tune.plugins.files import read_plugin_file
 from cifar_tune.plugins.kinds import KINDS, RESERVED
 from cifar_tune.plugins.load import load_plugins
 from cifar_tune.reports.trials_csv import COLUMNS
+from cifar_tune.study_spec.metrics import Metrics
 from cifar_tune.study_spec.reader import SECTIONS
 
 from .conftest import HEAD, Load
@@ -242,3 +246,67 @@ def test_two_plugins_cannot_share_a_name(refused: Refused) -> None:
 def test_the_names_of_sections_columns_and_options_are_reserved() -> None:
     assert {*SECTIONS, *COLUMNS} <= RESERVED
     assert len({kind.dictionary for kind in KINDS.values()}) == len(KINDS)
+
+
+METRIC_NAMES = ["accuracy", "loss", "macro_f1", "top3_accuracy", "ece"]
+
+
+@pytest.mark.parametrize("name", METRIC_NAMES)
+def test_a_metric_takes_no_name_that_means_something(name: str, refused: Refused) -> None:
+    assert f"val_{name}" in Metrics()
+    [problem] = refused(
+        f'METRICS = {{"{name}": MetricPart(lambda probabilities, labels: 0, "x", direction="maximize")}}\n'
+    )
+    assert "this name is taken by a built-in one; take another" in str(problem)
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ('lambda probabilities, labels: 0, "x"', "cannot be imported: TypeError: "),
+        (
+            'lambda probabilities, labels: 0, "x", direction="up"',
+            "= 'up': its direction: Input should be",
+        ),
+        ('lambda labels: 0, "x", direction="minimize"', "cannot be called as (probabilities, labels): too many"),
+        ('nn.Linear, "x", direction="minimize"', "must be a function of probabilities and labels, not a class"),
+        (
+            'lambda probabilities, labels, k: 0, "x", direction="minimize", constants={"n": 3}',
+            "<lambda> has no such argument",
+        ),
+        (
+            'lambda probabilities, labels, lr: 0, "x", direction="minimize", arguments={"lr": "lr"}',
+            "= 'lr': a metric takes no knobs, so that it means the same in every trial",
+        ),
+        ('max, "x", direction="minimize", number="k"', "= 'k': number is for built-in metrics"),
+        ('max, "x", direction="minimize", lowest=1, highest=1', "its lowest must be below its highest"),
+        ('max, "x", direction="minimize", most_classes=1', "its fewest_classes must be at most its most_classes"),
+    ],
+)
+def test_metrics_that_cannot_be(entry: str, message: str, refused: Refused) -> None:
+    [problem] = refused(f'METRICS = {{"own": MetricPart({entry})}}\n')
+    assert message in str(problem)
+
+
+def test_knobs_are_not_named_as_metrics_are_and_metrics_own_none(refused: Refused) -> None:
+    found = [
+        str(each)
+        for each in refused(
+            PART + KNOB.replace("bite", "val_bite") + 'KNOBS += [Knob("a", Kind.BOOL, True, "x", owner="metric")]'
+        )
+    ]
+    assert any("a knob's name cannot begin with val_ or best_val_, as those of metrics do" in each for each in found)
+    assert any("a plugin's knob needs an owner whose parts take it" in each for each in found)
+
+
+def test_a_metric_and_its_description(load: Load) -> None:
+    text = (
+        'METRICS = {"own": MetricPart(lambda probabilities, labels: 0.5, "mine", direction="minimize", lowest=-1.0)}\n'
+    )
+    [plugin] = load(text)
+    [again] = [from_description("parts0.py", json.loads(json.dumps(described(plugin))))]
+    for vocabulary in (vocabulary_with([plugin]), vocabulary_with([again])):
+        metric = Metrics(vocabulary)["best_val_own"]
+        assert (metric.direction, metric.lowest, metric.measure) == ("minimize", -1.0, "val_own")
+        assert {"val_own", "best_val_own"} <= set(Metrics(vocabulary))
+    assert "val_own" not in Metrics()
