@@ -256,7 +256,8 @@ def test_a_password_is_not_shown(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> N
 def test_ending_the_dashboard_as_it_advises_is_no_error(
     cli: Cli, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
-    Path("study.yaml").write_text("name: x\nbudget: {trials: 1}\ndata: {name: digits}\ntrain: {epochs: 1}\n")
+    study = "name: x\nbudget: {trials: 1}\ndata: {name: digits}\ntrain: {model: cnn2, width: 4, epochs: 1}\n"
+    Path("study.yaml").write_text(study)
     assert cli("run", "study.yaml", "--devices", "cpu", "--quiet").code == 0
     monkeypatch.setattr(
         "cifar_tune.dashboard.serve.WSGIServer.serve_forever", lambda *_, **__: os.kill(os.getpid(), number)

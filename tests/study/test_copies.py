@@ -40,7 +40,7 @@ Copy = Callable[[RDBStorage], None]
 
 
 class Place:
-    """A working folder with one study, which has one trial."""
+    """A working folder with the files of two studies."""
 
     def __init__(self, path: Path, url: str = URL) -> None:
         self.path = path
@@ -48,7 +48,6 @@ class Place:
         self.gate = Gate(path)
         (path / "study.yaml").write_text(STUDY)
         (path / "long.yaml").write_text(LONG)
-        assert self.call("run", "study.yaml", "--quiet")[0] == 0
 
     def call(self, *arguments: str) -> tuple[int, str, str]:
         return call_cifar_tune(arguments, self.path, self.environment)
@@ -69,8 +68,11 @@ class Place:
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """With one study in its database, which has one trial."""
     monkeypatch.delenv("CIFAR_TUNE_ARTIFACTS")
-    return Place(tmp_path)
+    place = Place(tmp_path)
+    assert place.call("run", "study.yaml", "--quiet")[0] == 0
+    return place
 
 
 def copied(storage: RDBStorage) -> None:

@@ -23,8 +23,10 @@ from tests.waiting import PATIENCE, read_until
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """With a database that holds no study yet."""
     monkeypatch.delenv("CIFAR_TUNE_ARTIFACTS")
     (tmp_path / "db").mkdir()
+    close(open_storage(storage_url(f"sqlite:///{tmp_path}/db/studies.db")))
     return Place(tmp_path, "sqlite:///db/studies.db")
 
 

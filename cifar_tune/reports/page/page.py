@@ -5,6 +5,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from shlex import quote
 from typing import Any, cast
@@ -55,11 +56,7 @@ def report_html(report: Report, folder: Path) -> str:
     It loads nothing, and its one script only copies text; a policy in it forbids everything else, so that no text of a
     study can become a part of the page. The same study gives the same file.
     """
-    environment = Environment(
-        loader=PackageLoader("cifar_tune.reports"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters.update(duration=duration, figure=figure, exact=exact, breakable=_breakable)
+    environment = _environment()
     anchors = Anchors(report)
     script, style = (Markup(_source(environment, name)) for name in ("report.js", "report.css"))  # noqa: S704 (our own)
     text = environment.get_template("report.html").render(
@@ -74,6 +71,17 @@ def report_html(report: Report, folder: Path) -> str:
         style_hash=_hash(style),
     )
     return visible_lines("\n".join(line for line in text.split("\n") if line.strip())) + "\n"
+
+
+@cache
+def _environment() -> Environment:
+    """Kept with the templates that it has compiled, which takes longer than writing a page."""
+    environment = Environment(
+        loader=PackageLoader("cifar_tune.reports"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters.update(duration=duration, figure=figure, exact=exact, breakable=_breakable)
+    return environment
 
 
 def _breakable(text: str) -> Markup:
