@@ -1,6 +1,6 @@
 """Trains one configuration with one seed or several, for `cifar-tune train`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -78,7 +78,7 @@ def _train_seeds(
         results |= {"precision": training.precision, "parameters": training.parameters}
         runs.append(_figures(training, flops, run.metrics))
         if seed in folders:
-            _save(folders[seed], run, prepared, training)
+            _save(folders[seed], run, prepared, training, runs[-1])
             runs[-1]["model"] = str(folders[seed])
             say(f"model folder: {folders[seed]}")
         del training  # there may be no room for the next one beside it
@@ -112,13 +112,15 @@ def _trained(
     return training
 
 
-def _save(folder: Path, run: RunConfig, prepared: PreparedData, training: Training) -> None:
+def _save(folder: Path, run: RunConfig, prepared: PreparedData, training: Training, shown: Mapping[str, Any]) -> None:
     last = training.results[-1]
+    # what begins with best_ belongs to the weights of another epoch
+    others = {name: shown[name] for name in run.metrics if name.startswith("val_") and shown[name] is not None}
     check = Check(images=len(prepared.val_indices), loss=last.val_loss, accuracy=last.val_accuracy, trained_on=False)
     chosen = Chosen(run.data, prepared, last.epoch, Origin(command="train"), check)
     with training_errors(training.device):
         confusion = predict(training).confusion().tolist()
-    figures = Evaluation("validation", len(prepared.val_indices), last.val_loss, last.val_accuracy, confusion)
+    figures = Evaluation("validation", len(prepared.val_indices), last.val_loss, last.val_accuracy, confusion, others)
     write_model_folder(folder, training, chosen, figures)
 
 

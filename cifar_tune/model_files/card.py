@@ -2,6 +2,7 @@
 
 from cifar_tune.markdown import code, inert, table
 from cifar_tune.model_files.description import DESCRIPTION_FILE, WEIGHTS_FILE, Metric, ModelDescription
+from cifar_tune.wording import counted
 
 _MOST_CLASSES = 30
 """Of a confusion matrix that people still can read."""
@@ -73,16 +74,18 @@ def _use(description: ModelDescription) -> str:
 
 def _chosen(description: ModelDescription) -> str:
     origin = description.origin
-    seed = f"seed {description.seed}, {description.epochs} epochs, {description.train_images:,} training images"
+    seed = (
+        f"seed {description.seed}, {counted(description.epochs, 'epoch')}, {description.train_images:,} training images"
+    )
     if origin.command == "train":
         return f"One configuration was trained with `cifar-tune train`: {seed}."
     study = f" of the study {code(origin.study)}" if origin.study else ""
-    among = "" if origin.finished_trials is None else f", which had {origin.finished_trials:,} finished trials by then"
+    among = "" if origin.finished_trials is None else f" of {counted(origin.finished_trials, 'finished trial')}"
     if origin.trial is None:
-        what = f"The configuration {code(origin.source)} was named by hand for the test{study}{among}."
+        what = f"The configuration {code(origin.source)} was named by hand, for the test set{study}."
     else:
         value = "" if origin.objective_value is None else f" ({code(origin.objective)} = {origin.objective_value:.6g})"
-        how = "the best one" if origin.chosen == "best" else "named by hand"
+        how = "the best one" if origin.chosen == "best" else "named by hand, out"
         what = (
             f"It has the configuration of trial {origin.trial}{study}{value}: {how}{among}. Trials were compared on "
             f"validation images only."

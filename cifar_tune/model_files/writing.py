@@ -222,9 +222,9 @@ def _measured(evaluation: Evaluation | None) -> dict[str, Any]:
 
     low, high = wilson(evaluation.accuracy, evaluation.images)
     metrics = {
+        **{name: metric(value) for name, value in evaluation.others.items()},
         f"{prefix}_accuracy": metric(evaluation.accuracy, low, high),
         f"{prefix}_loss": metric(evaluation.loss),
-        **{name: metric(value) for name, value in evaluation.others.items()},
     }
     rows = evaluation.confusion
     confusion = None if rows is None else tuple(tuple(int(count) for count in row) for row in rows)
