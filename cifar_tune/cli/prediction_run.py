@@ -15,7 +15,7 @@ from cifar_tune.files import replace_file
 from cifar_tune.model_files.loading import SavedModel, load_model
 from cifar_tune.plugins.execute import plugin_errors_told
 from cifar_tune.prediction.forms import Form, Json, Lines, Table
-from cifar_tune.prediction.inputs import Given, find_images
+from cifar_tune.prediction.inputs import Given, find_images, known_notes
 from cifar_tune.prediction.predicting import Predictions, predict_images, reader_of
 from cifar_tune.prediction.score import Score
 from cifar_tune.streams import say
@@ -46,7 +46,7 @@ def run_predictions(folder: Path, arguments: Sequence[str], options: PredictionO
         _require_place(options.output)
     model = load_model(folder, options.device, run_plugins=options.run_plugins)
     given = find_images(arguments, model.classes, _read_stdin)
-    _note(given.notes)
+    _note([*given.notes, *known_notes(given, model.description.data)])
     written: list[str] = []
     form = _form(given, model, options, sys.stdout.write if options.output is None else written.append)
     score, seen = Score(model.classes), _Seen(len(given.images))

@@ -4,18 +4,25 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from cifar_tune.data.sources.class_names import counterparts, likeness, listed, pair
 from cifar_tune.data.sources.folder_files import LeftOut, image_files, is_beginning_of_image
-from cifar_tune.data.sources.folder_layout import FOLDER_NAMES
+from cifar_tune.data.sources.folder_layout import FOLDER_NAMES, Role
 from cifar_tune.errors import Problem, UserError, nearest_name
-from cifar_tune.paths import given_path, is_stream
+from cifar_tune.paths import PathError, expanded, given_path, is_stream
 from cifar_tune.wording import counted
 
 STDIN = "-"
 _KEY = "IMAGE"
+_WORTH: Mapping[Role, str] = {
+    "training": "it has learned them, so their accuracy says little about new images",
+    "validation": "it was chosen by them, or has learned them, so their accuracy says too much of new images",
+    "test": "do not choose between models by their accuracy, or it says nothing about new images any more",
+}
+
 _NOT_IN_PATHS = re.compile(rb"[\x01-\x08\x0b\x0c\x0e-\x1f]")
 """Bytes that no list of paths holds, and nearly every image file does."""
 
@@ -43,11 +50,13 @@ class Given:
         images: in the order in which they were given; those of a folder by path.
         is_table: whether there was a folder or a list, so that a table suits better than lines.
         notes: what people should know; sentences without a full stop.
+        folders: those that were given.
     """
 
     images: list[GivenImage] = field(default_factory=list)
     is_table: bool = False
     notes: list[str] = field(default_factory=list)
+    folders: list[Path] = field(default_factory=list)
 
     @property
     def is_labelled(self) -> bool:
@@ -140,6 +149,7 @@ def _add_folder(given: Given, classes: Sequence[str], folder: Path) -> None:
     numbers = {name: classes.index(of) for of, name in counterparts(classes, below).items()}
     labels = [numbers.get(path.partition("/")[0]) if "/" in path else None for path in paths]
     given.is_table = True
+    given.folders.append(folder)
     given.images += [
         GivenImage(str(folder / path), folder / path, label) for path, label in zip(paths, labels, strict=True)
     ]
@@ -172,3 +182,25 @@ def _label_notes(
             f"no labels were used: {folder} holds splits and no class folders. Name one of them, such as "
             f"{folder / splits[0]}, to compare the predictions with its class folders"
         )
+
+
+def known_notes(given: Given, data: Mapping[str, object]) -> list[str]:
+    """What an accuracy on folders of the model's own data is worth.
+
+    Args:
+        given: the images.
+        data: the `data` part of the model's configuration.
+    """
+    root = data.get("root")
+    if data.get("name") != "image_folder" or not isinstance(root, str) or not given.is_labelled:
+        return []
+    notes = []
+    for folder in given.folders:
+        with suppress(PathError, ValueError):  # ValueError: it lies elsewhere
+            first = folder.resolve().relative_to(Path(expanded(root)).resolve()).parts[:1]
+            notes += [
+                f"the model's own {role} images are in {folder}: {_WORTH[role]}"
+                for role, names in FOLDER_NAMES.items()
+                if first and first[0].lower() in names
+            ]
+    return notes

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from cifar_tune.errors import UserError
-from cifar_tune.prediction.inputs import Given, GivenImage, find_images
+from cifar_tune.prediction.inputs import Given, GivenImage, find_images, known_notes
 from tests.data.images import noise, write_folder
 
 CLASSES = ("ant", "bee", "ñandú")
@@ -133,3 +133,21 @@ def test_everything_that_is_not_there_is_told_at_once() -> None:
 def test_stdin_is_read_once() -> None:
     with pytest.raises(UserError, match="can be read only once"):
         found("-", "-", stdin=b"loose.png")
+
+
+@pytest.mark.parametrize(
+    ("folder", "said"),
+    [
+        ("val", "the model's own validation images are in val: it was chosen by them"),
+        ("TEST", "the model's own test images are in TEST: do not choose between models by their accuracy"),
+        ("new", None),
+    ],
+)
+def test_an_accuracy_on_the_models_own_data_is_put_right(tmp_path: Path, folder: str, said: str | None) -> None:
+    if folder != "val":
+        Path("val").rename(folder)
+    notes = known_notes(found(folder), {"name": "image_folder", "root": str(tmp_path)})
+    assert len(notes) == (said is not None)
+    assert all(note.startswith(said or "") for note in notes)
+    assert known_notes(found(folder), {"name": "image_folder", "root": str(tmp_path / "elsewhere")}) == []
+    assert known_notes(found(f"{folder}/ant"), {"name": "image_folder", "root": str(tmp_path)}) == []
