@@ -11,6 +11,7 @@ from cifar_tune.knobs.activations import ACTIVATIONS
 from cifar_tune.knobs.augmentations import AUGMENTATIONS
 from cifar_tune.knobs.configuration import complete
 from cifar_tune.knobs.losses import LOSSES
+from cifar_tune.knobs.metrics import MEASURES
 from cifar_tune.knobs.models import MODELS
 from cifar_tune.knobs.norms import NORMS
 from cifar_tune.knobs.optimizers import OPTIMIZERS
@@ -20,7 +21,7 @@ from cifar_tune.knobs.schedules import SCHEDULES
 from cifar_tune.knobs.table import KNOBS
 from cifar_tune.knobs.vocabulary import BUILT_IN, vocabulary_with
 from cifar_tune.plugins.description import described, from_description
-from cifar_tune.plugins.kinds import KINDS
+from cifar_tune.plugins.kinds import OWNERS
 
 from .conftest import Load
 
@@ -39,6 +40,7 @@ SCHEDULES = {
 }
 LOSSES = {"own_loss": LossPart(lambda logits, targets, how: None, "f", arguments={"how": "how"}, soft_labels=False)}
 AUGMENTATIONS = {"own_augmentation": AugmentationPart(lambda draw: None, "g", stage="mixing", drawn_once=True)}
+METRICS = {"own_metric": MetricPart(lambda probabilities, labels: 0, "h", direction="minimize", lowest=-1.0)}
 KNOBS = [
     Knob("bite", Kind.FLOAT, 0.5, "h", low=0, high=1, high_open=True, owner="optimizer"),
     Knob("how", Kind.NAME, "soft", "i", names={"soft": "j", "hard": "k"}, owner="loss"),
@@ -48,7 +50,7 @@ KNOBS = [
 
 def test_every_kind_joins_the_built_in_parts(load: Load) -> None:
     vocabulary = vocabulary_with(load(ALL))
-    for owner in KINDS:
+    for owner in OWNERS:
         own = "own_augmentation" if owner == "augment" else f"own_{owner}"
         assert list(vocabulary.parts(owner)) == [*BUILT_IN.parts(owner), own]
     assert vocabulary.takers(vocabulary.knobs["bite"]) == ("own_optimizer",)
@@ -60,9 +62,13 @@ def test_every_kind_joins_the_built_in_parts(load: Load) -> None:
     assert (vocabulary.models["own_model"].width_unit, vocabulary.losses["own_loss"].soft_labels) == (3, False)
     assert vocabulary.schedules["own_schedule"].epochs_arguments == ("step_size",)
     assert vocabulary.augmentations["own_augmentation"].mixes_labels
+    assert list(vocabulary.measures) == [*MEASURES, "own_metric"]
+    assert (vocabulary.measures["own_metric"].direction, vocabulary.measures["own_metric"].lowest) == ("minimize", -1)
 
 
-@pytest.mark.parametrize("built_in", [MODELS, NORMS, ACTIVATIONS, OPTIMIZERS, SCHEDULES, LOSSES, AUGMENTATIONS, KNOBS])
+@pytest.mark.parametrize(
+    "built_in", [MODELS, NORMS, ACTIVATIONS, OPTIMIZERS, SCHEDULES, LOSSES, AUGMENTATIONS, MEASURES, KNOBS]
+)
 def test_built_in_entries_cannot_be_changed(built_in: Any) -> None:
     with pytest.raises(TypeError, match="does not support item assignment"):
         built_in["own"] = next(iter(built_in.values()))
