@@ -30,7 +30,7 @@ def predict(
     images: Annotated[
         list[str],
         typer.Argument(
-            metavar="IMAGE...",
+            metavar="IMAGE",
             help="Image files and folders of images; - reads an image, or a list of paths, from stdin.",
             show_default=False,
         ),
