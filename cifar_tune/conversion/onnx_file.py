@@ -5,9 +5,11 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import onnxruntime
 import torch
 from google.protobuf.message import DecodeError
+from onnxscript.optimizer import optimize_ir
 from torch.export import ExportedProgram
 
 from cifar_tune.conversion.agreement import Logits
@@ -28,9 +30,18 @@ def contents(program: ExportedProgram, metadata: Mapping[str, str]) -> bytes:
     """
     try:
         with quiet():
+            is_half = any(weight.dtype == torch.float16 for weight in program.state_dict.values())
             made: Any = torch.onnx.export(
-                program, dynamo=True, input_names=[INPUT], output_names=[OUTPUT], verbose=False, external_data=False
+                program,
+                dynamo=True,
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                verbose=False,
+                external_data=False,
+                optimize=not is_half,
             )
+            if is_half:
+                optimize_ir(made.model, should_fold=_may_be_folded)
     except Exception as error:  # it raises almost any type
         raise CheckError(f"ONNX cannot hold the model: {reason(error)}") from error
     proto = made.model_proto
@@ -81,6 +92,12 @@ def metadata(content: bytes) -> dict[str, str]:
     except DecodeError:
         return {}
     return {entry.key: entry.value for entry in proto.metadata_props}
+
+
+def _may_be_folded(node: ir.Node) -> bool | None:
+    """Leave float16 weights as they are in the file; of all else the optimizer decides."""
+    is_widened = node.op_type == "Cast" and node.inputs[0] is not None and node.inputs[0].dtype == ir.DataType.FLOAT16
+    return False if is_widened else None
 
 
 def _tidy(proto: onnx.ModelProto) -> None:

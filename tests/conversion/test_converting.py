@@ -97,11 +97,14 @@ def test_pt2_without_preprocessing(model: SavedModel, prepared: PreparedData, tm
         np.testing.assert_allclose(logits, expected(model, batch), atol=1e-5)
     assert values["input"].startswith("images: float32 [batch, 3, 32, 32]")
     with zipfile.ZipFile(file) as archive:
-        assert [name for name in archive.namelist() if b"\x80\x02" in archive.read(name)[:2]] == []  # no pickle
+        beginnings = {name: archive.read(name)[:2] for name in archive.namelist()}
+    assert [name for name, two in beginnings.items() if two in {b"\x80\x02", b"PK"}] == []  # as pickles of torch begin
     assert str(Path.cwd()).encode() not in file.read_bytes()
 
 
-@pytest.mark.parametrize(("target", "weights", "share"), [("pt2", "fp16", 0.6), ("onnx", "int8", 0.4)])
+@pytest.mark.parametrize(
+    ("target", "weights", "share"), [("pt2", "fp16", 0.53), ("onnx", "fp16", 0.53), ("onnx", "int8", 0.4)]
+)
 def test_smaller_weights_are_measured(
     target: str, weights: Any, share: float, model: SavedModel, prepared: PreparedData, tmp_path: Path
 ) -> None:
