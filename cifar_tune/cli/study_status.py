@@ -131,7 +131,7 @@ def _described(storage: BatchStorage, seen: Overview) -> dict[str, Any]:
         "lease": None if held is None else _lease(held),
         "best": None if seen.best is None else _best(seen, seen.best),
         "front": [_best(seen, trial) for trial in seen.front] if seen.spec.has_several_objectives else None,
-        "test_openings": [opening.plain() for opening in seen.openings],
+        "test_openings": [opening.shown() for opening in seen.openings],
         "running": [_progress(trial) for trial in seen.unfinished if trial.state == "RUNNING"],
         "parked": [_progress(trial) for trial in waiting if not _is_new(trial) and not trial.is_drawn],
         "drawn": [trial.number for trial in waiting if trial.is_drawn],

@@ -32,6 +32,8 @@ class ShownStorage(PassingStorage):
     def get_all_studies(self) -> list[FrozenStudy]:
         """All studies in the order in which they were made, each with our note, unless somebody has written one.
 
+        The long texts of what openings of the test set showed are left out: the report shows them.
+
         Notes are shown from here alone: whoever copies a study asks for the attributes of that one study, and copies
         what is stored.
         """
@@ -39,6 +41,9 @@ class ShownStorage(PassingStorage):
         for study in sorted(self._backend.get_all_studies(), key=study_id):
             noted = copy.copy(study)
             noted.system_attrs = self._with_note(study)
+            noted.user_attrs = {
+                name: value for name, value in study.user_attrs.items() if not name.startswith(attributes.TEST_ANALYSIS)
+            }
             shown.append(noted)
         return shown
 

@@ -47,5 +47,14 @@ def load_test(
     return images, entry.labels, entry.classes
 
 
+def test_paths(spec: DataSpec) -> tuple[str, ...]:
+    """The files of the test images below `data.root`, in their order; empty where they have none of their own.
+
+    Raises:
+        UserError: there is no test split by now.
+    """
+    return source(spec.name).test_part(spec).paths
+
+
 def _decoded(spec: DataSpec, progress: Progress | None) -> CacheEntry:
     return cached(source(spec.name).test_part(spec), cache_folder() / "test", progress)

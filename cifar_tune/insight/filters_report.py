@@ -3,15 +3,20 @@
 from pathlib import Path
 
 import torch
+from matplotlib.figure import Figure
 
 from cifar_tune.csv_text import csv_text
 from cifar_tune.data.batches import validation_batches
+from cifar_tune.data.resident import ResidentData
 from cifar_tune.insight.activations import passage
-from cifar_tune.insight.class_pictures import class_accuracies, draw_classes, draw_mistakes, shown_names
 from cifar_tune.insight.files import json_text, write
 from cifar_tune.insight.filter_pictures import draw_feature_maps, draw_filters
-from cifar_tune.insight.predictions import Predictions, predict, validation_image
+from cifar_tune.insight.predictions import predict, validation_image
+from cifar_tune.plotting.class_pictures import MISTAKES, ShownMistake, draw_classes, draw_mistakes, shown_names
+from cifar_tune.statistics.predictions import Predictions, class_accuracies
 from cifar_tune.training.loop import Training
+
+_IMAGES = "validation images"
 
 
 def write_filters(folder: Path, training: Training, position: int) -> tuple[Predictions, list[Path]]:
@@ -42,7 +47,7 @@ def write_filters(folder: Path, training: Training, position: int) -> tuple[Pred
         "config": training.config.stored(),
     }
     classes = [(name, images, right, right / images if images else None) for name, images, right in
-               class_accuracies(predictions)]  # fmt: skip
+               class_accuracies(names, predictions.confusion())]  # fmt: skip
     data = training.data
     has_paths = data.validation_path(position) is not None
     mistakes = [
@@ -72,10 +77,24 @@ def write_filters(folder: Path, training: Training, position: int) -> tuple[Pred
         "feature_maps.png": lambda: draw_feature_maps(
             way, pixels, shown[label], shown[taken], float(predictions.probabilities[position].max())
         ),
-        "classes.png": lambda: draw_classes(predictions),
-        "mistakes.png": lambda: draw_mistakes(predictions, training.data),
+        "classes.png": lambda: draw_classes(names, predictions.confusion(), _IMAGES),
+        "mistakes.png": lambda: _draw_mistakes(predictions, training.data),
     }
     return predictions, write(folder, texts, pictures)
+
+
+def _draw_mistakes(predictions: Predictions, data: ResidentData) -> Figure | str:
+    wrong = predictions.mistakes()
+    shown = [
+        ShownMistake(
+            validation_image(data, position),
+            int(predictions.labels[position]),
+            int(predictions.predicted[position]),
+            float(predictions.confidence[position]),
+        )
+        for position in wrong[:MISTAKES].tolist()
+    ]
+    return draw_mistakes(predictions.classes, shown, len(wrong), len(predictions.labels), _IMAGES)
 
 
 def _normalised(training: Training, position: int) -> torch.Tensor:

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from cifar_tune.reports import history, importance, learning_curves, parallel_coordinates, pareto, slices
+from cifar_tune.reports import history, importance, learning_curves, parallel_coordinates, pareto, slices, test_pictures
 from cifar_tune.reports.report import Report
+from cifar_tune.reports.tested import newest_analysis
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,11 +18,13 @@ class Picture:
         heading: its heading in the summary.
         caption: what it shows and how to read it.
         draw: returns the figure, or the sentence that says why there is nothing to see.
+        has_photographs: whether it needs more colours than a palette holds.
     """
 
     heading: str
     caption: str
     draw: Callable[[Report], Figure | str]
+    has_photographs: bool = False
 
 
 PICTURES: Mapping[str, Picture] = {
@@ -65,6 +68,28 @@ PARETO: Mapping[str, Picture] = {
 """The picture of studies with several objectives."""
 
 
+TEST_SET: Mapping[str, Picture] = {
+    "test_classes.png": Picture(
+        "Classes of the test set",
+        "How many test images of each class are right, and for which class the others were taken.",
+        test_pictures.draw_classes,
+    ),
+    "test_calibration.png": Picture(
+        "Calibration on the test set",
+        "Of the test images that are given a class with probability 0.8, eight in ten should be right; and so on.",
+        test_pictures.draw_calibration,
+    ),
+    "test_mistakes.png": Picture(
+        "Mistakes on the test set",
+        "The wrong answers that the model was surest of.",
+        test_pictures.draw_mistakes,
+        has_photographs=True,
+    ),
+}
+"""The pictures of studies whose test set was opened; no test image is read for them."""
+
+
 def pictures_of(report: Report) -> Mapping[str, Picture]:
     """The pictures of a study, by file name, in the order of the summary."""
-    return {**PARETO, **PICTURES} if report.record.spec.has_several_objectives else PICTURES
+    front = PARETO if report.record.spec.has_several_objectives else {}
+    return {**(TEST_SET if newest_analysis(report) else {}), **front, **PICTURES}

@@ -7,6 +7,7 @@ from cifar_tune.reports.best_config import resolved_config
 from cifar_tune.reports.front import front_entries, values_by_metric
 from cifar_tune.reports.importances import Importances
 from cifar_tune.reports.report import Report
+from cifar_tune.reports.tested import test_json
 from cifar_tune.reports.trust import intervals
 from cifar_tune.statistics.shares import standard_error
 from cifar_tune.storage.attributes import REASONS
@@ -31,6 +32,8 @@ def summary_json(report: Report) -> str:
         objective: `metric`, `direction`; the first one of several.
         objectives: a list of all of them.
         constraints: a list of texts such as `parameters <= 300000`.
+        test: the newest result on the test set, or null: `accuracy`, `interval` (Wilson's, 95 %), `images`, `trial` and
+            `source` (what was tested: one of them is null), `openings` (how often it was opened).
         best: the best completed trial that keeps all constraints, or null; of several objectives, the best in the first
             one: `number`, `value` (the objective), `values` (all objectives by metric), `params` (searched knobs, as
             training used them), `source` (sampler, start_from or enqueued),
@@ -51,7 +54,10 @@ def summary_json(report: Report) -> str:
             `finished_trials`, `config`, `seed`, `epochs`, `train_images`, `device`, `precision`, `test_images`,
             `test_loss`, `test_accuracy` (these three null where the result was lost), `study` (the version before
             `run --evolve` that holds the trial, or null), `chosen` (best, trial or config), `source` (the file),
-            `images` (all or study), `steps`.
+            `images` (all or study), `steps`, and `analysis`, null where an earlier version opened it: `classes` (a list
+            of `class`, `images`, `right`, `accuracy`), `confusion` (a row per true class, a column per predicted one),
+            `expected_calibration_error`, `calibration` (its bins: `low`, `high`, `images`, `confidence`, `accuracy`),
+            `mistakes` (the most confident ones: `image`, its position; `path`, `true`, `predicted`, `probability`).
         importances: a share for each searched knob, adding up to 1, largest first; null where there are none.
         importances_by_chance: by knob, what chance alone would give it: in 95 of 100 shuffles of the values no knob had
             more; above 1 where little was found, null with fewer than ten completed trials.
@@ -69,6 +75,7 @@ def summary_json(report: Report) -> str:
         "objective": objectives[0],
         "objectives": objectives,
         "constraints": [str(constraint) for constraint in record.spec.constraints],
+        "test": test_json(report),
         "best": _best(report, report.best) if report.best else None,
         "front": front_entries(report) if record.spec.has_several_objectives else None,
         "counts": {
@@ -78,7 +85,7 @@ def summary_json(report: Report) -> str:
         },
         "reasons": {reason: report.reasons[reason] for reason in REASONS},
         "stopped": None if record.stopped is None else dict(record.stopped),
-        "test_openings": [opening.plain() for opening in record.openings],
+        "test_openings": [opening.shown() for opening in record.openings],
         "importances": dict(found.shares) if isinstance(found, Importances) else None,
         "importances_by_chance": dict(by_chance.marks) if by_chance else None,
         "elapsed_seconds": record.elapsed_seconds,

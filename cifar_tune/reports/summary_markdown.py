@@ -16,10 +16,9 @@ from cifar_tune.reports.objective import scale_of
 from cifar_tune.reports.pictures import pictures_of
 from cifar_tune.reports.report import Report
 from cifar_tune.reports.summary_json import STATES
-from cifar_tune.reports.trust import interval_words, trust_words
-from cifar_tune.statistics.shares import wilson
+from cifar_tune.reports.tested import result_words, test_set
+from cifar_tune.reports.trust import trust_words
 from cifar_tune.storage.attributes import REASONS
-from cifar_tune.storage.openings import Opening, times
 from cifar_tune.storage.records import FINISHED, TrialRecord
 from cifar_tune.study_spec.metrics import exactly
 from cifar_tune.study_spec.search_space import Choices
@@ -64,45 +63,6 @@ def trial_markdown(trial: TrialRecord, spec: StudySpec, name: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def test_set(report: Report) -> list[str]:
-    """A section with every opening of the test split; nothing where it was not opened."""
-    openings = report.record.openings
-    if not openings:
-        return []
-    last = openings[-1]
-    words = (
-        f"The test set was opened **{times(openings)}**, by `cifar-tune finalize`, which trains a configuration on "
-        f"images of the training and of the validation split together."
-    )
-    later = report.record.finished - last.finished_trials
-    if later:
-        words += f" Trials that have finished since: {later:,}."
-    tested = {opening.trial for opening in openings if opening.study is None}
-    if report.best and report.best.number not in tested:
-        words += f" **Trial {report.best.number} is the best one by now, and was not tested.**"
-    if len(openings) > 1:
-        words += " A choice that was made with a look at an earlier result makes the later ones optimistic."
-    rows = [
-        (opening.opened, opening.tested, str(opening.epochs), f"{opening.train_images:,}", *_tested(opening))
-        for opening in openings
-    ]
-    header = ("opened", "trial", "epochs", "trained on", "test images", "test loss", "test accuracy", "95 % interval")
-    return ["## Test set", words, table(header, rows, right=tuple(range(1, len(header))))]
-
-
-def _tested(opening: Opening) -> tuple[str, str, str, str]:
-    """Images, loss, accuracy, and its interval for other images."""
-    share = opening.test_accuracy
-    if share is None or opening.test_images is None:
-        return "-", "-", "result lost", "-"
-    return (
-        f"{opening.test_images:,}",
-        "not finite" if opening.test_loss is None else f"{opening.test_loss:.4f}",
-        f"{share * 100:.2f} %",
-        interval_words(wilson(share, opening.test_images)),
-    )
-
-
 _TOP = 10
 _ERRORS = 5
 
@@ -111,6 +71,7 @@ def summary_markdown(report: Report, folder: Path, unseen: Mapping[str, str]) ->
     """The text of the file. `unseen` holds, by file name, why a picture has nothing to show."""
     parts = [
         f"# {inert(report.record.name)}",
+        *result_words(report),
         *_result(report),
         *test_set(report),
         *_searched(report),

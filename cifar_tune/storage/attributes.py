@@ -37,6 +37,9 @@ STOP_SINCE = "stop_since"
 TEST_OPENING = "test_opening_"
 """Study: this and a number from 1 on: one opening of the test split, `Opening.plain`."""
 
+TEST_ANALYSIS = "test_analysis_"
+"""Study: this, the number of an opening and that of a piece: what the opening showed, see `storage.analyses`."""
+
 CONFIG = "config"
 """Trial: every knob of the run, `Configuration.stored`."""
 

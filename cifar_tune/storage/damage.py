@@ -126,6 +126,8 @@ def check_study(user_attrs: Mapping[str, Any]) -> None:
     """
     for key, value in user_attrs.items():
         rule, is_right = _STUDY.get(key) or (_OPENING if _is_opening(key) else _ANYTHING)
+        if key.startswith(attributes.TEST_ANALYSIS):
+            rule, is_right = _TEXT
         if not is_right(value):
             raise SenselessError(f"its attribute {key!r} is {_shown(value)}, and must be {rule}")
     openings = [key for key, value in user_attrs.items() if _is_opening(key) and value is not None]

@@ -5,7 +5,7 @@ is opened and again with its result, so that an opening whose result was lost st
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import optuna
@@ -14,6 +14,7 @@ from cifar_tune import __version__
 from cifar_tune.errors import Problem, UserError
 from cifar_tune.knobs.part import Scalar
 from cifar_tune.storage import attributes
+from cifar_tune.storage.analyses import Analysis, pieces, read_analysis
 
 TRIAL_STUDY = "study"
 
@@ -52,6 +53,7 @@ class Opening:
         steps: optimizer steps of the training; None where an earlier version opened it.
         model: the folder that the model was written into, on that machine; None where none was.
         weights_sha256: of the weights in it.
+        analysis: confusion, calibration and mistakes; None where an earlier version opened it, or the result was lost.
     """
 
     opened: str
@@ -77,6 +79,7 @@ class Opening:
     steps: int | None = None
     model: str | None = None
     weights_sha256: str | None = None
+    analysis: Analysis | None = field(default=None, repr=False)
 
     @property
     def tested(self) -> str:
@@ -91,8 +94,12 @@ class Opening:
         return f"{'the configuration' if self.trial is None else 'trial'} {self.tested}"
 
     def plain(self) -> dict[str, Any]:
+        """The fields by name, as the database has them: without the analysis, which is kept in pieces."""
+        return {each.name: getattr(self, each.name) for each in fields(self) if each.name != "analysis"}
+
+    def shown(self) -> dict[str, Any]:
         """The fields by name, as JSON has them."""
-        return asdict(self)
+        return {**self.plain(), "analysis": None if self.analysis is None else self.analysis.shown()}
 
 
 def read_openings(user_attrs: Mapping[str, Any]) -> list[Opening]:
@@ -103,7 +110,8 @@ def read_openings(user_attrs: Mapping[str, Any]) -> list[Opening]:
     """
     openings: list[Opening] = []
     while (plain := user_attrs.get(_name(len(openings)))) is not None:
-        openings.append(_read(plain, _name(len(openings))))
+        opening = _read(plain, _name(len(openings)))
+        openings.append(replace(opening, analysis=read_analysis(user_attrs, len(openings))))
     return openings
 
 
@@ -118,7 +126,13 @@ def _read(plain: Any, name: str) -> Opening:
 
 
 def write_opening(study: optuna.Study, index: int, opening: Opening | None) -> None:
-    """Store the opening with this index, from 0; None takes back the last one, where not one image could be read."""
+    """Store the opening with this index, from 0; None takes back the last one, where not one image could be read.
+
+    The analysis comes first: an opening with a result has it whole.
+    """
+    if opening is not None and opening.analysis is not None:
+        for name, piece in pieces(opening.analysis, index):
+            study.set_user_attr(name, piece)
     study.set_user_attr(_name(index), None if opening is None else opening.plain())
 
 

@@ -14,7 +14,7 @@ from cifar_tune.data.batches import steps_per_epoch
 from cifar_tune.data.prepared import PreparedData, prepare
 from cifar_tune.data.resident import ResidentData
 from cifar_tune.data.spec import DataSpec
-from cifar_tune.data.test_split import decode_test, load_test, require_test
+from cifar_tune.data.test_split import decode_test, load_test, require_test, test_paths
 from cifar_tune.errors import CheckError, Problem, UserError
 from cifar_tune.model_files.folder import require_model_folder
 from cifar_tune.model_files.writing import Evaluation
@@ -25,6 +25,7 @@ from cifar_tune.storage.patience import Patience
 from cifar_tune.storage.records import StudyRecord, load_optuna_study, load_record
 from cifar_tune.study.choosing import Candidate, Choice, candidate, require_new, study_data, trial_of
 from cifar_tune.study.final_model import add_test_result, write_final_model
+from cifar_tune.study.testing import analysed
 from cifar_tune.training.device import resolve_device
 from cifar_tune.training.failures import training_errors
 from cifar_tune.training.final import measure, train_without_validation
@@ -216,22 +217,24 @@ def _open(
     write(opening)
     patience.renew = lambda: None  # whoever has the study now, its test set is opened, and what comes out is written
     try:
+        paths = test_paths(spec)
         images, labels, classes = load_test(spec)
         _require_same_classes(training.data.classes, classes)
     except UserError:  # nothing of them was measured
         write(None)
         raise
     with training_errors(training.device, _ADVICE):
-        loss, accuracy = measure(training, images, labels)
+        loss, accuracy, predictions = measure(training, images, labels)
     say(f"test set of {len(labels):,} images: loss {loss!r}, accuracy {accuracy!r}")
     tested = replace(
         opening,
         test_images=len(labels),
         test_loss=loss if math.isfinite(loss) else None,
         test_accuracy=accuracy,
+        analysis=analysed(predictions, images, paths),
     )
     write(tested)
-    return tested, Evaluation("test", len(labels), loss, accuracy)
+    return tested, Evaluation("test", len(labels), loss, accuracy, predictions.confusion().tolist())
 
 
 def _require_same_classes(trained: tuple[str, ...], tested: tuple[str, ...]) -> None:

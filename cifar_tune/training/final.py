@@ -12,8 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor, nn
 
 from cifar_tune.data.batches import other_batches
+from cifar_tune.statistics.predictions import Predictions
 from cifar_tune.training.evaluation import evaluate
 from cifar_tune.training.failures import require_finite
 from cifar_tune.training.loop import Training
@@ -47,15 +49,37 @@ def train_without_validation(training: Training, val_losses: Sequence[float]) ->
         yield TrainedEpoch(epoch, train_loss, train_accuracy, time.perf_counter() - started)
 
 
-def measure(training: Training, images: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64]) -> tuple[float, float]:
-    """Mean cross entropy and accuracy of the trained model on other images.
+class _Remembered(nn.Module):
+    """A model that keeps the logits that it has given, float32 on the CPU."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.logits: list[Tensor] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.model(images)
+        self.logits.append(logits.float().cpu())
+        return logits
+
+
+def measure(
+    training: Training, images: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64]
+) -> tuple[float, float, Predictions]:
+    """Look at other images once with the trained model.
 
     Args:
         training: done.
         images: uint8 [N, H, W, 3].
         labels: int64 [N].
+
+    Returns:
+        Mean cross entropy, accuracy, and the predictions that they come from.
     """
     test_images, test_labels = (torch.from_numpy(array).to(training.device) for array in (images, labels))
     batches = other_batches(test_images, test_labels, training.data, training.config)
-    [(loss, accuracy)] = evaluate(training.learner.evaluated, batches, training.precision, training.device).read()
-    return loss, accuracy
+    model = _Remembered(training.learner.evaluated)
+    [(loss, accuracy)] = evaluate(model, batches, training.precision, training.device).read()
+    # in 64 bits two different logits never become equal probabilities, and the largest stays the largest
+    probabilities = torch.cat(model.logits).double().softmax(1).numpy()
+    return loss, accuracy, Predictions(training.data.classes, labels, probabilities)

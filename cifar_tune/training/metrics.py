@@ -16,6 +16,7 @@ from torch import Tensor
 from cifar_tune.errors import CheckError
 from cifar_tune.knobs.metrics import VALIDATION, find_measure
 from cifar_tune.knobs.vocabulary import Vocabulary
+from cifar_tune.statistics import calibration
 
 Probabilities = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
@@ -111,8 +112,5 @@ def expected_calibration_error(probabilities: Probabilities, labels: Labels, *, 
     Bins have equal width, and each counts by its images. Guo, Pleiss, Sun and Weinberger, "On calibration of modern
     neural networks", ICML 2017 (arXiv:1706.04599), equation 3.
     """
-    confidence = probabilities.max(1)
     right = probabilities.argmax(1) == labels
-    index = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)  # bins are open on the left
-    gaps = np.bincount(index, weights=confidence - right, minlength=bins)
-    return float(np.abs(gaps).sum() / len(labels))
+    return calibration.expected_calibration_error(calibration.reliability(probabilities.max(1), right, bins))

@@ -86,6 +86,7 @@ def test_a_study_from_its_run_to_its_test_set(cli: Cli, tmp_path: Path) -> None:
     assert summary["test_openings"] == found["test_openings"]
     markdown = (tmp_path / "reports" / "small" / "summary.md").read_text()
     assert "The test set was opened twice." in markdown
+    assert markdown.index("test accuracy, 95 % interval") < markdown.index("## Result")
     assert "\n## Test set\n\nThe test set was opened **twice**" in markdown
 
     code, out, err = call(tmp_path, "run", "small.yaml", "--trials", "2")

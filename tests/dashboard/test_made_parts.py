@@ -25,10 +25,11 @@ from cifar_tune.dashboard.serve import Dashboard
 from cifar_tune.dashboard.shown_storage import ShownStorage
 from cifar_tune.errors import CheckError
 from cifar_tune.reports.summary_markdown import trial_markdown
+from cifar_tune.storage.openings import write_opening
 from cifar_tune.storage.rdb import close, open_storage
-from cifar_tune.storage.records import StudyRecord
+from cifar_tune.storage.records import StudyRecord, load_record
 from cifar_tune.storage.urls import ARTIFACTS_VARIABLE
-from tests.reports.factory import make_record, make_spec, random_trials
+from tests.reports.factory import analysed_opening, make_record, make_spec, random_trials
 from tests.waiting import PATIENCE
 
 from .conftest import serving
@@ -165,6 +166,18 @@ def test_numbers_of_studies_that_are_given_again_mix_nothing_up() -> None:
         optuna.create_study(study_name="other", storage=backend).set_user_attr("spec", SPEC.stored())
         patch.setattr(backend, "get_all_studies", lambda: renumbered)
         assert "[Open the report](/report/other/)" in note_of(shown, "other")
+
+
+def test_what_openings_showed_is_left_to_the_report() -> None:
+    backend = InMemoryStorage()
+    record = make_record(SPEC, [], backend)
+    write_opening(record.study, 0, analysed_opening())
+    shown = ShownStorage(backend, NOWHERE)
+    (study,) = shown.get_all_studies()
+    assert "test_opening_1" in study.user_attrs
+    assert not any(name.startswith("test_analysis") for name in study.user_attrs)
+    (copied,) = load_record(shown, "made").openings  # whoever copies the study gets all of it
+    assert copied.analysis is not None
 
 
 def test_a_study_can_become_one_of_ours() -> None:

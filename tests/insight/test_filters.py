@@ -13,12 +13,13 @@ from cifar_tune.data.batches import validation_batches
 from cifar_tune.data.prepared import prepare
 from cifar_tune.data.resident import ResidentData
 from cifar_tune.data.spec import DataSpec
-from cifar_tune.insight import class_pictures
 from cifar_tune.insight.activations import passage
-from cifar_tune.insight.class_pictures import draw_classes, draw_mistakes, shown_names, worst_class
 from cifar_tune.insight.filter_pictures import draw_feature_maps, draw_filters
 from cifar_tune.insight.filters_report import write_filters
-from cifar_tune.insight.predictions import Predictions, predict, validation_image
+from cifar_tune.insight.predictions import predict, validation_image
+from cifar_tune.plotting import class_pictures
+from cifar_tune.plotting.class_pictures import draw_classes, draw_mistakes, shown_names
+from cifar_tune.statistics.predictions import Predictions, worst_class
 from cifar_tune.training.loop import Training
 from tests.data.images import write_folder
 
@@ -43,7 +44,7 @@ def test_confusion_and_mistakes() -> None:
     assert found.confusion().tolist() == [[1, 1, 0], [0, 1, 0], [1, 1, 0]]
     assert found.mistakes().tolist() == [4, 3, 1]
     assert found.accuracy == 0.4
-    assert worst_class(found) == ("class2", 0.0)
+    assert worst_class(found.classes, found.confusion()) == ("class2", 0.0)
 
 
 def test_names_that_no_font_can_show_are_numbers_in_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,7 +54,7 @@ def test_names_that_no_font_can_show_are_numbers_in_pictures(monkeypatch: pytest
     assert names == ["ant", "class 1", "class 2"]
     assert remark.endswith("are numbers, in the order of classes.csv, from 0")
     found = replace(made([0, 1, 2], [0, 2, 2], [0.9, 0.6, 0.5]), classes=("ant", "猫", "犬"))
-    figure = draw_classes(found)
+    figure = draw_classes(found.classes, found.confusion(), "images")
     left, right = figure.axes
     for axis in (left.yaxis, right.xaxis, right.yaxis):
         assert [label.get_text() for label in axis.get_ticklabels()] == ["ant", "class 1", "class 2"]
@@ -122,11 +123,12 @@ def test_a_fully_connected_first_layer_is_said() -> None:
 def test_many_classes_can_be_drawn() -> None:
     for classes in (2, 30, 100):
         labels = list(range(classes))
-        draw_classes(made(labels, labels[::-1], [0.5] * classes, classes)).draw_without_rendering()
+        found = made(labels, labels[::-1], [0.5] * classes, classes)
+        draw_classes(found.classes, found.confusion(), "images").draw_without_rendering()
 
 
-def test_nothing_wrong_is_said(digits: ResidentData) -> None:
-    assert draw_mistakes(made([0, 1], [0, 1], [1.0, 1.0]), digits) == "All 2 validation images are right."
+def test_nothing_wrong_is_said() -> None:
+    assert draw_mistakes(("ant", "bee"), [], 0, 2, "validation images") == "All 2 validation images are right."
 
 
 def test_the_files(trained: Training, tmp_path: Path) -> None:

@@ -3,10 +3,11 @@
 import math
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+import numpy as np
 import optuna
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import TrialState, create_trial
@@ -15,9 +16,13 @@ from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.knobs.knob import Kind, stored
 from cifar_tune.knobs.part import Value
 from cifar_tune.knobs.table import KNOBS
+from cifar_tune.statistics.predictions import Predictions
 from cifar_tune.storage import attributes
+from cifar_tune.storage.analyses import Analysis
+from cifar_tune.storage.openings import Opening
 from cifar_tune.storage.records import StudyRecord, load_record
 from cifar_tune.study.asking import distribution
+from cifar_tune.study.testing import analysed
 from cifar_tune.study_spec.constraints import violations
 from cifar_tune.study_spec.reader import read_study
 from cifar_tune.study_spec.search_space import Choices, Dimension
@@ -178,6 +183,48 @@ def _draw(name: str, dimension: Dimension, random_: random.Random) -> Value:
     if dimension.log:
         return math.exp(random_.uniform(math.log(dimension.low), math.log(dimension.high)))
     return random_.uniform(dimension.low, dimension.high)
+
+
+def made_analysis(classes: int = 10, images: int = 1000, size: int = 32) -> Analysis:
+    """What an opening would keep of a model that is mostly right, and too sure of itself."""
+    draws = np.random.default_rng(0)
+    labels = draws.integers(0, classes, images)
+    logits = draws.normal(size=(images, classes)) * 2
+    logits[np.arange(images), labels] += 5
+    probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    pixels = draws.integers(0, 256, (images, size, size, 3), dtype=np.uint8)
+    names = tuple(("aeroplane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "lorry")[:classes])
+    names += tuple(f"class number {index}" for index in range(len(names), classes))
+    paths = [f"test/{names[label]}/{index}.png" for index, label in enumerate(labels)]
+    return analysed(Predictions(names, labels, probabilities), pixels, paths)
+
+
+OPENING = Opening(
+    opened="2025-03-01T12:00:00+00:00",
+    host="here",
+    cifar_tune="0.1.0",
+    fingerprint="ab" * 32,
+    trial=0,
+    value=0.8,
+    finished_trials=1,
+    config={"lr": 0.1, "augment": "none"},
+    seed=0,
+    epochs=15,
+    train_images=50_000,
+    device="cpu",
+    precision="fp32",
+)
+"""As earlier versions wrote them: its result was lost."""
+
+RESULT = replace(OPENING, test_images=10_000, test_loss=0.5, test_accuracy=0.9)
+
+
+def analysed_opening(classes: int = 10, **more: Any) -> Opening:
+    """An opening with its result and all that it showed."""
+    analysis = made_analysis(classes)
+    share = (1000 - analysis.wrong) / 1000
+    found = {"test_images": 1000, "test_loss": 0.5, "test_accuracy": share, "steps": 5865, "images": "all", **more}
+    return replace(OPENING, **found, analysis=analysis)
 
 
 def config_of(spec: StudySpec, params: Mapping[str, Value]) -> Configuration:

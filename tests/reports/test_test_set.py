@@ -1,39 +1,29 @@
 """What the report says of openings of the test split."""
 
+import json
 import math
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from cifar_tune import __version__
 from cifar_tune.cli.opening_lines import result_lines
 from cifar_tune.errors import UserError
+from cifar_tune.reports.export import export
 from cifar_tune.reports.report import Report
-from cifar_tune.reports.summary_markdown import test_set as section
+from cifar_tune.reports.summary_json import summary_json
+from cifar_tune.reports.tested import result_words
+from cifar_tune.reports.tested import test_set as section
 from cifar_tune.reports.trust import fall, trust_words
 from cifar_tune.storage.openings import Opening, read_openings, write_opening
 from cifar_tune.storage.records import StudyRecord, load_record
 
-from .factory import MadeTrial, make_record, make_spec
+from .factory import OPENING, RESULT, MadeTrial, analysed_opening, make_record, make_spec
 
 SPACE = {"lr": {"low": 0.01, "high": 1.0}}
-OPENING = Opening(
-    opened="2025-03-01T12:00:00+00:00",
-    host="here",
-    cifar_tune="0.1.0",
-    fingerprint="ab" * 32,
-    trial=0,
-    value=0.8,
-    finished_trials=1,
-    config={"lr": 0.1, "augment": "none"},
-    seed=0,
-    epochs=15,
-    train_images=50_000,
-    device="cpu",
-    precision="fp32",
-)
-RESULT = replace(OPENING, test_images=10_000, test_loss=0.5, test_accuracy=0.9)
 
 
 def opened(*openings: Opening, values: tuple[float, ...] = (0.8,)) -> StudyRecord:
@@ -62,7 +52,8 @@ def test_one_opening() -> None:
     assert words.startswith("The test set was opened **once**")
     assert "best one by now" not in words
     assert "optimistic" not in words
-    row = "| 2025-03-01T12:00:00+00:00 | 0 | 15 | 50,000 | 10,000 | 0.5000 | 90.00 % | 89.40 to 90.57 % |"
+    trained = "the best | 15 | 50,000 (those of the study)"
+    row = f"| 2025-03-01T12:00:00+00:00 | 0 | {trained} | 10,000 | 0.5000 | 90.00 % | 89.40 to 90.57 % |"
     assert table.splitlines()[-1] == row
 
 
@@ -110,6 +101,69 @@ def test_a_trial_that_breaks_a_constraint_is_not_called_the_best() -> None:
     record = make_record(spec, [MadeTrial({"lr": 0.1}, value, epochs=15) for value in (0.8, 0.85)])
     write_opening(record.study, 0, RESULT)
     assert "best one by now" not in section(Report(load_record(record.study._storage, record.name)))[1]
+
+
+def test_the_result_comes_first_and_several_openings_are_said() -> None:
+    later = replace(RESULT, test_accuracy=0.95, trial=None, chosen="config", source="small.yaml")
+    assert result_words(Report(opened(OPENING))) == []
+    head = "**90.00 %** test accuracy, 95 % interval 89.40 to 90.57 %, on 10,000 test images: trial 0."
+    assert result_words(Report(opened(RESULT))) == [head]
+    [words] = result_words(Report(opened(RESULT, later)))
+    assert words.startswith(
+        "**95.00 %** test accuracy, 95 % interval 94.56 to 95.41 %, on 10,000 test images: the conf"
+    )
+    assert "opened twice" in words
+    assert "later ones optimistic; the first result was 90.00 % (89.40 to 90.57 %), for trial 0." in words
+    assert "the first result was lost." in result_words(Report(opened(OPENING, later)))[0]
+    found = json.loads(summary_json(Report(opened(RESULT, later))))["test"]
+    assert (found["accuracy"], found["images"], found["trial"], found["source"]) == (0.95, 10_000, None, "small.yaml")
+    assert (found["interval"], found["openings"]) == (
+        [pytest.approx(0.9456, abs=1e-4), pytest.approx(0.9541, abs=1e-4)],
+        2,
+    )
+    assert json.loads(summary_json(Report(opened())))["test"] is None
+
+
+def test_what_an_opening_showed_is_kept_with_the_study() -> None:
+    wanted = analysed_opening()
+    record = opened(RESULT, wanted)
+    assert all(len(str(value)) < 32_000 for value in record.study.user_attrs.values()), "a value in MySQL has 64 KiB"
+    earlier, found = record.openings
+    assert earlier.analysis is None
+    assert found.analysis == wanted.analysis
+    shown = json.loads(summary_json(Report(record)))["test_openings"]
+    assert shown[0]["analysis"] is None
+    analysis = shown[1]["analysis"]
+    assert sum(map(sum, analysis["confusion"])) == 1000
+    right = sum(row[index] for index, row in enumerate(analysis["confusion"]))
+    assert right / 1000 == found.test_accuracy
+    assert [each["right"] for each in analysis["classes"]] == [row[i] for i, row in enumerate(analysis["confusion"])]
+    assert len(analysis["calibration"]) == 15
+    assert analysis["mistakes"][0]["path"].startswith(f"test/{analysis['mistakes'][0]['true']}/")
+    assert "picture" not in analysis["mistakes"][0]
+    words = "\n".join(section(Report(record)))
+    assert "| class | test images | accuracy | most often taken for |" in words
+    assert "Expected calibration error: " in words
+    assert "over 15 bins of equal width" in words
+
+
+def test_an_analysis_that_cannot_be_read_is_told() -> None:
+    record = opened(analysed_opening(3))
+    whole = record.study.user_attrs["test_analysis_1_1"]
+    for broken in ("{", whole[:100], '{"classes": ["a"]}', whole.replace('"counts":[[0,0', '"counts":[[0,9')):
+        record.study.set_user_attr("test_analysis_1_1", broken)
+        with pytest.raises(UserError, match="test_analysis_1_1: another version of cifar-tune wrote it, or something"):
+            load_record(record.study._storage, record.name)
+
+
+def test_pictures_come_from_what_was_kept(tmp_path: Path) -> None:
+    files = {file.name for file in export(opened(analysed_opening()), tmp_path)}
+    names = {"test_classes.png", "test_calibration.png", "test_mistakes.png"}
+    assert names < files
+    assert all(Image.open(tmp_path / name).size[0] > 400 for name in names)
+    assert "![Mistakes on the test set](test_mistakes.png)" in (tmp_path / "summary.md").read_text()
+    export(opened(RESULT), tmp_path)
+    assert not any((tmp_path / name).exists() for name in names), "those of another study are removed"
 
 
 def test_an_opening_of_a_newer_version_is_refused_by_its_version() -> None:

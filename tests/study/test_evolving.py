@@ -28,7 +28,7 @@ from cifar_tune.study.asking import distribution
 from cifar_tune.study.checkpoints import checkpoints_of
 from cifar_tune.study.evolving import evolve_study, finish_evolution, previewed
 from cifar_tune.study.opening import open_study
-from tests.reports.test_test_set import OPENING
+from tests.reports.factory import OPENING, analysed_opening
 
 from .conftest import RunStudy, spec_of
 from .killed_evolution import POINTS
@@ -293,7 +293,7 @@ def test_openings_of_the_test_set_stay_on_the_record(
     _, before, _ = run_scripted(study())
     order = sorted(before.trials, key=lambda trial: float(trial.params["lr"]))
     write_opening(before.study, 0, OPENING.__class__(**OPENING.plain() | {"trial": order[0].number}))
-    write_opening(before.study, 1, OPENING.__class__(**OPENING.plain() | {"trial": order[-1].number}))
+    write_opening(before.study, 1, analysed_opening(trial=order[-1].number))
     file = {"trial": None, "chosen": "config", "source": "small.yaml"}
     write_opening(before.study, 2, OPENING.__class__(**OPENING.plain() | file))
     evolve(study(search_space=space(lr={"low": float(order[1].params["lr"]), "high": 1.0, "log": True})))
@@ -302,6 +302,7 @@ def test_openings_of_the_test_set_stay_on_the_record(
     assert (lost.trial, lost.study, lost.tested) == (order[0].number, "test@1", f"{order[0].number} of test@1")
     assert (other.trial, other.study, other.tested) == (None, None, "small.yaml")
     assert kept.study is None
+    assert kept.analysis == analysed_opening().analysis
     assert kept.trial is not None
     assert after.trials[kept.trial].params == order[-1].params
     assert after.elapsed_seconds == pytest.approx(sum(trial.seconds for trial in after.trials), abs=0.1)

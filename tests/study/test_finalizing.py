@@ -4,6 +4,8 @@ import ast
 import re
 import shutil
 import tomllib
+from base64 import b64decode
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,8 @@ from cifar_tune.data.resizing import resized
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.data.test_split import load_test
 from cifar_tune.errors import CheckError, UserError
+from cifar_tune.reports.export import export
+from cifar_tune.reports.pictures import TEST_SET
 from cifar_tune.storage import attributes, lease
 from cifar_tune.storage.lease import acquire, owner_of
 from cifar_tune.storage.openings import Opening
@@ -95,18 +99,27 @@ def test_the_best_trial_is_trained_on_all_images_and_tested_once(made: RDBStorag
     assert opening.test_loss is not None
     assert opening.test_accuracy is not None
     assert 0.1 < opening.test_accuracy <= 1
+    analysis = opening.analysis
+    assert analysis is not None
+    assert analysis.confusion.trace() / 299 == pytest.approx(opening.test_accuracy, abs=1e-7)
+    assert analysis.confusion.sum(1).tolist() == np.bincount(load_test(DataSpec(**DIGITS))[1]).tolist()  # type: ignore[arg-type]
+    assert sum(each.images for each in analysis.bins) == 299
+    assert len(analysis.mistakes) == min(analysis.wrong, 24)
+    assert all(each.path is None for each in analysis.mistakes)  # the digits are no files
     assert f"test set of 299 images: loss {opening.test_loss!r}, accuracy {opening.test_accuracy!r}" in said
     assert len([line for line in said if line.startswith("epoch ")]) == 2
     assert owner_of(made.engine, "made") is None
 
 
 def test_a_second_call_trains_nothing_and_again_gives_the_same_to_the_last_bit(
-    made: RDBStorage, monkeypatch: pytest.MonkeyPatch
+    made: RDBStorage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     [first], _ = run(made)
     with monkeypatch.context() as patch:
         patch.setattr(finalizing, "load_test", lambda _: pytest.fail("opened"))
         assert run(made) == ([first], [])
+        shutil.rmtree(cache_folder())  # a report needs no test image
+        assert {file.name for file in export(load_record(made, "made"), tmp_path)} >= set(TEST_SET)
     found, _ = run(made, again=True)
     assert [each.test_loss for each in found] == [first.test_loss] * 2
     assert [each.test_accuracy for each in found] == [first.test_accuracy] * 2
@@ -377,6 +390,12 @@ def test_a_validation_folder_is_trained_on_too(storage: RDBStorage, tmp_path: Pa
     store(storage, [MadeTrial(LR, 0.8, epochs=2)], folder)
     [opening], said = run(storage)
     assert (opening.train_images, opening.test_images) == (98, 8)
+    assert opening.analysis is not None
+    for mistake in opening.analysis.mistakes:
+        path = tmp_path / "images" / str(mistake.path)
+        assert path.parent == tmp_path / "images" / "Test" / ("ant", "bee")[mistake.true]
+        with Image.open(BytesIO(b64decode(mistake.picture.partition(",")[2]))) as picture:
+            assert (np.asarray(picture) == pixels(path)).all()
     assert [line for line in said if line.startswith("note: test images: ")] == [
         "note: test images: left out, not an image that can be read: 1 ('Test/ant/notes')"
     ]

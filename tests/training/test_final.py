@@ -6,6 +6,7 @@ import torch
 
 from cifar_tune.data.batches import other_batches, validation_batches
 from cifar_tune.data.resident import ResidentData
+from cifar_tune.insight.predictions import predict
 from cifar_tune.knobs.part import Value
 from cifar_tune.training.failures import Diverged
 from cifar_tune.training.final import measure, train_without_validation
@@ -66,7 +67,12 @@ def test_what_is_measured_is_what_validation_would_say(digits: ResidentData) -> 
     last = list(training.epochs())[-1]
     prepared = digits._prepared
     images = np.ascontiguousarray(prepared.open_images()[prepared.val_indices])
-    assert measure(training, images, prepared.labels[prepared.val_indices]) == (last.val_loss, last.val_accuracy)
+    loss, accuracy, predictions = measure(training, images, prepared.labels[prepared.val_indices])
+    assert (loss, accuracy) == (last.val_loss, last.val_accuracy)
+    assert predictions.accuracy == pytest.approx(accuracy, abs=1e-7)
+    torch.testing.assert_close(
+        torch.from_numpy(predictions.probabilities), torch.from_numpy(predict(training).probabilities).double()
+    )
 
 
 def test_divergence_is_raised(merged: ResidentData) -> None:

@@ -29,9 +29,9 @@ def filters(
 
     from cifar_tune.cli.insight_run import now_and_then, open_run, output_folder, print_lines
     from cifar_tune.errors import Problem, UserError
-    from cifar_tune.insight.class_pictures import worst_class
     from cifar_tune.insight.files import require_folder
     from cifar_tune.insight.filters_report import write_filters
+    from cifar_tune.statistics.predictions import worst_class
     from cifar_tune.training.failures import training_errors
     from cifar_tune.training.loop import Training
 
@@ -48,7 +48,7 @@ def filters(
         for result in training.epochs():
             say(f"epoch {result.epoch}/{total}: val loss {result.val_loss:.4f}, accuracy {result.val_accuracy:.4f}")
         predictions, files = write_filters(folder, training, image)
-    worst, accuracy = worst_class(predictions)
+    worst, accuracy = worst_class(predictions.classes, predictions.confusion())
     values: dict[str, object] = {
         "val_accuracy": training.results[-1].val_accuracy,
         "mistakes": len(predictions.mistakes()),

@@ -53,7 +53,9 @@ def finalize(
     opening last: opened, host, cifar_tune, fingerprint, trial (null for a file), value (its objective),
     finished_trials, config, seed, epochs, train_images, device, precision, test_images, test_loss, test_accuracy (null
     where the result was lost), chosen (best, trial or config), source (the file), images (all, or study with
-    --study-images), steps (of the optimizer), model (its folder), weights_sha256.
+    --study-images), steps (of the optimizer), model (its folder), weights_sha256, analysis (classes, confusion,
+    expected_calibration_error, calibration with its bins, and the most confident mistakes; null where an earlier
+    version opened it).
     """
     from optuna.exceptions import StorageInternalError
     from sqlalchemy.exc import SQLAlchemyError
@@ -88,7 +90,7 @@ def finalize(
         except (SQLAlchemyError, StorageInternalError) as error:
             raise unusable(url, error.__cause__ or error) from error
     if as_json:
-        openings = [opening.plain() for opening in record.openings]
+        openings = [opening.shown() for opening in record.openings]
         best = record.best.number if record.best else None
         typer.echo(json.dumps({"study": name, "best_trial": best, "test_openings": openings}, indent=2))
         return

@@ -29,8 +29,20 @@ from cifar_tune.reports.page.endings import endings, pruned_epochs
 from cifar_tune.reports.page.front_pictures import front_pictures
 from cifar_tune.reports.page.marks import MOST_DOTS, MOST_LINKED
 from cifar_tune.reports.page.slices import slice_of
+from cifar_tune.reports.page.test_pictures import confusion_pictures, reliability_picture
 from cifar_tune.reports.page.timeline import timeline
 from cifar_tune.reports.report import Report, SearchedKnob
+from cifar_tune.reports.tested import (
+    calibration_words,
+    caution,
+    chosen_words,
+    class_rows,
+    images_words,
+    later_words,
+    newest_analysis,
+    newest_result,
+    opening_cells,
+)
 from cifar_tune.reports.trust import trust_words
 from cifar_tune.storage.records import TrialRecord
 from cifar_tune.study_spec.metrics import exactly
@@ -106,6 +118,7 @@ def _contents(report: Report, anchors: Anchors, folder: Path) -> dict[str, Any]:
     drawable = report.nothing_to_draw is None
     return {
         "headline": _headline(report),
+        **_test_set(report),
         "findings": findings(report),
         "best": best,
         "best_values": _values(report, best) if best else [],
@@ -140,6 +153,25 @@ def _contents(report: Report, anchors: Anchors, folder: Path) -> dict[str, Any]:
         "metrics": {objective.metric for objective in record.spec.objectives},
         "most_linked": MOST_LINKED,
         "most_dots": MOST_DOTS,
+    }
+
+
+def _test_set(report: Report) -> dict[str, Any]:
+    found = newest_analysis(report)
+    opening, analysis = found or (None, None)
+    return {
+        "tested": newest_result(report),
+        "caution": caution(report),
+        "later": later_words(report) if report.record.openings else [],
+        "opening_cells": opening_cells,
+        "chosen_words": chosen_words,
+        "images_words": images_words,
+        "analysed": opening,
+        "analysis": analysis,
+        "class_rows": class_rows(analysis) if analysis else [],
+        "confusion": confusion_pictures(analysis) if analysis else None,
+        "reliability": reliability_picture(analysis) if analysis else "",
+        "calibration": calibration_words(analysis) if analysis else "",
     }
 
 

@@ -1,16 +1,38 @@
 """Studies of every kind that the page must show."""
 
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from cifar_tune.reports.page.page import report_html
 from cifar_tune.reports.report import Report
-from cifar_tune.storage.records import StudyRecord
-from tests.reports.factory import CONDITIONAL, MadeTrial, make_record, make_spec, random_trials
+from cifar_tune.storage.openings import Opening, write_opening
+from cifar_tune.storage.records import StudyRecord, load_record
+from tests.reports.factory import (
+    CONDITIONAL,
+    OPENING,
+    RESULT,
+    MadeTrial,
+    analysed_opening,
+    make_record,
+    make_spec,
+    random_trials,
+)
 
 LR = {"lr": {"low": 1e-4, "high": 1.0, "log": True}}
 HOSTILE = "</script><script>window.broken=1</script><img src=x onerror='window.broken=1'>&lt;\"'{{ 7 * 7 }}"
+
+
+TESTED: Mapping[str, Sequence[Opening]] = {
+    "tested": [analysed_opening(finished_trials=30)],
+    "tested three times": [
+        RESULT,
+        OPENING,
+        analysed_opening(30, trial=None, chosen="config", source="studies/own.yaml"),
+    ],
+}
+"""Studies of thirty trials whose test set was opened."""
 
 
 def made(name: str) -> StudyRecord:
@@ -41,13 +63,18 @@ def made(name: str) -> StudyRecord:
         "no constraint kept": (impossible, random_trials(impossible, 12, pruned=0)),
         "no figures by epoch": (five, [MadeTrial({"lr": lr}, lr, history={}) for lr in (0.1, 0.2)]),
     }
-    return make_record(*cases[name])
+    if name not in TESTED:
+        return make_record(*cases[name])
+    record = make_record(spec, random_trials(spec, 30))
+    for index, opening in enumerate(TESTED[name]):
+        write_opening(record.study, index, opening)
+    return load_record(record.study._storage, record.name)
 
 
 CASES = (
     "no trial", "one trial", "thirty trials", "two thousand trials", "all pruned", "all failed", "one running",
     "two objectives", "three objectives", "a loss", "equal values", "nothing searched", "no constraint kept",
-    "no figures by epoch",
+    "no figures by epoch", "tested", "tested three times",
 )  # fmt: skip
 
 

@@ -47,7 +47,8 @@ def requests(browser: Chrome) -> set[str]:
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (375, "dark")])
-@pytest.mark.parametrize("name", ["one trial", "thirty trials", "two thousand trials", "all pruned", "two objectives"])
+@pytest.mark.parametrize("name", ["one trial", "thirty trials", "two thousand trials", "all pruned", "two objectives",
+                                  "tested", "tested three times"])  # fmt: skip
 def test_it_fits_and_asks_nobody(browser: Chrome, name: str, width: int, scheme: str, tmp_path: Path) -> None:
     address = show(browser, page_of(name), tmp_path, width, scheme)
     seen = browser.execute_script("return [document.documentElement.clientWidth, document.documentElement.scrollWidth]")
@@ -56,6 +57,10 @@ def test_it_fits_and_asks_nobody(browser: Chrome, name: str, width: int, scheme:
     assert {url for url in requests(browser) if not url.startswith("data:")} == {address}
     background = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
     assert background == {"light": "rgb(255, 255, 255)", "dark": "rgb(21, 24, 28)"}[scheme]
+    if name.startswith("tested"):  # without scrolling sideways anywhere
+        right = "element => element.getBoundingClientRect().right > document.documentElement.clientWidth"
+        beyond = f"return [...document.querySelectorAll('#test *')].filter({right}).length"
+        assert browser.execute_script(beyond) == 0
     # no text smaller than can be read, wherever a picture is squeezed
     smallest = browser.execute_script(
         "return Math.min(...[...document.querySelectorAll('figure svg text')].filter(t => t.getClientRects().length)"

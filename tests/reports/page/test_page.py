@@ -58,7 +58,8 @@ def test_every_study_has_a_whole_page_that_loads_nothing(name: str) -> None:
     for link in shown.all("a"):
         target = link["href"] or ""
         assert target.removeprefix("#") in ids or target in ("best.yaml", "epochs.csv", "trials.csv"), target
-    assert not shown.all("img")
+    assert all((image["src"] or "").startswith("data:image/png;base64,") for image in shown.all("img"))
+    assert len(shown.all("img")) == (24 if name.startswith("tested") else 0)
     assert [link["href"] for link in shown.all("link")] == ["data:,"]
     assert all("src" not in script for script in shown.all("script"))
     assert not any(key.startswith("on") or key == "style" for _, attrs in shown.tags for key in attrs)
@@ -76,6 +77,14 @@ def test_a_whole_study_shows_all_its_parts() -> None:
     assert "in 90 of 100 resamples of these trials" in shown.text
     assert "what chance gives: in 95 % of 100 shuffles of the values" in shown.text
     assert "59 completed trials against all of them; 2 more, which break a constraint, are left out" in shown.text
+
+
+def test_the_test_set_comes_before_the_validation_split() -> None:
+    text = page("tested").text
+    assert text.index("test accuracy, 95 % interval") < text.index("validation accuracy of the last epoch")
+    assert "Test set" in text[: text.index("Best configuration")]
+    assert "The test set was opened" not in text[: text.index("Test set")]
+    assert "The test set was opened 3 times. A choice" in page("tested three times").text
 
 
 def test_the_best_value_stands_with_every_digit() -> None:

@@ -1,6 +1,7 @@
 """Pictures of a model's right and wrong answers, class by class."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 from unicodedata import east_asian_width
@@ -10,16 +11,18 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cifar_tune.data.resident import ResidentData
-from cifar_tune.insight.predictions import Predictions, validation_image
 from cifar_tune.plotting import style
 from cifar_tune.plotting.characters import has_font
+from cifar_tune.statistics.calibration import Bin, expected_calibration_error
+from cifar_tune.statistics.predictions import Confusion, class_accuracies
 
 _MOST_NUMBERED = 20
 """Classes up to which the cells of the confusion matrix hold their numbers."""
 
 _MOST_NAMED = 40
-_MISTAKES = 24
+MISTAKES = 24
+"""So many are shown."""
+
 _COLUMNS = 8
 _LONGEST_NAME = 14
 """In Latin letters; a character as wide as an ideograph counts twice."""
@@ -32,65 +35,103 @@ def shown_names(classes: Sequence[str]) -> tuple[list[str], str]:
     return names, remark if names != list(classes) else ""
 
 
-def draw_classes(predictions: Predictions) -> Figure:
-    """Draw the accuracy of each class beside the confusion matrix."""
-    classes = len(predictions.classes)
-    side = min(max(4.2, 0.46 * classes), 10.0)
+def draw_classes(classes: Sequence[str], confusion: Confusion, images: str) -> Figure:
+    """Draw the accuracy of each class beside the confusion matrix.
+
+    Args:
+        classes: their names.
+        confusion: how many images of each class were taken for which.
+        images: what they are, such as `validation images`.
+    """
+    side = min(max(4.2, 0.46 * len(classes)), 10.0)
     figure = style.new_figure(side * 1.85, side + 1.2)
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.5))
-    names, remark = shown_names(predictions.classes)
-    _accuracies(left, predictions, names)
-    _confusion(right, predictions, names)
+    names, remark = shown_names(classes)
+    _accuracies(left, class_accuracies(classes, confusion), names)
+    _confusion(right, confusion, names)
+    total = int(confusion.sum())
     style.title(
         figure,
-        f"Classes of {len(predictions.labels):,} validation images: {100 * predictions.accuracy:.2f} % right",
+        f"Classes of {total:,} {images}: {100 * np.trace(confusion) / total:.2f} % right",
         "left: share of each class's images that are right, with the number of images; "
         f"right: how many images of each true class were taken for which{_line(remark)}",
     )
     return figure
 
 
-def draw_mistakes(predictions: Predictions, data: ResidentData) -> Figure | str:
-    """Draw the wrong predictions that the model is surest of."""
-    mistakes = predictions.mistakes()
-    if not len(mistakes):
-        return f"All {len(predictions.labels):,} validation images are right."
-    shown = mistakes[:_MISTAKES]
+@dataclass(frozen=True, slots=True, eq=False)
+class ShownMistake:
+    """An image that was taken for another class: uint8 [H, W, 3], the numbers of the classes, and the probability."""
+
+    image: npt.NDArray[np.uint8]
+    true: int
+    predicted: int
+    probability: float
+
+
+def draw_mistakes(
+    classes: Sequence[str], shown: Sequence[ShownMistake], wrong: int, total: int, images: str
+) -> Figure | str:
+    """Draw the wrong predictions that the model is surest of.
+
+    Args:
+        classes: their names.
+        shown: at most MISTAKES of them, the surest first.
+        wrong: how many there are in all.
+        total: of so many images.
+        images: what they are, such as `validation images`.
+    """
+    if not wrong:
+        return f"All {total:,} {images} are right."
     rows = -(-len(shown) // _COLUMNS)
     figure = style.new_figure(1.3 * _COLUMNS, 1.62 * rows + 0.7)
     grid: npt.NDArray[Any] = figure.subplots(rows, _COLUMNS, squeeze=False)
     for axes in grid.flat:
         axes.axis("off")
-    names, remark = shown_names(predictions.classes)
-    for axes, position in zip(grid.flat, shown, strict=False):
-        axes.imshow(validation_image(data, position), interpolation="nearest")
-        true, taken = predictions.labels[position], predictions.predicted[position]
-        text = f"{_short(names[true])}\n→ {_short(names[taken])}"
-        axes.set_title(f"{text} {predictions.probabilities[position].max():.2f}", fontsize=8, loc="center", pad=4)
+    names, remark = shown_names(classes)
+    for axes, mistake in zip(grid.flat, shown, strict=False):
+        axes.imshow(mistake.image, interpolation="nearest")
+        text = f"{_short(names[mistake.true])}\n→ {_short(names[mistake.predicted])}"
+        axes.set_title(f"{text} {mistake.probability:.2f}", fontsize=8, loc="center", pad=4)
     style.title(
         figure,
-        f"The {len(shown)} most confident of {len(mistakes):,} mistakes",
-        f"true class → predicted class, and its probability; validation images{_line(remark)}",
+        f"The {len(shown)} most confident of {wrong:,} mistakes",
+        f"true class → predicted class, and its probability; {images}{_line(remark)}",
     )
     return figure
 
 
-def class_accuracies(predictions: Predictions) -> list[tuple[str, int, int]]:
-    """Of each class: name, validation images, right ones."""
-    confusion = predictions.confusion()
-    counts, right = confusion.sum(1).tolist(), np.diag(confusion).tolist()
-    return list(zip(predictions.classes, counts, right, strict=True))
+def draw_reliability(bins: Sequence[Bin], images: str) -> Figure:
+    """Draw the accuracy of the images over the probability of their predicted classes, bin by bin.
+
+    Args:
+        bins: from 0 to 1, of equal width.
+        images: what they are, such as `test images`.
+    """
+    figure = style.new_figure(5.2, 4.6)
+    axes = figure.add_subplot()
+    axes.plot((0, 1), (0, 1), color=style.GREY, linewidth=1, linestyle="--")
+    most = max(each.images for each in bins)
+    for each in bins:
+        if each.accuracy is not None:
+            shade = 0.35 + 0.65 * each.images / most
+            axes.bar(each.low, each.accuracy, each.high - each.low, align="edge", color=style.BLUE, alpha=shade,
+                     edgecolor="white", linewidth=0.6)  # fmt: skip
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1)
+    axes.set_xlabel("probability of the predicted class")
+    axes.set_ylabel("share of the images that are right")
+    total = sum(each.images for each in bins)
+    style.title(
+        figure,
+        f"Calibration on {total:,} {images}: error {100 * expected_calibration_error(bins):.2f} points",
+        f"expected calibration error over {len(bins)} bins of equal width; the darker, the more images; "
+        "below the dashed line the model is too sure of itself",
+    )
+    return figure
 
 
-def worst_class(predictions: Predictions) -> tuple[str, float]:
-    """The class with the smallest accuracy, and that accuracy."""
-    found = [(right / images, name) for name, images, right in class_accuracies(predictions) if images]
-    accuracy, name = min(found)
-    return name, accuracy
-
-
-def _accuracies(axes: Axes, predictions: Predictions, names: list[str]) -> None:
-    figures = class_accuracies(predictions)
+def _accuracies(axes: Axes, figures: Sequence[tuple[str, int, int]], names: list[str]) -> None:
     shares = [100 * right / images if images else 0.0 for _, images, right in figures]
     axes.barh(range(len(shares)), shares, height=0.65, color=style.BLUE)
     if len(shares) <= _MOST_NAMED:
@@ -104,8 +145,7 @@ def _accuracies(axes: Axes, predictions: Predictions, names: list[str]) -> None:
     _name_ticks(axes, names, "y")
 
 
-def _confusion(axes: Axes, predictions: Predictions, names: list[str]) -> None:
-    table = predictions.confusion()
+def _confusion(axes: Axes, table: Confusion, names: list[str]) -> None:
     shares = table / np.maximum(table.sum(1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="equal")
     axes.grid(visible=False)

@@ -1,0 +1,209 @@
+"""What a report says of the test set: the result first, then every opening, classes, calibration and mistakes."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cifar_tune.markdown import inert, table
+from cifar_tune.reports.report import Report
+from cifar_tune.reports.trust import interval_words
+from cifar_tune.statistics.predictions import class_accuracies
+from cifar_tune.statistics.shares import wilson
+from cifar_tune.storage.analyses import Analysis
+from cifar_tune.storage.openings import Opening, times
+from cifar_tune.wording import counted
+
+_MOST_CLASSES = 100
+"""Rows of a table of classes; of more, those with the smallest accuracy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The newest result on the test set.
+
+    Attributes:
+        opening: which has one.
+        accuracy: fraction of the test images that is right.
+        images: how many there are.
+    """
+
+    opening: Opening
+    accuracy: float
+    images: int
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's 95 % interval of the accuracy."""
+        return wilson(self.accuracy, self.images)
+
+    @property
+    def shown(self) -> str:
+        """`90.00 %`."""
+        return f"{self.accuracy * 100:.2f} %"
+
+    @property
+    def words(self) -> str:
+        """What follows the figure, up to the name of what was tested."""
+        return f"test accuracy, 95 % interval {interval_words(self.interval)}, on {counted(self.images, 'test image')}"
+
+
+def newest_result(report: Report) -> Result | None:
+    """The newest result; None where there is none."""
+    for opening in reversed(report.record.openings):
+        if opening.test_accuracy is not None and opening.test_images:
+            return Result(opening, opening.test_accuracy, opening.test_images)
+    return None
+
+
+def newest_analysis(report: Report) -> tuple[Opening, Analysis] | None:
+    """The newest opening of which more is known than loss and accuracy, and that; None where there is none."""
+    for opening in reversed(report.record.openings):
+        if opening.analysis is not None:
+            return opening, opening.analysis
+    return None
+
+
+def caution(report: Report) -> str:
+    """What several openings mean, in one sentence or two; empty with one."""
+    openings = report.record.openings
+    if len(openings) < 2:
+        return ""
+    first = openings[0]
+    words = (
+        f"The test set was opened {times(openings)}. A choice that was made with a look at an earlier result makes the "
+        f"later ones optimistic"
+    )
+    if first.test_accuracy is None or not first.test_images:
+        return f"{words}; the first result was lost."
+    ends = interval_words(wilson(first.test_accuracy, first.test_images))
+    return f"{words}; the first result was {first.test_accuracy * 100:.2f} % ({ends}), for {first.subject}."
+
+
+def later_words(report: Report) -> list[str]:
+    """What became of the study since the test set was opened: sentences."""
+    openings = report.record.openings
+    words = []
+    later = report.record.finished - openings[-1].finished_trials
+    if later:
+        words.append(f"Trials that have finished since: {later:,}.")
+    tested = {opening.trial for opening in openings if opening.study is None}
+    if report.best and report.best.number not in tested:
+        words.append(f"Trial {report.best.number} is the best one by now, and was not tested.")
+    return words
+
+
+def chosen_words(opening: Opening) -> str:
+    """How what was tested was chosen, for a table."""
+    return {"best": "the best", "trial": "by its number", "config": "from a file"}.get(opening.chosen, opening.chosen)
+
+
+def images_words(opening: Opening) -> str:
+    """What it was trained on, for a table."""
+    return f"{opening.train_images:,}{' (those of the study)' if opening.images == 'study' else ''}"
+
+
+def opening_cells(opening: Opening) -> tuple[str, str, str, str]:
+    """Test images, loss, accuracy, and its interval for other images."""
+    share = opening.test_accuracy
+    if share is None or opening.test_images is None:
+        return "-", "-", "result lost", "-"
+    return (
+        f"{opening.test_images:,}",
+        "not finite" if opening.test_loss is None else f"{opening.test_loss:.4f}",
+        f"{share * 100:.2f} %",
+        interval_words(wilson(share, opening.test_images)),
+    )
+
+
+def class_rows(analysis: Analysis) -> list[tuple[str, str, str, str]]:
+    """Of each class: name, test images, accuracy, and what it was most often taken for."""
+    confusion = analysis.confusion
+    rows = []
+    for index, (name, images, right) in enumerate(class_accuracies(analysis.classes, confusion)):
+        others = confusion[index].copy()
+        others[index] = 0
+        most = int(np.argmax(others))
+        taken = f"{analysis.classes[most]} ({others[most]:,})" if others[most] else "-"
+        share = right / images if images else 1.0
+        rows.append((share, (name, f"{images:,}", f"{share * 100:.1f} %" if images else "-", taken)))
+    if len(rows) > _MOST_CLASSES:
+        rows = sorted(rows, key=lambda row: row[0])[:_MOST_CLASSES]
+    return [cells for _, cells in rows]
+
+
+def calibration_words(analysis: Analysis) -> str:
+    """The calibration error, with the bins that it comes from, and which way it goes."""
+    total = sum(each.images for each in analysis.bins)
+    confidence = sum(each.images * (each.confidence or 0.0) for each in analysis.bins) / total
+    gap = 100 * (confidence - (total - analysis.wrong) / total)
+    return (
+        f"Expected calibration error: {100 * analysis.calibration_error:.2f} points, over {len(analysis.bins)} bins of "
+        f"equal width. On average the model gave its answers a probability of {100 * confidence:.2f} %, "
+        f"{abs(gap):.2f} points {'more' if gap >= 0 else 'less'} than the share that is right."
+    )
+
+
+def test_json(report: Report) -> dict[str, Any] | None:
+    """The newest result for programs; None where there is none."""
+    found = newest_result(report)
+    if found is None:
+        return None
+    return {
+        "accuracy": found.accuracy,
+        "interval": list(found.interval),
+        "images": found.images,
+        "trial": found.opening.trial,
+        "source": found.opening.source,
+        "openings": len(report.record.openings),
+    }
+
+
+def result_words(report: Report) -> list[str]:
+    """The head of the summary: the newest result, and what several openings mean; nothing without one."""
+    found = newest_result(report)
+    if found is None:
+        return []
+    words = f"**{found.shown}** {found.words}: {inert(found.opening.subject)}."
+    return [" ".join((words, inert(caution(report)))).rstrip()]
+
+
+def test_set(report: Report) -> list[str]:
+    """A section with every opening of the test split; nothing where it was not opened."""
+    openings = report.record.openings
+    if not openings:
+        return []
+    words = (
+        f"The test set was opened **{times(openings)}**, by `cifar-tune finalize`, which trains a configuration on "
+        f"images of the training and of the validation split together."
+    )
+    words += "".join(f" **{sentence}**" for sentence in later_words(report))
+    if len(openings) > 1:
+        words += " A choice that was made with a look at an earlier result makes the later ones optimistic."
+    rows = [
+        (
+            opening.opened,
+            inert(opening.tested),
+            chosen_words(opening),
+            str(opening.epochs),
+            images_words(opening),
+            *opening_cells(opening),
+        )
+        for opening in openings
+    ]
+    header = (
+        "opened", "trial", "chosen", "epochs", "trained on", "test images", "test loss", "test accuracy",
+        "95 % interval",
+    )  # fmt: skip
+    parts = ["## Test set", words, table(header, rows, right=(1, *range(3, len(header))))]
+    found = newest_analysis(report)
+    if found is None:
+        return parts
+    opening, analysis = found
+    classes = [(inert(name), images, share, inert(taken)) for name, images, share, taken in class_rows(analysis)]
+    return [
+        *parts,
+        f"Classes, calibration and mistakes are those of {inert(opening.subject)}, opened {opening.opened}.",
+        table(("class", "test images", "accuracy", "most often taken for"), classes, right=(1, 2)),
+        calibration_words(analysis),
+    ]
