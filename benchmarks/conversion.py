@@ -76,7 +76,7 @@ def conversions(folder: Path) -> Iterator[tuple[str, str, Converted | CheckError
 def cells(made: Converted | CheckError) -> list[str]:
     """What was found, or why the file was not kept."""
     if isinstance(made, CheckError):
-        return ["", str(made).rpartition(": ")[2], "", "", ""]
+        return ["not kept", str(made).rpartition(": ")[2], "", "", ""]
     before, after = (f"{value:.4f}" for value in made.val_accuracy) if made.val_accuracy else ("", "")
     agreement = made.agreement
     return [f"{made.size / 1000:,.0f}", f"{agreement.difference:.1g}", f"{agreement.equal_classes:.1%}", before, after]
