@@ -4,13 +4,13 @@ r"""What a pruner saves and what it costs, replayed on trials that were all trai
         --set 'sampler={name: random}' --set data.train_size=2000 --set budget.timeout=4h --trials 80
     python -m benchmarks.pruning unpruned
 
-The trials of such a study are put into many orders; in each, every pruner sees their recorded figures one epoch after
-the other, as it would have seen them in a study, and says when to stop. What counts is the best accuracy that any
-epoch showed before so many epochs had been trained in all.
+The trials of such a study are drawn with replacement into many pools, each as large as the study, and each pool is put
+into some orders; in each, every pruner sees the recorded figures one epoch after the other, as it would have seen them
+in a study, and says when to stop. What counts is the best accuracy that any epoch showed before so many epochs had been
+trained in all. The standard error is that between pools: orders of the same trials differ by much less than studies do.
 """
 
 import argparse
-import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -72,6 +72,14 @@ _POLICIES: Mapping[str, Policy] = {
 
 
 @dataclass(frozen=True)
+class Curve:
+    """What is replayed of a trial: validation accuracy after each epoch, and the epoch of the highest learning rate."""
+
+    accuracies: Sequence[float]
+    peak: float
+
+
+@dataclass(frozen=True)
 class Replayed:
     """One order under one policy: the best so far at each mark, all epochs trained, whether the best one was ended."""
 
@@ -80,20 +88,20 @@ class Replayed:
     lost: bool
 
 
-def replay(trials: Sequence[TrialRecord], policy: Policy, marks: Sequence[int]) -> Replayed:
+def replay(trials: Sequence[Curve], policy: Policy, marks: Sequence[int]) -> Replayed:
     """Let a pruner judge the trials in their order."""
-    epochs = max(len(trial.history["val_accuracy"]) for trial in trials)
+    epochs = max(len(trial.accuracies) for trial in trials)
     pruner = build_pruner(PrunerSpec(policy.pruner, policy.options), epochs)
     sampler = optuna.samplers.RandomSampler(seed=0)
     study = optuna.create_study(study_name="replay", direction="maximize", pruner=pruner, sampler=sampler)
-    best_of_all = max(trials, key=lambda trial: trial.history["val_accuracy"][-1])
-    best, spent, lost = 0.0, 0, False
+    best_of_all = max(trial.accuracies[-1] for trial in trials)
+    best, spent = 0.0, 0
     ends: list[float] = []
     at_marks = [0.0] * len(marks)
-    for record in trials:
+    for each in trials:
         trial = study.ask()
-        values = record.history["val_accuracy"]
-        begin = _peak(record) if policy.from_peak else 0.0
+        values = each.accuracies
+        begin = each.peak if policy.from_peak else 0.0
         pruned = False
         for epoch, value in enumerate(values, start=1):
             spent += 1
@@ -108,38 +116,71 @@ def replay(trials: Sequence[TrialRecord], policy: Policy, marks: Sequence[int]) 
             break
         if pruned:
             study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-            lost |= record is best_of_all
         else:
             study.tell(trial, values[-1])
             ends.append(values[-1])
-    return Replayed(at_marks, spent, lost)
+    return Replayed(at_marks, spent, lost=best_of_all not in ends)
 
 
-def _peak(trial: TrialRecord) -> float:
-    """The epoch at which the learning rate is highest, as it was recorded."""
-    rates = trial.history["lr"]
-    return float(rates.index(max(rates)) + 1)
+Pools = Sequence[Sequence[Sequence[Curve]]]
+"""By pool and order."""
 
 
-def measure(trials: Sequence[TrialRecord], orders: int) -> str:
+def resampled(trials: Sequence[Curve], pools: int, orders: int) -> Pools:
+    """Pools drawn with replacement, each in so many orders; the same every time."""
+    found = []
+    for number in range(pools):
+        draw = random.Random(number)  # noqa: S311
+        pool = draw.choices(trials, k=len(trials))
+        found.append([draw.sample(pool, len(pool)) for _ in range(orders)])
+    return found
+
+
+def replayed(pools: Pools, policy: Policy, marks: Sequence[int]) -> list[list[Replayed]]:
+    """Every order of every pool under one policy."""
+    return [[replay(order, policy, marks) for order in pool] for pool in pools]
+
+
+def gain(found: Sequence[Sequence[Replayed]], without: Sequence[Sequence[Replayed]], mark: int) -> tuple[float, float]:
+    """By how much a policy is ahead of no pruner at a mark, in points, and the standard error of that.
+
+    Args:
+        found: of two or more pools.
+        without: the same with no pruner.
+        mark: its index.
+    """
+    gains = [
+        mean(100 * (ours.best[mark] - none.best[mark]) for ours, none in zip(pool, baseline, strict=True))
+        for pool, baseline in zip(found, without, strict=True)
+    ]
+    return mean(gains), stdev(gains)
+
+
+def measure(trials: Sequence[Curve], pools: int, orders: int) -> str:
     """The table."""
-    everything = sum(len(trial.history["val_accuracy"]) for trial in trials)
+    everything = sum(len(trial.accuracies) for trial in trials)
     marks = [round(share * everything) for share in _SHARES]
     header = ("pruner", *(f"best after {share:.0%} of the epochs" for share in _SHARES), "epochs in all", "best lost")
-    shuffled = [random.Random(seed).sample(list(trials), len(trials)) for seed in range(orders)]  # noqa: S311
-    baseline = [replay(each, _POLICIES["none"], marks) for each in shuffled]
+    drawn = resampled(trials, pools, orders)
+    baseline = replayed(drawn, _POLICIES["none"], marks)
     rows = []
     for name, policy in _POLICIES.items():
-        found = baseline if name == "none" else [replay(each, policy, marks) for each in shuffled]
+        found = baseline if name == "none" else replayed(drawn, policy, marks)
+        each = [replay for pool in found for replay in pool]
         cells = []
         for index in range(len(marks)):
-            gains = [100 * (ours.best[index] - none.best[index]) for ours, none in zip(found, baseline, strict=True)]
-            error = stdev(gains) / math.sqrt(orders)
-            here = f"{100 * mean(each.best[index] for each in found):.2f}"
-            cells.append(here if name == "none" else f"{here} ({mean(gains):+.2f} ± {2 * error:.2f})")
-        share = mean(each.epochs for each in found) / everything
-        rows.append((name, *cells, f"{share:.0%}", f"{mean(each.lost for each in found):.0%}"))
+            lead, error = gain(found, baseline, index)
+            here = f"{100 * mean(one.best[index] for one in each):.2f}"
+            cells.append(here if name == "none" else f"{here} ({lead:+.2f} ± {2 * error:.2f})")
+        share = mean(one.epochs for one in each) / everything
+        rows.append((name, *cells, f"{share:.0%}", f"{mean(one.lost for one in each):.0%}"))
     return table(header, rows)
+
+
+def curve_of(trial: TrialRecord) -> Curve:
+    """What was recorded of a trial."""
+    rates = trial.history["lr"]
+    return Curve(trial.history["val_accuracy"], float(rates.index(max(rates)) + 1))
 
 
 def main() -> None:
@@ -147,24 +188,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.pruning", description=__doc__)
     parser.add_argument("study")
     parser.add_argument("--storage", default=None)
-    parser.add_argument("--orders", type=int, default=100)
+    parser.add_argument("--pools", type=int, default=40)
+    parser.add_argument("--orders", type=int, default=5, help="of each pool")
     parser.add_argument("--write", type=Path, help="document to put the table into, such as docs/performance.md")
     given = parser.parse_args()
     quieten_optuna()
     record = load_study(given.study, given.storage).record
-    trials = [trial for trial in record.ranked if trial.history.get("val_accuracy") and trial.history.get("lr")]
+    known = (trial for trial in record.ranked if trial.history.get("val_accuracy") and trial.history.get("lr"))
+    trials = [curve_of(trial) for trial in known]
     words = (
         f"{len(trials)} trials of {record.spec.largest_epochs} epochs at most, all trained to their end, of random "
         f"search in the study `{record.name}` ({', '.join(record.spec.search_space)}; "
         f"{record.data['train_images']:,} training images of {record.spec.data.name}), replayed by "
-        f"`python -m benchmarks.pruning` in {given.orders} "
-        "orders: each pruner sees the recorded accuracies as it would have seen them in a study. Best validation "
-        "accuracy of any epoch, in %, when so many epochs of all were trained; in parentheses the difference to no "
-        "pruner, with twice its standard error. Best lost: how often the best trial of all was stopped. From the "
-        "peak: nothing is stopped before the learning rate of its trial has peaked. Best so many kept: what is better "
-        "than the so-manieth best of the completed trials goes on."
+        f"`python -m benchmarks.pruning` in {given.pools} pools drawn from them with replacement, each in "
+        f"{given.orders} "
+        "orders: each pruner sees the recorded accuracies as it would have seen them in a study. Best "
+        "validation accuracy of any epoch, in %, when so many epochs of all were trained; in parentheses the "
+        "difference to no pruner, with twice its standard error between pools. Best lost: how often the best "
+        "trial of all was stopped. From the peak: nothing is stopped before the learning rate of its trial "
+        "has peaked. Best so many kept: what is better than the so-manieth best of the completed trials goes "
+        "on."
     )
-    text = f"## What pruners save\n\n{words}\n\n{measure(trials, given.orders)}"
+    text = f"## What pruners save\n\n{words}\n\n{measure(trials, given.pools, given.orders)}"
     print(text)
     if given.write is not None:
         write_section(given.write, "pruning", text)

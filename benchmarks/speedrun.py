@@ -85,7 +85,7 @@ def accuracies(training: Training) -> list[float]:
 
 
 def spread(values: Sequence[float]) -> str:
-    """Mean and, of several, their deviation."""
+    """Mean and, of several, their standard deviation."""
     return f"{mean(values):.1f} %" + (f" ± {stdev(values):.1f}" if len(values) > 1 else "")
 
 
