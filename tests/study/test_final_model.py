@@ -51,6 +51,9 @@ def test_the_loaded_model_gives_the_test_result_to_the_last_digit(made: RDBStora
     assert description.metrics["test_accuracy"].value == opening.test_accuracy
     assert (description.origin.trial, description.origin.chosen, description.origin.test_openings) == (1, "best", 1)
     assert description.train_images == 1498
+    assert description.confusion is not None
+    right = sum(row[place] for place, row in enumerate(description.confusion))
+    assert (right, sum(map(sum, description.confusion))) == (round(299 * (opening.test_accuracy or 0)), 299)
     prepared = prepare(SPEC)
     assert description.fingerprint == prepared.fingerprint
     check = description.check
@@ -63,6 +66,7 @@ def test_the_loaded_model_gives_the_test_result_to_the_last_digit(made: RDBStora
     assert said[-1] == f"model folder: {folder}"
     card = (folder / "README.md").read_text()
     assert "trial 1 of the study `made`" in card
+    assert "## Confusion matrix" in card
     assert f"The test set was opened once, for this model ({opening.opened})." in card
 
 
