@@ -121,7 +121,7 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "metric": ("monitor", "score"),
     "direction": ("directions", "mode"),
     "constraints": ("bounds", "limits"),
-    "budget": ("limit", "stop"),
+    "budget": ("limit",),
     "trials": ("max_evals", "max_trials", "n_trials", "num_samples", "num_trials", "trial_count"),
     "timeout": ("hours", "max_time", "time", "time_budget", "time_limit"),
     "trial_timeout": ("timeout_per_trial",),

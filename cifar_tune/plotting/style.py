@@ -86,6 +86,11 @@ def title(figure: Figure, text: str, remark: str = "") -> None:
         _remark(figure, remark)
 
 
+def remark_height(text: str, width: float) -> float:
+    """The inches that a remark takes below a figure of so many inches."""
+    return 0.15 * len(_filled(text, width).split("\n"))
+
+
 def sentence(text: str) -> Figure:
     """A small picture that says why there is nothing to see."""
     figure = new_figure(6.0, 1.2)
@@ -147,9 +152,12 @@ def best_diamond() -> dict[str, Any]:
 
 
 def _remark(figure: Figure, text: str) -> None:
-    characters = int(figure.get_figwidth() * 17)  # of this size, that fit into an inch
-    lines = "\n".join(fill(line, characters) for line in text.split("\n"))
-    figure.supxlabel(lines, x=0.012, ha="left", fontsize=8, color=QUIET)
+    figure.supxlabel(_filled(text, figure.get_figwidth()), x=0.012, ha="left", fontsize=8, color=QUIET)
+
+
+def _filled(text: str, width: float) -> str:
+    characters = int(width * 17)  # of this size, that fit into an inch
+    return "\n".join(fill(line, characters) for line in text.split("\n"))
 
 
 def hide_x_grid(axes: Axes) -> None:

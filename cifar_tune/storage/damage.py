@@ -215,6 +215,13 @@ def _is_evolved(value: object) -> bool:
     return _has(value, version=_is_whole, carried=_is_whole, left=_is_whole) and _has(value, **{"from": _is_text})
 
 
+def _is_stopped(value: object) -> bool:
+    parts: dict[str, Check] = {
+        "words": _is_text, "rule": lambda rule: isinstance(rule, dict), "finished": _is_whole, "budget": _is_whole,
+    }  # fmt: skip
+    return value is None or (isinstance(value, dict) and parts.keys() <= value.keys() and _has(value, **parts))
+
+
 def _is_data(value: object) -> bool:
     return isinstance(value, dict) and (not value or "fingerprint" in value) and _has(
         value, fingerprint=_is_text, classes=lambda names: _is_list_of(names, _is_text), train_images=_is_whole,
@@ -278,5 +285,7 @@ _STUDY: Mapping[str, tuple[str, Check]] = {
     attributes.ELAPSED: _SECONDS,
     attributes.IDENTITY: ("text", _is_text),
     attributes.EVOLVED: ("an account of run --evolve", _is_evolved),
+    attributes.STOPPED: ("why the study was stopped", _is_stopped),
+    attributes.STOP_SINCE: _COUNT,
 }
 """The same of a study; its specification is read as study files are."""

@@ -104,7 +104,8 @@ def test_what_stands_for_nothing_is_refused_in_every_place(
 def test_a_plugin_outside_of_the_folder_is_refused_as_such(cli: Cli, home: Path) -> None:
     (home / "parts.py").write_text("")
     ended = cli("knobs", "--plugins", "~/parts.py")
-    assert ended.err.endswith("must be a path below the folder that cifar-tune is started in, without `..`\n")
+    words = "must lie below the folder of the study file or the one you start in, without `..`\n"
+    assert ended.err.endswith(words)
 
 
 def shell(command: str, folder: Path, text: str = "") -> "subprocess.CompletedProcess[str]":

@@ -21,7 +21,7 @@ from tests.waiting import PATIENCE
 
 from .images import noise
 
-DECODE_FILES = "cifar_tune.data.sources.image_folder.decode_files"
+DECODE_FILES = "cifar_tune.data.sources.listing.decode_files"
 
 
 class Decodings:
@@ -266,7 +266,7 @@ STOPS_WHILE_DECODING = """
 import sys
 from cifar_tune.data import image_files
 from cifar_tune.data.prepared import prepare
-from cifar_tune.data.sources import image_folder
+from cifar_tune.data.sources import listing
 from cifar_tune.data.spec import DataSpec
 
 def decode_files(*arguments, **more):
@@ -274,7 +274,7 @@ def decode_files(*arguments, **more):
     sys.stdin.readline()
     return image_files.decode_files(*arguments, **more)
 
-image_folder.decode_files = decode_files
+listing.decode_files = decode_files
 print(prepare(DataSpec(name="image_folder", root=sys.argv[1], image_size=int(sys.argv[2]))).fingerprint)
 """
 

@@ -64,8 +64,8 @@ class Watched(Training):
 
     left: list[weakref.ref[Any]]
 
-    def __init__(self, *given: Any) -> None:
-        super().__init__(*given)
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
         parameters = list(self.learner.model.parameters())
         self.left += [weakref.ref(each) for each in (self, self.learner, self.learner.model, *parameters)]
         self.left += [weakref.ref(each) for each in (self.learner.evaluated, self.learner.optimizer)]

@@ -68,7 +68,10 @@ class ScriptedExecutors:
         assert self.idle(), "a job was given to a busy pool"
         self.jobs.append(job)
         self._trials[job.number] = self._play(job)
-        self.most_at_once = max(self.most_at_once, len(self._trials))
+        in_training = [
+            number for number in self._trials if self._verdicts.get(number, True)
+        ]  # others were told to leave
+        self.most_at_once = max(self.most_at_once, len(in_training))
         self._next(job.number)
 
     def answer(self, number: int, verdict: Verdict) -> None:
