@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import spearmanr
+import numpy.typing as npt
+from scipy.stats import rankdata
 
 from cifar_tune.storage.records import TrialRecord
 
@@ -63,16 +64,20 @@ def early_epochs(completed: Sequence[TrialRecord]) -> EarlyEpochs | None:
     return EarlyEpochs(len(trials), epochs, found) if found else None
 
 
-def _agreement(epoch: int, then: "np.ndarray", last: "np.ndarray") -> Agreement:
-    draw = np.random.default_rng(0)
-    resampled = []
-    for _ in range(_RESAMPLES):
-        chosen = draw.integers(len(last), size=len(last))
-        if np.ptp(then[chosen]) > 0 and np.ptp(last[chosen]) > 0:
-            resampled.append(_spearman(then[chosen], last[chosen]))
-    low, high = np.percentile(resampled, _INTERVAL)
-    return Agreement(epoch, _spearman(then, last), float(low), float(high))
+def _agreement(epoch: int, then: npt.NDArray[np.float64], last: npt.NDArray[np.float64]) -> Agreement:
+    chosen = np.random.default_rng(0).integers(len(last), size=(_RESAMPLES, len(last)))
+    resampled = _spearman(then[chosen], last[chosen])
+    low, high = np.percentile(resampled[np.isfinite(resampled)], _INTERVAL)
+    return Agreement(epoch, float(_spearman(then[None], last[None])[0]), float(low), float(high))
 
 
-def _spearman(first: "np.ndarray", second: "np.ndarray") -> float:
-    return float(spearmanr(first, second).statistic)
+def _spearman(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The rank correlation of each row with the same row of the other [R, N]; nan where all of a row is equal.
+
+    `scipy.stats.spearmanr` takes one pair at a time, which is many times as slow.
+    """
+    ranks = [rankdata(each, axis=1) - (each.shape[1] + 1) / 2 for each in (first, second)]
+    squares = [(each**2).sum(axis=1) for each in ranks]
+    with np.errstate(invalid="ignore"):
+        correlation: npt.NDArray[np.float64] = (ranks[0] * ranks[1]).sum(axis=1) / np.sqrt(squares[0] * squares[1])
+    return correlation
