@@ -104,6 +104,8 @@ def read_bundle(path: Path) -> Bundle:
         UserError: it is no bundle, a newer version wrote it, or it holds names or sizes that no bundle has.
         CheckError: it is damaged; names the files.
     """
+    if not path.exists():
+        raise UserError(Problem("there is no such file", source=str(path)))
     content = read_file(path, MOST_BYTES)
     source = str(path)
     try:

@@ -17,6 +17,7 @@ from cifar_tune.model_files.configuration import read_trainable
 from cifar_tune.model_files.description import Metric, ModelDescription, split_sha256
 from cifar_tune.model_files.loading import load_model
 from cifar_tune.model_files.reading import read_all, read_plugin_copies
+from cifar_tune.paths import expanded
 from cifar_tune.statistics.shares import wilson
 from cifar_tune.study.verifying import (
     Figures,
@@ -106,6 +107,7 @@ def verify(path: Path, wanted: Wanted, say: Callable[[str], None]) -> Iterator[F
             raise CheckError("only a model that finalize has trained can be trained again")
         spec = _data(description, wanted.settings, path)
         resolve_device(wanted.device)  # before images are decoded
+        _require_images(spec)
         prepared = prepare(spec)
         finding = _images(bundle, description, prepared)
         yield finding
@@ -193,6 +195,15 @@ def _must_be_equal(description: ModelDescription, here: Mapping[str, str | int])
     """Whether figures must be equal to the digit: on a CPU of the same kind, with the same libraries."""
     there = description.environment
     return here.get("device") == "cpu" and all(here.get(name) == there.get(name) for name in _DECIDES)
+
+
+def _require_images(spec: DataSpec) -> None:
+    if spec.root is not None and spec.name != "cifar10" and not Path(expanded(spec.root)).exists():
+        rule = (
+            "the images of the study are needed, and are not here: say where they lie with --set data.root=DIR, or "
+            "look at the files of the bundle alone with --only-hashes"
+        )
+        raise UserError(Problem(rule, "data.root", spec.root))
 
 
 def _data(description: ModelDescription, settings: Sequence[Override], path: Path) -> DataSpec:

@@ -192,15 +192,42 @@ def known_notes(given: Given, data: Mapping[str, object]) -> list[str]:
         data: the `data` part of the model's configuration.
     """
     root = data.get("root")
-    if data.get("name") != "image_folder" or not isinstance(root, str) or not given.is_labelled:
+    if not isinstance(root, str) or not given.is_labelled:
+        return []
+    if data.get("name") == "table":
+        return _notes_on_table(given, root)
+    if data.get("name") != "image_folder":
         return []
     notes = []
     for folder in given.folders:
         with suppress(PathError, ValueError):  # ValueError: it lies elsewhere
             first = folder.resolve().relative_to(Path(expanded(root)).resolve()).parts[:1]
             notes += [
-                f"the model's own {role} images are in {folder}: {_WORTH[role]}"
+                f"the model's own {role} images are in {folder}: {_WORTH[role]}{_held_out(role, Path(expanded(root)))}"
                 for role, names in FOLDER_NAMES.items()
                 if first and first[0].lower() in names
             ]
+    return notes
+
+
+def _held_out(role: Role, root: Path) -> str:
+    """What else lies among the training images, where the folder has no test images of its own."""
+    if role != "training" or any(each.name.lower() in FOLDER_NAMES["test"] for each in root.iterdir()):
+        return ""
+    return (
+        ". A sixth of them is held out as the test images of the study, which only `cifar-tune finalize` should look "
+        "at: do not choose between models by this accuracy"
+    )
+
+
+def _notes_on_table(given: Given, root: str) -> list[str]:
+    notes = []
+    for folder in given.folders:
+        with suppress(PathError):
+            table = Path(expanded(root)).resolve()
+            if table.is_relative_to(folder.resolve()) or folder.resolve().is_relative_to(table.parent):
+                notes.append(
+                    f"the model's own images are listed in {root}, beside {folder}: if these are the same images, the "
+                    f"model has learned most of them, and the others may be its test images"
+                )
     return notes

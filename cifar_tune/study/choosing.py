@@ -83,10 +83,13 @@ def require_new(record: StudyRecord, choice: Choice) -> None:
     """See that the opening that there is was for this choice, where the test split is not to be opened again.
 
     Raises:
-        CheckError: another configuration was tested than the one that is asked for.
+        CheckError: another configuration was tested than the one that is asked for, or as `trial_of`.
+        UserError: as `trial_of`.
     """
     if choice.how == BEST or not record.openings:
         return
+    if choice.trial is not None:
+        trial_of(record, choice)  # one that cannot be tested at all is not advised to be tested once more
     last = record.openings[-1]
     if choice.trial is not None and last.study is None and last.trial == choice.trial:
         return

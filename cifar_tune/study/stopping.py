@@ -121,6 +121,8 @@ class Stopping:
         since = sum(trial.state in ended and trial.number > max(best.number, self._since - 1) for trial in trials)
         if since < most:
             return None
+        if best.number < self._since:
+            return f"none of the {since:,} trials from {self._since} on was better than trial {best.number}"
         return f"none of the {since:,} trials after trial {best.number}, the best one, was better"
 
     def _noise(self, able: Sequence[FrozenTrial], factor: float) -> str | None:

@@ -81,7 +81,7 @@ def test_sizes_of_strangers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_what_is_no_bundle(tmp_path: Path) -> None:
     path = tmp_path / "bundle.zip"
-    with pytest.raises(UserError, match="is missing"):
+    with pytest.raises(UserError, match="there is no such file"):
         read_bundle(path)
     path.write_bytes(b"PK\x03\x04 and no more")
     with pytest.raises(UserError, match="is no bundle, or is damaged"):

@@ -12,10 +12,11 @@ import pytest
 
 from cifar_tune.bundles.archive import MANIFEST_FILE, packed, read_bundle
 from cifar_tune.bundles.packing import write_bundle
-from cifar_tune.bundles.verifying import Finding, Wanted, verify
+from cifar_tune.bundles.verifying import Finding, Wanted, _require_images, verify
 from cifar_tune.cli.main import app
 from cifar_tune.data.cache import CACHE_VARIABLE
 from cifar_tune.data.prepared import prepare
+from cifar_tune.data.spec import DataSpec
 from cifar_tune.errors import CheckError, UserError
 from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.records import StudyRecord, load_record
@@ -151,6 +152,15 @@ def test_other_images_or_another_split_end_it(made: Made, tmp_path: Path) -> Non
     assert findings["images"].words.startswith("the images here are not those that the model was trained on")
     findings = found(changed(made, tmp_path / "two.zip", split_dot_csv=b"index,split,class,file\n"))
     assert findings["images"].words == "the images are the same, and split.csv splits them in another way"
+
+
+def test_where_the_images_are_not_it_is_said_how_to_name_their_folder(tmp_path: Path) -> None:
+    with pytest.raises(
+        UserError, match=r"data.root = .*: the images .* are not here: say where .* --set data.root=DIR"
+    ):
+        _require_images(DataSpec(name="image_folder", root=str(tmp_path / "photos")))
+    _require_images(DataSpec(name="image_folder", root=str(tmp_path)))
+    _require_images(DataSpec(name="digits"))
 
 
 def test_only_the_place_of_the_images_can_be_set(made: Made) -> None:

@@ -151,3 +151,19 @@ def test_an_accuracy_on_the_models_own_data_is_put_right(tmp_path: Path, folder:
     assert all(note.startswith(said or "") for note in notes)
     assert known_notes(found(folder), {"name": "image_folder", "root": str(tmp_path / "elsewhere")}) == []
     assert known_notes(found(f"{folder}/ant"), {"name": "image_folder", "root": str(tmp_path)}) == []
+
+
+def test_test_images_that_were_held_out_lie_among_the_training_images(tmp_path: Path) -> None:
+    Path("val").rename("train")
+    data = {"name": "image_folder", "root": str(tmp_path)}
+    (note,) = known_notes(found("train"), data)
+    assert "A sixth of them is held out as the test images" in note
+    Path("test").mkdir()
+    (note,) = known_notes(found("train"), data)
+    assert "held out" not in note
+
+
+def test_images_beside_the_table_of_the_model_are_known(tmp_path: Path) -> None:
+    (note,) = known_notes(found("val"), {"name": "table", "root": str(tmp_path / "labels.csv")})
+    assert "the model has learned most of them, and the others may be its test images" in note
+    assert known_notes(found("val"), {"name": "table", "root": str(tmp_path / "elsewhere" / "labels.csv")}) == []

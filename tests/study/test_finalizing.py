@@ -155,6 +155,12 @@ def test_only_a_trial_that_completed_here_can_be_tested(storage: RDBStorage) -> 
         run(storage, choice=Choice(trial=3))
 
 
+def test_a_trial_that_cannot_be_tested_is_not_advised_to_be_tested_once_more(made: RDBStorage) -> None:
+    run(made)
+    with pytest.raises(UserError, match="has no such trial"):
+        run(made, choice=Choice(trial=9))
+
+
 CONFIG = """data: {name: digits, image_size: 8, val_size: 300}
 train: {model: cnn2, width: 4, epochs: 1, batch_size: 64, precision: fp32, lr: 0.03}
 """

@@ -57,6 +57,10 @@ def test_the_same_run_again_begins_no_trial_and_a_larger_budget_goes_on(run_scri
     assert any("the study was stopped after" in note and "goes on" in note for note in recorder.notes)
     assert more.stopped is not None
     assert more.stopped["budget"] == 80
+    since = first.finished
+    if more.best is not None and more.best.number < since:
+        words = f"none of the 7 trials from {since} on was better than trial {more.best.number}"
+        assert more.stopped["words"] == words
 
 
 def test_a_run_that_was_killed_in_between_counts_from_the_same_trial(run_scripted: RunStudy) -> None:

@@ -28,7 +28,8 @@ def export(
 
     record = find_record(study, storage_url(storage))
     if weights:
-        final_model(record)  # before anything is written
+        opening, *_ = final_model(record)  # before anything is written
+        say(f"note: the model is that of {opening.subject}, which finalize tested on {opening.opened}", err=True)
     files = LoadedStudy(record).export(output)
     if weights:
         files += export_weights(record, report_folder(record.name) if output is None else output)
