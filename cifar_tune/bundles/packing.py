@@ -29,7 +29,7 @@ def write_bundle(record: StudyRecord, path: Path, settings: Sequence[Override] =
     Args:
         record: the study; `finalize` has kept its model.
         path: the file. A bundle that is there is replaced.
-        settings: of `--set`: where the images lie by now. They tell which image is in which split.
+        settings: of `--set`: where the images are now. They tell which image is in which split.
 
     Returns:
         The content of the file.

@@ -194,7 +194,8 @@ class Comparison:
         if not self.is_random_sample and any(len(level.completed) > 2 for level in self.levels):
             words = (
                 " Means have no intervals: these trials are no random sample, since the sampler, the pruner or "
-                "`start_from` chose among them, so that the usual interval would be too narrow and beside the truth."
+                "`start_from` chose among them, so the usual interval would be too narrow, and often "
+                "would not hold the true mean."
             )
         if self.paired is None or self.leader is None:
             return words

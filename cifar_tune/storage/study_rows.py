@@ -80,7 +80,7 @@ def write_changes(backend: BatchStorage, trial_id: int, before: FrozenTrial, aft
         backend: the database.
         trial_id: the trial's id there.
         before: the trial as the database has it.
-        after: the trial as it shall be.
+        after: the trial as it should be in the database.
     """
     state = before.state
     if state == TrialState.WAITING and after.state != TrialState.WAITING:

@@ -45,7 +45,7 @@ class Writer:
     Args:
         backend: the database.
         study: the study's id there.
-        memory: the study as it shall be.
+        memory: the study as it should be in the database.
         guard: called before each write, and about once per second. It raises a `CifarTuneError` if this process may
             not write any more, or a database error.
         linger: seconds for which a change waits for others.
