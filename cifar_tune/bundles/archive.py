@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cifar_tune import __version__
 from cifar_tune.errors import CheckError, Problem, UserError
+from cifar_tune.model_files.description import require_known_version
 from cifar_tune.model_files.reading import read_file
 from cifar_tune.visible import visible_json
 
@@ -173,13 +174,7 @@ def _manifest(archive: zipfile.ZipFile, infos: Mapping[str, zipfile.ZipInfo], so
         plain = json.loads(_read(archive, info))
         if not isinstance(plain, dict) or plain.get("format") != FORMAT:
             raise ValueError("of another program")
-        version = plain.get("format_version")
-        if isinstance(version, int) and version > FORMAT_VERSION:
-            rule = (
-                f"was written by cifar-tune {plain.get('cifar_tune')}, in version {version} of the format, and "
-                f"cifar-tune {__version__} reads versions up to {FORMAT_VERSION}: install a newer cifar-tune"
-            )
-            raise UserError(Problem(rule, source=source))
+        require_known_version(plain, FORMAT_VERSION, source)
         return Manifest.model_validate(plain)
     except (ValueError, ValidationError) as error:
         raise UserError(

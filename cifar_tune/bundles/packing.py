@@ -11,12 +11,11 @@ from cifar_tune.files import replace_file
 from cifar_tune.markdown import code
 from cifar_tune.model_files.description import ModelDescription, split_sha256
 from cifar_tune.reports.export import report_files
-from cifar_tune.reports.weights import final_model
+from cifar_tune.reports.weights import MODEL_FOLDER, final_model
 from cifar_tune.storage.records import StudyRecord
 from cifar_tune.study.choosing import study_data
 from cifar_tune.study_spec.overrides import Override
 
-MODEL_FOLDER = "model"
 REPORT_FOLDER = "report"
 SPLIT_FILE = "split.csv"
 LOCK_FILE = "requirements.txt"

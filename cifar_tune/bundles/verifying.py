@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cifar_tune.bundles.archive import Bundle, read_bundle
-from cifar_tune.bundles.packing import MODEL_FOLDER, SPLIT_FILE, split_csv
+from cifar_tune.bundles.packing import SPLIT_FILE, split_csv
 from cifar_tune.data.prepared import PreparedData, prepare
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.errors import CheckError, Problem, UserError
@@ -18,7 +18,9 @@ from cifar_tune.model_files.description import Metric, ModelDescription, split_s
 from cifar_tune.model_files.loading import load_model
 from cifar_tune.model_files.reading import read_all, read_plugin_copies
 from cifar_tune.paths import expanded
+from cifar_tune.reports.weights import MODEL_FOLDER
 from cifar_tune.statistics.shares import wilson
+from cifar_tune.study.choosing import PLACES, data_elsewhere
 from cifar_tune.study.verifying import (
     Figures,
     Labelled,
@@ -26,15 +28,11 @@ from cifar_tune.study.verifying import (
     measured_training,
     opened_test_images,
     trained_again,
-    validation_images,
 )
-from cifar_tune.study_spec.overrides import Override, apply_overrides
-from cifar_tune.study_spec.problems import Problems
-from cifar_tune.study_spec.reader import read_data
+from cifar_tune.study_spec.overrides import Override
 from cifar_tune.training.device import environment, resolve_device
 from cifar_tune.visible import visible, visible_lines
 
-_PLACES = ("data.root", "data.download")
 _DECIDES = ("torch", "platform", "device", "device_name", "cpu_capability")
 """What results depend on. Where all of it is the same on a CPU, they must be the same to the digit."""
 
@@ -132,7 +130,7 @@ def _figures(
         check = description.check
         low, high = wilson(check.accuracy, check.images)
         stated = Metric(value=check.accuracy, low=low, high=high, images=check.images, split="validation")
-        splits["validation images"] = validation_images(prepared), stated
+        splits["validation images"] = prepared.validation(), stated
     stated_test = description.metrics.get("test_accuracy")
     if wanted.test and stated_test is not None:
         say("opens the test set of the images here, to measure once more what finalize has measured")
@@ -208,15 +206,10 @@ def _require_images(spec: DataSpec) -> None:
 
 def _data(description: ModelDescription, settings: Sequence[Override], path: Path) -> DataSpec:
     for setting in settings:
-        if setting.key not in _PLACES:
-            rule = f"changes what would be verified; only {' and '.join(_PLACES)} can be set"
+        if setting.key not in PLACES:
+            rule = f"changes what would be verified; only {' and '.join(PLACES)} can be set"
             raise UserError(Problem(rule, "--set", setting.key))
-    plain = {key: value for key, value in description.data.items() if value is not None}
-    raw, overridden = apply_overrides({"data": plain}, settings, BUILT_IN)
-    problems = Problems(f"{path}: {MODEL_FOLDER}/model.json", overridden=overridden)
-    data = read_data(raw["data"], BUILT_IN, problems)
-    problems.raise_if_any()
-    return data
+    return data_elsewhere(description.data, settings, BUILT_IN, f"{path}: {MODEL_FOLDER}/model.json")
 
 
 def _show_plugins(folder: Path, description: ModelDescription, say: Callable[[str], None]) -> None:

@@ -21,7 +21,6 @@ SECONDS = 10.0
 """How long each comparison may take; what is left then is not compared, and that is said."""
 
 _DIGEST = 16
-_CHUNK = 1 << 20
 
 
 def duplicate_lines(spec: DataSpec, prepared: PreparedData, seconds: float = SECONDS) -> Iterator[str]:
@@ -114,8 +113,5 @@ def _with_test_files(files: SplitFiles, is_over: Callable[[], bool]) -> Iterator
 
 
 def _hash(path: Path) -> bytes:
-    digest = hashlib.blake2b(digest_size=_DIGEST)
     with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.digest()
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=_DIGEST)).digest()

@@ -80,6 +80,10 @@ class PreparedData:
             f"{counted(int(val[smallest]), 'validation image')}",
         ]
 
+    def validation(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+        """The validation images, uint8 [V, H, W, 3], and their labels, int64 [V]."""
+        return self.open_images()[self.val_indices], self.labels[self.val_indices]
+
     def merged(self, with_unused: bool = False) -> "PreparedData":
         """The same images, those for validation added to those for training: none is left to validate on.
 

@@ -40,10 +40,7 @@ def read_configuration(folder: Path, description: ModelDescription, run_plugins:
     config = _read(description, vocabulary_with(plugins), source)
     if not _needed(config, plugins):
         return config
-    files = read_plugin_copies(folder, description)
-    if not run_plugins and not all(has_run(file) for file in files):
-        raise UserError(_would_run(folder, description, files))
-    return _read(description, vocabulary_with(load_plugins(files)), source)
+    return read_trainable(folder, description, run_plugins)
 
 
 def read_trainable(folder: Path, description: ModelDescription, run_plugins: bool) -> Configuration:

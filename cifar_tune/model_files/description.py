@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
@@ -250,13 +251,7 @@ def parse_description(text: bytes, source: str) -> ModelDescription:
         raise UserError(Problem(f"is damaged: it is no JSON ({error})", source=source)) from error
     if not isinstance(plain, dict) or plain.get("format") != FORMAT:
         raise UserError(Problem("was not written by cifar-tune: it describes no model of ours", source=source))
-    version = plain.get("format_version")
-    if isinstance(version, int) and version > FORMAT_VERSION:
-        rule = (
-            f"was written by cifar-tune {plain.get('cifar_tune')}, in version {version} of the format, and cifar-tune "
-            f"{__version__} reads versions up to {FORMAT_VERSION}: install a newer cifar-tune"
-        )
-        raise UserError(Problem(rule, source=source))
+    require_known_version(plain, FORMAT_VERSION, source)
     try:
         return ModelDescription.model_validate(plain)
     except ValidationError as error:
@@ -264,6 +259,26 @@ def parse_description(text: bytes, source: str) -> ModelDescription:
         place = ".".join(str(part) for part in first["loc"])
         said = first["msg"].removeprefix("Value error, ")
         raise UserError(Problem(f"is damaged: {said}", place or None, source=source)) from error
+
+
+def require_known_version(plain: Mapping[str, Any], newest: int, source: str) -> None:
+    """See that no newer version of cifar-tune wrote a file.
+
+    Args:
+        plain: its content, with `format_version` and `cifar_tune`.
+        newest: version of the format that is known here.
+        source: the file, for messages.
+
+    Raises:
+        UserError: a newer one did.
+    """
+    version = plain.get("format_version")
+    if isinstance(version, int) and version > newest:
+        rule = (
+            f"was written by cifar-tune {plain.get('cifar_tune')}, in version {version} of the format, and cifar-tune "
+            f"{__version__} reads versions up to {newest}: install a newer cifar-tune"
+        )
+        raise UserError(Problem(rule, source=source))
 
 
 def split_sha256(train: npt.NDArray[np.int64], val: npt.NDArray[np.int64]) -> str:

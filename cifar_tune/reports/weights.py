@@ -13,6 +13,27 @@ MODEL_FOLDER = "model"
 """Its name in every export."""
 
 
+def kept_opening(record: StudyRecord) -> Opening:
+    """The newest opening of which `finalize` kept the model.
+
+    Raises:
+        CheckError: there is none.
+    """
+    kept = [opening for opening in record.openings if opening.model is not None]
+    if not kept:
+        again = " --again" if record.openings else ""
+        raise CheckError(
+            f"the study {record.name!r} has no final model: trials keep no weights when they are done. Train one and "
+            f"test it once: cifar-tune finalize {record.name}{again}"
+        )
+    return kept[-1]
+
+
+def whose_model(opening: Opening) -> str:
+    """Whose model it is that is exported, as a sentence without a full stop."""
+    return f"the model is that of {opening.subject}, which finalize tested on {opening.opened}"
+
+
 def final_model(record: StudyRecord) -> tuple[Opening, ModelDescription, dict[str, bytes]]:
     """The newest model that `finalize` kept of the study.
 
@@ -22,14 +43,7 @@ def final_model(record: StudyRecord) -> tuple[Opening, ModelDescription, dict[st
     Raises:
         CheckError: there is none, or not on this machine, or another one has taken its place.
     """
-    kept = [opening for opening in record.openings if opening.model is not None]
-    if not kept:
-        again = " --again" if record.openings else ""
-        raise CheckError(
-            f"the study {record.name!r} has no final model: trials keep no weights when they are done. Train one and "
-            f"test it once: cifar-tune finalize {record.name}{again}"
-        )
-    opening = kept[-1]
+    opening = kept_opening(record)
     folder = Path(opening.model or "")
     try:
         description, files = read_all(folder)

@@ -1,13 +1,15 @@
 """What `finalize` trains: the best trial of the study, another of its trials, or a configuration from a file."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
+from typing import Any
 
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.errors import CheckError, Problem, UserError, all_at_once, enumerate_names, nearest_name
 from cifar_tune.knobs.configuration import Configuration
+from cifar_tune.knobs.vocabulary import Vocabulary
 from cifar_tune.storage.openings import BEST, CONFIG, TRIAL, times
 from cifar_tune.storage.records import StudyRecord, TrialRecord
 from cifar_tune.study_spec.overrides import Override, apply_overrides
@@ -17,7 +19,7 @@ from cifar_tune.study_spec.reader import read_data
 from cifar_tune.study_spec.run_config import read_run_config
 from cifar_tune.wording import counted
 
-_PLACES = ("data.root", "data.download")
+PLACES = ("data.root", "data.download")
 """What `--set` may change: where the images lie. Whether they are the same ones is compared."""
 
 
@@ -194,10 +196,28 @@ def study_data(record: StudyRecord, settings: Sequence[Override]) -> DataSpec:
         for setting in settings:
             with stage:
                 _require_place(record, setting)
-    plain = {key: value for key, value in record.spec.data.model_dump(mode="json").items() if value is not None}
-    raw, overridden = apply_overrides({"data": plain}, settings, record.spec.vocabulary)
-    problems = Problems(f"the stored study {record.name!r}", overridden=overridden)
-    data = read_data(raw["data"], record.spec.vocabulary, problems)
+    stored = record.spec.data.model_dump(mode="json")
+    return data_elsewhere(stored, settings, record.spec.vocabulary, f"the stored study {record.name!r}")
+
+
+def data_elsewhere(
+    stored: Mapping[str, Any], settings: Sequence[Override], vocabulary: Vocabulary, source: str
+) -> DataSpec:
+    """The images of a description that was stored, where `--set` says that they lie.
+
+    Args:
+        stored: the section `data`; None stands for what was left out.
+        settings: of PLACES alone.
+        vocabulary: of its study.
+        source: what was read, for messages.
+
+    Raises:
+        UserError: it cannot be used.
+    """
+    plain = {key: value for key, value in stored.items() if value is not None}
+    raw, overridden = apply_overrides({"data": plain}, settings, vocabulary)
+    problems = Problems(source, overridden=overridden)
+    data = read_data(raw["data"], vocabulary, problems)
     problems.raise_if_any()
     return data
 
@@ -205,7 +225,7 @@ def study_data(record: StudyRecord, settings: Sequence[Override]) -> DataSpec:
 def _require_place(record: StudyRecord, setting: Override) -> None:
     key = setting.key.removeprefix("train.")
     nearest = None
-    if setting.key in _PLACES:
+    if setting.key in PLACES:
         return
     if key in record.spec.vocabulary.knobs:
         rule = (
@@ -218,8 +238,8 @@ def _require_place(record: StudyRecord, setting: Override) -> None:
         rule = "finalize trains on all images that are not test images; --study-images takes only those of the study"
     elif key.removeprefix("data.") in DataSpec.model_fields:
         rule = "would change the images for which the study chose its configuration"
-        nearest = f"data.{key}" if f"data.{key}" in _PLACES else None
+        nearest = f"data.{key}" if f"data.{key}" in PLACES else None
     else:
-        rule = f"changes nothing that finalize does; what can be set is {enumerate_names(_PLACES, 'and')}"
-        nearest = nearest_name(key, _PLACES)
+        rule = f"changes nothing that finalize does; what can be set is {enumerate_names(PLACES, 'and')}"
+        nearest = nearest_name(key, PLACES)
     raise UserError(Problem(rule, f"--set {setting.key}", setting.value, nearest=nearest))

@@ -35,7 +35,7 @@ def write_final_model(
         UserError: the folder cannot be written. The test set is not opened then.
     """
     prepared = prepare(spec)
-    images, labels = prepared.open_images()[prepared.val_indices], prepared.labels[prepared.val_indices]
+    images, labels = prepared.validation()
     loss, accuracy = measure(training, images, labels)[:2]
     check = Check(images=len(labels), loss=loss, accuracy=accuracy, trained_on=True)
     chosen = Chosen(spec, prepared, opening.epochs, _origin(record, opening, len(record.openings)), check, val_losses)

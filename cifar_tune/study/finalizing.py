@@ -28,7 +28,7 @@ from cifar_tune.study.final_model import add_test_result, write_final_model
 from cifar_tune.study.testing import analysed
 from cifar_tune.training.device import resolve_device
 from cifar_tune.training.failures import training_errors
-from cifar_tune.training.final import measure, train_without_validation
+from cifar_tune.training.final import measure, train_aloud
 from cifar_tune.training.loop import Training
 from cifar_tune.wording import counted
 
@@ -198,11 +198,7 @@ def _require_ours(storage: RDBStorage, record: StudyRecord, lease: Lease) -> Non
 
 def _train(training: Training, chosen: Candidate, say: Say) -> None:
     with training_errors(training.device, _ADVICE):
-        for epoch in train_without_validation(training, chosen.val_losses):
-            say(
-                f"epoch {epoch.epoch}/{len(chosen.val_losses)}: train loss {epoch.train_loss:.4f}, "
-                f"train accuracy {epoch.train_accuracy:.4f} ({epoch.seconds:.1f} s)"
-            )
+        train_aloud(training, chosen.val_losses, say)
 
 
 def _open(

@@ -17,7 +17,7 @@ from cifar_tune.model_files.loading import SavedModel
 from cifar_tune.model_files.measuring import measure_saved
 from cifar_tune.training.device import resolve_device
 from cifar_tune.training.failures import training_errors
-from cifar_tune.training.final import measure, train_without_validation
+from cifar_tune.training.final import measure, train_aloud
 from cifar_tune.training.loop import Training
 
 Say = Callable[[str], None]
@@ -32,11 +32,6 @@ class Figures:
     images: int
     loss: float
     accuracy: float
-
-
-def validation_images(prepared: PreparedData) -> Labelled:
-    """The validation split."""
-    return prepared.open_images()[prepared.val_indices], prepared.labels[prepared.val_indices]
 
 
 def opened_test_images(spec: DataSpec, classes: tuple[str, ...]) -> Labelled:
@@ -78,11 +73,7 @@ def trained_again(
     merged = prepared.merged(with_unused=description.origin.images == "all")
     with training_errors(device):
         training = Training(config, ResidentData(merged, device), device)
-        for epoch in train_without_validation(training, description.val_losses):
-            say(
-                f"epoch {epoch.epoch}/{description.epochs}: train loss {epoch.train_loss:.4f}, "
-                f"train accuracy {epoch.train_accuracy:.4f} ({epoch.seconds:.1f} s)"
-            )
+        train_aloud(training, description.val_losses, say)
     return training
 
 

@@ -6,7 +6,7 @@ repeated here.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,6 +61,15 @@ class _Remembered(nn.Module):
         logits: Tensor = self.model(images)
         self.logits.append(logits.float().cpu())
         return logits
+
+
+def train_aloud(training: Training, val_losses: Sequence[float], say: Callable[[str], None]) -> None:
+    """Train to the end, with a line per epoch; see `train_without_validation`."""
+    for epoch in train_without_validation(training, val_losses):
+        say(
+            f"epoch {epoch.epoch}/{len(val_losses)}: train loss {epoch.train_loss:.4f}, "
+            f"train accuracy {epoch.train_accuracy:.4f} ({epoch.seconds:.1f} s)"
+        )
 
 
 def measure(

@@ -265,7 +265,7 @@ def test_a_database_that_restarts_meanwhile_is_waited_for() -> None:
 
 
 @pytest.mark.parametrize("error", [MemoryError("no room"), RuntimeError("CUDA error: out of memory")])
-@pytest.mark.parametrize("where", ["Training", "train_without_validation", "measure"])
+@pytest.mark.parametrize("where", ["Training", "train_aloud", "measure"])
 def test_memory_that_runs_out_is_told(
     made: RDBStorage, monkeypatch: pytest.MonkeyPatch, where: str, error: Exception
 ) -> None:
@@ -301,7 +301,7 @@ def test_an_interruption_during_the_training_leaves_no_mark(made: RDBStorage, mo
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(finalizing, "train_without_validation", interrupted)
+    monkeypatch.setattr(finalizing, "train_aloud", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(made)
     assert openings(made) == []

@@ -29,7 +29,7 @@ def bundle(
     from cifar_tune.bundles.packing import write_bundle
     from cifar_tune.cli.find_study import find_record
     from cifar_tune.errors import Problem, UserError
-    from cifar_tune.reports.weights import final_model
+    from cifar_tune.reports.weights import kept_opening, whose_model
     from cifar_tune.storage.urls import is_folder_name, storage_url
     from cifar_tune.study_spec.overrides import parse_overrides
 
@@ -37,8 +37,7 @@ def bundle(
     if output is None and not is_folder_name(record.name):
         raise UserError(Problem(f"the name of the study {record.name!r} is none for a file; name one with --output"))
     path = output or Path("bundles") / f"{record.name}.zip"
-    opening, *_ = final_model(record)
-    say(f"note: the model is that of {opening.subject}, which finalize tested on {opening.opened}", err=True)
+    say(f"note: {whose_model(kept_opening(record))}", err=True)
     content = write_bundle(record, path, parse_overrides(settings or ()))
     say(f"bundle={path}")
     say(f"bytes={len(content)}")

@@ -23,13 +23,13 @@ def export(
     from cifar_tune.cli.find_study import find_record
     from cifar_tune.reports.export import report_folder
     from cifar_tune.reports.loaded import LoadedStudy
-    from cifar_tune.reports.weights import export_weights, final_model
+    from cifar_tune.reports.weights import export_weights, final_model, whose_model
     from cifar_tune.storage.urls import storage_url
 
     record = find_record(study, storage_url(storage))
     if weights:
         opening, *_ = final_model(record)  # before anything is written
-        say(f"note: the model is that of {opening.subject}, which finalize tested on {opening.opened}", err=True)
+        say(f"note: {whose_model(opening)}", err=True)
     files = LoadedStudy(record).export(output)
     if weights:
         files += export_weights(record, report_folder(record.name) if output is None else output)
