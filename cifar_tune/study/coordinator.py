@@ -4,8 +4,6 @@ It alone changes the study, so the budget is exact, and a dead executor is known
 database is written beside it: the end of a trial is announced when it stands there.
 """
 
-import time
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Literal
@@ -13,9 +11,9 @@ from typing import Literal
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from cifar_tune.errors import CheckError, CifarTuneError, UserError, last_line
+from cifar_tune.errors import CifarTuneError, UserError, last_line
 from cifar_tune.executors.messages import Began, Died, Ended, EpochDone, Job, Notice, Ready, Refused, Report, Verdict
-from cifar_tune.executors.pool import MOST_FALSE_STARTS, Executors
+from cifar_tune.executors.pool import Executors
 from cifar_tune.optuna_internals import trial_id
 from cifar_tune.samplers.build import Samplers, neutral_sampler
 from cifar_tune.storage import attributes
@@ -26,6 +24,7 @@ from cifar_tune.study.asking import ask, is_exhausted, next_number, refusal, ref
 from cifar_tune.study.budget import ElapsedTime, Estimate, most_trials
 from cifar_tune.study.checkpoints import checkpoints_of, sweep
 from cifar_tune.study.events import Announcements, Watch
+from cifar_tune.study.failing_executors import FailingExecutors
 from cifar_tune.study.last_trials import LastTrials
 from cifar_tune.study.opening import about_strangers, record_environment, refuse_misfits, repair
 from cifar_tune.study.standing import Standing
@@ -38,8 +37,6 @@ _MOST_DEATHS = 3
 _POLL_SECONDS = 0.25
 _LAST_SECONDS = 10.0
 _ADMISSION_SECONDS = 1.0
-_LEAVING_SECONDS = 60.0
-"""An executor may take as long to leave a trial that was ended, and to finish its checkpoint, which nobody needs."""
 
 Ending = Literal["budget", "elsewhere", "exhausted", "stopped", "timeout", "interrupted"]
 """`stopped`: by the rule `stop` of the study file. `elsewhere`: what is left of the budget is being run by another
@@ -57,12 +54,11 @@ class Coordinator:
         self._spec = spec
         self._samplers = Samplers(spec.sampler)
         self._executors = executors
+        self._failing = FailingExecutors(executors, watch.observer.note)
         self._watch = watch
         self._observer = watch.observer
         self._running: dict[int, RunningTrial] = {}
-        self._leaving: dict[int, float] = {}  # trials that were ended, and when their executors must have left them
         self._elapsed = ElapsedTime(study)
-        self._false_starts: Counter[int] = Counter()
         self._estimate = Estimate(spec, executors.workers)
         self._standing = Standing(spec, [])  # `_take_up` counts the trials of earlier runs
         self._last = LastTrials(study, storage, spec, most_trials(spec), watch.observer.note)
@@ -195,14 +191,7 @@ class Coordinator:
         file = self._checkpoints / checkpoint_name(trial.number)
         plugins = tuple(plugin.file for plugin in self._spec.plugins if plugin.file is not None)
         self._executors.submit(
-            Job(
-                trial.number,
-                dict(running.config),
-                self._spec.data,
-                file.absolute(),
-                plugins,
-                self._spec.measures,
-            )
+            Job(trial.number, dict(running.config), self._spec.data, file.absolute(), plugins, self._spec.measures)
         )
 
     def _admit_others(self) -> bool:
@@ -232,14 +221,14 @@ class Coordinator:
     def _handle(self, report: Report | Died) -> None:
         match report:
             case Ready():
-                self._false_starts.clear()
+                self._failing.one_has_started()
                 if not self._environment_known:
                     self._environment_known = True
                     self._note(record_environment(self._study, report.environment))
             case Refused():
-                self._do_without(*report.message.split("\n"))
+                self._failing.do_without(*report.message.split("\n"))
             case Began() | EpochDone() if report.number not in self._running:
-                self._let_go(report.number)  # another program has ended its trial
+                self._failing.let_go(report.number)  # another program has ended its trial
             case Began():
                 self._begin(self._running[report.number], report)
             case EpochDone():
@@ -267,7 +256,7 @@ class Coordinator:
         if running.need_not_be_trained:
             del self._running[running.number]
             self._tell(running, TrialState.PRUNED, "infeasible")
-            self._let_go(running.number)
+            self._failing.let_go(running.number)
             return
         self._observer.began(running.number, running.searched, running.epochs, len(began.results))
         for result in began.results:
@@ -294,21 +283,13 @@ class Coordinator:
             del self._running[running.number]
             detail = "" if pruned else running.limit_words
             self._tell(running, TrialState.PRUNED, "pruned" if pruned else "timeout", detail=detail)
-            self._let_go(running.number)
+            self._failing.let_go(running.number)
         else:
             self._executors.answer(running.number, Verdict(go_on=True))
 
-    def _let_go(self, number: int) -> None:
-        """Tell the executor of a trial that has ended to leave it; it is not waited for longer than it may take."""
-        self._leaving[number] = time.monotonic() + _LEAVING_SECONDS
-        self._executors.answer(number, Verdict(go_on=False))
-
     def _end_hanging(self) -> None:
         """End trials whose time is over, together with their executors: nobody knows whether these ever answer."""
-        for number in [number for number, until in self._leaving.items() if time.monotonic() > until]:
-            del self._leaving[number]
-            self._executors.kill(number)
-            self._note(f"trial {number}: its executor hung when it had ended, and was replaced")
+        self._failing.replace_hanging()
         for running in [running for running in self._running.values() if running.hangs]:
             del self._running[running.number]
             self._executors.kill(running.number)
@@ -321,7 +302,7 @@ class Coordinator:
 
     def _end(self, ended: Ended) -> None:
         self._executors.finished(ended.number)
-        self._leaving.pop(ended.number, None)
+        self._failing.has_left(ended.number)
         running = self._running.pop(ended.number, None)
         if running is None:  # pruned, and told so; its last checkpoint was still being written
             self._sweep()
@@ -351,29 +332,13 @@ class Coordinator:
         self._elapsed.write()
         self._announcements.add(self._standing.end_of(told, value, figures, detail, self._elapsed.seconds))
 
-    def _do_without(self, reason: str, *more: str) -> None:
-        """An executor cannot train here, as one that came later or in place of a dead one: the others can.
-
-        There is a note for each of several reasons, since a note is one line.
-        """
-        left = self._executors.workers
-        if not left:
-            raise CheckError("\n".join((f"no worker is left: {reason}", *more)))
-        self._note(f"one worker is given up, and the run goes on with {left}: {reason}")
-        for each in more:
-            self._note(each)
-
     def _mourn(self, died: Died) -> None:
         """An executor is gone: its trial goes on elsewhere, unless executors keep dying under it."""
         if died.number is None:
-            self._false_starts[died.slot] += 1
-            if self._false_starts[died.slot] >= MOST_FALSE_STARTS:
-                del self._false_starts[died.slot]
-                self._executors.give_up(died.slot)
-                self._do_without(f"executors cannot start: {MOST_FALSE_STARTS} in a row ended: {died.cause}")
+            self._failing.count_false_start(died)
             return
         running = self._running.pop(died.number, None)
-        self._leaving.pop(died.number, None)
+        self._failing.has_left(died.number)
         if running is None:  # it was pruned a moment ago
             return
         if running.is_trained:  # only the word for it is missing

@@ -29,12 +29,10 @@ from cifar_tune.study_spec.metrics import Metrics
 from cifar_tune.study_spec.overrides import Override, apply_overrides
 from cifar_tune.study_spec.plugin_section import read_plugins
 from cifar_tune.study_spec.problems import Path, Problems
-from cifar_tune.study_spec.pruners import PRUNERS
 from cifar_tune.study_spec.samplers import SAMPLERS
-from cifar_tune.study_spec.search_space import Choices, Dimension, read_dimension, read_value
+from cifar_tune.study_spec.search_checks import check_pruner, check_sampler
+from cifar_tune.study_spec.search_space import Dimension, read_dimension, read_value
 from cifar_tune.study_spec.settings import (
-    PrunerSpec,
-    SamplerSpec,
     as_mapping,
     read_budget,
     read_deterministic,
@@ -43,7 +41,7 @@ from cifar_tune.study_spec.settings import (
     read_pruner,
     read_sampler,
 )
-from cifar_tune.study_spec.space import Space, TooManyOutcomesError, find_cycle
+from cifar_tune.study_spec.space import Space, find_cycle
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.study_spec.start_from import check_grid_items, read_start_from
 from cifar_tune.study_spec.stop import read_stop
@@ -70,9 +68,6 @@ DEFAULT_SEARCH_SPACE: Mapping[str, Any] = {
     "weight_decay": {"low": 1e-6, "high": 1e-2, "log": True},
 }
 """Searched by a study that says nothing of `search_space`, unless it fixes them."""
-
-MAX_GRID_VALUES = 10_000
-"""Of one range: Optuna lists all of them, once for every trial."""
 
 _ELSEWHERE: Mapping[str, str] = {
     **{key: f"budget.{key}" for key in ("trials", "timeout", "trial_timeout")},
@@ -315,14 +310,14 @@ def _check_together(spec: StudySpec, is_complete: bool, is_sound: bool, problems
         rule = f"names {len(spec.start_from)} configurations, more than budget.trials, {spec.budget.trials}, lets run"
         problems.add(("start_from",), rule)
     if problems.is_sound(("sampler",)):
-        notes += _check_sampler(spec.sampler, spec.space, is_sound, problems)
+        notes += check_sampler(spec.sampler, spec.space, is_sound, problems)
         if not SAMPLERS[spec.sampler.name].handles_ranges and is_sound and problems.is_sound(("start_from",)):
             check_grid_items(spec.start_from, spec.space, problems)
     notes += check_objectives(spec, problems)
     check_deterministic(spec, problems)
     unknown = unknown_knobs(spec.space, problems)
     if problems.is_sound(("pruner",)) and not find_cycle(spec.space) and not spec.space.needed({"epochs"}) & unknown:
-        notes += _check_pruner(spec.pruner, spec.largest_epochs, ("pruner",), problems)
+        notes += check_pruner(spec.pruner, spec.largest_epochs, ("pruner",), problems)
     return notes
 
 
@@ -362,56 +357,6 @@ def _read_name(raw: object, problems: Problems, is_configuration: bool) -> str:
     else:
         return raw
     return ""
-
-
-def _check_sampler(sampler: SamplerSpec, space: Space, is_sound: bool, problems: Problems) -> list[str]:
-    choice = SAMPLERS[sampler.name]
-    if not choice.handles_ranges:
-        _check_grid(sampler.name, space, is_sound, problems)
-    drawn = [
-        name
-        for name, dimension in space.dimensions.items()
-        if (isinstance(dimension, Choices) and not choice.handles_categories)
-        or (dimension.when and not choice.handles_conditions)
-    ]
-    if not drawn:
-        return []
-    searched = "ranges that every trial has" if not choice.handles_categories else "what every trial has"
-    return [f"sampler {sampler.name} searches {searched}: {', '.join(drawn)} will be drawn at random"]
-
-
-def _check_grid(sampler: str, space: Space, is_sound: bool, problems: Problems) -> None:
-    before = problems.count
-    for name, dimension in space.dimensions.items():
-        path: Path = ("search_space", name)
-        if isinstance(dimension, Choices) or not problems.is_sound(path):
-            continue
-        if dimension.count is None:
-            problems.add(path, f"sampler {sampler} tries every combination, so this range needs a step, or choices")
-        elif dimension.count > MAX_GRID_VALUES:
-            rule = f"sampler {sampler} tries every combination, and this range holds {dimension.count:,} values"
-            problems.add(path, f"{rule}; at most {MAX_GRID_VALUES:,} can be: give it a larger step, or choices")
-    if is_sound and problems.count == before:
-        try:
-            space.size()
-        except TooManyOutcomesError:
-            problems.add(("search_space",), f"sampler {sampler} cannot list so many combinations of conditions")
-
-
-def _check_pruner(pruner: PrunerSpec, epochs: int, path: Path, problems: Problems) -> list[str]:
-    notes = []
-    smallest = pruner.options.get("min_resource", 1)
-    if isinstance(smallest, int) and smallest > epochs:
-        rule = f"must be at most the number of epochs that a trial has, {epochs}"
-        problems.add((*path, "min_resource"), rule, smallest)
-    warmup = pruner.options.get("n_warmup_steps", 0)
-    if isinstance(warmup, int) and warmup >= epochs:
-        notes.append(f"pruner {pruner.name} never prunes: n_warmup_steps is {warmup}, a trial has {epochs} epochs")
-    if pruner.wrapped is not None:
-        notes += _check_pruner(pruner.wrapped, epochs, (*path, "wrapped_pruner"), problems)
-    if PRUNERS[pruner.name].wraps and pruner.wrapped is None:
-        notes.append("pruner patient without wrapped_pruner prunes whatever stops improving")
-    return notes
 
 
 def _refuse_section(key: str, vocabulary: Vocabulary, problems: Problems) -> None:

@@ -16,7 +16,7 @@ from cifar_tune.pruners.build import build_pruner
 from cifar_tune.storage.rdb import open_storage
 from cifar_tune.storage.records import StudyRecord, load_record
 from cifar_tune.storage.write_behind import WriteBehindStorage
-from cifar_tune.study import coordinator, trial
+from cifar_tune.study import coordinator, failing_executors, trial
 from cifar_tune.study.coordinator import Coordinator, Ending
 from cifar_tune.study.events import Observer, StopRequests, TrialEnd, Watch
 from cifar_tune.study.opening import open_study
@@ -30,7 +30,7 @@ from .scripted import Script, ScriptedExecutors
 
 
 class Clock:
-    """Stands in for the module `time` where the coordinator reads it: it goes on when the test says so."""
+    """Stands in for the module `time` where time limits are watched: it goes on when the test says so."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -104,7 +104,7 @@ def spec_of(plain: dict[str, Any]) -> StudySpec:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """By it the time of trials is measured."""
     clock = Clock()
-    for module in (coordinator, trial):
+    for module in (failing_executors, trial):
         monkeypatch.setattr(module, "time", clock)
     return clock
 
