@@ -38,6 +38,7 @@ def result_lines(record: StudyRecord) -> list[str]:
         "test_images": last.test_images,
         "test_loss": last.test_loss,
         "test_accuracy": last.test_accuracy,
+        **last.test_metrics,
         "test_openings": len(record.openings),
     }
     if (found := fall(record, last)) is not None:

@@ -78,6 +78,16 @@ class Report:
         return [scale_of(objective.metric, spec.vocabulary) for objective in spec.objectives]
 
     @cached_property
+    def other_metrics(self) -> list[tuple[str, Scale]]:
+        """The metrics of the study beside its objectives, and how each is written."""
+        spec = self.record.spec
+        return [(name, scale_of(name, spec.vocabulary)) for name in spec.other_metrics]
+
+    def other_values(self, trial: TrialRecord) -> list[tuple[str, str]]:
+        """Name and value of each of these metrics, for people; without those that the trial did not measure."""
+        return [(name, scale.shown(trial.metrics[name])) for name, scale in self.other_metrics if name in trial.metrics]
+
+    @cached_property
     def maximizes(self) -> bool:
         """Whether higher is better, in the first objective."""
         return self.record.spec.objective.direction == "maximize"

@@ -35,8 +35,9 @@ def summary_json(report: Report) -> str:
         test: the newest result on the test set, or null: `accuracy`, `interval` (Wilson's, 95 %), `images`, `trial` and
             `source` (what was tested: one of them is null), `openings` (how often it was opened).
         best: the best completed trial that keeps all constraints, or null; of several objectives, the best in the first
-            one: `number`, `value` (the objective), `values` (all objectives by metric), `params` (searched knobs, as
-            training used them), `source` (sampler, start_from or enqueued),
+            one: `number`, `value` (the objective), `values` (all objectives by metric), `metrics` (the constrained and
+            the listed ones, as far as the trial measured them), `params` (searched knobs, as training used them),
+            `source` (sampler, start_from or enqueued),
             `config` (all knobs, lists of names as lists, `precision` as it came out), `epochs`, `seconds`,
             `parameters`, `flops`, `device`, `precision`, `intervals` (the 95 % interval, low and high, of each
             objective that is an accuracy; Wilson's, for other images of the same kind: it knows nothing of seeds and
@@ -54,7 +55,8 @@ def summary_json(report: Report) -> str:
             `finished_trials`, `config`, `seed`, `epochs`, `train_images`, `device`, `precision`, `test_images`,
             `test_loss`, `test_accuracy` (these three null where the result was lost), `study` (the version before
             `run --evolve` that holds the trial, or null), `chosen` (best, trial or config), `source` (the file),
-            `images` (all or study), `steps`, and `analysis`, null where an earlier version opened it: `classes` (a list
+            `images` (all or study), `steps`, `test_metrics` (the further metrics of the study, such as
+            `test_macro_f1`), and `analysis`, null where an earlier version opened it: `classes` (a list
             of `class`, `images`, `right`, `accuracy`), `confusion` (a row per true class, a column per predicted one),
             `expected_calibration_error`, `calibration` (its bins: `low`, `high`, `images`, `confidence`, `accuracy`),
             `mistakes` (the most confident ones: `image`, its position; `path`, `true`, `predicted`, `probability`).
@@ -108,6 +110,7 @@ def _best(report: Report, best: TrialRecord) -> dict[str, Any]:
         "number": best.number,
         "value": best.value,
         "values": values_by_metric(report, best),
+        "metrics": {name: best.metrics[name] for name, _ in report.other_metrics if name in best.metrics},
         "params": dict(best.searched),
         "source": best.source,
         "config": resolved_config(best, report.record.spec),

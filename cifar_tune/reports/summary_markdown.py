@@ -37,6 +37,15 @@ def trial_markdown(trial: TrialRecord, spec: StudySpec, name: str) -> str:
         )
         for objective, value in zip(spec.objectives, trial.values, strict=False)
     ]
+    figures += [
+        (
+            code(name),
+            scale_of(name, spec.vocabulary).shown(trial.metrics[name]),
+            code(exactly(name, trial.metrics[name])),
+        )
+        for name in spec.other_metrics
+        if name in trial.metrics
+    ]
     precision = trial.precision or "precision unknown"
     facts = [
         ("epochs", str(trial.epochs)),
@@ -108,10 +117,16 @@ def _result(report: Report) -> list[str]:
         f"**{report.scale.shown(best.value)}** {report.scale.words}: trial {best.number}, "
         f"{epochs}, {duration(best.seconds)}{size}{_given(best)}. At full precision: "
         f"{values}.",
+        *_other_metrics(report, best),
         _honest_words(report, best),
         "The whole configuration, also in [best.yaml](best.yaml):",
         table(("knob", "value", ""), rows),
     ]
+
+
+def _other_metrics(report: Report, trial: TrialRecord) -> list[str]:
+    figures = ", ".join(f"{code(name)} {shown}" for name, shown in report.other_values(trial))
+    return [f"Its other metrics: {figures}."] if figures else []
 
 
 def _why_no_best(report: Report) -> str:
@@ -194,6 +209,8 @@ def _trials(report: Report) -> list[str]:
     ]
     if record.stopped is not None:
         parts.append(f"The study was stopped by its rule, before its budget was used up: {record.stopped['words']}.")
+    elif record.ended_early:
+        parts.append("Every combination of the grid was tried.")
     if record.spec.constraints:
         parts.append(f"Constraints: {report.constraint_words}. {len(report.ranked):,} of the {len(report.completed):,} "
                      "completed trials keep them.")  # fmt: skip
@@ -293,8 +310,9 @@ def _how_to_go_on(report: Report, folder: Path) -> list[str]:
     go_on = f"cifar-tune run {name}    # go on, to the {budget:,} trials of its budget"
     if record.finished >= budget or record.stopped is not None:
         go_on = f"cifar-tune run {name} --trials {more}    # go on, to {more:,} trials in total"
+    is_exhausted = record.ended_early and record.stopped is None
     commands = [
-        go_on,
+        *([] if is_exhausted else [go_on]),
         f"cifar-tune export {name}    # write this report again",
     ]
     if report.best:

@@ -5,7 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from cifar_tune.markdown import inert, table
+from cifar_tune.knobs.metrics import VALIDATION
+from cifar_tune.markdown import code, inert, table
+from cifar_tune.reports.objective import scale_of
 from cifar_tune.reports.report import Report
 from cifar_tune.reports.trust import interval_words
 from cifar_tune.statistics.predictions import class_accuracies
@@ -116,6 +118,15 @@ def opening_cells(opening: Opening) -> tuple[str, str, str, str]:
     )
 
 
+def further_metrics(report: Report, opening: Opening) -> list[tuple[str, str]]:
+    """Name and value of each further metric of the study on the test set, such as `test_macro_f1`."""
+    vocabulary = report.record.spec.vocabulary
+    return [
+        (name, scale_of(f"{VALIDATION}{name.removeprefix('test_')}", vocabulary).shown(value))
+        for name, value in opening.test_metrics.items()
+    ]
+
+
 def class_rows(analysis: Analysis) -> list[tuple[str, str, str, str]]:
     """Of each class: name, test images, accuracy, and what it was most often taken for."""
     confusion = analysis.confusion
@@ -196,6 +207,9 @@ def test_set(report: Report) -> list[str]:
         "95 % interval",
     )  # fmt: skip
     parts = ["## Test set", words, table(header, rows, right=(1, *range(3, len(header))))]
+    for opening in openings:
+        figures = ", ".join(f"{code(name)} {shown}" for name, shown in further_metrics(report, opening))
+        parts += [f"Further metrics of {inert(opening.subject)}, opened {opening.opened}: {figures}."] * bool(figures)
     found = newest_analysis(report)
     if found is None:
         return parts

@@ -230,9 +230,11 @@ def _is_data(value: object) -> bool:
 
 
 def _is_one_opening(value: object) -> bool:
-    optional = {"test_images": _is_whole, "test_loss": _is_number, "test_accuracy": _is_number, "study": _is_text,
-                "value": _is_number, "trial": _is_whole, "chosen": _is_text, "source": _is_text, "images": _is_text,
-                "steps": _is_whole}  # fmt: skip
+    optional: dict[str, Check] = {
+        "test_images": _is_whole, "test_loss": _is_number, "test_accuracy": _is_number, "study": _is_text,
+        "value": _is_number, "trial": _is_whole, "chosen": _is_text, "source": _is_text, "images": _is_text,
+        "steps": _is_whole, "test_metrics": lambda figures: _is_mapping_to(figures, _is_number),
+    }  # fmt: skip
     needed: dict[str, Check] = {
         "opened": _is_text, "host": _is_text, "cifar_tune": _is_text, "fingerprint": _is_text,
         "finished_trials": _is_whole, "config": _is_config, "seed": _is_whole, "epochs": _is_whole,

@@ -53,6 +53,8 @@ class Opening:
         steps: optimizer steps of the training; None where an earlier version opened it.
         model: the folder that the model was written into, on that machine; None where none was.
         weights_sha256: of the weights in it.
+        test_metrics: the further metrics that the study looks at, such as `test_macro_f1`; without those that these
+            images or predictions have no number for. Empty where an earlier version opened it.
         analysis: confusion, calibration and mistakes; None where an earlier version opened it, or the result was lost.
     """
 
@@ -79,6 +81,7 @@ class Opening:
     steps: int | None = None
     model: str | None = None
     weights_sha256: str | None = None
+    test_metrics: Mapping[str, float] = field(default_factory=dict)
     analysis: Analysis | None = field(default=None, repr=False)
 
     @property

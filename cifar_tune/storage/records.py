@@ -30,6 +30,7 @@ from cifar_tune.storage.openings import Opening, read_openings
 from cifar_tune.storage.versions import is_copy
 from cifar_tune.study_spec.pareto import minimized, pareto_front
 from cifar_tune.study_spec.reader import read_study
+from cifar_tune.study_spec.space import distinct
 from cifar_tune.study_spec.specification import DEFAULTS, StudySpec
 from cifar_tune.study_spec.yaml_reader import Document
 from cifar_tune.training.results import FIGURES
@@ -158,6 +159,18 @@ class StudyRecord:
     def finished(self) -> int:
         """How many trials count against the budget."""
         return sum(self.counts[state] for state in FINISHED)
+
+    @cached_property
+    def ended_early(self) -> bool:
+        """Whether no further trial would be drawn, although the budget is not used up.
+
+        Its rule `stop` has ended it, or every combination of its grid was tried.
+        """
+        if self.stopped is not None or self.spec.sampler.name != "grid":
+            return self.stopped is not None
+        size = self.spec.space.size()
+        tried = distinct(trial.params for trial in self.trials if trial.state != "WAITING" and trial.config)
+        return size is not None and tried >= size
 
     @property
     def strangers(self) -> int:

@@ -18,6 +18,7 @@ from cifar_tune.storage.views import EarlierBatches, PassingStorage
 from cifar_tune.study_spec.placing import off_step
 from cifar_tune.study_spec.samplers import SAMPLERS
 from cifar_tune.study_spec.search_space import Choices, Dimension
+from cifar_tune.study_spec.space import distinct
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.study_spec.start_from import suggested
 
@@ -128,12 +129,9 @@ def distribution(spec: StudySpec, name: str) -> BaseDistribution:
 
 def is_exhausted(study: optuna.Study, size: int) -> bool:
     """Whether all of `size` combinations have been tried."""
-    tried = {
-        tuple(sorted((name, str(value)) for name, value in trial.params.items()))
-        for trial in study.get_trials(deepcopy=False)
-        if trial.state != TrialState.WAITING and attributes.CONFIG in trial.user_attrs
-    }
-    return len(tried) >= size
+    trials = study.get_trials(deepcopy=False)
+    begun = (trial for trial in trials if trial.state != TrialState.WAITING and attributes.CONFIG in trial.user_attrs)
+    return distinct(trial.params for trial in begun) >= size
 
 
 class _OneWaits(PassingStorage):

@@ -25,7 +25,7 @@ from cifar_tune.storage.patience import Patience
 from cifar_tune.storage.records import StudyRecord, load_optuna_study, load_record
 from cifar_tune.study.choosing import Candidate, Choice, candidate, require_new, study_data, trial_of
 from cifar_tune.study.final_model import add_test_result, write_final_model
-from cifar_tune.study.testing import analysed
+from cifar_tune.study.testing import analysed, further_metrics
 from cifar_tune.training.device import resolve_device
 from cifar_tune.training.failures import training_errors
 from cifar_tune.training.final import measure, train_aloud
@@ -146,7 +146,7 @@ def _steps(chosen: Candidate, images: int) -> int:
 def _announce(record: StudyRecord, chosen: Candidate, opening: Opening, say: Say) -> None:
     trial, config, epochs = chosen.trial, chosen.config, opening.epochs
     budget = record.spec.budget.trials
-    if chosen.how == BEST and record.finished < budget:
+    if chosen.how == BEST and record.finished < budget and not record.ended_early:
         say(
             f"note: {record.finished} of {counted(budget, 'trial')} are done; if a later one is better, the test set "
             f"will have been opened for another"
@@ -222,15 +222,17 @@ def _open(
     with training_errors(training.device, _ADVICE):
         loss, accuracy, predictions = measure(training, images, labels)
     say(f"test set of {len(labels):,} images: loss {loss!r}, accuracy {accuracy!r}")
+    metrics = further_metrics(record.spec.measures, training.config.vocabulary, predictions, say)
     tested = replace(
         opening,
         test_images=len(labels),
         test_loss=loss if math.isfinite(loss) else None,
         test_accuracy=accuracy,
+        test_metrics=metrics,
         analysis=analysed(predictions, images, paths),
     )
     write(tested)
-    return tested, Evaluation("test", len(labels), loss, accuracy, predictions.confusion().tolist())
+    return tested, Evaluation("test", len(labels), loss, accuracy, predictions.confusion().tolist(), metrics)
 
 
 def _require_same_classes(trained: tuple[str, ...], tested: tuple[str, ...]) -> None:

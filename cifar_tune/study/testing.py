@@ -1,17 +1,22 @@
 """What is kept of the one look at the test images: enough for every report, so that none has to look again."""
 
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from io import BytesIO
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from cifar_tune.knobs.metrics import VALIDATION
+from cifar_tune.knobs.vocabulary import Vocabulary
 from cifar_tune.statistics.calibration import reliability
 from cifar_tune.statistics.predictions import Predictions
 from cifar_tune.storage.analyses import Analysis, Mistake
+from cifar_tune.training.metrics import Measures
 from cifar_tune.visible import visible
+
+_TEST = "test_"
 
 _MISTAKES = 24
 """So many are kept, as many as a picture shows."""
@@ -50,6 +55,35 @@ def analysed(predictions: Predictions, images: npt.NDArray[np.uint8], paths: Seq
         bins=tuple(reliability(confidence, predicted == predictions.labels)),
         mistakes=tuple(mistakes),
     )
+
+
+def further_metrics(
+    names: Sequence[str], vocabulary: Vocabulary, predictions: Predictions, say: Callable[[str], None]
+) -> dict[str, float]:
+    """The metrics that a study looks at beside loss and accuracy, on its test images.
+
+    The test set is open by then, and there is no second look: what goes wrong with one of them costs that one alone.
+
+    Args:
+        names: of the metrics, such as `val_macro_f1`.
+        vocabulary: of what was trained; it has the code of plugins.
+        predictions: on the test images.
+        say: receives a sentence for each that has no number here.
+
+    Returns:
+        The value of each by its name on the test set, such as `test_macro_f1`.
+    """
+    probabilities = predictions.probabilities.astype(np.float64)
+    found: dict[str, float] = {}
+    for name in names:
+        here = f"{_TEST}{name.removeprefix(VALIDATION)}"
+        try:
+            values = Measures([name], vocabulary).of_probabilities(probabilities, predictions.labels)
+        except Exception as error:  # noqa: BLE001 (whatever the code of a plugin raises)
+            say(f"note: there is no {here}: {error}")
+        else:
+            found[here] = values[name]
+    return found
 
 
 def _picture(pixels: npt.NDArray[np.uint8]) -> str:

@@ -5,7 +5,7 @@ not hold keeps its default. Conditions are judged on these values, so they may s
 and on knobs that are conditional themselves.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
@@ -23,6 +23,11 @@ MAX_OUTCOMES = 10_000
 
 class TooManyOutcomesError(Exception):
     """The conditions of a space entangle more combinations than are worth walking through."""
+
+
+def distinct(combinations: Iterable[Mapping[str, object]]) -> int:
+    """How many of these combinations of searched values differ."""
+    return len({tuple(sorted((name, str(value)) for name, value in each.items())) for each in combinations})
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,12 @@ class StudySpec:
         return tuple(dict.fromkeys((*self.judged, *self.listed)))
 
     @property
+    def other_metrics(self) -> tuple[str, ...]:
+        """Those of them that are no objective: the constrained ones first, then those that it only lists."""
+        objectives = {each.metric for each in self.objectives}
+        return tuple(name for name in self.metrics if name not in objectives)
+
+    @property
     def known_metrics(self) -> Metrics:
         """All metrics that it could look at."""
         return Metrics(self.vocabulary)

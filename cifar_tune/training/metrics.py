@@ -50,11 +50,14 @@ class Measures:
         """
         if not self._measures:
             return {}
-        probabilities: Probabilities = logits.to("cpu", torch.float64).softmax(1).numpy()
-        right: Labels = labels.cpu().numpy()
+        return self.of_probabilities(logits.to("cpu", torch.float64).softmax(1).numpy(), labels.cpu().numpy())
+
+    def of_probabilities(self, probabilities: Probabilities, labels: Labels) -> dict[str, float]:
+        """The same from probabilities, float64 (N, classes), and labels, int64 (N,)."""
         # Copies, since a function of a plugin may sort in place.
         return {
-            name: _number(name, measure(probabilities.copy(), right.copy())) for name, measure in self._measures.items()
+            name: _number(name, measure(probabilities.copy(), labels.copy()))
+            for name, measure in self._measures.items()
         }
 
 

@@ -1,6 +1,7 @@
 """`finalize`: when the test split is opened, what is written down of it, and that nothing else opens it."""
 
 import ast
+import json
 import re
 import shutil
 import tomllib
@@ -30,7 +31,7 @@ from cifar_tune.storage import attributes, lease
 from cifar_tune.storage.lease import acquire, owner_of
 from cifar_tune.storage.openings import Opening
 from cifar_tune.storage.rdb import close, open_storage
-from cifar_tune.storage.records import load_record
+from cifar_tune.storage.records import StudyRecord, load_record
 from cifar_tune.storage.urls import storage_url
 from cifar_tune.study import finalizing
 from cifar_tune.study.choosing import Choice
@@ -53,10 +54,13 @@ def store(
     trials: list[MadeTrial],
     data: dict[str, Any] | None = None,
     train: dict[str, Any] | None = None,
+    space: dict[str, Any] | None = None,
+    budget: int = 2,
     **sections: Any,
 ) -> None:
     """A study named `made`, as a run on these data would have left it."""
-    spec = make_spec(SPACE, data=data or DIGITS, train={**TRAIN, **(train or {})}, budget={"trials": 2}, **sections)
+    knobs = {**TRAIN, **(train or {})}
+    spec = make_spec(space or SPACE, data=data or DIGITS, train=knobs, budget={"trials": budget}, **sections)
     record = make_record(spec, trials, storage)
     prepared = prepare(spec.data)
     record.study.set_user_attr(
@@ -109,6 +113,82 @@ def test_the_best_trial_is_trained_on_all_images_and_tested_once(made: RDBStorag
     assert f"test set of 299 images: loss {opening.test_loss!r}, accuracy {opening.test_accuracy!r}" in said
     assert len([line for line in said if line.startswith("epoch ")]) == 2
     assert owner_of(made.engine, "made") is None
+
+
+TEXTS = (".md", ".html", ".json")
+METRICS = """
+from cifar_tune.plugins import MetricPart
+
+
+def mistakes(probabilities, labels):
+    if len(labels) == 299:
+        raise RuntimeError("not for so many images")
+    return float((probabilities.argmax(1) != labels).sum())
+
+
+METRICS = {"mistakes": MetricPart(mistakes, "how many are wrong", direction="minimize")}
+"""
+
+
+def test_the_metrics_of_a_study_are_measured_on_the_test_set_too(
+    storage: RDBStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that fails costs itself alone, since there is no second look."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.py").write_text(METRICS)
+    listed = ["val_macro_f1", "best_val_macro_f1", "val_loss", "val_mistakes"]
+    trials = [MadeTrial(LR, 0.8, epochs=2, figures={"val_ece": 0.1})]
+    store(storage, trials, plugins=["own.py"], metrics=listed, constraints=["val_ece <= 0.9"])
+    said: list[str] = []
+    record = finalize(storage, "made", "cpu", said.append, save=tmp_path / "model")
+    [opening] = record.openings
+    assert opening.analysis is not None
+    confusion = opening.analysis.confusion
+    f1 = 2 * confusion.diagonal() / (confusion.sum(0) + confusion.sum(1))
+    expected = {"test_ece": opening.analysis.calibration_error, "test_macro_f1": float(f1.mean())}
+    assert opening.test_metrics == pytest.approx(expected, abs=1e-12)
+    assert "note: there is no test_mistakes: not for so many images" in said
+    assert f"test_macro_f1={opening.test_metrics['test_macro_f1']!r}" in result_lines(record)
+    described = json.loads((tmp_path / "model" / "model.json").read_text())["metrics"]
+    assert described["test_macro_f1"]["value"] == opening.test_metrics["test_macro_f1"]
+    shown = {file.name: file.read_text() for file in export(record, tmp_path / "report") if file.suffix in TEXTS}
+    f1_shown, ece_shown = (f"{opening.test_metrics[name]:.4f}" for name in ("test_macro_f1", "test_ece"))
+    further = f"opened {opening.opened}: `test_ece` {ece_shown}, `test_macro_f1` {f1_shown}."
+    assert further in shown["summary.md"]
+    assert "Its other metrics: `val_ece` 0.1000, `val_loss` 0.2231." in shown["summary.md"]
+    assert f"<code>test_macro_f1</code> {f1_shown}" in shown["report.html"]
+    assert "<code>val_ece</code> 0.1000" in shown["report.html"]
+    summary = json.loads(shown["summary.json"])
+    assert summary["test_openings"][0]["test_metrics"] == opening.test_metrics
+    assert summary["best"]["metrics"]["val_ece"] == 0.1
+
+
+@pytest.mark.parametrize("is_stopped", [True, False])
+def test_a_study_that_ended_before_its_budget_is_not_called_unfinished(
+    storage: RDBStorage, monkeypatch: pytest.MonkeyPatch, is_stopped: bool
+) -> None:
+    """By its rule, or since every combination was tried."""
+    grid = {} if is_stopped else {"sampler": {"name": "grid"}, "pruner": {"name": "none"}}
+    space = SPACE if is_stopped else {"lr": {"choices": [0.01, 0.05]}}
+    monkeypatch.setattr(finalizing, "_train", lambda *_: pytest.fail("trained"))
+
+    def is_called_unfinished(record: StudyRecord) -> bool:
+        said: list[str] = []
+        with pytest.raises(pytest.fail.Exception):
+            finalize(storage, record.name, "cpu", said.append)
+        return any("are done" in line for line in said)
+
+    trials = [MadeTrial({"lr": 0.01}, 0.6, epochs=2), MadeTrial(LR, 0.8, epochs=2)]
+    store(storage, trials, space=space, budget=9, **grid)
+    record = load_record(storage, "made")
+    assert record.ended_early is not is_stopped
+    if is_stopped:
+        assert is_called_unfinished(record)
+        stopped = {"words": "no gain", "rule": {"after_trials_without_gain": 1}, "finished": 2, "budget": 9}
+        record.study.set_user_attr(attributes.STOPPED, stopped)
+    record = load_record(storage, "made")
+    assert record.ended_early
+    assert not is_called_unfinished(record)
 
 
 def test_a_second_call_trains_nothing_and_again_gives_the_same_to_the_last_bit(

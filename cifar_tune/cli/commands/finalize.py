@@ -53,7 +53,8 @@ def finalize(
     opening last: opened, host, cifar_tune, fingerprint, trial (null for a file), value (its objective),
     finished_trials, config, seed, epochs, train_images, device, precision, test_images, test_loss, test_accuracy (null
     where the result was lost), chosen (best, trial or config), source (the file), images (all, or study with
-    --study-images), steps (of the optimizer), model (its folder), weights_sha256, analysis (classes, confusion,
+    --study-images), steps (of the optimizer), model (its folder), weights_sha256, test_metrics (the
+    further metrics of the study, such as test_macro_f1), analysis (classes, confusion,
     expected_calibration_error, calibration with its bins, and the most confident mistakes; null where an earlier
     version opened it).
     """
