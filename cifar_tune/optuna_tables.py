@@ -30,10 +30,11 @@ from sqlalchemy import (
     case,
     exists,
     func,
+    insert,
     select,
     type_coerce,
 )
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from cifar_tune.errors import DamagedError
@@ -522,3 +523,18 @@ def study_of_trial(engine: Engine, trial: int) -> int | None:
             select(TRIALS.c.study_id).where(TRIALS.c.trial_id == trial)
         ).scalar_one_or_none()
     return found
+
+
+def add_attribute_of_study(engine: Engine, study: int, key: str, value: object) -> bool:
+    """Add a user attribute, where the study has none of that key; returns whether it was added.
+
+    Optuna's own way replaces what another process has written in the meantime. Relies on the table allowing each key
+    of a study only once.
+    """
+    row = {"study_id": study, "key": key, "value_json": json.dumps(value)}
+    try:
+        with engine.begin() as connection:
+            connection.execute(insert(STUDY_USER_ATTRIBUTES).values(**row))
+    except IntegrityError:
+        return False
+    return True

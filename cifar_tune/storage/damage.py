@@ -15,6 +15,7 @@ from cifar_tune.knobs.knob import Kind
 from cifar_tune.optuna_internals import CONSTRAINT, CONSTRAINTS_OF_OPTUNA_4, RUNG, BatchStorage
 from cifar_tune.optuna_tables import Parts, SenselessError
 from cifar_tune.storage import attributes
+from cifar_tune.storage.openings import numbers_of_openings
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.training.results import FIGURES
 
@@ -130,10 +131,9 @@ def check_study(user_attrs: Mapping[str, Any]) -> None:
             rule, is_right = _TEXT
         if not is_right(value):
             raise SenselessError(f"its attribute {key!r} is {_shown(value)}, and must be {rule}")
-    openings = [key for key, value in user_attrs.items() if _is_opening(key) and value is not None]
-    for number in range(1, len(openings) + 1):
-        if f"{attributes.TEST_OPENING}{number}" not in openings:
-            raise SenselessError(f"its attribute {f'{attributes.TEST_OPENING}{number}'!r} is missing")
+    for expected, number in enumerate(numbers_of_openings(user_attrs)):
+        if number != expected:
+            raise SenselessError(f"its attribute {f'{attributes.TEST_OPENING}{expected + 1}'!r} is missing")
 
 
 def _is_history_piece(key: str) -> bool:
@@ -233,7 +233,8 @@ def _is_one_opening(value: object) -> bool:
     optional: dict[str, Check] = {
         "test_images": _is_whole, "test_loss": _is_number, "test_accuracy": _is_number, "study": _is_text,
         "value": _is_number, "trial": _is_whole, "chosen": _is_text, "source": _is_text, "images": _is_text,
-        "steps": _is_whole, "test_metrics": lambda figures: _is_mapping_to(figures, _is_number),
+        "steps": _is_whole, "person": _is_text, "identity": _is_text,
+        "test_metrics": lambda figures: _is_mapping_to(figures, _is_number),
     }  # fmt: skip
     needed: dict[str, Check] = {
         "opened": _is_text, "host": _is_text, "cifar_tune": _is_text, "fingerprint": _is_text,

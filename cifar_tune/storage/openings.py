@@ -1,7 +1,8 @@
 """How often the test split of a study was opened, by whom, for what, and what came out: kept with the study.
 
 Each opening is a user attribute of its own, so that none grows with their number. It is written before the test split
-is opened and again with its result, so that an opening whose result was lost still counts.
+is opened and again with its result, so that an opening whose result was lost still counts. Each takes a number that
+none had before it, so that no process writes over the opening of another one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,10 +10,13 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import optuna
+from optuna.storages import RDBStorage
 
 from cifar_tune import __version__
 from cifar_tune.errors import Problem, UserError
 from cifar_tune.knobs.part import Scalar
+from cifar_tune.optuna_internals import study_id
+from cifar_tune.optuna_tables import add_attribute_of_study
 from cifar_tune.storage import attributes
 from cifar_tune.storage.analyses import Analysis, pieces, read_analysis
 
@@ -55,6 +59,8 @@ class Opening:
         weights_sha256: of the weights in it.
         test_metrics: the further metrics that the study looks at, such as `test_macro_f1`; without those that these
             images or predictions have no number for. Empty where an earlier version opened it.
+        person: who opened it, as the system calls them; None where an earlier version did.
+        identity: a name that no other opening has; None where an earlier version opened it.
         analysis: confusion, calibration and mistakes; None where an earlier version opened it, or the result was lost.
     """
 
@@ -82,6 +88,8 @@ class Opening:
     model: str | None = None
     weights_sha256: str | None = None
     test_metrics: Mapping[str, float] = field(default_factory=dict)
+    person: str | None = None
+    identity: str | None = None
     analysis: Analysis | None = field(default=None, repr=False)
 
     @property
@@ -112,10 +120,20 @@ def read_openings(user_attrs: Mapping[str, Any]) -> list[Opening]:
         UserError: another version of cifar-tune wrote one that this version cannot read.
     """
     openings: list[Opening] = []
-    while (plain := user_attrs.get(_name(len(openings)))) is not None:
-        opening = _read(plain, _name(len(openings)))
-        openings.append(replace(opening, analysis=read_analysis(user_attrs, len(openings))))
+    for number in numbers_of_openings(user_attrs):
+        if (plain := user_attrs[_name(number)]) is None:  # taken back
+            continue
+        opening = _read(plain, _name(number))
+        if opening.test_accuracy is not None:  # without its result, a kill may have cut the analysis short
+            opening = replace(opening, analysis=read_analysis(user_attrs, number))
+        openings.append(opening)
     return openings
+
+
+def numbers_of_openings(user_attrs: Mapping[str, Any]) -> list[int]:
+    """The numbers, from 0, of all openings in these attributes of a study, also of those that were taken back."""
+    ends = [key.removeprefix(attributes.TEST_OPENING) for key in user_attrs if key.startswith(attributes.TEST_OPENING)]
+    return sorted(int(end) - 1 for end in ends if end.isdecimal())
 
 
 def _read(plain: Any, name: str) -> Opening:
@@ -128,15 +146,35 @@ def _read(plain: Any, name: str) -> Opening:
         raise UserError(Problem(rule, name)) from error
 
 
-def write_opening(study: optuna.Study, index: int, opening: Opening | None) -> None:
-    """Store the opening with this index, from 0; None takes back the last one, where not one image could be read.
+def begin_opening(storage: RDBStorage, study: optuna.Study, opening: Opening) -> int:
+    """Write down that the test split is being opened, and return the number of this opening, from 0.
+
+    Of processes that do so at the same time, each gets a number of its own. A call that is repeated because the
+    database gave no answer writes nothing twice: the `identity` of the opening tells.
+
+    Raises:
+        KeyError: the study was deleted.
+    """
+    while True:
+        attrs = storage.get_study_user_attrs(study_id(study))
+        numbers = numbers_of_openings(attrs)
+        for number in numbers:
+            if opening.identity is not None and (attrs[_name(number)] or {}).get("identity") == opening.identity:
+                return number
+        free = max(numbers, default=-1) + 1
+        if add_attribute_of_study(storage.engine, study_id(study), _name(free), opening.plain()):
+            return free
+
+
+def write_opening(study: optuna.Study, number: int, opening: Opening | None) -> None:
+    """Store the opening with this number, from 0; None takes it back, where not one image could be read.
 
     The analysis comes first: an opening with a result has it whole.
     """
     if opening is not None and opening.analysis is not None:
-        for name, piece in pieces(opening.analysis, index):
+        for name, piece in pieces(opening.analysis, number):
             study.set_user_attr(name, piece)
-    study.set_user_attr(_name(index), None if opening is None else opening.plain())
+    study.set_user_attr(_name(number), None if opening is None else opening.plain())
 
 
 def times(openings: Sequence[object]) -> str:
@@ -145,5 +183,5 @@ def times(openings: Sequence[object]) -> str:
     return {1: "once", 2: "twice"}.get(count, f"{count} times")
 
 
-def _name(index: int) -> str:
-    return f"{attributes.TEST_OPENING}{index + 1}"
+def _name(number: int) -> str:
+    return f"{attributes.TEST_OPENING}{number + 1}"

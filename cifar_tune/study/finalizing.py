@@ -5,7 +5,9 @@ import platform
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from getpass import getuser
 from pathlib import Path
+from uuid import uuid4
 
 from optuna.storages import RDBStorage
 
@@ -20,7 +22,7 @@ from cifar_tune.model_files.folder import require_model_folder
 from cifar_tune.model_files.writing import Evaluation
 from cifar_tune.optuna_internals import study_id
 from cifar_tune.storage.lease import Lease, acquire, new_token
-from cifar_tune.storage.openings import ALL_IMAGES, BEST, STUDY_IMAGES, Opening, write_opening
+from cifar_tune.storage.openings import ALL_IMAGES, BEST, STUDY_IMAGES, Opening, begin_opening, write_opening
 from cifar_tune.storage.patience import Patience
 from cifar_tune.storage.records import StudyRecord, load_optuna_study, load_record
 from cifar_tune.study.choosing import Candidate, Choice, candidate, require_new, study_data, trial_of
@@ -113,17 +115,20 @@ def finalize(
             source=chosen.source,
             images=STUDY_IMAGES if choice.study_images else ALL_IMAGES,
             steps=_steps(chosen, len(data.train_indices)),
+            person=_person(),
+            identity=uuid4().hex,
         )
         _announce(record, chosen, opening, say)
         _train(training, chosen, say)
         patience.waits_for_files = True  # the training would be lost
-        patience.take(lambda: _require_ours(storage, record, lease))
+        patience.take(lambda: _require_ours(storage, record, lease))  # before a model of theirs is replaced
         if save is None:
-            _open(record, spec, training, opening, patience, say)
+            _open(storage, record, spec, training, opening, patience, say)
         else:
             with training_errors(device, _ADVICE):
                 written, opening = write_final_model(save, record, spec, training, opening, chosen.val_losses)
-            tested, evaluation = _open(record, spec, training, opening, patience, say)
+            patience.take(lambda: _require_ours(storage, record, lease))  # that took a while
+            tested, evaluation = _open(storage, record, spec, training, opening, patience, say)
             say(add_test_result(save, written, record, tested, evaluation))
     return patience.take(lambda: load_record(storage, name))
 
@@ -202,15 +207,21 @@ def _train(training: Training, chosen: Candidate, say: Say) -> None:
 
 
 def _open(
-    record: StudyRecord, spec: DataSpec, training: Training, opening: Opening, patience: Patience, say: Say
+    storage: RDBStorage,
+    record: StudyRecord,
+    spec: DataSpec,
+    training: Training,
+    opening: Opening,
+    patience: Patience,
+    say: Say,
 ) -> tuple[Opening, Evaluation]:
     """Open the test split: first write down that it is opened, then what came out, which is returned."""
+    opening = replace(opening, opened=datetime.now(UTC).isoformat(timespec="seconds"))
+    number = patience.take(lambda: begin_opening(storage, record.study, opening))
 
     def write(written: Opening | None) -> None:
-        patience.take(lambda: write_opening(record.study, len(record.openings), written))
+        patience.take(lambda: write_opening(record.study, number, written))
 
-    opening = replace(opening, opened=datetime.now(UTC).isoformat(timespec="seconds"))
-    write(opening)
     patience.renew = lambda: None  # whoever has the study now, its test set is opened, and what comes out is written
     try:
         paths = test_paths(spec)
@@ -233,6 +244,13 @@ def _open(
     )
     write(tested)
     return tested, Evaluation("test", len(labels), loss, accuracy, predictions.confusion().tolist(), metrics)
+
+
+def _person() -> str:
+    try:
+        return getuser()
+    except (OSError, KeyError, ImportError):  # a user without a name, as in some containers
+        return "unknown"
 
 
 def _require_same_classes(trained: tuple[str, ...], tested: tuple[str, ...]) -> None:

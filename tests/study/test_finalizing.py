@@ -6,6 +6,7 @@ import re
 import shutil
 import tomllib
 from base64 import b64decode
+from getpass import getuser
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from cifar_tune.storage.records import StudyRecord, load_record
 from cifar_tune.storage.urls import storage_url
 from cifar_tune.study import finalizing
 from cifar_tune.study.choosing import Choice
+from cifar_tune.study.final_model import write_final_model
 from cifar_tune.study.finalizing import finalize
 from cifar_tune.study_spec.overrides import Override
 from tests.data.images import write_folder
@@ -99,6 +101,8 @@ def test_the_best_trial_is_trained_on_all_images_and_tested_once(made: RDBStorag
     assert opening.fingerprint == prepare(DataSpec(**DIGITS)).fingerprint  # type: ignore[arg-type]
     assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", opening.opened)
     assert opening.host
+    assert opening.person == getuser()
+    assert re.fullmatch("[0-9a-f]{32}", str(opening.identity))
     assert opening.cifar_tune
     assert opening.test_loss is not None
     assert opening.test_accuracy is not None
@@ -323,6 +327,24 @@ def test_a_study_that_is_deleted_meanwhile_opens_nothing(
     with pytest.raises(CheckError, match="the study 'made' was deleted or renamed while its configuration was tr"):
         finalize(made, "made", "cpu", delete)
     assert owner_of(made.engine, "made") is None
+
+
+def test_a_study_that_another_process_takes_over_while_the_model_is_written_opens_nothing(
+    made: RDBStorage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A machine that sleeps for longer than a lease lasts, at the last moment before the opening."""
+
+    def written(*arguments: Any) -> Any:
+        result = write_final_model(*arguments)
+        with made.engine.begin() as connection:
+            connection.execute(lease._LEASES.update().values({"token": "of another process"}))
+        return result
+
+    monkeypatch.setattr(finalizing, "write_final_model", written)
+    monkeypatch.setattr(finalizing, "load_test", lambda _: pytest.fail("opened"))
+    with pytest.raises(CheckError, match="another process took over the study 'made'"):
+        finalize(made, "made", "cpu", lambda _: None, save=tmp_path / "model")
+    assert openings(made) == []
 
 
 def test_a_database_that_restarts_meanwhile_is_waited_for() -> None:

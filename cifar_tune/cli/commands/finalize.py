@@ -54,7 +54,8 @@ def finalize(
     finished_trials, config, seed, epochs, train_images, device, precision, test_images, test_loss, test_accuracy (null
     where the result was lost), chosen (best, trial or config), source (the file), images (all, or study with
     --study-images), steps (of the optimizer), model (its folder), weights_sha256, test_metrics (the
-    further metrics of the study, such as test_macro_f1), analysis (classes, confusion,
+    further metrics of the study, such as test_macro_f1), person (who opened it; null where an earlier version did),
+    identity (a name that no other opening has), analysis (classes, confusion,
     expected_calibration_error, calibration with its bins, and the most confident mistakes; null where an earlier
     version opened it).
     """
