@@ -7,7 +7,7 @@ import numpy as np
 from benchmarks.trust.checks import Check
 from benchmarks.trust.made_values import SEED_SD, Floats, true_values
 from cifar_tune.statistics.stopping import mean_loss
-from cifar_tune.study.stopping import FEWEST
+from cifar_tune.study_spec.stop import FEWEST
 
 _TRIALS = 250
 

@@ -12,8 +12,15 @@ from cifar_tune.study.evolving import previewed
 from cifar_tune.study_spec.specification import StudySpec
 
 
-def confirm_evolution(spec: StudySpec, url: URL) -> None:
-    """Show what `run --evolve` would carry over, and ask; where nothing would change, do neither.
+def confirm_evolution(spec: StudySpec, url: URL, is_agreed: bool) -> None:
+    """Show what has changed in the study file and what `run --evolve` would carry over, and ask.
+
+    Where nothing would change, do neither.
+
+    Args:
+        spec: what the study file says now.
+        url: of the storage.
+        is_agreed: with `--yes`: show what has changed, and do not ask; the run says what it carries over.
 
     Raises:
         UserError: there is nobody to ask.
@@ -23,12 +30,12 @@ def confirm_evolution(spec: StudySpec, url: URL) -> None:
     if storage is None:
         return
     try:
-        sentences = previewed(storage, spec)
+        preview = previewed(storage, spec)
     finally:
         close(storage)
-    for sentence in sentences:
+    for sentence in preview.changes if is_agreed else (*preview.changes, *preview.consequences):
         say(sentence, err=True)
-    if not sentences:
+    if is_agreed or not preview.consequences:
         return
     if not _is_somebody_there():
         raise UserError("nothing was changed, since nobody can be asked here: add --yes to carry the trials over")

@@ -16,7 +16,7 @@ from cifar_tune.storage.patience import Result, at_first
 from cifar_tune.storage.rdb import close, open_existing, unusable, without_studies
 from cifar_tune.storage.records import StudyRecord, load_optuna_study, load_record, read_spec, study_names
 from cifar_tune.storage.urls import shown
-from cifar_tune.storage.versions import is_earlier_version
+from cifar_tune.storage.versions import successor
 from cifar_tune.study_spec.overrides import Override, parse_overrides
 from cifar_tune.study_spec.reader import (
     NAME_RULE,
@@ -50,8 +50,8 @@ def find_spec(study: str, url: URL, settings: Sequence[str] | None, more: Sequen
 
 def _require_runnable(name: str) -> None:
     """Refuse a name that no study file can have; other programs copy and rename studies as they like."""
-    if is_earlier_version(name):
-        newest = name.rpartition("@")[0]
+    newest = successor(name)
+    if newest is not None:
         rule = f"is kept as it was before {newest} evolved, and is not run any more; --set name=... begins another"
         raise UserError(Problem(rule, name, nearest=newest))
     if not is_study_name(name):

@@ -41,7 +41,7 @@ def open_run(run: RunConfig, device_name: str) -> OpenRun:
     progress = now_and_then()
     with run.problems.placing():
         data = prepare(run.data, lambda done, total: progress(f"decoding images: {done:,} of {total:,}"))
-    for note in data.notes:
+    for note in data.told():
         say(f"note: {note}", err=True)
     return OpenRun(run.train, ResidentData(data, device), device)
 

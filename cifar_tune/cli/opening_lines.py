@@ -1,5 +1,7 @@
 """The openings of a test split, for people: what `cifar-tune finalize` prints."""
 
+from shlex import quote
+
 from cifar_tune.reports.trust import fall
 from cifar_tune.storage.openings import times
 from cifar_tune.storage.records import StudyRecord
@@ -13,11 +15,16 @@ def kept_lines(record: StudyRecord) -> list[str]:
     ]
     if last.test_accuracy is None:
         lines.append("its result was lost: the process ended between opening and writing it down")
-    if record.best is not None and str(record.best.number) != last.tested:
+    tested = {opening.trial for opening in record.openings if opening.study is None}
+    if record.best is not None and record.best.number not in tested:
         lines.append(f"trial {record.best.number} is the best one by now; what was tested is {last.subject}")
     if last.model is None:
         lines.append("no model was kept at that time")
-    lines.append(f"train and open it once more, on the record: cifar-tune finalize {record.name} --again")
+    newer = record.succeeded_by
+    if newer is None:
+        lines.append(f"train and open it once more, on the record: cifar-tune finalize {quote(record.name)} --again")
+    else:
+        lines.append(f"{record.name} has evolved into {newer}; to test that study: cifar-tune finalize {quote(newer)}")
     return lines
 
 

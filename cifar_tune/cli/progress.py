@@ -1,4 +1,4 @@
-"""Progress on stderr: a live view in a terminal, plain lines where stderr is piped, nothing with --quiet."""
+"""Progress on stderr: a live view in a terminal, plain lines where stderr is piped, next to nothing with --quiet."""
 
 import sys
 import time
@@ -68,13 +68,21 @@ _LINE_SECONDS = 10.0
 def observer(spec: StudySpec, quiet: bool) -> Iterator[Observer]:
     """The observer that suits stderr."""
     if quiet:
-        yield Observer()
+        yield ImportantLines()
     elif sys.stderr.isatty():
         view = LiveView(spec, Console(file=drawing_stream(sys.stderr)))
         with Live(get_renderable=view.render, console=view.console, refresh_per_second=4, transient=True):
             yield view
     else:
         yield PlainLines(spec)
+
+
+class ImportantLines(Observer):
+    """No progress; only what was changed, and what weighs on the result."""
+
+    def important(self, text: str) -> None:
+        """Print it."""
+        _print(text)
 
 
 class PlainLines(Observer):
@@ -87,34 +95,34 @@ class PlainLines(Observer):
 
     def note(self, text: str) -> None:
         """Print it."""
-        self._print(text)
+        _print(text)
 
     def decoding(self, done: int, total: int) -> None:
         """Print the share of images, now and then."""
         if self._is_time() or done == total:
-            self._print(f"decoding images: {done:,} of {total:,}")
+            _print(f"decoding images: {done:,} of {total:,}")
 
     def began(self, number: int, params: Mapping[str, object], epochs: int, resumed: int) -> None:
         """Print the trial's parameters."""
         self._epochs[number] = epochs
         goes_on = f" goes on after epoch {resumed}" if resumed else ""
-        self._print(f"trial {number}{goes_on}: {shown_params(params)}")
+        _print(f"trial {number}{goes_on}: {shown_params(params)}")
 
     def epoch(self, number: int, result: EpochResult, value: float) -> None:
         """Print the epoch, now and then."""
         if self._is_time():
-            self._print(
+            _print(
                 f"trial {number}: epoch {result.epoch} of {self._epochs[number]}, {self._spec.objective.metric} "
                 f"{metric_figure(value)}, train loss {result.train_loss:.4f} ({result.seconds:.1f} s per epoch)"
             )
 
     def ended(self, end: TrialEnd) -> None:
         """Print how it ended."""
-        self._print(f"[{end.finished}/{end.most}] {ending(end, self._spec.objective.metric)}")
+        _print(f"[{end.finished}/{end.most}] {ending(end, self._spec.objective.metric)}")
 
     def parked(self, number: int, epochs: int) -> None:
         """Print at which epoch."""
-        self._print(f"trial {number} is parked after epoch {epochs}")
+        _print(f"trial {number} is parked after epoch {epochs}")
 
     def _is_time(self) -> bool:
         if time.monotonic() - self._last < _LINE_SECONDS:
@@ -122,8 +130,9 @@ class PlainLines(Observer):
         self._last = time.monotonic()
         return True
 
-    def _print(self, text: str) -> None:
-        print(visible(text), file=sys.stderr, flush=True)
+
+def _print(text: str) -> None:
+    print(visible(text), file=sys.stderr, flush=True)
 
 
 class LiveView(Observer):

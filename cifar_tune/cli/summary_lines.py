@@ -44,16 +44,31 @@ def outcome_lines(outcome: Outcome, spec: StudySpec, given: Sequence[str]) -> li
         lines.append(f"the test set was opened {times(record.openings)}")
     if outcome.ending == "elsewhere":
         lines.append(f"if it does not end them, take them over with: {again}")
-    if outcome.ending == "stopped":
-        more = spec.budget.trials + 50
-        lines.append(f"go on with: {shlex.join(['cifar-tune', *_without(given, '--trials'), '--trials', str(more)])}")
-    if outcome.ending in ("interrupted", "timeout"):
-        longer = [*_without(given, "--timeout"), "--timeout", "LONGER"]
-        again = shlex.join(["cifar-tune", *longer]) if outcome.ending == "timeout" else again
+    if outcome.ending == "stopped" and spec.stop is not None:
+        more = spec.budget.trials + spec.stop.fewest_more
+        lines.append(
+            f"it can go on with more than the {spec.budget.trials:,} trials of its budget; {spec.stop.needs_words} "
+            f"before it can stop the study again"
+        )
+        again = _with(given, "--trials", str(more))
+    if outcome.ending == "timeout" and spec.budget.timeout is not None:
+        lines.append("the time of all runs counts together, so it can go on with a longer one, such as twice as long")
+        again = _with(given, "--timeout", as_given(2 * spec.budget.timeout))
+    if outcome.ending in ("stopped", "timeout", "interrupted"):
         lines.append(f"go on with: {again}")
     if best is not None:
         lines.append(f"report with: cifar-tune export {spec.name}")
     return lines
+
+
+def as_given(seconds: float) -> str:
+    """A duration as people give it to `--timeout`: `8h`, `90m` or `45s`."""
+    unit, size = next((each for each in (("h", 3600), ("m", 60)) if seconds % each[1] == 0), ("s", 1))
+    return f"{seconds / size:.10g}{unit}"
+
+
+def _with(arguments: Sequence[str], option: str, value: str) -> str:
+    return shlex.join(["cifar-tune", *_without(arguments, option), option, value])
 
 
 def _without(arguments: Sequence[str], option: str) -> list[str]:

@@ -30,7 +30,7 @@ from cifar_tune.unfinished import remove_abandoned, unfinished_file
 
 CACHE_VARIABLE = "CIFAR_TUNE_CACHE"
 DEFAULT_CACHE = "storage/cache"
-_FORMAT = 4
+_FORMAT = 5
 """Part of a record's name: raise it when images are decoded to other bytes, or records say something else."""
 
 _CONTENT_FORMAT = 1
@@ -49,7 +49,7 @@ class _Record(BaseModel):
         images, labels: checksums of these files.
         notes: what there is to say about the decoding.
         ranges: as those of `Labelled`, each as its lowest and highest value.
-        resize, shapes: as in `Labelled`.
+        resize, shapes, reshaping: as in `Labelled`.
     """
 
     content_key: str
@@ -60,6 +60,7 @@ class _Record(BaseModel):
     ranges: dict[Kind, tuple[float, float]]
     resize: Resize
     shapes: str
+    reshaping: str
     seal: str = ""
 
     def sealed(self) -> "_Record":
@@ -79,7 +80,8 @@ class CacheEntry:
         content_key: SHA-256 in hex of images, image size, labels and class names.
         notes: what people should know of these images: sentences without a full stop.
         ranges: which values became 0 to 255, of images with more than 8 bits per channel.
-        resize, shapes: as in `Labelled`.
+        resize, shapes, reshaping: as in `Labelled`.
+        is_new: whether they were decoded just now.
     """
 
     images_path: Path
@@ -90,6 +92,8 @@ class CacheEntry:
     ranges: Mapping[Kind, Span]
     resize: Resize
     shapes: str
+    reshaping: str
+    is_new: bool = False
 
 
 class _DamagedError(Exception):
@@ -122,6 +126,7 @@ def cached(part: SourcePart, folder: Path, progress: Progress | None = None) -> 
     except _DamagedError as error:
         entry = None
         said = (f"the cache of decoded images was damaged ({error}), so the images were decoded again",)
+    is_new = entry is None
     if entry is None:
         _decode(part, record_path, progress)
         try:
@@ -130,7 +135,7 @@ def cached(part: SourcePart, folder: Path, progress: Progress | None = None) -> 
             entry = None
         if entry is None:
             raise UserError(_unwritable(folder, "what was written does not read back"))
-    return replace(entry, notes=(*said, *entry.notes))
+    return replace(entry, notes=(*said, *entry.notes), is_new=is_new)
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
@@ -183,6 +188,7 @@ def _decode(part: SourcePart, record_path: Path, progress: Progress | None) -> N
             ranges={kind: (span.low, span.high) for kind, span in labelled.ranges.items()},
             resize=labelled.resize,
             shapes=labelled.shapes,
+            reshaping=labelled.reshaping,
         )
     write_atomically(record_path, lambda file: file.write(record.sealed().model_dump_json().encode()))
 
@@ -222,6 +228,7 @@ def _stored(record_path: Path, part: SourcePart) -> CacheEntry | None:
         ranges,
         record.resize,
         record.shapes,
+        record.reshaping,
     )
 
 

@@ -25,7 +25,7 @@ from cifar_tune.data.image_reading import (
     read,
     read_span,
 )
-from cifar_tune.data.resizing import GREY, Shape, shape_notes, suitable
+from cifar_tune.data.resizing import GREY, Shape, reshaping_words, suitable
 from cifar_tune.data.sources.part import Progress
 from cifar_tune.data.spec import Resize
 from cifar_tune.errors import Problem, UserError
@@ -61,12 +61,14 @@ class Decoded:
         ranges: which values became 0 to 255, of images with more than 8 bits per channel.
         shapes: how many images have each width and height, upright.
         notes: what people should know of them.
+        reshaping: what becomes of those that are not square, for people; empty where all are.
     """
 
     resize: Resize
     ranges: Mapping[Kind, Span]
     shapes: Counter[Shape]
     notes: tuple[str, ...]
+    reshaping: str
 
 
 def decode_files(
@@ -124,11 +126,10 @@ def decode_files(
             readings[row] = reading
         present = {reading.kind for reading in readings}
         notes += [_scaled(kind, seen[kind], ranges[kind], readings, paths) for kind in ranges if kind in present]
-    notes += shape_notes(shapes, images.shape[1], resize)
     notes += _facts(readings, paths)
     if training is None:
         notes += _likeness(images, paths)
-    return Decoded(resize, ranges, shapes, tuple(notes))
+    return Decoded(resize, ranges, shapes, tuple(notes), reshaping_words(shapes, images.shape[1], resize))
 
 
 def _for_each(

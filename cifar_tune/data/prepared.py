@@ -40,6 +40,8 @@ class PreparedData:
             must be scaled in the same way before the trained model looks at them.
         resize: how images that were not square became square; others must become so in the same way.
         shapes: which shapes the images had before, for people.
+        reshaping: what becomes of images that are not square, for people; empty where all are.
+        is_new: whether they were decoded just now, and did not lie in the cache.
     """
 
     images_path: Path
@@ -55,6 +57,8 @@ class PreparedData:
     ranges: Mapping[Kind, Span] = field(default_factory=dict)
     resize: Resize = "squash"
     shapes: str = ""
+    reshaping: str = ""
+    is_new: bool = False
 
     def open_images(self) -> npt.NDArray[np.uint8]:
         """The images, memory-mapped copy-on-write: processes share the pages, and nothing reaches the file."""
@@ -79,6 +83,16 @@ class PreparedData:
             f"smallest class: {self.classes[smallest]!r}, {train[smallest]:,} training and "
             f"{counted(int(val[smallest]), 'validation image')}",
         ]
+
+    def told(self, is_first_time: bool = False) -> list[str]:
+        """What people should know: `notes`; and `reshaping`, but only once.
+
+        Args:
+            is_first_time: whether this is `check`, or the first run of a study. Images that were decoded just now are
+                told of in any case.
+        """
+        once = [self.reshaping] if self.reshaping and (is_first_time or self.is_new) else []
+        return [*once, *self.notes]
 
     def validation(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
         """The validation images, uint8 [V, H, W, 3], and their labels, int64 [V]."""
@@ -130,6 +144,8 @@ def prepare(spec: DataSpec, progress: Callable[[int, int], None] | None = None) 
         ranges=entry.ranges,
         resize=entry.resize,
         shapes=entry.shapes,
+        reshaping=entry.reshaping,
+        is_new=entry.is_new,
     )
 
 

@@ -80,30 +80,33 @@ def suitable(shapes: Mapping[Shape, int]) -> Resize:
     return "pad" if _long(shapes) > _FEW * sum(shapes.values()) else "crop"
 
 
-def shape_notes(shapes: Mapping[Shape, int], size: int, mode: Resize) -> list[str]:
-    """A sentence for people where images are not square: which shapes there are, and what becomes of them."""
-    oblong = sum(count for (width, height), count in shapes.items() if width != height)
+def reshaping_words(shapes: Mapping[Shape, int], size: int, mode: Resize) -> str:
+    """A sentence for people: which images are not square, and what becomes of them. Empty where all are square."""
+    oblong = Counter({shape: count for shape, count in shapes.items() if shape[0] != shape[1]})
     if not oblong:
-        return []
-    total = sum(shapes.values())
-    (width, height), most = Counter(shapes).most_common(1)[0]
+        return ""
+    (width, height), most = oblong.most_common(1)[0]
     if len(shapes) == 1:
         what = f"all images are {width:,} x {height:,} pixels"
     else:
-        longest = max(shapes, key=lambda shape: max(shape) / min(shape))
-        what = (
-            f"{oblong:,} of {total:,} images are not square ({len(shapes):,} sizes; the most frequent is "
-            f"{width:,} x {height:,}, {most:,} images; the longest shape is {longest[0]:,} x {longest[1]:,})"
-        )
+        what = f"{oblong.total():,} of {sum(shapes.values()):,} images are not square ("
+        if len(oblong) == 1:
+            what += f"{width:,} x {height:,} pixels)"
+        else:
+            longest = max(oblong, key=lambda shape: max(shape) / min(shape))
+            what += (
+                f"{len(oblong):,} shapes; the most frequent is {width:,} x {height:,}, {counted(most, 'image')}; the "
+                f"longest is {longest[0]:,} x {longest[1]:,})"
+            )
     long = _long(shapes)
     done = {
         "squash": f"squashed to {size} x {size}, which changes their proportions",
-        "crop": "cropped to the square in their middle"
+        "crop": f"cropped to the square in their middle, and resized to {size} x {size}"
         + (f"; {long:,} of them lose more than half of their area" if long else ""),
-        "pad": f"made smaller as a whole and padded with grey to {size} x {size}",
+        "pad": f"resized to fit into {size} x {size} as a whole, and the rest of the square is filled with grey",
     }
     others = " or ".join(each for each in ("squash", "crop", "pad") if each != mode)
-    return [f"{what}; they are {done[mode]} (data.resize: {mode}; {others} is possible too)"]
+    return f"{what}; they are {done[mode]} (data.resize: {mode}; {others} is possible too)"
 
 
 def shape_words(shapes: Mapping[Shape, int]) -> str:

@@ -65,7 +65,7 @@ def _train_seeds(
         require_model_folder(folder)
     configure(run.train, device)
     prepared = prepare(run.data)
-    for note in prepared.notes:
+    for note in prepared.told():
         say(f"note: {note}")
     require_metrics_fit(run.metrics, Metrics(run.train.vocabulary), prepared.classes)
     data = ResidentData(prepared, device)

@@ -305,18 +305,23 @@ def _circumstances(report: Report) -> list[str]:
 def _how_to_go_on(report: Report, folder: Path) -> list[str]:
     record = report.record
     budget = record.spec.budget.trials
-    more = max(budget, record.finished) + 50
-    name = visible(quote(record.name))
+    name, newer = visible(quote(record.name)), record.succeeded_by
     go_on = f"cifar-tune run {name}    # go on, to the {budget:,} trials of its budget"
-    if record.finished >= budget or record.stopped is not None:
-        go_on = f"cifar-tune run {name} --trials {more}    # go on, to {more:,} trials in total"
-    is_exhausted = record.ended_early and record.stopped is None
+    if newer is not None:
+        go_on = f"cifar-tune run {visible(quote(newer))}    # go on with the study that this one evolved into"
+    elif record.stopped is not None and record.spec.stop is not None:
+        more, why = budget + record.spec.stop.fewest_more, record.spec.stop.needs_words
+        go_on = f"cifar-tune run {name} --trials {more}    # go on; {why} before it can stop the study again"
+    elif record.finished >= budget or record.stopped is not None:
+        more = max(budget, record.finished) + 50
+        go_on = f"cifar-tune run {name} --trials {more}    # go on, for example to {more:,} trials in total"
+    is_exhausted = record.ended_early and record.stopped is None and newer is None
     commands = [
         *([] if is_exhausted else [go_on]),
         f"cifar-tune export {name}    # write this report again",
     ]
     if report.best:
-        if not record.openings:
+        if not record.openings and newer is None:
             commands.insert(0, f"cifar-tune finalize {name}    # train the best one on all images, and test it")
         commands.insert(0, f"cifar-tune train {quote((folder / 'best.yaml').as_posix())}    # train the best one again")
     return [

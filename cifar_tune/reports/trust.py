@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+from cifar_tune.errors import enumerate_names
 from cifar_tune.reports.report import Report
 from cifar_tune.statistics.shares import standard_error, wilson
 from cifar_tune.storage.openings import Opening, times
@@ -67,15 +68,25 @@ def fall(record: StudyRecord, opening: Opening) -> tuple[float, float] | None:
 
 
 def _optimism_words(report: Report) -> str:
-    """What the newest opening shows of the optimism of the choice; empty where it shows nothing."""
+    """What the first test of the best trial shows of the optimism of the choice.
+
+    An opening for another trial shows nothing of it. A later test of the same trial is no better than the first one.
+    """
     openings = report.record.openings
-    found = fall(report.record, openings[-1]) if openings else None
+    if not openings or report.best is None:
+        return ""
+    own = [each for each in openings if each.study is None and each.trial == report.best.number]
+    if not own:
+        subjects = enumerate_names(list(dict.fromkeys(each.subject for each in openings)), "and")
+        return f" It was not opened for trial {report.best.number}, but for {subjects}."
+    tested = next((each for each in own if each.test_accuracy is not None), own[0])
+    found = fall(report.record, tested)
     if found is None:
         return ""
-    value, share = openings[-1].value or 0.0, openings[-1].test_accuracy or 0.0
+    value, share = tested.value or 0.0, tested.test_accuracy or 0.0
     difference, error = (100 * each for each in found)
     return (
-        f" Measured optimism: trial {openings[-1].tested} had {value * 100:.2f} % on the validation images, and its "
+        f" Measured optimism: trial {tested.tested} had {value * 100:.2f} % on the validation images, and its "
         f"configuration {share * 100:.2f} % on the test images, {abs(difference):.2f} points "
         f"{'lower' if difference >= 0 else 'higher'} (standard error {error:.2f} points, from the numbers of images "
         f"alone). The final training had the validation images too, so the optimism may be larger than this difference."

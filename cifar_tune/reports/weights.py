@@ -1,6 +1,7 @@
 """The final model of a study, copied into its report. Nothing is trained, and no code of a plugin runs."""
 
 from pathlib import Path
+from shlex import quote
 
 from cifar_tune.errors import CheckError, UserError
 from cifar_tune.model_files.description import ModelDescription
@@ -21,10 +22,12 @@ def kept_opening(record: StudyRecord) -> Opening:
     """
     kept = [opening for opening in record.openings if opening.model is not None]
     if not kept:
-        again = " --again" if record.openings else ""
+        newer = record.succeeded_by
+        again = " --again" if record.openings and newer is None else ""
+        evolved = f"; it has evolved into {newer}" if newer else ""
         raise CheckError(
-            f"the study {record.name!r} has no final model: trials keep no weights when they are done. Train one and "
-            f"test it once: cifar-tune finalize {record.name}{again}"
+            f"the study {record.name!r} has no final model{evolved}: trials keep no weights when they are done. Train "
+            f"one and test it once: cifar-tune finalize {quote(newer or record.name)}{again}"
         )
     return kept[-1]
 

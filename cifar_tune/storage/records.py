@@ -27,7 +27,7 @@ from cifar_tune.storage.constraints import is_feasible, was_finished_elsewhere
 from cifar_tune.storage.damage import check_configurations, check_trials
 from cifar_tune.storage.figures import stored_figures
 from cifar_tune.storage.openings import Opening, read_openings
-from cifar_tune.storage.versions import is_copy
+from cifar_tune.storage.versions import is_copy, successor
 from cifar_tune.study_spec.pareto import minimized, pareto_front
 from cifar_tune.study_spec.reader import read_study
 from cifar_tune.study_spec.space import distinct
@@ -136,7 +136,7 @@ class StudyRecord:
     `openings` are those of the test split. `completed` are Optuna's own objects of the completed trials, for
     importances; `study` is that of the study, and of use as long as its storage is open. `environment` and `data` are
     empty before the first run began. `stopped` says why its rule `stop` has ended it (`attributes.STOPPED`); None where
-    it did not, and while it goes on.
+    it did not, and while it goes on. `succeeded_by` is the study that this one evolved into, as long as that is there.
     """
 
     name: str
@@ -149,6 +149,7 @@ class StudyRecord:
     completed: Sequence[FrozenTrial]
     study: optuna.Study
     stopped: Mapping[str, Any] | None = None
+    succeeded_by: str | None = None
 
     @cached_property
     def counts(self) -> Counter[str]:
@@ -257,6 +258,7 @@ def load_record(storage: BaseStorage, name: str) -> StudyRecord:
     with naming_damage(name):
         check_trials(stored, len(spec.objectives))
         check_configurations(stored, spec)
+    newer = successor(name)
     return StudyRecord(
         name=name,
         spec=spec,
@@ -270,6 +272,7 @@ def load_record(storage: BaseStorage, name: str) -> StudyRecord:
         ],
         study=study,
         stopped=attrs.get(attributes.STOPPED),
+        succeeded_by=newer if newer is not None and newer in study_names(storage) else None,
     )
 
 

@@ -28,6 +28,11 @@ def is_earlier_version(name: str) -> bool:
     return _EARLIER.fullmatch(name) is not None
 
 
+def successor(name: str) -> str | None:
+    """The name of the study that an earlier version evolved into; None if this is no earlier version."""
+    return name.rpartition("@")[0] if is_earlier_version(name) else None
+
+
 def is_copy(name: str) -> bool:
     """Whether this is an unfinished copy: nothing but what a killed process left behind, or one makes right now."""
     return name.endswith(_COPY)

@@ -101,7 +101,7 @@ def probe_lines(spec: StudySpec, data: PreparedData, devices: Sequence[str]) -> 
     _require_precisions(spec, devices)
     train, val = len(data.train_indices), len(data.val_indices)
     yield from data.summary()
-    for note in data.notes:
+    for note in data.told(is_first_time=True):
         yield f"note: {note}"
     yield from duplicate_lines(spec.data, data)
     for device in resolved:

@@ -81,12 +81,31 @@ class Candidate:
         return f"the configuration {self.source}" if self.trial is None else f"trial {self.trial.number}"
 
 
+def require_current(record: StudyRecord) -> None:
+    """See that the study has not evolved into another one, whose record would not show that its test set was opened.
+
+    Raises:
+        UserError: it has.
+    """
+    newer = record.succeeded_by
+    if newer is None:
+        return
+    report = quote(f"reports/{record.name}/best.yaml")
+    rule = (
+        f"is kept as it was before {newer} evolved, and its test set is not opened any more: the record of {newer} "
+        f"would not show it. Test the best trial of {newer} with `cifar-tune finalize {quote(newer)}`, or that of "
+        f"{record.name} with `cifar-tune export {quote(record.name)}` and then `cifar-tune finalize {quote(newer)} "
+        f"--config {report}`"
+    )
+    raise UserError(Problem(rule, record.name))
+
+
 def require_new(record: StudyRecord, choice: Choice) -> None:
     """See that the opening that there is was for this choice, where the test split is not to be opened again.
 
     Raises:
         CheckError: another configuration was tested than the one that is asked for, or as `trial_of`.
-        UserError: as `trial_of`.
+        UserError: as `trial_of`, and as `require_current`.
     """
     if choice.how == BEST or not record.openings:
         return
@@ -95,10 +114,11 @@ def require_new(record: StudyRecord, choice: Choice) -> None:
     last = record.openings[-1]
     if choice.trial is not None and last.study is None and last.trial == choice.trial:
         return
+    require_current(record)
     asked = f"trial {choice.trial}" if choice.trial is not None else f"the configuration {choice.config}"
     raise CheckError(
         f"the test set of {record.name} was opened {times(record.openings)}, last for {last.subject}; to open it once "
-        f"more for {asked}, on the record: cifar-tune finalize {record.name}{choice.options} --again"
+        f"more for {asked}, on the record: cifar-tune finalize {quote(record.name)}{choice.options} --again"
     )
 
 

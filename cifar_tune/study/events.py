@@ -43,6 +43,10 @@ class Observer:
     def note(self, text: str) -> None:
         """Something worth knowing, as a sentence."""
 
+    def important(self, text: str) -> None:
+        """What should be known also by those who want no progress: what was changed, or weighs on the result."""
+        self.note(text)
+
     def decoding(self, done: int, total: int) -> None:
         """So many images of the data set are decoded."""
 
@@ -72,6 +76,10 @@ class ShieldedObserver(Observer):
     def note(self, text: str) -> None:
         """Pass it on."""
         self._tell(lambda: self._observer.note(text))
+
+    def important(self, text: str) -> None:
+        """Pass it on."""
+        self._tell(lambda: self._observer.important(text))
 
     def decoding(self, done: int, total: int) -> None:
         """Pass it on."""

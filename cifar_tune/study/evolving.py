@@ -188,8 +188,21 @@ _OF_ONE_VERSION = (
 )
 
 
-def previewed(storage: RDBStorage, spec: StudySpec) -> list[str]:
-    """What `evolve_study` would do, as sentences: what differs, what would go over, and what would stay.
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What `evolve_study` would do, as sentences.
+
+    Attributes:
+        changes: what differs between the stored study and the study file.
+        consequences: which trials would go over, and which would stay.
+    """
+
+    changes: Sequence[str] = ()
+    consequences: Sequence[str] = ()
+
+
+def previewed(storage: RDBStorage, spec: StudySpec) -> Preview:
+    """What `evolve_study` would do.
 
     Changes nothing. Empty where there is nothing to carry over: no study of that name, or none that differs.
 
@@ -199,16 +212,16 @@ def previewed(storage: RDBStorage, spec: StudySpec) -> list[str]:
     spec = with_its_defaults(storage, spec)
     study = stored_study(storage, spec, evolve=True)
     if study is None or attributes.SPEC not in study.user_attrs:
-        return []
+        return Preview()
     before = read_spec(study)
     trials = study.get_trials(deepcopy=False)
     different = differences(before, spec)
     if not different and not misfits(trials, spec):
-        return []
+        return Preview()
     last = study.user_attrs.get(attributes.EVOLVED, {}).get("version", 0)
     version, _ = next_version(storage, spec.name, last)
-    changes = [f"changed: {each}" for each in different]
-    return [*changes, *_sentences(spec.name, carry(trials, before, spec, version), version, is_done=False)]
+    carried = carry(trials, before, spec, version)
+    return Preview([f"changed: {each}" for each in different], _sentences(spec.name, carried, version, is_done=False))
 
 
 def evolve_study(storage: RDBStorage, spec: StudySpec, data: PreparedData, lease: Lease, say: Say) -> None:

@@ -25,7 +25,7 @@ from cifar_tune.storage.lease import Lease, acquire, new_token
 from cifar_tune.storage.openings import ALL_IMAGES, BEST, STUDY_IMAGES, Opening, begin_opening, write_opening
 from cifar_tune.storage.patience import Patience
 from cifar_tune.storage.records import StudyRecord, load_optuna_study, load_record
-from cifar_tune.study.choosing import Candidate, Choice, candidate, require_new, study_data, trial_of
+from cifar_tune.study.choosing import Candidate, Choice, candidate, require_current, require_new, study_data, trial_of
 from cifar_tune.study.final_model import add_test_result, write_final_model
 from cifar_tune.study.testing import analysed, further_metrics
 from cifar_tune.training.device import resolve_device
@@ -68,12 +68,14 @@ def finalize(
     Raises:
         CheckError: the study has no completed trial, or the one that is named did not complete; the test split was
             opened for another choice; another process runs the study, or the training fails.
-        UserError: the choice, folder, data, device or plugins cannot be used, or data or plugins are not those of the
-            study.
+        UserError: the choice, folder, data, device or plugins cannot be used, data or plugins are not those of the
+            study, or the study is an earlier version of another one.
     """
     choice = choice or Choice()
     patience = Patience(storage.engine.url, say, lambda: None)
     seen = patience.take(lambda: load_record(storage, name))
+    if again or not seen.openings:
+        require_current(seen)
     if choice.config is None:
         trial_of(seen, choice)  # before anything is waited for
     token = new_token()

@@ -10,7 +10,7 @@ from optuna.exceptions import StorageInternalError
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
-from cifar_tune.data.prepared import PreparedData, prepare
+from cifar_tune.data.prepared import prepare
 from cifar_tune.errors import CheckError
 from cifar_tune.executors.gpu_sharing import SharingExecutors
 from cifar_tune.executors.local import LocalExecutors
@@ -155,7 +155,7 @@ def _run_in(
     patience = Patience(url, observer.note, stop.raise_if_any)
     given = spec
     spec = patience.take(lambda: with_its_defaults(storage, given))
-    patience.take(lambda: stored_study(storage, spec, evolve))  # refuse before images are decoded for nothing
+    known = patience.take(lambda: stored_study(storage, spec, evolve))  # refuse before images are decoded for nothing
     looking, running = new_token(), new_token()
     patience.take(
         lambda: acquire(storage.engine, spec.name, looking).release()
@@ -167,7 +167,7 @@ def _run_in(
 
     data = prepare(spec.data, decoding)
     require_fit(spec, data.classes)
-    for note in data.notes:
+    for note in data.told(is_first_time=known is None):
         observer.note(f"note: {note}")
     executors.wait_for_start(spec.data, data.fingerprint, stop.raise_if_any)
     lease = patience.take(lambda: acquire(storage.engine, spec.name, running))
@@ -176,32 +176,26 @@ def _run_in(
     cleanup.callback(executors.close, lambda: stop.at_once)  # before it is free, since others would write checkpoints
     said = patience.take(lambda: finish_evolution(storage, spec.name, url))
     if said:
-        observer.note(said)
+        observer.important(said)
     spec = patience.take(lambda: with_its_defaults(storage, spec))
     _say_all(observer, (f"note: {sentence}" for sentence in about_defaults(given, spec)))
     if evolve:
         _say_all(observer, patience.take(lambda: _claimed(stored_study(storage, spec, evolve), storage, url)))
-        patience.take(lambda: evolve_study(storage, spec, data, lease, observer.note))
+        patience.take(lambda: evolve_study(storage, spec, data, lease, observer.important))
         patience.take(lambda: finish_evolution(storage, spec.name, url))
-    _say_all(observer, patience.take(lambda: _opened(storage, spec, data, url)))
+    stored = patience.take(lambda: open_study(storage, spec, data))
+    _say_all(observer, patience.take(lambda: _claimed(stored, storage, url)))
+    if openings := read_openings(stored.user_attrs):
+        observer.important(
+            f"warning: the test set was opened {times(openings)} for this study (cifar-tune finalize); "
+            f"what is chosen from now on may be influenced by its result"
+        )
     with closing(patience.take(lambda: WriteBehindStorage(storage, spec.name, lease.renew_if_due, url=url))) as memory:
         pruner = build_pruner(spec.pruner, spec.largest_epochs)
         study = optuna.load_study(study_name=spec.name, storage=memory, pruner=pruner)
         ending = Coordinator(memory, study, spec, executors, watch).run()
         is_written = ending != "interrupted" or memory.flush(0.0)
     return _with_record(ending, storage, spec.name, url, watch) if is_written else Outcome(ending, None)
-
-
-def _opened(storage: BatchStorage, spec: StudySpec, data: PreparedData, url: URL) -> list[str]:
-    """Create the study or take it up, with its folder; returns what there is to say."""
-    stored = open_study(storage, spec, data)
-    sentences = _claimed(stored, storage, url)
-    if openings := read_openings(stored.user_attrs):
-        sentences.append(
-            f"warning: the test set was opened {times(openings)} for this study (cifar-tune finalize); "
-            f"what is chosen from now on may be influenced by its result"
-        )
-    return sentences
 
 
 def _claimed(study: optuna.Study | None, storage: BatchStorage, url: URL) -> list[str]:

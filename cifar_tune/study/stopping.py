@@ -20,10 +20,7 @@ from cifar_tune.storage import attributes
 from cifar_tune.storage.constraints import may_be_best
 from cifar_tune.storage.views import first_of_batch
 from cifar_tune.study_spec.specification import StudySpec
-from cifar_tune.study_spec.stop import StopSpec
-
-FEWEST = 30
-"""Completed trials, below which `when: noise` says nothing."""
+from cifar_tune.study_spec.stop import FEWEST, StopSpec
 
 _RECENT = timedelta(hours=1)
 _FEWEST_RECENT = 5

@@ -8,8 +8,12 @@ from cifar_tune.knobs.knob import Kind, Knob
 from cifar_tune.study_spec.problems import Problems
 from cifar_tune.study_spec.search_space import read_value
 from cifar_tune.study_spec.settings import Objective, as_mapping
+from cifar_tune.wording import counted
 
 FACTOR = Knob("factor", Kind.FLOAT, 0.1, "of the scatter of one training", low=0.0, high=1.0, low_open=True)
+FEWEST = 30
+"""Completed trials, below which `when: noise` says nothing."""
+
 WITHOUT_GAIN = Knob("after_trials_without_gain", Kind.INT, 40, "trials in a row without a new best", low=1)
 
 _EXAMPLE = "{when: noise, factor: 0.1} or {after_trials_without_gain: 40}"
@@ -27,6 +31,18 @@ class StopSpec:
 
     factor: float | None = None
     after_trials_without_gain: int | None = None
+
+    @property
+    def fewest_more(self) -> int:
+        """How many more trials a study needs at least, once it was stopped, before the rule can stop it again."""
+        return FEWEST if self.after_trials_without_gain is None else self.after_trials_without_gain
+
+    @property
+    def needs_words(self) -> str:
+        """The same as a sentence without its end: `the rule needs 30 more completed trials`."""
+        if self.after_trials_without_gain is None:
+            return f"the rule needs {FEWEST} more completed trials"
+        return f"the rule needs {counted(self.after_trials_without_gain, 'more trial')} without a new best"
 
     def plain(self) -> dict[str, Any]:
         """As it stands in a study file."""

@@ -167,7 +167,7 @@ def test_a_study_that_came_out_of_a_pipe_goes_on_by_its_name(cli: Cli) -> None:
     with piped(STUDY.replace("trials: 1", "trials: 100000, timeout: 1s")):
         ended = cli("run", "-", "--quiet")
     assert ended.code in (0, 1), ended.err  # 1: not one trial was completed within a second
-    assert "go on with: cifar-tune run made --quiet --timeout LONGER" in ended.out
+    assert "go on with: cifar-tune run made --quiet --timeout 2s" in ended.out
 
 
 def test_a_configuration_out_of_a_pipe(cli: Cli) -> None:

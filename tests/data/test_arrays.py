@@ -97,7 +97,7 @@ def test_images_that_are_not_square(tmp_path: Path) -> None:
     file = saved(tmp_path, x=wide, y=LABELS)
     first = Image.fromarray(wide[0])
     prepared = prepare(spec(file))
-    assert prepared.notes[0].startswith("all images are 30 x 10 pixels; they are squashed")
+    assert prepared.reshaping.startswith("all images are 30 x 10 pixels; they are squashed")
     assert (prepared.open_images()[0] == resized(first, 16)).all()
     assert (prepare(spec(file, resize="pad")).open_images()[0] == resized(first, 16, "pad")).all()
 

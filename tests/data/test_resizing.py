@@ -11,7 +11,7 @@ from PIL import Image
 from cifar_tune.data.image_files import decode_files
 from cifar_tune.data.image_reading import MOST_BYTES, Room, read
 from cifar_tune.data.prepared import PreparedData, prepare
-from cifar_tune.data.resizing import GREY, Shape, resized, shape_words, suitable
+from cifar_tune.data.resizing import GREY, Shape, reshaping_words, resized, shape_words, suitable
 from cifar_tune.data.spec import DataSpec, Resize
 from cifar_tune.data.test_split import load_test
 
@@ -98,11 +98,15 @@ def test_images_of_several_shapes_are_cropped_and_that_is_said(mixed: Path) -> N
     with Image.open(mixed / "train/ant/000.png") as image:
         assert (first(prepared) == resized(image, SIZE, "crop")).all()
     assert prepared.resize == "crop"
-    [note] = prepared.notes
-    assert note.startswith("1 of 24 images are not square (2 sizes; the most frequent is 32 x 32, 23 images; the ")
-    assert "longest shape is 60 x 40); they are cropped to the square in their middle (data.resize: crop; " in note
+    assert prepared.notes == ()
+    assert prepared.reshaping == (
+        "1 of 24 images are not square (60 x 40 pixels); they are cropped to the square in their middle, and resized "
+        "to 16 x 16 (data.resize: crop; squash or pad is possible too)"
+    )
+    assert prepared.told() == [prepared.reshaping]  # they were decoded just now
+    again = prepare(spec(mixed))
+    assert (again.told(), again.told(is_first_time=True)) == ([], [prepared.reshaping])
     assert "width x height before resizing: 32 x 32 (23), 60 x 40 (1)" in prepared.summary()
-    assert prepare(spec(mixed)).notes == prepared.notes  # from the cache
 
 
 def test_a_mode_that_is_given_counts_and_leads_to_other_images(mixed: Path) -> None:
@@ -121,7 +125,7 @@ def test_images_of_one_shape_are_the_images_that_they_were(tmp_path: Path) -> No
             oblong(30, 8, seed=number).save(tmp_path / "train" / name / f"{number}.png")
     prepared = prepare(spec(tmp_path))
     assert prepared.fingerprint == prepare(spec(tmp_path, resize="squash")).fingerprint
-    assert prepared.notes[0].startswith("all images are 30 x 8 pixels; they are squashed to 16 x 16")
+    assert prepared.reshaping.startswith("all images are 30 x 8 pixels; they are squashed to 16 x 16")
 
 
 def test_training_images_decide_for_test_images(mixed: Path) -> None:
@@ -163,6 +167,19 @@ def test_deep_images_are_made_square_as_others_are(tmp_path: Path) -> None:
     decoded = decode_files([tmp_path / "a.png", tmp_path / "b.png"], images, None, resize="crop")
     assert (images[1] == 255).all()
     assert decoded.resize == "crop"
+
+
+def test_what_is_said_of_shapes_counts_no_square_ones() -> None:
+    shapes = {(8, 8): 90, (9, 9): 5, (4, 2): 3, (6, 3): 1, (2, 8): 1}
+    assert reshaping_words({(8, 8): 90, (9, 9): 5}, 32, "pad") == ""
+    assert reshaping_words(shapes, 32, "pad") == (
+        "5 of 100 images are not square (3 shapes; the most frequent is 4 x 2, 3 images; the longest is 2 x 8); they "
+        "are resized to fit into 32 x 32 as a whole, and the rest of the square is filled with grey (data.resize: pad; "
+        "squash or crop is possible too)"
+    )
+    assert "they are cropped to the square in their middle, and resized to 32 x 32; 1 of them lose" in (
+        reshaping_words(shapes, 32, "crop")
+    )
 
 
 def test_many_shapes_are_counted() -> None:

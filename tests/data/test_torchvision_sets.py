@@ -94,7 +94,7 @@ def test_photographs_are_made_square(tmp_path: Path) -> None:
     first = Image.open(folder / "images/apple/0.jpg")
     assert (prepared.open_images()[0] == resized(first, 16, "crop")).all()
     assert prepared.classes == ("apple", "bread")
-    assert "8 of 8 images are not square" in prepared.notes[0]
+    assert "8 of 8 images are not square (2 shapes" in prepared.reshaping
     last = Image.open(folder / "images/bread/4.jpg")
     assert (load_test(spec("food101", tmp_path, image_size=16))[0][1] == resized(last, 16, "crop")).all()
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from cifar_tune import __version__
-from cifar_tune.cli.opening_lines import result_lines
+from cifar_tune.cli.opening_lines import kept_lines, result_lines
 from cifar_tune.errors import UserError
 from cifar_tune.reports.export import export
 from cifar_tune.reports.report import Report
@@ -93,6 +93,18 @@ def test_the_fall_from_validation_to_test_is_said() -> None:
     assert "Measured optimism" not in trust_words(Report(opened(OPENING)))
     assert "validation_minus_test=0.01" in "\n".join(result_lines(opened(better)))
     assert "validation_minus_test" not in "\n".join(result_lines(opened(OPENING)))
+
+
+def test_optimism_is_that_of_the_best_trial() -> None:
+    """Not that of the newest opening, which may have been for another trial."""
+    own, other = replace(RESULT, test_accuracy=0.79), replace(RESULT, trial=1, test_accuracy=0.5)
+    words = trust_words(Report(opened(own, other, replace(own, test_accuracy=0.81), values=(0.8, 0.6))))
+    assert "The test set was opened 3 times. Measured optimism: trial 0 had 80.00 %" in words
+    assert "79.00 % on the test images" in words
+    words = trust_words(Report(opened(other, other, values=(0.8, 0.6))))
+    assert words.endswith("The test set was opened twice. It was not opened for trial 0, but for trial 1.")
+    lines = "\n".join(kept_lines(opened(own, other, values=(0.8, 0.6))))
+    assert "the best one by now" not in lines
 
 
 def test_a_trial_that_breaks_a_constraint_is_not_called_the_best() -> None:

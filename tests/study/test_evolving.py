@@ -61,7 +61,7 @@ def evolve(storage: RDBStorage, data: PreparedData) -> Evolve:
     def run(plain: dict[str, Any]) -> list[str]:
         spec = spec_of(plain)
         said: list[str] = []
-        would = [each for each in previewed(storage, spec) if not each.startswith("changed: ")]
+        would = previewed(storage, spec).consequences
         lease = acquire(storage.engine, spec.name)
         try:
             evolve_study(storage, spec, data, lease, said.append)

@@ -14,7 +14,7 @@ from cifar_tune.reports.report import Report
 from cifar_tune.reports.summary_markdown import summary_markdown
 from cifar_tune.storage.overview import overview
 from cifar_tune.study.run import Outcome
-from cifar_tune.study.stopping import FEWEST
+from cifar_tune.study_spec.stop import FEWEST
 
 from .conftest import RunStudy, spec_of
 from .scripted import Script, ScriptedExecutors
@@ -150,7 +150,7 @@ def test_what_is_said(run_scripted: RunStudy, storage: BatchStorage, tmp_path: P
     lines = outcome_lines(Outcome("stopped", record), spec, ["run", "study.yaml", "--trials", "60"])
     assert lines[0].startswith("test: stopped by its rule (")
     assert lines[1] == f"stop: {words}"
-    assert "go on with: cifar-tune run study.yaml --trials 110" in lines
+    assert "go on with: cifar-tune run study.yaml --trials 67" in lines
     status = one_status("test", storage.engine.url)
     assert status["stopped"] == dict(record.stopped)
     assert f"  stopped by its rule: {words}" in status_lines(status)
@@ -159,7 +159,7 @@ def test_what_is_said(run_scripted: RunStudy, storage: BatchStorage, tmp_path: P
     assert "stopped by its rule" in "".join(str(each) for each in frame(seen, None).renderables)
     text = summary_markdown(Report(record), tmp_path, {})
     assert f"The study was stopped by its rule, before its budget was used up: {words}." in text
-    assert "cifar-tune run test --trials 110" in text
+    assert "run test --trials 67    # go on; the rule needs 7 more trials without a new best before it can" in text
 
 
 def test_a_study_that_runs_on_is_not_called_stopped(run_scripted: RunStudy, storage: BatchStorage) -> None:

@@ -46,7 +46,7 @@ def run(
         typer.Option("--evolve", help="The study file has changed: show which trials fit it, and carry them over."),
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="With --evolve: do not ask.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress; only what was changed, and warnings.")] = False,
 ) -> None:
     """Create a study, or continue it up to its budget."""
     from cifar_tune.cli.find_study import find_spec, when_reached
@@ -74,11 +74,11 @@ def run(
         with stage:
             url = storage_url(storage)
             read = when_reached(lambda: find_spec(study, url, settings, more), url)
-    if evolve and not yes:
+    if evolve:
         from cifar_tune.cli.asking import confirm_evolution
 
         with read.problems.placing():
-            when_reached(lambda: confirm_evolution(read.spec, url), url)
+            when_reached(lambda: confirm_evolution(read.spec, url, is_agreed=yes), url)
     with observer(read.spec, quiet) as watching:
         for note in read.notes:
             watching.note(note)

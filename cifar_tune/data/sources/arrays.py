@@ -18,7 +18,7 @@ from PIL import Image
 
 from cifar_tune.data.depth import Kind, Span, range_of
 from cifar_tune.data.image_reading import Fact, in_colour
-from cifar_tune.data.resizing import shape_notes, shape_words
+from cifar_tune.data.resizing import reshaping_words, shape_words
 from cifar_tune.data.sources.folder_files import stamp
 from cifar_tune.data.sources.folder_layout import FOLDER_NAMES, Role
 from cifar_tune.data.sources.part import Allocate, Labelled, Progress, SourcePart
@@ -153,11 +153,12 @@ class _Arrays:
             if progress is not None:
                 progress(row, len(images))
         labels = np.concatenate([self.labels(role)[indices] for role, indices in chosen])
-        notes = shape_notes(shapes, self._spec.image_size, mode)
+        notes = []
         if scale is not None:
             notes.append(f"the pixels are scaled: {scale[1].low:g} becomes 0 and {scale[1].high:g} becomes 255")
         ranges = {} if scale is None else {scale[0]: scale[1]}
-        return Labelled(labels, self.classes, tuple(notes), ranges, mode, shape_words(shapes))
+        reshaping = reshaping_words(shapes, self._spec.image_size, mode)
+        return Labelled(labels, self.classes, tuple(notes), ranges, mode, shape_words(shapes), reshaping)
 
     def _scale(self) -> tuple[Kind, Span] | None:
         """Which values become 0 to 255, as the training images decide; None where they are bytes."""

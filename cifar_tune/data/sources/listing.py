@@ -79,6 +79,7 @@ def listed_part(
         like = None if training is None else [root / path for path in training.paths]
         found = decode_files(paths, allocate(len(paths)), progress, like, spec.resize)
         shapes = shape_words(found.shapes)
-        return Labelled(listing.labels, tuple(classes), found.notes, found.ranges, found.resize, shapes)
+        names = tuple(classes)
+        return Labelled(listing.labels, names, found.notes, found.ranges, found.resize, shapes, found.reshaping)
 
     return SourcePart(json.dumps(manifest), spec.image_size, decode, paths=tuple(listing.paths))

@@ -29,6 +29,7 @@ class Labelled:
         ranges: which values became 0 to 255, of images with more than 8 bits per channel.
         resize: how images that were not square became square.
         shapes: of the images before they were resized, for people; empty where there is nothing to say.
+        reshaping: what becomes of images that are not square, for people; empty where all are.
     """
 
     labels: npt.NDArray[np.int64]
@@ -37,6 +38,7 @@ class Labelled:
     ranges: Mapping[Kind, Span] = field(default_factory=dict)
     resize: Resize = "squash"
     shapes: str = ""
+    reshaping: str = ""
 
 
 @dataclass(frozen=True)

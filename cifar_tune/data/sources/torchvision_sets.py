@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
-from cifar_tune.data.resizing import Shape, resized, shape_notes, shape_words, suitable
+from cifar_tune.data.resizing import Shape, reshaping_words, resized, shape_words, suitable
 from cifar_tune.data.sources.part import Allocate, Labelled, Progress, SourcePart
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.errors import Problem, UserError
@@ -149,8 +149,13 @@ def _decoded(
     for place, dataset, index in undone:
         images[place] = resized(_item(dataset, index)[0], spec.image_size, mode)
     numbers = np.array(labels, dtype=np.int64)
-    notes = shape_notes(shapes, spec.image_size, mode)
-    return Labelled(numbers, _classes(datasets[0], numbers), tuple(notes), resize=mode, shapes=shape_words(shapes))
+    return Labelled(
+        numbers,
+        _classes(datasets[0], numbers),
+        resize=mode,
+        shapes=shape_words(shapes),
+        reshaping=reshaping_words(shapes, spec.image_size, mode),
+    )
 
 
 def _item(dataset: Any, index: int) -> tuple[Image.Image, int]:
