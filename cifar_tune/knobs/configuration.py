@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Set
 from typing import Any, cast
 
-from cifar_tune.knobs.knob import Knob, stored
+from cifar_tune.knobs.knob import Kind, stored
 from cifar_tune.knobs.part import Part, Scalar, Value
 from cifar_tune.knobs.table import BEFORE_THEY_WERE_KNOBS
 from cifar_tune.knobs.vocabulary import BUILT_IN, Vocabulary
@@ -80,26 +80,44 @@ def complete(chosen: Mapping[str, Value], vocabulary: Vocabulary = BUILT_IN) -> 
 
 
 def as_it_ran(config: Mapping[str, Any], vocabulary: Vocabulary) -> Mapping[str, Any]:
-    """The stored knobs of a trial, and what it did where there was no knob for it yet (BEFORE_THEY_WERE_KNOBS)."""
+    """The stored knobs of a trial, complete: a trial that is older than some knobs lacks these.
+
+    It did what their defaults do, or what BEFORE_THEY_WERE_KNOBS says. Without a known model there is nothing to go by,
+    and nothing is added.
+
+    Args:
+        config: as `Configuration.stored` gives it; perhaps of an earlier version.
+        vocabulary: of its study.
+    """
+    if not _taken_by_model(config, vocabulary):
+        return config
+    filled = dict(_with_earlier_meaning(config, vocabulary))
+    parts: dict[str, list[Part]] = {}
+    for name, knob in vocabulary.knobs.items():  # owners come before what they own
+        if name in filled:
+            continue
+        if knob.owner is not None and knob.owner not in parts:
+            parts[knob.owner] = _known_parts(filled.get(knob.owner), knob.owner, vocabulary)
+        takers = [] if knob.owner is None else [part for part in parts[knob.owner] if name in part.arguments]
+        if knob.owner is None or takers:
+            own = next((part.defaults[name] for part in takers if name in part.defaults), knob.default)
+            filled[name] = stored(own)
+    return filled
+
+
+def _known_parts(value: object, owner: str, vocabulary: Vocabulary) -> list[Part]:
+    """The parts that a stored value of a knob names, of those that are known."""
+    if not isinstance(value, str):
+        return []
+    names = value.split("+") if vocabulary.knobs[owner].kind is Kind.NAMES else [value]
+    parts = vocabulary.parts(owner)
+    return [parts[name] for name in names if name in parts]
+
+
+def _with_earlier_meaning(config: Mapping[str, Any], vocabulary: Vocabulary) -> Mapping[str, Any]:
     taken = _taken_by_model(config, vocabulary)
     newer = {name: before for name, before in BEFORE_THEY_WERE_KNOBS.items() if name in taken and name not in config}
     return {**config, **newer} if newer else config
-
-
-def newer_knobs(config: Mapping[str, Any], wanted: Configuration) -> Set[str]:
-    """The knobs of `wanted` that a stored configuration lacks and that stand at their defaults.
-
-    A training that is older than these knobs did the same as one in which they change nothing. It has the part that
-    would have taken them.
-    """
-    vocabulary = wanted.vocabulary
-
-    def is_newer(knob: Knob) -> bool:
-        owner = knob.owner
-        takes = owner is None or config.get(owner) in (wanted[owner], stored(wanted[owner]))
-        return takes and wanted[knob.name] == vocabulary.default_of(knob, wanted)
-
-    return {name for name in wanted.keys() - config.keys() if is_newer(vocabulary.knobs[name])}
 
 
 def as_exported(train: Mapping[str, Value], vocabulary: Vocabulary) -> Mapping[str, Value]:
@@ -108,7 +126,7 @@ def as_exported(train: Mapping[str, Value], vocabulary: Vocabulary) -> Mapping[s
     An export names every knob. So a file that names all knobs of its model except newer ones was exported before there
     were these, and means what its training did. Any other file leaves them at their defaults.
     """
-    filled = as_it_ran(train, vocabulary)
+    filled = _with_earlier_meaning(train, vocabulary)
     return filled if _taken_by_model(train, vocabulary) <= filled.keys() else train
 
 

@@ -26,12 +26,12 @@ def mean_loss(values: Sequence[float], without: int) -> float:
     ordered = sorted(values, reverse=True)
     count = len(ordered)
     share = (count - without) / count  # how likely it is that the best one is among those that are left
-    kept = 0.0
+    lost = 0.0
     for rank in range(without + 1):
-        kept += share * ordered[rank]
+        lost += share * (ordered[0] - ordered[rank])
         if rank < without:
             share *= (without - rank) / (count - rank - 1)
-    return max(0.0, ordered[0] - kept)
+    return lost
 
 
 def pooled_scatter(groups: Iterable[Sequence[float]]) -> float | None:

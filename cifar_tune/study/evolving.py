@@ -257,6 +257,7 @@ def evolve_study(storage: RDBStorage, spec: StudySpec, data: PreparedData, lease
             storage.set_study_system_attr(study_id(made), key, value)
     made.set_user_attr(attributes.SPEC, spec.stored())
     made.set_user_attr(attributes.IDENTITY, new_identity())
+    made.set_user_attr(attributes.STOP_SINCE, len(carried.trials))  # what was tried says nothing of a larger space
     made.set_user_attr(attributes.EVOLVED, _summary(carried, version, number))
     _give_checkpoints(study, made, spec.name, carried.trials)
     lease.renew()  # nobody else may have taken the study over meanwhile

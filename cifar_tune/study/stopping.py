@@ -14,11 +14,13 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from cifar_tune.knobs.configuration import as_it_ran
 from cifar_tune.statistics.shares import standard_error
 from cifar_tune.statistics.stopping import SEEDS_OVER_IMAGES, mean_loss, pooled_scatter
 from cifar_tune.storage import attributes
 from cifar_tune.storage.constraints import may_be_best
 from cifar_tune.storage.views import first_of_batch
+from cifar_tune.study.trial import digest_of
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.study_spec.stop import FEWEST, StopSpec
 
@@ -56,22 +58,24 @@ class Stopping:
         self._spec = spec
         self._since = int(study.user_attrs.get(attributes.STOP_SINCE, 0))
         self._seen = (-1, -1)
+        self._same: dict[int, bytes] = {}  # by trial: equal where only the seeds differ
         self.words: str | None = None
 
     def take_up(self) -> str | None:
         """Begin a run of a study that an earlier one may have stopped; returns what there is to say.
 
-        With more `budget.trials` than it was stopped with, or another rule, it goes on, and the rule begins anew.
+        With more `budget.trials` than it was stopped with it goes on, and the rule counts anew.
         """
         stored = self._study.user_attrs.get(attributes.STOPPED)
         if stored is None:
             return None
+        goes_on = self._spec.stop is not None and self._spec.budget.trials > stored["budget"]
+        if goes_on:  # first: a run that is killed after the next line is not one that goes on
+            self._since = len(self._study.get_trials(deepcopy=False))
+            self._study.set_user_attr(attributes.STOP_SINCE, self._since)
         self._study.set_user_attr(attributes.STOPPED, None)  # written again where the rule holds all the same
-        rule = None if self._spec.stop is None else self._spec.stop.plain()
-        if self._spec.budget.trials <= stored["budget"] or rule is None:
+        if not goes_on:
             return None
-        self._since = len(self._study.get_trials(deepcopy=False))
-        self._study.set_user_attr(attributes.STOP_SINCE, self._since)
         return (
             f"the study was stopped after {stored['finished']:,} trials ({stored['words']}); with a larger budget it "
             f"goes on, and `stop` counts from trial {self._since} on"
@@ -140,11 +144,9 @@ class Stopping:
 
     def _scatter(self, able: Sequence[FrozenTrial]) -> tuple[float, str]:
         """The standard deviation of trainings that differ in their seed alone, and where it is from."""
-        groups: dict[tuple[tuple[str, str], ...], list[float]] = {}
+        groups: dict[bytes, list[float]] = {}
         for trial in able:
-            config: Mapping[str, Any] = trial.user_attrs[attributes.CONFIG]
-            key = tuple(sorted((name, repr(value)) for name, value in config.items() if name != "seed"))
-            groups.setdefault(key, []).append(self._good(trial))
+            groups.setdefault(self._without_seed(trial), []).append(self._good(trial))
         repeated = [group for group in groups.values() if len(group) > 1]
         found = pooled_scatter(repeated)
         if found is not None:
@@ -154,6 +156,12 @@ class Stopping:
             return 0.0, "unknown"
         share = max(self._good(trial) for trial in able)
         return SEEDS_OVER_IMAGES * standard_error(share, images), f"estimated from {images:,} validation images"
+
+    def _without_seed(self, trial: FrozenTrial) -> bytes:
+        if trial.number not in self._same:
+            config = as_it_ran(trial.user_attrs[attributes.CONFIG], self._spec.vocabulary)
+            self._same[trial.number] = digest_of({name: value for name, value in config.items() if name != "seed"})
+        return self._same[trial.number]
 
     def _recent(self, able: Sequence[FrozenTrial]) -> int:
         """How many trials are taken away in thought: those of the last hour, between 5 and half of all.

@@ -302,11 +302,11 @@ class TrainedBefore:
         """Take note of a trial that has ended."""
         if trial.state == TrialState.COMPLETE and trial.user_attrs.get(attributes.REASON) == "completed":
             config = as_it_ran(trial.user_attrs[attributes.CONFIG], self._spec.vocabulary)
-            self._by_config.setdefault(_key(config), trial)
+            self._by_config.setdefault(digest_of(config), trial)
 
     def find(self, config: Configuration, number: int) -> FrozenTrial | None:
         """The trial that trial `number` would repeat; in `deterministic: N` one of an earlier batch."""
-        found = self._by_config.get(_key(config.stored()))
+        found = self._by_config.get(digest_of(config.stored()))
         size = self._spec.deterministic
         if found is not None and size is not None and found.number >= first_of_batch(number, size):
             return None
@@ -336,6 +336,6 @@ def repeat(trial: optuna.Trial, earlier: FrozenTrial, spec: StudySpec) -> None:
     trial.study.tell(trial, earlier.values)
 
 
-def _key(config: Mapping[str, Any]) -> bytes:
-    """A digest, since there may be very many."""
+def digest_of(config: Mapping[str, Any]) -> bytes:
+    """Equal for equal configurations; small, since there may be very many."""
     return hashlib.sha256(repr(sorted(config.items())).encode()).digest()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cifar_tune.errors import UserError
-from cifar_tune.knobs.configuration import as_it_ran, newer_knobs
+from cifar_tune.knobs.configuration import as_it_ran
 from cifar_tune.knobs.knob import stored
 from cifar_tune.knobs.metrics import VALIDATION
 from cifar_tune.knobs.part import Scalar, Value
@@ -148,9 +148,8 @@ def suggested_for(space: Space, config: Mapping[str, object]) -> dict[str, Scala
         drawn = space.configuration(choose)
     except OutsideError as error:
         return Misfit(str(error))
-    newer = newer_knobs(values, drawn)
     for name in space.order():  # what others follow from comes first
-        if name not in newer and drawn.get(name) != values.get(name):
+        if drawn.get(name) != values.get(name):
             now = f"{stored(drawn[name])} now" if name in drawn else "not taken now"
             return Misfit(f"{name} is {now}")
     return suggested

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from cifar_tune.errors import CifarTuneError
 from cifar_tune.files import NotRegularError, open_regular
-from cifar_tune.knobs.configuration import Configuration, as_it_ran, newer_knobs
+from cifar_tune.knobs.configuration import Configuration, as_it_ran
 from cifar_tune.training.results import FIGURES
 from cifar_tune.unfinished import remove_abandoned, unfinished_file
 
@@ -92,7 +92,6 @@ def load(
         raise CheckpointError(f"{path}: damaged or not a checkpoint")
     wanted = config.stored()
     found = as_it_ran(state["config"], config.vocabulary)
-    found = {**found, **{name: wanted[name] for name in newer_knobs(found, config)}}
     if found != wanted:
         names = sorted(name for name, _ in dict(wanted.items() ^ found.items()).items())
         raise CheckpointError(f"{path} belongs to another configuration, which differs in {', '.join(names)}")

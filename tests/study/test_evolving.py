@@ -129,6 +129,21 @@ def test_the_budget_counts_what_was_carried_over_and_the_sampler_goes_on(
     assert record.study.user_attrs[attributes.EVOLVED] == {"from": "test@1", "version": 1, "carried": 8, "left": 0}
 
 
+@pytest.mark.parametrize("budget", [60, 70])
+def test_a_study_that_was_stopped_tries_what_is_new(run_scripted: RunStudy, evolve: Evolve, budget: int) -> None:
+    """The rule counts anew: what was tried before says nothing of a space that is larger."""
+    rule = {"stop": {"after_trials_without_gain": 4}}
+    ending, before, _ = run_scripted(study(60, **rule))
+    assert ending == "stopped"
+    wider = study(budget, search_space=space(lr={"low": 0.001, "high": 2.0, "log": True}), **rule)
+    evolve(wider)
+    ending, after, _ = run_scripted(wider, stop_after=2)
+    assert ending == "interrupted"
+    ending, after, _ = run_scripted(wider)
+    assert ending == "stopped"
+    assert before.finished + 4 <= after.finished < budget
+
+
 @pytest.mark.parametrize(
     ("sections", "reason"),
     [

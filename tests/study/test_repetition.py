@@ -116,7 +116,8 @@ def test_a_repeated_trial_has_the_history_of_one_that_ended_long_ago(
     assert len(record.trials[1].history["val_accuracy"]) == 3
 
 
-def test_one_that_is_older_than_a_knob_is_found(run_scripted: RunStudy, storage: BatchStorage) -> None:
+@pytest.mark.parametrize("newer", [set(BEFORE_THEY_WERE_KNOBS), {"sampling", "class_weights", "init_from"}])
+def test_one_that_is_older_than_a_knob_is_found(run_scripted: RunStudy, storage: BatchStorage, newer: set[str]) -> None:
     """It was stored without the knob, and did what the study goes on doing."""
     only = STUDY | {"search_space": {"lr": {"choices": [0.1]}}}
     only["train"] = {"epochs": 3, "model": "resnet20", "zero_init_residual": False}
@@ -124,7 +125,8 @@ def test_one_that_is_older_than_a_knob_is_found(run_scripted: RunStudy, storage:
     with storage.engine.begin() as connection:
         attribute = (USER_ATTRIBUTES.c.trial_id == 1) & (USER_ATTRIBUTES.c.key == attributes.CONFIG)
         [stored] = connection.execute(select(USER_ATTRIBUTES.c.value_json).where(attribute)).scalars()
-        older = {name: value for name, value in json.loads(stored).items() if name not in BEFORE_THEY_WERE_KNOBS}
+        older = {name: value for name, value in json.loads(stored).items() if name not in newer}
+        assert len(older) == len(json.loads(stored)) - len(newer)
         connection.execute(update(USER_ATTRIBUTES).where(attribute).values(value_json=json.dumps(older)))
     _, record, _ = run_scripted(only | {"budget": {"trials": 2}})
     assert [trial.reason for trial in record.trials] == ["completed", "repeated"]

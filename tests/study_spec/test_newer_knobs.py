@@ -110,6 +110,19 @@ def test_trials_that_ran_before() -> None:
         assert as_it_ran(broken, BUILT_IN) == broken
 
 
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        {"model": "resnet20", "augment": ("mixup", "random_crop"), "lookahead": "constant"},
+        {"model": "cnn3", "optimizer": "adamw", "schedule": "one_cycle"},  # where lr has another default
+    ],
+)
+def test_any_other_newer_knob_has_its_default(chosen: dict[str, Any]) -> None:
+    ran = complete(chosen).stored()
+    for name in ran.keys() - chosen.keys() - set(NEWER):
+        assert as_it_ran({knob: value for knob, value in ran.items() if knob != name}, BUILT_IN) == ran, name
+
+
 def test_an_older_trial_fits_only_where_it_would_train_alike() -> None:
     spec = read(STUDY).spec
     ran = complete({"model": "resnet20", "lr": 0.5}).stored()
@@ -127,6 +140,8 @@ def test_a_trial_fits_where_a_newer_knob_changes_nothing() -> None:
     balanced = read(study.replace("cnn3", "cnn3, sampling: balanced")).spec.space
     assert suggested_for(balanced, old) == Misfit("sampling is balanced now")
     assert suggested_for(balanced, {**old, "sampling": "uniform"}) == Misfit("sampling is balanced now")
+    searched = study.replace("{lr:", "{sampling: {choices: [balanced, uniform]}, lr:")
+    assert suggested_for(read(searched).spec.space, old) == {"sampling": "uniform", "lr": 0.5}
 
 
 def test_an_older_trial_has_all_knobs_to_be_trained_again() -> None:
