@@ -5,6 +5,7 @@ import gc
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from alembic.util import pyfiles
@@ -18,6 +19,21 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side: threads
 
 
 _GIGABYTES_PER_WORKER = 3
+_MEMORY_DISK = Path("/dev/shm")  # noqa: S108 (the folders in it have names that nobody can guess)
+_MEMORY_DISK_GIGABYTES = 4
+
+
+def has_room(disk: Path) -> bool:
+    """Whether tests can put their files on a disk that lies in memory, and run programs from there."""
+    if not disk.is_dir() or not os.access(disk, os.W_OK):
+        return False
+    found = os.statvfs(disk)
+    return found.f_bavail * found.f_frsize >= _MEMORY_DISK_GIGABYTES * 2**30 and not found.f_flag & os.ST_NOEXEC
+
+
+if has_room(_MEMORY_DISK):
+    # databases wait for the disk after each change, which takes longer than most tests; and no test cuts the power
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY_DISK))
 
 
 def pytest_xdist_auto_num_workers() -> int:

