@@ -15,6 +15,7 @@ from typing import Any, cast
 from optuna import Study, Trial
 from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.exceptions import StorageInternalError
+from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.pruners import HyperbandPruner as OptunaHyperbandPruner
 from optuna.samplers import BaseSampler
 from optuna.search_space import IntersectionSearchSpace
@@ -44,6 +45,7 @@ from cifar_tune.optuna_tables import (
     study_of_trial,
     undecodable,
 )
+from cifar_tune.statistics.densities import divergence
 
 ENQUEUED = "fixed_params"
 """Under this system attribute of a trial, `Study.enqueue_trial` keeps the parameters that it was given."""
@@ -159,6 +161,23 @@ class HyperbandPruner(OptunaHyperbandPruner):
             if self._pruners:
                 self._brackets[trial.number] = known
         return known
+
+
+class QuickPedAnova(PedAnovaImportanceEvaluator):
+    """Optuna's PED-ANOVA with the same figures, for those who need them hundreds of times.
+
+    Relies on `_compute_pearson_divergence`, which is called for each knob with the best trials and with all.
+    """
+
+    def _compute_pearson_divergence(
+        self,
+        param_name: str,
+        dist: BaseDistribution,
+        target_trials: list[FrozenTrial],
+        region_trials: list[FrozenTrial],
+    ) -> float:
+        near, among = ([trial.params[param_name] for trial in trials] for trials in (target_trials, region_trials))
+        return divergence(dist, near, among)
 
 
 class StudyInMemory(InMemoryStorage):

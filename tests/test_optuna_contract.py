@@ -18,7 +18,7 @@ import numpy as np
 import optuna
 import pytest
 from optuna.artifacts import FileSystemArtifactStore, upload_artifact
-from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.exceptions import StorageInternalError
 from optuna.samplers import CmaEsSampler, QMCSampler, RandomSampler, TPESampler
 from optuna.storages import InMemoryStorage, RDBStorage
@@ -40,6 +40,16 @@ NAMES = {
     "optuna.study._frozen": "FrozenStudy",
 }
 SPACE: dict[str, BaseDistribution] = {"x": FloatDistribution(0.0, 1.0)}
+EVERY_KIND: dict[str, BaseDistribution] = {
+    "float": FloatDistribution(0.0, 1.0),
+    "log float": FloatDistribution(1e-4, 1.0, log=True),
+    "float with a step": FloatDistribution(0.0, 1.0, step=0.25),
+    "int": IntDistribution(1, 9),
+    "large int": IntDistribution(1, 1000),
+    "log int": IntDistribution(1, 64, log=True),
+    "int with a step": IntDistribution(2, 8, step=2),
+    "choices": CategoricalDistribution(["a", "b", "c"]),
+}
 
 
 def internals() -> Any:
@@ -397,6 +407,42 @@ def _plain(trial: FrozenTrial) -> tuple[object, ...]:
     return trial.number, trial.state, trial.values, trial.params, trial.user_attrs, trial.system_attrs, reports
 
 
+def drawn(distribution: BaseDistribution, share: float) -> Any:
+    """The value that lies at this share of a range or of choices."""
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices[int(share * len(distribution.choices))]
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    low, high, step = distribution.low, distribution.high, distribution.step
+    value = low * (high / low) ** share if distribution.log else low + share * (high - low)
+    if step is not None:
+        value = low + round((value - low) / step) * step
+    return int(value) if isinstance(distribution, IntDistribution) else value
+
+
+def importances(folder: Path) -> None:
+    """PED-ANOVA compares the best trials with all by kernel densities on a grid, in `_compute_pearson_divergence`."""
+    called: list[str] = []
+
+    class Watched(internals().QuickPedAnova):  # type: ignore[misc]
+        def _compute_pearson_divergence(self, param_name: str, *others: Any, **named: Any) -> float:
+            called.append(param_name)
+            found: float = super()._compute_pearson_divergence(param_name, *others, **named)
+            return found
+
+    draw = np.random.default_rng(0)
+    for trials in (2, 7, 60, 300):
+        study = optuna.create_study()
+        for value in draw.random(trials):
+            chosen = {name: drawn(distribution, draw.random() ** 3) for name, distribution in EVERY_KIND.items()}
+            study.add_trial(create_trial(value=value, params=chosen, distributions=EVERY_KIND))
+        ours, theirs = (
+            optuna.importance.get_param_importances(study, evaluator=evaluator(target_quantile=0.2), normalize=False)
+            for evaluator in (Watched, optuna.importance.PedAnovaImportanceEvaluator)
+        )
+        assert ours == pytest.approx(theirs, rel=1e-9)
+        assert set(called) == set(theirs) == set(EVERY_KIND)
+
+
 CHECKS: tuple[Callable[[Path], None], ...] = (
     private_names,
     ids,
@@ -413,6 +459,7 @@ CHECKS: tuple[Callable[[Path], None], ...] = (
     what_waits,
     search_spaces,
     hyperband,
+    importances,
     studies_in_memory,
     columns_of_tables,
     questions_about_trials,

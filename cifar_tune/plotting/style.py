@@ -8,7 +8,9 @@ from textwrap import fill
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -106,13 +108,9 @@ def finish(figure: Figure) -> None:
         _remark(figure, f"{before}\n{escaped}" if before else escaped)
 
 
-def drawn_png(figure: Figure, **options: Any) -> bytes:
-    """The figure as PNG; `options` as `savefig` takes them."""
-    finish(figure)
-    buffer = BytesIO()
-    with quiet_fonts():
-        figure.savefig(buffer, format="png", **options)
-    return buffer.getvalue()
+def drawn_png(figure: Figure) -> bytes:
+    """The figure as the content of a PNG file, as soon as possible."""
+    return _as_png(_pixels(figure))
 
 
 def png(figure: Figure, palette: bool = True) -> bytes:
@@ -122,11 +120,24 @@ def png(figure: Figure, palette: bool = True) -> bytes:
     ways to choose one, maximum coverage alone keeps rare colours: the best trial stays orange. Photographs have too
     many colours for it: without `palette`, all are kept.
     """
-    pixels = Image.open(BytesIO(drawn_png(figure, pil_kwargs={"compress_level": 1}))).convert("RGB")
+    pixels = _pixels(figure)
     if palette:
         pixels = pixels.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    return _as_png(pixels)
+
+
+def _pixels(figure: Figure) -> Image.Image:
+    """The figure as `savefig` draws it, but drawn once: that does it twice, to lay it out first."""
+    finish(figure)
+    canvas = FigureCanvasAgg(figure)
+    with quiet_fonts():
+        canvas.draw()  # type: ignore[no-untyped-call]
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")  # type: ignore[no-untyped-call]
+
+
+def _as_png(pixels: Image.Image) -> bytes:
     content = BytesIO()
-    pixels.save(content, format="PNG", optimize=True, dpi=(_DPI, _DPI))
+    pixels.save(content, format="PNG", dpi=(_DPI, _DPI))
     return content.getvalue()
 
 
