@@ -125,30 +125,35 @@ def _write(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def read_regular(path: Path, most_bytes: int) -> bytes:
-    """The content of a regular file. Nothing waits for a pipe, and no link is followed.
+def read_regular(path: Path, most_bytes: int, follow_links: bool = False) -> bytes:
+    """The content of a regular file. Nothing waits for a pipe.
+
+    Args:
+        path: the file.
+        most_bytes: a file that has more is refused.
+        follow_links: whether the path may be a link; where others can write into the folder, it should not be one.
 
     Raises:
         OSError: there is no such file, it is none, or it has more than `most_bytes`.
     """
-    with open_regular(path) as file:
+    with open_regular(path, follow_links) as file:
         if os.fstat(file.fileno()).st_size > most_bytes:
-            raise OSError(errno.EFBIG, "is too large", str(path))
+            raise OSError(errno.EFBIG, f"it has more than {most_bytes:,} bytes", str(path))
         return file.read(most_bytes)
 
 
-def open_regular(path: Path) -> BinaryIO:
-    """A regular file, open for reading. Nothing waits for a pipe, and no link is followed.
+def open_regular(path: Path, follow_links: bool = False) -> BinaryIO:
+    """A regular file, open for reading. Nothing waits for a pipe; `follow_links` as in `read_regular`.
 
     Raises:
         NotRegularError: it is something else.
         OSError: it cannot be opened, or is a link.
     """
-    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | (0 if follow_links else getattr(os, "O_NOFOLLOW", 0))
     descriptor = os.open(path, flags)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise NotRegularError(errno.EINVAL, "is no regular file", str(path))
+        raise NotRegularError(errno.EINVAL, "it is no regular file", str(path))
     return os.fdopen(descriptor, "rb")
 
 

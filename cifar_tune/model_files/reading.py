@@ -1,12 +1,10 @@
 """Reads what lies in a model folder, checks it, and runs nothing of it. Without torch."""
 
-import errno
 import hashlib
-import os
-import stat
 from pathlib import Path
 
 from cifar_tune.errors import Problem, UserError, nearest_name
+from cifar_tune.files import read_regular
 from cifar_tune.knobs.plugin import PluginFile
 from cifar_tune.model_files.description import (
     CARD_FILE,
@@ -109,14 +107,7 @@ def read_file(path: Path, most_bytes: int) -> bytes:
         UserError: it is missing, cannot be read, is no file, or has more than `most_bytes`.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-        with os.fdopen(descriptor, "rb") as file:
-            found = os.fstat(descriptor)
-            if not stat.S_ISREG(found.st_mode):
-                raise OSError(errno.EINVAL, "it is no regular file")
-            if found.st_size > most_bytes:
-                raise OSError(errno.EFBIG, f"it has more than {most_bytes:,} bytes")
-            return file.read(most_bytes)
+        return read_regular(path, most_bytes, follow_links=True)
     except FileNotFoundError as error:
         raise UserError(Problem("is missing: copy the whole folder again", source=str(path))) from error
     except OSError as error:

@@ -1,5 +1,8 @@
 """Images in .npz and .npy files."""
 
+import io
+import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -117,3 +120,134 @@ def test_what_cannot_be_used_is_told(tmp_path: Path) -> None:
         prepare(spec(tmp_path / "no.npz"))
     with pytest.raises(UserError, match="there is no such file or folder"):
         prepare(spec(tmp_path / "nowhere.npz"))
+
+
+FRACTIONS = (PIXELS / 255).astype(np.float32)
+IN_BYTES: dict[str, npt.NDArray[Any]] = {"x_train": PIXELS, "y_train": LABELS}
+IN_FRACTIONS: dict[str, npt.NDArray[Any]] = {"x_train": FRACTIONS, "y_train": LABELS}
+
+
+@pytest.mark.parametrize(
+    ("training", "validation", "words"),
+    [
+        (IN_BYTES, FRACTIONS, "x_val holds float32, and x_train uint8: save the images of all splits in the same way"),
+        (IN_FRACTIONS, PIXELS, "x_val holds uint8, and x_train float32"),
+        (IN_FRACTIONS, PIXELS.astype(np.float32), "x_val holds float32 from 0 to 255, and x_train float32, of which 0"),
+        (IN_BYTES, PIXELS.astype(np.int16) * 10, "x_val holds int16 from 0 to 2550"),
+        (IN_BYTES, PIXELS.astype(np.int16) // 99, "x_val holds int16 from 0 to 2"),
+        (IN_BYTES, PIXELS > 9, "x_val holds bool, and x_train uint8"),
+        (IN_FRACTIONS, np.where(LABELS[:, None, None, None] == 0, np.nan, FRACTIONS), "x_val holds values that are no"),
+    ],
+)
+def test_splits_that_are_stored_in_different_ways_are_refused(
+    tmp_path: Path, training: dict[str, npt.NDArray[Any]], validation: npt.NDArray[Any], words: str
+) -> None:
+    """Decoded with the range of the training images they would be black, white or cut off."""
+    assert words in refusal(tmp_path, **training, x_val=validation, y_val=LABELS)
+    file = saved(tmp_path, **training, x_test=validation, y_test=LABELS)
+    prepare(spec(file))
+    with pytest.raises(UserError, match="x_test"):
+        load_test(spec(file))
+
+
+def test_bytes_in_a_wider_type_are_the_same_images(tmp_path: Path) -> None:
+    found = prepare(spec(saved(tmp_path, **IN_BYTES, x_val=PIXELS.astype(np.int64), y_val=LABELS)))
+    assert (found.open_images()[-24:] == PIXELS).all()
+
+
+def test_held_out_images_do_not_decide_the_range(tmp_path: Path) -> None:
+    file = saved(tmp_path, x=FRACTIONS, y=LABELS)
+    kept = {image.tobytes() for image in prepare(spec(file)).open_images()}
+    is_held_out = np.array([image.tobytes() not in kept for image in PIXELS])
+    assert is_held_out.sum() == 4
+    brighter = np.where(is_held_out[:, None, None, None], FRACTIONS * 3, FRACTIONS)
+    assert (prepare(spec(saved(tmp_path, x=brighter, y=LABELS))).open_images() == PIXELS[~is_held_out]).all()
+
+
+def test_names_of_classes_that_people_cannot_tell_apart(tmp_path: Path) -> None:
+    def told(*names: str | bytes) -> str:
+        return refusal(tmp_path, **IN_BYTES, classes=np.array(names))
+
+    assert "classes names 'ant' twice" in told("ant", "ant", "cow")
+    assert "the labels 'ant' and ' ant' differ only in spaces" in told("ant", " ant", "cow")
+    assert "the label '' is empty" in told("", "ant", "cow")
+    assert "classes holds bytes that are not UTF-8 text" in told(b"\xff", b"ant", b"cow")
+    assert "the label '\\ud800' is no text" in told("\ud800", "ant", "cow")
+    labels = np.array([b"\xff", b"a", b"b"] * 8)
+    assert "y holds bytes that are not UTF-8 text" in refusal(tmp_path, x=PIXELS, y=labels)
+    file = saved(tmp_path, **IN_BYTES, classes=np.array([b"ant", b"bee", b"cow"]))
+    assert prepare(spec(file)).classes == ("ant", "bee", "cow")
+
+
+def test_arrays_that_mean_the_same(tmp_path: Path) -> None:
+    assert "has x_train and train_images, which mean the same" in refusal(tmp_path, **IN_BYTES, train_images=PIXELS)
+    content = io.BytesIO()
+    np.save(content, LABELS)
+    file = saved(tmp_path, x=PIXELS, y=LABELS)
+    with zipfile.ZipFile(file, "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):
+        archive.writestr("y.npy", content.getvalue())
+    with pytest.raises(UserError, match="holds two arrays of the name y: save each of them once"):
+        prepare(spec(file))
+
+
+def header(text: str) -> bytes:
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
+
+
+def shaped(shape: str) -> bytes:
+    return header(f"{{'descr': '<u1', 'fortran_order': False, 'shape': {shape}}}")
+
+
+BROKEN = [b"", b"\x93NUMPY\x01\x00", *map(header, ("{", "'''", "[" * 5000, "  x\n y"))]
+BROKEN += map(shaped, ("(10**12,)", "(10000000000000,)", "(-1,)", f"({9**30},)", "(3, 0)"))
+
+
+@pytest.mark.parametrize("content", BROKEN)
+def test_broken_arrays_are_told_whatever_numpy_raises(tmp_path: Path, content: bytes) -> None:
+    np.save(tmp_path / "x.npy", PIXELS)
+    (tmp_path / "y.npy").write_bytes(content)
+    with pytest.raises(UserError, match=r"y (cannot be read|must hold one label per image)"):
+        prepare(spec(tmp_path))
+    with zipfile.ZipFile(tmp_path / "all.npz", "w") as archive:
+        for name in ("x", "y"):
+            archive.write(tmp_path / f"{name}.npy", f"{name}.npy")
+    with pytest.raises(UserError, match=r"y (cannot be read|must hold one label per image)"):
+        prepare(spec(tmp_path / "all.npz"))
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_broken_archives_are_told_whatever_their_codec_raises(tmp_path: Path, method: int) -> None:
+    file = tmp_path / "data.npz"
+    with zipfile.ZipFile(file, "w", method) as archive:
+        for name, values in (("x", PIXELS), ("y", LABELS)):
+            content = io.BytesIO()
+            np.save(content, values)
+            archive.writestr(f"{name}.npy", content.getvalue())
+    whole = file.read_bytes()
+    for place in (60, 300, 2000):
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 255]) + whole[place + 1 :])
+        with pytest.raises(UserError, match="x cannot be read"):
+            prepare(spec(file))
+    for cut in (b"", b"PK\x03\x04", whole[:-30]):
+        file.write_bytes(cut)
+        with pytest.raises(UserError, match=r"is no \.npz file, or is damaged"):
+            prepare(spec(file))
+
+
+def test_an_array_that_would_fill_the_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = saved(tmp_path, **IN_BYTES)
+    monkeypatch.setattr(os, "sysconf", lambda _: 10)
+    with pytest.raises(UserError, match="y_train cannot be read: it needs more memory than this machine has"):
+        prepare(spec(file))
+
+
+def test_pipes_are_not_waited_for(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", PIXELS)
+    os.mkfifo(tmp_path / "y.npy")
+    with pytest.raises(UserError, match="y cannot be read: it is no regular file"):
+        prepare(spec(tmp_path))
+    os.mkfifo(tmp_path / "data.npz")
+    with pytest.raises(UserError, match="it is no regular file"):
+        prepare(spec(tmp_path / "data.npz"))
+    with pytest.raises(UserError, match="give the folder of this file"):
+        prepare(spec(tmp_path / "x.npy"))

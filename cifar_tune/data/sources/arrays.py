@@ -6,11 +6,8 @@ the test split are opened by `test_part` alone.
 """
 
 import json
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +16,8 @@ from PIL import Image
 from cifar_tune.data.depth import Kind, Span, range_of
 from cifar_tune.data.image_reading import Fact, in_colour
 from cifar_tune.data.resizing import reshaping_words, shape_words
+from cifar_tune.data.sources.array_files import Array, ArrayFileError, array_names, read_array
+from cifar_tune.data.sources.class_names import label_notes
 from cifar_tune.data.sources.folder_files import stamp
 from cifar_tune.data.sources.folder_layout import FOLDER_NAMES, Role
 from cifar_tune.data.sources.part import Allocate, Labelled, Progress, SourcePart
@@ -31,8 +30,11 @@ _IMAGES = ("x", "images", "data", "image")
 _LABELS = ("y", "labels", "targets", "label")
 _CLASSES = ("classes", "class_names", "label_names")
 _CHANNELS = (1, 3, 4)
+_LARGEST_BYTE = 255
 
-Array = npt.NDArray[Any]
+_LEAST_SHARE = 0.02
+"""Of the training images' range: what uses less of it, or reaches further beyond it than it is wide, is stored in
+another way, as 0 to 1 beside 0 to 255."""
 
 
 @dataclass(frozen=True)
@@ -77,17 +79,22 @@ class _Arrays:
     Attributes:
         pairs: the names of those of each split that is there.
         classes: class names.
+        notes: on their names.
     """
 
     def __init__(self, spec: DataSpec) -> None:
         self._spec = spec
         self._root = given_path(str(spec.root), "data.root")
-        self._files = self._found()
+        try:
+            self._files = array_names(self._root)
+        except ArrayFileError as error:
+            raise self._wrong(str(error)) from error
         self.pairs = self._paired()
+        self._known_labels: dict[Role, Array] = {}
         given = self._named(_CLASSES)
         values = np.unique(self._values("training"))
         if given is not None:
-            self.classes = tuple(str(name) for name in self._array(given).ravel())
+            self.classes = self._given_classes(given)
             self._numbers: dict[object, int] = {number: number for number in range(len(self.classes))}
             if values.dtype.kind not in "iu":
                 self._numbers = {name: index for index, name in enumerate(self.classes)}
@@ -98,6 +105,7 @@ class _Arrays:
             raise self._wrong(
                 f"must have two labels at least; found {enumerate_names(list(self.classes), 'and')} alone"
             )
+        self.notes = tuple(label_notes(str(self._root), self.classes))
 
     def labels(self, role: Role) -> npt.NDArray[np.int64]:
         """The labels of a split: int64 [N].
@@ -131,19 +139,23 @@ class _Arrays:
         def decode(allocate: Allocate, progress: Progress | None) -> Labelled:
             return self._decoded(chosen, allocate, progress)
 
-        return SourcePart(json.dumps(manifest), self._spec.image_size, decode)
+        return SourcePart(json.dumps(manifest), self._spec.image_size, decode, self.notes)
 
     def _decoded(
         self, chosen: list[tuple[Role, npt.NDArray[np.int64]]], allocate: Allocate, progress: Progress | None
     ) -> Labelled:
+        training = self._pixels("training")
+        range_ = self._range(training)
         images = allocate(sum(len(indices) for _, indices in chosen))
         shapes: dict[tuple[int, int], int] = {}
         facts: set[Fact] = set()
-        scale = self._scale()
         mode = self._spec.resize or "squash"  # all images of an array have one shape
         row = 0
         for role, indices in chosen:
-            values = self._pixels(role)
+            values = training if role == "training" else self._pixels(role)
+            scale = range_
+            if role != "training":
+                scale = self._same_range(role, values, training, range_)
             shape = (values.shape[2], values.shape[1])
             shapes[shape] = shapes.get(shape, 0) + len(indices)
             for index in indices:
@@ -154,22 +166,57 @@ class _Arrays:
                 progress(row, len(images))
         labels = np.concatenate([self.labels(role)[indices] for role, indices in chosen])
         notes = []
-        if scale is not None:
-            notes.append(f"the pixels are scaled: {scale[1].low:g} becomes 0 and {scale[1].high:g} becomes 255")
-        ranges = {} if scale is None else {scale[0]: scale[1]}
+        if range_ is not None:
+            notes.append(f"the pixels are scaled: {range_[1].low:g} becomes 0 and {range_[1].high:g} becomes 255")
+        ranges = {} if range_ is None else {range_[0]: range_[1]}
         reshaping = reshaping_words(shapes, self._spec.image_size, mode)
         return Labelled(labels, self.classes, tuple(notes), ranges, mode, shape_words(shapes), reshaping)
 
-    def _scale(self) -> tuple[Kind, Span] | None:
+    def _range(self, training: Array) -> tuple[Kind, Span] | None:
         """Which values become 0 to 255, as the training images decide; None where they are bytes."""
-        values = self._pixels("training")
-        if values.dtype in (np.uint8, np.bool_):
+        if training.dtype in (np.uint8, np.bool_):
             return None
-        kind: Kind = "fractions" if values.dtype.kind == "f" else "whole numbers"
+        kind = _kind(training)
+        rest, held_out = self.training(self.labels("training"))
+        deciding = training[rest] if len(held_out) else training  # held out images are test images
+        return kind, range_of(kind, self._seen("training", deciding))
+
+    def _same_range(
+        self, role: Role, values: Array, training: Array, scale: tuple[Kind, Span] | None
+    ) -> tuple[Kind, Span] | None:
+        """How the images of another split become bytes: exactly as those for training.
+
+        Raises:
+            UserError: they are stored in another way, so that they would come out black, white or wrong.
+        """
+        names = f"{self.pairs[role].images} holds {values.dtype}", f"{self.pairs['training'].images} {training.dtype}"
+        if (values.dtype == np.bool_) != (training.dtype == np.bool_) or _kind(values) != _kind(training):
+            raise self._wrong(f"{names[0]}, and {names[1]}: save the images of all splits in the same way")
+        if values.dtype in (np.uint8, np.bool_) and scale is None:
+            return None
+        seen = self._seen(role, values)
+        used = scale or ("whole numbers", Span(0, _LARGEST_BYTE))
+        low, high = used[1].low, used[1].high
+        width = high - low
+        is_beyond = seen.low < low - width or seen.high > high + width
+        if width and (is_beyond or seen.high - seen.low < _LEAST_SHARE * width):
+            rule = (
+                f"{names[0]} from {seen.low:g} to {seen.high:g}, and {names[1]}, of which {low:g} to {high:g} becomes "
+                f"0 to 255: save the images of all splits in the same way"
+            )
+            raise self._wrong(rule)
+        return used
+
+    def _seen(self, role: Role, values: Array) -> Span:
+        """The smallest and the largest value.
+
+        Raises:
+            UserError: some are no numbers.
+        """
         low, high = float(values.min()), float(values.max())
         if not np.isfinite([low, high]).all():
-            raise self._wrong(f"{self.pairs['training'].images} holds values that are no numbers (NaN or infinite)")
-        return kind, range_of(kind, Span(low, high))
+            raise self._wrong(f"{self.pairs[role].images} holds values that are no numbers (NaN or infinite)")
+        return Span(low, high)
 
     def _pixels(self, role: Role) -> Array:
         """[N, H, W] or [N, H, W, channels], of numbers."""
@@ -178,7 +225,7 @@ class _Arrays:
         if values.ndim == 4 and values.shape[-1] not in _CHANNELS and values.shape[1] in _CHANNELS:
             values = values.transpose(0, 2, 3, 1)
         is_image = values.ndim == 3 or (values.ndim == 4 and values.shape[-1] in _CHANNELS)
-        if not is_image or values.dtype.kind not in "buif":
+        if not is_image or values.dtype.kind not in "buif" or 0 in values.shape:
             rule = (
                 f"{name} must hold images as numbers, [N, H, W] or [N, H, W, channels] with 1, 3 or 4 channels, not "
                 f"{list(values.shape)} of {values.dtype}"
@@ -190,7 +237,9 @@ class _Arrays:
         return values[..., 0] if values.ndim == 4 and values.shape[-1] == 1 else values
 
     def _values(self, role: Role) -> Array:
-        """The labels as they are stored: [N]."""
+        """The labels as they are stored: [N]. They are read once."""
+        if role in self._known_labels:
+            return self._known_labels[role]
         name = self.pairs[role].labels
         values = self._array(name)
         if values.ndim == 2 and values.shape[1] == 1:
@@ -198,32 +247,32 @@ class _Arrays:
         if values.ndim != 1 or values.dtype.kind not in "iuUSb" or not len(values):
             found = f"{list(values.shape)} of {values.dtype}"
             raise self._wrong(f"{name} must hold one label per image, whole numbers or text, not {found}")
-        return np.char.decode(values, "utf-8") if values.dtype.kind == "S" else values
+        self._known_labels[role] = self._text(name, values)
+        return self._known_labels[role]
+
+    def _given_classes(self, name: str) -> tuple[str, ...]:
+        values = self._text(name, self._array(name).ravel())
+        if values.dtype.kind not in "iuU":
+            raise self._wrong(f"{name} must hold the names of the classes as text, not {values.dtype}")
+        classes = tuple(str(each) for each in values)
+        if len(set(classes)) < len(classes):
+            twice = next(each for each in classes if classes.count(each) > 1)
+            raise self._wrong(f"{name} names {twice!r} twice: every class needs a name of its own")
+        return classes
+
+    def _text(self, name: str, values: Array) -> Array:
+        if values.dtype.kind != "S":
+            return np.array(values)  # a copy in memory, whatever happens to the file
+        try:
+            return np.char.decode(values, "utf-8")
+        except UnicodeDecodeError as error:
+            raise self._wrong(f"{name} holds bytes that are not UTF-8 text; save it as text") from error
 
     def _array(self, name: str) -> Array:
-        path = self._files[name]
         try:
-            if path.suffix == ".npy":
-                return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
-            with np.load(path, allow_pickle=False) as file:
-                found: Array = file[name]
-                return found
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise self._wrong(f"{name} cannot be read: {error}") from error
-
-    def _found(self) -> Mapping[str, Path]:
-        """The names of all arrays, and the file of each."""
-        try:
-            if self._root.is_dir():
-                return {path.stem: path for path in sorted(self._root.glob("*.npy"))}
-            with np.load(self._root, allow_pickle=False) as file:
-                if not isinstance(file, np.lib.npyio.NpzFile):
-                    raise self._wrong("must be an .npz file, or a folder with .npy files of images and of labels")
-                return dict.fromkeys(file.files, self._root)
-        except FileNotFoundError as error:
-            raise self._wrong("there is no such file or folder") from error
-        except (OSError, ValueError, AttributeError, zipfile.BadZipFile) as error:
-            raise self._wrong(f"is no .npz file: {error}") from error
+            return read_array(self._files[name], name)
+        except ArrayFileError as error:
+            raise self._wrong(str(error)) from error
 
     def _paired(self) -> Mapping[Role, _Pair]:
         pairs: dict[Role, _Pair] = {}
@@ -242,9 +291,16 @@ class _Arrays:
             raise self._wrong(rule)
         return pairs
 
-    def _named(self, names: tuple[str, ...] | list[str]) -> str | None:
-        known = {name.lower(): name for name in self._files}
-        return next((known[name] for name in names if name in known), None)
+    def _named(self, names: Sequence[str]) -> str | None:
+        """The array that is there under one of these names, in upper or lower case.
+
+        Raises:
+            UserError: several are, and nobody knows which one is meant.
+        """
+        found = [name for name in self._files if name.lower() in names]
+        if len(found) > 1:
+            raise self._wrong(f"has {enumerate_names(found, 'and')}, which mean the same: leave one of them")
+        return found[0] if found else None
 
     def _wrong(self, rule: str) -> UserError:
         return UserError(Problem(rule, "data.root", self._spec.root))
@@ -252,6 +308,10 @@ class _Arrays:
 
 def _spellings(base: str, word: str) -> tuple[str, ...]:
     return f"{base}_{word}", f"{word}_{base}", f"{base}{word}", f"{word}{base}"
+
+
+def _kind(values: Array) -> Kind:
+    return "fractions" if values.dtype.kind == "f" else "whole numbers"
 
 
 def _as_bytes(values: Array, scale: tuple[Kind, Span] | None) -> npt.NDArray[np.uint8]:

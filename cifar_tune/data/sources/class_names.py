@@ -49,6 +49,33 @@ def lookalikes(folder: Path, names: Iterable[str]) -> list[str]:
     return notes
 
 
+def label_notes(source: str, labels: Sequence[str]) -> list[str]:
+    """Notes on labels of a table or an array that are much alike.
+
+    Args:
+        source: where they stand, for messages.
+        labels: different ones.
+
+    Raises:
+        UserError: a label is empty or no text, or two look the same to people.
+    """
+    notes, problems = [], []
+    for label in labels:
+        if not _seen(label):
+            problems.append(Problem(f"the label {label!r} is empty: give every image a label", source=source))
+        elif any("\ud800" <= character <= "\udfff" for character in label):
+            problems.append(Problem(f"the label {label!a} is no text: save the labels as UTF-8", source=source))
+    for first, second in _alike(labels):
+        words = f"{pair(first, second)} differ only in {likeness(first, second)}"
+        if _seen(first) == _seen(second):
+            problems.append(Problem(f"the labels {words}: write both in the same way", source=source))
+        else:
+            notes.append(f"the classes {words}: they are two classes")
+    if problems:
+        raise UserError(problems[:_NAMED])
+    return notes
+
+
 def counterparts(classes: Sequence[str], present: Sequence[str]) -> dict[str, str]:
     """For each class the folder that means it: of the same name, or of the same text in another Unicode normal form.
 
