@@ -9,7 +9,7 @@ copied from the host into a tensor, and generators that the graph was not told o
 """
 
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Generic, TypeVar
 
@@ -134,8 +134,8 @@ class TapedGraphs:
     def __init__(self) -> None:
         self.captured: list[Taped[Any]] = []
 
-    def warm_up(self) -> AbstractContextManager[object]:
-        return nullcontext()
+    def warm_up(self) -> AbstractContextManager[Sequence[str]]:
+        return nullcontext(())
 
     def capture(self, work: Callable[[], T], generators: Iterable[torch.Generator]) -> Taped[T]:
         taped = Taped(work, generators)

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks.gpu import speed, studies, trials
@@ -31,6 +32,11 @@ _DIGITS = Images(DataSpec(name="digits"), "scikit-learn's digits")
 _LEAST_SECONDS = 20.0
 """Of a part, so that one that others left little time for can at least begin."""
 
+_MARK = "pytest.mark.gpu"
+
+_TESTERS = 8
+"""Processes that share the tests."""
+
 _SMALL_SECONDS = 300.0
 """Of a part in the small form, which takes seconds unless the machine is busy."""
 
@@ -39,9 +45,13 @@ def gpu_tests(setting: Setting) -> None:
     """All tests that need a GPU; without one they are only collected."""
     if not Path(setting.root, "tests").is_dir():
         raise FileNotFoundError(f"there are no tests in {setting.root}")
-    command = [sys.executable, "-m", "pytest", "-m", "gpu", "-q", "-p", "no:cacheprovider", "tests"]
+    command = [sys.executable, "-m", "pytest", "-m", "gpu", "-q", "-p", "no:cacheprovider"]
+    # Not all of them: to collect the others takes longer, and wants what a bare GPU machine may not have.
+    command += sorted(str(file) for file in Path(setting.root, "tests").rglob("test_*.py") if _MARK in file.read_text())
     if setting.small:
         command += ["--collect-only"]
+    elif find_spec("xdist"):
+        command += ["-n", str(_TESTERS)]
     ended = subprocess.run(
         command, cwd=setting.root, capture_output=True, text=True, check=False, timeout=setting.seconds
     )
@@ -62,14 +72,15 @@ class Part:
 
 
 PARTS: Mapping[str, Part] = {
-    "speed": Part("Images per second of a training", speed.measure, 0.40),
+    "speed": Part("Images per second of a training", speed.measure, 0.38),
     "first": Part("First epochs of trials in one executor", trials.first_epochs, 0.08),
+    "airbench": Part("Ten epochs of airbench_net in one executor", trials.airbench, 0.14),
     "digits": Part("The same configuration in two processes", trials.same_digits, 0.06),
-    "memory": Part("What is held after each trial", trials.memory, 0.08),
-    "workers": Part("The same study with 1, 2, 4 and auto workers", studies.workers, 0.16),
+    "memory": Part("What is held after each trial", trials.memory, 0.06),
+    "workers": Part("The same study with 1, 2, 4 and auto workers", studies.workers, 0.18),
     "check": Part("`check` of studies/resnet.yaml", studies.check, 0.06),
-    "kills": Part("Killed and started again", studies.kills, 0.08),
-    "tests": Part("Tests that need a GPU", gpu_tests, 0.08),
+    "kills": Part("Killed and started again", studies.kills, 0.06),
+    "tests": Part("Tests that need a GPU", gpu_tests, 0.20),
 }
 
 

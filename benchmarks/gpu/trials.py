@@ -3,8 +3,11 @@
 import json
 import subprocess
 import sys
+import time
+from collections.abc import Mapping
 from itertools import cycle
 from pathlib import Path
+from statistics import median
 
 import torch
 
@@ -24,8 +27,7 @@ def _config(width: int, batch: int, epochs: int, **others: Value) -> Configurati
     return complete(
         {
             "model": "resnet18", "width": width, "batch_size": batch, "epochs": epochs, "optimizer": "sgd", "lr": 0.05,
-            "momentum": 0.9, "schedule": "one_cycle", "augment": ("random_crop", "horizontal_flip"),
-            "cuda_graphs": True, **others,
+            "momentum": 0.9, "schedule": "one_cycle", "augment": ("random_crop", "horizontal_flip"), **others,
         }
     )  # fmt: skip
 
@@ -45,6 +47,44 @@ def first_epochs(setting: Setting) -> None:
                 "second epoch, s": round(second, 3), "ratio": round(first / second, 2),
             }
         )  # fmt: skip
+
+
+_AIRBENCH: Mapping[str, Value] = {
+    "model": "airbench_net", "width": 64, "batch_size": 1024, "epochs": 10, "optimizer": "sgd", "nesterov": True,
+    "lr": 0.5, "momentum": 0.85, "weight_decay": 5e-4, "schedule": "triangular", "label_smoothing": 0.2,
+    "augment": ("random_crop", "alternating_flip"), "crop_padding": 2, "crop_padding_mode": "reflect",
+    "norm_bias_lr_factor": 64.0, "bn_momentum": 0.4, "lookahead": "cubic",
+}  # fmt: skip
+
+
+def airbench(setting: Setting) -> None:
+    """Trial after trial of airbench_net in one process, ten epochs each: how long an epoch and all of it takes."""
+    data = _data(setting, 45_000)
+    small: Mapping[str, Value] = {"width": 4, "batch_size": 32, "epochs": 2} if setting.small else {}
+    clock = Clock(setting.seconds)
+    for trial, (words, chosen) in enumerate(
+        (
+            ("as it comes", {}),
+            ("as it comes", {}),
+            ("fastest algorithms", {"repeatable": False}),
+            ("fastest algorithms", {"repeatable": False}),
+            ("compiled", {"repeatable": False, "compile": True}),
+            ("compiled", {"repeatable": False, "compile": True}),
+        )
+    ):
+        if clock.left <= 0 or (setting.small and trial > 1):
+            break
+        started = time.perf_counter()
+        results = list(Training(complete({**_AIRBENCH, **small, **chosen}), data, data.device).epochs())
+        setting.write(
+            {
+                "trial": trial, "steps": words, "all, s": round(time.perf_counter() - started, 2),
+                "first epoch, s": round(results[0].seconds, 3),
+                "median epoch, s": round(median(result.seconds for result in results), 3),
+                "val accuracy": round(results[-1].val_accuracy, 4),
+            }
+        )  # fmt: skip
+        release(data.device)
 
 
 def memory(setting: Setting) -> None:

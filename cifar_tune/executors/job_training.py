@@ -53,6 +53,7 @@ class JobTrainer:
         self._goes_on = goes_on
         self._writer: CheckpointWriter | None = None
         self._data: tuple[DataSpec, ResidentData] | None = None
+        self._said: set[str] = set()
 
     def load_data(self, spec: DataSpec) -> ResidentData:
         """The images on the device; decoded into the cache first where they are not there.
@@ -135,11 +136,12 @@ class JobTrainer:
     def _train_epochs(
         self, job: Job, training: Training, writer: CheckpointWriter
     ) -> Generator[JobReport, None, Literal["completed", "stopped"]]:
-        parts, words = training.accumulation.parts, ""
+        parts = training.accumulation.parts
         for result in training.epochs():
-            if training.steps.words != words:
-                words = training.steps.words
-                yield Notice(job.number, words)
+            for remark in training.remarks:
+                if remark not in self._said:  # once is enough: the next trials are much alike
+                    self._said.add(remark)
+                    yield Notice(job.number, remark)
             if training.accumulation.parts != parts:
                 parts = training.accumulation.parts
                 yield Notice(job.number, training.accumulation.words)

@@ -105,8 +105,8 @@ def _trained(
             )
     except Diverged as error:
         raise CheckError(f"seed {seed}: {error}") from error
-    if training.steps.words:
-        say(f"seed {seed}: {training.steps.words}")
+    for remark in training.remarks:
+        say(f"seed {seed}: {remark}")
     if training.accumulation.parts > 1:
         say(f"seed {seed}: {training.accumulation.words}")
     return training

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from cifar_tune.errors import Problem, UserError, enumerate_names, nearest_name
 from cifar_tune.knobs.configuration import Configuration
+from cifar_tune.training.repeatability import choose_algorithms
 from cifar_tune.training.torch_internals import cpu_multiplies_bf16
 
 # Parameters of mallopt(3), from glibc's malloc.h.
@@ -121,23 +122,7 @@ def configure(config: Configuration, device: torch.device) -> None:
         torch.set_flush_denormal(True)
     if device.type == "cuda":
         bind(device)
-        _choose_algorithms(config.flag("repeatable"))
-
-
-def _choose_algorithms(repeatable: bool) -> None:
-    """Let a training on CUDA use the fastest algorithms, or those that add up in the same order every time.
-
-    By default cuDNN tries out its algorithms once for every shape, and may choose others in another process; and some
-    kernels add up with atomic additions, in no fixed order. See docs.pytorch.org/docs/stable/notes/randomness.html.
-    An operation without a repeatable form raises a RuntimeError that names it.
-    """
-    torch.backends.cudnn.benchmark = not repeatable
-    torch.backends.cudnn.deterministic = repeatable
-    torch.use_deterministic_algorithms(repeatable)
-    # It costs a kernel for every empty tensor. torch puts the attribute into the module when it is imported.
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    if repeatable:  # cuBLAS reads it when a process first multiplies on a GPU
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        choose_algorithms(config.flag("repeatable"))
 
 
 def _processor_name() -> str:

@@ -21,20 +21,25 @@ from cifar_tune.training.graphs import Graphs, Replayed
 
 
 class Tally:
-    """Sums over the images seen so far, as tensors on `device`: adding to them waits for nothing."""
+    """Sums over images, as tensors on `device`: adding to them waits for nothing.
+
+    Attributes:
+        images: how many the sums are of; whoever adds them says so.
+    """
 
     def __init__(self, device: torch.device) -> None:
+        self.images = 0
         self._loss = torch.zeros((), device=device)
         self._right = torch.zeros((), device=device)  # float32 counts exactly up to 16 million
-        self._images = torch.zeros((), device=device)
 
-    def reset(self) -> None:
-        """Begin anew."""
-        for total in (self._loss, self._right, self._images):
+    def reset(self, images: int) -> None:
+        """Begin anew, for so many images."""
+        self.images = images
+        for total in (self._loss, self._right):
             total.zero_()
 
     def add(self, loss: Tensor, right: Tensor, images: int) -> None:
-        """Count a batch in.
+        """Add a batch to the sums.
 
         Args:
             loss: its mean loss, a scalar.
@@ -43,17 +48,14 @@ class Tally:
         """
         self._loss.add_(loss, alpha=images)
         self._right.add_(right)
-        self._images.add_(images)
 
     def read(self, *others: "Tally") -> list[tuple[float, float]]:
         """Mean loss and accuracy of this and of the other tallies. The host waits for the device once."""
         tallies = (self, *others)
-        sums = torch.stack(
-            [total for tally in tallies for total in (tally._loss, tally._right, tally._images)]
-        ).tolist()
+        sums = torch.stack([total for tally in tallies for total in (tally._loss, tally._right)]).tolist()
         return [
-            (loss / images, right / images)
-            for loss, right, images in zip(sums[::3], sums[1::3], sums[2::3], strict=True)
+            (loss / tally.images, right / tally.images)
+            for tally, loss, right in zip(tallies, sums[::2], sums[1::2], strict=True)
         ]
 
 
@@ -188,15 +190,7 @@ def _window(images: Tensor, start: int) -> Tensor:
     return window.contiguous(memory_format=torch.channels_last)
 
 
-@torch.inference_mode()
-def evaluate(
-    model: nn.Module,
-    batches: Iterable[tuple[Tensor, Tensor]],
-    precision: str,
-    device: torch.device,
-    tally: Tally | None = None,
-    kept: KeptLogits | None = None,
-) -> Tally:
+def evaluate(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], precision: str, device: torch.device) -> Tally:
     """Leave the model in evaluation mode, and return its cross entropy and accuracy over the batches.
 
     Args:
@@ -204,18 +198,32 @@ def evaluate(
         batches: images float32 (N, 3, H, W) and labels int64 (N,); sizes may differ.
         precision: `fp32`, `tf32`, `bf16` or `fp16`.
         device: where model and batches are.
-        tally: to add to; None: a new one.
-        kept: keeps the logits too.
     """
+    tally = Tally(device)
+    tally.images = evaluate_into(tally, model, batches, precision, device)
+    return tally
+
+
+@torch.inference_mode()
+def evaluate_into(
+    tally: Tally,
+    model: nn.Module,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    precision: str,
+    device: torch.device,
+    kept: KeptLogits | None = None,
+) -> int:
+    """As `evaluate`, but add to these sums, and keep the logits too if `kept` is given; return how many images."""
     model.eval()
-    tally = Tally(device) if tally is None else tally
+    count = 0
     with autocast(precision, device):  # around all batches, so that weights are cast only once
         for images, labels in batches:
             logits = model(images).float()
             tally.add(functional.cross_entropy(logits, labels), (logits.argmax(1) == labels).sum(), len(labels))
             if kept is not None:
                 kept.add(logits)
-    return tally
+            count += len(labels)
+    return count
 
 
 class Validation:
@@ -249,6 +257,7 @@ class Validation:
         self._device = data.device
         self._batches = ValidationBatches(data, config)
         self._tally = Tally(data.device)
+        self._images = data.val_size
         self._replayed = Replayed[None](graphs, {}) if graphs is not None else None
         self._is_warm = False
         batch = self._batches.batch_size
@@ -259,7 +268,7 @@ class Validation:
         """Leave the model in evaluation mode, and return its cross entropy and accuracy on all validation images."""
         self._model.eval()
         self._batches.begin()
-        self._tally.reset()
+        self._tally.reset(self._images)
         if self.logits is not None:
             self.logits.begin()
         replayed = self._replayed
@@ -279,4 +288,4 @@ class Validation:
         self._add([self._batches.next_batch()])
 
     def _add(self, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
-        evaluate(self._model, batches, self._precision, self._device, self._tally, self.logits)
+        evaluate_into(self._tally, self._model, batches, self._precision, self._device, self.logits)

@@ -5,14 +5,17 @@ code runs again. So whatever changes from one repetition to the next must be in 
 "Accelerating PyTorch with CUDA graphs" (pytorch.org/blog/accelerating-pytorch-with-cuda-graphs).
 """
 
-from collections.abc import Callable, Iterable, Iterator
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 import torch
 
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.training.failures import is_device_lost
+from cifar_tune.training.torch_internals import end_capture
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -34,8 +37,12 @@ class Captured(Protocol[T_co]):
 class Graphs(Protocol):
     """Captures work; what is captured shares one pool of memory, and is replayed one after the other."""
 
-    def warm_up(self) -> AbstractContextManager[object]:
-        """Where work runs that shall be captured later: libraries then have their memory before."""
+    def warm_up(self) -> AbstractContextManager[Sequence[str]]:
+        """Where work runs that will be captured later: libraries then have their memory before.
+
+        Returns:
+            A context whose value is filled when it ends: what in the work cannot be captured, as far as it is known.
+        """
         ...
 
     def capture(self, work: Callable[[], T], generators: Iterable[torch.Generator]) -> Captured[T]:
@@ -74,22 +81,64 @@ class CudaGraphs:
         self._stream = _capture_stream(device)
 
     @contextmanager
-    def warm_up(self) -> Iterator[None]:
+    def warm_up(self) -> Iterator[Sequence[str]]:
         """On the stream of the captures: what cuBLAS allocates for a stream would else come out of the pool."""
         outside = torch.cuda.current_stream(self._stream.device)
         self._stream.wait_stream(outside)
-        with torch.cuda.stream(self._stream):
-            yield
+        with torch.cuda.stream(self._stream), _waits() as waits:
+            yield waits
         outside.wait_stream(self._stream)
 
     def capture(self, work: Callable[[], T], generators: Iterable[torch.Generator]) -> Captured[T]:
         """See `Graphs`."""
         graph = torch.cuda.CUDAGraph()
-        for generator in generators:
+        drawn_from = list(generators)
+        for generator in drawn_from:
             graph.register_generator_state(generator)
-        with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
-            result = work()
+        device = self._stream.device
+        outside = torch.cuda.current_stream(device)
+        try:
+            # Other threads of the process may use the GPU meanwhile.
+            with torch.cuda.graph(graph, self._pool, self._stream, capture_error_mode="thread_local"):
+                result = work()
+        except RuntimeError:
+            # An operation that a capture refuses leaves the capture's stream in place, and generators that believe
+            # that they are being captured.
+            torch.cuda.set_stream(outside)
+            end_capture(device, self._pool)
+            for generator in (torch.cuda.default_generators[device.index], *drawn_from):
+                generator.graphsafe_set_state(generator.clone_state())
+            raise
         return _CudaCaptured(graph, result)
+
+
+_WAITS = "called a synchronizing CUDA operation"
+"""So torch begins its warning."""
+
+_MODE_IS_NEW = "Synchronization debug mode is a prototype feature"
+"""So it warns whoever sets the mode."""
+
+
+@contextmanager
+def _waits() -> Iterator[list[str]]:
+    """Notice where the work inside waits for the GPU; the list is filled when the context ends.
+
+    A capture refuses such work only when it meets it, and its end then fails.
+    """
+    found: list[str] = []
+    mode = torch.cuda.get_sync_debug_mode()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            yield found
+        finally:
+            torch.cuda.set_sync_debug_mode(mode)
+    for warning in caught:
+        if _WAITS in str(warning.message):
+            found.append(f"{Path(warning.filename).name}, line {warning.lineno}, waits for the GPU")
+        elif not str(warning.message).startswith(_MODE_IS_NEW):
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
 
 
 _streams: dict[torch.device, torch.cuda.Stream] = {}
@@ -123,6 +172,7 @@ class Replayed(Generic[T]):
         self._generators = generators
         self._captured: Captured[T] | None = None
         self._outdated: Captured[T] | None = None
+        self._waits = ""
         self.problem = ""
 
     @property
@@ -130,12 +180,21 @@ class Replayed(Generic[T]):
         """Whether there is something to replay."""
         return self._captured is not None
 
-    def warming_up(self) -> AbstractContextManager[object]:
-        """Where the work runs as it is before it is captured."""
-        return self._graphs.warm_up()
+    @contextmanager
+    def warming_up(self) -> Iterator[None]:
+        """Where the work runs as it is before it is captured.
+
+        What waits for the device in the last of several runs cannot be captured: `problem` says so.
+        """
+        with self._graphs.warm_up() as found:
+            yield
+        self._waits = found[0] if found else ""
 
     def capture(self, work: Callable[[], T]) -> None:
         """Capture the work; afterwards `is_ready` or `problem` says how that went."""
+        self.problem = self._waits
+        if self.problem:
+            return
         try:
             self._captured = self._graphs.capture(work, list(self._generators.values()))
         except RuntimeError as error:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -15,8 +16,9 @@ from cifar_tune.training.failures import require_finite
 from cifar_tune.training.graphs import Graphs, graphs_on
 from cifar_tune.training.learner import build_learner
 from cifar_tune.training.metrics import Measures
+from cifar_tune.training.repeatability import UnrepeatableOperations
 from cifar_tune.training.results import EpochResult, is_over
-from cifar_tune.training.steps import TrainingSteps
+from cifar_tune.training.steps import TrainingSteps, parts_outside
 
 
 class Training:
@@ -57,13 +59,15 @@ class Training:
         self.learner = build_learner(config, data, device, in_graph=graphs is not None)
         self.steps = TrainingSteps(self.learner, data, graphs)
         self._measures = Measures(measures, config.vocabulary)
+        captures = None if parts_outside(config, "model", "activation", "norm") else graphs
         self._validation = Validation(
-            self.learner.evaluated, data, config, self.learner.precision, graphs, keeps_logits=bool(measures)
+            self.learner.evaluated, data, config, self.learner.precision, captures, keeps_logits=bool(measures)
         )
         self.parameters = count_parameters(self.learner.model)
         self.precision = self.learner.precision
         self.accumulation = self.learner.accumulation
         self.results: list[EpochResult] = []
+        self._unrepeatable = UnrepeatableOperations()
 
     def epochs(self) -> Iterator[EpochResult]:
         """Train until `is_over` and yield after each epoch; `state_dict` may be taken whenever one was yielded.
@@ -109,10 +113,17 @@ class Training:
         """
         # Here and not once: another training may have run in this process since the last epoch.
         configure(self.config, self.device)
-        for loss in self.steps.of_epoch(epoch):
-            if self.device.type == "cpu":  # elsewhere it would wait for the device
-                require_finite(epoch, "training loss", loss.item())
+        is_watched = self.device.type == "cuda" and self.config.flag("repeatable")
+        with self._unrepeatable.noticed() if is_watched else nullcontext():
+            for loss in self.steps.of_epoch(epoch):
+                if self.device.type == "cpu":  # elsewhere it would wait for the device
+                    require_finite(epoch, "training loss", loss.item())
         return self.steps.tally
+
+    @property
+    def remarks(self) -> list[str]:
+        """What people should know of how it is trained, as far as it has shown: one line each."""
+        return [words for words in (self.steps.words, self._unrepeatable.words) if words]
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint holds. Its tensors are those of the training: copy them before the next epoch."""

@@ -78,7 +78,7 @@ class TrainingSteps:
         """
         self._learner.start_epoch(epoch)
         self._batches.draw_epoch(epoch)
-        self.tally.reset()
+        self.tally.reset(self._batches.steps * self.batch_size)
         if self._replayed is not None and self._version != self._learner.version:
             self._replayed.forget()
             self._learner.optimizer.zero_grad()

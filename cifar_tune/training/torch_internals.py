@@ -24,6 +24,21 @@ def move_all(targets: list[Tensor], ends: list[Tensor], share: float | Tensor) -
     torch._foreach_lerp_(targets, ends, [share] * len(targets) if isinstance(share, Tensor) else share)
 
 
+def end_capture(device: torch.device, pool: tuple[int, int]) -> None:
+    """Let memory no longer come from the pool of a capture that has failed.
+
+    Up to torch 2.11 nothing else ends that: every later allocation would ask whether it belongs to the capture, and no
+    memory would go back to the device. Later versions do it by themselves, and say that it is done.
+
+    Relies on `torch._C._cuda_endAllocateToPool` and `torch._C._cuda_releasePool`.
+    """
+    try:
+        torch._C._cuda_endAllocateToPool(device.index, pool)
+    except RuntimeError:
+        return
+    torch._C._cuda_releasePool(device.index, pool)
+
+
 def cpu_multiplies_bf16() -> bool:
     """Whether this machine's CPU has the AVX-512 BF16 instructions.
 

@@ -8,6 +8,7 @@ import torch
 from cifar_tune.data.augmentation import coordinates
 from cifar_tune.data.augmentation.coordinates import (
     CoordinateMap,
+    PixelPlaces,
     gather,
     horizontal_flip,
     random_crop,
@@ -19,8 +20,23 @@ from cifar_tune.knobs.configuration import Configuration, complete
 from .draws import CPU, drawing, epoch_of
 
 
-def draw_coordinates(config: Configuration, epoch: int, count: int) -> CoordinateMap | None:
-    return draw_augmentation(config, epoch_of(count, number=epoch), CPU).coordinates
+def draw_places(config: Configuration, epoch: int, count: int) -> PixelPlaces | None:
+    return draw_augmentation(config, epoch_of(count, number=epoch), CPU).places
+
+
+def starts_of(places: PixelPlaces | None, size: int = 32) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Of each image in the one batch its first row, its first column, and the step from column to column."""
+    assert places is not None
+    side = size + 2 * places.margin
+    images = torch.arange(len(places.lines))
+    first_col = places.lines[:, size]
+    rows = places.lines[:, 0] // side - images * side
+    return rows - places.margin, first_col - places.margin, places.lines[:, size + 1] - first_col
+
+
+def gathered(images: torch.Tensor, indices: torch.Tensor, coordinates: CoordinateMap) -> torch.Tensor:
+    """As one batch."""
+    return gather(images, indices, coordinates.in_batches(images.shape[1], len(indices)))
 
 
 def _cropped(image: npt.NDArray[np.uint8], down: int, right: int, padding: int) -> npt.NDArray[np.uint8]:
@@ -53,7 +69,7 @@ def test_crop_and_flip_against_a_slow_reference(padding: int, crop_first: bool) 
     indices = torch.randperm(40, generator=torch.Generator().manual_seed(1))[:count]
     draw = drawing(count, size)
     crop, flip = random_crop(draw, padding, "zeros"), horizontal_flip(draw)
-    got = gather(images, indices, crop.then(flip) if crop_first else flip.then(crop))
+    got = gathered(images, indices, crop.then(flip) if crop_first else flip.then(crop))
 
     assert got.is_contiguous()
     for position, index in enumerate(indices.tolist()):
@@ -84,9 +100,9 @@ def test_rows_and_columns_are_treated_alike() -> None:
     everything = torch.arange(6)
     draw = drawing(6, 8)
     crop, flip, back = random_crop(draw, 2, "zeros"), horizontal_flip(draw), horizontal_flip(draw)
-    got = gather(images, everything, flip.then(crop).then(back))
+    got = gathered(images, everything, flip.then(crop).then(back))
     vertical = _transposed(flip).then(_transposed(crop)).then(_transposed(back))
-    assert torch.equal(gather(turned, everything, vertical).transpose(1, 2), got)
+    assert torch.equal(gathered(turned, everything, vertical).transpose(1, 2), got)
 
 
 def test_crops_are_uniform_over_all_places_and_both_axes_apart() -> None:
@@ -111,49 +127,48 @@ def test_without_coordinates_images_come_as_they_are() -> None:
     assert torch.equal(gather(images, torch.tensor([3, 0])), images[[3, 0]])
 
 
-def _same(first: CoordinateMap | None, second: CoordinateMap | None) -> bool:
+def _same(first: PixelPlaces | None, second: PixelPlaces | None) -> bool:
     assert first is not None
     assert second is not None
-    return all(
-        torch.equal(getattr(first, name), getattr(second, name))
-        for name in ("row_start", "row_step", "col_start", "col_step")
-    )
+    return torch.equal(first.lines, second.lines)
 
 
 def test_draws_depend_on_seed_and_epoch() -> None:
     config = complete({"augment": ("random_crop", "horizontal_flip"), "seed": 3})
-    drawn = draw_coordinates(config, 1, 50)
-    assert _same(drawn, draw_coordinates(config, 1, 50))
-    assert not _same(drawn, draw_coordinates(config, 2, 50))
-    assert not _same(drawn, draw_coordinates(config.replaced(seed=4), 1, 50))
+    drawn = draw_places(config, 1, 50)
+    assert _same(drawn, draw_places(config, 1, 50))
+    assert not _same(drawn, draw_places(config, 2, 50))
+    assert not _same(drawn, draw_places(config.replaced(seed=4), 1, 50))
 
 
 def test_an_augmentation_does_not_change_the_draws_of_another() -> None:
-    alone = draw_coordinates(complete({"augment": ("random_crop",)}), 1, 50)
-    both = draw_coordinates(complete({"augment": ("random_crop", "horizontal_flip")}), 1, 50)
+    alone = draw_places(complete({"augment": ("random_crop",)}), 1, 50)
+    both = draw_places(complete({"augment": ("random_crop", "horizontal_flip")}), 1, 50)
     assert alone is not None
     assert both is not None
-    assert torch.equal(alone.row_start, both.row_start)
+    rows = slice(0, alone.lines.shape[1] // 2)
+    assert torch.equal(alone.lines[:, rows], both.lines[:, rows])
 
 
 def test_parameters_come_from_the_configuration() -> None:
     config = complete({"augment": ("random_crop",), "crop_padding": 2})
-    drawn = draw_coordinates(config, 1, 1000)
+    drawn = draw_places(config, 1, 1000)
     assert drawn is not None
     assert drawn.margin == 2
-    assert (int(drawn.row_start.min()), int(drawn.row_start.max())) == (-2, 2)
+    rows, _, _ = starts_of(drawn)
+    assert (int(rows.min()), int(rows.max())) == (-2, 2)
 
 
 def test_no_augmentation_draws_nothing() -> None:
-    assert draw_coordinates(complete({"augment": ()}), 1, 50) is None
+    assert draw_places(complete({"augment": ()}), 1, 50) is None
 
 
 def test_the_draws_of_earlier_versions_are_kept() -> None:
-    drawn = draw_coordinates(complete({"augment": ("random_crop", "horizontal_flip"), "seed": 3}), 2, 50)
-    assert drawn is not None
-    assert drawn.row_start[:12].tolist() == [4, -3, 0, -4, -2, -1, -2, -4, -1, -3, -2, 0]
-    assert drawn.col_start[:12].tolist() == [28, 1, 29, 29, -4, 35, 35, -3, 31, 33, 33, 1]
-    assert drawn.col_step[:12].tolist() == [-1, 1, -1, -1, 1, -1, -1, 1, -1, -1, -1, 1]
+    drawn = draw_places(complete({"augment": ("random_crop", "horizontal_flip"), "seed": 3}), 2, 50)
+    rows, cols, steps = starts_of(drawn)
+    assert rows[:12].tolist() == [4, -3, 0, -4, -2, -1, -2, -4, -1, -3, -2, 0]
+    assert cols[:12].tolist() == [28, 1, 29, 29, -4, 35, 35, -3, 31, 33, 33, 1]
+    assert steps[:12].tolist() == [-1, 1, -1, -1, 1, -1, -1, 1, -1, -1, -1, 1]
 
 
 @pytest.mark.parametrize(("padding_mode", "numpys"), [("zeros", "constant"), ("reflect", "reflect"), ("edge", "edge")])
@@ -164,7 +179,7 @@ def test_what_a_crop_is_padded_with(padding_mode: str, numpys: Any, padding: int
     images = torch.randint(0, 256, (24, size, size, 3), dtype=torch.uint8)
     draw = drawing(24, size)
     crop, flip = random_crop(draw, padding, padding_mode), horizontal_flip(draw)
-    got = gather(images, torch.arange(24), flip.then(crop) if flip_first else crop.then(flip)).numpy()
+    got = gathered(images, torch.arange(24), flip.then(crop) if flip_first else crop.then(flip)).numpy()
     for position in range(24):
         flipped = int(flip.col_step[position]) == -1
         image = images[position].numpy()
@@ -177,15 +192,18 @@ def test_what_a_crop_is_padded_with(padding_mode: str, numpys: Any, padding: int
 
 def test_the_padding_mode_comes_from_the_configuration() -> None:
     for augment in (("random_crop", "horizontal_flip"), ("horizontal_flip", "random_crop")):
-        drawn = draw_coordinates(complete({"augment": augment, "crop_padding_mode": "edge"}), 1, 10)
+        drawn = draw_places(complete({"augment": augment, "crop_padding_mode": "edge"}), 1, 10)
         assert drawn is not None
-        assert drawn[0:5].padding_mode == "edge"
+        assert drawn.margin == 0
+        cols = drawn.lines[:, 32:]
+        assert (int(cols.min()), int(cols.max())) == (0, 31)
+        assert (cols[:, 1:] == cols[:, :-1]).any()  # a border pixel comes again
 
 
 def test_vertical_flip_mirrors_top_and_bottom() -> None:
     images = torch.randint(0, 256, (40, 8, 8, 3), dtype=torch.uint8)
     flip = vertical_flip(drawing(40, 8))
-    got = gather(images, torch.arange(40), flip)
+    got = gathered(images, torch.arange(40), flip)
     flipped = flip.row_step == -1
     assert 5 < flipped.sum() < 35
     assert torch.equal(got[flipped], images[flipped].flip(1))
@@ -195,10 +213,9 @@ def test_vertical_flip_mirrors_top_and_bottom() -> None:
 def _sides(number: int, order: torch.Tensor, seed: int = 0) -> torch.Tensor:
     """Which training images an epoch shows mirrored, in their own order, where it shows them."""
     epoch = epoch_of(order=order, train_size=100, number=number)
-    drawn = draw_augmentation(complete({"augment": ("alternating_flip",), "seed": seed}), epoch, CPU).coordinates
-    assert drawn is not None
+    drawn = draw_augmentation(complete({"augment": ("alternating_flip",), "seed": seed}), epoch, CPU).places
     sides = torch.zeros(100, dtype=torch.int32)
-    sides[order] = drawn.col_step
+    sides[order] = starts_of(drawn)[2]
     return sides
 
 
@@ -229,9 +246,9 @@ def test_positions_beyond_32_bits_are_64_bits_wide(padding_mode: str, monkeypatc
     margin = 2 if padding_mode == "zeros" else 0
     pixels = 40 * (8 + 2 * margin) ** 2
     monkeypatch.setattr(coordinates, "_MOST_IN_32_BITS", pixels)
-    narrow = gather(images, torch.arange(40), moved)
+    narrow = gathered(images, torch.arange(40), moved)
     monkeypatch.setattr(coordinates, "_MOST_IN_32_BITS", pixels - 1)
-    wide = gather(images, torch.arange(40), moved)
+    wide = gathered(images, torch.arange(40), moved)
     assert chosen[1::2] == [torch.int32, torch.int64]
     assert torch.equal(narrow, wide)
     assert torch.iinfo(torch.int32).max == 2**31 - 1  # the last position of as many pixels as the limit allows

@@ -99,7 +99,7 @@ def train_and_see(
         on_gpu.setattr(device, "resolve_precision", lambda *_: "fp32")
         on_gpu.setattr(device, "set_float32_arithmetic", lambda *_: None)
         on_gpu.setattr(device, "bind", lambda _: None)
-        on_gpu.setattr(device, "_choose_algorithms", seen.repeatable.append)
+        on_gpu.setattr(device, "choose_algorithms", seen.repeatable.append)
         device.configure(config, torch.device("cuda"))
     step, forward = learner.train_step, learner._forward
 

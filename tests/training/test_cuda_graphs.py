@@ -1,24 +1,26 @@
 """Real CUDA graphs, on a GPU: what `test_graphs.py` shows on the CPU with graphs that are written down."""
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
+from torch.nn import functional
 
 from cifar_tune.data.resident import ResidentData
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.knobs.optimizers import OPTIMIZERS, SCHEDULE_FREE
 from cifar_tune.knobs.part import Value
-from cifar_tune.training import device, failures
+from cifar_tune.training import failures
 from cifar_tune.training.checkpoint import save
 from cifar_tune.training.checkpoint_fit import go_on
 from cifar_tune.training.loop import Training
 from cifar_tune.training.steps import WARM_UP_STEPS
 from tests.digits import prepared_digits
 
-from .conftest import small as small_plain
+from .conftest import small
 from .test_graphs import EVERYTHING, MODELS, Repeating, assert_same, figures
 
 pytestmark = [
@@ -36,25 +38,9 @@ def on_gpu(tmp_path_factory: pytest.TempPathFactory) -> ResidentData:
 
 
 @pytest.fixture(autouse=True)
-def repeatable(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The same kernels every time, and validations of three full batches and a rest."""
+def small_evaluation_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three full ones, and a rest."""
     monkeypatch.setattr("cifar_tune.data.batches.EVALUATION_BATCH", EVALUATION_BATCH)
-    plain = device.configure
-
-    def configured(config: Configuration, where: torch.device) -> None:
-        plain(config, where)
-        torch.backends.cudnn.benchmark = False
-        torch.backends.cudnn.deterministic = True
-
-    for user in ("loop", "learner"):
-        monkeypatch.setattr(f"cifar_tune.training.{user}.configure", configured)
-    yield
-    torch.backends.cudnn.deterministic = False
-
-
-def small(**chosen: Value) -> Configuration:
-    """A small training whose steps are captured."""
-    return small_plain(**{"cuda_graphs": True, **chosen})
 
 
 def trained(config: Configuration, data: ResidentData, *graphs: Repeating) -> Training:
@@ -148,3 +134,58 @@ def test_one_replay_is_one_launch(on_gpu: ResidentData) -> None:
     launches = {event.key: event.count for event in profile.key_averages() if "Launch" in event.key}
     assert launches.pop("cudaGraphLaunch") == 1
     assert sum(launches.values()) <= 2, launches  # the learning rate of the next step
+
+
+def with_loss(config: Configuration, data: ResidentData, change: Callable[[Tensor, Tensor], Tensor]) -> Training:
+    """Trained with a loss that is changed: of the logits and the loss as it was."""
+    training = Training(config, data, GPU)
+    plain = training.learner.loss
+    training.learner.loss = lambda logits, labels: change(logits, plain(logits, labels))
+    list(training.epochs())
+    return training
+
+
+def reading(_logits: Tensor, loss: Tensor) -> Tensor:
+    assert loss.item() > 0
+    return loss
+
+
+def waiting(_logits: Tensor, loss: Tensor) -> Tensor:
+    torch.cuda.synchronize()
+    return loss
+
+
+@pytest.mark.parametrize("change", [reading, waiting])
+def test_what_cannot_be_captured_runs_as_it_is(
+    change: Callable[[Tensor, Tensor], Tensor], on_gpu: ResidentData
+) -> None:
+    """One is noticed before the capture; the other breaks it, and must leave nothing behind."""
+    config = small(dropout=0.2, augment=("random_crop", "gaussian_noise"), optimizer="sgd", momentum=0.9)
+    plain = trained(config.replaced(cuda_graphs=False), on_gpu)
+    held = []
+    for _ in range(3):
+        training = with_loss(config, on_gpu, change)
+        assert "could not be captured" in training.steps.words
+        assert ("waits for the GPU" in training.steps.words) == (change is reading)
+        assert_same(training, plain)
+        assert torch.cuda.current_stream(GPU) == torch.cuda.default_stream(GPU)
+        del training
+        failures.release(GPU)
+        held.append(torch.cuda.memory_reserved(GPU))
+    assert held[1] == held[2]
+    assert_same(trained(config, on_gpu), plain)
+
+
+def test_an_operation_without_a_repeatable_form_is_named(on_gpu: ResidentData) -> None:
+    def pooled(logits: Tensor, loss: Tensor) -> Tensor:
+        return loss + 0 * functional.adaptive_max_pool2d(logits[:, None], 2).sum()
+
+    config = small(epochs=2)
+    assert trained(config, on_gpu).remarks == []
+    for captured in (True, False):
+        [remark] = with_loss(config.replaced(cuda_graphs=captured), on_gpu, pooled).remarks
+        assert remark == (
+            "the result is not repeatable on this GPU: PyTorch has no repeatable form of "
+            "adaptive_max_pool2d_backward_cuda"
+        )
+    assert with_loss(config.replaced(repeatable=False), on_gpu, pooled).remarks == []

@@ -1,7 +1,7 @@
 """A training whose steps are captured gives the same numbers, to the bit, as one whose steps run as they are."""
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from pathlib import Path
@@ -53,8 +53,8 @@ class Repeated(Generic[T]):
 class Repeating:
     """Trains as for graphs, and captures nothing."""
 
-    def warm_up(self) -> AbstractContextManager[object]:
-        return nullcontext()
+    def warm_up(self) -> AbstractContextManager[Sequence[str]]:
+        return nullcontext(())
 
     def capture(self, work: Callable[[], T], generators: Iterable[torch.Generator]) -> Repeated[T]:
         return Repeated(work)

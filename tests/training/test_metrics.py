@@ -20,7 +20,7 @@ from cifar_tune.knobs.plugin import Plugin
 from cifar_tune.knobs.vocabulary import BUILT_IN, METRIC, vocabulary_with
 from cifar_tune.training.checkpoint import CheckpointError, load, save
 from cifar_tune.training.checkpoint_fit import go_on
-from cifar_tune.training.evaluation import KeptLogits, evaluate
+from cifar_tune.training.evaluation import KeptLogits, Tally, evaluate_into
 from cifar_tune.training.loop import Training
 from cifar_tune.training.metrics import Measures
 from tests.taped_graphs import TapedGraphs
@@ -158,7 +158,7 @@ def test_keeping_logits_waits_for_nothing() -> None:
     kept = KeptLogits(16, 10, 8, META)
     with NoWaits("meta"):
         kept.begin()
-        evaluate(model, batches_on_meta(), "fp32", META, kept=kept)
+        evaluate_into(Tally(META), model, batches_on_meta(), "fp32", META, kept)
 
 
 def test_a_checkpoint_keeps_them_and_an_older_one_has_none(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from cifar_tune.data.augmentation.affine import AffineMap
-from cifar_tune.data.augmentation.coordinates import CoordinateMap, gather
+from cifar_tune.data.augmentation.coordinates import CoordinateMap, PixelPlaces, gather
 from cifar_tune.data.augmentation.draw import Change, Draw, Epoch, Places, PlainChange, PlainShares, Shares
 from cifar_tune.data.augmentation.mixing import mix, one_of
 from cifar_tune.data.normalization import Normalization
@@ -17,7 +17,7 @@ from cifar_tune.data.seeding import derive_seed
 from cifar_tune.knobs.augmentations import Stage
 from cifar_tune.knobs.configuration import Configuration
 
-_KNOWN = (CoordinateMap, AffineMap, Change, Shares)
+_KNOWN = (PixelPlaces, AffineMap, Change, Shares)
 
 
 @dataclass(frozen=True)
@@ -25,14 +25,14 @@ class Augmentation:
     """What happens to the images of one epoch, by stages (`cifar_tune.data.augmentation`).
 
     Attributes:
-        coordinates: moves pixels along rows and columns.
+        places: moves pixels along rows and columns.
         affine: turns and scales.
         pixels: change images in [0, 1].
         inputs: change normalised images.
         shares: how images are mixed.
     """
 
-    coordinates: CoordinateMap | None = None
+    places: PixelPlaces | None = None
     affine: AffineMap | None = None
     pixels: tuple[Change | PlainChange, ...] = ()
     inputs: tuple[Change | PlainChange, ...] = ()
@@ -50,7 +50,7 @@ class Augmentation:
 
     @property
     def _parts(self) -> list[object]:
-        parts = (self.coordinates, self.affine, *self.pixels, *self.inputs, self.shares)
+        parts = (self.places, self.affine, *self.pixels, *self.inputs, self.shares)
         return [part for part in parts if part is not None]
 
     def images(self, images: Tensor, indices: Tensor, batch: Places, normalization: Normalization) -> Tensor:
@@ -65,7 +65,7 @@ class Augmentation:
         Returns:
             float32 [B, 3, H, W] in channels_last memory format.
         """
-        moved = gather(images, indices, None if self.coordinates is None else self.coordinates[batch])
+        moved = gather(images, indices, None if self.places is None else self.places[batch])
         inputs = normalization.apply(moved if self._keeps_values else self._changed(moved, batch))
         for change in self.inputs:
             inputs = change(inputs, batch)
@@ -118,11 +118,11 @@ def draw_augmentation(
         generator = generators.setdefault(name, torch.Generator(device))
         return Draw(generator.manual_seed(derived), epoch)
 
-    return combined(config, draw)
+    return combined(config, epoch, draw)
 
 
-def combined(config: Configuration, draw: Callable[[str], Draw]) -> Augmentation:
-    """The augmentations of `config`, from the draws that each gets for its name.
+def combined(config: Configuration, epoch: Epoch, draw: Callable[[str], Draw]) -> Augmentation:
+    """The augmentations of `config` for one epoch, from the draws that each gets for its name.
 
     What decides between several that mix images is drawn for the name `mixing`.
     """
@@ -132,8 +132,9 @@ def combined(config: Configuration, draw: Callable[[str], Draw]) -> Augmentation
         augmentation: Callable[..., Any] = part.resolve()
         drawn.setdefault(part.stage, []).append(augmentation(draw(name), **part.arguments_from(config)))
     mixers = drawn.get("mixing", [])
+    coordinates = reduce(CoordinateMap.then, drawn["coordinates"]) if "coordinates" in drawn else None
     return Augmentation(
-        coordinates=reduce(CoordinateMap.then, drawn["coordinates"]) if "coordinates" in drawn else None,
+        places=None if coordinates is None else coordinates.in_batches(epoch.image_size, epoch.batch_size),
         affine=reduce(AffineMap.then, drawn["affine"]) if "affine" in drawn else None,
         pixels=tuple(drawn.get("pixels", ())),
         inputs=tuple(drawn.get("inputs", ())),

@@ -1,0 +1,28 @@
+"""What is noticed of operations that have no repeatable form; on a GPU `test_cuda_graphs.py` meets a real one."""
+
+import warnings
+
+from cifar_tune.training.repeatability import UnrepeatableOperations
+
+TORCHS = (
+    "{} does not have a deterministic implementation, but you set 'torch.use_deterministic_algorithms(True, "
+    "warn_only=True)'. You can file an issue at https://github.com/pytorch/pytorch/issues to help us prioritize adding "
+    "deterministic support for this operation."
+)
+
+
+def test_each_operation_is_named_once_and_other_warnings_go_on() -> None:
+    operations = UnrepeatableOperations()
+    with warnings.catch_warnings(record=True) as others:
+        warnings.simplefilter("always")
+        for message in ("something else", *(TORCHS.format(name) for name in ("pool", "pool", "scatter_add"))):
+            with operations.noticed():
+                warnings.warn(message, stacklevel=1)
+    assert [str(each.message) for each in others] == ["something else"]
+    assert operations.words == (
+        "the result is not repeatable on this GPU: PyTorch has no repeatable form of pool and scatter_add"
+    )
+
+
+def test_a_training_without_any_says_nothing() -> None:
+    assert not UnrepeatableOperations().words
