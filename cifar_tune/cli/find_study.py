@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from cifar_tune.cli.options import study_file
 from cifar_tune.errors import Problem, UserError
 from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.storage.linked import parent_of
 from cifar_tune.storage.patience import Result, at_first
 from cifar_tune.storage.rdb import close, open_existing, unusable, without_studies
 from cifar_tune.storage.records import StudyRecord, load_optuna_study, load_record, read_spec, study_names
@@ -54,6 +55,10 @@ def _require_runnable(name: str) -> None:
     if newest is not None:
         rule = f"is kept as it was before {newest} evolved, and is not run any more; --set name=... begins another"
         raise UserError(Problem(rule, name, nearest=newest))
+    parent = parent_of(name)
+    if parent is not None:
+        rule = f"belongs to the study {parent!r}, and finalize runs it: cifar-tune finalize {parent}"
+        raise UserError(Problem(rule, name))
     if not is_study_name(name):
         rule = (
             f"another program gave the study this name, and the name of a study that is run {NAME_RULE}; rename it in "

@@ -6,7 +6,7 @@ the study did, those of the study's validation split among them.
 """
 
 import hashlib
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,6 +14,37 @@ from cifar_tune.data.prepared import PreparedData
 from cifar_tune.data.seeding import derive_seed
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.data.split import Indices, stratified_choice
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Which images of a study are trained on, and which are validated on.
+
+    Attributes:
+        fold: see `fold_of`; 0 for the study's own split.
+        merged: train on all of them, those of the validation split too. It is validated on all the same, which then
+            says nothing about other images.
+        with_unused: those too that `train_size` or `val_size` left out.
+    """
+
+    fold: int = 0
+    merged: bool = False
+    with_unused: bool = False
+
+    def of(self, prepared: PreparedData, spec: DataSpec) -> PreparedData:
+        """These images.
+
+        Args:
+            prepared: the images of the study, with its own split.
+            spec: of these.
+        """
+        if self.merged:
+            return replace(prepared.merged(with_unused=self.with_unused), val_indices=prepared.val_indices)
+        return fold_of(prepared, spec, self.fold)
+
+
+STUDY_PART = Part()
+"""The study's own split."""
 
 
 def count_folds(prepared: PreparedData) -> int:

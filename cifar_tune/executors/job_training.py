@@ -7,6 +7,7 @@ from typing import Literal
 
 import torch
 
+from cifar_tune.data.folds import STUDY_PART, Part
 from cifar_tune.data.prepared import prepare
 from cifar_tune.data.resident import ResidentData
 from cifar_tune.data.spec import DataSpec
@@ -52,18 +53,19 @@ class JobTrainer:
         self._place = place
         self._goes_on = goes_on
         self._writer: CheckpointWriter | None = None
-        self._data: tuple[DataSpec, ResidentData] | None = None
+        self._data: tuple[DataSpec, Part, ResidentData] | None = None
         self._said: set[str] = set()
 
-    def load_data(self, spec: DataSpec) -> ResidentData:
+    def load_data(self, spec: DataSpec, part: Part = STUDY_PART) -> ResidentData:
         """The images on the device; decoded into the cache first where they are not there.
 
         Raises:
             UserError: the images are not available or cannot be read.
         """
-        if self._data is None or self._data[0] != spec:
-            self._data = (spec, ResidentData(prepare(spec), self._device))
-        return self._data[1]
+        if self._data is None or self._data[:2] != (spec, part):
+            self._data = None  # there may be no room for two
+            self._data = (spec, part, ResidentData(part.of(prepare(spec), spec), self._device))
+        return self._data[2]
 
     def run(self, job: Job) -> Iterator[JobReport]:
         """Train one trial. The last report is `Ended`: whatever goes wrong is the trial's end, not the executor's.
@@ -114,8 +116,10 @@ class JobTrainer:
     def _train(self, job: Job) -> Generator[JobReport, None, Ended]:
         config = Configuration(job.config, vocabulary_with(load_plugins(job.plugins)))
         configure(config, self._device)
-        data = self.load_data(job.data)
-        training = yield from _begun(job, lambda: Training(config, data, self._device, measures=job.measures))
+        data = self.load_data(job.data, job.part)
+        training = yield from _begun(
+            job, lambda: Training(config, data, self._device, measures=job.measures, told=job.told)
+        )
         flops = count_multiply_adds(config, data.image_shape, len(data.classes))
         results = tuple(training.results)
         yield Began(job.number, self._place, training.parameters, flops, training.precision, results)

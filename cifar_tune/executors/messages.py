@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from cifar_tune.data.folds import STUDY_PART, Part
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.knobs.part import Value
 from cifar_tune.knobs.plugin import PluginFile
@@ -15,7 +16,8 @@ from cifar_tune.training.results import EpochResult
 class Job:
     """One trial to train, or to go on with where its checkpoint ends, with the plugins as the coordinator read them.
 
-    After each epoch the further metrics in `measures` are computed too.
+    After each epoch the further metrics in `measures` are computed too. `part` says which images are trained and
+    validated on. With `told`, it trains as many epochs as these validation losses are, and the schedule is told these.
     """
 
     number: int
@@ -24,6 +26,8 @@ class Job:
     checkpoint: Path
     plugins: tuple[PluginFile, ...] = ()
     measures: tuple[str, ...] = ()
+    part: Part = STUDY_PART
+    told: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,7 +85,9 @@ def _chosen(description: ModelDescription) -> str:
         what = f"The configuration {code(origin.source)} was named by hand, for the test set{study}."
     else:
         value = "" if origin.objective_value is None else f" ({code(origin.objective)} = {origin.objective_value:.6g})"
-        how = "the best one" if origin.chosen == "best" else "named by hand, out"
+        how = {"best": "the best one", "race": "the winner of a race with fresh seeds,"}.get(
+            origin.chosen or "", "named by hand, out"
+        )
         what = (
             f"It has the configuration of trial {origin.trial}{study}{value}: {how}{among}. Trials were compared on "
             f"validation images only."

@@ -104,8 +104,8 @@ class Origin(_Entry):
 
     command: Literal["train", "finalize"]
     study: str | None = None
-    chosen: Literal["best", "trial", "config"] | None = None
-    """The best trial, a trial by its number, or a configuration from a file."""
+    chosen: Literal["best", "race", "trial", "config"] | None = None
+    """The best trial, the winner of a race, a trial by its number, or a configuration from a file."""
 
     trial: int | None = None
     source: str | None = None

@@ -97,7 +97,9 @@ def later_words(report: Report) -> list[str]:
 
 def chosen_words(opening: Opening) -> str:
     """How what was tested was chosen, for a table."""
-    return {"best": "the best", "trial": "by its number", "config": "from a file"}.get(opening.chosen, opening.chosen)
+    return {"best": "the best", "race": "by a race", "trial": "by its number", "config": "from a file"}.get(
+        opening.chosen, opening.chosen
+    )
 
 
 def images_words(opening: Opening) -> str:

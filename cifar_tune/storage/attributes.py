@@ -40,6 +40,17 @@ TEST_OPENING = "test_opening_"
 TEST_ANALYSIS = "test_analysis_"
 """Study: this, the number of an opening and that of a piece: what the opening showed, see `storage.analyses`."""
 
+LINKED = "linked"
+"""Study that belongs to another one (`cifar_tune.storage.linked`): what it is for, as `Race.plain` or
+`Networks.plain` say it."""
+
+TASK = "task"
+"""Trial of a linked study: which of its planned trainings it is: `candidate`, `block`, `seed` and `fold` (see
+`cifar_tune.study.script.Task`)."""
+
+FAILED_ONCE = "failed_once"
+"""Trial of a linked study: why its training failed, before it was repeated."""
+
 CONFIG = "config"
 """Trial: every knob of the run, `Configuration.stored`."""
 

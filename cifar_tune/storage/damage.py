@@ -222,6 +222,11 @@ def _is_stopped(value: object) -> bool:
     return value is None or (isinstance(value, dict) and parts.keys() <= value.keys() and _has(value, **parts))
 
 
+def _is_task(value: object) -> bool:
+    parts = ("candidate", "block", "seed", "fold")
+    return isinstance(value, dict) and value.keys() >= set(parts) and all(_is_whole(value[name]) for name in parts)
+
+
 def _is_data(value: object) -> bool:
     return isinstance(value, dict) and (not value or "fingerprint" in value) and _has(
         value, fingerprint=_is_text, classes=lambda names: _is_list_of(names, _is_text), train_images=_is_whole,
@@ -261,6 +266,8 @@ _TRIAL: Mapping[str, tuple[str, Check]] = {
     attributes.CONFIG: ("a value for each knob", _is_config),
     attributes.START_FROM: _COUNT,
     attributes.CARRIED_FROM: ("a study and a number", _is_carried),
+    attributes.TASK: ("a planned training", _is_task),
+    attributes.FAILED_ONCE: _TEXT,
     attributes.EPOCHS: _COUNT,
     attributes.SECONDS: _SECONDS,
     attributes.SPENT: _SECONDS,
@@ -288,6 +295,7 @@ _STUDY: Mapping[str, tuple[str, Check]] = {
     attributes.ELAPSED: _SECONDS,
     attributes.IDENTITY: ("text", _is_text),
     attributes.EVOLVED: ("an account of run --evolve", _is_evolved),
+    attributes.LINKED: ("a mapping", lambda value: isinstance(value, dict)),
     attributes.STOPPED: ("why the study was stopped", _is_stopped),
     attributes.STOP_SINCE: _COUNT,
 }

@@ -22,8 +22,9 @@ from cifar_tune.storage.analyses import Analysis, pieces, read_analysis
 
 TRIAL_STUDY = "study"
 
-BEST, TRIAL, CONFIG = "best", "trial", "config"
-"""How what was tested was chosen: the best trial, a trial by its number, or a configuration file."""
+BEST, RACE, TRIAL, CONFIG = "best", "race", "trial", "config"
+"""How what was tested was chosen: the best trial, the winner of a race, a trial by its number, or a configuration file.
+"""
 
 ALL_IMAGES, STUDY_IMAGES = "all", "study"
 """What was trained on: all images but the test images, or those alone that the study used."""
@@ -51,7 +52,7 @@ class Opening:
         test_images: None until the result is known.
         test_loss: mean cross entropy; None where the result was lost, and where it is not finite.
         test_accuracy: fraction of the test images that is right; None where the result was lost.
-        chosen: `best`, `trial` or `config`. Earlier versions knew the best trial alone.
+        chosen: `best`, `race`, `trial` or `config`. Earlier versions knew the best trial alone.
         source: the configuration file, as it was given.
         images: `all`, or `study` where images that the study left out stayed out. Earlier versions left them out.
         steps: optimizer steps of the training; None where an earlier version opened it.

@@ -26,6 +26,7 @@ from cifar_tune.storage.attributes import joined
 from cifar_tune.storage.constraints import is_feasible, was_finished_elsewhere
 from cifar_tune.storage.damage import check_configurations, check_trials
 from cifar_tune.storage.figures import stored_figures
+from cifar_tune.storage.linked import parent_of
 from cifar_tune.storage.openings import Opening, read_openings
 from cifar_tune.storage.versions import is_copy, successor
 from cifar_tune.study_spec.pareto import minimized, pareto_front
@@ -68,7 +69,8 @@ class TrialRecord:
     `history` has one list per figure, one item per epoch, and `measures` one per further metric, with None where an
     epoch was not measured. `metrics` holds what else is known of metrics by name.
     `feasible` says whether the trial keeps all constraints; None as long as that is open. `spared_at` is the epoch
-    after which the pruner would have stopped it, where it was trained on all the same.
+    after which the pruner would have stopped it, where it was trained on all the same. `task` is which planned training
+    it is (`attributes.TASK`); None where it is none.
     """
 
     number: int
@@ -95,6 +97,7 @@ class TrialRecord:
     spared_at: int | None
     started: datetime | None
     ended: datetime | None
+    task: Mapping[str, int] | None = None
 
     @property
     def is_drawn(self) -> bool:
@@ -335,6 +338,9 @@ def read_stored_spec(name: str, plain: object) -> StudySpec:
     if isinstance(data, dict):
         sections["data"] = as_before_resize(data)
     source = f"the stored study {name!r}"
+    parent = parent_of(name)
+    if parent is not None:
+        sections["name"] = "linked"  # no study file can have its name
     return replace(read_study(Document(sections), source, is_stored=True, earlier=earlier).spec, name=name)
 
 
@@ -379,6 +385,7 @@ def trial_record(trial: FrozenTrial, spec: StudySpec) -> TrialRecord:
         spared_at=attrs.get(attributes.SPARED_AT),
         started=started,
         ended=trial.datetime_complete,
+        task=attrs.get(attributes.TASK),
     )
 
 

@@ -21,7 +21,8 @@ ARTIFACTS_VARIABLE = "CIFAR_TUNE_ARTIFACTS"
 
 _DRIVERS = {"postgresql": "postgresql+psycopg", "mysql": "mysql+pymysql", "mariadb": "mysql+pymysql"}
 _EXTRAS = {"postgresql": "postgres", "mysql": "mysql"}
-_FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}(?:@[0-9]+)?")  # a study, or an earlier version of one
+_FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}(?:@[0-9]+|/finals|/networks)?")
+# a study, an earlier version of one, or one that is linked to another
 _SQLITE_NAME = re.compile(r"[^@:?]+\.(?:db|db3|sqlite|sqlite3)")
 _HARMLESS = frozenset(
     (
@@ -164,6 +165,11 @@ def is_folder_name(study: str) -> bool:
     return _FOLDER_NAME.fullmatch(study) is not None
 
 
+def folder_name(study: str) -> str:
+    """The name of the folder in the artifacts folder that is a study's by its name."""
+    return study.replace("/", "@")
+
+
 def model_folder(study: str) -> Path:
     """The folder that a study's final model is written into, unless one says otherwise.
 
@@ -187,7 +193,7 @@ def study_folder(study: str, identity: str) -> Path:
     """
     if not is_folder_name(study):
         raise UserError(Problem(f"the study {study!r} cannot have a folder of its own: another program named it"))
-    folder = artifacts_folder() / study / identity
+    folder = artifacts_folder() / folder_name(study) / identity
     for path in (folder.parent, folder, checkpoints_in(folder)):
         if path.is_symlink():
             rule = f"is a link, to {path.readlink()}, and checkpoints are kept in real folders; remove it"

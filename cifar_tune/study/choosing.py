@@ -10,7 +10,7 @@ from cifar_tune.data.spec import DataSpec
 from cifar_tune.errors import CheckError, Problem, UserError, all_at_once, enumerate_names, nearest_name
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.knobs.vocabulary import Vocabulary
-from cifar_tune.storage.openings import BEST, CONFIG, TRIAL, times
+from cifar_tune.storage.openings import BEST, CONFIG, RACE, TRIAL, times
 from cifar_tune.storage.records import StudyRecord, TrialRecord
 from cifar_tune.study_spec.overrides import Override, apply_overrides
 from cifar_tune.study_spec.plugin_section import read_plugins
@@ -32,12 +32,14 @@ class Choice:
         config: a configuration file. Without this and `trial`, the best trial is meant.
         settings: of `--set`.
         study_images: leave out the images that the study left out, by `data.train_size` or `data.val_size`.
+        raced: the trial is the winner of a race, and nobody named it.
     """
 
     trial: int | None = None
     config: Path | None = None
     settings: Sequence[Override] = ()
     study_images: bool = False
+    raced: bool = False
 
     def __post_init__(self) -> None:
         if self.trial is not None and self.config is not None:
@@ -45,15 +47,17 @@ class Choice:
 
     @property
     def how(self) -> str:
-        """`best`, `trial` or `config`."""
+        """`best`, `race`, `trial` or `config`."""
         if self.config is not None:
             return CONFIG
+        if self.raced:
+            return RACE
         return BEST if self.trial is None else TRIAL
 
     @property
     def options(self) -> str:
         """As they stand on the command line, with a space before each."""
-        options = f" --trial {self.trial}" if self.trial is not None else ""
+        options = f" --trial {self.trial}" if self.trial is not None and not self.raced else ""
         return options + (f" --config {quote(str(self.config))}" if self.config is not None else "")
 
 
@@ -62,7 +66,7 @@ class Candidate:
     """What is trained on all images.
 
     Attributes:
-        how: `best`, `trial` or `config`, as the opening records it.
+        how: `best`, `race`, `trial` or `config`, as the opening records it.
         config: every knob, with the plugins that it needs.
         trial: whose configuration it is; None for a file.
         source: the file.
@@ -107,7 +111,7 @@ def require_new(record: StudyRecord, choice: Choice) -> None:
         CheckError: another configuration was tested than the one that is asked for, or as `trial_of`.
         UserError: as `trial_of`, and as `require_current`.
     """
-    if choice.how == BEST or not record.openings:
+    if choice.how in (BEST, RACE) or not record.openings:
         return
     if choice.trial is not None:
         trial_of(record, choice)  # one that cannot be tested at all is not advised to be tested once more

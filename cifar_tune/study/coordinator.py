@@ -27,6 +27,8 @@ from cifar_tune.study.events import Announcements, Watch
 from cifar_tune.study.failing_executors import FailingExecutors
 from cifar_tune.study.last_trials import LastTrials
 from cifar_tune.study.opening import about_strangers, record_environment, refuse_misfits, repair
+from cifar_tune.study.planned import Planned
+from cifar_tune.study.script import Script
 from cifar_tune.study.standing import Standing
 from cifar_tune.study.stopping import Stopping
 from cifar_tune.study.trial import RunningTrial, repeat
@@ -47,9 +49,16 @@ class Coordinator:
     """Runs one study up to its budget."""
 
     def __init__(
-        self, storage: WriteBehindStorage, study: optuna.Study, spec: StudySpec, executors: Executors, watch: Watch
+        self,
+        storage: WriteBehindStorage,
+        study: optuna.Study,
+        spec: StudySpec,
+        executors: Executors,
+        watch: Watch,
+        script: Script | None = None,
     ) -> None:
         self._storage = storage
+        self._planned = Planned(study, storage, script, watch.observer.note) if script is not None else None
         self._study = study
         self._spec = spec
         self._samplers = Samplers(spec.sampler)
@@ -144,10 +153,10 @@ class Coordinator:
             return True  # what they finished counts
         left = self._left(self._standing.most)
         is_stopped = self._stopping.holds(len(self._study.get_trials(deepcopy=False)), self._standing.finished)
-        if not is_stopped:
+        if not is_stopped and self._planned is None:
             self._last.draw(left, self._executors.workers, self._draw(), lambda: self._watch.stop.park)
         waiting = self._last.next_waiting(left)
-        refused = refusal(waiting, self._spec) if waiting is not None else None
+        refused = self._refusal(waiting) if waiting is not None else None
         if refused is not None:
             ended = refuse(self._study, refused)
             self._standing.count(ended)
@@ -163,12 +172,24 @@ class Coordinator:
 
     def _draw(self) -> Iterator[RunningTrial]:
         """New trials, as long as there is a combination left to try where each is tried once."""
+        if self._planned is not None:
+            yield from map(self._ask, self._planned.waiting())
+            return
         while self._combinations is None or not is_exhausted(self._study, self._combinations):
             yield self._ask(None)
 
+    def _refusal(self, waiting: FrozenTrial) -> str | None:
+        of_plan = None if self._planned is None else self._planned.refusal(waiting)
+        return of_plan or refusal(waiting, self._spec)
+
     def _ask(self, waiting: FrozenTrial | None) -> RunningTrial:
         with self._storage.together():  # killed in between, a trial with half of its parameters would be left
-            return RunningTrial(*ask(self._study, self._spec, self._samplers, waiting), self._spec)
+            trial, config = ask(self._study, self._spec, self._samplers, waiting)
+            if self._planned is None:
+                return RunningTrial(trial, config, self._spec)
+            return RunningTrial(
+                trial, self._planned.seeded(trial.number, config), self._spec, told=self._planned.epochs
+            )
 
     def _begin_or_repeat(self, running: RunningTrial) -> None:
         trial = running.trial
@@ -190,9 +211,8 @@ class Coordinator:
         self._running[trial.number] = running
         file = self._checkpoints / checkpoint_name(trial.number)
         plugins = tuple(plugin.file for plugin in self._spec.plugins if plugin.file is not None)
-        self._executors.submit(
-            Job(trial.number, dict(running.config), self._spec.data, file.absolute(), plugins, self._spec.measures)
-        )
+        job = Job(trial.number, dict(running.config), self._spec.data, file.absolute(), plugins, self._spec.measures)
+        self._executors.submit(job if self._planned is None else self._planned.job(job))
 
     def _admit_others(self) -> bool:
         """Take over what other programs have added meanwhile; returns whether there was anything.
@@ -310,6 +330,8 @@ class Coordinator:
         match ended.outcome:
             case "completed":
                 self._tell(running, TrialState.COMPLETE, "completed")
+            case "out_of_memory" | "error" if self._is_repeated(running, last_line(ended.detail)):
+                self._set_waiting(running)
             case "diverged" | "out_of_memory":
                 self._tell(running, TrialState.PRUNED, ended.outcome, detail=ended.detail)
             case "refused" if not self._standing.has_completed:
@@ -317,6 +339,9 @@ class Coordinator:
                 raise UserError(ended.detail)  # what no trial can do should not use up the budget
             case "error" | "refused":
                 self._tell(running, TrialState.FAIL, "error", error=ended.detail)
+
+    def _is_repeated(self, running: RunningTrial, reason: str) -> bool:
+        return self._planned is not None and self._planned.fails_for_the_first_time(running, reason)
 
     def _tell(self, running: RunningTrial, state: TrialState, reason: str, error: str = "", detail: str = "") -> None:
         # a sampler that has tried everything would stop a study, not end it
@@ -343,6 +368,9 @@ class Coordinator:
             return
         if running.is_trained:  # only the word for it is missing
             self._tell(running, TrialState.COMPLETE, "completed")
+            return
+        if died.out_of_memory and self._is_repeated(running, died.cause):
+            self._set_waiting(running)
             return
         if died.out_of_memory:
             self._tell(running, TrialState.PRUNED, "out_of_memory", detail=died.cause)
@@ -385,6 +413,8 @@ class Coordinator:
         """Delete checkpoints: those that go on and the best are kept, and those that alone hold the end of a trial."""
         unfinished = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING))
         kept = {trial.number for trial in unfinished} | {*self._standing.best_numbers} | self._storage.unwritten()
+        if self._planned is not None and self._planned.keeps_checkpoints:
+            kept |= {trial.number for trial in self._study.get_trials(deepcopy=False)}
         sweep(self._checkpoints, kept, half_written)
 
     def _time_is_over(self) -> bool:

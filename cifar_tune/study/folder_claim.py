@@ -20,13 +20,14 @@ from optuna.storages import BaseStorage
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from cifar_tune.errors import CifarTuneError
+from cifar_tune.errors import CifarTuneError, DamagedError
 from cifar_tune.files import is_real_folder, read_regular, replace_file
 from cifar_tune.storage import attributes
 from cifar_tune.storage.rdb import close, open_existing
 from cifar_tune.storage.urls import (
     artifacts_folder,
     checkpoints_in,
+    folder_name,
     found_folder,
     is_folder_name,
     shown,
@@ -100,6 +101,23 @@ def own_folder(name: str, attrs: Mapping[str, Any], storage: BaseStorage, url: U
     return None if _is_anothers(folder, name, storage, url) else folder
 
 
+def remove_study(storage: BaseStorage, name: str, url: URL) -> list[Path]:
+    """Delete a study with its folder, whatever is in it; returns what could not be deleted. The caller holds its lease.
+
+    Args:
+        storage: the database.
+        name: of the study.
+        url: of the database.
+    """
+    number = storage.get_study_id_from_name(name)
+    try:
+        folder = own_folder(name, storage.get_study_user_attrs(number), storage, url)
+    except DamagedError:
+        folder = None
+    storage.delete_study(number)
+    return [] if folder is None else remove_folder(folder)
+
+
 def remove_folder(folder: Path) -> list[Path]:
     """Delete a study's folder, and that of its name if it was the last one there; returns what could not be deleted."""
     left: list[Path] = []
@@ -116,14 +134,14 @@ def _identity(attrs: Mapping[str, Any]) -> str | None:
 
 def _folder_of(name: str, identity: str) -> Path | None:
     """The folder of the study under its name, else the one that it had under another name."""
-    own = artifacts_folder() / name / identity if is_folder_name(name) else None
+    own = artifacts_folder() / folder_name(name) / identity if is_folder_name(name) else None
     return own if own is not None and is_real_folder(own) else found_folder(identity)
 
 
 def _is_anothers(folder: Path, name: str, storage: BaseStorage, url: URL) -> bool:
     """Whether another study has the identity of this one, and the older right to its folder."""
     identity = folder.name
-    if folder.parent.name != name and _names(storage, identity) - {name}:
+    if folder.parent.name != folder_name(name) and _names(storage, identity) - {name}:
         return True
     place = _read(folder / _MARK).get("storage")
     return place is not None and place != _place(url) and _is_in(place, identity, url)

@@ -1,16 +1,17 @@
 """`cifar-tune run`: everything around the coordinator."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from typing import Any
 
 import optuna
 from optuna.exceptions import StorageInternalError
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
-from cifar_tune.data.prepared import prepare
+from cifar_tune.data.prepared import PreparedData, prepare
 from cifar_tune.errors import CheckError
 from cifar_tune.executors.gpu_sharing import SharingExecutors
 from cifar_tune.executors.local import LocalExecutors
@@ -19,6 +20,7 @@ from cifar_tune.executors.options import ExecutorOptions
 from cifar_tune.executors.pool import Executors
 from cifar_tune.optuna_internals import BatchStorage
 from cifar_tune.pruners.build import build_pruner
+from cifar_tune.storage import attributes
 from cifar_tune.storage.lease import acquire, new_token
 from cifar_tune.storage.opened_file import DatabaseGoneError
 from cifar_tune.storage.openings import read_openings, times
@@ -40,6 +42,7 @@ from cifar_tune.study.events import (
 from cifar_tune.study.evolving import evolve_study, finish_evolution
 from cifar_tune.study.folder_claim import claim_folder
 from cifar_tune.study.opening import about_defaults, open_study, stored_study, with_its_defaults
+from cifar_tune.study.script import Script
 from cifar_tune.study_spec.data_fit import require_fit
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.study_spec.typical import largest, typical
@@ -88,6 +91,14 @@ class Outcome:
     has_begun: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """That the trials of a study are planned: what it is for, as `attributes.LINKED` has it, and who plans them."""
+
+    linked: Mapping[str, Any]
+    script: Script
+
+
 def run_study(
     spec: StudySpec,
     url: URL,
@@ -95,6 +106,7 @@ def run_study(
     options: ExecutorOptions,
     stop: StopRequests,
     evolve: bool = False,
+    plan: Plan | None = None,
 ) -> Outcome:
     """Create the study or continue it, up to its budget. Any thread may do this.
 
@@ -105,6 +117,7 @@ def run_study(
         options: where trials run, and how many at a time.
         stop: asks to stop, also from another thread.
         evolve: carry over the trials where the specification has changed.
+        plan: of a linked study, whose trials no sampler draws.
 
     Raises:
         UserError: if the storage holds another study of that name, or data, device, cluster or storage cannot be
@@ -114,7 +127,7 @@ def run_study(
     observer = ShieldedObserver(observer)
     try:
         with ExitStack() as cleanup:
-            return _run(spec, url, observer, options, evolve, stop, cleanup)
+            return _run(spec, url, Watch(observer, stop), options, evolve, plan, cleanup)
     except (Interrupted, KeyboardInterrupt):
         return Outcome("interrupted", None, has_begun=False)
     except (SQLAlchemyError, StorageInternalError) as error:
@@ -124,12 +137,13 @@ def run_study(
 def _run(
     spec: StudySpec,
     url: URL,
-    observer: Observer,
+    watch: Watch,
     options: ExecutorOptions,
     evolve: bool,
-    stop: StopRequests,
+    plan: Plan | None,
     cleanup: ExitStack,
 ) -> Outcome:
+    observer, stop = watch.observer, watch.stop
     # first of all, since importing torch takes an executor longer than all that follows takes us
     executors = _begun(options, spec, observer.note)
     cleanup.callback(executors.close, lambda: stop.at_once)  # it may be closed twice
@@ -137,7 +151,7 @@ def _run(
     storage = open_patiently(url, observer.note, stop.raise_if_any)
     cleanup.callback(close, storage)
     try:
-        return _run_in(storage, spec, url, Watch(observer, stop), executors, evolve, cleanup)
+        return _run_in(storage, spec, url, watch, executors, evolve, plan, cleanup)
     except DatabaseGoneError as error:
         raise CheckError(f"{error}{error.file.rescue()}") from error
 
@@ -149,6 +163,7 @@ def _run_in(
     watch: Watch,
     executors: Executors,
     evolve: bool,
+    plan: Plan | None,
     cleanup: ExitStack,
 ) -> Outcome:
     observer, stop = watch.observer, watch.stop
@@ -183,7 +198,7 @@ def _run_in(
         _say_all(observer, patience.take(lambda: _claimed(stored_study(storage, spec, evolve), storage, url)))
         patience.take(lambda: evolve_study(storage, spec, data, lease, observer.important))
         patience.take(lambda: finish_evolution(storage, spec.name, url))
-    stored = patience.take(lambda: open_study(storage, spec, data))
+    stored = patience.take(lambda: _opened(storage, spec, data, plan))
     _say_all(observer, patience.take(lambda: _claimed(stored, storage, url)))
     if openings := read_openings(stored.user_attrs):
         observer.important(
@@ -193,9 +208,18 @@ def _run_in(
     with closing(patience.take(lambda: WriteBehindStorage(storage, spec.name, lease.renew_if_due, url=url))) as memory:
         pruner = build_pruner(spec.pruner, spec.largest_epochs)
         study = optuna.load_study(study_name=spec.name, storage=memory, pruner=pruner)
-        ending = Coordinator(memory, study, spec, executors, watch).run()
+        script = None if plan is None else plan.script
+        ending = Coordinator(memory, study, spec, executors, watch, script).run()
         is_written = ending != "interrupted" or memory.flush(0.0)
     return _with_record(ending, storage, spec.name, url, watch) if is_written else Outcome(ending, None)
+
+
+def _opened(storage: BatchStorage, spec: StudySpec, data: PreparedData, plan: Plan | None) -> optuna.Study:
+    """Create the study or take it up; a linked one says what it is for."""
+    stored = open_study(storage, spec, data)
+    if plan is not None and attributes.LINKED not in stored.user_attrs:
+        stored.set_user_attr(attributes.LINKED, dict(plan.linked))
+    return stored
 
 
 def _claimed(study: optuna.Study | None, storage: BatchStorage, url: URL) -> list[str]:

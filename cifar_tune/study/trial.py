@@ -42,13 +42,17 @@ for a letter that is not ASCII."""
 
 @dataclass
 class RunningTrial:
-    """One trial that an executor trains. `reported` holds the epochs whose objective the storage has."""
+    """One trial that an executor trains. `reported` holds the epochs whose objective the storage has.
+
+    `told` is how many epochs it trains where somebody has said so.
+    """
 
     trial: optuna.Trial
     config: Configuration
     spec: StudySpec
     results: list[EpochResult] = field(default_factory=list)
     reported: set[int] = field(default_factory=set)
+    told: int | None = None
 
     def __post_init__(self) -> None:
         frozen = as_stored(self.trial)
@@ -127,7 +131,7 @@ class RunningTrial:
     @property
     def is_trained(self) -> bool:
         """Whether no epoch is left; its executor has yet to say so."""
-        return self.has_begun and is_over(self.config, self.results)
+        return self.has_begun and is_over(self.config, self.results, self.told)
 
     @property
     def is_overdue(self) -> bool:
@@ -205,7 +209,7 @@ class RunningTrial:
         """
         if self.spec.has_several_objectives:  # Optuna raises; `check` has refused every pruner
             return False
-        wanted = self.trial.should_prune() and not is_over(self.config, self.results)
+        wanted = self.trial.should_prune() and not is_over(self.config, self.results, self.told)
         if wanted and self._is_spared:
             if attributes.SPARED_AT not in self.trial.user_attrs:
                 self.trial.set_user_attr(attributes.SPARED_AT, len(self.results))

@@ -34,6 +34,8 @@ class Training:
         device: where.
         graphs: what captures its steps; None: what the device has, if the configuration wants it.
         measures: further metrics of each epoch, such as `val_macro_f1`; what is not named costs nothing.
+        told: of another training of the configuration, its validation losses. This one trains as many epochs, and its
+            schedule is told these losses; None: its own.
 
     Attributes:
         parameters: learned parameters of the model.
@@ -51,8 +53,10 @@ class Training:
         graphs: Graphs | None = None,
         *,
         measures: Sequence[str] = (),
+        told: Sequence[float] | None = None,
     ) -> None:
         self.config = config
+        self._told = told
         self.data = data
         self.device = device
         graphs = graphs or graphs_on(device, config)
@@ -75,7 +79,7 @@ class Training:
         Raises:
             Diverged: the training or validation loss is not finite.
         """
-        while not is_over(self.config, self.results):
+        while not is_over(self.config, self.results, None if self._told is None else len(self._told)):
             epoch = len(self.results) + 1
             started = time.perf_counter()
             trained = self.train_epoch(epoch)
@@ -85,7 +89,7 @@ class Training:
             require_finite(epoch, "training loss", train_loss)
             require_finite(epoch, "validation loss", val_loss)
             measures = self._measured()
-            self.learner.schedule.after_epoch(val_loss)
+            self.learner.schedule.after_epoch(val_loss if self._told is None else self._told[epoch - 1])
             result = EpochResult(
                 epoch=epoch,
                 train_loss=train_loss,

@@ -48,8 +48,13 @@ FIGURES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr", "se
 """What every epoch has, in this order, beside its number."""
 
 
-def is_over(config: Configuration, results: Sequence[EpochResult]) -> bool:
-    """Whether no epoch comes after `results`: all are trained, or `patience` says that the rest is not worth it."""
+def is_over(config: Configuration, results: Sequence[EpochResult], epochs: int | None = None) -> bool:
+    """Whether no epoch comes after `results`: all are trained, or `patience` says that the rest is not worth it.
+
+    Where somebody has said how many `epochs` are trained, these are all.
+    """
+    if epochs is not None:
+        return len(results) >= epochs
     patience = config.integer("patience")
     return len(results) >= config.integer("epochs") or 0 < patience <= epochs_without_progress(results)
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cifar_tune.cli import options
+from cifar_tune.cli import executor_options, options
 from cifar_tune.streams import say
 
 
@@ -38,7 +38,22 @@ def finalize(
         ),
     ] = None,
     again: Annotated[bool, typer.Option("--again", help="Although the test set was opened before.")] = False,
+    trainings: Annotated[
+        int | None,
+        typer.Option(
+            metavar="B",
+            help="Race the best trials first, in at most so many trainings with fresh seeds.",
+            show_default=False,
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained, and how long.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, mps, cuda:0.")] = "auto",
+    workers: executor_options.Workers = "1",
+    devices: executor_options.Devices = "auto",
+    engine: executor_options.Engine = "local",
+    address: executor_options.Address = None,
+    gpus_per_worker: executor_options.GpusPerWorker = None,
+    quiet: executor_options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
     """Train the best configuration on all images, and open the test set: once.
@@ -64,6 +79,7 @@ def finalize(
 
     from cifar_tune.cli.find_study import find_stored, when_reached
     from cifar_tune.cli.opening_lines import kept_lines, result_lines
+    from cifar_tune.cli.race_run import planned_lines, raced, require_own
     from cifar_tune.optuna_internals import BatchStorage
     from cifar_tune.storage.rdb import unusable
     from cifar_tune.storage.records import StudyRecord, load_record
@@ -79,6 +95,13 @@ def finalize(
         return name, database, load_record(database, name)
 
     name, database, record = when_reached(found, url)
+    require_own(name)
+    if trainings is not None or dry_run:
+        where = executor_options.executor_options(workers, devices, engine, address, gpus_per_worker)
+    if dry_run:
+        for line in planned_lines(database, record, choice, trainings, 1):
+            say(line)
+        return
     if record.openings and not again:
         require_new(record, choice)
         for line in kept_lines(record):
@@ -87,6 +110,8 @@ def finalize(
         from cifar_tune.study.finalizing import finalize as train_and_open  # only now: it takes torch
 
         folder = model_folder(name) if save is None else save
+        if trainings is not None:
+            choice = raced(database, record, choice, trainings, url, where, quiet)
         try:
             record = train_and_open(database, name, device, lambda line: say(line, err=True), again, choice, folder)
         except (SQLAlchemyError, StorageInternalError) as error:

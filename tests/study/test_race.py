@@ -1,0 +1,179 @@
+"""The race of `finalize`: what it trains next, decided from the trials that there are."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from optuna.distributions import FloatDistribution
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from cifar_tune.errors import DamagedError, UserError
+from cifar_tune.storage import attributes
+from cifar_tune.storage.records import StudyRecord, trial_record
+from cifar_tune.study.race import Race, RaceRecord, RaceScript, candidates_of, plan_race, unused_seeds
+from cifar_tune.study.race_result import TIED, UNDECIDED, WITHDRAWN, WORSE, RaceResult, result_of
+from cifar_tune.study.script import Task
+from tests.reports.factory import MadeTrial, make_record, make_spec
+
+SPACE = {"lr": {"low": 1e-3, "high": 1.0, "log": True}, "seed": {"low": 0, "high": 9}}
+
+
+def study(**sections: Any) -> StudyRecord:
+    """Six candidates, best first 5, 0, 1, 2, 3, 4 as trials 7, 0, 1, ...; and some that are none."""
+    trials = [MadeTrial({"lr": 0.01 + 0.01 * index, "seed": 3}, 0.9 - 0.01 * index) for index in range(5)]
+    trials += [
+        MadeTrial({"lr": 0.01, "seed": 7}, 0.85),  # the best again with another seed, and worse
+        MadeTrial({"lr": 0.5, "seed": 1}, 0.99, "PRUNED", 1),
+        MadeTrial({"lr": 0.2, "seed": 0}, 0.95),
+    ]
+    return make_record(make_spec(SPACE, **sections), trials)
+
+
+class Finals:
+    """A race whose trainings end as a test says: a value, or None for one that fails."""
+
+    def __init__(self, race: Race, record: StudyRecord) -> None:
+        self.race, self.record = race, record
+        self.trials: list[FrozenTrial] = []
+        self.script = RaceScript(race, [{"lr": 0.1}] * len(race.candidates))
+        self.said: list[str] = []
+
+    def next(self) -> Task | None:
+        self.said += self.script.news(self.trials)
+        return self.script.next(self.trials)
+
+    def end(self, task: Task, value: float | None) -> None:
+        self.trials.append(
+            create_trial(
+                state=TrialState.FAIL if value is None else TrialState.COMPLETE,
+                value=value,
+                params={"lr": 0.1},
+                distributions={"lr": FloatDistribution(1e-3, 1.0, log=True)},
+                user_attrs={attributes.TASK: task.plain(), attributes.REASON: "completed"},
+            )
+        )
+        self.trials[-1].number = len(self.trials) - 1
+
+    def run(self, truth: list[float], fails: set[tuple[int, int]] = frozenset()) -> list[Task]:  # type: ignore[assignment]
+        tasks = []
+        while (task := self.next()) is not None:
+            tasks.append(task)
+            failed = (task.candidate, task.block) in fails
+            luck = 0.01 * math.sin(5 * task.candidate + 3 * task.block)
+            self.end(task, None if failed else truth[task.candidate] + luck)
+        return tasks
+
+    @property
+    def result(self) -> RaceResult | None:
+        trials = [trial_record(trial, self.record.spec) for trial in self.trials]
+        finals = StudyRecord(
+            "made/finals", self.record.spec, {}, {}, 0.0, [], trials, [], self.record.study
+        )  # fmt: skip
+        return result_of(RaceRecord(self.race, finals))
+
+
+def test_candidates_are_distinct_but_for_their_seed_and_best_first() -> None:
+    assert [trial.number for trial in candidates_of(study())] == [7, 0, 1, 2, 3, 4]
+
+
+def test_seeds_are_those_that_nothing_was_trained_with() -> None:
+    seeds = unused_seeds(study())
+    assert [next(seeds) for _ in range(4)] == [8, 9, 10, 11]
+    highest = make_record(make_spec({}, train={"seed": 2**31 - 2}), [MadeTrial({}, 0.5)])
+    seeds = unused_seeds(highest)
+    assert [next(seeds) for _ in range(3)] == [2**31 - 1, 0, 1]
+
+
+def test_blocks_share_seed_and_fold_and_the_budget_is_kept() -> None:
+    record = study()
+    race = plan_race(record, 10, folds=6)
+    assert (race.candidates, race.seeds, race.folds) == ((7, 0, 1, 2), (8, 9, 10, 11), (1, 2, 3, 4))
+    finals = Finals(race, record)
+    tasks = finals.run([0.8, 0.9, 0.7, 0.85])
+    assert len(tasks) == race.planned == 10
+    assert [(task.candidate, task.block) for task in tasks[:4]] == [(0, 0), (1, 0), (2, 0), (3, 0)]
+    assert {task.candidate for task in tasks[4:]} == {0, 1}  # 0 was far better in the study than 3
+    assert all((task.seed, task.fold) == (race.seeds[task.block], race.folds[task.block]) for task in tasks)
+    assert len({(task.candidate, task.block) for task in tasks}) == 10
+    found = finals.result
+    assert found is not None
+    assert found.winner.trial == 0
+    assert {each.verdict for each in found.candidates[2:]} <= {UNDECIDED, WORSE}  # none that was dropped is tied
+    assert found.optimism == pytest.approx(0.95 - found.candidates[0].mean)  # type: ignore[operator]
+    assert found.interval is not None
+    assert found.interval.mean == pytest.approx(np.mean(found.winner.values[1:]))  # of the last rung alone
+    assert finals.said == ["rung 1 of 2 is over; trial 0, 7 of made go on"]
+
+
+def test_folds_begin_again_and_few_of_them_are_not_used() -> None:
+    assert plan_race(study(), 40, folds=4).folds[:6] == (1, 2, 3, 4, 1, 2)
+    race = plan_race(study(), 40, folds=3)
+    assert set(race.folds) == {0}
+    assert not race.uses_folds
+
+
+def test_a_rung_waits_for_all_its_trainings() -> None:
+    record = study()
+    finals = Finals(plan_race(record, 10, 6), record)
+    first = [finals.next() for _ in range(1)]
+    for _ in range(3):
+        task = finals.next()
+        assert task is not None
+        finals.end(task, 0.8)
+    last = finals.next()
+    assert last is not None
+    assert (last.candidate, last.block) == (3, 0)
+    running = create_trial(state=TrialState.RUNNING, user_attrs={attributes.TASK: last.plain()})
+    assert finals.script.next([*finals.trials, running]) is None
+    finals.end(last, 0.8)
+    following = finals.next()
+    assert following is not None
+    assert following.block == 1
+    assert first[0] is not None
+
+
+def test_a_candidate_whose_training_failed_is_withdrawn() -> None:
+    record = study()
+    finals = Finals(plan_race(record, 10, 6), record)
+    tasks = finals.run([0.9, 0.8, 0.7, 0.6], {(0, 0)})
+    assert {task.candidate for task in tasks if task.block} == {1, 2}
+    found = finals.result
+    assert found is not None
+    assert found.winner.trial == 0
+    assert [each.verdict for each in found.candidates][:2] == [WITHDRAWN, TIED]
+    assert found.candidates[0].failed == 0
+    assert found.optimism is None
+    assert "trial 7 of made is withdrawn: trial 0 failed" in finals.said
+
+
+def test_where_every_candidate_fails_there_is_no_winner() -> None:
+    record = study()
+    finals = Finals(plan_race(record, 10, 6), record)
+    assert len(finals.run([0.9] * 4, {(each, 0) for each in range(4)})) == 4
+    assert finals.result is None
+
+
+def test_a_loss_is_raced_downwards() -> None:
+    trials = [MadeTrial({"lr": 0.01 + 0.01 * index, "seed": 3}, 0.5 + 0.1 * index) for index in range(4)]
+    record = make_record(make_spec(SPACE, objective={"metric": "val_loss"}), trials)
+    race = plan_race(record, 10, 6)
+    assert (race.candidates, race.maximizes) == ((0, 1, 2, 3), False)
+    finals = Finals(race, record)
+    finals.run([0.9, 0.4, 0.8, 0.7])
+    found = finals.result
+    assert found is not None
+    assert found.winner.trial == 1
+    assert found.optimism == pytest.approx(found.candidates[0].mean - 0.5)  # type: ignore[operator]
+    assert found.interval is not None
+    assert found.interval.low >= 0
+
+
+def test_what_is_raced_is_kept_and_read_again() -> None:
+    race = plan_race(study(), 40, 6)
+    assert Race.read(race.plain()) == race
+    for damaged in ({}, race.plain() | {"seeds": [1]}, race.plain() | {"rungs": [["a"]]}):
+        with pytest.raises(DamagedError, match="race of finalize makes no sense"):
+            Race.read(damaged)
+    with pytest.raises(UserError, match="--trainings = 9: must be at least 10"):
+        plan_race(study(), 9, 6)
