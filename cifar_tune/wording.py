@@ -63,6 +63,11 @@ def exact(value: object) -> str:
     return str(value)
 
 
+def result_line(name: str, value: object) -> str:
+    """`name=value`, as commands print their results: numbers with every digit, text as it is, `unknown` for None."""
+    return f"{name}={'unknown' if value is None else value}"
+
+
 def shown_params(params: Mapping[str, object]) -> str:
     """`lr 0.0123, optimizer sgd`."""
     parts = [f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in params.items()]

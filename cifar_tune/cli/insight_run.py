@@ -17,6 +17,7 @@ from cifar_tune.reports.summary_json import SUMMARY_FILE
 from cifar_tune.streams import say
 from cifar_tune.study_spec.run_config import RunConfig
 from cifar_tune.training.device import configure, resolve_device
+from cifar_tune.wording import result_line
 
 _LINE_SECONDS = 5.0
 
@@ -75,7 +76,7 @@ def now_and_then() -> Callable[[str], None]:
 def print_lines(values: dict[str, object], files: list[Path]) -> None:
     """Print `key=value` lines at full precision, and the files that were written."""
     for name, value in values.items():
-        say(f"{name}={value}")
+        say(result_line(name, value))
     for file in files:
         say(f"file={file}")
 

@@ -5,6 +5,7 @@ from shlex import quote
 from cifar_tune.reports.trust import fall
 from cifar_tune.storage.openings import times
 from cifar_tune.storage.records import StudyRecord
+from cifar_tune.wording import result_line
 
 
 def kept_lines(record: StudyRecord) -> list[str]:
@@ -52,4 +53,4 @@ def result_lines(record: StudyRecord) -> list[str]:
         figures["validation_minus_test"] = found[0]
     if last.model is not None:
         figures["model"] = last.model
-    return [f"{name}={'unknown' if value is None else value}" for name, value in figures.items()]
+    return [result_line(name, value) for name, value in figures.items()]

@@ -155,7 +155,7 @@ def _for_each(
             try:
                 done.append(function(row))
             except Exception as error:  # noqa: BLE001 (Pillow raises almost anything on broken files)
-                problems.append(reading_problem(paths[row], error))
+                problems.append(reading_problem(paths[row], error, ": replace it or leave it out"))
         return done, problems
 
     # Pillow decodes without holding the interpreter's lock.
@@ -176,12 +176,13 @@ def _for_each(
     return results
 
 
-def reading_problem(path: Path | str, error: Exception) -> Problem:
+def reading_problem(path: Path | str, error: Exception, advice: str = "") -> Problem:
     """What is wrong where `read` failed: the image, or only the way to it (permissions, disk, network).
 
     Args:
         path: the file, as people know it.
         error: whatever was raised.
+        advice: what to do about a broken image, after the reason.
     """
     if isinstance(error, TooLargeError | Image.DecompressionBombError):
         size = (
@@ -199,7 +200,7 @@ def reading_problem(path: Path | str, error: Exception) -> Problem:
     if isinstance(error, OSError) and error.strerror and error.errno not in _ERRNO_OF_BROKEN_IMAGES:
         return Problem(f"cannot be opened ({error.strerror}); the image itself may be whole", source=str(path))
     reason = str(error).replace(f" {str(path)!r}", "")  # Pillow names it once more
-    rule = f"cannot be read as an image ({reason}): replace it or take it out of the folder"
+    rule = f"cannot be read as an image ({reason}){advice}"
     return Problem(rule, source=str(path))
 
 

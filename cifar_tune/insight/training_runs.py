@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from shlex import quote
 from statistics import mean, stdev
 from typing import Any
 
@@ -23,6 +24,7 @@ from cifar_tune.study_spec.run_config import RunConfig
 from cifar_tune.training.device import configure, resolve_device
 from cifar_tune.training.failures import Diverged, training_errors
 from cifar_tune.training.loop import Training
+from cifar_tune.wording import result_line
 
 
 def train_seeds(
@@ -79,7 +81,7 @@ def _train_seeds(
         runs.append(_figures(training, flops, run.metrics))
         if seed in folders:
             _save(folders[seed], run, prepared, training, runs[-1])
-            runs[-1]["model"] = str(folders[seed])
+            runs[-1]["model"] = str(folders[seed].absolute())
             say(f"model folder: {folders[seed]}")
         del training  # there may be no room for the next one beside it
     if seeds > 1:
@@ -140,10 +142,10 @@ def _figures(training: Training, flops: int, further: Sequence[str]) -> dict[str
 
 
 def result_lines(results: dict[str, Any]) -> list[str]:
-    """`key=value` lines at full precision; with several seeds one line per seed first."""
+    """`key=value` lines at full precision; with several seeds one line per seed first, quoted as in a shell."""
     runs = results["runs"]
-    lines = [f"{name}={results[name]}" for name in ("device", "precision", "parameters", "flops")]
+    lines = [result_line(name, results[name]) for name in ("device", "precision", "parameters", "flops")]
     if len(runs) == 1:
-        return lines + [f"{name}={value!r}" for name, value in runs[0].items()]
-    lines += [" ".join(f"{name}={value!r}" for name, value in run.items()) for run in runs]
-    return lines + [f"{name}={results[name]!r}" for name in ("val_accuracy_mean", "val_accuracy_std")]
+        return lines + [result_line(name, value) for name, value in runs[0].items()]
+    lines += [" ".join(quote(result_line(name, value)) for name, value in run.items()) for run in runs]
+    return lines + [result_line(name, results[name]) for name in ("val_accuracy_mean", "val_accuracy_std")]

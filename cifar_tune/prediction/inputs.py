@@ -16,6 +16,9 @@ from cifar_tune.paths import PathError, expanded, given_path, is_stream
 from cifar_tune.wording import counted
 
 STDIN = "-"
+_NAMED = 10
+"""Paths of a list that are named; the others are counted."""
+
 _KEY = "IMAGE"
 _WORTH: Mapping[Role, str] = {
     "training": "it has learned them, so their accuracy says little about new images",
@@ -74,7 +77,8 @@ def find_images(arguments: Sequence[str], classes: Sequence[str], read_stdin: Ca
         read_stdin: called where `-` is among the arguments.
 
     Raises:
-        UserError: something that was named is not there or holds no image; reports all of that at once.
+        UserError: something that was named, also in a list, is not there or holds no image; reports all of that at
+            once, of many paths the first ones.
     """
     given = Given()
     problems: list[Problem] = []
@@ -100,18 +104,26 @@ def _add_stdin(given: Given, classes: Sequence[str], content: bytes) -> None:
         given.images.append(GivenImage(STDIN, content))
         return
     given.is_table = True
+    problems: list[Problem] = []
     for line in content.split(b"\0") if b"\0" in content else content.splitlines():
         path = os.fsdecode(line)
-        if not path.strip():
-            continue
-        if Path(path).is_dir():
-            _add(given, classes, path)
-        else:  # what is missing is told as what cannot be read: the others are worth their while
-            given.images.append(GivenImage(path, Path(path)))
+        try:
+            if path.strip():
+                _add_path(given, classes, path, Path(path), name=path)
+        except UserError as error:
+            problems += error.problems
+    if problems:
+        left = len(problems) - _NAMED
+        more = [Problem(f"and {counted(left, 'more path')} of the list like these")] if left > 0 else []
+        raise UserError(problems[:_NAMED] + more)
 
 
 def _add(given: Given, classes: Sequence[str], argument: str) -> None:
     path = given_path(argument, _KEY)
+    _add_path(given, classes, argument, path, name=str(path))
+
+
+def _add_path(given: Given, classes: Sequence[str], argument: str, path: Path, name: str) -> None:
     try:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # ValueError: a null byte
@@ -121,9 +133,9 @@ def _add(given: Given, classes: Sequence[str], argument: str) -> None:
     if stat.S_ISDIR(mode):
         _add_folder(given, classes, path)
     elif is_stream(path):
-        given.images.append(GivenImage(str(path), path.read_bytes()))
+        given.images.append(GivenImage(name, path.read_bytes()))
     elif stat.S_ISREG(mode):
-        given.images.append(GivenImage(str(path), path))
+        given.images.append(GivenImage(name, path))
     else:
         raise UserError(Problem("is neither a file nor a folder", _KEY, argument))
 

@@ -180,6 +180,13 @@ def test_batches_make_no_difference(cli: Cli, place: Path, batch_size: str) -> N
     assert np.allclose(best, np.load(place / "seen.npz")["probabilities"].max(1), rtol=1e-5)
 
 
+def test_a_list_with_a_path_that_is_not_there_is_wrong_input(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cifar_tune.cli.prediction_run._read_stdin", lambda: b"pictures/val\ngone.png\n")
+    ended = cli("predict", "model", "-")
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err == "cifar-tune: IMAGE = 'gone.png': there is no such file or folder\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -1,5 +1,6 @@
 """Trainings with one seed after the other, and what ends them."""
 
+import shlex
 import weakref
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,7 +15,7 @@ from cifar_tune.data.cache import CACHE_VARIABLE
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.errors import CheckError, UserError
 from cifar_tune.insight import training_runs
-from cifar_tune.insight.training_runs import train_seeds
+from cifar_tune.insight.training_runs import result_lines, train_seeds
 from cifar_tune.knobs.part import Value
 from cifar_tune.model_files.reading import read_description
 from cifar_tune.study_spec.run_config import RunConfig
@@ -48,9 +49,13 @@ def test_one_model_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_models_of_several_seeds_are_kept_apart(tmp_path: Path) -> None:
     said: list[str] = []
-    folder = tmp_path / "kept"
+    folder = tmp_path / "kept here"
     told = replace(run(seed=3), metrics=("val_macro_f1", "best_val_ece"))
-    runs = train_seeds(told, 2, "cpu", said.append, save=folder)["runs"]
+    results = train_seeds(told, 2, "cpu", said.append, save=folder)
+    runs = results["runs"]
+    first = next(line for line in result_lines(results) if line.startswith("seed=4 "))
+    assert shlex.split(first)[-1] == f"model={folder}/seed-4"
+    assert f"model={folder}/seed-4" in result_lines(results | {"runs": runs[:1]})
     assert [each["model"] for each in runs] == [str(folder / "seed-4"), str(folder / "seed-5")]
     for each in runs:
         description = read_description(each["model"])

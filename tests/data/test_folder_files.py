@@ -78,7 +78,7 @@ def test_a_file_without_a_suffix_that_is_no_image_is_left_out_and_told(folder: P
 @pytest.mark.parametrize("name", ["0.png", "0.PNG", "0.JpG", "0.AVIF"])
 def test_a_broken_image_is_an_error_and_not_left_out(folder: Path, name: str) -> None:
     (folder / "train/ant" / name).write_bytes(b"no image")
-    rule = "cannot be read as an image (cannot identify image file): replace it or take it out of the folder"
+    rule = "cannot be read as an image (cannot identify image file): replace it or leave it out"
     with pytest.raises(UserError) as raised:
         read(folder)
     if not name.endswith("AVIF"):

@@ -108,22 +108,61 @@ def test_images_of_a_table_are_made_square_as_those_of_a_folder(tmp_path: Path) 
 
 
 def test_wrong_rows_are_named_by_their_lines(tmp_path: Path, rows: list[tuple[str, str, str]]) -> None:
-    rows[2] = ("pictures/nobody.png", "9", "train")
-    rows[4] = ("pictures/04.png", "7", "val")
-    said = refusal(write(tmp_path, rows))
-    assert "labels.csv:4: 'pictures/nobody.png' cannot be read: No such file" in said
+    rows[1] = ("pictures/nobody.png", "9", "train")
     rows[2] = rows[3]
+    rows[4] = ("pictures/04.png", "7", "val")
     rows[5] = ("pictures/05.png", "", "train")
     rows[6] = ("pictures/06.png", "9", "valley")
-    said = refusal(write(tmp_path, rows))
-    assert "labels.csv:5: 'pictures/03.png' stands in row 4 too; name every image once" in said
-    assert "labels.csv:7: has no label" in said
-    assert "labels.csv:8: its split must be train, val or test, not 'valley'" in said
+    rows[-1] = ("pictures/not-here.png", "9", "test")  # only finalize needs it
+    assert refusal(write(tmp_path, rows)).splitlines() == [
+        "labels.csv:3: 'pictures/nobody.png' cannot be read: No such file or directory",
+        "labels.csv:5: 'pictures/03.png' stands in row 4 too; name every image once",
+        "labels.csv:6: no training image has the label '7' of this validation image",
+        "labels.csv:7: has no label",
+        "labels.csv:8: its split must be train, val or test, not 'valley'",
+    ]
+
+
+def test_wrong_columns_and_missing_files_are_told_at_once(tmp_path: Path, rows: list[tuple[str, str, str]]) -> None:
+    rows[0] = ("pictures/nobody.png", "9", "train")
+    table = write(tmp_path, rows, "file,species,part")
+    has = "it has file, species and part"
+    missing = "labels.csv:2: 'pictures/nobody.png' cannot be read: No such file or directory"
+    assert refusal(table).splitlines() == [
+        f"data.path_column: is not given, and labels.csv has no column 'path'; {has}. Name the one with the paths "
+        "(did you mean 'file'?)",
+        f"data.label_column: is not given, and labels.csv has no column 'label'; {has}. Name the one with the labels "
+        "(did you mean 'species'?)",
+    ]
+    assert refusal(table, path_column="file", label_column="specis").splitlines() == [
+        f"data.label_column = 'specis': labels.csv has no column 'specis'; {has} (did you mean 'species'?)",
+        missing,
+    ]
+    named = {"path_column": "file", "label_column": "species"}
+    assert refusal(table, **named) == missing
+    assert "the split" not in refusal(table, **named, split_column="parts")
+    rows[0] = rows[1]
+    rows[1] = rows[2]
+    prepared = prepare(spec(write(tmp_path, [rows[0], *rows[2:]], "file,species,part"), image_size=16, **named))
+    assert prepared.notes == (
+        "the column 'part' of the table is not read, so all rows are for training; if it says which split a row "
+        "belongs to, add data.split_column: part",
+    )
+
+
+def test_a_broken_table_is_told_with_its_columns(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text('file,label\na.png,"cat" x\n')
+    said = refusal(tmp_path / "labels.csv").splitlines()
+    assert len(said) == 2
+    assert said[0].startswith("data.path_column: is not given")
+    assert said[1].startswith("labels.csv:2: is not CSV: ")
 
 
 def test_wrong_tables(tmp_path: Path, rows: list[tuple[str, str, str]]) -> None:
     table = write(tmp_path, rows, "file,label,split")
-    assert "data.path_column = 'path': labels.csv has no such column; it has file, label and split" in refusal(table)
+    assert "data.path_column: is not given, and labels.csv has no column 'path'; it has file, label and" in refusal(
+        table
+    )
     assert "there is no such file (did you mean 'labels.csv'?)" in refusal(tmp_path / "label.csv")
     assert "must have two labels at least; found '9' alone" in refusal(write(tmp_path, rows[:1]))
     rows[-1] = (rows[-1][0], "new", "test")

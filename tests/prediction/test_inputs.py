@@ -88,14 +88,15 @@ def test_what_is_left_out_of_a_folder_is_told() -> None:
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\0"])
 def test_a_list_of_paths_comes_in(end: str) -> None:
-    given = found("-", stdin=end.join(["loose.png", "gone.png", "val", ""]).encode())
-    assert named(given)[:3] == [("loose.png", None), ("gone.png", None), ("val/ant/000.png", 0)]
-    assert len(given.images) == 8
+    given = found("-", stdin=end.join(["loose.png", "val", ""]).encode())
+    assert named(given)[:2] == [("loose.png", None), ("val/ant/000.png", 0)]
+    assert len(given.images) == 7
     assert given.is_table
 
 
 def test_a_name_that_is_no_utf8_is_the_same_file() -> None:
     name = os.fsencode("caf\udce9.png")
+    Path(os.fsdecode(name)).touch()
     given = found("-", stdin=b"./" + name + b"\n")
     assert os.fsencode(given.images[0].name) == b"./" + name
 
@@ -128,6 +129,21 @@ def test_everything_that_is_not_there_is_told_at_once() -> None:
         "IMAGE = '/dev/null': is neither a file nor a folder",
         "IMAGE = 'loose.png/x': there is no such file or folder",
     ]
+
+
+def test_a_list_with_paths_that_are_not_there_is_refused_as_arguments_are() -> None:
+    with pytest.raises(UserError) as refused:
+        found("-", "q.gif", stdin=b"loose.png\nlosse.png\n~/x.png\n/dev/null\n")
+    assert str(refused.value).splitlines() == [
+        "IMAGE = 'losse.png': there is no such file or folder (did you mean 'loose.png'?)",
+        "IMAGE = '~/x.png': there is no such file or folder",
+        "IMAGE = '/dev/null': is neither a file nor a folder",
+        "IMAGE = 'q.gif': there is no such file or folder",
+    ]
+    with pytest.raises(UserError) as refused:
+        found("-", stdin="\n".join(f"{number}.jpg" for number in range(11)).encode())
+    assert len(refused.value.problems) == 11
+    assert str(refused.value).endswith("\nand 1 more path of the list like these")
 
 
 def test_stdin_is_read_once() -> None:

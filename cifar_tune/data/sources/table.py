@@ -25,17 +25,35 @@ PARQUET = (".parquet", ".pq")
 _NAMED = 10
 """Problems that are named; the others are counted."""
 
-_DEFAULT_SPLIT = "split"
+_SPLIT = "split"
+_OFTEN: Mapping[str, tuple[str, ...]] = {
+    "path": (
+        "file",
+        "filename",
+        "file_name",
+        "filepath",
+        "file_path",
+        "image",
+        "image_path",
+        "img",
+        "img_path",
+    ),
+    "label": ("class", "class_name", "category", "species", "target", "y", "class_id", "label_name", "labels"),
+}
+"""What others call the columns."""
+
+_ROLES: Mapping[str, Role] = {word: role for role, words in FOLDER_NAMES.items() for word in words}
 
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """An image of the table; `number` is its line in a CSV file, else its row, both from 1."""
+    """An image of the table; `number` is its line in a CSV file, else its row, both from 1; `record` all of the row."""
 
     number: int
     path: str
     label: str
     role: Role
+    record: Mapping[str, str | None]
 
 
 def training_part(spec: DataSpec) -> SourcePart:
@@ -49,7 +67,7 @@ def training_part(spec: DataSpec) -> SourcePart:
     tested = len(table.rows["test"])
     test = f"{tested:,} rows" if tested else f"{len(held_out.paths):,} rows held out of those for training"
     splits = f"training: {len(training.paths):,} rows; validation: {origin}; test: {test} (only finalize opens them)"
-    return replace(part, splits=splits, validation=given)
+    return replace(part, notes=table.notes, splits=splits, validation=given)
 
 
 def test_part(spec: DataSpec) -> SourcePart:
@@ -79,20 +97,32 @@ class _Table:
         root: the folder that it lies in.
         classes: the labels of training images, sorted; whole numbers by their value.
         rows: by split.
+        notes: what people should know of it.
+
+    Raises:
+        UserError: with everything that is wrong with columns, rows, and the files for training and validation.
     """
 
     def __init__(self, spec: DataSpec) -> None:
         self._file = given_path(str(spec.root), "data.root")
         self.root = self._file.parent
         self.rows: dict[Role, list[_Row]] = {role: [] for role in FOLDER_NAMES}
-        for row in _rows(self._file, spec):
+        self._stamps: dict[str, Stamp] = {}
+        found, records = _read_parquet(self._file) if self._file.suffix.lower() in PARQUET else _read_csv(self._file)
+        columns, problems = _columns(self._file, found, spec)
+        rows, wrong_rows = _rows(self._file, records, columns)
+        for row in rows:
             self.rows[row.role].append(row)
+        self.classes = _sorted({row.label for row in self.rows["training"]})
+        if columns.path is not None and not columns.is_split_unknown:
+            wrong_rows += self._look(("training", "validation"), has_labels=columns.label is not None)
+        _raise(problems, wrong_rows)
         if not self.rows["training"]:
             raise UserError(Problem("has no row for training", source=str(self._file)))
-        self.classes = _sorted({row.label for row in self.rows["training"]})
         if len(self.classes) < 2:
             raise UserError(Problem(f"must have two labels at least; found {self.classes[0]!r} alone", "data.root"))
         self._has_test = bool(self.rows["test"])
+        self.notes = _notes(found, rows, columns)
 
     def listing(self, role: Role) -> Listing:
         """The files of a split.
@@ -100,21 +130,27 @@ class _Table:
         Raises:
             UserError: files are missing, or have a label that no training image has.
         """
+        if role == "test":  # those of the other splits were looked at when the table was read
+            _raise([], self._look((role,), has_labels=True))
         numbers = {name: index for index, name in enumerate(self.classes)}
-        stamps: list[Stamp] = []
+        labels = np.array([numbers[row.label] for row in self.rows[role]], dtype=np.int64)
+        paths = [row.path for row in self.rows[role]]
+        return Listing(paths, [self._stamps[path] for path in paths], labels)
+
+    def _look(self, roles: Sequence[Role], has_labels: bool) -> list[Problem]:
+        """See that the files of some splits are there, and that training images have the same labels."""
         problems: list[Problem] = []
-        for row in self.rows[role]:
-            if row.label not in numbers:
-                rule = f"no training image has the label {row.label!r} of this {role} image"
+        known = set(self.classes)
+        for row in (row for role in roles for row in self.rows[role]):
+            if has_labels and row.label not in known:
+                rule = f"no training image has the label {row.label!r} of this {row.role} image"
                 problems.append(_problem(self._file, row.number, rule))
             try:
-                stamps.append(stamp((self.root / row.path).stat()))
+                self._stamps[row.path] = stamp((self.root / row.path).stat())
             except (OSError, ValueError) as error:
                 reason = error.strerror if isinstance(error, OSError) else str(error)
                 problems.append(_problem(self._file, row.number, f"{row.path!r} cannot be read: {reason}"))
-        _raise(problems)
-        labels = np.array([numbers[row.label] for row in self.rows[role]], dtype=np.int64)
-        return Listing([row.path for row in self.rows[role]], stamps, labels)
+        return problems
 
     def training(self) -> tuple[Listing, Listing]:
         """The files for training, and those of them that are held out for the test."""
@@ -126,37 +162,88 @@ class _Table:
         return listing.chosen(rest), listing.chosen(test)
 
 
-def _rows(file: Path, spec: DataSpec) -> Iterator[_Row]:
-    """The rows, checked.
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """Which columns are read.
 
-    Raises:
-        UserError: with the first rows that are wrong.
+    Attributes:
+        path, label: None where there is no such column.
+        split: None where all rows are for training.
+        is_split_unknown: whether the column of splits that was asked for is not there.
     """
-    table = _read_parquet(file) if file.suffix.lower() in PARQUET else _read_csv(file)
-    columns, records = table
-    path_column = _column(file, columns, spec.path_column or "path", "data.path_column")
-    label_column = _column(file, columns, spec.label_column or "label", "data.label_column")
-    split_column = None
-    if spec.split_column is not None or _DEFAULT_SPLIT in columns:
-        split_column = _column(file, columns, spec.split_column or _DEFAULT_SPLIT, "data.split_column")
-    roles = {word: role for role, words in FOLDER_NAMES.items() for word in words}
+
+    path: str | None
+    label: str | None
+    split: str | None
+    is_split_unknown: bool
+
+
+def _columns(file: Path, found: Sequence[str], spec: DataSpec) -> tuple[_Columns, list[Problem]]:
+    """Find the columns; what is wrong with all of them is returned."""
+    problems: list[Problem] = []
+
+    def column(default: str, given: str | None) -> str | None:
+        name = given or default
+        if name in found:
+            return name
+        key = f"data.{default}_column"
+        has = f"{file} has no column {name!r}; it has {enumerate_names(list(found), 'and') if found else 'none'}"
+        if given is not None:
+            problems.append(Problem(has, key, given, nearest=nearest_name(given, found)))
+        else:
+            others = {spec.path_column, spec.label_column, spec.split_column}
+            free = {each.lower(): each for each in found if each not in others}
+            nearest = next((free[word] for word in (default, *_OFTEN[default]) if word in free), None)
+            problems.append(Problem(f"is not given, and {has}. Name the one with the {default}s", key, nearest=nearest))
+        return None
+
+    path, label = column("path", spec.path_column), column("label", spec.label_column)
+    wants_split = spec.split_column is not None or _SPLIT in found
+    split = column(_SPLIT, spec.split_column) if wants_split else None
+    return _Columns(path, label, split, wants_split and split is None), problems
+
+
+def _rows(file: Path, records: "_Records", columns: _Columns) -> tuple[list[_Row], list[Problem]]:
+    """The rows that can be used, and what is wrong with the others."""
+    rows: list[_Row] = []
     seen: dict[str, int] = {}
     problems: list[Problem] = []
-    for number, record in records:
-        path, label = record.get(path_column) or "", record.get(label_column) or ""
-        role: Role | None = "training"
-        if split_column is not None:
-            role = roles.get((record.get(split_column) or "").strip().lower())
-        if not path or not label:
-            problems.append(_problem(file, number, f"has no {'path' if not path else 'label'}"))
-        elif role is None:
-            rule = f"its split must be train, val or test, not {record.get(split_column or '')!r}"
-            problems.append(_problem(file, number, rule))
-        elif (first := seen.setdefault(os.path.normpath(path), number)) != number:
-            problems.append(_problem(file, number, f"{path!r} stands in row {first} too; name every image once"))
-        else:
-            yield _Row(number, path, label, role)
-    _raise(problems)
+    try:
+        for number, record in records:
+            path, label = (record.get(name) or "" if name else "" for name in (columns.path, columns.label))
+            role: Role | None = "training"
+            if columns.split is not None:
+                role = _ROLES.get((record.get(columns.split) or "").strip().lower())
+            missing = [
+                name
+                for name, column, value in (("path", columns.path, path), ("label", columns.label, label))
+                if column is not None and not value
+            ]
+            if missing:
+                problems.append(_problem(file, number, f"has no {' and no '.join(missing)}"))
+            elif role is None:
+                rule = f"its split must be train, val or test, not {record.get(columns.split or '') or ''!r}"
+                problems.append(_problem(file, number, rule))
+            elif path and (first := seen.setdefault(os.path.normpath(path), number)) != number:
+                problems.append(_problem(file, number, f"{path!r} stands in row {first} too; name every image once"))
+            else:
+                rows.append(_Row(number, path, label, role, record))
+    except UserError as error:  # the file is broken from here on
+        problems += error.problems
+    return rows, problems
+
+
+def _notes(found: Sequence[str], rows: Sequence[_Row], columns: _Columns) -> tuple[str, ...]:
+    """A sentence where a column looks as if it said which split a row belongs to, and nobody reads it."""
+    if columns.split is not None:
+        return ()
+    others = [name for name in found if name not in (columns.path, columns.label)]
+    alike = [name for name in others if all((row.record.get(name) or "").strip().lower() in _ROLES for row in rows)]
+    return tuple(
+        f"the column {name!r} of the table is not read, so all rows are for training; if it says which split a row "
+        f"belongs to, add data.split_column: {name}"
+        for name in alike[:1]
+    )
 
 
 _Records = Iterator[tuple[int, Mapping[str, str | None]]]
@@ -179,7 +266,7 @@ def _read_csv(file: Path) -> tuple[list[str], _Records]:
             for record in reader:
                 yield reader.line_num, record
         except csv.Error as error:
-            raise UserError(_problem(file, reader.line_num, f"is not CSV: {error}")) from error
+            raise UserError(_problem(file, reader.reader.line_num, f"is not CSV: {error}")) from error
 
     return list(reader.fieldnames or ()), records()
 
@@ -202,13 +289,6 @@ def _read_parquet(file: Path) -> tuple[list[str], _Records]:
     return list(table.column_names), texts
 
 
-def _column(file: Path, columns: Sequence[str], name: str, key: str) -> str:
-    if name not in columns:
-        rule = f"{file} has no such column; it has {enumerate_names(list(columns), 'and') if columns else 'none'}"
-        raise UserError(Problem(rule, key, name, nearest=nearest_name(name, columns)))
-    return name
-
-
 def _sorted(labels: set[str]) -> tuple[str, ...]:
     if all(label.isascii() and label.isdecimal() for label in labels):
         return tuple(sorted(labels, key=lambda label: (int(label), label)))
@@ -219,10 +299,17 @@ def _problem(file: Path, number: int, rule: str) -> Problem:
     return Problem(rule, source=str(file), line=number)
 
 
-def _raise(problems: list[Problem]) -> None:
-    if problems:
-        left = len(problems) - _NAMED
-        raise UserError(problems[:_NAMED] + ([Problem(f"and {left:,} more rows like these")] if left > 0 else []))
+def _raise(problems: Sequence[Problem], of_rows: Sequence[Problem]) -> None:
+    """Tell everything at once; of many rows, the first ones.
+
+    Raises:
+        UserError: if there is anything to tell.
+    """
+    ordered = sorted(of_rows, key=lambda problem: problem.line or 0)
+    left = len(ordered) - _NAMED
+    more = [Problem(f"and {left:,} more rows like these")] if left > 0 else []
+    if problems or ordered:
+        raise UserError([*problems, *ordered[:_NAMED], *more])
 
 
 def _unreadable(file: Path, error: Exception) -> UserError:
