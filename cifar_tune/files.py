@@ -6,12 +6,19 @@ replaced, never written into, and nothing but a regular file is read.
 
 import errno
 import os
+import shutil
 import stat
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
+
+from cifar_tune.unfinished import remove_abandoned, unfinished_folder
+
+UNFINISHED = ".cifar-tune-writing-*"
+"""Names of hidden folders that hold files until they are whole."""
 
 Content = bytes | str
 """Of a file; text is encoded as UTF-8, with its line ends as they are."""
@@ -33,8 +40,9 @@ def replace_file(path: Path, content: Content) -> None:
 def replace_files(contents: Mapping[Path, Content], removed: Collection[Path] = ()) -> None:
     """Write several files, whose folders exist, and remove others: all of it or, after an error, nothing.
 
-    All are written beside their places first, where a full disk is noticed. Then they are renamed, while the old files
-    are kept under other names, so that they can be put back. Only a kill among the renames leaves old and new mixed.
+    All are written into a hidden folder beside their places first, where a full disk is noticed. Then they are renamed,
+    while the old files are kept in that folder, so that they can be put back. Only a kill among the renames leaves old
+    and new mixed; the hidden folder of a killed process is removed when somebody writes there again.
 
     Args:
         contents: of the files to be written.
@@ -44,26 +52,40 @@ def replace_files(contents: Mapping[Path, Content], removed: Collection[Path] = 
         OSError: one of them cannot be written or removed, with its name; all old files are as they were.
     """
     beside: dict[Path, Path] = {}
-    kept: dict[Path, Path] = {}
-    try:
+    with ExitStack() as stack:
+        stages = _Stages(stack)
         for path, content in contents.items():
             with _named(path):
-                beside[path] = _other_name(path)
+                beside[path] = stages.place_for(path)
                 _write(beside[path], content.encode() if isinstance(content, str) else content)
-        _put_in_place(beside, kept, removed)
-    finally:
-        for left in (*beside.values(), *kept.values()):
-            with suppress(OSError):  # a name that is left over does no harm
-                left.unlink(missing_ok=True)  # it has another name now, unless something went wrong
+        _put_in_place(beside, stages, removed)
 
 
-def _put_in_place(beside: Mapping[Path, Path], kept: dict[Path, Path], removed: Collection[Path]) -> None:
+class _Stages:
+    """Hidden folders, one beside the files of each folder. They and all that is in them are removed at the end."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._folders: dict[Path, Path] = {}
+        self._number = count()
+
+    def place_for(self, path: Path) -> Path:
+        """A name that is free, on the file system of the folder in which `path` lies."""
+        folder = path.parent
+        if folder not in self._folders:
+            remove_abandoned(folder, UNFINISHED)
+            self._folders[folder] = self._stack.enter_context(unfinished_folder(folder, UNFINISHED))
+        return self._folders[folder] / str(next(self._number))
+
+
+def _put_in_place(beside: Mapping[Path, Path], stages: _Stages, removed: Collection[Path]) -> None:
     """Keep the old files, rename what was written, and remove what shall go; after an error put back what was kept."""
+    kept: dict[Path, Path] = {}
     placed: list[Path] = []
     try:
         for path in (*beside, *removed):
             with _named(path):
-                _keep(path, kept)
+                _keep(path, kept, stages)
         for path, written in beside.items():
             with _named(path):
                 written.replace(path)
@@ -75,36 +97,33 @@ def _put_in_place(beside: Mapping[Path, Path], kept: dict[Path, Path], removed: 
         for path in (path for path in placed if path not in kept):
             with suppress(OSError):
                 path.unlink()
-        for path, old in list(kept.items()):
+        for path, old in kept.items():
             try:
                 if not _is_one_file(path, old):
                     old.replace(path)
-            except OSError:  # then its content stays under the other name
-                del kept[path]
+            except OSError:
+                with suppress(OSError):  # then its content stays under another name
+                    old.replace(path.with_name(f".cifar-tune-kept-{uuid4().hex}"))
         raise
-
-
-def _other_name(path: Path) -> Path:
-    return path.with_name(f".cifar-tune-{uuid4().hex}")
 
 
 def _is_one_file(one: Path, other: Path) -> bool:
     return os.path.lexists(one) and os.path.samestat(one.lstat(), other.lstat())
 
 
-def _keep(path: Path, kept: dict[Path, Path]) -> None:
-    """Give a file that is there a second name; where the file system knows no hard links, another name."""
+def _keep(path: Path, kept: dict[Path, Path], stages: _Stages) -> None:
+    """Give a file that is there a second name; where the file system knows no hard links, make a copy."""
     if path.is_dir() and not path.is_symlink():
         raise IsADirectoryError(errno.EISDIR, "Is a directory")
     if not os.path.lexists(path):
         return
-    name = _other_name(path)
+    name = stages.place_for(path)
     try:
         os.link(path, name, follow_symlinks=False)
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK):
             raise
-        path.rename(name)
+        shutil.copy2(path, name, follow_symlinks=False)
     kept[path] = name
 
 

@@ -76,6 +76,9 @@ def _held(folder: Path, pattern: str, is_folder: bool) -> tuple[Path, int]:
             descriptor = os.open(path, os.O_RDONLY)
         except FileNotFoundError:
             continue
+        except OSError:
+            _remove(path)
+            raise
         with suppress(OSError):  # no locks here: then nobody else can lock it either, and it stays
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         if path.exists():

@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from cifar_tune.errors import Problem, UserError
-from cifar_tune.files import Content, replace_files
+from cifar_tune.files import UNFINISHED, Content, replace_files
 from cifar_tune.model_files.card import card
 from cifar_tune.model_files.description import (
     CARD_FILE,
@@ -16,6 +16,7 @@ from cifar_tune.model_files.description import (
     parse_description,
 )
 from cifar_tune.model_files.reading import read_file
+from cifar_tune.unfinished import remove_abandoned, unfinished_folder
 
 
 def require_model_folder(folder: Path) -> None:
@@ -28,8 +29,8 @@ def require_model_folder(folder: Path) -> None:
     missing = [each for each in (folder, *folder.parents) if not each.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        replace_files({folder / ".cifar-tune-probe": b""})
-        (folder / ".cifar-tune-probe").unlink()
+        with unfinished_folder(folder, UNFINISHED):
+            pass
     except OSError as error:
         raise UserError(_unwritable(folder, error)) from error
     finally:
@@ -76,6 +77,7 @@ def require_ours(folder: Path) -> ModelDescription | None:
     Raises:
         UserError: it holds something else.
     """
+    remove_abandoned(folder, UNFINISHED)  # killed processes leave such folders
     try:
         names = sorted(each.name for each in folder.iterdir())
     except FileNotFoundError:

@@ -18,6 +18,7 @@ from cifar_tune import load_model
 from cifar_tune.data.depth import Span
 from cifar_tune.data.image_reading import MOST_BYTES, Room, read
 from cifar_tune.errors import UserError
+from cifar_tune.files import UNFINISHED
 from cifar_tune.knobs.configuration import Configuration, complete
 from cifar_tune.knobs.plugin import PluginFile
 from cifar_tune.knobs.vocabulary import vocabulary_with
@@ -109,6 +110,11 @@ def test_only_a_model_of_ours_is_replaced(folder: Path, tmp_path: Path) -> None:
     require_model_folder(folder)
     require_model_folder(tmp_path / "a" / "new" / "one")
     assert not (tmp_path / "a").exists()
+    killed = tmp_path / "killed" / UNFINISHED.replace("*", "1")
+    killed.mkdir(parents=True)
+    (killed / "model.safetensors").write_bytes(b"half")
+    require_model_folder(killed.parent)
+    assert not killed.exists()
     described(folder, format="other")
     with pytest.raises(UserError, match="holds other files"):
         require_model_folder(folder)
