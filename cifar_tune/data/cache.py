@@ -30,7 +30,7 @@ from cifar_tune.unfinished import remove_abandoned, unfinished_file
 
 CACHE_VARIABLE = "CIFAR_TUNE_CACHE"
 DEFAULT_CACHE = "storage/cache"
-_FORMAT = 5
+_FORMAT = 6
 """Part of a record's name: raise it when images are decoded to other bytes, or records say something else."""
 
 _CONTENT_FORMAT = 1

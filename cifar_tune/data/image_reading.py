@@ -186,7 +186,8 @@ def preprocessed(image: Image.Image, size: int, ranges: Mapping[Kind, Span], res
     """Make of an opened image what `read` makes of its file.
 
     Where the file is not decoded yet, its bytes are read. Of an image that is decoded already, Pillow may have dropped
-    the lower bits of more than 8 per channel, in colour.
+    the lower bits of more than 8 per channel, in colour. A decoded JPEG of more than 4 million pixels may differ by a
+    few of 255 levels, since `read` lets the decoder make it smaller.
 
     Args:
         image: of any size and mode; it stays as it is.
@@ -275,7 +276,9 @@ def _plain(path: Path | bytes) -> PlainJpeg | None:
 
 def _opened(path: Path | bytes) -> ImageFile.ImageFile:
     file = io.BytesIO(path) if isinstance(path, bytes) else path
-    return Image.open(file, formats=[name for name in _FORMATS if name in Image.OPEN])
+    image = Image.open(file, formats=[name for name in _FORMATS if name in Image.OPEN])
+    image.filename = ""  # else Pillow maps plain files into memory, and then mixes up the rows of turned TIFFs
+    return image
 
 
 def _holds_several(path: Path | bytes, image: ImageFile.ImageFile) -> bool:

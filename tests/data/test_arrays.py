@@ -3,18 +3,24 @@
 import io
 import os
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+from PIL import Image
 
 from cifar_tune.data.prepared import prepare
 from cifar_tune.data.resizing import resized
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.data.test_split import load_test
 from cifar_tune.errors import UserError
+from cifar_tune.prediction.inputs import GivenImage
+from cifar_tune.prediction.reading import ImageReader
+
+from .images import png
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (24, 16, 16, 3), dtype=np.uint8)
 LABELS = np.arange(24) % 3
@@ -94,8 +100,6 @@ def test_pixels_of_any_kind_become_bytes(tmp_path: Path, values: npt.NDArray[Any
 
 
 def test_images_that_are_not_square(tmp_path: Path) -> None:
-    from PIL import Image
-
     wide = np.random.default_rng(1).integers(0, 256, (24, 10, 30, 3), dtype=np.uint8)
     file = saved(tmp_path, x=wide, y=LABELS)
     first = Image.fromarray(wide[0])
@@ -251,3 +255,35 @@ def test_pipes_are_not_waited_for(tmp_path: Path) -> None:
         prepare(spec(tmp_path / "data.npz"))
     with pytest.raises(UserError, match="give the folder of this file"):
         prepare(spec(tmp_path / "x.npy"))
+
+
+def as_tiff(values: npt.NDArray[Any]) -> bytes:
+    content = io.BytesIO()
+    Image.fromarray(values).save(content, "TIFF")
+    return content.getvalue()
+
+
+DEEP = np.random.default_rng(2).integers(0, 4096, (24, 16, 16, 4)).astype(np.uint16)
+
+
+@pytest.mark.parametrize(
+    ("values", "as_file"),
+    [
+        (DEEP[..., 0], lambda each: png(each, 0, 16)),
+        (DEEP[..., :3], lambda each: png(each, 2, 16)),
+        (DEEP, lambda each: png(each, 6, 16)),
+        (DEEP * np.array([1, 1, 1, 16], dtype=np.uint16), lambda each: png(each, 6, 16)),
+        (DEEP[..., 0] * np.int32(16), as_tiff),
+        (DEEP[..., 0] + np.uint16(30_000), as_tiff),
+        (DEEP[..., 0] / np.float32(4095), as_tiff),
+    ],
+)
+def test_the_same_values_in_a_file_become_the_same_bytes(
+    tmp_path: Path, values: npt.NDArray[Any], as_file: Callable[[npt.NDArray[Any]], bytes]
+) -> None:
+    """So that `predict` shows a model what its training saw."""
+    prepared = prepare(spec(saved(tmp_path, x_train=values, y_train=LABELS, x_test=values, y_test=LABELS)))
+    reader = ImageReader(16, prepared.ranges, prepared.resize)
+    found = reader.read([GivenImage(str(index), as_file(each)) for index, each in enumerate(values)])
+    assert not found.unreadable
+    assert (found.pixels == prepared.open_images()).all()

@@ -428,9 +428,9 @@ STORED: dict[int, Callable[[Bytes], Bytes]] = {
     2: lambda image: image[:, ::-1],
     3: lambda image: image[::-1, ::-1],
     4: lambda image: image[::-1],
-    5: lambda image: image.transpose(1, 0, 2),
+    5: lambda image: image.swapaxes(0, 1),
     6: lambda image: np.rot90(image, 1),
-    7: lambda image: image[::-1, ::-1].transpose(1, 0, 2),
+    7: lambda image: image[::-1, ::-1].swapaxes(0, 1),
     8: lambda image: np.rot90(image, -1),
 }
 
@@ -460,6 +460,27 @@ def test_oblong_images_are_turned_before_they_are_squared(tmp_path: Path, orient
     oblong = np.kron(noise(11, 8)[:, :4], np.ones((4, 4, 1), dtype=np.uint8))
     image, _ = decoded(tmp_path, oriented("PNG", orientation, oblong), ".png", resize="squash")
     assert (image == np.asarray(Image.fromarray(oblong).resize((SIZE, SIZE), Image.Resampling.BILINEAR))).all()
+
+
+@pytest.mark.parametrize("orientation", STORED)
+@pytest.mark.parametrize("mode", ["L", "P", "I;16", "RGBA", "CMYK", "RGB"])
+def test_plain_tiffs_are_turned_whatever_their_mode(tmp_path: Path, mode: str, orientation: int) -> None:
+    """Pillow maps most of them into memory, where they lie in a file, and does not turn these rightly."""
+    values = noise(12, 4 * SIZE, 4)[: 2 * SIZE]
+    upright = Image.fromarray(values) if mode == "RGBA" else Image.fromarray(values[..., :3])
+    if mode == "I;16":
+        upright = Image.fromarray(values[..., 0].astype(np.uint16) * 200)
+    elif mode != "RGBA":
+        upright = upright.convert(mode)
+    pixels = np.ascontiguousarray(STORED[orientation](np.asarray(upright)))
+    stored = Image.fromarray(pixels, None if mode == "I;16" else mode)
+    if mode == "P":
+        stored.putpalette(upright.getpalette() or ())
+    turned = {0x0112: orientation}
+    image, _ = decoded(tmp_path, saved(stored, "TIFF", tiffinfo=turned), ".tif", resize="squash")
+    (tmp_path / "again").mkdir()
+    wanted, _ = decoded(tmp_path / "again", saved(upright, "TIFF"), ".tif", resize="squash")
+    assert (image == wanted).all()
 
 
 @pytest.mark.parametrize("depth", ["I;16", "RGB of 16 bits"])

@@ -1,8 +1,10 @@
 """Data sets of torchvision, as small files in its own layout."""
 
 import hashlib
+import os
 import pickle
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ from cifar_tune.data.sources.torchvision_sets import TorchvisionSet
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.data.test_split import load_test
 from cifar_tune.errors import UserError
+from cifar_tune.prediction.inputs import GivenImage
+from cifar_tune.prediction.reading import ImageReader
 
 from .images import oblong
 
@@ -97,6 +101,70 @@ def test_photographs_are_made_square(tmp_path: Path) -> None:
     assert "8 of 8 images are not square (2 shapes" in prepared.reshaping
     last = Image.open(folder / "images/bread/4.jpg")
     assert (load_test(spec("food101", tmp_path, image_size=16))[0][1] == resized(last, 16, "crop")).all()
+
+
+TURNED = Image.Exif()
+TURNED[0x0112] = 6
+
+
+def save_odd_images(folder: Path) -> list[Path]:
+    """Images that are read in more than one way: on its side, transparent, and with 16 bits; though called `.jpg`."""
+    folder.mkdir(parents=True)
+    files = [folder / f"cat_{number}.jpg" for number in range(4)]
+    oblong(40, 20, 1).save(files[0], exif=TURNED)
+    Image.fromarray(np.random.default_rng(2).integers(0, 256, (24, 24, 4), dtype=np.uint8)).save(files[1], "PNG")
+    Image.fromarray(np.random.default_rng(3).integers(0, 4096, (24, 24)).astype(np.uint16)).save(files[2], "PNG")
+    oblong(30, 30, 4).quantize(16).save(files[3], "GIF", transparency=2)
+    return files
+
+
+def flowers(folder: Path) -> None:
+    files = save_odd_images(folder / "images")
+    (folder / "meta").mkdir()
+    names = [f"images/{file.stem}" for file in files]
+    for part in ("train", "test"):
+        listed = dict(zip(("cat", "dog"), (names[:2], names[2:]), strict=True))
+        (folder / "meta" / f"{part}.json").write_text(str(listed).replace("'", '"').replace("images/", "../images/"))
+
+
+def pets(folder: Path) -> None:
+    files = save_odd_images(folder / "images")
+    (folder / "annotations").mkdir()
+    lines = [f"{file.stem} {1 + number // 2} 1 1" for number, file in enumerate(files)]
+    for part in ("trainval", "test"):
+        (folder / "annotations" / f"{part}.txt").write_text("\n".join(lines))
+
+
+@pytest.mark.parametrize(
+    ("name", "folder", "make"), [("food101", "food-101", flowers), ("oxford_pets", "oxford-iiit-pet", pets)]
+)
+def test_files_are_read_as_predict_reads_them(
+    tmp_path: Path, name: str, folder: str, make: Callable[[Path], None]
+) -> None:
+    make(tmp_path / folder)
+    prepared = prepare(spec(name, tmp_path, image_size=16, val_size=2))
+    reader = ImageReader(16, prepared.ranges, prepared.resize)
+    files = sorted((tmp_path / folder / "images").iterdir())
+    found = reader.read([GivenImage(str(file), file) for file in files])
+    assert not found.unreadable
+    assert (prepared.open_images() == found.pixels).all()
+    assert prepared.labels.tolist() == [0, 0, 1, 1]
+    assert prepared.ranges
+    assert (load_test(spec(name, tmp_path, image_size=16, val_size=2))[0] == found.pixels).all()
+    own = source(name)._opened(spec(name, tmp_path), "train")  # type: ignore[attr-defined]
+    assert [own[index][1] for index in range(4)] == [0, 0, 1, 1]
+
+
+def test_a_file_that_is_replaced_by_one_of_the_same_size_and_time_is_read_again(tmp_path: Path) -> None:
+    """As by `cp -p`: all files of MNIST and its kin have the same sizes."""
+    raw = tmp_path / "MNIST" / "raw"
+    idx(raw / "train-labels-idx1-ubyte", LABELS)
+    for file in ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"):
+        (raw / file).write_bytes(b"closed")
+    for values in (PIXELS, PIXELS[::-1].copy()):
+        idx(raw / "train-images-idx3-ubyte", values)
+        os.utime(raw / "train-images-idx3-ubyte", ns=(10**18, 10**18))
+        assert (prepare(spec("mnist", tmp_path, image_size=28)).open_images() == values[..., None]).all()
 
 
 @pytest.mark.parametrize("name", SETS)

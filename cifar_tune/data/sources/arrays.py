@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from cifar_tune.data.depth import Kind, Span, range_of
+from cifar_tune.data.depth import Deep, Kind, Span, range_of
 from cifar_tune.data.image_reading import Fact, in_colour
 from cifar_tune.data.resizing import reshaping_words, shape_words
 from cifar_tune.data.sources.array_files import Array, ArrayFileError, array_names, read_array
@@ -159,8 +159,7 @@ class _Arrays:
             shape = (values.shape[2], values.shape[1])
             shapes[shape] = shapes.get(shape, 0) + len(indices)
             for index in indices:
-                image = Image.fromarray(_as_bytes(values[index], scale))
-                images[row] = in_colour(image, self._spec.image_size, mode, facts)
+                images[row] = in_colour(_image(values[index], scale), self._spec.image_size, mode, facts)
                 row += 1
             if progress is not None:
                 progress(row, len(images))
@@ -208,12 +207,13 @@ class _Arrays:
         return used
 
     def _seen(self, role: Role, values: Array) -> Span:
-        """The smallest and the largest value.
+        """The smallest and the largest value of colours.
 
         Raises:
             UserError: some are no numbers.
         """
-        low, high = float(values.min()), float(values.max())
+        colours = values[..., :3] if values.ndim == 4 else values  # opacity says nothing of them
+        low, high = float(colours.min()), float(colours.max())
         if not np.isfinite([low, high]).all():
             raise self._wrong(f"{self.pairs[role].images} holds values that are no numbers (NaN or infinite)")
         return Span(low, high)
@@ -314,9 +314,8 @@ def _kind(values: Array) -> Kind:
     return "fractions" if values.dtype.kind == "f" else "whole numbers"
 
 
-def _as_bytes(values: Array, scale: tuple[Kind, Span] | None) -> npt.NDArray[np.uint8]:
+def _image(values: Array, scale: tuple[Kind, Span] | None) -> Image.Image:
+    """One image of an array, as one that is read from a file with the same values."""
     if scale is None:
-        return np.where(values, np.uint8(255), np.uint8(0)) if values.dtype == np.bool_ else np.array(values, np.uint8)
-    span = scale[1]
-    shares = (values.astype(np.float64) - span.low) / ((span.high - span.low) or 1)
-    return np.array(np.rint(shares.clip(0, 1) * 255), np.uint8)
+        return Image.fromarray(values.astype(np.uint8) * (255 if values.dtype == np.bool_ else 1))
+    return Deep(values, "L" if values.ndim == 2 else {3: "RGB", 4: "RGBA"}[values.shape[2]]).in_bytes(scale[1])

@@ -6,16 +6,19 @@ A part is opened without the files of the other one, as far as the data set keep
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from http.client import HTTPException
+from inspect import signature
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
 
+from cifar_tune.data.image_files import decode_files
 from cifar_tune.data.resizing import Shape, reshaping_words, resized, shape_words, suitable
+from cifar_tune.data.sources.folder_files import Stamp, stamp
 from cifar_tune.data.sources.part import Allocate, Labelled, Progress, SourcePart
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.errors import Problem, UserError
@@ -24,6 +27,8 @@ from cifar_tune.paths import given_path
 DEFAULT_ROOT = "data"
 
 Role = Literal["train", "val", "test"]
+_File = tuple[Path, int]
+"""An image file, and the number of its class."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,7 @@ class TorchvisionSet:
         folder: what it keeps below `data.root`: a folder, or a file per part with `{part}` in its name.
         without: for each part, attributes of the class that list files of others, emptied.
         is_checked: whether torchvision compares the files with checksums each time it opens them.
+        listed: where torchvision does not say which files a part consists of: reads it, from the folder.
     """
 
     name: str
@@ -45,6 +51,7 @@ class TorchvisionSet:
     folder: str
     without: Mapping[Role, tuple[str, ...]]
     is_checked: bool = False
+    listed: Callable[[Path, Role], list[_File]] | None = None
 
     def training_part(self, spec: DataSpec) -> SourcePart:
         """The training images, and then those for validation where the data set brings such."""
@@ -73,9 +80,23 @@ class TorchvisionSet:
             datasets = [self._opened(spec, role) for role in roles]
             images = allocate(sum(len(dataset) for dataset in datasets))
             training = [] if roles == self._training else [self._opened(spec, role) for role in self._training]
-            return _decoded(datasets, images, spec, progress, training)
+            files = self._files(spec, roles, datasets)
+            if files is None:
+                return _decoded(datasets, images, spec, progress, training)
+            others = self._files(spec, self._training, training) if training else None
+            return _read(datasets[0], files, images, spec, progress, others)
 
         return SourcePart(json.dumps(manifest), spec.image_size, decode)
+
+    def _files(self, spec: DataSpec, roles: Sequence[Role], datasets: Sequence[Any]) -> list[_File] | None:
+        """The image files of these parts; None where images are no files, or torchvision does not say which."""
+        if self.listed is not None:
+            return [file for role in roles for file in self.listed(self._root(spec) / self.folder, role)]
+        if "loader" not in signature(type(datasets[0])).parameters:
+            return None
+        return [
+            (Path(path), int(label)) for each in datasets for path, label in map(each.__getitem__, range(len(each)))
+        ]
 
     @property
     def _training(self) -> tuple[Role, ...]:
@@ -95,7 +116,9 @@ class TorchvisionSet:
         whole = getattr(datasets, self.dataset)
         # of the same name: some data sets make the name of their folder of it
         cls: Any = type(whole.__name__, (whole,), {name: [] for name in self.without.get(role, ())})
-        root, arguments = self._root(spec), self.parts[role]
+        root, arguments = self._root(spec), dict(self.parts[role])
+        if "loader" in signature(whole).parameters:
+            arguments["loader"] = str  # the path in place of the image: our own reader turns images upright, and so on
         try:
             return cls(root, **arguments, download=False)
         except (RuntimeError, OSError, ValueError) as error:  # not there, or not whole
@@ -117,6 +140,23 @@ class TorchvisionSet:
             f"or use a folder of images: data: {{name: image_folder, root: FOLDER}}"
         )
         return Problem(rule, "data.root", spec.root)
+
+
+def _read(
+    dataset: Any,
+    files: Sequence[_File],
+    images: Any,
+    spec: DataSpec,
+    progress: Progress | None,
+    training: Sequence[_File] | None,
+) -> Labelled:
+    """Fill `images`, uint8 [N, S, S, 3], with those of the files, read as all image files are."""
+    others = None if training is None else [path for path, _ in training]
+    found = decode_files([path for path, _ in files], images, progress, others, spec.resize)
+    labels = np.array([label for _, label in files], dtype=np.int64)
+    shapes = shape_words(found.shapes)
+    classes = _classes(dataset, labels)
+    return Labelled(labels, classes, found.notes, found.ranges, found.resize, shapes, found.reshaping)
 
 
 def _decoded(
@@ -168,19 +208,26 @@ def _classes(dataset: Any, labels: Iterable[int]) -> tuple[str, ...]:
     return tuple(map(str, named)) if named else tuple(str(label) for label in range(max(labels) + 1))
 
 
-def _stamps(folder: Path) -> list[tuple[str, int, int]]:
-    """Path, size and modification time of each file, in order."""
+def _stamps(folder: Path) -> list[tuple[str, Stamp]]:
+    """Path of each file, and what changes whenever the file does, in order."""
     found = []
     for directory, _, names in os.walk(folder):
         for name in names:
-            state = (Path(directory) / name).stat()
-            found.append((str(Path(directory, name).relative_to(folder)), state.st_size, state.st_mtime_ns))
+            path = Path(directory, name)
+            found.append((str(path.relative_to(folder)), stamp(path.stat())))
     return sorted(found)
+
+
+def _pets(folder: Path, role: Role) -> list[_File]:
+    """The lines of a list: name, class from 1, species, breed."""
+    lines = (folder / "annotations" / f"{_PETS[role]['split']}.txt").read_text(encoding="utf-8").splitlines()
+    return [(folder / "images" / f"{name}.jpg", int(number) - 1) for name, number, *_ in map(str.split, lines)]
 
 
 _TRAIN_AND_TEST: Mapping[Role, Mapping[str, object]] = {"train": {"train": True}, "test": {"train": False}}
 _BY_SPLIT: Mapping[Role, Mapping[str, object]] = {"train": {"split": "train"}, "test": {"split": "test"}}
 _BY_SPLIT_WITH_VAL: Mapping[Role, Mapping[str, object]] = {**_BY_SPLIT, "val": {"split": "val"}}
+_PETS: Mapping[Role, Mapping[str, str]] = {"train": {"split": "trainval"}, "test": {"split": "test"}}
 _LISTS: Mapping[Role, tuple[str, ...]] = {"train": ("test_list",), "test": ("train_list",)}
 
 CIFAR100 = TorchvisionSet("cifar100", "CIFAR100", _TRAIN_AND_TEST, "cifar-100-python", _LISTS, is_checked=True)
@@ -191,8 +238,6 @@ KMNIST = TorchvisionSet("kmnist", "KMNIST", _TRAIN_AND_TEST, "KMNIST/raw", {})
 STL10 = TorchvisionSet("stl10", "STL10", _BY_SPLIT, "stl10_binary", _LISTS, is_checked=True)
 GTSRB = TorchvisionSet("gtsrb", "GTSRB", _BY_SPLIT, "gtsrb", {})
 FLOWERS102 = TorchvisionSet("flowers102", "Flowers102", _BY_SPLIT_WITH_VAL, "flowers-102", {})
-OXFORD_PETS = TorchvisionSet(
-    "oxford_pets", "OxfordIIITPet", {"train": {"split": "trainval"}, "test": {"split": "test"}}, "oxford-iiit-pet", {}
-)
+OXFORD_PETS = TorchvisionSet("oxford_pets", "OxfordIIITPet", _PETS, "oxford-iiit-pet", {}, listed=_pets)
 FOOD101 = TorchvisionSet("food101", "Food101", _BY_SPLIT, "food-101", {})
 DTD = TorchvisionSet("dtd", "DTD", _BY_SPLIT_WITH_VAL, "dtd", {})
