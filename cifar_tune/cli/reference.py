@@ -27,9 +27,14 @@ SECTION_WORDS: Mapping[str, str] = {
     "trials are worth is less than a tenth of the scatter of one training, from 30 completed trials on; or "
     "`{after_trials_without_gain: 40}`. No new trial begins then, and those that run are trained to their end. With "
     "more `budget.trials` than it was stopped with the study goes on, and the rule counts anew.",
+    "repeats": "Train each configuration several times, all on the same seeds, or on the same folds: `3`, "
+    "`{seeds: 3}` or `{folds: 5}`. For grids and lists of configurations; means are ranked, exported and compared, "
+    "with standard errors. `budget.trials` counts trainings. The seeds are `train.seed` and those that follow. A "
+    "configuration that falls behind is trained no further; `{seeds: 3, stop_early: false}` trains all. See "
+    "[Several trainings of each configuration](../README.md#several-trainings-of-each-configuration).",
     "sampler": "`name` (tpe by default), `seed` (0), and its parameters: see [Samplers](#samplers).",
-    "pruner": "`name` (median by default, none where no pruner fits the objectives), and its parameters: see "
-    "[Pruners](#pruners).",
+    "pruner": "`name` (median by default, none where no pruner fits the objectives, and with `repeats`), and its "
+    "parameters: see [Pruners](#pruners).",
     "deterministic": "Trials in a batch. Sampler and pruner look at earlier whole batches alone, so that a study is "
     "the same with any number of workers.",
     "plugins": "Python files or installed packages with parts of your own, such as `[my_parts.py, acme]`. They run.",

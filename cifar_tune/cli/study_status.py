@@ -7,7 +7,7 @@ from sqlalchemy.engine import URL
 from cifar_tune.cli.find_study import find_stored
 from cifar_tune.errors import DamagedError, UserError, last_line
 from cifar_tune.optuna_internals import BatchStorage
-from cifar_tune.storage.attributes import REASONS
+from cifar_tune.storage.attributes import REASONS, why_stopped
 from cifar_tune.storage.lease import Held, held_lease
 from cifar_tune.storage.openings import times
 from cifar_tune.storage.overview import Overview, overview
@@ -73,7 +73,7 @@ def _lines_of_ours(status: dict[str, Any]) -> list[str]:
     trials = f"{done} of {budget} trials done" if done <= budget else f"{done} trials done, with a budget of {budget}"
     lines = [f"{status['name']}: {trials} ({counts}), {rough_duration(status['elapsed_seconds'])} so far"]
     if status["stopped"] is not None:
-        lines.append(f"  stopped by its rule: {status['stopped']['words']}")
+        lines.append(f"  {why_stopped(status['stopped'])}")
     lines += [
         f"  {count} {reason.replace('_', ' ')}: {REASONS[reason]}"
         for reason, count in status["reasons"].items()
@@ -85,11 +85,15 @@ def _lines_of_ours(status: dict[str, Any]) -> list[str]:
     best = status["best"]
     if best is not None:
         params = ", ".join(f"{name} {_short(value)}" for name, value in best["params"].items())
-        values = ", ".join(f"{name} {value:.6g}" for name, value in best["values"].items())
+        errors = best.get("standard_errors", {})
+        values = ", ".join(
+            f"{name} {value:.6g}{f' (standard error {errors[name]:.2g})' if errors else ''}"
+            for name, value in best["values"].items()
+        )
         if status["front"] is not None:
             count = counted(len(status["front"]), "trial")
             lines.append(f"  Pareto front: {count} of {', '.join(status['objectives'])}")
-        lines.append(f"  best: {values} in trial {best['number']} ({params})")
+        lines.append(f"  best: {values} in {_where(best)} ({params})")
     elif status["counts"].get("COMPLETE"):
         lines.append(f"  best: none; {_without_best(status)}")
     lines += opening_lines(status["test_openings"])
@@ -112,6 +116,13 @@ def _lines_of_ours(status: dict[str, Any]) -> list[str]:
             numbers = ", ".join(str(number) for number in status[word])
             lines.append(f"  {word}: trial {numbers}")
     return lines
+
+
+def _where(best: dict[str, Any]) -> str:
+    """Which trial it is, or which trials it is the mean of."""
+    if "trainings" not in best:
+        return f"trial {best['number']}"
+    return f"the mean of trials {', '.join(map(str, best['trainings']))}"
 
 
 def _described(storage: BatchStorage, seen: Overview) -> dict[str, Any]:
@@ -185,7 +196,16 @@ def opening_lines(openings: list[dict[str, Any]]) -> list[str]:
 def _best(seen: Overview, trial: TrialRecord) -> dict[str, Any]:
     names = [objective.metric for objective in seen.spec.objectives]
     values = dict(zip(names, trial.values, strict=True))
-    return {"number": trial.number, "value": trial.value, "values": values, "params": dict(trial.searched)}
+    found: dict[str, Any] = {
+        "number": trial.number,
+        "value": trial.value,
+        "values": values,
+        "params": dict(trial.searched),
+    }
+    if trial.repeated is not None:  # the values are means
+        errors = zip(names, trial.repeated.standard_errors, strict=True)
+        found |= {"trainings": list(trial.repeated.numbers), "standard_errors": dict(errors)}
+    return found
 
 
 def _is_new(trial: TrialRecord) -> bool:

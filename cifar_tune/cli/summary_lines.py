@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Sequence
 
 from cifar_tune.storage.openings import times
+from cifar_tune.storage.records import TrialRecord
 from cifar_tune.study.run import Outcome
 from cifar_tune.study_spec.metrics import exactly
 from cifar_tune.study_spec.specification import StudySpec
@@ -28,8 +29,9 @@ def outcome_lines(outcome: Outcome, spec: StudySpec, given: Sequence[str]) -> li
     record = outcome.record
     counts = ", ".join(f"{count} {state}" for state, count in sorted(record.counts.items()))
     lines = [f"{spec.name}: {_ENDINGS[outcome.ending]} ({counts or 'no trials'})"]
-    if outcome.ending == "stopped" and record.stopped is not None:
-        lines.append(f"stop: {record.stopped['words']}")
+    by = {"stopped": "stop", "exhausted": "repeats"}.get(outcome.ending)
+    if by is not None and record.stopped is not None:
+        lines.append(f"{by}: {record.stopped['words']}")
     best = record.best
     if best is not None:
         if spec.has_several_objectives:
@@ -39,6 +41,7 @@ def outcome_lines(outcome: Outcome, spec: StudySpec, given: Sequence[str]) -> li
             f"{each.metric}={exactly(each.metric, value)}"
             for each, value in zip(spec.objectives, best.values, strict=True)
         ]
+        lines += mean_lines(best, spec)
         lines += [f"{name}={value}" for name, value in best.searched.items()]
     if record.openings:
         lines.append(f"the test set was opened {times(record.openings)}")
@@ -69,6 +72,17 @@ def as_given(seconds: float) -> str:
 
 def _with(arguments: Sequence[str], option: str, value: str) -> str:
     return shlex.join(["cifar-tune", *_without(arguments, option), option, value])
+
+
+def mean_lines(best: TrialRecord, spec: StudySpec) -> list[str]:
+    """Of a mean over the trainings of a configuration: its standard error, and the trials; else nothing."""
+    if best.repeated is None:
+        return []
+    errors = zip(spec.objectives, best.repeated.standard_errors, strict=True)
+    return [
+        *(f"{each.metric}_standard_error={error:.6g}" for each, error in errors),
+        f"trainings={','.join(map(str, best.repeated.numbers))}",
+    ]
 
 
 def _without(arguments: Sequence[str], option: str) -> list[str]:

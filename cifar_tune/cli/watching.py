@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from cifar_tune.cli.find_study import find_stored
 from cifar_tune.cli.progress import TrialRows
 from cifar_tune.errors import CheckError, UserError
-from cifar_tune.storage.attributes import REASONS
+from cifar_tune.storage.attributes import REASONS, why_stopped
 from cifar_tune.storage.lease import held_lease
 from cifar_tune.storage.opened_file import DatabaseGoneError
 from cifar_tune.storage.overview import Overview, overview
@@ -92,8 +92,14 @@ def _best(record: Overview) -> Text:
         for objective, value in zip(record.spec.objectives, best.values, strict=True)
     )
     front = f"{len(record.front)} on the Pareto front; " if record.spec.has_several_objectives else ""
-    text = Text(f"{front}best: {values} (trial {best.number})", style="green")
+    text = Text(f"{front}best: {values} ({_where(best)})", style="green")
     return text.append(f"  {visible(shown_params(best.searched))}", style="dim")
+
+
+def _where(best: TrialRecord) -> str:
+    if best.repeated is None:
+        return f"trial {best.number}"
+    return f"mean of trials {', '.join(map(str, best.repeated.numbers))}"
 
 
 def _owner(record: Overview, owner: str | None, lost: str | None) -> Text:
@@ -106,7 +112,7 @@ def _owner(record: Overview, owner: str | None, lost: str | None) -> Text:
         seconds = within_budget(record.spec, record.elapsed_seconds / record.finished * left, record.elapsed_seconds)
         text.append(f", {estimated_duration(seconds)} left")
     if record.stopped is not None:
-        why = visible(f"stopped by its rule: {record.stopped['words']}")
+        why = visible(why_stopped(record.stopped))
         text.append(f"\n{why}", style="green")
     for reason, count in record.reasons.items():
         if reason in ("completed", "pruned"):

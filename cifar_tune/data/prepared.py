@@ -134,12 +134,14 @@ def prepare(spec: DataSpec, progress: Callable[[int, int], None] | None = None) 
         images_path=entry.images_path,
         labels=entry.labels,
         classes=entry.classes,
-        fingerprint=_fingerprint(entry.content_key, train, val, is_drawn=part.validation is None),
+        fingerprint=_fingerprint(
+            entry.content_key, train, val, is_drawn=part.validation is None or spec.folds is not None
+        ),
         train_indices=train,
         val_indices=val,
         image_shape=(3, spec.image_size, spec.image_size),
         notes=entry.notes,
-        splits=part.splits,
+        splits=part.splits if spec.folds is None else _fold_words(part.splits, spec.folds, spec.fold or 1),
         paths=part.paths,
         ranges=entry.ranges,
         resize=entry.resize,
@@ -147,6 +149,12 @@ def prepare(spec: DataSpec, progress: Callable[[int, int], None] | None = None) 
         reshaping=entry.reshaping,
         is_new=entry.is_new,
     )
+
+
+def _fold_words(splits: str, folds: int, fold: int) -> str:
+    """Where the splits come from, where a fold validates."""
+    words = f"validation: fold {fold} of {folds} of all images that are not test images"
+    return f"{words}, in place of the split that is said here: {splits}" if splits else words
 
 
 def _fingerprint(content_key: str, train: npt.NDArray[Any], val: npt.NDArray[Any], is_drawn: bool) -> str:

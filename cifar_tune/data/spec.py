@@ -68,6 +68,14 @@ class DataSpec(BaseModel):
     50,000), but at least one per class. Where the images come with a validation split (a folder `val`), all of it by
     default, else so many images of it."""
 
+    folds: int | None = Field(default=None, ge=2, le=100)
+    """Cut the images that are not test images into so many equal parts with the classes in their proportions, one of
+    which validates while the others train. Takes the place of `val_size`; a validation split that the images come with
+    is cut together with the rest. `repeats: {folds: 5}` trains each configuration on all of them."""
+
+    fold: int | None = Field(default=None, ge=1)
+    """Which of the `folds` validates, from 1. By default the first one."""
+
     train_size: int | None = Field(default=None, ge=1)
     """Train on this many images only, stratified by class. By default on all that are in neither other split."""
 
@@ -126,6 +134,22 @@ class DataSpec(BaseModel):
         if ignore and entry is not None and "ignore" not in entry.keys:
             raise ValueError("only image_folder has folders to ignore: leave it out")
         return ignore
+
+    @field_validator("folds")
+    @classmethod
+    def _folds_give_the_size(cls, folds: int | None, info: ValidationInfo) -> int | None:
+        if folds is not None and info.data.get("val_size") is not None:
+            raise ValueError("says how many images validate, and so does val_size: leave one of them out")
+        return folds
+
+    @field_validator("fold")
+    @classmethod
+    def _one_of_the_folds(cls, fold: int | None, info: ValidationInfo) -> int | None:
+        folds = info.data.get("folds")
+        if fold is not None and "folds" in info.data and (folds is None or fold > folds):
+            raise ValueError("is one of the folds: folds says how many there are" if folds is None
+                             else f"must be 1 to {folds}, one of the folds")  # fmt: skip
+        return fold
 
     @field_validator("resize")
     @classmethod

@@ -53,7 +53,8 @@ def training_and_validation(
 ) -> tuple[Indices, Indices]:
     """Split the images that are not test images; every class is in both parts.
 
-    The validation split does not depend on `train_size`, so that partial data sets are judged on the same images.
+    The validation split does not depend on `train_size`, so that partial data sets are judged on the same images. With
+    `folds` it is one of them, out of all images.
 
     Args:
         labels: int64 [N].
@@ -68,7 +69,11 @@ def training_and_validation(
     Raises:
         UserError: a size does not fit the images, or a class has too few.
     """
-    train, val = _drawn(labels, classes, spec) if given is None else _given(labels, classes, spec, given)
+    if spec.folds is not None:
+        given = None
+        train, val = _fold(labels, classes, spec.folds, spec.fold or 1, spec.split_seed)
+    else:
+        train, val = _drawn(labels, classes, spec) if given is None else _given(labels, classes, spec, given)
     if spec.train_size is not None:
         source = (
             f"of {len(train)} images"
@@ -100,6 +105,22 @@ def _given(
         _check("data.val_size", spec.val_size, spec.val_size, len(classes), given, source)
         val = val[stratified_choice(labels[val], spec.val_size, derive_seed("validation", spec.split_seed), lowest=1)]
     return train, val
+
+
+def _fold(
+    labels: npt.NDArray[np.int64], classes: tuple[str, ...], folds: int, fold: int, split_seed: int
+) -> tuple[Indices, Indices]:
+    """One of the folds for validation, all others for training.
+
+    The shuffled images of one class after another are dealt out like cards, so that folds differ by one image at most,
+    in all and of each class.
+    """
+    _check_each_class(labels, classes, folds, f"each of the {folds} folds")
+    seed = derive_seed("folds", split_seed)
+    random = np.random.RandomState([seed >> 32, seed & 0xFFFFFFFF])  # its stream is frozen for good, as above
+    dealt = np.concatenate([random.permutation(np.flatnonzero(labels == label)) for label in np.unique(labels)])
+    val = np.sort(dealt[fold - 1 :: folds]).astype(np.int64)
+    return np.setdiff1d(np.arange(len(labels)), val), val
 
 
 def stratified_choice(labels: npt.NDArray[np.int64], size: int, seed: int, lowest: int = 0, left: int = 0) -> Indices:

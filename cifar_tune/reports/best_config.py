@@ -25,7 +25,8 @@ def trial_yaml(record: StudyRecord, trial: TrialRecord, path: Path, what: str) -
     """The text of a trial's file, which will lie at `path`; `what` it is of the study."""
     header = "".join(f"# {visible(line)}\n" for line in _header(record, trial, path, what))
     # what is left out takes its default, and a data source may refuse a key that it does not have
-    data = {key: value for key, value in record.spec.data.model_dump(mode="json").items() if value is not None}
+    data = record.spec.data_of(trial.repeat).model_dump(mode="json")
+    data = {key: value for key, value in data.items() if value is not None}
     if "resize" not in data and record.spec.data.can_be_resized:
         data["resize"] = record.data.get("resize")  # what the shapes of the images led to
     plugins = [plugin.reference for plugin in record.spec.plugins]
@@ -44,9 +45,18 @@ def _header(record: StudyRecord, trial: TrialRecord, path: Path, what: str) -> l
         f"{objective.metric} = {exactly(objective.metric, value)} (to {objective.direction})"
         for objective, value in zip(record.spec.objectives, trial.values, strict=True)
     )
+    repeated = trial.repeated
+    where = [f"{values}, on the validation split"]
+    if repeated is not None and record.spec.repeats is not None:
+        metric, each = record.spec.objective.metric, zip(repeated.numbers, repeated.values, strict=True)
+        trainings = ", ".join(f"{exactly(metric, one[0])} in trial {number}" for number, one in each)
+        where = [
+            f"{values}: means over {len(repeated.numbers)} {record.spec.repeats.what}",
+            f"{metric}: {trainings}; this file is trial {trial.number}",
+        ]
     return [
         f"{what} the study {record.name}: trial {trial.number}",
-        f"{values}, on the validation split",
+        *where,
         f"device: {trial.device or 'unknown'}; torch {record.environment.get('torch', 'unknown')}",
         f"Train it again: cifar-tune train {quote(path.as_posix())}",
     ]

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from statistics import mean
+from statistics import mean, stdev
 
 import numpy as np
 
@@ -14,7 +14,9 @@ from cifar_tune.knobs.part import Scalar
 from cifar_tune.reports.objective import finite
 from cifar_tune.reports.report import Report, SearchedKnob
 from cifar_tune.statistics.paired import Paired, compare_paired, mean_half_width
+from cifar_tune.storage.means import key_of
 from cifar_tune.storage.records import StudyRecord, TrialRecord
+from cifar_tune.study_spec.repeats import RepeatsSpec
 from cifar_tune.study_spec.search_space import Range
 from cifar_tune.wording import tick_label
 
@@ -86,17 +88,47 @@ class Comparison:
     levels: Sequence[Level]
 
     def best(self, level: Level) -> float | None:
-        """The best objective of a level, among the trials that keep all constraints."""
+        """The best objective of a level, among the trials that keep all constraints; with `repeats` the best mean."""
         choose = max if self.report.maximizes else min
-        return choose(level.allowed, default=None)
+        means = self.report.record.means
+        if means is None:
+            return choose(level.allowed, default=None)
+        own = {trial.number for trial in level.completed}
+        return choose(
+            (each.value for each in means if each.number in own and each.feasible and each.value is not None),
+            default=None,
+        )
+
+    def standard_error(self, level: Level) -> float | None:
+        """Of a level's mean in a study with `repeats`: over its means on each seed or fold; None with fewer than two.
+
+        None too where a configuration of the level has not had all its trainings.
+        """
+        by_repeat: dict[int | None, list[float]] = {}
+        for trial, value in zip(level.completed, level.values, strict=True):
+            by_repeat.setdefault(trial.repeat, []).append(value)
+        if self.repeats is None or len(by_repeat) < 2 or not self._has_all_trainings(level):
+            return None
+        return stdev(map(mean, by_repeat.values())) / math.sqrt(len(by_repeat))
+
+    @property
+    def repeats(self) -> RepeatsSpec | None:
+        """How often each configuration is trained; None where it is trained once."""
+        return self.report.record.spec.repeats
+
+    def _has_all_trainings(self, level: Level) -> bool:
+        """Whether each configuration of a level has completed as often as `repeats` says."""
+        counts = Counter(key_of(trial.params) for trial in level.completed)
+        tried = {key_of(trial.params) for trial in level.trials}
+        return all(counts[key] >= self.report.record.spec.trainings for key in tried)
 
     def interval(self, level: Level) -> tuple[float, float] | None:
         """The ends of the 95 % interval of a level's mean, within what the objective can be.
 
-        None with fewer than three trials, and where `is_random_sample` is False: it would hold the truth far too
-        rarely.
+        None with fewer than three trials, and where `is_random_sample` is False, or a configuration fell behind and was
+        trained no further: it would hold the truth too rarely.
         """
-        if not self.is_random_sample:
+        if not self.is_random_sample or (self.repeats is not None and not self._has_all_trainings(level)):
             return None
         spec = self.report.record.spec
         metric = spec.known_metrics[spec.objective.metric]
@@ -123,7 +155,7 @@ class Comparison:
         if not self.is_balanced:
             return None
         by_block = []
-        for level in self._tried:
+        for level in self._compared:
             values: dict[tuple[object, ...], list[float]] = {}
             for trial, value in zip(level.completed, level.values, strict=True):
                 values.setdefault(self._block(trial), []).append(value)
@@ -136,22 +168,31 @@ class Comparison:
         if self.paired is None:
             return None
         means = self.paired.means if self.report.maximizes else -self.paired.means
-        return self._tried[int(means.argmax())]
+        return self._compared[int(means.argmax())]
 
     def difference(self, level: Level) -> tuple[float, float] | None:
         """By how much the mean of a level differs from that of the leader, and half the width of its interval."""
-        if self.paired is None or level is self.leader or level not in self._tried:
+        if self.paired is None or level is self.leader or not any(level is each for each in self._compared):
             return None
         means = self.paired.means
         best = means.max() if self.report.maximizes else means.min()
-        return float(means[self._tried.index(level)] - best), self.paired.half_width
+        return float(means[self._compared.index(level)] - best), self.paired.half_width
 
     @property
     def _tried(self) -> list[Level]:
         return [level for level in self.levels if level.trials]
 
+    @property
+    def _compared(self) -> list[Level]:
+        """The levels that are compared with each other: without those of which a configuration fell behind."""
+        return [level for level in self._tried if not self.fell_behind(level)]
+
+    def fell_behind(self, level: Level) -> bool:
+        """Whether a configuration of a level was trained less often than others, since it had fallen behind."""
+        return any(key_of(trial.params) in self.report.record.fallen for trial in level.trials)
+
     def _block(self, trial: TrialRecord) -> tuple[object, ...]:
-        return tuple(trial.params.get(name) for name in self.others)
+        return (*(trial.params.get(name) for name in self.others), trial.repeat)
 
     @property
     def label(self) -> str:
@@ -166,7 +207,7 @@ class Comparison:
     @property
     def is_balanced(self) -> bool:
         """Whether the levels completed trials of the same values of all other searched knobs, as a whole grid does."""
-        tried = [Counter(self._block(trial) for trial in level.completed) for level in self._tried]
+        tried = [Counter(self._block(trial) for trial in level.completed) for level in self._compared]
         return len(tried) > 1 and bool(tried[0]) and all(each == tried[0] for each in tried)
 
     def _differing_words(self) -> Iterator[str]:
@@ -175,7 +216,9 @@ class Comparison:
         for name in self.report.record.spec.vocabulary.knobs:
             dimension = dimensions.get(name)
             is_scaled = isinstance(dimension, Range) and dimension.per is not None
-            if name == self.knob or (dimension is not None and not is_scaled):
+            if name == self.knob or (name == "seed" and self.repeats is not None):
+                continue
+            if dimension is not None and not is_scaled:
                 continue
             used = [{trial.config[name] for trial in level.completed if name in trial.config} for level in self.levels]
             taken = [values for values in used if values]
@@ -201,13 +244,13 @@ class Comparison:
             return words
         behind: list[str] = []
         open_: list[str] = []
-        for level in self._tried:
+        for level in self._compared:
             found = self.difference(level)
             if found is not None:
                 (behind if abs(found[0]) > found[1] else open_).append(level.label)
         words += (
             f" Differences are paired: each level against {self.leader.label}, the best mean, over the same "
-            f"{self.paired.blocks} combinations of {', '.join(self.others)}; their 95 % intervals hold for all of them "
+            f"{self.paired.blocks} {self._block_words}; their 95 % intervals hold for all of them "
             f"together (Tukey)."
         )
         if behind:
@@ -215,6 +258,14 @@ class Comparison:
         if open_:
             words += f" Not settled: {', '.join(open_)}."
         return words
+
+    @property
+    def _block_words(self) -> str:
+        if self.repeats is None:
+            return f"combinations of {', '.join(self.others)}"
+        if not self.others:
+            return self.repeats.what
+        return f"combinations of {', '.join(self.others)} and {self.repeats.what.removesuffix('s')}"
 
     @property
     def conditions(self) -> str:
@@ -244,6 +295,15 @@ class Comparison:
         else:
             words = "Under equal conditions: nothing else was searched."
         words += self._interval_words()
+        if any(self.standard_error(level) is not None for level in self._tried):
+            words += f" The standard error of a mean is over {self.repeats.what if self.repeats else ''} alone"
+            words += f", with {', '.join(self.others)} as they are." if self.others else "."
+        fallen = [level.label for level in self._tried if self.fell_behind(level)]
+        if fallen:
+            words += (
+                f" Left out of the differences, since configurations of theirs fell behind and were not trained "
+                f"{self.report.record.spec.trainings} times (`repeats.stop_early`): {', '.join(fallen)}."
+            )
         untried = [level.label for level in self.levels if not level.trials]
         if untried:
             words += f" Never tried: {', '.join(untried)}."

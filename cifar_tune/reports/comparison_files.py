@@ -80,6 +80,7 @@ def _time(axes: Axes, comparison: Comparison) -> None:
 _COLUMNS = (
     "level", "finished", "completed", "pruned", "failed", "best", "mean", "ci95_low", "ci95_high", "seconds_mean",
     "parameters_min", "parameters_max", "difference", "difference_ci95_low", "difference_ci95_high",
+    "standard_error",
 )  # fmt: skip
 
 
@@ -131,12 +132,15 @@ def cells(comparison: Comparison) -> tuple[Sequence[str], Sequence[Sequence[str]
         for level in comparison.levels
     ]
     mean = "mean with 95 % interval" if any(map(comparison.interval, comparison.levels)) else "mean"
-    header = (comparison.label, "trials", "best", mean, "time", "parameters")
-    if comparison.paired is None:
-        return header, rows
-    differences = (_difference(comparison, level) for level in comparison.levels)
-    with_differences = [(*row[:4], shown, *row[4:]) for row, shown in zip(rows, differences, strict=True)]
-    return (*header[:4], "difference, paired", *header[4:]), with_differences
+    best = "best" if comparison.repeats is None else "best configuration, mean"
+    header: tuple[str, ...] = (comparison.label, "trials", best, mean, "time", "parameters")
+    more: dict[str, list[str]] = {}
+    if comparison.repeats is not None:
+        more["standard error"] = [scale.shown_error(comparison.standard_error(level)) for level in comparison.levels]
+    if comparison.paired is not None:
+        more["difference, paired"] = [_difference(comparison, level) for level in comparison.levels]
+    wide = [(*row[:4], *(each[index] for each in more.values()), *row[4:]) for index, row in enumerate(rows)]
+    return (*header[:4], *more, *header[4:]), wide
 
 
 def as_csv(comparison: Comparison) -> str:
@@ -149,7 +153,7 @@ def as_csv(comparison: Comparison) -> str:
             [
                 level.label, len(states), len(level.completed), states.count("PRUNED"), states.count("FAIL"),
                 comparison.best(level), level.mean, low, high, level.seconds, *(level.parameters or (None, None)),
-                *_difference_ends(comparison, level),
+                *_difference_ends(comparison, level), comparison.standard_error(level),
             ]
         )  # fmt: skip
     return csv_text(_COLUMNS, rows)
@@ -179,6 +183,8 @@ def _interval(comparison: Comparison, level: Level) -> str:
 def _difference(comparison: Comparison, level: Level) -> str:
     if level is comparison.leader:
         return "best mean"
+    if comparison.fell_behind(level):
+        return "fell behind"
     found = comparison.difference(level)
     if found is None:
         return "-"

@@ -144,12 +144,12 @@ def quick(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
 
 def assessed(record: StudyRecord) -> list[FrozenTrial]:
     """The trials that importances rest on: completed, without repetitions, comparable, all constraints kept."""
-    feasible = {trial.number for trial in record.trials if trial.feasible and not trial.is_repetition}
+    feasible = {trial.number for trial in record.judged if trial.feasible and not trial.is_repetition}
     return [trial for trial in record.completed if trial.number in feasible and all(map(math.isfinite, trial.values))]
 
 
 def _infeasible(record: StudyRecord) -> int:
-    return sum(trial.state == "COMPLETE" and trial.ended_here and not trial.feasible for trial in record.trials)
+    return sum(trial.state == "COMPLETE" and trial.ended_here and not trial.feasible for trial in record.judged)
 
 
 def top_share(completed: int) -> float:

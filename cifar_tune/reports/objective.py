@@ -45,6 +45,12 @@ class Scale:
             return f"{value:,.0f}"
         return f"{value * 100:.2f} %" if self.is_share else f"{value:.4f}" if abs(value) < 1000 else f"{value:.3g}"
 
+    def shown_error(self, value: float | None) -> str:
+        """A standard error as it is written: of shares in points; a dash where there is none."""
+        if value is None:
+            return "-"
+        return f"{value * 100:.2f} points" if self.is_share else f"{value:.3g}"
+
 
 SCALES: Mapping[str, Scale] = {
     "val_accuracy": Scale(

@@ -96,12 +96,13 @@ class Report:
     def completed(self) -> list[TrialRecord]:
         """The completed trials, best first; those that break a constraint come last.
 
+        With `repeats` there is one for each configuration that has all its trainings, with the means of these.
         Without those that another program completed: nobody knows what was trained. Without repetitions: they show
         nothing new.
         """
         trials = [
             trial
-            for trial in self.record.trials
+            for trial in self.record.judged
             if trial.state == "COMPLETE" and trial.ended_here and not trial.is_repetition
         ]
         found = [trial for trial in trials if finite(trial.value)]

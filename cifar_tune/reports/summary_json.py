@@ -11,6 +11,7 @@ from cifar_tune.reports.tested import test_json
 from cifar_tune.reports.trust import intervals
 from cifar_tune.statistics.shares import standard_error
 from cifar_tune.storage.attributes import REASONS
+from cifar_tune.storage.means import Repeated
 from cifar_tune.storage.records import TrialRecord
 from cifar_tune.visible import visible_json
 
@@ -42,7 +43,10 @@ def summary_json(report: Report) -> str:
             `parameters`, `flops`, `device`, `precision`, `intervals` (the 95 % interval, low and high, of each
             objective that is an accuracy; Wilson's, for other images of the same kind: it knows nothing of seeds and
             of the choice among trials), `standard_error` (of the same kind, of the first objective if that is an
-            accuracy, else null).
+            accuracy, else null), `repeated` (null without `repeats`; with them the best is a configuration, `value`,
+            `values` and `seconds` are means over its trainings, `intervals` is empty, and here are the `trials`, their
+            `values` by metric, and the `standard_errors` of the means; `standard_error` is then that of the
+            first objective).
         front: a list of the trials on the Pareto front, or null with one objective: `number`, `values` (by metric),
             `params`, `parameters`, `flops`, `file` (its configuration).
         counts: trials in all under `total`, those that count against the budget under `finished`, and one number for
@@ -100,6 +104,8 @@ def summary_json(report: Report) -> str:
 
 
 def _standard_error(report: Report, best: TrialRecord) -> float | None:
+    if best.repeated is not None:
+        return best.repeated.standard_errors[0]
     images = report.record.data.get("val_images")
     if not report.scale.is_accuracy or best.value is None or not images:
         return None
@@ -123,4 +129,14 @@ def _best(report: Report, best: TrialRecord) -> dict[str, Any]:
         "precision": best.precision,
         "intervals": {metric: list(ends) for metric, ends in intervals(report).items()},
         "standard_error": _standard_error(report, best),
+        "repeated": None if best.repeated is None else _repeated(report, best.repeated),
+    }
+
+
+def _repeated(report: Report, repeated: Repeated) -> dict[str, Any]:
+    metrics = [objective.metric for objective in report.record.spec.objectives]
+    return {
+        "trials": list(repeated.numbers),
+        "values": [dict(zip(metrics, each, strict=True)) for each in repeated.values],
+        "standard_errors": dict(zip(metrics, repeated.standard_errors, strict=True)),
     }

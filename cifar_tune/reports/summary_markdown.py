@@ -17,10 +17,11 @@ from cifar_tune.reports.pictures import pictures_of
 from cifar_tune.reports.report import Report
 from cifar_tune.reports.summary_json import STATES
 from cifar_tune.reports.tested import result_words, test_set
-from cifar_tune.reports.trust import trust_words
+from cifar_tune.reports.trust import error_words, trust_words
 from cifar_tune.storage.attributes import REASONS
 from cifar_tune.storage.records import FINISHED, TrialRecord
 from cifar_tune.study_spec.metrics import exactly
+from cifar_tune.study_spec.repeats import RepeatsSpec
 from cifar_tune.study_spec.search_space import Choices
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.visible import visible
@@ -114,7 +115,7 @@ def _result(report: Report) -> list[str]:
     return [
         "## Result",
         *_front(report),
-        f"**{report.scale.shown(best.value)}** {report.scale.words}: trial {best.number}, "
+        f"**{report.scale.shown(best.value)}** {report.scale.words}{_mean_words(report, best)}: trial {best.number}, "
         f"{epochs}, {duration(best.seconds)}{size}{_given(best)}. At full precision: "
         f"{values}.",
         *_other_metrics(report, best),
@@ -127,6 +128,14 @@ def _result(report: Report) -> list[str]:
 def _other_metrics(report: Report, trial: TrialRecord) -> list[str]:
     figures = ", ".join(f"{code(name)} {shown}" for name, shown in report.other_values(trial))
     return [f"Its other metrics: {figures}."] if figures else []
+
+
+def _mean_words(report: Report, best: TrialRecord) -> str:
+    """What the figure is a mean of; empty where it is that of one training."""
+    repeats = report.record.spec.repeats
+    if best.repeated is None or repeats is None:
+        return ""
+    return f", in the mean of {len(best.repeated.numbers)} {repeats.what} (standard error {error_words(report)})"
 
 
 def _why_no_best(report: Report) -> str:
@@ -207,8 +216,11 @@ def _trials(report: Report) -> list[str]:
         f"{duration(record.elapsed_seconds)} of wall clock. All of them: [trials.csv](trials.csv), and epoch by epoch: "
         f"[epochs.csv](epochs.csv).{sources}",
     ]
+    if record.spec.repeats is not None:
+        parts.append(_repeats_words(report, record.spec.repeats))
     if record.stopped is not None:
-        parts.append(f"The study was stopped by its rule, before its budget was used up: {record.stopped['words']}.")
+        by = "was stopped by its rule," if record.stopped["rule"] else "ended"
+        parts.append(f"The study {by} before its budget was used up: {record.stopped['words']}.")
     elif record.ended_early:
         parts.append("Every combination of the grid was tried.")
     if record.spec.constraints:
@@ -232,17 +244,33 @@ def _trials(report: Report) -> list[str]:
     if report.ranked:
         names = list(record.spec.search_space)
         rows = [_row(report, rank, trial, names) for rank, trial in enumerate(report.ranked[:_TOP], start=1)]
-        header = ("", "trial", record.spec.objective.metric, "epochs", "time", "parameters", *names)
+        error = () if record.spec.repeats is None else ("standard error",)
+        header = ("", "trial", record.spec.objective.metric, *error, "epochs", "time", "parameters", *names)
         count = len(rows)
         which = f" by {record.spec.objective.metric}" if record.spec.has_several_objectives else ""
         heading = f"### The best {count} of {len(report.ranked):,}{which}" if count > 1 else "### The completed trial"
-        parts += [heading, table(header, rows, right=(0, 1, 2, 3, 4, 5))]
+        parts += [heading, table(header, rows, right=range(len(header) - len(names)))]
     return parts
+
+
+def _repeats_words(report: Report, repeats: RepeatsSpec) -> str:
+    words = (
+        f"Each configuration is trained on {repeats.count} {repeats.what}, the same for all. What is ranked, drawn and "
+        f"analysed here are the {counted(len(report.completed), 'configuration')} with all of them, by the means "
+        f"of their figures; each has the number of its last training. [trials.csv](trials.csv) has every training."
+    )
+    fallen = len(report.record.fallen)
+    if not fallen:
+        return words
+    return f"{words} Others fell behind and were trained less often: {counted(fallen, 'configuration')}."
 
 
 def _row(report: Report, rank: int, trial: TrialRecord, names: list[str]) -> list[str]:
     size = f"{trial.parameters:,}" if trial.parameters is not None else "-"
-    fixed = [str(rank), str(trial.number), report.scale.shown(trial.value), str(trial.epochs), duration(trial.seconds)]
+    value = [report.scale.shown(trial.value)]
+    if trial.repeated is not None:
+        value.append(report.scale.shown_error(trial.repeated.standard_errors[0]))
+    fixed = [str(rank), str(trial.number), *value, str(trial.epochs), duration(trial.seconds)]
     return [*fixed, size, *(figure(trial.searched.get(name)) for name in names)]
 
 
@@ -315,7 +343,8 @@ def _how_to_go_on(report: Report, folder: Path) -> list[str]:
     elif record.finished >= budget or record.stopped is not None:
         more = max(budget, record.finished) + 50
         go_on = f"cifar-tune run {name} --trials {more}    # go on, for example to {more:,} trials in total"
-    is_exhausted = record.ended_early and record.stopped is None and newer is None
+    has_rule = record.stopped is not None and bool(record.stopped["rule"])
+    is_exhausted = record.ended_early and not has_rule and newer is None
     commands = [
         *([] if is_exhausted else [go_on]),
         f"cifar-tune export {name}    # write this report again",

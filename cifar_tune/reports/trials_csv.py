@@ -1,9 +1,12 @@
 """`trials.csv`: one row per trial."""
 
+import math
 from datetime import datetime
+from statistics import fmean, stdev
 
 from cifar_tune.csv_text import csv_text
 from cifar_tune.reports.report import Report
+from cifar_tune.storage.means import Key, key_of
 
 COLUMNS = (
     "number", "state", "reason", "value", "finished_epochs", "duration_seconds", "parameters", "started", "ended",
@@ -15,6 +18,10 @@ MORE_COLUMNS = ("feasible", "on_front")
 """Of studies with several objectives or constraints, behind the columns of their metrics."""
 
 
+REPEAT_COLUMNS = ("repeat", "mean", "standard_error", "trained", "fell_behind")
+"""Of studies with `repeats`, behind those."""
+
+
 def trials_csv(report: Report) -> str:
     """The text of the file: comma-separated, a header, numbers with every digit, empty cells where there is nothing.
 
@@ -22,7 +29,9 @@ def trials_csv(report: Report) -> str:
     start_from or enqueued. The knobs have the values that training used. With several objectives, constraints or
     further `metrics` there is a column more for each metric of the study, empty where a trial did not measure it. With
     several objectives or constraints, `feasible` says whether the trial keeps all constraints, and `on_front` whether
-    it lies on the Pareto front.
+    it lies on the Pareto front. With `repeats`, `repeat` says which training of its configuration it is; of the
+    configuration there are the `mean` of the objective over the trainings that have completed, its `standard_error`,
+    how many those are (`trained`), and whether it `fell_behind`, so that it is trained no further.
     """
     columns, rows = trial_rows(report)
     return csv_text(columns, ([_cell(*each) for each in zip(columns, row, strict=True)] for row in rows))
@@ -36,6 +45,7 @@ def trial_rows(report: Report) -> tuple[list[str], list[list[object]]]:
     more = [*metrics, *judged] if spec.keeps_metrics else []
     front = {trial.number for trial in report.record.front}
     knobs = [knob.name for knob in report.knobs]
+    repeats = _of_configurations(report) if spec.repeats is not None else {}
     rows: list[list[object]] = []
     for trial in report.record.trials:
         fixed = (
@@ -52,13 +62,34 @@ def trial_rows(report: Report) -> tuple[list[str], list[list[object]]]:
         )
         seen: list[object] = [trial.metrics.get(name) for name in metrics]
         seen += [trial.feasible, trial.number in front] if judged else []
-        rows.append([*fixed, *(seen if more else ()), *(trial.searched.get(name) for name in knobs)])
-    return [*COLUMNS, *more, *knobs], rows
+        own = [trial.repeat, *repeats.get(key_of(trial.params), _UNKNOWN)] if spec.repeats is not None else []
+        rows.append([*fixed, *(seen if more else ()), *own, *(trial.searched.get(name) for name in knobs)])
+    return [*COLUMNS, *more, *(REPEAT_COLUMNS if spec.repeats is not None else ()), *knobs], rows
+
+
+_UNKNOWN = (None, None, None, None)
+
+
+def _of_configurations(report: Report) -> dict[Key, tuple[object, ...]]:
+    """By configuration: mean, standard error, trainings that have completed, and whether it fell behind."""
+    values: dict[Key, list[float]] = {}
+    for trial in report.record.trials:
+        if trial.repeat is not None and trial.state == "COMPLETE" and trial.ended_here and not trial.is_repetition:
+            values.setdefault(key_of(trial.params), []).extend(trial.values[:1])
+    return {
+        key: (
+            fmean(each),
+            stdev(each) / math.sqrt(len(each)) if len(each) > 1 else None,
+            len(each),
+            key in report.record.fallen,
+        )
+        for key, each in values.items()
+    }
 
 
 def _cell(column: str, value: object) -> object:
     if isinstance(value, datetime):
         return value.isoformat(sep=" ", timespec="seconds")
-    if column in MORE_COLUMNS and value is not None:
+    if column in (*MORE_COLUMNS, "fell_behind") and value is not None:
         return str(value).lower()
     return value

@@ -8,16 +8,18 @@ from cifar_tune.reports.report import Report
 from cifar_tune.statistics.shares import standard_error, wilson
 from cifar_tune.storage.openings import Opening, times
 from cifar_tune.storage.records import StudyRecord
+from cifar_tune.wording import counted
 
 
 def intervals(report: Report) -> dict[str, tuple[float, float]]:
     """Wilson's 95 % interval of each objective of the best trial that is an accuracy, by metric.
 
     It says what other validation images would have changed. What another seed would, and that the best of many was
-    chosen, it does not say. Empty without a best trial, and where the number of validation images is unknown.
+    chosen, it does not say. Empty without a best trial, where the number of validation images is unknown, and with
+    `repeats`, where the best figure is a mean over seeds or folds: it has a standard error of its own.
     """
     images = report.record.data.get("val_images")
-    if report.best is None or not images:
+    if report.best is None or not images or report.best.repeated is not None:
         return {}
     measured = zip(report.record.spec.objectives, report.scales, report.best.values, strict=False)
     return {each.metric: wilson(value, images) for each, scale, value in measured if scale.is_accuracy}
@@ -35,12 +37,26 @@ def trust_words(report: Report) -> str:
         of_metric = {name: f"of {name} " if record.spec.has_several_objectives else "" for name in found}
         each = (f"95 % interval {of_metric[name]}{interval_words(ends)}" for name, ends in found.items())
         words += f", {', '.join(each)} for these images alone"
-    if record.finished > 1:
+    repeated = report.best.repeated if report.best else None
+    if repeated is not None and record.spec.repeats is not None:
+        words += (
+            f"; it is the mean of {len(repeated.numbers)} trainings on as many {record.spec.repeats.what} (trials "
+            f"{', '.join(map(str, repeated.numbers))}), with a standard error of {error_words(report)}, and was chosen "
+            f"as the best of {counted(len(report.ranked), 'configuration')}"
+        )
+        words += ", so it is optimistic" if len(report.ranked) > 1 else ""
+    elif record.finished > 1:
         words += f"; it was chosen as the best of {record.finished:,} trials, so it is optimistic"
         words += ", and the interval does not allow for that" if found else ""
     words += f". The test set was opened {times(record.openings)}" if record.openings else (
         ". The test split was not read")  # fmt: skip
     return f"{words}.{_optimism_words(report)}"
+
+
+def error_words(report: Report) -> str:
+    """The standard error of the best configuration's mean, with its unit; a dash where there is none."""
+    repeated = report.best.repeated if report.best else None
+    return "-" if repeated is None else report.scale.shown_error(repeated.standard_errors[0])
 
 
 def interval_words(ends: Sequence[float]) -> str:

@@ -1,10 +1,14 @@
 """Builds Optuna's samplers, seeded so that a continued study does not repeat its draws."""
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
+from optuna import Study
+from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.search_space import IntersectionSearchSpace
+from optuna.trial import FrozenTrial
 
 from cifar_tune.knobs.part import resolve
 from cifar_tune.optuna_internals import share_search_space
@@ -59,6 +63,25 @@ class Samplers:
 def neutral_sampler() -> BaseSampler:
     """A sampler that does nothing: for trials whose parameters are known, and to end trials without side effects."""
     return RandomSampler(seed=0)
+
+
+def fixed_sampler(params: Mapping[str, Any]) -> BaseSampler:
+    """A sampler that suggests what another trial had, as far as it had it."""
+    return _Fixed(params)
+
+
+class _Fixed(RandomSampler):
+    def __init__(self, params: Mapping[str, Any]) -> None:
+        super().__init__(seed=0)
+        self._params = params
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """See `BaseSampler`."""
+        if param_name in self._params:
+            return self._params[param_name]
+        return super().sample_independent(study, trial, param_name, param_distribution)
 
 
 def _build(target: str, **keywords: Any) -> BaseSampler:

@@ -29,7 +29,9 @@ EVOLVED = "evolved"
 trials were `carried` over and `left` behind."""
 
 STOPPED = "stopped"
-"""Study: why its rule `stop` has ended it: `words`, `rule`, `finished` and `budget` (trials); None where it goes on."""
+"""Study: why its rule `stop` has ended it, or `repeats` before the budget was used up: `words`, `rule`, `finished` and
+`budget` (trials); None where it goes on."""
+
 
 STOP_SINCE = "stop_since"
 """Study: the first trial that counts for `stop`, since it has gone on with a larger budget."""
@@ -112,6 +114,9 @@ RESUMED_FROM = "resumed_from"
 REPEATS = "repeats"
 """Trial: the number of the one with the same configuration whose result it took over."""
 
+REPEAT = "repeat"
+"""Trial: which of the trainings of its configuration it is, from 1, in a study with `repeats`."""
+
 REASONS = {
     "completed": "trained all its epochs, or up to its patience",
     "repeated": "an earlier trial with the same configuration has its result, so it was not trained again",
@@ -156,6 +161,12 @@ def joined(attrs: Mapping[str, Any]) -> dict[str, list[float | None]]:
             history[name] += piece.get(name, ())
     epochs = attrs.get(EPOCHS)
     return {name: values[:epochs] for name, values in history.items()}
+
+
+def why_stopped(stopped: Mapping[str, Any]) -> str:
+    """What STOPPED says, for people, without a full stop; the rule is empty where `repeats` left trainings out."""
+    by = "stopped by its rule" if stopped["rule"] else "ended before its budget was used up"
+    return f"{by}: {stopped['words']}"
 
 
 def is_piece(name: str) -> bool:

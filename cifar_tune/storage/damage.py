@@ -283,6 +283,7 @@ _TRIAL: Mapping[str, tuple[str, Check]] = {
     attributes.SPARED_AT: _COUNT,
     attributes.RESUMED_FROM: ("a list of whole numbers", lambda value: _is_list_of(value, _is_whole)),
     attributes.REPEATS: _COUNT,
+    attributes.REPEAT: _COUNT,
 }
 """Of each user attribute of a trial: what it must be, in words and as a check."""
 

@@ -24,6 +24,7 @@ from cifar_tune.optuna_tables import (
 from cifar_tune.storage import attributes
 from cifar_tune.storage.constraints import may_be_best, was_finished_elsewhere
 from cifar_tune.storage.damage import check_configurations, check_values
+from cifar_tune.storage.means import MEAN_OF, judged, mean_trials
 from cifar_tune.storage.openings import Opening, read_openings
 from cifar_tune.storage.records import (
     FINISHED,
@@ -39,8 +40,13 @@ from cifar_tune.study_spec.specification import StudySpec
 _VALUES = Parts(times=False, params=False, reports=False, user=())
 """Numbers and values, and what samplers and pruners have noted."""
 
-_JUDGED_BY = replace(_VALUES, user=(attributes.REASON, attributes.CONFIG), bare=(attributes.CONFIG,))
+_READ = (attributes.REASON, attributes.CONFIG)
+_JUDGED_BY = replace(_VALUES, user=_READ, bare=(attributes.CONFIG,))
 """What `may_be_best` looks at: that, and whether the configuration is known; it is long, and not read."""
+
+
+_GROUPED_BY = replace(_JUDGED_BY, params=True, user=(*_READ, attributes.REPEAT))
+"""The same of a study with `repeats`: which trials are trainings of one configuration."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +122,9 @@ def _overview(storage: BatchStorage, name: str, last: int) -> Overview:
     count, highest = numbers_of_trials(storage.engine, own)
     if highest != count - 1:
         raise SenselessError(f"there are {count} trials, and the last one is trial {highest}")
-    completed = storage.read_trials(own, (TrialState.COMPLETE,), parts=_JUDGED_BY)
+    completed = storage.read_trials(
+        own, (TrialState.COMPLETE,), parts=_JUDGED_BY if spec.repeats is None else _GROUPED_BY
+    )
     front = _front(storage, own, spec, completed)
     waiting_or_running = storage.read_trials(own, (TrialState.RUNNING, TrialState.WAITING))
     reasons = counts_of_user_attribute(storage.engine, own, attributes.REASON)
@@ -151,22 +159,31 @@ def _overview(storage: BatchStorage, name: str, last: int) -> Overview:
 def _front(storage: BatchStorage, study: int, spec: StudySpec, completed: Sequence[FrozenTrial]) -> list[TrialRecord]:
     """The Pareto front as `StudyRecord.front` has it; of these trials alone, everything is read."""
     check_values(completed, len(spec.objectives))
-    candidates = [trial for trial in completed if may_be_best(trial, spec.constraints)]
+    candidates = [trial for trial in judged(completed, spec) if may_be_best(trial, spec.constraints)]
     points = {trial_id(trial): minimized(trial.values, spec.objectives) for trial in candidates}
     candidates.sort(key=lambda trial: (points[trial_id(trial)], trial.number))
-    if not spec.has_several_objectives:
-        return _whole(storage, study, spec, [trial_id(trial) for trial in candidates[:1]])
-    front = pareto_front([points[trial_id(trial)] for trial in candidates])
-    return _whole(storage, study, spec, [trial_id(candidates[index]) for index in front])
+    best = candidates[:1]
+    if spec.has_several_objectives:
+        best = [candidates[index] for index in pareto_front([points[trial_id(trial)] for trial in candidates])]
+    if spec.repeats is None:
+        return _whole(storage, study, spec, [trial_id(trial) for trial in best])
+    numbers = {number for trial in best for number in trial.user_attrs[MEAN_OF].numbers}
+    ids = [trial_id(trial) for trial in completed if trial.number in numbers]
+    means = {trial.number: trial for trial in mean_trials(_found(storage, study, spec, ids).values(), spec)}
+    return [trial_record(means[trial.number], spec) for trial in best if trial.number in means]
 
 
 def _whole(storage: BatchStorage, study: int, spec: StudySpec, ids: Sequence[int]) -> list[TrialRecord]:
     """All that is stored of the trials with these ids, in the same order."""
-    if not ids:
-        return []
-    found = {trial_id(trial): trial for trial in storage.read_trials(study, ids=ids)}
-    check_configurations(list(found.values()), spec)
+    found = _found(storage, study, spec, ids)
     return [trial_record(found[each], spec) for each in ids if each in found]  # one may be deleted meanwhile
+
+
+def _found(storage: BatchStorage, study: int, spec: StudySpec, ids: Sequence[int]) -> dict[int, FrozenTrial]:
+    """These trials by their ids."""
+    found = {trial_id(trial): trial for trial in storage.read_trials(study, ids=ids)} if ids else {}
+    check_configurations(list(found.values()), spec)
+    return found
 
 
 def _records(trials: Sequence[FrozenTrial], spec: StudySpec) -> list[TrialRecord]:

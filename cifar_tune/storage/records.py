@@ -4,7 +4,7 @@ import gc
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any, cast
@@ -25,8 +25,10 @@ from cifar_tune.storage import attributes
 from cifar_tune.storage.attributes import joined
 from cifar_tune.storage.constraints import is_feasible, was_finished_elsewhere
 from cifar_tune.storage.damage import check_configurations, check_trials
+from cifar_tune.storage.fallen_behind import courses, fallen_behind
 from cifar_tune.storage.figures import stored_figures
 from cifar_tune.storage.linked import parent_of
+from cifar_tune.storage.means import MEAN_OF, Key, Repeated, judged, key_of
 from cifar_tune.storage.openings import Opening, read_openings
 from cifar_tune.storage.versions import is_copy, successor
 from cifar_tune.study_spec.pareto import minimized, pareto_front
@@ -71,6 +73,9 @@ class TrialRecord:
     `feasible` says whether the trial keeps all constraints; None as long as that is open. `spared_at` is the epoch
     after which the pruner would have stopped it, where it was trained on all the same. `task` is which planned training
     it is (`attributes.TASK`); None where it is none.
+    `repeat` says which of its configuration's trainings it is, from 1, in a study with `repeats`. `repeated` holds
+    these where it stands for a configuration; then `value`, `values`, `metrics`, `intermediate` and `seconds` are
+    means.
     """
 
     number: int
@@ -98,6 +103,8 @@ class TrialRecord:
     started: datetime | None
     ended: datetime | None
     task: Mapping[str, int] | None = None
+    repeat: int | None = None
+    repeated: Repeated | None = None
 
     @property
     def is_drawn(self) -> bool:
@@ -136,10 +143,13 @@ class TrialRecord:
 class StudyRecord:
     """One study with all its trials in the order of their numbers.
 
-    `openings` are those of the test split. `completed` are Optuna's own objects of the completed trials, for
-    importances; `study` is that of the study, and of use as long as its storage is open. `environment` and `data` are
-    empty before the first run began. `stopped` says why its rule `stop` has ended it (`attributes.STOPPED`); None where
-    it did not, and while it goes on. `succeeded_by` is the study that this one evolved into, as long as that is there.
+    `judged` is what is ranked, chosen and analysed: the trials themselves, or in a study with `repeats` one for each
+    configuration whose trainings have all completed, with the means of these (`storage.means`). `fallen` says in a
+    sentence each which configurations have fallen behind. `openings` are those of the test split. `completed` are
+    Optuna's own objects of the completed trials among `judged`, for importances; `study` is that of the study, and of
+    use as long as its storage is open. `environment` and `data` are empty before the first run began. `stopped` says
+    why its rule `stop` has ended it, or `repeats` (`attributes.STOPPED`); None where neither did, and while it goes on.
+    `succeeded_by` is the study that this one evolved into, as long as that is there.
     """
 
     name: str
@@ -153,6 +163,13 @@ class StudyRecord:
     study: optuna.Study
     stopped: Mapping[str, Any] | None = None
     succeeded_by: str | None = None
+    means: Sequence[TrialRecord] | None = None
+    fallen: Mapping[Key, str] = field(default_factory=dict)
+
+    @property
+    def judged(self) -> Sequence[TrialRecord]:
+        """See above."""
+        return self.trials if self.means is None else self.means
 
     @cached_property
     def counts(self) -> Counter[str]:
@@ -173,6 +190,9 @@ class StudyRecord:
         if self.stopped is not None or self.spec.sampler.name != "grid":
             return self.stopped is not None
         size = self.spec.space.size()
+        if self.spec.repeats is not None:  # where one has fewer trainings, `stopped` says so
+            trained = {(key_of(trial.params), trial.repeat) for trial in self.trials if trial.state in FINISHED}
+            return size is not None and len(trained) >= size * self.spec.trainings
         tried = distinct(trial.params for trial in self.trials if trial.state != "WAITING" and trial.config)
         return size is not None and tried >= size
 
@@ -189,7 +209,7 @@ class StudyRecord:
         """
         complete = [
             trial
-            for trial in self.trials
+            for trial in self.judged
             if trial.state == "COMPLETE"
             and trial.values
             and trial.feasible
@@ -262,6 +282,7 @@ def load_record(storage: BaseStorage, name: str) -> StudyRecord:
         check_trials(stored, len(spec.objectives))
         check_configurations(stored, spec)
     newer = successor(name)
+    shown = judged(stored, spec)
     return StudyRecord(
         name=name,
         spec=spec,
@@ -271,11 +292,15 @@ def load_record(storage: BaseStorage, name: str) -> StudyRecord:
         openings=read_openings(attrs),
         trials=[trial_record(trial, spec) for trial in stored],
         completed=[
-            trial for trial in stored if trial.state == TrialState.COMPLETE and not was_finished_elsewhere(trial)
+            trial for trial in shown if trial.state == TrialState.COMPLETE and not was_finished_elsewhere(trial)
         ],
         study=study,
         stopped=attrs.get(attributes.STOPPED),
         succeeded_by=newer if newer is not None and newer in study_names(storage) else None,
+        fallen=fallen_behind(
+            courses(stored, spec), spec, int((attrs.get(attributes.DATA) or {}).get("val_images") or 0)
+        ),
+        means=None if spec.repeats is None else [trial_record(trial, spec) for trial in shown],
     )
 
 
@@ -386,6 +411,8 @@ def trial_record(trial: FrozenTrial, spec: StudySpec) -> TrialRecord:
         started=started,
         ended=trial.datetime_complete,
         task=attrs.get(attributes.TASK),
+        repeat=attrs.get(attributes.REPEAT),
+        repeated=attrs.get(MEAN_OF),
     )
 
 

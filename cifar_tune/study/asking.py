@@ -1,7 +1,7 @@
 """From the search space to one trial's configuration, through Optuna."""
 
-from collections.abc import Collection, Container
-from typing import cast
+from collections.abc import Collection, Container, Mapping
+from typing import Any, cast
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -12,7 +12,7 @@ from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.knobs.knob import Kind, Knob, stored
 from cifar_tune.knobs.part import Value
 from cifar_tune.optuna_internals import ENQUEUED, asks_what_waits, storage_of
-from cifar_tune.samplers.build import Samplers, build_sampler, neutral_sampler
+from cifar_tune.samplers.build import Samplers, build_sampler, fixed_sampler, neutral_sampler
 from cifar_tune.storage import attributes
 from cifar_tune.storage.views import EarlierBatches, PassingStorage
 from cifar_tune.study_spec.placing import off_step
@@ -24,9 +24,13 @@ from cifar_tune.study_spec.start_from import suggested
 
 
 def ask(
-    study: optuna.Study, spec: StudySpec, samplers: Samplers, waiting: FrozenTrial | None
+    study: optuna.Study,
+    spec: StudySpec,
+    samplers: Samplers,
+    waiting: FrozenTrial | None,
+    again: Mapping[str, Any] | None = None,
 ) -> tuple[optuna.Trial, Configuration]:
-    """Ask for the given trial, which waits; else for a new one, when none must wait.
+    """Ask for the given trial, which waits; else for a new one, when none must wait: with the parameters `again`.
 
     A parked trial keeps its number, its parameters and the values that it reported.
     """
@@ -43,6 +47,8 @@ def ask(
     is_known = waiting is not None and attributes.CONFIG in waiting.user_attrs
     if is_known:
         study.sampler = neutral_sampler()
+    elif again is not None:
+        study.sampler = fixed_sampler(again)
     elif spec.deterministic is not None:  # a trial that was parked sees fewer trials than the last one did
         study.sampler = build_sampler(spec.sampler, number)
     else:

@@ -68,14 +68,14 @@ class Estimate:
 
 
 def most_trials(spec: StudySpec, strangers: int = 0) -> int:
-    """How many trials there can be: the budget, or every combination where each is tried once.
+    """How many trials there can be: the budget, or every combination where each is tried once (or `repeats` times).
 
     Args:
         spec: of the study.
         strangers: ended trials that tried no combination here, but count against the budget: another program's.
     """
     size = spec.space.size() if spec.sampler.name == "grid" else None
-    return spec.budget.trials if size is None else min(size + strangers, spec.budget.trials)
+    return spec.budget.trials if size is None else min(size * spec.trainings + strangers, spec.budget.trials)
 
 
 def within_budget(spec: StudySpec, seconds: float, elapsed: float) -> float:

@@ -18,11 +18,12 @@ from cifar_tune.models.build import build_to_be_counted, count_multiply_adds, co
 from cifar_tune.models.layers import ImageShape
 from cifar_tune.study.budget import most_trials, timeout_words
 from cifar_tune.study.run import auto_executors
+from cifar_tune.study_spec.repeats import RepeatsSpec
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.study_spec.typical import models_of, typical
 from cifar_tune.training.device import describe_device, resolve_device, resolve_precision
 from cifar_tune.training.probe import VALIDATED_IMAGE, probe, probe_measures, probe_plugins
-from cifar_tune.wording import estimated_duration
+from cifar_tune.wording import counted, estimated_duration
 
 _SHAPING = ("model", "timm_name", "width", "stem", "norm", "norm_placement", "residual")
 """The knobs that decide how many parameters there are; those of a plugin's models do so too."""
@@ -132,10 +133,31 @@ def probe_lines(spec: StudySpec, data: PreparedData, devices: Sequence[str]) -> 
             f"{batch} images, {estimated_duration(trial)} per trial of {config.integer('epochs')} epochs"
         )
     yield from constraint_lines(spec, all_sizes)
+    if spec.repeats is not None:
+        yield repeats_line(spec, spec.repeats)
     trials = most_trials(spec)
     total = trials * sum(seconds) / len(seconds)
     words = timeout_words(spec, total, 0.0)
     yield f"estimated: {estimated_duration(total)} for {trials} trials, one at a time, if none is pruned{words}"
+
+
+def repeats_line(spec: StudySpec, repeats: RepeatsSpec) -> str:
+    """How many trainings `repeats` makes of how many configurations."""
+    seeds = f"{spec.first_seed} to {spec.first_seed + repeats.count - 1}"
+    each = f"{repeats.count} folds, with seeds {seeds}" if repeats.on_folds else f"{repeats.count} seeds ({seeds})"
+    budget = spec.budget.trials
+    listed = len(spec.start_from) if spec.is_list else None
+    configurations = spec.space.size() if spec.sampler.name == "grid" else listed
+    if configurations is None:
+        whole = budget // repeats.count
+        return f"repeats: budget.trials counts trainings; {budget:,} are {counted(whole, 'configuration')} x {each}"
+    trainings = configurations * repeats.count
+    words = f"repeats: {counted(configurations, 'configuration')} x {each} = {trainings:,} trainings"
+    if repeats.stop_early and not spec.has_several_objectives:
+        words += ", fewer where configurations fall behind"
+    if trainings > budget:
+        words += f"; budget.trials counts trainings, and ends the study after {budget:,} of them"
+    return words
 
 
 def _require_precisions(spec: StudySpec, devices: Sequence[str]) -> None:

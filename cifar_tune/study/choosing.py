@@ -193,6 +193,8 @@ def candidate(record: StudyRecord, choice: Choice, data: DataSpec) -> Candidate:
 def _from_file(record: StudyRecord, path: Path, data: DataSpec) -> Candidate:
     run = read_run_config(path)
     for field in DataSpec.model_fields:
+        if field == "fold":  # with `repeats`, best.yaml has that of its training; test images are in none of them
+            continue
         given, wanted = getattr(run.data, field), getattr(record.spec.data, field)
         if given not in (wanted, getattr(data, field)):
             shown = "left out" if wanted is None else repr(wanted)

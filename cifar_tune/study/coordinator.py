@@ -28,6 +28,7 @@ from cifar_tune.study.failing_executors import FailingExecutors
 from cifar_tune.study.last_trials import LastTrials
 from cifar_tune.study.opening import about_strangers, record_environment, refuse_misfits, repair
 from cifar_tune.study.planned import Planned
+from cifar_tune.study.repeating import Again, Repeating
 from cifar_tune.study.script import Script
 from cifar_tune.study.standing import Standing
 from cifar_tune.study.stopping import Stopping
@@ -72,6 +73,7 @@ class Coordinator:
         self._standing = Standing(spec, [])  # `_take_up` counts the trials of earlier runs
         self._last = LastTrials(study, storage, spec, most_trials(spec), watch.observer.note)
         self._stopping = Stopping(study, spec)
+        self._repeating = Repeating(study, spec)
         self._announcements = Announcements(storage, watch, self._sweep)
         self._checkpoints = checkpoints_of(study)
         self._environment_known = False
@@ -132,6 +134,9 @@ class Coordinator:
     def _without_more(self) -> Ending:
         """Why no further trial is drawn."""
         if self._stopping.words is None:
+            words = self._repeating.words
+            if words:
+                self._stopping.write(self._standing.finished, words)
             return "exhausted"
         self._stopping.write(self._standing.finished)
         return "stopped"
@@ -175,18 +180,31 @@ class Coordinator:
         if self._planned is not None:
             yield from map(self._ask, self._planned.waiting())
             return
-        while self._combinations is None or not is_exhausted(self._study, self._combinations):
-            yield self._ask(None)
+        while True:
+            again = self._repeating.again(len(self._study.get_trials(deepcopy=False)))
+            if again is None or not again.is_urgent:
+                if self._has_new_configurations():
+                    again = None
+                elif again is None:
+                    return
+            yield self._ask(None, again)
+
+    def _has_new_configurations(self) -> bool:
+        if self._spec.is_list:
+            return False
+        return self._combinations is None or not is_exhausted(self._study, self._combinations)
 
     def _refusal(self, waiting: FrozenTrial) -> str | None:
         of_plan = None if self._planned is None else self._planned.refusal(waiting)
         return of_plan or refusal(waiting, self._spec)
 
-    def _ask(self, waiting: FrozenTrial | None) -> RunningTrial:
+    def _ask(self, waiting: FrozenTrial | None, again: Again | None = None) -> RunningTrial:
         with self._storage.together():  # killed in between, a trial with half of its parameters would be left
-            trial, config = ask(self._study, self._spec, self._samplers, waiting)
+            params = None if again is None else again.params
+            trial, config = ask(self._study, self._spec, self._samplers, waiting, params)
             if self._planned is None:
-                return RunningTrial(trial, config, self._spec)
+                dealt, repeat = self._repeating.dealt(trial, config)
+                return RunningTrial(trial, dealt, self._spec, repeat=repeat)
             return RunningTrial(
                 trial, self._planned.seeded(trial.number, config), self._spec, told=self._planned.epochs
             )
@@ -211,7 +229,8 @@ class Coordinator:
         self._running[trial.number] = running
         file = self._checkpoints / checkpoint_name(trial.number)
         plugins = tuple(plugin.file for plugin in self._spec.plugins if plugin.file is not None)
-        job = Job(trial.number, dict(running.config), self._spec.data, file.absolute(), plugins, self._spec.measures)
+        data, measures = self._spec.data_of(running.repeat), self._spec.measures
+        job = Job(trial.number, dict(running.config), data, file.absolute(), plugins, measures)
         self._executors.submit(job if self._planned is None else self._planned.job(job))
 
     def _admit_others(self) -> bool:
@@ -356,6 +375,8 @@ class Coordinator:
         self._standing.add(told)
         self._elapsed.write()
         self._announcements.add(self._standing.end_of(told, value, figures, detail, self._elapsed.seconds))
+        for words in self._repeating.news():
+            self._note(words)
 
     def _mourn(self, died: Died) -> None:
         """An executor is gone: its trial goes on elsewhere, unless executors keep dying under it."""
@@ -413,6 +434,7 @@ class Coordinator:
         """Delete checkpoints: those that go on and the best are kept, and those that alone hold the end of a trial."""
         unfinished = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING))
         kept = {trial.number for trial in unfinished} | {*self._standing.best_numbers} | self._storage.unwritten()
+        kept |= self._repeating.unfinished()
         if self._planned is not None and self._planned.keeps_checkpoints:
             kept |= {trial.number for trial in self._study.get_trials(deepcopy=False)}
         sweep(self._checkpoints, kept, half_written)

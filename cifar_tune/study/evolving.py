@@ -120,7 +120,8 @@ def _begun(trial: FrozenTrial, before: StudySpec, after: StudySpec, known: set[i
     plugin = uses_changed_plugin(config, before.plugins, after.plugins) or measured_by_changed_plugin(before, after)
     if plugin is not None:
         return Misfit(f"it uses parts of {plugin}, whose code has changed")
-    params = suggested_for(after.space, config)
+    repeat = _repeat(config, after)
+    params = suggested_for(after.space, config if repeat is None else {**config, "seed": after.first_seed})
     if isinstance(params, Misfit):
         return params
     figures = stored_figures(trial.user_attrs, after)
@@ -134,8 +135,12 @@ def _begun(trial: FrozenTrial, before: StudySpec, after: StudySpec, known: set[i
     again.params = dict(params)
     again.distributions = {name: distribution(after, name) for name in params}
     again.user_attrs = {
-        key: value for key, value in trial.user_attrs.items() if key not in (attributes.START_FROM, attributes.REPEATS)
+        key: value
+        for key, value in trial.user_attrs.items()
+        if key not in (attributes.START_FROM, attributes.REPEATS, attributes.REPEAT)
     }
+    if repeat is not None:
+        again.user_attrs[attributes.REPEAT] = repeat
     if figures and after.keeps_metrics:
         again.user_attrs[attributes.METRICS] = figures
     item = _item(trial, before, after, known)
@@ -146,6 +151,12 @@ def _begun(trial: FrozenTrial, before: StudySpec, after: StudySpec, known: set[i
     if trial.state.is_finished():
         again.system_attrs |= violation_attributes(judged, after.sampler)
     return again
+
+
+def _repeat(config: Mapping[str, Any], after: StudySpec) -> int | None:
+    """Which training of its configuration a trial is from now on, by its seed; None where it is none of them."""
+    repeat = int(config.get("seed", 0)) - after.first_seed + 1
+    return repeat if after.repeats is not None and 1 <= repeat <= after.trainings else None
 
 
 def _item(trial: FrozenTrial, before: StudySpec, after: StudySpec, known: set[int]) -> int | None:

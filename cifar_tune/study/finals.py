@@ -90,7 +90,12 @@ def planned_race(record: StudyRecord, data: DataSpec, trainings: int | None) -> 
         UserError: the images cannot be used, or the trainings are too few.
     """
     count = usual_trainings(len(candidates_of(record))) if trainings is None else trainings
-    return plan_race(record, count, count_folds(prepare(data)))
+    return plan_race(record, count, 0 if _has_seen_all(record) else count_folds(prepare(data)))
+
+
+def _has_seen_all(record: StudyRecord) -> bool:
+    """Whether the study has validated on all images that are not test images, so that none have chosen nothing."""
+    return record.spec.repeats is not None and record.spec.repeats.on_folds
 
 
 def run_race(
@@ -144,7 +149,12 @@ def _about(race: Race, record: StudyRecord, *, has_begun: bool) -> Sequence[str]
         f"{race.study}: {goes_on}: {race.planned} trainings of the best {len(race.candidates)} of {race.of} candidates "
         f"({rungs}), with fresh seeds, in the study {linked_name(race.study, FINALS)}"
     ]
-    if not race.uses_folds:
+    if _has_seen_all(record):
+        sentences.append(
+            "note: the study has validated on all images that are not test images (`repeats.folds`), so all trainings "
+            "are validated on its first fold only"
+        )
+    elif not race.uses_folds:
         sentences.append(
             f"note: the images outside of test and validation split are too few for {FEWEST_FOLDS} parts like it, so "
             f"all trainings are validated on this split only"
@@ -194,4 +204,5 @@ def linked_spec(record: StudyRecord, data: DataSpec, kind: str, trials: int) -> 
         vocabulary=vocabulary_with(plugins, spec.vocabulary.earlier),
         deterministic=None,
         stop=None,
+        repeats=None,
     )

@@ -165,6 +165,8 @@ class LastTrials:
         return waiting[longest]
 
     def _is_near(self, left: int, workers: int) -> bool:
+        if self._spec.repeats is not None:
+            return False  # whether a configuration is trained once more depends on the results of the others
         if self._spec.deterministic is not None or SAMPLERS[self._spec.sampler.name].draws_slowly:
             return False  # in batches, what a trial sees of others is fixed
         is_worth_it = workers > 1 and self._trials <= _MOST_PER_WORKER * workers

@@ -7,6 +7,7 @@ from optuna.trial import FrozenTrial, TrialState
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.storage import attributes
 from cifar_tune.storage.constraints import is_feasible, is_stranger
+from cifar_tune.storage.means import Means
 from cifar_tune.study.best_trials import BestTrials
 from cifar_tune.study.budget import most_trials
 from cifar_tune.study.events import TrialEnd
@@ -29,7 +30,10 @@ class Standing:
 
     def __init__(self, spec: StudySpec, trials: Sequence[FrozenTrial]) -> None:
         self._spec = spec
-        self._best = BestTrials(trials, spec.objectives, spec.constraints)
+        self._best = BestTrials([], spec.objectives, spec.constraints)
+        self._means = Means(spec)
+        for trial in trials:
+            self._rank(trial)
         self._trained = TrainedBefore(trials, spec)
         self.finished = sum(trial.state.is_finished() for trial in trials)
         self.strangers = sum(map(is_stranger, trials))
@@ -54,13 +58,19 @@ class Standing:
     def add_foreign(self, trial: FrozenTrial) -> None:
         """Count a trial that another program has added and ended."""
         self.count(trial)
-        self._best.add(trial)
+        self._rank(trial)
 
     def add(self, trial: FrozenTrial) -> None:
         """Count a trial that has ended here."""
         self.count(trial)
-        self._best.add(trial)
+        self._rank(trial)
         self._trained.add(trial)
+
+    def _rank(self, trial: FrozenTrial) -> None:
+        """Rank a trial, or with `repeats` its configuration as soon as all its trainings have completed."""
+        found = self._means.add(trial)
+        if found is not None:
+            self._best.add(found)
 
     def trained_before(self, config: Configuration, number: int) -> FrozenTrial | None:
         """The trial that trial `number` would repeat with this configuration; None if there is none."""

@@ -98,10 +98,10 @@ class Stopping:
             self.words = self._reason(self._spec.stop, until)
         return self.words is not None
 
-    def write(self, finished: int) -> None:
-        """Store that it holds."""
+    def write(self, finished: int, words: str = "") -> None:
+        """Store that it holds; or that something else with these words left fewer trials than the budget has."""
         rule = {} if self._spec.stop is None else self._spec.stop.plain()
-        stopped = Stopped(self.words or "", rule, finished, self._spec.budget.trials)
+        stopped = Stopped(self.words or words, rule, finished, self._spec.budget.trials)
         self._study.set_user_attr(attributes.STOPPED, stopped.plain())
 
     def _reason(self, rule: StopSpec, until: int) -> str | None:

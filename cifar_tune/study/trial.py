@@ -44,7 +44,8 @@ for a letter that is not ASCII."""
 class RunningTrial:
     """One trial that an executor trains. `reported` holds the epochs whose objective the storage has.
 
-    `told` is how many epochs it trains where somebody has said so.
+    `told` is how many epochs it trains where somebody has said so. `repeat` says which of its configuration's trainings
+    it is, from 1, in a study with `repeats`.
     """
 
     trial: optuna.Trial
@@ -53,6 +54,7 @@ class RunningTrial:
     results: list[EpochResult] = field(default_factory=list)
     reported: set[int] = field(default_factory=set)
     told: int | None = None
+    repeat: int | None = None
 
     def __post_init__(self) -> None:
         frozen = as_stored(self.trial)

@@ -17,9 +17,9 @@ from cifar_tune.study_spec.search_space import Dimension
 from cifar_tune.study_spec.space import Space
 from cifar_tune.study_spec.specification import StudySpec
 
-_MAY_CHANGE = ("name", "budget", "stop", "metrics", "data.root", "data.download")
-"""The budget may grow at any time, the study be stopped by another rule, and other metrics be listed, which decide
-nothing; the data may lie elsewhere on another machine (their content is compared)."""
+_MAY_CHANGE = ("name", "budget", "stop", "repeats.stop_early", "metrics", "data.root", "data.download")
+"""The budget may grow at any time, study and configurations be stopped by another rule, and other metrics be listed,
+which decide nothing; the data may lie elsewhere on another machine (their content is compared)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +97,7 @@ def flat(plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 _WHY_NOT: Mapping[str, str] = {
     "objective": "trials are told by their objective, and those of another one have no value in common with them",
+    "repeats.folds": "values on other folds, or on a split in place of folds, cannot be compared",
     "data": "values on other images, or on another split of them, cannot be compared",
 }
 
@@ -114,6 +115,7 @@ def why_not_evolvable(different: Sequence[Difference]) -> list[str]:
         f"{difference}: {_WHY_NOT[section]}"
         for difference in different
         if (section := difference.key.partition(".")[0].partition("[")[0]) in _WHY_NOT
+        or (section := difference.key) in _WHY_NOT
     ]
 
 

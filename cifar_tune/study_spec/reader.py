@@ -29,6 +29,13 @@ from cifar_tune.study_spec.metrics import Metrics
 from cifar_tune.study_spec.overrides import Override, apply_overrides
 from cifar_tune.study_spec.plugin_section import read_plugins
 from cifar_tune.study_spec.problems import Path, Problems
+from cifar_tune.study_spec.repeats import (
+    SEARCH_WORDS,
+    RepeatsSpec,
+    check_with_seeds,
+    check_without_search,
+    read_repeats,
+)
 from cifar_tune.study_spec.samplers import SAMPLERS
 from cifar_tune.study_spec.search_checks import check_pruner, check_sampler
 from cifar_tune.study_spec.search_space import Dimension, read_dimension, read_value
@@ -54,6 +61,7 @@ SECTIONS = (
     "metrics",
     "budget",
     "stop",
+    "repeats",
     "sampler",
     "pruner",
     "deterministic",
@@ -274,6 +282,10 @@ def _read_sections(
     known, remarks = read_start_from(
         raw.get("start_from"), space if is_sound else None, vocabulary, fixed_by_option, read_file, problems
     )
+    repeats = read_repeats(raw.get("repeats"), problems)
+    data = read_data(raw.get("data"), vocabulary, problems)
+    if repeats is not None and repeats.on_folds:
+        data = data.model_copy(update={"folds": repeats.count, "fold": 1, "val_size": None})
     spec = StudySpec(
         name=_read_name(
             raw.get("name"),
@@ -284,8 +296,10 @@ def _read_sections(
         constraints=read_constraints(raw.get("constraints"), problems, metrics),
         budget=read_budget(raw.get("budget"), problems),
         sampler=read_sampler(raw.get("sampler"), problems),
-        pruner=read_pruner(raw.get("pruner"), problems, default=default_pruner(objectives)),
-        data=read_data(raw.get("data"), vocabulary, problems),
+        pruner=read_pruner(
+            raw.get("pruner"), problems, default="none" if repeats is not None else default_pruner(objectives)
+        ),
+        data=data,
         train=train,
         search_space=dimensions,
         start_from=known,
@@ -293,8 +307,11 @@ def _read_sections(
         deterministic=read_deterministic(raw.get("deterministic"), problems),
         stop=read_stop(raw.get("stop"), objectives, dimensions, problems),
         listed=read_metrics(raw.get("metrics"), problems, metrics),
+        repeats=repeats,
     )
     notes += [*remarks, *_check_together(spec, is_complete, is_sound, problems)]
+    if repeats is not None:
+        notes += _check_repeats(spec, repeats, raw, problems)
     if not dimensions:
         notes.append("nothing is searched: all trials are the same")
     return spec, notes
@@ -318,6 +335,18 @@ def _check_together(spec: StudySpec, is_complete: bool, is_sound: bool, problems
     unknown = unknown_knobs(spec.space, problems)
     if problems.is_sound(("pruner",)) and not find_cycle(spec.space) and not spec.space.needed({"epochs"}) & unknown:
         notes += check_pruner(spec.pruner, spec.largest_epochs, ("pruner",), problems)
+    return notes
+
+
+def _check_repeats(spec: StudySpec, repeats: RepeatsSpec, raw: Mapping[str, object], problems: Problems) -> list[str]:
+    """Check `repeats` beside the other sections; returns why a search should do without."""
+    data = raw.get("data")
+    check_with_seeds(repeats, spec.train, spec.search_space, spec.vocabulary.knobs["seed"], problems)
+    keys = [key for key, value in data.items() if value is not None] if isinstance(data, dict) else []
+    check_without_search(spec.pruner.name, raw.get("stop") is not None, keys, repeats, problems)
+    notes = [] if spec.sampler.name == "grid" or spec.is_list else [SEARCH_WORDS]
+    if repeats.stop_early and spec.has_several_objectives:
+        notes.append("repeats.stop_early does nothing here: of several objectives, no configuration is the best")
     return notes
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.knobs.part import Value
@@ -13,6 +13,7 @@ from cifar_tune.knobs.vocabulary import BUILT_IN, Vocabulary
 from cifar_tune.plugins.description import described
 from cifar_tune.study_spec.constraints import Constraint
 from cifar_tune.study_spec.metrics import Metrics
+from cifar_tune.study_spec.repeats import RepeatsSpec
 from cifar_tune.study_spec.search_space import Choices, Dimension
 from cifar_tune.study_spec.settings import Budget, Objective, PrunerSpec, SamplerSpec
 from cifar_tune.study_spec.space import Space
@@ -41,6 +42,7 @@ class StudySpec:
     deterministic: int | None = None
     stop: StopSpec | None = None
     listed: tuple[str, ...] = ()
+    repeats: RepeatsSpec | None = None
 
     @property
     def plugins(self) -> tuple[Plugin, ...]:
@@ -95,6 +97,28 @@ class StudySpec:
         return Space(self.train, self.search_space, self.vocabulary)
 
     @property
+    def trainings(self) -> int:
+        """How often each configuration is trained."""
+        return 1 if self.repeats is None else self.repeats.count
+
+    @property
+    def is_list(self) -> bool:
+        """Whether nothing is to be drawn: the budget goes no further than to the configurations of `start_from`."""
+        is_drawn = self.repeats is None or self.sampler.name == "grid" or not self.start_from
+        return not is_drawn and len(self.start_from) * self.trainings >= self.budget.trials
+
+    @property
+    def first_seed(self) -> int:
+        """The seed of the first training of each configuration, where `repeats` gives the seeds."""
+        return int(cast("int", self.train.get("seed", self.vocabulary.knobs["seed"].default)))
+
+    def data_of(self, repeat: int | None) -> DataSpec:
+        """The images of a training: those of its fold, where a configuration is trained on several folds."""
+        if self.repeats is None or not self.repeats.on_folds or repeat is None:
+            return self.data
+        return self.data.model_copy(update={"fold": repeat})
+
+    @property
     def largest_epochs(self) -> int:
         """The largest number of epochs that a trial can have."""
         return int(self.space.largest("epochs"))
@@ -117,6 +141,7 @@ class StudySpec:
             **({"metrics": list(self.listed)} if self.listed else {}),
             "budget": asdict(self.budget),
             **({} if self.stop is None else {"stop": self.stop.plain()}),
+            **({} if self.repeats is None else {"repeats": self.repeats.plain()}),
             "sampler": {
                 "name": self.sampler.name,
                 "seed": self.sampler.seed,
@@ -124,13 +149,20 @@ class StudySpec:
             },
             "pruner": _plain_pruner(self.pruner),
             **({} if self.deterministic is None else {"deterministic": self.deterministic}),
-            "data": self.data.model_dump(mode="json"),
+            "data": self._plain_data(),
             **({"plugins": {plugin.path: described(plugin) for plugin in self.plugins}} if self.plugins else {}),
             "train": plain_values(self.train),
             "search_space": {name: plain_dimension(dimension) for name, dimension in self.search_space.items()},
         }
         if self.start_from:
             plain["start_from"] = [plain_values(item) for item in self.start_from]
+        return plain
+
+    def _plain_data(self) -> dict[str, Any]:
+        """The section `data`; without the folds that `repeats` gives, as in the file."""
+        plain = self.data.model_dump(mode="json")
+        if self.repeats is not None and self.repeats.on_folds:
+            plain |= {"folds": None, "fold": None}
         return plain
 
     def stored(self) -> dict[str, Any]:

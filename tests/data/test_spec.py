@@ -18,6 +18,8 @@ def test_defaults() -> None:
         "image_size": 32,
         "resize": None,
         "val_size": None,
+        "folds": None,
+        "fold": None,
         "train_size": None,
         "split_seed": 0,
         "download": True,

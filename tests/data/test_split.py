@@ -203,3 +203,37 @@ def test_parts_of_splits_that_the_source_brings_never_change(
     labels = np.concatenate([LABELS, np.repeat(np.arange(3), (12, 6, 3))])
     train, val = training_and_validation(labels, CLASSES, spec(6, 5, split_seed), given=21)
     assert (train.tolist(), val.tolist()) == (training, validation)
+
+
+@pytest.mark.parametrize("folds", [2, 3, 7])
+def test_folds_are_equal_disjoint_and_stratified(folds: int) -> None:
+    labels = np.random.RandomState(0).permutation(np.repeat(np.arange(3), (50, 31, 9))).astype(np.int64)
+    classes = ("a", "b", "c")
+    parts = []
+    for fold in range(1, folds + 1):
+        train, val = training_and_validation(labels, classes, DataSpec(folds=folds, fold=fold), given=20)
+        assert np.array_equal(np.union1d(train, val), np.arange(90))
+        assert not np.intersect1d(train, val).size
+        parts.append(val)
+    assert np.array_equal(np.sort(np.concatenate(parts)), np.arange(90)), "each image validates once"
+    counts = np.array([np.bincount(labels[part], minlength=3) for part in parts])
+    assert np.ptp(counts, axis=0).max() <= 1
+    assert np.ptp(counts.sum(axis=1)) <= 1
+    first = training_and_validation(labels, classes, DataSpec(folds=folds))[1]
+    assert np.array_equal(first, parts[0]), "by default the first one"
+    other = training_and_validation(labels, classes, DataSpec(folds=folds, split_seed=1))[1]
+    assert not np.array_equal(other, first)
+
+
+def test_a_class_with_fewer_images_than_folds_is_named() -> None:
+    labels = np.repeat(np.arange(2), (50, 3)).astype(np.int64)
+    with pytest.raises(UserError, match="each of the 5 folds: 'b' has 3"):
+        training_and_validation(labels, ("a", "b"), DataSpec(folds=5))
+
+
+def test_fewer_training_images_leave_a_fold_as_it_is() -> None:
+    labels = np.repeat(np.arange(2), (50, 50)).astype(np.int64)
+    whole = training_and_validation(labels, ("a", "b"), DataSpec(folds=5, fold=2))
+    part = training_and_validation(labels, ("a", "b"), DataSpec(folds=5, fold=2, train_size=40))
+    assert np.array_equal(whole[1], part[1])
+    assert len(part[0]) == 40

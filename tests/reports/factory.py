@@ -136,6 +136,8 @@ def made_history(trial: MadeTrial, minimizes: bool) -> dict[str, list[float]]:
 def _frozen(spec: StudySpec, trial: MadeTrial, index: int) -> optuna.trial.FrozenTrial:
     config = spec.space.configuration(lambda name, _: trial.params[name])
     assert set(trial.params) <= set(config), "the trial does not take these knobs"
+    if spec.repeats is not None:
+        config = config.replaced(seed=spec.first_seed + trial.attrs[attributes.REPEAT] - 1)
     minimizes = spec.objective.direction == "minimize"
     history = made_history(trial, minimizes) if trial.history is None else dict(trial.history)
     figures = history.get("val_loss" if minimizes else "val_accuracy", [])

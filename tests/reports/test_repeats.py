@@ -1,0 +1,112 @@
+"""Reports of studies with `repeats` show configurations by their means, and compare levels on the same seeds."""
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from io import StringIO
+from pathlib import Path
+
+import pytest
+
+from cifar_tune.reports.best_config import best_yaml
+from cifar_tune.reports.comparison import compare
+from cifar_tune.reports.comparison_files import as_csv, markdown
+from cifar_tune.reports.export import export
+from cifar_tune.reports.importances import importances
+from cifar_tune.reports.report import Report
+from cifar_tune.reports.summary_json import summary_json
+from cifar_tune.reports.summary_markdown import summary_markdown
+from cifar_tune.reports.trials_csv import trials_csv
+from cifar_tune.storage import attributes
+from cifar_tune.storage.records import StudyRecord
+from cifar_tune.study_spec.run_config import read_run_config
+
+from .factory import MadeTrial, make_record, make_spec
+
+VALUES = {"relu": (0.80, 0.82, 0.84), "elu": (0.83, 0.85, 0.86), "silu": (0.90, 0.70, 0.75), "tanh": (0.30,)}
+"""The best training is that of another configuration than the best mean, and one configuration fell behind."""
+
+
+def made(repeats: object = 3, values: Mapping[str, Sequence[float]] | None = None) -> StudyRecord:
+    spec = make_spec(
+        {"activation": {"choices": list(VALUES)}}, sampler={"name": "grid"}, repeats=repeats, data={"name": "digits"}
+    )
+    trials = [
+        MadeTrial({"activation": activation}, value, attrs={attributes.REPEAT: index + 1})
+        for activation, each in (values or VALUES).items()
+        for index, value in enumerate(each)
+    ]
+    return make_record(spec, trials)
+
+
+def test_tables_rank_configurations_by_their_means(tmp_path: Path) -> None:
+    record = made()
+    report = Report(record)
+    assert [trial.params["activation"] for trial in report.ranked] == ["elu", "relu", "silu"]
+    text = summary_markdown(report, tmp_path, {})
+    assert (
+        "**84.67 %** validation accuracy of the last epoch, in the mean of 3 seeds (standard error 0.88 points)" in text
+    )
+    assert "chosen as the best of 3 configurations, so it is optimistic" in text
+    assert "| 1 | 5 | 84.67 % | 0.88 points |" in text
+    assert "Others fell behind and were trained less often: 1 configuration." in text
+    best = json.loads(summary_json(report))["best"]
+    assert best["value"] == pytest.approx(0.846667, abs=1e-5)
+    assert best["standard_error"] == pytest.approx(0.0088192, abs=1e-5)
+    assert best["repeated"]["trials"] == [3, 4, 5]
+    assert [each["val_accuracy"] for each in best["repeated"]["values"]] == [0.83, 0.85, 0.86]
+    assert best["intervals"] == {}
+
+
+def test_trials_csv_has_every_training_and_the_mean_beside_it() -> None:
+    rows = list(csv.DictReader(StringIO(trials_csv(Report(made())))))
+    assert len(rows) == 10
+    assert [rows[4][key] for key in ("repeat", "trained", "fell_behind")] == ["2", "3", "false"]
+    assert float(rows[4]["mean"]) == pytest.approx(0.846667, abs=1e-5)
+    assert float(rows[4]["standard_error"]) == pytest.approx(0.0088192, abs=1e-5)
+    assert [rows[9][key] for key in ("mean", "standard_error", "trained", "fell_behind")] == ["0.3", "", "1", "true"]
+
+
+def test_best_yaml_is_the_last_training_of_the_best_configuration(tmp_path: Path) -> None:
+    record = made({"folds": 3})
+    assert record.best is not None
+    file = tmp_path / "best.yaml"
+    file.write_text(best_yaml(record, record.best, file))
+    run = read_run_config(file)
+    assert (run.train["activation"], run.train["seed"]) == ("elu", 2)
+    assert (run.data.folds, run.data.fold) == (3, 3)
+    assert "# val_accuracy: 0.83 in trial 3, 0.85 in trial 4, 0.86 in trial 5; this file is trial 5" in file.read_text()
+
+
+def test_levels_are_compared_on_the_same_seeds() -> None:
+    comparison = compare(made(), "activation")
+    text = markdown(comparison)
+    assert comparison.paired is not None
+    assert comparison.paired.blocks == 3
+    assert "| tanh | 1 completed | - | 30.00 % | - | fell behind |" in text
+    assert "over the same 3 seeds" in text
+    assert "`repeats.stop_early`): tanh." in text
+    rows = {row["level"]: row for row in csv.DictReader(StringIO(as_csv(comparison)))}
+    assert float(rows["relu"]["difference"]) == pytest.approx(-0.026667, abs=1e-5)
+    assert float(rows["elu"]["standard_error"]) == pytest.approx(0.0088192, abs=1e-5)
+    assert float(rows["silu"]["best"]) == pytest.approx(0.783333, abs=1e-5), "the mean, not the best training"
+    assert rows["tanh"]["difference"] == ""
+
+
+def test_a_level_that_only_lacks_trainings_has_not_fallen_behind() -> None:
+    comparison = compare(made(values={"relu": (0.80, 0.81, 0.82), "elu": (0.81,)}), "activation")
+    assert "fell behind" not in markdown(comparison)
+    assert comparison.paired is None
+
+
+def test_importances_rest_on_configurations() -> None:
+    values = {name: (0.8 + index / 50, 0.8, 0.8) for index, name in enumerate(["relu", "elu", "silu"])}
+    found = importances(made(values=values))
+    assert isinstance(found, str)
+    assert "there are 3" in found, "nine trainings are three configurations"
+
+
+def test_everything_can_be_exported(tmp_path: Path) -> None:
+    files = {path.name for path in export(made(), tmp_path)}
+    assert {"report.html", "best.yaml", "summary.json", "history.png"} <= files
+    assert "in the mean of 3 seeds" in (tmp_path / "summary.md").read_text()

@@ -1,0 +1,101 @@
+"""The section `repeats`: what it says, what it goes with, and how many trainings it makes."""
+
+from typing import Any
+
+import pytest
+
+from cifar_tune.data.spec import DataSpec
+from cifar_tune.errors import UserError
+from cifar_tune.study_spec.difference import differences, why_not_evolvable
+from cifar_tune.study_spec.reader import ReadStudy, read_study
+from cifar_tune.study_spec.repeats import RepeatsSpec
+from cifar_tune.study_spec.yaml_reader import Document
+
+GRID: dict[str, Any] = {
+    "name": "grid",
+    "sampler": {"name": "grid"},
+    "search_space": {"activation": {"choices": ["relu", "elu"]}, "lr": {"choices": [0.1, 0.2]}},
+}
+
+
+def read(**sections: Any) -> ReadStudy:
+    return read_study(Document(GRID | sections), "grid.yaml")
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        (3, RepeatsSpec(3)),
+        ({"seeds": 4}, RepeatsSpec(4)),
+        ({"seeds": 4, "stop_early": False}, RepeatsSpec(4, stop_early=False)),
+        ({"folds": 5}, RepeatsSpec(5, on_folds=True)),
+    ],
+)
+def test_the_forms(given: object, wanted: RepeatsSpec) -> None:
+    spec = read(repeats=given).spec
+    assert spec.repeats == wanted
+    assert spec.pruner.name == "none", "its default beside repeats"
+    again = read_study(Document(spec.plain()), "stored", is_stored=True).spec
+    assert again == spec
+
+
+@pytest.mark.parametrize(
+    ("sections", "words"),
+    [
+        ({"repeats": 1}, "repeats = 1: must be a whole number >= 2"),
+        ({"repeats": "three"}, "must be a mapping such as 3, {seeds: 3} or {folds: 5}"),
+        ({"repeats": {"seeds": 3, "folds": 3}}, "over seeds or over folds"),
+        ({"repeats": {"seed": 3}}, "seeds"),
+        ({"repeats": {"seeds": 3, "stop_early": "yes"}}, "stop_early = 'yes': must be true or false"),
+        ({"repeats": 3, "pruner": {"name": "median"}}, "pruner.name = 'median': must be none beside `repeats`"),
+        ({"repeats": 3, "stop": {"after_trials_without_gain": 5}}, "stop: goes without `repeats`"),
+        ({"repeats": 3, "search_space": {"seed": {"choices": [0, 1]}}}, "search_space.seed: goes without `repeats`"),
+        ({"repeats": 3, "train": {"seed": 2**31 - 2}}, "it must be at most 2147483645"),
+        ({"repeats": {"folds": 3}, "data": {"val_size": 5000}}, "data.val_size: is decided by `repeats.folds`"),
+    ],
+)
+def test_what_is_refused(sections: dict[str, Any], words: str) -> None:
+    with pytest.raises(UserError) as raised:
+        read(**sections)
+    assert words in str(raised.value)
+
+
+def test_a_search_is_told_why_not() -> None:
+    space = {"lr": {"low": 0.1, "high": 0.2}}
+    (why,) = read(repeats=3, sampler={"name": "tpe"}, search_space=space, budget={"trials": 30}).notes
+    assert ".46" in why
+    assert "finalize" in why
+    known = [{"lr": 0.1}, {"lr": 0.2}]
+    assert not read(
+        sampler={"name": "tpe"}, search_space=space, budget={"trials": 6}, start_from=known, repeats=3
+    ).notes
+    assert not read(repeats=3).notes
+
+
+def test_folds_give_each_training_its_images() -> None:
+    spec = read(repeats={"folds": 3}).spec
+    assert (spec.data.folds, spec.data.fold) == (3, 1)
+    assert spec.data_of(3) == DataSpec(folds=3, fold=3)
+    assert spec.plain()["data"]["folds"] is None, "as in the study file"
+
+
+def test_what_may_change_and_what_can_be_carried_over() -> None:
+    three = read(repeats=3).spec
+    assert not differences(three, read(repeats={"seeds": 3, "stop_early": False}).spec)
+    assert [each.key for each in differences(three, read(repeats=4).spec)] == ["repeats.seeds"]
+    (reason,) = why_not_evolvable(differences(three, read(repeats={"folds": 3}).spec))
+    assert "other folds" in reason
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"folds": 3, "fold": 4}, "must be 1 to 3"),
+        ({"fold": 1}, "folds says how many there are"),
+        ({"folds": 3, "val_size": 10}, "leave one of them out"),
+    ],
+)
+def test_a_fold_of_its_own_under_data(values: dict[str, int], words: str) -> None:
+    with pytest.raises(UserError) as raised:
+        read(data=values)
+    assert words in str(raised.value)
