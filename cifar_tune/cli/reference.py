@@ -62,7 +62,7 @@ def reference() -> str:
         "## Metrics",
         "For `objective`, `constraints` and `metrics`; all of them are measured on the validation split. The 5 in "
         "`val_top5_accuracy` stands for any number from 2 on. Those from `val_balanced_accuracy` on are computed only "
-        "where a study names them; plugins can add [metrics of their own](../README.md#your-own-parts).",
+        "where a study names them; plugins can add [metrics of their own](plugins.md).",
         _table(("metric", "is there to", "meaning", "pruners"), metrics),
         "## Samplers",
         "Parameters have Optuna's own names.",

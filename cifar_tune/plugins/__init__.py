@@ -1,4 +1,4 @@
-"""What a plugin writes its entries with: the entries of the product's own registries. README, "Your own parts"."""
+"""What a plugin writes its entries with: the entries of the product's own registries. See docs/plugins.md."""
 
 from cifar_tune.knobs.augmentations import AugmentationPart
 from cifar_tune.knobs.knob import Kind, Knob

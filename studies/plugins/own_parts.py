@@ -1,4 +1,4 @@
-"""Parts of one's own, one of each kind that is asked for most: see "Your own parts" in the README, and plugin.yaml."""
+"""Parts of one's own, one of each kind that is asked for most: see docs/plugins.md, and plugin.yaml."""
 
 import math
 from collections.abc import Callable

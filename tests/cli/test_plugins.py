@@ -294,8 +294,8 @@ def test_knobs_show_own_parts(here: Path, cli: Cli) -> None:
     assert ended.err.startswith("cifar-tune: --plugins: plugins[0] = 'parts.py': there is no such file")
 
 
-def test_the_example_of_the_readme_runs_as_it_stands(tmp_path: Path, cache: Path) -> None:
-    text = (ROOT / "README.md").read_text().partition("### Your own parts")[2].partition("\n## ")[0]
+def test_the_example_of_the_page_runs_as_it_stands(tmp_path: Path, cache: Path) -> None:
+    text = (ROOT / "docs" / "plugins.md").read_text()
     folder = Folder(tmp_path / "readme", cache)
     (folder.path / "my_parts.py").write_text(re.findall(r"```python\n(.*?)```", text, re.DOTALL)[0])
     (folder.path / "study.yaml").write_text(re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)[0])
@@ -305,8 +305,8 @@ def test_the_example_of_the_readme_runs_as_it_stands(tmp_path: Path, cache: Path
     assert "sign_momentum" in chosen
 
 
-def test_the_metric_of_the_readme_is_objective_constraint_and_column(tmp_path: Path, cache: Path) -> None:
-    text = (ROOT / "README.md").read_text().partition("### Your own parts")[2].partition("\n## ")[0]
+def test_the_metric_of_the_page_is_objective_constraint_and_column(tmp_path: Path, cache: Path) -> None:
+    text = (ROOT / "docs" / "plugins.md").read_text()
     folder = Folder(tmp_path / "metric", cache)
     (folder.path / "my_metrics.py").write_text(re.findall(r"```python\n(.*?)```", text, re.DOTALL)[1])
     (folder.path / "study.yaml").write_text(re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)[1])
