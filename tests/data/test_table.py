@@ -1,5 +1,6 @@
 """CSV and Parquet files of paths and labels."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -170,3 +171,65 @@ def test_wrong_tables(tmp_path: Path, rows: list[tuple[str, str, str]]) -> None:
     prepare(spec(table))
     with pytest.raises(UserError, match="no training image has the label 'new' of this test image"):
         load_test(spec(table))
+
+
+def text(folder: Path, content: str) -> Path:
+    (folder / "labels.csv").write_text(content, encoding="utf-8", newline="")
+    return folder / "labels.csv"
+
+
+def test_fields_that_do_not_fit_the_columns(tmp_path: Path, rows: list[tuple[str, str, str]]) -> None:
+    rows[2] = ("my,cat.png", "9", "train")
+    rows[4] = ("pictures/04.png,x,y", "9", "train")
+    said = refusal(write(tmp_path, rows))
+    assert "labels.csv:4: has 4 fields, and the table has 3 columns: put a text with commas in quotes" in said
+    assert "labels.csv:6: has 5 fields" in said
+    table = write(tmp_path, rows[:2], "path,label,label")
+    assert "has 2 columns of the name 'label': rename one" in refusal(table)
+
+
+def test_labels_that_people_cannot_tell_apart(tmp_path: Path, rows: list[tuple[str, str, str]]) -> None:
+    rows[0] = (rows[0][0], "9 ", "train")
+    assert "the labels '9' and '9 ' differ only in spaces" in refusal(write(tmp_path, rows))
+
+
+def test_lines_end_as_csv_has_it(tmp_path: Path, rows: list[tuple[str, str, str]]) -> None:
+    lines = ["path,label", *(f"{path},{label}\u2028\x85x" for path, label, _ in rows)]
+    for end in ("\n", "\r\n", "\r"):
+        assert prepare(spec(text(tmp_path, end.join(lines)))).classes == ("10\u2028\x85x", "9\u2028\x85x")
+
+
+def test_pipes_and_devices_are_not_waited_for(tmp_path: Path, rows: list[tuple[str, str, str]]) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    rows[0], rows[1], rows[2] = ("pipe", "9", "train"), ("/dev/zero", "10", "train"), ("pictures", "9", "train")
+    said = refusal(write(tmp_path, rows))
+    for line, name in ((2, "pipe"), (3, "/dev/zero"), (4, "pictures")):
+        assert f"labels.csv:{line}: {name!r} cannot be read: it is no file, but a folder, a pipe or a device" in said
+    for name in ("pipe.csv", "pipe.parquet"):
+        os.mkfifo(tmp_path / name)
+        assert "cannot be read (it is no regular file)" in refusal(tmp_path / name)
+
+
+def test_values_of_parquet(tmp_path: Path, rows: list[tuple[str, str, str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    table = tmp_path / "labels.parquet"
+    paths = [path for path, _, _ in rows]
+
+    def stored(labels: list[Any]) -> Path:
+        parquet.write_table(pyarrow.table({"path": paths, "label": labels}), table)
+        return table
+
+    assert prepare(spec(stored([b"ant", b"bee"] * 15))).classes == ("ant", "bee")
+    assert "labels.parquet:2: has no label" in refusal(stored([1.0, float("nan")] * 15))
+    assert "labels.parquet:1: holds bytes that are not UTF-8 text" in refusal(stored([b"\xff", b"bee"] * 15))
+    columns = [pyarrow.array(paths), pyarrow.array(["a", "b"] * 15), pyarrow.array(["c", "d"] * 15)]
+    parquet.write_table(pyarrow.table(columns, names=["path", "label", "label"]), table)
+    assert "has 2 columns of the name 'label': rename one" in refusal(table)
+    content = stored(["a", "b"] * 15).read_bytes()
+    for broken in (b"", content[:-20], content[:-6] + b"\xff" + content[-5:]):
+        table.write_bytes(broken)
+        assert "cannot be read" in refusal(table)
+    table.write_bytes(content)
+    monkeypatch.setattr("cifar_tune.data.sources.table_files.MOST_ROWS", 29)
+    assert "has 30 rows, and tables of more than 29 are not read" in refusal(table)

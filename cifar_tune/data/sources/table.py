@@ -4,24 +4,25 @@ Without a column of splits, or without rows for the test, a test split is held o
 whole table, but opens no test image.
 """
 
-import csv
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import stat
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from cifar_tune.data.sources.class_names import label_notes
 from cifar_tune.data.sources.folder_files import Stamp, stamp
 from cifar_tune.data.sources.folder_layout import FOLDER_NAMES, Role
 from cifar_tune.data.sources.listing import Listing, listed_part
 from cifar_tune.data.sources.part import SourcePart, SplitFiles
+from cifar_tune.data.sources.table_files import Records, read_rows, row_problem
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.data.split import held_out_for_test
 from cifar_tune.errors import Problem, UserError, enumerate_names, nearest_name
 from cifar_tune.paths import given_path
 
-PARQUET = (".parquet", ".pq")
 _NAMED = 10
 """Problems that are named; the others are counted."""
 
@@ -108,7 +109,7 @@ class _Table:
         self.root = self._file.parent
         self.rows: dict[Role, list[_Row]] = {role: [] for role in FOLDER_NAMES}
         self._stamps: dict[str, Stamp] = {}
-        found, records = _read_parquet(self._file) if self._file.suffix.lower() in PARQUET else _read_csv(self._file)
+        found, records = read_rows(self._file)
         columns, problems = _columns(self._file, found, spec)
         rows, wrong_rows = _rows(self._file, records, columns)
         for row in rows:
@@ -122,7 +123,7 @@ class _Table:
         if len(self.classes) < 2:
             raise UserError(Problem(f"must have two labels at least; found {self.classes[0]!r} alone", "data.root"))
         self._has_test = bool(self.rows["test"])
-        self.notes = _notes(found, rows, columns)
+        self.notes = (*_notes(found, rows, columns), *label_notes(str(self._file), self.classes))
 
     def listing(self, role: Role) -> Listing:
         """The files of a split.
@@ -144,12 +145,15 @@ class _Table:
         for row in (row for role in roles for row in self.rows[role]):
             if has_labels and row.label not in known:
                 rule = f"no training image has the label {row.label!r} of this {row.role} image"
-                problems.append(_problem(self._file, row.number, rule))
+                problems.append(row_problem(self._file, row.number, rule))
             try:
-                self._stamps[row.path] = stamp((self.root / row.path).stat())
+                state = (self.root / row.path).stat()
+                if not stat.S_ISREG(state.st_mode):
+                    raise ValueError("it is no file, but a folder, a pipe or a device")
+                self._stamps[row.path] = stamp(state)
             except (OSError, ValueError) as error:
                 reason = error.strerror if isinstance(error, OSError) else str(error)
-                problems.append(_problem(self._file, row.number, f"{row.path!r} cannot be read: {reason}"))
+                problems.append(row_problem(self._file, row.number, f"{row.path!r} cannot be read: {reason}"))
         return problems
 
     def training(self) -> tuple[Listing, Listing]:
@@ -203,13 +207,16 @@ def _columns(file: Path, found: Sequence[str], spec: DataSpec) -> tuple[_Columns
     return _Columns(path, label, split, wants_split and split is None), problems
 
 
-def _rows(file: Path, records: "_Records", columns: _Columns) -> tuple[list[_Row], list[Problem]]:
+def _rows(file: Path, records: Records, columns: _Columns) -> tuple[list[_Row], list[Problem]]:
     """The rows that can be used, and what is wrong with the others."""
     rows: list[_Row] = []
     seen: dict[str, int] = {}
     problems: list[Problem] = []
     try:
         for number, record in records:
+            if isinstance(record, str):
+                problems.append(row_problem(file, number, record))
+                continue
             path, label = (record.get(name) or "" if name else "" for name in (columns.path, columns.label))
             role: Role | None = "training"
             if columns.split is not None:
@@ -220,12 +227,12 @@ def _rows(file: Path, records: "_Records", columns: _Columns) -> tuple[list[_Row
                 if column is not None and not value
             ]
             if missing:
-                problems.append(_problem(file, number, f"has no {' and no '.join(missing)}"))
+                problems.append(row_problem(file, number, f"has no {' and no '.join(missing)}"))
             elif role is None:
                 rule = f"its split must be train, val or test, not {record.get(columns.split or '') or ''!r}"
-                problems.append(_problem(file, number, rule))
+                problems.append(row_problem(file, number, rule))
             elif path and (first := seen.setdefault(os.path.normpath(path), number)) != number:
-                problems.append(_problem(file, number, f"{path!r} stands in row {first} too; name every image once"))
+                problems.append(row_problem(file, number, f"{path!r} stands in row {first} too; name every image once"))
             else:
                 rows.append(_Row(number, path, label, role, record))
     except UserError as error:  # the file is broken from here on
@@ -246,57 +253,10 @@ def _notes(found: Sequence[str], rows: Sequence[_Row], columns: _Columns) -> tup
     )
 
 
-_Records = Iterator[tuple[int, Mapping[str, str | None]]]
-
-
-def _read_csv(file: Path) -> tuple[list[str], _Records]:
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(Problem(f"is not UTF-8 text (byte {error.start})", source=str(file))) from error
-    except (OSError, ValueError) as error:
-        raise _unreadable(file, error) from error
-    lines = text.splitlines(keepends=True)
-    first = lines[0] if lines else ""
-    delimiter = max(",;\t", key=first.count)
-    reader = csv.DictReader(lines, delimiter=delimiter, strict=True)
-
-    def records() -> _Records:
-        try:
-            for record in reader:
-                yield reader.line_num, record
-        except csv.Error as error:
-            raise UserError(_problem(file, reader.reader.line_num, f"is not CSV: {error}")) from error
-
-    return list(reader.fieldnames or ()), records()
-
-
-def _read_parquet(file: Path) -> tuple[list[str], _Records]:
-    try:
-        import pyarrow  # noqa: PLC0415 (an extra)
-        import pyarrow.parquet  # noqa: PLC0415
-    except ImportError as error:
-        rule = "to read a Parquet file, install pyarrow: pip install 'cifar-tune[parquet]'; or save the table as CSV"
-        raise UserError(Problem(rule, "data.root", str(file))) from error
-    try:
-        table = pyarrow.parquet.read_table(file)
-    except (OSError, pyarrow.ArrowException) as error:
-        raise _unreadable(file, error) from error
-    rows = enumerate(table.to_pylist(), start=1)
-    texts = (
-        (number, {name: None if value is None else str(value) for name, value in row.items()}) for number, row in rows
-    )
-    return list(table.column_names), texts
-
-
 def _sorted(labels: set[str]) -> tuple[str, ...]:
     if all(label.isascii() and label.isdecimal() for label in labels):
         return tuple(sorted(labels, key=lambda label: (int(label), label)))
     return tuple(sorted(labels))
-
-
-def _problem(file: Path, number: int, rule: str) -> Problem:
-    return Problem(rule, source=str(file), line=number)
 
 
 def _raise(problems: Sequence[Problem], of_rows: Sequence[Problem]) -> None:
@@ -310,13 +270,3 @@ def _raise(problems: Sequence[Problem], of_rows: Sequence[Problem]) -> None:
     more = [Problem(f"and {left:,} more rows like these")] if left > 0 else []
     if problems or ordered:
         raise UserError([*problems, *ordered[:_NAMED], *more])
-
-
-def _unreadable(file: Path, error: Exception) -> UserError:
-    if isinstance(error, FileNotFoundError):
-        folder = file.parent
-        near = nearest_name(file.name, [each.name for each in folder.iterdir()]) if folder.is_dir() else None
-        nearest = str(folder / near) if near else None
-        return UserError(Problem("there is no such file", "data.root", str(file), nearest=nearest))
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return UserError(Problem(f"cannot be read ({reason})", "data.root", str(file)))
