@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmarks.machine import facts
 from benchmarks.measuring import table
-from benchmarks.trust import accuracies, finals, knobs, levels, pruners, stop
+from benchmarks.trust import accuracies, finals, knobs, levels, pruners, repeats, stop
 from benchmarks.trust.checks import Check
 from cifar_tune.cli.whole_process import quieten_optuna
 
@@ -20,6 +20,7 @@ PARTS: Mapping[str, Callable[[int], Iterable[Check]]] = {
     "paired differences": levels.paired,
     "importances": knobs.importances,
     "stop": stop.stop,
+    "repeats": repeats.repeats,
     "finals": finals.finals,
     "ties": finals.ties,
     "test sets": finals.test_sets,

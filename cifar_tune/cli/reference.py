@@ -31,7 +31,8 @@ SECTION_WORDS: Mapping[str, str] = {
     "`{seeds: 3}` or `{folds: 5}`. For grids and lists of configurations; means are ranked, exported and compared, "
     "with standard errors. `budget.trials` counts trainings. The seeds are `train.seed` and those that follow. A "
     "configuration that falls behind is trained no further; `{seeds: 3, stop_early: false}` trains all. See "
-    "[Several trainings of each configuration](studies.md#several-trainings-of-each-configuration).",
+    "[Several trainings of each configuration](studies.md#several-trainings-of-each-configuration), and for what "
+    "that saves [statistics.md](statistics.md#repeats).",
     "sampler": "`name` (tpe by default), `seed` (0), and its parameters: see [Samplers](#samplers).",
     "pruner": "`name` (median by default, none where no pruner fits the objectives, and with `repeats`), and its "
     "parameters: see [Pruners](#pruners).",

@@ -28,6 +28,12 @@ def study_note(name: str, described: object) -> str:
         return f"This version of cifar-tune cannot read the study: {code(error)}"
 
 
+_REPEATS = (
+    "Each configuration is trained on {count} {what}, and these pages show every training as a trial of its own. The "
+    "best one here is the luckiest training; the report has the best configuration, by its mean."
+)
+
+
 def _written(name: str, spec: StudySpec) -> str:
     goals = " and ".join(f"{code(each.metric)} ({each.direction})" for each in spec.objectives)
     limits = ", ".join(code(each) for each in spec.constraints)
@@ -42,6 +48,7 @@ def _written(name: str, spec: StudySpec) -> str:
         f"Sampler {code(spec.sampler.name)}, pruner {code(spec.pruner.name)}, data {code(spec.data.name)}.",
         table(("knob", "values", "where"), rows) if rows else "Nothing is searched: every knob is fixed.",
         *([f"Fixed: {fixed}."] if fixed else []),
+        *([_REPEATS.format(count=spec.repeats.count, what=spec.repeats.what)] if spec.repeats is not None else []),
         *([f"These pages show as it was drawn: {', '.join(relative)}."] if relative else []),
         "Importances here set the best tenth of all completed trials against all, even if that is one trial. Those of "
         "the report take more where trials are few, leave out those that break a constraint, and come with intervals.",

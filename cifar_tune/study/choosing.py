@@ -140,7 +140,8 @@ def trial_of(record: StudyRecord, choice: Choice) -> TrialRecord:
                 f"see: cifar-tune status {record.name}"
             )
         return _with_epochs(record, record.best)
-    found = next((trial for trial in record.trials if trial.number == choice.trial), None)
+    # with `repeats`, one that stands for its configuration has the mean of its trainings
+    found = next((trial for trial in (*record.judged, *record.trials) if trial.number == choice.trial), None)
     if found is None:
         there = f"it has {counted(len(record.trials), 'trial')}"
         if record.trials:

@@ -5,7 +5,15 @@ import pytest
 from benchmarks.trust.checks import Check
 from benchmarks.trust.main import PARTS, main
 
-CHEAP = {"intervals": 200, "seeds": 200, "paired differences": 800, "stop": 1200, "finals": 1500, "ties": 600}
+CHEAP = {
+    "intervals": 200,
+    "seeds": 200,
+    "paired differences": 800,
+    "stop": 1200,
+    "repeats": 200,
+    "finals": 1500,
+    "ties": 600,
+}
 """Parts, and how many studies each makes: rates of rare misses need many."""
 
 

@@ -19,6 +19,7 @@ from cifar_tune.reports.summary_markdown import summary_markdown
 from cifar_tune.reports.trials_csv import trials_csv
 from cifar_tune.storage import attributes
 from cifar_tune.storage.records import StudyRecord
+from cifar_tune.study.choosing import Choice, trial_of
 from cifar_tune.study_spec.run_config import read_run_config
 
 from .factory import MadeTrial, make_record, make_spec
@@ -76,6 +77,13 @@ def test_best_yaml_is_the_last_training_of_the_best_configuration(tmp_path: Path
     assert (run.train["activation"], run.train["seed"]) == ("elu", 2)
     assert (run.data.folds, run.data.fold) == (3, 3)
     assert "# val_accuracy: 0.83 in trial 3, 0.85 in trial 4, 0.86 in trial 5; this file is trial 5" in file.read_text()
+
+
+def test_finalize_takes_a_configuration_with_its_mean() -> None:
+    record = made()
+    assert trial_of(record, Choice()).value == pytest.approx(0.846667, abs=1e-5)
+    assert trial_of(record, Choice(trial=5)).value == pytest.approx(0.846667, abs=1e-5)
+    assert trial_of(record, Choice(trial=4)).value == 0.85, "which is one training of several"
 
 
 def test_levels_are_compared_on_the_same_seeds() -> None:

@@ -8,10 +8,12 @@ import pytest
 
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.storage import attributes
 from cifar_tune.storage.fallen_behind import allowed_lag
 from cifar_tune.storage.overview import overview
 from cifar_tune.storage.records import StudyRecord
 from cifar_tune.study.checking import repeats_line
+from cifar_tune.study.evolving import carry
 
 from .conftest import RunStudy, spec_of
 from .scripted import Script, ScriptedExecutors
@@ -185,3 +187,30 @@ def test_check_says_how_many_trainings_there_will_be(sections: dict[str, Any], w
     spec = spec_of(GRID | sections)
     assert spec.repeats is not None
     assert repeats_line(spec, spec.repeats) == f"repeats: {words}"
+
+
+def test_more_seeds_carry_the_trainings_over(run_scripted: RunStudy) -> None:
+    _, record, _ = run_scripted(GRID, Script(curve))
+    more = spec_of(GRID | {"repeats": {"seeds": 4, "stop_early": False}})
+    carried = carry(record.study.get_trials(), record.spec, more, "test@1")
+    assert len(carried.trials) == 12
+    assert [trial.user_attrs[attributes.REPEAT] for trial in carried.trials] == [each.repeat for each in record.trials]
+    other = spec_of(GRID | {"repeats": {"seeds": 2, "stop_early": False}, "train": {"epochs": 1, "seed": 8}})
+    carried = carry(record.study.get_trials(), record.spec, other, "test@1")
+    assert sorted({trial.user_attrs[attributes.REPEAT] for trial in carried.trials}) == [1, 2]
+    assert len(carried.left) == 1, "those of seed 7"
+
+
+def test_a_grid_over_seeds_becomes_one_with_repeats(run_scripted: RunStudy) -> None:
+    space = GRID["search_space"]
+    searched = {key: value for key, value in GRID.items() if key != "repeats"} | {
+        "pruner": {"name": "none"},
+        "train": {"epochs": 1},
+        "search_space": {**space, "seed": {"choices": [7, 8, 9]}},
+    }
+    _, record, _ = run_scripted(searched, Script(curve))
+    carried = carry(record.study.get_trials(), record.spec, spec_of(GRID), "test@1")
+    assert {(trial.params["lr"], trial.user_attrs[attributes.REPEAT]) for trial in carried.trials} == {
+        (lr, repeat) for lr in (0.1, 0.2, 0.3, 0.4) for repeat in (1, 2, 3)
+    }
+    assert all(set(trial.params) == {"lr"} for trial in carried.trials)
