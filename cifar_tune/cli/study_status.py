@@ -134,6 +134,7 @@ def _described(storage: BatchStorage, seen: Overview) -> dict[str, Any]:
         "objectives": [objective.metric for objective in seen.spec.objectives],
         "constraints": [str(constraint) for constraint in seen.spec.constraints],
         "budget_trials": most_trials(seen.spec, seen.strangers),
+        "trainings": seen.spec.trainings,
         "finished": seen.finished,
         "counts": dict(seen.counts),
         "reasons": dict(seen.reasons),
@@ -161,7 +162,10 @@ def _without_best(status: dict[str, Any]) -> str:
     """Why none of the completed trials is the best."""
     if not status["reasons"].keys() & {"completed", "repeated"}:
         return "another program ended all completed trials, so nobody knows what was trained"
-    return f"no completed trial keeps {', '.join(status['constraints'])}"
+    keeps = ", ".join(status["constraints"])
+    if status["trainings"] > 1:
+        return f"no configuration has all its {status['trainings']} trainings{f' and keeps {keeps}' if keeps else ''}"
+    return f"no completed trial keeps {keeps}"
 
 
 def _lease(held: Held) -> dict[str, Any]:

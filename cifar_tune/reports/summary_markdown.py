@@ -17,11 +17,10 @@ from cifar_tune.reports.pictures import pictures_of
 from cifar_tune.reports.report import Report
 from cifar_tune.reports.summary_json import STATES
 from cifar_tune.reports.tested import result_words, test_set
-from cifar_tune.reports.trust import error_words, trust_words
+from cifar_tune.reports.trust import error_words, repeats_words, trust_words
 from cifar_tune.storage.attributes import REASONS
 from cifar_tune.storage.records import FINISHED, TrialRecord
 from cifar_tune.study_spec.metrics import exactly
-from cifar_tune.study_spec.repeats import RepeatsSpec
 from cifar_tune.study_spec.search_space import Choices
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.visible import visible
@@ -141,6 +140,8 @@ def _mean_words(report: Report, best: TrialRecord) -> str:
 def _why_no_best(report: Report) -> str:
     """Of a study in which no completed trial was trained here."""
     record = report.record
+    if record.spec.repeats is not None and report.reasons["completed"]:
+        return f"No configuration has completed all its {record.spec.trainings} trainings."
     endings = [f"{report.reasons[reason]} {words}" for reason, words in _ended(report)]
     elsewhere = sum(trial.state in FINISHED and not trial.ended_here for trial in record.trials)
     endings += [f"{elsewhere} ended by another program"] if elsewhere else []
@@ -216,8 +217,8 @@ def _trials(report: Report) -> list[str]:
         f"{duration(record.elapsed_seconds)} of wall clock. All of them: [trials.csv](trials.csv), and epoch by epoch: "
         f"[epochs.csv](epochs.csv).{sources}",
     ]
-    if record.spec.repeats is not None:
-        parts.append(_repeats_words(report, record.spec.repeats))
+    if words := repeats_words(report):
+        parts.append(words)
     if record.stopped is not None:
         by = "was stopped by its rule," if record.stopped["rule"] else "ended"
         parts.append(f"The study {by} before its budget was used up: {record.stopped['words']}.")
@@ -251,18 +252,6 @@ def _trials(report: Report) -> list[str]:
         heading = f"### The best {count} of {len(report.ranked):,}{which}" if count > 1 else "### The completed trial"
         parts += [heading, table(header, rows, right=range(len(header) - len(names)))]
     return parts
-
-
-def _repeats_words(report: Report, repeats: RepeatsSpec) -> str:
-    words = (
-        f"Each configuration is trained on {repeats.count} {repeats.what}, the same for all. What is ranked, drawn and "
-        f"analysed here are the {counted(len(report.completed), 'configuration')} with all of them, by the means "
-        f"of their figures; each has the number of its last training. [trials.csv](trials.csv) has every training."
-    )
-    fallen = len(report.record.fallen)
-    if not fallen:
-        return words
-    return f"{words} Others fell behind and were trained less often: {counted(fallen, 'configuration')}."
 
 
 def _row(report: Report, rank: int, trial: TrialRecord, names: list[str]) -> list[str]:

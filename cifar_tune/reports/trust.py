@@ -53,6 +53,22 @@ def trust_words(report: Report) -> str:
     return f"{words}.{_optimism_words(report)}"
 
 
+def repeats_words(report: Report) -> str:
+    """What is shown of a study with `repeats`, as sentences; empty without."""
+    repeats = report.record.spec.repeats
+    if repeats is None:
+        return ""
+    words = (
+        f"Each configuration is trained on {repeats.count} {repeats.what}, the same for all. What is ranked, drawn and "
+        f"analysed are the {counted(len(report.completed), 'configuration')} with all of them, by the means of their "
+        f"figures; each has the number, and the learning curve, of its last training."
+    )
+    fallen = len(report.record.fallen)
+    if not fallen:
+        return words
+    return f"{words} Others fell behind and were trained less often: {counted(fallen, 'configuration')}."
+
+
 def error_words(report: Report) -> str:
     """The standard error of the best configuration's mean, with its unit; a dash where there is none."""
     repeated = report.best.repeated if report.best else None

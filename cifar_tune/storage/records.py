@@ -260,7 +260,10 @@ def without_best_words(name: str, spec: StudySpec, completed: int, has_own: bool
     if not has_own:
         return f"the study {name!r} has no completed trial of its own"
     constraints = ", ".join(str(constraint) for constraint in spec.constraints)
-    return f"the study {name!r} has no completed trial that keeps all of: {constraints}"
+    keeps = f" that keeps all of: {constraints}" if constraints else ""
+    if spec.repeats is not None:
+        return f"the study {name!r} has no configuration with all its {spec.trainings} trainings{keeps}"
+    return f"the study {name!r} has no completed trial{keeps}"
 
 
 def load_record(storage: BaseStorage, name: str) -> StudyRecord:

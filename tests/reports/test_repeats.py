@@ -118,3 +118,11 @@ def test_everything_can_be_exported(tmp_path: Path) -> None:
     files = {path.name for path in export(made(), tmp_path)}
     assert {"report.html", "best.yaml", "summary.json", "history.png"} <= files
     assert "in the mean of 3 seeds" in (tmp_path / "summary.md").read_text()
+    assert "Each configuration is trained on 3 seeds" in (tmp_path / "report.html").read_text()
+
+
+def test_a_study_whose_configurations_lack_trainings_has_no_best(tmp_path: Path) -> None:
+    record = made(values={"relu": (0.8, 0.9)})
+    assert record.best is None
+    assert record.without_best_words == "the study 'made' has no configuration with all its 3 trainings"
+    assert "No configuration has completed all its 3 trainings." in summary_markdown(Report(record), tmp_path, {})

@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 
+from cifar_tune.cli.study_status import one_status, status_lines
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.optuna_internals import BatchStorage
 from cifar_tune.storage import attributes
 from cifar_tune.storage.fallen_behind import allowed_lag
 from cifar_tune.storage.overview import overview
 from cifar_tune.storage.records import StudyRecord
+from cifar_tune.storage.urls import storage_url
 from cifar_tune.study.checking import repeats_line
 from cifar_tune.study.evolving import carry
 
@@ -77,6 +79,20 @@ def test_a_run_that_was_stopped_goes_on(run_scripted: RunStudy) -> None:
     assert (ending, dealt(record)) == ("exhausted", EVERYTHING)
     assert recorder.ends[-1].best_value == pytest.approx(0.39)
     assert run_scripted(GRID, executors=again)[1].finished == 12
+
+
+def test_status_says_whose_mean_is_the_best(run_scripted: RunStudy) -> None:
+    run_scripted(GRID | {"budget": {"trials": 2}}, Script(curve))
+    status = one_status("test", storage_url(None))
+    assert (status["budget_trials"], status["trainings"], status["best"]) == (2, 3, None)
+    assert "  best: none; no configuration has all its 3 trainings" in status_lines(status)
+    run_scripted(GRID, Script(curve))
+    status = one_status("test", storage_url(None))
+    assert status["best"]["standard_errors"]["val_accuracy"] == pytest.approx(0.0208167)
+    numbers = ", ".join(map(str, status["best"]["trainings"]))
+    assert f"  best: val_accuracy 0.39 (standard error 0.021) in the mean of trials {numbers} (lr 0.4)" in status_lines(
+        status
+    )
 
 
 EARLY = GRID | {"repeats": 3}

@@ -19,19 +19,19 @@ def status(
     """Show the studies of the storage, or one study: trials by state, the best so far, what is running.
 
     With --json: {"storage", "studies": [...]}, or one such object for one study: name, objective (the first),
-    objectives, constraints, budget_trials (of a grid at most its combinations), finished, counts (by state),
-    reasons (why trials ended), stopped (null, or why the rule `stop` has ended it: words, rule, finished, budget),
-    owner (null: nobody runs it), lease (null: given free; or host, pid, seconds_left, and is_free: true where the next
-    run takes
-    over at once, since the owner is dead or has not renewed it), best (null, or number, value, values by metric,
-    params), front (the same of every trial on the Pareto front; null with one objective), test_openings (as
-    `finalize --json` has them), running (where owner is null: left behind by a run that was killed) and parked
-    (lists of number, epoch, epochs, value), drawn and enqueued (numbers of trials that have not begun: with all
-    parameters, and with those that somebody gave),
-    evolved_from (null, or from: the earlier version's name, version, and how many trials were carried and left: see
-    `run --evolve`), failed (numbers and errors of failed trials), elapsed_seconds, data. A study that another tool
-    made has name and foreign: true alone; one that another version made, and this one cannot read, name and unreadable;
-    one of which the database holds what makes no sense, name and damaged (a sentence), and then the exit code is 1.
+    objectives, constraints, budget_trials (of a grid at most its combinations), trainings (of each configuration: 1
+    without `repeats`), finished, counts (by state), reasons (why trials ended), stopped (null, or why the rule `stop`,
+    or `repeats`, has ended it: words, rule, finished, budget), owner (null: nobody runs it), lease (null: given free;
+    or host, pid, seconds_left, and is_free: true where the next run takes over at once, since the owner is dead or has
+    not renewed it), best (null, or number, value, values by metric, params; with `repeats` the values are means, and
+    trainings are their trials, standard_errors those of the means, by metric), front (the same of every trial on the
+    Pareto front; null with one objective), test_openings (as `finalize --json` has them), running (where owner is
+    null: left behind by a run that was killed) and parked (lists of number, epoch, epochs, value), drawn and enqueued
+    (numbers of trials that have not begun: with all parameters, and with those that somebody gave), evolved_from
+    (null, or from: the earlier version's name, version, and how many trials were carried and left: see `run
+    --evolve`), failed (numbers and errors of failed trials), elapsed_seconds, data. A study that another tool made has
+    name and foreign: true alone; one that another version made, and this one cannot read, name and unreadable; one of
+    which the database holds what makes no sense, name and damaged (a sentence), and then the exit code is 1.
     """
     from cifar_tune.cli.study_status import all_statuses, one_status, status_lines
     from cifar_tune.errors import CheckError

@@ -44,7 +44,7 @@ from cifar_tune.reports.tested import (
     newest_result,
     opening_cells,
 )
-from cifar_tune.reports.trust import trust_words
+from cifar_tune.reports.trust import repeats_words, trust_words
 from cifar_tune.storage.records import TrialRecord
 from cifar_tune.study_spec.metrics import exactly
 from cifar_tune.visible import visible_lines
@@ -127,6 +127,7 @@ def _contents(report: Report, anchors: Anchors, folder: Path) -> dict[str, Any]:
         "best_config": resolved_config(best, record.spec) if best else {},
         "command": f"cifar-tune train {quote((folder / BEST_FILE).as_posix())}",
         "trust": trust_words(report) if best else "",
+        "repeats": repeats_words(report),
         "course": course(report, anchors) if drawable else [],
         "beyond": report.beyond(value_axis(report).high) if drawable else "",
         "beyond_course": report.beyond(value_axis(report, True).high, with_running=True) if drawable else "",
@@ -184,6 +185,8 @@ def _headline(report: Report) -> str:
         return ""
     if report.infeasible:
         return f"None of the {len(report.infeasible):,} completed trials keeps {report.constraint_words}."
+    if report.record.spec.repeats is not None and report.reasons["completed"]:
+        return f"No configuration has completed all its {report.record.spec.trainings} trainings."
     if report.record.finished:
         return f"None of the {report.record.finished:,} finished trials trained all its epochs."
     return "No trial has finished yet." if report.record.trials else "No trial has begun yet."
