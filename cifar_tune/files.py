@@ -10,9 +10,9 @@ import shutil
 import stat
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from io import BufferedReader
 from itertools import count
 from pathlib import Path
-from typing import BinaryIO
 from uuid import uuid4
 
 from cifar_tune.unfinished import remove_abandoned, unfinished_folder
@@ -161,7 +161,7 @@ def read_regular(path: Path, most_bytes: int, follow_links: bool = False) -> byt
         return file.read(most_bytes)
 
 
-def open_regular(path: Path, follow_links: bool = False) -> BinaryIO:
+def open_regular(path: Path, follow_links: bool = False) -> BufferedReader:
     """A regular file, open for reading. Nothing waits for a pipe; `follow_links` as in `read_regular`.
 
     Raises:

@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from cifar_tune.files import open_regular
 from cifar_tune.paths import PathError, expanded
 
 FRESH = "none"
@@ -57,7 +58,7 @@ def pinned(given: str) -> str:
         return given
     try:
         file = WeightsSource(given, "").file
-        with file.open("rb") as content:
+        with open_regular(file, follow_links=True) as content:
             digest = hashlib.file_digest(content, "sha256")
     except PathError as error:
         raise ValueError(str(error)) from error

@@ -2,17 +2,18 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from cifar_tune import __version__
 from cifar_tune.data.depth import Kind
-from cifar_tune.data.spec import Resize
+from cifar_tune.data.spec import LARGEST_IMAGE, Resize
 from cifar_tune.errors import Problem, UserError
 from cifar_tune.visible import visible_json
 
@@ -27,6 +28,9 @@ PLUGIN_FOLDER = "plugins"
 MOST_BYTES = 50_000_000
 """Of `model.json`. A confusion matrix of 1,000 classes takes 3 MB."""
 
+_LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
+_NO_TEXT = re.compile("[\ud800-\udfff]")
+
 Split = Literal["validation", "test"]
 
 WeightsOf = Literal["the last step", "the moving average", "the schedule-free average"]
@@ -34,7 +38,9 @@ WeightsOf = Literal["the last step", "the moving average", "the schedule-free av
 
 class _Entry(BaseModel):
     # what a later version adds is left out here: a change that matters raises FORMAT_VERSION
-    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="null", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", allow_inf_nan=False, ser_json_inf_nan="null", use_attribute_docstrings=True
+    )
 
 
 class Metric(_Entry):
@@ -47,16 +53,16 @@ class Metric(_Entry):
     high: float | None = None
     """The 95 % interval; of an accuracy Wilson's, for other images of the same kind."""
 
-    images: int
+    images: Annotated[int, Field(ge=1)]
     split: Split
 
 
 class Check(_Entry):
     """Loss and accuracy on the validation split of the training, whether it was trained on or not."""
 
-    images: int
+    images: Annotated[int, Field(ge=1)]
     loss: float | None
-    accuracy: float
+    accuracy: Annotated[float, Field(ge=0, le=1)]
     trained_on: bool
     """True of a model that was trained on all images: then these figures say nothing of new images."""
 
@@ -183,7 +189,7 @@ class ModelDescription(_Entry):
     plugins: tuple[PluginCopy, ...] = ()
     architecture: Architecture
     seed: int
-    epochs: int
+    epochs: Annotated[int, Field(ge=1)]
     """Trained ones."""
 
     train_images: int
@@ -217,12 +223,34 @@ class ModelDescription(_Entry):
     def _fits_itself(self) -> "ModelDescription":
         if not self.classes or len(set(self.classes)) < len(self.classes):
             raise ValueError("classes must be different names, at least one")
+        if any(_NO_TEXT.search(name) for name in self.classes):
+            raise ValueError("classes must be text")
+        if self.image_shape[1] != self.image_shape[2] or self.image_shape[1] > LARGEST_IMAGE:
+            raise ValueError(f"image_shape must be that of square images of up to {LARGEST_IMAGE:,} pixels")
+        if any(abs(number) > _LARGEST_FLOAT32 for number in (*self.scale, *self.shift)):
+            raise ValueError("scale and shift must be numbers that float32 can hold")
+        if any(low > high for low, high in self.ranges.values()):
+            raise ValueError("ranges must go from the smaller to the larger value")
+        for name, value, said in self._said_twice():
+            if name in self.train and self.train[name] != value:
+                raise ValueError(f"{said} is {value!r}, and train.{name} {self.train[name]!r}: both must be the same")
+        if len({copy.path for copy in self.plugins}) < len(self.plugins):
+            raise ValueError("plugins must have different paths")
         channels = {len(each) for each in (self.mean, self.std, self.scale, self.shift)}
         if channels != {3} or self.image_shape[0] != 3 or min(self.image_shape) < 1:
             raise ValueError("image_shape, mean, std, scale and shift must be those of images with 3 channels")
         if self.confusion is not None and {len(self.classes)} != {len(self.confusion), *map(len, self.confusion)}:
             raise ValueError("confusion must have a row and a column for each class")
         return self
+
+    def _said_twice(self) -> tuple[tuple[str, object, str], ...]:
+        """Knobs that have a field of their own, its value, and its name."""
+        return (
+            ("model", self.architecture.model, "architecture.model"),
+            ("precision", self.precision, "precision"),
+            ("seed", self.seed, "seed"),
+            ("test_time_augmentation", self.test_time_augmentation, "test_time_augmentation"),
+        )
 
     @property
     def accuracy(self) -> Metric | None:
@@ -246,7 +274,7 @@ def parse_description(text: bytes, source: str) -> ModelDescription:
         UserError: it is damaged, or something else than a model of cifar-tune, or a newer version wrote it.
     """
     try:
-        plain = json.loads(text)
+        plain = parse_json(text)
     except ValueError as error:  # also bytes that are no text
         raise UserError(Problem(f"is damaged: it is no JSON ({error})", source=source)) from error
     if not isinstance(plain, dict) or plain.get("format") != FORMAT:
@@ -261,6 +289,22 @@ def parse_description(text: bytes, source: str) -> ModelDescription:
         raise UserError(Problem(f"is damaged: {said}", place or None, source=source)) from error
 
 
+def parse_json(text: bytes) -> Any:
+    """What is in a JSON file of others, as the standard has it: every number is finite.
+
+    Raises:
+        ValueError: it is no JSON; says why.
+    """
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is no number of JSON")
+
+    try:
+        return json.loads(text, parse_constant=refuse)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
 def require_known_version(plain: Mapping[str, Any], newest: int, source: str) -> None:
     """See that no newer version of cifar-tune wrote a file.
 
@@ -270,10 +314,13 @@ def require_known_version(plain: Mapping[str, Any], newest: int, source: str) ->
         source: the file, for messages.
 
     Raises:
-        UserError: a newer one did.
+        UserError: a newer one did, or nobody can tell.
     """
     version = plain.get("format_version")
-    if isinstance(version, int) and version > newest:
+    if type(version) is not int or version < 1:
+        rule = f"is damaged: must be a whole number, the version of the format, and not {version!r}"
+        raise UserError(Problem(rule, "format_version", source=source))
+    if version > newest:
         rule = (
             f"was written by cifar-tune {plain.get('cifar_tune')}, in version {version} of the format, and cifar-tune "
             f"{__version__} reads versions up to {newest}: install a newer cifar-tune"

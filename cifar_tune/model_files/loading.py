@@ -1,13 +1,11 @@
 """From a model folder back to a network that takes images."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-import safetensors.torch
 import torch
 from PIL import Image
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from cifar_tune.data.depth import Span
@@ -17,17 +15,21 @@ from cifar_tune.errors import Problem, UserError
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.knobs.test_time_augmentations import TEST_TIME_AUGMENTATIONS
 from cifar_tune.model_files.configuration import read_configuration
-from cifar_tune.model_files.description import WEIGHTS_FILE, ModelDescription
+from cifar_tune.model_files.description import DESCRIPTION_FILE, WEIGHTS_FILE, ModelDescription
 from cifar_tune.model_files.reading import read_description, read_weights
-from cifar_tune.models.build import FollowsEpochs, build_model
+from cifar_tune.models.build import FollowsEpochs, build_model, build_to_be_counted, can_be_counted_without_memory
 from cifar_tune.paths import given_path
 from cifar_tune.plugins.execute import plugin_errors_told
 from cifar_tune.training.device import autocast, configure, precision_elsewhere, resolve_device
 from cifar_tune.training.evaluation import View, mean_logits
+from cifar_tune.training.weights_file import of_another_kind, parse_weights
 
 __all__ = ["SavedModel", "load_model", "read_description"]
 
 _LARGEST_BYTE = 255.0
+_NAMED = 3
+"""Weights that do not fit and are named; the others are counted."""
+
 _SLACK = 0.01
 """How far floats may lie outside of [0, 1]: resizing by others may overshoot a little."""
 
@@ -161,22 +163,55 @@ class _Preprocess:
 
 def _parsed(folder: Path, content: bytes) -> dict[str, Tensor]:
     try:
-        return safetensors.torch.load(content)
-    except SafetensorError as error:
-        raise UserError(Problem(f"is damaged: {error}", source=str(folder / WEIGHTS_FILE))) from error
+        return parse_weights(content)
+    except ValueError as error:
+        raise UserError(Problem(f"is damaged: it {error}", source=str(folder / WEIGHTS_FILE))) from error
 
 
 def _built(
     folder: Path, description: ModelDescription, configuration: Configuration, weights: dict[str, Tensor]
 ) -> nn.Module:
+    shape, classes = description.image_shape, len(description.classes)
+    if can_be_counted_without_memory(configuration):  # a description that lies can ask for any amount of memory
+        _require_fit(folder, description, build_to_be_counted(configuration, shape, classes), weights)
     with torch.random.fork_rng(devices=[]):
-        network = build_model(configuration, description.image_shape, len(description.classes))
+        network = build_model(configuration, shape, classes)
+    _require_fit(folder, description, network, weights)
     if isinstance(network, FollowsEpochs):
         network.begin_epoch(description.epochs)
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
         said = " ".join(str(error).split())[:300]
-        rule = f"does not fit the network {description.architecture.model!r} that model.json describes: {said}"
-        raise UserError(Problem(rule, source=str(folder / WEIGHTS_FILE))) from error
+        raise _misfit(folder, description, said) from error
     return network
+
+
+def _require_fit(
+    folder: Path, description: ModelDescription, network: nn.Module, weights: Mapping[str, Tensor]
+) -> None:
+    """See that the weights are those of the network, by names, shapes and types.
+
+    Raises:
+        UserError: they are not; names the first ones that do not fit.
+    """
+    own = network.state_dict()
+    faults = [f"{name} is missing" for name in own if name not in weights]
+    faults += [f"{name} belongs to no layer of it" for name in weights if name not in own]
+    faults += [
+        f"{name} has the shape {list(weights[name].shape)} instead of {list(tensor.shape)}"
+        for name, tensor in own.items()
+        if name in weights and weights[name].shape != tensor.shape
+    ]
+    faults += [
+        f"{name} holds {weights[name].dtype} instead of {own[name].dtype}".replace("torch.", "")
+        for name in of_another_kind(own, weights, exactly=True)
+    ]
+    if faults:
+        left = len(faults) - _NAMED
+        raise _misfit(folder, description, "; ".join(faults[:_NAMED]) + (f"; and {left} more" if left > 0 else ""))
+
+
+def _misfit(folder: Path, description: ModelDescription, said: str) -> UserError:
+    rule = f"does not fit the network {description.architecture.model!r} that {DESCRIPTION_FILE} describes: {said}"
+    return UserError(Problem(rule, source=str(folder / WEIGHTS_FILE)))

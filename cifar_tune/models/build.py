@@ -75,10 +75,14 @@ def build_to_be_counted(config: Configuration, image_shape: ImageShape, classes:
     Raises:
         UserError: the images are too small for the model.
     """
-    name = config.text("model")
-    on_meta = name in MODELS and name != _WITH_REAL_NUMBERS
-    with torch.random.fork_rng(devices=[]), torch.device("meta" if on_meta else "cpu"):
+    with torch.random.fork_rng(devices=[]), torch.device("meta" if can_be_counted_without_memory(config) else "cpu"):
         return build_model(config, image_shape, classes).eval()
+
+
+def can_be_counted_without_memory(config: Configuration) -> bool:
+    """Whether `build_to_be_counted` builds the model on torch's meta device."""
+    name = config.text("model")
+    return name in MODELS and name != _WITH_REAL_NUMBERS
 
 
 def one_image(model: nn.Module, image_shape: ImageShape) -> Tensor:

@@ -34,14 +34,14 @@ def described(plugin: Plugin) -> dict[str, Any]:
 
 
 def from_description(path: str, plain: Mapping[str, Any]) -> Plugin:
-    """The plugin that was `described`; its parts cannot be built.
+    """The plugin that was `described`. Its parts cannot be built: no module can have the name that they are given.
 
     Raises:
         pydantic.ValidationError, KeyError, AttributeError: `plain` is something else.
     """
     parts = {
         owner: {
-            name: TypeAdapter(KINDS[owner].entry).validate_python({**fields, "target": f"{path}:{name}"})
+            name: TypeAdapter(KINDS[owner].entry).validate_python({**fields, "target": f"<{path}>:{name}"})
             for name, fields in entries.items()
         }
         for owner, entries in plain["parts"].items()

@@ -191,7 +191,7 @@ def precision_elsewhere(precision: str, trained_on: str, device: torch.device) -
     """
     if precision == TF32:
         return TF32 if _has_tf32(device) else FP32
-    is_same = torch.device(trained_on).type == device.type
+    is_same = trained_on.partition(":")[0] == device.type
     if precision == BF16:
         return BF16 if is_same or _multiplies_bf16(device) else FP32
     if precision == FP16:

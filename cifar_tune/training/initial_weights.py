@@ -5,23 +5,24 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import safetensors.torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from cifar_tune.errors import Problem, UserError
+from cifar_tune.files import read_regular
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.knobs.initial_weights import TIMM, WeightsSource, weights_source
 from cifar_tune.models.layers import ImageShape
 from cifar_tune.models.stages import Stage, stages_of
 from cifar_tune.models.timm_model import published_weights
 from cifar_tune.paths import PathError
+from cifar_tune.training.weights_file import MOST_BYTES, of_another_kind, parse_weights
 
 _KNOB = "init_from"
 _NAMED = 3
 """Tensors that are named where the weights are those of another network."""
 
 _DESCRIPTION = "model.json"
+_MOST_OF_DESCRIPTION = 50_000_000
 
 
 def load_initial_weights(
@@ -82,7 +83,7 @@ def freeze(stages: Sequence[Stage]) -> None:
 
 def _from_file(source: WeightsSource) -> dict[str, Tensor]:
     try:
-        content = source.file.read_bytes()
+        content = read_regular(source.file, MOST_BYTES, follow_links=True)
     except (OSError, PathError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise UserError(Problem(f"{source.path} cannot be read ({reason})", _KNOB)) from error
@@ -94,17 +95,18 @@ def _from_file(source: WeightsSource) -> dict[str, Tensor]:
         )
         raise UserError(Problem(rule, _KNOB))
     try:
-        return safetensors.torch.load(content)
-    except SafetensorError as error:
-        raise UserError(Problem(f"{source.path} is no safetensors file ({error})", _KNOB)) from error
+        return parse_weights(content)
+    except ValueError as error:
+        raise UserError(Problem(f"{source.path} {error}", _KNOB)) from error
 
 
 def _classes_beside(file: Path) -> tuple[str, ...] | None:
     """The classes that the model folder of the file names; None where there is no such description."""
     try:
-        classes = json.loads(file.with_name(_DESCRIPTION).read_bytes())["classes"]
+        description = read_regular(file.with_name(_DESCRIPTION), _MOST_OF_DESCRIPTION, follow_links=True)
+        classes = json.loads(description)["classes"]
         return tuple(str(name) for name in classes)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
@@ -116,6 +118,7 @@ def _take_over(model: nn.Module, weights: Mapping[str, Tensor], name: str, is_ot
         kept = {key for key in own if key in head}
     wrong = [key for key in own if key not in kept and _differs(own, weights, key)]
     wrong += [key for key in weights if key not in own]
+    wrong += [key for key in of_another_kind(own, weights, exactly=False) if key not in (*kept, *wrong)]
     if wrong:
         shown = ", ".join(wrong[:_NAMED]) + (f" and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else "")
         rule = (

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load, save
 
 from cifar_tune import load_model
 from cifar_tune.data.depth import Span
@@ -80,12 +81,78 @@ def test_damage_is_told_by_file(folder: Path) -> None:
         ({"image_shape": [1, 8, 8]}, "is damaged: image_shape, mean, std, scale and shift must be"),
         ({"seed": "one"}, "seed: is damaged"),
         ({"classes": list("abc"), "confusion": None}, "does not fit the network 'cnn2' that model.json describes"),
-        ({"train": {"model": "cnn9"}}, "train.model = 'cnn9': must be "),
+        ({"train": {"model": "cnn2", "optimizer": "sgdd"}}, "train.optimizer = 'sgdd': must be "),
+        ({"format_version": "1"}, "format_version: is damaged: must be a whole number"),
+        ({"format_version": 1.0}, "format_version: is damaged: must be a whole number"),
+        ({"format_version": True}, "format_version: is damaged: must be a whole number"),
+        ({"scale": [float("nan")] * 3}, "is damaged: it is no JSON (NaN is no number of JSON)"),
+        ({"scale": [1e300] * 3}, "is damaged: scale and shift must be numbers that float32 can hold"),
+        ({"image_shape": [3, 10**30, 10**30]}, "is damaged: image_shape must be that of square images"),
+        ({"image_shape": [3, 32, 16]}, "is damaged: image_shape must be that of square images"),
+        ({"classes": ["\ud800", *"123456789"]}, "is damaged: classes must be text"),
+        ({"ranges": {"fractions": [1, 0]}}, "is damaged: ranges must go from the smaller to the larger value"),
+        ({"precision": "bf16"}, "precision is 'bf16', and train.precision 'fp32': both must be the same"),
+        ({"test_time_augmentation": "x"}, "test_time_augmentation is 'x', and train.test_time_augmentation 'none'"),
+        ({"seed": 7}, "seed is 7, and train.seed 0"),
+        ({"epochs": 0}, "epochs: is damaged: Input should be greater than or equal to 1"),
+        ({"check": {"images": 0, "loss": 1, "accuracy": 1, "trained_on": False}}, "check.images: is damaged"),
+        ({"check": {"images": 1, "loss": 1, "accuracy": 5, "trained_on": False}}, "check.accuracy: is damaged"),
     ],
 )
 def test_a_description_that_makes_no_sense(folder: Path, changes: dict[str, Any], words: str) -> None:
     described(folder, **changes)
     assert words in refused(folder)
+
+
+@pytest.mark.parametrize("start", ["[", '{"format": "cifar-tune model", "x": ['])
+def test_a_description_that_is_nested_too_deeply(folder: Path, start: str) -> None:
+    (folder / DESCRIPTION_FILE).write_text(start + "[" * 100_000)
+    assert "is damaged: it is no JSON (it is nested too deeply)" in refused(folder)
+
+
+def test_a_description_that_asks_for_too_much_memory(folder: Path) -> None:
+    """Nothing is allocated before the weights are seen to fit."""
+    train = json.loads((folder / DESCRIPTION_FILE).read_text())["train"]
+    described(folder, train={**train, "width": 65536})
+    assert "features.0.weight has the shape [4, 3, 3, 3] instead of [65536, 3, 3, 3]" in refused(folder)
+    described(folder, train=train, classes=[str(number) for number in range(10**6)], confusion=None)
+    assert "instead of [1000000, " in refused(folder)
+
+
+def of_bytes(header: dict[str, Any]) -> bytes:
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + bytes(8)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda first: first * float("nan"), "is damaged: it holds numbers that are not finite (features.0.weight)"),
+        (lambda first: first.to(torch.complex64) * float("inf"), "is damaged: it holds numbers that are not finite"),
+        (lambda first: first.double(), "features.0.weight holds float64 instead of float32"),
+        (lambda first: first.to(torch.int8), "features.0.weight holds int8 instead of float32"),
+        (lambda first: first.to(torch.float8_e4m3fn), "features.0.weight holds float8_e4m3fn instead of float32"),
+        (lambda first: first[1:], "features.0.weight has the shape [3, 3, 3, 3] instead of [4, 3, 3, 3]"),
+        (of_bytes({"x": {"dtype": "F4", "shape": [16], "data_offsets": [0, 8]}}), "it has tensors of the type F4"),
+        (of_bytes({"x": {"dtype": "F32", "shape": [2**62, 4], "data_offsets": [0, 8]}}), "it is no safetensors file"),
+        (b"", "it is no safetensors file"),
+        ((2**63).to_bytes(8, "little") + b"{}", "it is no safetensors file"),
+    ],
+)
+def test_weights_that_are_not_those_of_the_network(folder: Path, change: Any, words: str) -> None:
+    """Also where their hash is right, since whoever made them wrote that too."""
+    content = change
+    if callable(change):
+        state = load((folder / WEIGHTS_FILE).read_bytes())
+        content = save({**state, "features.0.weight": change(state["features.0.weight"]).contiguous()})
+    (folder / WEIGHTS_FILE).write_bytes(content)
+    described(folder, weights_sha256=hashlib.sha256(content).hexdigest())
+    assert words in refused(folder)
+
+
+def test_an_unknown_device_is_none_of_this_machine(folder: Path) -> None:
+    described(folder, device="abacus:1")
+    load_model(folder)
 
 
 def test_a_later_version_may_add_what_this_one_does_not_know(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from cifar_tune.data.resident import ResidentData
 from cifar_tune.errors import UserError
+from cifar_tune.knobs.initial_weights import pinned
 from cifar_tune.knobs.part import Value
 from cifar_tune.knobs.rules import broken_rules
 from cifar_tune.knobs.table import KNOBS
@@ -101,6 +103,29 @@ def test_what_is_no_safetensors_file_is_refused(tmp_path: Path, digits: Resident
     (tmp_path / "w.safetensors").write_text("hello")
     with pytest.raises(UserError, match=r"w\.safetensors is no safetensors file"):
         learner(digits, **given(tmp_path / "w.safetensors"))
+
+
+def test_weights_that_are_no_numbers_of_a_network_are_refused(tmp_path: Path, digits: ResidentData) -> None:
+    file = tmp_path / "w.safetensors"
+    state = save(file)
+    first = next(name for name, tensor in state.items() if tensor.dim() > 1)
+
+    def refused(changed: torch.Tensor) -> str:
+        save_file({**state, first: changed}, file)
+        with pytest.raises(UserError) as error:
+            learner(digits, **given(file))
+        return str(error.value)
+
+    assert f"w.safetensors holds numbers that are not finite ({first})" in refused(state[first] * float("nan"))
+    assert f"{first} do not fit" in refused(state[first].to(torch.int8))
+    assert f"{first} do not fit" in refused(state[first].to(torch.complex64))
+
+
+def test_pipes_and_devices_are_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(ValueError, match="it is no regular file"):
+            pinned(str(path))
 
 
 @pytest.mark.parametrize(
