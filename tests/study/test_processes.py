@@ -22,10 +22,10 @@ name: disturbed
 budget: {trials: 3}
 sampler: {name: random, seed: 1}
 pruner: {name: none}
-data: {name: digits, val_size: 300, train_size: 300}
+data: {name: digits, val_size: 100, train_size: 100}
 plugins: [wait_for_test.py]
 train:
-  {model: cnn3, width: 8, epochs: 12, batch_size: 64, optimizer: sgd, dropout: 0.2,
+  {model: cnn2, width: 4, epochs: 12, batch_size: 64, optimizer: sgd, dropout: 0.2,
    augment: [random_crop, wait_for_test]}
 search_space:
   lr: {low: 1e-3, high: 1e-1, log: true}
@@ -150,7 +150,7 @@ def test_a_study_that_suffers_everything_ends_like_an_undisturbed_one(tmp_path: 
 
     # kill -9 of an executor in the middle of an epoch; the last one before it may not be in the checkpoint yet
     folder.gate.let(2)
-    second = folder.start_interpreter("run", "study.yaml")
+    second = folder.start("run", "study.yaml")
     folder.wait_for_epochs(parked_at + 2)
     os.kill(executor_of(second), signal.SIGKILL)
     folder.train_until_epochs(parked_at + 4)

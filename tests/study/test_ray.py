@@ -19,10 +19,10 @@ name: disturbed
 budget: {trials: 4}
 sampler: {name: random, seed: 1}
 pruner: {name: none}
-data: {name: digits, val_size: 300, train_size: 300}
+data: {name: digits, val_size: 100, train_size: 100}
 plugins: [wait_for_test.py]
 train:
-  {model: cnn2, width: 8, epochs: 8, batch_size: 64, optimizer: sgd, dropout: 0.2,
+  {model: cnn2, width: 4, epochs: 8, batch_size: 64, optimizer: sgd, dropout: 0.2,
    augment: [random_crop, wait_for_test]}
 search_space:
   lr: {low: 1e-3, high: 1e-1, log: true}
@@ -79,7 +79,7 @@ def test_a_study_on_a_failing_cluster_ends_like_an_undisturbed_one_here(cluster:
     # all nodes are lost, one joins and is used; then the coordinator is killed, and nothing trains on
     parked_at = folder.epochs()
     folder.gate.let(2)
-    second = folder.start_interpreter(*command, "2")
+    second = folder.start(*command, "2")
     folder.wait_for_epochs(parked_at + 2)
     for node in list(cluster.worker_nodes):
         cluster.remove_node(node, allow_graceful=False)
@@ -94,7 +94,7 @@ def test_a_study_on_a_failing_cluster_ends_like_an_undisturbed_one_here(cluster:
 
     # and to the end, with the one node that is left
     folder.gate.open()
-    last = folder.start_interpreter(*command, "auto")  # not in this process, which has joined the cluster itself
+    last = folder.start(*command, "auto")  # not in this process, which has joined the cluster itself
     out, err = last.communicate(timeout=PATIENCE)
     assert last.returncode == 0, err
     assert "an earlier run was killed" in err
