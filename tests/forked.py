@@ -1,15 +1,15 @@
 """The program in processes of its own that need not import anything: forks of one that has imported all of it.
 
 A fork gets its own descriptors, environment, folder and session, and runs `python -m cifar_tune` from its first line to
-its exit handlers. What it does not show is how an interpreter starts, and how it takes itself apart. The fork server
-that it starts for its executors is a fork of it as well, so PyTorch need not be imported once more.
+its exit handlers, or a text of the test in its place. What it does not show is how an interpreter starts, and how it
+takes itself apart. The fork server that it starts for its executors is a fork of it as well, so PyTorch need not be
+imported once more.
 """
 
 import atexit
 import fcntl
 import json
 import os
-import runpy
 import signal
 import socket
 import subprocess
@@ -36,9 +36,13 @@ for module in pkgutil.walk_packages(cifar_tune.__path__, "cifar_tune."):
 
 from tests.forked import play, serve  # a forkserver among its forks has this command line too
 
-if serve({descriptor}):
-    play()
+code = serve({descriptor})
+if code is not None:
+    play(code)
 """
+
+
+PROGRAM = "import runpy; runpy.run_module('cifar_tune', run_name='__main__', alter_sys=True)"
 
 
 class Forked:
@@ -122,6 +126,7 @@ class Forks:
         environment: Mapping[str, str],
         streams: Sequence[int | None],
         terminal: bool = False,
+        code: str = PROGRAM,
     ) -> Forked:
         """Start the program at the head of a session.
 
@@ -131,6 +136,7 @@ class Forks:
             environment: all of its variables.
             streams: descriptors of this process that it gets as stdin, stdout and stderr; None is a closed one.
             terminal: its stdin is the terminal of its session, and it ignores the signal of a terminal that is closed.
+            code: what is run in it.
         """
         given = [stream for stream in streams if stream is not None]
         order = {
@@ -139,6 +145,7 @@ class Forks:
             "environment": dict(environment),
             "open": [stream is not None for stream in streams],
             "terminal": terminal,
+            "code": code,
         }
         pid = self.ask(order, given)
         assert pid is not None
@@ -166,13 +173,13 @@ def forks() -> Forks:
     return begun
 
 
-def serve(descriptor: int) -> bool:
-    """Obey until the test closes its end; returns whether this is a fork that is to run the program now."""
+def serve(descriptor: int) -> str | None:
+    """Obey until the test closes its end; returns what is to be run now if this is a fork, None if all is over."""
     with socket.socket(fileno=descriptor) as connection:
         while True:
             message, descriptors, _, _ = socket.recv_fds(connection, 1 << 20, 3)
             if not message:
-                return False
+                return None
             order = json.loads(message)
             if "pid" in order:
                 pid, status = os.waitpid(order["pid"], order["options"])
@@ -183,16 +190,16 @@ def serve(descriptor: int) -> bool:
                     _become(order, descriptors)
                 finally:
                     connection.send(json.dumps(os.getpid()).encode())
-                return True
+                return str(order["code"])
             for each in descriptors:
                 os.close(each)
 
 
-def play() -> None:
-    """Run the program; never returns. An interpreter that takes itself apart would take half a second for that."""
+def play(program: str) -> None:
+    """Run it; never returns. An interpreter that takes itself apart would take half a second for that."""
     code: object = 0
     try:
-        runpy.run_module("cifar_tune", run_name="__main__", alter_sys=True)
+        exec(program, {"__name__": "__main__"})  # noqa: S102 (a test has written it)
     except SystemExit as ended:
         code = ended.code
     except BaseException:  # noqa: BLE001 (the interpreter would print it too)

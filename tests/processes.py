@@ -11,7 +11,7 @@ from typing import IO, Protocol
 from unittest import mock
 
 from cifar_tune.cli.main import main
-from tests.forked import Piped, forks
+from tests.forked import PROGRAM, Piped, forks
 
 
 class Program(Protocol):
@@ -32,17 +32,20 @@ class Program(Protocol):
     def kill(self) -> None: ...
 
 
-def start_cifar_tune(arguments: tuple[str, ...], folder: Path, environment: Mapping[str, str]) -> Program:
-    """Start it in `folder`, as the head of a process group, as a shell does.
+def start_cifar_tune(
+    arguments: tuple[str, ...], folder: Path, environment: Mapping[str, str], code: str | None = None
+) -> Program:
+    """Start it in `folder`, as the head of a process group, as a shell does; `code` is run in its place.
 
     It is forked from a process that has imported everything: see `tests.forked` for what that does not show.
     """
     if sys.platform != "linux":
-        return start_interpreter(arguments, folder, environment)
+        return start_interpreter(arguments, folder, environment, code=code)
     (out, its_out), (err, its_err) = os.pipe(), os.pipe()
     stdin = os.open(os.devnull, os.O_RDONLY)
     try:
-        return Piped(forks().start(arguments, folder, environment, (stdin, its_out, its_err)), out, err)
+        streams = (stdin, its_out, its_err)
+        return Piped(forks().start(arguments, folder, environment, streams, code=code or PROGRAM), out, err)
     finally:
         for descriptor in (stdin, its_out, its_err):
             os.close(descriptor)
@@ -53,10 +56,11 @@ def start_interpreter(
     folder: Path,
     environment: Mapping[str, str],
     prepare: Callable[[], None] | None = None,
+    code: str | None = None,
 ) -> "subprocess.Popen[str]":
     """The same from the first instruction of a Python of its own; `prepare` is called in it before."""
     return subprocess.Popen(
-        [sys.executable, "-m", "cifar_tune", *arguments],
+        [sys.executable, *(("-m", "cifar_tune") if code is None else ("-c", code)), *arguments],
         cwd=folder,
         env=environment,
         stdout=subprocess.PIPE,

@@ -6,7 +6,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.importance import get_param_importances
 from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
@@ -126,15 +126,38 @@ class _Choices(CategoricalDistribution):
     __hash__ = object.__hash__
 
 
+class _Floats(FloatDistribution):
+    """A range, likewise."""
+
+    __hash__ = object.__hash__
+
+
+class _Ints(IntDistribution):
+    """Likewise."""
+
+    __hash__ = object.__hash__
+
+
+def _told_by_object(given: BaseDistribution) -> BaseDistribution:
+    match given:
+        case CategoricalDistribution():
+            return _Choices(given.choices)
+        case FloatDistribution():
+            return _Floats(given.low, given.high, given.log, given.step)
+        case IntDistribution():
+            return _Ints(given.low, given.high, given.log, given.step)
+    return given
+
+
 def quick(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """Copies that PED-ANOVA goes through several times as fast: knobs with equal choices share one object for them."""
+    """Copies that PED-ANOVA goes through several times as fast: equal distributions of all trials are one object."""
     shared: dict[BaseDistribution, BaseDistribution] = {}
     copies = []
     for trial in trials:
         distributions = {}
         for name, given in trial.distributions.items():
             if given not in shared:
-                shared[given] = _Choices(given.choices) if isinstance(given, CategoricalDistribution) else given
+                shared[given] = _told_by_object(given)
             distributions[name] = shared[given]
         each = copy.copy(trial)
         each.distributions = distributions
@@ -163,11 +186,13 @@ def varying(params: Iterable[Mapping[str, object]]) -> set[str]:
     Where all share one, the densities of the best trials and of all trials differ in their width alone, which the
     evaluator takes for importance.
     """
-    values: dict[str, set[object]] = {}
+    first: dict[str, object] = {}
+    found: set[str] = set()
     for each in params:
         for name, value in each.items():
-            values.setdefault(name, set()).add(value)
-    return {name for name, found in values.items() if len(found) > 1}
+            if name not in found and first.setdefault(name, value) != value:
+                found.add(name)
+    return found
 
 
 def _left_out(infeasible: int) -> str:

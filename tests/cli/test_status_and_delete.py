@@ -5,8 +5,6 @@ import json
 import os
 import re
 import socket
-import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -23,7 +21,9 @@ from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.urls import storage_url
 from cifar_tune.study.checkpoints import checkpoints_of
 from cifar_tune.study.folder_claim import claim_folder
+from tests.processes import start_cifar_tune
 from tests.reports.factory import MadeTrial, make_record, make_spec
+from tests.storage.contenders import HOLD
 from tests.waiting import PATIENCE
 
 from .conftest import Cli
@@ -261,12 +261,7 @@ def test_delete_names_checkpoints_that_it_cannot_remove(
 
 
 def test_delete_refuses_while_somebody_runs_the_study(cli: Cli, stored: Path) -> None:
-    holder = subprocess.Popen(
-        [sys.executable, "-m", "tests.storage.contenders", f"sqlite:///{stored}", "first"],
-        cwd=Path(__file__).parents[2],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    holder = start_cifar_tune((f"sqlite:///{stored}", "first"), Path.cwd(), os.environ, HOLD)
     try:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"

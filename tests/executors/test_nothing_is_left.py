@@ -89,7 +89,7 @@ def alive(left: list[weakref.ref[Any]]) -> list[str]:
 
 
 def job(number: int, folder: Path, **chosen: Value) -> Job:
-    small: dict[str, Value] = {"model": "cnn2", "width": 8, "batch_size": 6, "epochs": 1, "precision": "fp32"}
+    small: dict[str, Value] = {"model": "cnn2", "width": 8, "batch_size": 12, "epochs": 1, "precision": "fp32"}
     if chosen.get("model") == "timm":
         chosen["timm_name"] = "test_resnet"
     return Job(number, dict(complete({**small, **chosen})), DATA, folder / f"{number}.pt")

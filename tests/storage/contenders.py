@@ -1,6 +1,5 @@
 """What other processes do in the tests of the lease."""
 
-import sys
 import time
 from collections.abc import Sequence
 from multiprocessing.queues import Queue
@@ -34,12 +33,12 @@ def contend(urls: Sequence[URL], barrier: Barrier, tries: "Queue[Try]") -> None:
         close(storage)
 
 
+HOLD = "import sys; from tests.storage.contenders import hold; hold(*sys.argv[1:])"
+"""The program of a process that holds the lease of the study of a database; it takes both as arguments."""
+
+
 def hold(url: str, study: str) -> None:
     """Take a lease, say so, and never give it back."""
     acquire(open_storage(storage_url(url)).engine, study)
     print("held", flush=True)
     time.sleep(600)
-
-
-if __name__ == "__main__":
-    hold(*sys.argv[1:])

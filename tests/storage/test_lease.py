@@ -6,11 +6,11 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, inspect
@@ -20,10 +20,11 @@ from cifar_tune.errors import CheckError
 from cifar_tune.storage import lease
 from cifar_tune.storage.lease import acquire, owner_of
 from cifar_tune.storage.rdb import close, open_storage
-from tests.waiting import PATIENCE
+from tests.processes import Program, start_cifar_tune
+from tests.waiting import PATIENCE, is_alive, wait_until
 
 from .conftest import FreshUrl
-from .contenders import STUDIES, Try, contend
+from .contenders import HOLD, STUDIES, Try, contend
 
 HOST = socket.gethostname()
 
@@ -36,12 +37,10 @@ def engine(database: URL) -> Iterator[Engine]:
 
 
 @contextmanager
-def holder(url: URL, study: str) -> Iterator["subprocess.Popen[str]"]:
+def holder(url: URL, study: str) -> Iterator[Program]:
     """Another process that holds the lease."""
-    arguments = [url.render_as_string(hide_password=False), study]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.storage.contenders", *arguments], stdout=subprocess.PIPE, text=True
-    )
+    arguments = (url.render_as_string(hide_password=False), study)
+    process = start_cifar_tune(arguments, Path.cwd(), os.environ, HOLD)
     try:
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
@@ -87,9 +86,9 @@ def test_a_killed_owner_is_followed_at_once(database: URL, engine: Engine, notic
     with holder(database, "held") as process:
         os.kill(process.pid, signal.SIGKILL)
         if noticed:
-            process.wait()
+            process.communicate()
         else:
-            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it is dead, and its parent has not looked
+            wait_until(lambda: not is_alive(process.pid))  # it is dead, and its parent has not looked
         assert owner_of(engine, "held") is None
         mine = acquire(engine, "held")
         assert str(owner_of(engine, "held")) == f"process {os.getpid()} on {HOST}"

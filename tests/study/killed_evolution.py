@@ -1,8 +1,7 @@
-"""A process that carries a study over and is killed at a chosen point: `python -m tests.study.killed_evolution`."""
+"""What a process does that carries a study over and is killed at a chosen point."""
 
 import os
 import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -73,7 +72,3 @@ def main(point: str, url: str, file: str) -> None:
     evolving.evolve_study(storage, spec, prepare(DataSpec(name="digits")), lease, print)
     evolving.finish_evolution(storage, spec.name, storage.engine.url)
     lease.release()
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

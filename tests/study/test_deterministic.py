@@ -201,7 +201,7 @@ deterministic: 3
 budget: {trials: 6}
 sampler: {name: tpe, seed: 1, n_startup_trials: 3}
 pruner: {name: median, n_startup_trials: 2}
-data: {name: digits, val_size: 300, train_size: 400}
+data: {name: digits, val_size: 100, train_size: 100}
 plugins: [wait_for_test.py]
 train: {model: cnn2, width: 4, epochs: 6, optimizer: sgd, batch_size: 64, augment: [wait_for_test]}
 search_space:

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -27,7 +25,9 @@ from cifar_tune.study.checkpoints import checkpoints_of
 from cifar_tune.study.evolving import evolve_study, finish_evolution, previewed
 from cifar_tune.study.opening import open_study
 from tests.postgres import own_server
+from tests.processes import start_cifar_tune
 from tests.reports.factory import OPENING, analysed_opening
+from tests.waiting import PATIENCE
 
 from .conftest import RunStudy, spec_of
 from .killed_evolution import POINTS
@@ -368,6 +368,9 @@ def test_other_images_are_refused(
     assert study_names(storage) == ["test"]
 
 
+KILLED = "import sys; from tests.study.killed_evolution import main; main(*sys.argv[1:])"
+
+
 @pytest.mark.parametrize("point", POINTS)
 def test_killed_at_any_point_nothing_is_lost(
     run_scripted: RunStudy, evolve: Evolve, storage: RDBStorage, tmp_path: Path, point: str
@@ -380,16 +383,10 @@ def test_killed_at_any_point_nothing_is_lost(
     changed = study(search_space=space(lr={"low": smallest * 1.01, "high": 1.0, "log": True}))
     file = tmp_path / "changed.yaml"
     file.write_text(yaml.safe_dump({"name": "test", "data": {"name": "digits"}} | changed))
-    command = [
-        sys.executable,
-        "-m",
-        "tests.study.killed_evolution",
-        point,
-        f"sqlite:///{tmp_path}/studies.db",
-        str(file),
-    ]
-    ended = subprocess.run(command, cwd=Path(__file__).parents[2], env=os.environ, capture_output=True, check=False)
-    assert ended.returncode == (0 if point == "never" else -signal.SIGKILL), ended.stderr.decode()
+    arguments = (point, f"sqlite:///{tmp_path}/studies.db", str(file))
+    process = start_cifar_tune(arguments, Path(__file__).parents[2], os.environ, KILLED)
+    _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == (0 if point == "never" else -signal.SIGKILL), err
     is_new = point in ("renamed", "checkpoints removed", "never")
     assert ("test@1" in study_names(storage)) == is_new
     assert by_lr(load_record(storage, "test@1" if is_new else "test")) == by_lr(before)

@@ -1,7 +1,6 @@
 """Trials that hang, crash or leak, in real processes: each costs itself and nothing else."""
 
 import os
-import resource
 import textwrap
 import time
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ import pytest
 
 from cifar_tune.storage.records import StudyRecord
 from cifar_tune.study import trial
-from tests.processes import start_interpreter
+from tests.forked import PROGRAM
 from tests.study.test_processes import Folder
 from tests.waiting import PATIENCE
 
@@ -94,8 +93,7 @@ search_space:
   mood: {{choices: [good, {mood}]}}
   momentum: {{choices: [0.9]}}
 """
-MEMORY_BYTES = 1_500_000_000
-ADDRESSES = 5_500_000_000
+MEMORY_BYTES = 1_000_000_000
 
 
 def folder_with(mood: str, path: Path, more: str = "") -> Folder:
@@ -162,18 +160,21 @@ def test_a_process_that_cannot_use_its_device_any_more_is_replaced(tmp_path: Pat
     assert err.count("its executor died (CUDA error: an illegal memory access was encountered)") == 2
 
 
+LITTLE_MORE_MEMORY = """
+import resource
+most = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize() + 1_000_000_000
+resource.setrlimit(resource.RLIMIT_AS, (most, most))
+"""
+
+
 def test_memory_that_is_refused_prunes_the_trial(tmp_path: Path) -> None:
     folder = folder_with("leak", tmp_path)
-    process = start_interpreter(("run", "study.yaml"), folder.path, folder.environment, _limit_addresses)
+    process = folder.start("run", "study.yaml", code=LITTLE_MORE_MEMORY + PROGRAM)
     _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, err
     record = folder.record()
     assert outcome(record, "leak") == ("PRUNED", "out_of_memory")
     assert outcome(record, "good") == ("COMPLETE", "completed")
-
-
-def _limit_addresses() -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (ADDRESSES, ADDRESSES))
 
 
 @pytest.fixture
@@ -198,10 +199,8 @@ def small_group(tmp_path: Path) -> Iterator[Path]:
 def test_a_trial_that_the_kernel_kills_for_memory_is_pruned(tmp_path: Path, small_group: Path) -> None:
     folder = folder_with("leak", tmp_path)
 
-    def join() -> None:
-        (small_group / "cgroup.procs").write_text(str(os.getpid()))
-
-    process = start_interpreter(("run", "study.yaml"), folder.path, folder.environment, join)
+    join = f"import os; open({str(small_group / 'cgroup.procs')!r}, 'w').write(str(os.getpid()))\n"
+    process = folder.start("run", "study.yaml", code=join + PROGRAM)
     _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, err
     record = folder.record()

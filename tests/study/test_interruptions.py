@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -77,7 +75,7 @@ def closed_after_a_word(self, at_once):
 
 local._GRACE_SECONDS = 36_000.0
 local.LocalExecutors.close = closed_after_a_word
-sys.argv = ["cifar-tune", "run", "study.yaml", "--set", "mood=stuck"]
+sys.argv[0] = "cifar-tune"
 main()
 """
 
@@ -85,14 +83,7 @@ main()
 def test_ctrl_c_twice_ends_at_once_also_with_an_executor_that_does_not_answer(tmp_path: Path) -> None:
     """The first request waits for the executor: here for hours, so that it is the second one that ends the run."""
     folder = folder_with("stuck", tmp_path)
-    process = subprocess.Popen(
-        [sys.executable, "-c", IN_NO_HURRY],
-        cwd=folder.path,
-        env=folder.environment,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    process = folder.start("run", "study.yaml", "--set", "mood=stuck", code=IN_NO_HURRY)
     folder.wait_for_epochs(1)
     wait_until((folder.path / "is_stuck").exists)
     executor = executor_of(process)

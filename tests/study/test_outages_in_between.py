@@ -1,8 +1,6 @@
 """A real PostgreSQL goes away while no trial runs: before the first one, after the last one, and under `finalize`."""
 
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -32,6 +30,7 @@ from cifar_tune.study.opening import open_study, stored_study
 from cifar_tune.study.run import Outcome, run_study
 from cifar_tune.study_spec.specification import StudySpec
 from tests.postgres import own_server
+from tests.processes import start_cifar_tune
 from tests.reports.factory import MadeTrial
 from tests.waiting import PATIENCE, Gate, read_until
 
@@ -185,7 +184,7 @@ def test_the_server_is_stopped_before_every_step(
     assert outcome.ending == "budget"
     assert essence(outcome.record) == undisturbed
     assert stopped == ["stored_study", "acquire", *list(calls)[1:]]
-    assert outages(watching.notes) == (7, 7)  # the folder is claimed in one step with the opening
+    assert outages(watching.notes) == (8, 8)
 
 
 class GrowingDistances:
@@ -404,9 +403,8 @@ def wait_for_test(*arguments):
 
 run.prepare = wait_for_test
 from cifar_tune.cli.main import main
-sys.argv = ["cifar-tune", *sys.argv[1:]]
-if __name__ == "__main__":
-    main()
+sys.argv[0] = "cifar-tune"
+main()
 """
 
 
@@ -415,16 +413,8 @@ def test_a_real_run_waits_between_the_opening_of_its_study_and_its_first_trial(
 ) -> None:
     (tmp_path / "study.yaml").write_text(STUDY)
     Gate(tmp_path)
-    (tmp_path / "gated.py").write_text(GATED)
-    process = subprocess.Popen(
-        [sys.executable, "gated.py", "run", "study.yaml"],
-        cwd=tmp_path,
-        env=os.environ | {"CIFAR_TUNE_STORAGE": url.render_as_string(hide_password=False)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    environment = os.environ | {"CIFAR_TUNE_STORAGE": url.render_as_string(hide_password=False)}
+    process = start_cifar_tune(("run", "study.yaml"), tmp_path, environment, GATED)
     read_until(process, "images are prepared")
     server.stop()
     (tmp_path / "go_on").touch()

@@ -73,8 +73,8 @@ class Folder:
             "CIFAR_TUNE_ARTIFACTS": str(path / "artifacts"),
         }
 
-    def start(self, *arguments: str) -> Program:
-        return start_cifar_tune(arguments, self.path, self.environment)
+    def start(self, *arguments: str, code: str | None = None) -> Program:
+        return start_cifar_tune(arguments, self.path, self.environment, code)
 
     def start_interpreter(self, *arguments: str) -> Program:
         return start_interpreter(arguments, self.path, self.environment)

@@ -2,8 +2,6 @@
 
 import csv
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import yaml
@@ -37,7 +35,7 @@ def enqueue(*arguments, **keywords):
         os.kill(os.getpid(), signal.SIGKILL)
     whole(*arguments, **keywords)
 optuna.Study.enqueue_trial = enqueue
-sys.argv = ["cifar-tune", "run", "study.yaml"]
+sys.argv[0] = "cifar-tune"
 main()
 """
 
@@ -52,13 +50,8 @@ def test_from_a_known_configuration_to_the_best_one(tmp_path: Path) -> None:
     assert "  lr: {low: 0.01, high: 0.4, log: true, per: {batch_size: 128}}" in out
     assert "start_from:\n  - {lr: 0.2, batch_size: 96}\n  - {batch_size: 32}  # the sampler draws lr" in out
 
-    killed = subprocess.run(
-        [sys.executable, "-c", KILLED_AT_THE_SECOND],
-        cwd=folder.path,
-        env=folder.environment,
-        timeout=PATIENCE,
-        check=False,
-    )
+    killed = folder.start("run", "study.yaml", code=KILLED_AT_THE_SECOND)
+    killed.communicate(timeout=PATIENCE)
     assert killed.returncode == -signal.SIGKILL
     assert [trial.source for trial in folder.record().trials] == ["start_from"]
     code, out, _ = folder.call("status", "disturbed")
