@@ -28,7 +28,8 @@ def outcome_lines(outcome: Outcome, spec: StudySpec, given: Sequence[str]) -> li
         return [f"stopped before the study began; start it with: {again}"]
     record = outcome.record
     counts = ", ".join(f"{count} {state}" for state, count in sorted(record.counts.items()))
-    lines = [f"{spec.name}: {_ENDINGS[outcome.ending]} ({counts or 'no trials'})"]
+    endings = _ENDINGS | ({"exhausted": "every configuration of the list was trained"} if spec.is_list else {})
+    lines = [f"{spec.name}: {endings[outcome.ending]} ({counts or 'no trials'})"]
     by = {"stopped": "stop", "exhausted": "repeats"}.get(outcome.ending)
     if by is not None and record.stopped is not None:
         lines.append(f"{by}: {record.stopped['words']}")

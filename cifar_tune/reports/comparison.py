@@ -91,7 +91,7 @@ class Comparison:
         """The best objective of a level, among the trials that keep all constraints; with `repeats` the best mean."""
         choose = max if self.report.maximizes else min
         means = self.report.record.means
-        if means is None:
+        if means is None or self.knob == "seed":
             return choose(level.allowed, default=None)
         own = {trial.number for trial in level.completed}
         return choose(
@@ -107,7 +107,7 @@ class Comparison:
         by_repeat: dict[int | None, list[float]] = {}
         for trial, value in zip(level.completed, level.values, strict=True):
             by_repeat.setdefault(trial.repeat, []).append(value)
-        if self.repeats is None or len(by_repeat) < 2 or not self._has_all_trainings(level):
+        if self.repeats is None or self.knob == "seed" or len(by_repeat) < 2 or not self._has_all_trainings(level):
             return None
         return stdev(map(mean, by_repeat.values())) / math.sqrt(len(by_repeat))
 
@@ -118,6 +118,8 @@ class Comparison:
 
     def _has_all_trainings(self, level: Level) -> bool:
         """Whether each configuration of a level has completed as often as `repeats` says."""
+        if self.knob == "seed":  # of which each level has one
+            return True
         counts = Counter(key_of(trial.params) for trial in level.completed)
         tried = {key_of(trial.params) for trial in level.trials}
         return all(counts[key] >= self.report.record.spec.trainings for key in tried)
@@ -189,10 +191,12 @@ class Comparison:
 
     def fell_behind(self, level: Level) -> bool:
         """Whether a configuration of a level was trained less often than others, since it had fallen behind."""
-        return any(key_of(trial.params) in self.report.record.fallen for trial in level.trials)
+        fallen = self.report.record.fallen
+        return self.knob != "seed" and any(key_of(trial.params) in fallen for trial in level.trials)
 
     def _block(self, trial: TrialRecord) -> tuple[object, ...]:
-        return (*(trial.params.get(name) for name in self.others), trial.repeat)
+        own = [] if self.knob == "seed" else [trial.repeat]
+        return (*(trial.params.get(name) for name in self.others), *own)
 
     @property
     def label(self) -> str:
@@ -261,7 +265,7 @@ class Comparison:
 
     @property
     def _block_words(self) -> str:
-        if self.repeats is None:
+        if self.repeats is None or self.knob == "seed":
             return f"combinations of {', '.join(self.others)}"
         if not self.others:
             return self.repeats.what

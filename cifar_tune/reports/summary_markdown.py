@@ -303,7 +303,9 @@ def _pictures(report: Report, unseen: Mapping[str, str]) -> list[str]:
 
 def _circumstances(report: Report) -> list[str]:
     record, spec = report.record, report.record.spec
-    seed = "searched" if "seed" in spec.search_space else spec.train.get("seed", 0)
+    seed = "searched" if "seed" in spec.search_space else str(spec.first_seed)
+    if spec.repeats is not None:
+        seed = f"{spec.first_seed} to {spec.first_seed + spec.repeats.count - 1}"
     rows = [(name, code(value)) for name, value in record.environment.items()]
     images = {"train_images": "training images", "val_images": "validation images"}
     counted = [f"{record.data[key]:,} {words}" for key, words in images.items() if key in record.data]

@@ -18,7 +18,9 @@ MORE_COLUMNS = ("feasible", "on_front")
 """Of studies with several objectives or constraints, behind the columns of their metrics."""
 
 
-REPEAT_COLUMNS = ("repeat", "mean", "standard_error", "trained", "fell_behind")
+REPEAT_COLUMNS = (
+    "repeat", "configuration_mean", "configuration_standard_error", "configuration_trainings", "fell_behind",
+)  # fmt: skip
 """Of studies with `repeats`, behind those."""
 
 
@@ -29,9 +31,9 @@ def trials_csv(report: Report) -> str:
     start_from or enqueued. The knobs have the values that training used. With several objectives, constraints or
     further `metrics` there is a column more for each metric of the study, empty where a trial did not measure it. With
     several objectives or constraints, `feasible` says whether the trial keeps all constraints, and `on_front` whether
-    it lies on the Pareto front. With `repeats`, `repeat` says which training of its configuration it is; of the
-    configuration there are the `mean` of the objective over the trainings that have completed, its `standard_error`,
-    how many those are (`trained`), and whether it `fell_behind`, so that it is trained no further.
+    it lies on the Pareto front. With `repeats`, `repeat` says which training of its configuration it is. Of the
+    configuration there are the mean of the objective over the trainings that have completed, its standard error, how
+    many those are, and whether it `fell_behind`, so that it is trained no further.
     """
     columns, rows = trial_rows(report)
     return csv_text(columns, ([_cell(*each) for each in zip(columns, row, strict=True)] for row in rows))

@@ -50,6 +50,7 @@ def test_tables_rank_configurations_by_their_means(tmp_path: Path) -> None:
     )
     assert "chosen as the best of 3 configurations, so it is optimistic" in text
     assert "| 1 | 5 | 84.67 % | 0.88 points |" in text
+    assert "`train.seed` 0 to 2." in text
     assert "Others fell behind and were trained less often: 1 configuration." in text
     best = json.loads(summary_json(report))["best"]
     assert best["value"] == pytest.approx(0.846667, abs=1e-5)
@@ -62,10 +63,11 @@ def test_tables_rank_configurations_by_their_means(tmp_path: Path) -> None:
 def test_trials_csv_has_every_training_and_the_mean_beside_it() -> None:
     rows = list(csv.DictReader(StringIO(trials_csv(Report(made())))))
     assert len(rows) == 10
-    assert [rows[4][key] for key in ("repeat", "trained", "fell_behind")] == ["2", "3", "false"]
-    assert float(rows[4]["mean"]) == pytest.approx(0.846667, abs=1e-5)
-    assert float(rows[4]["standard_error"]) == pytest.approx(0.0088192, abs=1e-5)
-    assert [rows[9][key] for key in ("mean", "standard_error", "trained", "fell_behind")] == ["0.3", "", "1", "true"]
+    assert [rows[4][key] for key in ("repeat", "configuration_trainings", "fell_behind")] == ["2", "3", "false"]
+    assert float(rows[4]["configuration_mean"]) == pytest.approx(0.846667, abs=1e-5)
+    assert float(rows[4]["configuration_standard_error"]) == pytest.approx(0.0088192, abs=1e-5)
+    names = ("configuration_mean", "configuration_standard_error", "configuration_trainings", "fell_behind")
+    assert [rows[9][key] for key in names] == ["0.3", "", "1", "true"]
 
 
 def test_best_yaml_is_the_last_training_of_the_best_configuration(tmp_path: Path) -> None:
@@ -99,6 +101,15 @@ def test_levels_are_compared_on_the_same_seeds() -> None:
     assert float(rows["elu"]["standard_error"]) == pytest.approx(0.0088192, abs=1e-5)
     assert float(rows["silu"]["best"]) == pytest.approx(0.783333, abs=1e-5), "the mean, not the best training"
     assert rows["tanh"]["difference"] == ""
+
+
+def test_seeds_themselves_can_be_compared() -> None:
+    values = {"relu": (0.80, 0.82, 0.84), "elu": (0.83, 0.85, 0.86), "silu": (0.82, 0.83, 0.85)}
+    comparison = compare(made(values=values), "seed")
+    assert [level.label for level in comparison.levels] == ["0", "1", "2"]
+    assert comparison.paired is not None
+    assert "over the same 3 combinations of activation;" in markdown(comparison)
+    assert [comparison.best(level) for level in comparison.levels] == [0.83, 0.85, 0.86]
 
 
 def test_a_level_that_only_lacks_trainings_has_not_fallen_behind() -> None:
