@@ -130,7 +130,7 @@ def probe_lines(spec: StudySpec, data: PreparedData, devices: Sequence[str]) -> 
         parameters = f"{fewest:,}" if fewest == most else f"{fewest:,} to {most:,}"
         yield (
             f"model {model}: {parameters} parameters; {found.seconds_per_step * 1000:.3g} ms per step of "
-            f"{batch} images, {estimated_duration(trial)} per trial of {config.integer('epochs')} epochs"
+            f"{batch} images, {estimated_duration(trial)} per trial of {counted(config.integer('epochs'), 'epoch')}"
         )
     yield from constraint_lines(spec, all_sizes)
     if spec.repeats is not None:

@@ -14,6 +14,8 @@ from PIL import Image
 
 from cifar_tune.data.prepared import prepare
 from cifar_tune.data.resizing import resized
+from cifar_tune.data.sources import arrays
+from cifar_tune.data.sources.folder_layout import FOLDER_NAMES
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.data.test_split import load_test
 from cifar_tune.errors import UserError
@@ -287,3 +289,11 @@ def test_the_same_values_in_a_file_become_the_same_bytes(
     found = reader.read([GivenImage(str(index), as_file(each)) for index, each in enumerate(values)])
     assert not found.unreadable
     assert (found.pixels == prepared.open_images()).all()
+
+
+def test_the_page_on_data_names_every_array() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
+    section = page.partition("## Arrays")[2].partition("\n## ")[0]
+    splits = [word for words in FOLDER_NAMES.values() for word in words]
+    names = [*arrays._IMAGES, *arrays._LABELS, *arrays._CLASSES, *splits]
+    assert [name for name in names if f"`{name}`" not in section] == []

@@ -28,6 +28,7 @@ def delete(
     from cifar_tune.storage.records import require_study, study_names
     from cifar_tune.storage.urls import storage_url
     from cifar_tune.study.folder_claim import remove_study
+    from cifar_tune.wording import counted
 
     url = storage_url(storage)
     name, database = find_stored(study, url)
@@ -40,7 +41,7 @@ def delete(
         say(f"note: {error}", err=True)
         openings = ()
     if not yes:
-        typer.confirm(f"Remove the study {name!r} with its {trials} trials for good?", abort=True, err=True)
+        typer.confirm(f"Remove the study {name!r} with its {counted(trials, 'trial')} for good?", abort=True, err=True)
     linked = linked_to(name, study_names(database))
     left: list[Path] = []
     with acquire(database.engine, name).kept():  # not while somebody runs it; a study of many trials takes a while
@@ -48,7 +49,7 @@ def delete(
             with acquire(database.engine, each).kept():
                 left += remove_study(database, each, url)
         left += remove_study(database, name, url)
-    say(f"removed {name} ({trials} trials){''.join(f', and {each}' for each in linked)}")
+    say(f"removed {name} ({counted(trials, 'trial')}){''.join(f', and {each}' for each in linked)}")
     if left:
         say(f"note: its checkpoints could not be removed: {', '.join(map(str, left))}", err=True)
     if openings:
