@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from cifar_tune.cli.options import within
 from cifar_tune.errors import Problem, UserError, all_at_once
 from cifar_tune.executors.options import ExecutorOptions
 
@@ -23,7 +24,9 @@ Address = Annotated[
 GpusPerWorker = Annotated[
     float | None,
     typer.Option(
-        min=0.0, max=1.0, help="With ray: a worker's share of a GPU; 1 where there are GPUs.", show_default=False
+        callback=within(0, 1),
+        help="With ray: a worker's share of a GPU, 0 to 1; 1 where there are GPUs.",
+        show_default=False,
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]

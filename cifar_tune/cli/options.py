@@ -1,5 +1,6 @@
 """Options and arguments that several commands share."""
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -26,6 +27,18 @@ def _config_option(param: typer.CallbackParam, given: Path | None) -> Path | Non
 def path(param: typer.CallbackParam, given: Path | None) -> Path | None:
     """Read an option that is a path; the callback of such options."""
     return None if given is None else given_path(given, param.opts[0])
+
+
+def within(low: float, high: float = math.inf) -> Callable[[typer.CallbackParam, float | None], float | None]:
+    """The callback of an option that is a number within bounds: what lies beyond is refused as in a study file."""
+
+    def checked(param: typer.CallbackParam, given: float | None) -> float | None:
+        if given is None or low <= given <= high:
+            return given
+        rule = f"must be at least {low:g}" if high == math.inf else f"must be between {low:g} and {high:g}"
+        raise UserError(Problem(rule, param.opts[0], given))
+
+    return checked
 
 
 Config = Annotated[

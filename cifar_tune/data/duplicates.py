@@ -59,13 +59,16 @@ def _decoded(prepared: PreparedData, is_over: Callable[[], bool]) -> Iterator[st
             contrary.append((row, other))
         elif (other in is_validation) != (row in is_validation):
             across.append((row, other))
-    scope = f"{compared:,}" if compared == len(rows) else f"the first {compared:,} of {len(rows):,}"
-    yield f"equal images, once decoded: {repeated:,} of {scope} training and validation images repeat another one"
+    yield (
+        f"equal images (by their pixels, once decoded): {repeated:,} of {len(rows):,} training and validation images "
+        f"repeat another one{_unfinished(len(rows) - compared)}"
+    )
     if across:
         verb = "is" if len(across) == 1 else "are"
         yield (
             f"note: {counted(len(across), 'training image')} {verb} also in the validation split"
-            f"{_such_as(prepared, across[0])}: the validation accuracy is too good; keep one of each"
+            f"{_such_as(prepared, across[0])}: the validation accuracy would be too good; take them out of one of the "
+            f"two"
         )
     if contrary:
         verb = "equals" if len(contrary) == 1 else "equal"
@@ -73,6 +76,10 @@ def _decoded(prepared: PreparedData, is_over: Callable[[], bool]) -> Iterator[st
             f"note: {counted(len(contrary), 'image')} {verb} an image of another class"
             f"{_such_as(prepared, contrary[0])}: one of the two labels is wrong"
         )
+
+
+def _unfinished(left: int) -> str:
+    return f"; {left:,} were not compared, since that takes too long" if left else ""
 
 
 def _such_as(prepared: PreparedData, rows: tuple[int, int]) -> str:
@@ -98,11 +105,9 @@ def _with_test_files(files: SplitFiles, is_over: Callable[[], bool]) -> Iterator
         compared += 1
         if _hash(files.root / path) in tests[size]:
             equal.append(path)
-    left = len(candidates) - compared
-    unfinished = f"; {left:,} were not compared, since that takes too long" if left else ""
     yield (
-        f"equal files: {len(equal):,} of {len(known):,} training and validation files are test files too "
-        f"(by their bytes; no test image was decoded){unfinished}"
+        f"equal files (by their bytes; no test image was decoded): {len(equal):,} of {len(known):,} training and "
+        f"validation files are test files too{_unfinished(len(candidates) - compared)}"
     )
     if equal:
         verb = "is" if len(equal) == 1 else "are"

@@ -11,6 +11,7 @@ from cifar_tune.errors import CheckError
 from cifar_tune.executors.local import cpu_workers
 from cifar_tune.knobs.activations import ACTIVATIONS
 from cifar_tune.knobs.configuration import Configuration, complete
+from cifar_tune.knobs.initial_weights import FRESH
 from cifar_tune.knobs.part import Value
 from cifar_tune.knobs.test_time_augmentations import TEST_TIME_AUGMENTATIONS
 from cifar_tune.knobs.vocabulary import METRIC
@@ -22,6 +23,7 @@ from cifar_tune.study_spec.repeats import RepeatsSpec
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.study_spec.typical import models_of, typical
 from cifar_tune.training.device import describe_device, resolve_device, resolve_precision
+from cifar_tune.training.initial_weights import initial_weights_words
 from cifar_tune.training.probe import VALIDATED_IMAGE, probe, probe_measures, probe_plugins
 from cifar_tune.wording import counted, estimated_duration
 
@@ -85,6 +87,19 @@ def _shapes(spec: StudySpec, model: str) -> Iterable[Configuration]:
     return shapes.values()
 
 
+def _with_initial_weights(spec: StudySpec) -> Iterator[Configuration]:
+    """Configurations for each network that each value of `init_from` can come with."""
+    own = [knob.name for plugin in spec.plugins for knob in plugin.knobs.values() if knob.owner == "model"]
+    seen = set()
+    shaping = (*_SHAPING, *own, "init_from")
+    values = {outcome["init_from"] for outcome in spec.space.outcomes({"init_from"})} - {FRESH}
+    for outcome in spec.space.outcomes({*shaping, "norm_groups", "activation"}) if values else ():
+        network = (*(outcome.get(name) for name in shaping), _learning_activation(outcome))
+        if outcome["init_from"] in values and network not in seen:
+            seen.add(network)
+            yield complete({**spec.train, **outcome}, spec.vocabulary)
+
+
 def _learning_activation(outcome: Mapping[str, Value]) -> Value | None:
     """An activation that may have parameters of its own: prelu, or one out of a plugin."""
     activation = outcome.get("activation")
@@ -108,6 +123,9 @@ def probe_lines(spec: StudySpec, data: PreparedData, devices: Sequence[str]) -> 
     for device in resolved:
         yield f"device: {describe_device(device)}"
     resident = ResidentData(data, resolved[0])
+    for words in dict.fromkeys(initial_weights_words(_with_initial_weights(spec), data.image_shape, data.classes)):
+        if words:
+            yield f"note: {words}"
     for config in _with_each_part(spec):
         probe_plugins(config, resident, resolved[0])
     probe_measures(spec.measures, spec.vocabulary, resident)

@@ -92,6 +92,7 @@ class Learner:
         model: on `device`, channels_last.
         moves_in_graph: whether `move` can be captured too.
         averaged: follows the model's weights, where the configuration asks for their average.
+        initial_words: what there is to say of `init_from`; empty if nothing.
         precision: `fp32`, `tf32`, `bf16` or `fp16`.
         loss: what is minimised, of logits float32 (N, classes) and targets.
         lr: learning rate of the last step; of the first one before any.
@@ -118,7 +119,7 @@ class Learner:
         model = build_model(config, image_shape, classes)
         if sample is not None:
             cast(FittedModel, model).fit(sample)
-        load_initial_weights(model, config, image_shape, class_names)
+        self.initial_words = load_initial_weights(model, config, image_shape, class_names)
         self.config = config
         self.device = device
         self.model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -127,7 +127,8 @@ class Training:
     @property
     def remarks(self) -> list[str]:
         """What people should know of how it is trained, as far as it has shown: one line each."""
-        return [words for words in (self.steps.words, self._unrepeatable.words) if words]
+        words = (self.learner.initial_words, self.steps.words, self._unrepeatable.words)
+        return [each for each in words if each]
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint holds. Its tensors are those of the training: copy them before the next epoch."""

@@ -52,9 +52,9 @@ def test_check_says_what_it_found(cli: Cli) -> None:
         "training + validation images of each class: 'ant' 20 + 6, 'bee' 10 + 3, '猫' 20 + 6",
         "smallest class: 'bee', 10 training and 3 validation images",
         *NOTES,
-        "equal images, once decoded: 0 of 65 training and validation images repeat another one",
-        "equal files: 0 of 65 training and validation files are test files too (by their bytes; no test image was "
-        "decoded)",
+        "equal images (by their pixels, once decoded): 0 of 65 training and validation images repeat another one",
+        "equal files (by their bytes; no test image was decoded): 0 of 65 training and validation files are test "
+        "files too",
     ]
 
 

@@ -21,6 +21,7 @@ train: {TRAIN}
 search_space:
   init_from: {{choices: [none, first]}}
 """
+WIDER = "search_space:\n  width: {choices: [6, 4]}"  # 4 is the middle one
 
 
 def test_a_study_begins_with_a_saved_model(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,6 +32,11 @@ def test_a_study_begins_with_a_saved_model(cli: Cli, tmp_path: Path, monkeypatch
     ended = cli("run", "study.yaml", "--devices", "cpu", "--quiet")
     assert ended.code == 0, ended.err
     assert cli("export", "onward").code == 0
+
+    Path("wider.yaml").write_text(STUDY.replace("width: 4, ", "").replace("search_space:", WIDER))
+    checked = cli("check", "wider.yaml", "--devices", "cpu")
+    assert checked.code == 2
+    assert "first holds the weights of a network with width 4, and this one has width 6" in checked.err
 
     sha256 = json.loads(Path("first/model.json").read_text())["weights_sha256"]
     best = yaml.safe_load(Path("reports/onward/best.yaml").read_text())

@@ -1,6 +1,7 @@
 """Every wrong input ends with exit code 2 and a message that names what is wrong; never with a traceback."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -202,13 +203,10 @@ def test_mistakes_that_do_not_depend_on_each_other_are_told_together(
         "run study.yaml extra",
         "run study.yaml --trials many",
         "check",
-        "run study.yaml --engine ray --gpus-per-worker 2",
         "run study.yaml --trials",
         "delete",
         "export",
         "train",
-        "train study.yaml --seeds 0",
-        "dashboard --port 99999",
         "knobs extra",
         "--bogus",
     ],
@@ -218,6 +216,27 @@ def test_wrong_usage(cli: Cli, arguments: str) -> None:
     assert ended.code == 2
     assert "Usage: cifar-tune" in ended.err + ended.out or "requires an argument" in ended.err
     assert "Traceback" not in ended.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("train study.yaml --seeds 0", "--seeds = 0: must be at least 1"),
+        ("dashboard --port 99999", "--port = 99999: must be between 0 and 65535"),
+        ("predict model image.png --top 0", "--top = 0: must be at least 1"),
+        ("watch study --interval nan", "--interval = nan: must be at least 0.2"),
+        ("run study.yaml --engine ray --gpus-per-worker 2", "--gpus-per-worker = 2.0: must be between 0 and 1"),
+    ],
+)
+def test_numbers_out_of_bounds(cli: Cli, arguments: str, words: str) -> None:
+    ended = cli(*arguments.split())
+    assert (ended.code, ended.err) == (2, f"cifar-tune: {words}\n")
+
+
+def test_no_option_has_bounds_that_typer_checks() -> None:
+    """It would draw a box and name no value."""
+    commands = (Path(__file__).parents[2] / "cifar_tune" / "cli").rglob("*.py")
+    assert not [file.name for file in commands if re.search(r"Option\([^)]*\b(min|max)=", file.read_text())]
 
 
 def test_nothing_is_left_behind(cli: Cli, tmp_path: Path) -> None:

@@ -29,19 +29,19 @@ def lines(root: Path, seconds: float = 60.0) -> list[str]:
 
 def test_nothing_is_equal(root: Path) -> None:
     assert lines(root) == [
-        "equal images, once decoded: 0 of 22 training and validation images repeat another one",
-        "equal files: 0 of 22 training and validation files are test files too (by their bytes; no test image was "
-        "decoded)",
+        "equal images (by their pixels, once decoded): 0 of 22 training and validation images repeat another one",
+        "equal files (by their bytes; no test image was decoded): 0 of 22 training and validation files are test "
+        "files too",
     ]
 
 
 def test_a_training_image_in_the_validation_split(root: Path) -> None:
     Image.open(root / "val/ant/001.png").save(root / "train/ant/004.bmp")  # another file, the same pixels
     found = lines(root)
-    assert found[0].startswith("equal images, once decoded: 1 of 23 ")
+    assert found[0].startswith("equal images (by their pixels, once decoded): 1 of 23 ")
     assert found[1] == (
         "note: 1 training image is also in the validation split (such as train/ant/004.bmp, which is "
-        "val/ant/001.png): the validation accuracy is too good; keep one of each"
+        "val/ant/001.png): the validation accuracy would be too good; take them out of one of the two"
     )
 
 
@@ -61,7 +61,9 @@ def test_test_files_are_compared_by_their_bytes_and_never_named(root: Path, monk
     hashed = duplicates._hash
     monkeypatch.setattr(duplicates, "_hash", lambda path: opened.append(path) or hashed(path))  # type: ignore[func-returns-value]
     found = lines(root)
-    assert found[-2].startswith("equal files: 1 of 22 training and validation files are test files too")
+    assert found[-2].startswith(
+        "equal files (by their bytes; no test image was decoded): 1 of 22 training and validation files are test files "
+    )
     assert found[-1] == (
         "note: 1 training or validation file is also in the test split (such as train/bee/005.png): what finalize "
         "measures would be too good; take them out of training and validation"
@@ -89,5 +91,5 @@ def test_a_table_is_compared_too(root: Path) -> None:
 def test_what_takes_too_long_is_left(root: Path) -> None:
     shutil.copy(root / "test/ant/002.png", root / "train/bee/005.png")
     found = lines(root, seconds=-1.0)
-    assert found[0].startswith("equal images, once decoded: 0 of the first 0 of 22 ")
-    assert " were not compared, since that takes too long" in found[1]
+    assert found[0].startswith("equal images (by their pixels, once decoded): 0 of 22 ")
+    assert all("; " in line and line.endswith(" were not compared, since that takes too long") for line in found)

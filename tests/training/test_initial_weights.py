@@ -19,6 +19,7 @@ from cifar_tune.knobs.rules import broken_rules
 from cifar_tune.knobs.table import KNOBS
 from cifar_tune.models.build import build_model
 from cifar_tune.models.stages import stages_of
+from cifar_tune.training.initial_weights import initial_weights_words
 from cifar_tune.training.learner import Learner, build_learner
 from cifar_tune.training.loop import Training
 from tests.digits import digits_of, small_of
@@ -82,6 +83,30 @@ def test_other_classes_get_a_new_head(tmp_path: Path, digits: ResidentData) -> N
     assert all(torch.equal(found[name], state[name]) for name in state.keys() - head)
 
 
+@pytest.mark.parametrize("change", ["", "classes", "names", "order", "headless"])
+def test_a_new_head_is_said_with_its_reason(tmp_path: Path, digits: ResidentData, change: str) -> None:
+    state = save(tmp_path / "model.safetensors", classes=7 if change == "classes" else 10)
+    names = [f"other {name}" for name in digits.classes] if change == "names" else list(digits.classes)
+    names = [*names[1:], names[0]] if change == "order" else names
+    if change == "headless":
+        save_file(
+            {name: value for name, value in state.items() if "head.8" not in name}, tmp_path / "model.safetensors"
+        )
+    if change != "classes":
+        (tmp_path / "model.json").write_text(json.dumps({"classes": names}))
+    reasons = {
+        "classes": f"that of {tmp_path} is for 7 classes, and the data have 10",
+        "names": f"that of {tmp_path} is for other classes, such as other 0, or for these in another order",
+        "order": f"that of {tmp_path} is for other classes, such as 1, or for these in another order",
+        "headless": f"{tmp_path} has none",
+    }
+    words = f"the last layer (head.8) begins with random weights: {reasons[change]}" if change else ""
+    training = Training(small_of(**given(tmp_path)), digits, CPU)
+    assert training.learner.initial_words == words
+    assert training.remarks == ([words] if words else [])
+    assert list(initial_weights_words([training.config], digits.image_shape, digits.classes)) == [words]
+
+
 @pytest.mark.parametrize("are_same", [True, False])
 def test_classes_of_other_names_get_a_new_head(tmp_path: Path, digits: ResidentData, are_same: bool) -> None:
     state = save(tmp_path / "model.safetensors")
@@ -95,8 +120,25 @@ def test_classes_of_other_names_get_a_new_head(tmp_path: Path, digits: ResidentD
 @pytest.mark.parametrize("chosen", [{"width": 8}, {"norm": "none"}, {"model": "resnet20"}])
 def test_weights_of_another_network_are_refused(tmp_path: Path, digits: ResidentData, chosen: dict[str, Value]) -> None:
     save(tmp_path / "w.safetensors", 10, 5, **chosen)
-    with pytest.raises(UserError, match=r"w\.safetensors holds the weights of another network: .* do not fit"):
+    with pytest.raises(UserError, match=r"w\.safetensors holds the weights of another network: .* model, width, norm"):
         learner(digits, **given(tmp_path / "w.safetensors"))
+
+
+def test_which_knobs_of_the_network_differ_is_said(tmp_path: Path, digits: ResidentData) -> None:
+    save(tmp_path / "model.safetensors", width=8)
+    described = {
+        "classes": list(digits.classes),
+        "train": {"model": "cnn3", "width": 8, "norm": "batch", "dropout": 0.1},
+    }
+    (tmp_path / "model.json").write_text(json.dumps(described))
+    words = "holds the weights of a network with width 8, and this one has width 4; these tensors differ: features"
+    for refused in (
+        lambda: learner(digits, **given(tmp_path)),
+        lambda: list(initial_weights_words([small_of(**given(tmp_path))], digits.image_shape, digits.classes)),
+    ):
+        with pytest.raises(UserError, match=words) as error:
+            refused()
+        assert "(8x3x3x3 there, 4x3x3x3 here)" in str(error.value)
 
 
 def test_what_is_no_safetensors_file_is_refused(tmp_path: Path, digits: ResidentData) -> None:
@@ -117,8 +159,8 @@ def test_weights_that_are_no_numbers_of_a_network_are_refused(tmp_path: Path, di
         return str(error.value)
 
     assert f"w.safetensors holds numbers that are not finite ({first})" in refused(state[first] * float("nan"))
-    assert f"{first} do not fit" in refused(state[first].to(torch.int8))
-    assert f"{first} do not fit" in refused(state[first].to(torch.complex64))
+    assert f"{first} (int8 there, float32 here)" in refused(state[first].to(torch.int8))
+    assert f"{first} (complex64 there, float32 here)" in refused(state[first].to(torch.complex64))
 
 
 def test_pipes_and_devices_are_not_waited_for(tmp_path: Path) -> None:

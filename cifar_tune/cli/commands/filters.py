@@ -10,7 +10,10 @@ from cifar_tune.cli import options
 def filters(
     config: options.Config,
     image: Annotated[
-        int, typer.Option(min=0, help="Which validation image's feature maps are drawn, counted from 0.")
+        int,
+        typer.Option(
+            callback=options.within(0), help="Which validation image's feature maps are drawn, counted from 0."
+        ),
     ] = 0,
     output: options.Output = None,
     device: options.Device = "auto",

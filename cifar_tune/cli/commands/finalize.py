@@ -15,7 +15,13 @@ def finalize(
     storage: options.Storage = None,
     trial: Annotated[
         int | None,
-        typer.Option("--trial", metavar="N", min=0, help="A completed trial instead of the best.", show_default=False),
+        typer.Option(
+            "--trial",
+            metavar="N",
+            callback=options.within(0),
+            help="A completed trial instead of the best.",
+            show_default=False,
+        ),
     ] = None,
     config: options.ConfigOption = None,
     study_images: Annotated[

@@ -19,7 +19,10 @@ def landscape(
     ] = None,
     lrs: Annotated[str, typer.Option(help="The learning rates, at least two.")] = "1e-3,2e-3,1e-4,5e-4",
     epochs: Annotated[
-        int | None, typer.Option(min=1, help="Train so long at each; else as CONFIG says.", show_default=False)
+        int | None,
+        typer.Option(
+            callback=options.within(1), help="Train so long at each; else as CONFIG says.", show_default=False
+        ),
     ] = None,
     distances: Annotated[str, typer.Option(help="Steps between the gradients that are compared.")] = "1",
     fixed_batch: Annotated[

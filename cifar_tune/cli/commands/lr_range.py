@@ -11,7 +11,9 @@ def lr_range(
     config: options.Config,
     low: Annotated[float, typer.Option(help="The first learning rate.")] = 1e-5,
     high: Annotated[float, typer.Option(help="The last learning rate.")] = 10.0,
-    steps: Annotated[int, typer.Option(min=30, help="Steps from one to the other.")] = 284,
+    steps: Annotated[
+        int, typer.Option(callback=options.within(30), help="Steps from one to the other, at least 30.")
+    ] = 284,
     write: options.Write = None,
     output: options.Output = None,
     device: options.Device = "auto",

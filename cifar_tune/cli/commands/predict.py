@@ -35,7 +35,9 @@ def predict(
             show_default=False,
         ),
     ],
-    top: Annotated[int, typer.Option(min=1, metavar="K", help="Name the K most probable classes.")] = 3,
+    top: Annotated[
+        int, typer.Option(callback=options.within(1), metavar="K", help="Name the K most probable classes.")
+    ] = 3,
     as_json: options.Json = False,
     output: Annotated[
         Path | None,
@@ -48,7 +50,7 @@ def predict(
         ),
     ] = None,
     device: options.Device = "auto",
-    batch_size: Annotated[int, typer.Option(min=1, help="Images per batch.")] = 500,
+    batch_size: Annotated[int, typer.Option(callback=options.within(1), help="Images per batch.")] = 500,
     run_plugins: Annotated[
         bool, typer.Option("--run-plugins", help="Run the plugin files in the model folder, if it needs them.")
     ] = False,

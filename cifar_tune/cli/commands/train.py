@@ -12,7 +12,10 @@ from cifar_tune.streams import say
 def train(
     config: options.Config,
     seeds: Annotated[
-        int, typer.Option(min=1, help="Train so many times; if several, with seed + 1, seed + 2, and so on.")
+        int,
+        typer.Option(
+            callback=options.within(1), help="Train so many times; if several, with seed + 1, seed + 2, and so on."
+        ),
     ] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu, mps, cuda:0.")] = "auto",
     settings: options.Set = None,

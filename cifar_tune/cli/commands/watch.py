@@ -11,7 +11,9 @@ def watch(
     study: options.Study,
     storage: options.Storage = None,
     once: Annotated[bool, typer.Option("--once", help="Print one frame and end.")] = False,
-    interval: Annotated[float, typer.Option(min=0.2, metavar="SECONDS", help="Between two looks.")] = 2.0,
+    interval: Annotated[
+        float, typer.Option(callback=options.within(0.2), metavar="SECONDS", help="Between two looks, at least 0.2.")
+    ] = 2.0,
 ) -> None:
     """Watch a study from another terminal or machine, until it ends: states, best, running trials, who runs it.
 
