@@ -15,7 +15,6 @@ from typing import Any, cast
 from optuna import Study, Trial
 from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.exceptions import StorageInternalError
-from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.pruners import HyperbandPruner as OptunaHyperbandPruner
 from optuna.samplers import BaseSampler
 from optuna.search_space import IntersectionSearchSpace
@@ -163,21 +162,28 @@ class HyperbandPruner(OptunaHyperbandPruner):
         return known
 
 
-class QuickPedAnova(PedAnovaImportanceEvaluator):
-    """Optuna's PED-ANOVA with the same figures, for those who need them hundreds of times.
+def ped_anova(study: Study, top_share: float) -> dict[str, float]:
+    """The figures of Optuna's PED-ANOVA by knob, computed in a fraction of the time, for hundreds of them.
 
     Relies on `_compute_pearson_divergence`, which is called for each knob with the best trials and with all.
     """
+    from optuna.importance import (  # noqa: PLC0415 (they import scikit-learn, in a second)
+        PedAnovaImportanceEvaluator,
+        get_param_importances,
+    )
 
-    def _compute_pearson_divergence(
-        self,
-        param_name: str,
-        dist: BaseDistribution,
-        target_trials: list[FrozenTrial],
-        region_trials: list[FrozenTrial],
-    ) -> float:
-        near, among = ([trial.params[param_name] for trial in trials] for trials in (target_trials, region_trials))
-        return divergence(dist, near, among)
+    class Quick(PedAnovaImportanceEvaluator):
+        def _compute_pearson_divergence(
+            self,
+            param_name: str,
+            dist: BaseDistribution,
+            target_trials: list[FrozenTrial],
+            region_trials: list[FrozenTrial],
+        ) -> float:
+            near, among = ([trial.params[param_name] for trial in trials] for trials in (target_trials, region_trials))
+            return divergence(dist, near, among)
+
+    return get_param_importances(study, evaluator=Quick(target_quantile=top_share), normalize=False)
 
 
 class StudyInMemory(InMemoryStorage):

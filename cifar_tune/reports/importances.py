@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.importance import get_param_importances
 from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from cifar_tune.optuna_internals import QuickPedAnova
+from cifar_tune import optuna_internals
 from cifar_tune.storage.records import StudyRecord
 from cifar_tune.storage.views import PassingStorage
 from cifar_tune.study_spec.specification import StudySpec
@@ -114,8 +113,7 @@ def ped_anova(spec: StudySpec, trials: Sequence[FrozenTrial]) -> dict[str, float
 
 def divergences(spec: StudySpec, trials: Sequence[FrozenTrial]) -> dict[str, float]:
     """PED-ANOVA's own figures, of which the shares are made: how far the best trials' values differ from all."""
-    evaluator = QuickPedAnova(target_quantile=top_share(len(trials)))
-    raw = get_param_importances(ShownTrials(spec, trials), evaluator=evaluator, normalize=False)
+    raw = optuna_internals.ped_anova(ShownTrials(spec, trials), top_share(len(trials)))
     knobs = varying(trial.params for trial in trials)
     return {name: value if name in knobs else 0.0 for name, value in raw.items()}
 

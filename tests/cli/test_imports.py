@@ -1,4 +1,4 @@
-"""Commands that do not train start at once: they leave torch alone."""
+"""Commands that do not train start at once: they leave torch and scikit-learn alone."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ for command in sys.argv[1:]:
     try:
         main()
     except SystemExit as ended:
-        heavy = {"torch", "torchvision", "optuna_dashboard"} & set(sys.modules)
+        heavy = {"torch", "torchvision", "optuna_dashboard", "sklearn"} & set(sys.modules)
         print(f"ENDED {command}: {ended.code or 0} {sorted(heavy)}", file=sys.stderr)
 """
 COMMANDS = {
