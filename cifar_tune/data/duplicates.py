@@ -15,6 +15,7 @@ from cifar_tune.data.prepared import PreparedData
 from cifar_tune.data.source_table import SOURCES
 from cifar_tune.data.sources.part import SplitFiles
 from cifar_tune.data.spec import DataSpec
+from cifar_tune.errors import UserError
 from cifar_tune.wording import counted
 
 SECONDS = 10.0
@@ -28,8 +29,16 @@ def duplicate_lines(spec: DataSpec, prepared: PreparedData, seconds: float = SEC
     yield from _decoded(prepared, _clock(seconds))
     module = import_module(SOURCES[spec.name].target.partition(":")[0])
     find: Callable[[DataSpec], SplitFiles] | None = getattr(module, "split_files", None)
-    if find is not None:
-        yield from _with_test_files(find(spec), _clock(seconds))
+    if find is None:
+        return
+    try:
+        files = find(spec)
+    except UserError as error:
+        if not isinstance(error.__cause__, OSError):
+            raise
+        yield f"equal files: nothing was compared with the test files, which are closed here ({error})"
+    else:
+        yield from _with_test_files(files, _clock(seconds))
 
 
 def _clock(seconds: float) -> Callable[[], bool]:
@@ -90,8 +99,12 @@ def _such_as(prepared: PreparedData, rows: tuple[int, int]) -> str:
 
 def _with_test_files(files: SplitFiles, is_over: Callable[[], bool]) -> Iterator[str]:
     by_size: dict[int, list[str]] = {}
+    closed = 0
     for path in files.test:
-        by_size.setdefault((files.root / path).stat().st_size, []).append(path)
+        try:
+            by_size.setdefault((files.root / path).stat().st_size, []).append(path)
+        except OSError:
+            closed += 1
     known = [(path, (files.root / path).stat().st_size) for path in files.known]
     candidates = [(path, size) for path, size in known if size in by_size]
     tests: dict[int, set[bytes]] = {}
@@ -101,13 +114,19 @@ def _with_test_files(files: SplitFiles, is_over: Callable[[], bool]) -> Iterator
         if is_over():
             break
         if size not in tests:
-            tests[size] = {_hash(files.root / each) for each in by_size[size]}
+            tests[size] = set()
+            for each in by_size[size]:
+                try:
+                    tests[size].add(_hash(files.root / each))
+                except OSError:
+                    closed += 1
         compared += 1
         if _hash(files.root / path) in tests[size]:
             equal.append(path)
+    hidden = f"; {counted(closed, 'test file')} cannot be read here, and only finalize needs to" if closed else ""
     yield (
         f"equal files (by their bytes; no test image was decoded): {len(equal):,} of {len(known):,} training and "
-        f"validation files are test files too{_unfinished(len(candidates) - compared)}"
+        f"validation files are test files too{_unfinished(len(candidates) - compared)}{hidden}"
     )
     if equal:
         verb = "is" if len(equal) == 1 else "are"

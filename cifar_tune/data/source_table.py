@@ -6,6 +6,9 @@ from typing import Literal
 
 _MODULES = "cifar_tune.data.sources"
 
+DEFAULT_ROOT = "data"
+"""Where torchvision's data sets lie if `data.root` does not say it."""
+
 
 @dataclass(frozen=True, slots=True)
 class SourceEntry:
@@ -20,6 +23,7 @@ class SourceEntry:
         has_shapes: whether its images may have other shapes than square, so that `resize` makes a difference.
         keys: of `data`, those that only some sources take, and this one does.
         classes: how many there are, where that is known without the images.
+        is_mixed: whether image files of all its splits lie in the same folders.
     """
 
     target: str
@@ -30,15 +34,19 @@ class SourceEntry:
     has_shapes: bool = False
     keys: frozenset[str] = frozenset()
     classes: int | None = None
+    is_mixed: bool = False
 
 
-def _torchvision(name: str, meaning: str, classes: int, has_shapes: bool = False) -> SourceEntry:
+def _torchvision(
+    name: str, meaning: str, classes: int, has_shapes: bool = False, is_mixed: bool = False
+) -> SourceEntry:
     return SourceEntry(
         f"{_MODULES}.torchvision_sets:{name}",
         meaning,
         has_shapes=has_shapes,
         keys=frozenset({"download"}),
         classes=classes,
+        is_mixed=is_mixed,
     )
 
 
@@ -84,7 +92,7 @@ SOURCES: Mapping[str, SourceEntry] = {
     "gtsrb": _torchvision("GTSRB", "German traffic signs", 43, has_shapes=True),
     "flowers102": _torchvision("FLOWERS102", "Oxford 102 Flower", 102, has_shapes=True),
     "oxford_pets": _torchvision("OXFORD_PETS", "Oxford-IIIT Pet", 37, has_shapes=True),
-    "food101": _torchvision("FOOD101", "Food-101", 101, has_shapes=True),
-    "dtd": _torchvision("DTD", "Describable Textures", 47, has_shapes=True),
+    "food101": _torchvision("FOOD101", "Food-101", 101, has_shapes=True, is_mixed=True),
+    "dtd": _torchvision("DTD", "Describable Textures", 47, has_shapes=True, is_mixed=True),
 }
 """By the name in `data.name`."""

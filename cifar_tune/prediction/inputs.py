@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from cifar_tune.data.source_table import DEFAULT_ROOT, SOURCES
 from cifar_tune.data.sources.class_names import counterparts, likeness, listed, pair
 from cifar_tune.data.sources.folder_files import LeftOut, image_files, is_beginning_of_image
 from cifar_tune.data.sources.folder_layout import FOLDER_NAMES, Role
@@ -25,6 +26,9 @@ _WORTH: Mapping[Role, str] = {
     "validation": "it was chosen by them, or has learned them, so their accuracy says too much of new images",
     "test": "do not choose between models by their accuracy, or it says nothing about new images any more",
 }
+
+MIXED = frozenset(name for name, entry in SOURCES.items() if entry.is_mixed)
+"""Data whose folders of classes hold training and test images side by side."""
 
 _NOT_IN_PATHS = re.compile(rb"[\x01-\x08\x0b\x0c\x0e-\x1f]")
 """Bytes that no list of paths holds, and nearly every image file does."""
@@ -203,33 +207,53 @@ def known_notes(given: Given, data: Mapping[str, object]) -> list[str]:
         given: the images.
         data: the `data` part of the model's configuration.
     """
-    root = data.get("root")
-    if not isinstance(root, str) or not given.is_labelled:
+    if not given.is_labelled:
         return []
-    if data.get("name") == "table":
+    name, root = str(data.get("name")), data.get("root")
+    if name in MIXED:
+        return _notes_on_mixed(given, name, Path(str(root or DEFAULT_ROOT)))
+    if not isinstance(root, str):
+        return []
+    if name == "table":
         return _notes_on_table(given, root)
-    if data.get("name") != "image_folder":
+    if name != "image_folder":
         return []
+    ignored = data.get("ignore")
+    ignored = tuple(ignored) if isinstance(ignored, list | tuple) else ()
     notes = []
     for folder in given.folders:
         with suppress(PathError, ValueError):  # ValueError: it lies elsewhere
             first = folder.resolve().relative_to(Path(expanded(root)).resolve()).parts[:1]
             notes += [
-                f"the model's own {role} images are in {folder}: {_WORTH[role]}{_held_out(role, Path(expanded(root)))}"
+                f"the model's own {role} images are in {folder}: {_WORTH[role]}"
+                f"{_held_out(role, Path(expanded(root)), ignored)}"
                 for role, names in FOLDER_NAMES.items()
-                if first and first[0].lower() in names
+                if first and first[0].lower() in names and first[0] not in ignored
             ]
     return notes
 
 
-def _held_out(role: Role, root: Path) -> str:
-    """What else lies among the training images, where the folder has no test images of its own."""
-    if role != "training" or any(each.name.lower() in FOLDER_NAMES["test"] for each in root.iterdir()):
+def _held_out(role: Role, root: Path, ignored: Sequence[str]) -> str:
+    """What else lies among the training images, where the model knows no test images of their own."""
+    names = [each.name for each in root.iterdir() if each.name not in ignored]
+    if role != "training" or any(name.lower() in FOLDER_NAMES["test"] for name in names):
         return ""
     return (
         ". A sixth of them is held out as the test images of the study, which only `cifar-tune finalize` should look "
         "at: do not choose between models by this accuracy"
     )
+
+
+def _notes_on_mixed(given: Given, name: str, root: Path) -> list[str]:
+    notes = []
+    for folder in given.folders:
+        with suppress(PathError):
+            if folder.resolve().is_relative_to(Path(expanded(str(root))).resolve()):
+                notes.append(
+                    f"{folder} may hold images of {name}, the model's own data, of all splits: the model has learned "
+                    f"some of them, and others are its test images, so do not choose between models by this accuracy"
+                )
+    return notes
 
 
 def _notes_on_table(given: Given, root: str) -> list[str]:

@@ -88,6 +88,27 @@ def test_a_table_is_compared_too(root: Path) -> None:
     assert "1 training or validation file is also" in list(duplicate_lines(spec, prepare(spec)))[-1]
 
 
+def test_test_files_that_are_missing_or_closed_are_counted(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are somebody else's affair until the study is finalized."""
+    rows = [f"{path.relative_to(root)},{path.parent.name},{path.parts[-3]}" for path in sorted(root.rglob("*.png"))]
+    (root / "labels.csv").write_text("\n".join(["path,label,split", *rows]))
+    spec = DataSpec(name="table", root=str(root / "labels.csv"))
+    (root / "test/bee/001.png").unlink()
+    shutil.copy(root / "test/ant/002.png", root / "train/bee/005.png")
+    hashed = duplicates._hash
+
+    def refused(path: Path) -> bytes:
+        if path == root / "test/ant/002.png":
+            raise PermissionError(13, "Permission denied")
+        return hashed(path)
+
+    monkeypatch.setattr(duplicates, "_hash", refused)
+    assert list(duplicate_lines(spec, prepare(spec)))[-1].endswith(
+        "(by their bytes; no test image was decoded): 0 of 22 training and validation files are test files too; 2 test "
+        "files cannot be read here, and only finalize needs to"
+    )
+
+
 def test_what_takes_too_long_is_left(root: Path) -> None:
     shutil.copy(root / "test/ant/002.png", root / "train/bee/005.png")
     found = lines(root, seconds=-1.0)

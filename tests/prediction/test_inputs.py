@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from cifar_tune.errors import UserError
-from cifar_tune.prediction.inputs import Given, GivenImage, find_images, known_notes
+from cifar_tune.prediction.inputs import MIXED, Given, GivenImage, find_images, known_notes
 from tests.data.images import noise, write_folder
 
 CLASSES = ("ant", "bee", "ñandú")
@@ -177,6 +177,26 @@ def test_test_images_that_were_held_out_lie_among_the_training_images(tmp_path: 
     Path("test").mkdir()
     (note,) = known_notes(found("train"), data)
     assert "held out" not in note
+
+
+def test_test_folders_that_the_model_ignores_are_none_of_its_own(tmp_path: Path) -> None:
+    Path("val").rename("train")
+    write_folder(Path("test"), dict.fromkeys(CLASSES, 2))
+    data = {"name": "image_folder", "root": str(tmp_path), "ignore": ["test"]}
+    (note,) = known_notes(found("train"), data)
+    assert "A sixth of them is held out as the test images" in note
+    assert known_notes(found("test"), data) == []
+
+
+@pytest.mark.parametrize("name", ["food101", "dtd"])
+def test_folders_in_which_training_and_test_images_lie_side_by_side(tmp_path: Path, name: str) -> None:
+    assert set(MIXED) == {"food101", "dtd"}
+    Path("data/set").mkdir(parents=True)
+    Path("val").rename("data/set/images")
+    for root in (None, str(tmp_path / "data")):
+        (note,) = known_notes(found("data/set/images"), {"name": name, "root": root})
+        assert "others are its test images, so do not choose between models by this accuracy" in note
+    assert known_notes(found("data/set/images"), {"name": name, "root": "elsewhere"}) == []
 
 
 def test_images_beside_the_table_of_the_model_are_known(tmp_path: Path) -> None:

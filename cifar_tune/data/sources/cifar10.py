@@ -15,13 +15,13 @@ from urllib.request import urlopen
 import numpy as np
 from tqdm import tqdm
 
+from cifar_tune.data.source_table import DEFAULT_ROOT
 from cifar_tune.data.sources.part import Allocate, Labelled, Progress, SourcePart
 from cifar_tune.data.spec import CIFAR10_IMAGE, DataSpec
 from cifar_tune.errors import Problem, UserError
 from cifar_tune.paths import given_path
 from cifar_tune.unfinished import remove_abandoned, unfinished_folder
 
-DEFAULT_ROOT = "data"
 _UNPACKING = ".unpacking-*"
 _CHUNK = 1 << 16
 _DOWNLOAD_TIMEOUT = 30.0

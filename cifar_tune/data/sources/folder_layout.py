@@ -41,6 +41,7 @@ class Layout:
         folders: of each split that is there, by its folder's name: the names of the class folders, in that order.
         left_out: what lies beside the class folders.
         notes: what people should know, as sentences without a full stop.
+        closed: why nobody here may look into the folder of the test images; None where that is no trouble.
     """
 
     root: Path
@@ -51,6 +52,7 @@ class Layout:
     folders: Mapping[str, tuple[str, ...]]
     left_out: LeftOut
     notes: tuple[str, ...]
+    closed: UserError | None = None
 
 
 def find_layout(spec: DataSpec) -> Layout:
@@ -75,9 +77,16 @@ def find_layout(spec: DataSpec) -> Layout:
     classes = _class_folders(root, train, left_out)
     notes = lookalikes(root / train, classes)
     class_folders = {train: classes}
+    closed = None
     for role, split in found.items():
-        if split is not None and split != train:
+        if split is None or split == train:
+            continue
+        try:
             class_folders[split] = _same_classes(root, role, split, train, classes, left_out, notes)
+        except UserError as error:
+            if role != "test" or not is_closed(error):
+                raise
+            closed = error  # only whoever finalizes needs it
     unread = [name for name in folders if name not in (train, val, test)]
     if unread or files:
         named = [
@@ -86,7 +95,12 @@ def find_layout(spec: DataSpec) -> Layout:
             if names
         ]
         notes.append(f"not read in {root}: {enumerate_names(named, 'and')}{_hint(unread, found)}")
-    return Layout(root, train, val, test, classes, class_folders, left_out, tuple(notes))
+    return Layout(root, train, val, test, classes, class_folders, left_out, tuple(notes), closed)
+
+
+def is_closed(error: UserError) -> bool:
+    """Whether the system lets nobody look, such as for want of a permission."""
+    return isinstance(error.__cause__, OSError)
 
 
 def way_on(role: Role, name: str) -> str:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from cifar_tune.data.sources.class_names import listed
 from cifar_tune.data.sources.folder_files import LeftOut, Stamp, file_count, image_files
-from cifar_tune.data.sources.folder_layout import Layout, find_layout, way_on
+from cifar_tune.data.sources.folder_layout import Layout, find_layout, is_closed, way_on
 from cifar_tune.data.sources.listing import Listing, listed_part
 from cifar_tune.data.sources.part import SourcePart, SplitFiles
 from cifar_tune.data.spec import DataSpec
@@ -27,8 +27,10 @@ def training_part(spec: DataSpec) -> SourcePart:
     layout = find_layout(spec)
     left_out = layout.left_out
     listing = _listed(layout, layout.train, left_out)
+    notes = layout.notes
     if layout.test:
-        test = f"{_test_files(layout, layout.test):,} files in {layout.test} (only finalize opens them)"
+        test, closed = _test_words(layout, layout.test)
+        notes += closed
     else:
         rest, held_out = _held_out(layout, listing)
         listing = listing.chosen(rest)
@@ -38,7 +40,7 @@ def training_part(spec: DataSpec) -> SourcePart:
     origin = f"the images in {layout.val}" if layout.val else f"drawn from {layout.train}"
     return replace(
         part,
-        notes=(*layout.notes, *left_out.sentences()),
+        notes=(*notes, *left_out.sentences()),
         splits=f"training: the images in {layout.train}; validation: {origin}; test: {test}",
         validation=None if validation is None else len(validation.paths),
     )
@@ -50,7 +52,7 @@ def test_part(spec: DataSpec) -> SourcePart:
     left_out = LeftOut()
     training = _listed(layout, layout.train, LeftOut())
     if layout.test:
-        listing = _listed(layout, layout.test, left_out)
+        listing = _listed_test(layout, layout.test, left_out)
     else:
         rest, test = _held_out(layout, training)
         listing, training = training.chosen(test), training.chosen(rest)
@@ -91,6 +93,25 @@ def _listed(layout: Layout, split: str, left_out: LeftOut) -> Listing:
     return Listing(paths, stamps, np.repeat(np.arange(len(counts), dtype=np.int64), counts))
 
 
+def _listed_test(layout: Layout, test: str, left_out: LeftOut) -> Listing:
+    if layout.closed is not None:
+        raise layout.closed
+    return _listed(layout, test, left_out)
+
+
+def _test_words(layout: Layout, test: str) -> tuple[str, tuple[str, ...]]:
+    """What there is in the folder of the test images, and a note where nobody may look into it."""
+    try:
+        if layout.closed is not None:
+            raise layout.closed
+        return f"{_test_files(layout, test):,} files in {test} (only finalize opens them)", ()
+    except UserError as error:
+        if not is_closed(error):
+            raise
+        note = f"the test images in {layout.root / test} are closed ({error}): only finalize needs them"
+        return f"the files in {test}, which are closed here (only finalize opens them)", (note,)
+
+
 def _test_files(layout: Layout, test: str) -> int:
     """How many files the test split has, by their names.
 
@@ -110,7 +131,7 @@ def split_files(spec: DataSpec) -> SplitFiles:
     layout = find_layout(spec)
     known = _listed(layout, layout.train, LeftOut())
     if layout.test:
-        test = _listed(layout, layout.test, LeftOut())
+        test = _listed_test(layout, layout.test, LeftOut())
     else:
         rest, held_out = _held_out(layout, known)
         known, test = known.chosen(rest), known.chosen(held_out)

@@ -18,13 +18,12 @@ from PIL import Image
 
 from cifar_tune.data.image_files import decode_files
 from cifar_tune.data.resizing import Shape, reshaping_words, resized, shape_words, suitable
+from cifar_tune.data.source_table import DEFAULT_ROOT
 from cifar_tune.data.sources.folder_files import Stamp, stamp
 from cifar_tune.data.sources.part import Allocate, Labelled, Progress, SourcePart
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.errors import Problem, UserError
 from cifar_tune.paths import given_path
-
-DEFAULT_ROOT = "data"
 
 Role = Literal["train", "val", "test"]
 _File = tuple[Path, int]

@@ -1,0 +1,116 @@
+"""Every command while the test images are closed: none needs them but finalize, and verify where it is asked to."""
+
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from typer.main import get_command
+
+from cifar_tune.cli.main import app
+from cifar_tune.data.cache import CACHE_VARIABLE
+from cifar_tune.storage.urls import STORAGE_VARIABLE
+from tests.data.images import write_folder
+from tests.processes import call_cifar_tune, start_cifar_tune
+
+STUDY = """name: closed
+budget: {trials: 2}
+sampler: {name: random}
+pruner: {name: none}
+data: {name: image_folder, root: photos, image_size: 8, val_size: 20}
+train: {model: cnn2, width: 4, epochs: 1, batch_size: 32, precision: fp32}
+search_space: {lr: {choices: [0.02, 0.05]}}
+"""
+CONFIG = "reports/closed/best.yaml"
+IMAGE = "photos/train/ant/000.png"
+BEFORE: Sequence[tuple[str, ...]] = (
+    ("run", "closed.yaml", "--workers", "1"),
+    ("export", "closed"),
+    ("finalize", "closed"),
+    ("bundle", "closed"),
+)
+"""With all images, since later commands need what they make."""
+
+COMMANDS: Sequence[tuple[str, ...]] = (
+    ("knobs",),
+    ("check", "closed.yaml"),
+    ("run", "closed.yaml", "--workers", "1", "--trials", "3"),
+    ("run", "closed.yaml", "--workers", "1", "--evolve", "--yes", "--set", "train.epochs=2", "--trials", "1"),
+    ("status",),
+    ("status", "closed", "--json"),
+    ("watch", "closed", "--once"),
+    ("export", "closed", "--weights"),
+    ("compare", "closed", "--by", "lr"),
+    ("train", CONFIG, "--save", "trained"),
+    ("layers", CONFIG),
+    ("filters", CONFIG),
+    ("lr-range", CONFIG, "--steps", "30"),
+    ("landscape", CONFIG, "--against", "norm=none", "--lrs", "0.01,0.02", "--epochs", "1"),
+    ("convert", "trained", "--to", "pt2"),
+    ("predict", "models/closed", IMAGE),
+    ("bundle", "closed", "--output", "again.zip"),
+    ("verify", "bundles/closed.zip", "--retrain"),
+    ("finalize", "closed"),  # prints what is on the record
+    ("delete", "closed@1", "--yes"),
+)
+REFUSED: Sequence[tuple[str, ...]] = (("finalize", "closed", "--again"), ("verify", "bundles/closed.zip", "--test"))
+
+_closed: list[str] = []
+
+
+def _deny(event: str, arguments: tuple[Any, ...]) -> None:
+    if _closed and event in ("open", "os.scandir", "os.listdir"):
+        path = arguments[0]
+        if isinstance(path, str | os.PathLike) and os.path.abspath(path).startswith(_closed[0]):  # noqa: PTH100
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+
+
+@contextmanager
+def closed(folder: Path) -> Iterator[None]:
+    """Nobody in this process opens a file in the folder or lists it, not even root; other processes find garbage."""
+    for file in folder.rglob("*.png"):
+        file.write_bytes(b"closed")
+    if not hasattr(sys, "_denies"):
+        sys.addaudithook(_deny)
+        sys._denies = True  # type: ignore[attr-defined]
+    _closed.append(str(folder))
+    try:
+        yield
+    finally:
+        _closed.clear()
+
+
+def test_no_command_but_finalize_and_verify_looks_at_test_images(tmp_path: Path) -> None:
+    write_folder(tmp_path / "photos/train", {"ant": 60, "bee": 60})
+    write_folder(tmp_path / "photos/test", {"ant": 5, "bee": 5}, seed=1)
+    (tmp_path / "closed.yaml").write_text(STUDY)
+    environment = {
+        **os.environ,
+        CACHE_VARIABLE: str(tmp_path / "cache"),
+        STORAGE_VARIABLE: f"sqlite:///{tmp_path}/s.db",
+    }
+    for command in BEFORE:
+        code, _, err = call_cifar_tune(command, tmp_path, environment)
+        assert code == 0, (command, err)
+    shutil.rmtree(tmp_path / "cache")
+    with closed(tmp_path / "photos/test"):
+        for command in COMMANDS:
+            code, _, err = call_cifar_tune(command, tmp_path, environment)
+            assert code == 0, (command, err)
+        for command in REFUSED:
+            code, out, err = call_cifar_tune(command, tmp_path, environment)
+            assert code == 2, (command, out, err)
+            assert "photos/test: cannot be read (Permission denied)" in err, (command, err)
+            assert "Traceback" not in err
+        dashboard = start_cifar_tune(("dashboard", "--port", "0"), tmp_path, environment)
+        assert dashboard.stdout is not None
+        assert dashboard.stdout.readline().startswith("http://")
+        dashboard.send_signal(signal.SIGINT)
+        dashboard.communicate()
+    tried = {command[0] for command in (*COMMANDS, *REFUSED)} | {"dashboard"}
+    assert tried == set(get_command(app).commands)  # type: ignore[attr-defined]
+    assert not (tmp_path / "cache/test").exists()
