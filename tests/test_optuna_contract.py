@@ -408,6 +408,15 @@ def _plain(trial: FrozenTrial) -> tuple[object, ...]:
     return trial.number, trial.state, trial.values, trial.params, trial.user_attrs, trial.system_attrs, reports
 
 
+def attributes_once(folder: Path) -> None:
+    """A study has a user attribute of each key once, and what it has stays when somebody adds another."""
+    storage = database(folder)
+    study, _ = asked(storage)
+    add = tables().add_attribute_of_study
+    assert [add(storage.engine, internals().study_id(study), "a", value) for value in ([1], [2])] == [True, False]
+    assert study.user_attrs == {"a": [1]}
+
+
 def drawn(distribution: BaseDistribution, share: float) -> Any:
     """The value that lies at this share of a range or of choices."""
     if isinstance(distribution, CategoricalDistribution):
@@ -463,6 +472,7 @@ CHECKS: tuple[Callable[[Path], None], ...] = (
     studies_in_memory,
     columns_of_tables,
     questions_about_trials,
+    attributes_once,
     what_makes_no_sense,
     trials_in_bulk,
     whole_trials,
