@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_flatten
 
 from cifar_tune.data.resident import ResidentData
 from cifar_tune.knobs.configuration import complete
-from cifar_tune.knobs.models import MODELS, ModelPart
+from cifar_tune.knobs.models import ModelPart
 from cifar_tune.knobs.optimizers import OPTIMIZERS
 from cifar_tune.knobs.part import Value
 from cifar_tune.knobs.plugin import Plugin
@@ -23,7 +23,7 @@ from cifar_tune.training.checkpoint_fit import go_on
 from cifar_tune.training.learner import Learner
 from cifar_tune.training.loop import Training
 
-from .conftest import CPU, small
+from .conftest import CPU, ONE_OF_EACH, small
 
 VARIANTS: list[dict[str, Value]] = [
     *(dict[str, Value](optimizer=name) for name in OPTIMIZERS),
@@ -63,9 +63,9 @@ def test_no_second_model_is_built(digits: ResidentData, tmp_path: Path, monkeypa
     assert len(fresh.results) == 1
 
 
-@pytest.mark.parametrize("model", [name for name in MODELS if name != "timm"])
+@pytest.mark.parametrize("model", ONE_OF_EACH)
 def test_all_weights_of_our_models_get_gradients(model: str) -> None:
-    """So that moments of all of them can be asked for."""
+    """So that moments of all of them can be asked for. Those of the deep models are in tests/models/test_models.py."""
     meta = torch.device("meta")
     learner = Learner(small(model=model), (3, 32, 32), 10, meta, 2)
     learned: list[bool] = []
