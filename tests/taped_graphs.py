@@ -25,8 +25,15 @@ _REFUSED = {
     _ATEN.nonzero.default: "a shape depends on numbers",
     _ATEN.masked_select.default: "a shape depends on numbers",
     _ATEN.lift_fresh.default: "a tensor is copied from the host",
+    # Where algorithms are repeatable, a GPU takes others for these, which in some versions of torch read an index.
+    _ATEN.index_copy_.default: "the host reads the largest index",
+    _ATEN.index_copy.default: "the host reads the largest index",
+    _ATEN.scatter_.src: "the host reads the largest index",
+    _ATEN.scatter.src: "the host reads the largest index",
+    _ATEN.index_put_.default: "the host reads the largest index",
+    _ATEN.index_put.default: "the host reads the largest index",
 }
-_INDEXED = (_ATEN.index.Tensor, _ATEN.index_put.default, _ATEN.index_put_.default)
+_INDEXED = (_ATEN.index.Tensor,)
 
 
 class RefusedError(RuntimeError):
@@ -74,6 +81,8 @@ class _Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 class Taped(Generic[T]):
     """What was captured; see `cifar_tune.training.graphs.Captured`."""
+
+    is_sound = True
 
     def __init__(self, work: Callable[[], T], generators: Iterable[torch.Generator]) -> None:
         known = [torch.default_generator, *generators]

@@ -43,6 +43,8 @@ class TrainingBatches:
         batch_size: of all batches; a split smaller than the configuration's is one batch.
         steps: batches of an epoch.
         generators: those that augmentations draw from, by name; each is seeded anew in every epoch.
+        version: changes whenever a batch is made in another way than before, and must be captured again. Augmentations
+            of plugins may do that from one epoch to the next.
     """
 
     def __init__(self, data: ResidentData, config: Configuration) -> None:
@@ -59,6 +61,7 @@ class TrainingBatches:
         self._taken = 0
         self._indices = torch.empty(self.steps * self.batch_size, dtype=torch.int64, device=data.device)
         self._augmentation: Augmentation | None = None
+        self.version = 0
         labels = data.labels[data.train_indices]
         self._sampling = SAMPLINGS[config.text("sampling")](labels, data.train_counts, len(self._indices))
 
@@ -75,8 +78,10 @@ class TrainingBatches:
 
     def _take_over(self, drawn: Augmentation) -> None:
         """Keep what was drawn in the tensors of the first epoch."""
-        self.are_capturable = self.are_capturable and not drawn.has_plain_functions
-        if self._augmentation is None or not self.are_capturable:
+        were_capturable = self.are_capturable
+        self.are_capturable = were_capturable and not drawn.has_plain_functions
+        if self._augmentation is None or not self.are_capturable or drawn.form != self._augmentation.form:
+            self.version += were_capturable  # else the batches are made beside the graph, in whatever way
             self._augmentation = drawn
             return
         for target, source in zip(self._augmentation.parameters, drawn.parameters, strict=True):

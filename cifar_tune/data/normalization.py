@@ -11,6 +11,9 @@ from cifar_tune.knobs.normalizations import NORMALIZATIONS
 
 _LARGEST_BYTE = 255.0
 
+_ADDS_BYTES = frozenset({"cpu", "cuda"})
+"""Devices on which `addcmul` turns bytes into floats by itself. On MPS it is not known to."""
+
 
 @dataclass(frozen=True)
 class Normalization:
@@ -39,6 +42,8 @@ class Normalization:
         if width not in self._rows:
             self._rows[width] = self.scale.repeat(width), self.shift.repeat(width)
         scale, shift = self._rows[width]
+        if images.device.type not in _ADDS_BYTES:
+            rows = rows.float()
         normalized = torch.addcmul(shift, rows, scale)
         return normalized.view(batch, height, width, channels).permute(0, 3, 1, 2)
 

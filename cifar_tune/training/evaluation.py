@@ -65,26 +65,24 @@ class KeptLogits:
     Args:
         images: how many there are.
         classes: logits of each.
-        batch: images that are added at a time, at most.
         device: where.
 
     Attributes:
         values: float32 (images, classes), in the order in which they were added.
     """
 
-    def __init__(self, images: int, classes: int, batch: int, device: torch.device) -> None:
+    def __init__(self, images: int, classes: int, device: torch.device) -> None:
         self.values = torch.zeros(images, classes, device=device)
-        self._first = torch.arange(min(batch, images), device=device)
-        self._places = self._first.clone()
+        self._count = 0
 
     def begin(self) -> None:
         """The next image is the first."""
-        self._places.copy_(self._first)
+        self._count = 0
 
     def add(self, logits: Tensor) -> None:
         """Keep those of the next batch, float32 (B, classes)."""
-        self.values.index_copy_(0, self._places[: len(logits)], logits)
-        self._places.add_(len(logits))
+        self.values[self._count : self._count + len(logits)] = logits
+        self._count += len(logits)
 
 
 def count_right(logits: Tensor, labels: Tensor) -> Tensor:
@@ -211,17 +209,17 @@ def evaluate_into(
     batches: Iterable[tuple[Tensor, Tensor]],
     precision: str,
     device: torch.device,
-    kept: KeptLogits | None = None,
+    keep: Callable[[Tensor], None] | None = None,
 ) -> int:
-    """As `evaluate`, but add to these sums, and keep the logits too if `kept` is given; return how many images."""
+    """As `evaluate`, but add to these sums, and hand the logits of each batch to `keep`; return how many images."""
     model.eval()
     count = 0
     with autocast(precision, device):  # around all batches, so that weights are cast only once
         for images, labels in batches:
             logits = model(images).float()
             tally.add(functional.cross_entropy(logits, labels), (logits.argmax(1) == labels).sum(), len(labels))
-            if kept is not None:
-                kept.add(logits)
+            if keep is not None:
+                keep(logits)
             count += len(labels)
     return count
 
@@ -258,10 +256,16 @@ class Validation:
         self._batches = ValidationBatches(data, config)
         self._tally = Tally(data.device)
         self._images = data.val_size
-        self._replayed = Replayed[None](graphs, {}) if graphs is not None else None
+        self._replayed = Replayed[Tensor](graphs, {}) if graphs is not None else None
         self._is_warm = False
-        batch = self._batches.batch_size
-        self.logits = KeptLogits(data.val_size, len(data.classes), batch, data.device) if keeps_logits else None
+        self.logits = KeptLogits(data.val_size, len(data.classes), data.device) if keeps_logits else None
+
+    @property
+    def words(self) -> str:
+        """Why it could not be captured, for people; empty where it was, or shall not be."""
+        if self._replayed is None or not self._replayed.problem:
+            return ""
+        return f"validations run without a CUDA graph, which could not be captured: {self._replayed.problem}"
 
     @torch.inference_mode()
     def run(self) -> Tally:
@@ -276,16 +280,23 @@ class Validation:
             replayed.capture(self._add_next)
         if replayed is not None and replayed.is_ready:
             for _ in range(self._batches.full):
-                replayed.replay()
+                logits = replayed.replay()
+                if self.logits is not None:
+                    self.logits.add(logits)
         else:
-            with nullcontext() if replayed is None else replayed.warming_up():
+            with nullcontext() if replayed is None or replayed.problem else replayed.warming_up():
                 self._add(self._batches.next_batch() for _ in range(self._batches.full))
         self._add(self._batches.rest())
         self._is_warm = self._batches.full > 0
         return self._tally
 
-    def _add_next(self) -> None:
-        self._add([self._batches.next_batch()])
+    def _add_next(self) -> Tensor:
+        """Add a full batch to the sums, and return its logits: where they are kept is a number of the host."""
+        logits: list[Tensor] = []
+        batches = [self._batches.next_batch()]
+        evaluate_into(self._tally, self._model, batches, self._precision, self._device, logits.append)
+        return logits[0]
 
     def _add(self, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
-        evaluate_into(self._tally, self._model, batches, self._precision, self._device, self.logits)
+        keep = None if self.logits is None else self.logits.add
+        evaluate_into(self._tally, self._model, batches, self._precision, self._device, keep)

@@ -5,7 +5,6 @@ code runs again. So whatever changes from one repetition to the next must be in 
 "Accelerating PyTorch with CUDA graphs" (pytorch.org/blog/accelerating-pytorch-with-cuda-graphs).
 """
 
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -14,8 +13,9 @@ from typing import Generic, Protocol, TypeVar
 import torch
 
 from cifar_tune.knobs.configuration import Configuration
-from cifar_tune.training.failures import is_device_lost
+from cifar_tune.training.failures import is_device_lost, is_out_of_memory
 from cifar_tune.training.torch_internals import end_capture
+from cifar_tune.training.torch_warnings import listening
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -27,6 +27,11 @@ class Captured(Protocol[T_co]):
     @property
     def result(self) -> T_co:
         """What the work returned. Its tensors hold the values of the latest replay, and none before the first."""
+        ...
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether it can still be replayed: a later capture that failed may have broken what this one relies on."""
         ...
 
     def replay(self) -> None:
@@ -59,9 +64,16 @@ class Graphs(Protocol):
 
 
 class _CudaCaptured(Generic[T]):
-    def __init__(self, graph: torch.cuda.CUDAGraph, result: T) -> None:
+    def __init__(self, graph: torch.cuda.CUDAGraph, result: T, graphs: "CudaGraphs") -> None:
         self._graph = graph
+        self._graphs = graphs
+        self._pool = graphs.pool
         self.result = result
+
+    @property
+    def is_sound(self) -> bool:
+        """See `Captured`."""
+        return self._graphs.pool == self._pool
 
     def replay(self) -> None:
         self._graph.replay()
@@ -74,10 +86,13 @@ class CudaGraphs:
 
     Args:
         device: the GPU.
+
+    Attributes:
+        pool: where their memory comes from; another one once a capture has failed.
     """
 
     def __init__(self, device: torch.device) -> None:
-        self._pool = torch.cuda.graph_pool_handle()
+        self.pool = torch.cuda.graph_pool_handle()
         self._stream = _capture_stream(device)
 
     @contextmanager
@@ -99,17 +114,20 @@ class CudaGraphs:
         outside = torch.cuda.current_stream(device)
         try:
             # Other threads of the process may use the GPU meanwhile.
-            with torch.cuda.graph(graph, self._pool, self._stream, capture_error_mode="thread_local"):
+            with torch.cuda.graph(graph, self.pool, self._stream, capture_error_mode="thread_local"):
                 result = work()
         except RuntimeError:
             # An operation that a capture refuses leaves the capture's stream in place, and generators that believe
-            # that they are being captured.
+            # that they are being captured. They get new states. A graph from before would still draw from the old ones,
+            # which no seed reaches any more: it is not sound from now on. Nor is the pool: torch may believe that it is
+            # still captured into, or, if no other graph has used it, that it is gone.
             torch.cuda.set_stream(outside)
-            end_capture(device, self._pool)
+            end_capture(device, self.pool)
             for generator in (torch.cuda.default_generators[device.index], *drawn_from):
                 generator.graphsafe_set_state(generator.clone_state())
+            self.pool = torch.cuda.graph_pool_handle()
             raise
-        return _CudaCaptured(graph, result)
+        return _CudaCaptured(graph, result, self)
 
 
 _WAITS = "called a synchronizing CUDA operation"
@@ -127,18 +145,15 @@ def _waits() -> Iterator[list[str]]:
     """
     found: list[str] = []
     mode = torch.cuda.get_sync_debug_mode()
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with listening(_WAITS, _MODE_IS_NEW) as heard:
         torch.cuda.set_sync_debug_mode("warn")
         try:
             yield found
         finally:
             torch.cuda.set_sync_debug_mode(mode)
-    for warning in caught:
-        if _WAITS in str(warning.message):
-            found.append(f"{Path(warning.filename).name}, line {warning.lineno}, waits for the GPU")
-        elif not str(warning.message).startswith(_MODE_IS_NEW):
-            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    found += [
+        f"{Path(each.filename).name}, line {each.line}, waits for the GPU" for each in heard if _WAITS in each.text
+    ]
 
 
 _streams: dict[torch.device, torch.cuda.Stream] = {}
@@ -152,8 +167,12 @@ def _capture_stream(device: torch.device) -> torch.cuda.Stream:
 
 
 def graphs_on(device: torch.device, config: Configuration) -> Graphs | None:
-    """What captures the steps of this configuration; None where they run as they are."""
-    return CudaGraphs(device) if device.type == "cuda" and config.flag("cuda_graphs") else None
+    """What captures the steps of this configuration; None where they run as they are.
+
+    torch names AMD's GPUs `cuda` too. Nobody has tried this code on one, so that nothing is captured there.
+    """
+    is_nvidia = device.type == "cuda" and torch.version.hip is None
+    return CudaGraphs(device) if is_nvidia and config.flag("cuda_graphs") else None
 
 
 class Replayed(Generic[T]):
@@ -178,7 +197,7 @@ class Replayed(Generic[T]):
     @property
     def is_ready(self) -> bool:
         """Whether there is something to replay."""
-        return self._captured is not None
+        return self._captured is not None and self._captured.is_sound
 
     @contextmanager
     def warming_up(self) -> Iterator[None]:
@@ -195,18 +214,20 @@ class Replayed(Generic[T]):
         self.problem = self._waits
         if self.problem:
             return
+        if not self.is_ready:
+            self._captured = None  # one that is not sound holds memory
         try:
             self._captured = self._graphs.capture(work, list(self._generators.values()))
         except RuntimeError as error:
             if is_device_lost(error):
                 raise
-            self.problem = str(error).partition("\n")[0] or type(error).__name__
+            self.problem = _reason(error)
         # Not before the next one is there: a pool without any graph is gone.
         self._outdated = None
 
     def replay(self) -> T:
         """Do the work again, and return its result."""
-        if self._captured is None:
+        if self._captured is None or not self._captured.is_sound:
             raise RuntimeError("nothing was captured")
         self._captured.replay()
         return self._captured.result
@@ -214,3 +235,10 @@ class Replayed(Generic[T]):
     def forget(self) -> None:
         """The work is another one from now on: it must be captured again."""
         self._outdated, self._captured = self._captured or self._outdated, None
+
+
+def _reason(error: RuntimeError) -> str:
+    """Why a capture failed, in one line that is the same in every trial."""
+    if is_out_of_memory(error):
+        return "memory ran out"
+    return str(error).partition("\n")[0] or type(error).__name__

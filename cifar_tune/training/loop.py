@@ -127,7 +127,7 @@ class Training:
     @property
     def remarks(self) -> list[str]:
         """What people should know of how it is trained, as far as it has shown: one line each."""
-        words = (self.learner.initial_words, self.steps.words, self._unrepeatable.words)
+        words = (self.learner.initial_words, self.steps.words, self._validation.words, self._unrepeatable.words)
         return [each for each in words if each]
 
     def state_dict(self) -> dict[str, Any]:

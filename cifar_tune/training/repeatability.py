@@ -4,6 +4,7 @@ See docs.pytorch.org/docs/stable/notes/randomness.html.
 """
 
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 import torch
 
 from cifar_tune.errors import enumerate_names
+from cifar_tune.training.torch_warnings import listening
 
 
 def choose_algorithms(repeatable: bool) -> None:
@@ -19,8 +21,11 @@ def choose_algorithms(repeatable: bool) -> None:
     The fastest ones are found by trying: cuDNN times all of its algorithms for every new shape, which takes seconds,
     and may choose others in another process. And some kernels add up with atomic additions, in no fixed order.
 
-    An operation without a repeatable form runs in the one that it has; `UnrepeatableOperations` notices that.
+    An operation without a repeatable form runs in the one that it has. `UnrepeatableOperations` notices that; torch's
+    own warning, which speaks of settings that nobody here has made, is not shown.
     """
+    if repeatable:
+        warnings.filterwarnings("ignore", f"(?s).*{re.escape(_MARK)}")
     torch.backends.cudnn.benchmark = not repeatable
     torch.backends.cudnn.deterministic = repeatable
     torch.use_deterministic_algorithms(repeatable, warn_only=True)
@@ -51,12 +56,9 @@ class UnrepeatableOperations:
     @contextmanager
     def noticed(self) -> Iterator[None]:
         """Where they are noticed; all other warnings go on."""
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
+        with listening(_MARK) as heard:
             yield
-        for warning in caught:
-            name, mark, _ = str(warning.message).partition(_MARK)
-            if not mark:
-                warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
-            elif name not in self._names:
+        for each in heard:
+            name = each.text.partition(_MARK)[0]
+            if name not in self._names:
                 self._names.append(name)

@@ -26,9 +26,10 @@ class TrainingSteps:
     """Takes the steps of a learner on its images, epoch after epoch.
 
     A step makes its batch, computes the loss and the gradients, moves the weights, and adds loss and accuracy to the
-    `tally`. With `graphs`, all of that is captured after `WARM_UP_STEPS`, and again whenever the learner changes: where
-    weights are learned no longer, or a state was loaded. A batch or an optimizer that cannot be captured runs as it is
-    before or after the replay; a step in several parts (`Accumulation`) always does.
+    `tally`. With `graphs`, all of that is captured after `WARM_UP_STEPS`, and again whenever something changes: where
+    weights are learned no longer, a state was loaded, or an augmentation takes another form. A batch or an optimizer
+    that cannot be captured runs as it is before or after the replay; a step in several parts (`Accumulation`) always
+    does.
 
     Args:
         learner: takes the steps; it was built for graphs if there are any.
@@ -46,7 +47,7 @@ class TrainingSteps:
         self._replayed = None if graphs is None else Replayed[_Step](graphs, self._batches.generators)
         self._is_capturable = not parts_outside(learner.config, *_INNERMOST) and learner.has_capturable_gradients
         self._given: tuple[Tensor, Tensor] | None = None
-        self._version = learner.version
+        self._version: object = None
         self._warm = 0
 
     @property
@@ -79,11 +80,12 @@ class TrainingSteps:
         self._learner.start_epoch(epoch)
         self._batches.draw_epoch(epoch)
         self.tally.reset(self._batches.steps * self.batch_size)
-        if self._replayed is not None and self._version != self._learner.version:
+        version = self._learner.version, self._batches.version
+        if self._replayed is not None and self._version != version:
             self._replayed.forget()
             self._learner.optimizer.zero_grad()
             self._warm = 0
-        self._version = self._learner.version
+        self._version = version
         for _ in range(self._batches.steps):
             yield self._take()
         self._learner.end_epoch()

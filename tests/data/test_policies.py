@@ -9,6 +9,7 @@ from cifar_tune.data.augmentation.policies import (
     BINS,
     TRIVIALAUGMENT_LARGEST,
     _draw_layer,
+    _seated,
     randaugment,
     randaugment_largest,
     trivialaugment,
@@ -127,3 +128,9 @@ def test_the_global_generators_are_left_alone() -> None:
     before = torch.get_rng_state()
     trivialaugment(drawing(8))(pixels(8), slice(0, 8))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_each_image_sits_in_its_slot_and_the_first_one_in_empty_ones() -> None:
+    slots = torch.randperm(30, generator=torch.Generator().manual_seed(0))[:20]
+    assert _seated(slots, 30).tolist() == [slots.tolist().index(slot) if slot in slots else 0 for slot in range(30)]
+    assert _seated(torch.tensor([3]), 4).tolist() == [0, 0, 0, 0]

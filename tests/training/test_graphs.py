@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -13,17 +14,20 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._pytree import keystr, tree_flatten_with_path
 
+from cifar_tune.data.augmentation.draw import Change, Draw
 from cifar_tune.data.resident import ResidentData
 from cifar_tune.knobs.activations import ACTIVATIONS
-from cifar_tune.knobs.augmentations import AUGMENTATIONS
-from cifar_tune.knobs.configuration import Configuration
+from cifar_tune.knobs.augmentations import AUGMENTATIONS, AugmentationPart
+from cifar_tune.knobs.configuration import Configuration, complete
 from cifar_tune.knobs.lookaheads import LOOKAHEADS
 from cifar_tune.knobs.losses import LOSSES
 from cifar_tune.knobs.norms import NORMS
 from cifar_tune.knobs.optimizers import OPTIMIZERS, SCHEDULE_FREE
 from cifar_tune.knobs.part import Value
+from cifar_tune.knobs.plugin import Plugin
 from cifar_tune.knobs.schedules import SCHEDULES
 from cifar_tune.knobs.test_time_augmentations import TEST_TIME_AUGMENTATIONS
+from cifar_tune.knobs.vocabulary import vocabulary_with
 from cifar_tune.models.build import build_model
 from cifar_tune.training.checkpoint import save
 from cifar_tune.training.checkpoint_fit import go_on
@@ -42,6 +46,8 @@ T = TypeVar("T")
 
 class Repeated(Generic[T]):
     """Runs the work again instead of replaying it."""
+
+    is_sound = True
 
     def __init__(self, work: Callable[[], T]) -> None:
         self._work = work
@@ -273,6 +279,49 @@ def test_what_cannot_be_captured_runs_as_it_is_and_says_so(digits: ResidentData)
     )
 
 
+class FailsAtTheValidation(TapedGraphs):
+    """Captures the steps; that of the validation fails, and leaves neither of them sound, as on a GPU."""
+
+    def capture(self, work: Callable[[], T], generators: Iterable[torch.Generator]) -> Taped[T]:
+        taped = super().capture(work, generators)
+        if len(self.captured) == 2:
+            self.captured[0].is_sound = False
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+        return taped
+
+
+def test_steps_are_captured_again_after_another_capture_has_failed(digits: ResidentData) -> None:
+    config = small(optimizer="sgd", momentum=0.9, dropout=0.2, augment=("gaussian_noise",))
+    graphs = FailsAtTheValidation()
+    training = trained(config, digits, graphs)
+    assert_same(training, trained(config, digits, None))
+    assert [taped.replays for taped in graphs.captured] == [2 * 6 - WARM_UP_STEPS, 0, 6]
+    assert training.remarks == ["validations run without a CUDA graph, which could not be captured: memory ran out"]
+
+
+def by_turns(draw: Draw, *, plain: bool) -> Change | Callable[[Tensor, slice], Tensor]:
+    """An augmentation of a plugin that does in odd epochs what it does not in even ones."""
+    if draw.epoch.number % 2:
+        return Change(lambda images, share: images * share[:, None, None, None], (draw.uniform(0.5, 1),))
+    return (lambda images, _: images - 1) if plain else Change(lambda images: images - 1)
+
+
+@pytest.mark.parametrize(("plain", "captures"), [(False, 4), (True, 3)], ids=["changes", "functions"])
+def test_an_augmentation_that_takes_another_form_is_captured_anew(
+    plain: bool, captures: int, digits: ResidentData
+) -> None:
+    part = AugmentationPart(
+        partial(by_turns, plain=plain), "changes from epoch to epoch", stage="inputs", capturable=True
+    )
+    vocabulary = vocabulary_with([Plugin("own.py", "0", {"augment": {"own": part}}, {})])
+    config = complete({**small(optimizer="sgd"), "augment": ("own",)}, vocabulary)
+    graphs = TapedGraphs()
+    training = Training(config, digits, CPU, graphs)
+    list(training.epochs())
+    assert len(graphs.captured) == captures  # the validation is one of them
+    assert_same(training, trained(config, digits, None))
+
+
 def test_steps_in_parts_run_as_they_are(digits: ResidentData) -> None:
     config = small(optimizer="sgd", on_oom="accumulate", norm="none")
     graphs = TapedGraphs()
@@ -309,6 +358,9 @@ def test_plain_code_in_a_capture_is_refused() -> None:
         lambda: place[place > 0],
         lambda: place.add_(torch.tensor(2.0)),
         lambda: place.add_(torch.rand(3, generator=torch.Generator())),
+        lambda: place.scatter_(0, torch.arange(3), torch.ones(3)),
+        lambda: place.index_copy_(0, torch.arange(3), torch.ones(3)),
+        lambda: place.__setitem__(torch.arange(3), torch.ones(3)),
     ):
         with pytest.raises(RefusedError):
             TapedGraphs().capture(work, ())

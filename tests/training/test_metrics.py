@@ -155,10 +155,10 @@ def test_full_batches_in_a_graph_are_measured_as_without(
 
 def test_keeping_logits_waits_for_nothing() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 10)).to(META)
-    kept = KeptLogits(16, 10, 8, META)
+    kept = KeptLogits(16, 10, META)
     with NoWaits("meta"):
         kept.begin()
-        evaluate_into(Tally(META), model, batches_on_meta(), "fp32", META, kept)
+        evaluate_into(Tally(META), model, batches_on_meta(), "fp32", META, kept.add)
 
 
 def test_a_checkpoint_keeps_them_and_an_older_one_has_none(

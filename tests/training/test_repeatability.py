@@ -1,6 +1,7 @@
 """What is noticed of operations that have no repeatable form; on a GPU `test_cuda_graphs.py` meets a real one."""
 
 import warnings
+from threading import Thread
 
 from cifar_tune.training.repeatability import UnrepeatableOperations
 
@@ -22,6 +23,27 @@ def test_each_operation_is_named_once_and_other_warnings_go_on() -> None:
     assert operations.words == (
         "the result is not repeatable on this GPU: PyTorch has no repeatable form of pool and scatter_add"
     )
+
+
+def test_other_warnings_are_shown_at_once_and_as_often_as_elsewhere() -> None:
+    """An epoch has hundreds of steps, and each may warn of the same."""
+
+    def step(text: str) -> None:
+        warnings.warn(text, stacklevel=1)
+
+    operations = UnrepeatableOperations()
+    with warnings.catch_warnings(record=True) as others:
+        warnings.resetwarnings()  # as Python begins: each is shown once for its place
+        with operations.noticed():
+            for _ in range(3):
+                step("something else")
+                step(TORCHS.format("pool"))
+            assert [str(each.message) for each in others] == ["something else"]
+            other_thread = Thread(target=step, args=("from elsewhere",))
+            other_thread.start()
+            other_thread.join()
+    assert [str(each.message) for each in others] == ["something else", "from elsewhere"]
+    assert "pool" in operations.words
 
 
 def test_a_training_without_any_says_nothing() -> None:

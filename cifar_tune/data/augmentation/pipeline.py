@@ -44,6 +44,15 @@ class Augmentation:
         return [parameter for part in self._parts if isinstance(part, _KNOWN) for parameter in part.parameters]
 
     @property
+    def form(self) -> list[object]:
+        """The same of two epochs where what was drawn for one can be copied over what was drawn for the other."""
+        return [
+            (type(part), *((parameter.shape, parameter.dtype) for parameter in part.parameters))
+            for part in self._parts
+            if isinstance(part, _KNOWN)
+        ]
+
+    @property
     def has_plain_functions(self) -> bool:
         """Whether a function of a plugin takes part, of which nobody knows what it was drawn."""
         return not all(isinstance(part, _KNOWN) for part in self._parts)

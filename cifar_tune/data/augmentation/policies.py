@@ -96,9 +96,8 @@ def _slots_each(batch_size: int) -> int:
 
 def _apply_layer(images: Tensor, slots: Tensor, magnitudes: Tensor) -> Tensor:
     """Change a whole batch: each operation sees the images in its slots; in empty ones it sees the first image."""
-    count, each = len(images), _slots_each(len(images))
-    places = torch.arange(count, device=images.device)
-    seated = torch.zeros(each * len(OPERATIONS), dtype=torch.int64, device=images.device).scatter_(0, slots, places)
+    each = _slots_each(len(images))
+    seated = _seated(slots, each * len(OPERATIONS))
     groups = _taken(images, seated).split(each)  # type: ignore[no-untyped-call]
     amounts = magnitudes[seated].split(each)  # type: ignore[no-untyped-call]
     changed = [
@@ -106,6 +105,21 @@ def _apply_layer(images: Tensor, slots: Tensor, magnitudes: Tensor) -> Tensor:
         for operation, group, amount in zip(OPERATIONS.values(), groups, amounts, strict=True)
     ]
     return _taken(torch.cat(changed), slots)
+
+
+def _seated(slots: Tensor, count: int) -> Tensor:
+    """Which image sits in each of `count` slots, int64 [count]; in empty ones it is the first image.
+
+    Not by `scatter_`: where algorithms shall be repeatable, some versions of torch read the largest index on the host.
+
+    Args:
+        slots: of every image, int64 [B], no two of them the same.
+        count: of slots.
+    """
+    taken, images = slots.sort()
+    wanted = torch.arange(count, device=slots.device)
+    found = torch.searchsorted(taken, wanted).clamp_(max=len(taken) - 1)
+    return images[found] * (taken[found] == wanted)
 
 
 def _taken(images: Tensor, places: Tensor) -> Tensor:
