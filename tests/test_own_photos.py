@@ -63,7 +63,7 @@ def test_every_block_runs(folder: Path, capsys: pytest.CaptureFixture[str]) -> N
         else:
             assert language == "python"
             printed.append(run(text, folder, capsys))
-    assert "test_accuracy=1.0" in said["finalize pets"]
+    assert "test_accuracy=1.0" in said["finalize pets --quick"]
     assert said["predict models/pets photo.jpg"].startswith("photo.jpg: dog ")
     assert "cat" in (folder / "predictions.csv").read_text()
     assert (folder / "reports" / "pets" / "report.html").exists()

@@ -3,7 +3,7 @@
 from shlex import quote
 
 from cifar_tune.reports.trust import fall
-from cifar_tune.storage.openings import times
+from cifar_tune.storage.openings import Opening, times
 from cifar_tune.storage.records import StudyRecord
 from cifar_tune.wording import result_line
 
@@ -47,6 +47,7 @@ def result_lines(record: StudyRecord) -> list[str]:
         "test_loss": last.test_loss,
         "test_accuracy": last.test_accuracy,
         **last.test_metrics,
+        **_of_networks(last),
         "test_openings": len(record.openings),
     }
     if (found := fall(record, last)) is not None:
@@ -54,3 +55,14 @@ def result_lines(record: StudyRecord) -> list[str]:
     if last.model is not None:
         figures["model"] = last.model
     return [result_line(name, value) for name, value in figures.items()]
+
+
+def _of_networks(opening: Opening) -> dict[str, object]:
+    """How many networks were tested, and both intervals of their mean accuracy; nothing where one was trained alone."""
+    if not opening.networks:
+        return {}
+    ends: dict[str, object] = {"networks": len(opening.networks)}
+    for name, interval in (("new_images", opening.new_images), ("same_images", opening.same_images)):
+        if interval is not None:
+            ends |= {f"test_accuracy_{name}_{end}": value for end, value in zip(("low", "high"), interval, strict=True)}
+    return ends

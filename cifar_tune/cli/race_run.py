@@ -1,17 +1,16 @@
 """`finalize` runs a race: who watches, and who may stop it."""
 
 import os
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from optuna.storages import RDBStorage
 from sqlalchemy.engine import URL
 
 from cifar_tune.cli.progress import observer
-from cifar_tune.cli.race_lines import plan_lines, race_lines
+from cifar_tune.cli.race_lines import plan_lines
 from cifar_tune.cli.stop_signals import stop_signals
 from cifar_tune.errors import Problem, UserError
 from cifar_tune.executors.options import ExecutorOptions
@@ -20,11 +19,11 @@ from cifar_tune.storage.openings import BEST
 from cifar_tune.storage.records import StudyRecord
 from cifar_tune.streams import say
 from cifar_tune.study.choosing import Choice, study_data, trial_of
-from cifar_tune.study.events import Interrupted, Watch
+from cifar_tune.study.events import Watch
 from cifar_tune.study.finals import Course, begun_race, planned_race, run_race, why_no_race
-from cifar_tune.study.race_result import result_of
+from cifar_tune.study.race_result import RaceResult, result_of
 
-_INTERRUPTED = 130
+USUAL_NETWORKS = 5
 
 
 @contextmanager
@@ -53,56 +52,104 @@ def require_own(name: str) -> None:
         raise UserError(Problem(rule, name, nearest=parent))
 
 
-def planned_lines(
-    storage: RDBStorage, record: StudyRecord, choice: Choice, trainings: int | None, networks: int
-) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What `finalize` is to train.
+
+    Attributes:
+        trainings: of the race at most; None: as many as suit the number of candidates.
+        networks: that are tested.
+        quick: no race, and one network, in this process.
+        options: where the others are trained.
+    """
+
+    trainings: int | None
+    networks: int
+    quick: bool
+    options: ExecutorOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """Where `finalize` works: its storage, the device of the test, the model folder, and what its options say."""
+
+    url: URL
+    device: str
+    folder: Path
+    again: bool
+    quiet: bool
+
+
+def asked(choice: Choice, trainings: int | None, networks: int | None, quick: bool, options: ExecutorOptions) -> Asked:
+    """What these options ask for.
+
+    Raises:
+        UserError: they do not fit together.
+    """
+    problems = []
+    if trainings is not None and choice.how != BEST:
+        problems.append(Problem(f"there is nothing to race where{choice.options} says what is trained", "--trainings"))
+    for key, value in (("--trainings", trainings), ("--networks", networks)):
+        if quick and value is not None:
+            problems.append(Problem("--quick races nothing, and trains one network: leave one of them out", key, value))
+    if problems:
+        raise UserError(problems)
+    return Asked(trainings, 1 if quick else networks or USUAL_NETWORKS, quick, options)
+
+
+def stored_race(storage: RDBStorage, record: StudyRecord) -> RaceResult | None:
+    """What the race of a study has decided; None where it has none that is over."""
+    try:
+        found = begun_race(storage, record)
+    except UserError:  # that of an earlier study of this name
+        return None
+    return None if found is None else result_of(found)
+
+
+def planned_lines(storage: RDBStorage, record: StudyRecord, choice: Choice, wanted: Asked) -> list[str]:
     """What would be trained now.
 
     Raises:
         UserError: as `planned_race`.
         CheckError: the study has no best trial.
     """
-    if choice.how != BEST:
-        return plan_lines(record, None, f"{choice.options.strip()} says what is trained, so nothing is raced", networks)
-    trial_of(record, choice)
     reason = why_no_race(record)
+    if choice.how != BEST:
+        reason = f"{choice.options.strip()} says what is trained, so nothing is raced"
+    else:
+        trial_of(record, choice)
+    if wanted.quick:
+        reason = "--quick races nothing"
     if reason is not None:
-        return plan_lines(record, None, reason, networks)
-    begun = begun_race(storage, record, trainings)
+        return plan_lines(record, None, reason, wanted.networks)
+    begun = begun_race(storage, record, wanted.trainings)
     if begun is not None:
-        return plan_lines(record, begun.race, None, networks)
-    return plan_lines(record, planned_race(record, study_data(record, choice.settings), trainings), None, networks)
+        return plan_lines(record, begun.race, None, wanted.networks)
+    race = planned_race(record, study_data(record, choice.settings), wanted.trainings)
+    return plan_lines(record, race, None, wanted.networks)
 
 
 def raced(
-    storage: RDBStorage,
-    record: StudyRecord,
-    choice: Choice,
-    trainings: int | None,
-    url: URL,
-    options: ExecutorOptions,
-    quiet: bool,
-) -> Choice:
-    """Race the candidates of a study, and choose the winner; where there is nothing to race, the best trial.
+    storage: RDBStorage, record: StudyRecord, choice: Choice, wanted: Asked, around: Surroundings
+) -> tuple[Choice, Sequence[int]]:
+    """Race the candidates of a study; where there is nothing to race, the best trial.
 
-    Ends the process with 130 where somebody has stopped it.
+    Returns:
+        What was chosen, and the seeds that the race has used.
 
     Raises:
+        Interrupted: somebody has stopped it.
         UserError, CheckError: as `run_race`.
     """
-    trial_of(record, choice)
     reason = why_no_race(record)
+    if choice.how != BEST:
+        return choice, ()
+    trial_of(record, choice)
     if reason is not None:
         say(f"note: {reason}", err=True)
-        return choice
-    try:
-        with course(record, url, options, quiet) as where:
-            found = run_race(storage, record, study_data(record, choice.settings), trainings, where)
-    except Interrupted:
-        print(f"cifar-tune: interrupted; the same command goes on: cifar-tune finalize {record.name}", file=sys.stderr)
-        sys.exit(_INTERRUPTED)
+        return choice, ()
+    with course(record, around.url, wanted.options, around.quiet) as where:
+        found = run_race(storage, record, study_data(record, choice.settings), wanted.trainings, where)
     result = result_of(found)
     assert result is not None, "a race that is over has a winner"  # noqa: S101 (for mypy: run_race sees to it)
-    for line in race_lines(record, result):
-        say(line, err=True)
-    return replace(choice, trial=result.winner.trial, raced=True)
+    return replace(choice, trial=result.winner.trial, raced=True), found.race.seeds

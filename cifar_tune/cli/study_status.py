@@ -9,6 +9,7 @@ from cifar_tune.errors import DamagedError, UserError, last_line
 from cifar_tune.optuna_internals import BatchStorage
 from cifar_tune.storage.attributes import REASONS, why_stopped
 from cifar_tune.storage.lease import Held, held_lease
+from cifar_tune.storage.linked import FINALS, NETWORKS, parent_of
 from cifar_tune.storage.openings import times
 from cifar_tune.storage.overview import Overview, overview
 from cifar_tune.storage.rdb import open_existing
@@ -19,6 +20,13 @@ from cifar_tune.visible import visible
 from cifar_tune.wording import counted, rough_duration
 
 _MOST_FAILED = 3
+
+_ABOUT_LINKED = {
+    FINALS: "the race of {parent}; what it decides is told by: cifar-tune finalize {parent}",
+    NETWORKS: "the networks of {parent}, validated on images that they were trained on; how good they are is told by "
+    "their test: cifar-tune finalize {parent}",
+}
+"""Of a study that finalize has made, which has no best trial."""
 
 
 def one_status(study: str, url: URL) -> dict[str, Any]:
@@ -82,20 +90,7 @@ def _lines_of_ours(status: dict[str, Any]) -> list[str]:
     lines += [f"  failed: trial {trial['number']}: {trial['error']}" for trial in status["failed"][:_MOST_FAILED]]
     if len(status["failed"]) > _MOST_FAILED:
         lines.append(f"  failed: {len(status['failed']) - _MOST_FAILED} more")
-    best = status["best"]
-    if best is not None:
-        params = ", ".join(f"{name} {_short(value)}" for name, value in best["params"].items())
-        errors = best.get("standard_errors", {})
-        values = ", ".join(
-            f"{name} {value:.6g}{f' (standard error {errors[name]:.2g})' if errors else ''}"
-            for name, value in best["values"].items()
-        )
-        if status["front"] is not None:
-            count = counted(len(status["front"]), "trial")
-            lines.append(f"  Pareto front: {count} of {', '.join(status['objectives'])}")
-        lines.append(f"  best: {values} in {_where(best)} ({params})")
-    elif status["counts"].get("COMPLETE"):
-        lines.append(f"  best: none; {_without_best(status)}")
+    lines += _best_lines(status)
     lines += opening_lines(status["test_openings"])
     if status["evolved_from"] is not None:
         evolved = status["evolved_from"]
@@ -123,6 +118,29 @@ def _where(best: dict[str, Any]) -> str:
     if "trainings" not in best:
         return f"trial {best['number']}"
     return f"the mean of trials {', '.join(map(str, best['trainings']))}"
+
+
+def _best_lines(status: dict[str, Any]) -> list[str]:
+    """The best trial, and the Pareto front; of a linked study, where its result is told."""
+    lines: list[str] = []
+    best = status["best"]
+    parent = parent_of(status["name"])
+    if parent is not None:
+        return [f"  {_ABOUT_LINKED[status['name'].rpartition('/')[2]].format(parent=parent)}"]
+    if best is not None:
+        params = ", ".join(f"{name} {_short(value)}" for name, value in best["params"].items())
+        errors = best.get("standard_errors", {})
+        values = ", ".join(
+            f"{name} {value:.6g}{f' (standard error {errors[name]:.2g})' if errors else ''}"
+            for name, value in best["values"].items()
+        )
+        if status["front"] is not None:
+            count = counted(len(status["front"]), "trial")
+            lines.append(f"  Pareto front: {count} of {', '.join(status['objectives'])}")
+        lines.append(f"  best: {values} in {_where(best)} ({params})")
+    elif status["counts"].get("COMPLETE"):
+        lines.append(f"  best: none; {_without_best(status)}")
+    return lines
 
 
 def _described(storage: BatchStorage, seen: Overview) -> dict[str, Any]:

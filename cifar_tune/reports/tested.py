@@ -36,8 +36,8 @@ class Result:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Wilson's 95 % interval of the accuracy."""
-        return wilson(self.accuracy, self.images)
+        """The 95 % interval of the accuracy, for new images; of several networks for new seeds too."""
+        return opening_interval(self.opening, self.accuracy, self.images)
 
     @property
     def shown(self) -> str:
@@ -47,7 +47,24 @@ class Result:
     @property
     def words(self) -> str:
         """What follows the figure, up to the name of what was tested."""
-        return f"test accuracy, 95 % interval {interval_words(self.interval)}, on {counted(self.images, 'test image')}"
+        on = f"on {counted(self.images, 'test image')}"
+        if not self.opening.networks:
+            return f"test accuracy, 95 % interval {interval_words(self.interval)}, {on}"
+        words = (
+            f"test accuracy, the mean of {counted(len(self.opening.networks), 'network')} {on}; 95 % interval for new "
+            f"images and new seeds {interval_words(self.interval)}"
+        )
+        if self.opening.same_images is not None:
+            words += f", for these images and new seeds {interval_words(self.opening.same_images)}"
+        return words
+
+
+def opening_interval(opening: Opening, accuracy: float, images: int) -> tuple[float, float]:
+    """An opening's 95 % interval for new images; of one network Wilson's, which knows no other seeds."""
+    if opening.new_images is None:
+        return wilson(accuracy, images)
+    low, high = opening.new_images
+    return low, high
 
 
 def newest_result(report: Report) -> Result | None:
@@ -78,7 +95,7 @@ def caution(report: Report) -> str:
     )
     if first.test_accuracy is None or not first.test_images:
         return f"{words}; the first result was lost."
-    ends = interval_words(wilson(first.test_accuracy, first.test_images))
+    ends = interval_words(opening_interval(first, first.test_accuracy, first.test_images))
     return f"{words}; the first result was {first.test_accuracy * 100:.2f} % ({ends}), for {first.subject}."
 
 
@@ -116,7 +133,7 @@ def opening_cells(opening: Opening) -> tuple[str, str, str, str]:
         f"{opening.test_images:,}",
         "not finite" if opening.test_loss is None else f"{opening.test_loss:.4f}",
         f"{share * 100:.2f} %",
-        interval_words(wilson(share, opening.test_images)),
+        interval_words(opening_interval(opening, share, opening.test_images)),
     )
 
 

@@ -234,12 +234,22 @@ def _is_data(value: object) -> bool:
     )  # fmt: skip
 
 
+def _are_networks(value: object) -> bool:
+    parts: dict[str, Check] = {"seed": _is_whole, "test_loss": _or_none(_is_number), "test_accuracy": _is_number}
+    return isinstance(value, list) and all(_has(each, **parts) and each.keys() >= parts.keys() for each in value)
+
+
+def _is_interval(value: object) -> bool:
+    return isinstance(value, list) and _are_numbers(value) and len(value) == 2
+
+
 def _is_one_opening(value: object) -> bool:
     optional: dict[str, Check] = {
         "test_images": _is_whole, "test_loss": _is_number, "test_accuracy": _is_number, "study": _is_text,
         "value": _is_number, "trial": _is_whole, "chosen": _is_text, "source": _is_text, "images": _is_text,
         "steps": _is_whole, "person": _is_text, "identity": _is_text,
         "test_metrics": lambda figures: _is_mapping_to(figures, _is_number),
+        "networks": _are_networks, "new_images": _is_interval, "same_images": _is_interval,
     }  # fmt: skip
     needed: dict[str, Check] = {
         "opened": _is_text, "host": _is_text, "cifar_tune": _is_text, "fingerprint": _is_text,

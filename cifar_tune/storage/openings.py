@@ -50,8 +50,10 @@ class Opening:
         precision: `fp32`, `tf32`, `bf16` or `fp16`.
         study: the earlier version of the study that holds the trial, where `run --evolve` left it behind.
         test_images: None until the result is known.
-        test_loss: mean cross entropy; None where the result was lost, and where it is not finite.
-        test_accuracy: fraction of the test images that is right; None where the result was lost.
+        test_loss: mean cross entropy; None where the result was lost, and where it is not finite. Of several networks
+            the mean.
+        test_accuracy: fraction of the test images that is right; None where the result was lost. Of several networks
+            the mean.
         chosen: `best`, `race`, `trial` or `config`. Earlier versions knew the best trial alone.
         source: the configuration file, as it was given.
         images: `all`, or `study` where images that the study left out stayed out. Earlier versions left them out.
@@ -62,6 +64,10 @@ class Opening:
             images or predictions have no number for. Empty where an earlier version opened it.
         person: who opened it, as the system calls them; None where an earlier version did.
         identity: a name that no other opening has; None where an earlier version opened it.
+        networks: the networks that were tested: `seed`, `test_loss` and `test_accuracy` of each. The first one has the
+            `seed`, the `model` and the `analysis` of the opening. Empty where one was trained alone.
+        new_images: 95 % interval of the mean accuracy, for new images and new seeds; None without `networks`.
+        same_images: the same for these images and new seeds.
         analysis: confusion, calibration and mistakes; None where an earlier version opened it, or the result was lost.
     """
 
@@ -91,6 +97,9 @@ class Opening:
     test_metrics: Mapping[str, float] = field(default_factory=dict)
     person: str | None = None
     identity: str | None = None
+    networks: Sequence[Mapping[str, float | None]] = ()
+    new_images: Sequence[float] | None = None
+    same_images: Sequence[float] | None = None
     analysis: Analysis | None = field(default=None, repr=False)
 
     @property

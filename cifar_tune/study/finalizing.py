@@ -1,9 +1,9 @@
 """`cifar-tune finalize`: a configuration on all images, and the one place that opens the test split."""
 
-import math
 import platform
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from getpass import getuser
 from pathlib import Path
@@ -27,10 +27,13 @@ from cifar_tune.storage.patience import Patience
 from cifar_tune.storage.records import StudyRecord, load_optuna_study, load_record
 from cifar_tune.study.choosing import Candidate, Choice, candidate, require_current, require_new, study_data, trial_of
 from cifar_tune.study.final_model import add_test_result, write_final_model
-from cifar_tune.study.testing import analysed, further_metrics
-from cifar_tune.training.device import resolve_device
+from cifar_tune.study.finals import Course
+from cifar_tune.study.networks import Networks, TrainedNetwork, forget_weights, plan_networks, train_networks
+from cifar_tune.study.testing import NetworkResult, analysed, further_metrics, summed_up
+from cifar_tune.training.checkpoint import CheckpointError
+from cifar_tune.training.device import resolve_device, resolve_precision
 from cifar_tune.training.failures import training_errors
-from cifar_tune.training.final import measure, train_aloud
+from cifar_tune.training.final import loaded, measure, trained
 from cifar_tune.training.loop import Training
 from cifar_tune.wording import counted
 
@@ -47,6 +50,7 @@ def finalize(
     again: bool = False,
     choice: Choice | None = None,
     save: Path | None = None,
+    several: "Several | None" = None,
 ) -> StudyRecord:
     """Train a configuration on all images that are not test images, and measure it once on the test split.
 
@@ -60,7 +64,10 @@ def finalize(
         say: receives sentences, and a line per epoch.
         again: open the test split although it was opened before.
         choice: what is trained; None: the best trial.
-        save: the folder that the model is written into (`write_model_folder`); None: it is not kept.
+        save: the folder that the model is written into (`write_model_folder`); None: it is not kept. Of several
+            networks it is the first one, by their seeds.
+        several: train networks with fresh seeds, with executors; None: one, in this process, with the seed that the
+            configuration has.
 
     Returns:
         The study, with this opening among its `openings`.
@@ -70,6 +77,7 @@ def finalize(
             opened for another choice; another process runs the study, or the training fails.
         UserError: the choice, folder, data, device or plugins cannot be used, data or plugins are not those of the
             study, or the study is an earlier version of another one.
+        Interrupted: somebody asked to stop the training of several networks; the next call goes on.
     """
     choice = choice or Choice()
     patience = Patience(storage.engine.url, say, lambda: None)
@@ -89,16 +97,12 @@ def finalize(
         spec = study_data(record, choice.settings)
         chosen = candidate(record, choice, spec)
         device = resolve_device(device_name)
-        if save is not None:
-            require_model_folder(save)
-        require_test(spec)  # before the training, which would be for nothing
-        data = _all_images(record, spec, choice)
-        test_classes, test_notes = decode_test(spec)
-        for note in (*data.notes, *(f"test images: {note}" for note in test_notes)):
+        data, notes = _ready(record, choice, spec, save)
+        for note in notes:
             say(f"note: {note}")
-        _require_same_classes(data.classes, test_classes)
-        with training_errors(device, _ADVICE):
-            training = Training(chosen.config, ResidentData(data, device), device)
+        networks = None if several is None else several.planned(record, chosen, choice)
+        config = chosen.config if networks is None else chosen.config.replaced(seed=networks.seeds[0])
+        precision = resolve_precision(config, device)
         opening = Opening(
             opened="",
             host=platform.node(),
@@ -107,12 +111,12 @@ def finalize(
             trial=chosen.trial.number if chosen.trial else None,
             value=chosen.trial.value if chosen.trial else None,
             finished_trials=record.finished,
-            config={**chosen.config.stored(), "precision": training.precision},
-            seed=training.config.integer("seed"),
+            config={**config.stored(), "precision": precision},
+            seed=config.integer("seed"),
             epochs=len(chosen.val_losses),
             train_images=len(data.train_indices),
             device=str(device),
-            precision=training.precision,
+            precision=precision,
             chosen=chosen.how,
             source=chosen.source,
             images=STUDY_IMAGES if choice.study_images else ALL_IMAGES,
@@ -120,19 +124,78 @@ def finalize(
             person=_person(),
             identity=uuid4().hex,
         )
-        _announce(record, chosen, opening, say)
-        _train(training, chosen, say)
+        _announce(record, chosen, opening, 1 if networks is None else len(networks.seeds), say)
+        if several is None or networks is None:
+            with training_errors(device, _ADVICE):
+                trainings = [trained(config, ResidentData(data, device), device, chosen.val_losses, say)]
+        else:
+            found = several.trained(storage, record, chosen, networks, spec)
+            with training_errors(device, _ADVICE):
+                trainings = _loaded(found, chosen, ResidentData(data, device), say)
         patience.waits_for_files = True  # the training would be lost
         patience.take(lambda: _require_ours(storage, record, lease))  # before a model of theirs is replaced
         if save is None:
-            _open(storage, record, spec, training, opening, patience, say)
+            _open(storage, record, spec, trainings, opening, patience, say)
         else:
             with training_errors(device, _ADVICE):
-                written, opening = write_final_model(save, record, spec, training, opening, chosen.val_losses)
+                written, opening = write_final_model(save, record, spec, trainings[0], opening, chosen.val_losses)
             patience.take(lambda: _require_ours(storage, record, lease))  # that took a while
-            tested, evaluation = _open(storage, record, spec, training, opening, patience, say)
+            tested, evaluation = _open(storage, record, spec, trainings, opening, patience, say)
             say(add_test_result(save, written, record, tested, evaluation))
+        if several is not None:
+            patience.take(lambda: forget_weights(storage, name))
     return patience.take(lambda: load_record(storage, name))
+
+
+def require_ready(record: StudyRecord, choice: Choice, device_name: str, save: Path | None) -> None:
+    """See that nothing is in the way of a `finalize` with these arguments, before a race that would be for nothing.
+
+    Raises:
+        CheckError, UserError: as `finalize`.
+    """
+    require_current(record)
+    spec = study_data(record, choice.settings)
+    resolve_precision(candidate(record, choice, spec).config, resolve_device(device_name))
+    _ready(record, choice, spec, save)
+
+
+def _ready(
+    record: StudyRecord, choice: Choice, spec: DataSpec, save: Path | None
+) -> tuple[PreparedData, Sequence[str]]:
+    """All images but those of the test, and notes on both; the test images are decoded, and not looked at."""
+    if save is not None:
+        require_model_folder(save)
+    require_test(spec)
+    data = _all_images(record, spec, choice)
+    test_classes, test_notes = decode_test(spec)
+    _require_same_classes(data.classes, test_classes)
+    return data, (*data.notes, *(f"test images: {note}" for note in test_notes))
+
+
+@dataclass(frozen=True)
+class Several:
+    """Several networks with fresh seeds, trained by executors.
+
+    Attributes:
+        count: how many, at least 2.
+        courses: makes a block in which trainings run, and may be stopped.
+        taken: seeds that a race has used.
+    """
+
+    count: int
+    courses: Callable[[], AbstractContextManager[Course]]
+    taken: Sequence[int] = ()
+
+    def planned(self, record: StudyRecord, chosen: Candidate, choice: Choice) -> Networks:
+        """The networks of what was chosen."""
+        return plan_networks(record, chosen, self.count, self.taken, with_unused=not choice.study_images)
+
+    def trained(
+        self, storage: RDBStorage, record: StudyRecord, chosen: Candidate, networks: Networks, data: DataSpec
+    ) -> list[TrainedNetwork]:
+        """Train them; see `train_networks`."""
+        with self.courses() as course:
+            return train_networks(storage, record, chosen, networks, data, course)
 
 
 def _all_images(record: StudyRecord, spec: DataSpec, choice: Choice) -> PreparedData:
@@ -150,7 +213,7 @@ def _steps(chosen: Candidate, images: int) -> int:
     return len(chosen.val_losses) * steps_per_epoch(images, chosen.config.integer("batch_size"))
 
 
-def _announce(record: StudyRecord, chosen: Candidate, opening: Opening, say: Say) -> None:
+def _announce(record: StudyRecord, chosen: Candidate, opening: Opening, networks: int, say: Say) -> None:
     trial, config, epochs = chosen.trial, chosen.config, opening.epochs
     budget = record.spec.budget.trials
     if chosen.how == BEST and record.finished < budget and not record.ended_early:
@@ -166,7 +229,8 @@ def _announce(record: StudyRecord, chosen: Candidate, opening: Opening, say: Say
     images = f"{trained:,} of the training and {validated:,} of the validation split"
     images += f", and {unused:,} that the study left out" if unused else ""
     say(
-        f"{record.name}: trains {chosen.words}{' again' if trial else ''}, for {counted(epochs, 'epoch')}, on "
+        f"{record.name}: trains {chosen.words}{' again' if trial else ''}"
+        f"{f', {networks} times with fresh seeds' if networks > 1 else ''}, for {counted(epochs, 'epoch')}, on "
         f"{opening.train_images:,} images: {images}; {opening.device}, {opening.precision}"
     )
     before = _steps(chosen, trained)
@@ -203,21 +267,33 @@ def _require_ours(storage: RDBStorage, record: StudyRecord, lease: Lease) -> Non
         )
 
 
-def _train(training: Training, chosen: Candidate, say: Say) -> None:
-    with training_errors(training.device, _ADVICE):
-        train_aloud(training, chosen.val_losses, say)
+def _loaded(networks: Sequence[TrainedNetwork], chosen: Candidate, data: ResidentData, say: Say) -> list[Training]:
+    """The networks with their weights; one whose checkpoint cannot be used is trained here."""
+    trainings = []
+    for each in networks:
+        config = chosen.config.replaced(seed=each.seed)
+        try:
+            trainings.append(loaded(config, data, data.device, len(chosen.val_losses), each.checkpoint))
+        except CheckpointError as error:
+            say(f"note: the network with seed {each.seed} is trained here, since its weights are not there: {error}")
+            trainings.append(trained(config, data, data.device, chosen.val_losses, say))
+    return trainings
 
 
 def _open(
     storage: RDBStorage,
     record: StudyRecord,
     spec: DataSpec,
-    training: Training,
+    trainings: Sequence[Training],
     opening: Opening,
     patience: Patience,
     say: Say,
 ) -> tuple[Opening, Evaluation]:
-    """Open the test split: first write down that it is opened, then what came out, which is returned."""
+    """Open the test split once for all networks: first write down that it is opened, then what came out.
+
+    Returns:
+        What was written, and what the first network gave.
+    """
     opening = replace(opening, opened=datetime.now(UTC).isoformat(timespec="seconds"))
     number = patience.take(lambda: begin_opening(storage, record.study, opening))
 
@@ -228,24 +304,25 @@ def _open(
     try:
         paths = test_paths(spec)
         images, labels, classes = load_test(spec)
-        _require_same_classes(training.data.classes, classes)
+        _require_same_classes(trainings[0].data.classes, classes)
     except UserError:  # nothing of them was measured
         write(None)
         raise
-    with training_errors(training.device, _ADVICE):
-        loss, accuracy, predictions = measure(training, images, labels)
-    say(f"test set of {len(labels):,} images: loss {loss!r}, accuracy {accuracy!r}")
-    metrics = further_metrics(record.spec.measures, training.config.vocabulary, predictions, say)
-    tested = replace(
-        opening,
-        test_images=len(labels),
-        test_loss=loss if math.isfinite(loss) else None,
-        test_accuracy=accuracy,
-        test_metrics=metrics,
-        analysis=analysed(predictions, images, paths),
-    )
+    found: list[NetworkResult] = []
+    for training in trainings:
+        with training_errors(training.device, _ADVICE):
+            loss, accuracy, predictions = measure(training, images, labels)
+        seed = training.config.integer("seed")
+        which = f", seed {seed}" if len(trainings) > 1 else ""
+        say(f"test set of {len(labels):,} images{which}: loss {loss!r}, accuracy {accuracy!r}")
+        metrics = further_metrics(record.spec.measures, training.config.vocabulary, predictions, say)
+        found.append(NetworkResult(seed, loss, accuracy, metrics, predictions))
+    analysis = analysed(found[0].predictions, images, paths)
+    tested = replace(opening, test_images=len(labels), analysis=analysis, **summed_up(found))
     write(tested)
-    return tested, Evaluation("test", len(labels), loss, accuracy, predictions.confusion().tolist(), metrics)
+    first = found[0]
+    confusion = first.predictions.confusion().tolist()
+    return tested, Evaluation("test", len(labels), first.loss, first.accuracy, confusion, first.metrics)
 
 
 def _person() -> str:

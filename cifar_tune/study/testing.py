@@ -1,8 +1,12 @@
 """What is kept of the one look at the test images: enough for every report, so that none has to look again."""
 
+import math
 from base64 import b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from io import BytesIO
+from statistics import fmean
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +15,7 @@ from PIL import Image
 from cifar_tune.knobs.metrics import VALIDATION
 from cifar_tune.knobs.vocabulary import Vocabulary
 from cifar_tune.statistics.calibration import reliability
+from cifar_tune.statistics.network_accuracy import network_accuracy
 from cifar_tune.statistics.predictions import Predictions
 from cifar_tune.storage.analyses import Analysis, Mistake
 from cifar_tune.training.metrics import Measures
@@ -84,6 +89,49 @@ def further_metrics(
         else:
             found[here] = values[name]
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkResult:
+    """What a network gave on the test set.
+
+    Attributes:
+        seed: of its training.
+        loss: mean cross entropy.
+        accuracy: fraction of the images that is right.
+        metrics: see `further_metrics`.
+        predictions: that these come from.
+    """
+
+    seed: int
+    loss: float
+    accuracy: float
+    metrics: Mapping[str, float]
+    predictions: Predictions
+
+    def plain(self) -> dict[str, float | None]:
+        """As an opening keeps it."""
+        loss = self.loss if math.isfinite(self.loss) else None
+        return {"seed": self.seed, "test_loss": loss, "test_accuracy": self.accuracy}
+
+
+def summed_up(networks: Sequence[NetworkResult]) -> dict[str, Any]:
+    """The fields of an opening that hold the result of one network, or the means of several with their intervals."""
+    loss = fmean(each.loss for each in networks)
+    shared = [name for name in networks[0].metrics if all(name in each.metrics for each in networks)]
+    fields: dict[str, Any] = {
+        "test_loss": loss if math.isfinite(loss) else None,
+        "test_accuracy": fmean(each.accuracy for each in networks),
+        "test_metrics": {name: fmean(each.metrics[name] for each in networks) for name in shared},
+    }
+    if len(networks) == 1:
+        return fields
+    found = network_accuracy(np.stack([each.predictions.predicted == each.predictions.labels for each in networks]))
+    return fields | {
+        "networks": [each.plain() for each in networks],
+        "new_images": list(found.new_images),
+        "same_images": None if found.same_images is None else list(found.same_images),
+    }
 
 
 def _picture(pixels: npt.NDArray[np.uint8]) -> str:

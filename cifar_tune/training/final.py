@@ -8,6 +8,7 @@ repeated here.
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from cifar_tune.data.batches import other_batches
+from cifar_tune.data.resident import ResidentData
+from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.statistics.predictions import Predictions
+from cifar_tune.training.checkpoint import CheckpointError
+from cifar_tune.training.checkpoint_fit import go_on
 from cifar_tune.training.evaluation import evaluate
 from cifar_tune.training.failures import require_finite
 from cifar_tune.training.loop import Training
@@ -70,6 +75,41 @@ def train_aloud(training: Training, val_losses: Sequence[float], say: Callable[[
             f"epoch {epoch.epoch}/{len(val_losses)}: train loss {epoch.train_loss:.4f}, "
             f"train accuracy {epoch.train_accuracy:.4f} ({epoch.seconds:.1f} s)"
         )
+
+
+def trained(
+    config: Configuration,
+    data: ResidentData,
+    device: torch.device,
+    val_losses: Sequence[float],
+    say: Callable[[str], None],
+) -> Training:
+    """A configuration that is trained here, on data without validation images.
+
+    Args:
+        config: what is trained.
+        data: without validation images.
+        device: where.
+        val_losses: see `train_without_validation`.
+        say: receives a line per epoch.
+    """
+    training = Training(config, data, device)
+    train_aloud(training, val_losses, say)
+    return training
+
+
+def loaded(config: Configuration, data: ResidentData, device: torch.device, epochs: int, checkpoint: Path) -> Training:
+    """A configuration with the weights that another process has trained on the same images, for so many epochs.
+
+    Raises:
+        CheckpointError: they are not there, or of another training.
+    """
+    plugins = [plugin.file for plugin in config.vocabulary.plugins if plugin.file is not None]
+    training = Training(config, data, device)
+    go_on(training, checkpoint, [each.identity for each in plugins], [each.sha256 for each in plugins])
+    if len(training.results) != epochs:
+        raise CheckpointError(f"{checkpoint} is not that of the last epoch")
+    return training
 
 
 def measure(

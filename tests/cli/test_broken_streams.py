@@ -186,7 +186,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Place:
     (path / "wrong.yaml").write_text("name: made\ntrain: {epochs: 0}\n")
     place.call("run", "study.yaml", "--quiet")
     place.call("export", "made", "--output", "exported")
-    place.call("finalize", "made")
+    place.call("finalize", "made", "--quick")
     shutil.copy(path / "exported" / "best.yaml", path / "best.yaml")
     return place
 

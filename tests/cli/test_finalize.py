@@ -48,7 +48,7 @@ def test_a_study_from_its_run_to_its_test_set(cli: Cli, tmp_path: Path) -> None:
     code, _, err = call(tmp_path, "run", "small.yaml")
     assert code == 0, err
 
-    code, out, err = call(tmp_path, "finalize", "small.yaml")
+    code, out, err = call(tmp_path, "finalize", "small.yaml", "--quick")
     assert code == 0, err
     first = figures(out)
     assert list(first) == KEYS
@@ -65,11 +65,12 @@ def test_a_study_from_its_run_to_its_test_set(cli: Cli, tmp_path: Path) -> None:
     assert second.err.splitlines()[0].startswith("small: the test set was opened once, last 20")
     assert "cifar-tune finalize small --again" in second.err
 
-    again = cli("finalize", "small", "--again", "--storage", URL, "--device", "cpu")
+    again = cli("finalize", "small", "--again", "--quick", "--storage", URL, "--device", "cpu")
     assert (again.code, figures(again.out)) == (0, first | {"test_openings": "2"})
 
     found = json.loads(cli("finalize", "small", "--json", "--storage", URL).out)
-    assert list(found) == ["study", "best_trial", "test_openings"]
+    assert list(found) == ["study", "best_trial", "race", "test_openings"]
+    assert found["race"] is None
     assert [repr(each["test_accuracy"]) for each in found["test_openings"]] == [first["test_accuracy"]] * 2
     assert [repr(each["test_loss"]) for each in found["test_openings"]] == [first["test_loss"]] * 2
 
@@ -119,7 +120,7 @@ def made(plugins: Sequence[str] = (), **train: object) -> None:
 def test_ctrl_c_during_the_training_leaves_no_mark(cli: Cli, tmp_path: Path) -> None:
     Gate(tmp_path).let(1)
     made(epochs=2, augment=[AUGMENTATION], plugins=[PLUGIN])
-    process = program(tmp_path, "finalize", "small")
+    process = program(tmp_path, "finalize", "small", "--quick")
     read_until(process, "epoch 1/2")
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=PATIENCE)
@@ -137,7 +138,7 @@ def test_a_lost_result_is_shown(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> No
 
     made(epochs=1)
     monkeypatch.setattr(finalizing, "measure", killed)
-    assert cli("finalize", "small", "--storage", URL).code == 130
+    assert cli("finalize", "small", "--quick", "--storage", URL).code == 130
     assert "test set: opened once; last for trial 0: result lost (20" in cli("status", "--storage", URL).out
     ended = cli("finalize", "small", "--storage", URL)
     assert ended.code == 0
@@ -172,6 +173,9 @@ def test_refusals(cli: Cli, monkeypatch: pytest.MonkeyPatch, arguments: str, cod
 CHOICES = {
     "--trial 7": "--trial = 7: the study 'small' has no such trial; it has 1 trial, from 0 to 0",
     "--trial 0 --config x.yaml": "leave --trial or --config out",
+    "--trial 0 --trainings 20": "there is nothing to race where --trial 0 says what is trained",
+    "--quick --networks 3": "--networks = 3: --quick races nothing, and trains one network",
+    "--workers 0": "--workers = '0': must be a whole number >= 1, or auto",
     "--config x.yaml": "x.yaml: ",
     "--set lr=1": "--set lr = 1: is a knob, and would make another configuration",
     "--set data.image_size=16": "would change the images for which the study chose",

@@ -203,7 +203,7 @@ def test_finalize_trains_own_parts_and_no_others(done: Folder) -> None:
     finally:
         plugin.write_text(text)
     assert "its code is not the code that was written down; bring back the code that the study's trials" in err
-    out, _ = done.call("finalize", "own", "--json")
+    out, _ = done.call("finalize", "own", "--networks", "2", "--trial", "0", "--json")
     [opening] = json.loads(out)["test_openings"]
     assert opening["test_accuracy"] > 0.3
 

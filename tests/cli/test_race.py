@@ -1,19 +1,23 @@
-"""`finalize --trainings` from the command line: a race that is killed in the middle, and goes on."""
+"""`finalize` from the command line: a race and networks that are killed in the middle, and one opening."""
 
 import json
 import os
 import signal
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
+import pytest
+
 from cifar_tune.data.prepared import prepare
+from cifar_tune.model_files.reading import read_description
 from cifar_tune.storage import attributes
 from cifar_tune.storage.rdb import close, open_storage
-from cifar_tune.storage.records import StudyRecord, load_record
+from cifar_tune.storage.records import StudyRecord, load_record, study_names
 from cifar_tune.storage.urls import storage_url
 from tests.processes import start_cifar_tune
 from tests.reports.factory import MadeTrial, make_record, make_spec
-from tests.waiting import AUGMENTATION, PATIENCE, PLUGIN, Gate, read_until
+from tests.waiting import AUGMENTATION, PATIENCE, PLUGIN, Gate, read_until, wait_until
 
 from .conftest import Cli
 
@@ -61,46 +65,65 @@ def values(name: str) -> dict[tuple[int, int], tuple[float | None, object]]:
     }
 
 
-def test_a_race_that_is_killed_goes_on_where_it_was(cli: Cli, tmp_path: Path) -> None:
-    cli("knobs")  # into the folder
+def test_finalize_goes_on_where_it_was_killed(cli: Cli, tmp_path: Path) -> None:
     gate = Gate(tmp_path)
     made(augment=[AUGMENTATION])
     made("calm", augment=[AUGMENTATION])
-    arguments = ("finalize", "small", "--trainings", "10", "--storage", URL)
+    arguments = ("finalize", "small", "--trainings", "10", "--networks", "3", "--storage", URL)
     planned = cli(*arguments, "--dry-run")
     assert planned.code == 0
     assert "10 trainings of the best 4 of 5 candidates: trial 0, 1, 2, 3" in planned.out
     assert "rung 2: 2 configurations x 3 trainings, seed 2 to 4, validated on fold 2, 3, 4" in planned.out
-    assert json.loads(cli("status", "--json", "--storage", URL).out)["studies"][1]["name"] == "small"
+    assert "then 3 networks on all images" in planned.out
 
     gate.let(6)
     process = start_cifar_tune(arguments, tmp_path, os.environ)
     read_until(process, "[5/10]")  # four of the first rung, and one of the second; another one has begun
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=PATIENCE)
-    gate.open()
     before = values("small")
     assert 5 <= len(before) <= 7
 
+    process = start_cifar_tune(arguments, tmp_path, os.environ)
+    wait_until(lambda: one_more(gate) and trained("small/networks") >= 1)
+    process.send_signal(signal.SIGKILL)  # in the second network, or before it
+    process.communicate(timeout=PATIENCE)
+    gate.open()
+    assert not read("small").openings
+    assert dict(read("small/finals").counts) == {"COMPLETE": 10}
+    after = values("small")
+    assert {key: value for key, value in before.items() if value[0] is not None}.items() <= after.items()
+
     ended = cli(*arguments)
     assert ended.code == 0, ended.err
-    assert "the race goes on: 10 trainings of the best 4 of 5 candidates (4 x 1, then 2 x 3)" in ended.err
-    finals = read("small/finals")
-    assert dict(finals.counts) == {"COMPLETE": 10}
-    assert len(values("small")) == 10
-    assert {
-        key: value for key, value in values("small").items() if before.get(key, (None,))[0] is not None
-    }.items() >= {key: value for key, value in before.items() if value[0] is not None}.items()
+    assert dict(read("small/networks").counts) == {"COMPLETE": 3}
     [opening] = read("small").openings
-    assert opening.chosen == "race"
+    assert (opening.chosen, len(opening.networks), opening.train_images) == ("race", 3, 1498)
+    assert [each["seed"] for each in opening.networks] == [5, 6, 7]  # after those of the race
+    accuracies = [each["test_accuracy"] or 0.0 for each in opening.networks]
+    assert opening.test_accuracy == pytest.approx(fmean(accuracies))
+    assert opening.new_images is not None
+    assert opening.new_images[0] < fmean(accuracies) < opening.new_images[1]
     assert f"winner of the race: trial {opening.trial}, " in ended.err
+    assert read_description(Path("models/small")).metrics["test_accuracy"].value == accuracies[0]  # the first one
+    assert not list(Path("storage/artifacts/small@networks").rglob("*.pt"))
 
-    calm = cli("finalize", "calm", "--trainings", "10", "--workers", "2", "--storage", URL)
+    calm = cli("finalize", "calm", "--trainings", "10", "--networks", "3", "--workers", "2", "--json", "--storage", URL)
     assert calm.code == 0, calm.err
-    assert values("calm") == values("small")  # neither the kill nor the number of workers changes a training
+    assert values("calm") == after  # neither a kill nor the number of workers changes a training
+    found = json.loads(calm.out)
+    assert found["race"]["winner"] == opening.trial
+    assert found["test_openings"][0]["networks"] == [dict(each) for each in opening.networks]
+    assert [each["trial"] for each in found["race"]["candidates"]] == [0, 1, 2, 3]
 
-    status = cli("status", "small/finals", "--storage", URL)
-    assert "small/finals: 10 of 10 trials done (10 COMPLETE)" in status.out
+    linked_studies_are_told_and_removed(cli)
+
+
+def linked_studies_are_told_and_removed(cli: Cli) -> None:
+    status = cli("status", "--storage", URL).out
+    assert "small/finals: 10 of 10 trials done (10 COMPLETE)" in status
+    assert "the race of small; what it decides is told by: cifar-tune finalize small" in status
+    assert "the networks of small, validated on images that they were trained on" in status
     for refused in ("finalize", "run"):
         ended = cli(refused, "small/finals", "--storage", URL)
         assert (ended.code, ended.out) == (2, "")
@@ -112,4 +135,17 @@ def test_a_race_that_is_killed_goes_on_where_it_was(cli: Cli, tmp_path: Path) ->
     assert Path("reports/small/finals/report.html").is_file()
     assert cli("delete", "small", "--yes", "--storage", URL).code == 0
     names = [each["name"] for each in json.loads(cli("status", "--json", "--storage", URL).out)["studies"]]
-    assert names == ["calm", "calm/finals"]
+    assert names == ["calm", "calm/finals", "calm/networks"]
+
+
+def one_more(gate: Gate) -> bool:
+    gate.let_next()
+    return True
+
+
+def trained(name: str) -> int:
+    storage = open_storage(storage_url(URL))
+    try:
+        return load_record(storage, name).counts["COMPLETE"] if name in study_names(storage) else 0
+    finally:
+        close(storage)

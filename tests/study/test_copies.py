@@ -120,7 +120,7 @@ def test_every_command_speaks_of_the_study_that_was_named(place: Place) -> None:
         assert all(line.startswith("reports/pear/") for line in out.splitlines())
         assert "apple" not in (place.path / "reports/pear/best.yaml").read_text()
         assert "apple" not in (place.path / "reports/pear/summary.md").read_text()
-        code, out, err = place.call("finalize", given, "--json")
+        code, out, err = place.call("finalize", given, "--quick", "--json")
         assert code == 0, err
         assert json.loads(out)["study"] == "pear"
         assert place.call("run", given, "--evolve", "--yes", "--set", "sampler.seed=2", "--quiet")[0] == 0

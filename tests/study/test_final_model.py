@@ -100,7 +100,7 @@ def test_a_folder_of_others_is_refused_before_anything_is_trained(
     folder = tmp_path / "papers"
     folder.mkdir()
     (folder / "thesis.tex").write_text("mine")
-    monkeypatch.setattr(finalizing, "train_aloud", lambda *_: pytest.fail("trained"))
+    monkeypatch.setattr(finalizing, "trained", lambda *_: pytest.fail("trained"))
     with pytest.raises(UserError, match=r"holds other files \(thesis.tex\), and no model of cifar-tune"):
         finalize(made, "made", "cpu", lambda _: None, save=folder)
     assert [each.name for each in folder.iterdir()] == ["thesis.tex"]

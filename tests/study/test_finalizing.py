@@ -39,6 +39,7 @@ from cifar_tune.study.choosing import Choice
 from cifar_tune.study.final_model import write_final_model
 from cifar_tune.study.finalizing import finalize
 from cifar_tune.study_spec.overrides import Override
+from cifar_tune.training import final
 from tests.data.images import write_folder
 from tests.postgres import own_server
 from tests.reports.factory import MadeTrial, make_record, make_spec
@@ -174,7 +175,7 @@ def test_a_study_that_ended_before_its_budget_is_not_called_unfinished(
     """By its rule, or since every combination was tried."""
     grid = {} if is_stopped else {"sampler": {"name": "grid"}, "pruner": {"name": "none"}}
     space = SPACE if is_stopped else {"lr": {"choices": [0.01, 0.05]}}
-    monkeypatch.setattr(finalizing, "_train", lambda *_: pytest.fail("trained"))
+    monkeypatch.setattr(finalizing, "trained", lambda *_: pytest.fail("trained"))
 
     def is_called_unfinished(record: StudyRecord) -> bool:
         said: list[str] = []
@@ -374,7 +375,7 @@ def test_memory_that_runs_out_is_told(
     def full(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(finalizing, where, full)
+    monkeypatch.setattr(finalizing if where == "measure" else final, where, full)
     with pytest.raises(CheckError, match="the memory of cpu does not suffice: end what else uses it, or take another"):
         run(made)
     assert len(openings(made)) == (where == "measure")
@@ -403,7 +404,7 @@ def test_an_interruption_during_the_training_leaves_no_mark(made: RDBStorage, mo
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(finalizing, "train_aloud", interrupted)
+    monkeypatch.setattr(final, "train_aloud", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(made)
     assert openings(made) == []

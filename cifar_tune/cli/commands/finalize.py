@@ -1,13 +1,21 @@
 """`cifar-tune finalize`."""
 
 import json
+import sys
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cifar_tune.cli import executor_options, options
 from cifar_tune.streams import say
+
+if TYPE_CHECKING:
+    from cifar_tune.cli.race_run import Asked, Surroundings
+    from cifar_tune.optuna_internals import BatchStorage
+    from cifar_tune.storage.records import StudyRecord
+    from cifar_tune.study.choosing import Choice
 
 
 def finalize(
@@ -48,11 +56,20 @@ def finalize(
         int | None,
         typer.Option(
             metavar="B",
-            help="Race the best trials first, in at most so many trainings with fresh seeds.",
+            help="Race in at most so many trainings; else half as many as there are candidates, from 10 to 40.",
             show_default=False,
         ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained, and how long.")] = False,
+    networks: Annotated[
+        int | None,
+        typer.Option(metavar="R", min=1, help="Networks that are tested; else 5.", show_default=False),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="No race, and one network with the seed of its configuration.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be trained, and about how long it takes.")
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, mps, cuda:0.")] = "auto",
     workers: executor_options.Workers = "1",
     devices: executor_options.Devices = "auto",
@@ -62,21 +79,30 @@ def finalize(
     quiet: executor_options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
-    """Train the best configuration on all images, and open the test set: once.
+    """Race the best trials, train the winner on all images, and open the test set: once.
 
-    All images are those that are not test images, also the ones that data.train_size left out. --trial and --config
-    name another configuration; the record says which one, and how it was chosen. A configuration file must have the
-    data of the study. --set changes nothing that the result depends on. The trained model is kept in a folder, which
-    `load_model` reads.
+    The race trains the best candidates again, with fresh seeds, each time validated on images that chose nothing, and
+    drops the worse ones step by step. Its trials are those of the study STUDY/finals. The winner is then trained R
+    times with further seeds, on all images that are not test images, also those that data.train_size left out: the
+    trials of STUDY/networks. The test set is opened once for all of these networks. After a stop or a kill, the same
+    command goes on where it was. The first network, by its seed, is kept in a folder, which `load_model` reads.
+
+    --trial and --config name a configuration, and nothing is raced; the record says how it was chosen. A configuration
+    file must have the data of the study. --set changes nothing that the result depends on. --quick races nothing, and
+    trains one network, with the seed that its configuration has.
 
     Ends with key=value lines at full precision. Every opening is recorded with the study; where there is one, the
-    record is printed and nothing is trained. With --json: {"study", "best_trial", "test_openings": [...]}, the newest
+    record is printed and nothing is trained. With --json: {"study", "best_trial", "race", "test_openings":
+    [...]}; race is null without one, or has study, trainings, rungs, folds, winner (a trial), mean, interval, cheapest,
+    optimism, scatter and candidates (trial, studied, values, mean, rungs, verdict, at_most_worse, failed); the newest
     opening last: opened, host, cifar_tune, fingerprint, trial (null for a file), value (its objective),
     finished_trials, config, seed, epochs, train_images, device, precision, test_images, test_loss, test_accuracy (null
-    where the result was lost), chosen (best, trial or config), source (the file), images (all, or study with
+    where the result was lost), chosen (best, race, trial or config), source (the file), images (all, or study with
     --study-images), steps (of the optimizer), model (its folder), weights_sha256, test_metrics (the
     further metrics of the study, such as test_macro_f1), person (who opened it; null where an earlier version did),
-    identity (a name that no other opening has), analysis (classes, confusion,
+    identity (a name that no other opening has), networks (seed, test_loss and test_accuracy of each; empty
+    where one was trained alone), new_images and same_images (95 % intervals of the mean accuracy: for new images and
+    new seeds, and for these images and new seeds; null without networks), analysis (classes, confusion,
     expected_calibration_error, calibration with its bins, and the most confident mistakes; null where an earlier
     version opened it).
     """
@@ -85,8 +111,10 @@ def finalize(
 
     from cifar_tune.cli.find_study import find_stored, when_reached
     from cifar_tune.cli.opening_lines import kept_lines, result_lines
-    from cifar_tune.cli.race_run import planned_lines, raced, require_own
+    from cifar_tune.cli.race_lines import race_lines
+    from cifar_tune.cli.race_run import Surroundings, asked, planned_lines, require_own, stored_race
     from cifar_tune.optuna_internals import BatchStorage
+    from cifar_tune.storage.openings import RACE
     from cifar_tune.storage.rdb import unusable
     from cifar_tune.storage.records import StudyRecord, load_record
     from cifar_tune.storage.urls import model_folder, storage_url
@@ -102,10 +130,11 @@ def finalize(
 
     name, database, record = when_reached(found, url)
     require_own(name)
-    if trainings is not None or dry_run:
-        where = executor_options.executor_options(workers, devices, engine, address, gpus_per_worker)
+    where = asked(choice, trainings, networks, quick, executor_options.executor_options(
+        workers, device if devices == "auto" else devices, engine, address, gpus_per_worker
+    ))  # fmt: skip
     if dry_run:
-        for line in planned_lines(database, record, choice, trainings, 1):
+        for line in planned_lines(database, record, choice, where):
             say(line)
         return
     if record.openings and not again:
@@ -113,19 +142,56 @@ def finalize(
         for line in kept_lines(record):
             say(line, err=True)
     else:
-        from cifar_tune.study.finalizing import finalize as train_and_open  # only now: it takes torch
-
         folder = model_folder(name) if save is None else save
-        if trainings is not None:
-            choice = raced(database, record, choice, trainings, url, where, quiet)
         try:
-            record = train_and_open(database, name, device, lambda line: say(line, err=True), again, choice, folder)
+            record = _finalized(database, record, choice, where, Surroundings(url, device, folder, again, quiet))
         except (SQLAlchemyError, StorageInternalError) as error:
             raise unusable(url, error.__cause__ or error) from error
+    result = stored_race(database, record)
     if as_json:
         openings = [opening.shown() for opening in record.openings]
         best = record.best.number if record.best else None
-        typer.echo(json.dumps({"study": name, "best_trial": best, "test_openings": openings}, indent=2))
+        race = None if result is None else result.plain(record.trials)
+        typer.echo(json.dumps({"study": name, "best_trial": best, "race": race, "test_openings": openings}, indent=2))
         return
+    if result is not None and record.openings[-1].chosen == RACE:
+        for line in race_lines(record, result):
+            say(line, err=True)
     for line in result_lines(record):
         say(line)
+
+
+def _finalized(
+    storage: "BatchStorage", record: "StudyRecord", choice: "Choice", wanted: "Asked", around: "Surroundings"
+) -> "StudyRecord":
+    """Train and test; returns the study with its new opening. Ends the process with 130 where somebody has stopped it.
+
+    Args:
+        storage: holds the study.
+        record: the study.
+        choice: what is trained, unless a race decides that.
+        wanted: how much is trained, and where.
+        around: everything else.
+    """
+    from cifar_tune.cli.race_run import course, raced
+    from cifar_tune.storage.lease import acquire
+    from cifar_tune.study.events import Interrupted
+    from cifar_tune.study.finalizing import Several, require_ready
+    from cifar_tune.study.finalizing import finalize as train_and_open
+
+    def aloud(line: str) -> None:
+        say(line, err=True)
+
+    name, device = record.name, around.device
+    if wanted.quick:
+        return train_and_open(storage, name, device, aloud, around.again, choice, around.folder)
+    require_ready(record, choice, device, around.folder)
+    acquire(storage.engine, name).release()  # nobody may run the study, which the networks would find out late
+    try:
+        choice, taken = raced(storage, record, choice, wanted, around)
+        several = Several(wanted.networks, partial(course, record, around.url, wanted.options, around.quiet), taken)
+        return train_and_open(storage, name, device, aloud, around.again, choice, around.folder, several)
+    except Interrupted:
+        words = f"interrupted; the same command goes on: cifar-tune finalize {name}{choice.options}"
+        print(f"cifar-tune: {words}", file=sys.stderr)
+        sys.exit(130)
