@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 import stat
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cifar_tune import __version__
 from cifar_tune.errors import CheckError, Problem, UserError
-from cifar_tune.model_files.description import require_known_version
+from cifar_tune.model_files.description import parse_json, require_known_version
 from cifar_tune.model_files.reading import read_file
 from cifar_tune.visible import visible_json
 
@@ -32,6 +33,10 @@ MOST_BYTES = 4 * 2**30
 
 _MOST_OF_MANIFEST = 10_000_000
 _MOST_OF_NAME = 300
+_MOST_OF_PART = 200
+"""Bytes between two slashes. Most file systems end at 255."""
+
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """The time of all files, so that equal bundles are equal to the byte."""
 
@@ -130,15 +135,25 @@ def _checked(archive: zipfile.ZipFile, source: str) -> dict[str, zipfile.ZipInfo
     if total > MOST_BYTES:
         rule = f"would become {total:,} bytes, and no bundle has more than {MOST_BYTES:,}"
         raise UserError(Problem(rule, source=source))
+    names = {_as_found(info.filename) for info in infos}
     found: dict[str, zipfile.ZipInfo] = {}
     for info in infos:
-        fault = "is there twice" if info.filename in found else _fault(info)
+        name = _as_found(info.filename)
+        folders = [str(each) for each in PurePosixPath(name).parents]
+        fault = "is there twice" if name in found else _fault(info)
+        if fault is None and not names.isdisjoint(folders):
+            fault = "leads through a file"
         if fault is not None:
             raise UserError(
                 Problem(f"the name {info.filename!r} {fault}, so this is no bundle of cifar-tune", source=source)
             )
-        found[info.filename] = info
-    return found
+        found[name] = info
+    return {info.filename: info for info in found.values()}
+
+
+def _as_found(name: str) -> str:
+    """Equal for names that some file system takes for one."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _fault(info: zipfile.ZipInfo) -> str | None:
@@ -147,13 +162,16 @@ def _fault(info: zipfile.ZipInfo) -> str | None:
     parts = PurePosixPath(name).parts
     if not parts or name.startswith("/") or ".." in parts or "\\" in name or ":" in name:
         return "leads out of the bundle"
-    if "/".join(parts) != name or not name.isprintable() or len(name) > _MOST_OF_NAME:
+    is_long = len(name) > _MOST_OF_NAME or any(len(part.encode()) > _MOST_OF_PART for part in parts)
+    if "/".join(parts) != name or not name.isprintable() or is_long:
         return "is none of a file"
     kind = stat.S_IFMT(info.external_attr >> 16)
     if kind not in (0, stat.S_IFREG):  # not every program writes it down
         return "is a link or a device"
     if info.flag_bits & 1:
         return "is encrypted"
+    if info.compress_type not in _METHODS:
+        return "is packed by another method"
     return None
 
 
@@ -171,7 +189,7 @@ def _manifest(archive: zipfile.ZipFile, infos: Mapping[str, zipfile.ZipInfo], so
     if info is None or info.file_size > _MOST_OF_MANIFEST:
         raise UserError(Problem(f"is no bundle of cifar-tune: it has no {MANIFEST_FILE}", source=source))
     try:
-        plain = json.loads(_read(archive, info))
+        plain = parse_json(_read(archive, info))
         if not isinstance(plain, dict) or plain.get("format") != FORMAT:
             raise ValueError("of another program")
         require_known_version(plain, FORMAT_VERSION, source)

@@ -1,13 +1,15 @@
 """`cifar-tune bundle`: gathers what belongs to the final model of a study."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from cifar_tune.bundles.archive import MANIFEST_FILE, packed
+from cifar_tune.bundles.initial import INITIAL_FOLDER, initial_files
 from cifar_tune.csv_text import csv_text
 from cifar_tune.data.prepared import PreparedData, prepare
 from cifar_tune.errors import CheckError, Problem, UserError
 from cifar_tune.files import replace_file
+from cifar_tune.knobs.initial_weights import FRESH, WEIGHTS_FILE, weights_source
 from cifar_tune.markdown import code
 from cifar_tune.model_files.description import ModelDescription, split_sha256
 from cifar_tune.reports.export import report_files
@@ -22,13 +24,16 @@ LOCK_FILE = "requirements.txt"
 _FIRST_BYTES = b"PK\x03\x04"
 
 
-def write_bundle(record: StudyRecord, path: Path, settings: Sequence[Override] = ()) -> bytes:
+def write_bundle(
+    record: StudyRecord, path: Path, settings: Sequence[Override] = (), say: Callable[[str], None] = lambda _: None
+) -> bytes:
     """Pack the final model of the study, its report, the split and the package versions into one file.
 
     Args:
         record: the study; `finalize` has kept its model.
         path: the file. A bundle that is there is replaced.
         settings: of `--set`: where the images are now. They tell which image is in which split.
+        say: told what the bundle does not hold.
 
     Returns:
         The content of the file.
@@ -46,9 +51,10 @@ def write_bundle(record: StudyRecord, path: Path, settings: Sequence[Override] =
     files |= {
         file.as_posix(): content.encode() if isinstance(content, str) else content for file, content in report.items()
     }
-    files[SPLIT_FILE] = split_csv(prepared).encode()
+    files |= initial_files(description.train, say)
+    files[SPLIT_FILE] = split_csv(prepared)
     files[LOCK_FILE] = _lock(description).encode()
-    files["README.md"] = _readme(record, description).encode()
+    files["README.md"] = _readme(record, description, is_whole=_has_initial_weights(files, description)).encode()
     content = packed(record.name, files)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,8 +64,11 @@ def write_bundle(record: StudyRecord, path: Path, settings: Sequence[Override] =
     return content
 
 
-def split_csv(prepared: PreparedData) -> str:
-    """One row per image that is not a test image: its index, split, class, and file where it has one."""
+def split_csv(prepared: PreparedData) -> bytes:
+    """One row per image that is not a test image: its index, split, class, and file where it has one.
+
+    Names of files that are no text stay as they are, byte by byte.
+    """
     split = dict.fromkeys(prepared.train_indices.tolist(), "train")
     split |= dict.fromkeys(prepared.val_indices.tolist(), "validation")
     rows = (
@@ -71,7 +80,7 @@ def split_csv(prepared: PreparedData) -> str:
         )
         for index, label in enumerate(prepared.labels.tolist())
     )
-    return csv_text(("index", "split", "class", "file"), rows)
+    return csv_text(("index", "split", "class", "file"), rows).encode("utf-8", "surrogateescape")
 
 
 def _require_bundle_or_nothing(path: Path) -> None:
@@ -101,18 +110,30 @@ def _lock(description: ModelDescription) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _readme(record: StudyRecord, description: ModelDescription) -> str:
+def _has_initial_weights(files: Collection[str], description: ModelDescription) -> bool:
+    """Whether the bundle holds what its training began with, as far as that was a file."""
+    source = weights_source(str(description.train.get("init_from", FRESH)))
+    return source is None or f"{INITIAL_FOLDER}/{WEIGHTS_FILE}" in files
+
+
+def _readme(record: StudyRecord, description: ModelDescription, is_whole: bool) -> str:
     accuracy = description.accuracy
     said = (
         "" if accuracy is None or accuracy.value is None else f" Its accuracy on the test set is {accuracy.value:.6g}"
     )
     if said and accuracy is not None and accuracy.low is not None and accuracy.high is not None:
         said += f" (95 % interval {accuracy.low:.4f} to {accuracy.high:.4f})"
+    missing = (
+        ""
+        if is_whole
+        else f" The training began with the weights in {code(description.train['init_from'])}, which are not in here: "
+        f"`--retrain` needs them."
+    )
     return (
         f"# The study {code(record.name)}\n\n"
         f"`{MODEL_FOLDER}/` holds the final model: start with its README.md.{said and said + '.'}\n"
         f"`{REPORT_FOLDER}/` holds the report of the search: open report.html. `{SPLIT_FILE}` says which image was in "
         f"which split, and `{LOCK_FILE}` which packages were loaded.\n\n"
         f"Check it on your machine, with the same images: `cifar-tune verify BUNDLE`, and with `--retrain` "
-        f"train it again.\n"
+        f"train it again.{missing}\n"
     )

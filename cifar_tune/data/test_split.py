@@ -47,6 +47,15 @@ def load_test(
     return images, entry.labels, entry.classes
 
 
+def test_fingerprint(spec: DataSpec) -> str:
+    """SHA-256 in hex of the test images, their labels and the class names; equal images have equal ones everywhere.
+
+    Raises:
+        UserError: the images are not available or cannot be read.
+    """
+    return _decoded(spec, None).content_key
+
+
 def test_paths(spec: DataSpec) -> tuple[str, ...]:
     """The files of the test images below `data.root`, in their order; empty where they have none of their own.
 

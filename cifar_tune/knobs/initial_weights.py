@@ -47,6 +47,10 @@ class WeightsSource:
         path = Path(expanded(self.path))
         return path / WEIGHTS_FILE if path.is_dir() else path
 
+    def is_content(self, content: bytes) -> bool:
+        """Whether this is the content of the file that was meant."""
+        return hashlib.sha256(content).hexdigest() == self.sha256
+
 
 def pinned(given: str) -> str:
     """The value of the knob for what somebody gave: with the hash of the file, if it is one.

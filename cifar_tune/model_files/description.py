@@ -132,6 +132,9 @@ class Origin(_Entry):
     test_openings: int = 0
     """How often the study's test set has been opened, this time included."""
 
+    test_fingerprint: str | None = None
+    """Of the test images then (`test_fingerprint` of an opening); None where an earlier version opened it."""
+
     opened: str | None = None
     """When it was opened for this model, ISO 8601 in UTC."""
 
@@ -234,6 +237,8 @@ class ModelDescription(_Entry):
         for name, value, said in self._said_twice():
             if name in self.train and self.train[name] != value:
                 raise ValueError(f"{said} is {value!r}, and train.{name} {self.train[name]!r}: both must be the same")
+        if self.val_losses and len(self.val_losses) != self.epochs:
+            raise ValueError("val_losses must have one for each epoch")
         if len({copy.path for copy in self.plugins}) < len(self.plugins):
             raise ValueError("plugins must have different paths")
         channels = {len(each) for each in (self.mean, self.std, self.scale, self.shift)}

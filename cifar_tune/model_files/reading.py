@@ -17,6 +17,7 @@ from cifar_tune.model_files.description import (
 )
 from cifar_tune.paths import given_path
 from cifar_tune.plugins.files import MAX_BYTES as MOST_BYTES_OF_PLUGIN
+from cifar_tune.plugins.meaning import meaning_of
 
 MOST_BYTES_OF_WEIGHTS = 16 * 2**30
 
@@ -68,9 +69,10 @@ def read_plugin_copies(folder: str | Path, description: ModelDescription) -> lis
     for copy in description.plugins:
         try:
             text = _plugin_copy(root, copy).decode("utf-8-sig")
-            digests = {name: str(copy.described.get(name, "")) for name in ("sha256", "meaning")}
-            content = digests["sha256"] if copy.module else copy.sha256
-            files.append(PluginFile(copy.path, content, text, digests["meaning"], module=copy.module))
+            content, meaning = copy.sha256, meaning_of(text)
+            if copy.module:  # the digests are those of its whole package
+                content, meaning = (str(copy.described.get(name, "")) for name in ("sha256", "meaning"))
+            files.append(PluginFile(copy.path, content, text, meaning, module=copy.module))
         except UnicodeDecodeError as error:
             rule = f"is not UTF-8 text (byte {error.start})"
             raise UserError(Problem(rule, source=str(root / copy.file))) from error

@@ -17,6 +17,7 @@ from cifar_tune.knobs.plugin import Plugin, PluginFile, is_same_code
 from cifar_tune.plugins.installed import read_installed
 
 _running: dict[str, threading.Lock] = {}
+_imported_ones: dict[str, PluginFile] = {}  # by path: installed plugins as they were imported
 _first: dict[str, str] = {}  # by path: the digest of the first content that ran under it
 
 
@@ -44,7 +45,12 @@ def _imported(file: PluginFile) -> ModuleType | Problem:
         if not is_same_code(file.sha256, file.meaning, here.sha256, here.meaning):
             rule = "the package that is installed here has other code than the one that was read before"
             return Problem(rule, source=file.path)
-        return import_module(here.module)
+        if here.module != file.module:
+            rule = f"the package that is installed here brings {here.module} under this name, and not {file.module}"
+            return Problem(rule, source=file.path)
+        module = import_module(here.module)
+        _imported_ones[file.path] = here
+        return module
     except LookupError as error:
         return Problem(str(error.args[0]), source=file.path)
     except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever a user's code raises is told to the user)
@@ -53,8 +59,15 @@ def _imported(file: PluginFile) -> ModuleType | Problem:
 
 
 def has_run(file: PluginFile) -> bool:
-    """Whether this very content has run in this process under this path."""
-    return _module_name(file) in sys.modules
+    """Whether this very content has run as a plugin in this process under this path."""
+    if not file.module:
+        return _module_name(file) in sys.modules
+    ran = _imported_ones.get(file.path)  # that a module is loaded says nothing: a description can name any
+    return (
+        ran is not None
+        and ran.module == file.module
+        and is_same_code(ran.sha256, ran.meaning, file.sha256, file.meaning)
+    )
 
 
 def name_in_tracebacks(file: PluginFile) -> str:

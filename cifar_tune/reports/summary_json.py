@@ -60,7 +60,8 @@ def summary_json(report: Report) -> str:
             `test_loss`, `test_accuracy` (these three null where the result was lost), `study` (the version before
             `run --evolve` that holds the trial, or null), `chosen` (best, trial or config), `source` (the file),
             `images` (all or study), `steps`, `test_metrics` (the further metrics of the study, such as
-            `test_macro_f1`), `person` (who opened it; null where an earlier version did), `identity` (a name that no
+            `test_macro_f1`), `test_fingerprint` (sha256 of the
+            test images), `person` (who opened it; null where an earlier version did), `identity` (a name that no
             other opening has), and `analysis`, null where an earlier version opened it: `classes` (a list
             of `class`, `images`, `right`, `accuracy`), `confusion` (a row per true class, a column per predicted one),
             `expected_calibration_error`, `calibration` (its bins: `low`, `high`, `images`, `confidence`, `accuracy`),

@@ -247,7 +247,7 @@ def _is_one_opening(value: object) -> bool:
     optional: dict[str, Check] = {
         "test_images": _is_whole, "test_loss": _is_number, "test_accuracy": _is_number, "study": _is_text,
         "value": _is_number, "trial": _is_whole, "chosen": _is_text, "source": _is_text, "images": _is_text,
-        "steps": _is_whole, "person": _is_text, "identity": _is_text,
+        "steps": _is_whole, "person": _is_text, "identity": _is_text, "test_fingerprint": _is_text,
         "test_metrics": lambda figures: _is_mapping_to(figures, _is_number),
         "networks": _are_networks, "new_images": _is_interval, "same_images": _is_interval,
     }  # fmt: skip

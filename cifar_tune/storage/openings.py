@@ -62,6 +62,8 @@ class Opening:
         weights_sha256: of the weights in it.
         test_metrics: the further metrics that the study looks at, such as `test_macro_f1`; without those that these
             images or predictions have no number for. Empty where an earlier version opened it.
+        test_fingerprint: of the test images, SHA-256 in hex; None where an earlier version opened it, or the result was
+            lost.
         person: who opened it, as the system calls them; None where an earlier version did.
         identity: a name that no other opening has; None where an earlier version opened it.
         networks: the networks that were tested: `seed`, `test_loss` and `test_accuracy` of each. The first one has the
@@ -95,6 +97,7 @@ class Opening:
     model: str | None = None
     weights_sha256: str | None = None
     test_metrics: Mapping[str, float] = field(default_factory=dict)
+    test_fingerprint: str | None = None
     person: str | None = None
     identity: str | None = None
     networks: Sequence[Mapping[str, float | None]] = ()

@@ -75,6 +75,7 @@ def _origin(record: StudyRecord, opening: Opening, openings: int) -> Origin:
             "objective_value": opening.value,
             "finished_trials": opening.finished_trials,
             "test_openings": openings,
+            "test_fingerprint": opening.test_fingerprint,
             "opened": opening.opened or None,
         }
     )

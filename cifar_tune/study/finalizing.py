@@ -16,7 +16,7 @@ from cifar_tune.data.batches import steps_per_epoch
 from cifar_tune.data.prepared import PreparedData, prepare
 from cifar_tune.data.resident import ResidentData
 from cifar_tune.data.spec import DataSpec
-from cifar_tune.data.test_split import decode_test, load_test, require_test, test_paths
+from cifar_tune.data.test_split import decode_test, load_test, require_test, test_fingerprint, test_paths
 from cifar_tune.errors import CheckError, Problem, UserError
 from cifar_tune.model_files.folder import require_model_folder
 from cifar_tune.model_files.writing import Evaluation
@@ -304,6 +304,7 @@ def _open(
     try:
         paths = test_paths(spec)
         images, labels, classes = load_test(spec)
+        fingerprint = test_fingerprint(spec)
         _require_same_classes(trainings[0].data.classes, classes)
     except UserError:  # nothing of them was measured
         write(None)
@@ -318,7 +319,9 @@ def _open(
         metrics = further_metrics(record.spec.measures, training.config.vocabulary, predictions, say)
         found.append(NetworkResult(seed, loss, accuracy, metrics, predictions))
     analysis = analysed(found[0].predictions, images, paths)
-    tested = replace(opening, test_images=len(labels), analysis=analysis, **summed_up(found))
+    tested = replace(
+        opening, test_images=len(labels), test_fingerprint=fingerprint, analysis=analysis, **summed_up(found)
+    )
     write(tested)
     first = found[0]
     confusion = first.predictions.confusion().tolist()

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from cifar_tune.data.prepared import PreparedData
 from cifar_tune.data.resident import ResidentData
 from cifar_tune.data.spec import DataSpec
-from cifar_tune.data.test_split import load_test
+from cifar_tune.data.test_split import load_test, test_fingerprint
 from cifar_tune.errors import CheckError
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.model_files.description import ModelDescription
@@ -34,8 +34,11 @@ class Figures:
     accuracy: float
 
 
-def opened_test_images(spec: DataSpec, classes: tuple[str, ...]) -> Labelled:
+def opened_test_images(spec: DataSpec, classes: tuple[str, ...]) -> tuple[Labelled, str]:
     """Open the test split, to measure once more what `finalize` has measured and written down.
+
+    Returns:
+        The images, and their fingerprint (`cifar_tune.data.test_split.test_fingerprint`).
 
     Raises:
         CheckError: it has other classes.
@@ -44,7 +47,7 @@ def opened_test_images(spec: DataSpec, classes: tuple[str, ...]) -> Labelled:
     images, labels, found = load_test(spec)
     if found != classes:
         raise CheckError("the test images here have other classes than those of the bundle")
-    return images, labels
+    return (images, labels), test_fingerprint(spec)
 
 
 def measured(model: SavedModel, images: Labelled) -> Figures:

@@ -27,6 +27,12 @@ def written(folder: Path, entries: list[tuple[Any, bytes]]) -> Path:
     return path
 
 
+def packed_by(method: int) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo("model/x")
+    info.compress_type = method
+    return info
+
+
 def link(name: str) -> zipfile.ZipInfo:
     info = zipfile.ZipInfo(name)
     info.create_system = 3
@@ -46,6 +52,10 @@ def link(name: str) -> zipfile.ZipInfo:
         ("./x", "is none of a file"),
         ("a\x1b[2Jb", "is none of a file"),
         ("x" * 400, "is none of a file"),
+        ("model/" + "é" * 140, "is none of a file"),
+        (MANIFEST_FILE.upper(), "is there twice"),
+        (MANIFEST_FILE + "/x", "leads through a file"),
+        (packed_by(zipfile.ZIP_LZMA), "is packed by another method"),
         (link("model/model.json"), "is a link or a device"),
         (MANIFEST_FILE, "is there twice"),
     ],
@@ -90,6 +100,9 @@ def test_what_is_no_bundle(tmp_path: Path) -> None:
         read_bundle(written(tmp_path, [("x", b"")]))
     with pytest.raises(UserError, match=r"its manifest.json cannot be read"):
         read_bundle(written(tmp_path, [(MANIFEST_FILE, b"[1]")]))
+    for text in (b"[" * 100_000, b'{"format": "cifar-tune bundle", "study": NaN}'):
+        with pytest.raises(UserError, match=r"its manifest.json cannot be read"):
+            read_bundle(written(tmp_path, [(MANIFEST_FILE, text)]))
     newer = json.dumps({"format": archive.FORMAT, "format_version": 2, "cifar_tune": "9.0"}).encode()
     with pytest.raises(UserError, match=r"was written by cifar-tune 9.0, in version 2 of the format"):
         read_bundle(written(tmp_path, [(MANIFEST_FILE, newer)]))
@@ -131,7 +144,32 @@ def test_a_plugin_is_shown_before_it_runs(
     assert findings["weights, validation images"].passed
 
 
+def test_an_installed_plugin_is_shown_as_what_it_is(tmp_path: Path, save: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A description can name any module as that of a plugin. Nothing is imported for it without a word."""
+    folder = tmp_path / "model"
+    _, description = save(folder, with_plugin(model="tiny"))
+    plugin = {**description.plugins[0].model_dump(), "path": "acme", "module": "json"}
+    changes = {"plugins": [plugin], "origin": {"command": "finalize"}}
+    (folder / "model.json").write_text(json.dumps(description.model_dump(mode="json") | changes))
+    files = {
+        f"model/{file.relative_to(folder).as_posix()}": file.read_bytes()
+        for file in folder.rglob("*")
+        if file.is_file()
+    }
+    path = tmp_path / "bundle.zip"
+    path.write_bytes(packed("made", files))
+    imported: list[str] = []
+    monkeypatch.setattr("cifar_tune.plugins.execute.import_module", imported.append)
+    said: list[str] = []
+    with pytest.raises(UserError) as error:
+        list(verify(path, Wanted(device="cpu", retrain=True), said.append))
+    assert imported == []
+    assert said[0].startswith("plugin acme: what runs is not this text, but the package that is installed here")
+    assert "They are Python programs and would run with your rights" in str(error.value)
+    assert str(path) in str(error.value)
+
+
 def archive_split(prepared: Any) -> bytes:
     from cifar_tune.bundles.packing import split_csv
 
-    return split_csv(prepared).encode()
+    return split_csv(prepared)

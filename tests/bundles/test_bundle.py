@@ -1,6 +1,7 @@
 """A finished study in one file: what is in it, and what `verify` finds on another machine."""
 
 import csv
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -11,9 +12,12 @@ from typing import Any
 import pytest
 
 from cifar_tune.bundles.archive import MANIFEST_FILE, packed, read_bundle
+from cifar_tune.bundles.initial import initial_files
 from cifar_tune.bundles.packing import write_bundle
+from cifar_tune.bundles.splits import difference
 from cifar_tune.bundles.verifying import Finding, Wanted, _require_images, verify
 from cifar_tune.cli.main import app
+from cifar_tune.data import test_split
 from cifar_tune.data.cache import CACHE_VARIABLE
 from cifar_tune.data.prepared import prepare
 from cifar_tune.data.spec import DataSpec
@@ -148,10 +152,113 @@ def test_other_images_or_another_split_end_it(made: Made, tmp_path: Path) -> Non
     plain = json.loads(read_bundle(made.bundle).files["model/model.json"])
     text = json.dumps({**plain, "data": {**plain["data"], "split_seed": 1}}).encode()
     findings = found(changed(made, tmp_path / "one.zip", model__model_dot_json=text))
-    assert list(findings) == ["hashes", "images"]
+    assert [(name, finding.passed) for name, finding in findings.items()] == [
+        ("hashes", True), ("images", False), ("weights", None), ("test set", None), ("training", None)
+    ]  # fmt: skip
     assert findings["images"].words.startswith("the images here are not those that the model was trained on")
     findings = found(changed(made, tmp_path / "two.zip", split_dot_csv=b"index,split,class,file\n"))
     assert findings["images"].words == "the images are the same, and split.csv splits them in another way"
+
+
+def test_what_a_bundle_does_not_state_is_not_passed_over(made: Made, tmp_path: Path) -> None:
+    """Whoever forges the figures leaves out those that would not come out."""
+    plain = json.loads(read_bundle(made.bundle).files["model/model.json"])
+    text = json.dumps({**plain, "check": None, "metrics": {}}).encode()
+    findings = found(changed(made, tmp_path / "one.zip", model__model_dot_json=text), test=True)
+    assert [findings[f"weights, {name} images"].passed for name in ("validation", "test")] == [False, False]
+    stated = {**plain["metrics"]["test_accuracy"], "low": 0.0, "high": 1.0, "value": 0.99}
+    elsewhere = {**plain["environment"], "device_name": "another CPU"}
+    forged = {**plain, "metrics": {"test_accuracy": stated}, "environment": elsewhere}
+    path = changed(made, tmp_path / "two.zip", model__model_dot_json=json.dumps(forged).encode())
+    finding = found(path, test=True, retrain=True)["training, test images"]
+    assert finding.passed is False, finding.words  # the interval is computed, and not the one that the bundle states
+
+
+def test_other_test_images_are_told(made: Made, tmp_path: Path) -> None:
+    plain = json.loads(read_bundle(made.bundle).files["model/model.json"])
+    [opening] = made.record.openings
+    assert (
+        plain["origin"]["test_fingerprint"]
+        == opening.test_fingerprint
+        == test_split.test_fingerprint(made.record.spec.data)
+    )
+    other = {**plain["origin"], "test_fingerprint": "0" * 64}
+    text = json.dumps({**plain, "origin": other}).encode()
+    findings = found(changed(made, tmp_path / "one.zip", model__model_dot_json=text), test=True)
+    assert findings["test images"].passed is False
+    assert "weights, test images" not in findings
+    del other["test_fingerprint"]  # as an earlier version wrote it
+    text = json.dumps({**plain, "origin": other}).encode()
+    findings = found(changed(made, tmp_path / "two.zip", model__model_dot_json=text), test=True)
+    assert findings["weights, test images"].passed
+
+
+def test_nothing_is_downloaded_and_nothing_is_made_where_a_bundle_says(made: Made, tmp_path: Path) -> None:
+    plain = json.loads(read_bundle(made.bundle).files["model/model.json"])
+    folder = tmp_path / "of-others"
+    for name in ("cifar10", "svhn"):
+        data = {"name": name, "root": str(folder), "download": True}
+        text = json.dumps({**plain, "data": data}).encode()
+        with pytest.raises(UserError, match=r"download is false|are not here: say where they lie"):
+            found(changed(made, tmp_path / "one.zip", model__model_dot_json=text))
+    data = {"name": "image_folder", "root": "x" * 5000}
+    text = json.dumps({**plain, "data": data}).encode()
+    with pytest.raises(UserError, match="are not here: say where they lie"):
+        found(changed(made, tmp_path / "one.zip", model__model_dot_json=text))
+    assert not folder.exists()
+
+
+def test_messages_name_the_bundle(made: Made, tmp_path: Path) -> None:
+    path = changed(made, tmp_path / "one.zip", model__model_dot_json=b"{}")
+    with pytest.raises(UserError) as error:
+        found(path)
+    assert str(error.value).startswith(f"{path}: model/model.json: was not written by cifar-tune")
+    path.write_bytes(packed("made", {"split.csv": b""}))
+    with pytest.raises(UserError, match=r"holds no model: there is no model/model\.json in it"):
+        found(path)
+
+
+def test_weights_that_a_training_began_with_travel_along(made: Made, tmp_path: Path) -> None:
+    plain = json.loads(read_bundle(made.bundle).files["model/model.json"])
+    first = tmp_path / "first"
+    shutil.copytree(made.record.openings[0].model or "", first)
+    digest = hashlib.sha256((first / "model.safetensors").read_bytes()).hexdigest()
+    train = {**plain["train"], "init_from": f"{first}@sha256:{digest}"}
+    said: list[str] = []
+    files = initial_files(train, said.append)
+    assert set(files) == {"init_from/model.safetensors", "init_from/model.json"}
+    shutil.rmtree(first)
+    assert initial_files(train, said.append) == {}
+    assert f"the training began with the weights in {first}, and that file is not here any more" in said[0]
+    text = json.dumps({**plain, "train": train}).encode()
+    path = changed(made, tmp_path / "one.zip", model__model_dot_json=text)
+    with pytest.raises(UserError, match=f"neither in the bundle nor here: {first}, with the sha256 {digest}"):
+        found(path, retrain=True)
+    assert found(path)["weights, validation images"].passed
+    path.write_bytes(packed("made", {**read_bundle(path).files, **files}))
+    assert "training, validation images" in found(path, retrain=True)
+    forged = {**files, "init_from/model.safetensors": b"other"}
+    path.write_bytes(packed("made", {**read_bundle(path).files, **forged}))
+    with pytest.raises(UserError, match="has changed: its sha256 is"):
+        found(path, retrain=True)
+
+
+def test_images_that_differ_are_named() -> None:
+    head = "index,split,class,file\n"
+    one = head + "0,train,ant,train/ant/1.png\n1,validation,bee,train/bee/2.png\n2,train,bee,'=x.png\n"
+    two = head + "0,train,bee,train/ant/1.png\n1,train,bee,train/bee/2.png\n2,train,bee,new.png\n"
+    assert difference(one.encode(), two.encode()) == (
+        "=x.png is not here; new.png is here and not in the bundle; train/ant/1.png is here in another class; "
+        "train/bee/2.png is here in another split"
+    )
+    assert difference(one.encode(), one.encode()) == "the files have the same names, so some hold other pictures"
+    arrays = head + "0,train,ant,\n1,train,bee,\n"
+    assert difference(arrays.encode(), one.encode()) == "the bundle has 2 images, and there are 3 here"
+    many = head + "".join(f"{number},train,ant,{number}.png\n" for number in range(9))
+    assert difference(many.encode(), head.encode()) == "0.png, 1.png, 2.png and 6 more are not here"
+    for odd in (b"", b"\xff\x00", b'index,file\n"', b"a,b\n1,2\n"):
+        difference(odd, one.encode())
+        difference(one.encode(), odd)
 
 
 def test_where_the_images_are_not_it_is_said_how_to_name_their_folder(tmp_path: Path) -> None:

@@ -23,8 +23,9 @@ def bundle(
 ) -> None:
     """Pack the final model of a study and all that belongs to it into one file that others can verify.
 
-    It holds the model folder that `finalize` has kept, the report with trials.csv, the exact split, and the versions of
-    the packages in use. It is a plain zip. Prints its path and its sha256: tell that to whoever gets the file.
+    It holds the model folder that `finalize` has kept, the report with trials.csv, the exact split, the versions of
+    the packages in use, and the weights that the training began with, where `init_from` names a file. It is a plain
+    zip. Prints its path and its sha256: tell that to whoever gets the file.
     """
     from cifar_tune.bundles.packing import write_bundle
     from cifar_tune.cli.find_study import find_record
@@ -38,7 +39,7 @@ def bundle(
         raise UserError(Problem(f"the name of the study {record.name!r} is none for a file; name one with --output"))
     path = output or Path("bundles") / f"{record.name}.zip"
     say(f"note: {whose_model(kept_opening(record))}", err=True)
-    content = write_bundle(record, path, parse_overrides(settings or ()))
+    content = write_bundle(record, path, parse_overrides(settings or ()), lambda line: say(line, err=True))
     say(f"bundle={path}")
     say(f"bytes={len(content)}")
     say(f"sha256={hashlib.sha256(content).hexdigest()}")

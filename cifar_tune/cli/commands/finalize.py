@@ -99,7 +99,8 @@ def finalize(
     finished_trials, config, seed, epochs, train_images, device, precision, test_images, test_loss, test_accuracy (null
     where the result was lost), chosen (best, race, trial or config), source (the file), images (all, or study with
     --study-images), steps (of the optimizer), model (its folder), weights_sha256, test_metrics (the
-    further metrics of the study, such as test_macro_f1), person (who opened it; null where an earlier version did),
+    further metrics of the study, such as test_macro_f1), test_fingerprint (sha256 of the test images), person
+    (who opened it; null where an earlier version did),
     identity (a name that no other opening has), networks (seed, test_loss and test_accuracy of each; empty
     where one was trained alone), new_images and same_images (95 % intervals of the mean accuracy: for new images and
     new seeds, and for these images and new seeds; null without networks), analysis (classes, confusion,
