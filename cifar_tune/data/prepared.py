@@ -65,6 +65,12 @@ class PreparedData:
         images: npt.NDArray[np.uint8] = np.load(self.images_path, mmap_mode="c")
         return images
 
+    @property
+    def val_counts(self) -> list[int]:
+        """How many validation images each class has."""
+        counts: list[int] = np.bincount(self.labels[self.val_indices], minlength=len(self.classes)).tolist()
+        return counts
+
     def summary(self) -> list[str]:
         """What was found, as lines for people: images per split, classes, and the smallest class."""
         train, val = (

@@ -69,7 +69,7 @@ def _train_seeds(
     prepared = prepare(run.data)
     for note in prepared.told():
         say(f"note: {note}")
-    require_metrics_fit(run.metrics, Metrics(run.train.vocabulary), prepared.classes)
+    require_metrics_fit(run.metrics, Metrics(run.train.vocabulary), prepared.classes, prepared.val_counts)
     data = ResidentData(prepared, device)
     flops = count_multiply_adds(run.train, data.image_shape, len(data.classes))
     results: dict[str, Any] = {"device": str(device), "precision": "", "parameters": 0, "flops": flops, "runs": []}

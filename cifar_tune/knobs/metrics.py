@@ -30,6 +30,7 @@ class MetricPart(Part):
         title: its name on axes and in sentences; without one, its name with spaces.
         is_share: whether it is a fraction that people read in percent.
         fewest_classes, most_classes: of the data that it can be computed for; None: any number.
+        needs_every_class: whether the images that it is computed of must have all classes.
         number: the argument of the target that gets the number in the metric's name, which stands where the entry's
             name has a K: `topK_accuracy` is `top3_accuracy` and all others.
     """
@@ -41,6 +42,7 @@ class MetricPart(Part):
     is_share: bool = False
     fewest_classes: int = 2
     most_classes: int | None = None
+    needs_every_class: bool = False
     number: str = ""
 
 
@@ -80,6 +82,7 @@ _BUILT_IN: Mapping[str, MetricPart] = {
         highest=1.0,
         title="AUROC",
         most_classes=2,
+        needs_every_class=True,
     ),
     "ece": MetricPart(
         "cifar_tune.training.metrics:expected_calibration_error",

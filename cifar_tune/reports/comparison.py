@@ -141,14 +141,15 @@ class Comparison:
         """Whether the completed trials of a level are a random sample of what the study file describes.
 
         Only then does a mean's interval keep its promise. A sampler that learns tries more of what looks good, a pruner
-        takes the worse trials away, and `start_from` has what people hold for good.
+        takes the worse trials away, and `start_from` has what people hold for good. A study that has evolved may hold
+        trials of another sampler.
         """
         spec = self.report.record.spec
         trials = [trial for level in self.levels for trial in level.trials]
         return (
             spec.sampler.name in _IMPARTIAL
             and not any(trial.reason == "pruned" for trial in trials)
-            and (spec.sampler.name == "grid" or all(trial.source == "sampler" for trial in trials))
+            and (spec.sampler.name == "grid" or all(map(_is_impartial, trials)))
         )
 
     @cached_property
@@ -240,9 +241,9 @@ class Comparison:
         words = ""
         if not self.is_random_sample and any(len(level.completed) > 2 for level in self.levels):
             words = (
-                " Means have no intervals: these trials are no random sample, since the sampler, the pruner or "
-                "`start_from` chose among them, so the usual interval would be too narrow, and often "
-                "would not hold the true mean."
+                " Means have no intervals: these trials are no random sample, since the sampler (perhaps that of an "
+                "earlier version), the pruner or `start_from` chose among them, so the usual interval would be too "
+                "narrow, and often would not hold the true mean."
             )
         if self.paired is None or self.leader is None:
             return words
@@ -324,6 +325,10 @@ class Comparison:
         if untrained:
             words += f" Not trained, since their model breaks {self.report.constraint_words}: {untrained} trials."
         return words
+
+
+def _is_impartial(trial: TrialRecord) -> bool:
+    return trial.source == "sampler" and trial.drawn_by in _IMPARTIAL
 
 
 def compare(record: StudyRecord, knob: str, key: str = "knob") -> Comparison:

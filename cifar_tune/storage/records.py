@@ -65,8 +65,9 @@ class TrialRecord:
 
     `value` is the first objective: of the last finished epoch if the trial was pruned, None if it never finished one;
     `values` are all objectives, in the order of the study file, empty where `value` is None.
-    `source` is `sampler`, `start_from`, or `enqueued` if somebody else gave it. `params` is what the sampler suggested:
-    of a knob that is searched `per` another, not the value in `config`.
+    `drawn_by` is the name of the study's sampler, or of that of the earlier version that a trial was carried over from;
+    None where that is not known. `source` is `sampler`, `start_from`, or `enqueued` if somebody else gave it. `params`
+    is what the sampler suggested: of a knob that is searched `per` another, not the value in `config`.
     `intermediate` is the objective after each finished epoch; of several objectives, the first one after the newest.
     `history` has one list per figure, one item per epoch, and `measures` one per further metric, with None where an
     epoch was not measured. `metrics` holds what else is known of metrics by name.
@@ -81,6 +82,7 @@ class TrialRecord:
     number: int
     state: str
     source: str
+    drawn_by: str | None
     value: float | None
     values: Sequence[float]
     feasible: bool | None
@@ -392,6 +394,9 @@ def trial_record(trial: FrozenTrial, spec: StudySpec) -> TrialRecord:
         number=trial.number,
         state=trial.state.name,
         source=_source(trial),
+        drawn_by=attrs[attributes.CARRIED_FROM].get("sampler")
+        if attributes.CARRIED_FROM in attrs
+        else spec.sampler.name,
         value=values[0] if values else None,
         values=values,
         feasible=is_feasible(trial, spec.constraints),

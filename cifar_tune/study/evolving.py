@@ -77,7 +77,9 @@ def carry(trials: Sequence[FrozenTrial], before: StudySpec, after: StudySpec, ve
         else:
             again = _begun(trial, before, after, known)
         if isinstance(again, FrozenTrial):
-            again.user_attrs[attributes.CARRIED_FROM] = {"study": version, "number": trial.number}
+            earlier = trial.user_attrs.get(attributes.CARRIED_FROM, {"sampler": before.sampler.name})
+            drawn_by = {"sampler": earlier["sampler"]} if "sampler" in earlier else {}
+            again.user_attrs[attributes.CARRIED_FROM] = {"study": version, "number": trial.number, **drawn_by}
             again.number = len(kept)
             kept.append((trial, again))
         elif again is not None:

@@ -181,7 +181,7 @@ def _run_in(
         observer.decoding(done, total)
 
     data = prepare(spec.data, decoding)
-    require_fit(spec, data.classes)
+    require_fit(spec, data.classes, data.val_counts)
     for note in data.told(is_first_time=known is None):
         observer.note(f"note: {note}")
     executors.wait_for_start(spec.data, data.fingerprint, stop.raise_if_any)

@@ -16,7 +16,7 @@ from scipy.stats import t as student
 from cifar_tune.errors import UserError
 from cifar_tune.reports.comparison import Comparison, compare
 from cifar_tune.reports.comparison_files import as_csv, draw, markdown, write
-from cifar_tune.storage.attributes import START_FROM
+from cifar_tune.storage.attributes import CARRIED_FROM, START_FROM
 
 from .factory import MadeTrial, make_record, make_spec
 
@@ -214,12 +214,17 @@ def arrows(axes: Axes) -> list[float]:
     return [np.asarray(mark.get_offsets())[0, 0] for mark in triangles]
 
 
+FROM = {"study": "made@1", "number": 0}
+
+
 @pytest.mark.parametrize(
     ("sampler", "trial"),
     [
         ("tpe", MadeTrial({"optimizer": "sgd"}, 0.5)),
         ("random", MadeTrial({"optimizer": "sgd"}, 0.1, state="PRUNED", epochs=2)),
         ("random", MadeTrial({"optimizer": "sgd"}, 0.5, attrs={START_FROM: 0})),
+        ("random", MadeTrial({"optimizer": "sgd"}, 0.5, attrs={CARRIED_FROM: FROM})),
+        ("random", MadeTrial({"optimizer": "sgd"}, 0.5, attrs={CARRIED_FROM: FROM | {"sampler": "tpe"}})),
     ],
 )
 def test_means_of_trials_that_somebody_chose_have_no_interval(sampler: str, trial: MadeTrial) -> None:
@@ -230,7 +235,9 @@ def test_means_of_trials_that_somebody_chose_have_no_interval(sampler: str, tria
     assert "Means have no intervals: these trials are no random sample" in comparison.conditions
     assert "| mean |" in markdown(comparison)
     assert next(csv.DictReader(as_csv(comparison).splitlines()))["ci95_low"] == ""
-    impartial = compare(make_record(make_spec(OPTIMIZER, sampler={"name": "random"}), trials()[:3]), "optimizer")
+    carried = MadeTrial({"optimizer": "sgd"}, 0.5, attrs={CARRIED_FROM: FROM | {"sampler": "qmc"}})
+    spec = make_spec(OPTIMIZER, sampler={"name": "random"})
+    impartial = compare(make_record(spec, [*trials()[:3], carried]), "optimizer")
     assert impartial.interval(impartial.levels[0]) is not None
     assert "no random sample" not in impartial.conditions
 

@@ -125,6 +125,17 @@ def test_the_budget_counts_what_was_carried_over_and_the_sampler_goes_on(
     assert record.study.user_attrs[attributes.EVOLVED] == {"from": "test@1", "version": 1, "carried": 8, "left": 0}
 
 
+def test_who_drew_a_trial_is_remembered_through_all_versions(
+    run_scripted: RunStudy, evolve: Evolve, storage: RDBStorage
+) -> None:
+    run_scripted(study(2, sampler={"name": "tpe"}))
+    wider = study(3, search_space=space(lr={"low": 0.001, "high": 2.0, "log": True}))
+    for version in (study(3), wider):
+        evolve(version)
+    _, record, _ = run_scripted(wider)
+    assert [trial.drawn_by for trial in record.trials] == ["tpe", "tpe", "random"]
+
+
 @pytest.mark.parametrize("budget", [60, 70])
 def test_a_study_that_was_stopped_tries_what_is_new(run_scripted: RunStudy, evolve: Evolve, budget: int) -> None:
     """The rule counts anew: what was tried before says nothing of a space that is larger."""

@@ -98,4 +98,7 @@ def test_metrics_that_the_data_do_not_allow() -> None:
         "objective = 'val_auroc': needs 2 classes, and the data have 3",
     ]
     require_fit(read("name: s\nmetrics: [val_top3_accuracy]\n").spec, "abcd")
-    require_fit(read("name: s\nmetrics: [best_val_auroc]\n").spec, "ab")
+    require_fit(read("name: s\nmetrics: [best_val_auroc]\n").spec, "ab", [1, 1])
+    require_fit(read("name: s\nmetrics: [val_macro_f1]\n").spec, "ab", [1, 0])
+    with pytest.raises(UserError, match="needs validation images of every class, and there are none of b"):
+        require_fit(read("name: s\nmetrics: [best_val_auroc]\n").spec, "ab", [1, 0])

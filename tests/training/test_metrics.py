@@ -88,6 +88,28 @@ def test_classes_that_are_not_seen_or_not_predicted_make_no_warning() -> None:
     assert found["val_macro_f1"] == pytest.approx((1 + 2 / 3 + 0 + 0) / 4)
 
 
+def test_the_right_class_is_among_several_at_least_as_often_as_it_is_the_first() -> None:
+    labels = torch.tensor([0, 0, 0, 1])
+    names = [f"val_top{k}_accuracy" for k in (2, 3)]
+    assert Measures(names, BUILT_IN).of(torch.zeros(4, 5), labels) == dict.fromkeys(names, 1.0)
+    coarse = torch.tensor([[2.0, 1.0, 1.0, 1.0]] * 4)  # as bf16 leaves them
+    assert Measures(["val_top2_accuracy"], BUILT_IN).of(coarse, labels) == {"val_top2_accuracy": 1.0}
+
+
+def test_a_model_that_is_very_sure_keeps_its_order() -> None:
+    """Of 64 bits none is left to tell the probabilities of a difference of 40 and of 50 apart."""
+    logits = torch.tensor([[0.0, 40.0], [0.0, 45.0], [0.0, 50.0], [0.0, 60.0], [9.0, 0.0]])
+    labels = torch.tensor([0, 0, 1, 1, 0])
+    auroc = Measures(["val_auroc"], BUILT_IN)
+    assert auroc.of(logits, labels) == {"val_auroc": 1.0}
+    assert auroc.of(-logits, labels) == {"val_auroc": 0.0}
+
+
+def test_images_of_one_class_have_no_curve() -> None:
+    with pytest.raises(CheckError, match="needs images of both classes"):
+        Measures(["val_auroc"], BUILT_IN).of(torch.randn(4, 2), torch.ones(4, dtype=torch.int64))
+
+
 def test_calibration_of_sure_answers() -> None:
     sure = torch.tensor([[100.0, -100.0]] * 4)
     ece = Measures(["val_ece"], BUILT_IN)

@@ -38,7 +38,7 @@ def check(
                 resolve_device(name)
         with stage:
             data = prepare(read.spec.data, decoding)
-            require_fit(read.spec, data.classes)
+            require_fit(read.spec, data.classes, data.val_counts)
     for line in spec_lines(read.spec):  # after the data: their errors would be lost behind so many lines
         say(line)
     for note in read.notes:
