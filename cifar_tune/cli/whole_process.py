@@ -7,6 +7,7 @@ themselves, and the package leaves them alone. What the package still shares wit
 - `data.image_reading` silences libtiff.
 - `executors.starting` changes two environment variables while it starts an executor; only one thread does so at a time.
 - `executors.ray_engine` connects to Ray; a process has one connection.
+- `training.loop` listens to warnings while it trains on a GPU, and leaves them as they were after each epoch.
 - `training.device.configure` sets PyTorch's threads, precision, allocator and cuDNN, and a training seeds PyTorch's own
   generators. So a process trains one configuration at a time; studies train in executors, which are processes.
 """
@@ -20,12 +21,13 @@ _Arguments = ParamSpec("_Arguments")
 
 
 def silence_warnings() -> None:
-    """Ignore the warnings of Pillow and Optuna: what matters to users is told in other ways.
+    """Ignore warnings of Pillow, Optuna and torch: what matters to users is told in other ways.
 
     They are named by module and by text, since importing Optuna would take longer than `--help`.
     """
     warnings.filterwarnings("ignore", module=r"PIL\.")
     warnings.filterwarnings("ignore", module=r"optuna\.")
+    warnings.filterwarnings("ignore", message=r".* does not have a deterministic implementation, but you set 'torch\.")
     warnings.filterwarnings("ignore", message=r".* is experimental \(supported from v")  # Optuna's version is pinned
 
 

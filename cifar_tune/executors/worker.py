@@ -17,12 +17,14 @@ from cifar_tune.executors.job_training import JobTrainer
 from cifar_tune.executors.messages import Job, Order, Quit, Ready, Refused, Rehearsal, Report, Verdict
 from cifar_tune.training.device import environment, resolve_device
 from cifar_tune.training.probe import room
+from cifar_tune.training.repeatability import hide_torchs_words
 
 _QUIT_SECONDS = 30.0
 
 
 def work(connection: Connection, device_name: str, slot: int) -> None:
     """Serve jobs until told to quit. The target of an executor process."""
+    hide_torchs_words()
     try:
         device = _device_of_slot(device_name, slot)
     except UserError as error:

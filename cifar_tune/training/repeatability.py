@@ -21,11 +21,8 @@ def choose_algorithms(repeatable: bool) -> None:
     The fastest ones are found by trying: cuDNN times all of its algorithms for every new shape, which takes seconds,
     and may choose others in another process. And some kernels add up with atomic additions, in no fixed order.
 
-    An operation without a repeatable form runs in the one that it has. `UnrepeatableOperations` notices that; torch's
-    own warning, which speaks of settings that nobody here has made, is not shown.
+    An operation without a repeatable form runs in the one that it has; `UnrepeatableOperations` notices that.
     """
-    if repeatable:
-        warnings.filterwarnings("ignore", f"(?s).*{re.escape(_MARK)}")
     torch.backends.cudnn.benchmark = not repeatable
     torch.backends.cudnn.deterministic = repeatable
     torch.use_deterministic_algorithms(repeatable, warn_only=True)
@@ -37,6 +34,14 @@ def choose_algorithms(repeatable: bool) -> None:
 
 _MARK = " does not have a deterministic implementation"
 """Behind the name of an operation, in torch's warning."""
+
+
+def hide_torchs_words() -> None:
+    """Do not show torch's own warning of such operations: it speaks of settings that the user has not made.
+
+    For a process that is ours; the command line does the same in `silence_warnings`.
+    """
+    warnings.filterwarnings("ignore", f"(?s).*{re.escape(_MARK)}")
 
 
 class UnrepeatableOperations:

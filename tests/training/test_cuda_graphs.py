@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from cifar_tune.data.resident import ResidentData
@@ -43,8 +43,8 @@ def small_evaluation_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cifar_tune.data.batches.EVALUATION_BATCH", EVALUATION_BATCH)
 
 
-def trained(config: Configuration, data: ResidentData, *graphs: Repeating) -> Training:
-    training = Training(config, data, GPU, *graphs)
+def trained(config: Configuration, data: ResidentData, *graphs: Repeating, measures: tuple[str, ...] = ()) -> Training:
+    training = Training(config, data, GPU, *graphs, measures=measures)
     list(training.epochs())
     assert training.steps.words == "" or "could not be captured" not in training.steps.words, training.steps.words
     return training
@@ -161,7 +161,7 @@ def test_what_cannot_be_captured_runs_as_it_is(
 ) -> None:
     """One is noticed before the capture; the other breaks it, and must leave nothing behind."""
     config = small(dropout=0.2, augment=("random_crop", "gaussian_noise"), optimizer="sgd", momentum=0.9)
-    plain = trained(config.replaced(cuda_graphs=False), on_gpu)
+    plain = trained(config, on_gpu, Repeating())  # without graphs, learning rates are not rounded to float32
     held = []
     for _ in range(3):
         training = with_loss(config, on_gpu, change)
@@ -174,6 +174,33 @@ def test_what_cannot_be_captured_runs_as_it_is(
         held.append(torch.cuda.memory_reserved(GPU))
     assert held[1] == held[2]
     assert_same(trained(config, on_gpu), plain)
+
+
+def test_a_validation_that_cannot_be_captured_leaves_the_steps_as_they_were(on_gpu: ResidentData) -> None:
+    """It fails when the steps are captured already, and they draw from the generator that it leaves broken."""
+
+    def wait(model: nn.Module, _: object) -> None:
+        if not model.training:
+            torch.cuda.synchronize()
+
+    config = small(dropout=0.2, augment=("random_crop", "gaussian_noise"), optimizer="sgd", momentum=0.9)
+    training = Training(config, on_gpu, GPU)
+    training.learner.model.register_forward_pre_hook(wait)
+    list(training.epochs())
+    assert training.steps.words == ""
+    [remark] = training.remarks
+    assert remark.startswith("validations run without a CUDA graph, which could not be captured: ")
+    assert_same(training, trained(config, on_gpu, Repeating()))
+
+
+@pytest.mark.parametrize("augment", ["randaugment", "trivialaugment"])
+def test_what_is_repeatable_is_captured(augment: str, on_gpu: ResidentData) -> None:
+    """Some algorithms that add up in one order read an index on the host: none of them is used."""
+    config = small(augment=(augment,), optimizer="sgd")
+    training = Training(config, on_gpu, GPU, measures=("val_macro_f1",))
+    list(training.epochs())
+    assert training.remarks == []
+    assert_same(training, trained(config, on_gpu, Repeating(), measures=("val_macro_f1",)))
 
 
 def test_an_operation_without_a_repeatable_form_is_named(on_gpu: ResidentData) -> None:

@@ -1,7 +1,6 @@
 """Choosing and describing devices."""
 
 import os
-import warnings
 from collections.abc import Iterator
 
 import pytest
@@ -11,7 +10,6 @@ from cifar_tune.errors import UserError
 from cifar_tune.training.device import configure, describe_device, environment, existing_devices, resolve_device
 
 from .conftest import CPU, small
-from .test_repeatability import TORCHS
 
 
 @pytest.fixture
@@ -116,17 +114,6 @@ def test_a_repeatable_training_takes_no_algorithm_by_trial_and_none_that_adds_up
     assert not torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     configure(small(repeatable=False), torch.device("cuda:0"))  # the next trial of the same executor
     assert seen() == (True, False, False)
-
-
-def test_torchs_own_words_on_what_is_not_repeatable_are_not_shown(
-    algorithms: None, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
-) -> None:
-    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    for _ in range(2):
-        configure(small(), torch.device("cuda:0"))
-    for text in (TORCHS.format("pool"), "another one"):
-        warnings.warn(text, stacklevel=1)
-    assert [str(each.message) for each in recwarn.list] == ["another one"]
 
 
 def test_what_somebody_has_set_for_cublas_stays(algorithms: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,9 +1,13 @@
 """What is noticed of operations that have no repeatable form; on a GPU `test_cuda_graphs.py` meets a real one."""
 
 import warnings
+from collections.abc import Callable
 from threading import Thread
 
-from cifar_tune.training.repeatability import UnrepeatableOperations
+import pytest
+
+from cifar_tune.cli.whole_process import silence_warnings
+from cifar_tune.training.repeatability import UnrepeatableOperations, hide_torchs_words
 
 TORCHS = (
     "{} does not have a deterministic implementation, but you set 'torch.use_deterministic_algorithms(True, "
@@ -44,6 +48,20 @@ def test_other_warnings_are_shown_at_once_and_as_often_as_elsewhere() -> None:
             other_thread.join()
     assert [str(each.message) for each in others] == ["something else", "from elsewhere"]
     assert "pool" in operations.words
+
+
+@pytest.mark.parametrize("hide", [hide_torchs_words, silence_warnings])
+def test_torchs_own_words_are_hidden_in_our_processes(hide: Callable[[], None]) -> None:
+    operations = UnrepeatableOperations()
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always")
+        hide()
+        with operations.noticed():
+            warnings.warn(TORCHS.format("pool"), stacklevel=1)
+        for message in (TORCHS.format("scatter_add"), "something else"):
+            warnings.warn(message, stacklevel=1)
+    assert [str(each.message) for each in shown] == ["something else"]
+    assert operations.words.endswith("no repeatable form of pool")
 
 
 def test_a_training_without_any_says_nothing() -> None:
