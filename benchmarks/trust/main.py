@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmarks.machine import facts
 from benchmarks.measuring import table
-from benchmarks.trust import accuracies, finals, knobs, levels, pruners, repeats, stop
+from benchmarks.trust import accuracies, finals, knobs, levels, prior, pruners, repeats, stop
 from benchmarks.trust.checks import Check
 from cifar_tune.cli.whole_process import quieten_optuna
 
@@ -21,6 +21,7 @@ PARTS: Mapping[str, Callable[[int], Iterable[Check]]] = {
     "importances": knobs.importances,
     "stop": stop.stop,
     "repeats": repeats.repeats,
+    "prior": prior.prior,
     "finals": finals.finals,
     "ties": finals.ties,
     "test sets": finals.test_sets,

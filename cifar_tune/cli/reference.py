@@ -42,7 +42,8 @@ SECTION_WORDS: Mapping[str, str] = {
     "data": "Which images, and how they are split: see [Data](#data).",
     "train": "Fixed [knobs](#knobs).",
     "search_space": "Searched [knobs](#knobs): `{low, high}` with `log: true`, `step` or `per`, or `{choices: [...]}`; "
-    "`when: {optimizer: [sgd, rmsprop]}` for those that not every trial has.",
+    "`when: {optimizer: [sgd, rmsprop]}` for those that not every trial has. `prior: {value: 0.05, confidence: 0.7}` "
+    "keeps a share of the first draws of tpe near a value that is known to be good.",
     "start_from": "Configurations to run first: mappings of searched knobs, or paths of CONFIG files.",
 }
 """What each section of a study file says, in the order of the reference."""

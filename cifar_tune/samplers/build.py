@@ -12,8 +12,12 @@ from optuna.trial import FrozenTrial
 
 from cifar_tune.knobs.part import resolve
 from cifar_tune.optuna_internals import share_search_space
+from cifar_tune.samplers.prior import PriorTPESampler
+from cifar_tune.study_spec.prior import Prior
 from cifar_tune.study_spec.samplers import SAMPLERS
 from cifar_tune.study_spec.settings import SamplerSpec
+
+_NONE: Mapping[str, Prior] = {}
 
 _QUIET: dict[str, dict[str, Any]] = {
     # drawing choices independently is what these do; `check` has said so
@@ -23,8 +27,8 @@ _QUIET: dict[str, dict[str, Any]] = {
 }
 
 
-def build_sampler(spec: SamplerSpec, number: int) -> BaseSampler:
-    """The sampler that suggests the parameters of trial `number`.
+def build_sampler(spec: SamplerSpec, number: int, priors: Mapping[str, Prior] = _NONE) -> BaseSampler:
+    """The sampler that suggests the parameters of trial `number`; `priors` bend the first draws of tpe.
 
     Samplers keep what they learn in the storage, so a fresh one per trial loses nothing, and its draws depend on the
     trial's number alone: not on how often the study was interrupted. A quasi-random sequence is the exception: its
@@ -39,6 +43,8 @@ def build_sampler(spec: SamplerSpec, number: int) -> BaseSampler:
     own_seed = _seed_of(spec.seed, number)
     if choice.seeding == "constant":
         return _build(choice.target, seed=spec.seed, independent_sampler=RandomSampler(own_seed), **keywords)
+    if spec.name == "tpe" and priors:
+        return PriorTPESampler(priors, first=keywords.pop("n_startup_trials"), seed=own_seed, **keywords)
     return _build(choice.target, seed=own_seed, **keywords)
 
 
@@ -49,13 +55,14 @@ class Samplers:
     next: it would have to go through all trials again.
     """
 
-    def __init__(self, spec: SamplerSpec) -> None:
+    def __init__(self, spec: SamplerSpec, priors: Mapping[str, Prior] = _NONE) -> None:
         self._spec = spec
+        self._priors = priors
         self._space: IntersectionSearchSpace | None = None
 
     def next(self, number: int) -> BaseSampler:
         """The sampler of trial `number`; the trials that it sees are those that the last one saw, and more."""
-        sampler = build_sampler(self._spec, number)
+        sampler = build_sampler(self._spec, number, self._priors)
         self._space = share_search_space(sampler, self._space)
         return sampler
 

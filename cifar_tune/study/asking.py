@@ -50,7 +50,7 @@ def ask(
     elif again is not None:
         study.sampler = fixed_sampler(again)
     elif spec.deterministic is not None:  # a trial that was parked sees fewer trials than the last one did
-        study.sampler = build_sampler(spec.sampler, number)
+        study.sampler = build_sampler(spec.sampler, number, spec.priors)
     else:
         study.sampler = samplers.next(number)
     trial = study.ask()

@@ -62,7 +62,7 @@ class Coordinator:
         self._planned = Planned(study, storage, script, watch.observer.note) if script is not None else None
         self._study = study
         self._spec = spec
-        self._samplers = Samplers(spec.sampler)
+        self._samplers = Samplers(spec.sampler, spec.priors)
         self._executors = executors
         self._failing = FailingExecutors(executors, watch.observer.note)
         self._watch = watch

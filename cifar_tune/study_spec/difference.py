@@ -1,5 +1,6 @@
 """What differs between a study file and the stored specification, and which trials fit both."""
 
+import re
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,10 @@ from cifar_tune.study_spec.specification import StudySpec
 _MAY_CHANGE = ("name", "budget", "stop", "repeats.stop_early", "metrics", "data.root", "data.download")
 """The budget may grow at any time, study and configurations be stopped by another rule, and other metrics be listed,
 which decide nothing; the data may lie elsewhere on another machine (their content is compared)."""
+
+
+_OF_A_PRIOR = re.compile(r"search_space\.[^.]+\.prior\.(value|confidence)")
+"""It bends draws, and says nothing of what trials are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,7 @@ def differences(stored: StudySpec, given: StudySpec) -> list[Difference]:
         for key in keys
         if before.get(key) != after.get(key)
         and not any(key == free or key.startswith(f"{free}.") for free in _MAY_CHANGE)
+        and not _OF_A_PRIOR.fullmatch(key)
     ]
 
 

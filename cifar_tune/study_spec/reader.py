@@ -312,6 +312,8 @@ def _read_sections(
     notes += [*remarks, *_check_together(spec, is_complete, is_sound, problems)]
     if repeats is not None:
         notes += _check_repeats(spec, repeats, raw, problems)
+    if spec.priors and spec.sampler.name != "tpe" and problems.is_sound(("sampler",)):
+        notes.append(f"prior bends the first draws of tpe alone: sampler {spec.sampler.name} does without")
     if not dimensions:
         notes.append("nothing is searched: all trials are the same")
     return spec, notes

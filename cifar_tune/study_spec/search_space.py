@@ -6,13 +6,14 @@ from fractions import Fraction
 from typing import cast
 
 from cifar_tune.errors import nearest_name
-from cifar_tune.knobs.knob import Kind, Knob
+from cifar_tune.knobs.knob import Kind, Knob, stored
 from cifar_tune.knobs.part import Value
 from cifar_tune.knobs.vocabulary import Vocabulary
 from cifar_tune.study_spec.per import Per, read_per
+from cifar_tune.study_spec.prior import Prior, read_prior
 from cifar_tune.study_spec.problems import Path, Problems
 
-DIMENSION_KEYS = ("low", "high", "log", "step", "per", "choices", "when")
+DIMENSION_KEYS = ("low", "high", "log", "step", "per", "choices", "when", "prior")
 _EXAMPLE = "{low: 1e-4, high: 1.0, log: true} or {choices: [sgd, adamw]}"
 _MAX_STEPS = 1_000_000  # more are no steps to speak of, and Optuna's decimal arithmetic gives up on many more
 
@@ -26,6 +27,7 @@ class Choices:
 
     choices: tuple[Value, ...]
     when: When = field(default_factory=dict)
+    prior: Prior | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,7 @@ class Range:
     step: float | None = None
     when: When = field(default_factory=dict)
     per: Per | None = None
+    prior: Prior | None = None
 
     @property
     def count(self) -> int | None:
@@ -67,7 +70,10 @@ def read_dimension(knob: Knob, raw: object, path: Path, vocabulary: Vocabulary, 
             if key in raw:
                 problems.add((*path, key), "goes with low and high, not with choices")
         choices = _read_choices(knob, raw["choices"], (*path, "choices"), problems)
-        return Choices(choices, when) if choices else None
+        prior = read_prior(knob, raw.get("prior"), (*path, "prior"), problems)
+        if prior is not None and prior.value not in choices:
+            problems.add((*path, "prior", "value"), "must be one of the choices", stored(prior.value))
+        return Choices(choices, when, prior) if choices else None
     if knob.kind not in (Kind.FLOAT, Kind.INT):
         problems.add(path, f"needs choices: {knob.name} {knob.rule}")
         return None
@@ -140,6 +146,7 @@ def _read_range(
         problems.add((*path, "log"), "must be true or false", log)
     step = _read_step(knob, raw.get("step"), (*path, "step"), problems)
     per = read_per(knob, raw.get("per"), (*path, "per"), vocabulary, problems)
+    prior = read_prior(knob, raw.get("prior"), (*path, "prior"), problems)
     if low is not None and high is not None and low >= high:
         problems.add((*path, "low"), f"must be below high, which is {high}; a single value belongs under train", low)
     if low is not None and log is True and low <= 0:
@@ -150,9 +157,11 @@ def _read_range(
         return None
     if problems.count == before and step is not None:
         _check_step(knob, low, high, step, (*path, "step"), problems)
+    if problems.count == before and prior is not None and not low <= cast("float", prior.value) <= high:
+        problems.add((*path, "prior", "value"), f"must be between low and high, {low} and {high}", prior.value)
     if problems.count > before:
         return None
-    return Range(low, high, log, 1 if step is None and knob.kind is Kind.INT else step, when, per)
+    return Range(low, high, log, 1 if step is None and knob.kind is Kind.INT else step, when, per, prior)
 
 
 def _check_step(knob: Knob, low: float, high: float, step: float, path: Path, problems: Problems) -> None:

@@ -13,6 +13,7 @@ from cifar_tune.knobs.vocabulary import BUILT_IN, Vocabulary
 from cifar_tune.plugins.description import described
 from cifar_tune.study_spec.constraints import Constraint
 from cifar_tune.study_spec.metrics import Metrics
+from cifar_tune.study_spec.prior import Prior
 from cifar_tune.study_spec.repeats import RepeatsSpec
 from cifar_tune.study_spec.search_space import Choices, Dimension
 from cifar_tune.study_spec.settings import Budget, Objective, PrunerSpec, SamplerSpec
@@ -90,6 +91,12 @@ class StudySpec:
     def has_several_objectives(self) -> bool:
         """Whether there is a Pareto front instead of one best trial."""
         return len(self.objectives) > 1
+
+    @property
+    def priors(self) -> dict[str, Prior]:
+        """What is held for good before the study begins, by searched knob."""
+        searched = self.search_space.items()
+        return {name: dimension.prior for name, dimension in searched if dimension.prior is not None}
 
     @cached_property
     def space(self) -> Space:
@@ -190,6 +197,8 @@ def plain_dimension(dimension: Dimension) -> dict[str, Any]:
             plain["per"] = {dimension.per.knob: dimension.per.reference}
     if dimension.when:
         plain["when"] = {name: [_plain(value) for value in wanted] for name, wanted in dimension.when.items()}
+    if dimension.prior is not None:
+        plain["prior"] = dimension.prior.plain()
     return plain
 
 
