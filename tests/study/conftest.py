@@ -131,7 +131,7 @@ def run_scripted(storage: BatchStorage, data: PreparedData, monkeypatch: pytest.
 
         recorder.after_epoch = count
         open_study(storage, spec, data)
-        with closing(WriteBehindStorage(storage, spec.name, look=0.0, rewrite=0.0)) as memory:
+        with closing(WriteBehindStorage(storage, spec.name, look=0.0, rewrite=0.0, linger=0.01)) as memory:
             pruner = build_pruner(spec.pruner, spec.largest_epochs)
             study = optuna.load_study(study_name=spec.name, storage=memory, pruner=pruner)
             ending = Coordinator(memory, study, spec, pool, Watch(recorder, stop)).run()
