@@ -136,5 +136,8 @@ def enumerate_names(names: Sequence[str], last: str = "or") -> str:
 def _shown(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    text = repr(list(value)) if isinstance(value, tuple) else repr(value)
+    try:
+        text = repr(list(value)) if isinstance(value, tuple) else repr(value)
+    except Exception:  # noqa: BLE001 (an object of a plugin can do anything)
+        text = f"<{type(value).__name__}>"
     return text if len(text) <= 80 else text[:77] + "..."

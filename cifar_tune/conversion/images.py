@@ -13,9 +13,12 @@ from cifar_tune.data.image_files import reading_problem
 from cifar_tune.data.image_reading import make_ready, read_alone
 from cifar_tune.data.prepared import PreparedData, prepare
 from cifar_tune.data.sources.folder_files import LeftOut, image_files
-from cifar_tune.data.spec import DataSpec
 from cifar_tune.errors import Problem, UserError
+from cifar_tune.knobs.vocabulary import BUILT_IN
+from cifar_tune.model_files.description import DESCRIPTION_FILE
 from cifar_tune.model_files.loading import SavedModel
+from cifar_tune.study_spec.problems import Problems
+from cifar_tune.study_spec.reader import read_data
 
 COMPARED = 1000
 """Images at most on which a file is compared with its model."""
@@ -79,7 +82,10 @@ def labelled_images(model: SavedModel) -> Labelled:
         UserError: they are not there, or are other images by now.
     """
     description = model.description
-    spec = DataSpec.model_validate({**description.data, "download": False})
+    problems = Problems(DESCRIPTION_FILE)
+    known = {key: value for key, value in description.data.items() if value is not None}
+    spec = read_data({**known, "download": False}, BUILT_IN, problems)
+    problems.raise_if_any()
     data = prepare(spec)
     if data.classes != description.classes or data.image_shape != description.image_shape:
         raise UserError(Problem("what lies there has other classes than the model", "data.root", spec.root))

@@ -16,6 +16,8 @@ from cifar_tune.errors import CheckError
 METADATA_FILE = "metadata.json"
 """In the archive, among its extra files."""
 
+_MOST_OF_METADATA = 100_000_000
+
 
 def contents(program: ExportedProgram, metadata: Mapping[str, str]) -> bytes:
     """One archive with the weights inside.
@@ -55,7 +57,9 @@ def metadata(content: bytes) -> dict[str, str]:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             [name] = [name for name in archive.namelist() if name.endswith(f"/extra/{METADATA_FILE}")]
+            if archive.getinfo(name).file_size > _MOST_OF_METADATA:
+                return {}
             values = json.loads(archive.read(name))
-    except (zipfile.BadZipFile, ValueError):
+    except Exception:  # noqa: BLE001 (whatever a zip of another program leads to)
         return {}
     return {str(key): str(value) for key, value in values.items()} if isinstance(values, dict) else {}

@@ -11,7 +11,6 @@ from cifar_tune.model_files.description import (
     CARD_FILE,
     DESCRIPTION_FILE,
     MOST_BYTES,
-    PLUGIN_FOLDER,
     ModelDescription,
     parse_description,
 )
@@ -54,9 +53,8 @@ def place(folder: Path, description: ModelDescription, files: Mapping[str, Conte
     former = require_ours(folder)
     kept = {copy.file for copy in description.plugins}
     removed = [] if former is None else [folder / copy.file for copy in former.plugins if copy.file not in kept]
-    plugins = folder / PLUGIN_FOLDER
-    if plugins.is_symlink():
-        raise UserError(Problem("is a link, and plugin files are written into real folders only", source=str(plugins)))
+    for link in sorted(_links(folder, {*kept, *map(str, removed), *files})):
+        raise UserError(Problem("is a link, and plugin files are written into real folders only", source=str(link)))
     named: dict[str, Content] = {CARD_FILE: card(description), **files}
     named[DESCRIPTION_FILE] = named.pop(DESCRIPTION_FILE, description.text())  # last: without it there is no model
     contents: dict[Path, Content] = {folder / name: content for name, content in named.items()}
@@ -69,6 +67,13 @@ def place(folder: Path, description: ModelDescription, files: Mapping[str, Conte
         _remove(sorted(set(missing), key=lambda each: -len(each.parts)))
         raise UserError(_unwritable(folder, error)) from error
     return list(contents)
+
+
+def _links(folder: Path, names: Iterable[str]) -> set[Path]:
+    """The links among the folders that these files lie in: what is written or removed through one lies elsewhere."""
+    paths = [folder / name for name in names]
+    between = {each for path in paths for each in path.parents if folder in each.parents}
+    return {each for each in between if each.is_symlink()}
 
 
 def require_ours(folder: Path) -> ModelDescription | None:

@@ -53,7 +53,9 @@ def _imported(file: PluginFile) -> ModuleType | Problem:
         return module
     except LookupError as error:
         return Problem(str(error.args[0]), source=file.path)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever a user's code raises is told to the user)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 (whatever a user's code raises is told to the user)
         said = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
         return Problem(f"cannot be imported: {said}", source=file.path)
 
@@ -97,12 +99,17 @@ def _executed(name: str, file: PluginFile) -> ModuleType | Problem:
         return Problem(f"is not valid Python: {error.msg}", source=file.path, line=error.lineno)
     except ValueError as error:  # null characters, in Python 3.11
         return Problem(f"is not valid Python: {error}", source=file.path)
+    except (RecursionError, MemoryError):
+        return Problem("cannot be compiled: an expression in it is nested too deeply", source=file.path)
     module = ModuleType(name, None)
     module.__file__ = file.path
     sys.modules[name] = module
     try:
         exec(code, module.__dict__)  # noqa: S102 (a plugin is the user's own code)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever a user's code raises is told to the user)
+    except KeyboardInterrupt:
+        del sys.modules[name]
+        raise
+    except BaseException as error:  # noqa: BLE001 (whatever a user's code raises is told to the user)
         del sys.modules[name]
         said = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
         return Problem(f"cannot be imported: {said}", source=file.path, line=_line_in(error, name_in_tracebacks(file)))
@@ -118,7 +125,11 @@ def _line_in(error: BaseException, name: str) -> int | None:
 def entry_lines(source: str) -> dict[tuple[str, str], int]:
     """On which line each entry of the dictionaries at the top of a module stands: `("OPTIMIZERS", "my_sgd")`."""
     lines: dict[tuple[str, str], int] = {}
-    for statement in ast.parse(source).body:
+    try:
+        statements = ast.parse(source).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # of an installed package perhaps; it has run anyway
+        return lines
+    for statement in statements:
         match statement:
             case (
                 ast.Assign(targets=[ast.Name(id=name)], value=value)

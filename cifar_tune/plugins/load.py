@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from traceback import format_exception_only
 from types import ModuleType
 from typing import Any
 
@@ -28,11 +29,14 @@ def load_plugins(files: Sequence[PluginFile]) -> tuple[Plugin, ...]:
     if broken:
         raise UserError(broken)
     places = Places({file.path: entry_lines(file.source) for file in files})
-    plugins = [
-        _plugin(file, module, places)
-        for file, module in zip(files, modules, strict=True)
-        if isinstance(module, ModuleType)
-    ]
+    plugins = []
+    for file, module in zip(files, modules, strict=True):
+        if isinstance(module, ModuleType):
+            try:
+                plugins.append(_plugin(file, module, places))
+            except Exception as error:  # noqa: BLE001 (dictionaries and the like can be code of the plugin, too)
+                said = "".join(format_exception_only(error)).strip().splitlines()[-1]
+                places.add(file.path, f"what it defines cannot be read: {said}")
     if not places.problems:
         check_plugins(plugins, places)
     if places.problems:

@@ -5,7 +5,7 @@ import hashlib
 
 
 def meaning_of(source: str) -> str:
-    """A digest of the parsed code, in hex; empty where it is not valid Python.
+    """A digest of the parsed code, in hex; empty where it is not valid Python, or reads its own text or lines.
 
     Comments, formatting, docstrings and annotations of what kind a string was written in do not count. Docstrings do
     where the code reads `__doc__`. The digest does not depend on the version of Python, as long as that parses the
@@ -13,7 +13,9 @@ def meaning_of(source: str) -> str:
     """
     try:
         tree = ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return ""
+    if any(_reads_text(node) for node in ast.walk(tree)):
         return ""
     if not any(_reads_docstrings(node) for node in ast.walk(tree)):
         for node in ast.walk(tree):
@@ -22,6 +24,17 @@ def meaning_of(source: str) -> str:
         return hashlib.sha256(repr(_plain(tree)).encode("utf-8", "surrogatepass")).hexdigest()
     except RecursionError:
         return ""
+
+
+_OF_TEXT = {"getsource", "getsourcelines", "getcomments", "findsource", "co_firstlineno", "co_lines", "linecache"}
+
+
+def _reads_text(node: ast.AST) -> bool:
+    """Whether comments or line numbers can change what the code does."""
+    match node:
+        case ast.Name(id=name) | ast.Attribute(attr=name) | ast.alias(name=name) | ast.Constant(value=str(name)):
+            return name in _OF_TEXT
+    return False
 
 
 def _reads_docstrings(node: ast.AST) -> bool:

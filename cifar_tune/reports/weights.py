@@ -1,5 +1,6 @@
 """The final model of a study, copied into its report. Nothing is trained, and no code of a plugin runs."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from shlex import quote
 
@@ -61,12 +62,15 @@ def final_model(record: StudyRecord) -> tuple[Opening, ModelDescription, dict[st
     return opening, description, files
 
 
-def export_weights(record: StudyRecord, folder: Path) -> list[Path]:
-    """Copy the final model into the folder `model` of a report, and return its files.
+def export_weights(description: ModelDescription, files: Mapping[str, bytes], folder: Path) -> list[Path]:
+    """Write the final model into the folder `model` of a report, and return its files.
+
+    Args:
+        description: as `final_model` returns it.
+        files: likewise.
+        folder: of the report.
 
     Raises:
-        CheckError: as `final_model`.
         UserError: the folder holds something else, or cannot be written.
     """
-    _, description, files = final_model(record)
     return place(folder / MODEL_FOLDER, description, files)

@@ -19,6 +19,7 @@ from cifar_tune import __version__
 from cifar_tune.conversion import converting
 from cifar_tune.conversion.agreement import BOUNDS, Bounds
 from cifar_tune.conversion.converting import Converted, convert, require_free
+from cifar_tune.conversion.images import labelled_images
 from cifar_tune.conversion.wanted import Wanted
 from cifar_tune.data.prepared import PreparedData
 from cifar_tune.errors import CheckError, UserError
@@ -210,6 +211,26 @@ def test_what_cannot_be_converted_is_a_sentence(
     assert list(tmp_path.iterdir()) == []
 
 
+ODD_ARCHIVES = [(zipfile.ZIP_DEFLATED, "[" * 100_000), (zipfile.ZIP_DEFLATED, "[1]"), (zipfile.ZIP_LZMA, "{}")]
+
+
+def archived(method: int, text: str) -> bytes:
+    """An archive like a pt2 file; one of LZMA is broken."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as archive:
+        archive.writestr("model/extra/metadata.json", text)
+    return buffer.getvalue().replace(b"\x5d\x00", b"\xff\xff") if method == zipfile.ZIP_LZMA else buffer.getvalue()
+
+
+@pytest.mark.parametrize("data", [{"name": "x"}, {"name": "digits", "root": 5}, {"name": "digits", "odd": 1}])
+def test_data_that_nobody_knows_are_told(data: dict[str, Any], model: SavedModel) -> None:
+    odd = SavedModel(
+        model.network, model.description.model_copy(update={"data": data}), model.configuration, "fp32"
+    ).eval()
+    with pytest.raises(UserError, match=r"model\.json: data\."):
+        labelled_images(odd)
+
+
 def test_files_of_others_are_left_alone(tmp_path: Path) -> None:
     for target in ("onnx", "pt2"):
         wanted = Wanted(target, "fp32", True, tmp_path / f"model.{target}", None)
@@ -217,7 +238,8 @@ def test_files_of_others_are_left_alone(tmp_path: Path) -> None:
         buffer = io.BytesIO()
         torch.save({}, buffer)
         empty = onnx.helper.make_model(onnx.helper.make_graph([], "empty", [], []))
-        for content in (b"", b"a note", buffer.getvalue(), empty.SerializeToString()):
+        odd = [archived(method, text) for method, text in ODD_ARCHIVES]
+        for content in (b"", b"a note", buffer.getvalue(), empty.SerializeToString(), *odd, odd[0][:-40]):
             wanted.file.write_bytes(content)
             with pytest.raises(UserError, match="is there already, and `cifar-tune convert` did not write it"):
                 require_free(wanted)

@@ -23,8 +23,15 @@ from cifar_tune.files import UNFINISHED
 from cifar_tune.knobs.configuration import Configuration, complete
 from cifar_tune.knobs.plugin import PluginFile
 from cifar_tune.knobs.vocabulary import vocabulary_with
-from cifar_tune.model_files.description import DESCRIPTION_FILE, FORMAT_VERSION, WEIGHTS_FILE, ModelDescription
-from cifar_tune.model_files.folder import require_model_folder
+from cifar_tune.model_files.description import (
+    DESCRIPTION_FILE,
+    FORMAT_VERSION,
+    WEIGHTS_FILE,
+    ModelDescription,
+    PluginCopy,
+)
+from cifar_tune.model_files.folder import place, require_model_folder
+from cifar_tune.model_files.reading import read_description
 from cifar_tune.plugins.files import read_plugin_file
 from cifar_tune.plugins.load import load_plugins
 from tests.digits import small_of
@@ -185,6 +192,25 @@ def test_only_a_model_of_ours_is_replaced(folder: Path, tmp_path: Path) -> None:
     described(folder, format="other")
     with pytest.raises(UserError, match="holds other files"):
         require_model_folder(folder)
+
+
+def test_nothing_is_written_or_removed_through_a_link(folder: Path, tmp_path: Path) -> None:
+    """A folder of others may hold links; what lies behind them is none of ours."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "mine.py").write_text("precious")
+    (folder / "plugins").mkdir()
+    (folder / "plugins/parts").symlink_to(elsewhere)
+    described = {"sha256": "0", "parts": {}, "knobs": {}}
+    copy = PluginCopy(path="parts/mine.py", file="plugins/parts/mine.py", sha256="0" * 64, described=described)
+    description = read_description(folder)
+    with_copy = description.model_copy(update={"plugins": (copy,)})
+    with pytest.raises(UserError, match=r"plugins/parts: is a link, and plugin files are written into real folders"):
+        place(folder, with_copy, {copy.file: "other"})
+    (folder / DESCRIPTION_FILE).write_text(with_copy.text())
+    with pytest.raises(UserError, match=r"plugins/parts: is a link, and plugin files are written into real folders"):
+        place(folder, description, {})  # it would remove the plugins of the former model
+    assert (elsewhere / "mine.py").read_text() == "precious"
 
 
 PLUGIN = """

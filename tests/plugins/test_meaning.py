@@ -70,6 +70,13 @@ def test_docstrings_count_where_they_are_read() -> None:
     assert meaning_of(reading) != meaning_of(reading.replace("A class", "Another class"))
 
 
+@pytest.mark.parametrize(
+    "code", ["import inspect\nx = inspect.getsource(f)", "from inspect import getcomments", "f.__code__.co_firstlineno"]
+)
+def test_code_that_reads_its_own_text_has_no_meaning_but_its_text(code: str) -> None:
+    assert meaning_of(code) == ""
+
+
 def test_text_that_is_no_code_has_no_meaning() -> None:
     assert meaning_of("x = (\n") == meaning_of("\0") == ""
 

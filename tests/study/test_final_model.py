@@ -13,7 +13,7 @@ from cifar_tune.data.spec import DataSpec
 from cifar_tune.data.test_split import load_test
 from cifar_tune.errors import CheckError, UserError
 from cifar_tune.model_files.reading import read_description
-from cifar_tune.reports.weights import export_weights
+from cifar_tune.reports import weights
 from cifar_tune.storage.records import load_record
 from cifar_tune.study import final_model, finalizing
 from cifar_tune.study.finalizing import finalize
@@ -73,11 +73,11 @@ def test_the_loaded_model_gives_the_test_result_to_the_last_digit(made: RDBStora
 def test_an_export_holds_the_model_that_was_tested(made: RDBStorage, tmp_path: Path) -> None:
     record = load_record(made, "made")
     with pytest.raises(CheckError, match=r"has no final model: .* cifar-tune finalize made$"):
-        export_weights(record, tmp_path / "report")
+        weights.export_weights(*weights.final_model(record)[1:], tmp_path / "report")
     folder = tmp_path / "kept"
     record = finalize(made, "made", "cpu", lambda _: None, save=folder)
     (folder / "README.md").write_text("with a licence")
-    files = export_weights(record, tmp_path / "report")
+    files = weights.export_weights(*weights.final_model(record)[1:], tmp_path / "report")
     assert {file.relative_to(tmp_path / "report" / "model").as_posix() for file in files} == {
         "README.md",
         "model.json",
@@ -88,10 +88,10 @@ def test_an_export_holds_the_model_that_was_tested(made: RDBStorage, tmp_path: P
     with pytest.raises(
         CheckError, match=r"cannot be read here: .*model.safetensors: is damaged, or belongs to another"
     ):
-        export_weights(record, tmp_path / "report")
+        weights.export_weights(*weights.final_model(record)[1:], tmp_path / "report")
     shutil.rmtree(folder)
     with pytest.raises(CheckError, match=r"was written on .*, and cannot be read here: .*there is no such folder"):
-        export_weights(record, tmp_path / "report")
+        weights.export_weights(*weights.final_model(record)[1:], tmp_path / "report")
 
 
 def test_a_folder_of_others_is_refused_before_anything_is_trained(

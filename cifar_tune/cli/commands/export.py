@@ -27,11 +27,11 @@ def export(
     from cifar_tune.storage.urls import storage_url
 
     record = find_record(study, storage_url(storage))
-    if weights:
-        opening, *_ = final_model(record)  # before anything is written
-        say(f"note: {whose_model(opening)}", err=True)
+    model = final_model(record) if weights else None  # before anything is written
+    if model is not None:
+        say(f"note: {whose_model(model[0])}", err=True)
     files = LoadedStudy(record).export(output)
-    if weights:
-        files += export_weights(record, report_folder(record.name) if output is None else output)
+    if model is not None:
+        files += export_weights(*model[1:], report_folder(record.name) if output is None else output)
     for file in files:
         say(str(file))
