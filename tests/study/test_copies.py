@@ -128,7 +128,7 @@ def test_every_command_speaks_of_the_study_that_was_named(place: Place) -> None:
     assert len(place.record("pear").openings) == 1
     assert not place.record("apple").openings
     assert sorted(optuna.get_all_study_names(place.storage)) == ["apple", "pear", "pear@1"]
-    assert place.call("delete", "pear", "--yes")[1] == "removed pear (1 trials)\n"
+    assert place.call("delete", "pear", "--yes")[1] == "removed pear (1 trial)\n"
     assert sorted(optuna.get_all_study_names(place.storage)) == ["apple", "pear@1"]
 
 
