@@ -9,7 +9,7 @@ from cifar_tune.reports.labels import dimension_words
 from cifar_tune.storage.records import read_stored_spec
 from cifar_tune.study_spec.search_space import Range
 from cifar_tune.study_spec.specification import StudySpec
-from cifar_tune.wording import figure
+from cifar_tune.wording import counted, figure
 
 REPORT_PATH = "/report"
 """Below it the reports of studies are served."""
@@ -44,8 +44,9 @@ def _written(name: str, spec: StudySpec) -> str:
     command = f"cifar-tune export {shlex.quote(name)}"
     parts = [
         f"**[Open the report]({report_path(name)})** · {code(command)} writes it to disk",
-        f"Objective: {goals}.{f' Constraints: {limits}.' if limits else ''} Budget: {spec.budget.trials:,} trials. "
-        f"Sampler {code(spec.sampler.name)}, pruner {code(spec.pruner.name)}, data {code(spec.data.name)}.",
+        f"Objective: {goals}.{f' Constraints: {limits}.' if limits else ''} "
+        f"Budget: {counted(spec.budget.trials, 'trial')}. Sampler {code(spec.sampler.name)}, "
+        f"pruner {code(spec.pruner.name)}, data {code(spec.data.name)}.",
         table(("knob", "values", "where"), rows) if rows else "Nothing is searched: every knob is fixed.",
         *([f"Fixed: {fixed}."] if fixed else []),
         *([_REPEATS.format(count=spec.repeats.count, what=spec.repeats.what)] if spec.repeats is not None else []),

@@ -18,7 +18,7 @@ from cifar_tune.storage.means import key_of
 from cifar_tune.storage.records import StudyRecord, TrialRecord
 from cifar_tune.study_spec.repeats import RepeatsSpec
 from cifar_tune.study_spec.search_space import Range
-from cifar_tune.wording import tick_label
+from cifar_tune.wording import counted, tick_label
 
 _BINS = 5
 _FINISHED = ("COMPLETE", "PRUNED", "FAIL")
@@ -323,7 +323,8 @@ class Comparison:
         if pruned:
             words += f" Means leave out {pruned} pruned trials, which tend to be the worse ones of their level."
         if untrained:
-            words += f" Not trained, since their model breaks {self.report.constraint_words}: {untrained} trials."
+            count = counted(untrained, "trial")
+            words += f" Not trained, since their model breaks {self.report.constraint_words}: {count}."
         return words
 
 

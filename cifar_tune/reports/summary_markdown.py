@@ -199,7 +199,7 @@ def _searched(report: Report) -> list[str]:
         "## What was searched",
         table(("knob", "values", "where"), rows) if rows else "Nothing: every knob is fixed.",
         f"Fixed: {fixed}; the other knobs have their defaults. Sampler {code(spec.sampler.name)}, pruner "
-        f"{code(spec.pruner.name)}; budget: {spec.budget.trials:,} trials{limit}.",
+        f"{code(spec.pruner.name)}; budget: {counted(spec.budget.trials, 'trial')}{limit}.",
     ]
 
 
@@ -213,7 +213,7 @@ def _trials(report: Report) -> list[str]:
     )
     parts = [
         "## Trials",
-        f"{len(record.trials):,} trials: {states}. Training took {duration(spent)} in all, the runs "
+        f"{counted(len(record.trials), 'trial')}: {states}. Training took {duration(spent)} in all, the runs "
         f"{duration(record.elapsed_seconds)} of wall clock. All of them: [trials.csv](trials.csv), and epoch by epoch: "
         f"[epochs.csv](epochs.csv).{sources}",
     ]

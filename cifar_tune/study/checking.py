@@ -156,7 +156,8 @@ def probe_lines(spec: StudySpec, data: PreparedData, devices: Sequence[str]) -> 
     trials = most_trials(spec)
     total = trials * sum(seconds) / len(seconds)
     words = timeout_words(spec, total, 0.0)
-    yield f"estimated: {estimated_duration(total)} for {trials} trials, one at a time, if none is pruned{words}"
+    count = counted(trials, "trial")
+    yield f"estimated: {estimated_duration(total)} for {count}, one at a time, if none is pruned{words}"
 
 
 def repeats_line(spec: StudySpec, repeats: RepeatsSpec) -> str:

@@ -6,6 +6,7 @@ from cifar_tune.study_spec.samplers import SAMPLERS
 from cifar_tune.study_spec.search_space import Choices
 from cifar_tune.study_spec.settings import PrunerSpec, SamplerSpec
 from cifar_tune.study_spec.space import Space, TooManyOutcomesError
+from cifar_tune.wording import counted
 
 MAX_GRID_VALUES = 10_000
 """Of one range: Optuna lists all of them, once for every trial."""
@@ -69,7 +70,9 @@ def check_pruner(pruner: PrunerSpec, epochs: int, path: Path, problems: Problems
         problems.add((*path, "min_resource"), rule, smallest)
     warmup = pruner.options.get("n_warmup_steps", 0)
     if isinstance(warmup, int) and warmup >= epochs:
-        notes.append(f"pruner {pruner.name} never prunes: n_warmup_steps is {warmup}, a trial has {epochs} epochs")
+        notes.append(
+            f"pruner {pruner.name} never prunes: n_warmup_steps is {warmup}, a trial has {counted(epochs, 'epoch')}"
+        )
     if pruner.wrapped is not None:
         notes += check_pruner(pruner.wrapped, epochs, (*path, "wrapped_pruner"), problems)
     if PRUNERS[pruner.name].wraps and pruner.wrapped is None:

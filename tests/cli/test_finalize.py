@@ -90,7 +90,7 @@ def test_a_study_from_its_run_to_its_test_set(cli: Cli, tmp_path: Path) -> None:
     assert markdown.index("test accuracy, 95 % interval") < markdown.index("## Result")
     assert "\n## Test set\n\nThe test set was opened **twice**" in markdown
 
-    code, out, err = call(tmp_path, "run", "small.yaml", "--trials", "2")
+    code, out, err = call(tmp_path, "run", "small.yaml", "--trials", "2", "--quiet")
     assert code == 0
     assert "warning: the test set was opened twice for this study" in err
     assert "the test set was opened twice" in out

@@ -171,7 +171,7 @@ def test_trials_that_were_never_trained_are_no_worse_ones() -> None:
     made = [MadeTrial({"width": 16}, 0.5, figures={"parameters": 900.0})] * 3
     made.append(MadeTrial({"width": 32}, None, state="PRUNED", epochs=0, reason="infeasible"))
     words = compare(make_record(spec, made), "width").conditions
-    assert "Not trained, since their model breaks parameters <= 1000: 1 trials." in words
+    assert "Not trained, since their model breaks parameters <= 1000: 1 trial." in words
     assert "Means leave out" not in words
 
 

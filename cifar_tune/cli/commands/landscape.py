@@ -52,6 +52,7 @@ def landscape(
     from cifar_tune.insight.landscape import Landscape, landscape_run
     from cifar_tune.insight.landscape_report import all_figures, write_landscapes
     from cifar_tune.training.failures import training_errors
+    from cifar_tune.wording import counted
 
     folder = output_folder(config, output)
     require_folder(folder)
@@ -63,7 +64,7 @@ def landscape(
             model = model.replaced(epochs=epochs)  # noqa: PLW2901
         runs = []
         for lr in rates:
-            typer.echo(f"{label}: lr {lr:g}, {model.integer('epochs')} epochs", err=True)
+            typer.echo(f"{label}: lr {lr:g}, {counted(model.integer('epochs'), 'epoch')}", err=True)
             with training_errors(run.device):
                 runs.append(
                     landscape_run(
