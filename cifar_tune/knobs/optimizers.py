@@ -112,7 +112,7 @@ _BUILT_IN: Mapping[str, OptimizerPart] = {
         arguments={**_ADAM, "momentum": "momentum", "nesterov": "nesterov", "ns_steps": "ns_steps"},
         defaults={"momentum": 0.95, "nesterov": True},
         constants=_FUSED,
-        capturable=False,
+        graph_constants=_CAPTURABLE,
     ),
     "sgd_schedule_free": OptimizerPart(
         "schedulefree:SGDScheduleFree",

@@ -8,6 +8,7 @@ one, embeddings, biases and norms are left to AdamW.
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, overload
 
+import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Muon, Optimizer
 
@@ -37,6 +38,8 @@ class MuonWithAdamW(Optimizer):
         momentum, nesterov, ns_steps: of Muon.
         betas, eps: of AdamW.
         fused: whether AdamW's fused kernels are used.
+        capturable: its steps shall be captured in a CUDA graph; learning rates are then tensors, (), from before the
+            first step on.
     """
 
     def __init__(  # noqa: PLR0913  (the knobs of two optimizers)
@@ -52,6 +55,7 @@ class MuonWithAdamW(Optimizer):
         betas: tuple[float, float],
         eps: float,
         fused: bool | None = None,
+        capturable: bool = False,
     ) -> None:
         groups = _as_groups(params)
         self._hidden: list[Tensor] = list(hidden)
@@ -72,7 +76,10 @@ class MuonWithAdamW(Optimizer):
                 ns_steps=ns_steps,
                 adjust_lr_fn="match_rms_adamw",
             )
-        self._optimizers["adamw"] = AdamW(others, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, fused=fused)
+        self._optimizers["adamw"] = AdamW(
+            others, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, fused=fused, capturable=capturable
+        )
+        self._is_capturable = capturable
         super().__init__(self._groups_of_all(), {})
 
     @overload
@@ -87,7 +94,10 @@ class MuonWithAdamW(Optimizer):
         for weight, matrix in zip(self._hidden, self._matrices, strict=True):
             matrix.grad = None if weight.grad is None else _as_stored(weight.grad, weight).reshape_as(matrix)
         for optimizer in self._optimizers.values():
-            optimizer.step()
+            if self._is_capturable and isinstance(optimizer, Muon):
+                _step_by_tensors(optimizer)
+            else:
+                optimizer.step()
         return loss
 
     def zero_grad(self, set_to_none: bool = True) -> None:
@@ -124,6 +134,28 @@ def hidden_weights(model: nn.Module) -> list[Tensor]:
         elif isinstance(module, nn.MultiheadAttention) and module.in_proj_weight is not None:
             weights.append(module.in_proj_weight)
     return weights[1:-1]
+
+
+@torch.no_grad()
+def _step_by_tensors(optimizer: Optimizer) -> None:
+    """Take a step of Muon at learning rates that are tensors, which torch's own step would read on the host.
+
+    So that one goes at a rate of 1 and without weight decay, and the weights follow it by the learning rate's share.
+    """
+    groups = optimizer.param_groups
+    given = [(group["lr"], group["weight_decay"]) for group in groups]
+    before = [[matrix.clone() for matrix in group["params"]] for group in groups]
+    for group in groups:
+        group |= {"lr": 1.0, "weight_decay": 0.0}
+    try:
+        optimizer.step()
+    finally:
+        for group, (lr, decay) in zip(groups, given, strict=True):
+            group |= {"lr": lr, "weight_decay": decay}
+    for group, olds in zip(groups, before, strict=True):
+        for matrix, old in zip(group["params"], olds, strict=True):
+            if matrix.grad is not None:
+                matrix.sub_(old).mul_(group["lr"]).add_(old.mul_(1 - group["lr"] * group["weight_decay"]))
 
 
 def _as_groups(params: Iterable[Tensor] | Iterable[Group]) -> list[Group]:

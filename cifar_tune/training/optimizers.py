@@ -1,6 +1,6 @@
 """Builds the optimizer of a configuration, and changes gradients before it uses them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -105,12 +105,25 @@ def optimizer_state(optimizer: Optimizer, groups: Sequence[Mapping[str, Any]]) -
     """
     state = optimizer.state_dict()
     if is_in_graph(optimizer):
-        state["param_groups"] = [
-            {name: _OF_GRAPHS.get(name, value) for name, value in group.items()}
-            | {name: value for name, value in ours.items() if name != "params"}
-            for group, ours in zip(state["param_groups"], groups, strict=True)
-        ]
+        remaining = iter(groups)
+        state = _with_groups(
+            state,
+            lambda group: (
+                {name: _OF_GRAPHS.get(name, value) for name, value in group.items()}
+                | {name: value for name, value in next(remaining).items() if name != "params"}
+            ),
+        )
     return state
+
+
+def _with_groups(state: Mapping[str, Any], change: Callable[[Mapping[str, Any]], dict[str, Any]]) -> dict[str, Any]:
+    """A state whose parameter groups are changed, one after the other: of an optimizer, or of several by name.
+
+    The latter is what `MuonWithAdamW` has.
+    """
+    if "param_groups" in state:
+        return {**state, "param_groups": [change(group) for group in state["param_groups"]]}
+    return {name: _with_groups(part, change) for name, part in state.items()}
 
 
 def load_optimizer_state(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
@@ -128,9 +141,8 @@ def load_optimizer_state(optimizer: Optimizer, state: Mapping[str, Any]) -> None
 def _load_into_tensors(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
     """The same for an optimizer whose steps are captured: its learning rates stay tensors, and its options its own."""
     before = [dict(group) for group in optimizer.param_groups]
-    options = [{name: group[name] for name in _OF_GRAPHS if name in group} for group in before]
-    groups = [{**group, **ours} for group, ours in zip(state["param_groups"], options, strict=True)]
-    optimizer.load_state_dict({**state, "param_groups": groups})
+    options = iter([{name: group[name] for name in _OF_GRAPHS if name in group} for group in before])
+    optimizer.load_state_dict(_with_groups(state, lambda group: {**group, **next(options, {})}))
     for group, old in zip(optimizer.param_groups, before, strict=True):
         group["lr"] = old["lr"].fill_(group["lr"])
 
