@@ -259,7 +259,7 @@ def _notes_on_mixed(given: Given, name: str, root: Path) -> list[str]:
 def _notes_on_table(given: Given, root: str) -> list[str]:
     notes = []
     for folder in given.folders:
-        with suppress(PathError):
+        with suppress(PathError, ValueError, OSError):  # a description of others can name anything
             table = Path(expanded(root)).resolve()
             if table.is_relative_to(folder.resolve()) or folder.resolve().is_relative_to(table.parent):
                 notes.append(

@@ -169,6 +169,12 @@ def test_an_accuracy_on_the_models_own_data_is_put_right(tmp_path: Path, folder:
     assert known_notes(found(f"{folder}/ant"), {"name": "image_folder", "root": str(tmp_path)}) == []
 
 
+@pytest.mark.parametrize("root", ["x\0", "x" * 5000, "~nobody-here", "$NOTHING_OF_THAT_NAME"])
+@pytest.mark.parametrize("name", ["table", "image_folder"])
+def test_data_that_cannot_be_here_are_no_reason_to_stop(name: str, root: str) -> None:
+    assert known_notes(found("val"), {"name": name, "root": root}) == []
+
+
 def test_test_images_that_were_held_out_lie_among_the_training_images(tmp_path: Path) -> None:
     Path("val").rename("train")
     data = {"name": "image_folder", "root": str(tmp_path)}
