@@ -10,7 +10,7 @@ import shlex
 import sys
 from collections import defaultdict
 from collections.abc import Collection, Container, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -522,6 +522,23 @@ def study_of_trial(engine: Engine, trial: int) -> int | None:
         found: int | None = connection.execute(
             select(TRIALS.c.study_id).where(TRIALS.c.trial_id == trial)
         ).scalar_one_or_none()
+    return found
+
+
+def attributes_of_all_studies(engine: Engine, prefix: str) -> list[tuple[str, str, Any]]:
+    """Study, key and value of all user attributes of studies whose keys begin so, but those that are no JSON."""
+    statement = (
+        select(STUDIES.c.study_name, STUDY_USER_ATTRIBUTES.c.key, STUDY_USER_ATTRIBUTES.c.value_json)
+        .join(STUDIES, STUDIES.c.study_id == STUDY_USER_ATTRIBUTES.c.study_id)
+        .where(STUDY_USER_ATTRIBUTES.c.key.startswith(prefix, autoescape=True))
+        .order_by(STUDIES.c.study_name, STUDY_USER_ATTRIBUTES.c.key)
+    )
+    with engine.connect() as connection:
+        rows = connection.execute(statement).all()
+    found = []
+    for study, key, text in rows:
+        with suppress(TypeError, ValueError):
+            found.append((str(study), str(key), json.loads(text)))
     return found
 
 

@@ -3,7 +3,7 @@
 from shlex import quote
 
 from cifar_tune.reports.trust import fall
-from cifar_tune.storage.openings import Opening, times
+from cifar_tune.storage.openings import Opening, elsewhere_words, times
 from cifar_tune.storage.records import StudyRecord
 from cifar_tune.wording import result_line
 
@@ -19,6 +19,8 @@ def kept_lines(record: StudyRecord) -> list[str]:
     tested = {opening.trial for opening in record.openings if opening.study is None}
     if record.best is not None and record.best.number not in tested:
         lines.append(f"trial {record.best.number} is the best one by now; what was tested is {last.subject}")
+    if record.elsewhere:
+        lines.append(elsewhere_words(record.elsewhere).rstrip("."))
     if last.model is None:
         lines.append("no model was kept at that time")
     newer = record.succeeded_by

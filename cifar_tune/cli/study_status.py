@@ -1,16 +1,17 @@
 """What `cifar-tune status` tells of a study."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy.engine import URL
 
 from cifar_tune.cli.find_study import find_stored
-from cifar_tune.errors import DamagedError, UserError, last_line
+from cifar_tune.errors import DamagedError, UserError, enumerate_names, last_line
 from cifar_tune.optuna_internals import BatchStorage
 from cifar_tune.storage.attributes import REASONS, why_stopped
 from cifar_tune.storage.lease import Held, held_lease
 from cifar_tune.storage.linked import FINALS, NETWORKS, parent_of
-from cifar_tune.storage.openings import times
+from cifar_tune.storage.openings import elsewhere_shown, times
 from cifar_tune.storage.overview import Overview, overview
 from cifar_tune.storage.rdb import open_existing
 from cifar_tune.storage.records import ForeignStudyError, TrialRecord, study_names
@@ -91,7 +92,7 @@ def _lines_of_ours(status: dict[str, Any]) -> list[str]:
     if len(status["failed"]) > _MOST_FAILED:
         lines.append(f"  failed: {len(status['failed']) - _MOST_FAILED} more")
     lines += _best_lines(status)
-    lines += opening_lines(status["test_openings"])
+    lines += opening_lines(status["test_openings"], [each["study"] for each in status["test_openings_elsewhere"]])
     if status["evolved_from"] is not None:
         evolved = status["evolved_from"]
         carried = counted(evolved["carried"], "trial")
@@ -162,6 +163,7 @@ def _described(storage: BatchStorage, seen: Overview) -> dict[str, Any]:
         "best": None if seen.best is None else _best(seen, seen.best),
         "front": [_best(seen, trial) for trial in seen.front] if seen.spec.has_several_objectives else None,
         "test_openings": [opening.shown() for opening in seen.openings],
+        "test_openings_elsewhere": elsewhere_shown(seen.elsewhere),
         "running": [_progress(trial) for trial in seen.unfinished if trial.state == "RUNNING"],
         "parked": [_progress(trial) for trial in waiting if not _is_new(trial) and not trial.is_drawn],
         "drawn": [trial.number for trial in waiting if trial.is_drawn],
@@ -205,14 +207,24 @@ def _run_by(status: dict[str, Any]) -> str:
     return f"nobody right now; {gone}, and the next run takes over at once"
 
 
-def opening_lines(openings: list[dict[str, Any]]) -> list[str]:
-    """How often the test set was opened and what came out the last time; nothing where it was not."""
+def opening_lines(openings: list[dict[str, Any]], elsewhere: Sequence[str] = ()) -> list[str]:
+    """How often the test set was opened and what came out the last time; nothing where it was not.
+
+    Args:
+        openings: of this study.
+        elsewhere: for which other studies the same test images were opened, once for each time.
+    """
     if not openings:
         return []
     last = openings[-1]
     result = "result lost" if last["test_accuracy"] is None else f"test_accuracy {last['test_accuracy']:.6g}"
     subject = f"trial {last['trial']}" if last["source"] is None else f"the configuration {last['source']}"
-    return [f"  test set: opened {times(openings)}; last for {subject}: {result} ({last['opened']})"]
+    by = "" if last["person"] is None else f", by {last['person']} on {last['host']}"
+    lines = [f"  test set: opened {times(openings)}; last for {subject}: {result} ({last['opened']}{by})"]
+    if elsewhere:
+        names = enumerate_names(list(dict.fromkeys(elsewhere)), "and")
+        lines.append(f"  the same test images were opened {times(elsewhere)} for other studies: {names}")
+    return lines
 
 
 def _best(seen: Overview, trial: TrialRecord) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from cifar_tune.reports.trust import intervals
 from cifar_tune.statistics.shares import standard_error
 from cifar_tune.storage.attributes import REASONS
 from cifar_tune.storage.means import Repeated
+from cifar_tune.storage.openings import elsewhere_shown
 from cifar_tune.storage.records import TrialRecord
 from cifar_tune.visible import visible_json
 
@@ -60,12 +61,14 @@ def summary_json(report: Report) -> str:
             `test_loss`, `test_accuracy` (these three null where the result was lost), `study` (the version before
             `run --evolve` that holds the trial, or null), `chosen` (best, trial or config), `source` (the file),
             `images` (all or study), `steps`, `test_metrics` (the further metrics of the study, such as
-            `test_macro_f1`), `test_fingerprint` (sha256 of the
-            test images), `person` (who opened it; null where an earlier version did), `identity` (a name that no
-            other opening has), and `analysis`, null where an earlier version opened it: `classes` (a list
-            of `class`, `images`, `right`, `accuracy`), `confusion` (a row per true class, a column per predicted one),
-            `expected_calibration_error`, `calibration` (its bins: `low`, `high`, `images`, `confidence`, `accuracy`),
-            `mistakes` (the most confident ones: `image`, its position; `path`, `true`, `predicted`, `probability`).
+            `test_macro_f1`), `person` (who opened it; null where an earlier version did), `identity` (a name that no
+            other opening has), `test_fingerprint` (of the test images), and `analysis`, null where an earlier version
+            opened it: `classes` (a list of `class`, `images`, `right`, `accuracy`), `confusion` (a row per true class,
+            a column per predicted one), `expected_calibration_error`, `calibration` (its bins: `low`, `high`, `images`,
+            `confidence`, `accuracy`), `mistakes` (the most confident ones: `image`, its position; `path`, `true`,
+            `predicted`, `probability`).
+        test_openings_elsewhere: openings of the same test images for other studies of the storage: `study`, `opened`,
+            `person`, `host`, `identity`, `test_accuracy`, `test_images`.
         importances: a share for each searched knob, adding up to 1, largest first; null where there are none.
         importances_by_chance: by knob, what chance alone would give it: in 95 of 100 shuffles of the values no knob had
             more; above 1 where little was found, null with fewer than ten completed trials.
@@ -94,6 +97,7 @@ def summary_json(report: Report) -> str:
         "reasons": {reason: report.reasons[reason] for reason in REASONS},
         "stopped": None if record.stopped is None else dict(record.stopped),
         "test_openings": [opening.shown() for opening in record.openings],
+        "test_openings_elsewhere": elsewhere_shown(record.elsewhere),
         "importances": dict(found.shares) if isinstance(found, Importances) else None,
         "importances_by_chance": dict(by_chance.marks) if by_chance else None,
         "elapsed_seconds": record.elapsed_seconds,

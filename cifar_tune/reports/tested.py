@@ -1,5 +1,6 @@
 """What a report says of the test set: the result first, then every opening, classes, calibration and mistakes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from cifar_tune.reports.trust import interval_words
 from cifar_tune.statistics.predictions import class_accuracies
 from cifar_tune.statistics.shares import wilson
 from cifar_tune.storage.analyses import Analysis
-from cifar_tune.storage.openings import Opening, times
+from cifar_tune.storage.openings import Opening, elsewhere_words, times
 from cifar_tune.wording import counted
 
 _MOST_CLASSES = 100
@@ -84,8 +85,12 @@ def newest_analysis(report: Report) -> tuple[Opening, Analysis] | None:
 
 
 def caution(report: Report) -> str:
-    """What several openings mean, in one sentence or two; empty with one."""
-    openings = report.record.openings
+    """What several openings mean, also those of other studies, in a few sentences; empty with one."""
+    others = elsewhere_words(report.record.elsewhere)
+    return " ".join(words for words in (_caution(report.record.openings), others) if words)
+
+
+def _caution(openings: Sequence[Opening]) -> str:
     if len(openings) < 2:
         return ""
     first = openings[0]
@@ -110,6 +115,11 @@ def later_words(report: Report) -> list[str]:
     if report.best and report.best.number not in tested:
         words.append(f"Trial {report.best.number} is the best one by now, and was not tested.")
     return words
+
+
+def opened_words(opening: Opening) -> str:
+    """When it was opened, and by whom, for a table."""
+    return opening.opened if opening.person is None else f"{opening.opened}, by {opening.person} on {opening.host}"
 
 
 def chosen_words(opening: Opening) -> str:
@@ -210,9 +220,11 @@ def test_set(report: Report) -> list[str]:
     words += "".join(f" **{sentence}**" for sentence in later_words(report))
     if len(openings) > 1:
         words += " A choice that was made with a look at an earlier result makes the later ones optimistic."
+    if others := elsewhere_words(report.record.elsewhere):
+        words += f" {inert(others)}"
     rows = [
         (
-            opening.opened,
+            inert(opened_words(opening)),
             inert(opening.tested),
             chosen_words(opening),
             str(opening.epochs),

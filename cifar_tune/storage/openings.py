@@ -10,17 +10,21 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import optuna
-from optuna.storages import RDBStorage
+from optuna.storages import BaseStorage, RDBStorage
 
 from cifar_tune import __version__
-from cifar_tune.errors import Problem, UserError
+from cifar_tune.errors import Problem, UserError, enumerate_names
 from cifar_tune.knobs.part import Scalar
 from cifar_tune.optuna_internals import study_id
-from cifar_tune.optuna_tables import add_attribute_of_study
+from cifar_tune.optuna_tables import add_attribute_of_study, attributes_of_all_studies
 from cifar_tune.storage import attributes
 from cifar_tune.storage.analyses import Analysis, pieces, read_analysis
+from cifar_tune.storage.versions import is_copy
 
 TRIAL_STUDY = "study"
+
+_NAMED = 5
+"""Other studies that are named; the others are counted."""
 
 BEST, RACE, TRIAL, CONFIG = "best", "race", "trial", "config"
 """How what was tested was chosen: the best trial, the winner of a race, a trial by its number, or a configuration file.
@@ -62,8 +66,7 @@ class Opening:
         weights_sha256: of the weights in it.
         test_metrics: the further metrics that the study looks at, such as `test_macro_f1`; without those that these
             images or predictions have no number for. Empty where an earlier version opened it.
-        test_fingerprint: of the test images, SHA-256 in hex; None where an earlier version opened it, or the result was
-            lost.
+        test_fingerprint: of the test images, SHA-256 in hex; None where an earlier version opened it.
         person: who opened it, as the system calls them; None where an earlier version did.
         identity: a name that no other opening has; None where an earlier version opened it.
         networks: the networks that were tested: `seed`, `test_loss` and `test_accuracy` of each. The first one has the
@@ -151,7 +154,8 @@ def numbers_of_openings(user_attrs: Mapping[str, Any]) -> list[int]:
 
 def _read(plain: Any, name: str) -> Opening:
     try:
-        return Opening(**plain)
+        opening = Opening(**plain)
+        return replace(opening, networks=tuple(opening.networks))  # JSON has made a list of it
     except TypeError as error:  # not a mapping, or with fields too many or too few
         writer = plain.get("cifar_tune") if isinstance(plain, Mapping) else None
         by = f"cifar-tune {writer}" if writer else "another version of cifar-tune"
@@ -188,6 +192,57 @@ def write_opening(study: optuna.Study, number: int, opening: Opening | None) -> 
         for name, piece in pieces(opening.analysis, number):
             study.set_user_attr(name, piece)
     study.set_user_attr(_name(number), None if opening is None else opening.plain())
+
+
+Elsewhere = tuple[str, Opening]
+"""An opening of the same test images for another study, with the name of that."""
+
+
+def openings_elsewhere(storage: BaseStorage, name: str, openings: Sequence[Opening]) -> list[Elsewhere]:
+    """Openings of the same test images for other studies of the storage, in the order of their time.
+
+    Those that came along when a study was copied or has evolved are none of others: they have the same `identity`.
+
+    Args:
+        storage: holds the studies.
+        name: of the study.
+        openings: of this study.
+    """
+    images = {each.test_fingerprint for each in openings} - {None}
+    if not images or not isinstance(storage, RDBStorage):
+        return []
+    own = {each.identity for each in openings}
+    found: dict[str | None, Elsewhere] = {}
+    for study, _, plain in attributes_of_all_studies(storage.engine, attributes.TEST_OPENING):
+        if study == name or is_copy(study) or not isinstance(plain, Mapping):
+            continue
+        try:
+            opening = Opening(**plain)
+        except TypeError:  # of another version, or damaged: whoever reads that study is told
+            continue
+        if opening.test_fingerprint in images and opening.identity not in own:
+            found.setdefault(opening.identity, (study, opening))
+    return sorted(found.values(), key=lambda each: (each[1].opened, each[0]))
+
+
+def elsewhere_shown(elsewhere: Sequence[Elsewhere]) -> list[dict[str, Any]]:
+    """The same as JSON has them: `study`, `opened`, `person`, `host`, `identity`, `test_accuracy`, `test_images`."""
+    keys = ("opened", "person", "host", "identity", "test_accuracy", "test_images")
+    return [{"study": study, **{key: getattr(opening, key) for key in keys}} for study, opening in elsewhere]
+
+
+def elsewhere_words(elsewhere: Sequence[Elsewhere]) -> str:
+    """What openings for other studies mean, in two sentences; empty without any."""
+    if not elsewhere:
+        return ""
+    names = list(dict.fromkeys(study for study, _ in elsewhere))
+    shown = [f"{name} ({times([each for each in elsewhere if each[0] == name])})" for name in names[:_NAMED]]
+    if len(names) > _NAMED:
+        shown.append(f"{len(names) - _NAMED} more")
+    return (
+        f"The same test images were opened for other studies too: {enumerate_names(shown, 'and')}. Whoever chooses "
+        f"among studies by such results makes them optimistic."
+    )
 
 
 def times(openings: Sequence[object]) -> str:

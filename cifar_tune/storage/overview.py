@@ -25,7 +25,7 @@ from cifar_tune.storage import attributes
 from cifar_tune.storage.constraints import may_be_best, was_finished_elsewhere
 from cifar_tune.storage.damage import check_configurations, check_values
 from cifar_tune.storage.means import MEAN_OF, judged, mean_trials
-from cifar_tune.storage.openings import Opening, read_openings
+from cifar_tune.storage.openings import Elsewhere, Opening, openings_elsewhere, read_openings
 from cifar_tune.storage.records import (
     FINISHED,
     TrialRecord,
@@ -66,6 +66,7 @@ class Overview:
         unfinished: the trials that run or wait, by their numbers.
         failed: errors by the numbers of the trials that failed; None where none is stored.
         openings: of the test split.
+        elsewhere: see `StudyRecord.elsewhere`.
         evolved: what `run --evolve` made it from; None if it did not.
         elapsed_seconds: over all runs.
         data: what is known of the images; empty before the first run began.
@@ -88,6 +89,7 @@ class Overview:
     elapsed_seconds: float
     data: Mapping[str, Any]
     stopped: Mapping[str, Any] | None = None
+    elsewhere: Sequence[Elsewhere] = ()
 
     @property
     def finished(self) -> int:
@@ -136,6 +138,7 @@ def _overview(storage: BatchStorage, name: str, last: int) -> Overview:
         if not isinstance(reason, str | None):
             raise SenselessError(f"the attribute {attributes.REASON!r} of a trial is {reason!r}, and must be text")
     failed = storage.read_trials(own, (TrialState.FAIL,), parts=_VALUES)
+    openings = read_openings(attrs)
     return Overview(
         name=name,
         spec=spec,
@@ -148,7 +151,8 @@ def _overview(storage: BatchStorage, name: str, last: int) -> Overview:
         last=_whole(storage, own, spec, ended_last(storage.engine, own, last)) if last else [],
         unfinished=_records(waiting_or_running, spec),
         failed={number: errors.get(number) for number in sorted(trial.number for trial in failed)},
-        openings=read_openings(attrs),
+        openings=openings,
+        elsewhere=openings_elsewhere(storage, name, openings),
         evolved=attrs.get(attributes.EVOLVED),
         elapsed_seconds=float(attrs.get(attributes.ELAPSED, 0.0)),
         data=attrs.get(attributes.DATA) or {},

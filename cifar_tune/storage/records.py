@@ -29,7 +29,7 @@ from cifar_tune.storage.fallen_behind import courses, fallen_behind
 from cifar_tune.storage.figures import stored_figures
 from cifar_tune.storage.linked import parent_of
 from cifar_tune.storage.means import MEAN_OF, Key, Repeated, judged, key_of
-from cifar_tune.storage.openings import Opening, read_openings
+from cifar_tune.storage.openings import Elsewhere, Opening, openings_elsewhere, read_openings
 from cifar_tune.storage.versions import is_copy, successor
 from cifar_tune.study_spec.pareto import minimized, pareto_front
 from cifar_tune.study_spec.reader import read_study
@@ -151,7 +151,8 @@ class StudyRecord:
     Optuna's own objects of the completed trials among `judged`, for importances; `study` is that of the study, and of
     use as long as its storage is open. `environment` and `data` are empty before the first run began. `stopped` says
     why its rule `stop` has ended it, or `repeats` (`attributes.STOPPED`); None where neither did, and while it goes on.
-    `succeeded_by` is the study that this one evolved into, as long as that is there.
+    `succeeded_by` is the study that this one evolved into, as long as that is there. `elsewhere` are openings of the
+    same test images for other studies.
     """
 
     name: str
@@ -167,6 +168,7 @@ class StudyRecord:
     succeeded_by: str | None = None
     means: Sequence[TrialRecord] | None = None
     fallen: Mapping[Key, str] = field(default_factory=dict)
+    elsewhere: Sequence[Elsewhere] = ()
 
     @property
     def judged(self) -> Sequence[TrialRecord]:
@@ -287,6 +289,7 @@ def load_record(storage: BaseStorage, name: str) -> StudyRecord:
         check_trials(stored, len(spec.objectives))
         check_configurations(stored, spec)
     newer = successor(name)
+    openings = read_openings(attrs)
     shown = judged(stored, spec)
     return StudyRecord(
         name=name,
@@ -294,7 +297,8 @@ def load_record(storage: BaseStorage, name: str) -> StudyRecord:
         environment=attrs.get(attributes.ENVIRONMENT, {}),
         data=attrs.get(attributes.DATA) or {},
         elapsed_seconds=float(attrs.get(attributes.ELAPSED, 0.0)),
-        openings=read_openings(attrs),
+        openings=openings,
+        elsewhere=openings_elsewhere(storage, name, openings),
         trials=[trial_record(trial, spec) for trial in stored],
         completed=[
             trial for trial in shown if trial.state == TrialState.COMPLETE and not was_finished_elsewhere(trial)

@@ -294,7 +294,8 @@ def _open(
     Returns:
         What was written, and what the first network gave.
     """
-    opening = replace(opening, opened=datetime.now(UTC).isoformat(timespec="seconds"))
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    opening = replace(opening, opened=now, test_fingerprint=test_fingerprint(spec))
     number = patience.take(lambda: begin_opening(storage, record.study, opening))
 
     def write(written: Opening | None) -> None:

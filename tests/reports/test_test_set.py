@@ -13,6 +13,7 @@ from cifar_tune import __version__
 from cifar_tune.cli.opening_lines import kept_lines, result_lines
 from cifar_tune.errors import UserError
 from cifar_tune.reports.export import export
+from cifar_tune.reports.page.page import report_html
 from cifar_tune.reports.report import Report
 from cifar_tune.reports.summary_json import summary_json
 from cifar_tune.reports.tested import result_words
@@ -55,6 +56,22 @@ def test_one_opening() -> None:
     trained = "the best | 15 | 50,000 (those of the study)"
     row = f"| 2025-03-01T12:00:00+00:00 | 0 | {trained} | 10,000 | 0.5000 | 90.00 % | 89.40 to 90.57 % |"
     assert table.splitlines()[-1] == row
+
+
+def test_who_opened_it_and_for_which_other_studies_are_told(tmp_path: Path) -> None:
+    told = replace(RESULT, person="ann", host="laptop")
+    record = replace(opened(told), elsewhere=[("other", told), ("third", told), ("third", told)])
+    _, words, table = section(Report(record))
+    assert "| 2025-03-01T12:00:00+00:00, by ann on laptop | 0 |" in table
+    others = "opened for other studies too: other (once) and third (twice). Whoever chooses among studies by such"
+    assert others in words
+    [head] = result_words(Report(record))
+    assert others in head
+    shown = json.loads(summary_json(Report(record)))["test_openings_elsewhere"]
+    assert [each["study"] for each in shown] == ["other", "third", "third"]
+    page = report_html(Report(record), tmp_path)
+    assert page.count("third (twice)") == 2
+    assert "by ann on laptop" in page
 
 
 def test_a_study_that_went_on_after_it_was_opened() -> None:

@@ -8,7 +8,14 @@ from sqlalchemy.engine import URL
 
 from cifar_tune.optuna_internals import BatchStorage
 from cifar_tune.storage.analyses import pieces
-from cifar_tune.storage.openings import begin_opening, numbers_of_openings, read_openings, write_opening
+from cifar_tune.storage.openings import (
+    begin_opening,
+    elsewhere_words,
+    numbers_of_openings,
+    openings_elsewhere,
+    read_openings,
+    write_opening,
+)
 from cifar_tune.storage.rdb import close, open_storage
 from tests.reports.factory import OPENING, RESULT, analysed_opening
 
@@ -69,3 +76,25 @@ def test_a_kill_while_the_result_is_written_leaves_an_opening_without_result(rdb
         assert read_openings(study.user_attrs) == [begun]
     write_opening(study, 0, whole)
     assert read_openings(study.user_attrs) == [whole]
+
+
+def test_openings_of_the_same_images_for_other_studies_are_known(rdb: BatchStorage) -> None:
+    own = replace(RESULT, identity="own", test_fingerprint="same")
+    copied = optuna.create_study(storage=rdb, study_name="s@1")  # as the study was before it evolved
+    for study, *openings in (
+        (load(rdb), own),
+        (copied, own),
+        (optuna.create_study(storage=rdb, study_name="twice"), replace(own, identity="a"), replace(own, identity="b")),
+        (optuna.create_study(storage=rdb, study_name="others"), replace(own, identity="c", test_fingerprint="other")),
+        (optuna.create_study(storage=rdb, study_name="old"), replace(RESULT, identity="d")),
+    ):
+        for opening in openings:
+            begin_opening(rdb, study, opening)
+    damaged = optuna.create_study(storage=rdb, study_name="damaged")
+    for number, value in enumerate((["no opening"], {"trial": 1}, None), start=1):
+        damaged.set_user_attr(f"test_opening_{number}", value)
+    found = openings_elsewhere(rdb, "s", [own])
+    assert [(study, opening.identity) for study, opening in found] == [("twice", "a"), ("twice", "b")]
+    assert "opened for other studies too: twice (twice)." in elsewhere_words(found)
+    assert openings_elsewhere(rdb, "old", [RESULT]) == []
+    assert elsewhere_words([]) == ""

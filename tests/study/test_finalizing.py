@@ -25,6 +25,7 @@ from cifar_tune.data.prepared import prepare
 from cifar_tune.data.resizing import resized
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.data.test_split import load_test
+from cifar_tune.data.test_split import test_fingerprint as fingerprint_of_test
 from cifar_tune.errors import CheckError, UserError
 from cifar_tune.reports.export import export
 from cifar_tune.reports.pictures import TEST_SET
@@ -104,6 +105,7 @@ def test_the_best_trial_is_trained_on_all_images_and_tested_once(made: RDBStorag
     assert opening.host
     assert opening.person == getuser()
     assert re.fullmatch("[0-9a-f]{32}", str(opening.identity))
+    assert opening.test_fingerprint == fingerprint_of_test(DataSpec(**DIGITS))  # type: ignore[arg-type]
     assert opening.cifar_tune
     assert opening.test_loss is not None
     assert opening.test_accuracy is not None

@@ -115,7 +115,7 @@ def finalize(
     from cifar_tune.cli.race_lines import race_lines
     from cifar_tune.cli.race_run import Surroundings, asked, planned_lines, require_own, stored_race
     from cifar_tune.optuna_internals import BatchStorage
-    from cifar_tune.storage.openings import RACE
+    from cifar_tune.storage.openings import RACE, elsewhere_words
     from cifar_tune.storage.rdb import unusable
     from cifar_tune.storage.records import StudyRecord, load_record
     from cifar_tune.storage.urls import model_folder, storage_url
@@ -148,6 +148,8 @@ def finalize(
             record = _finalized(database, record, choice, where, Surroundings(url, device, folder, again, quiet))
         except (SQLAlchemyError, StorageInternalError) as error:
             raise unusable(url, error.__cause__ or error) from error
+        if record.elsewhere:
+            say(f"note: {elsewhere_words(record.elsewhere).rstrip('.')}", err=True)
     result = stored_race(database, record)
     if as_json:
         openings = [opening.shown() for opening in record.openings]

@@ -25,13 +25,14 @@ def status(
     or host, pid, seconds_left, and is_free: true where the next run takes over at once, since the owner is dead or has
     not renewed it), best (null, or number, value, values by metric, params; with `repeats` the values are means, and
     trainings are their trials, standard_errors those of the means, by metric), front (the same of every trial on the
-    Pareto front; null with one objective), test_openings (as `finalize --json` has them), running (where owner is
-    null: left behind by a run that was killed) and parked (lists of number, epoch, epochs, value), drawn and enqueued
-    (numbers of trials that have not begun: with all parameters, and with those that somebody gave), evolved_from
-    (null, or from: the earlier version's name, version, and how many trials were carried and left: see `run
-    --evolve`), failed (numbers and errors of failed trials), elapsed_seconds, data. A study that another tool made has
-    name and foreign: true alone; one that another version made, and this one cannot read, name and unreadable; one of
-    which the database holds what makes no sense, name and damaged (a sentence), and then the exit code is 1.
+    Pareto front; null with one objective), test_openings (as `finalize --json` has them), test_openings_elsewhere (of
+    the same test images for other studies: study, opened, person, host, identity, test_accuracy, test_images), running
+    (where owner is null: left behind by a run that was killed) and parked (lists of number, epoch, epochs, value),
+    drawn and enqueued (numbers of trials that have not begun: with all parameters, and with those that somebody gave),
+    evolved_from (null, or from: the earlier version's name, version, and how many trials were carried and left: see
+    `run --evolve`), failed (numbers and errors of failed trials), elapsed_seconds, data. A study that another tool made
+    has name and foreign: true alone; one that another version made, and this one cannot read, name and unreadable; one
+    of which the database holds what makes no sense, name and damaged (a sentence), and then the exit code is 1.
     """
     from cifar_tune.cli.study_status import all_statuses, one_status, status_lines
     from cifar_tune.errors import CheckError

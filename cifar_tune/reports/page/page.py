@@ -42,9 +42,11 @@ from cifar_tune.reports.tested import (
     later_words,
     newest_analysis,
     newest_result,
+    opened_words,
     opening_cells,
 )
 from cifar_tune.reports.trust import repeats_words, trust_words
+from cifar_tune.storage.openings import elsewhere_words
 from cifar_tune.storage.records import TrialRecord
 from cifar_tune.study_spec.metrics import exactly
 from cifar_tune.visible import visible_lines
@@ -167,6 +169,8 @@ def _test_set(report: Report) -> dict[str, Any]:
         "caution": caution(report),
         "later": later_words(report) if report.record.openings else [],
         "opening_cells": opening_cells,
+        "opened_words": opened_words,
+        "elsewhere": elsewhere_words(report.record.elsewhere),
         "chosen_words": chosen_words,
         "images_words": images_words,
         "test_metrics": further_metrics,
