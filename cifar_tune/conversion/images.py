@@ -17,8 +17,8 @@ from cifar_tune.errors import Problem, UserError
 from cifar_tune.knobs.vocabulary import BUILT_IN
 from cifar_tune.model_files.description import DESCRIPTION_FILE
 from cifar_tune.model_files.loading import SavedModel
+from cifar_tune.study_spec.data_section import read_data
 from cifar_tune.study_spec.problems import Problems
-from cifar_tune.study_spec.reader import read_data
 
 COMPARED = 1000
 """Images at most on which a file is compared with its model."""

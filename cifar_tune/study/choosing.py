@@ -12,10 +12,10 @@ from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.knobs.vocabulary import Vocabulary
 from cifar_tune.storage.openings import BEST, CONFIG, RACE, TRIAL, times
 from cifar_tune.storage.records import StudyRecord, TrialRecord
+from cifar_tune.study_spec.data_section import read_data
 from cifar_tune.study_spec.overrides import Override, apply_overrides
 from cifar_tune.study_spec.plugin_section import read_plugins
 from cifar_tune.study_spec.problems import Problems
-from cifar_tune.study_spec.reader import read_data
 from cifar_tune.study_spec.run_config import read_run_config
 from cifar_tune.wording import counted
 

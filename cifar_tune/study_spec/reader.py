@@ -5,12 +5,9 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path as FilePath
-from typing import Any, get_args
+from typing import Any
 
-from pydantic import ValidationError
-
-from cifar_tune.data.source_table import SOURCES
-from cifar_tune.data.spec import DataSpec, Resize
+from cifar_tune.data.spec import DataSpec
 from cifar_tune.errors import Problem, UserError
 from cifar_tune.knobs.configuration import Configuration, as_exported, complete
 from cifar_tune.knobs.knob import Kind
@@ -25,6 +22,7 @@ from cifar_tune.study_spec.checks import (
     unknown_knobs,
 )
 from cifar_tune.study_spec.constraints import read_constraints
+from cifar_tune.study_spec.data_section import in_train, read_data
 from cifar_tune.study_spec.metrics import Metrics
 from cifar_tune.study_spec.overrides import Override, apply_overrides
 from cifar_tune.study_spec.plugin_section import read_plugins
@@ -83,20 +81,6 @@ _ELSEWHERE: Mapping[str, str] = {
     **{key: f"data.{key}" for key in DataSpec.model_fields if key != "name"},
 }
 """Keys that people write into the wrong section, and where they belong."""
-
-_NAMES = {"name": tuple(SOURCES), "resize": get_args(Resize)}
-"""What may stand in the fields of `data` that hold names."""
-
-_RULES = {
-    "int_type": "must be a whole number",
-    "bool_type": "must be true or false",
-    "string_type": "must be text",
-    "tuple_type": "must be a list of names",
-    "string_too_short": "must not be empty",
-    "greater_than_equal": "must be >= {ge}",
-    "less_than_equal": "must be <= {le}",
-}
-"""Pydantic's errors in our words."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 NAME_RULE = "must be 1 to 100 letters, digits, '.', '_' or '-', and begin with a letter or digit"
@@ -215,25 +199,6 @@ def read_document(path: FilePath, with_faults: bool = False) -> Document:
     except OSError as error:
         raise UserError(Problem(f"cannot be read: {error.strerror}", source=str(path))) from error
     return read_yaml(text, str(path), with_faults)
-
-
-def read_data(raw: object, vocabulary: Vocabulary, problems: Problems) -> DataSpec:
-    """Read the `data` section."""
-    values = as_mapping(raw, ("data",), "{name: cifar10, val_size: 5000}", problems)
-    try:
-        return DataSpec.model_validate({key: _whole_if_possible(value) for key, value in values.items()})
-    except ValidationError as error:
-        for item in error.errors():
-            path: Path = ("data", *item["loc"])
-            if item["type"] == "extra_forbidden":
-                problems.unknown_key(path, DataSpec.model_fields, _in_train(vocabulary))
-            elif item["type"] == "literal_error":
-                problems.add_name(path, item["input"], _NAMES[str(item["loc"][0])])
-            else:
-                ours = _RULES.get(item["type"])
-                rule = ours.format(**item.get("ctx", {})) if ours else item["msg"].removeprefix("Value error, ")
-                problems.add(path, rule, item["input"])
-        return DataSpec()
 
 
 def read_train(raw: object, vocabulary: Vocabulary, problems: Problems) -> dict[str, Value]:
@@ -394,13 +359,5 @@ def _refuse_section(key: str, vocabulary: Vocabulary, problems: Problems) -> Non
     if key in vocabulary.knobs:
         problems.add((key,), f"{key} is a knob: it belongs under train, or under search_space")
     else:
-        knobs = {name: name for name in vocabulary.knobs} if problems.is_option((key,)) else _in_train(vocabulary)
+        knobs = {name: name for name in vocabulary.knobs} if problems.is_option((key,)) else in_train(vocabulary)
         problems.unknown_key((key,), SECTIONS, {**_ELSEWHERE, **knobs})
-
-
-def _in_train(vocabulary: Vocabulary) -> dict[str, str]:
-    return {name: f"train.{name}" for name in vocabulary.knobs}
-
-
-def _whole_if_possible(value: object) -> object:
-    return int(value) if isinstance(value, float) and value.is_integer() else value  # 5e3, as for knobs

@@ -9,11 +9,12 @@ from cifar_tune.errors import Problem, UserError
 from cifar_tune.knobs.configuration import Configuration, as_exported, complete
 from cifar_tune.knobs.vocabulary import BUILT_IN
 from cifar_tune.study_spec.checks import check_sound
+from cifar_tune.study_spec.data_section import read_data
 from cifar_tune.study_spec.metrics import Metrics
 from cifar_tune.study_spec.overrides import Override, apply_overrides
 from cifar_tune.study_spec.plugin_section import read_plugins
 from cifar_tune.study_spec.problems import Problems
-from cifar_tune.study_spec.reader import SECTIONS, is_extension, read_data, read_document, read_train
+from cifar_tune.study_spec.reader import SECTIONS, is_extension, read_document, read_train
 from cifar_tune.study_spec.settings import read_metrics
 from cifar_tune.study_spec.space import Space
 
