@@ -157,11 +157,11 @@ _KNOBS = (
     Knob("threads", Kind.INT, 1, "CPU threads of one trial; results depend on it", low=1, high=1024),
 )  # fmt: skip
 
-BEFORE_THEY_WERE_KNOBS: Mapping[str, Value] = {"zero_init_residual": False}
-"""What trainings did before there was a knob for it, where its default is something else.
+BEFORE_THEY_WERE_KNOBS: Mapping[str, Value] = {"zero_init_residual": False, "cuda_graphs": False, "repeatable": False}
+"""What trainings did before there was a knob for it, or before its default changed, where that is something else now.
 
 A study stores which defaults of these knobs it began with. A stored study that says nothing of a knob is older than the
-knob, and goes on as it began.
+knob or its default, and goes on as it began: its parked trials at their checkpoints, which hold the old value.
 """
 
 KNOBS: Mapping[str, Knob] = MappingProxyType({knob.name: knob for knob in _KNOBS})

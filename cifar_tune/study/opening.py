@@ -192,7 +192,7 @@ def with_its_defaults(storage: RDBStorage, spec: StudySpec) -> StudySpec:
 
 
 def about_defaults(given: StudySpec, spec: StudySpec) -> Iterator[str]:
-    """A sentence about each default that was another one when the study began, and that its trials train with.
+    """Sentences about the defaults that were others when the study began, and that its trials train with.
 
     Args:
         given: what the study file says.
@@ -201,10 +201,10 @@ def about_defaults(given: StudySpec, spec: StudySpec) -> Iterator[str]:
     if given.data.resize != spec.data.resize:
         yield f"this study goes on as it began, with data.resize: {spec.data.resize}"
     named = spec.train.keys() | spec.search_space.keys()
-    for name in sorted(spec.vocabulary.earlier - named):
-        if spec.space.may_take(name):
-            default = exact(spec.vocabulary.knobs[name].default)
-            yield f"this study is older than the knob {name}; its trials go on as they began, with {name}: {default}"
+    earlier = [name for name in sorted(spec.vocabulary.earlier - named) if spec.space.may_take(name)]
+    if earlier:
+        defaults = ", ".join(f"{name}: {exact(spec.vocabulary.knobs[name].default)}" for name in earlier)
+        yield f"this study goes on as it began, with {defaults}; new studies have other defaults"
 
 
 def open_study(storage: RDBStorage, spec: StudySpec, data: PreparedData) -> optuna.Study:
