@@ -10,7 +10,7 @@ from optuna.storages import RDBStorage
 from sqlalchemy.engine import URL
 
 from cifar_tune.cli.progress import observer
-from cifar_tune.cli.race_lines import plan_lines
+from cifar_tune.cli.race_plan import plan_lines
 from cifar_tune.cli.stop_signals import stop_signals
 from cifar_tune.errors import Problem, UserError
 from cifar_tune.executors.options import ExecutorOptions
@@ -21,7 +21,7 @@ from cifar_tune.streams import say
 from cifar_tune.study.choosing import Choice, study_data, trial_of
 from cifar_tune.study.events import Watch
 from cifar_tune.study.finals import Course, begun_race, planned_race, run_race, why_no_race
-from cifar_tune.study.race_result import RaceResult, result_of
+from cifar_tune.study.race_result import result_of
 
 USUAL_NETWORKS = 5
 
@@ -95,15 +95,6 @@ def asked(choice: Choice, trainings: int | None, networks: int | None, quick: bo
     if problems:
         raise UserError(problems)
     return Asked(trainings, 1 if quick else networks or USUAL_NETWORKS, quick, options)
-
-
-def stored_race(storage: RDBStorage, record: StudyRecord) -> RaceResult | None:
-    """What the race of a study has decided; None where it has none that is over."""
-    try:
-        found = begun_race(storage, record)
-    except UserError:  # that of an earlier study of this name
-        return None
-    return None if found is None else result_of(found)
 
 
 def planned_lines(storage: RDBStorage, record: StudyRecord, choice: Choice, wanted: Asked) -> list[str]:

@@ -5,7 +5,16 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from cifar_tune.reports import history, importance, learning_curves, parallel_coordinates, pareto, slices, test_pictures
+from cifar_tune.reports import (
+    history,
+    importance,
+    learning_curves,
+    parallel_coordinates,
+    pareto,
+    race,
+    slices,
+    test_pictures,
+)
 from cifar_tune.reports.report import Report
 from cifar_tune.reports.tested import newest_analysis
 
@@ -89,7 +98,19 @@ TEST_SET: Mapping[str, Picture] = {
 """The pictures of studies whose test set was opened; no test image is read for them."""
 
 
+RACE: Mapping[str, Picture] = {
+    "race.png": Picture(
+        "The race for the best",
+        "The candidates of `finalize`, the winner on top: the value that each had in the study, and those of its "
+        "fresh trainings.",
+        race.draw,
+    )
+}
+"""The picture of studies whose best trials have raced."""
+
+
 def pictures_of(report: Report) -> Mapping[str, Picture]:
     """The pictures of a study, by file name, in the order of the summary."""
     front = PARETO if report.record.spec.has_several_objectives else {}
-    return {**(TEST_SET if newest_analysis(report) else {}), **front, **PICTURES}
+    raced = {} if report.race is None else RACE
+    return {**(TEST_SET if newest_analysis(report) else {}), **raced, **front, **PICTURES}

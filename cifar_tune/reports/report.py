@@ -12,6 +12,7 @@ from cifar_tune.reports.importances import Importances, importances
 from cifar_tune.reports.objective import Scale, finite, scale_of
 from cifar_tune.storage.attributes import REASONS
 from cifar_tune.storage.records import StudyRecord, TrialRecord
+from cifar_tune.study.race_result import RaceResult, stored_result
 from cifar_tune.study_spec.pareto import minimized
 from cifar_tune.study_spec.search_space import Range
 
@@ -65,6 +66,11 @@ class Report:
     """A study record with what its tables and pictures share."""
 
     record: StudyRecord
+
+    @cached_property
+    def race(self) -> RaceResult | None:
+        """What the race of `finalize` has decided; None where none is over."""
+        return stored_result(self.record)
 
     @cached_property
     def scale(self) -> Scale:

@@ -36,6 +36,11 @@ def summary_json(report: Report) -> str:
         constraints: a list of texts such as `parameters <= 300000`.
         test: the newest result on the test set, or null: `accuracy`, `interval` (Wilson's, 95 %), `images`, `trial` and
             `source` (what was tested: one of them is null), `openings` (how often it was opened).
+        race: what the race of `finalize` has decided, or null: `study`, `trainings`, `rungs` (candidates and blocks),
+            `folds` (whether it was validated on images that chose nothing), `winner` (a trial), `mean` and `interval`
+            (95 %, of its last rung), `cheapest` (of the tied), `optimism` (of the study's best trial), `scatter` (of a
+            training beyond what its block does to all) and `candidates`: `trial`, `studied`, `values`, `mean`, `rungs`,
+            `verdict` (tied, not decided, worse or withdrawn), `at_most_worse`, `failed`.
         best: the best completed trial that keeps all constraints, or null; of several objectives, the best in the first
             one: `number`, `value` (the objective), `values` (all objectives by metric), `metrics` (the constrained and
             the listed ones, as far as the trial measured them), `params` (searched knobs, as training used them),
@@ -87,6 +92,7 @@ def summary_json(report: Report) -> str:
         "objectives": objectives,
         "constraints": [str(constraint) for constraint in record.spec.constraints],
         "test": test_json(report),
+        "race": None if report.race is None else report.race.plain(record.trials),
         "best": _best(report, report.best) if report.best else None,
         "front": front_entries(report) if record.spec.has_several_objectives else None,
         "counts": {

@@ -14,6 +14,7 @@ from cifar_tune.reports.importances import ENOUGH_TRIALS, Importances
 from cifar_tune.reports.labels import dimension_words
 from cifar_tune.reports.objective import scale_of
 from cifar_tune.reports.pictures import pictures_of
+from cifar_tune.reports.race import race_section
 from cifar_tune.reports.report import Report
 from cifar_tune.reports.summary_json import STATES
 from cifar_tune.reports.tested import result_words, test_set
@@ -83,6 +84,7 @@ def summary_markdown(report: Report, folder: Path, unseen: Mapping[str, str]) ->
         *result_words(report),
         *_result(report),
         *test_set(report),
+        *race_section(report),
         *_searched(report),
         *_trials(report),
         *_importances(report),

@@ -14,7 +14,7 @@ from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from cifar_tune.data.spec import as_before_resize
-from cifar_tune.errors import Problem, UserError, nearest_name
+from cifar_tune.errors import DamagedError, Problem, UserError, nearest_name
 from cifar_tune.knobs.configuration import Configuration, as_it_ran, complete
 from cifar_tune.knobs.part import Scalar
 from cifar_tune.knobs.table import BEFORE_THEY_WERE_KNOBS
@@ -27,7 +27,7 @@ from cifar_tune.storage.constraints import is_feasible, was_finished_elsewhere
 from cifar_tune.storage.damage import check_configurations, check_trials
 from cifar_tune.storage.fallen_behind import courses, fallen_behind
 from cifar_tune.storage.figures import stored_figures
-from cifar_tune.storage.linked import parent_of
+from cifar_tune.storage.linked import FINALS, linked_name, parent_of
 from cifar_tune.storage.means import MEAN_OF, Key, Repeated, judged, key_of
 from cifar_tune.storage.openings import Elsewhere, Opening, openings_elsewhere, read_openings
 from cifar_tune.storage.versions import is_copy, successor
@@ -152,7 +152,9 @@ class StudyRecord:
     use as long as its storage is open. `environment` and `data` are empty before the first run began. `stopped` says
     why its rule `stop` has ended it, or `repeats` (`attributes.STOPPED`); None where neither did, and while it goes on.
     `succeeded_by` is the study that this one evolved into, as long as that is there. `elsewhere` are openings of the
-    same test images for other studies.
+    same test images for other studies. `identity` tells it from others of its name. `linked` says what a linked study
+    is for (`attributes.LINKED`), and `finals` is the race of this study; None where there is none, or nothing of it can
+    be read.
     """
 
     name: str
@@ -169,6 +171,9 @@ class StudyRecord:
     means: Sequence[TrialRecord] | None = None
     fallen: Mapping[Key, str] = field(default_factory=dict)
     elsewhere: Sequence[Elsewhere] = ()
+    identity: str | None = None
+    linked: Mapping[str, Any] | None = None
+    finals: "StudyRecord | None" = None
 
     @property
     def judged(self) -> Sequence[TrialRecord]:
@@ -310,7 +315,21 @@ def load_record(storage: BaseStorage, name: str) -> StudyRecord:
             courses(stored, spec), spec, int((attrs.get(attributes.DATA) or {}).get("val_images") or 0)
         ),
         means=None if spec.repeats is None else [trial_record(trial, spec) for trial in shown],
+        identity=attrs.get(attributes.IDENTITY),
+        linked=attrs.get(attributes.LINKED),
+        finals=_finals(storage, name),
     )
+
+
+def _finals(storage: BaseStorage, name: str) -> StudyRecord | None:
+    finals = linked_name(name, FINALS)
+    if parent_of(name) is not None:
+        return None
+    try:
+        storage.get_study_id_from_name(finals)
+        return load_record(storage, finals)
+    except (KeyError, UserError, DamagedError):  # without it, the study itself can be read all the same
+        return None
 
 
 def load_optuna_study(storage: BaseStorage, name: str) -> optuna.Study:

@@ -13,7 +13,6 @@ from cifar_tune.errors import CheckError, Problem, UserError
 from cifar_tune.executors.options import ExecutorOptions
 from cifar_tune.knobs.vocabulary import vocabulary_with
 from cifar_tune.statistics.halving import usual_trainings
-from cifar_tune.storage import attributes
 from cifar_tune.storage.linked import FINALS, linked_name
 from cifar_tune.storage.records import StudyRecord, load_record, study_names
 from cifar_tune.study.events import Interrupted, Watch
@@ -65,12 +64,11 @@ def begun_race(storage: RDBStorage, record: StudyRecord, trainings: int | None =
     if name not in study_names(storage):
         return None
     finals = load_record(storage, name)
-    plain = finals.study.user_attrs.get(attributes.LINKED)
-    if plain is None:
+    if finals.linked is None:
         return None
-    race = Race.read(plain)
+    race = Race.read(finals.linked)
     remove = f"remove it with: cifar-tune delete {name}"
-    if race.identity != record.study.user_attrs.get(attributes.IDENTITY):
+    if race.identity != record.identity:
         raise UserError(Problem(f"is the race of an earlier study called {record.name!r}; {remove}", name))
     if trainings not in (None, race.trainings):
         rule = f"the race of {record.name!r} was begun with {race.trainings}; leave it out, or {remove}"

@@ -16,7 +16,6 @@ from cifar_tune.data.folds import Part
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.errors import CheckError, DamagedError
 from cifar_tune.knobs.part import Scalar
-from cifar_tune.storage import attributes
 from cifar_tune.storage.lease import acquire
 from cifar_tune.storage.linked import NETWORKS, linked_name
 from cifar_tune.storage.records import StudyRecord, load_record, study_names
@@ -115,7 +114,7 @@ def plan_networks(
     free = (seed for seed in unused_seeds(record) if seed not in taken)
     return Networks(
         study=record.name,
-        identity=record.study.user_attrs.get(attributes.IDENTITY),
+        identity=record.identity,
         opening=len(record.openings),
         config=chosen.config.stored(),
         val_losses=tuple(chosen.val_losses),
@@ -161,7 +160,7 @@ def train_networks(
 
 def _is_same(storage: RDBStorage, name: str, networks: Networks) -> bool:
     try:
-        found = load_record(storage, name).study.user_attrs.get(attributes.LINKED)
+        found = load_record(storage, name).linked
     except DamagedError:
         return False
     return found is not None and {**found, "seeds": len(found["seeds"])} == {

@@ -17,7 +17,6 @@ from cifar_tune.errors import DamagedError, Problem, UserError
 from cifar_tune.knobs.part import Scalar
 from cifar_tune.knobs.table import KNOBS
 from cifar_tune.statistics.halving import FEWEST_TRAININGS, Floats, Progress, Rung, plan_rungs, progress
-from cifar_tune.storage import attributes
 from cifar_tune.storage.linked import FINALS
 from cifar_tune.storage.records import StudyRecord, TrialRecord
 from cifar_tune.study.script import Task, read_task, task_of
@@ -162,7 +161,7 @@ def plan_race(record: StudyRecord, trainings: int, folds: int) -> Race:
     seeds = unused_seeds(record)
     return Race(
         study=record.name,
-        identity=record.study.user_attrs.get(attributes.IDENTITY),
+        identity=record.identity,
         trainings=trainings,
         rungs=rungs,
         candidates=tuple(trial.number for trial in raced),

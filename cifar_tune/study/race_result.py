@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from cifar_tune.statistics.halving import Comparison, MeanInterval, Rung, compare, mean_of_folds
-from cifar_tune.storage.records import TrialRecord
-from cifar_tune.study.race import RaceRecord
+from cifar_tune.storage.records import StudyRecord, TrialRecord
+from cifar_tune.study.race import Race, RaceRecord
 
 TIED, UNDECIDED, WORSE, WITHDRAWN = "tied", "not decided", "worse", "withdrawn"
 """What fresh values say of a candidate: a finalist that is not told from the best one; one that was dropped before, and
@@ -165,3 +165,16 @@ def result_of(record: RaceRecord) -> RaceResult | None:
     """What a race has decided; None while it is not over, or where every candidate was withdrawn."""
     ranked = record.standing.ranked
     return RaceResult(record, ranked) if ranked else None
+
+
+def stored_result(record: StudyRecord) -> RaceResult | None:
+    """What the race of a study has decided; None where it has none of its own that is over.
+
+    Raises:
+        DamagedError: what is stored of it makes no sense.
+    """
+    finals = record.finals
+    if finals is None or finals.linked is None:
+        return None
+    race = Race.read(finals.linked)
+    return result_of(RaceRecord(race, finals)) if race.identity == record.identity else None

@@ -68,12 +68,14 @@ def make_spec(search_space: Mapping[str, Any] | None = None, **sections: Any) ->
     return read_study(Document(raw), "made.yaml").spec
 
 
-def make_record(spec: StudySpec, trials: Sequence[MadeTrial], storage: BaseStorage | None = None) -> StudyRecord:
-    """Store a study and read it back."""
+def make_record(
+    spec: StudySpec, trials: Sequence[MadeTrial], storage: BaseStorage | None = None, stored_as: str | None = None
+) -> StudyRecord:
+    """Store a study and read it back; `stored_as` is the name in its specification, where it has another one."""
     storage = InMemoryStorage() if storage is None else storage
     directions = [objective.direction for objective in spec.objectives]
     study = optuna.create_study(study_name=spec.name, storage=storage, directions=directions)
-    study.set_user_attr(attributes.SPEC, spec.stored())
+    study.set_user_attr(attributes.SPEC, replace(spec, name=stored_as or spec.name).stored())
     if trials:
         study.set_user_attr(attributes.ENVIRONMENT, ENVIRONMENT)
         study.set_user_attr(attributes.DATA, DATA)

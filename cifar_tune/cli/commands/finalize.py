@@ -112,14 +112,15 @@ def finalize(
 
     from cifar_tune.cli.find_study import find_stored, when_reached
     from cifar_tune.cli.opening_lines import kept_lines, result_lines
-    from cifar_tune.cli.race_lines import race_lines
-    from cifar_tune.cli.race_run import Surroundings, asked, planned_lines, require_own, stored_race
+    from cifar_tune.cli.race_run import Surroundings, asked, planned_lines, require_own
     from cifar_tune.optuna_internals import BatchStorage
+    from cifar_tune.reports.race import race_lines
     from cifar_tune.storage.openings import RACE, elsewhere_words
     from cifar_tune.storage.rdb import unusable
     from cifar_tune.storage.records import StudyRecord, load_record
     from cifar_tune.storage.urls import model_folder, storage_url
     from cifar_tune.study.choosing import Choice, require_new
+    from cifar_tune.study.race_result import stored_result
     from cifar_tune.study_spec.overrides import parse_overrides
 
     url = storage_url(storage)
@@ -150,7 +151,7 @@ def finalize(
             raise unusable(url, error.__cause__ or error) from error
         if record.elsewhere:
             say(f"note: {elsewhere_words(record.elsewhere).rstrip('.')}", err=True)
-    result = stored_race(database, record)
+    result = stored_result(record)
     if as_json:
         openings = [opening.shown() for opening in record.openings]
         best = record.best.number if record.best else None

@@ -31,6 +31,7 @@ from cifar_tune.reports.page.marks import MOST_DOTS, MOST_LINKED
 from cifar_tune.reports.page.slices import slice_of
 from cifar_tune.reports.page.test_pictures import confusion_pictures, reliability_picture
 from cifar_tune.reports.page.timeline import timeline
+from cifar_tune.reports.race import ROW_HEAD, race_rows, race_sentences
 from cifar_tune.reports.report import Report, SearchedKnob
 from cifar_tune.reports.tested import (
     calibration_words,
@@ -122,6 +123,10 @@ def _contents(report: Report, anchors: Anchors, folder: Path) -> dict[str, Any]:
     return {
         "headline": _headline(report),
         **_test_set(report),
+        "race": report.race,
+        "race_sentences": race_sentences(report),
+        "race_head": ROW_HEAD,
+        "race_rows": [] if report.race is None else race_rows(report, report.race),
         "findings": findings(report),
         "best": best,
         "best_values": _values(report, best) if best else [],

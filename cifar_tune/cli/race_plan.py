@@ -1,0 +1,55 @@
+"""The plan of `finalize`, for people."""
+
+from collections.abc import Sequence
+
+from cifar_tune.storage.records import StudyRecord
+from cifar_tune.study.race import Race
+from cifar_tune.wording import counted, estimated_duration
+
+
+def plan_lines(record: StudyRecord, race: Race | None, reason: str | None, networks: int) -> list[str]:
+    """What `finalize` would train, and about how long that takes, one training at a time.
+
+    Args:
+        record: the study.
+        race: what is raced; None where nothing is.
+        reason: why not.
+        networks: trained on all images afterwards.
+    """
+    seconds = {trial.number: trial.seconds for trial in record.trials}
+    lines, total = [], 0.0
+    if race is None:
+        lines.append(f"{record.name}: {reason}")
+        last = record.best.number if record.best is not None else None
+    else:
+        own = [seconds.get(number, 0.0) for number in race.candidates]
+        lines.append(
+            f"{record.name}: {race.planned} trainings of the best {len(race.candidates)} of {race.of} candidates: "
+            f"trial {', '.join(map(str, race.candidates))}"
+        )
+        begin = 0
+        for number, rung in enumerate(race.rungs, start=1):
+            blocks = range(begin, begin + rung.blocks)
+            begin += rung.blocks
+            seeds = _range([race.seeds[block] for block in blocks])
+            split = f"fold {', '.join(str(race.folds[block]) for block in blocks)}" if race.uses_folds else "the split"
+            took = rung.trainings * sum(own) / len(own)
+            total += took
+            lines.append(
+                f"rung {number}: {counted(rung.candidates, 'configuration')} x {counted(rung.blocks, 'training')}, "
+                f"seed {seeds}, validated on {split}; {estimated_duration(took)}"
+            )
+        last = race.candidates[0]
+    share = 1 + record.data.get("val_images", 0) / max(record.data.get("train_images", 0), 1)
+    took = networks * seconds.get(last or 0, 0.0) * share
+    total += took
+    lines.append(
+        f"then {counted(networks, 'network')} on all images that are not test images; {estimated_duration(took)}"
+    )
+    lines.append(f"in all {estimated_duration(total)}, one at a time, as fast as in the study; nothing was trained")
+    return lines
+
+
+def _range(numbers: Sequence[int]) -> str:
+    is_row = list(numbers) == list(range(numbers[0], numbers[0] + len(numbers)))
+    return f"{numbers[0]} to {numbers[-1]}" if is_row and len(numbers) > 1 else ", ".join(map(str, numbers))
