@@ -30,7 +30,7 @@ IMAGE = "photos/train/ant/000.png"
 BEFORE: Sequence[tuple[str, ...]] = (
     ("run", "closed.yaml", "--workers", "1"),
     ("export", "closed"),
-    ("finalize", "closed"),
+    ("finalize", "closed", "--quick"),
     ("bundle", "closed"),
 )
 """With all images, since later commands need what they make."""
@@ -54,10 +54,14 @@ COMMANDS: Sequence[tuple[str, ...]] = (
     ("predict", "models/closed", IMAGE),
     ("bundle", "closed", "--output", "again.zip"),
     ("verify", "bundles/closed.zip", "--retrain"),
-    ("finalize", "closed"),  # prints what is on the record
+    ("finalize", "closed", "--quick"),  # prints what is on the record
+    ("finalize", "closed", "--again", "--dry-run"),
     ("delete", "closed@1", "--yes"),
 )
-REFUSED: Sequence[tuple[str, ...]] = (("finalize", "closed", "--again"), ("verify", "bundles/closed.zip", "--test"))
+REFUSED: Sequence[tuple[str, ...]] = (
+    ("finalize", "closed", "--quick", "--again"),
+    ("verify", "bundles/closed.zip", "--test"),
+)
 
 _closed: list[str] = []
 
