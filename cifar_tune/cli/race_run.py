@@ -1,7 +1,7 @@
 """`finalize` runs a race: who watches, and who may stop it."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -120,13 +120,11 @@ def planned_lines(storage: RDBStorage, record: StudyRecord, choice: Choice, want
     return plan_lines(record, race, None, wanted.networks)
 
 
-def raced(
-    storage: RDBStorage, record: StudyRecord, choice: Choice, wanted: Asked, around: Surroundings
-) -> tuple[Choice, Sequence[int]]:
+def raced(storage: RDBStorage, record: StudyRecord, choice: Choice, wanted: Asked, around: Surroundings) -> Choice:
     """Race the candidates of a study; where there is nothing to race, the best trial.
 
     Returns:
-        What was chosen, and the seeds that the race has used.
+        What was chosen.
 
     Raises:
         Interrupted: somebody has stopped it.
@@ -134,13 +132,13 @@ def raced(
     """
     reason = why_no_race(record)
     if choice.how != BEST:
-        return choice, ()
+        return choice
     trial_of(record, choice)
     if reason is not None:
         say(f"note: {reason}", err=True)
-        return choice, ()
+        return choice
     with course(record, around.url, wanted.options, around.quiet) as where:
         found = run_race(storage, record, study_data(record, choice.settings), wanted.trainings, where)
     result = result_of(found)
     assert result is not None, "a race that is over has a winner"  # noqa: S101 (for mypy: run_race sees to it)
-    return replace(choice, trial=result.winner.trial, raced=True), found.race.seeds
+    return replace(choice, trial=result.winner.trial, raced=True)

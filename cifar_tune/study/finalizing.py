@@ -179,16 +179,14 @@ class Several:
     Attributes:
         count: how many, at least 2.
         courses: makes a block in which trainings run, and may be stopped.
-        taken: seeds that a race has used.
     """
 
     count: int
     courses: Callable[[], AbstractContextManager[Course]]
-    taken: Sequence[int] = ()
 
     def planned(self, record: StudyRecord, chosen: Candidate, choice: Choice) -> Networks:
         """The networks of what was chosen."""
-        return plan_networks(record, chosen, self.count, self.taken, with_unused=not choice.study_images)
+        return plan_networks(record, chosen, self.count, with_unused=not choice.study_images)
 
     def trained(
         self, storage: RDBStorage, record: StudyRecord, chosen: Candidate, networks: Networks, data: DataSpec

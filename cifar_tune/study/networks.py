@@ -25,7 +25,7 @@ from cifar_tune.study.choosing import Candidate
 from cifar_tune.study.events import Interrupted
 from cifar_tune.study.finals import Course, linked_spec
 from cifar_tune.study.folder_claim import remove_study
-from cifar_tune.study.race import unused_seeds
+from cifar_tune.study.race import race_of, unused_seeds
 from cifar_tune.study.run import Plan, run_study
 from cifar_tune.study.script import Task, task_of
 
@@ -99,19 +99,17 @@ class TrainedNetwork:
     checkpoint: Path
 
 
-def plan_networks(
-    record: StudyRecord, chosen: Candidate, count: int, taken: Sequence[int], *, with_unused: bool
-) -> Networks:
+def plan_networks(record: StudyRecord, chosen: Candidate, count: int, *, with_unused: bool) -> Networks:
     """Plan the networks of a configuration.
 
     Args:
         record: the study.
         chosen: what is trained.
         count: how many networks.
-        taken: seeds that others have, beside those of the study's trials.
         with_unused: see `Networks`.
     """
-    free = (seed for seed in unused_seeds(record) if seed not in taken)
+    raced = set(race.seeds if (race := race_of(record)) is not None else ())
+    free = (seed for seed in unused_seeds(record) if seed not in raced)
     return Networks(
         study=record.name,
         identity=record.identity,

@@ -174,6 +174,18 @@ def plan_race(record: StudyRecord, trainings: int, folds: int) -> Race:
     )
 
 
+def race_of(record: StudyRecord) -> Race | None:
+    """What the race of a study races, as far as it has one of its own.
+
+    Raises:
+        DamagedError: what is stored of it makes no sense.
+    """
+    if record.finals is None or record.finals.linked is None:
+        return None
+    race = Race.read(record.finals.linked)
+    return race if race.identity == record.identity else None
+
+
 @dataclass(frozen=True)
 class Values:
     """What the trials of a race have given so far.

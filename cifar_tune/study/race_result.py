@@ -10,7 +10,7 @@ import numpy as np
 
 from cifar_tune.statistics.halving import Comparison, MeanInterval, Rung, compare, mean_of_folds
 from cifar_tune.storage.records import StudyRecord, TrialRecord
-from cifar_tune.study.race import Race, RaceRecord
+from cifar_tune.study.race import RaceRecord, race_of
 
 TIED, UNDECIDED, WORSE, WITHDRAWN = "tied", "not decided", "worse", "withdrawn"
 """What fresh values say of a candidate: a finalist that is not told from the best one; one that was dropped before, and
@@ -173,8 +173,5 @@ def stored_result(record: StudyRecord) -> RaceResult | None:
     Raises:
         DamagedError: what is stored of it makes no sense.
     """
-    finals = record.finals
-    if finals is None or finals.linked is None:
-        return None
-    race = Race.read(finals.linked)
-    return result_of(RaceRecord(race, finals)) if race.identity == record.identity else None
+    race = race_of(record)
+    return None if race is None or record.finals is None else result_of(RaceRecord(race, record.finals))

@@ -20,6 +20,7 @@ from cifar_tune.study import coordinator, failing_executors, trial
 from cifar_tune.study.coordinator import Coordinator, Ending
 from cifar_tune.study.events import Observer, StopRequests, TrialEnd, Watch
 from cifar_tune.study.opening import open_study
+from cifar_tune.study.script import Script as Planned
 from cifar_tune.study_spec.reader import read_study
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.study_spec.yaml_reader import Document
@@ -71,6 +72,7 @@ class RunStudy(Protocol):
         workers: int = 1,
         executors: ScriptedExecutors | None = None,
         stop_after: int | None = None,
+        planned: Planned | None = None,
     ) -> tuple[Ending, StudyRecord, Recorder]: ...
 
 
@@ -120,6 +122,7 @@ def run_scripted(storage: BatchStorage, data: PreparedData, monkeypatch: pytest.
         workers: int = 1,
         executors: ScriptedExecutors | None = None,
         stop_after: int | None = None,
+        planned: Planned | None = None,
     ) -> tuple[Ending, StudyRecord, Recorder]:
         spec = spec_of(plain)
         pool = executors or ScriptedExecutors(script or Script(), workers)
@@ -134,7 +137,7 @@ def run_scripted(storage: BatchStorage, data: PreparedData, monkeypatch: pytest.
         with closing(WriteBehindStorage(storage, spec.name, look=0.0, rewrite=0.0, linger=0.01)) as memory:
             pruner = build_pruner(spec.pruner, spec.largest_epochs)
             study = optuna.load_study(study_name=spec.name, storage=memory, pruner=pruner)
-            ending = Coordinator(memory, study, spec, pool, Watch(recorder, stop)).run()
+            ending = Coordinator(memory, study, spec, pool, Watch(recorder, stop), planned).run()
         return ending, load_record(storage, spec.name), recorder
 
     return run

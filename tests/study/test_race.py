@@ -16,6 +16,9 @@ from cifar_tune.study.race_result import TIED, UNDECIDED, WITHDRAWN, WORSE, Race
 from cifar_tune.study.script import Task
 from tests.reports.factory import MadeTrial, make_record, make_spec
 
+from .conftest import RunStudy
+from .scripted import Script
+
 SPACE = {"lr": {"low": 1e-3, "high": 1.0, "log": True}, "seed": {"low": 0, "high": 9}}
 
 
@@ -177,3 +180,30 @@ def test_what_is_raced_is_kept_and_read_again() -> None:
             Race.read(damaged)
     with pytest.raises(UserError, match="--trainings = 9: must be at least 10"):
         plan_race(study(), 9, 6)
+
+
+def test_a_training_that_fails_is_repeated_once(run_scripted: RunStudy) -> None:
+    trials = [MadeTrial({"lr": 0.08 - 0.01 * index}, 0.9 - 0.01 * index) for index in range(4)]
+    record = make_record(make_spec({"lr": SPACE["lr"]}), trials)
+    race = plan_race(record, 10, 6)
+    planned = RaceScript(race, [record.trials[number].params for number in race.candidates])
+    disasters = {
+        0: [(1, "error")],
+        1: [(0, "error"), (1, "error")],
+        2: [(1, "killed for memory")],
+        3: [(1, "diverged"), (1, "diverged")],  # the same seed would diverge again
+    }
+    plain = {"search_space": {"lr": SPACE["lr"]}, "train": {"epochs": 2}, "budget": {"trials": race.planned},
+             "pruner": {"name": "none"}, "sampler": {"name": "random"}}  # fmt: skip
+    ending, finals, recorder = run_scripted(plain, Script(disasters=disasters), workers=2, planned=planned)
+    assert ending == "budget"
+    assert dict(finals.counts) == {"COMPLETE": 8, "FAIL": 1, "PRUNED": 1}
+    assert [trial.config["lr"] for trial in finals.trials[:4]] == [0.08, 0.07, 0.06, 0.05]
+    found = result_of(RaceRecord(race, finals))
+    assert found is not None
+    assert found.winner.trial == 0
+    assert {each.trial: each.failed for each in found.candidates} == {0: None, 1: 1, 2: None, 3: 3}
+    assert "trial 0 failed (scripted error); it is trained once more" in recorder.notes
+    assert sum("is trained once more" in note for note in recorder.notes) == 3
+    seeds = {trial.task["block"]: trial.config["seed"] for trial in finals.trials if trial.task is not None}
+    assert [seeds[block] for block in range(4)] == list(race.seeds)

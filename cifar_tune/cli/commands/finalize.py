@@ -192,8 +192,8 @@ def _finalized(
     require_ready(record, choice, device, around.folder)
     acquire(storage.engine, name).release()  # nobody may run the study, which the networks would find out late
     try:
-        choice, taken = raced(storage, record, choice, wanted, around)
-        several = Several(wanted.networks, partial(course, record, around.url, wanted.options, around.quiet), taken)
+        choice = raced(storage, record, choice, wanted, around)
+        several = Several(wanted.networks, partial(course, record, around.url, wanted.options, around.quiet))
         return train_and_open(storage, name, device, aloud, around.again, choice, around.folder, several)
     except Interrupted:
         words = f"interrupted; the same command goes on: cifar-tune finalize {name}{choice.options}"
