@@ -101,7 +101,7 @@ def as_it_ran(config: Mapping[str, Any], vocabulary: Vocabulary) -> Mapping[str,
         takers = [] if knob.owner is None else [part for part in parts[knob.owner] if name in part.arguments]
         if knob.owner is None or takers:
             own = next((part.defaults[name] for part in takers if name in part.defaults), knob.default)
-            filled[name] = stored(own)
+            filled[name] = BEFORE_THEY_WERE_KNOBS[name] if name in BEFORE_THEY_WERE_KNOBS else stored(own)
     return filled
 
 

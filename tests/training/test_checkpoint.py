@@ -252,7 +252,7 @@ def test_no_code_is_run(training: Training, path: Path) -> None:
 
 def test_one_that_is_older_than_a_knob(digits: ResidentData, tmp_path: Path) -> None:
     """It belongs to a training that does what was done before there was the knob, and to no other."""
-    training = Training(small(model="resnet20", width=2, zero_init_residual=False), digits, CPU)
+    training = Training(small(model="resnet20", width=2, **BEFORE_THEY_WERE_KNOBS), digits, CPU)
     state = training.state_dict()
     state["config"] = {name: value for name, value in state["config"].items() if name not in BEFORE_THEY_WERE_KNOBS}
     path = tmp_path / "checkpoint.pt"
