@@ -187,8 +187,12 @@ class Comparison:
 
     @property
     def _compared(self) -> list[Level]:
-        """The levels that are compared with each other: without those of which a configuration fell behind."""
-        return [level for level in self._tried if not self.fell_behind(level)]
+        """The levels that are compared with each other: with `repeats`, those that have all their trainings."""
+        return [level for level in self._tried if not self._lacks_trainings(level)]
+
+    def _lacks_trainings(self, level: Level) -> bool:
+        """Whether a configuration of a level fell behind, or a training of it failed or is still missing."""
+        return self.repeats is not None and not self._has_all_trainings(level)
 
     def fell_behind(self, level: Level) -> bool:
         """Whether a configuration of a level was trained less often than others, since it had fallen behind."""
@@ -272,6 +276,20 @@ class Comparison:
             return self.repeats.what
         return f"combinations of {', '.join(self.others)} and {self.repeats.what.removesuffix('s')}"
 
+    def _left_out_words(self) -> str:
+        """Which levels are not compared, since they have fewer trainings than others."""
+        words = ""
+        fallen = [level.label for level in self._tried if self.fell_behind(level)]
+        if fallen:
+            words += (
+                f" Left out of the differences, since configurations of theirs fell behind and were not trained "
+                f"{self.report.record.spec.trainings} times (`repeats.stop_early`): {', '.join(fallen)}."
+            )
+        lacking = [each.label for each in self._tried if self._lacks_trainings(each) and not self.fell_behind(each)]
+        if lacking and self.paired is not None:
+            words += f" Left out too, since a training of theirs is missing or did not complete: {', '.join(lacking)}."
+        return words
+
     @property
     def conditions(self) -> str:
         """Under which conditions the levels were compared, as sentences."""
@@ -303,12 +321,7 @@ class Comparison:
         if any(self.standard_error(level) is not None for level in self._tried):
             words += f" The standard error of a mean is over {self.repeats.what if self.repeats else ''} alone"
             words += f", with {', '.join(self.others)} as they are." if self.others else "."
-        fallen = [level.label for level in self._tried if self.fell_behind(level)]
-        if fallen:
-            words += (
-                f" Left out of the differences, since configurations of theirs fell behind and were not trained "
-                f"{self.report.record.spec.trainings} times (`repeats.stop_early`): {', '.join(fallen)}."
-            )
+        words += self._left_out_words()
         untried = [level.label for level in self.levels if not level.trials]
         if untried:
             words += f" Never tried: {', '.join(untried)}."

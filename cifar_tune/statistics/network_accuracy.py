@@ -46,6 +46,9 @@ def network_accuracy(right: npt.NDArray[np.bool_]) -> NetworkAccuracy:
     if networks == 1:
         return NetworkAccuracy(accuracy, wilson(accuracy, images), None)
     values = right.astype(np.float64)
+    if images == 1:  # which says nothing of how images differ
+        scatter = float(values.std(ddof=1))
+        return NetworkAccuracy(accuracy, wilson(accuracy, images), _same_images(accuracy, networks, scatter))
     of_networks = images * float(values.mean(axis=1).var(ddof=1))
     of_images = networks * float(values.mean(axis=0).var(ddof=1))
     total = float(((values - accuracy) ** 2).sum())

@@ -116,9 +116,9 @@ class Coordinator:
             self._announcements.look()
             if self._storage.run_elsewhere:
                 self._admit_others()  # they count when they end
-            left = self._left(self._spec.budget.trials)
+            left = self._left(self._budget)
             if left <= 0 and not self._running:
-                return "budget" if self._standing.finished >= self._spec.budget.trials else "elsewhere"
+                return "budget" if self._standing.finished >= self._budget else "elsewhere"
             if self._watch.stop.park or self._time_is_over():
                 return self._park_all()
             if left > 0 and self._executors.idle() and not self._storage.is_behind and not self._waits_for_a_batch():
@@ -130,6 +130,12 @@ class Coordinator:
                 self._handle(report)
             self._end_hanging()
             self._elapsed.write_if_due()
+
+    @property
+    def _budget(self) -> int:
+        """How many trials end it. Where they are planned, those of another program take the place of none."""
+        others = self._standing.strangers if self._planned is not None else 0
+        return self._spec.budget.trials + others
 
     def _without_more(self) -> Ending:
         """Why no further trial is drawn."""

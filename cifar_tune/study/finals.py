@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from optuna.storages import RDBStorage
 from sqlalchemy.engine import URL
 
-from cifar_tune.data.folds import count_folds
+from cifar_tune.data.folds import count_folds, fold_of
 from cifar_tune.data.prepared import prepare
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.errors import CheckError, Problem, UserError
@@ -88,7 +88,18 @@ def planned_race(record: StudyRecord, data: DataSpec, trainings: int | None) -> 
         UserError: the images cannot be used, or the trainings are too few.
     """
     count = usual_trainings(len(candidates_of(record))) if trainings is None else trainings
-    return plan_race(record, count, 0 if _has_seen_all(record) else count_folds(prepare(data)))
+    return plan_race(record, count, 0 if _has_seen_all(record) else _usable_folds(record, data, count))
+
+
+def _usable_folds(record: StudyRecord, data: DataSpec, trainings: int) -> int:
+    """How many folds there are for so many trainings; 0 where one lacks a class that a metric of the study needs."""
+    prepared, metrics = prepare(data), record.spec.known_metrics
+    folds = count_folds(prepared)
+    if any((part := metrics[name].part) is not None and part.needs_every_class for name in record.spec.metrics):
+        taken = (fold_of(prepared, data, number) for number in range(1, min(folds, trainings) + 1))
+        if not all(all(fold.val_counts) for fold in taken):
+            return 0
+    return folds
 
 
 def _has_seen_all(record: StudyRecord) -> bool:
@@ -154,8 +165,8 @@ def _about(race: Race, record: StudyRecord, *, has_begun: bool) -> Sequence[str]
         )
     elif not race.uses_folds:
         sentences.append(
-            f"note: the images outside of test and validation split are too few for {FEWEST_FOLDS} parts like it, so "
-            f"all trainings are validated on this split only"
+            f"note: the images outside of test and validation split are too few, in all or of a class, for "
+            f"{FEWEST_FOLDS} parts like it, so all trainings are validated on this split only"
         )
     later = record.finished - race.finished_trials
     if later > 0:
@@ -177,6 +188,9 @@ def _race_spec(record: StudyRecord, data: DataSpec, race: Race) -> StudySpec:
 def linked_spec(record: StudyRecord, data: DataSpec, kind: str, trials: int) -> StudySpec:
     """The specification of a linked study, whose trials are planned: so nothing prunes, stops or constrains them.
 
+    That goes for `budget.trial_timeout` too: it was meant for the images of the study, of which the networks have more,
+    and a busy machine must not decide who wins.
+
     Args:
         record: the study that it is linked to.
         data: the images, where they are now.
@@ -194,7 +208,7 @@ def linked_spec(record: StudyRecord, data: DataSpec, kind: str, trials: int) -> 
         name=linked_name(record.name, kind),
         objectives=spec.objectives[:1],
         constraints=(),
-        budget=Budget(trials, None, spec.budget.trial_timeout),
+        budget=Budget(trials, None),
         sampler=SamplerSpec("random"),
         pruner=PrunerSpec("none"),
         data=data,

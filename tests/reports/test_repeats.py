@@ -118,6 +118,15 @@ def test_a_level_that_only_lacks_trainings_has_not_fallen_behind() -> None:
     assert comparison.paired is None
 
 
+def test_a_failed_training_of_one_level_does_not_end_the_comparison_of_others() -> None:
+    values = {"relu": (0.80, 0.82, 0.84), "elu": (0.83, 0.85, 0.86), "silu": (0.82, 0.83)}
+    comparison = compare(made(values=values), "activation")
+    assert comparison.paired is not None
+    assert comparison.paired.blocks == 3
+    assert "Left out too, since a training of theirs is missing or did not complete: silu." in markdown(comparison)
+    assert comparison.difference(comparison.levels[[level.label for level in comparison.levels].index("silu")]) is None
+
+
 def test_importances_rest_on_configurations() -> None:
     values = {name: (0.8 + index / 50, 0.8, 0.8) for index, name in enumerate(["relu", "elu", "silu"])}
     found = importances(made(values=values))

@@ -40,6 +40,13 @@ def test_one_network_has_no_seeds_to_compare() -> None:
     assert found.same_images is None
 
 
+def test_one_image_says_nothing_of_how_images_differ() -> None:
+    found = network_accuracy(np.array([[True], [True], [False]]))
+    assert found.new_images == wilson(2 / 3, 1)
+    assert found.same_images == (0.0, 1.0)
+    assert network_accuracy(np.ones((2, 1), dtype=bool)).same_images == (1.0, 1.0)
+
+
 def test_networks_that_are_all_alike_are_one() -> None:
     right = np.tile(np.arange(1000) % 5 > 0, (4, 1))
     low, high = network_accuracy(right).new_images

@@ -1,19 +1,28 @@
 """The race of `finalize`: what it trains next, decided from the trials that there are."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optuna
 import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from cifar_tune.data.folds import count_folds
+from cifar_tune.data.prepared import PreparedData
 from cifar_tune.errors import DamagedError, UserError
+from cifar_tune.optuna_internals import BatchStorage
 from cifar_tune.storage import attributes
+from cifar_tune.storage.linked import FINALS, NETWORKS
 from cifar_tune.storage.records import StudyRecord, trial_record
+from cifar_tune.study import finals
+from cifar_tune.study.finals import linked_spec, planned_race
 from cifar_tune.study.race import Race, RaceRecord, RaceScript, candidates_of, plan_race, unused_seeds
 from cifar_tune.study.race_result import TIED, UNDECIDED, WITHDRAWN, WORSE, RaceResult, result_of
 from cifar_tune.study.script import Task
+from cifar_tune.study_spec.settings import Budget
 from tests.reports.factory import MadeTrial, make_record, make_spec
 
 from .conftest import RunStudy
@@ -207,3 +216,43 @@ def test_a_training_that_fails_is_repeated_once(run_scripted: RunStudy) -> None:
     assert sum("is trained once more" in note for note in recorder.notes) == 3
     seeds = {trial.task["block"]: trial.config["seed"] for trial in finals.trials if trial.task is not None}
     assert [seeds[block] for block in range(4)] == list(race.seeds)
+
+
+def test_no_time_limit_of_the_study_ends_a_training_of_finalize() -> None:
+    record = study(budget={"trials": 8, "trial_timeout": 30})
+    for kind in (FINALS, NETWORKS):
+        assert linked_spec(record, record.spec.data, kind, 10).budget == Budget(10, None)
+
+
+def test_trials_of_other_programs_take_the_place_of_none(run_scripted: RunStudy, storage: BatchStorage) -> None:
+    trials = [MadeTrial({"lr": 0.08 - 0.01 * index}, 0.9 - 0.01 * index) for index in range(4)]
+    record = make_record(make_spec({"lr": SPACE["lr"]}), trials)
+    race = plan_race(record, 10, 6)
+    plain = {"search_space": {"lr": SPACE["lr"]}, "train": {"epochs": 1}, "budget": {"trials": race.planned},
+             "pruner": {"name": "none"}, "sampler": {"name": "random"}}  # fmt: skip
+
+    def run(stop_after: int | None) -> RaceResult | None:
+        planned = RaceScript(race, [record.trials[number].params for number in race.candidates])
+        _, finals, _ = run_scripted(plain, Script(), stop_after=stop_after, planned=planned)
+        return result_of(RaceRecord(race, finals))
+
+    assert run(stop_after=2) is None
+    optuna.load_study(study_name="test", storage=storage).enqueue_trial({"lr": 0.5})
+    found = run(stop_after=None)
+    assert found is not None
+    assert sum(len(each.values) for each in found.candidates) == race.planned
+
+
+@pytest.mark.parametrize(("metric", "uses_folds"), [("val_accuracy", True), ("val_auroc", False)])
+def test_folds_without_a_class_are_not_used_where_a_metric_needs_every_class(
+    monkeypatch: pytest.MonkeyPatch, metric: str, uses_folds: bool
+) -> None:
+    labels = np.repeat([0, 1], (400, 4))
+    validation = np.append(np.arange(39), 400)
+    prepared = PreparedData(
+        Path(), labels, ("a", "b"), "", np.setdiff1d(np.arange(404), validation), validation, (3, 8, 8)
+    )
+    monkeypatch.setattr(finals, "prepare", lambda _: prepared)
+    record = study(objective={"metric": metric})
+    assert count_folds(prepared) == 9  # and three images of the second class for them
+    assert planned_race(record, record.spec.data, 10).uses_folds == uses_folds
