@@ -58,15 +58,6 @@ class Level:
         """Half of the mean's 95 % confidence interval, after Student; None with fewer than three trials."""
         return mean_half_width(self.values) if len(self.values) > 2 else None
 
-    def interval(self, highest: float = math.inf, lowest: float = 0.0) -> tuple[float, float] | None:
-        """The ends of the mean's 95 % interval, cut to what the objective can be.
-
-        None with fewer than three trials.
-        """
-        if self.mean is None or self.half_width is None:
-            return None
-        return max(lowest, self.mean - self.half_width), min(highest, self.mean + self.half_width)
-
     @property
     def seconds(self) -> float | None:
         """Mean seconds of the completed trials."""
@@ -104,12 +95,17 @@ class Comparison:
 
         None too where a configuration of the level has not had all its trainings.
         """
+        means = self._means_of_repeats(level)
+        if self.repeats is None or self.knob == "seed" or len(means) < 2 or not self._has_all_trainings(level):
+            return None
+        return stdev(means) / math.sqrt(len(means))
+
+    def _means_of_repeats(self, level: Level) -> list[float]:
+        """The mean of a level on each seed or fold."""
         by_repeat: dict[int | None, list[float]] = {}
         for trial, value in zip(level.completed, level.values, strict=True):
             by_repeat.setdefault(trial.repeat, []).append(value)
-        if self.repeats is None or self.knob == "seed" or len(by_repeat) < 2 or not self._has_all_trainings(level):
-            return None
-        return stdev(map(mean, by_repeat.values())) / math.sqrt(len(by_repeat))
+        return [mean(values) for values in by_repeat.values()]
 
     @property
     def repeats(self) -> RepeatsSpec | None:
@@ -127,14 +123,30 @@ class Comparison:
     def interval(self, level: Level) -> tuple[float, float] | None:
         """The ends of the 95 % interval of a level's mean, within what the objective can be.
 
-        None with fewer than three trials, and where `is_random_sample` is False, or a configuration fell behind and was
-        trained no further: it would hold the truth too rarely.
+        None where `half_width` is None.
         """
-        if not self.is_random_sample or (self.repeats is not None and not self._has_all_trainings(level)):
+        half_width = self.half_width(level)
+        if level.mean is None or half_width is None:
             return None
         spec = self.report.record.spec
         metric = spec.known_metrics[spec.objective.metric]
-        return level.interval(metric.highest, metric.lowest)
+        return max(metric.lowest, level.mean - half_width), min(metric.highest, level.mean + half_width)
+
+    def half_width(self, level: Level) -> float | None:
+        """Half of the 95 % interval of a level's mean, after Student.
+
+        None with fewer than three trials, and where `is_random_sample` is False, or a configuration fell behind and was
+        trained no further: it would hold the truth too rarely. With `repeats` it is over the seeds or folds, since
+        trainings of one configuration, or on one seed, have their luck in common; None with fewer than three of them,
+        and where the configurations were drawn, so that others would have been as good a sample.
+        """
+        if not self.is_random_sample or self._lacks_trainings(level):
+            return None
+        if self.repeats is None or self.knob == "seed":
+            return level.half_width
+        means = self._means_of_repeats(level)
+        is_drawn = self.report.record.spec.sampler.name != "grid" and len(level.completed) > len(means)
+        return None if is_drawn or len(means) < 3 else mean_half_width(means)
 
     @cached_property
     def is_random_sample(self) -> bool:

@@ -173,11 +173,12 @@ def _interval(comparison: Comparison, level: Level) -> str:
     if level.mean is None:
         return "-"
     ends = comparison.interval(level)
-    if ends is None or level.half_width is None:  # what is no random sample has none
+    half_width = comparison.half_width(level)
+    if ends is None or half_width is None:  # what is no random sample has none
         return scale.shown(level.mean)
-    if ends != (level.mean - level.half_width, level.mean + level.half_width):  # cut: not the same on both sides
+    if ends != (level.mean - half_width, level.mean + half_width):  # cut: not the same on both sides
         return f"{scale.shown(level.mean)} (from {scale.shown(ends[0])} to {scale.shown(ends[1])})"
-    return f"{scale.shown(level.mean)} ± {scale.shown(level.half_width)}"
+    return f"{scale.shown(level.mean)} ± {scale.shown(half_width)}"
 
 
 def _difference(comparison: Comparison, level: Level) -> str:

@@ -127,6 +127,25 @@ def test_a_failed_training_of_one_level_does_not_end_the_comparison_of_others() 
     assert comparison.difference(comparison.levels[[level.label for level in comparison.levels].index("silu")]) is None
 
 
+@pytest.mark.parametrize("sampler", ["grid", "random"])
+def test_the_interval_of_a_mean_is_over_seeds_whose_luck_all_trainings_share(sampler: str) -> None:
+    spec = make_spec({"activation": {"choices": ["relu", "elu"]}, "width": {"choices": [8, 16, 32, 64]}},
+                     sampler={"name": sampler}, repeats=3)  # fmt: skip
+    trials = [
+        MadeTrial({"activation": activation, "width": width}, value, attrs={attributes.REPEAT: index + 1})
+        for activation in ("relu", "elu")
+        for width in (8, 16, 32, 64)
+        for index, value in enumerate((0.80, 0.85, 0.90))
+    ]
+    comparison = compare(make_record(spec, trials), "activation")
+    found = [comparison.interval(level) for level in comparison.levels]
+    if sampler == "grid":  # Student's quantile of two degrees of freedom: 4.303 * 0.05 / sqrt(3)
+        assert found == [pytest.approx((0.85 - 0.12421, 0.85 + 0.12421), abs=1e-4)] * 2
+        assert "85.00 % ± 12.42 %" in markdown(comparison)
+    else:
+        assert found == [None, None]
+
+
 def test_importances_rest_on_configurations() -> None:
     values = {name: (0.8 + index / 50, 0.8, 0.8) for index, name in enumerate(["relu", "elu", "silu"])}
     found = importances(made(values=values))
