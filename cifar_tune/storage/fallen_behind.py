@@ -118,8 +118,11 @@ def allowed_lag(sigma: float, trained: int, repeats: int) -> float:
 
 
 def _scatter(values: Sequence[Sequence[float]], spec: StudySpec, val_images: int) -> float | None:
-    """The standard deviation of trainings of one configuration; None where nothing is known of it."""
-    found = pooled_scatter([each for each in values if len(each) > 1])
+    """The standard deviation of trainings of one configuration; None where nothing is known of it.
+
+    If few validation images gave each training of a configuration the same figure, that is no certainty.
+    """
+    found = pooled_scatter([each for each in values if len(each) > 1]) or None
     if found is not None or spec.objective.metric not in _ACCURACIES or not val_images:
         return found
     best = max(fmean(each) for each in values if each)

@@ -4,7 +4,7 @@ What is raced is decided once, when the race begins, and kept with it. Everythin
 kill, and with any number of workers, it goes on where it was.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,6 +17,7 @@ from cifar_tune.errors import DamagedError, Problem, UserError
 from cifar_tune.knobs.part import Scalar
 from cifar_tune.knobs.table import KNOBS
 from cifar_tune.statistics.halving import FEWEST_TRAININGS, Floats, Progress, Rung, plan_rungs, progress
+from cifar_tune.storage.constraints import was_finished_elsewhere
 from cifar_tune.storage.linked import FINALS
 from cifar_tune.storage.records import StudyRecord, TrialRecord
 from cifar_tune.study.script import Task, read_task, task_of
@@ -220,7 +221,7 @@ class RaceScript:
 
     def next(self, trials: Sequence[FrozenTrial]) -> Task | None:
         """The next training of the present rung; None where all of them have begun, or the race is over."""
-        seen = values_of(self._race, [(trial.number, task_of(trial), trial.state, trial.values) for trial in trials])
+        seen = values_of(self._race, map(_seen, trials))
         found = standing(self._race, seen)
         if found.ranked is not None:
             return None
@@ -238,7 +239,7 @@ class RaceScript:
 
     def news(self, trials: Sequence[FrozenTrial]) -> Sequence[str]:
         """Who has been withdrawn, and who goes on."""
-        seen = values_of(self._race, [(trial.number, task_of(trial), trial.state, trial.values) for trial in trials])
+        seen = values_of(self._race, map(_seen, trials))
         sentences = []
         for candidate in sorted(seen.failed.keys() - self._told_failed):
             self._told_failed.add(candidate)
@@ -257,11 +258,23 @@ class RaceScript:
 
 
 Seen = tuple[int, Task | None, TrialState, Sequence[float] | None]
-"""Of a trial: its number, its task, its state and its values."""
+"""Of a trial: its number, its task, its state, and its values where this program has ended it."""
 
 
-def values_of(race: Race, trials: Sequence[Seen]) -> Values:
-    """Gather what trials of the race have given. Those that another program made are no part of it."""
+def _seen(trial: FrozenTrial) -> Seen:
+    return trial.number, task_of(trial), trial.state, None if was_finished_elsewhere(trial) else trial.values
+
+
+def _seen_again(trial: TrialRecord) -> Seen:
+    values = trial.values if trial.ended_here else None
+    return trial.number, read_task(trial.task), TrialState[trial.state], values
+
+
+def values_of(race: Race, trials: Iterable[Seen]) -> Values:
+    """Gather what trials of the race have given. Those that another program made are no part of it.
+
+    One of ours that another program has ended counts as failed: nobody knows what its value was trained with.
+    """
     fresh = np.full((len(race.candidates), len(race.seeds)), np.nan)
     begun: set[tuple[int, int]] = set()
     failed: dict[int, int] = {}
@@ -296,10 +309,7 @@ class RaceRecord:
     @cached_property
     def values(self) -> Values:
         """What its trials have given."""
-        trials = self.finals.trials
-        return values_of(
-            self.race, [(each.number, read_task(each.task), TrialState[each.state], each.values) for each in trials]
-        )
+        return values_of(self.race, map(_seen_again, self.finals.trials))
 
     @cached_property
     def standing(self) -> Progress:

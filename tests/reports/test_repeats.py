@@ -146,6 +146,12 @@ def test_the_interval_of_a_mean_is_over_seeds_whose_luck_all_trainings_share(sam
         assert found == [None, None]
 
 
+@pytest.mark.parametrize(("value", "falls"), [(0.8998, False), (0.80, True)])
+def test_trainings_that_gave_the_same_figure_are_no_certainty(value: float, falls: bool) -> None:
+    record = made(values={"relu": (0.9, 0.9, 0.9), "elu": (0.9, 0.9), "silu": (value,)})
+    assert bool(record.fallen) == falls
+
+
 def test_importances_rest_on_configurations() -> None:
     values = {name: (0.8 + index / 50, 0.8, 0.8) for index, name in enumerate(["relu", "elu", "silu"])}
     found = importances(made(values=values))

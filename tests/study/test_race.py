@@ -55,14 +55,14 @@ class Finals:
         self.said += self.script.news(self.trials)
         return self.script.next(self.trials)
 
-    def end(self, task: Task, value: float | None) -> None:
+    def end(self, task: Task, value: float | None, reason: str | None = "completed") -> None:
         self.trials.append(
             create_trial(
                 state=TrialState.FAIL if value is None else TrialState.COMPLETE,
                 value=value,
                 params={"lr": 0.1},
                 distributions={"lr": FloatDistribution(1e-3, 1.0, log=True)},
-                user_attrs={attributes.TASK: task.plain(), attributes.REASON: "completed"},
+                user_attrs={attributes.TASK: task.plain(), attributes.REASON: reason, attributes.CONFIG: {"lr": 0.1}},
             )
         )
         self.trials[-1].number = len(self.trials) - 1
@@ -157,6 +157,18 @@ def test_a_candidate_whose_training_failed_is_withdrawn() -> None:
     assert found.candidates[0].failed == 0
     assert found.optimism is None
     assert "trial 7 of made is withdrawn: trial 0 failed" in finals.said
+
+
+def test_a_value_that_another_program_gave_a_training_counts_for_nothing() -> None:
+    record = study()
+    finals = Finals(plan_race(record, 10, 6), record)
+    task = finals.next()
+    assert task is not None
+    finals.end(task, 1.0, reason=None)
+    assert {each.candidate for each in finals.run([0.9, 0.8, 0.7, 0.6])} == {1, 2, 3}
+    found = finals.result
+    assert found is not None
+    assert (found.winner.trial, found.candidates[0].verdict, found.candidates[0].values) == (0, WITHDRAWN, ())
 
 
 def test_where_every_candidate_fails_there_is_no_winner() -> None:
