@@ -36,9 +36,8 @@ def ask(
     """
     number = len(study.get_trials(deepcopy=False)) if waiting is None else waiting.number
     is_exhaustive = not SAMPLERS[spec.sampler.name].handles_ranges
-    if waiting is not None and waiting.number != waiting_trials(study)[0].number:
-        chosen = _OneWaits(storage_of(study), waiting.number)
-        study = optuna.load_study(study_name=study.study_name, storage=chosen, pruner=study.pruner)
+    if waiting is not None:
+        study = _asked_for(study, waiting.number)
     if spec.deterministic is not None or is_exhaustive:
         # the trial keeps this view for as long as it runs, so that the pruner decides from it too
         view = EarlierBatches(storage_of(study), number, spec.deterministic, is_exhaustive)
@@ -113,8 +112,9 @@ def refusal(waiting: FrozenTrial, spec: StudySpec) -> str | None:
     return None
 
 
-def refuse(study: optuna.Study, reason: str) -> FrozenTrial:
-    """End the first trial that waits, which somebody enqueued and which cannot run; returns it as it ended."""
+def refuse(study: optuna.Study, number: int, reason: str) -> FrozenTrial:
+    """End a trial that waits, which somebody enqueued and which cannot run; returns it as it ended."""
+    study = _asked_for(study, number)
     study.sampler = neutral_sampler()
     trial = study.ask()
     trial.set_user_attr(attributes.REASON, "error")
@@ -138,6 +138,14 @@ def is_exhausted(study: optuna.Study, size: int) -> bool:
     trials = study.get_trials(deepcopy=False)
     begun = (trial for trial in trials if trial.state != TrialState.WAITING and attributes.CONFIG in trial.user_attrs)
     return distinct(trial.params for trial in begun) >= size
+
+
+def _asked_for(study: optuna.Study, number: int) -> optuna.Study:
+    """The study, in which `ask` takes this one of the trials that wait."""
+    if number == waiting_trials(study)[0].number:
+        return study
+    chosen = _OneWaits(storage_of(study), number)
+    return optuna.load_study(study_name=study.study_name, storage=chosen, pruner=study.pruner)
 
 
 class _OneWaits(PassingStorage):

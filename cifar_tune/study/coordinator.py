@@ -168,8 +168,8 @@ class Coordinator:
             self._last.draw(left, self._executors.workers, self._draw(), lambda: self._watch.stop.park)
         waiting = self._last.next_waiting(left)
         refused = self._refusal(waiting) if waiting is not None else None
-        if refused is not None:
-            ended = refuse(self._study, refused)
+        if waiting is not None and refused is not None:
+            ended = refuse(self._study, waiting.number, refused)
             self._standing.count(ended)
             self._note(f"trial {ended.number} was enqueued, or begun by another program, but cannot run: {refused}")
             return True

@@ -159,6 +159,16 @@ def test_an_enqueued_trial_that_cannot_run_fails_and_the_study_goes_on(
     assert any("cannot run" in note for note in recorder.notes)
 
 
+def test_an_enqueued_trial_that_cannot_run_does_not_end_a_parked_one(run_scripted: RunStudy) -> None:
+    plain = STUDY | {"budget": {"trials": 3}, "train": {"epochs": 2}, "pruner": {"name": "none"}}
+    executors = ScriptedExecutors(Script())
+    _, record, _ = run_scripted(plain, executors=executors, stop_after=3)
+    record.study.enqueue_trial({"lr": 50.0})
+    again = ScriptedExecutors(Script(), checkpoints=executors.checkpoints)
+    _, record, _ = run_scripted(plain, executors=again)
+    assert [trial.state for trial in record.trials] == ["COMPLETE", "COMPLETE", "FAIL"]
+
+
 def test_an_enqueued_trial_in_the_space_runs_as_it_is(run_scripted: RunStudy) -> None:
     _, record, _ = run_scripted(STUDY | {"budget": {"trials": 1}})
     record.study.enqueue_trial({"optimizer": "adam", "lr": 0.25})
