@@ -5,6 +5,7 @@ They are never read in place of our own names. They only tell which name was mea
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 SYNONYMS: Mapping[str, tuple[str, ...]] = {
     # knobs of the model
@@ -260,6 +261,7 @@ def same_thing(name: str, names: Iterable[str]) -> str | None:
     return next((ours for ours in _BY_SYNONYM.get(plain, ()) if ours in by_plain.values()), None)
 
 
+@lru_cache(maxsize=4096)  # the same names again and again, for every unknown key
 def _plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 

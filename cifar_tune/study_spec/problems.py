@@ -14,6 +14,9 @@ Path = tuple[str | int, ...]
 _MOST_LISTED = 20
 """Names in one message: a list of all knobs would bury it."""
 
+_MOST_COMPARED = 200
+"""Unknown keys that are compared with all names, letter by letter: a file with more of them is no study file."""
+
 
 _BEGINS_WITH_KEY = re.compile(r"[a-z_]+(?:\.[a-z_]+)*(?= = |: )")
 
@@ -79,7 +82,9 @@ class Problems:
         """
         key, names = str(path[-1]), list(names)
         paths = {**(elsewhere or {}), **{name: name for name in names}}
-        meant = same_thing(key, names) or same_thing(key, paths) or nearest_name(key, names) or nearest_name(key, paths)
+        meant = same_thing(key, names) or same_thing(key, paths)
+        if meant is None and len(self.unknown_keys) < _MOST_COMPARED:
+            meant = nearest_name(key, names) or nearest_name(key, paths)
         nearest = paths[meant] if meant else None
         if nearest:
             known = ""

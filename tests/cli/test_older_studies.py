@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from cifar_tune.knobs.table import BEFORE_THEY_WERE_KNOBS
 from tests.processes import call_cifar_tune
 
 from .conftest import Cli
@@ -30,13 +31,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a study as it was stored before there was the knob: two trials without it, and a `best.yaml`."""
     folder = tmp_path_factory.mktemp("made")
     (folder / "s.yaml").write_text(STUDY)
-    (folder / "began.yaml").write_text(STUDY.replace("lr: 0.1", f"lr: 0.1, {KNOB}: false"))
+    before = "".join(f", {name}: false" for name in BEFORE_THEY_WERE_KNOBS)
+    (folder / "began.yaml").write_text(STUDY.replace("lr: 0.1", f"lr: 0.1{before}"))
     environment = {name: value for name, value in os.environ.items() if not name.startswith("CIFAR_TUNE_")}
     assert call_cifar_tune(("run", "began.yaml"), folder, environment)[0] == 0
     with closing(sqlite3.connect(folder / "storage" / "cifar_tune.db")) as connection, connection:
         for table, key, *removed in (
-            ("study_user_attributes", "spec", "$.defaults", f"$.train.{KNOB}"),
-            ("trial_user_attributes", "config", f"$.{KNOB}"),
+            ("study_user_attributes", "spec", "$.defaults", *(f"$.train.{name}" for name in BEFORE_THEY_WERE_KNOBS)),
+            ("trial_user_attributes", "config", *(f"$.{name}" for name in BEFORE_THEY_WERE_KNOBS)),
         ):
             stored = f"json_remove(value_json, {', '.join('?' * len(removed))})"
             done = connection.execute(f"UPDATE {table} SET value_json = {stored} WHERE key = ?", (*removed, key))
@@ -44,8 +46,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert call_cifar_tune(("export", "old"), folder, environment)[0] == 0
     best = folder / "reports" / "old" / "best.yaml"
     text = best.read_text()
-    assert f"{KNOB}: false\n" in text
-    best.write_text(text.replace(f"  {KNOB}: false\n", ""))
+    for name in BEFORE_THEY_WERE_KNOBS:
+        assert f"{name}: false\n" in text
+        text = text.replace(f"  {name}: false\n", "")
+    best.write_text(text)
     return folder
 
 
@@ -59,7 +63,8 @@ def test_it_goes_on_as_it_began(cli: Cli, older: Path) -> None:
     for named in ("s.yaml", "old"):  # the second time there is nothing to do
         ended = cli("run", named, "--trials", "3")
         assert (ended.code, "3 COMPLETE" in ended.out) == (0, True)
-        assert f"its trials go on as they began, with {KNOB}: false" in ended.err
+        assert "this study goes on as it began, with " in ended.err
+        assert f"{KNOB}: false" in ended.err
     assert cli("export", "old").code == 0
     folder = older / "reports" / "old"
     assert json.loads((folder / "summary.json").read_text())["best"]["config"][KNOB] is False

@@ -120,7 +120,7 @@ def test_a_repeated_trial_has_the_history_of_one_that_ended_long_ago(
 def test_one_that_is_older_than_a_knob_is_found(run_scripted: RunStudy, storage: BatchStorage, newer: set[str]) -> None:
     """It was stored without the knob, and did what the study goes on doing."""
     only = STUDY | {"search_space": {"lr": {"choices": [0.1]}}}
-    only["train"] = {"epochs": 3, "model": "resnet20", "zero_init_residual": False}
+    only["train"] = {"epochs": 3, "model": "resnet20", **BEFORE_THEY_WERE_KNOBS}
     run_scripted(only | {"budget": {"trials": 1}})
     with storage.engine.begin() as connection:
         attribute = (USER_ATTRIBUTES.c.trial_id == 1) & (USER_ATTRIBUTES.c.key == attributes.CONFIG)

@@ -62,7 +62,9 @@ def finalize(
     ] = None,
     networks: Annotated[
         int | None,
-        typer.Option(metavar="R", min=1, help="Networks that are tested; else 5.", show_default=False),
+        typer.Option(
+            metavar="R", callback=options.within(1), help="Networks that are tested; else 5.", show_default=False
+        ),
     ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="No race, and one network with the seed of its configuration.")
