@@ -15,6 +15,7 @@ from cifar_tune.insight.predictions import predict
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.model_files.description import Check, Origin
 from cifar_tune.model_files.folder import require_model_folder
+from cifar_tune.model_files.learned import learned_images_warnings
 from cifar_tune.model_files.writing import Chosen, Evaluation, write_model_folder
 from cifar_tune.models.build import count_multiply_adds
 from cifar_tune.plugins.execute import plugin_errors_told
@@ -69,6 +70,8 @@ def _train_seeds(
     prepared = prepare(run.data)
     for note in prepared.told():
         say(f"note: {note}")
+    for warning in learned_images_warnings([run.train["init_from"]], run.data, prepared):
+        say(f"warning: {warning}")
     require_metrics_fit(run.metrics, Metrics(run.train.vocabulary), prepared.classes, prepared.val_counts)
     data = ResidentData(prepared, device)
     flops = count_multiply_adds(run.train, data.image_shape, len(data.classes))

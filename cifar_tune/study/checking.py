@@ -15,6 +15,7 @@ from cifar_tune.knobs.initial_weights import FRESH
 from cifar_tune.knobs.part import Value
 from cifar_tune.knobs.test_time_augmentations import TEST_TIME_AUGMENTATIONS
 from cifar_tune.knobs.vocabulary import METRIC
+from cifar_tune.model_files.learned import study_warnings
 from cifar_tune.models.build import build_to_be_counted, count_multiply_adds, count_parameters, multiply_adds_of
 from cifar_tune.models.layers import ImageShape
 from cifar_tune.study.budget import most_trials, timeout_words
@@ -126,6 +127,8 @@ def probe_lines(spec: StudySpec, data: PreparedData, devices: Sequence[str]) -> 
     for words in dict.fromkeys(initial_weights_words(_with_initial_weights(spec), data.image_shape, data.classes)):
         if words:
             yield f"note: {words}"
+    for warning in study_warnings(spec, data):
+        yield f"warning: {warning}"
     for config in _with_each_part(spec):
         probe_plugins(config, resident, resolved[0])
     probe_measures(spec.measures, spec.vocabulary, resident)

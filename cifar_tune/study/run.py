@@ -18,6 +18,7 @@ from cifar_tune.executors.local import LocalExecutors
 from cifar_tune.executors.messages import Rehearsal
 from cifar_tune.executors.options import ExecutorOptions
 from cifar_tune.executors.pool import Executors
+from cifar_tune.model_files.learned import study_warnings
 from cifar_tune.optuna_internals import BatchStorage
 from cifar_tune.pruners.build import build_pruner
 from cifar_tune.storage import attributes
@@ -184,6 +185,8 @@ def _run_in(
     require_fit(spec, data.classes, data.val_counts)
     for note in data.told(is_first_time=known is None):
         observer.note(f"note: {note}")
+    for warning in study_warnings(spec, data) if plan is None else ():
+        observer.important(f"warning: {warning}")
     executors.wait_for_start(spec.data, data.fingerprint, stop.raise_if_any)
     lease = patience.take(lambda: acquire(storage.engine, spec.name, running))
     patience.renew = lease.renew
