@@ -3,22 +3,26 @@
 from shlex import quote
 
 from cifar_tune.reports.trust import fall
-from cifar_tune.storage.openings import Opening, elsewhere_words, times
+from cifar_tune.storage.openings import RACE, Opening, elsewhere_words, times
 from cifar_tune.storage.records import StudyRecord
 from cifar_tune.wording import result_line
 
 
-def kept_lines(record: StudyRecord) -> list[str]:
+def kept_lines(record: StudyRecord, happened: str = "nothing was trained") -> list[str]:
     """Why nothing was trained, and what can be done about it; of a study whose test split was opened."""
     last = record.openings[-1]
-    lines = [
-        f"{record.name}: the test set was opened {times(record.openings)}, last {last.opened}; nothing was trained"
-    ]
+    lines = [f"{record.name}: the test set was opened {times(record.openings)}, last {last.opened}; {happened}"]
     if last.test_accuracy is None:
         lines.append("its result was lost: the process ended between opening and writing it down")
     tested = {opening.trial for opening in record.openings if opening.study is None}
     if record.best is not None and record.best.number not in tested:
-        lines.append(f"trial {record.best.number} is the best one by now; what was tested is {last.subject}")
+        best = f"trial {record.best.number}"
+        if record.finished > last.finished_trials:
+            lines.append(f"{best} is the best one by now; what was tested is {last.subject}")
+        elif last.chosen == RACE:
+            lines.append(f"{best} is the best one of the study; what was tested is {last.subject}, which won the race")
+        else:
+            lines.append(f"{best} is the best one of the study; what was tested is {last.subject}")
     if record.elsewhere:
         lines.append(elsewhere_words(record.elsewhere).rstrip("."))
     if last.model is None:

@@ -7,7 +7,9 @@ from cifar_tune.study.race import Race
 from cifar_tune.wording import counted, estimated_duration
 
 
-def plan_lines(record: StudyRecord, race: Race | None, reason: str | None, networks: int) -> list[str]:
+def plan_lines(
+    record: StudyRecord, race: Race | None, reason: str | None, networks: int, done: int | None = None
+) -> list[str]:
     """What `finalize` would train, and about how long that takes, one training at a time.
 
     Args:
@@ -15,6 +17,7 @@ def plan_lines(record: StudyRecord, race: Race | None, reason: str | None, netwo
         race: what is raced; None where nothing is.
         reason: why not.
         networks: trained on all images afterwards.
+        done: trainings of the race that have ended; None where it has not begun.
     """
     seconds = {trial.number: trial.seconds for trial in record.trials}
     lines, total = [], 0.0
@@ -27,12 +30,18 @@ def plan_lines(record: StudyRecord, race: Race | None, reason: str | None, netwo
             f"{record.name}: {race.planned} trainings of the best {len(race.candidates)} of {race.of} candidates: "
             f"trial {', '.join(map(str, race.candidates))}"
         )
+        if done is not None:
+            lines.append(f"the race has begun: {done} of {race.planned} trainings are done; the plan shows all of them")
+        has_folds = record.spec.repeats is not None and record.spec.repeats.on_folds
+        split_words = "the first fold of the study" if has_folds else "the split of the study"
+        if not race.uses_folds:
+            lines.append("note: no images are left that chose nothing, so the race validates where the study did")
         begin = 0
         for number, rung in enumerate(race.rungs, start=1):
             blocks = range(begin, begin + rung.blocks)
             begin += rung.blocks
             seeds = _range([race.seeds[block] for block in blocks])
-            split = f"fold {', '.join(str(race.folds[block]) for block in blocks)}" if race.uses_folds else "the split"
+            split = f"fold {', '.join(str(race.folds[block]) for block in blocks)}" if race.uses_folds else split_words
             took = rung.trainings * sum(own) / len(own)
             total += took
             lines.append(
@@ -43,8 +52,9 @@ def plan_lines(record: StudyRecord, race: Race | None, reason: str | None, netwo
     share = 1 + record.data.get("val_images", 0) / max(record.data.get("train_images", 0), 1)
     took = networks * seconds.get(last or 0, 0.0) * share
     total += took
+    then = "" if race is None else "then "
     lines.append(
-        f"then {counted(networks, 'network')} on all images that are not test images; {estimated_duration(took)}"
+        f"{then}{counted(networks, 'network')} on all images that are not test images; {estimated_duration(took)}"
     )
     lines.append(f"in all {estimated_duration(total)}, one at a time, as fast as in the study; nothing was trained")
     return lines

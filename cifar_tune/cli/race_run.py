@@ -16,7 +16,7 @@ from cifar_tune.errors import Problem, UserError
 from cifar_tune.executors.options import ExecutorOptions
 from cifar_tune.storage.linked import parent_of
 from cifar_tune.storage.openings import BEST
-from cifar_tune.storage.records import StudyRecord
+from cifar_tune.storage.records import FINISHED, StudyRecord
 from cifar_tune.streams import say
 from cifar_tune.study.choosing import Choice, study_data, trial_of
 from cifar_tune.study.events import Watch
@@ -98,24 +98,22 @@ def asked(choice: Choice, trainings: int | None, networks: int | None, quick: bo
 
 
 def planned_lines(storage: RDBStorage, record: StudyRecord, choice: Choice, wanted: Asked) -> list[str]:
-    """What would be trained now.
+    """What would be trained now, of a choice that can be trained.
 
     Raises:
         UserError: as `planned_race`.
-        CheckError: the study has no best trial.
     """
     reason = why_no_race(record)
     if choice.how != BEST:
         reason = f"{choice.options.strip()} says what is trained, so nothing is raced"
-    else:
-        trial_of(record, choice)
     if wanted.quick:
         reason = "--quick races nothing"
     if reason is not None:
         return plan_lines(record, None, reason, wanted.networks)
     begun = begun_race(storage, record, wanted.trainings)
     if begun is not None:
-        return plan_lines(record, begun.race, None, wanted.networks)
+        done = sum(begun.finals.counts.get(state, 0) for state in FINISHED)
+        return plan_lines(record, begun.race, None, wanted.networks, done)
     race = planned_race(record, study_data(record, choice.settings), wanted.trainings)
     return plan_lines(record, race, None, wanted.networks)
 

@@ -1,5 +1,7 @@
 """The race of `finalize`, for people: in the terminal, in tables and in a picture."""
 
+import math
+
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -28,11 +30,17 @@ def race_lines(record: StudyRecord, result: RaceResult) -> list[str]:
         found = [each for each in by_verdict[verdict] if each is not winner]
         if found:
             lines.append(f"  {head}: {'; '.join(_words(each, scale) for each in found)}")
+    if math.isnan(result.comparison.scatter):
+        lines.append(f"  {_COARSE}")
     lines.append(f"  {cheapest_words(record, result, scale)}")
     lines.append(f"  {optimism_words(result, scale)}")
     lines.append(f"  all trainings: cifar-tune status {linked_name(race.study, FINALS)}")
     return lines
 
+
+_COARSE = (
+    "the figures of these trainings do not tell how much a training scatters, so no candidate is told from another"
+)
 
 _HEADS = {
     TIED: "tied, not told from the winner",
@@ -54,6 +62,11 @@ def winner_words(result: RaceResult, scale: Scale) -> str:
         if race.uses_folds
         else "on the validation split of the study only"
     )
+    if found.is_point:
+        return (
+            f"{words}, {scale.shown(found.mean)} in each of {counted(blocks, 'training')} with fresh seeds, {on}; all "
+            f"gave the same, so these figures are too coarse for an interval"
+        )
     return (
         f"{words}, {scale.shown(found.mean)} (95 % interval {scale.shown(found.low)} to {scale.shown(found.high)}), "
         f"the mean of {counted(blocks, 'training')} with fresh seeds, {on}"
@@ -137,6 +150,7 @@ def race_section(report: Report) -> list[str]:
         "## Race",
         f"**{inert(_sentence(winner_words(result, scale)))}** {_sentence(optimism_words(result, scale))} "
         f"{_sentence(cheapest_words(report.record, result, scale))}",
+        *([_sentence(_COARSE)] if math.isnan(result.comparison.scatter) else []),
         _HOW,
         table(ROW_HEAD, race_rows(report, result), right=(0, 1, 2, 3, 6)),
     ]
@@ -149,7 +163,8 @@ def race_sentences(report: Report) -> list[str]:
         return []
     words = (winner_words(result, report.scale), optimism_words(result, report.scale),
              cheapest_words(report.record, result, report.scale))  # fmt: skip
-    return [*map(_sentence, words), _HOW.replace("`", "")]
+    coarse = [_sentence(_COARSE)] if math.isnan(result.comparison.scatter) else []
+    return [*map(_sentence, words), *coarse, _HOW.replace("`", "")]
 
 
 def _sentence(words: str) -> str:
@@ -193,7 +208,7 @@ def _row(axes: Axes, report: Report, result: RaceResult, each: RacedTrial, heigh
     axes.plot([on_axis(each.mean)] * 2, [height - 0.28, height + 0.28], color=colour, linewidth=2.2, zorder=4,
               label="their mean" if is_winner else None)  # fmt: skip
     found = result.interval
-    if is_winner and found is not None:
+    if is_winner and found is not None and not found.is_point:
         axes.plot([on_axis(found.low), on_axis(found.high)], [height, height], color=colour, linewidth=6, alpha=0.22,
                   solid_capstyle="butt", zorder=2, label="95 % interval, last rung")  # fmt: skip
 

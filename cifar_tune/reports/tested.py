@@ -14,7 +14,7 @@ from cifar_tune.reports.trust import interval_words
 from cifar_tune.statistics.predictions import class_accuracies
 from cifar_tune.statistics.shares import wilson
 from cifar_tune.storage.analyses import Analysis
-from cifar_tune.storage.openings import Opening, elsewhere_words, times
+from cifar_tune.storage.openings import CONFIG, RACE, Opening, elsewhere_words, times
 from cifar_tune.wording import counted
 
 _MOST_CLASSES = 100
@@ -113,7 +113,13 @@ def later_words(report: Report) -> list[str]:
         words.append(f"Trials that have finished since: {later:,}.")
     tested = {opening.trial for opening in openings if opening.study is None}
     if report.best and report.best.number not in tested:
-        words.append(f"Trial {report.best.number} is the best one by now, and was not tested.")
+        when = " by now" if later else " of the study"
+        if not later and openings[-1].chosen == RACE:
+            words.append(f"Trial {report.best.number} has the best value{when}, but lost the race, and was not tested.")
+        elif openings[-1].chosen == CONFIG:
+            words.append(f"Trial {report.best.number} is the best one{when}; what was tested came from a file.")
+        else:
+            words.append(f"Trial {report.best.number} is the best one{when}, and was not tested.")
     return words
 
 

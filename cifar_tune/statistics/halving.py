@@ -25,6 +25,9 @@ FEWEST_TRAININGS, MOST_TRAININGS = 10, 40
 """Between these lies the number of trainings that is taken unless somebody names another."""
 
 _DRAWS = 20_000
+_ROUNDING = 1e-24
+"""A sum of squares that is smaller than this share of the squared values themselves is 0 but for rounding."""
+
 _AT_A_TIME = 2_000_000
 """Made-up values that are in memory at a time."""
 
@@ -118,17 +121,19 @@ def residual_variance(fresh: Floats, rungs: Sequence[Rung]) -> tuple[float, int]
         rungs: of these blocks.
 
     Returns:
-        The variance and its degrees of freedom; (NaN, 0) where no rung tells anything.
+        The variance and its degrees of freedom; (NaN, 0) where no rung tells anything, also where nothing scatters:
+        then the values are too coarse to show it, such as accuracies on a few images.
     """
-    squares, freedom = 0.0, 0
+    squares, freedom, size = 0.0, 0, 0.0
     for values in _by_rung(fresh, rungs):
         whole = values[~np.isnan(values).any(axis=1)]
         candidates, blocks = whole.shape
         if candidates > 1 and blocks > 1:
             rest = whole - whole.mean(axis=1, keepdims=True) - whole.mean(axis=0) + whole.mean()
             squares += float((rest**2).sum())
+            size += float((whole**2).sum())
             freedom += (candidates - 1) * (blocks - 1)
-    return (squares / freedom, freedom) if freedom else (math.nan, 0)
+    return (squares / freedom, freedom) if squares > _ROUNDING * size else (math.nan, 0)
 
 
 def _by_rung(fresh: Floats, rungs: Sequence[Rung]) -> Iterator[Floats]:
@@ -251,6 +256,11 @@ class MeanInterval:
     mean: float
     low: float
     high: float
+
+    @property
+    def is_point(self) -> bool:
+        """Whether it has no width, since all values were the same; then nobody knows how wide it should be."""
+        return math.isclose(self.low, self.high, rel_tol=1e-9, abs_tol=1e-12)
 
 
 def mean_of_folds(values: Sequence[float], folds: Sequence[int]) -> MeanInterval:

@@ -153,10 +153,24 @@ def require_ready(record: StudyRecord, choice: Choice, device_name: str, save: P
     Raises:
         CheckError, UserError: as `finalize`.
     """
+    _ready(record, choice, require_choice(record, choice, device_name, save), save)
+
+
+def require_choice(record: StudyRecord, choice: Choice, device_name: str, save: Path | None) -> DataSpec:
+    """See that these arguments name something that can be trained, without a look at the images.
+
+    Returns:
+        The images of the study, where `--set` says that they lie.
+
+    Raises:
+        CheckError, UserError: as `finalize`.
+    """
     require_current(record)
     spec = study_data(record, choice.settings)
     resolve_precision(candidate(record, choice, spec).config, resolve_device(device_name))
-    _ready(record, choice, spec, save)
+    if save is not None:
+        require_model_folder(save)
+    return spec
 
 
 def _ready(

@@ -133,7 +133,7 @@ class RaceResult:
 
     def plain(self, trials: Sequence[TrialRecord]) -> dict[str, Any]:
         """For programs, by name."""
-        race, found = self.record.race, self.comparison
+        race, found, found_ends = self.record.race, self.comparison, self.interval
         return {
             "study": self.record.finals.name,
             "trainings": sum(len(each.values) for each in self.candidates),
@@ -141,7 +141,7 @@ class RaceResult:
             "folds": race.uses_folds,
             "winner": self.winner.trial,
             "mean": None if self.interval is None else self.interval.mean,
-            "interval": None if self.interval is None else [self.interval.low, self.interval.high],
+            "interval": None if found_ends is None or found_ends.is_point else [found_ends.low, found_ends.high],
             "cheapest": self.cheapest(trials).trial,
             "optimism": self.optimism,
             "scatter": None if math.isnan(found.scatter) else found.scatter,

@@ -79,6 +79,27 @@ def test_the_picture_has_a_row_for_each_candidate() -> None:
     assert "  withdrawn, since a training failed: trial 3 (trial 3 of the race)" in lines
 
 
+def test_trainings_that_all_give_the_same_have_no_interval_and_tell_nothing_apart(tmp_path: Path) -> None:
+    same = {(candidate, block): 0.5 for candidate in (0, 1) for block in range(1, 4)}
+    record = raced({(0, 0): 0.6, (1, 0): 0.5, (2, 0): 0.3, (3, 0): 0.3, **same})
+    result = Report(record).race
+    assert result is not None
+    text = "\n".join(race_lines(record, result))
+    assert "50.00 % in each of 3 trainings with fresh seeds" in text
+    assert "too coarse for an interval" in text
+    assert "interval 50.00" not in text
+    assert "at most" not in text
+    assert "tied, not told from the winner: trial 1\n" in text
+    assert "no candidate is told from another" in text
+    assert result.plain(record.trials)["interval"] is None
+    figure = draw(Report(record))
+    assert isinstance(figure, Figure)
+    assert not any("interval" in entry.get_text() for entry in figure.legends[0].get_texts())
+    assert (
+        "too coarse for an interval" in {file.name: file for file in export(record, tmp_path)}["summary.md"].read_text()
+    )
+
+
 def test_a_race_that_is_not_over_is_left_out(tmp_path: Path) -> None:
     record = raced({key: value for key, value in VALUES.items() if key != (1, 3)})
     files = {file.name for file in export(record, tmp_path)}

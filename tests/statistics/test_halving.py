@@ -137,6 +137,17 @@ def test_without_a_scatter_nothing_is_told_apart() -> None:
     assert np.isinf(found.at_most_worse).all()
 
 
+def test_values_that_do_not_scatter_tell_nothing_apart() -> None:
+    coarse = RACED.copy()
+    coarse[:, 1:] = np.where(np.isnan(coarse[:, 1:]), NAN, 0.1)
+    coarse[1, 0] += 0.05  # ahead in the first rung alone
+    found = compare(coarse, RUNGS, winner=1)
+    assert (found.freedom, bool(found.tied.all())) == (0, True)
+    assert np.isinf(found.at_most_worse).all()
+    assert mean_of_folds([0.1, 0.1, 0.1], [1, 2, 3]).is_point
+    assert not mean_of_folds([0.1, 0.1, 0.2], [1, 2, 3]).is_point
+
+
 def test_the_mean_of_folds() -> None:
     last = VALUES[1, 1:].tolist()
     apart = mean_of_folds(last, [2, 3, 4, 5, 1])

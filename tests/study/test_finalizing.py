@@ -38,7 +38,7 @@ from cifar_tune.storage.urls import storage_url
 from cifar_tune.study import finalizing
 from cifar_tune.study.choosing import Choice
 from cifar_tune.study.final_model import write_final_model
-from cifar_tune.study.finalizing import finalize
+from cifar_tune.study.finalizing import finalize, require_choice
 from cifar_tune.study_spec.overrides import Override
 from cifar_tune.training import final
 from tests.data.images import write_folder
@@ -92,6 +92,15 @@ def openings(storage: RDBStorage) -> list[Opening]:
 def made(storage: RDBStorage) -> RDBStorage:
     store(storage, [MadeTrial({"lr": 0.01}, 0.6, epochs=2), MadeTrial(LR, 0.8, epochs=2)])
     return storage
+
+
+@pytest.mark.parametrize(
+    ("choice", "words"),
+    [(Choice(trial=99), "no such trial; it has 2 trials"), (Choice(config=Path("nofile.yaml")), "nofile.yaml")],
+)
+def test_a_dry_run_refuses_what_cannot_be_trained(made: RDBStorage, choice: Choice, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        require_choice(load_record(made, "made"), choice, "cpu", None)
 
 
 def test_the_best_trial_is_trained_on_all_images_and_tested_once(made: RDBStorage) -> None:

@@ -114,7 +114,7 @@ def finalize(
 
     from cifar_tune.cli.find_study import find_stored, when_reached
     from cifar_tune.cli.opening_lines import kept_lines, result_lines
-    from cifar_tune.cli.race_run import Surroundings, asked, planned_lines, require_own
+    from cifar_tune.cli.race_run import Surroundings, asked, require_own
     from cifar_tune.optuna_internals import BatchStorage
     from cifar_tune.reports.race import race_lines
     from cifar_tune.storage.openings import RACE, elsewhere_words
@@ -137,8 +137,9 @@ def finalize(
     where = asked(choice, trainings, networks, quick, executor_options.executor_options(
         workers, device if devices == "auto" else devices, engine, address, gpus_per_worker
     ))  # fmt: skip
+    around = Surroundings(url, device, model_folder(name) if save is None else save, again, quiet)
     if dry_run:
-        for line in planned_lines(database, record, choice, where):
+        for line in _plan(database, record, choice, where, around):
             say(line)
         return
     if record.openings and not again:
@@ -146,9 +147,8 @@ def finalize(
         for line in kept_lines(record):
             say(line, err=True)
     else:
-        folder = model_folder(name) if save is None else save
         try:
-            record = _finalized(database, record, choice, where, Surroundings(url, device, folder, again, quiet))
+            record = _finalized(database, record, choice, where, around)
         except (SQLAlchemyError, StorageInternalError) as error:
             raise unusable(url, error.__cause__ or error) from error
         if record.elsewhere:
@@ -165,6 +165,22 @@ def finalize(
             say(line, err=True)
     for line in result_lines(record):
         say(line)
+
+
+def _plan(
+    storage: "BatchStorage", record: "StudyRecord", choice: "Choice", wanted: "Asked", around: "Surroundings"
+) -> list[str]:
+    """What the command would do; refuses what it would refuse, without a look at a test image. Arguments as below."""
+    from cifar_tune.cli.opening_lines import kept_lines
+    from cifar_tune.cli.race_run import planned_lines
+    from cifar_tune.study.choosing import require_new
+    from cifar_tune.study.finalizing import require_choice
+
+    if record.openings and not around.again:
+        require_new(record, choice)
+        return kept_lines(record, "nothing would be trained")
+    require_choice(record, choice, around.device, around.folder)
+    return planned_lines(storage, record, choice, wanted)
 
 
 def _finalized(
