@@ -157,7 +157,8 @@ def study_file(text: str, stored_names: Callable[[], Sequence[str]]) -> Path | N
         if text in stored_names():
             return None
         raise UserError(Problem(f"cannot be read: {error.strerror}", text)) from error
-    if (path.suffix not in (".yaml", ".yml") and "/" not in text) or text in stored_names():
+    above = text.rpartition("/")[0]  # finalize names what it makes STUDY/finals
+    if (path.suffix not in (".yaml", ".yml") and "/" not in text) or not {text, above}.isdisjoint(stored_names()):
         return None
     folder = path.parent
     names = [file.name for file in folder.glob("*.y*ml")] if folder.is_dir() else []

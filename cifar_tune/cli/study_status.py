@@ -18,14 +18,17 @@ from cifar_tune.storage.records import ForeignStudyError, TrialRecord, study_nam
 from cifar_tune.storage.versions import is_earlier_version
 from cifar_tune.study.budget import most_trials
 from cifar_tune.visible import visible
-from cifar_tune.wording import counted, rough_duration
+from cifar_tune.wording import counted, metric_figure, rough_duration, shown_params
 
 _MOST_FAILED = 3
 
+LAST_TRIALS = 10
+"""So many of the trials that ended last are listed for one study."""
+
 _ABOUT_LINKED = {
-    FINALS: "the race of {parent}; what it decides is told by: cifar-tune finalize {parent}",
-    NETWORKS: "the networks of {parent}, validated on images that they were trained on; how good they are is told by "
-    "their test: cifar-tune finalize {parent}",
+    FINALS: "the race of {parent}; its result is shown by: cifar-tune finalize {parent}",
+    NETWORKS: "the networks of {parent}, validated on images that they were trained on; their test accuracy is shown "
+    "by: cifar-tune finalize {parent}",
 }
 """Of a study that finalize has made, which has no best trial."""
 
@@ -36,8 +39,47 @@ def one_status(study: str, url: URL) -> dict[str, Any]:
     Raises:
         UserError: if the storage has no such study.
     """
+    return status_and_trials(study, url)[0]
+
+
+def status_and_trials(study: str, url: URL) -> tuple[dict[str, Any], list[str]]:
+    """The status of one study as `one_status` gives it, and lines for people that list the trials that ended last.
+
+    Raises:
+        UserError: if the storage has no such study.
+    """
     name, storage = find_stored(study, url)
-    return _described(storage, overview(storage, name))
+    seen = overview(storage, name, LAST_TRIALS)
+    return _described(storage, seen), [visible(line) for line in _trial_lines(seen)]
+
+
+def _trial_lines(seen: Overview) -> list[str]:
+    """The trials that ended last, by their numbers."""
+    if not seen.last:
+        return []
+    ended = sum(seen.counts.get(state, 0) for state in ("COMPLETE", "PRUNED", "FAIL"))
+    marks = {} if seen.best is None or parent_of(seen.name) is not None else {seen.best.number: "  (best)"}
+    if seen.spec.trainings > 1 or seen.spec.has_several_objectives:  # the best is a mean, or one of a front
+        marks = {}
+    rows = [
+        (
+            f"trial {trial.number}",
+            (trial.reason or trial.state.lower()).replace("_", " "),
+            "-" if trial.value is None else metric_figure(trial.value),
+            f"{_knobs(trial)}{marks.get(trial.number, '')}",
+        )
+        for trial in sorted(seen.last, key=lambda trial: trial.number)
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    which = "all trials that ended" if ended <= len(rows) else f"the last {len(rows)} of {ended} trials that ended"
+    lines = [f"  {which} (state, {seen.spec.objective.metric}, knobs):"]
+    lines += [
+        f"    {number:<{widths[0]}}  {reason:<{widths[1]}}  {value:>{widths[2]}}  {knobs}"
+        for number, reason, value, knobs in rows
+    ]
+    if ended > len(rows):
+        lines.append(f"    all of them: trials.csv of `cifar-tune export {seen.name}`")
+    return lines
 
 
 def all_statuses(url: URL) -> list[dict[str, Any]]:
@@ -240,6 +282,13 @@ def _best(seen: Overview, trial: TrialRecord) -> dict[str, Any]:
         errors = zip(names, trial.repeated.standard_errors, strict=True)
         found |= {"trainings": list(trial.repeated.numbers), "standard_errors": dict(errors)}
     return found
+
+
+def _knobs(trial: TrialRecord) -> str:
+    """What was searched; where nothing was, the seed, which tells the trials apart."""
+    return shown_params(
+        trial.searched if trial.searched or "seed" not in trial.config else {"seed": trial.config["seed"]}
+    )
 
 
 def _is_new(trial: TrialRecord) -> bool:

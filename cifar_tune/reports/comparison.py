@@ -79,16 +79,25 @@ class Comparison:
     levels: Sequence[Level]
 
     def best(self, level: Level) -> float | None:
-        """The best objective of a level, among the trials that keep all constraints; with `repeats` the best mean."""
+        """The best objective of a level, among the trials that keep all constraints; with `repeats` the best mean.
+
+        None too where a configuration that lacks trainings makes the level's mean better than its best whole one.
+        """
         choose = max if self.report.maximizes else min
         means = self.report.record.means
         if means is None or self.knob == "seed":
             return choose(level.allowed, default=None)
         own = {trial.number for trial in level.completed}
-        return choose(
+        best = choose(
             (each.value for each in means if each.number in own and each.feasible and each.value is not None),
             default=None,
         )
+        return None if best is not None and self._is_passed_by_mean(level, best) else best
+
+    def _is_passed_by_mean(self, level: Level, best: float) -> bool:
+        if level.mean is None or not self._lacks_trainings(level):
+            return False
+        return level.mean > best if self.report.maximizes else level.mean < best
 
     def standard_error(self, level: Level) -> float | None:
         """Of a level's mean in a study with `repeats`: over its means on each seed or fold; None with fewer than two.
@@ -231,6 +240,29 @@ class Comparison:
         tried = [Counter(self._block(trial) for trial in level.completed) for level in self._compared]
         return len(tried) > 1 and bool(tried[0]) and all(each == tried[0] for each in tried)
 
+    @property
+    def _is_balanced_but_for_trainings(self) -> bool:
+        """Whether the levels were tried with the same values of the other knobs, and too few have all trainings."""
+        if self.repeats is None or self.knob == "seed" or len(self._compared) > 1:
+            return False
+        tried = [
+            {tuple(trial.params.get(name) for name in self.others) for trial in each.trials} for each in self._tried
+        ]
+        return all(each == tried[0] for each in tried)
+
+    def _is_over_repeats(self, level: Level) -> bool:
+        """Whether a level has a standard error and an interval, both over its seeds or folds."""
+        return self.standard_error(level) is not None and self.half_width(level) is not None
+
+    def _has_hidden_best(self, level: Level) -> bool:
+        means = self.report.record.means or ()
+        own = {trial.number for trial in level.completed}
+        return (
+            self.knob != "seed"
+            and self.best(level) is None
+            and any(each.number in own and each.feasible and each.value is not None for each in means)
+        )
+
     def _differing_words(self) -> Iterator[str]:
         """What training used differently from level to level though nobody searched it: defaults, and scaled values."""
         dimensions = self.report.record.spec.search_space
@@ -302,14 +334,18 @@ class Comparison:
             words += f" Left out too, since a training of theirs is missing or did not complete: {', '.join(lacking)}."
         return words
 
-    @property
-    def conditions(self) -> str:
-        """Under which conditions the levels were compared, as sentences."""
-        trials = [trial for level in self.levels for trial in level.trials]
-        untrained = sum(trial.reason == "infeasible" for trial in trials)
-        pruned = sum(trial.state == "PRUNED" for trial in trials) - untrained
+    def _equality_words(self) -> str:
+        """Whether the conditions of the levels were equal, and why they were not."""
         defaults = "; ".join(self._differing_words())
-        if self.others and self.is_balanced and defaults:
+        if len(self._tried) == 1:
+            words = f"Only {self._tried[0].label} was tried, so there is nothing to compare."
+        elif self.others and self._is_balanced_but_for_trainings:
+            words = (
+                f"Not under equal conditions: every level that was tried had the same values of "
+                f"{', '.join(self.others)}, but not every configuration has all its "
+                f"{self.report.record.spec.trainings} trainings."
+            )
+        elif self.others and self.is_balanced and defaults:
             words = (
                 f"Not under equal conditions: every level that was tried had the same suggestions for "
                 f"{', '.join(self.others)}, but they differ in {defaults}."
@@ -329,10 +365,34 @@ class Comparison:
             words = f"Not under equal conditions: nothing else was searched, but levels differ in {defaults}."
         else:
             words = "Under equal conditions: nothing else was searched."
-        words += self._interval_words()
+        return words
+
+    def _repeats_words(self) -> str:
+        """What the standard errors and the best configurations of a study with `repeats` are."""
+        words = ""
         if any(self.standard_error(level) is not None for level in self._tried):
             words += f" The standard error of a mean is over {self.repeats.what if self.repeats else ''} alone"
             words += f", with {', '.join(self.others)} as they are." if self.others else "."
+        if any(map(self._is_over_repeats, self._tried)):
+            words += (
+                " The 95 % interval is the standard error times Student's factor, so a paper gives one of the two, and "
+                "says which."
+            )
+        unnamed = [each.label for each in self._tried if self._has_hidden_best(each)]
+        if unnamed:
+            words += (
+                f" No best configuration is shown for {', '.join(unnamed)}: one that lacks trainings is better so far "
+                f"than those that have all."
+            )
+        return words
+
+    @property
+    def conditions(self) -> str:
+        """Under which conditions the levels were compared, as sentences."""
+        trials = [trial for level in self.levels for trial in level.trials]
+        untrained = sum(trial.reason == "infeasible" for trial in trials)
+        pruned = sum(trial.state == "PRUNED" for trial in trials) - untrained
+        words = self._equality_words() + self._interval_words() + self._repeats_words()
         words += self._left_out_words()
         untried = [level.label for level in self.levels if not level.trials]
         if untried:

@@ -104,8 +104,9 @@ class Repeating:
         if not fallen + out:
             return ""
         words = [f"{fallen} fell behind"] * bool(fallen) + [f"{out} had a training that did not complete"] * bool(out)
+        were = "was" if fallen + out == 1 else "were"
         return (
-            f"of {counted(len(each), 'configuration')} {' and '.join(words)}, and were not trained "
+            f"of {counted(len(each), 'configuration')} {' and '.join(words)}, and {were} not trained "
             f"{self._spec.trainings} times"
         )
 

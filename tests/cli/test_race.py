@@ -122,7 +122,7 @@ def test_finalize_goes_on_where_it_was_killed(cli: Cli, tmp_path: Path) -> None:
 def linked_studies_are_told_and_removed(cli: Cli) -> None:
     status = cli("status", "--storage", URL).out
     assert "small/finals: 10 of 10 trials done (10 COMPLETE)" in status
-    assert "the race of small; what it decides is told by: cifar-tune finalize small" in status
+    assert "the race of small; its result is shown by: cifar-tune finalize small" in status
     assert "the networks of small, validated on images that they were trained on" in status
     for refused in ("finalize", "run"):
         ended = cli(refused, "small/finals", "--storage", URL)

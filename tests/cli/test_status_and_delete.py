@@ -14,6 +14,7 @@ import pytest
 from optuna.storages._rdb.models import StudyModel
 from sqlalchemy import update
 
+from cifar_tune.cli import study_status
 from cifar_tune.storage import lease
 from cifar_tune.storage.attributes import REASON
 from cifar_tune.storage.lease import Lease, acquire
@@ -86,6 +87,27 @@ def test_the_status_of_all_studies(cli: Cli, stored: Path) -> None:
     assert "  parked: trial 5 at epoch 4 of 15, val_accuracy 0.7" in out
     assert "second: 0 of 50 trials done (no trials yet), 0 s so far" in out
     assert "foreign: not made by cifar-tune" in out
+
+
+def test_the_status_of_one_study_lists_its_last_trials(cli: Cli, stored: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = cli("status", "first", "--storage", URL).out
+    assert "  all trials that ended (state, val_accuracy, knobs):\n    trial 0  completed" in out
+    (best,) = (line for line in out.splitlines() if line.startswith("    trial 1"))
+    assert best.split() == ["trial", "1", "completed", "0.7500", "lr", "0.2", "(best)"]
+    assert out.count("(best)") == 1
+    assert "(best)" not in cli("status", "--storage", URL).out
+    monkeypatch.setattr(study_status, "LAST_TRIALS", 1)
+    out = cli("status", "first", "--storage", URL).out
+    assert "  the last 1 of 4 trials that ended" in out
+    assert "all of them: trials.csv of `cifar-tune export first`" in out
+
+
+def test_a_name_below_a_study_is_no_file(cli: Cli, stored: Path) -> None:
+    for name in ("first/final", "first/finals"):
+        for command in (("status", name), ("watch", name, "--once"), ("export", name)):
+            ended = cli(*command, "--storage", URL)
+            assert (ended.code, ended.out) == (2, "")
+            assert f"the storage has no study {name!r}; it holds first" in ended.err
 
 
 def test_the_status_as_json(cli: Cli, stored: Path) -> None:

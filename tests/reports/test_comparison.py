@@ -82,7 +82,8 @@ def test_equal_conditions_are_told_from_unequal_ones() -> None:
     every = make_record(make_spec(OPTIMIZER, train=FIXED), [*trials(), MadeTrial({"optimizer": "rmsprop"}, 0.5)])
     assert "Never tried" not in compare(every, "optimizer").conditions
     both = make_record(
-        make_spec(OPTIMIZER | LR, train={"weight_decay": 0.0}), [MadeTrial({"optimizer": "sgd", "lr": 0.1}, 0.5)]
+        make_spec(OPTIMIZER | LR, train={"weight_decay": 0.0}),
+        [MadeTrial({"optimizer": "sgd", "lr": 0.1}, 0.5), MadeTrial({"optimizer": "adamw", "lr": 0.2}, 0.5)],
     )
     assert compare(both, "optimizer").conditions.startswith(
         "Not under equal conditions: lr varied at the same time, and"

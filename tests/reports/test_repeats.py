@@ -103,6 +103,45 @@ def test_levels_are_compared_on_the_same_seeds() -> None:
     assert rows["tanh"]["difference"] == ""
 
 
+def crossed(values: Mapping[tuple[str, str], Sequence[float]]) -> StudyRecord:
+    spec = make_spec(
+        {"norm": {"choices": ["batch", "none"]}, "activation": {"choices": ["relu", "elu"]}},
+        sampler={"name": "grid"}, repeats=3,
+    )  # fmt: skip
+    trials = [
+        MadeTrial({"norm": norm, "activation": activation}, value, attrs={attributes.REPEAT: index + 1})
+        for (norm, activation), each in values.items()
+        for index, value in enumerate(each)
+    ]
+    return make_record(spec, trials)
+
+
+def test_a_configuration_that_lacks_trainings_is_the_reason_that_is_given() -> None:
+    record = crossed(
+        {("batch", "relu"): (0.3,), ("batch", "elu"): (0.7, 0.8, 0.9),
+         ("none", "relu"): (0.12, 0.13, 0.14), ("none", "elu"): (0.4, 0.5, 0.6)}
+    )  # fmt: skip
+    conditions = compare(record, "norm").conditions
+    assert conditions.startswith(
+        "Not under equal conditions: every level that was tried had the same values of activation, but not every "
+        "configuration has all its 3 trainings."
+    )
+    assert "varied at the same time" not in conditions
+    comparison = compare(record, "activation")
+    relu, elu = comparison.levels
+    assert relu.mean == pytest.approx(0.1725)
+    assert comparison.best(relu) is None
+    assert comparison.best(elu) == pytest.approx(0.8)
+    assert "No best configuration is shown for relu: one that lacks trainings is better so far" in comparison.conditions
+
+
+def test_one_level_alone_is_not_called_unequal() -> None:
+    record = crossed({("none", "relu"): (0.1, 0.2, 0.3), ("none", "elu"): (0.4, 0.5, 0.6)})
+    conditions = compare(record, "norm").conditions
+    assert conditions.startswith("Only none was tried, so there is nothing to compare.")
+    assert "Never tried: batch." in conditions
+
+
 def test_seeds_themselves_can_be_compared() -> None:
     values = {"relu": (0.80, 0.82, 0.84), "elu": (0.83, 0.85, 0.86), "silu": (0.82, 0.83, 0.85)}
     comparison = compare(made(values=values), "seed")
@@ -142,6 +181,7 @@ def test_the_interval_of_a_mean_is_over_seeds_whose_luck_all_trainings_share(sam
     if sampler == "grid":  # Student's quantile of two degrees of freedom: 4.303 * 0.05 / sqrt(3)
         assert found == [pytest.approx((0.85 - 0.12421, 0.85 + 0.12421), abs=1e-4)] * 2
         assert "85.00 % ± 12.42 %" in markdown(comparison)
+        assert "is the standard error times Student's factor, so a paper gives one of the two" in markdown(comparison)
     else:
         assert found == [None, None]
 

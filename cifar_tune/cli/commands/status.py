@@ -18,6 +18,8 @@ def status(
 ) -> None:
     """Show the studies of the storage, or one study: trials by state, the best so far, what is running.
 
+    One study also has a table of its last trials.
+
     With --json: {"storage", "studies": [...]}, or one such object for one study: name, objective (the first),
     objectives, constraints, budget_trials (of a grid at most its combinations), trainings (of each configuration: 1
     without `repeats`), finished, counts (by state), reasons (why trials ended), stopped (null, or why the rule `stop`,
@@ -34,15 +36,15 @@ def status(
     has name and foreign: true alone; one that another version made, and this one cannot read, name and unreadable; one
     of which the database holds what makes no sense, name and damaged (a sentence), and then the exit code is 1.
     """
-    from cifar_tune.cli.study_status import all_statuses, one_status, status_lines
+    from cifar_tune.cli.study_status import all_statuses, status_and_trials, status_lines
     from cifar_tune.errors import CheckError
     from cifar_tune.storage.rdb import open_existing, without_studies
     from cifar_tune.storage.urls import shown, storage_url
 
     url = storage_url(storage)
     if study is not None:
-        found = one_status(study, url)
-        typer.echo(json.dumps(found, indent=2) if as_json else "\n".join(status_lines(found)))
+        found, trials = status_and_trials(study, url)
+        typer.echo(json.dumps(found, indent=2) if as_json else "\n".join([*status_lines(found), *trials]))
         return
     statuses = all_statuses(url)
     if as_json:
