@@ -526,7 +526,10 @@ def study_of_trial(engine: Engine, trial: int) -> int | None:
 
 
 def attributes_of_all_studies(engine: Engine, prefix: str) -> list[tuple[str, str, Any]]:
-    """Study, key and value of all user attributes of studies whose keys begin so, but those that are no JSON."""
+    """Study, key and value of all user attributes of studies whose keys begin so, but those that are no JSON.
+
+    Relies on the tables and columns that it names.
+    """
     statement = (
         select(STUDIES.c.study_name, STUDY_USER_ATTRIBUTES.c.key, STUDY_USER_ATTRIBUTES.c.value_json)
         .join(STUDIES, STUDIES.c.study_id == STUDY_USER_ATTRIBUTES.c.study_id)

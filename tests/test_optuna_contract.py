@@ -409,12 +409,18 @@ def _plain(trial: FrozenTrial) -> tuple[object, ...]:
 
 
 def attributes_once(folder: Path) -> None:
-    """A study has a user attribute of each key once, and what it has stays when somebody adds another."""
+    """A study has a user attribute of each key once, and what it has stays when somebody adds another.
+
+    Those of all studies are read by the beginning of their keys.
+    """
     storage = database(folder)
     study, _ = asked(storage)
     add = tables().add_attribute_of_study
     assert [add(storage.engine, internals().study_id(study), "a", value) for value in ([1], [2])] == [True, False]
     assert study.user_attrs == {"a": [1]}
+    optuna.create_study(storage=storage, study_name="another").set_user_attr("a.b", {"c": 1})
+    found = tables().attributes_of_all_studies(storage.engine, "a")
+    assert found == [("another", "a.b", {"c": 1}), (study.study_name, "a", [1])]
 
 
 def drawn(distribution: BaseDistribution, share: float) -> Any:
