@@ -123,6 +123,7 @@ def _readme(record: StudyRecord, description: ModelDescription, is_whole: bool) 
     )
     if said and accuracy is not None and accuracy.low is not None and accuracy.high is not None:
         said += f" (95 % interval {accuracy.low:.4f} to {accuracy.high:.4f})"
+    mean = f" {description.origin.mean_words}" if said and description.origin.mean_words else ""
     missing = (
         ""
         if is_whole
@@ -131,7 +132,7 @@ def _readme(record: StudyRecord, description: ModelDescription, is_whole: bool) 
     )
     return (
         f"# The study {code(record.name)}\n\n"
-        f"`{MODEL_FOLDER}/` holds the final model: start with its README.md.{said and said + '.'}\n"
+        f"`{MODEL_FOLDER}/` holds the final model: start with its README.md.{said and said + '.'}{mean}\n"
         f"`{REPORT_FOLDER}/` holds the report of the search: open report.html. `{SPLIT_FILE}` says which image was in "
         f"which split, and `{LOCK_FILE}` which packages were loaded.\n\n"
         f"Check it on your machine, with the same images: `cifar-tune verify BUNDLE`, and with `--retrain` "

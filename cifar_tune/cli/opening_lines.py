@@ -42,7 +42,9 @@ def result_lines(record: StudyRecord) -> list[str]:
         "chosen": last.chosen,
         **({"trial": last.trial} if last.source is None else {"config": last.source}),
         record.spec.objective.metric: last.value,
-        "seed": last.seed,
+        **(
+            {"seeds": ",".join(f"{each['seed']:g}" for each in last.networks)} if last.networks else {"seed": last.seed}
+        ),
         "epochs": last.epochs,
         "steps": last.steps,
         "train_images": last.train_images,
@@ -50,6 +52,7 @@ def result_lines(record: StudyRecord) -> list[str]:
         "device": last.device,
         "precision": last.precision,
         "test_images": last.test_images,
+        **({"test_figures": f"mean of {len(last.networks)} networks"} if last.networks else {}),
         "test_loss": last.test_loss,
         "test_accuracy": last.test_accuracy,
         **last.test_metrics,
@@ -60,6 +63,8 @@ def result_lines(record: StudyRecord) -> list[str]:
         figures["validation_minus_test"] = found[0]
     if last.model is not None:
         figures["model"] = last.model
+        if last.networks:
+            figures |= {"model_seed": last.seed, "model_test_accuracy": last.networks[0]["test_accuracy"]}
     return [result_line(name, value) for name, value in figures.items()]
 
 

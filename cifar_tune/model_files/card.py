@@ -110,12 +110,17 @@ def _measured(description: ModelDescription) -> str:
             "new images."
         )
     elif openings == 1:
-        lines.append(f"The test set was opened once, for this model ({description.origin.opened}).")
+        together = (
+            f"{description.origin.networks} networks, of which this is one" if description.origin.networks else ""
+        )
+        lines.append(f"The test set was opened once, for {together or 'this model'} ({description.origin.opened}).")
     else:
         lines.append(
             f"The test set of this study has been opened {openings} times; each time makes its result a little less "
             f"trustworthy. For this model it was opened on {description.origin.opened}."
         )
+    if mean := description.origin.mean_words:
+        lines.append(f"The table is of this network alone. {mean}")
     lines.append(
         "The interval is for other images of the same kind. It knows nothing of other seeds and other cameras."
     )

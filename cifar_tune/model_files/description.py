@@ -138,6 +138,28 @@ class Origin(_Entry):
     opened: str | None = None
     """When it was opened for this model, ISO 8601 in UTC."""
 
+    networks: int | None = None
+    """How many networks of the configuration were tested together, of which this is the first; None for one alone."""
+
+    mean_test_accuracy: float | None = None
+    """Of these networks: what finalize and the report give as the result of the configuration."""
+
+    mean_interval: tuple[float, float] | None = None
+    """Its 95 % interval for new images and new seeds."""
+
+    @property
+    def mean_words(self) -> str:
+        """The figure of all networks that were tested together, as a sentence; empty where one was tested alone."""
+        if self.networks is None or self.mean_test_accuracy is None:
+            return ""
+        words = (
+            f"The test gave the mean of {self.networks} networks of this configuration: {self.mean_test_accuracy:.6g}"
+        )
+        if self.mean_interval is not None:
+            low, high = self.mean_interval
+            words += f" (95 % interval for new images and new seeds {low:.4f} to {high:.4f})"
+        return f"{words}. That is the figure to publish; this model is the first of them by its seed."
+
 
 class ModelDescription(_Entry):
     """What a model folder says about its weights."""

@@ -1,7 +1,7 @@
 """The pictures of a report. A new one is one file with `draw(report)`, and one entry here."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from matplotlib.figure import Figure
 
@@ -16,7 +16,7 @@ from cifar_tune.reports import (
     test_pictures,
 )
 from cifar_tune.reports.report import Report
-from cifar_tune.reports.tested import newest_analysis
+from cifar_tune.reports.tested import newest_analysis, of_network
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,4 +113,12 @@ def pictures_of(report: Report) -> Mapping[str, Picture]:
     """The pictures of a study, by file name, in the order of the summary."""
     front = PARETO if report.record.spec.has_several_objectives else {}
     raced = {} if report.race is None else RACE
-    return {**(TEST_SET if newest_analysis(report) else {}), **raced, **front, **PICTURES}
+    found = newest_analysis(report)
+    network = of_network(found[0]) if found else ""
+    alone = f" Of {network} alone." if network else ""
+    tested = {
+        file: replace(picture, caption=picture.caption + alone)
+        for file, picture in TEST_SET.items()
+        if found is not None
+    }
+    return {**tested, **raced, **front, **PICTURES}

@@ -1,6 +1,7 @@
 """The race of `finalize`, for people: in the terminal, in tables and in a picture."""
 
 import math
+from collections import Counter
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -136,7 +137,9 @@ def in_order(result: RaceResult) -> list[RacedTrial]:
 _HOW = (
     "`cifar-tune finalize` trained the best trials again, with fresh seeds. After each rung those with the best means "
     "went on. All statements on how much worse a trial is at most hold together in 95 of 100 studies. A trial that was "
-    "dropped early and is not decided is not equal to the winner: it had too few trainings to tell."
+    "dropped early and is not decided is not equal to the winner: it had too few trainings to tell. The means in "
+    "the table are over all fresh trainings of a trial. The winner's interval is that of the last rung alone, since "
+    "earlier trainings have chosen it."
 )
 
 
@@ -203,14 +206,27 @@ def _row(axes: Axes, report: Report, result: RaceResult, each: RacedTrial, heigh
     if each.mean is None:
         return
     values = [on_axis(value) for value in each.values]
-    axes.scatter(values, [height] * len(values), s=18, color=colour, alpha=0.55, linewidths=0, zorder=2.5,
+    heights = [height + offset for offset in _offsets(values)]
+    axes.scatter(values, heights, s=18, color=colour, alpha=0.55, linewidths=0, zorder=2.5,
                  label=_GROUPS[is_winner, each.verdict == TIED])  # fmt: skip
-    axes.plot([on_axis(each.mean)] * 2, [height - 0.28, height + 0.28], color=colour, linewidth=2.2, zorder=4,
-              label="their mean" if is_winner else None)  # fmt: skip
-    found = result.interval
-    if is_winner and found is not None and not found.is_point:
+    found = result.interval if is_winner else None
+    mean = on_axis(each.mean if found is None else found.mean)
+    axes.plot([mean] * 2, [height - 0.28, height + 0.28], color=colour, linewidth=2.2, zorder=4,
+              label="mean; of the winner in the last rung" if is_winner else None)  # fmt: skip
+    if found is not None and not found.is_point:
         axes.plot([on_axis(found.low), on_axis(found.high)], [height, height], color=colour, linewidth=6, alpha=0.22,
                   solid_capstyle="butt", zorder=2, label="95 % interval, last rung")  # fmt: skip
+
+
+def _offsets(values: list[float]) -> list[float]:
+    """How far each dot is moved up or down, so that all dots of equal values are seen."""
+    seen: Counter[float] = Counter()
+    offsets = []
+    for value in values:
+        count = seen[value]
+        seen[value] += 1
+        offsets.append((-1) ** count * 0.11 * ((count + 1) // 2))
+    return offsets
 
 
 _GROUPS = {

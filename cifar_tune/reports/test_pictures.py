@@ -12,28 +12,35 @@ from cifar_tune.errors import DamagedError
 from cifar_tune.plotting import class_pictures
 from cifar_tune.plotting.class_pictures import ShownMistake
 from cifar_tune.reports.report import Report
-from cifar_tune.reports.tested import newest_analysis
+from cifar_tune.reports.tested import newest_analysis, of_network
 from cifar_tune.storage.analyses import Analysis, Mistake
 
-_IMAGES = "test images"
+
+def _images(report: Report) -> str:
+    """What the images are, and of which network the answers."""
+    found = newest_analysis(report)
+    network = of_network(found[0]) if found else ""
+    return f"test images, {network}" if network else "test images"
 
 
 def draw_classes(report: Report) -> Figure | str:
     """Draw the accuracy of each class and the confusion matrix."""
     analysis = _analysis(report)
-    return class_pictures.draw_classes(analysis.classes, analysis.confusion, _IMAGES)
+    return class_pictures.draw_classes(analysis.classes, analysis.confusion, _images(report))
 
 
 def draw_calibration(report: Report) -> Figure | str:
     """Draw the reliability diagram."""
-    return class_pictures.draw_reliability(_analysis(report).bins, _IMAGES)
+    return class_pictures.draw_reliability(_analysis(report).bins, _images(report))
 
 
 def draw_mistakes(report: Report) -> Figure | str:
     """Draw the most confident mistakes."""
     analysis = _analysis(report)
     shown = [ShownMistake(_pixels(each), each.true, each.predicted, each.probability) for each in analysis.mistakes]
-    return class_pictures.draw_mistakes(analysis.classes, shown, analysis.wrong, int(analysis.confusion.sum()), _IMAGES)
+    return class_pictures.draw_mistakes(
+        analysis.classes, shown, analysis.wrong, int(analysis.confusion.sum()), _images(report)
+    )
 
 
 def _analysis(report: Report) -> Analysis:

@@ -84,6 +84,21 @@ def newest_analysis(report: Report) -> tuple[Opening, Analysis] | None:
     return None
 
 
+def of_network(opening: Opening) -> str:
+    """Of which network the classes, the calibration and the mistakes are; empty where one was tested alone."""
+    return f"the network with seed {opening.seed}" if opening.networks else ""
+
+
+def of_network_words(opening: Opening) -> str:
+    """The same as a sentence."""
+    if not opening.networks:
+        return ""
+    return (
+        f"They are those of {of_network(opening)} alone, which is the one that was kept; the figures above are means "
+        f"of {counted(len(opening.networks), 'network')}."
+    )
+
+
 def caution(report: Report) -> str:
     """What several openings mean, also those of other studies, in a few sentences; empty with one."""
     others = elsewhere_words(report.record.elsewhere)
@@ -246,7 +261,10 @@ def test_set(report: Report) -> list[str]:
     parts = ["## Test set", words, table(header, rows, right=(1, *range(3, len(header))))]
     for opening in openings:
         figures = ", ".join(f"{code(name)} {shown}" for name, shown in further_metrics(report, opening))
-        parts += [f"Further metrics of {inert(opening.subject)}, opened {opening.opened}: {figures}."] * bool(figures)
+        means = f", means of {counted(len(opening.networks), 'network')}" if opening.networks else ""
+        parts += [f"Further metrics of {inert(opening.subject)}{means}, opened {opening.opened}: {figures}."] * bool(
+            figures
+        )
     found = newest_analysis(report)
     if found is None:
         return parts
@@ -254,7 +272,8 @@ def test_set(report: Report) -> list[str]:
     classes = [(inert(name), images, share, inert(taken)) for name, images, share, taken in class_rows(analysis)]
     return [
         *parts,
-        f"Classes, calibration and mistakes are those of {inert(opening.subject)}, opened {opening.opened}.",
+        f"Classes, calibration and mistakes are those of {inert(opening.subject)}, opened {opening.opened}. "
+        f"{of_network_words(opening)}".rstrip(),
         table(("class", "test images", "accuracy", "most often taken for"), classes, right=(1, 2)),
         calibration_words(analysis),
     ]

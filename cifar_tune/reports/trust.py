@@ -36,7 +36,7 @@ def trust_words(report: Report) -> str:
     if found:
         of_metric = {name: f"of {name} " if record.spec.has_several_objectives else "" for name in found}
         each = (f"95 % interval {of_metric[name]}{interval_words(ends)}" for name, ends in found.items())
-        words += f", {', '.join(each)} for these images alone"
+        words += f", {', '.join(each)} for new images, and this training alone"
     repeated = report.best.repeated if report.best else None
     if repeated is not None and record.spec.repeats is not None:
         words += (
@@ -122,4 +122,11 @@ def _optimism_words(report: Report) -> str:
         f"configuration {share * 100:.2f} % on the test images, {abs(difference):.2f} points "
         f"{'lower' if difference >= 0 else 'higher'} (standard error {error:.2f} points, from the numbers of images "
         f"alone). The final training had the validation images too, so the optimism may be larger than this difference."
+        f"{_BESIDE_RACE if report.race is not None and report.race.optimism is not None else ''}"
     )
+
+
+_BESIDE_RACE = (
+    " The race has measured the optimism too, against fresh trainings on validation images. Its figure differs: it has "
+    "nothing of what other images and a training on more images change."
+)

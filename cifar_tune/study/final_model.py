@@ -77,5 +77,8 @@ def _origin(record: StudyRecord, opening: Opening, openings: int) -> Origin:
             "test_openings": openings,
             "test_fingerprint": opening.test_fingerprint,
             "opened": opening.opened or None,
+            "networks": len(opening.networks) or None,
+            "mean_test_accuracy": opening.test_accuracy if opening.networks else None,
+            "mean_interval": opening.new_images,
         }
     )

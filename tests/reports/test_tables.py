@@ -132,7 +132,7 @@ def test_the_summary_for_people(folder: Path) -> None:
     text = (folder / "summary.md").read_text()
     assert "**80.00 %** validation accuracy of the last epoch: trial 2, 2 epochs, 5.0 s, 268,652 parameters" in text
     assert "`val_accuracy = 0.8` (to maximize)" in text
-    assert "on 5,000 validation images, 95 % interval 78.87 to 81.09 % for these images alone" in text
+    assert "on 5,000 validation images, 95 % interval 78.87 to 81.09 % for new images, and this training alone" in text
     assert "chosen as the best of 5 trials, so it is optimistic, and the interval does not allow for that." in text
     assert "The test split was not read." in text
     assert "6 trials: 2 COMPLETE, 2 PRUNED, 1 FAIL, 1 RUNNING" in text

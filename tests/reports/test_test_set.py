@@ -7,15 +7,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 
 from cifar_tune import __version__
 from cifar_tune.cli.opening_lines import kept_lines, result_lines
 from cifar_tune.errors import UserError
+from cifar_tune.model_files.description import Origin
 from cifar_tune.reports.export import export
 from cifar_tune.reports.page.page import report_html
+from cifar_tune.reports.pictures import pictures_of
 from cifar_tune.reports.report import Report
 from cifar_tune.reports.summary_json import summary_json
+from cifar_tune.reports.test_pictures import draw_classes
 from cifar_tune.reports.tested import result_words
 from cifar_tune.reports.tested import test_set as section
 from cifar_tune.reports.trust import fall, trust_words
@@ -174,6 +179,43 @@ def test_what_an_opening_showed_is_kept_with_the_study() -> None:
     assert "| class | test images | accuracy | most often taken for |" in words
     assert "Expected calibration error: " in words
     assert "over 15 bins of equal width" in words
+
+
+def test_which_figures_are_means_and_which_are_of_one_network(tmp_path: Path) -> None:
+    opening = analysed_opening(3)
+    share = opening.test_accuracy or 0.0
+    networks = [{"seed": seed, "test_loss": 0.5, "test_accuracy": share + gap} for seed, gap in ((5, 0.0), (6, 0.02))]
+    record = opened(
+        replace(
+            opening,
+            seed=5,
+            model="models/made",
+            networks=networks,
+            test_accuracy=share + 0.01,
+            test_metrics={"test_macro_f1": 0.5},
+        )
+    )
+    report = Report(record)
+    words = "\n".join(section(report))
+    alone = (
+        "They are those of the network with seed 5 alone, which is the one that was kept; the figures above are means"
+    )
+    assert alone in words
+    assert "Further metrics of trial 0, means of 2 networks, opened" in words
+    assert alone in report_html(report, tmp_path)
+    caption = pictures_of(report)["test_classes.png"].caption
+    assert caption.endswith("Of the network with seed 5 alone.")
+    figure = draw_classes(report)
+    assert isinstance(figure, Figure)
+    assert any("test images, the network with seed 5: " in text.get_text() for text in figure.findobj(Text))
+    lines = result_lines(record)
+    assert "seeds=5,6" in lines
+    assert "test_figures=mean of 2 networks" in lines
+    assert {"model_seed=5", f"model_test_accuracy={share!r}"} <= set(lines)
+    origin = Origin(command="finalize", networks=2, mean_test_accuracy=share + 0.01, mean_interval=(0.5, 0.9))
+    assert "the mean of 2 networks" in origin.mean_words
+    assert "seeds 0.5000 to 0.9000" in origin.mean_words
+    assert not any(line.startswith("seed=") for line in lines)
 
 
 def test_an_analysis_that_cannot_be_read_is_told() -> None:

@@ -43,6 +43,7 @@ from cifar_tune.reports.tested import (
     later_words,
     newest_analysis,
     newest_result,
+    of_network_words,
     opened_words,
     opening_cells,
 )
@@ -184,6 +185,7 @@ def _test_set(report: Report) -> dict[str, Any]:
         "class_rows": class_rows(analysis) if analysis else [],
         "confusion": confusion_pictures(analysis) if analysis else None,
         "reliability": reliability_picture(analysis) if analysis else "",
+        "of_network": of_network_words(found[0]) if found else "",
         "calibration": calibration_words(analysis) if analysis else "",
     }
 
