@@ -139,8 +139,11 @@ def _require_place(file: Path) -> None:
 
 
 def _write(file: Path, text: str) -> None:
+    was_there = file.exists()
     try:
         replace_file(file, text.encode("utf-8", "backslashreplace"))  # file names need not be UTF-8
     except OSError as error:
         raise CheckError(f"{file} cannot be written ({error.strerror})") from error
+    if was_there:
+        say(f"note: {file} was there already, and was replaced", err=True)
     say(f"file={file}")

@@ -220,7 +220,6 @@ def _named(pictures: Pictures) -> str:
 
 def _write(file: Path, content: bytes) -> None:
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
         replace_file(file, content)
     except OSError as error:
         raise UserError(Problem(f"cannot be written: {error.strerror}", "--output", str(file))) from error

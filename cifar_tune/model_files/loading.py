@@ -157,6 +157,11 @@ class _Preprocess:
         self._ranges = {kind: Span(*span) for kind, span in description.ranges.items()}
 
     def __call__(self, image: Image.Image) -> Tensor:
+        if not isinstance(image, Image.Image):
+            raise TypeError(
+                f"preprocess takes an image of Pillow, not {type(image).__name__}: "
+                f'model.preprocess(Image.open("photo.jpg"))'
+            )
         pixels = preprocessed(image, self._size, self._ranges, self._resize)
         return torch.tensor(pixels).permute(2, 0, 1).contiguous()
 

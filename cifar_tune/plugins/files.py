@@ -52,7 +52,7 @@ def read_plugin_file(path: str, beside: Path | None = None, folder: str = "") ->
     bases = list(dict.fromkeys(each.resolve() for each in candidates if each is not None))
     found = [file for base in bases if (file := _read_below(base, path, here)) is not None]
     if not found:
-        raise PluginFileError(f"there is no such file in {_words(bases, here)}", _nearest(path, bases))
+        raise PluginFileError(f"there is no such file in {_searched(beside, bases, here)}", _nearest(path, bases))
     first, *others = found
     for other in others:
         if not is_same_code(first.sha256, first.meaning, other.sha256, other.meaning):
@@ -61,6 +61,14 @@ def read_plugin_file(path: str, beside: Path | None = None, folder: str = "") ->
             rule = f"there are two such files with different code, in {places}"
             raise PluginFileError(f"{rule}: remove or rename the one that is not meant")
     return first
+
+
+def _searched(beside: Path | None, bases: Sequence[Path], here: Path) -> str:
+    """The folders that were looked through, for people."""
+    if beside is None or beside.resolve() != here:
+        return _words(bases, here)
+    others = [str(base) for base in bases if base != here]
+    return " or ".join([*others, f"{here} (the folder of the study file, in which cifar-tune was started)"])
 
 
 def _words(bases: Sequence[Path], here: Path) -> str:

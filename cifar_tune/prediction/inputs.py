@@ -58,12 +58,14 @@ class Given:
         is_table: whether there was a folder or a list, so that a table suits better than lines.
         notes: what people should know; sentences without a full stop.
         folders: those that were given.
+        files: the image files that were given one by one.
     """
 
     images: list[GivenImage] = field(default_factory=list)
     is_table: bool = False
     notes: list[str] = field(default_factory=list)
     folders: list[Path] = field(default_factory=list)
+    files: list[Path] = field(default_factory=list)
 
     @property
     def is_labelled(self) -> bool:
@@ -139,6 +141,7 @@ def _add_path(given: Given, classes: Sequence[str], argument: str, path: Path, n
     elif is_stream(path):
         given.images.append(GivenImage(name, path.read_bytes()))
     elif stat.S_ISREG(mode):
+        given.files.append(path)
         given.images.append(GivenImage(name, path))
     else:
         raise UserError(Problem("is neither a file nor a folder", _KEY, argument))
@@ -201,14 +204,12 @@ def _label_notes(
 
 
 def known_notes(given: Given, data: Mapping[str, object]) -> list[str]:
-    """What an accuracy on folders of the model's own data is worth.
+    """What predictions for the model's own data are worth: of whole folders, of folders in them and of single files.
 
     Args:
         given: the images.
         data: the `data` part of the model's configuration.
     """
-    if not given.is_labelled:
-        return []
     name, root = str(data.get("name")), data.get("root")
     if name in MIXED:
         return _notes_on_mixed(given, name, Path(str(root or DEFAULT_ROOT)))
@@ -220,17 +221,22 @@ def known_notes(given: Given, data: Mapping[str, object]) -> list[str]:
         return []
     ignored = data.get("ignore")
     ignored = tuple(ignored) if isinstance(ignored, list | tuple) else ()
-    notes = []
-    for folder in given.folders:
+    notes: dict[Role, str] = {}
+    for folder in _places(given):
         with suppress(PathError, ValueError):  # ValueError: it lies elsewhere
             first = folder.resolve().relative_to(Path(expanded(root)).resolve()).parts[:1]
-            notes += [
-                f"the model's own {role} images are in {folder}: {_WORTH[role]}"
-                f"{_held_out(role, Path(expanded(root)), ignored)}"
-                for role, names in FOLDER_NAMES.items()
-                if first and first[0].lower() in names and first[0] not in ignored
-            ]
-    return notes
+            for role, names in FOLDER_NAMES.items():
+                if first and first[0].lower() in names and first[0] not in ignored and role not in notes:
+                    notes[role] = (
+                        f"the model's own {role} images are in {folder}: {_WORTH[role]}"
+                        f"{_held_out(role, Path(expanded(root)), ignored)}"
+                    )
+    return list(notes.values())
+
+
+def _places(given: Given) -> list[Path]:
+    """The folders that were given, and those of single files."""
+    return list(dict.fromkeys([*given.folders, *(file.parent for file in given.files)]))
 
 
 def _held_out(role: Role, root: Path, ignored: Sequence[str]) -> str:
@@ -246,19 +252,19 @@ def _held_out(role: Role, root: Path, ignored: Sequence[str]) -> str:
 
 def _notes_on_mixed(given: Given, name: str, root: Path) -> list[str]:
     notes = []
-    for folder in given.folders:
+    for folder in _places(given):
         with suppress(PathError):
             if folder.resolve().is_relative_to(Path(expanded(str(root))).resolve()):
                 notes.append(
                     f"{folder} may hold images of {name}, the model's own data, of all splits: the model has learned "
                     f"some of them, and others are its test images, so do not choose between models by this accuracy"
                 )
-    return notes
+    return notes[:1]
 
 
 def _notes_on_table(given: Given, root: str) -> list[str]:
     notes = []
-    for folder in given.folders:
+    for folder in _places(given):
         with suppress(PathError, ValueError, OSError):  # a description of others can name anything
             table = Path(expanded(root)).resolve()
             if table.is_relative_to(folder.resolve()) or folder.resolve().is_relative_to(table.parent):
@@ -266,4 +272,4 @@ def _notes_on_table(given: Given, root: str) -> list[str]:
                     f"the model's own images are listed in {root}, beside {folder}: if these are the same images, the "
                     f"model has learned most of them, and the others may be its test images"
                 )
-    return notes
+    return notes[:1]

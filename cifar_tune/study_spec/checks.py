@@ -282,9 +282,11 @@ def _check_rules(rules: Sequence[Rule], space: Space, problems: Problems) -> Non
                 written = [knob for place in (space.dimensions, space.fixed) for knob in rule.knobs if knob in place]
                 culprit = written[0] if written else rule.knobs[0]
                 section = "search_space" if culprit in space.dimensions else "train"
-                shown = ", ".join(f"{knob} {_spoken(outcome[knob])}" for knob in rule.knobs)
-                can = "can come together" if any(knob in space.dimensions for knob in rule.knobs) else "stand here"
-                problems.add((section, culprit), f"{rule.message}, but {shown} {can}")
+                pairs = [(knob, _spoken(outcome[knob])) for knob in rule.knobs]
+                is_searched = any(knob in space.dimensions for knob in rule.knobs)
+                together = enumerate_names([f"{knob} {value}" for knob, value in pairs], "and") + " can come together"
+                fixed = "here " + enumerate_names([f"{knob} is {value}" for knob, value in pairs], "and")
+                problems.add((section, culprit), f"{rule.message}, but {together if is_searched else fixed}")
                 break
 
 

@@ -13,6 +13,9 @@ from cifar_tune.study_spec.settings import as_mapping
 _NAMES = {"name": tuple(SOURCES), "resize": get_args(Resize)}
 """What may stand in the fields of `data` that hold names."""
 
+_TEST_SIZES = ("n_test", "num_test", "test_fraction", "test_ratio", "test_size", "test_split")
+"""What others call a size of the test split. Here it cannot be chosen."""
+
 _RULES = {
     "int_type": "must be a whole number",
     "bool_type": "must be true or false",
@@ -33,7 +36,10 @@ def read_data(raw: object, vocabulary: Vocabulary, problems: Problems) -> DataSp
     except ValidationError as error:
         for item in error.errors():
             path: Path = ("data", *item["loc"])
-            if item["type"] == "extra_forbidden":
+            if item["type"] == "extra_forbidden" and item["loc"][0] in _TEST_SIZES:
+                problems.unknown_keys.append(path)
+                problems.add(path, "unknown key: the test images are those that come apart, or else a sixth of all")
+            elif item["type"] == "extra_forbidden":
                 problems.unknown_key(path, DataSpec.model_fields, in_train(vocabulary))
             elif item["type"] == "literal_error":
                 problems.add_name(path, item["input"], _NAMES[str(item["loc"][0])])

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
-from cifar_tune.errors import nearest_name
+from cifar_tune.errors import enumerate_names, nearest_name
 from cifar_tune.knobs.knob import Kind, Knob
-from cifar_tune.knobs.metrics import Direction
+from cifar_tune.knobs.metrics import EXAMPLE_NUMBER, Direction
 from cifar_tune.knobs.part import Value
 from cifar_tune.study_spec.metrics import METRICS, Metric
 from cifar_tune.study_spec.problems import Path, Problems
@@ -241,6 +241,13 @@ def read_name(raw: object, path: Path, names: Mapping[str, object], problems: Pr
     """`raw` if it is one of `names`; anything else is a problem, and None."""
     if isinstance(raw, str) and raw in names:
         return raw
+    found = re.search(r"top(\d+)", raw) if isinstance(raw, str) else None
+    if found:  # the mapping lists one number for all
+        with_number = re.sub(r"top\d+", f"top{EXAMPLE_NUMBER}", str(raw))
+        alike = (nearest_name(with_number, names) or "").replace(f"top{EXAMPLE_NUMBER}", found[0])
+        if alike in names:
+            problems.add(path, f"must be {enumerate_names(sorted(names))}", raw, alike)
+            return None
     problems.add_name(path, raw, names)
     return None
 

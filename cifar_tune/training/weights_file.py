@@ -21,7 +21,7 @@ def parse_weights(content: bytes) -> dict[str, Tensor]:
     try:
         tensors: dict[str, Tensor] = safetensors.torch.load(content)
     except SafetensorError as error:
-        raise ValueError(f"is no safetensors file ({error})") from error
+        raise ValueError("is not a safetensors file, or is damaged") from error
     except KeyError as error:  # a type that the file may name and torch does not have
         raise ValueError(f"has tensors of the type {error.args[0]}, which torch cannot load") from error
     for name, tensor in tensors.items():

@@ -124,8 +124,10 @@ def test_images_get_a_line_each(cli: Cli, place: Path) -> None:
 
 def test_a_folder_gets_a_table_that_no_spreadsheet_runs(cli: Cli, tmp_path: Path) -> None:
     file = tmp_path / "table.csv"
+    file.write_text("an older one")
     ended = cli("predict", "model", "pictures/val", "--output", str(file), "--top", "9")
     assert ended.code == 0, ended.err
+    assert f"note: {file} was there already, and was replaced" in ended.err
     [header, *rows] = csv.reader(io.StringIO(file.read_text()))
     assert header == ["image", "label", *(f"{what}_{rank}" for rank in (1, 2, 3) for what in ("class", "probability"))]
     assert len(rows) == 24

@@ -15,6 +15,7 @@ from PIL import Image
 from cifar_tune.data.prepared import prepare
 from cifar_tune.data.resizing import resized
 from cifar_tune.data.sources import arrays
+from cifar_tune.data.sources.array_files import read_array
 from cifar_tune.data.sources.folder_layout import FOLDER_NAMES
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.data.test_split import load_test
@@ -151,6 +152,10 @@ def test_splits_that_are_stored_in_different_ways_are_refused(
     """Decoded with the range of the training images they would be black, white or cut off."""
     assert words in refusal(tmp_path, **training, x_val=validation, y_val=LABELS)
     file = saved(tmp_path, **training, x_test=validation, y_test=LABELS)
+    if words.endswith(("float32", "uint8", "same way")):  # their headers say it
+        with pytest.raises(UserError, match="x_test"):
+            prepare(spec(file))
+        return
     prepare(spec(file))
     with pytest.raises(UserError, match="x_test"):
         load_test(spec(file))
@@ -297,3 +302,25 @@ def test_the_page_on_data_names_every_array() -> None:
     splits = [word for words in FOLDER_NAMES.values() for word in words]
     names = [*arrays._IMAGES, *arrays._LABELS, *arrays._CLASSES, *splits]
     assert [name for name in names if f"`{name}`" not in section] == []
+
+
+@pytest.mark.parametrize("in_folder", [True, False])
+def test_a_test_split_of_another_type_is_seen_before_it_is_opened(
+    tmp_path: Path, in_folder: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the header: the images of the test split are never read for it."""
+    values: dict[str, npt.NDArray[Any]] = {**IN_BYTES, "x_test": FRACTIONS, "y_test": LABELS}
+    read: list[str] = []
+
+    def noted(path: Path, name: str) -> npt.NDArray[Any]:
+        read.append(name)
+        return read_array(path, name)
+
+    monkeypatch.setattr(arrays, "read_array", noted)
+    root = tmp_path if in_folder else saved(tmp_path, **values)
+    for name, each in values.items() if in_folder else ():
+        np.save(tmp_path / f"{name}.npy", each)
+    with pytest.raises(UserError, match="x_test holds float32, and x_train uint8: save the images of all splits in"):
+        prepare(spec(root))
+    assert read
+    assert "x_test" not in read

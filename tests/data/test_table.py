@@ -108,6 +108,13 @@ def test_images_of_a_table_are_made_square_as_those_of_a_folder(tmp_path: Path) 
     assert np.array_equal(table.open_images(), folder.open_images())
 
 
+def test_a_row_that_is_wrong_twice_is_told_of_twice(tmp_path: Path, rows: list[tuple[str, str, str]]) -> None:
+    rows[3] = (rows[2][0], f"{rows[2][1]} ", rows[2][2])
+    refused = refusal(write(tmp_path, rows))
+    assert "stands in row 4 too; name every image once" in refused
+    assert "differ only in spaces, or characters that cannot be seen: write both in the same way" in refused
+
+
 def test_wrong_rows_are_named_by_their_lines(tmp_path: Path, rows: list[tuple[str, str, str]]) -> None:
     rows[1] = ("pictures/nobody.png", "9", "train")
     rows[2] = rows[3]

@@ -141,9 +141,12 @@ def of_bytes(header: dict[str, Any]) -> bytes:
         (lambda first: first.to(torch.float8_e4m3fn), "features.0.weight holds float8_e4m3fn instead of float32"),
         (lambda first: first[1:], "features.0.weight has the shape [3, 3, 3, 3] instead of [4, 3, 3, 3]"),
         (of_bytes({"x": {"dtype": "F4", "shape": [16], "data_offsets": [0, 8]}}), "it has tensors of the type F4"),
-        (of_bytes({"x": {"dtype": "F32", "shape": [2**62, 4], "data_offsets": [0, 8]}}), "it is no safetensors file"),
-        (b"", "it is no safetensors file"),
-        ((2**63).to_bytes(8, "little") + b"{}", "it is no safetensors file"),
+        (
+            of_bytes({"x": {"dtype": "F32", "shape": [2**62, 4], "data_offsets": [0, 8]}}),
+            "it is not a safetensors",
+        ),
+        (b"", "it is not a safetensors"),
+        ((2**63).to_bytes(8, "little") + b"{}", "it is not a safetensors"),
     ],
 )
 def test_weights_that_are_not_those_of_the_network(folder: Path, change: Any, words: str) -> None:
@@ -307,6 +310,8 @@ def test_images_are_made_ready_as_training_made_them(
 ) -> None:
     described(folder, resize=resize, ranges={"whole numbers": [0, 65535]})
     preprocess = load_model(folder).preprocess
+    with pytest.raises(TypeError, match=r"takes an image of Pillow, not str: model.preprocess\(Image.open"):
+        preprocess("photo.jpg")  # type: ignore[arg-type]  # what people try
     path = tmp_path / "image"
     exif = Image.Exif()
     exif[0x0112] = 6

@@ -102,3 +102,11 @@ def test_two_files_of_one_name_must_have_the_same_code(folder: Path) -> None:
         f"there are two such files with different code, in {studies} and in the folder that cifar-tune is started in: "
         f"remove or rename the one that is not meant"
     )
+
+
+def test_the_folder_of_the_study_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(PluginFileError) as raised:
+        read_plugin_file("part.py", Path())
+    words = f"there is no such file in {tmp_path} (the folder of the study file, in which cifar-tune was started)"
+    assert words in str(raised.value)

@@ -166,7 +166,9 @@ def test_an_accuracy_on_the_models_own_data_is_put_right(tmp_path: Path, folder:
     assert len(notes) == (said is not None)
     assert all(note.startswith(said or "") for note in notes)
     assert known_notes(found(folder), {"name": "image_folder", "root": str(tmp_path / "elsewhere")}) == []
-    assert known_notes(found(f"{folder}/ant"), {"name": "image_folder", "root": str(tmp_path)}) == []
+    for part in (f"{folder}/ant", next(str(file) for file in Path(folder, "ant").iterdir())):
+        of_part = known_notes(found(part), {"name": "image_folder", "root": str(tmp_path)})
+        assert [note.replace(f"{folder}/ant:", f"{folder}:") for note in of_part] == notes
 
 
 @pytest.mark.parametrize("root", ["x\0", "/nowhere/" + "x" * 5000, "~nobody-here", "$NOTHING_OF_THAT_NAME"])

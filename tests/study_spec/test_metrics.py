@@ -102,3 +102,18 @@ def test_metrics_that_the_data_do_not_allow() -> None:
     require_fit(read("name: s\nmetrics: [val_macro_f1]\n").spec, "ab", [1, 0])
     with pytest.raises(UserError, match="needs validation images of every class, and there are none of b"):
         require_fit(read("name: s\nmetrics: [best_val_auroc]\n").spec, "ab", [1, 0])
+
+
+@pytest.mark.parametrize(
+    ("section", "words"),
+    [
+        ("metrics: [val_top2_acuracy]", "(did you mean 'val_top2_accuracy'?)"),
+        ("metrics: [val_top12_acuracy]", "(did you mean 'val_top12_accuracy'?)"),
+        ("data: {test_size: 30}", "data.test_size: unknown key: the test images are those that come apart"),
+    ],
+)
+def test_the_nearest_right_thing_is_named(section: str, words: str) -> None:
+    with pytest.raises(UserError) as raised:
+        read(f"name: s\n{section}\n")
+    assert words in str(raised.value)
+    assert "resize" not in str(raised.value)

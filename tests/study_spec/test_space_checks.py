@@ -150,7 +150,7 @@ def test_a_condition_that_never_holds_is_noted(text: str) -> None:
     [
         (
             "train: {nesterov: true, momentum: 0}",
-            "train.nesterov: nesterov needs momentum > 0, but nesterov true, momentum 0.0 stand here",
+            "train.nesterov: nesterov needs momentum > 0, but here nesterov is true and momentum is 0.0",
         ),
         (
             "train: {nesterov: true}\nsearch_space:\n  momentum: {low: 0, high: 0.9}",
@@ -190,16 +190,16 @@ def test_nesterov_with_momentum(text: str) -> None:
     [
         ("train: {model: cnn3, norm: group, width: 12}",
          "study.yaml:2: train.width: norm_groups must divide the channels of every layer, which grow with width, "
-         "but norm_groups 8, width 12, model cnn3 stand here"),
+         "but here norm_groups is 8, width is 12 and model is cnn3"),
         ("train: {norm: group, norm_groups: 4}\nsearch_space:\n  width: {low: 16, high: 64}",
          "study.yaml:4: search_space.width: norm_groups must divide the channels of every layer, "
-         "which grow with width, but norm_groups 4, width 17, model cnn3 can come together"),
+         "which grow with width, but norm_groups 4, width 17 and model cnn3 can come together"),
         ("train: {norm: group, norm_groups: 4}\nsearch_space:\n  width: {low: 16, high: 64, log: true}",
-         "norm_groups 4, width 17, model cnn3"),
+         "norm_groups 4, width 17 and model cnn3"),
         ("train: {norm: group, norm_groups: 4}\nsearch_space:\n  width: {low: 16, high: 64, step: 6}",
-         "norm_groups 4, width 22, model cnn3"),
+         "norm_groups 4, width 22 and model cnn3"),
         ("train: {width: 16, norm: group, norm_groups: 16}\nsearch_space:\n  model: {choices: [cnn3, densenet121]}",
-         "norm_groups 16, width 16, model densenet121"),
+         "norm_groups 16, width 16 and model densenet121"),
         ("train: {width: 24}\nsearch_space:\n  norm: {choices: [batch, group]}\n"
          "  norm_groups: {choices: [8, 16], when: {norm: group}}",
          "study.yaml:5: search_space.norm_groups: norm_groups must divide"),

@@ -5,7 +5,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -63,6 +63,29 @@ def read_array(path: Path, name: str) -> Array:
         return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
     except Exception as error:  # numpy's reader raises almost anything on broken files
         raise ArrayFileError(f"{name} cannot be read: {_reason(error)}") from error
+
+
+def array_type(path: Path, name: str) -> np.dtype[Any] | None:
+    """The dtype of an array, out of its header alone; None where the header cannot be read.
+
+    Args:
+        path: the file, as `array_names` gives it.
+        name: of the array.
+    """
+    try:
+        with open_regular(path, follow_links=True) as file:
+            if path.suffix == _SUFFIX:
+                return _type_in(file)
+            with zipfile.ZipFile(file) as archive, archive.open(f"{name}{_SUFFIX}") as member:
+                return _type_in(member)
+    except Exception:  # noqa: BLE001 (numpy and zipfile raise almost anything; whoever reads the array says what)
+        return None
+
+
+def _type_in(file: IO[bytes]) -> np.dtype[Any] | None:
+    version = np.lib.format.read_magic(file)
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    return readers[version](file)[2] if version in readers else None  # later versions are for names of fields
 
 
 def _from_archive(path: Path, read: Callable[[zipfile.ZipFile], _Found], fault: str) -> _Found:

@@ -1,13 +1,14 @@
 """Images as NumPy arrays: one `.npz` file, or a folder of `.npy` files.
 
 The arrays are known by their names, such as `x_train` and `y_train` or `train_images` and `train_labels`, and likewise
-for `val` and `test`. Arrays without a split in their names are training images. Nothing is unpickled, and the arrays of
-the test split are opened by `test_part` alone.
+for `val` and `test`. Arrays without a split in their names are training images. Nothing is unpickled. `test_part` alone
+reads the images and labels of the test split; `training_part` reads the header of these images.
 """
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ from PIL import Image
 from cifar_tune.data.depth import Deep, Kind, Span, range_of
 from cifar_tune.data.image_reading import Fact, in_colour
 from cifar_tune.data.resizing import reshaping_words, shape_words
-from cifar_tune.data.sources.array_files import Array, ArrayFileError, array_names, read_array
+from cifar_tune.data.sources.array_files import Array, ArrayFileError, array_names, array_type, read_array
 from cifar_tune.data.sources.class_names import label_notes
 from cifar_tune.data.sources.folder_files import stamp
 from cifar_tune.data.sources.folder_layout import FOLDER_NAMES, Role
@@ -48,6 +49,7 @@ class _Pair:
 def training_part(spec: DataSpec) -> SourcePart:
     """The training images, less those held out where there are none for the test, and then those for validation."""
     arrays = _Arrays(spec)
+    arrays.require_same_types()
     labels = arrays.labels("training")
     validation = arrays.labels("validation") if "validation" in arrays.pairs else None
     rest, held_out = arrays.training(labels)
@@ -125,6 +127,25 @@ class _Arrays:
             return np.arange(len(labels)), np.empty(0, dtype=np.int64)
         return held_out_for_test(labels, self.classes, has_validation="validation" in self.pairs)
 
+    def require_same_types(self) -> None:
+        """See by the headers that all splits store their images in the same way; no image is read.
+
+        Raises:
+            UserError: they do not.
+        """
+        types = {role: array_type(self._files[pair.images], pair.images) for role, pair in self.pairs.items()}
+        training = types["training"]
+        for role, found in types.items():
+            if found is not None and training is not None:
+                self._require_same_type(role, found, training)
+
+    def _require_same_type(self, role: Role, found: np.dtype[Any], training: np.dtype[Any]) -> tuple[str, str]:
+        """The words on both; see `require_same_types`."""
+        names = f"{self.pairs[role].images} holds {found}", f"{self.pairs['training'].images} {training}"
+        if (found == np.bool_) != (training == np.bool_) or _kind(found) != _kind(training):
+            raise self._wrong(f"{names[0]}, and {names[1]}: save the images of all splits in the same way")
+        return names
+
     def part(self, chosen: list[tuple[Role, npt.NDArray[np.int64]]]) -> SourcePart:
         """The chosen images of each split, one split after the other."""
         manifest = {
@@ -175,7 +196,7 @@ class _Arrays:
         """Which values become 0 to 255, as the training images decide; None where they are bytes."""
         if training.dtype in (np.uint8, np.bool_):
             return None
-        kind = _kind(training)
+        kind = _kind(training.dtype)
         rest, held_out = self.training(self.labels("training"))
         deciding = training[rest] if len(held_out) else training  # held out images are test images
         return kind, range_of(kind, self._seen("training", deciding))
@@ -188,9 +209,7 @@ class _Arrays:
         Raises:
             UserError: they are stored in another way, so that they would come out black, white or wrong.
         """
-        names = f"{self.pairs[role].images} holds {values.dtype}", f"{self.pairs['training'].images} {training.dtype}"
-        if (values.dtype == np.bool_) != (training.dtype == np.bool_) or _kind(values) != _kind(training):
-            raise self._wrong(f"{names[0]}, and {names[1]}: save the images of all splits in the same way")
+        names = self._require_same_type(role, values.dtype, training.dtype)
         if values.dtype in (np.uint8, np.bool_) and scale is None:
             return None
         seen = self._seen(role, values)
@@ -310,8 +329,8 @@ def _spellings(base: str, word: str) -> tuple[str, ...]:
     return f"{base}_{word}", f"{word}_{base}", f"{base}{word}", f"{word}{base}"
 
 
-def _kind(values: Array) -> Kind:
-    return "fractions" if values.dtype.kind == "f" else "whole numbers"
+def _kind(dtype: np.dtype[Any]) -> Kind:
+    return "fractions" if dtype.kind == "f" else "whole numbers"
 
 
 def _image(values: Array, scale: tuple[Kind, Span] | None) -> Image.Image:

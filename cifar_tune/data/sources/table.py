@@ -117,13 +117,18 @@ class _Table:
         self.classes = _sorted({row.label for row in self.rows["training"]})
         if columns.path is not None and not columns.is_split_unknown:
             wrong_rows += self._look(("training", "validation"), has_labels=columns.label is not None)
+        alike: tuple[str, ...] = ()
+        try:
+            alike = tuple(label_notes(str(self._file), self.classes)) if columns.label is not None else ()
+        except UserError as error:
+            problems += error.problems
         _raise(problems, wrong_rows)
         if not self.rows["training"]:
             raise UserError(Problem("has no row for training", source=str(self._file)))
         if len(self.classes) < 2:
             raise UserError(Problem(f"must have two labels at least; found {self.classes[0]!r} alone", "data.root"))
         self._has_test = bool(self.rows["test"])
-        self.notes = (*_notes(found, rows, columns), *label_notes(str(self._file), self.classes))
+        self.notes = (*_notes(found, rows, columns), *alike)
 
     def listing(self, role: Role) -> Listing:
         """The files of a split.
@@ -233,6 +238,7 @@ def _rows(file: Path, records: Records, columns: _Columns) -> tuple[list[_Row], 
                 problems.append(row_problem(file, number, rule))
             elif path and (first := seen.setdefault(os.path.normpath(path), number)) != number:
                 problems.append(row_problem(file, number, f"{path!r} stands in row {first} too; name every image once"))
+                rows.append(_Row(number, path, label, role, record))  # its label may be wrong, too
             else:
                 rows.append(_Row(number, path, label, role, record))
     except UserError as error:  # the file is broken from here on
