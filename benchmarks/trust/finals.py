@@ -76,10 +76,10 @@ def _ranked(truth: Floats, studied: Floats, scatter: Floats) -> _Study:
 
 
 SPACES: dict[str, Maker] = {
-    "base": _base,
-    "seeds scatter by 0.4": partial(_base, seed_sd=0.4),
+    "100 trials": _base,
+    "seeds scatter by 0.4 points": partial(_base, seed_sd=0.4),
     "scatter varies": partial(_base, varies=True),
-    "half pruned": _pruned,
+    "without the half that a pruner ends": _pruned,
     "1,000 trials": partial(_base, trials=1000),
 }
 
@@ -177,7 +177,7 @@ def ties(studies: int) -> Iterator[Check]:
         held.append(bool((truth.max() - truth <= found.at_most_worse).all()))
         left.append(found.tied.sum())
     yield Check(
-        "all candidates are at most so much worse as is said, %", 100 * float(np.mean(held)), low=93.5,
+        'no candidate is worse than its "at most so much worse" says, %', 100 * float(np.mean(held)), low=93.5,
         note=f"tied in the mean: {np.mean(left):.1f} of {_race(_base(draw), draw).rungs[0].candidates}",
     )  # fmt: skip
     changed = [_differs_with_shared_luck(_base(draw), draw) for _ in range(studies // 10)]

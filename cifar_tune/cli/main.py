@@ -103,7 +103,8 @@ def main() -> None:
     except SystemExit as ended:
         # what Typer makes of a KeyboardInterrupt; `run` takes signals for itself, and says more
         if interruptions and ended.code == _INTERRUPTED:
-            print("cifar-tune: interrupted", file=sys.stderr)
+            goes_on = "; the same command goes on" if sys.argv[1:2] == ["finalize"] else ""
+            print(f"cifar-tune: interrupted{goes_on}", file=sys.stderr)
         raise
     except Exception as error:  # noqa: BLE001 (the last resort of every command: a sentence, and a file for whoever mends it)
         if _is_of_database(error):

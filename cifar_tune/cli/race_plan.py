@@ -46,7 +46,7 @@ def plan_lines(
             total += took
             lines.append(
                 f"rung {number}: {counted(rung.candidates, 'configuration')} x {counted(rung.blocks, 'training')}, "
-                f"seed {seeds}, validated on {split}; {estimated_duration(took)}"
+                f"{'seed' if len(blocks) == 1 else 'seeds'} {seeds}, validated on {split}; {estimated_duration(took)}"
             )
         last = race.candidates[0]
     share = 1 + record.data.get("val_images", 0) / max(record.data.get("train_images", 0), 1)

@@ -160,7 +160,7 @@ def prepare(spec: DataSpec, progress: Callable[[int, int], None] | None = None) 
 def _fold_words(splits: str, folds: int, fold: int) -> str:
     """Where the splits come from, where a fold validates."""
     words = f"validation: fold {fold} of {folds} of all images that are not test images"
-    return f"{words}, in place of the split that is said here: {splits}" if splits else words
+    return f"{words}; the folds replace this split: {splits}" if splits else words
 
 
 def _fingerprint(content_key: str, train: npt.NDArray[Any], val: npt.NDArray[Any], is_drawn: bool) -> str:

@@ -90,5 +90,5 @@ def _problem(image: GivenImage, error: Exception) -> Problem:
     if isinstance(error, IsADirectoryError):
         return Problem("is a folder", source=image.name)
     if isinstance(error, UnidentifiedImageError):
-        return Problem("is no image of a format that can be read", source=image.name)
+        return Problem("is not an image in a format that cifar-tune reads", source=image.name)
     return reading_problem(image.name, error)

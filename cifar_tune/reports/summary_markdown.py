@@ -173,7 +173,9 @@ def _count(trials: Sequence[TrialRecord]) -> str:
 
 
 def _given(trial: TrialRecord) -> str:
-    return "" if trial.source == "sampler" else f", given by {code(trial.source)}"
+    if trial.source == "sampler":
+        return ""
+    return ", from `start_from`" if trial.source == "start_from" else ", enqueued by hand"
 
 
 def _searched_how(report: Report, best: TrialRecord, name: str) -> str:
@@ -298,6 +300,8 @@ def _pictures(report: Report, unseen: Mapping[str, str]) -> list[str]:
             f"Where a picture shows one objective, it is the first one, {report.record.spec.objective.metric}."
         )
     for file, picture in pictures_of(report).items():
+        if unseen.get(file) is not None and unseen[file] == report.importances:  # said above
+            continue
         seen = f"![{picture.heading}]({file})\n\n{picture.caption}"
         parts += [f"### {picture.heading}", unseen.get(file, seen)]
     return parts

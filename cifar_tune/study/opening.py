@@ -167,7 +167,7 @@ def stored_study(storage: RDBStorage, spec: StudySpec, evolve: bool = False) -> 
         hint = "" if why_not_evolvable(different) else "carry over the trials that fit, with --evolve; "
         lines = "\n".join(f"  {difference}" for difference in different)
         raise UserError(
-            f"the storage holds a study {spec.name!r} with another specification (stored -> given):\n{lines}\n"
+            f"the storage holds a study {spec.name!r} with other settings (stored -> given):\n{lines}\n"
             f"Nothing was run. Either {hint}give this one another name (`name:` in the file, or --set name=...); or "
             f"remove the stored one with: cifar-tune delete {spec.name}"
         )

@@ -81,7 +81,8 @@ def check_with_seeds(
         problems: receives what is wrong.
     """
     if "seed" in searched:
-        problems.add(("search_space", "seed"), "goes without `repeats`, which gives all configurations the same seeds")
+        rule = "cannot be combined with `repeats`, which gives all configurations the same seeds"
+        problems.add(("search_space", "seed"), rule)
         return
     first = train.get("seed", seed.default)
     highest = seed.high
@@ -110,7 +111,7 @@ def check_without_search(
         )
         problems.add(("pruner", "name"), rule, pruner)
     if has_stop:
-        problems.add(("stop",), "goes without `repeats`: it takes each trial for a configuration of its own")
+        problems.add(("stop",), "cannot be combined with `repeats`: it takes each trial for a configuration of its own")
     if repeats.on_folds:
         for key in ("val_size", "folds", "fold"):
             if key in given_data:

@@ -162,7 +162,7 @@ def test_what_cannot_be_read_is_told_and_left_out(cli: Cli, tmp_path: Path) -> N
     lines = ended.err.splitlines()
     assert lines[0] == "note: left out, not an image that can be read: 1 ('notes.txt')"
     assert lines[1].startswith(f"left out: {tmp_path}/folder/cut.jpg: cannot be read as an image (")
-    assert lines[2] == f"left out: {tmp_path}/folder/text.png: is no image of a format that can be read"
+    assert lines[2] == f"left out: {tmp_path}/folder/text.png: is not an image in a format that cifar-tune reads"
     assert lines[3] == "cifar-tune: 2 of 3 images could not be read"
 
 

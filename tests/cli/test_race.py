@@ -73,7 +73,7 @@ def test_finalize_goes_on_where_it_was_killed(cli: Cli, tmp_path: Path) -> None:
     planned = cli(*arguments, "--dry-run")
     assert planned.code == 0
     assert "10 trainings of the best 4 of 5 candidates: trial 0, 1, 2, 3" in planned.out
-    assert "rung 2: 2 configurations x 3 trainings, seed 2 to 4, validated on fold 2, 3, 4" in planned.out
+    assert "rung 2: 2 configurations x 3 trainings, seeds 2 to 4, validated on fold 2, 3, 4" in planned.out
     assert "then 3 networks on all images" in planned.out
 
     gate.let(6)

@@ -292,6 +292,9 @@ def test_an_interruption_is_said(cli: Cli, monkeypatch: pytest.MonkeyPatch, numb
     monkeypatch.setattr("cifar_tune.storage.urls.storage_url", lambda _given: os.kill(os.getpid(), number))
     ended = cli("run", "study.yaml")
     assert (ended.code, ended.out, ended.err) == (130, "", "cifar-tune: interrupted\n")
+    monkeypatch.setattr("sys.argv", ["cifar-tune", "finalize", "study"])
+    ended = cli("finalize", "study")
+    assert (ended.code, ended.err) == (130, "cifar-tune: interrupted; the same command goes on\n")
 
 
 def test_an_interruption_while_the_commands_are_imported_is_said(

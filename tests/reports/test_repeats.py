@@ -199,6 +199,11 @@ def test_importances_rest_on_configurations() -> None:
     assert "there are 3" in found, "nine trainings are three configurations"
 
 
+def test_why_there_are_no_importances_is_said_once(tmp_path: Path) -> None:
+    export(made(), tmp_path)
+    assert (tmp_path / "summary.md").read_text().count("Importances need at least") == 1
+
+
 def test_everything_can_be_exported(tmp_path: Path) -> None:
     files = {path.name for path in export(made(), tmp_path)}
     assert {"report.html", "best.yaml", "summary.json", "history.png"} <= files

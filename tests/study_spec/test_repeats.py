@@ -48,8 +48,11 @@ def test_the_forms(given: object, wanted: RepeatsSpec) -> None:
         ({"repeats": {"seed": 3}}, "seeds"),
         ({"repeats": {"seeds": 3, "stop_early": "yes"}}, "stop_early = 'yes': must be true or false"),
         ({"repeats": 3, "pruner": {"name": "median"}}, "pruner.name = 'median': must be none beside `repeats`"),
-        ({"repeats": 3, "stop": {"after_trials_without_gain": 5}}, "stop: goes without `repeats`"),
-        ({"repeats": 3, "search_space": {"seed": {"choices": [0, 1]}}}, "search_space.seed: goes without `repeats`"),
+        ({"repeats": 3, "stop": {"after_trials_without_gain": 5}}, "stop: cannot be combined with `repeats`"),
+        (
+            {"repeats": 3, "search_space": {"seed": {"choices": [0, 1]}}},
+            "search_space.seed: cannot be combined with `repeats`",
+        ),
         ({"repeats": 3, "train": {"seed": 2**31 - 2}}, "it must be at most 2147483645"),
         ({"repeats": {"folds": 3}, "data": {"val_size": 5000}}, "data.val_size: is decided by `repeats.folds`"),
     ],
