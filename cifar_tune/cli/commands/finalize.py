@@ -72,7 +72,9 @@ def finalize(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be trained, and about how long it takes.")
     ] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, mps, cuda:0.")] = "auto",
+    device: Annotated[
+        str, typer.Option(help="auto, cpu, mps, cuda:0. The race and the networks take --devices, if given.")
+    ] = "auto",
     workers: executor_options.Workers = "1",
     devices: executor_options.Devices = "auto",
     engine: executor_options.Engine = "local",
@@ -94,20 +96,7 @@ def finalize(
     trains one network, with the seed that its configuration has.
 
     Ends with key=value lines at full precision. Every opening is recorded with the study; where there is one, the
-    record is printed and nothing is trained. With --json: {"study", "best_trial", "race", "test_openings":
-    [...]}; race is null without one, or has study, trainings, rungs, folds, winner (a trial), mean, interval, cheapest,
-    optimism, scatter and candidates (trial, studied, values, mean, rungs, verdict, at_most_worse, failed); the newest
-    opening last: opened, host, cifar_tune, fingerprint, trial (null for a file), value (its objective),
-    finished_trials, config, seed, epochs, train_images, device, precision, test_images, test_loss, test_accuracy (null
-    where the result was lost), chosen (best, race, trial or config), source (the file), images (all, or study with
-    --study-images), steps (of the optimizer), model (its folder), weights_sha256, test_metrics (the
-    further metrics of the study, such as test_macro_f1), test_fingerprint (sha256 of the test images), person
-    (who opened it; null where an earlier version did),
-    identity (a name that no other opening has), networks (seed, test_loss and test_accuracy of each; empty
-    where one was trained alone), new_images and same_images (95 % intervals of the mean accuracy: for new images and
-    new seeds, and for these images and new seeds; null without networks), analysis (classes, confusion,
-    expected_calibration_error, calibration with its bins, and the most confident mistakes; null where an earlier
-    version opened it).
+    record is printed and nothing is trained. docs/commands.md lists the keys of --json.
     """
     from optuna.exceptions import StorageInternalError
     from sqlalchemy.exc import SQLAlchemyError
