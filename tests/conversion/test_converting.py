@@ -64,7 +64,7 @@ def kept_bytes(file: Path) -> list[int]:
 
 
 def test_onnx_takes_bytes_in_batches_of_any_size(model: SavedModel, prepared: PreparedData, tmp_path: Path) -> None:
-    file = tmp_path / "new" / "model.onnx"
+    file = tmp_path / "model.onnx"
     made, said = make(model, Wanted("onnx", "fp32", True, file, None))
     assert said == ["converting to onnx"]
     assert made.size == file.stat().st_size

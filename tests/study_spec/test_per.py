@@ -106,7 +106,7 @@ def taker(name: str) -> str:
          "conditions, or `per`, stand on each other in a circle: "),
         ("{lr: {low: 0.1, high: 1, per: batch_size}, batch_size: {choices: [64, 512]}, "
          "base_lr: {low: 0.01, high: 0.09, when: {schedule: cyclic}}, schedule: {choices: [cyclic]}}",
-         "base_lr, the lowest learning rate of a cycle, must be at most lr, the highest, but base_lr 0.09, lr 0.05"),
+         "base_lr, the lowest learning rate of a cycle, must be at most lr, the highest, but base_lr 0.09 and lr 0.05"),
     ],
 )  # fmt: skip
 def test_refused(given: str, message: str) -> None:
