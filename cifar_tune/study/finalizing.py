@@ -97,7 +97,9 @@ def finalize(
         spec = study_data(record, choice.settings)
         chosen = candidate(record, choice, spec)
         device = resolve_device(device_name)
-        data, notes = _ready(record, choice, spec, save)
+        if save is not None:
+            require_model_folder(save)
+        data, notes = _ready(record, choice, spec)
         for note in notes:
             say(f"note: {note}")
         networks = None if several is None else several.planned(record, chosen, choice)
@@ -153,7 +155,7 @@ def require_ready(record: StudyRecord, choice: Choice, device_name: str, save: P
     Raises:
         CheckError, UserError: as `finalize`.
     """
-    _ready(record, choice, require_choice(record, choice, device_name, save), save)
+    _ready(record, choice, require_choice(record, choice, device_name, save))
 
 
 def require_choice(record: StudyRecord, choice: Choice, device_name: str, save: Path | None) -> DataSpec:
@@ -173,12 +175,8 @@ def require_choice(record: StudyRecord, choice: Choice, device_name: str, save: 
     return spec
 
 
-def _ready(
-    record: StudyRecord, choice: Choice, spec: DataSpec, save: Path | None
-) -> tuple[PreparedData, Sequence[str]]:
+def _ready(record: StudyRecord, choice: Choice, spec: DataSpec) -> tuple[PreparedData, Sequence[str]]:
     """All images but those of the test, and notes on both; the test images are decoded, and not looked at."""
-    if save is not None:
-        require_model_folder(save)
     require_test(spec)
     data = _all_images(record, spec, choice)
     test_classes, test_notes = decode_test(spec)

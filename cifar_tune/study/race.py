@@ -19,6 +19,7 @@ from cifar_tune.knobs.table import KNOBS
 from cifar_tune.statistics.halving import FEWEST_TRAININGS, Floats, Progress, Rung, plan_rungs, progress
 from cifar_tune.storage.constraints import was_finished_elsewhere
 from cifar_tune.storage.linked import FINALS
+from cifar_tune.storage.means import Key, key_of
 from cifar_tune.storage.records import StudyRecord, TrialRecord
 from cifar_tune.study.script import Task, read_task, task_of
 
@@ -30,10 +31,9 @@ _LARGEST_SEED = int(KNOBS["seed"].high or 0)
 
 def candidates_of(record: StudyRecord) -> list[TrialRecord]:
     """The trials of a study that can be the best, best first; of those that differ in their seed alone, the best."""
-    found: dict[tuple[tuple[str, str], ...], TrialRecord] = {}
+    found: dict[Key, TrialRecord] = {}
     for trial in record.ranked:
-        key = tuple(sorted((name, repr(value)) for name, value in trial.config.items() if name != "seed"))
-        found.setdefault(key, trial)
+        found.setdefault(key_of({name: value for name, value in trial.config.items() if name != "seed"}), trial)
     return list(found.values())
 
 
