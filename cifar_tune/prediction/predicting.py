@@ -19,6 +19,9 @@ from cifar_tune.prediction.reading import ImageReader
 
 _MOST_THREADS = 16
 
+_AT_A_TIME_ON_CPU = 64
+"""Images that the network sees at once on a CPU: what it makes of more does not stay in the cache of a core."""
+
 Progress = Callable[[int, int], None]
 """Called with (images done, images in all)."""
 
@@ -92,6 +95,8 @@ def _probabilities(model: SavedModel, pixels: npt.NDArray[np.uint8]) -> npt.NDAr
     """Of images uint8 [n, S, S, 3]: float32 [n, classes]."""
     if not len(pixels):
         return np.empty((0, len(model.classes)), dtype=np.float32)
-    images = torch.from_numpy(pixels).to(model.scale.device).permute(0, 3, 1, 2)
-    probabilities: npt.NDArray[np.float32] = model(images).softmax(1).cpu().numpy()
+    device = model.scale.device
+    images = torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2)
+    parts = torch.split(images, _AT_A_TIME_ON_CPU if device.type == "cpu" else len(images))
+    probabilities: npt.NDArray[np.float32] = torch.cat([model(part).softmax(1) for part in parts]).cpu().numpy()
     return probabilities
