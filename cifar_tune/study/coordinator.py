@@ -4,7 +4,7 @@ It alone changes the study, so the budget is exact, and a dead executor is known
 database is written beside it: the end of a trial is announced when it stands there.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Literal
 
@@ -12,23 +12,20 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from cifar_tune.errors import CifarTuneError, UserError, last_line
-from cifar_tune.executors.messages import Began, Died, Ended, EpochDone, Job, Notice, Ready, Refused, Report, Verdict
+from cifar_tune.executors.messages import Began, Died, Ended, EpochDone, Notice, Ready, Refused, Report, Verdict
 from cifar_tune.executors.pool import Executors
 from cifar_tune.optuna_internals import trial_id
-from cifar_tune.samplers.build import Samplers, neutral_sampler
+from cifar_tune.samplers.build import neutral_sampler
 from cifar_tune.storage import attributes
-from cifar_tune.storage.urls import checkpoint_name
-from cifar_tune.storage.views import first_of_batch
 from cifar_tune.storage.write_behind import WriteBehindStorage
-from cifar_tune.study.asking import ask, is_exhausted, next_number, refusal, refuse
-from cifar_tune.study.budget import ElapsedTime, Estimate, most_trials
+from cifar_tune.study.budget import ElapsedTime, Estimate
 from cifar_tune.study.checkpoints import checkpoints_of, sweep
 from cifar_tune.study.events import Announcements, Watch
 from cifar_tune.study.failing_executors import FailingExecutors
-from cifar_tune.study.last_trials import LastTrials
+from cifar_tune.study.next_trial import NextTrials, RefusedTrial
 from cifar_tune.study.opening import about_strangers, record_environment, refuse_misfits, repair
 from cifar_tune.study.planned import Planned
-from cifar_tune.study.repeating import Again, Repeating
+from cifar_tune.study.repeating import Repeating
 from cifar_tune.study.script import Script
 from cifar_tune.study.standing import Standing
 from cifar_tune.study.stopping import Stopping
@@ -62,7 +59,6 @@ class Coordinator:
         self._planned = Planned(study, storage, script, watch.observer.note) if script is not None else None
         self._study = study
         self._spec = spec
-        self._samplers = Samplers(spec.sampler, spec.priors)
         self._executors = executors
         self._failing = FailingExecutors(executors, watch.observer.note)
         self._watch = watch
@@ -71,13 +67,12 @@ class Coordinator:
         self._elapsed = ElapsedTime(study)
         self._estimate = Estimate(spec, executors.workers)
         self._standing = Standing(spec, [])  # `_take_up` counts the trials of earlier runs
-        self._last = LastTrials(study, storage, spec, most_trials(spec), watch.observer.note)
         self._stopping = Stopping(study, spec)
         self._repeating = Repeating(study, spec)
+        self._next = NextTrials(storage, study, spec, watch, self._planned, self._repeating, self._stopping)
         self._announcements = Announcements(storage, watch, self._sweep)
         self._checkpoints = checkpoints_of(study)
         self._environment_known = False
-        self._combinations = spec.space.size() if spec.sampler.name == "grid" else None
 
     def run(self) -> Ending:
         """Run until the budget is used up, the space is exhausted, time is over, or somebody asks to stop.
@@ -121,7 +116,7 @@ class Coordinator:
                 return "budget" if self._standing.finished >= self._budget else "elsewhere"
             if self._watch.stop.park or self._time_is_over():
                 return self._park_all()
-            if left > 0 and self._executors.idle() and not self._storage.is_behind and not self._waits_for_a_batch():
+            if left > 0 and self._executors.idle() and not self._storage.is_behind and not self._waits():
                 if self._start_next():
                     continue
                 if not self._running:
@@ -151,69 +146,20 @@ class Coordinator:
         """How many of so many trials are neither finished nor begun, here or in another program."""
         return trials - self._standing.finished - len(self._running) - len(self._storage.run_elsewhere)
 
-    def _waits_for_a_batch(self) -> bool:
-        """Whether the next trial has to wait for the end of an earlier batch."""
-        size = self._spec.deterministic
-        if size is None or not self._running:
-            return False
-        return min(self._running) < first_of_batch(next_number(self._study), size)
+    def _waits(self) -> bool:
+        return self._next.waits_for_a_batch(min(self._running, default=None))
 
     def _start_next(self) -> bool:
         """Start one more trial; False if there is none left to try."""
         if self._admit_others():
             return True  # what they finished counts
-        left = self._left(self._standing.most)
-        is_stopped = self._stopping.holds(len(self._study.get_trials(deepcopy=False)), self._standing.finished)
-        if not is_stopped and self._planned is None:
-            self._last.draw(left, self._executors.workers, self._draw(), lambda: self._watch.stop.park)
-        waiting = self._last.next_waiting(left)
-        refused = self._refusal(waiting) if waiting is not None else None
-        if waiting is not None and refused is not None:
-            ended = refuse(self._study, waiting.number, refused)
-            self._standing.count(ended)
-            self._note(f"trial {ended.number} was enqueued, or begun by another program, but cannot run: {refused}")
-            return True
-        if waiting is None and is_stopped:
-            return False
-        running = next(self._draw(), None) if waiting is None else self._ask(waiting)
-        if running is None:
-            return False
-        self._begin_or_repeat(running)
-        return True
-
-    def _draw(self) -> Iterator[RunningTrial]:
-        """New trials, as long as there is a combination left to try where each is tried once."""
-        if self._planned is not None:
-            yield from map(self._ask, self._planned.waiting())
-            return
-        while True:
-            again = self._repeating.again(len(self._study.get_trials(deepcopy=False)))
-            if again is None or not again.is_urgent:
-                if self._has_new_configurations():
-                    again = None
-                elif again is None:
-                    return
-            yield self._ask(None, again)
-
-    def _has_new_configurations(self) -> bool:
-        if self._spec.is_list:
-            return False
-        return self._combinations is None or not is_exhausted(self._study, self._combinations)
-
-    def _refusal(self, waiting: FrozenTrial) -> str | None:
-        of_plan = None if self._planned is None else self._planned.refusal(waiting)
-        return of_plan or refusal(waiting, self._spec)
-
-    def _ask(self, waiting: FrozenTrial | None, again: Again | None = None) -> RunningTrial:
-        with self._storage.together():  # killed in between, a trial with half of its parameters would be left
-            params = None if again is None else again.params
-            trial, config = ask(self._study, self._spec, self._samplers, waiting, params)
-            if self._planned is None:
-                dealt, repeat = self._repeating.dealt(trial, config)
-                return RunningTrial(trial, dealt, self._spec, repeat=repeat)
-            return RunningTrial(
-                trial, self._planned.seeded(trial.number, config), self._spec, told=self._planned.epochs
-            )
+        found = self._next.take(self._left(self._standing.most), self._standing.finished, self._executors.workers)
+        match found:
+            case RefusedTrial():
+                self._standing.count(found.trial)
+            case RunningTrial():
+                self._begin_or_repeat(found)
+        return found is not None
 
     def _begin_or_repeat(self, running: RunningTrial) -> None:
         trial = running.trial
@@ -233,11 +179,7 @@ class Coordinator:
             )
             return
         self._running[trial.number] = running
-        file = self._checkpoints / checkpoint_name(trial.number)
-        plugins = tuple(plugin.file for plugin in self._spec.plugins if plugin.file is not None)
-        data, measures = self._spec.data_of(running.repeat), self._spec.measures
-        job = Job(trial.number, dict(running.config), data, file.absolute(), plugins, measures)
-        self._executors.submit(job if self._planned is None else self._planned.job(job))
+        self._executors.submit(self._next.job(running))
 
     def _admit_others(self) -> bool:
         """Take over what other programs have added meanwhile; returns whether there was anything.
