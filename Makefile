@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 TESTED := $(VENV)/.installed-for-tests
 
-.PHONY: quickstart test slow check bench install clean
+.PHONY: quickstart test slow check docs bench install clean
 
 quickstart: $(STAMP)
 	$(BIN)/cifar-tune run studies/quickstart.yaml
@@ -27,6 +27,11 @@ check: $(TESTED)
 	$(BIN)/validate-pyproject pyproject.toml
 	$(BIN)/sp-repo-review . --show err
 	$(BIN)/zizmor --offline --quiet .github
+	$(BIN)/zensical build --strict
+
+# The documentation as a site, which changes with the pages.
+docs: $(TESTED)
+	$(BIN)/zensical serve
 
 # Takes an hour or two on a quiet machine and writes docs/performance.md; ARGS="--quick" is a smoke test.
 bench: $(TESTED)
@@ -48,4 +53,4 @@ $(TESTED): $(STAMP)
 	@touch $(TESTED)
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) site .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

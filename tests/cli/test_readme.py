@@ -1,6 +1,7 @@
 """The README is short; links of all pages lead somewhere; the pictures are there, and small."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -39,8 +40,31 @@ def test_the_readme_is_short_and_leads_to_every_page() -> None:
     text = PAGES[0].read_text(encoding="utf-8")
     assert len(text.splitlines()) <= 150
     for page in (ROOT / "docs").glob("*.md"):
-        is_for_users = page.name not in ("CODE_OF_CONDUCT.md", "SECURITY.md", "deep-nets.md", "performance.md")
+        is_for_users = page.name not in (
+            "index.md",
+            "CODE_OF_CONDUCT.md",
+            "SECURITY.md",
+            "deep-nets.md",
+            "performance.md",
+        )
         assert f"](docs/{page.name})" in text or not is_for_users, page.name
+
+
+def test_the_site_has_every_page() -> None:
+    site = tomllib.loads((ROOT / "zensical.toml").read_text(encoding="utf-8"))["project"]
+    listed = re.findall(r"'([^']+\.md)'", str(site["nav"]))
+    docs = ROOT / "docs"
+    assert sorted(listed) == sorted(str(page.relative_to(docs)) for page in docs.rglob("*.md"))
+
+
+def test_pages_link_to_pages_alone() -> None:
+    """The site has no other files of the repository."""
+    for page in PAGES[1:]:
+        for target in re.findall(r"\]\(([^)\s#]+)", page.read_text(encoding="utf-8")):
+            assert "://" in target or (page.parent / target).resolve().is_relative_to(ROOT / "docs"), (
+                page.name,
+                target,
+            )
 
 
 def test_pictures_are_small() -> None:
