@@ -1,16 +1,14 @@
 """`best.yaml`: the best trial's complete configuration, ready for `cifar-tune train`."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from shlex import quote
 from typing import Any
 
-import yaml
-
 from cifar_tune.storage.records import StudyRecord, TrialRecord
 from cifar_tune.study_spec.metrics import METRICS, exactly
 from cifar_tune.study_spec.specification import StudySpec, plain_values
-from cifar_tune.visible import visible, visible_lines
+from cifar_tune.study_spec.yaml_writer import yaml_text
+from cifar_tune.visible import visible
 
 BEST_FILE = "best.yaml"
 """Its name in every export."""
@@ -32,7 +30,7 @@ def trial_yaml(record: StudyRecord, trial: TrialRecord, path: Path, what: str) -
     plugins = [plugin.reference for plugin in record.spec.plugins]
     metrics = [name for name in record.spec.metrics if name not in METRICS]  # those that `train` does not always show
     sections = {"data": data, "metrics": metrics, "plugins": plugins, "train": resolved_config(trial, record.spec)}
-    return header + _dump({section: content for section, content in sections.items() if content})
+    return header + yaml_text({section: content for section, content in sections.items() if content})
 
 
 def resolved_config(trial: TrialRecord, spec: StudySpec) -> dict[str, Any]:
@@ -60,22 +58,3 @@ def _header(record: StudyRecord, trial: TrialRecord, path: Path, what: str) -> l
         f"device: {trial.device or 'unknown'}; torch {record.environment.get('torch', 'unknown')}",
         f"Train it again: cifar-tune train {quote(path.as_posix())}",
     ]
-
-
-class _Dumper(yaml.SafeDumper):
-    """Writes text so that it is read as text: in the reader's YAML `1e3` is a number, in PyYAML's it is none."""
-
-
-def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if text.isidentifier() else '"')
-
-
-_Dumper.add_representer(str, _text)
-
-
-def _dump(plain: Mapping[str, Any]) -> str:
-    # flow style for innermost lists alone: `augment: [random_crop]`
-    text: str = yaml.dump(
-        plain, Dumper=_Dumper, sort_keys=False, default_flow_style=None, allow_unicode=True, width=1000
-    )
-    return visible_lines(text)  # escapes in quoted text, which YAML reads

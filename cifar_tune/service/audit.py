@@ -1,0 +1,104 @@
+"""The record of who did what: append-only, written in the same transaction as the change itself.
+
+Each event gets the next number from a row that its transaction keeps locked until its end. So numbers have no gaps, and
+whoever has read up to one number misses nothing that comes later; with a sequence of the database, a transaction could
+end after one with a higher number. So `note` should be the last statement of a transaction.
+"""
+
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from sqlalchemy import Connection, insert, select, update
+
+from cifar_tune.service.tables import COUNTERS, EVENTS, LONGEST_NAME
+from cifar_tune.storage.urls import without_secrets_of_urls
+from cifar_tune.visible import visible_lines
+
+Outcome = Literal["done", "refused", "failed"]
+"""Refused: whoever asked may not, or it made no sense; nothing has changed. Failed: it was tried, and went wrong."""
+
+_TOKEN = re.compile(r"ct_[A-Za-z0-9_-]{20,}")
+_LONGEST_TEXT = 1000
+_COUNTER = "events"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that somebody did, or tried to do. `at` is in seconds since the epoch."""
+
+    id: int
+    at: float
+    actor: str
+    action: str
+    target: str | None
+    outcome: Outcome
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+def note(
+    connection: Connection,
+    actor: str,
+    action: str,
+    target: str | None,
+    outcome: Outcome,
+    detail: Mapping[str, object] | None = None,
+) -> int:
+    """Write an event in the transaction of what it tells; returns its number.
+
+    Args:
+        connection: the transaction. It has a lock from now on that all others who write events wait for.
+        actor: who did it: a person, or `server`.
+        action: what, such as `submit` or `token.create`.
+        target: what it was done to, such as a study's name.
+        outcome: what came of it.
+        detail: more about it, for JSON. Secrets of URLs and tokens are taken out of its texts.
+    """
+    counting = COUNTERS.c.name == _COUNTER
+    connection.execute(update(COUNTERS).where(counting).values(value=COUNTERS.c.value + 1))
+    number = int(connection.execute(select(COUNTERS.c.value).where(counting)).scalar_one())
+    row = {
+        "id": number,
+        "at": time.time(),
+        "actor": actor[:LONGEST_NAME],
+        "action": action,
+        "target": None if target is None else target[:LONGEST_NAME],
+        "outcome": outcome,
+        "detail": _harmless(dict(detail or {})),
+    }
+    connection.execute(insert(EVENTS).values(**row))
+    return number
+
+
+def read(connection: Connection, after: int = 0, limit: int | None = None, target: str | None = None) -> list[Event]:
+    """Events in the order in which they happened.
+
+    Args:
+        connection: of the database.
+        after: the number of the last event that is known already.
+        limit: how many at most; None for all.
+        target: only what was done to this.
+    """
+    query = select(EVENTS).where(EVENTS.c.id > after).order_by(EVENTS.c.id).limit(limit)
+    if target is not None:
+        query = query.where(EVENTS.c.target == target)
+    return [Event(**row) for row in connection.execute(query).mappings()]
+
+
+def last(connection: Connection) -> int:
+    """The number of the newest event; 0 where there is none."""
+    return int(connection.execute(select(COUNTERS.c.value).where(COUNTERS.c.name == _COUNTER)).scalar_one())
+
+
+def _harmless(value: object) -> object:
+    """The value without secrets, and without texts that are longer than anybody reads."""
+    if isinstance(value, str):
+        text = _TOKEN.sub("***", without_secrets_of_urls(visible_lines(value)))
+        return text if len(text) <= _LONGEST_TEXT else f"{text[: _LONGEST_TEXT - 3]}..."
+    if isinstance(value, Mapping):
+        return {str(key): _harmless(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_harmless(each) for each in value]
+    return value

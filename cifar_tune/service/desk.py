@@ -1,0 +1,87 @@
+"""All that people can ask of the service, in one interface.
+
+`storage_desk.StorageDesk` answers from the database, and `cifar_tune.client` asks a server over HTTP.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import Protocol
+
+from cifar_tune.service.audit import Event
+from cifar_tune.service.owners import Owner
+from cifar_tune.service.people import Role, Token
+from cifar_tune.service.submissions import State, Submission
+
+
+class Desk(Protocol):
+    """What people can ask for. What is not done raises a `RefusedError` with a sentence for people."""
+
+    def submit(
+        self,
+        text: str,
+        name_of_file: str = "study.yaml",
+        settings: Sequence[str] = (),
+        priority: int = 0,
+        workers: int | None = None,
+        notify: Sequence[str] = (),
+    ) -> Submission:
+        """Queue a study: the text of its file, and `--set` as `key=value`.
+
+        Raises:
+            UserError: with all that is wrong with the file.
+            NameTakenError: the name is that of another study, or this one has not ended.
+            QuotaError: its owner may not have more.
+        """
+
+    def queue(self) -> list[Submission]:
+        """All submissions that have not ended, in order: running ones, waiting ones by position, paused ones."""
+
+    def submissions(
+        self,
+        states: Collection[State] | None = None,
+        owner: str | None = None,
+        before: int | None = None,
+        limit: int | None = None,
+    ) -> list[Submission]:
+        """Submissions in these states, of this owner, with a number below `before`, the newest first."""
+
+    def submission(self, study: str) -> Submission:
+        """The newest submission of a study.
+
+        Raises:
+            UnknownStudyError: nobody has submitted one of this name.
+        """
+
+    def pause(self, study: str) -> Submission:
+        """Let it wait until somebody resumes it; trials that run are parked."""
+
+    def resume(self, study: str) -> Submission:
+        """Queue a paused study again."""
+
+    def cancel(self, study: str) -> Submission:
+        """End it; trials that run are parked, and what the study has found stays."""
+
+    def set_priority(self, study: str, priority: int) -> Submission:
+        """The higher, the sooner."""
+
+    def set_workers(self, study: str, workers: int | None) -> Submission:
+        """How many slots it may use at most; None for as many as there are."""
+
+    def events(self, after: int = 0, limit: int | None = None) -> list[Event]:
+        """What has happened since the event with the number `after`, in order."""
+
+    def tokens(self) -> list[Token]:
+        """Of an administrator, all tokens; else one's own."""
+
+    def create_token(
+        self, owner: str, role: Role, label: str = "", expires_at: float | None = None
+    ) -> tuple[Token, str]:
+        """Make a token; the text is its secret, which nobody can read again."""
+
+    def revoke_token(self, number: int) -> Token:
+        """Let a token open nothing any more."""
+
+    def owners(self) -> list[Owner]:
+        """What is said of owners; `*` stands for everybody else."""
+
+    def set_owner(self, owner: Owner) -> Owner:
+        """Say what an owner may use; what is None stays as it is. Returns what holds for them now."""

@@ -1,0 +1,130 @@
+"""Makes and upgrades the tables of the service.
+
+The version of the tables stands in a table of our own. Alembic keeps its version in `alembic_version` unless it is told
+otherwise, and Optuna's is there: a second program that writes into it breaks both.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+from typing import cast
+
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, inspect, text
+
+from cifar_tune.errors import CheckError
+from cifar_tune.service.tables import METADATA, VERSION, VERSION_TABLE
+
+_LOCK = 5_301_700_117
+"""Of PostgreSQL's advisory locks, the one that upgrading takes; any number that no other program takes."""
+
+_LOCK_SECONDS = 60
+
+
+class NewerSchemaError(CheckError):
+    """A newer version of this program has upgraded the tables of the database."""
+
+
+def upgrade(engine: Engine) -> str | None:
+    """Bring the tables of the service to the version that this program knows; make them where there are none.
+
+    Processes that do this at the same time wait for each other. What is killed in the middle leaves the tables as they
+    were (MySQL cannot promise that).
+
+    Returns:
+        The version before; the present one if nothing was to be done, None if there were no tables.
+
+    Raises:
+        NewerSchemaError: the tables belong to a newer version of this program.
+    """
+    before = version_of(engine)
+    if before == VERSION:
+        return before
+    _refuse_newer(before)
+    with _alone(engine) as connection:
+        context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+        before = context.get_current_revision()
+        _refuse_newer(before)
+        scripts = ScriptDirectory(str(files("cifar_tune.service")), version_locations=[_folder()])
+        for script in reversed(list(scripts.iterate_revisions(VERSION, before or "base"))):
+            with Operations.context(context):
+                script.module.upgrade()
+            context.stamp(scripts, script.revision)
+    return before
+
+
+def version_of(engine: Engine) -> str | None:
+    """The version of the service's tables in a database; None where there are none."""
+    with engine.connect() as connection:
+        if not inspect(connection).has_table(VERSION_TABLE):
+            return None
+        found = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar_one_or_none()  # noqa: S608
+        return None if found is None else str(found)
+
+
+def differences(engine: Engine) -> list[str]:
+    """What tells the tables of the database apart from those that this program expects, in words.
+
+    Raises:
+        NewerSchemaError: the tables belong to a newer version of this program.
+    """
+    _refuse_newer(version_of(engine))
+    ours = {*METADATA.tables}
+
+    def is_ours(name: str | None, kind: str, parents: object) -> bool:
+        return kind != "table" or name in ours
+
+    with engine.connect() as connection:
+        options = {"version_table": VERSION_TABLE, "include_name": is_ours, "compare_type": False}
+        context = MigrationContext.configure(connection, opts=options)
+        return [_in_words(each) for each in compare_metadata(context, METADATA)]
+
+
+def _folder() -> str:
+    return str(files("cifar_tune.service") / "migrations")
+
+
+def _refuse_newer(version: str | None) -> None:
+    """Versions are numbers of four digits, so that an older program can tell a newer one."""
+    if version is not None and version > VERSION:
+        raise NewerSchemaError(
+            f"the service's tables in this database have version {version}, and this program knows {VERSION} at most: "
+            f"a newer cifar-tune has upgraded them. Use that version here too (pip install --upgrade cifar-tune)"
+        )
+
+
+@contextmanager
+def _alone(engine: Engine) -> Iterator[Connection]:
+    """A transaction in which no other process upgrades the same database."""
+    backend = engine.url.get_backend_name()
+    with engine.connect() as connection:
+        if backend == "sqlite":
+            # sqlite3 begins no transaction before CREATE TABLE, so that each would be written on its own
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        elif backend == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+        else:
+            connection.execute(text("SELECT GET_LOCK('cifar_tune', :seconds)"), {"seconds": _LOCK_SECONDS})
+        try:
+            yield connection
+            connection.commit()
+        except BaseException:
+            connection.rollback()
+            raise
+        finally:
+            if backend not in ("sqlite", "postgresql"):
+                connection.execute(text("SELECT RELEASE_LOCK('cifar_tune')"))
+                connection.commit()
+
+
+def _in_words(difference: object) -> str:
+    """Alembic says `("add_column", None, table, Column(...))` where the database lacks a column, and the like."""
+    parts = difference[0] if isinstance(difference, list) else difference
+    what, *rest = cast("tuple[object, ...]", parts)
+    kind, _, thing = str(what).partition("_")
+    lacks = {"add": "is missing", "remove": "is too much", "modify": "differs"}.get(kind, "differs")
+    names = [str(getattr(each, "name", each)) for each in rest if isinstance(each, str) or hasattr(each, "name")]
+    return f"{thing} {'.'.join(names)} {lacks}"

@@ -1,0 +1,338 @@
+"""The desk on the database itself, for the command line and for the server.
+
+Rights are checked here, before anything else is looked at. Each change and each refusal is written into the record of
+events, a change in its own transaction.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from time import time
+
+from sqlalchemy import ColumnElement, Connection, Engine, insert, select, update
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import IntegrityError
+
+from cifar_tune.errors import CifarTuneError, Problem, UserError, nearest_name
+from cifar_tune.optuna_tables import STUDIES
+from cifar_tune.service import audit, owners, people, rights, submissions
+from cifar_tune.service.audit import Event
+from cifar_tune.service.owners import Owner
+from cifar_tune.service.people import Actor, Role, Token
+from cifar_tune.service.refusals import ConflictError, NameTakenError, RefusedError, UnknownStudyError
+from cifar_tune.service.study_text import Rule, checked_text
+from cifar_tune.service.submissions import LIVING, State, Submission
+from cifar_tune.service.tables import LONGEST_NAME, NAMES, SUBMISSIONS
+from cifar_tune.study_spec.overrides import parse_overrides
+from cifar_tune.visible import visible
+
+MOST_PRIORITY = 1000
+"""Priorities lie between this and its negative."""
+
+_MOST_WORKERS = 10_000
+_MOST_ADDRESSES = 20
+_LONGEST_ADDRESS = 2000
+_TRIES = 3
+
+
+@dataclass
+class _Attempt:
+    """What somebody tries to do; what becomes known of it on the way belongs into its event."""
+
+    action: str
+    target: str | None
+    detail: dict[str, object] = field(default_factory=dict)
+
+
+class StorageDesk:
+    """Answers everything in `cifar_tune.service.desk.Desk`.
+
+    Args:
+        engine: of the database, whose tables `cifar_tune.service.schema.upgrade` has made.
+        url: of the database.
+        actor: who asks.
+        rule: what study files must keep besides, such as where images may lie.
+    """
+
+    def __init__(self, engine: Engine, url: URL, actor: Actor, rule: Rule | None = None) -> None:
+        self._engine = engine
+        self._url = url
+        self._actor = actor
+        self._rule = rule
+
+    def submit(
+        self,
+        text: str,
+        name_of_file: str = "study.yaml",
+        settings: Sequence[str] = (),
+        priority: int = 0,
+        workers: int | None = None,
+        notify: Sequence[str] = (),
+    ) -> Submission:
+        """See `Desk`."""
+        me = self._actor.name
+        name_of_file = visible(name_of_file)
+        with self._attempt("submit", None, {"file": name_of_file}) as attempt:
+            rights.require(self._actor, "submit", me, "submit a study")
+            _require_sound(priority, workers, notify)
+            checked = checked_text(text, name_of_file, parse_overrides(settings), self._rule)
+            attempt.target = study = checked.spec.name
+            trials = checked.spec.budget.trials
+            row = {
+                "study": study, "living": study, "owner": me, "file": name_of_file, "text": checked.text,
+                "priority": priority, "workers": workers, "trials": trials, "state": "queued", "wanted": "run",
+                "submitted_at": time(), "device_seconds": 0.0, "deaths": 0, "notify": list(notify),
+            }  # fmt: skip
+            owners.make_row(self._engine, me)
+            for _ in range(_TRIES):
+                try:
+                    with self._engine.begin() as connection:
+                        owners.lock(connection, me)
+                        self._take_name(connection, study)
+                        owners.require_room(connection, me, trials)
+                        connection.execute(insert(SUBMISSIONS).values(**row))
+                        made = _existing(connection, study)
+                        attempt.detail |= {"submission": made.id, "priority": priority, "workers": workers}
+                        self._done(connection, attempt)
+                        return made
+                except IntegrityError:  # somebody has submitted this name at the same instant; the next look shows who
+                    continue
+            raise ConflictError(f"the study {study!r} was submitted several times at the same instant; try again")
+
+    def queue(self) -> list[Submission]:
+        """See `Desk`."""
+        return submissions.in_order(self.submissions(LIVING))
+
+    def submissions(
+        self,
+        states: Collection[State] | None = None,
+        owner: str | None = None,
+        before: int | None = None,
+        limit: int | None = None,
+    ) -> list[Submission]:
+        """See `Desk`."""
+        rights.require(self._actor, "read", None, "see studies")
+        with self._engine.connect() as connection:
+            found = submissions.select_submissions(connection, states, owner, before, limit)
+        return [self._shown(each) for each in found]
+
+    def submission(self, study: str) -> Submission:
+        """See `Desk`."""
+        rights.require(self._actor, "read", None, "see studies")
+        with self._engine.connect() as connection:
+            return self._shown(_existing(connection, study))
+
+    def pause(self, study: str) -> Submission:
+        """See `Desk`."""
+        return self._change("pause", study, submissions.pause)
+
+    def resume(self, study: str) -> Submission:
+        """See `Desk`."""
+        return self._change("resume", study, submissions.resume)
+
+    def cancel(self, study: str) -> Submission:
+        """See `Desk`."""
+        return self._change("cancel", study, submissions.cancel)
+
+    def set_priority(self, study: str, priority: int) -> Submission:
+        """See `Desk`."""
+
+        def change(connection: Connection, number: int) -> bool:
+            _require_sound(priority=priority)
+            return _set(connection, number, priority=priority)
+
+        return self._change("priority", study, change, priority=priority)
+
+    def set_workers(self, study: str, workers: int | None) -> Submission:
+        """See `Desk`."""
+
+        def change(connection: Connection, number: int) -> bool:
+            _require_sound(workers=workers)
+            return _set(connection, number, workers=workers)
+
+        return self._change("workers", study, change, workers=workers)
+
+    def events(self, after: int = 0, limit: int | None = None) -> list[Event]:
+        """See `Desk`."""
+        rights.require(self._actor, "read", None, "see events")
+        with self._engine.connect() as connection:
+            return audit.read(connection, after, limit)
+
+    def tokens(self) -> list[Token]:
+        """See `Desk`."""
+        everybodys = rights.is_allowed(self._actor, "token.list", None)
+        with self._engine.connect() as connection:
+            return people.read_tokens(connection, None if everybodys else self._actor.name)
+
+    def create_token(
+        self, owner: str, role: Role, label: str = "", expires_at: float | None = None
+    ) -> tuple[Token, str]:
+        """See `Desk`."""
+        with self._changing("token.create", owner, {"role": role, "expires_at": expires_at}) as (connection, attempt):
+            rights.require(self._actor, "token.create", owner, "create tokens")
+            people.role_of(role)
+            people.person_name(owner)
+            if len(label) > LONGEST_NAME or visible(label) != label:
+                raise UserError(Problem(f"must be {LONGEST_NAME} visible characters at most", "label", label))
+            if expires_at is not None and not time() < expires_at < _END_OF_TIME:
+                raise UserError(Problem("must lie in the future", "expires_at", expires_at))
+            token, secret = people.create_token(connection, self._actor.name, owner, role, label, expires_at)
+            attempt.detail["token"] = token.id
+        return token, secret
+
+    def revoke_token(self, number: int) -> Token:
+        """See `Desk`."""
+        with self._changing("token.revoke", None, {"token": number}) as (connection, attempt):
+            found = {each.id: each.owner for each in people.read_tokens(connection)}
+            attempt.target = owner = found.get(number)
+            rights.require(self._actor, "token.revoke", owner, f"revoke token {number}")
+            if owner is None:
+                raise UserError(Problem("there is no such token; see: cifar-tune token list", "token", number))
+            if not people.revoke(connection, number):
+                raise ConflictError(f"token {number} was revoked already")
+            return people.read_token(connection, number)
+
+    def owners(self) -> list[Owner]:
+        """See `Desk`."""
+        rights.require(self._actor, "owner.list", None, "see owners")
+        with self._engine.connect() as connection:
+            return owners.read_owners(connection)
+
+    def set_owner(self, owner: Owner) -> Owner:
+        """See `Desk`."""
+        said = {key: value for key, value in owners.limits(owner).items() if value is not None}
+        with self._attempt("owner.set", owner.name, said) as attempt:
+            rights.require(self._actor, "owner.set", None, "change what owners may use")
+            people.person_name(owner.name)
+            owners.require_sound(owner)
+            owners.make_row(self._engine, owner.name)
+            with self._engine.begin() as connection:
+                owners.set_limits(connection, owner)
+                self._done(connection, attempt)
+                return owners.limits_of(connection, owner.name)
+
+    def _change(
+        self, action: str, study: str, change: Callable[[Connection, int], bool], **detail: object
+    ) -> Submission:
+        """Change a submission that has not ended, in one statement that says from which states it starts."""
+        with self._changing(action, study, detail) as (connection, attempt):
+            rights.require(self._actor, action, self._actor.name, f"{_WORDS[action]} {study!r}")
+            found = _existing(connection, study)
+            rights.require(self._actor, action, found.owner, f"{_WORDS[action]} {study!r}")
+            attempt.detail["submission"] = found.id
+            if not change(connection, found.id):
+                raise ConflictError(_why_not(submissions.read(connection, found.id)))
+            return self._shown(submissions.read(connection, found.id))
+
+    def _take_name(self, connection: Connection, study: str) -> None:
+        """See that the name is mine and free, and make it mine where it is nobody's.
+
+        Raises:
+            NameTakenError: saying whose it is, or that the study has not ended.
+            NotAllowedError: `run` has made the study, and only an administrator may take it over.
+            IntegrityError: somebody else takes the name at this instant.
+        """
+        me = self._actor.name
+        row = connection.execute(select(NAMES).where(NAMES.c.study == study)).one_or_none()
+        if row is None:
+            made = select(STUDIES.c.study_id).where(STUDIES.c.study_name == study)
+            if connection.execute(made).one_or_none() is not None:
+                rights.require(self._actor, "submit", None, f"submit the study {study!r}, which is stored already")
+            connection.execute(insert(NAMES).values(study=study, owner=me, since=time()))
+            return
+        advice = "give yours another name, such as --set name=..."
+        if row.owner != me:
+            raise NameTakenError(f"the name {study!r} is taken: that study belongs to {row.owner}; {advice}")
+        newest = submissions.newest(connection, study)
+        if newest is not None and newest.is_living:
+            raise NameTakenError(
+                f"your study {study!r} is {newest.state} already; change it with `cifar-tune priority`, pause or "
+                f"cancel it, or {advice}"
+            )
+
+    def _shown(self, submission: Submission) -> Submission:
+        """A submission as whoever asks may see it: addresses of others may hold secrets."""
+        may_see = rights.is_allowed(self._actor, "cancel", submission.owner)
+        return submission if may_see else replace(submission, notify=("***",) * len(submission.notify))
+
+    @contextmanager
+    def _changing(
+        self, action: str, target: str | None, detail: Mapping[str, object]
+    ) -> Iterator[tuple[Connection, _Attempt]]:
+        """A transaction that changes something, with its event."""
+        with self._attempt(action, target, detail) as attempt, self._engine.begin() as connection:
+            yield connection, attempt
+            self._done(connection, attempt)
+
+    @contextmanager
+    def _attempt(self, action: str, target: str | None, detail: Mapping[str, object]) -> Iterator[_Attempt]:
+        """A block whose refusal is an event."""
+        attempt = _Attempt(action, target, dict(detail))
+        try:
+            yield attempt
+        except CifarTuneError as error:
+            outcome: audit.Outcome = "refused" if isinstance(error, RefusedError | UserError) else "failed"
+            more = {**attempt.detail, "why": str(error)}
+            with self._engine.begin() as connection:
+                audit.note(connection, self._actor.name, action, attempt.target, outcome, more)
+            raise
+
+    def _done(self, connection: Connection, attempt: _Attempt) -> None:
+        audit.note(connection, self._actor.name, attempt.action, attempt.target, "done", attempt.detail)
+
+
+_END_OF_TIME = 253_402_300_800.0  # the year 10000
+
+_WORDS = {
+    "pause": "pause the study",
+    "resume": "resume the study",
+    "cancel": "cancel the study",
+    "priority": "change the priority of the study",
+    "workers": "change the number of workers of the study",
+}
+
+
+def _require_sound(priority: int = 0, workers: int | None = None, notify: Sequence[str] = ()) -> None:
+    """Refuse what makes no sense.
+
+    Raises:
+        UserError: with all that is wrong.
+    """
+    problems = []
+    if not -MOST_PRIORITY <= priority <= MOST_PRIORITY:
+        problems.append(Problem(f"must be between -{MOST_PRIORITY} and {MOST_PRIORITY}", "priority", priority))
+    if workers is not None and not 1 <= workers <= _MOST_WORKERS:
+        problems.append(Problem(f"must be between 1 and {_MOST_WORKERS}", "workers", workers))
+    if len(notify) > _MOST_ADDRESSES or any(len(each) > _LONGEST_ADDRESS for each in notify):
+        rule = f"takes {_MOST_ADDRESSES} addresses of {_LONGEST_ADDRESS} characters at most"
+        problems.append(Problem(rule, "notify"))
+    if problems:
+        raise UserError(problems)
+
+
+def _set(connection: Connection, number: int, **values: int | None) -> bool:
+    is_it: ColumnElement[bool] = (SUBMISSIONS.c.id == number) & SUBMISSIONS.c.state.in_(LIVING)
+    return connection.execute(update(SUBMISSIONS).where(is_it).values(**values)).rowcount == 1
+
+
+def _existing(connection: Connection, study: str) -> Submission:
+    """The newest submission of a study.
+
+    Raises:
+        UnknownStudyError: there is none.
+    """
+    found = submissions.newest(connection, study)
+    if found is not None:
+        return found
+    if connection.execute(select(STUDIES.c.study_id).where(STUDIES.c.study_name == study)).first() is not None:
+        raise UnknownStudyError(f"the study {study!r} was not submitted: `cifar-tune run` has made it")
+    near = nearest_name(study, connection.execute(select(NAMES.c.study)).scalars())
+    meant = f" (did you mean {near!r}?)" if near else ""
+    raise UnknownStudyError(f"nobody has submitted a study {study!r}{meant}; see: cifar-tune queue")
+
+
+def _why_not(found: Submission) -> str:
+    """Why a submission cannot be changed."""
+    if found.is_living:
+        return f"the study {found.study!r} is being cancelled"
+    return f"the study {found.study!r} has ended ({found.state}); submit it again to go on with it"

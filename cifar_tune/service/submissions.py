@@ -1,0 +1,230 @@
+"""Submissions: what they are, and how their states change, each time in one statement.
+
+People say what they want (`wanted`), and the server says what is (`state`). A submission that waits has no process, so
+there the wish is carried out at once. Each change names the states that it starts from, so of two that happen at the
+same instant, such as a start by the server and a cancellation, the second one finds the first one done.
+
+    queued   ->  running, paused, cancelled
+    running  ->  queued (parked for others, or its process died), paused, done, failed, cancelled
+    paused   ->  queued, cancelled
+"""
+
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal, get_args
+
+from sqlalchemy import ColumnElement, Connection, case, func, null, select, update
+
+from cifar_tune.service.tables import SUBMISSIONS
+
+State = Literal["queued", "running", "paused", "done", "failed", "cancelled"]
+Wanted = Literal["run", "pause", "cancel"]
+
+STATES: Final[tuple[State, ...]] = get_args(State)
+LIVING: Final[tuple[State, ...]] = ("queued", "running", "paused")
+"""States of a submission that has not ended."""
+
+_INTERRUPTED = 130
+_MESSAGE = 1000
+
+_C = SUBMISSIONS.c
+_HAS_ENDED = _C.state.not_in(LIVING)
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A study that somebody has submitted. Times are seconds since the epoch.
+
+    Attributes:
+        id: its number, which no other submission ever gets.
+        study: the study's name.
+        owner: who submitted it.
+        file: the name of the study file, for messages.
+        text: of the study file, with `--set` applied.
+        priority: the higher, the sooner; 0 unless somebody has said otherwise.
+        workers: slots that it may use at most; None for as many as there are.
+        trials: its budget.
+        state: what it does.
+        wanted: what people want it to do.
+        started_at: when it began for the first time.
+        ended_at: when it ended for good.
+        exit_code: that of its last run, once it has ended.
+        message: how it ended, or what went wrong last.
+        device_seconds: for how long it has used slots, all together.
+        deaths: processes of it that died in a row without a finished epoch in between.
+        notify: addresses that are told; hidden from those who may not change it, since they may hold secrets.
+        waits: why it waits, in a sentence.
+        position: in the queue, from 1; None where it has none.
+    """
+
+    id: int
+    study: str
+    owner: str
+    file: str
+    text: str
+    priority: int
+    workers: int | None
+    trials: int
+    state: State
+    wanted: Wanted
+    submitted_at: float
+    started_at: float | None
+    ended_at: float | None
+    exit_code: int | None
+    message: str | None
+    device_seconds: float
+    deaths: int
+    notify: tuple[str, ...]
+    waits: str | None
+    position: int | None
+
+    @property
+    def is_living(self) -> bool:
+        """Whether it has not ended."""
+        return self.state in LIVING
+
+
+def read(connection: Connection, number: int) -> Submission:
+    """The submission of this number.
+
+    Raises:
+        NoResultFound: there is none.
+    """
+    return of_row(connection.execute(select(SUBMISSIONS).where(_C.id == number)).mappings().one())
+
+
+def newest(connection: Connection, study: str) -> Submission | None:
+    """The newest submission of a study."""
+    query = select(SUBMISSIONS).where(_C.study == study).order_by(_C.id.desc()).limit(1)
+    row = connection.execute(query).mappings().one_or_none()
+    return None if row is None else of_row(row)
+
+
+def select_submissions(
+    connection: Connection,
+    states: Collection[State] | None = None,
+    owner: str | None = None,
+    before: int | None = None,
+    limit: int | None = None,
+) -> list[Submission]:
+    """Submissions, the newest first.
+
+    Args:
+        connection: of the database.
+        states: in which they are; None for all.
+        owner: whose they are; None for everybody's.
+        before: only those with a lower number, to read page by page.
+        limit: how many at most.
+    """
+    query = select(SUBMISSIONS).order_by(_C.id.desc()).limit(limit)
+    if states is not None:
+        query = query.where(_C.state.in_(states))
+    if owner is not None:
+        query = query.where(_C.owner == owner)
+    if before is not None:
+        query = query.where(_C.id < before)
+    return [of_row(row) for row in connection.execute(query).mappings()]
+
+
+def in_order(submissions: Sequence[Submission]) -> list[Submission]:
+    """As people see the queue: what runs, then what waits by its position, then what is paused."""
+
+    def key(each: Submission) -> tuple[int, float, int, int]:
+        place = ("running", "queued", "paused").index(each.state) if each.is_living else 3
+        return place, each.position if each.position is not None else float("inf"), -each.priority, each.id
+
+    return sorted(submissions, key=key)
+
+
+def pause(connection: Connection, number: int) -> bool:
+    """Want it to pause: at once where it waits, else its trials are parked. False if it ends or has ended."""
+    is_it = (_C.id == number) & _C.state.in_(LIVING) & (_C.wanted != "cancel")
+    state = case((_C.state == "queued", "paused"), else_=_C.state)
+    return _changed(connection, is_it, wanted="pause", state=state, waits=null(), position=null())
+
+
+def resume(connection: Connection, number: int) -> bool:
+    """Want it to run: it is queued again where it is paused. False if it ends or has ended."""
+    is_it = (_C.id == number) & _C.state.in_(LIVING) & (_C.wanted != "cancel")
+    return _changed(connection, is_it, wanted="run", state=case((_C.state == "paused", "queued"), else_=_C.state))
+
+
+def cancel(connection: Connection, number: int) -> bool:
+    """Want it to end: at once where it waits, else its trials are parked first. False if it has ended."""
+    has_no_process = _C.state != "running"
+    return _changed(
+        connection,
+        (_C.id == number) & _C.state.in_(LIVING),
+        wanted="cancel",
+        state=case((has_no_process, "cancelled"), else_=_C.state),
+        living=case((has_no_process, null()), else_=_C.living),
+        ended_at=case((has_no_process, time.time()), else_=_C.ended_at),
+        waits=null(),
+        position=null(),
+    )
+
+
+def begin(connection: Connection, number: int) -> bool:
+    """The server starts it. False if it does not wait any more, since somebody was quicker."""
+    is_it = (_C.id == number) & (_C.state == "queued") & (_C.wanted == "run")
+    started = func.coalesce(_C.started_at, time.time())
+    return _changed(connection, is_it, state="running", started_at=started, waits=null(), position=null())
+
+
+def end(connection: Connection, number: int, exit_code: int, message: str | None) -> bool:
+    """Its run is over. What was interrupted is queued again, unless somebody wants it paused or cancelled.
+
+    Args:
+        connection: a transaction.
+        number: of the submission.
+        exit_code: of the run, as that of `cifar-tune run`.
+        message: how it ended, for people.
+
+    Returns:
+        False if it is not running: its end was written already.
+    """
+    state: ColumnElement[str] | str
+    if exit_code == _INTERRUPTED:
+        state = case((_C.wanted == "cancel", "cancelled"), (_C.wanted == "pause", "paused"), else_="queued")
+    elif exit_code == 0:
+        state = "done"
+    else:
+        state = case((_C.wanted == "cancel", "cancelled"), else_="failed")
+    changed = _changed(
+        connection,
+        (_C.id == number) & (_C.state == "running"),
+        state=state,
+        exit_code=exit_code if exit_code != _INTERRUPTED else null(),
+        message=None if message is None else message[:_MESSAGE],
+    )
+    if changed:
+        _bury(connection, number)
+    return changed
+
+
+def requeue(connection: Connection, number: int, message: str, is_death: bool = False) -> bool:
+    """Its process is gone without having written an end. As if it was interrupted; `is_death` counts it."""
+    is_it = (_C.id == number) & (_C.state == "running")
+    if is_death and not _changed(connection, is_it, deaths=_C.deaths + 1):
+        return False
+    return end(connection, number, _INTERRUPTED, message)
+
+
+def _bury(connection: Connection, number: int) -> None:
+    """Give the name free where it has ended."""
+    _changed(
+        connection, (_C.id == number) & _HAS_ENDED, living=null(), ended_at=time.time(), waits=null(), position=null()
+    )
+
+
+def _changed(connection: Connection, is_it: ColumnElement[bool], **values: object) -> bool:
+    return connection.execute(update(SUBMISSIONS).where(is_it).values(**values)).rowcount == 1
+
+
+def of_row(row: Mapping[Any, Any]) -> Submission:
+    """A row of the table."""
+    values = {str(name): value for name, value in row.items()}
+    del values["living"]
+    values["notify"] = tuple(values["notify"])
+    return Submission(**values)

@@ -1,0 +1,138 @@
+"""The tables of the service. They lie in the same database as Optuna's, and all names begin with `cifar_tune_`.
+
+Times are seconds since the epoch (UTC). `migrations/` makes the tables; a test compares both.
+"""
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    Float,
+    ForeignKey,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+from sqlalchemy.dialects.mysql import MEDIUMTEXT
+
+from cifar_tune.storage.wishes import WISHES
+
+VERSION_TABLE = "cifar_tune_schema"
+"""Holds the version of our tables. Optuna keeps its own in `alembic_version`, which is left alone."""
+
+VERSION = "0001"
+"""The version that these tables have: the name of the newest migration."""
+
+LONGEST_NAME = 100
+"""Characters of the name of a study or a person."""
+
+METADATA = MetaData()
+"""All tables that the migrations make."""
+
+WISHES.to_metadata(METADATA)
+
+_LONG_TEXT = Text().with_variant(MEDIUMTEXT(), "mysql", "mariadb")
+_SECONDS = Float(53)
+
+NAMES = Table(
+    "cifar_tune_names",
+    METADATA,
+    Column("study", String(LONGEST_NAME), primary_key=True),
+    Column("owner", String(LONGEST_NAME), nullable=False),
+    Column("since", _SECONDS, nullable=False),
+)
+"""Whose study a name is: that of the first person who submitted it. Studies that `run` has made are not in here."""
+
+SUBMISSIONS = Table(
+    "cifar_tune_submissions",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("study", String(LONGEST_NAME), nullable=False, index=True),
+    Column("living", String(LONGEST_NAME), unique=True),  # the study's name until the submission has ended, then NULL
+    Column("owner", String(LONGEST_NAME), nullable=False, index=True),
+    Column("file", Text, nullable=False),  # the name of the study file, for messages
+    Column("text", _LONG_TEXT, nullable=False),  # of the study file, with `--set` applied
+    Column("priority", Integer, nullable=False),
+    Column("workers", Integer),  # most slots; NULL: as many as there are
+    Column("trials", Integer, nullable=False),  # budget.trials
+    Column("state", String(16), nullable=False, index=True),  # queued, running, paused, done, failed, cancelled
+    Column("wanted", String(16), nullable=False),  # run, pause, cancel
+    Column("submitted_at", _SECONDS, nullable=False),
+    Column("started_at", _SECONDS),  # for the first time
+    Column("ended_at", _SECONDS),
+    Column("exit_code", Integer),
+    Column("message", Text),  # how it ended, or what went wrong last
+    Column("device_seconds", _SECONDS, nullable=False),
+    Column("deaths", Integer, nullable=False),  # coordinators that died in a row without a finished epoch in between
+    Column("notify", JSON, nullable=False),  # a list of addresses; they may hold secrets
+    Column("waits", Text),  # a sentence of the server: why it waits
+    Column("position", Integer),  # in the queue, from 1
+    sqlite_autoincrement=True,  # numbers are never given twice
+)
+
+TOKENS = Table(
+    "cifar_tune_tokens",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("sha256", String(64), nullable=False, unique=True),
+    Column("owner", String(LONGEST_NAME), nullable=False, index=True),
+    Column("role", String(16), nullable=False),
+    Column("label", String(LONGEST_NAME), nullable=False),
+    Column("created_by", String(LONGEST_NAME), nullable=False),
+    Column("created_at", _SECONDS, nullable=False),
+    Column("expires_at", _SECONDS),
+    Column("used_at", _SECONDS),
+    Column("revoked_at", _SECONDS),
+    sqlite_autoincrement=True,
+)
+
+SESSIONS = Table(
+    "cifar_tune_sessions",
+    METADATA,
+    Column("sha256", String(64), primary_key=True),
+    Column("token", Integer, ForeignKey(TOKENS.c.id), nullable=False, index=True),
+    Column("created_at", _SECONDS, nullable=False),
+    Column("expires_at", _SECONDS, nullable=False),
+)
+"""Browsers that have logged in with a token. They end with it."""
+
+OWNERS = Table(
+    "cifar_tune_owners",
+    METADATA,
+    Column("name", String(LONGEST_NAME), primary_key=True),
+    Column("weight", _SECONDS),  # of the fair share
+    Column("slots", Integer),  # most that may be used at a time
+    Column("queued", Integer),  # most studies that may wait
+    Column("trials", Integer),  # most trials of all studies that have not ended, together
+)
+"""What NULL leaves open is said by the row named `*`, and there it means 1 for the weight and no limit for the rest."""
+
+USAGE = Table(
+    "cifar_tune_usage",
+    METADATA,
+    Column("owner", String(LONGEST_NAME), primary_key=True),
+    Column("device_seconds", _SECONDS, nullable=False),  # decayed up to `at`
+    Column("at", _SECONDS, nullable=False),
+)
+
+EVENTS = Table(
+    "cifar_tune_events",
+    METADATA,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", _SECONDS, nullable=False),
+    Column("actor", String(LONGEST_NAME), nullable=False),
+    Column("action", String(40), nullable=False),
+    Column("target", String(LONGEST_NAME), index=True),
+    Column("outcome", String(16), nullable=False),
+    Column("detail", JSON, nullable=False),
+)
+"""Append-only. Numbers have no gaps and are given in the order of the transactions: see `cifar_tune.service.audit`."""
+
+COUNTERS = Table(
+    "cifar_tune_counters",
+    METADATA,
+    Column("name", String(40), primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)

@@ -1,0 +1,92 @@
+"""A real SQLite file and a real PostgreSQL server, with the tables of the service."""
+
+import itertools
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+from sqlalchemy.engine import URL
+
+from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.service.people import Actor, Role
+from cifar_tune.service.schema import upgrade
+from cifar_tune.service.storage_desk import StorageDesk
+from cifar_tune.storage.rdb import close, open_storage
+from cifar_tune.storage.urls import storage_url
+from tests.postgres import own_server
+from tests.storage.conftest import create_database
+
+DeskOf = Callable[..., StorageDesk]
+_NUMBERS = itertools.count()
+_TEMPLATE = "with_service"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The URL of a server."""
+    with own_server() as server:
+        yield server.get_uri()
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite file with all tables, to be copied."""
+    file = tmp_path_factory.mktemp("sqlite") / f"{_TEMPLATE}.db"
+    _make(storage_url(f"sqlite:///{file}"))
+    return file
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres: str) -> str:
+    """A PostgreSQL database with all tables, to be copied."""
+    _make(create_database(postgres, _TEMPLATE))
+    return _TEMPLATE
+
+
+def _make(url: URL) -> None:
+    storage = open_storage(url)
+    upgrade(storage.engine)
+    close(storage)
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path, sqlite_template: Path) -> URL:
+    """An SQLite file with all tables."""
+    shutil.copy(sqlite_template, tmp_path / "service.db")
+    return storage_url(f"sqlite:///{tmp_path / 'service.db'}")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest) -> URL:
+    """A database with all tables."""
+    if request.param == "sqlite":
+        found: URL = request.getfixturevalue("sqlite_url")
+        return found
+    template: str = request.getfixturevalue("postgres_template")
+    return create_database(request.getfixturevalue("postgres"), f"service_{next(_NUMBERS)}", template)
+
+
+@pytest.fixture
+def storage(url: URL) -> Iterator[BatchStorage]:
+    """That database, as the commands open it."""
+    opened = open_storage(url)
+    yield opened
+    close(opened)
+
+
+@pytest.fixture
+def engine(storage: BatchStorage) -> Engine:
+    """Of that database."""
+    return storage.engine
+
+
+@pytest.fixture
+def desk_of(engine: Engine, url: URL) -> DeskOf:
+    """The desk as somebody finds it."""
+
+    def desk(name: str, role: Role = "editor") -> StorageDesk:
+        return StorageDesk(engine, url, Actor(name, role))
+
+    return desk

@@ -1,0 +1,258 @@
+"""What people ask of the service: submissions, their states, and whose names are."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from threading import Barrier, Thread
+from typing import Any
+
+import pytest
+from optuna.study import StudyDirection
+from sqlalchemy import Engine
+from sqlalchemy.engine import URL
+
+from cifar_tune.errors import Problem, UserError
+from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.service import submissions
+from cifar_tune.service.owners import Owner
+from cifar_tune.service.people import Actor
+from cifar_tune.service.refusals import (
+    ConflictError,
+    NameTakenError,
+    NotAllowedError,
+    QuotaError,
+    RefusedError,
+    UnknownStudyError,
+)
+from cifar_tune.service.storage_desk import StorageDesk
+from cifar_tune.service.submissions import Submission
+
+from .conftest import DeskOf
+
+STUDY = """\
+# mine
+name: mine
+budget: {trials: 3}
+data: {name: digits}
+train: {model: cnn3, width: 8, epochs: 2}
+search_space: {lr: {low: 1e-3, high: 1e-1, log: true}}
+"""
+
+
+def test_what_is_submitted_is_queued_as_it_was_written(desk_of: DeskOf) -> None:
+    made = desk_of("anna").submit(STUDY, "mine.yaml", priority=2, workers=1, notify=["https://example.org/hook"])
+    assert (made.study, made.owner, made.file, made.text) == ("mine", "anna", "mine.yaml", STUDY)
+    assert (made.state, made.wanted, made.priority, made.workers, made.trials) == ("queued", "run", 2, 1, 3)
+    assert made.notify == ("https://example.org/hook",)
+    assert desk_of("anna").queue() == [made]
+    assert desk_of("anna").submission("mine") == made
+
+
+def test_overrides_are_in_the_stored_text(desk_of: DeskOf) -> None:
+    text = f"{STUDY}x-note: '1e3'\n"
+    made = desk_of("anna").submit(text, settings=["lr=0.1", "budget.trials=7", "name=other"])
+    assert (made.study, made.trials) == ("other", 7)
+    assert '"x-note": "1e3"' in made.text
+    again = desk_of("anna").submit(made.text, settings=["name=again"])
+    assert again.text == made.text.replace("name: other", "name: again")
+
+
+def test_all_mistakes_of_a_file_are_said_at_once(desk_of: DeskOf) -> None:
+    with pytest.raises(UserError) as raised:
+        desk_of("anna").submit("name: x\ntrain: {optimzer: sgd, epochs: 0}\n", "wrong.yaml")
+    assert str(raised.value).splitlines() == [
+        "wrong.yaml:2: train.optimzer: unknown key (did you mean 'optimizer'?)",
+        "wrong.yaml:2: train.epochs = 0: must be a whole number >= 1 and <= 1000000",
+    ]
+    assert desk_of("anna").queue() == []
+
+
+def test_a_rule_sees_the_file_before_anything_in_it_runs(engine: Engine, url: URL, tmp_path: Path) -> None:
+    (tmp_path / "ran.py").write_text(f"from pathlib import Path\nPath({str(tmp_path / 'ran')!r}).touch()\n")
+
+    def rule(raw: Mapping[str, Any]) -> list[Problem]:
+        return [Problem("may not name plugins", "plugins", raw["plugins"])] if "plugins" in raw else []
+
+    desk = StorageDesk(engine, url, Actor("anna", "editor"), rule)
+    with pytest.raises(UserError, match="may not name plugins"):
+        desk.submit(f"{STUDY}plugins: [{tmp_path / 'ran.py'}]\n")
+    with pytest.raises(UserError, match="may not name plugins"):
+        desk.submit(STUDY, settings=[f"plugins=[{tmp_path / 'ran.py'}]"])
+    assert not (tmp_path / "ran").exists()
+    assert desk.submit(STUDY).state == "queued"
+
+
+def test_numbers_out_of_bounds_are_refused_together(desk_of: DeskOf) -> None:
+    with pytest.raises(UserError) as raised:
+        desk_of("anna").submit(STUDY, priority=1001, workers=0, notify=["x"] * 21)
+    assert [problem.key for problem in raised.value.problems] == ["priority", "workers", "notify"]
+
+
+def test_a_taken_name_says_whose_it_is(desk_of: DeskOf) -> None:
+    desk_of("anna").submit(STUDY)
+    for role in ("editor", "admin"):
+        with pytest.raises(
+            NameTakenError, match="'mine' is taken: that study belongs to anna; give yours another name"
+        ):
+            desk_of("bert", role).submit(STUDY)
+    with pytest.raises(NameTakenError, match="your study 'mine' is queued already"):
+        desk_of("anna").submit(STUDY)
+    desk_of("anna").cancel("mine")
+    with pytest.raises(NameTakenError, match="belongs to anna"):
+        desk_of("bert").submit(STUDY)
+    again = desk_of("anna").submit(STUDY)
+    assert again.state == "queued"
+    assert desk_of("anna").submission("mine") == again
+    assert [each.state for each in desk_of("anna").submissions()] == ["queued", "cancelled"]
+
+
+def test_only_an_admin_takes_over_a_study_that_run_has_made(desk_of: DeskOf, storage: BatchStorage) -> None:
+    storage.create_new_study([StudyDirection.MAXIMIZE], "mine")
+    with pytest.raises(
+        NotAllowedError, match="anna may not submit the study 'mine', which is stored already; ask an admin"
+    ):
+        desk_of("anna").submit(STUDY)
+    with pytest.raises(UnknownStudyError, match="'mine' was not submitted: `cifar-tune run` has made it"):
+        desk_of("anna").submission("mine")
+    assert desk_of("bert", "admin").submit(STUDY).owner == "bert"
+
+
+@pytest.mark.parametrize("people", [("anna", "bert"), ("anna", "anna")], ids=["two", "one"])
+def test_of_two_who_submit_one_name_at_the_same_instant_one_wins(desk_of: DeskOf, people: tuple[str, str]) -> None:
+    for number in range(5):
+        barrier, ends = Barrier(2), list[Submission | RefusedError]()
+
+        def submit(name: str, study: str, barrier: Barrier, ends: list[Submission | RefusedError]) -> None:
+            barrier.wait()
+            try:
+                ends.append(desk_of(name).submit(STUDY, settings=[f"name={study}"]))
+            except RefusedError as error:
+                ends.append(error)
+
+        threads = [Thread(target=submit, args=(name, f"s{number}", barrier, ends)) for name in people]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        [won] = [end for end in ends if isinstance(end, Submission)]
+        [lost] = [end for end in ends if not isinstance(end, Submission)]
+        assert isinstance(lost, NameTakenError)
+        assert desk_of("anna").submission(f"s{number}") == won
+
+
+def test_what_waits_is_changed_at_once(desk_of: DeskOf) -> None:
+    desk = desk_of("anna")
+    desk.submit(STUDY)
+    assert (desk.pause("mine").state, desk.resume("mine").state) == ("paused", "queued")
+    assert desk.set_priority("mine", -3).priority == -3
+    assert desk.set_workers("mine", 4).workers == 4
+    assert desk.set_workers("mine", None).workers is None
+    ended = desk.cancel("mine")
+    assert (ended.state, ended.is_living, ended.ended_at is not None) == ("cancelled", False, True)
+    for change in (desk.pause, desk.resume, desk.cancel, lambda study: desk.set_priority(study, 1)):
+        with pytest.raises(ConflictError, match=r"'mine' has ended \(cancelled\); submit it again"):
+            change("mine")
+
+
+@pytest.mark.parametrize(
+    ("wish", "exit_code", "state"),
+    [
+        ("pause", 130, "paused"),
+        ("cancel", 130, "cancelled"),
+        ("resume", 130, "queued"),
+        ("pause", 0, "done"),
+        ("cancel", 0, "done"),
+        ("resume", 1, "failed"),
+        ("pause", 2, "failed"),
+        ("cancel", 1, "cancelled"),
+    ],
+)
+def test_what_runs_is_changed_by_its_end(
+    desk_of: DeskOf, engine: Engine, wish: str, exit_code: int, state: str
+) -> None:
+    desk = desk_of("anna")
+    number = desk.submit(STUDY).id
+    with engine.begin() as connection:
+        assert submissions.begin(connection, number)
+        assert not submissions.begin(connection, number)
+    asked = getattr(desk, wish)("mine")
+    assert (asked.state, asked.wanted) == ("running", "run" if wish == "resume" else wish)
+    with engine.begin() as connection:
+        assert submissions.end(connection, number, exit_code, "it was so")
+        assert not submissions.end(connection, number, 0, "twice")
+    found = desk.submission("mine")
+    assert (found.state, found.message) == (state, "it was so")
+    assert found.exit_code == (None if exit_code == 130 else exit_code)
+    if not found.is_living:
+        assert found.ended_at is not None
+        desk.submit(STUDY)
+
+
+def test_a_start_and_a_cancellation_at_the_same_instant_lose_nothing(desk_of: DeskOf, engine: Engine) -> None:
+    desk = desk_of("anna")
+    for number in range(8):
+        study = f"s{number}"
+        key = desk.submit(STUDY, settings=[f"name={study}"]).id
+        barrier, started = Barrier(2), list[bool]()
+
+        def start(key: int, barrier: Barrier, started: list[bool]) -> None:
+            barrier.wait()
+            with engine.begin() as connection:
+                started.append(submissions.begin(connection, key))
+
+        thread = Thread(target=start, args=(key, barrier, started))
+        thread.start()
+        barrier.wait()
+        desk.cancel(study)
+        thread.join()
+        found = desk.submission(study)
+        assert found.wanted == "cancel"
+        assert found.state == ("running" if started == [True] else "cancelled")
+
+
+def test_a_process_that_died_is_counted_and_its_study_queued_again(desk_of: DeskOf, engine: Engine) -> None:
+    number = desk_of("anna").submit(STUDY).id
+    for deaths in (1, 2):
+        with engine.begin() as connection:
+            submissions.begin(connection, number)
+            assert submissions.requeue(connection, number, "its process died", is_death=True)
+            assert not submissions.requeue(connection, number, "its process died", is_death=True)
+        found = desk_of("anna").submission("mine")
+        assert (found.state, found.deaths, found.message) == ("queued", deaths, "its process died")
+
+
+def test_addresses_are_hidden_from_others(desk_of: DeskOf) -> None:
+    desk_of("anna").submit(STUDY, notify=["https://example.org/secret"])
+    assert desk_of("bert").submission("mine").notify == ("***",)
+    assert desk_of("vera", "viewer").queue()[0].notify == ("***",)
+    assert desk_of("carl", "admin").submission("mine").notify == ("https://example.org/secret",)
+
+
+def test_the_nearest_study_is_named(desk_of: DeskOf) -> None:
+    desk_of("anna").submit(STUDY)
+    with pytest.raises(UnknownStudyError, match=r"nobody has submitted a study 'mime' \(did you mean 'mine'\?\)"):
+        desk_of("anna").cancel("mime")
+    assert UnknownStudyError.exit_code == 2
+
+
+def test_quotas_are_kept(desk_of: DeskOf) -> None:
+    desk_of("root", "admin").set_owner(Owner("*", queued=2))
+    desk_of("root", "admin").set_owner(Owner("anna", trials=7))
+    desk = desk_of("anna")
+    desk.submit(STUDY)
+    desk.submit(STUDY, settings=["name=second"])
+    with pytest.raises(QuotaError, match="anna may have 2 waiting studies at most, and has 2"):
+        desk.submit(STUDY, settings=["name=third"])
+    desk.pause("second")
+    with pytest.raises(
+        QuotaError, match="may have 7 trials in studies that have not ended, and has 6, so the 3 of this"
+    ):
+        desk.submit(STUDY, settings=["name=third"])
+    desk.submit(STUDY, settings=["name=third", "budget.trials=1"])
+    desk_of("bert").submit(STUDY, settings=["name=of-bert", "budget.trials=100"])
+    assert limits_of_all(desk_of) == {"*": (None, 2, None), "anna": (None, None, 7), "bert": (None, None, None)}
+    assert desk_of("root", "admin").set_owner(Owner("anna", weight=2.0)) == Owner("anna", 2.0, None, 2, 7)
+
+
+def limits_of_all(desk_of: DeskOf) -> dict[str, tuple[object, ...]]:
+    """Weight, waiting studies and trials that are said of each owner."""
+    return {each.name: (each.weight, each.queued, each.trials) for each in desk_of("anna").owners()}
