@@ -23,8 +23,12 @@ class Desk(Protocol):
         priority: int = 0,
         workers: int | None = None,
         notify: Sequence[str] = (),
+        folder: str | None = None,
     ) -> Submission:
         """Queue a study: the text of its file, and `--set` as `key=value`.
+
+        `folder` is where relative paths in it begin, of somebody who submits on the server's own machine. Over HTTP
+        there is none: paths begin in the server's folder.
 
         Raises:
             UserError: with all that is wrong with the file.

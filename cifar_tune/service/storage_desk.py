@@ -68,6 +68,7 @@ class StorageDesk:
         priority: int = 0,
         workers: int | None = None,
         notify: Sequence[str] = (),
+        folder: str | None = None,
     ) -> Submission:
         """See `Desk`."""
         me = self._actor.name
@@ -79,9 +80,10 @@ class StorageDesk:
             attempt.target = study = checked.spec.name
             trials = checked.spec.budget.trials
             row = {
-                "study": study, "living": study, "owner": me, "file": name_of_file, "text": checked.text,
-                "priority": priority, "workers": workers, "trials": trials, "state": "queued", "wanted": "run",
-                "submitted_at": time(), "device_seconds": 0.0, "deaths": 0, "notify": list(notify),
+                "study": study, "living": study, "owner": me, "file": name_of_file, "folder": folder,
+                "text": checked.text, "priority": priority, "workers": workers, "trials": trials, "state": "queued",
+                "wanted": "run", "submitted_at": time(), "waiting_since": time(), "device_seconds": 0.0, "deaths": 0,
+                "notify": list(notify),
             }  # fmt: skip
             owners.make_row(self._engine, me)
             for _ in range(_TRIES):

@@ -41,12 +41,14 @@ class Submission:
         study: the study's name.
         owner: who submitted it.
         file: the name of the study file, for messages.
+        folder: relative paths in the study file begin here; None for the folder of the server.
         text: of the study file, with `--set` applied.
         priority: the higher, the sooner; 0 unless somebody has said otherwise.
         workers: slots that it may use at most; None for as many as there are.
         trials: its budget.
         state: what it does.
         wanted: what people want it to do.
+        waiting_since: when it was queued last: submitted, resumed or parked for others.
         started_at: when it began for the first time.
         ended_at: when it ended for good.
         exit_code: that of its last run, once it has ended.
@@ -62,6 +64,7 @@ class Submission:
     study: str
     owner: str
     file: str
+    folder: str | None
     text: str
     priority: int
     workers: int | None
@@ -69,6 +72,7 @@ class Submission:
     state: State
     wanted: Wanted
     submitted_at: float
+    waiting_since: float
     started_at: float | None
     ended_at: float | None
     exit_code: int | None
@@ -147,7 +151,14 @@ def pause(connection: Connection, number: int) -> bool:
 def resume(connection: Connection, number: int) -> bool:
     """Want it to run: it is queued again where it is paused. False if it ends or has ended."""
     is_it = (_C.id == number) & _C.state.in_(LIVING) & (_C.wanted != "cancel")
-    return _changed(connection, is_it, wanted="run", state=case((_C.state == "paused", "queued"), else_=_C.state))
+    is_paused = _C.state == "paused"
+    return _changed(
+        connection,
+        is_it,
+        wanted="run",
+        state=case((is_paused, "queued"), else_=_C.state),
+        waiting_since=case((is_paused, time.time()), else_=_C.waiting_since),
+    )
 
 
 def cancel(connection: Connection, number: int) -> bool:
@@ -195,6 +206,7 @@ def end(connection: Connection, number: int, exit_code: int, message: str | None
         connection,
         (_C.id == number) & (_C.state == "running"),
         state=state,
+        waiting_since=time.time(),
         exit_code=exit_code if exit_code != _INTERRUPTED else null(),
         message=None if message is None else message[:_MESSAGE],
     )

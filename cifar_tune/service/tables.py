@@ -17,8 +17,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.mysql import MEDIUMTEXT
 
-from cifar_tune.storage.wishes import WISHES
-
 VERSION_TABLE = "cifar_tune_schema"
 """Holds the version of our tables. Optuna keeps its own in `alembic_version`, which is left alone."""
 
@@ -30,8 +28,6 @@ LONGEST_NAME = 100
 
 METADATA = MetaData()
 """All tables that the migrations make."""
-
-WISHES.to_metadata(METADATA)
 
 _LONG_TEXT = Text().with_variant(MEDIUMTEXT(), "mysql", "mariadb")
 _SECONDS = Float(53)
@@ -53,6 +49,7 @@ SUBMISSIONS = Table(
     Column("living", String(LONGEST_NAME), unique=True),  # the study's name until the submission has ended, then NULL
     Column("owner", String(LONGEST_NAME), nullable=False, index=True),
     Column("file", Text, nullable=False),  # the name of the study file, for messages
+    Column("folder", Text),  # relative paths in it begin here; NULL: in the server's folder
     Column("text", _LONG_TEXT, nullable=False),  # of the study file, with `--set` applied
     Column("priority", Integer, nullable=False),
     Column("workers", Integer),  # most slots; NULL: as many as there are
@@ -60,6 +57,7 @@ SUBMISSIONS = Table(
     Column("state", String(16), nullable=False, index=True),  # queued, running, paused, done, failed, cancelled
     Column("wanted", String(16), nullable=False),  # run, pause, cancel
     Column("submitted_at", _SECONDS, nullable=False),
+    Column("waiting_since", _SECONDS, nullable=False),  # when it was queued last
     Column("started_at", _SECONDS),  # for the first time
     Column("ended_at", _SECONDS),
     Column("exit_code", Integer),

@@ -15,15 +15,6 @@ def upgrade() -> None:
     _make_tables_of_studies()
     _make_tables_of_people()
     op.create_table(
-        "cifar_tune_wishes",
-        sa.Column("study", sa.String(100), primary_key=True),
-        sa.Column("lease", sa.String(32), nullable=False),
-        sa.Column("park", sa.Boolean(), nullable=False),
-        sa.Column("devices", sa.JSON()),
-        sa.Column("by", sa.String(100), nullable=False),
-        sa.Column("at", sa.Float(53), nullable=False),
-    )
-    op.create_table(
         "cifar_tune_events",
         sa.Column("id", sa.BigInteger(), primary_key=True, autoincrement=False),
         sa.Column("at", sa.Float(53), nullable=False),
@@ -56,6 +47,7 @@ def _make_tables_of_studies() -> None:
         sa.Column("living", sa.String(100), unique=True),
         sa.Column("owner", sa.String(100), nullable=False),
         sa.Column("file", sa.Text(), nullable=False),
+        sa.Column("folder", sa.Text()),
         sa.Column("text", _LONG_TEXT, nullable=False),
         sa.Column("priority", sa.Integer(), nullable=False),
         sa.Column("workers", sa.Integer()),
@@ -63,6 +55,7 @@ def _make_tables_of_studies() -> None:
         sa.Column("state", sa.String(16), nullable=False),
         sa.Column("wanted", sa.String(16), nullable=False),
         sa.Column("submitted_at", sa.Float(53), nullable=False),
+        sa.Column("waiting_since", sa.Float(53), nullable=False),
         sa.Column("started_at", sa.Float(53)),
         sa.Column("ended_at", sa.Float(53)),
         sa.Column("exit_code", sa.Integer()),
