@@ -49,8 +49,7 @@ def measure(options: Options) -> Sequence[str]:
         "### With many trials",
         "Another 40 trials on top of those that are there, 2 executors, random sampler, whose ask costs next to "
         "nothing: processor time of the coordinator, its writer thread included, after the trials were read once. "
-        "Wanted: at most twice as much. "
-        "Optuna's Hyperband looks through all trials at each of its rungs; that is its own part.",
+        "Wanted: at most twice as much.",
         table(growth_header, growth),
     ]
 

@@ -139,19 +139,25 @@ def share_search_space(sampler: BaseSampler, space: IntersectionSearchSpace | No
 
 
 class HyperbandPruner(OptunaHyperbandPruner):
-    """Optuna's Hyperband with the same brackets and verdicts, for one study; it remembers the bracket of each trial.
+    """Optuna's Hyperband for one study, which tells the bracket of a trial and remembers it.
 
-    Optuna draws a trial's bracket from the study's name and the trial's number, and does so anew for every trial
-    whenever one reaches a rung: with 10,000 trials, most of what pruning costs.
+    Optuna draws it from the study's name and the trial's number, anew for every trial whenever one reaches a rung, and
+    whenever a sampler is asked, which sees the trials of one bracket.
 
-    Relies on `_get_bracket_id`, which is called for each trial, and on `_pruners`, empty as long as there are no
-    brackets.
+    Relies on `_get_bracket_id`, which is called for each trial; on `_pruners`, empty as long as there are no brackets;
+    and on `_try_initialization`, which makes them.
     """
 
     @cached_property
     def _brackets(self) -> dict[int, int]:
         """By the trial's number."""
         return {}
+
+    def bracket_of(self, study: Study, trial: FrozenTrial) -> int:
+        """The number of a trial's bracket; in bracket b, the first rung is at `min_resource * factor**b`."""
+        if not self._pruners:
+            self._try_initialization(study)
+        return self._get_bracket_id(study, trial)
 
     def _get_bracket_id(self, study: Study, trial: FrozenTrial) -> int:
         known = self._brackets.get(trial.number)

@@ -228,25 +228,29 @@ def search_spaces(_folder: Path) -> None:
 
 
 def hyperband(_folder: Path) -> None:
-    """Hyperband asks `_get_bracket_id` for the bracket of every trial, and has no `_pruners` before the first."""
+    """Hyperband has no `_pruners` before `_try_initialization`, and draws brackets by `_get_bracket_id`."""
+    theirs = optuna.pruners.HyperbandPruner(min_resource=1, max_resource=9)
+    ours = internals().HyperbandPruner(min_resource=1, max_resource=9)
+    assert theirs._pruners == ours._pruners == []
+    study, trial = asked(pruner=theirs)
+    trial.report(0.5, 1)
+    trial.should_prune()
+    bracket = ours.bracket_of(study, study.trials[0])
     asked_for: list[int] = []
 
-    theirs = optuna.pruners.HyperbandPruner
-
-    class Listening(theirs):  # type: ignore[misc, valid-type]
+    class Listening(optuna.pruners.HyperbandPruner):
         def _get_bracket_id(self, study: optuna.Study, trial: FrozenTrial) -> int:
             asked_for.append(trial.number)
-            return theirs._get_bracket_id(self, study, trial)
+            return optuna.pruners.HyperbandPruner._get_bracket_id(self, study, trial)
 
-    for kind in (Listening, internals().HyperbandPruner):
-        pruner = kind(min_resource=1, max_resource=9)
-        assert pruner._pruners == []
-        study, trial = asked(pruner=pruner)
-        trial.report(0.5, 1)
-        trial.should_prune()
-        assert len(pruner._pruners) == 3
+    listening, reporting = asked(pruner=Listening(min_resource=1, max_resource=9))
+    reporting.report(0.5, 1)
+    reporting.should_prune()
     assert set(asked_for) == {0}
-    assert pruner._brackets == {0: theirs._get_bracket_id(pruner, study, study.trials[0])}
+    del listening
+    assert len(theirs._pruners) == len(ours._pruners) == 3
+    assert ours._brackets == {0: bracket} == {0: theirs._get_bracket_id(study, study.trials[0])}
+    assert theirs._pruners[bracket]._min_early_stopping_rate == bracket
 
 
 def studies_in_memory(_folder: Path) -> None:

@@ -67,7 +67,7 @@ PRUNERS: Mapping[str, PrunerChoice] = {
         required=("percentile",),
     ),
     "asha": PrunerChoice(
-        "optuna.pruners:SuccessiveHalvingPruner",
+        "cifar_tune.pruners.halving:SuccessiveHalvingPruner",
         "asynchronous successive halving (Li et al. 2020)",
         (
             _MIN_RESOURCE,
@@ -77,7 +77,7 @@ PRUNERS: Mapping[str, PrunerChoice] = {
         ),
     ),
     "hyperband": PrunerChoice(
-        "cifar_tune.optuna_internals:HyperbandPruner",
+        "cifar_tune.pruners.halving:HyperbandPruner",
         "successive halving at several rates (Li et al. 2018)",
         (
             _MIN_RESOURCE,

@@ -23,6 +23,7 @@ from optuna.pruners import (
 from optuna.trial import TrialState
 
 from cifar_tune.knobs.knob import Kind, Knob
+from cifar_tune.knobs.metrics import Direction
 from cifar_tune.pruners.build import build_pruner
 from cifar_tune.study_spec.pruners import PRUNERS
 from cifar_tune.study_spec.reader import read_study
@@ -230,3 +231,34 @@ def test_hyperband_has_the_brackets_of_optuna_and_draws_each_once(monkeypatch: p
     assert verdicts[ours] == verdicts[theirs]
     assert any(pruned for _, pruned in verdicts[ours])
     assert draws.call_count == 60
+
+
+@pytest.mark.parametrize("name", ["asha", "hyperband"])
+@pytest.mark.parametrize("direction", ["maximize", "minimize"])
+def test_halving_gives_optunas_verdicts_whatever_other_trials_do_meanwhile(name: str, direction: Direction) -> None:
+    """Trials side by side, in no order; some are parked, end elsewhere with rungs, or report what is not a number."""
+    options = {"bootstrap_count": 2, "reduction_factor": 2}
+    found = []
+    for pruner in (built(name, **options), theirs(name, **options)):
+        study = optuna.create_study(study_name="side by side", direction=direction, pruner=pruner)
+        draw = random.Random(3)  # noqa: S311
+        running: list[tuple[optuna.Trial, int]] = []
+        verdicts = []
+        while len(study.trials) < 80 or running:
+            if len(running) < 8 and len(study.trials) < 80:
+                running.append((study.ask(), 1))
+            trial, epoch = running.pop(draw.randrange(len(running)))
+            trial.report(float("nan") if draw.random() < 0.02 else round(draw.random(), 1), epoch)
+            verdicts.append(trial.should_prune())
+            if verdicts[-1]:
+                study.tell(trial, state=TrialState.PRUNED)
+            elif draw.random() < 0.03:
+                study.tell(trial, state=TrialState.FAIL)
+            elif epoch == EPOCHS:
+                study.tell(trial, draw.random())
+            else:
+                running.append((trial, epoch + 1))
+        rungs = [dict(trial.system_attrs) for trial in study.trials]
+        found.append((verdicts, rungs))
+    assert found[0] == found[1]
+    assert 10 < sum(found[0][0]) < 80
