@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 TESTED := $(VENV)/.installed-for-tests
 
-.PHONY: quickstart test slow check docs bench install clean
+.PHONY: quickstart test tutorials slow check docs bench install clean
 
 quickstart: $(STAMP)
 	$(BIN)/cifar-tune run studies/quickstart.yaml
@@ -14,6 +14,10 @@ quickstart: $(STAMP)
 
 test: $(TESTED)
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+
+# Runs every block of the tutorials, as a reader would.
+tutorials: $(TESTED)
+	$(BIN)/python -m pytest -n auto --dist loadgroup -m tutorial
 
 # Proofs that take minutes each.
 slow: $(TESTED)
