@@ -6,7 +6,19 @@
 import sys
 from collections.abc import Mapping
 
-from benchmarks import barrier, coordination, ending, large, limit, predictions, quality, startup, step, trial
+from benchmarks import (
+    barrier,
+    coordination,
+    ending,
+    large,
+    limit,
+    predictions,
+    quality,
+    scheduling,
+    startup,
+    step,
+    trial,
+)
 from benchmarks.gpu import proof
 from benchmarks.question import Measure, run
 from benchmarks.trust import main as trust
@@ -21,6 +33,7 @@ QUESTIONS: Mapping[str, Measure] = {
     "large": large.measure,
     "step": step.measure,
     "predictions": predictions.measure,
+    "scheduling": scheduling.measure,
     "quality": quality.measure,
 }
 

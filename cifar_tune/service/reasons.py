@@ -1,0 +1,153 @@
+"""Why a study waits, in a sentence with figures."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from cifar_tune.errors import enumerate_names
+from cifar_tune.service.scheduling import NOTHING, Claim, Plan, Rules, Used
+from cifar_tune.wording import counted, rough_duration
+
+_NAMED = 3
+"""So many studies or people are named in a sentence; of more, the rest are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the plan was made from; see `scheduling.plan`."""
+
+    claims: Sequence[Claim]
+    slots: int
+    usage: Mapping[str, Used]
+    weights: Mapping[str, float]
+    quotas: Mapping[str, int]
+    rules: Rules
+
+
+def reasons(plan: Plan, facts: Facts) -> dict[str, str]:
+    """Why each study without slots waits: one that gets nothing, and one that gets slots which are not free yet."""
+    by_study = {claim.study: claim for claim in facts.claims}
+    found = {study: _why_nothing(by_study[study], plan, facts) for study in plan.waiting}
+    for study in plan.allotments:
+        if not by_study[study].held:
+            found[study] = _why_not_yet(plan)
+    return found
+
+
+def _why_not_yet(plan: Plan) -> str:
+    if not plan.preempted:
+        return "starts now"
+    return f"starts when {_named(sorted(plan.preempted))} has given up slots at the end of an epoch"
+
+
+def _why_nothing(claim: Claim, plan: Plan, facts: Facts) -> str:
+    return next(sentence for reason in _REASONS if (sentence := reason(claim, plan, facts)))
+
+
+def _too_large(claim: Claim, _plan: Plan, facts: Facts) -> str:
+    if claim.each <= facts.slots:
+        return ""
+    return (
+        f"each of its trials takes {counted(claim.each, 'slot')}, and this server has {facts.slots}: it cannot run here"
+    )
+
+
+def _quota(claim: Claim, plan: Plan, facts: Facts) -> str:
+    quota = facts.quotas.get(claim.owner)
+    if quota is None:
+        return ""
+    if claim.each > quota:
+        return f"each of its trials takes {counted(claim.each, 'slot')}, and the quota of {claim.owner} is {quota}"
+    own = _slots_by_study(plan, facts, claim.owner)
+    if sum(own.values()) + claim.each <= quota:
+        return ""
+    return f"{_named(list(own))} of {claim.owner} {_have(own)} the {counted(quota, 'slot')} of the quota"
+
+
+def _priority(claim: Claim, plan: Plan, facts: Facts) -> str:
+    priorities = {other.study: other.priority for other in facts.claims}
+    used = _slots_by_study(plan, facts)
+    higher = {study: count for study, count in used.items() if priorities[study] > claim.priority}
+    if not higher or sum(higher.values()) + claim.each <= facts.slots:
+        return ""
+    first = max(priorities[study] for study in higher)
+    return (
+        f"{_named(list(higher))} {_have(higher)} {sum(higher.values())} of {counted(facts.slots, 'slot')} "
+        f"with higher priority (up to {first}; this one has {claim.priority})"
+    )
+
+
+def _no_room(claim: Claim, plan: Plan, facts: Facts) -> str:
+    if not plan.free:
+        return ""
+    return f"each of its trials takes {counted(claim.each, 'slot')}, and {plan.free} of {facts.slots} are left"
+
+
+def _own_studies(claim: Claim, plan: Plan, facts: Facts) -> str:
+    own = _slots_by_study(plan, facts, claim.owner)
+    if not own:
+        return ""
+    share = f"{sum(own.values())} of {counted(facts.slots, 'slot')}"
+    return f"the share of {claim.owner} is {share} now, and {_named(list(own))} {_have(own)} that"
+
+
+def _just_begun(claim: Claim, plan: Plan, facts: Facts) -> str:
+    by_age = sorted(facts.claims, key=lambda other: other.age)
+    lower = [each.study for each in by_age if each.study in plan.allotments and each.priority < claim.priority]
+    if not lower:
+        return ""
+    begun = "has just begun" if len(lower) == 1 else "have just begun"
+    return f"{_named(lower)} {begun}, and may run for at least {rough_duration(facts.rules.min_run)}"
+
+
+def _fair_share(claim: Claim, plan: Plan, facts: Facts) -> str:
+    def used(owner: str) -> float:
+        return facts.usage.get(owner, NOTHING).device_seconds / facts.weights.get(owner, 1.0)
+
+    rivals = sorted({other.owner for other in facts.claims if other.study in plan.allotments}, key=used)
+    mine = used(claim.owner)
+    most = rivals[-1]
+    unit = "device time" if set(facts.weights.values()) <= {1.0} else "device time per weight"
+    all_used = f"all {facts.slots} slots are in use" if facts.slots > 1 else "the only slot is in use"
+    if used(most) > mine:
+        ahead = rough_duration(used(most) - mine)
+        margin = rough_duration(facts.rules.margin)
+        return (
+            f"{all_used}; {claim.owner} gets one when another owner has used {margin} of {unit} more: "
+            f"{most} has used {ahead} more"
+        )
+    others = ", ".join(f"{owner} {_time(used(owner))}" for owner in rivals[:_NAMED])
+    return f"{all_used} by owners who have used less {unit} lately: {others}, {claim.owner} {_time(mine)}"
+
+
+_REASONS: Sequence[Callable[[Claim, Plan, Facts], str]] = (
+    _too_large,
+    _quota,
+    _priority,
+    _no_room,
+    _own_studies,
+    _just_begun,
+    _fair_share,
+)
+"""The first one that applies is told; the last one always does."""
+
+
+def _slots_by_study(plan: Plan, facts: Facts, owner: str | None = None) -> dict[str, int]:
+    return {
+        claim.study: plan.allotments[claim.study] * claim.each
+        for claim in sorted(facts.claims, key=lambda claim: claim.age)
+        if claim.study in plan.allotments and owner in (None, claim.owner)
+    }
+
+
+def _named(studies: Sequence[str]) -> str:
+    if len(studies) <= _NAMED:
+        return enumerate_names(studies, "and")
+    return f"{', '.join(studies[: _NAMED - 1])} and {len(studies) - _NAMED + 1} more"
+
+
+def _have(studies: Mapping[str, int]) -> str:
+    return "has" if len(studies) == 1 else "have"
+
+
+def _time(seconds: float) -> str:
+    return rough_duration(seconds) if seconds else "none"
