@@ -9,6 +9,7 @@ import typer
 
 from cifar_tune.errors import Problem, UserError, nearest_name
 from cifar_tune.paths import STDIN, given_path, is_stream
+from cifar_tune.storage.linked import parent_of
 
 Study = Annotated[
     str,
@@ -158,7 +159,8 @@ def study_file(text: str, stored_names: Callable[[], Sequence[str]]) -> Path | N
             return None
         raise UserError(Problem(f"cannot be read: {error.strerror}", text)) from error
     above = text.rpartition("/")[0]  # finalize names what it makes STUDY/finals
-    if (path.suffix not in (".yaml", ".yml") and "/" not in text) or not {text, above}.isdisjoint(stored_names()):
+    is_name = path.suffix not in (".yaml", ".yml") and ("/" not in text or parent_of(text) is not None)
+    if is_name or not {text, above}.isdisjoint(stored_names()):
         return None
     folder = path.parent
     names = [file.name for file in folder.glob("*.y*ml")] if folder.is_dir() else []

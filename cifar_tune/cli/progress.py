@@ -11,6 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from cifar_tune.storage.linked import is_networks
 from cifar_tune.streams import drawing_stream
 from cifar_tune.study.budget import within_budget
 from cifar_tune.study.events import Observer, TrialEnd
@@ -106,19 +107,21 @@ class PlainLines(Observer):
         """Print the trial's parameters."""
         self._epochs[number] = epochs
         goes_on = f" goes on after epoch {resumed}" if resumed else ""
-        _print(f"trial {number}{goes_on}: {shown_params(params)}")
+        _print(f"trial {number}{goes_on}: {_what(self._spec, params)}")
 
     def epoch(self, number: int, result: EpochResult, value: float) -> None:
         """Print the epoch, now and then."""
         if self._is_time():
             _print(
                 f"trial {number}: epoch {result.epoch} of {self._epochs[number]}, {self._spec.objective.metric} "
-                f"{metric_figure(value)}, train loss {result.train_loss:.4f} ({result.seconds:.1f} s per epoch)"
+                f"{metric_figure(value)}{seen_words(self._spec.name)}, train loss {result.train_loss:.4f} "
+                f"({result.seconds:.1f} s per epoch)"
             )
 
     def ended(self, end: TrialEnd) -> None:
         """Print how it ended."""
-        _print(f"[{end.finished}/{end.most}] {ending(end, self._spec.objective.metric)}")
+        words = ending(end, self._spec.objective.metric)
+        _print(f"[{end.finished}/{end.most}] {words}{seen_words(self._spec.name, end.value)}")
 
     def parked(self, number: int, epochs: int) -> None:
         """Print at which epoch."""
@@ -158,7 +161,7 @@ class LiveView(Observer):
 
     def began(self, number: int, params: Mapping[str, object], epochs: int, resumed: int) -> None:
         """Show one more running trial."""
-        self._running[number] = _Row(shown_params(params), epochs, resumed)
+        self._running[number] = _Row(_what(self._spec, params), epochs, resumed)
 
     def epoch(self, number: int, result: EpochResult, value: float) -> None:
         """Show the epoch."""
@@ -172,7 +175,8 @@ class LiveView(Observer):
         self._ended_here += 1
         self._states[end.state] += 1
         style = {"COMPLETE": "green", "PRUNED": "yellow", "FAIL": "red"}[end.state]
-        self.console.print(Text(visible(ending(end, self._spec.objective.metric)), style=style))
+        words = f"{ending(end, self._spec.objective.metric)}{seen_words(self._spec.name, end.value)}"
+        self.console.print(Text(visible(words), style=style))
 
     def parked(self, number: int, epochs: int) -> None:
         """Print at which epoch."""
@@ -223,6 +227,16 @@ class _Row:
         self.epoch = epoch
         self.value: float | None = None
         self.speed = ""
+
+
+def seen_words(name: str, value: float | None = 0.0) -> str:
+    """What is to be known of a figure of one of the networks of `finalize`; empty in other studies, and without one."""
+    return " on images that it was trained on" if is_networks(name) and value is not None else ""
+
+
+def _what(spec: StudySpec, params: Mapping[str, object]) -> str:
+    """What a trial trains."""
+    return "a network of the chosen configuration" if is_networks(spec.name) else shown_params(params)
 
 
 def ending(end: TrialEnd, metric: str) -> str:

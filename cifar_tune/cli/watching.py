@@ -20,6 +20,7 @@ from cifar_tune.cli.progress import TrialRows
 from cifar_tune.errors import CheckError, UserError
 from cifar_tune.storage.attributes import REASONS, why_stopped
 from cifar_tune.storage.lease import held_lease
+from cifar_tune.storage.linked import linked_words, parent_of
 from cifar_tune.storage.opened_file import DatabaseGoneError
 from cifar_tune.storage.overview import Overview, overview
 from cifar_tune.storage.rdb import close, own_words
@@ -85,6 +86,8 @@ def _bar(record: Overview) -> Table:
 
 def _best(record: Overview) -> Text:
     best = record.best
+    if parent_of(record.name) is not None:
+        return Text(visible(linked_words(record.name)), style="dim")
     if best is None:
         return Text(visible(f"{record.without_best_words} yet"), style="dim")
     values = ", ".join(

@@ -6,6 +6,7 @@ from urllib.parse import quote
 from cifar_tune.errors import UserError
 from cifar_tune.markdown import code, inert, table
 from cifar_tune.reports.labels import dimension_words
+from cifar_tune.storage.linked import linked_words
 from cifar_tune.storage.records import read_stored_spec
 from cifar_tune.study_spec.search_space import Range
 from cifar_tune.study_spec.specification import StudySpec
@@ -42,7 +43,9 @@ def _written(name: str, spec: StudySpec) -> str:
     searched = spec.search_space.items()
     relative = [f"{code(knob)} {each.per}" for knob, each in searched if isinstance(each, Range) and each.per]
     command = f"cifar-tune export {shlex.quote(name)}"
+    about = [inert(linked_words(name))] if linked_words(name) else []
     parts = [
+        *about,
         f"**[Open the report]({report_path(name)})** · {code(command)} writes it to disk",
         f"Objective: {goals}.{f' Constraints: {limits}.' if limits else ''} "
         f"Budget: {counted(spec.budget.trials, 'trial')}. Sampler {code(spec.sampler.name)}, "
@@ -51,10 +54,15 @@ def _written(name: str, spec: StudySpec) -> str:
         *([f"Fixed: {fixed}."] if fixed else []),
         *([_REPEATS.format(count=spec.repeats.count, what=spec.repeats.what)] if spec.repeats is not None else []),
         *([f"These pages show as it was drawn: {', '.join(relative)}."] if relative else []),
-        "Importances here set the best tenth of all completed trials against all, even if that is one trial. Those of "
-        "the report take more where trials are few, leave out those that break a constraint, and come with intervals.",
+        *([] if about else [_IMPORTANCES]),
     ]
     return "\n\n".join(parts)
+
+
+_IMPORTANCES = (
+    "Importances here set the best tenth of all completed trials against all, even if that is one trial. Those of "
+    "the report take more where trials are few, leave out those that break a constraint, and come with intervals."
+)
 
 
 def report_path(name: str) -> str:

@@ -14,6 +14,7 @@ from cifar_tune.knobs.part import Scalar
 from cifar_tune.reports.objective import finite
 from cifar_tune.reports.report import Report, SearchedKnob
 from cifar_tune.statistics.paired import Paired, compare_paired, mean_half_width
+from cifar_tune.storage.linked import parent_of
 from cifar_tune.storage.means import key_of
 from cifar_tune.storage.records import StudyRecord, TrialRecord
 from cifar_tune.study_spec.repeats import RepeatsSpec
@@ -425,9 +426,13 @@ def compare(record: StudyRecord, knob: str, key: str = "knob") -> Comparison:
     are compared. A knob that was not searched has the values that the trials had, if they differ. Errors call it `key`.
 
     Raises:
-        UserError: if there is no such knob, no trial took it, or it was the same in all trials.
+        UserError: if there is no such knob, no trial took it, it was the same in all trials, or `finalize` has made the
+            study.
     """
     known = record.spec.vocabulary.knobs
+    if (parent := parent_of(record.name)) is not None:
+        rule = "was made by finalize, which has planned its trainings: nothing was searched that could be compared"
+        raise UserError(Problem(rule, record.name, nearest=parent))
     if knob not in known:
         raise UserError(Problem("there is no such knob", key, knob, nearest=nearest_name(knob, known)))
     report = Report(record)

@@ -10,7 +10,7 @@ from cifar_tune.reports.best_config import BEST_FILE, best_yaml
 from cifar_tune.reports.epochs_csv import epochs_csv
 from cifar_tune.reports.front import FRONT_FOLDER, former_front, front_texts, make_front_folder
 from cifar_tune.reports.page.page import report_html
-from cifar_tune.reports.pictures import PARETO, RACE, TEST_SET, pictures_of
+from cifar_tune.reports.pictures import PARETO, PICTURES, RACE, TEST_SET, pictures_of
 from cifar_tune.reports.report import Report
 from cifar_tune.reports.summary_json import SUMMARY_FILE, summary_json
 from cifar_tune.reports.summary_markdown import summary_markdown
@@ -49,7 +49,8 @@ def export(record: StudyRecord, folder: Path) -> list[Path]:
         if front:
             make_front_folder(folder)
         # of a study of the same name that was deleted, or of this one as it was
-        former = [folder / name for name in (BEST_FILE, *PARETO, *TEST_SET, *RACE) if folder / name not in contents]
+        every = (BEST_FILE, *PARETO, *TEST_SET, *RACE, *PICTURES)
+        former = [folder / name for name in every if folder / name not in contents]
         replace_files(contents, [*former, *former_front(folder, front)])
     except OSError as error:
         for each in missing:

@@ -43,7 +43,9 @@ def draw(report: Report) -> Figure | str:
     for handle in filter(None, legend.legend_handles):
         handle.set_alpha(1)
     heading = "Every trial, and the best so far" if report.best else "Every trial; none has completed"
-    if report.infeasible and not report.best:
+    if report.is_linked:
+        heading = "Every training; none is chosen by its value alone"
+    elif report.infeasible and not report.best:
         heading = "Every trial; none has completed and kept all constraints"
     style.title(figure, heading)
     axes.set_title(report.beyond(limits[1], with_running=True), loc="right", fontsize=8, color=style.QUIET)

@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from cifar_tune.plotting import style
 from cifar_tune.reports.report import Report
+from cifar_tune.storage.linked import is_networks
 from cifar_tune.storage.records import TrialRecord
 
 _BEST = 5
@@ -37,6 +38,8 @@ def draw(report: Report) -> Figure | str:
     heading = f"The best {len(best)} of {len(report.ranked):,} completed trials by epoch"
     if len(best) <= 1:
         heading = "The completed trial by epoch" if len(report.ranked) == 1 else "The best trial by epoch"
+    if report.is_linked:
+        heading = f"The first {len(best)} of {len(report.ranked):,} completed trainings by epoch"
     style.title(figure, heading if best else "Pruned trials by epoch; none completed")
     return figure
 
@@ -104,6 +107,10 @@ def _loss_limits(best: Sequence[TrialRecord], behind: Sequence[TrialRecord]) -> 
     return low - margin, high + margin
 
 
+def _validation(report: Report) -> str:
+    return "after the epoch, on images trained on" if is_networks(report.record.name) else "validation"
+
+
 def _legend(report: Report, best: Sequence[TrialRecord], behind: Sequence[TrialRecord]) -> list[Line2D]:
     handles = [
         Line2D(
@@ -118,7 +125,7 @@ def _legend(report: Report, best: Sequence[TrialRecord], behind: Sequence[TrialR
     if best:
         others = any(learns_another_loss(trial) for trial in best)
         training = "training (of other losses than cross entropy: accuracy alone)" if others else "training"
-        handles.append(Line2D([], [], color=style.INK, linewidth=1.7, label="validation"))
+        handles.append(Line2D([], [], color=style.INK, linewidth=1.7, label=_validation(report)))
         handles.append(Line2D([], [], color=style.INK, linewidth=1.0, linestyle=(0, (3, 2)), label=training))
     if behind:
         handles.append(Line2D([], [], color=style.GREY, linewidth=0.8, label=f"pruned, validation ({len(behind):,})"))

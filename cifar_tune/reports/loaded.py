@@ -74,7 +74,8 @@ class LoadedStudy:
             UserError: if no trial has completed and kept all constraints.
         """
         if self.report.best is None:
-            raise UserError(Problem(f"{self.record.without_best_words} yet"))
+            yet = "" if self.report.is_linked else " yet"
+            raise UserError(Problem(f"{self.record.without_best_words}{yet}"))
         return resolved_config(self.report.best, self.record.spec)
 
     def trials_table(self) -> list[dict[str, object]]:

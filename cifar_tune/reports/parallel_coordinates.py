@@ -25,6 +25,8 @@ def draw(report: Report) -> Figure | str:
     """Draw one vertical axis per knob; a knob that depends on others has a level "not taken" below its axis."""
     if not report.completed:
         return report.nothing_to_draw or "No trial completed, so there is no line to draw."
+    if report.is_linked:
+        return "Lines are drawn for searches, and this is none."
     if report.best is None:
         return f"No completed trial keeps {report.constraint_words}, so there is no line to draw."
     if len(report.knobs) < 2:

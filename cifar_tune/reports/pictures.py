@@ -109,8 +109,17 @@ RACE: Mapping[str, Picture] = {
 """The picture of studies whose best trials have raced."""
 
 
+_OF_LINKED: Mapping[str, str] = {
+    "history.png": "The objective of each training by its number.",
+    "learning_curves.png": "Accuracy and loss of the first trainings, epoch by epoch.",
+}
+"""The captions of the pictures of studies that `finalize` has made: nothing is searched in them."""
+
+
 def pictures_of(report: Report) -> Mapping[str, Picture]:
     """The pictures of a study, by file name, in the order of the summary."""
+    if report.is_linked:
+        return {file: replace(PICTURES[file], caption=caption) for file, caption in _OF_LINKED.items()}
     front = PARETO if report.record.spec.has_several_objectives else {}
     raced = {} if report.race is None else RACE
     found = newest_analysis(report)

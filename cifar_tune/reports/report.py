@@ -9,8 +9,10 @@ from cifar_tune.knobs.knob import Knob, stored
 from cifar_tune.reports.early_epochs import EarlyEpochs, early_epochs
 from cifar_tune.reports.importance_chance import Chance, Spread, chance, spread
 from cifar_tune.reports.importances import Importances, importances
+from cifar_tune.reports.linked import trained_on
 from cifar_tune.reports.objective import Scale, finite, scale_of
 from cifar_tune.storage.attributes import REASONS
+from cifar_tune.storage.linked import is_networks, parent_of
 from cifar_tune.storage.records import StudyRecord, TrialRecord
 from cifar_tune.study.race_result import RaceResult, stored_result
 from cifar_tune.study_spec.pareto import minimized
@@ -73,6 +75,11 @@ class Report:
         return stored_result(self.record)
 
     @cached_property
+    def is_linked(self) -> bool:
+        """Whether `finalize` has made the study: then it is no search, and none of its trials is the best one."""
+        return parent_of(self.record.name) is not None
+
+    @cached_property
     def scale(self) -> Scale:
         """How the objective is written; the first one of several."""
         return self.scales[0]
@@ -81,7 +88,8 @@ class Report:
     def scales(self) -> list[Scale]:
         """How each objective is written."""
         spec = self.record.spec
-        return [scale_of(objective.metric, spec.vocabulary) for objective in spec.objectives]
+        scales = [scale_of(objective.metric, spec.vocabulary) for objective in spec.objectives]
+        return [trained_on(scale) for scale in scales] if is_networks(self.record.name) else scales
 
     @cached_property
     def other_metrics(self) -> list[tuple[str, Scale]]:
@@ -100,7 +108,7 @@ class Report:
 
     @cached_property
     def completed(self) -> list[TrialRecord]:
-        """The completed trials, best first; those that break a constraint come last.
+        """The completed trials, best first; those that break a constraint come last. Of a linked study as they came.
 
         With `repeats` there is one for each configuration that has all its trainings, with the means of these.
         Without those that another program completed: nobody knows what was trained. Without repetitions: they show
@@ -112,6 +120,8 @@ class Report:
             if trial.state == "COMPLETE" and trial.ended_here and not trial.is_repetition
         ]
         found = [trial for trial in trials if finite(trial.value)]
+        if self.is_linked:
+            return found
         objectives = self.record.spec.objectives
         return sorted(found, key=lambda t: (not t.feasible, minimized(t.values, objectives), t.number))
 
@@ -127,8 +137,11 @@ class Report:
 
     @property
     def best(self) -> TrialRecord | None:
-        """The best completed trial that keeps all constraints; of several objectives, the best in the first one."""
-        return self.ranked[0] if self.ranked else None
+        """The best completed trial that keeps all constraints; of several objectives, the best in the first one.
+
+        None in a linked study.
+        """
+        return self.ranked[0] if self.ranked and not self.is_linked else None
 
     @cached_property
     def front(self) -> list[TrialRecord]:
@@ -169,6 +182,8 @@ class Report:
     @cached_property
     def importances(self) -> Importances | str:
         """The importances, or why there are none."""
+        if self.is_linked:
+            return "No importances: these trials are trainings that finalize has planned, and no search."
         return importances(self.record)
 
     @cached_property
@@ -186,7 +201,7 @@ class Report:
     @cached_property
     def early_epochs(self) -> EarlyEpochs | None:
         """How early the order of the completed trials was settled; None where nothing can be said."""
-        return early_epochs(self.completed)
+        return None if self.is_linked else early_epochs(self.completed)
 
     @cached_property
     def knobs(self) -> list[SearchedKnob]:

@@ -6,14 +6,16 @@ from typing import Any
 from cifar_tune.reports.best_config import resolved_config
 from cifar_tune.reports.front import front_entries, values_by_metric
 from cifar_tune.reports.importances import Importances
+from cifar_tune.reports.linked import planned_of
 from cifar_tune.reports.report import Report
 from cifar_tune.reports.tested import test_json
 from cifar_tune.reports.trust import intervals
 from cifar_tune.statistics.shares import standard_error
 from cifar_tune.storage.attributes import REASONS
+from cifar_tune.storage.linked import FINALS, NETWORKS, is_networks, parent_of
 from cifar_tune.storage.means import Repeated
 from cifar_tune.storage.openings import elsewhere_shown
-from cifar_tune.storage.records import TrialRecord
+from cifar_tune.storage.records import StudyRecord, TrialRecord
 from cifar_tune.visible import visible_json
 
 FORMAT = 1
@@ -60,6 +62,10 @@ def summary_json(report: Report) -> str:
         reasons: finished trials by why they ended: completed, pruned, infeasible, diverged, out_of_memory, error.
         stopped: why the rule `stop` of the study file has ended it, as `words`, `rule`, `finished` and `budget`
             (trials); null where it has not.
+        linked: of a study that `finalize` has made, else null: `study` (whose candidates or networks these are), `kind`
+            (finals or networks), and `trials`, a list of `trial`, `study_trial` (whose configuration it has, in a race,
+            else null), `seed` and `fold` (0: the split of the study). None of its trials is the best one, and of
+            networks all figures are of images that they were trained on.
         test_openings: one object for each time that the test split was opened, in order; empty if it was not:
             `opened`, `host`, `cifar_tune`, `fingerprint`, `trial` (null where a file was tested), `value`,
             `finished_trials`, `config`, `seed`, `epochs`, `train_images`, `device`, `precision`, `test_images`,
@@ -102,6 +108,7 @@ def summary_json(report: Report) -> str:
         },
         "reasons": {reason: report.reasons[reason] for reason in REASONS},
         "stopped": None if record.stopped is None else dict(record.stopped),
+        "linked": _linked(record) if report.is_linked else None,
         "test_openings": [opening.shown() for opening in record.openings],
         "test_openings_elsewhere": elsewhere_shown(record.elsewhere),
         "importances": dict(found.shares) if isinstance(found, Importances) else None,
@@ -112,6 +119,17 @@ def summary_json(report: Report) -> str:
         "spec": record.spec.plain(),
     }
     return visible_json(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)) + "\n"
+
+
+def _linked(record: StudyRecord) -> dict[str, Any]:
+    return {
+        "study": parent_of(record.name),
+        "kind": NETWORKS if is_networks(record.name) else FINALS,
+        "trials": [
+            {"trial": number, "study_trial": each.of, "seed": each.seed, "fold": each.fold}
+            for number, each in planned_of(record).items()
+        ],
+    }
 
 
 def _standard_error(report: Report, best: TrialRecord) -> float | None:

@@ -12,6 +12,7 @@ from cifar_tune.reports.findings import sparing_words
 from cifar_tune.reports.front import front_file, front_table
 from cifar_tune.reports.importances import ENOUGH_TRIALS, Importances
 from cifar_tune.reports.labels import dimension_words
+from cifar_tune.reports.linked import linked_section
 from cifar_tune.reports.objective import scale_of
 from cifar_tune.reports.pictures import pictures_of
 from cifar_tune.reports.race import race_section
@@ -20,6 +21,7 @@ from cifar_tune.reports.summary_json import STATES
 from cifar_tune.reports.tested import result_words, test_set
 from cifar_tune.reports.trust import error_words, repeats_words, trust_words
 from cifar_tune.storage.attributes import REASONS
+from cifar_tune.storage.linked import linked_words
 from cifar_tune.storage.records import FINISHED, TrialRecord
 from cifar_tune.study_spec.metrics import exactly
 from cifar_tune.study_spec.search_space import Choices
@@ -67,6 +69,7 @@ def trial_markdown(trial: TrialRecord, spec: StudySpec, name: str) -> str:
         f"{trial.state}: {REASONS.get(trial.reason or '', 'not ended yet')}.",
         *([table(("figure", "", "exactly"), figures)] if figures else []),
         table(("", ""), facts),
+        *([inert(linked_words(name))] if linked_words(name) else []),
         *([f"Error: {code(error[-1])}"] if error else []),
         table(("knob", "value", ""), rows),
     ]
@@ -79,6 +82,15 @@ _ERRORS = 5
 
 def summary_markdown(report: Report, folder: Path, unseen: Mapping[str, str]) -> str:
     """The text of the file. `unseen` holds, by file name, why a picture has nothing to show."""
+    if report.is_linked:
+        parts = [
+            f"# {inert(report.record.name)}",
+            *linked_section(report.record, report.scale),
+            *_trials(report),
+            *_pictures(report, unseen),
+            *_circumstances(report),
+        ]
+        return "\n\n".join(parts) + "\n"
     parts = [
         f"# {inert(report.record.name)}",
         *result_words(report),
@@ -246,7 +258,7 @@ def _trials(report: Report) -> list[str]:
         shown = "\n".join(f"- trial {trial.number}: {code(last_line(trial.error)[:200])}" for trial in errors[:_ERRORS])
         more = f"\n- and {len(errors) - _ERRORS:,} more" if len(errors) > _ERRORS else ""
         parts += ["Errors:", shown + more]
-    if report.ranked:
+    if report.ranked and not report.is_linked:
         names = list(record.spec.search_space)
         rows = [_row(report, rank, trial, names) for rank, trial in enumerate(report.ranked[:_TOP], start=1)]
         error = () if record.spec.repeats is None else ("standard error",)

@@ -5,6 +5,7 @@ from datetime import datetime
 from statistics import fmean, stdev
 
 from cifar_tune.csv_text import csv_text
+from cifar_tune.reports import linked
 from cifar_tune.reports.report import Report
 from cifar_tune.storage.means import Key, key_of
 
@@ -33,7 +34,9 @@ def trials_csv(report: Report) -> str:
     several objectives or constraints, `feasible` says whether the trial keeps all constraints, and `on_front` whether
     it lies on the Pareto front. With `repeats`, `repeat` says which training of its configuration it is. Of the
     configuration there are the mean of the objective over the trainings that have completed, its standard error, how
-    many those are, and whether it `fell_behind`, so that it is trained no further.
+    many those are, and whether it `fell_behind`, so that it is trained no further. In a study that `finalize` has made,
+    `task_seed` and `task_fold` say what a training was planned with (fold 0 is the split of the study), and
+    `study_trial` is the trial of the raced study whose configuration it has.
     """
     columns, rows = trial_rows(report)
     return csv_text(columns, ([_cell(*each) for each in zip(columns, row, strict=True)] for row in rows))
@@ -48,6 +51,7 @@ def trial_rows(report: Report) -> tuple[list[str], list[list[object]]]:
     front = {trial.number for trial in report.record.front}
     knobs = [knob.name for knob in report.knobs]
     repeats = _of_configurations(report) if spec.repeats is not None else {}
+    planned = linked.planned_of(report.record)
     rows: list[list[object]] = []
     for trial in report.record.trials:
         fixed = (
@@ -65,8 +69,17 @@ def trial_rows(report: Report) -> tuple[list[str], list[list[object]]]:
         seen: list[object] = [trial.metrics.get(name) for name in metrics]
         seen += [trial.feasible, trial.number in front] if judged else []
         own = [trial.repeat, *repeats.get(key_of(trial.params), _UNKNOWN)] if spec.repeats is not None else []
-        rows.append([*fixed, *(seen if more else ()), *own, *(trial.searched.get(name) for name in knobs)])
-    return [*COLUMNS, *more, *(REPEAT_COLUMNS if spec.repeats is not None else ()), *knobs], rows
+        own += _planned(planned.get(trial.number)) if report.is_linked else ()
+        rows.append(
+            [*fixed, *(seen if spec.keeps_metrics else ()), *own, *(trial.searched.get(name) for name in knobs)]
+        )
+    more += REPEAT_COLUMNS if spec.repeats is not None else ()
+    more += linked.COLUMNS if report.is_linked else ()
+    return [*COLUMNS, *more, *knobs], rows
+
+
+def _planned(planned: linked.Planned | None) -> tuple[object, ...]:
+    return (None, None, None) if planned is None else (planned.of, planned.seed, planned.fold)
 
 
 _UNKNOWN = (None, None, None, None)

@@ -24,6 +24,7 @@ from cifar_tune.optuna_tables import (
 from cifar_tune.storage import attributes
 from cifar_tune.storage.constraints import may_be_best, was_finished_elsewhere
 from cifar_tune.storage.damage import check_configurations, check_values
+from cifar_tune.storage.linked import parent_of
 from cifar_tune.storage.means import MEAN_OF, judged, mean_trials
 from cifar_tune.storage.openings import Elsewhere, Opening, openings_elsewhere, read_openings
 from cifar_tune.storage.records import (
@@ -162,6 +163,8 @@ def _overview(storage: BatchStorage, name: str, last: int) -> Overview:
 
 def _front(storage: BatchStorage, study: int, spec: StudySpec, completed: Sequence[FrozenTrial]) -> list[TrialRecord]:
     """The Pareto front as `StudyRecord.front` has it; of these trials alone, everything is read."""
+    if parent_of(spec.name) is not None:
+        return []
     check_values(completed, len(spec.objectives))
     candidates = [trial for trial in judged(completed, spec) if may_be_best(trial, spec.constraints)]
     points = {trial_id(trial): minimized(trial.values, spec.objectives) for trial in candidates}

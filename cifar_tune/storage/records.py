@@ -214,8 +214,10 @@ class StudyRecord:
     def ranked(self) -> Sequence[TrialRecord]:
         """The trials that ran to their end and keep all constraints, best first; by the first objective, then the next.
 
-        The first one is always on the Pareto front.
+        The first one is always on the Pareto front. None at all in a linked study, which chooses no trial by its value.
         """
+        if parent_of(self.name) is not None:
+            return ()
         complete = [
             trial
             for trial in self.judged
@@ -264,6 +266,8 @@ def without_best_words(name: str, spec: StudySpec, completed: int, has_own: bool
         completed: how many of its trials completed.
         has_own: whether this program ended one of these.
     """
+    if (parent := parent_of(name)) is not None:
+        return f"{name!r} is no search but a part of finalizing {parent}, so none of its trials is the best one"
     if not completed:
         return f"the study {name!r} has no completed trial"
     if not has_own:
@@ -353,8 +357,9 @@ def require_study(storage: BaseStorage, name: str) -> None:
     """
     names = study_names(storage)
     if name not in names:
+        made = f"; finalize makes it: cifar-tune finalize {parent}" if (parent := parent_of(name)) in names else ""
         known = f"it holds {', '.join(names)}" if names else "it holds none yet"
-        raise UserError(Problem(f"the storage has no study {name!r}; {known}", nearest=nearest_name(name, names)))
+        raise UserError(Problem(f"the storage has no study {name!r}; {known}{made}", nearest=nearest_name(name, names)))
 
 
 def _deleted(name: str) -> UserError:

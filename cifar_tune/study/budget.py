@@ -61,10 +61,15 @@ class Estimate:
         seconds = result.seconds * epochs * trials / self._workers
         at_a_time = f", {self._workers} at a time" if self._workers > 1 else ""
         return (
-            f"estimated from the first epochs: {estimated_duration(seconds)} if no trial is pruned "
+            f"estimated from the first epochs: {estimated_duration(seconds)}{pruned_words(self._spec)} "
             f"({result.seconds:.2g} s per epoch, {counted(epochs, 'epoch')}, {counted(trials, 'trial')}"
             f"{at_a_time}){timeout_words(self._spec, seconds, elapsed)}"
         )
+
+
+def pruned_words(spec: StudySpec) -> str:
+    """What is to be added to an estimate that counts all epochs; nothing where no pruner takes part."""
+    return "" if spec.pruner.name == "none" else " if no trial is pruned"
 
 
 def most_trials(spec: StudySpec, strangers: int = 0) -> int:

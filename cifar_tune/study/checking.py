@@ -18,7 +18,7 @@ from cifar_tune.knobs.vocabulary import METRIC
 from cifar_tune.model_files.learned import study_warnings
 from cifar_tune.models.build import build_to_be_counted, count_multiply_adds, count_parameters, multiply_adds_of
 from cifar_tune.models.layers import ImageShape
-from cifar_tune.study.budget import most_trials, timeout_words
+from cifar_tune.study.budget import most_trials, pruned_words, timeout_words
 from cifar_tune.study.run import auto_executors
 from cifar_tune.study_spec.repeats import RepeatsSpec
 from cifar_tune.study_spec.specification import StudySpec
@@ -160,7 +160,7 @@ def probe_lines(spec: StudySpec, data: PreparedData, devices: Sequence[str]) -> 
     total = trials * sum(seconds) / len(seconds)
     words = timeout_words(spec, total, 0.0)
     count = counted(trials, "trial")
-    yield f"estimated: {estimated_duration(total)} for {count}, one at a time, if none is pruned{words}"
+    yield f"estimated: {estimated_duration(total)} for {count}, one at a time{pruned_words(spec)}{words}"
 
 
 def repeats_line(spec: StudySpec, repeats: RepeatsSpec) -> str:

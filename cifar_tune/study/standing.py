@@ -7,6 +7,7 @@ from optuna.trial import FrozenTrial, TrialState
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.storage import attributes
 from cifar_tune.storage.constraints import is_feasible, is_stranger
+from cifar_tune.storage.linked import parent_of
 from cifar_tune.storage.means import Means
 from cifar_tune.study.best_trials import BestTrials
 from cifar_tune.study.budget import most_trials
@@ -114,7 +115,7 @@ class Standing:
         detail: str,
         elapsed: float,
     ) -> TrialEnd:
-        best = self._best.best
+        best = None if parent_of(self._spec.name) is not None else self._best.best  # one training decides nothing there
         return TrialEnd(
             number=trial.number,
             state=trial.state.name,

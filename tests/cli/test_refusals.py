@@ -38,6 +38,7 @@ def files(tmp_path: Path, cli: Cli) -> None:
     [
         ("run stdy.yaml", "stdy.yaml: there is no such study file (did you mean 'study.yaml'?)"),
         ("run studies/quickstrat.yaml", "there is no such study file (did you mean 'studies/quickstart.yaml'?)"),
+        ("status nosuch/finals", "no study 'nosuch/finals': there is no such file yet"),
         ("run nowhere/x", "nowhere/x: there is no such study file"),
         ("run ./studies", "./studies: is a folder; name a study file in it"),
         ("run .", ".: is a folder; name a study file in it"),

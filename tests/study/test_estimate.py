@@ -48,6 +48,12 @@ def test_a_grid_ends_with_its_last_combination(budget: int, most: int) -> None:
     assert most_trials(spec_of(plain)) == budget
 
 
+def test_nothing_is_said_of_pruning_where_no_pruner_takes_part() -> None:
+    said = Estimate(spec_of({"pruner": {"name": "none"}}), 1).after(result(2, 0.5), 0, 0.0)
+    assert said is not None
+    assert "pruned" not in said
+
+
 def test_what_is_left_is_never_more_than_the_budget_allows() -> None:
     spec = spec_of({"budget": {"timeout": "1h"}})
     assert [within_budget(spec, 9000.0, elapsed) for elapsed in (0.0, 3000.0, 5000.0)] == [3600.0, 600.0, 0.0]

@@ -29,6 +29,8 @@ def course(report: Report, anchors: Anchors) -> list[Markup]:
 def improvements(report: Report) -> list[TrialRecord]:
     """The trials that were the best so far when their turn came, by number."""
     found: list[TrialRecord] = []
+    if report.is_linked:
+        return found
     for trial in sorted(report.ranked, key=lambda each: each.number):
         if not found or _is_better(report, trial, found[-1]):
             found.append(trial)
@@ -64,7 +66,8 @@ def _draw(report: Report, anchors: Anchors, width: float, height: float) -> Mark
         trial = report.record.trials[number]
         place = (float(number), value)
         panel.add(mark(panel, report, anchors, trial, partial(_stay, place), "running"))
-    return panel.render(f"{report.scale.label} of every trial by its number, and the best so far")
+    best = "" if report.is_linked else ", and the best so far"
+    return panel.render(f"{report.scale.label} of every trial by its number{best}")
 
 
 def _stay(place: tuple[float, float], _: TrialRecord) -> tuple[float, float]:

@@ -41,7 +41,8 @@ def curves(report: Report, anchors: Anchors) -> list[Curves]:
     best = [trial for trial in report.ranked[:_BEST] if trial.history.get("val_accuracy")]
     stopped = [t for t in report.record.trials if t.state == "PRUNED" and t.history.get("val_accuracy")]
     some = stopped[:: math.ceil(len(stopped) / _MOST_PRUNED) or 1]
-    groups = (("The best completed trials", best, len(report.ranked)), ("Pruned trials", some, len(stopped)))
+    heading = "The first completed trainings" if report.is_linked else "The best completed trials"
+    groups = ((heading, best, len(report.ranked)), ("Pruned trials", some, len(stopped)))
     return [
         Curves(heading, trials, [_draw(report, anchors, trials, name) for name in ("accuracy", "loss")], many)
         for heading, trials, many in groups

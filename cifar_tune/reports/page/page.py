@@ -20,6 +20,7 @@ from cifar_tune.reports.comparison_files import cells
 from cifar_tune.reports.findings import findings, sparing_words
 from cifar_tune.reports.importances import Importances
 from cifar_tune.reports.labels import dimension_words
+from cifar_tune.reports.linked import planned_of
 from cifar_tune.reports.page.anchors import Anchors
 from cifar_tune.reports.page.bars import importance_bars
 from cifar_tune.reports.page.contours import LEVELS, contours
@@ -48,6 +49,7 @@ from cifar_tune.reports.tested import (
     opening_cells,
 )
 from cifar_tune.reports.trust import repeats_words, trust_words
+from cifar_tune.storage.linked import is_networks, linked_words, parent_of
 from cifar_tune.storage.openings import elsewhere_words
 from cifar_tune.storage.records import TrialRecord
 from cifar_tune.study_spec.metrics import exactly
@@ -121,14 +123,20 @@ def _contents(report: Report, anchors: Anchors, folder: Path) -> dict[str, Any]:
     shares, by_chance = report.importance_spread, report.importance_chance
     best = report.best
     drawable = report.nothing_to_draw is None
+    is_drawn = drawable and not report.is_linked  # of what was searched
     return {
         "headline": _headline(report),
+        "linked": linked_words(record.name),
+        "parent": parent_of(record.name),
+        "planned": planned_of(record),
+        "is_networks": is_networks(record.name),
+        "validation": "after the epoch, on images trained on" if is_networks(record.name) else "validation",
         **_test_set(report),
         "race": report.race,
         "race_sentences": race_sentences(report),
         "race_head": ROW_HEAD,
         "race_rows": [] if report.race is None else race_rows(report, report.race),
-        "findings": findings(report),
+        "findings": [] if report.is_linked else findings(report),
         "best": best,
         "best_values": _values(report, best) if best else [],
         "best_yaml": best_yaml(record, best, folder / BEST_FILE) if best else "",
@@ -147,11 +155,11 @@ def _contents(report: Report, anchors: Anchors, folder: Path) -> dict[str, Any]:
         "bars": importance_bars(report, found, shares, by_chance) if isinstance(found, Importances) else "",
         "spread": shares,
         "chance": by_chance,
-        "slices": [slice_of(report, anchors, knob) for knob in _shown_knobs(report)] if drawable else [],
+        "slices": [slice_of(report, anchors, knob) for knob in _shown_knobs(report)] if is_drawn else [],
         "unshown": max(len(report.knobs) - _MOST_SLICES, 0),
-        "contours": contours(report, anchors),
+        "contours": contours(report, anchors) if is_drawn else [],
         "levels": range(LEVELS),
-        "tables": _tables(report),
+        "tables": [] if report.is_linked else _tables(report),
         "curves": curves(report, anchors),
         "endings": endings(report),
         "pruned_epochs": pruned_epochs(report),
