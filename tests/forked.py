@@ -1,19 +1,26 @@
 """The program in processes of its own that need not import anything: forks of one that has imported all of it.
 
-A fork gets its own descriptors, environment, folder and session, and runs `python -m cifar_tune` from its first line to
-its exit handlers, or a text of the test in its place. What it does not show is how an interpreter starts, and how it
+Importing takes several seconds, so all workers of a run of pytest share that process. For each of them it forks a
+server, and the server forks the programs.
+
+A program gets its own descriptors, environment, folder and session, and runs `python -m cifar_tune` from its first line
+to its exit handlers, or a text of the test in its place. What it does not show is how an interpreter starts, and how it
 takes itself apart. The fork server that it starts for its executors is a fork of it as well, so PyTorch need not be
 imported once more.
 """
 
 import atexit
 import fcntl
+import gc
 import json
 import os
+import select
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import termios
 import threading
 import traceback
@@ -34,12 +41,19 @@ for module in pkgutil.walk_packages(cifar_tune.__path__, "cifar_tune."):
     if not module.name.endswith("__main__"):
         importlib.import_module(module.name)
 
-from tests.forked import play, serve  # a forkserver among its forks has this command line too
+from tests.forked import fork_servers, play  # a forkserver among its forks has this command line too
 
-code = serve({descriptor})
+code = fork_servers({descriptor})
 if code is not None:
     play(code)
 """
+
+_RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID", f"{os.getpid()}")
+"""The same in all workers of a run."""
+_LOCK = "lock"
+"""The file that is locked by whoever connects, or ends the process that has imported everything."""
+_LOOK_SECONDS = 1.0
+"""How often that process looks whether anybody needs it."""
 
 
 PROGRAM = "import runpy; runpy.run_module('cifar_tune', run_name='__main__', alter_sys=True)"
@@ -110,14 +124,20 @@ class Piped(Forked):
 
 
 class Forks:
-    """A process that has imported the program, and starts it by forking. Ends with `close`."""
+    """A server of this process, which starts the program by forking. Ends with `close`."""
 
     def __init__(self) -> None:
-        self._ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            self._server = subprocess.Popen(
-                [sys.executable, "-c", _IMPORTED.format(descriptor=theirs.fileno())], pass_fds=[theirs.fileno()]
-            )
+        folder = Path(tempfile.gettempdir()) / f"cifar-tune-forks-{_RUN}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        with (folder / _LOCK).open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            folder.mkdir(mode=0o700, exist_ok=True)  # who had the lock may have removed it
+            connection = _connected(folder / "socket")
+            if connection is None:
+                self._everything = _import_everything(folder / "socket")
+                connection = _connected(folder / "socket")
+        assert connection is not None, "the process that imports everything has ended"
+        self._ours = connection
 
     def start(
         self,
@@ -162,20 +182,79 @@ class Forks:
     def close(self) -> None:
         """End the server."""
         self._ours.close()
-        assert self._server.wait() == 0
+
+
+def _connected(address: Path) -> socket.socket | None:
+    """A connection to a new server, or None where nobody would fork one."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with suppress(OSError):
+        connection.connect(str(address))
+        if connection.recv(100):
+            return connection
+    connection.close()
+    return None
+
+
+def _import_everything(address: Path) -> "subprocess.Popen[bytes]":
+    """Start the process that forks servers for those who connect to that address."""
+    address.unlink(missing_ok=True)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listening:
+        listening.bind(str(address))
+        listening.listen()
+        return subprocess.Popen(
+            [sys.executable, "-c", _IMPORTED.format(descriptor=listening.fileno())], pass_fds=[listening.fileno()]
+        )
 
 
 @cache
 def forks() -> Forks:
-    """Those of this process, begun with the first program that is started; they end when this process does."""
+    """Those of this process, begun with the first program that it starts; they end when this process does."""
     begun = Forks()
     atexit.register(begun.close)
     return begun
 
 
-def serve(descriptor: int) -> str | None:
+def fork_servers(descriptor: int) -> str | None:
+    """Fork a server for everybody who connects; returns what is to be run now in a program, None if all is over.
+
+    All is over when the worker that began this has ended, and no other one has a server.
+    """
+    gc.collect()
+    gc.freeze()  # a collection in a fork need not look through, and so copy, what has been imported
+    began_it = os.getppid()
+    servers: set[int] = set()
+    with socket.socket(fileno=descriptor) as listening:
+        folder = Path(listening.getsockname()).parent
+        while servers or os.getppid() == began_it or not _can_end(folder):
+            servers -= {pid for pid in servers if os.waitpid(pid, os.WNOHANG)[0]}
+            if not select.select([listening], [], [], _LOOK_SECONDS)[0]:
+                continue
+            connection, _ = listening.accept()
+            pid = os.fork()
+            if pid == 0:
+                listening.close()
+                program = serve(connection)
+                if program is None:
+                    os._exit(0)
+                return program
+            connection.close()
+            servers.add(pid)
+    return None
+
+
+def _can_end(folder: Path) -> bool:
+    """Remove what tells where to connect, unless somebody is about to do so."""
+    with suppress(OSError), (folder / _LOCK).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(folder)
+        return True
+    return not folder.exists()
+
+
+def serve(ours: socket.socket) -> str | None:
     """Obey until the test closes its end; returns what is to be run now if this is a fork, None if all is over."""
-    with socket.socket(fileno=descriptor) as connection:
+    with ours as connection:
+        connection.send(b"ready")
         while True:
             message, descriptors, _, _ = socket.recv_fds(connection, 1 << 20, 3)
             if not message:

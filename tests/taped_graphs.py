@@ -8,9 +8,10 @@ What a capture on a GPU refuses, this one refuses too: reading a number, shapes 
 copied from the host into a tensor, and generators that the graph was not told of.
 """
 
-import traceback
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from types import FrameType
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -101,27 +102,38 @@ class Taped(Generic[T]):
             for tensor in tape.made.values():
                 if tensor.is_floating_point():
                     tensor.fill_(torch.nan)
-        self._calls = tape.calls
+        self._calls = [planned for call in tape.calls for planned in _planned(*call)]
         self.replays = 0
 
     def replay(self) -> None:
         """Do every operation again, on the same memory."""
         self.replays += 1
         with torch.inference_mode(self._in_inference), torch.no_grad():
-            for func, args, kwargs, results in self._calls:
-                memory = {tensor.untyped_storage()._cdata for tensor in tensors((args, kwargs))}
-                olds = tensors(results)
-                if olds and all(old.untyped_storage()._cdata in memory for old in olds) and not func._schema.is_mutable:
-                    continue  # a view of what is there
-                news = tensors(func(*args, **kwargs))
-                for old, new in zip(olds, news, strict=True):
-                    if old.untyped_storage()._cdata not in memory:
-                        old.copy_(new)
+            for func, args, kwargs, olds in self._calls:
+                results = func(*args, **kwargs)
+                if olds:
+                    for old, new in zip(olds, tensors(results), strict=True):
+                        if old is not None:
+                            old.copy_(new)
+
+
+def _planned(func: Any, args: Any, kwargs: Any, results: Any) -> Iterator[tuple[Any, Any, Any, list[Tensor | None]]]:
+    """What a replay does with a call, if anything, and which of the old results get the new ones."""
+    memory = {tensor.untyped_storage()._cdata for tensor in tensors((args, kwargs))}
+    olds = [None if old.untyped_storage()._cdata in memory else old for old in tensors(results)]
+    is_view = bool(olds) and not any(old is not None for old in olds) and not func._schema.is_mutable
+    if not is_view:  # else it is there
+        yield func, args, kwargs, olds if any(old is not None for old in olds) else []
 
 
 def _counts_on_the_cpu() -> bool:
     """Whether an optimizer counts its steps: those of weights on the CPU, and of no others, by a number of the host."""
-    return any("/torch/optim/" in frame.filename for frame in traceback.extract_stack())
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        if "/torch/optim/" in frame.f_code.co_filename:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _as_they_are(values: Any) -> Any:

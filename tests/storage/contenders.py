@@ -1,12 +1,10 @@
 """What other processes do in the tests of the lease."""
 
+import fcntl
+import json
 import time
-from collections.abc import Sequence
-from multiprocessing.queues import Queue
-from multiprocessing.synchronize import Barrier
-from os import getpid
-
-from sqlalchemy.engine import URL
+from itertools import count
+from pathlib import Path
 
 from cifar_tune.errors import CifarTuneError
 from cifar_tune.storage.lease import acquire
@@ -14,22 +12,38 @@ from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.urls import storage_url
 
 STUDIES = tuple(f"contested-{number}" for number in range(6))
-Try = tuple[int, str, int, str]
-"""The database, the study, the process, and how it ended: `won`, or the message."""
+
+CONTEND = "import sys; from tests.storage.contenders import contend; contend(*sys.argv[1:])"
+"""The program of one of two processes that want the same leases; its arguments are those of `contend`."""
+
+READY = "ready\n"
+"""What it prints before it waits."""
 
 
-def contend(urls: Sequence[URL], barrier: Barrier, tries: "Queue[Try]") -> None:
-    """Open each database and take the same leases, at the same time as another process; the winner keeps them."""
+def contend(folder: str, *urls: str) -> None:
+    """Open each database and take the same leases, at the same time as another process; the winner keeps them.
+
+    Prints a line for each: the number of the database, the study, and `won` or the message. Before each step it waits
+    until the test unlocks the next file of the folder; these are called 0, 1 and so on.
+    """
+    steps = count()
+
+    def wait() -> None:
+        print(READY, end="", flush=True)
+        with (Path(folder) / str(next(steps))).open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH)
+
     for number, url in enumerate(urls):
-        barrier.wait()
-        storage = open_storage(url)
+        wait()
+        storage = open_storage(storage_url(url))
         for study in STUDIES:
+            end = "won"
             try:
                 acquire(storage.engine, study)
-                tries.put((number, study, getpid(), "won"))
             except CifarTuneError as error:
-                tries.put((number, study, getpid(), str(error)))
-            barrier.wait()
+                end = str(error)
+            print(json.dumps([number, study, end]), flush=True)
+            wait()
         close(storage)
 
 

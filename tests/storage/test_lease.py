@@ -1,7 +1,7 @@
 """One coordinator per study at a time, also when processes die."""
 
-import itertools
-import multiprocessing
+import fcntl
+import json
 import os
 import re
 import signal
@@ -9,7 +9,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -24,7 +24,7 @@ from tests.processes import Program, start_cifar_tune
 from tests.waiting import PATIENCE, is_alive, wait_until
 
 from .conftest import FreshUrl
-from .contenders import HOLD, STUDIES, Try, contend
+from .contenders import CONTEND, HOLD, READY, STUDIES
 
 HOST = socket.gethostname()
 
@@ -50,20 +50,29 @@ def holder(url: URL, study: str) -> Iterator[Program]:
         process.communicate()
 
 
-def test_of_two_processes_on_a_new_database_exactly_one_wins(fresh_url: FreshUrl) -> None:
-    urls = [fresh_url() for _ in range(4)]
-    context = multiprocessing.get_context("spawn")
-    barrier, tries = context.Barrier(2, timeout=PATIENCE), context.Queue()
-    processes = [context.Process(target=contend, args=(urls, barrier, tries)) for _ in range(2)]
+def test_of_two_processes_on_a_new_database_exactly_one_wins(fresh_url: FreshUrl, tmp_path: Path) -> None:
+    urls = [fresh_url().render_as_string(hide_password=False) for _ in range(4)]
+    ends: dict[tuple[int, str], dict[int, str]] = {}
+    with ExitStack() as locks:
+        steps = [
+            locks.enter_context((tmp_path / f"{step}").open("w")) for step in range(len(urls) * (1 + len(STUDIES)))
+        ]
+        for step in steps:
+            fcntl.flock(step, fcntl.LOCK_EX)
+        processes = [start_cifar_tune((str(tmp_path), *urls), Path.cwd(), os.environ, CONTEND) for _ in range(2)]
+        for step in steps:
+            for process in processes:
+                assert process.stdout is not None
+                while (line := process.stdout.readline()) != READY:
+                    number, study, end = json.loads(line)
+                    ends.setdefault((number, study), {})[process.pid] = end
+            fcntl.flock(step, fcntl.LOCK_UN)  # for both at once
     for process in processes:
-        process.start()
-    found: list[Try] = [tries.get(timeout=PATIENCE) for _ in range(2 * len(urls) * len(STUDIES))]
-    for process in processes:
-        process.join()
-    for number, study in itertools.product(range(len(urls)), STUDIES):
-        ends = {pid: end for at, name, pid, end in found if (at, name) == (number, study)}
-        [winner] = [pid for pid, end in ends.items() if end == "won"]
-        [lost] = [end for end in ends.values() if end != "won"]
+        process.communicate(timeout=PATIENCE)
+    assert len(ends) == len(urls) * len(STUDIES)
+    for (_, study), found in ends.items():
+        [winner] = [pid for pid, end in found.items() if end == "won"]
+        [lost] = [end for end in found.values() if end != "won"]
         assert lost.startswith(f"the study {study!r} is being run by process {winner} on {HOST}; wait for it")
 
 

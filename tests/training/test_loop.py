@@ -180,9 +180,16 @@ KNOBS_THAT_CHANGE_THE_RESULT: list[dict[str, Value]] = [
 ]
 
 
+@pytest.fixture(scope="module")
+def plain_figures(digits: ResidentData) -> list[dict[str, Any]]:
+    return figures(finished(small(), digits).results)
+
+
 @pytest.mark.parametrize("change", KNOBS_THAT_CHANGE_THE_RESULT, ids=lambda change: next(iter(change)))
-def test_the_knob_changes_the_result(digits: ResidentData, change: dict[str, Value]) -> None:
-    assert figures(finished(small(), digits).results) != figures(finished(small(**change), digits).results)
+def test_the_knob_changes_the_result(
+    digits: ResidentData, plain_figures: list[dict[str, Any]], change: dict[str, Value]
+) -> None:
+    assert figures(finished(small(**change), digits).results) != plain_figures
 
 
 def test_parameters_and_precision_are_told(digits: ResidentData) -> None:
@@ -225,25 +232,19 @@ EVERYTHING_WITH_A_STATE: list[dict[str, Value]] = [
 
 
 @pytest.mark.parametrize("chosen", EVERYTHING_WITH_A_STATE, ids=lambda chosen: "-".join(map(str, chosen.values())))
-@pytest.mark.parametrize("after", [1, 2])
-def test_continued_equals_undisturbed(
-    digits: ResidentData, tmp_path: Path, chosen: dict[str, Value], after: int
-) -> None:
-    """By way of a file, as an executor writes and reads it."""
+def test_continued_equals_undisturbed(digits: ResidentData, tmp_path: Path, chosen: dict[str, Value]) -> None:
+    """After the first and the second of three epochs, by way of a file, as an executor writes and reads it."""
     config = small(**{"step_size": 1, **chosen, **RANDOM})
-    interrupted = Training(config, digits, CPU)
-    epochs = interrupted.epochs()
-    for _ in range(after):
-        next(epochs)
-    path = tmp_path / "checkpoint.pt"
-    writer = CheckpointWriter(path)
-    writer.write(interrupted.state_dict())
-    writer.finish()
-    continued = Training(config, digits, CPU)
-    go_on(continued, path)
-    undisturbed = [*interrupted.results, *epochs]
-    assert len(list(continued.epochs())) == len(undisturbed) - after
-    assert_same(continued, interrupted)
+    undisturbed = Training(config, digits, CPU)
+    for result in undisturbed.epochs():
+        writer = CheckpointWriter(tmp_path / f"{result.epoch}.pt")
+        writer.write(undisturbed.state_dict())
+        writer.finish()
+    for after in (1, 2):
+        continued = Training(config, digits, CPU)
+        go_on(continued, tmp_path / f"{after}.pt")
+        assert len(list(continued.epochs())) == len(undisturbed.results) - after
+        assert_same(continued, undisturbed)
 
 
 FAST_RECIPE: dict[str, Value] = {
@@ -259,11 +260,10 @@ FAST_RECIPE: dict[str, Value] = {
 
 
 @pytest.mark.parametrize("chosen", [{}, {"ema_decay": 0.9}, {"optimizer": "muon"}], ids=["sgd", "ema", "muon"])
-@pytest.mark.parametrize("after", [1, 2])
 def test_the_fast_recipe_continued_equals_undisturbed(
-    larger_digits: ResidentData, tmp_path: Path, chosen: dict[str, Value], after: int
+    larger_digits: ResidentData, tmp_path: Path, chosen: dict[str, Value]
 ) -> None:
-    test_continued_equals_undisturbed(larger_digits, tmp_path, {**FAST_RECIPE, **chosen, "dropout": 0.3}, after)
+    test_continued_equals_undisturbed(larger_digits, tmp_path, {**FAST_RECIPE, **chosen, "dropout": 0.3})
 
 
 def whitening(config: Configuration, data: ResidentData) -> Tensor:
