@@ -9,11 +9,14 @@ import typer
 
 from cifar_tune.cli.commands import (
     bundle,
+    changes,
     check,
     compare,
     convert,
     dashboard,
+    db,
     delete,
+    events,
     export,
     filters,
     finalize,
@@ -21,9 +24,13 @@ from cifar_tune.cli.commands import (
     landscape,
     layers,
     lr_range,
+    owner,
     predict,
+    queue,
     run,
     status,
+    submit,
+    token,
     train,
     verify,
     watch,
@@ -34,6 +41,11 @@ from cifar_tune.errors import CifarTuneError, UnexpectedError
 from cifar_tune.visible import visible
 
 _INTERRUPTED = 130
+_AFTERWARDS = {
+    "finalize": "; the same command goes on",
+    "submit": "; what was queued goes on (see: cifar-tune queue)",
+}
+"""What is said to whoever interrupts a command."""
 
 app = typer.Typer(
     name="cifar-tune",
@@ -62,6 +74,19 @@ app.command("filters")(filters.filters)
 app.command("layers")(layers.layers)
 app.command("dashboard")(with_quiet_optuna(dashboard.dashboard))
 app.command("delete")(with_quiet_optuna(delete.delete))
+app.command("submit")(with_quiet_optuna(submit.submit))
+app.command("queue")(with_quiet_optuna(queue.queue))
+app.command("pause")(with_quiet_optuna(changes.pause))
+app.command("resume")(with_quiet_optuna(changes.resume))
+app.command("cancel")(with_quiet_optuna(changes.cancel))
+app.command("priority", context_settings={"ignore_unknown_options": True})(  # -1 is a number
+    with_quiet_optuna(changes.priority)
+)
+app.command("workers")(with_quiet_optuna(changes.workers))
+app.command("owner")(with_quiet_optuna(owner.owner))
+app.command("events")(with_quiet_optuna(events.events))
+app.add_typer(token.app, name="token")
+app.add_typer(db.app, name="db")
 
 
 @app.callback(invoke_without_command=True)
@@ -103,8 +128,7 @@ def main() -> None:
     except SystemExit as ended:
         # what Typer makes of a KeyboardInterrupt; `run` takes signals for itself, and says more
         if interruptions and ended.code == _INTERRUPTED:
-            goes_on = "; the same command goes on" if sys.argv[1:2] == ["finalize"] else ""
-            print(f"cifar-tune: interrupted{goes_on}", file=sys.stderr)
+            print(f"cifar-tune: interrupted{_AFTERWARDS.get(''.join(sys.argv[1:2]), '')}", file=sys.stderr)
         raise
     except Exception as error:  # noqa: BLE001 (the last resort of every command: a sentence, and a file for whoever mends it)
         if _is_of_database(error):

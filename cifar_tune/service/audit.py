@@ -72,19 +72,23 @@ def note(
     return number
 
 
-def read(connection: Connection, after: int = 0, limit: int | None = None, target: str | None = None) -> list[Event]:
+def read(
+    connection: Connection, after: int | None = 0, limit: int | None = None, target: str | None = None
+) -> list[Event]:
     """Events in the order in which they happened.
 
     Args:
         connection: of the database.
-        after: the number of the last event that is known already.
+        after: the number of the last event that is known already; None for the newest ones.
         limit: how many at most; None for all.
         target: only what was done to this.
     """
-    query = select(EVENTS).where(EVENTS.c.id > after).order_by(EVENTS.c.id).limit(limit)
+    order = EVENTS.c.id.desc() if after is None else EVENTS.c.id
+    query = select(EVENTS).where(EVENTS.c.id > (after or 0)).order_by(order).limit(limit)
     if target is not None:
         query = query.where(EVENTS.c.target == target)
-    return [Event(**row) for row in connection.execute(query).mappings()]
+    found = [Event(**row) for row in connection.execute(query).mappings()]
+    return found[::-1] if after is None else found
 
 
 def last(connection: Connection) -> int:

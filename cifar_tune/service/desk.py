@@ -70,8 +70,8 @@ class Desk(Protocol):
     def set_workers(self, study: str, workers: int | None) -> Submission:
         """How many slots it may use at most; None for as many as there are."""
 
-    def events(self, after: int = 0, limit: int | None = None) -> list[Event]:
-        """What has happened since the event with the number `after`, in order."""
+    def events(self, after: int | None = 0, limit: int | None = None) -> list[Event]:
+        """What has happened since the event with the number `after`, in order; None: the newest ones."""
 
     def tokens(self) -> list[Token]:
         """Of an administrator, all tokens; else one's own."""

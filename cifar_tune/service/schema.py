@@ -43,11 +43,11 @@ def upgrade(engine: Engine) -> str | None:
     before = version_of(engine)
     if before == VERSION:
         return before
-    _refuse_newer(before)
+    refuse_newer(before)
     with _alone(engine) as connection:
         context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
         before = context.get_current_revision()
-        _refuse_newer(before)
+        refuse_newer(before)
         scripts = ScriptDirectory(str(files("cifar_tune.service")), version_locations=[_folder()])
         for script in reversed(list(scripts.iterate_revisions(VERSION, before or "base"))):
             with Operations.context(context):
@@ -71,7 +71,7 @@ def differences(engine: Engine) -> list[str]:
     Raises:
         NewerSchemaError: the tables belong to a newer version of this program.
     """
-    _refuse_newer(version_of(engine))
+    refuse_newer(version_of(engine))
     ours = {*METADATA.tables}
 
     def is_ours(name: str | None, kind: str, parents: object) -> bool:
@@ -87,8 +87,12 @@ def _folder() -> str:
     return str(files("cifar_tune.service") / "migrations")
 
 
-def _refuse_newer(version: str | None) -> None:
-    """Versions are numbers of four digits, so that an older program can tell a newer one."""
+def refuse_newer(version: str | None) -> None:
+    """Versions are numbers of four digits, so that an older program can tell a newer one.
+
+    Raises:
+        NewerSchemaError: it is one.
+    """
     if version is not None and version > VERSION:
         raise NewerSchemaError(
             f"the service's tables in this database have version {version}, and this program knows {VERSION} at most: "

@@ -22,7 +22,8 @@ from cifar_tune.service.people import Actor, Role, Token
 from cifar_tune.service.refusals import ConflictError, NameTakenError, RefusedError, UnknownStudyError
 from cifar_tune.service.study_text import Rule, checked_text
 from cifar_tune.service.submissions import LIVING, State, Submission
-from cifar_tune.service.tables import LONGEST_NAME, NAMES, SUBMISSIONS
+from cifar_tune.service.tables import LONGEST_NAME, NAMES, SERVER_LEASE, SUBMISSIONS
+from cifar_tune.storage.lease import owner_of
 from cifar_tune.study_spec.overrides import parse_overrides
 from cifar_tune.visible import visible
 
@@ -55,7 +56,7 @@ class StorageDesk:
     """
 
     def __init__(self, engine: Engine, url: URL, actor: Actor, rule: Rule | None = None) -> None:
-        self._engine = engine
+        self.engine = engine
         self._url = url
         self._actor = actor
         self._rule = rule
@@ -85,10 +86,10 @@ class StorageDesk:
                 "wanted": "run", "submitted_at": time(), "waiting_since": time(), "device_seconds": 0.0, "deaths": 0,
                 "notify": list(notify),
             }  # fmt: skip
-            owners.make_row(self._engine, me)
+            owners.make_row(self.engine, me)
             for _ in range(_TRIES):
                 try:
-                    with self._engine.begin() as connection:
+                    with self.engine.begin() as connection:
                         owners.lock(connection, me)
                         self._take_name(connection, study)
                         owners.require_room(connection, me, trials)
@@ -114,14 +115,14 @@ class StorageDesk:
     ) -> list[Submission]:
         """See `Desk`."""
         rights.require(self._actor, "read", None, "see studies")
-        with self._engine.connect() as connection:
+        with self.engine.connect() as connection:
             found = submissions.select_submissions(connection, states, owner, before, limit)
         return [self._shown(each) for each in found]
 
     def submission(self, study: str) -> Submission:
         """See `Desk`."""
         rights.require(self._actor, "read", None, "see studies")
-        with self._engine.connect() as connection:
+        with self.engine.connect() as connection:
             return self._shown(_existing(connection, study))
 
     def pause(self, study: str) -> Submission:
@@ -154,16 +155,16 @@ class StorageDesk:
 
         return self._change("workers", study, change, workers=workers)
 
-    def events(self, after: int = 0, limit: int | None = None) -> list[Event]:
+    def events(self, after: int | None = 0, limit: int | None = None) -> list[Event]:
         """See `Desk`."""
         rights.require(self._actor, "read", None, "see events")
-        with self._engine.connect() as connection:
+        with self.engine.connect() as connection:
             return audit.read(connection, after, limit)
 
     def tokens(self) -> list[Token]:
         """See `Desk`."""
         everybodys = rights.is_allowed(self._actor, "token.list", None)
-        with self._engine.connect() as connection:
+        with self.engine.connect() as connection:
             return people.read_tokens(connection, None if everybodys else self._actor.name)
 
     def create_token(
@@ -197,7 +198,7 @@ class StorageDesk:
     def owners(self) -> list[Owner]:
         """See `Desk`."""
         rights.require(self._actor, "owner.list", None, "see owners")
-        with self._engine.connect() as connection:
+        with self.engine.connect() as connection:
             return owners.read_owners(connection)
 
     def set_owner(self, owner: Owner) -> Owner:
@@ -207,11 +208,15 @@ class StorageDesk:
             rights.require(self._actor, "owner.set", None, "change what owners may use")
             people.person_name(owner.name)
             owners.require_sound(owner)
-            owners.make_row(self._engine, owner.name)
-            with self._engine.begin() as connection:
+            owners.make_row(self.engine, owner.name)
+            with self.engine.begin() as connection:
                 owners.set_limits(connection, owner)
                 self._done(connection, attempt)
                 return owners.limits_of(connection, owner.name)
+
+    def is_served(self) -> bool:
+        """Whether a server runs on this database."""
+        return owner_of(self.engine, SERVER_LEASE) is not None
 
     def _change(
         self, action: str, study: str, change: Callable[[Connection, int], bool], **detail: object
@@ -262,7 +267,7 @@ class StorageDesk:
         self, action: str, target: str | None, detail: Mapping[str, object]
     ) -> Iterator[tuple[Connection, _Attempt]]:
         """A transaction that changes something, with its event."""
-        with self._attempt(action, target, detail) as attempt, self._engine.begin() as connection:
+        with self._attempt(action, target, detail) as attempt, self.engine.begin() as connection:
             yield connection, attempt
             self._done(connection, attempt)
 
@@ -275,7 +280,7 @@ class StorageDesk:
         except CifarTuneError as error:
             outcome: audit.Outcome = "refused" if isinstance(error, RefusedError | UserError) else "failed"
             more = {**attempt.detail, "why": str(error)}
-            with self._engine.begin() as connection:
+            with self.engine.begin() as connection:
                 audit.note(connection, self._actor.name, action, attempt.target, outcome, more)
             raise
 

@@ -23,6 +23,9 @@ VERSION_TABLE = "cifar_tune_schema"
 VERSION = "0001"
 """The version that these tables have: the name of the newest migration."""
 
+SERVER_LEASE = "cifar-tune serve"
+"""The name of the lease that a server holds, as a run holds that of its study."""
+
 LONGEST_NAME = 100
 """Characters of the name of a study or a person."""
 

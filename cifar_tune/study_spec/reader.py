@@ -186,6 +186,15 @@ def read_document(path: FilePath, with_faults: bool = False) -> Document:
     Raises:
         UserError: if it cannot be read, or is not YAML.
     """
+    return read_yaml(read_text(path), str(path), with_faults)
+
+
+def read_text(path: FilePath) -> str:
+    """Read the text of a YAML file, or a pipe to its end.
+
+    Raises:
+        UserError: if it cannot be read, is not text, or is larger than any study file.
+    """
     try:
         if path.exists() and not path.is_file() and not path.is_dir() and not is_stream(path):
             raise UserError(Problem("is a device, and no file", source=str(path)))
@@ -193,12 +202,11 @@ def read_document(path: FilePath, with_faults: bool = False) -> Document:
             content = file.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
             raise UserError(Problem(f"is larger than {MAX_BYTES:,} bytes", source=str(path)))
-        text = content.decode("utf-8")
+        return content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise UserError(Problem(f"is not UTF-8 text (byte {error.start})", source=str(path))) from error
     except OSError as error:
         raise UserError(Problem(f"cannot be read: {error.strerror}", source=str(path))) from error
-    return read_yaml(text, str(path), with_faults)
 
 
 def read_train(raw: object, vocabulary: Vocabulary, problems: Problems) -> dict[str, Value]:

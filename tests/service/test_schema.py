@@ -1,14 +1,26 @@
 """The tables of the service: made, upgraded, compared, and left alone where they are newer."""
 
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, inspect, text
+from sqlalchemy import Engine, create_engine, event, inspect, text
+from sqlalchemy.engine import URL
 
 from cifar_tune.service import schema
+from cifar_tune.service.people import Actor
 from cifar_tune.service.schema import NewerSchemaError, differences, upgrade, version_of
+from cifar_tune.service.storage_desk import StorageDesk
 from cifar_tune.service.tables import METADATA, VERSION
+from cifar_tune.storage.rdb import close, open_storage
+from cifar_tune.storage.records import load_record
+from cifar_tune.storage.urls import storage_url
+
+from .old_database import STUDY as OLD_STUDY
+from .test_desk import STUDY
 
 
 def test_the_migrations_make_the_tables_that_the_code_expects(engine: Engine) -> None:
@@ -45,3 +57,64 @@ def test_the_newest_migration_is_the_version() -> None:
     folder = Path(schema.__file__).parent
     scripts = ScriptDirectory(str(folder), version_locations=[str(folder / "migrations")])
     assert scripts.get_heads() == [VERSION]
+
+
+def bare(url: URL) -> URL:
+    """The same database without the tables of the service."""
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        for table in reversed(METADATA.sorted_tables):
+            table.drop(connection)
+        connection.execute(text("DROP TABLE cifar_tune_schema"))
+    engine.dispose()
+    return url
+
+
+def test_processes_that_upgrade_at_the_same_time_wait_for_each_other(url: URL) -> None:
+    bare(url)
+    storages = [open_storage(url) for _ in range(4)]
+    with ThreadPoolExecutor(len(storages)) as threads:
+        before = list(threads.map(upgrade, [storage.engine for storage in storages]))
+    assert set(before) <= {None, VERSION}
+    assert None in before
+    assert differences(storages[0].engine) == []
+    for storage in storages:
+        close(storage)
+
+
+def test_an_upgrade_that_breaks_off_leaves_nothing(url: URL) -> None:
+    bare(url)
+    storage = open_storage(url)
+
+    def fail(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if "CREATE TABLE cifar_tune_usage" in statement:
+            raise KeyboardInterrupt
+
+    event.listen(storage.engine, "before_cursor_execute", fail)
+    with pytest.raises(KeyboardInterrupt):
+        upgrade(storage.engine)
+    event.remove(storage.engine, "before_cursor_execute", fail)
+    assert [name for name in inspect(storage.engine).get_table_names() if name.startswith("cifar_tune_")] == []
+    assert upgrade(storage.engine) is None
+    assert differences(storage.engine) == []
+    close(storage)
+
+
+def test_a_database_of_an_earlier_release_is_upgraded_and_keeps_everything(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "old.db")) as connection:
+        connection.executescript((Path(__file__).parent / "databases" / "0.1.0.sql").read_text(encoding="utf-8"))
+    url = storage_url(f"sqlite:///{tmp_path / 'old.db'}")
+    storage = open_storage(url)
+    assert version_of(storage.engine) is None
+    before = load_record(storage, "earlier")
+    assert {trial.state for trial in before.trials} >= {"COMPLETE"}
+    assert upgrade(storage.engine) is None
+    close(storage)
+    storage = open_storage(url)
+    after = load_record(storage, "earlier")
+    assert (after.spec, after.trials, after.best) == (before.spec, before.trials, before.best)
+    assert differences(storage.engine) == []
+    desk = StorageDesk(storage.engine, url, Actor("anna", "admin"))
+    assert desk.submit(STUDY).state == "queued"
+    assert desk.submit(OLD_STUDY, settings=["budget.trials=5"]).study == "earlier"
+    close(storage)

@@ -1,0 +1,62 @@
+"""`cifar-tune owner`."""
+
+import json
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from cifar_tune.cli import options
+from cifar_tune.streams import say
+
+
+def owner(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[NAME]", help="Whose limits to change; * for everybody else.", show_default=False),
+    ] = None,
+    storage: options.Storage = None,
+    server: options.Server = None,
+    weight: Annotated[
+        float | None, typer.Option(help="Of the fair share: 2 gets twice the time of 1.", show_default=False)
+    ] = None,
+    slots: Annotated[int | None, typer.Option(help="Most slots at a time.", show_default=False)] = None,
+    queued: Annotated[int | None, typer.Option(help="Most studies that may wait.", show_default=False)] = None,
+    trials: Annotated[
+        int | None, typer.Option(help="Most trials in studies that have not ended.", show_default=False)
+    ] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Show what the owners of studies may use, or change it for one of them.
+
+    With --json: a list of objects with name, weight, slots, queued and trials (null: as for *, and for * no limit).
+    """
+    from cifar_tune.cli.desk import desk_of
+    from cifar_tune.cli.queue_lines import table
+    from cifar_tune.errors import Problem, UserError
+    from cifar_tune.service.owners import Owner
+
+    given = Owner(name or "", weight, slots, queued, trials)
+    changes = any(value is not None for value in (weight, slots, queued, trials))
+    if changes and name is None:
+        raise UserError(Problem("say whose limits to change, or * for everybody else", "NAME"))
+    with desk_of(storage, server) as desk:
+        if changes:
+            desk.set_owner(given)
+        found = [each for each in desk.owners() if name in (None, each.name)]
+    if as_json:
+        typer.echo(json.dumps([asdict(each) for each in found], indent=2))
+        return
+    if not found:
+        say(
+            "nothing is said of anybody: all have weight 1 and no limits"
+            if name is None
+            else f"nothing is said of {name}"
+        )
+        return
+    rows = [("owner", "weight", "slots", "queued", "trials")]
+    for each in found:
+        values = (each.weight, each.slots, each.queued, each.trials)
+        rows.append((each.name, *("-" if value is None else f"{value:g}" for value in values)))  # type: ignore[arg-type]
+    for line in table(rows):
+        say(line)

@@ -1,0 +1,241 @@
+"""The commands of the service on the database itself."""
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from cifar_tune.cli.queue_lines import date_and_time
+from cifar_tune.service import submissions
+from cifar_tune.service.people import Actor, who
+from cifar_tune.service.schema import upgrade
+from cifar_tune.service.storage_desk import StorageDesk
+from cifar_tune.service.tables import SERVER_LEASE, VERSION
+from cifar_tune.storage.lease import acquire
+from cifar_tune.storage.rdb import close, open_storage
+from cifar_tune.storage.urls import storage_url
+from tests.waiting import wait_until
+
+from .conftest import Cli
+
+STUDY = """\
+name: mine
+budget: {trials: 3}
+data: {name: digits}
+train: {model: cnn3, width: 8, epochs: 2}
+"""
+NOTE = "note: no server runs on this database, so nothing begins; start one with: cifar-tune serve\n"
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> str:
+    (tmp_path / "mine.yaml").write_text(STUDY)
+    return "mine.yaml"
+
+
+@contextmanager
+def open_desk() -> Iterator[StorageDesk]:
+    """The desk of somebody else on the same database."""
+    url = storage_url(None)
+    storage = open_storage(url)
+    upgrade(storage.engine)
+    yield StorageDesk(storage.engine, url, Actor("somebody", "admin"))
+    close(storage)
+
+
+def test_without_a_database_nothing_is_queued_and_none_is_made(cli: Cli, tmp_path: Path) -> None:
+    said = "nothing is queued; submit a study with: cifar-tune submit STUDY\n"
+    assert (cli("queue").code, cli("queue").out, cli("queue", "--json").out) == (0, said, "[]\n")
+    for command in ("pause x", "cancel x", "priority x 1", "events", "token list", "owner", "db check", "db upgrade"):
+        ended = cli(*command.split())
+        assert ended.code == 2, command
+        assert "no studies: there is no such file yet" in ended.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_study_is_submitted_changed_and_cancelled(cli: Cli, study: str, tmp_path: Path) -> None:
+    ended = cli("submit", study, "--priority", "3", "--notify", "https://example.org/x")
+    assert (ended.code, ended.out, ended.err) == (0, "queued mine (submission 1)\n", NOTE)
+    [found] = json.loads(cli("queue", "--json").out)
+    assert (found["study"], found["state"], found["priority"], found["workers"]) == ("mine", "queued", 3, None)
+    assert (found["file"], found["folder"]) == ("mine.yaml", str(tmp_path))
+    assert found["notify"] == ["https://example.org/x"]
+    lines = cli("queue").out.splitlines()
+    assert lines[0] == "1 submission: 1 queued"
+    assert lines[1].split() == ["study", "owner", "state", "priority", "workers", "since"]
+    assert lines[2].split()[0] == "mine"
+    assert cli("pause", "mine").out == "mine: paused, priority 3, as many trials at a time as fit\n"
+    assert cli("workers", "mine", "2").out == "mine: paused, priority 3, 2 trials at a time at most\n"
+    assert cli("priority", "mine", "-1").out == "mine: paused, priority -1, 2 trials at a time at most\n"
+    assert cli("resume", "mine").out.startswith("mine: queued, ")
+    assert cli("workers", "mine", "all").out.startswith("mine: queued, priority -1, as many")
+    assert cli("cancel", "mine").out.startswith("mine: cancelled, ")
+    assert cli("queue").out.startswith("nothing is queued")
+    assert cli("queue", "--all").out.startswith("1 submission: 1 cancelled\n")
+    again = cli("submit", "mine", "--set", "budget.trials=9", "--json")
+    assert json.loads(again.out)["trials"] == 9
+    said = [line.split()[4:] for line in cli("events").out.splitlines()]
+    assert said[:3] == [["submit", "mine", "done"], ["pause", "mine", "done"], ["workers", "mine", "done"]]
+    events = json.loads(cli("events", "--after", "3", "--limit", "1", "--json").out)
+    assert [(each["id"], each["action"], each["target"]) for each in events] == [(4, "priority", "mine")]
+
+
+def test_what_cannot_be_done_is_said(cli: Cli, study: str, tmp_path: Path) -> None:
+    (tmp_path / "wrong.yaml").write_text("name: x\ntrain: {optimzer: sgd, epochs: 0}\n")
+    for command, code, words in (
+        ("submit absent.yaml", 2, "absent.yaml: there is no such study file"),
+        ("submit wrong.yaml", 2, "wrong.yaml:2: train.optimzer: unknown key (did you mean 'optimizer'?)"),
+        ("submit wrong.yaml", 2, "wrong.yaml:2: train.epochs = 0: must be a whole number"),
+        ("submit mine.yaml --set nonsense", 2, "--set = 'nonsense': must be key=value"),
+        ("submit unknown", 2, "nobody has submitted a study 'unknown'"),
+        ("submit mine.yaml", 0, ""),
+        ("submit mine.yaml", 2, "your study 'mine' is queued already"),
+        ("cancel mime", 2, "nobody has submitted a study 'mime' (did you mean 'mine'?)"),
+        ("priority mine 5000", 2, "priority = 5000: must be between -1000 and 1000"),
+        ("workers mine some", 2, "N = 'some': must be a number of trials, or all"),
+        ("cancel mine", 0, ""),
+        ("cancel mine", 1, "the study 'mine' has ended (cancelled); submit it again to go on with it"),
+        ("token revoke 1", 2, "token = 1: there is no such token; see: cifar-tune token list"),
+        ("token create anna --role owner", 2, "--role = 'owner': must be viewer, editor or admin"),
+        ("owner --slots 2", 2, "NAME: say whose limits to change, or * for everybody else"),
+        ("owner anna --weight 0", 2, "weight = 0.0: must be above 0"),
+        ("queue --storage sqlite:///x.db --server http://x", 2, "name a server or a database, not both"),
+    ):
+        ended = cli(*command.split())
+        assert ended.code == code, command
+        assert words in ended.err, command
+        assert "Traceback" not in ended.err
+
+
+def test_a_name_that_somebody_else_has_is_refused(cli: Cli, study: str) -> None:
+    with open_desk() as somebody:
+        somebody.submit(STUDY)
+    ended = cli("submit", study)
+    assert ended.code == 2
+    assert "the name 'mine' is taken: that study belongs to somebody; give yours another name" in ended.err
+    assert cli("cancel", "mine").code == 0, "whoever has the database is an administrator"
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "state"), [(0, "done"), (1, "failed"), (2, "failed")], ids=["done", "without-a-trial", "refused"]
+)
+def test_waiting_ends_with_the_exit_code_of_the_study(cli: Cli, study: str, exit_code: int, state: str) -> None:
+    with ThreadPoolExecutor(1) as threads:
+        playing = threads.submit(play_server, exit_code)
+        ended = cli("submit", study, "--wait")
+        playing.result()
+    assert ended.code == exit_code
+    assert ended.out == f"queued mine (submission 1)\nmine has ended: {state} (so it was)\n"
+    assert "mine: queued" in ended.err.splitlines()
+
+
+def play_server(exit_code: int) -> None:
+    """What a server does with the first submission."""
+    with open_desk() as somebody:
+        wait_until(lambda: bool(somebody.queue()))
+        with somebody.engine.begin() as connection:
+            submissions.begin(connection, 1)
+        with somebody.engine.begin() as connection:
+            submissions.end(connection, 1, exit_code, "so it was")
+
+
+def test_an_interruption_ends_the_waiting_alone(cli: Cli, study: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.sleep", lambda _: os.kill(os.getpid(), signal.SIGINT))
+    ended = cli("submit", study, "--wait")
+    assert ended.code == 130
+    assert ended.err.endswith("cifar-tune: interrupted; what was queued goes on (see: cifar-tune queue)\n")
+    assert cli("queue").out.startswith("1 submission: 1 queued\n")
+
+
+def test_a_deleted_or_cancelled_study_is_not_waited_for(cli: Cli, study: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def cancel(_: float) -> None:
+        with open_desk() as somebody:
+            somebody.cancel("mine")
+
+    monkeypatch.setattr("time.sleep", cancel)
+    ended = cli("submit", study, "--wait", "--json")
+    assert ended.code == 1
+    assert json.loads(ended.out)["state"] == "cancelled"
+
+
+def test_where_a_server_runs_nothing_is_noted(cli: Cli, study: str) -> None:
+    with open_desk() as somebody:
+        lease = acquire(somebody.engine, SERVER_LEASE)
+        assert cli("submit", study).err == ""
+        assert cli("queue").err == ""
+        lease.release()
+        assert cli("queue").err == NOTE
+
+
+def test_a_token_is_printed_once(cli: Cli) -> None:
+    ended = cli("token", "create", "anna", "--role", "viewer", "--label", "laptop", "--days", "2")
+    secret = ended.out.strip()
+    assert ended.err == "token 1 for anna (viewer); it is not shown again:\n"
+    with open_desk() as somebody:
+        assert who(somebody.engine, secret) == Actor("anna", "viewer", 1)
+    made = json.loads(cli("token", "create", "bert", "--json").out)
+    assert (made["owner"], made["role"], made["secret"][:3]) == ("bert", "editor", "ct_")
+    listed = cli("token", "list")
+    assert secret not in listed.out
+    assert [line.split()[:4] for line in listed.out.splitlines()[1:]] == [
+        ["1", "anna", "viewer", "laptop"],
+        ["2", "bert", "editor", made_at(made)],
+    ]
+    assert [set(each) == set(made) - {"secret"} for each in json.loads(cli("token", "list", "--json").out)] == [
+        True
+    ] * 2
+    assert cli("token", "revoke", "1").out == "revoked token 1 of anna\n"
+    assert cli("token", "list").out.splitlines()[1].endswith("revoked")
+    with open_desk() as somebody:
+        assert who(somebody.engine, secret) is None
+    assert secret not in cli("events", "--json").out
+
+
+def made_at(token: dict[str, Any]) -> str:
+    """The day on which it was made, as a table shows it."""
+    return date_and_time(token["created_at"]).split()[0]
+
+
+def test_owners_are_given_limits(cli: Cli, study: str) -> None:
+    cli("token", "create", "anna")
+    assert cli("owner").out == "nothing is said of anybody: all have weight 1 and no limits\n"
+    assert cli("owner", "*", "--queued", "0").code == 0
+    assert cli("owner", "anna", "--weight", "2.5", "--slots", "4", "--trials", "100").out.splitlines() == [
+        "owner  weight  slots  queued  trials",
+        "anna   2.5     4      -       100",
+    ]
+    assert [each["name"] for each in json.loads(cli("owner", "--json").out)] == ["*", "anna"]
+    ended = cli("submit", study)
+    assert ended.code == 1
+    assert "may have 0 waiting studies at most, and has 0" in ended.err
+
+
+def test_the_database_is_upgraded_checked_and_copied(cli: Cli, tmp_path: Path) -> None:
+    close(open_storage(storage_url(None)))  # as `run` makes it
+    assert "the service's tables: not made yet; the first command of the service makes them\n" in cli("db", "check").out
+    assert cli("db", "upgrade").out == f"the tables of the service have version {VERSION} now; they are new\n"
+    assert cli("db", "upgrade").out == f"the tables of the service have version {VERSION} already\n"
+    assert f"the service's tables: version {VERSION}, submissions 0, events 0\n" in cli("db", "check").out
+    assert cli("db", "backup", "copy.db").out.startswith("wrote copy.db (")
+    assert cli("db", "check", "--storage", "sqlite:///copy.db").code == 0
+    with open_desk() as somebody, somebody.engine.begin() as connection:
+        connection.execute(text("DROP TABLE cifar_tune_usage"))
+    ended = cli("db", "check")
+    assert (ended.code, ended.err) == (
+        1,
+        "cifar-tune: the service's tables are not as they should be: table cifar_tune_usage is missing\n",
+    )
+    with open_desk() as somebody, somebody.engine.begin() as connection:
+        connection.execute(text("UPDATE cifar_tune_schema SET version_num = '0999'"))
+    for command in ("queue", "submit mine.yaml", "db upgrade", "db check"):
+        (tmp_path / "mine.yaml").write_text(STUDY)
+        ended = cli(*command.split())
+        assert ended.code == 1, command
+        assert "a newer cifar-tune has upgraded them" in ended.err

