@@ -158,6 +158,7 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
         "sweep",
     ),
     "start_from": ("baseline", "enqueue", "initial_points", "known", "points_to_evaluate", "warm_start"),
+    "transfer_from": ("continue_from", "source_study", "transfer", "transfer_learning", "warm_start_from"),
     "low": ("from", "lower", "lower_bound", "min", "min_value", "minimum", "start"),
     "high": ("max", "max_value", "maximum", "stop", "to", "upper", "upper_bound"),
     "log": ("is_log", "log_scale", "loguniform", "logarithmic"),

@@ -45,6 +45,9 @@ SECTION_WORDS: Mapping[str, str] = {
     "`when: {optimizer: [sgd, rmsprop]}` for those that not every trial has. `prior: {value: 0.05, confidence: 0.7}` "
     "keeps a share of the first draws of tpe near a value that is known to be good.",
     "start_from": "Configurations to run first: mappings of searched knobs, or paths of CONFIG files.",
+    "transfer_from": "An earlier study, such as one of a smaller net, whose best configurations are run first: its "
+    "name, or `{study: NAME, storage: URL, configurations: 5}`. See [Configurations of an earlier "
+    "study](studies.md#configurations-of-an-earlier-study).",
 }
 """What each section of a study file says, in the order of the reference."""
 

@@ -35,6 +35,12 @@ _REPEATS = (
 )
 
 
+_TRANSFER = (
+    "The first trials try the best configurations of the study {study}. Their user attribute `transferred_from` says "
+    "which of its trials each one comes from."
+)
+
+
 def _written(name: str, spec: StudySpec) -> str:
     goals = " and ".join(f"{code(each.metric)} ({each.direction})" for each in spec.objectives)
     limits = ", ".join(code(each) for each in spec.constraints)
@@ -52,6 +58,7 @@ def _written(name: str, spec: StudySpec) -> str:
         f"pruner {code(spec.pruner.name)}, data {code(spec.data.name)}.",
         table(("knob", "values", "where"), rows) if rows else "Nothing is searched: every knob is fixed.",
         *([f"Fixed: {fixed}."] if fixed else []),
+        *([_TRANSFER.format(study=code(spec.transfer_from.study))] if spec.transfer_from is not None else []),
         *([_REPEATS.format(count=spec.repeats.count, what=spec.repeats.what)] if spec.repeats is not None else []),
         *([f"These pages show as it was drawn: {', '.join(relative)}."] if relative else []),
         *([] if about else [_IMPORTANCES]),

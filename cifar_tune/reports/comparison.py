@@ -163,8 +163,8 @@ class Comparison:
         """Whether the completed trials of a level are a random sample of what the study file describes.
 
         Only then does a mean's interval keep its promise. A sampler that learns tries more of what looks good, a pruner
-        takes the worse trials away, and `start_from` has what people hold for good. A study that has evolved may hold
-        trials of another sampler.
+        takes the worse trials away, and `start_from` and `transfer_from` have what people hold for good. A study that
+        has evolved may hold trials of another sampler.
         """
         spec = self.report.record.spec
         trials = [trial for level in self.levels for trial in level.trials]
@@ -291,8 +291,8 @@ class Comparison:
         if not self.is_random_sample and any(len(level.completed) > 2 for level in self.levels):
             words = (
                 " Means have no intervals: these trials are no random sample, since the sampler (perhaps that of an "
-                "earlier version), the pruner or `start_from` chose among them, so the usual interval would be too "
-                "narrow, and often would not hold the true mean."
+                "earlier version), the pruner, `start_from` or `transfer_from` chose among them, so the usual "
+                "interval would be too narrow, and often would not hold the true mean."
             )
         if self.paired is None or self.leader is None:
             return words

@@ -46,7 +46,7 @@ def summary_json(report: Report) -> str:
         best: the best completed trial that keeps all constraints, or null; of several objectives, the best in the first
             one: `number`, `value` (the objective), `values` (all objectives by metric), `metrics` (the constrained and
             the listed ones, as far as the trial measured them), `params` (searched knobs, as training used them),
-            `source` (sampler, start_from or enqueued),
+            `source` (sampler, start_from, transfer_from or enqueued),
             `config` (all knobs, lists of names as lists, `precision` as it came out), `epochs`, `seconds`,
             `parameters`, `flops`, `device`, `precision`, `intervals` (the 95 % interval, low and high, of each
             objective that is an accuracy; Wilson's, for other images of the same kind: it knows nothing of seeds and

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from shlex import quote
+from typing import Any
 
 from cifar_tune.errors import last_line
 from cifar_tune.markdown import code, inert, table
@@ -57,6 +58,7 @@ def trial_markdown(trial: TrialRecord, spec: StudySpec, name: str) -> str:
         *([("multiply-adds of one image", f"{trial.flops:,}")] if trial.flops is not None else []),
         *([("device", f"{code(trial.device)}, {inert(precision)}")] if trial.device else []),
         *([("taken up again after epoch", ", ".join(map(str, trial.resumed_from)))] if trial.resumed_from else []),
+        *([("tries the configuration of", origin_words(trial.transferred_from))] if trial.transferred_from else []),
         *([("keeps all constraints", "yes" if trial.feasible else "no")] if spec.constraints else []),
     ]
     config = resolved_config(trial, spec)
@@ -187,7 +189,14 @@ def _count(trials: Sequence[TrialRecord]) -> str:
 def _given(trial: TrialRecord) -> str:
     if trial.source == "sampler":
         return ""
+    if trial.transferred_from is not None:
+        return f", with the configuration of {origin_words(trial.transferred_from)} (`transfer_from`)"
     return ", from `start_from`" if trial.source == "start_from" else ", enqueued by hand"
+
+
+def origin_words(origin: Mapping[str, Any]) -> str:
+    """`trial 7 of resnet18-small`, of a trial whose configuration comes from an earlier study."""
+    return f"trial {origin['trial']} of {code(origin['study'])}"
 
 
 def _searched_how(report: Report, best: TrialRecord, name: str) -> str:
@@ -219,6 +228,28 @@ def _searched(report: Report) -> list[str]:
     ]
 
 
+def _transferred(report: Report) -> list[str]:
+    """What became of the configurations of an earlier study; nothing where there are none."""
+    trials = [trial for trial in report.record.trials if trial.transferred_from is not None]
+    if not trials:
+        return []
+    rows = [
+        (
+            str(trial.number),
+            origin_words(trial.transferred_from),
+            trial.state,
+            "" if trial.value is None else report.scale.shown(trial.value),
+        )
+        for trial in trials
+        if trial.transferred_from is not None
+    ]
+    return [
+        "These trials tried the best configurations of an earlier study (`transfer_from`). What they gave there is not "
+        "used here.",
+        table(("trial", "configuration of", "", code(report.record.spec.objective.metric)), rows),
+    ]
+
+
 def _trials(report: Report) -> list[str]:
     record = report.record
     states = ", ".join(f"{record.counts[state]:,} {state}" for state in STATES if record.counts[state]) or "none"
@@ -235,6 +266,7 @@ def _trials(report: Report) -> list[str]:
     ]
     if words := repeats_words(report):
         parts.append(words)
+    parts += _transferred(report)
     if record.stopped is not None:
         by = "was stopped by its rule," if record.stopped["rule"] else "ended"
         parts.append(f"The study {by} before its budget was used up: {record.stopped['words']}.")

@@ -29,14 +29,14 @@ def trials_csv(report: Report) -> str:
     """The text of the file: comma-separated, a header, numbers with every digit, empty cells where there is nothing.
 
     `value` is the objective, the first one of several; of a pruned trial, after its last epoch. `source` is sampler,
-    start_from or enqueued. The knobs have the values that training used. With several objectives, constraints or
-    further `metrics` there is a column more for each metric of the study, empty where a trial did not measure it. With
-    several objectives or constraints, `feasible` says whether the trial keeps all constraints, and `on_front` whether
-    it lies on the Pareto front. With `repeats`, `repeat` says which training of its configuration it is. Of the
-    configuration there are the mean of the objective over the trainings that have completed, its standard error, how
-    many those are, and whether it `fell_behind`, so that it is trained no further. In a study that `finalize` has made,
-    `task_seed` and `task_fold` say what a training was planned with (fold 0 is the split of the study), and
-    `study_trial` is the trial of the raced study whose configuration it has.
+    start_from, transfer_from or enqueued. The knobs have the values that training used. With several objectives,
+    constraints or further `metrics` there is a column more for each metric of the study, empty where a trial did not
+    measure it. With several objectives or constraints, `feasible` says whether the trial keeps all constraints, and
+    `on_front` whether it lies on the Pareto front. With `repeats`, `repeat` says which training of its configuration it
+    is. Of the configuration there are the mean of the objective over the trainings that have completed, its standard
+    error, how many those are, and whether it `fell_behind`, so that it is trained no further. In a study that
+    `finalize` has made, `task_seed` and `task_fold` say what a training was planned with (fold 0 is the split of the
+    study), and `study_trial` is the trial of the raced study whose configuration it has.
     """
     columns, rows = trial_rows(report)
     return csv_text(columns, ([_cell(*each) for each in zip(columns, row, strict=True)] for row in rows))

@@ -59,6 +59,13 @@ CONFIG = "config"
 START_FROM = "start_from"
 """Trial: which item of the study's `start_from` it is, from 0; other trials do not have it."""
 
+TRANSFER = "transfer"
+"""Study: what `transfer_from` has taken from an earlier study, as `study.transfer.Transfer.plain` says it. With it, the
+study goes on without the earlier one."""
+
+TRANSFERRED_FROM = "transferred_from"
+"""Trial: `study` and `trial` whose configuration it tries (`transfer_from`); other trials do not have it."""
+
 CARRIED_FROM = "carried_from"
 """Trial: `study` and `number` that it had before `run --evolve`."""
 

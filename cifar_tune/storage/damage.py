@@ -211,6 +211,23 @@ def _is_carried(value: object) -> bool:
     return isinstance(value, dict) and _is_text(value.get("study")) and _is_whole(value.get("number"))
 
 
+def _is_transferred(value: object) -> bool:
+    return isinstance(value, dict) and _is_text(value.get("study")) and _is_whole(value.get("trial"))
+
+
+def _is_source(value: object) -> bool:
+    parts: dict[str, Check] = {"trial": _is_whole, "value": _is_number, "config": _is_config}
+    return isinstance(value, dict) and all(name in value and right(value[name]) for name, right in parts.items())
+
+
+def _is_transfer(value: object) -> bool:
+    parts: dict[str, Check] = {
+        "study": _is_text, "configurations": _is_whole, "metric": _is_text,
+        "sources": lambda sources: _is_list_of(sources, _is_source),
+    }  # fmt: skip
+    return isinstance(value, dict) and value.keys() >= parts.keys() and _has(value, **parts)
+
+
 def _is_evolved(value: object) -> bool:
     return _has(value, version=_is_whole, carried=_is_whole, left=_is_whole) and _has(value, **{"from": _is_text})
 
@@ -276,6 +293,7 @@ _TRIAL: Mapping[str, tuple[str, Check]] = {
     attributes.CONFIG: ("a value for each knob", _is_config),
     attributes.START_FROM: _COUNT,
     attributes.CARRIED_FROM: ("a study and a number", _is_carried),
+    attributes.TRANSFERRED_FROM: ("a study and a trial", _is_transferred),
     attributes.TASK: ("a planned training", _is_task),
     attributes.FAILED_ONCE: _TEXT,
     attributes.EPOCHS: _COUNT,
@@ -309,5 +327,6 @@ _STUDY: Mapping[str, tuple[str, Check]] = {
     attributes.LINKED: ("a mapping", lambda value: isinstance(value, dict)),
     attributes.STOPPED: ("why the study was stopped", _is_stopped),
     attributes.STOP_SINCE: _COUNT,
+    attributes.TRANSFER: ("configurations of an earlier study", _is_transfer),
 }
 """The same of a study; its specification is read as study files are."""

@@ -66,11 +66,12 @@ class TrialRecord:
     `value` is the first objective: of the last finished epoch if the trial was pruned, None if it never finished one;
     `values` are all objectives, in the order of the study file, empty where `value` is None.
     `drawn_by` is the name of the study's sampler, or of that of the earlier version that a trial was carried over from;
-    None where that is not known. `source` is `sampler`, `start_from`, or `enqueued` if somebody else gave it. `params`
-    is what the sampler suggested: of a knob that is searched `per` another, not the value in `config`.
-    `intermediate` is the objective after each finished epoch; of several objectives, the first one after the newest.
-    `history` has one list per figure, one item per epoch, and `measures` one per further metric, with None where an
-    epoch was not measured. `metrics` holds what else is known of metrics by name.
+    None where that is not known. `source` is `sampler`, `start_from`, `transfer_from`, or `enqueued` if somebody else
+    gave it. `transferred_from` has the study and the trial there whose configuration it tries. `params` is what the
+    sampler suggested: of a knob that is searched `per` another, not the value in `config`. `intermediate` is the
+    objective after each finished epoch; of several objectives, the first one after the newest. `history` has one list
+    per figure, one item per epoch, and `measures` one per further metric, with None where an epoch was not measured.
+    `metrics` holds what else is known of metrics by name.
     `feasible` says whether the trial keeps all constraints; None as long as that is open. `spared_at` is the epoch
     after which the pruner would have stopped it, where it was trained on all the same. `task` is which planned training
     it is (`attributes.TASK`); None where it is none.
@@ -107,6 +108,7 @@ class TrialRecord:
     task: Mapping[str, int] | None = None
     repeat: int | None = None
     repeated: Repeated | None = None
+    transferred_from: Mapping[str, Any] | None = None
 
     @property
     def is_drawn(self) -> bool:
@@ -405,6 +407,8 @@ def read_stored_spec(name: str, plain: object) -> StudySpec:
 def _source(trial: FrozenTrial) -> str:
     if attributes.START_FROM in trial.user_attrs:
         return "start_from"
+    if attributes.TRANSFERRED_FROM in trial.user_attrs:
+        return "transfer_from"
     return "enqueued" if ENQUEUED in trial.system_attrs else "sampler"
 
 
@@ -449,6 +453,7 @@ def trial_record(trial: FrozenTrial, spec: StudySpec) -> TrialRecord:
         task=attrs.get(attributes.TASK),
         repeat=attrs.get(attributes.REPEAT),
         repeated=attrs.get(MEAN_OF),
+        transferred_from=attrs.get(attributes.TRANSFERRED_FROM),
     )
 
 

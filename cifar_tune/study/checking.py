@@ -168,7 +168,7 @@ def repeats_line(spec: StudySpec, repeats: RepeatsSpec) -> str:
     seeds = f"{spec.first_seed} to {spec.first_seed + repeats.count - 1}"
     each = f"{repeats.count} folds, with seeds {seeds}" if repeats.on_folds else f"{repeats.count} seeds ({seeds})"
     budget = spec.budget.trials
-    listed = len(spec.start_from) if spec.is_list else None
+    listed = spec.most_known if spec.is_list else None
     configurations = spec.space.size() if spec.sampler.name == "grid" else listed
     if configurations is None:
         whole = budget // repeats.count

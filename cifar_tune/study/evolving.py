@@ -104,8 +104,11 @@ def _not_begun(trial: FrozenTrial, after: StudySpec) -> FrozenTrial | Misfit | N
     """Enqueued trials wait again; None where there is nothing to carry."""
     if trial.state.is_finished():
         return Misfit("another program made it, or it was refused before it began")
-    if ENQUEUED not in trial.system_attrs or attributes.START_FROM in trial.user_attrs:
-        return None  # nothing of it was trained; items of `start_from` are enqueued anew
+    if ENQUEUED not in trial.system_attrs or trial.user_attrs.keys() & {
+        attributes.START_FROM,
+        attributes.TRANSFERRED_FROM,
+    }:
+        return None  # nothing of it was trained; what `start_from` and `transfer_from` give is enqueued anew
     reason = refusal(trial, after)
     if reason is not None:
         return Misfit(f"it was enqueued, and {reason}")

@@ -217,4 +217,5 @@ def linked_spec(record: StudyRecord, data: DataSpec, kind: str, trials: int) -> 
         deterministic=None,
         stop=None,
         repeats=None,
+        transfer_from=None,
     )

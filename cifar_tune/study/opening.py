@@ -23,6 +23,7 @@ from cifar_tune.storage.views import EarlierBatches
 from cifar_tune.storage.write_behind import WriteBehindStorage
 from cifar_tune.study.asking import distribution, enqueue_known
 from cifar_tune.study.folder_claim import new_identity
+from cifar_tune.study.transfer import Transfer, enqueue_transferred, kept_transfer
 from cifar_tune.study_spec.constraints import violations
 from cifar_tune.study_spec.difference import differences, require_evolvable, why_not_evolvable
 from cifar_tune.study_spec.specification import StudySpec
@@ -207,8 +208,16 @@ def about_defaults(given: StudySpec, spec: StudySpec) -> Iterator[str]:
         yield f"this study goes on as it began, with {defaults}; new studies have other defaults"
 
 
-def open_study(storage: RDBStorage, spec: StudySpec, data: PreparedData) -> optuna.Study:
+def open_study(
+    storage: RDBStorage, spec: StudySpec, data: PreparedData, transfer: Transfer | None = None
+) -> optuna.Study:
     """Create the study, or take up the stored one; the caller holds its lease.
+
+    Args:
+        storage: that holds it, or shall hold it.
+        spec: the study.
+        data: its images.
+        transfer: what it takes from an earlier study, unless it has taken that already.
 
     Raises:
         UserError: if the stored one differs in its specification or in its images.
@@ -231,6 +240,11 @@ def open_study(storage: RDBStorage, spec: StudySpec, data: PreparedData) -> optu
     if is_spoiled(distributions_of_study(storage.engine, own), spec):
         refuse_misfits(study.get_trials(deepcopy=False), spec)
     enqueue_known(study, spec, user_attribute_of_trials(storage.engine, own, attributes.START_FROM).values())
+    transfer = kept_transfer(study.user_attrs, spec) or transfer
+    if transfer is not None:
+        if study.user_attrs.get(attributes.TRANSFER) != transfer.plain():
+            study.set_user_attr(attributes.TRANSFER, transfer.plain())
+        enqueue_transferred(study, spec, transfer)
     return study
 
 

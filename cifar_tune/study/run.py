@@ -44,6 +44,7 @@ from cifar_tune.study.evolving import evolve_study, finish_evolution
 from cifar_tune.study.folder_claim import claim_folder
 from cifar_tune.study.opening import about_defaults, open_study, stored_study, with_its_defaults
 from cifar_tune.study.script import Script
+from cifar_tune.study.transfer import Transfer, find_transfer
 from cifar_tune.study_spec.data_fit import require_fit
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.study_spec.typical import largest, typical
@@ -173,6 +174,9 @@ def _run_in(
     spec = patience.take(lambda: with_its_defaults(storage, given))
     known = patience.take(lambda: stored_study(storage, spec, evolve))  # refuse before images are decoded for nothing
     looking, running = new_token(), new_token()
+    transfer = patience.take(lambda: find_transfer(storage, spec))  # likewise
+    if transfer is not None and (known is None or transfer.notes):
+        _say_all(observer, (f"note: {line}" for line in (*transfer.notes, *transfer.lines(spec))))
     patience.take(
         lambda: acquire(storage.engine, spec.name, looking).release()
     )  # likewise; a download would outlast it
@@ -201,7 +205,7 @@ def _run_in(
         _say_all(observer, patience.take(lambda: _claimed(stored_study(storage, spec, evolve), storage, url)))
         patience.take(lambda: evolve_study(storage, spec, data, lease, observer.important))
         patience.take(lambda: finish_evolution(storage, spec.name, url))
-    stored = patience.take(lambda: _opened(storage, spec, data, plan))
+    stored = patience.take(lambda: _opened(storage, spec, data, plan, transfer))
     _say_all(observer, patience.take(lambda: _claimed(stored, storage, url)))
     if openings := read_openings(stored.user_attrs):
         observer.important(
@@ -217,9 +221,11 @@ def _run_in(
     return _with_record(ending, storage, spec.name, url, watch) if is_written else Outcome(ending, None)
 
 
-def _opened(storage: BatchStorage, spec: StudySpec, data: PreparedData, plan: Plan | None) -> optuna.Study:
+def _opened(
+    storage: BatchStorage, spec: StudySpec, data: PreparedData, plan: Plan | None, transfer: Transfer | None
+) -> optuna.Study:
     """Create the study or take it up; a linked one says what it is for."""
-    stored = open_study(storage, spec, data)
+    stored = open_study(storage, spec, data, transfer)
     if plan is not None and attributes.LINKED not in stored.user_attrs:
         stored.set_user_attr(attributes.LINKED, dict(plan.linked))
     return stored

@@ -18,9 +18,13 @@ from cifar_tune.study_spec.search_space import Dimension
 from cifar_tune.study_spec.space import Space
 from cifar_tune.study_spec.specification import StudySpec
 
-_MAY_CHANGE = ("name", "budget", "stop", "repeats.stop_early", "metrics", "data.root", "data.download")
+_MAY_CHANGE = (
+    *("name", "budget", "stop", "repeats.stop_early", "metrics", "data.root", "data.download"),
+    "transfer_from.storage",
+)
 """The budget may grow at any time, study and configurations be stopped by another rule, and other metrics be listed,
-which decide nothing; the data may lie elsewhere on another machine (their content is compared)."""
+which decide nothing; the data may lie elsewhere on another machine (their content is compared), and so may an earlier
+study, whose configurations are stored with this one."""
 
 
 _OF_A_PRIOR = re.compile(r"search_space\.[^.]+\.prior\.(value|confidence)")

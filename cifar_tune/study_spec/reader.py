@@ -50,7 +50,9 @@ from cifar_tune.study_spec.space import Space, find_cycle
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.study_spec.start_from import check_grid_items, read_start_from
 from cifar_tune.study_spec.stop import read_stop
+from cifar_tune.study_spec.transfer import read_transfer
 from cifar_tune.study_spec.yaml_reader import MAX_BYTES, Document, read_yaml
+from cifar_tune.wording import counted
 
 SECTIONS = (
     "name",
@@ -68,6 +70,7 @@ SECTIONS = (
     "train",
     "search_space",
     "start_from",
+    "transfer_from",
 )
 DEFAULT_SEARCH_SPACE: Mapping[str, Any] = {
     "lr": {"low": 1e-4, "high": 1.0, "log": True},
@@ -281,6 +284,7 @@ def _read_sections(
         stop=read_stop(raw.get("stop"), objectives, dimensions, problems),
         listed=read_metrics(raw.get("metrics"), problems, metrics),
         repeats=repeats,
+        transfer_from=read_transfer(raw.get("transfer_from"), raw.get("name"), problems),
     )
     notes += [*remarks, *_check_together(spec, is_complete, is_sound, problems)]
     if repeats is not None:
@@ -301,6 +305,15 @@ def _check_together(spec: StudySpec, is_complete: bool, is_sound: bool, problems
     if is_complete and problems.is_sound(("budget",)) and len(spec.start_from) > spec.budget.trials:
         rule = f"names {len(spec.start_from)} configurations, more than budget.trials, {spec.budget.trials}, lets run"
         problems.add(("start_from",), rule)
+    elif is_complete and problems.is_sound(("budget",)) and spec.transfer_from is not None:
+        left = spec.budget.trials - len(spec.start_from)
+        if spec.transfer_from.configurations > left:
+            rule = (
+                f"takes up to {counted(spec.transfer_from.configurations, 'configuration')}, and budget.trials leaves "
+                f"room for {left}; write {{study: {spec.transfer_from.study}, configurations: {max(1, left)}}}, or "
+                f"raise budget.trials"
+            )
+            problems.add(("transfer_from",), rule)
     if problems.is_sound(("sampler",)):
         notes += check_sampler(spec.sampler, spec.space, is_sound, problems)
         if not SAMPLERS[spec.sampler.name].handles_ranges and is_sound and problems.is_sound(("start_from",)):

@@ -20,6 +20,7 @@ from cifar_tune.study_spec.settings import Budget, Objective, PrunerSpec, Sample
 from cifar_tune.study_spec.space import Space
 from cifar_tune.study_spec.start_from import KnownConfiguration
 from cifar_tune.study_spec.stop import StopSpec
+from cifar_tune.study_spec.transfer import TransferSpec
 
 DEFAULTS = "defaults"
 """The section that only the database has: the defaults that the study began with, of BEFORE_THEY_WERE_KNOBS."""
@@ -44,6 +45,7 @@ class StudySpec:
     stop: StopSpec | None = None
     listed: tuple[str, ...] = ()
     repeats: RepeatsSpec | None = None
+    transfer_from: TransferSpec | None = None
 
     @property
     def plugins(self) -> tuple[Plugin, ...]:
@@ -110,9 +112,14 @@ class StudySpec:
 
     @property
     def is_list(self) -> bool:
-        """Whether nothing is to be drawn: the budget goes no further than to the configurations of `start_from`."""
-        is_drawn = self.repeats is None or self.sampler.name == "grid" or not self.start_from
-        return not is_drawn and len(self.start_from) * self.trainings >= self.budget.trials
+        """Whether nothing is to be drawn: the budget goes no further than to the configurations that are known."""
+        is_drawn = self.repeats is None or self.sampler.name == "grid" or not self.most_known
+        return not is_drawn and self.most_known * self.trainings >= self.budget.trials
+
+    @property
+    def most_known(self) -> int:
+        """How many configurations `start_from` names, and `transfer_from` takes from another study at most."""
+        return len(self.start_from) + (0 if self.transfer_from is None else self.transfer_from.configurations)
 
     @property
     def first_seed(self) -> int:
@@ -163,6 +170,8 @@ class StudySpec:
         }
         if self.start_from:
             plain["start_from"] = [plain_values(item) for item in self.start_from]
+        if self.transfer_from is not None:
+            plain["transfer_from"] = self.transfer_from.plain()
         return plain
 
     def _plain_data(self) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from cifar_tune.study.coordinator import Coordinator, Ending
 from cifar_tune.study.events import Observer, StopRequests, TrialEnd, Watch
 from cifar_tune.study.opening import open_study
 from cifar_tune.study.script import Script as Planned
+from cifar_tune.study.transfer import find_transfer
 from cifar_tune.study_spec.reader import read_study
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.study_spec.yaml_reader import Document
@@ -133,7 +134,7 @@ def run_scripted(storage: BatchStorage, data: PreparedData, monkeypatch: pytest.
                 stop.count = 1
 
         recorder.after_epoch = count
-        open_study(storage, spec, data)
+        open_study(storage, spec, data, find_transfer(storage, spec))
         with closing(WriteBehindStorage(storage, spec.name, look=0.0, rewrite=0.0, linger=0.01)) as memory:
             pruner = build_pruner(spec.pruner, spec.largest_epochs)
             study = optuna.load_study(study_name=spec.name, storage=memory, pruner=pruner)

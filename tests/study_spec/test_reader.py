@@ -127,7 +127,17 @@ search_space:
     ]
 
 
-LISTS = ("name", "objective", "constraints", "metrics", "repeats", "deterministic", "plugins", "start_from")
+LISTS = (
+    "name",
+    "objective",
+    "constraints",
+    "metrics",
+    "repeats",
+    "deterministic",
+    "plugins",
+    "start_from",
+    "transfer_from",
+)
 
 
 @pytest.mark.parametrize("section", [name for name in SECTIONS if name not in LISTS])
@@ -191,7 +201,7 @@ def test_a_key_at_the_top() -> None:
     assert only_problem("qqqq: 1") == (
         "study.yaml:2: qqqq: unknown key; known here: "
         "name, objective, constraints, metrics, budget, stop, repeats, sampler, pruner, deterministic, data, plugins, "
-        "train, search_space, start_from"
+        "train, search_space, start_from, transfer_from"
     )
     assert only_problem("momentun: 0.9") == "study.yaml:2: momentun: unknown key (did you mean 'train.momentum'?)"
     assert only_problem("bs: 9") == "study.yaml:2: bs: unknown key (did you mean 'train.batch_size'?)"

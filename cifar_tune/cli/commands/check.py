@@ -23,7 +23,14 @@ def check(
     from cifar_tune.plugins.execute import plugin_errors_told
     from cifar_tune.storage.urls import storage_url
 
-    read = find_spec(study, storage_url(storage), settings)
+    url = storage_url(storage)
+    read = find_spec(study, url, settings)
+    transfer = None
+    if read.spec.transfer_from is not None:
+        from cifar_tune.study.transfer import look_up_transfer
+
+        with read.problems.placing():
+            transfer = look_up_transfer(url, read.spec)
     # only now: it takes torch, which a wrong file need not wait for
     from cifar_tune.data.prepared import prepare
     from cifar_tune.study.checking import auto_workers_lines, probe_lines
@@ -41,7 +48,9 @@ def check(
             require_fit(read.spec, data.classes, data.val_counts)
     for line in spec_lines(read.spec):  # after the data: their errors would be lost behind so many lines
         say(line)
-    for note in read.notes:
+    for line in () if transfer is None else transfer.lines(read.spec):
+        say(f"# {line}")
+    for note in (*read.notes, *(() if transfer is None else transfer.notes)):
         say(f"note: {note}")
     with read.problems.placing(), plugin_errors_told(read.spec.plugins):
         workers = list(auto_workers_lines(read.spec, names))  # before this process takes room on a GPU
