@@ -10,6 +10,7 @@ from cifar_tune.service.audit import Event
 from cifar_tune.service.owners import Owner
 from cifar_tune.service.people import Role, Token
 from cifar_tune.service.submissions import State, Submission
+from cifar_tune.study.removing import Removed
 
 
 class Desk(Protocol):
@@ -69,6 +70,9 @@ class Desk(Protocol):
 
     def set_workers(self, study: str, workers: int | None) -> Submission:
         """How many slots it may use at most; None for as many as there are."""
+
+    def delete(self, study: str) -> Removed:
+        """Remove a study that has ended, its trials and its checkpoints, for good; its name is free afterwards."""
 
     def events(self, after: int | None = 0, limit: int | None = None) -> list[Event]:
         """What has happened since the event with the number `after`, in order; None: the newest ones."""

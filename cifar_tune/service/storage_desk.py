@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from time import time
 
-from sqlalchemy import ColumnElement, Connection, Engine, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, delete, insert, select, update
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import IntegrityError
 
@@ -20,10 +20,13 @@ from cifar_tune.service.audit import Event
 from cifar_tune.service.owners import Owner
 from cifar_tune.service.people import Actor, Role, Token
 from cifar_tune.service.refusals import ConflictError, NameTakenError, RefusedError, UnknownStudyError
+from cifar_tune.service.schema import version_of
 from cifar_tune.service.study_text import Rule, checked_text
 from cifar_tune.service.submissions import LIVING, State, Submission
 from cifar_tune.service.tables import LONGEST_NAME, NAMES, SERVER_LEASE, SUBMISSIONS
 from cifar_tune.storage.lease import owner_of
+from cifar_tune.storage.rdb import close, open_storage
+from cifar_tune.study.removing import Removed, remove_with_linked
 from cifar_tune.study_spec.overrides import parse_overrides
 from cifar_tune.visible import visible
 
@@ -155,6 +158,30 @@ class StorageDesk:
 
         return self._change("workers", study, change, workers=workers)
 
+    def delete(self, study: str) -> Removed:
+        """See `Desk`."""
+        with self._attempt("delete", study, {}) as attempt:
+            rights.require(self._actor, "delete", self._actor.name, f"delete the study {study!r}")
+            with self.engine.connect() as connection:
+                owner = _owner_of(connection, study)
+                is_stored = _is_stored(connection, study)
+                newest = submissions.newest(connection, study)
+            if owner is None and not is_stored:
+                raise UnknownStudyError(f"there is no study {study!r}")
+            rights.require(self._actor, "delete", owner, f"delete the study {study!r}")
+            if newest is not None and newest.is_living:
+                raise ConflictError(
+                    f"the study {study!r} is {newest.state}; cancel it first: cifar-tune cancel {study}"
+                )
+            removed = self._removed(study) if is_stored else Removed(study)
+            attempt.detail["linked"] = removed.linked
+            with self.engine.begin() as connection:
+                submissions.forget(connection, study)
+                if submissions.newest(connection, study) is None:  # else it was submitted again at this instant
+                    connection.execute(delete(NAMES).where(NAMES.c.study == study))
+                self._done(connection, attempt)
+            return removed
+
     def events(self, after: int | None = 0, limit: int | None = None) -> list[Event]:
         """See `Desk`."""
         rights.require(self._actor, "read", None, "see events")
@@ -218,6 +245,13 @@ class StorageDesk:
         """Whether a server runs on this database."""
         return owner_of(self.engine, SERVER_LEASE) is not None
 
+    def _removed(self, study: str) -> Removed:
+        storage = open_storage(self._url)
+        try:
+            return remove_with_linked(storage, study, self._url)
+        finally:
+            close(storage)
+
     def _change(
         self, action: str, study: str, change: Callable[[Connection, int], bool], **detail: object
     ) -> Submission:
@@ -240,16 +274,15 @@ class StorageDesk:
             IntegrityError: somebody else takes the name at this instant.
         """
         me = self._actor.name
-        row = connection.execute(select(NAMES).where(NAMES.c.study == study)).one_or_none()
-        if row is None:
-            made = select(STUDIES.c.study_id).where(STUDIES.c.study_name == study)
-            if connection.execute(made).one_or_none() is not None:
+        owner = _owner_of(connection, study)
+        if owner is None:
+            if _is_stored(connection, study):
                 rights.require(self._actor, "submit", None, f"submit the study {study!r}, which is stored already")
             connection.execute(insert(NAMES).values(study=study, owner=me, since=time()))
             return
         advice = "give yours another name, such as --set name=..."
-        if row.owner != me:
-            raise NameTakenError(f"the name {study!r} is taken: that study belongs to {row.owner}; {advice}")
+        if owner != me:
+            raise NameTakenError(f"the name {study!r} is taken: that study belongs to {owner}; {advice}")
         newest = submissions.newest(connection, study)
         if newest is not None and newest.is_living:
             raise NameTakenError(
@@ -322,6 +355,25 @@ def _set(connection: Connection, number: int, **values: int | None) -> bool:
     return connection.execute(update(SUBMISSIONS).where(is_it).values(**values)).rowcount == 1
 
 
+def is_submitted(engine: Engine, study: str) -> bool:
+    """Whether somebody has submitted a study of this name; a database without the service's tables is left alone."""
+    if version_of(engine) is None:
+        return False
+    with engine.connect() as connection:
+        return _owner_of(connection, study) is not None
+
+
+def _owner_of(connection: Connection, study: str) -> str | None:
+    """Whose the name is; None where nobody has submitted it."""
+    return connection.execute(select(NAMES.c.owner).where(NAMES.c.study == study)).scalar_one_or_none()
+
+
+def _is_stored(connection: Connection, study: str) -> bool:
+    """Whether the database holds a study of this name, whoever has made it."""
+    made = select(STUDIES.c.study_id).where(STUDIES.c.study_name == study)
+    return connection.execute(made).one_or_none() is not None
+
+
 def _existing(connection: Connection, study: str) -> Submission:
     """The newest submission of a study.
 
@@ -331,7 +383,7 @@ def _existing(connection: Connection, study: str) -> Submission:
     found = submissions.newest(connection, study)
     if found is not None:
         return found
-    if connection.execute(select(STUDIES.c.study_id).where(STUDIES.c.study_name == study)).first() is not None:
+    if _is_stored(connection, study):
         raise UnknownStudyError(f"the study {study!r} was not submitted: `cifar-tune run` has made it")
     near = nearest_name(study, connection.execute(select(NAMES.c.study)).scalars())
     meant = f" (did you mean {near!r}?)" if near else ""

@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
 
-from sqlalchemy import ColumnElement, Connection, case, func, null, select, update
+from sqlalchemy import ColumnElement, Connection, case, delete, func, null, select, update
 
 from cifar_tune.service.tables import SUBMISSIONS
 
@@ -221,6 +221,11 @@ def requeue(connection: Connection, number: int, message: str, is_death: bool = 
     if is_death and not _changed(connection, is_it, deaths=_C.deaths + 1):
         return False
     return end(connection, number, _INTERRUPTED, message)
+
+
+def forget(connection: Connection, study: str) -> None:
+    """Remove the submissions of a study that have ended."""
+    connection.execute(delete(SUBMISSIONS).where((_C.study == study) & _HAS_ENDED))
 
 
 def _bury(connection: Connection, number: int) -> None:

@@ -217,6 +217,20 @@ def test_owners_are_given_limits(cli: Cli, study: str) -> None:
     assert "may have 0 waiting studies at most, and has 0" in ended.err
 
 
+def test_a_submitted_study_is_deleted_once_it_has_ended(cli: Cli, study: str) -> None:
+    cli("submit", study)
+    ended = cli("delete", "mine", "--yes")
+    assert (ended.code, ended.err) == (
+        1,
+        "cifar-tune: the study 'mine' is queued; cancel it first: cifar-tune cancel mine\n",
+    )
+    cli("cancel", "mine")
+    assert cli("delete", "mine", "--yes").out == "removed mine (0 trials)\n"
+    assert cli("delete", "mine", "--yes").code == 2
+    with open_desk() as somebody:
+        assert somebody.submit(STUDY).owner == "somebody"
+
+
 def test_the_database_is_upgraded_checked_and_copied(cli: Cli, tmp_path: Path) -> None:
     close(open_storage(storage_url(None)))  # as `run` makes it
     assert "the service's tables: not made yet; the first command of the service makes them\n" in cli("db", "check").out

@@ -10,7 +10,7 @@ from optuna.study import StudyDirection
 from sqlalchemy import Engine
 from sqlalchemy.engine import URL
 
-from cifar_tune.errors import Problem, UserError
+from cifar_tune.errors import CheckError, Problem, UserError
 from cifar_tune.optuna_internals import BatchStorage
 from cifar_tune.service import submissions
 from cifar_tune.service.owners import Owner
@@ -25,6 +25,9 @@ from cifar_tune.service.refusals import (
 )
 from cifar_tune.service.storage_desk import StorageDesk
 from cifar_tune.service.submissions import Submission
+from cifar_tune.storage.lease import acquire
+from cifar_tune.storage.urls import ARTIFACTS_VARIABLE
+from cifar_tune.study.removing import Removed
 
 from .conftest import DeskOf
 
@@ -256,3 +259,34 @@ def test_quotas_are_kept(desk_of: DeskOf) -> None:
 def limits_of_all(desk_of: DeskOf) -> dict[str, tuple[object, ...]]:
     """Weight, waiting studies and trials that are said of each owner."""
     return {each.name: (each.weight, each.queued, each.trials) for each in desk_of("anna").owners()}
+
+
+def test_a_deleted_study_is_gone_and_its_name_is_free(
+    desk_of: DeskOf, storage: BatchStorage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(ARTIFACTS_VARIABLE, str(tmp_path / "artifacts"))
+    desk = desk_of("anna")
+    desk.submit(STUDY)
+    with pytest.raises(ConflictError, match="the study 'mine' is queued; cancel it first: cifar-tune cancel mine"):
+        desk.delete("mine")
+    desk.cancel("mine")
+    for name in ("mine", "mine/finals"):
+        storage.create_new_study([StudyDirection.MAXIMIZE], name)
+    lease = acquire(storage.engine, "mine")
+    with pytest.raises(CheckError, match="the study 'mine' is being run by"):
+        desk.delete("mine")
+    lease.release()
+    assert desk.events()[-1].outcome == "failed"
+    assert desk.delete("mine") == Removed("mine", ("mine/finals",))
+    assert storage.get_all_studies() == []
+    assert desk.submissions() == []
+    assert desk_of("bert").submit(STUDY).id == 2, "numbers are not given twice"
+    assert [event.target for event in desk.events() if event.action == "submit"] == ["mine", "mine"]
+
+
+def test_what_nobody_has_submitted_is_deleted_by_admins_alone(desk_of: DeskOf, storage: BatchStorage) -> None:
+    storage.create_new_study([StudyDirection.MAXIMIZE], "made")
+    with pytest.raises(NotAllowedError, match="anna may not delete the study 'made'; ask an admin"):
+        desk_of("anna").delete("made")
+    assert desk_of("root", "admin").delete("made") == Removed("made")
+    assert storage.get_all_studies() == []

@@ -56,6 +56,7 @@ VERBS: dict[str, Verb] = {
     "priority": lambda desk, whose: desk.set_priority(whose, 3),
     "workers": lambda desk, whose: desk.set_workers(whose, 3),
     "cancel": lambda desk, whose: desk.cancel(whose),
+    "delete": lambda desk, whose: desk.delete({"own": "old-own", "foreign": "old-foreign"}[whose]),
     "token.create": lambda desk, whose: desk.create_token({"own": "me", "foreign": "ruth"}[whose], "viewer"),
     "token.revoke": lambda desk, whose: desk.revoke_token({"own": 1, "foreign": 2}[whose]),
     "owner.set": lambda desk, whose: desk.set_owner(Owner({"own": "me", "foreign": "ruth"}[whose], weight=2.0)),
@@ -83,6 +84,9 @@ def test_every_verb_is_refused_or_done_and_leaves_one_event(desk_of: DeskOf, sto
     desk_of("me").submit(STUDY, settings=["name=own"])
     desk_of("ruth").submit(STUDY, settings=["name=foreign"])
     storage.create_new_study([StudyDirection.MAXIMIZE], "new-foreign")  # as `run` makes it: nobody's
+    for name, whose in (("me", "own"), ("ruth", "foreign")):
+        desk_of(name).submit(STUDY, settings=[f"name=old-{whose}"])
+        desk_of(name).cancel(f"old-{whose}")
     for owner in ("me", "ruth"):
         root.create_token(owner, "viewer")
     desk, last = desk_of("me", role), len(root.events())
@@ -129,6 +133,8 @@ def test_what_makes_no_sense_is_an_event_too(desk_of: DeskOf) -> None:
         ("submit", NameTakenError, lambda: desk.submit(STUDY)),
         ("submit", QuotaError, lambda: desk.submit(STUDY, settings=["name=x"])),
         ("pause", UnknownStudyError, lambda: desk.pause("unknown")),
+        ("delete", UnknownStudyError, lambda: root.delete("unknown")),
+        ("delete", ConflictError, lambda: desk.delete("mine")),
         ("priority", UserError, lambda: desk.set_priority("mine", 9999)),
         ("workers", UserError, lambda: desk.set_workers("mine", 0)),
         ("token.create", UserError, lambda: root.create_token(" ", "viewer")),

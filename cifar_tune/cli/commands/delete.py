@@ -1,7 +1,5 @@
 """`cifar-tune delete`."""
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,41 +15,42 @@ def delete(
 ) -> None:
     """Remove a study, its trials and its checkpoints, and the record of how often its test set was opened.
 
-    What finalize has made for it, STUDY/finals and STUDY/networks, goes with it.
+    What finalize has made for it, STUDY/finals and STUDY/networks, goes with it. A study that was submitted must have
+    ended; its name is free afterwards.
     """
     from cifar_tune.cli.find_study import find_stored
     from cifar_tune.errors import DamagedError
     from cifar_tune.optuna_tables import numbers_of_trials
-    from cifar_tune.storage.lease import acquire
-    from cifar_tune.storage.linked import linked_to
+    from cifar_tune.service.people import local_user
+    from cifar_tune.service.schema import upgrade, version_of
+    from cifar_tune.service.storage_desk import StorageDesk, is_submitted
     from cifar_tune.storage.openings import read_openings, times
     from cifar_tune.storage.records import require_study, study_names
     from cifar_tune.storage.urls import storage_url
-    from cifar_tune.study.folder_claim import remove_study
+    from cifar_tune.study.removing import remove_with_linked
     from cifar_tune.wording import counted
 
     url = storage_url(storage)
     name, database = find_stored(study, url)
-    require_study(database, name)
-    own = database.get_study_id_from_name(name)
-    trials, _ = numbers_of_trials(database.engine, own)
-    try:
-        openings: Sequence[object] = read_openings(database.get_study_user_attrs(own))
-    except DamagedError as error:  # it is to be removed whatever is in it
-        say(f"note: {error}", err=True)
-        openings = ()
+    trials, openings = 0, list[object]()
+    if name in study_names(database) or not is_submitted(database.engine, name):
+        require_study(database, name)
+        own = database.get_study_id_from_name(name)
+        trials, _ = numbers_of_trials(database.engine, own)
+        try:
+            openings += read_openings(database.get_study_user_attrs(own))
+        except DamagedError as error:  # it is to be removed whatever is in it
+            say(f"note: {error}", err=True)
     if not yes:
         typer.confirm(f"Remove the study {name!r} with its {counted(trials, 'trial')} for good?", abort=True, err=True)
-    linked = linked_to(name, study_names(database))
-    left: list[Path] = []
-    with acquire(database.engine, name).kept():  # not while somebody runs it; a study of many trials takes a while
-        for each in linked:
-            with acquire(database.engine, each).kept():
-                left += remove_study(database, each, url)
-        left += remove_study(database, name, url)
-    say(f"removed {name} ({counted(trials, 'trial')}){''.join(f', and {each}' for each in linked)}")
-    if left:
-        say(f"note: its checkpoints could not be removed: {', '.join(map(str, left))}", err=True)
+    if version_of(database.engine) is None:
+        removed = remove_with_linked(database, name, url)
+    else:
+        upgrade(database.engine)
+        removed = StorageDesk(database.engine, url, local_user()).delete(name)
+    say(f"removed {name} ({counted(trials, 'trial')}){''.join(f', and {each}' for each in removed.linked)}")
+    if removed.left:
+        say(f"note: its checkpoints could not be removed: {', '.join(map(str, removed.left))}", err=True)
     if openings:
         say(
             f"note: its test set was opened {times(openings)}, and nothing remembers that any more: figures of a study "
