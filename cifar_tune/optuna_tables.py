@@ -442,6 +442,45 @@ def states_of_trials(engine: Engine, study: int) -> dict[TrialState, int]:
     return {row[0]: row[1] for row in found}
 
 
+def ids_of_studies(engine: Engine) -> dict[str, int]:
+    """The id of each study by its name, the newest study first. Relies on `studies`."""
+    wanted = select(STUDIES.c.study_name, STUDIES.c.study_id).order_by(STUDIES.c.study_id.desc())
+    with engine.connect() as connection:
+        return {str(name): study for name, study in connection.execute(wanted)}
+
+
+def states_of_studies(engine: Engine, studies: Collection[int] | None = None) -> dict[int, dict[TrialState, int]]:
+    """The same as `states_of_trials` of several studies at a time, by the study's id; None for all of them.
+
+    A study without trials is left out. Relies on `trials`.
+    """
+    counted = select(TRIALS.c.study_id, TRIALS.c.state, func.count()).group_by(TRIALS.c.study_id, TRIALS.c.state)
+    if studies is not None:
+        counted = counted.where(TRIALS.c.study_id.in_(studies))
+    found: dict[int, dict[TrialState, int]] = defaultdict(dict)
+    with engine.connect() as connection:
+        try:
+            for study, state, count in connection.execute(counted):
+                found[study][state] = count
+        except LookupError as error:
+            raise SenselessError(f"the state of a trial cannot be read: {_in_words(error)}") from error
+    return dict(found)
+
+
+def trial_ids(
+    engine: Engine, study: int, first: int, most: int, states: Collection[TrialState] | None = None
+) -> list[int]:
+    """The ids of at most so many trials of a study, from the trial with the number `first` on, by their numbers.
+
+    Relies on `trials`.
+    """
+    wanted = select(TRIALS.c.trial_id).where(TRIALS.c.study_id == study, TRIALS.c.number >= first)
+    if states is not None:
+        wanted = wanted.where(TRIALS.c.state.in_(states))
+    with engine.connect() as connection:
+        return list(connection.execute(wanted.order_by(TRIALS.c.number).limit(most)).scalars())
+
+
 def counts_of_user_attribute(engine: Engine, study: int, key: str) -> list[tuple[Any, int]]:
     """How many trials of a study have each value of the user attribute `key`; that of the oldest one first.
 
@@ -482,6 +521,39 @@ def user_attribute_of_trials(engine: Engine, study: int, key: str) -> dict[int, 
         found = connection.execute(wanted.where(TRIALS.c.study_id == study)).all()
     decoded = Decoded()
     return {number: decoded.attribute(key, text) for number, text in found}
+
+
+def figures_of_ended(
+    engine: Engine, after: datetime, seconds: str, epochs: str, most: int
+) -> list[tuple[int, str, float, int]]:
+    """Of trials of all studies that ended later: id, state, and two user attributes that are numbers.
+
+    Relies on `trials` and on the table of user attributes.
+
+    Args:
+        engine: of the database.
+        after: in UTC, without a zone.
+        seconds: the user attribute with the first number; trials without it are left out.
+        epochs: that with the second number, a whole one; 0 where a trial has none.
+        most: trials.
+    """
+    wanted = select(TRIALS.c.trial_id, TRIALS.c.state).where(TRIALS.c.datetime_complete > after).limit(most)
+    with engine.connect() as connection:
+        states = {trial: state.name for trial, state in connection.execute(wanted)}
+        found: dict[int, dict[str, Any]] = defaultdict(dict)
+        ids = list(states)
+        for start in range(0, len(ids), _AT_ONCE):
+            of_trials = USER_ATTRIBUTES.c.trial_id.in_(ids[start : start + _AT_ONCE])
+            columns = USER_ATTRIBUTES.c.trial_id, USER_ATTRIBUTES.c.key, USER_ATTRIBUTES.c.value_json
+            of_keys = select(*columns).where(of_trials, USER_ATTRIBUTES.c.key.in_((seconds, epochs)))
+            for trial, key, text in connection.execute(of_keys):
+                with suppress(ValueError):
+                    found[trial][key] = json.loads(text)
+    return [
+        (trial, states[trial], float(each[seconds]), int(each.get(epochs, 0)))
+        for trial, each in found.items()
+        if type(each.get(seconds)) in (int, float) and type(each.get(epochs, 0)) is int
+    ]
 
 
 Beginning = tuple[str, int | None, datetime | None]

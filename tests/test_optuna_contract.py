@@ -8,6 +8,7 @@ import importlib
 import json
 import threading
 from collections.abc import Callable, Container
+from datetime import datetime
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -301,6 +302,8 @@ def questions_about_trials(folder: Path) -> None:
     storage = database(folder)
     study, trial = asked(storage)
     trial.set_user_attr("a", [1])
+    trial.set_user_attr("seconds", 2.5)
+    trial.set_user_attr("epochs", 3)
     study.tell(trial, 0.5)
     engine, own = storage.engine, internals().study_id(study)
     assert tables().study_of_trial(engine, internals().trial_id(trial)) == own
@@ -324,6 +327,14 @@ def questions_about_trials(folder: Path) -> None:
     assert tables().numbers_of_trials(engine, own) == (1, 0)
     assert tables().numbers_of_trials(engine, 10**6) == (0, -1)
     assert tables().names_of_studies(engine) == ["contract"]
+    assert tables().ids_of_studies(engine) == {"contract": own}
+    of_ended = [(internals().trial_id(trial), "COMPLETE", 2.5, 3)]
+    assert tables().figures_of_ended(engine, datetime(2000, 1, 1), "seconds", "epochs", 9) == of_ended
+    assert tables().figures_of_ended(engine, datetime(9000, 1, 1), "seconds", "epochs", 9) == []
+    assert tables().states_of_studies(engine) == {own: {TrialState.COMPLETE: 1}}
+    assert tables().states_of_studies(engine, [own + 1]) == {}
+    assert tables().trial_ids(engine, own, 0, 5) == [internals().trial_id(trial)]
+    assert tables().trial_ids(engine, own, 0, 5, [TrialState.FAIL]) == tables().trial_ids(engine, own, 1, 5) == []
 
 
 def what_makes_no_sense(folder: Path) -> None:

@@ -6,17 +6,15 @@ from typing import Any
 from sqlalchemy.engine import URL
 
 from cifar_tune.cli.find_study import find_stored
-from cifar_tune.errors import DamagedError, UserError, enumerate_names, last_line
-from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.errors import DamagedError, UserError, enumerate_names
 from cifar_tune.storage.attributes import REASONS, why_stopped
-from cifar_tune.storage.lease import Held, held_lease
 from cifar_tune.storage.linked import FINALS, NETWORKS, parent_of
-from cifar_tune.storage.openings import elsewhere_shown, times
+from cifar_tune.storage.openings import times
 from cifar_tune.storage.overview import Overview, overview
 from cifar_tune.storage.rdb import open_existing
 from cifar_tune.storage.records import ForeignStudyError, TrialRecord, study_names
 from cifar_tune.storage.versions import is_earlier_version
-from cifar_tune.study.budget import most_trials
+from cifar_tune.study.status import described
 from cifar_tune.visible import visible
 from cifar_tune.wording import counted, metric_figure, rough_duration, shown_params
 
@@ -50,7 +48,7 @@ def status_and_trials(study: str, url: URL) -> tuple[dict[str, Any], list[str]]:
     """
     name, storage = find_stored(study, url)
     seen = overview(storage, name, LAST_TRIALS)
-    return _described(storage, seen), [visible(line) for line in _trial_lines(seen)]
+    return described(storage, seen), [visible(line) for line in _trial_lines(seen)]
 
 
 def _trial_lines(seen: Overview) -> list[str]:
@@ -90,7 +88,7 @@ def all_statuses(url: URL) -> list[dict[str, Any]]:
     statuses = []
     for name in study_names(storage):
         try:
-            statuses.append(_described(storage, overview(storage, name)))
+            statuses.append(described(storage, overview(storage, name)))
         except ForeignStudyError:
             statuses.append({"name": name, "foreign": True})
         except UserError as error:  # another version wrote it, or it was deleted a moment ago
@@ -186,40 +184,6 @@ def _best_lines(status: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _described(storage: BatchStorage, seen: Overview) -> dict[str, Any]:
-    held = held_lease(storage.engine, seen.name)
-    waiting = [trial for trial in seen.unfinished if trial.state == "WAITING"]
-    return {
-        "name": seen.name,
-        "objective": seen.spec.objective.metric,
-        "objectives": [objective.metric for objective in seen.spec.objectives],
-        "constraints": [str(constraint) for constraint in seen.spec.constraints],
-        "budget_trials": most_trials(seen.spec, seen.strangers),
-        "trainings": seen.spec.trainings,
-        "finished": seen.finished,
-        "counts": dict(seen.counts),
-        "reasons": dict(seen.reasons),
-        "stopped": None if seen.stopped is None else dict(seen.stopped),
-        "owner": None if held is None or held.is_free else str(held.owner),
-        "lease": None if held is None else _lease(held),
-        "best": None if seen.best is None else _best(seen, seen.best),
-        "front": [_best(seen, trial) for trial in seen.front] if seen.spec.has_several_objectives else None,
-        "test_openings": [opening.shown() for opening in seen.openings],
-        "test_openings_elsewhere": elsewhere_shown(seen.elsewhere),
-        "running": [_progress(trial) for trial in seen.unfinished if trial.state == "RUNNING"],
-        "parked": [_progress(trial) for trial in waiting if not _is_new(trial) and not trial.is_drawn],
-        "drawn": [trial.number for trial in waiting if trial.is_drawn],
-        "enqueued": [trial.number for trial in waiting if _is_new(trial)],
-        "evolved_from": seen.evolved,
-        "failed": [
-            {"number": number, "error": last_line(error) or "no reason is known"}
-            for number, error in seen.failed.items()
-        ],
-        "elapsed_seconds": seen.elapsed_seconds,
-        "data": dict(seen.data),
-    }
-
-
 def _without_best(status: dict[str, Any]) -> str:
     """Why none of the completed trials is the best."""
     if not status["reasons"].keys() & {"completed", "repeated"}:
@@ -228,15 +192,6 @@ def _without_best(status: dict[str, Any]) -> str:
     if status["trainings"] > 1:
         return f"no configuration has all its {status['trainings']} trainings{f' and keeps {keeps}' if keeps else ''}"
     return f"no completed trial keeps {keeps}"
-
-
-def _lease(held: Held) -> dict[str, Any]:
-    return {
-        "host": held.owner.machine,
-        "pid": held.owner.pid,
-        "seconds_left": round(max(0.0, held.seconds), 1),
-        "is_free": held.is_free,
-    }
 
 
 def _run_by(status: dict[str, Any]) -> str:
@@ -269,41 +224,11 @@ def opening_lines(openings: list[dict[str, Any]], elsewhere: Sequence[str] = ())
     return lines
 
 
-def _best(seen: Overview, trial: TrialRecord) -> dict[str, Any]:
-    names = [objective.metric for objective in seen.spec.objectives]
-    values = dict(zip(names, trial.values, strict=True))
-    found: dict[str, Any] = {
-        "number": trial.number,
-        "value": trial.value,
-        "values": values,
-        "params": dict(trial.searched),
-    }
-    if trial.repeated is not None:  # the values are means
-        errors = zip(names, trial.repeated.standard_errors, strict=True)
-        found |= {"trainings": list(trial.repeated.numbers), "standard_errors": dict(errors)}
-    return found
-
-
 def _knobs(trial: TrialRecord) -> str:
     """What was searched; where nothing was, the seed, which tells the trials apart."""
     return shown_params(
         trial.searched if trial.searched or "seed" not in trial.config else {"seed": trial.config["seed"]}
     )
-
-
-def _is_new(trial: TrialRecord) -> bool:
-    """Whether it was enqueued and has not begun yet."""
-    return trial.source != "sampler" and not trial.config
-
-
-def _progress(trial: TrialRecord) -> dict[str, Any]:
-    last = max(trial.intermediate, default=None)
-    return {
-        "number": trial.number,
-        "epoch": trial.epochs,
-        "epochs": trial.config.get("epochs"),
-        "value": None if last is None else trial.intermediate[last],
-    }
 
 
 def _short(value: object) -> str:

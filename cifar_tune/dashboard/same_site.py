@@ -6,7 +6,7 @@ https://www.w3.org/TR/fetch-metadata/). Links to the dashboard work from anywher
 read what opens.
 """
 
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Mapping, Set
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any
@@ -42,7 +42,7 @@ def same_site_only(app: WSGIApplication, allowed: Set[str]) -> WSGIApplication:
             kept = [(name, value) for name, value in headers if not name.lower().startswith("access-control-")]
             return start_response(status, [*kept, *_HEADERS], exc_info)
 
-        if _is_foreign(environ, allowed):
+        if _asks_from_elsewhere(environ, allowed):
             status = HTTPStatus.FORBIDDEN
             start(f"{status.value} {status.phrase}", [("Content-Type", "text/plain; charset=utf-8")])
             return [f"{_REFUSED}{_advice(environ)}\n".encode()]
@@ -51,13 +51,26 @@ def same_site_only(app: WSGIApplication, allowed: Set[str]) -> WSGIApplication:
     return guarded
 
 
-def _is_foreign(environ: WSGIEnvironment, allowed: Set[str]) -> bool:
-    """Whether a page of another site asks, as far as the browser says."""
-    origin = environ.get("HTTP_ORIGIN")
-    if origin is not None and not _is_own(origin, environ.get("HTTP_HOST", ""), allowed):
+def _asks_from_elsewhere(environ: WSGIEnvironment, allowed: Set[str]) -> bool:
+    names = ("Host", "Origin", "Sec-Fetch-Site", "Sec-Fetch-Mode", "Sec-Fetch-Dest")
+    given = {name: environ.get(f"HTTP_{name.upper().replace('-', '_')}") for name in names}
+    headers = {name: str(value) for name, value in given.items() if value is not None}
+    return is_foreign(str(environ.get("REQUEST_METHOD")), headers, allowed)
+
+
+def is_foreign(method: str, headers: Mapping[str, str], allowed: Set[str]) -> bool:
+    """Whether a page of another site asks, as far as the browser says.
+
+    Args:
+        method: of the request.
+        headers: by their names as they are usually written, such as `Sec-Fetch-Site`.
+        allowed: as in `same_site_only`.
+    """
+    origin = headers.get("Origin")
+    if origin is not None and not _is_own(origin, headers.get("Host", ""), allowed):
         return True
-    site = environ.get("HTTP_SEC_FETCH_SITE")
-    return site is not None and site not in _OWN and not _follows_a_link(environ)
+    site = headers.get("Sec-Fetch-Site")
+    return site is not None and site not in _OWN and not _follows_a_link(method, headers)
 
 
 def _advice(environ: WSGIEnvironment) -> str:
@@ -89,10 +102,7 @@ def _without_default_port(host: str) -> str:
     return next((shown.removesuffix(port) for port in _DEFAULT_PORTS if shown.endswith(port)), shown)
 
 
-def _follows_a_link(environ: WSGIEnvironment) -> bool:
+def _follows_a_link(method: str, headers: Mapping[str, str]) -> bool:
     """Whether somebody comes here from another page, in a tab of its own and not in a frame, to read."""
-    return (
-        environ.get("REQUEST_METHOD") in ("GET", "HEAD")
-        and environ.get("HTTP_SEC_FETCH_MODE") == "navigate"
-        and environ.get("HTTP_SEC_FETCH_DEST") == "document"
-    )
+    is_navigation = headers.get("Sec-Fetch-Mode") == "navigate" and headers.get("Sec-Fetch-Dest") == "document"
+    return method in ("GET", "HEAD") and is_navigation

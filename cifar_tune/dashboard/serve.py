@@ -1,14 +1,11 @@
 """Serves optuna-dashboard on a storage, to this machine alone unless one asks for more."""
 
-import errno
-import re
 import socket
 import sys
 import threading
 import webbrowser
 from collections.abc import Iterable, Sequence, Set
 from contextlib import suppress
-from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from socketserver import ThreadingMixIn
 from typing import Any
@@ -21,6 +18,8 @@ from optuna_dashboard import wsgi
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
+from cifar_tune.dashboard.host_names import LOOPBACK, allowed_names, as_address, host_part, is_loopback, own_names
+from cifar_tune.dashboard.listening import HIGHEST_PORT, refused, require_address
 from cifar_tune.dashboard.made_files import MadeFiles
 from cifar_tune.dashboard.report_pages import ReportPages
 from cifar_tune.dashboard.same_site import same_site_only
@@ -33,18 +32,12 @@ from cifar_tune.storage.opened_file import DatabaseGoneError
 from cifar_tune.storage.rdb import close, open_existing, without_studies
 from cifar_tune.storage.urls import artifacts_folder, shown, sqlite_file
 
-HOST = "127.0.0.1"
+HOST = LOOPBACK
 """The address unless one asks for another: the page asks nobody for a password, and it offers to delete studies."""
 
 _CONSEQUENCE = "the dashboard has no authentication: whoever reaches it can read every study, and delete it"
 
-_HOST_NAME = re.compile(
-    r"[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?(?:\.[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?)*\.?"
-)
-
 DEFAULT_PORT = 8080
-_FIRST_FREE_PORT = 1024  # those below belong to the system
-_HIGHEST_PORT = 65535
 
 
 class Dashboard:
@@ -60,7 +53,7 @@ class Dashboard:
         own = {"0.0.0.0": HOST, "::": "::1"}.get(host, host)  # noqa: S104 (nobody can open the address of all addresses)
         self.address = _link(own, server.server_port)
         self.elsewhere = "" if own == host else _link(socket.gethostname(), server.server_port)
-        self.warning = "" if _is_loopback(host) else _CONSEQUENCE
+        self.warning = "" if is_loopback(host) else _CONSEQUENCE
         self._storage = storage
         self._server = server
 
@@ -101,13 +94,13 @@ def open_dashboard(
             be had; names the nearest free one.
         CheckError: if the database does not answer.
     """
-    if not 0 <= port <= _HIGHEST_PORT:
-        raise UserError(Problem(f"must be a whole number from 0 to {_HIGHEST_PORT}", "port", port))
-    if not allow_remote and not _is_loopback(host):
+    if not 0 <= port <= HIGHEST_PORT:
+        raise UserError(Problem(f"must be a whole number from 0 to {HIGHEST_PORT}", "port", port))
+    if not allow_remote and not is_loopback(host):
         rule = f"can be reached by others, and {_CONSEQUENCE}; if that is meant, add --allow-remote"
         raise UserError(Problem(rule, "--host", host))
-    _require_address(host)
-    names = _allowed_names(allowed_hosts)
+    require_address(host)
+    names = allowed_names(allowed_hosts)
     storage = open_existing(url)
     if storage is None:
         rule = f"no studies to show: {without_studies(url)}; `cifar-tune run` makes the first one"
@@ -119,7 +112,7 @@ def open_dashboard(
         return Dashboard(storage, make_server(host, port, guarded, kind, _QuietHandler), host)
     except OSError as error:
         close(storage)
-        raise _refused(host, port, error) from error
+        raise refused(host, port, error) from error
 
 
 def _pages(storage: BatchStorage, url: URL) -> WSGIApplication:
@@ -199,14 +192,12 @@ def _only_asked_by_name(app: WSGIApplication, host: str, allowed: Set[str]) -> W
     every plain address: nobody can let that point elsewhere. So are the `allowed` names: the machine does not know what
     a name server or a proxy calls it.
     """
-    is_remote = not _is_loopback(host)
-    names = {HOST, "localhost", host.lower(), *allowed}
-    if is_remote:
-        names |= {socket.gethostname().lower(), socket.getfqdn().lower()}
+    is_remote = not is_loopback(host)
+    names = own_names(host, allowed)
 
     def guarded(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        asked = _host_part(environ.get("HTTP_HOST", "")).lower()
-        if asked in names or (is_remote and _as_address(asked) is not None):
+        asked = host_part(environ.get("HTTP_HOST", "")).lower()
+        if asked in names or (is_remote and as_address(asked) is not None):
             return app(environ, start_response)
         start_response("403 Forbidden", [("Content-Type", "text/plain; charset=utf-8")])
         known = enumerate_names([*sorted(names), *(["plain addresses"] if is_remote else [])], "and")
@@ -216,48 +207,8 @@ def _only_asked_by_name(app: WSGIApplication, host: str, allowed: Set[str]) -> W
     return guarded
 
 
-def _allowed_names(given: Sequence[str]) -> Set[str]:
-    problems = []
-    for name in given:
-        if not _HOST_NAME.fullmatch(name):
-            rule = "must be a host name such as gpu-box.example.org, without http:// and without a port"
-            problems.append(Problem(rule, "--allow-host", name))
-    if problems:
-        raise UserError(problems)
-    return {name.lower().rstrip(".") for name in given}
-
-
-def _host_part(header: str) -> str:
-    """The host in a Host header, without its port and the brackets of IPv6."""
-    if header.startswith("["):
-        return header[1:].partition("]")[0]
-    return header.partition(":")[0]
-
-
-def _as_address(host: str) -> IPv4Address | IPv6Address | None:
-    try:
-        return ip_address(host)
-    except ValueError:
-        return None
-
-
 def _link(host: str, port: int) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/dashboard"
-
-
-def _is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address; of names, localhost alone."""
-    address = _as_address(host)
-    return host.lower() == "localhost" if address is None else address.is_loopback
-
-
-def _require_address(host: str) -> None:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        socket.getaddrinfo(host, None, family)
-    except (OSError, UnicodeError) as error:
-        rule = "is neither an address nor a known name of this machine; 0.0.0.0 is all of its addresses"
-        raise UserError(Problem(rule, "--host", host)) from error
 
 
 def _made_folder(folder: Path) -> Path:
@@ -266,21 +217,3 @@ def _made_folder(folder: Path) -> Path:
     except OSError as error:
         raise UserError(Problem(f"the folder cannot be made: {error.strerror}", source=str(folder))) from error
     return folder
-
-
-def _refused(host: str, port: int, error: OSError) -> UserError:
-    if error.errno == errno.EADDRNOTAVAIL:
-        return UserError(Problem("is not an address of this machine; 0.0.0.0 is all of them", "--host", host))
-    rule = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
-    free = next(filter(_is_free, range(max(port, _FIRST_FREE_PORT - 1) + 1, _HIGHEST_PORT + 1)), None)
-    return UserError(Problem(rule if free is None else f"{rule}; the next free one is {free}", "port", port))
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
-    return True

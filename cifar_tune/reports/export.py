@@ -1,5 +1,6 @@
 """Writes the report of a study: one page, tables, pictures, and its best configuration."""
 
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,13 +11,22 @@ from cifar_tune.reports.best_config import BEST_FILE, best_yaml
 from cifar_tune.reports.epochs_csv import epochs_csv
 from cifar_tune.reports.front import FRONT_FOLDER, former_front, front_texts, make_front_folder
 from cifar_tune.reports.page.page import report_html
-from cifar_tune.reports.pictures import PARETO, PICTURES, RACE, TEST_SET, pictures_of
+from cifar_tune.reports.pictures import PARETO, PICTURES, RACE, TEST_SET, Picture, pictures_of
 from cifar_tune.reports.report import Report
 from cifar_tune.reports.summary_json import SUMMARY_FILE, summary_json
 from cifar_tune.reports.summary_markdown import summary_markdown
 from cifar_tune.reports.trials_csv import trials_csv
 from cifar_tune.storage.records import StudyRecord
 from cifar_tune.storage.urls import is_folder_name
+
+_SUMMARY = "summary.md"
+_TEXTS: Mapping[str, Callable[[Report, Path], str]] = {
+    SUMMARY_FILE: lambda report, _: summary_json(report),
+    "trials.csv": lambda report, _: trials_csv(report),
+    "epochs.csv": lambda report, _: epochs_csv(report),
+    "report.html": report_html,
+}
+"""The texts that are always there and need no pictures."""
 
 
 def report_folder(study: str) -> Path:
@@ -61,6 +71,33 @@ def export(record: StudyRecord, folder: Path) -> list[Path]:
     return list(contents)
 
 
+def file_names(report: Report) -> list[str]:
+    """The files that `export` would write, by their path in the folder."""
+    folder = Path()
+    best = [BEST_FILE] if report.best else []
+    front = [path.as_posix() for path in front_texts(report, folder)]
+    return [*sorted([*_TEXTS, _SUMMARY, *best]), *pictures_of(report), *front]
+
+
+def file_content(report: Report, name: str, folder: Path) -> bytes:
+    """One of these files, as it would be written into the folder; nothing is written.
+
+    Raises:
+        KeyError: there is no such file.
+    """
+    if name in _TEXTS:
+        return _TEXTS[name](report, folder).encode()
+    if name == _SUMMARY:
+        return summary_markdown(report, folder, _pictures(report)[1]).encode()
+    if name == BEST_FILE and report.best:
+        return best_yaml(report.record, report.best, folder / BEST_FILE).encode()
+    front = front_texts(report, folder)
+    if folder / name in front:
+        return front[folder / name].encode()
+    with style.applied():
+        return _drawn(report, pictures_of(report)[name])[0]
+
+
 def report_files(record: StudyRecord, folder: Path) -> dict[Path, Content]:
     """The files that `export` would write into the folder; nothing is written."""
     return _contents(Report(record), folder)[0]
@@ -69,13 +106,8 @@ def report_files(record: StudyRecord, folder: Path) -> dict[Path, Content]:
 def _contents(report: Report, folder: Path) -> tuple[dict[Path, Content], dict[Path, str]]:
     """All files: texts, pictures and the Pareto front. The front's are given a second time, alone."""
     pictures, unseen = _pictures(report)
-    texts = {
-        "summary.md": summary_markdown(report, folder, unseen),
-        SUMMARY_FILE: summary_json(report),
-        "trials.csv": trials_csv(report),
-        "epochs.csv": epochs_csv(report),
-        "report.html": report_html(report, folder),
-    }
+    texts = {_SUMMARY: summary_markdown(report, folder, unseen)}
+    texts |= {name: make(report, folder) for name, make in _TEXTS.items()}
     if report.best:
         texts[BEST_FILE] = best_yaml(report.record, report.best, folder / BEST_FILE)
     front = front_texts(report, folder)
@@ -91,9 +123,15 @@ def _pictures(report: Report) -> tuple[dict[str, bytes], dict[str, str]]:
     unseen: dict[str, str] = {}
     with style.applied():
         for name, picture in pictures_of(report).items():
-            figure = picture.draw(report)
-            if isinstance(figure, str):
-                unseen[name] = figure
-                figure = style.sentence(figure)
-            drawn[name] = style.png(figure, palette=not picture.has_photographs)
+            drawn[name], why_unseen = _drawn(report, picture)
+            if why_unseen is not None:
+                unseen[name] = why_unseen
     return drawn, unseen
+
+
+def _drawn(report: Report, picture: Picture) -> tuple[bytes, str | None]:
+    """A picture, and the sentence in it where it has nothing else to show."""
+    figure = picture.draw(report)
+    said = figure if isinstance(figure, str) else None
+    shown = style.sentence(figure) if isinstance(figure, str) else figure
+    return style.png(shown, palette=not picture.has_photographs), said

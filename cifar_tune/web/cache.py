@@ -1,0 +1,57 @@
+"""Answers that many ask for at the same time are made once, and kept as long as they are right or nearly so."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Generic, TypeVar
+
+Made = TypeVar("Made")
+
+
+@dataclass
+class _Entry(Generic[Made]):
+    lock: Lock = field(default_factory=Lock)
+    mark: Hashable = None
+    at: float = float("-inf")
+    made: list[Made] = field(default_factory=list)  # one, or none yet
+
+
+class Cache(Generic[Made]):
+    """By key, the last answer and the mark that it was made for.
+
+    Args:
+        most: answers that are kept; the one that was not asked for longest goes.
+        seconds: for so long an answer is given again whatever the mark.
+        clock: seconds that never run backwards.
+    """
+
+    def __init__(self, most: int, seconds: float = 0.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._most = most
+        self._seconds = seconds
+        self._clock = clock
+        self._entries: OrderedDict[Hashable, _Entry[Made]] = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, key: Hashable, mark: Hashable, make: Callable[[], Made]) -> Made:
+        """The answer for this mark: a kept one, or what `make` returns.
+
+        Threads that want the same key wait for the first of them. What `make` raises is raised to each.
+        """
+        with self._lock:
+            entry = self._entries.setdefault(key, _Entry())
+            self._entries.move_to_end(key)
+            while len(self._entries) > self._most:
+                self._entries.popitem(last=False)
+        with entry.lock:
+            is_fresh = self._seconds > 0 and self._clock() - entry.at < self._seconds
+            if not entry.made or (not is_fresh and (mark is None or entry.mark != mark)):
+                entry.made[:] = [make()]
+                entry.mark, entry.at = mark, self._clock()
+            return entry.made[0]
+
+    def forget(self, key: Hashable) -> None:
+        """Make the answer anew the next time."""
+        with self._lock:
+            self._entries.pop(key, None)

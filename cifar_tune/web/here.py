@@ -1,0 +1,98 @@
+"""What all routes share: the storage, the door, and the limits of this process."""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from fastapi import Depends, Request, Security
+from fastapi.security import APIKeyCookie, HTTPBearer
+from sqlalchemy import Engine
+from sqlalchemy.engine import URL
+
+from cifar_tune.service.people import Actor
+from cifar_tune.service.storage_desk import StorageDesk
+from cifar_tune.web.allowed_files import rule_of
+from cifar_tune.web.door import COOKIE, Door
+from cifar_tune.web.listeners import Listeners, News
+from cifar_tune.web.metrics import Metrics
+from cifar_tune.web.models import Slots
+from cifar_tune.web.reading import Studies
+from cifar_tune.web.settings import WebSettings
+
+
+@dataclass
+class Here:
+    """One server.
+
+    Attributes:
+        engine: of the database.
+        url: of the database.
+        settings: what the administrator has decided.
+        studies: of the database.
+        metrics: of this process.
+        parts: of the service, beside the database: each says `ok`, or what is wrong with it.
+        slots: what the machine has, and who uses it.
+    """
+
+    engine: Engine
+    url: URL
+    settings: WebSettings
+    studies: Studies
+    metrics: Metrics
+    parts: Mapping[str, Callable[[], str]] = field(default_factory=dict)
+    slots: Callable[[], Slots] = lambda: Slots(slots=[], as_of=None)
+    door: Door = field(init=False)
+    listeners: Listeners = field(init=False)
+    news: News = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.door = Door(self.engine, self.settings)
+        self.listeners = Listeners(self.settings.limits.listeners, self.settings.limits.listeners_each)
+        self.news = News(self.engine)
+
+    def desk(self, actor: Actor) -> StorageDesk:
+        """The desk for somebody: what they may do is decided there."""
+        return StorageDesk(self.engine, self.url, actor, rule_of(self.settings))
+
+
+_BEARER = HTTPBearer(auto_error=False, description="A token, as `cifar-tune token create` makes them.")
+_COOKIE = APIKeyCookie(name=COOKIE, auto_error=False, description="The session of a browser, opened by logging in.")
+
+
+def here_of(request: Request) -> Here:
+    """The server that the request has come to."""
+    found: Here = request.app.state.here
+    return found
+
+
+HereNow = Annotated[Here, Depends(here_of)]
+
+
+def caller_of(
+    request: Request,
+    here: HereNow,
+    _token: Annotated[object, Security(_BEARER)],
+    _cookie: Annotated[object, Security(_COOKIE)],
+) -> Actor:
+    """Who asks. It is known once per request, and refused where nobody is known."""
+    return here.door.require(request)
+
+
+Caller = Annotated[Actor, Depends(caller_of)]
+
+
+def desk_of(here: HereNow, caller: Caller) -> StorageDesk:
+    """The desk for whoever asks."""
+    return here.desk(caller)
+
+
+AtDesk = Annotated[StorageDesk, Depends(desk_of)]
+
+
+async def place_of(here: HereNow, caller: Caller) -> AsyncIterator[None]:
+    """A place among the listeners; given back when the answer has ended."""
+    with here.listeners.place(caller.name):
+        yield
+
+
+Place = Depends(place_of)

@@ -1,0 +1,56 @@
+"""The page on which a browser shows a token, and the way out."""
+
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Request, Response
+from starlette.exceptions import HTTPException
+from starlette.responses import RedirectResponse
+
+from cifar_tune.web.here import HereNow
+from cifar_tune.web.pages.rendering import page
+
+router = APIRouter(include_in_schema=False)
+
+_HOME = "/"
+
+
+@router.get("/login")
+def login(request: Request, next_page: str = _HOME) -> Response:
+    """Ask for a token."""
+    return page(request, None, "login.html", next_page=_own(next_page), trouble="")
+
+
+@router.post("/login")
+def log_in(
+    request: Request,
+    here: HereNow,
+    token: Annotated[str, Form(max_length=200)] = "",
+    next_page: Annotated[str, Form(max_length=2000)] = _HOME,
+) -> Response:
+    """Open a session; with a wrong token, ask again."""
+    answer = RedirectResponse(_own(next_page), HTTPStatus.SEE_OTHER)
+    try:
+        here.door.log_in(request, token.strip(), answer)
+    except HTTPException as error:
+        if error.status_code == HTTPStatus.FORBIDDEN:
+            raise
+        shown = page(request, None, "login.html", next_page=_own(next_page), trouble=str(error.detail))
+        shown.status_code = error.status_code
+        shown.headers.update({name: each for name, each in (error.headers or {}).items() if name == "Retry-After"})
+        return shown
+    return answer
+
+
+@router.post("/logout")
+def log_out(request: Request, here: HereNow) -> Response:
+    """End the session."""
+    answer = RedirectResponse("/login", HTTPStatus.SEE_OTHER)
+    here.door.log_out(request, answer)
+    return answer
+
+
+def _own(path: str) -> str:
+    """The page to go on with: one of ours, whatever a link to the log-in page says."""
+    is_own = path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable() and "\\" not in path
+    return path if is_own else _HOME

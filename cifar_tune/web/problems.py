@@ -1,0 +1,176 @@
+"""Errors as problem details for HTTP (RFC 9457): the sentences that the command line prints, and their parts."""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from optuna.exceptions import StorageInternalError
+from pydantic import BaseModel, Field
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.exceptions import HTTPException
+
+from cifar_tune.errors import CifarTuneError, Problem, UserError
+from cifar_tune.service.refusals import (
+    ConflictError,
+    NameTakenError,
+    NotAllowedError,
+    QuotaError,
+    UnknownStudyError,
+)
+from cifar_tune.storage.opened_file import DatabaseGoneError
+from cifar_tune.storage.records import ForeignStudyError
+from cifar_tune.visible import visible
+
+MEDIA_TYPE = "application/problem+json"
+_LOG = logging.getLogger("cifar_tune.web")
+_RETRY = {"Retry-After": "5"}
+
+
+class FoundProblem(BaseModel):
+    """One thing that is wrong with what was sent."""
+
+    rule: str = Field(description="The rule that is broken, as a sentence.", examples=["must be a number > 0"])
+    key: str | None = Field(None, description="Where: a dotted path.", examples=["search_space.lr.low"])
+    value: Any = Field(None, description="What was given.", examples=[-1])
+    source: str | None = Field(None, description="The file, or the option, that has it.", examples=["study.yaml"])
+    line: int | None = Field(None, description="Its line in the file, from 1.", examples=[7])
+    nearest: str | None = Field(None, description="What was most likely meant.", examples=["optimizer"])
+    more: list[str] = Field(default_factory=list, description="Further lines of the message.", examples=[[]])
+
+
+class ProblemDetails(BaseModel):
+    """What went wrong (RFC 9457)."""
+
+    type: str = Field("about:blank", examples=["about:blank"])
+    title: str = Field(description="What kind of error it is.", examples=["Unprocessable Content"])
+    status: int = Field(description="The status code.", examples=[422])
+    detail: str = Field(
+        description="The message for people, one line for each problem.",
+        examples=["study.yaml:7: search_space.lr.low = -1: must be a number > 0"],
+    )
+    problems: list[FoundProblem] = Field(
+        default_factory=list, description="All that is wrong, each for itself.", examples=[[]]
+    )
+
+
+_STATUS: Sequence[tuple[type[BaseException], HTTPStatus]] = (
+    (NotAllowedError, HTTPStatus.FORBIDDEN),
+    (UnknownStudyError, HTTPStatus.NOT_FOUND),
+    (NameTakenError, HTTPStatus.CONFLICT),
+    (ConflictError, HTTPStatus.CONFLICT),
+    (QuotaError, HTTPStatus.CONFLICT),
+    (ForeignStudyError, HTTPStatus.CONFLICT),
+    (UserError, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (DatabaseGoneError, HTTPStatus.SERVICE_UNAVAILABLE),
+    (CifarTuneError, HTTPStatus.INTERNAL_SERVER_ERROR),
+)
+"""The first that fits counts."""
+
+
+class ProblemResponse(JSONResponse):
+    """The answer to a request that failed."""
+
+    media_type = MEDIA_TYPE
+
+
+def problem(
+    status: HTTPStatus, detail: str, problems: Sequence[Problem] = (), headers: Mapping[str, str] | None = None
+) -> ProblemResponse:
+    """An answer with this status; `detail` is the message for people."""
+    content = {
+        "type": "about:blank",
+        "title": status.phrase,
+        "status": status.value,
+        "detail": "\n".join(map(visible, detail.split("\n"))),
+        "problems": [_described(each) for each in problems],
+    }
+    return ProblemResponse(content, status.value, dict(headers or {}))
+
+
+def _described(each: Problem) -> dict[str, Any]:
+    return {
+        "rule": visible(each.rule),
+        "key": None if each.key is None else visible(each.key),
+        "value": _plain(each.value),
+        "source": each.source,
+        "line": each.line,
+        "nearest": each.nearest,
+        "more": [visible(line) for line in each.more],
+    }
+
+
+def _plain(value: object) -> Any:
+    """The value if JSON has it, else its text; of a long one, the beginning."""
+    try:
+        text = json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        return visible(str(value)[:200])
+    return value if len(text) <= 1000 else text[:1000]
+
+
+def add_handlers(app: FastAPI) -> None:
+    """Let the app answer every error with a problem, and none with a traceback."""
+    app.add_exception_handler(CifarTuneError, _of_ours)
+    app.add_exception_handler(HTTPException, _of_http)
+    app.add_exception_handler(RequestValidationError, _of_request)
+    app.add_exception_handler(SQLAlchemyError, _of_database)
+    app.add_exception_handler(StorageInternalError, _of_database)
+    app.add_exception_handler(Exception, _unforeseen)
+
+
+async def _of_ours(_request: Request, error: Exception) -> ProblemResponse:
+    status = next(status for kind, status in _STATUS if isinstance(error, kind))
+    found = error.problems if isinstance(error, UserError) else ()
+    headers = _RETRY if status == HTTPStatus.SERVICE_UNAVAILABLE else None
+    return problem(status, str(error), found, headers)
+
+
+async def _of_http(_request: Request, error: Exception) -> ProblemResponse:
+    assert isinstance(error, HTTPException)  # noqa: S101 (Starlette's own types say Exception)
+    status = HTTPStatus(error.status_code)
+    return problem(status, str(error.detail or status.description or status.phrase), headers=error.headers)
+
+
+async def _of_request(_request: Request, error: Exception) -> ProblemResponse:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 (likewise)
+    found = [
+        Problem(_in_words(each), ".".join(map(str, each["loc"])), _short(each.get("input"))) for each in error.errors()
+    ]
+    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "\n".join(map(str, found)), found)
+
+
+def _in_words(error: Mapping[str, Any]) -> str:
+    words = str(error["msg"])
+    return words[:1].lower() + words[1:]
+
+
+def _short(value: object) -> object:
+    return value if isinstance(value, str | int | float | bool) else None
+
+
+async def _of_database(_request: Request, error: Exception) -> ProblemResponse:
+    _LOG.warning("the database failed: %s", type(error).__name__)  # its words may name a password
+    words = "The database does not answer, or refuses; try again later."
+    return problem(HTTPStatus.SERVICE_UNAVAILABLE, words, headers=_RETRY)
+
+
+async def _unforeseen(request: Request, error: Exception) -> ProblemResponse:
+    _LOG.error("%s %s failed", request.method, request.scope["path"], exc_info=error)
+    words = "An unexpected error, most likely a fault of this program; the server's log says more."
+    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, words)
+
+
+def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """How a route says in the OpenAPI document that it may answer with these problems."""
+    return {
+        HTTPStatus(status).value: {
+            "description": HTTPStatus(status).phrase,
+            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}},
+        }
+        for status in statuses
+    }

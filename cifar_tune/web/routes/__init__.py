@@ -1,0 +1,3 @@
+"""What is answered under `/v1`, by subject."""
+
+PREFIX = "/v1"

@@ -1,0 +1,49 @@
+"""Tokens, who asks, and how the service itself does."""
+
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+
+from cifar_tune.web.here import AtDesk, Caller
+from cifar_tune.web.models import MadeToken, Me, NewToken, Tokens, TokenTold
+from cifar_tune.web.problems import answers
+from cifar_tune.web.routes import PREFIX
+
+router = APIRouter(prefix=PREFIX, tags=["administration"])
+
+
+@router.get("/me", operation_id="me")
+def me(caller: Caller) -> Me:
+    """Who asks, and in which role."""
+    return Me(name=caller.name, role=caller.role)
+
+
+@router.get("/tokens", operation_id="tokens")
+def tokens(desk: AtDesk) -> Tokens:
+    """Of an administrator all tokens, else one's own; without their secrets, which nobody has."""
+    return Tokens(tokens=[TokenTold.model_validate(each) for each in desk.tokens()])
+
+
+@router.post(
+    "/tokens",
+    status_code=HTTPStatus.CREATED,
+    responses=answers(HTTPStatus.FORBIDDEN),
+    operation_id="create_token",
+)
+def create_token(new: NewToken, desk: AtDesk) -> MadeToken:
+    """Make a token. Its secret is in this answer, and nobody can read it again."""
+    token, secret = desk.create_token(new.owner, new.role, new.label, new.expires_at)
+    return MadeToken(**TokenTold.model_validate(token).model_dump(), secret=secret)
+
+
+@router.delete(
+    "/tokens/{number}",
+    responses=answers(HTTPStatus.FORBIDDEN, HTTPStatus.CONFLICT),
+    operation_id="revoke_token",
+)
+def revoke_token(
+    number: Annotated[int, Path(ge=0, le=2**31 - 1, description="The token's number.", examples=[3])], desk: AtDesk
+) -> TokenTold:
+    """Let a token open nothing any more; sessions of browsers that were opened with it end too."""
+    return TokenTold.model_validate(desk.revoke_token(number))

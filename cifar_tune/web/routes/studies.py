@@ -1,0 +1,191 @@
+"""Reading studies: lists, one study, its trials, results, files and log."""
+
+import mimetypes
+from http import HTTPStatus
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Path, Query, Response
+from optuna.trial import TrialState
+
+from cifar_tune.service import rights
+from cifar_tune.service.people import Actor
+from cifar_tune.service.refusals import UnknownStudyError
+from cifar_tune.service.submissions import State
+from cifar_tune.web.guards import REPORT_POLICY
+from cifar_tune.web.here import AtDesk, Caller, Here, HereNow
+from cifar_tune.web.listing import Order, Wish, list_studies, owner_of
+from cifar_tune.web.models import (
+    BestConfiguration,
+    Files,
+    FileTold,
+    Front,
+    ImportancesTold,
+    LogPart,
+    Study,
+    StudyList,
+    Trial,
+    TrialDetail,
+    TrialList,
+)
+from cifar_tune.web.problems import answers
+from cifar_tune.web.routes import PREFIX
+from cifar_tune.web.routes.queueing import Name, told
+from cifar_tune.web.study_logs import read_log
+
+router = APIRouter(prefix=PREFIX, tags=["studies"], responses=answers(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT))
+
+_CHANGES = ("pause", "resume", "cancel", "priority", "workers", "stop", "delete")
+
+TrialNumber = Annotated[int, Path(ge=0, le=2**31 - 1, description="The trial's number.", examples=[0])]
+StateName = Literal["COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING"]
+FileName = Annotated[str, Path(max_length=300, description="A file of the list.", examples=["trials.csv"])]
+
+
+@router.get("/studies", operation_id="studies")
+def studies(
+    here: HereNow,
+    caller: Caller,
+    offset: Annotated[int, Query(ge=0, le=2**31 - 1, description="Where the page begins.")] = 0,
+    limit: Annotated[int, Query(ge=1, le=500, description="How many at most.")] = 50,
+    owner: Annotated[str | None, Query(max_length=100, description="Whose they are.", examples=["ada"])] = None,
+    state: Annotated[list[State] | None, Query(max_length=6, description="Of the newest submission.")] = None,
+    contains: Annotated[str | None, Query(max_length=100, description="A part of the name.", examples=["res"])] = None,
+    order: Annotated[Order, Query(description="Of the list.")] = "newest",
+) -> StudyList:
+    """All studies, also those that `cifar-tune run` has made, page by page."""
+    rights.require(caller, "read", None, "see studies")
+    wish = Wish(owner, state, contains, order)
+    return list_studies(here.engine, here.studies, wish, offset, min(limit, here.settings.limits.page))
+
+
+@router.get("/studies/{name:path}/trials", operation_id="trials")
+def trials(
+    name: Name,
+    here: HereNow,
+    caller: Caller,
+    first: Annotated[int, Query(ge=0, le=2**31 - 1, description="The lowest number of a trial.")] = 0,
+    limit: Annotated[int, Query(ge=1, le=500, description="How many at most.")] = 100,
+    state: Annotated[list[StateName] | None, Query(max_length=5, description="In which they are.")] = None,
+) -> TrialList:
+    """Trials by their numbers, with the value after each epoch; of running ones too."""
+    rights.require(caller, "read", None, "see studies")
+    most = min(limit, here.settings.limits.page)
+    states = None if state is None else [TrialState[each] for each in state]
+    found = here.studies.trials(name, first, most, states)
+    following = found[-1]["number"] + 1 if len(found) == most else None
+    return TrialList(trials=[Trial.model_validate(each) for each in found], next=following)
+
+
+@router.get("/studies/{name:path}/trials/{number}", operation_id="trial")
+def trial(name: Name, number: TrialNumber, here: HereNow, caller: Caller) -> TrialDetail:
+    """One trial with its configuration, and all figures of all its epochs."""
+    rights.require(caller, "read", None, "see studies")
+    return TrialDetail.model_validate(here.studies.trial(name, number))
+
+
+@router.get("/studies/{name:path}/best", operation_id="best")
+def best(name: Name, here: HereNow, caller: Caller) -> BestConfiguration:
+    """The best configuration so far, with every knob, and as the file `best.yaml`."""
+    rights.require(caller, "read", None, "see studies")
+    return BestConfiguration.model_validate(here.studies.best(name))
+
+
+@router.get("/studies/{name:path}/front", operation_id="front")
+def front(name: Name, here: HereNow, caller: Caller) -> Front:
+    """The Pareto front, best first objective first; of one objective the best trial alone."""
+    rights.require(caller, "read", None, "see studies")
+    return Front.model_validate({"trials": here.studies.front(name)})
+
+
+@router.get("/studies/{name:path}/importances", operation_id="importances")
+def importances(name: Name, here: HereNow, caller: Caller) -> ImportancesTold:
+    """How much each searched knob had to do with reaching the best trials so far."""
+    rights.require(caller, "read", None, "see studies")
+    return ImportancesTold.model_validate(here.studies.importances(name))
+
+
+@router.get("/studies/{name:path}/report", operation_id="report_files")
+def report(name: Name, here: HereNow, caller: Caller) -> Files:
+    """The files that `cifar-tune export` would write now."""
+    rights.require(caller, "read", None, "see studies")
+    return Files(files=[FileTold(name=each, size=None) for each in here.studies.report(name)])
+
+
+@router.get("/studies/{name:path}/report/{file:path}", response_class=Response, operation_id="report_file")
+def report_file(name: Name, file: FileName, here: HereNow, caller: Caller) -> Response:
+    """One of these files, such as `report.html`, `trials.csv`, `summary.json` or `best.yaml`."""
+    rights.require(caller, "read", None, "see studies")
+    return _file(here.studies.report_file(name, file), file)
+
+
+@router.get("/studies/{name:path}/model", operation_id="model_files")
+def model(name: Name, here: HereNow, caller: Caller) -> Files:
+    """The files of the model that `cifar-tune finalize` has kept."""
+    rights.require(caller, "read", None, "see studies")
+    files = here.studies.model(name)
+    return Files(files=[FileTold(name=each, size=len(content)) for each, content in files.items()])
+
+
+@router.get("/studies/{name:path}/model/{file:path}", response_class=Response, operation_id="model_file")
+def model_file(name: Name, file: FileName, here: HereNow, caller: Caller) -> Response:
+    """One of these files."""
+    rights.require(caller, "read", None, "see studies")
+    files = here.studies.model(name)
+    if file not in files:
+        raise UnknownStudyError(f"there is no file {file!r} in the model of the study {name!r}")
+    return _file(files[file], file)
+
+
+@router.get("/studies/{name:path}/log", operation_id="log")
+def log(
+    name: Name,
+    here: HereNow,
+    desk: AtDesk,
+    offset: Annotated[int, Query(ge=0, le=2**53, description="Bytes that are known already.")] = 0,
+) -> LogPart:
+    """What the runs of the newest submission have said, from `offset` on, at most 64 KiB of it."""
+    text, following = read_log(desk.submission(name), offset)
+    return LogPart(text=text, next=following)
+
+
+@router.get("/studies/{name:path}", operation_id="study")
+def study(name: Name, here: HereNow, desk: AtDesk, caller: Caller) -> Study:
+    """One study: what was submitted, how it stands, and what whoever asks may do with it."""
+    return read_one(here, desk, caller, name)
+
+
+def read_one(here: Here, desk: AtDesk, caller: Actor, name: str) -> Study:
+    """One study as it is answered.
+
+    Raises:
+        UnknownStudyError: there is none of this name.
+    """
+    owner = owner_of(here.engine, name)
+    submission = None if owner is None else told(desk.submission(name))
+    try:
+        status = here.studies.status(name)
+    except UnknownStudyError:
+        if submission is None:
+            raise
+        status = None  # it waits for its first run
+    allowed = [action for action in _CHANGES if rights.is_allowed(caller, action, owner)]
+    return Study(name=name, owner=owner, submission=submission, status=status, rights=allowed)
+
+
+_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".csv": "text/csv; charset=utf-8",
+    ".md": "text/markdown; charset=utf-8",
+    ".yaml": "text/plain; charset=utf-8",
+    ".json": "application/json",
+    ".png": "image/png",
+}
+
+
+def _file(content: bytes, name: str) -> Response:
+    suffix = name[name.rfind(".") :]
+    kind = _TYPES.get(suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
+    headers = {"Content-Security-Policy": REPORT_POLICY}
+    if suffix not in _TYPES:
+        headers["Content-Disposition"] = "attachment"
+    return Response(content, media_type=kind, headers=headers)

@@ -1,0 +1,134 @@
+"""What happens: the record of events, and streams of it."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+
+from cifar_tune.service.audit import last
+from cifar_tune.web.here import AtDesk, Caller, Here, HereNow, Place
+from cifar_tune.web.models import Events, EventTold
+from cifar_tune.web.problems import answers
+from cifar_tune.web.routes import PREFIX
+from cifar_tune.web.routes.queueing import Name
+
+router = APIRouter(prefix=PREFIX, tags=["events"])
+
+_MOST = 500
+_CHECK_SECONDS = 15.0
+"""A listener whose token is revoked hears nothing any more after so long."""
+
+_SNAPSHOT_SECONDS = 1.0
+_RETRY_MILLISECONDS = 2000
+_FULL = answers(HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
+
+LastId = Annotated[
+    int | None,
+    Header(
+        alias="Last-Event-ID", ge=0, le=2**53, description="The last event that was heard, as a browser sends it again."
+    ),
+]
+
+
+def _last_heard(
+    here: HereNow,
+    _caller: Caller,
+    last_event_id: LastId = None,
+    after: Annotated[int | None, Query(ge=0, le=2**53, description="The same, for programs.")] = None,
+) -> int:
+    """The event after which to begin. It is known before the answer begins: what happens from then on is heard."""
+    if last_event_id is not None or after is not None:
+        return last_event_id if last_event_id is not None else after or 0
+    with here.engine.connect() as connection:
+        return last(connection)
+
+
+def _require_study(name: Name, here: HereNow, _caller: Caller) -> None:
+    """Once the answer has begun, its status cannot say any more that there is no such study."""
+    here.studies.require(name)
+
+
+@router.get("/events", operation_id="events")
+def events(
+    here: HereNow,
+    desk: AtDesk,
+    after: Annotated[int, Query(ge=0, le=2**53, description="The last event that is known already.")] = 0,
+    limit: Annotated[int, Query(ge=1, le=500, description="How many at most.")] = 100,
+) -> Events:
+    """Who did what: events in the order in which they happened."""
+    found = desk.events(after, min(limit, here.settings.limits.page))
+    return Events(events=[EventTold.model_validate(each) for each in found], last=found[-1].id if found else after)
+
+
+@router.get(
+    "/events/stream", response_class=EventSourceResponse, dependencies=[Place], responses=_FULL, operation_id="listen"
+)
+async def listen(
+    request: Request, here: HereNow, desk: AtDesk, known: Annotated[int, Depends(_last_heard)]
+) -> AsyncIterator[ServerSentEvent]:
+    """The same as they happen (server-sent events), from the one after `Last-Event-ID` or `after` on; else from now on.
+
+    Nothing is left out over a reconnect: numbers have no gaps.
+    """
+    yield ServerSentEvent(comment="events", retry=_RETRY_MILLISECONDS)
+    checked = time.monotonic()
+    while True:
+        found = await run_in_threadpool(desk.events, known, _MOST)
+        for each in found:
+            told = EventTold.model_validate(each)
+            yield ServerSentEvent(id=str(each.id), event="event", raw_data=told.model_dump_json())
+            known = each.id
+        if time.monotonic() - checked >= _CHECK_SECONDS:
+            checked = time.monotonic()
+            if not await run_in_threadpool(_is_still_known, here, request):
+                return
+        if len(found) < _MOST:
+            await here.news.wait_beyond(known, _CHECK_SECONDS)
+
+
+@router.get(
+    "/studies/{name:path}/stream",
+    response_class=EventSourceResponse,
+    dependencies=[Depends(_require_study), Place],
+    responses=_FULL,
+    operation_id="watch",
+)
+async def watch(
+    name: Name,
+    request: Request,
+    here: HereNow,
+    caller: Caller,
+    known: Annotated[
+        str, Header(alias="Last-Event-ID", max_length=100, description="The last state that was heard.")
+    ] = "",
+) -> AsyncIterator[ServerSentEvent]:
+    """One study as it changes (server-sent events).
+
+    Each event is the whole state, so that a reconnect misses nothing: how it stands, the trials that run with the value
+    after each of their epochs, and those that ended last. The stream ends when the study is deleted.
+    """
+    yield ServerSentEvent(comment="study", retry=_RETRY_MILLISECONDS)
+    checked = time.monotonic()
+    while True:
+        mark, text = await run_in_threadpool(here.studies.live, name)
+        if mark != known:
+            yield ServerSentEvent(id=mark, event="study", raw_data=text)
+            known = mark
+        if time.monotonic() - checked >= _CHECK_SECONDS:
+            checked = time.monotonic()
+            if not await run_in_threadpool(_is_still_known, here, request):
+                return
+        await asyncio.sleep(_SNAPSHOT_SECONDS)
+
+
+def _is_still_known(here: Here, request: Request) -> bool:
+    try:
+        return here.door.actor_of(request) is not None
+    except HTTPException:
+        return False

@@ -1,0 +1,91 @@
+"""Tokens, health and figures."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from sqlalchemy.engine import URL
+from starlette.testclient import TestClient
+
+from .conftest import AppOf, ClientOf, Template
+
+
+def test_a_token_is_shown_once(admin: TestClient, client_of: ClientOf) -> None:
+    answer = admin.post("/v1/tokens", json={"owner": "ida", "role": "editor", "label": "laptop"})
+    assert answer.status_code == 201
+    made = answer.json()
+    secret = made.pop("secret")
+    client = client_of(None)
+    client.headers["Authorization"] = f"Bearer {secret}"
+    assert client.get("/v1/me").json() == {"name": "ida", "role": "editor"}
+    listed = client.get("/v1/tokens")
+    assert [each["id"] for each in listed.json()["tokens"]] == [made["id"]]
+    assert secret not in listed.text + admin.get("/v1/tokens").text + admin.get("/v1/events?limit=500").text
+    assert client.delete(f"/v1/tokens/{made['id']}").status_code == 200  # one's own
+    assert client.get("/v1/me").status_code == 401
+    assert admin.delete(f"/v1/tokens/{made['id']}").status_code == 409
+    assert admin.delete("/v1/tokens/12345").status_code == 422
+
+
+def test_a_token_of_a_role_that_is_none(admin: TestClient) -> None:
+    assert admin.post("/v1/tokens", json={"owner": "ida", "role": "emperor"}).status_code == 422
+    assert admin.post("/v1/tokens", json={"owner": "ida", "expires_at": 1.0}).status_code == 422
+
+
+def test_health(nobody: TestClient, app_of: AppOf) -> None:
+    assert nobody.get("/healthz").json() == {"status": "ok"}
+    assert nobody.get("/readyz").json() == {"ready": True, "parts": {"database": "ok"}}
+
+
+def test_it_is_not_ready_while_a_part_is_amiss(app_of: AppOf, client_of: ClientOf) -> None:
+    app = app_of()
+    app.state.here.parts = {"server": lambda: "has not looked for 30 s"}
+    answer = client_of(None, app).get("/readyz")
+    assert (answer.status_code, answer.json()["parts"]["server"]) == (503, "has not looked for 30 s")
+
+
+def test_figures(viewer: TestClient) -> None:
+    viewer.get("/v1/studies/none")
+    text = viewer.get("/metrics").text
+    assert 'cifar_tune_http_requests_total{method="GET",route="/v1/studies/{name:path}",status="404"} 1.0' in text
+    assert 'cifar_tune_trials{state="RUNNING"} 1.0' in text
+    assert 'cifar_tune_submissions{state="queued"} 1.0' in text
+    assert "cifar_tune_queue_length 1.0" in text
+    assert "cifar_tune_database_seconds" in text
+
+
+SCRIPT = """
+import sys
+from sqlalchemy.engine import make_url
+from starlette.testclient import TestClient
+from cifar_tune.storage.rdb import open_storage
+from cifar_tune.web.app import create_app
+from cifar_tune.web.serving import HttpServer
+from cifar_tune.web.settings import WebSettings
+
+url, token = make_url(sys.argv[1]), sys.argv[2]
+app = create_app(open_storage(url), url, WebSettings())
+client = TestClient(app, "http://127.0.0.1", headers={"Authorization": f"Bearer {token}"})
+for path in sys.argv[3:]:
+    assert client.get(path).status_code == 200, path
+text = "name: torchless\\ndata: {name: digits}\\ntrain: {model: resnet18}\\n"
+answer = client.post("/v1/studies", json={"text": text})
+assert answer.status_code == 201, answer.text
+print(sorted({"torch", "torchvision"} & set(sys.modules)))
+"""
+
+
+def test_the_process_that_serves_pages_never_imports_torch(url: URL, template: Template) -> None:
+    study = "/v1/studies/made"
+    parts = ("", "/trials", "/best", "/importances", "/report/report.html")
+    paths = [*(f"{study}{each}" for each in parts), "/v1/studies", "/v1/queue", "/metrics", "/login"]
+    ended = subprocess.run(
+        [sys.executable, "-c", SCRIPT, url.render_as_string(), template.tokens["editor"], *paths],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout == "[]\n"

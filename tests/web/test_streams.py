@@ -1,0 +1,125 @@
+"""Event streams: whoever listens hears everything, also over a reconnect."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+
+import httpx2
+import pytest
+from fastapi import FastAPI
+from sqlalchemy.engine import URL
+from starlette.testclient import TestClient
+
+from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.service.people import Actor
+from cifar_tune.service.storage_desk import StorageDesk
+from cifar_tune.web.serving import HttpServer
+from cifar_tune.web.settings import Limits, WebSettings
+from tests.waiting import PATIENCE
+
+from .conftest import AppOf, Template, study_text
+
+
+@contextmanager
+def serving(app: FastAPI) -> Iterator[str]:
+    server = HttpServer(app, WebSettings(port=0))
+    server.start()
+    try:
+        yield server.address
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def address(app_of: AppOf) -> Iterator[str]:
+    """A real server on a port of its own."""
+    with serving(app_of()) as address:
+        yield address
+
+
+@contextmanager
+def listening(address: str, token: str, path: str, **headers: str) -> Iterator[Iterator[httpx2.ServerSentEvent]]:
+    headers = {"Authorization": f"Bearer {token}", **{key.replace("_", "-"): each for key, each in headers.items()}}
+    with (
+        httpx2.Client(base_url=address, headers=headers, timeout=PATIENCE) as client,
+        client.stream("GET", path) as answer,
+    ):
+        assert answer.status_code == 200, answer.read()
+        yield (event for event in httpx2.EventSource(answer) if event.data)
+
+
+def test_nothing_is_missed_over_a_reconnect(address: str, template: Template, storage: BatchStorage, url: URL) -> None:
+    desk = StorageDesk(storage.engine, url, Actor("anna", "editor"))
+    desk.submit(study_text("streamed"))
+    before = desk.events()
+    heard: list[int] = []
+    known = ""
+    for part in range(3):  # each time something happens while nobody listens, and while somebody does
+        desk.set_priority("streamed", 2 * part)
+        with listening(
+            address, template.tokens["viewer"], "/v1/events/stream?after=0", Last_Event_ID=known or "0"
+        ) as events:
+            wanted = len(before) + 1 if not part else 1
+            heard += [int(event.id) for event in islice(events, wanted)]
+            desk.set_priority("streamed", 2 * part + 1)
+            event = next(events)
+            assert json.loads(event.data)["detail"]["priority"] == 2 * part + 1
+            heard.append(int(event.id))
+            known = event.id
+    assert heard == [event.id for event in desk.events()] == list(range(1, len(heard) + 1))
+
+
+def test_a_stream_begins_now_unless_one_says_otherwise(
+    address: str, template: Template, storage: BatchStorage, url: URL
+) -> None:
+    desk = StorageDesk(storage.engine, url, Actor("anna", "editor"))
+    desk.submit(study_text("later"))
+    with listening(address, template.tokens["viewer"], "/v1/events/stream") as events:
+        desk.cancel("later")
+        assert json.loads(next(events).data)["action"] == "cancel"
+
+
+def test_a_study_is_watched(address: str, template: Template, storage: BatchStorage) -> None:
+    with listening(address, template.tokens["viewer"], "/v1/studies/made/stream") as events:
+        first = next(events)
+        told = json.loads(first.data)
+        assert [(each["number"], each["intermediate"]) for each in told["running"]] == [(40, [[1, 0.2], [2, 0.3]])]
+        assert len(told["ended"]) == 10
+        study = storage.get_study_id_from_name("made")
+        trial = storage.get_trial_id_from_study_id_trial_number(study, 40)
+        storage.set_trial_intermediate_value(trial, 3, 0.4)
+        second = next(events)
+        assert json.loads(second.data)["running"][0]["intermediate"][-1] == [3, 0.4]
+        assert second.id != first.id
+
+
+def test_an_unknown_study_is_no_stream(address: str, template: Template) -> None:
+    answer = httpx2.get(
+        f"{address}v1/studies/none/stream", headers={"Authorization": f"Bearer {template.tokens['viewer']}"}
+    )
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
+
+
+def test_one_client_takes_not_the_places_of_others(app_of: AppOf, template: Template) -> None:
+    with (
+        serving(app_of(limits=Limits(listeners=2, listeners_each=1))) as address,
+        listening(address, template.tokens["viewer"], "/v1/events/stream"),
+    ):
+
+        def status(role: str) -> int:
+            headers = {"Authorization": f"Bearer {template.tokens[role]}"}
+            with httpx2.stream("GET", f"{address}v1/events/stream", headers=headers) as answer:
+                return answer.status_code
+
+        assert status("viewer") == 429
+        with listening(address, template.tokens["editor"], "/v1/events/stream"):
+            assert status("admin") == 503
+
+
+def test_events_page_by_page(viewer: TestClient, storage: BatchStorage, url: URL) -> None:
+    events = StorageDesk(storage.engine, url, Actor("vera", "viewer")).events()
+    first = viewer.get("/v1/events?limit=2").json()
+    rest = viewer.get(f"/v1/events?after={first['last']}").json()
+    assert [each["id"] for each in first["events"] + rest["events"]] == [event.id for event in events]
+    assert viewer.get(f"/v1/events?after={rest['last']}").json() == {"events": [], "last": rest["last"]}
