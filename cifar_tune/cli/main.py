@@ -29,6 +29,7 @@ from cifar_tune.cli.commands import (
     queue,
     run,
     status,
+    stop,
     submit,
     token,
     train,
@@ -59,6 +60,7 @@ app.command("run")(with_quiet_optuna(run.run))
 app.command("check")(with_quiet_optuna(check.check))
 app.command("knobs")(knobs.knobs)
 app.command("status")(with_quiet_optuna(status.status))
+app.command("stop")(with_quiet_optuna(stop.stop))
 app.command("watch")(with_quiet_optuna(watch.watch))
 app.command("export")(with_quiet_optuna(export.export))
 app.command("compare")(with_quiet_optuna(compare.compare))

@@ -22,14 +22,14 @@ _ENDINGS = {
 def outcome_lines(outcome: Outcome, spec: StudySpec, given: Sequence[str]) -> list[str]:
     """Result lines as key=value, then the commands that come next; `given` are the arguments of the one that ends."""
     again = shlex.join(["cifar-tune", *given])
+    ending = _ending_words(outcome, spec)
     if outcome.record is None and outcome.has_begun:
-        return [f"{spec.name}: {_ENDINGS[outcome.ending]}; the database is away", f"go on with: {again}"]
+        return [f"{spec.name}: {ending}; the database is away", f"go on with: {again}"]
     if outcome.record is None:
-        return [f"stopped before the study began; start it with: {again}"]
+        return [f"stopped{_by(outcome)} before the study began; start it with: {again}"]
     record = outcome.record
     counts = ", ".join(f"{count} {state}" for state, count in sorted(record.counts.items()))
-    endings = _ENDINGS | ({"exhausted": "every configuration of the list was trained"} if spec.is_list else {})
-    lines = [f"{spec.name}: {endings[outcome.ending]} ({counts or 'no trials'})"]
+    lines = [f"{spec.name}: {ending} ({counts or 'no trials'})"]
     by = {"stopped": "stop", "exhausted": "repeats"}.get(outcome.ending)
     if by is not None and record.stopped is not None:
         lines.append(f"{by}: {record.stopped['words']}")
@@ -63,6 +63,18 @@ def outcome_lines(outcome: Outcome, spec: StudySpec, given: Sequence[str]) -> li
     if best is not None:
         lines.append(f"report with: cifar-tune export {spec.name}")
     return lines
+
+
+def _ending_words(outcome: Outcome, spec: StudySpec) -> str:
+    if outcome.ending == "exhausted" and spec.is_list:
+        return "every configuration of the list was trained"
+    if outcome.stopped_by is not None:
+        return f"stopped{_by(outcome)}; running trials are parked at their last epoch"
+    return _ENDINGS[outcome.ending]
+
+
+def _by(outcome: Outcome) -> str:
+    return "" if outcome.stopped_by is None else f" by {outcome.stopped_by}"
 
 
 def as_given(seconds: float) -> str:

@@ -68,6 +68,7 @@ class LocalExecutors(Slots[LocalSlot]):
         self._threads = threads
         self._note = note
         self._oom_kills = OomKills()
+        self._next_index = 0
 
     def wait_for_start(self, data: DataSpec, fingerprint: str, impatient: Callable[[], None]) -> None:
         """Start every executor and wait for it, so that a device that cannot be used is known before a study begins.
@@ -166,12 +167,21 @@ class LocalExecutors(Slots[LocalSlot]):
         return Died(slot.trial, f"exit code {code}", slot.index)
 
     def _replace(self, slot: LocalSlot) -> None:
+        if slot.is_to_go:
+            self._give_up(slot)
+            return
         self._end(slot)
-        self._slots[self._slots.index(slot)] = self._start(slot.index)
+        self._slots[self._slots.index(slot)] = self._start_on(slot.device, slot.index)
 
     def _give_up(self, slot: LocalSlot) -> None:
         self._end(slot)
         self._slots.remove(slot)
+
+    def _end_for_good(self, slot: LocalSlot) -> None:
+        self._give_up(slot)
+
+    def _begin_on(self, device: str) -> LocalSlot:
+        return self._start_on(device, self._next_index)  # false starts are counted by index
 
     def _end(self, slot: LocalSlot) -> None:
         slot.process.kill()
@@ -196,8 +206,11 @@ class LocalExecutors(Slots[LocalSlot]):
             slot.connection.send(order)
 
     def _start(self, index: int) -> LocalSlot:
-        device = self._devices[index % len(self._devices)]
-        return LocalSlot(index, *self._starter.start(device, index))
+        return self._start_on(self._devices[index % len(self._devices)], index)
+
+    def _start_on(self, device: str, index: int) -> LocalSlot:
+        self._next_index = max(self._next_index, index + 1)
+        return LocalSlot(index, device, *self._starter.start(device, index))
 
     def _started_first(self, impatient: Callable[[], None]) -> LocalSlot:
         thread = futures.ThreadPoolExecutor(1)

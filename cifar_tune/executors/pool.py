@@ -1,7 +1,8 @@
 """A pool of executors: what the coordinator needs of it, and what all pools have in common."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
@@ -28,7 +29,27 @@ class Executors(Protocol):
 
     @property
     def workers(self) -> int:
-        """How many trials can run at a time; fewer than at first where executors refused, in the end none."""
+        """How many trials can run at a time; fewer than at first where executors refused, in the end none.
+
+        Executors that are to go do not count.
+        """
+        ...
+
+    def resize(self, devices: Sequence[str], seconds: Callable[[int], float]) -> None:
+        """Have one executor for each of these names from now on, while trials go on. There may be none.
+
+        Further executors are started, and nobody waits for them. Where there are too many on a device, those that are
+        starting or idle end at once. Then those go whose trials have run shortest: each stays until its trial is
+        `finished` or its process dead (see `is_to_go`), and gets no further job.
+
+        Args:
+            devices: names of devices; on a cluster only their number counts.
+            seconds: how long a trial has run; 0 for one that has ended.
+        """
+        ...
+
+    def is_to_go(self, number: int) -> bool:
+        """Whether the executor of trial `number` ends as soon as that has left it: the trial should be parked."""
         ...
 
     def idle(self) -> bool:
@@ -48,7 +69,10 @@ class Executors(Protocol):
         ...
 
     def kill(self, number: int) -> None:
-        """End the executor that trains trial `number` at once, without a word in `reports`, and begin another."""
+        """End the executor that trains trial `number` at once, without a word in `reports`, and begin another.
+
+        One that is to go is not replaced.
+        """
         ...
 
     def give_up(self, index: int) -> None:
@@ -70,11 +94,21 @@ MOST_FALSE_STARTS = 3
 
 @dataclass
 class Slot:
-    """A place for an executor: `ready` once it has started, with the number of its trial while it has one."""
+    """A place for an executor: `ready` once it has started, with the number of its trial while it has one.
+
+    `device` is the name that was asked for. `is_to_go` says that it is given up as soon as its trial has left it.
+    """
 
     index: int
+    device: str
     ready: Ready | None = field(default=None, kw_only=True)
     trial: int | None = field(default=None, kw_only=True)
+    is_to_go: bool = field(default=False, kw_only=True)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What its device is called: as it was asked for, and once it has started also as it calls itself."""
+        return (self.device,) if self.ready is None else (self.device, self.ready.device)
 
 
 S = TypeVar("S", bound=Slot)
@@ -90,7 +124,30 @@ class Slots(ABC, Generic[S]):
     @property
     def workers(self) -> int:
         """How many trials can run at a time; fewer than at first where executors refused."""
-        return len(self._slots)
+        return sum(not slot.is_to_go for slot in self._slots)
+
+    def resize(self, devices: Sequence[str], seconds: Callable[[int], float]) -> None:
+        """See `Executors`. Those that were to go stay first of all, where there is room for them again."""
+        missing = Counter(devices)
+
+        def worth(slot: S) -> tuple[bool, float, bool]:
+            return slot.trial is not None, 0.0 if slot.trial is None else seconds(slot.trial), slot.ready is not None
+
+        for slot in sorted(self._slots, key=worth, reverse=True):
+            name = next((name for name in slot.names if missing[name]), None)
+            if name is not None:
+                missing[name] -= 1
+                slot.is_to_go = False
+            elif slot.trial is None:
+                self._end_for_good(slot)
+            else:
+                slot.is_to_go = True
+        for device in missing.elements():
+            self._slots.append(self._begin_on(device))
+
+    def is_to_go(self, number: int) -> bool:
+        """Whether the executor of trial `number` ends as soon as that has left it."""
+        return any(slot.is_to_go for slot in self._with_trial(number))
 
     def idle(self) -> bool:
         """Whether an executor is ready for a job."""
@@ -111,6 +168,8 @@ class Slots(ABC, Generic[S]):
         """The executor of trial `number` is free again."""
         for slot in self._with_trial(number):
             slot.trial = None
+            if slot.is_to_go:
+                self._end_for_good(slot)
 
     def kill(self, number: int) -> None:
         """End the executor that trains trial `number`, whatever it does right now, and begin another."""
@@ -143,8 +202,16 @@ class Slots(ABC, Generic[S]):
         """Hand it to the slot's executor."""
 
     @abstractmethod
+    def _begin_on(self, device: str) -> S:
+        """Start an executor in a new slot, without waiting for it."""
+
+    @abstractmethod
+    def _end_for_good(self, slot: S) -> None:
+        """End the slot's executor, which trains nothing, or not any more; the slot goes with it."""
+
+    @abstractmethod
     def _replace(self, slot: S) -> None:
-        """End the slot's executor, and begin another in its place."""
+        """End the slot's executor, and begin another in its place unless the slot is to go."""
 
     @abstractmethod
     def _give_up(self, slot: S) -> None:

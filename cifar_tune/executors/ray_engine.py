@@ -6,7 +6,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -96,6 +96,8 @@ def _unreachable(address: str, reason: str) -> Problem:
 
 
 _GRACE_SECONDS = 35.0
+_ANYWHERE = ""
+"""Every actor's device is called so: Ray chooses."""
 _LOOK_SECONDS = 10.0
 """How often `--workers auto` looks for new machines."""
 
@@ -167,6 +169,11 @@ class RayExecutors(Slots[_Slot]):
             self._grow()
         return super().reports(timeout)
 
+    def resize(self, devices: Sequence[str], seconds: Callable[[int], float]) -> None:
+        """See `Executors`: have so many actors as there are names, wherever Ray finds room for them."""
+        self._wanted = len(devices)  # `auto` is over
+        super().resize([_ANYWHERE] * len(devices), seconds)
+
     def close(self, at_once: Callable[[], bool]) -> None:
         """End all actors: each finishes the checkpoint that it is writing, unless `at_once` says not to wait."""
         leaving = [_beside(slot.actor.leave) for slot in self._slots if slot.ready is not None]
@@ -182,7 +189,9 @@ class RayExecutors(Slots[_Slot]):
         """Ask for so many actors in all as were wanted, or as there is room for; never for fewer than before."""
         self._looked = time.monotonic()
         self._refusing = [slot for slot in self._refusing if not ray.wait([slot.end], timeout=0)[0]]  # else it is lost
-        wanted = self._wanted or max(1, room(self._threads, self._gpus) - len(self._refusing))
+        wanted = self._wanted
+        if wanted is None:
+            wanted = max(1, room(self._threads, self._gpus) - len(self._refusing))
         self._slots += [self._start(next(self._numbers)) for _ in range(len(self._slots), wanted)]
 
     def _give(self, slot: _Slot, order: Job | Verdict) -> None:
@@ -191,6 +200,9 @@ class RayExecutors(Slots[_Slot]):
     def _hear(self, timeout: float) -> list[Report | Died]:
         heard_by = {slot.owed or slot.end: slot for slot in self._slots}
         futures = list(heard_by)
+        if not futures:
+            time.sleep(timeout)
+            return []
         if not ray.wait(futures, timeout=timeout)[0]:
             return []
         done, _ = ray.wait(futures, num_returns=len(futures), timeout=0)  # all that a lost machine takes with it
@@ -215,8 +227,11 @@ class RayExecutors(Slots[_Slot]):
         return said
 
     def _replace(self, slot: _Slot) -> None:
-        """Begin another actor."""
+        """Begin another actor, unless the slot is to go."""
         ray.kill(slot.actor)  # a machine that is only cut off must not write the checkpoint of a trial that goes on
+        if slot.is_to_go:
+            self._slots.remove(slot)
+            return
         index = slot.index if slot.ready is None else next(self._numbers)  # false starts are counted by index
         self._slots[self._slots.index(slot)] = self._start(index)
 
@@ -229,10 +244,17 @@ class RayExecutors(Slots[_Slot]):
                 ray.kill(each.actor)
             self._refusing.clear()
 
+    def _begin_on(self, device: str) -> _Slot:
+        return self._start(next(self._numbers))
+
+    def _end_for_good(self, slot: _Slot) -> None:
+        ray.kill(slot.actor)
+        self._slots.remove(slot)
+
     def _start(self, index: int) -> _Slot:
         actor_class = ray.remote(num_cpus=self._threads, num_gpus=self._gpus, concurrency_groups=BESIDE)(RayExecutor)
         actor = actor_class.remote()
-        return _Slot(index, actor, actor.start.remote(self._surroundings), _beside(actor.watch))
+        return _Slot(index, _ANYWHERE, actor, actor.start.remote(self._surroundings), _beside(actor.watch))
 
 
 def _beside(method: Any) -> Any:

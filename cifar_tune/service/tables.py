@@ -30,7 +30,7 @@ LONGEST_NAME = 100
 """Characters of the name of a study or a person."""
 
 METADATA = MetaData()
-"""All tables that the migrations make."""
+"""All tables that the migrations make. Leases and wishes are not among them: `storage.own_tables` makes those."""
 
 _LONG_TEXT = Text().with_variant(MEDIUMTEXT(), "mysql", "mariadb")
 _SECONDS = Float(53)

@@ -9,28 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from hashlib import sha256
 from pathlib import Path
 from threading import Event, Thread
 
-from sqlalchemy import (
-    Column,
-    Engine,
-    Float,
-    Integer,
-    MetaData,
-    String,
-    Table,
-    delete,
-    insert,
-    inspect,
-    select,
-    true,
-    update,
-)
-from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
+from sqlalchemy import Connection, Engine, delete, insert, inspect, select, true, update
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from cifar_tune.errors import CheckError
+from cifar_tune.storage.own_tables import LEASES, LONGEST_HOST, WISHES, create_tables, study_key
 
 LEASE_SECONDS = 60.0
 """A lease that was not renewed for so long is free. Machines that share a database must agree on the time to this."""
@@ -38,21 +24,6 @@ LEASE_SECONDS = 60.0
 _RELEASE_SECONDS = 10.0
 
 _ENDED = ("Z", "X")  # killed, but its parent has not noticed yet
-
-_LONGEST_KEY = 100
-_LONGEST_HOST = 255
-
-_METADATA = MetaData()
-_LEASES = Table(
-    "cifar_tune_leases",
-    _METADATA,
-    Column("study", String(_LONGEST_KEY), primary_key=True),
-    Column("token", String(32), nullable=False),
-    Column("host", String(_LONGEST_HOST), nullable=False),
-    Column("pid", Integer, nullable=False),
-    Column("process_started", String(64), nullable=False),
-    Column("expires", Float(53), nullable=False),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +50,14 @@ class Owner:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A lease as it stands in the database: `seconds` until it ends unless it is renewed, below 0 once it has ended."""
+    """A lease as it stands in the database: `seconds` until it ends unless it is renewed, below 0 once it has ended.
+
+    `token` is another one each time that the lease is taken.
+    """
 
     owner: Owner
     seconds: float
+    token: str
 
     @property
     def is_free(self) -> bool:
@@ -103,6 +78,11 @@ class Lease:
         self._token = token
         self._renewed = _now()
 
+    @property
+    def token(self) -> str:
+        """It tells this taking of the lease from all others."""
+        return self._token
+
     def renew_if_due(self) -> None:
         """Extend the lease when a quarter of it has passed.
 
@@ -118,9 +98,9 @@ class Lease:
         Raises:
             LeaseLostError: if another process has taken the study over meanwhile.
         """
-        mine = (_LEASES.c.study == _key(self._study)) & (_LEASES.c.token == self._token)
+        mine = (LEASES.c.study == study_key(self._study)) & (LEASES.c.token == self._token)
         with self._engine.begin() as connection:
-            renewed = connection.execute(update(_LEASES).where(mine).values(expires=time.time() + LEASE_SECONDS))
+            renewed = connection.execute(update(LEASES).where(mine).values(expires=time.time() + LEASE_SECONDS))
         if renewed.rowcount == 0:
             raise LeaseLostError(f"another process took over the study {self._study!r}; this one stops")
         self._renewed = _now()
@@ -150,9 +130,10 @@ class Lease:
 
     def release(self) -> None:
         """Give the study free."""
-        mine = (_LEASES.c.study == _key(self._study)) & (_LEASES.c.token == self._token)
+        mine = (LEASES.c.study == study_key(self._study)) & (LEASES.c.token == self._token)
         with self._engine.begin() as connection:
-            connection.execute(delete(_LEASES).where(mine))
+            if connection.execute(delete(LEASES).where(mine)).rowcount == 1:
+                _forget_wishes(connection, self._study)
 
     def release_or_leave(self) -> None:
         """Give the study free if the database takes that within a few seconds; else the lease ends by itself."""
@@ -178,7 +159,7 @@ def acquire(engine: Engine, study: str, token: str | None = None) -> Lease:
     Raises:
         CheckError: naming the owner, if a living one holds it.
     """
-    _create_table(engine)
+    create_tables(engine)
     token = token or new_token()
     row = {
         "token": token,
@@ -189,7 +170,8 @@ def acquire(engine: Engine, study: str, token: str | None = None) -> Lease:
     }
     with suppress(IntegrityError):  # somebody holds it, or held it
         with engine.begin() as connection:
-            connection.execute(insert(_LEASES).values(study=_key(study), **row))
+            connection.execute(insert(LEASES).values(study=study_key(study), **row))
+            _forget_wishes(connection, study)
         return Lease(engine, study, token)
     held = _read(engine, study)
     if held is not None:
@@ -198,14 +180,15 @@ def acquire(engine: Engine, study: str, token: str | None = None) -> Lease:
             lease = Lease(engine, study, token)
             lease.renew()
             return lease
-        free = true() if owner.surely_dead or not expires else _LEASES.c.expires < time.time()
+        free = true() if owner.surely_dead or not expires else LEASES.c.expires < time.time()
         taken = (
-            update(_LEASES)
-            .where((_LEASES.c.study == _key(study)) & (_LEASES.c.token == old_token) & free)
+            update(LEASES)
+            .where((LEASES.c.study == study_key(study)) & (LEASES.c.token == old_token) & free)
             .values(**row)
         )
         with engine.begin() as connection:
             if connection.execute(taken).rowcount == 1:
+                _forget_wishes(connection, study)
                 return Lease(engine, study, token)
         left = expires - time.time()
         if left > 0 and not owner.surely_dead:
@@ -223,13 +206,13 @@ def new_token() -> str:
 
 def held_lease(engine: Engine, study: str) -> Held | None:
     """The lease of a study, also one whose owner is gone; None where it was given free, or never taken."""
-    if not inspect(engine).has_table(_LEASES.name):
+    if not inspect(engine).has_table(LEASES.name):
         return None
     held = _read(engine, study)
     if held is None:
         return None
-    owner, _, expires = held
-    return Held(owner, expires - time.time())
+    owner, token, expires = held
+    return Held(owner, expires - time.time(), token)
 
 
 def owner_of(engine: Engine, study: str) -> Owner | None:
@@ -240,7 +223,7 @@ def owner_of(engine: Engine, study: str) -> Owner | None:
 
 def _read(engine: Engine, study: str) -> tuple[Owner, str, float] | None:
     with engine.connect() as connection:
-        row = connection.execute(select(_LEASES).where(_LEASES.c.study == _key(study))).one_or_none()
+        row = connection.execute(select(LEASES).where(LEASES.c.study == study_key(study))).one_or_none()
     if row is None:
         return None
     # whoever holds it writes the time again soon, so that what makes no sense is nobody's
@@ -249,17 +232,9 @@ def _read(engine: Engine, study: str) -> tuple[Owner, str, float] | None:
     return Owner(str(row.host), pid, str(row.process_started)), row.token, expires
 
 
-def _key(study: str) -> str:
-    """What stands for a study in the table: its name; of a longer one, which only another program gives, a digest."""
-    if len(study) <= _LONGEST_KEY:
-        return study
-    digest = sha256(study.encode(errors="surrogatepass")).hexdigest()[:32]
-    return f"{study[: _LONGEST_KEY - len(digest) - 1]}#{digest}"
-
-
-def _create_table(engine: Engine) -> None:
-    with suppress(OperationalError, ProgrammingError, IntegrityError):  # another process created it at this instant
-        _METADATA.create_all(engine)
+def _forget_wishes(connection: Connection, study: str) -> None:
+    """What an earlier run was asked to do is no concern of the next one."""
+    connection.execute(delete(WISHES).where(WISHES.c.study == study_key(study)))
 
 
 def _now() -> float:
@@ -272,10 +247,10 @@ def _host() -> str:
     """Name this machine since its last boot: process numbers mean nothing beyond either."""
     boot = Path("/proc/sys/kernel/random/boot_id")
     if not boot.exists():
-        return socket.gethostname()[:_LONGEST_HOST]
+        return socket.gethostname()[:LONGEST_HOST]
     # containers may share the host's name and boot, but count their processes apart
     since_boot = f"/{boot.read_text().strip()}/{Path('/proc/self/ns/pid').readlink()}"
-    return socket.gethostname()[: _LONGEST_HOST - len(since_boot)] + since_boot
+    return socket.gethostname()[: LONGEST_HOST - len(since_boot)] + since_boot
 
 
 def _process_started(pid: int) -> str:

@@ -17,13 +17,20 @@ class ElapsedTime:
 
     def __init__(self, study: optuna.Study) -> None:
         self._study = study
-        self._started = time.monotonic()
+        self._since: float | None = time.monotonic()
         self._before = self._written = float(study.user_attrs.get(attributes.ELAPSED, 0.0))
 
     @property
     def seconds(self) -> float:
         """So much of `budget.timeout` is used up."""
-        return self._before + time.monotonic() - self._started
+        return self._before if self._since is None else self._before + time.monotonic() - self._since
+
+    def let_count(self, counts: bool) -> None:
+        """Whether time counts from now on: it does not while a study waits for executors."""
+        if counts and self._since is None:
+            self._since = time.monotonic()
+        elif not counts and self._since is not None:
+            self._before, self._since = self.seconds, None
 
     def write(self) -> None:
         """Store it."""
@@ -37,12 +44,17 @@ class ElapsedTime:
 
 
 class Estimate:
-    """Says once, after the first epochs, how long the rest can take."""
+    """Says after the first epochs how long the rest can take: once, and again where the number of workers changes."""
 
     def __init__(self, spec: StudySpec, workers: int) -> None:
         self._spec = spec
         self._workers = workers
         self._given = False
+
+    def resize(self, workers: int) -> None:
+        """Count on so many executors from now on."""
+        self._given = self._given and workers == self._workers
+        self._workers = workers
 
     def after(self, result: EpochResult, finished: int, elapsed: float, strangers: int = 0) -> str | None:
         """A sentence after the second epoch that is seen (the first one warms up), or the only one; else None.
@@ -53,7 +65,7 @@ class Estimate:
             elapsed: seconds of `budget.timeout` that are used up.
             strangers: see `most_trials`.
         """
-        if self._given or (result.epoch < 2 and self._spec.largest_epochs > 1):
+        if self._given or not self._workers or (result.epoch < 2 and self._spec.largest_epochs > 1):
             return None
         self._given = True
         trials = most_trials(self._spec, strangers) - finished

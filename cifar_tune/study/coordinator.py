@@ -23,9 +23,11 @@ from cifar_tune.study.checkpoints import checkpoints_of, sweep
 from cifar_tune.study.events import Announcements, Watch
 from cifar_tune.study.failing_executors import FailingExecutors
 from cifar_tune.study.next_trial import NextTrials, RefusedTrial
-from cifar_tune.study.opening import about_strangers, record_environment, refuse_misfits, repair
+from cifar_tune.study.opening import record_environment, repair
+from cifar_tune.study.other_programs import OtherPrograms
 from cifar_tune.study.planned import Planned
 from cifar_tune.study.repeating import Repeating
+from cifar_tune.study.resizing import Resizing
 from cifar_tune.study.script import Script
 from cifar_tune.study.standing import Standing
 from cifar_tune.study.stopping import Stopping
@@ -63,9 +65,11 @@ class Coordinator:
         self._failing = FailingExecutors(executors, watch.observer.note)
         self._watch = watch
         self._observer = watch.observer
+        self._others = OtherPrograms(storage, spec, watch.observer)
         self._running: dict[int, RunningTrial] = {}
         self._elapsed = ElapsedTime(study)
         self._estimate = Estimate(spec, executors.workers)
+        self._resizing = Resizing(executors, spec, watch, self._estimate, self._elapsed)
         self._standing = Standing(spec, [])  # `_take_up` counts the trials of earlier runs
         self._stopping = Stopping(study, spec)
         self._repeating = Repeating(study, spec)
@@ -84,9 +88,7 @@ class Coordinator:
         """
         self._watch.stop.is_polled = True
         self._take_up()
-        size = self._spec.deterministic
-        if size is not None and size < self._executors.workers:
-            self._note(f"deterministic: {size} lets {size} run at a time, of {self._executors.workers} workers")
+        self._resizing.begin()
         try:
             ending = self._loop()
         except BaseException:
@@ -107,7 +109,7 @@ class Coordinator:
     def _loop(self) -> Ending:
         while True:
             self._storage.raise_if_failed()
-            self._leave_to_others()
+            self._others.leave(self._running, self._standing, self._elapsed.seconds)
             self._announcements.look()
             if self._storage.run_elsewhere:
                 self._admit_others()  # they count when they end
@@ -116,6 +118,7 @@ class Coordinator:
                 return "budget" if self._standing.finished >= self._budget else "elsewhere"
             if self._watch.stop.park or self._time_is_over():
                 return self._park_all()
+            self._resizing.look(self._running)
             if left > 0 and self._executors.idle() and not self._storage.is_behind and not self._waits():
                 if self._start_next():
                     continue
@@ -182,28 +185,7 @@ class Coordinator:
         self._executors.submit(self._next.job(running))
 
     def _admit_others(self) -> bool:
-        """Take over what other programs have added meanwhile; returns whether there was anything.
-
-        Raises:
-            CheckError: if one of their trials spoils the search space.
-        """
-        admitted = self._storage.admit_others(_ADMISSION_SECONDS)
-        refuse_misfits(admitted, self._spec)
-        for trial in admitted:
-            if trial.state.is_finished():
-                self._standing.add_foreign(trial)
-        self._note(about_strangers(admitted))
-        begun = [str(trial.number) for trial in admitted if trial.state == TrialState.RUNNING]
-        if begun:
-            self._note(f"another program has begun trial {', '.join(begun)}: counted against the budget when it ends")
-        return bool(admitted)
-
-    def _leave_to_others(self) -> None:
-        """Let go of trials that another program has ended while they were trained here: their end stands."""
-        for theirs in self._storage.ended_elsewhere():
-            self._standing.count(theirs)
-            was_running = self._running.pop(theirs.number, None) is not None
-            self._observer.ended(self._standing.foreign_end_of(theirs, was_running, self._elapsed.seconds))
+        return self._others.admit(self._standing, _ADMISSION_SECONDS)
 
     def _handle(self, report: Report | Died) -> None:
         match report:
@@ -251,7 +233,7 @@ class Coordinator:
             if is_new:
                 self._observer.epoch(running.number, result, value)
         if running.is_judged:
-            self._executors.answer(running.number, Verdict(go_on=True))
+            self._go_on_or_leave(running)
         else:
             self._judge(running)
 
@@ -272,13 +254,23 @@ class Coordinator:
             self._tell(running, TrialState.PRUNED, "pruned" if pruned else "timeout", detail=detail)
             self._failing.let_go(running.number)
         else:
+            self._go_on_or_leave(running)
+
+    def _go_on_or_leave(self, running: RunningTrial) -> None:
+        """Let a trial begin its next epoch, unless its executor is to go: it is parked when that has left it."""
+        if self._executors.is_to_go(running.number) and not running.is_trained:
+            self._failing.let_go(running.number)
+        else:
             self._executors.answer(running.number, Verdict(go_on=True))
 
     def _end_hanging(self) -> None:
         """End trials whose time is over, together with their executors: nobody knows whether these ever answer."""
-        self._failing.replace_hanging()
+        for number in self._failing.replace_hanging():
+            if number in self._running:
+                self._park(self._running.pop(number))
         for running in [running for running in self._running.values() if running.hangs]:
             del self._running[running.number]
+            self._failing.has_left(running.number)
             self._executors.kill(running.number)
             if running.is_trained:
                 self._tell(running, TrialState.COMPLETE, "completed")
@@ -297,6 +289,8 @@ class Coordinator:
         match ended.outcome:
             case "completed":
                 self._tell(running, TrialState.COMPLETE, "completed")
+            case "stopped":  # its executor was to go
+                self._park(running)
             case "out_of_memory" | "error" if self._is_repeated(running, last_line(ended.detail)):
                 self._set_waiting(running)
             case "diverged" | "out_of_memory":
@@ -353,17 +347,22 @@ class Coordinator:
         self._set_waiting(running)
 
     def _park_all(self) -> Ending:
+        if self._watch.stop.asked_by is not None:
+            self._observer.important(f"{self._watch.stop.asked_by} has stopped this run")
         self._executors.close(lambda: self._watch.stop.at_once)
         self._set_running_aside()
         return "interrupted" if self._watch.stop.park else "timeout"
 
     def _set_running_aside(self) -> None:
         for running in self._running.values():
-            if running.has_begun:
-                running.write_down()
-            self._set_waiting(running)
-            self._observer.parked(running.number, running.finished_epochs)
+            self._park(running)
         self._running.clear()
+
+    def _park(self, running: RunningTrial) -> None:
+        if running.has_begun:
+            running.write_down()
+        self._set_waiting(running)
+        self._observer.parked(running.number, running.finished_epochs)
 
     def _set_waiting(self, running: RunningTrial) -> None:
         """Optuna's own retry would give the trial a new number, and blind successive halving to its rungs."""

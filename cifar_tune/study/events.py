@@ -1,10 +1,12 @@
-"""What a coordinator tells those who watch it, and how they ask it to stop.
+"""What a coordinator tells those who watch it, and how they ask it to stop or to train on other devices.
 
 The first request to stop parks what is running, the second ends at once. The end of a trial is announced when the
 database has it; so is a database that goes away or comes back.
 """
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from cifar_tune.errors import CheckError
@@ -121,11 +123,13 @@ class StopRequests:
         self.count = 0
         self.is_polled = False
         """Whether somebody looks at the count all the time; until then the second request ends what runs at once."""
+        self.asked_by: str | None = None
+        """Who has asked through the database, as `cifar-tune stop` does. That alone never ends a run at once."""
 
     @property
     def park(self) -> bool:
         """Whether running trials are to be parked."""
-        return self.count >= 1
+        return self.count >= 1 or self.asked_by is not None
 
     @property
     def at_once(self) -> bool:
@@ -138,16 +142,42 @@ class StopRequests:
             raise Interrupted
 
 
+@dataclass(frozen=True, slots=True)
+class WantedDevices:
+    """The devices to train on, one name per executor, and who asked for them."""
+
+    names: tuple[str, ...]
+    by: str
+
+
+class DeviceRequests:
+    """The devices that a run was asked to train on and has not looked at yet. Any thread may ask."""
+
+    def __init__(self) -> None:
+        self._wanted: deque[WantedDevices] = deque(maxlen=1)  # the newest request stands for all
+
+    def ask(self, wanted: WantedDevices) -> None:
+        """Ask for these from now on."""
+        self._wanted.append(wanted)
+
+    def take(self) -> WantedDevices | None:
+        """The newest request; None where there has been none since the last look."""
+        with suppress(IndexError):
+            return self._wanted.pop()
+        return None
+
+
 LAST_PATIENCE_SECONDS = 300.0
 """How long a run waits at its end for a database that is away."""
 
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """What a coordinator looks at besides its executors: who watches, and who wants it to stop."""
+    """What a coordinator looks at besides its executors: who watches, who wants it to stop, and to train elsewhere."""
 
     observer: Observer
     stop: StopRequests
+    devices: DeviceRequests = field(default_factory=DeviceRequests)
 
 
 class Announcements:

@@ -12,7 +12,7 @@ from cifar_tune.executors.messages import Died, Verdict
 from cifar_tune.executors.pool import MOST_FALSE_STARTS, Executors
 
 _LEAVING_SECONDS = 60.0
-"""An executor may take as long to leave a trial that was ended, and to finish its checkpoint, which nobody needs."""
+"""An executor may take as long to leave a trial and to finish its checkpoint."""
 
 
 class FailingExecutors:
@@ -26,7 +26,7 @@ class FailingExecutors:
     def __init__(self, executors: Executors, note: Callable[[str], None]) -> None:
         self._executors = executors
         self._note = note
-        self._leaving: dict[int, float] = {}  # trials that were ended, and when their executors must have left them
+        self._leaving: dict[int, float] = {}  # trials to be left, and when their executors must have done so
         self._false_starts: Counter[int] = Counter()  # by slot
 
     def one_has_started(self) -> None:
@@ -61,7 +61,7 @@ class FailingExecutors:
             self._note(each)
 
     def let_go(self, number: int) -> None:
-        """Tell the executor of a trial that has ended to leave it. It may take `_LEAVING_SECONDS`."""
+        """Tell the executor of a trial to leave it: it has ended, or is parked. It may take `_LEAVING_SECONDS`."""
         self._leaving[number] = time.monotonic() + _LEAVING_SECONDS
         self._executors.answer(number, Verdict(go_on=False))
 
@@ -69,9 +69,16 @@ class FailingExecutors:
         """The executor of this trial has left it, or is dead."""
         self._leaving.pop(number, None)
 
-    def replace_hanging(self) -> None:
-        """Replace the executors that have not left their trials in time: nobody knows whether they ever will."""
-        for number in [number for number, until in self._leaving.items() if time.monotonic() > until]:
+    def replace_hanging(self) -> list[int]:
+        """Replace the executors that have not left their trials in time: nobody knows whether they ever will.
+
+        Returns:
+            The numbers of these trials.
+        """
+        hanging = [number for number, until in self._leaving.items() if time.monotonic() > until]
+        for number in hanging:
             self.has_left(number)
+            what = "ended" if self._executors.is_to_go(number) else "was replaced"
             self._executors.kill(number)
-            self._note(f"trial {number}: its executor hung when it had ended, and was replaced")
+            self._note(f"trial {number}: its executor hung when it had to leave it, and {what}")
+        return hanging

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import optuna
@@ -31,6 +31,7 @@ from cifar_tune.storage.records import StudyRecord, load_record
 from cifar_tune.storage.urls import require_artifacts_folder
 from cifar_tune.storage.write_behind import WriteBehindStorage
 from cifar_tune.study.budget import most_trials
+from cifar_tune.study.control import listening
 from cifar_tune.study.coordinator import Coordinator, Ending
 from cifar_tune.study.events import (
     LAST_PATIENCE_SECONDS,
@@ -85,12 +86,13 @@ def rehearsal_of(spec: StudySpec) -> Rehearsal | None:
 class Outcome:
     """How a run ended; `record` is None if it was interrupted before the study began, or with the database away.
 
-    `has_begun` tells these two apart.
+    `has_begun` tells these two apart. `stopped_by` is who interrupted it through the database, if that is how it was.
     """
 
     ending: Ending
     record: StudyRecord | None
     has_begun: bool = True
+    stopped_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +131,10 @@ def run_study(
     observer = ShieldedObserver(observer)
     try:
         with ExitStack() as cleanup:
-            return _run(spec, url, Watch(observer, stop), options, evolve, plan, cleanup)
+            outcome = _run(spec, url, Watch(observer, stop), options, evolve, plan, cleanup)
+        return replace(outcome, stopped_by=stop.asked_by) if outcome.ending == "interrupted" else outcome
     except (Interrupted, KeyboardInterrupt):
-        return Outcome("interrupted", None, has_begun=False)
+        return Outcome("interrupted", None, has_begun=False, stopped_by=stop.asked_by)
     except (SQLAlchemyError, StorageInternalError) as error:
         raise unusable(url, error.__cause__ or error) from error
 
@@ -196,6 +199,7 @@ def _run_in(
     patience.renew = lease.renew
     cleanup.callback(lease.release_or_leave)
     cleanup.callback(executors.close, lambda: stop.at_once)  # before it is free, since others would write checkpoints
+    cleanup.enter_context(listening(storage.engine, spec.name, lease.token, watch))
     said = patience.take(lambda: finish_evolution(storage, spec.name, url))
     if said:
         observer.important(said)

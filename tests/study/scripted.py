@@ -1,7 +1,7 @@
 """Executors that train nothing: they play a script, at once, in this process."""
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from cifar_tune.executors.messages import Began, Died, Ended, EpochDone, Job, Ready, Report, Verdict
@@ -55,11 +55,23 @@ class ScriptedExecutors:
     def __post_init__(self) -> None:
         self._trials: dict[int, Iterator[Report | Died | None]] = {}
         self._verdicts: dict[int, bool] = {}
+        self._to_go: set[int] = set()
         self._reports: deque[Report | Died] = deque([Ready("scripted", {"torch": "none"}) for _ in range(self.workers)])
         self._ready = 0
 
     def wait_for_start(self, *_arguments: object) -> None:
         """It has started."""
+
+    def resize(self, devices: Sequence[str], seconds: Callable[[int], float]) -> None:
+        self.workers = len(devices)
+        busy = sorted(self._trials, key=seconds, reverse=True)
+        self._to_go = set(busy[self.workers :])
+        for _ in range(self.workers + len(self._to_go) - self._ready):
+            self._reports.append(Ready("scripted", {"torch": "none"}))
+        self._ready = min(self._ready, self.workers + len(self._to_go))
+
+    def is_to_go(self, number: int) -> bool:
+        return number in self._to_go
 
     def idle(self) -> bool:
         return len(self._trials) < self._ready
@@ -67,6 +79,7 @@ class ScriptedExecutors:
     def submit(self, job: Job) -> None:
         assert self.idle(), "a job was given to a busy pool"
         self.jobs.append(job)
+        self._verdicts.pop(job.number, None)
         self._trials[job.number] = self._play(job)
         in_training = [
             number for number in self._trials if self._verdicts.get(number, True)
@@ -79,10 +92,10 @@ class ScriptedExecutors:
         self._next(number)
 
     def finished(self, number: int) -> None:
-        self._trials.pop(number)
+        self._leave(number)
 
     def kill(self, number: int) -> None:
-        self._trials.pop(number)
+        self._leave(number)
         self.killed.append(number)
 
     def give_up(self, index: int) -> None:
@@ -95,11 +108,16 @@ class ScriptedExecutors:
         if isinstance(report, Ready):
             self._ready += 1
         if isinstance(report, Died) and report.number is not None:
-            self._trials.pop(report.number)
+            self._leave(report.number)
         return [report]
 
     def close(self, at_once: Callable[[], bool]) -> None:
         self.closed = True
+
+    def _leave(self, number: int) -> None:
+        self._trials.pop(number)
+        self._ready -= number in self._to_go
+        self._to_go.discard(number)
 
     def _next(self, number: int) -> None:
         report = next(self._trials[number])

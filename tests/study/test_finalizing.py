@@ -32,6 +32,7 @@ from cifar_tune.reports.pictures import TEST_SET
 from cifar_tune.storage import attributes, lease
 from cifar_tune.storage.lease import acquire, owner_of
 from cifar_tune.storage.openings import Opening
+from cifar_tune.storage.own_tables import LEASES
 from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.records import StudyRecord, load_record
 from cifar_tune.storage.urls import storage_url
@@ -349,7 +350,7 @@ def test_a_study_that_another_process_takes_over_while_the_model_is_written_open
     def written(*arguments: Any) -> Any:
         result = write_final_model(*arguments)
         with made.engine.begin() as connection:
-            connection.execute(lease._LEASES.update().values({"token": "of another process"}))
+            connection.execute(LEASES.update().values({"token": "of another process"}))
         return result
 
     monkeypatch.setattr(finalizing, "write_final_model", written)

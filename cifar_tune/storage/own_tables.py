@@ -1,0 +1,51 @@
+"""The tables beside Optuna's that say who runs a study, and what that run is asked to do.
+
+Both belong to a run: a wish carries the token of the lease, so it never hits a later run of the same study.
+"""
+
+from contextlib import suppress
+from hashlib import sha256
+
+from sqlalchemy import Column, Engine, Float, Integer, MetaData, String, Table, Text
+from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
+
+LONGEST_HOST = 255
+LONGEST_BY = 255
+_LONGEST_KEY = 100
+_TOKEN = 32
+
+METADATA = MetaData()
+LEASES = Table(
+    "cifar_tune_leases",
+    METADATA,
+    Column("study", String(_LONGEST_KEY), primary_key=True),
+    Column("token", String(_TOKEN), nullable=False),
+    Column("host", String(LONGEST_HOST), nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("process_started", String(64), nullable=False),
+    Column("expires", Float(53), nullable=False),
+)
+WISHES = Table(
+    "cifar_tune_wishes",
+    METADATA,
+    Column("study", String(_LONGEST_KEY), primary_key=True),
+    Column("token", String(_TOKEN), nullable=False),
+    Column("park", Integer, nullable=False),  # 0 or 1
+    Column("devices", Text, nullable=True),  # a JSON list of names; NULL leaves the devices as they are
+    Column("by", String(LONGEST_BY), nullable=False),
+    Column("at", Float(53), nullable=False),  # seconds since the epoch
+)
+
+
+def create_tables(engine: Engine) -> None:
+    """Create those of the two tables that are missing."""
+    with suppress(OperationalError, ProgrammingError, IntegrityError):  # another process created it at this instant
+        METADATA.create_all(engine)
+
+
+def study_key(study: str) -> str:
+    """What stands for a study in the tables: its name; of a longer one, which only another program gives, a digest."""
+    if len(study) <= _LONGEST_KEY:
+        return study
+    digest = sha256(study.encode(errors="surrogatepass")).hexdigest()[:32]
+    return f"{study[: _LONGEST_KEY - len(digest) - 1]}#{digest}"

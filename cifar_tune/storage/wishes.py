@@ -1,0 +1,122 @@
+"""What people ask of a study while it runs: to park, or to train on other devices.
+
+A wish stands in the database beside the lease, so it reaches a run on any machine. It carries the token of the lease:
+a later run of the same study never sees it. Taking or releasing a lease deletes it (`storage.lease`).
+"""
+
+import getpass
+import json
+import math
+import socket
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Engine, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from cifar_tune.errors import CheckError
+from cifar_tune.storage.lease import Held, held_lease
+from cifar_tune.storage.own_tables import LEASES, LONGEST_BY, WISHES, create_tables, study_key
+
+_ATTEMPTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a run is asked to do.
+
+    Attributes:
+        park: whether it is to park its trials and end.
+        devices: the names of the devices to train on, one per executor; empty: it waits until it gets some; None: they
+            stay as they are.
+        by: who asked last, for people.
+        at: when, in seconds since the epoch.
+    """
+
+    park: bool
+    devices: tuple[str, ...] | None
+    by: str
+    at: float
+
+
+def ask_to_park(engine: Engine, study: str, by: str) -> Held | None:
+    """Ask the run of a study to park its trials and end.
+
+    Args:
+        engine: of the database.
+        study: its name.
+        by: who asks, for people.
+
+    Returns:
+        The lease of the run that was asked; None where nobody runs the study.
+
+    Raises:
+        SQLAlchemyError: the database cannot be used.
+    """
+    return _ask(engine, study, by, {"park": 1})
+
+
+def ask_for_devices(engine: Engine, study: str, devices: Sequence[str], by: str) -> Held | None:
+    """Ask the run of a study to train on these devices from now on, one executor for each name.
+
+    On a Ray cluster the names mean nothing, and their number is that of the workers. Arguments and errors are those of
+    `ask_to_park`, and so is what is returned.
+    """
+    return _ask(engine, study, by, {"devices": json.dumps(list(devices))})
+
+
+def read_wish(engine: Engine, study: str, token: str) -> Wish | None:
+    """What the run that holds the lease with this token is asked to do; None where nobody has asked for anything.
+
+    Raises:
+        SQLAlchemyError: the database cannot be used.
+    """
+    of_run = (WISHES.c.study == study_key(study)) & (WISHES.c.token == token)
+    with engine.connect() as connection:
+        row = connection.execute(select(WISHES).where(of_run)).one_or_none()
+    if row is None:
+        return None
+    at = row.at if type(row.at) in (int, float) and math.isfinite(row.at) else 0.0
+    return Wish(row.park == 1, _devices(row.devices), str(row.by), at)
+
+
+def this_person() -> str:
+    """Who asks where that is whoever runs this process: `anna on lab1`."""
+    try:
+        name = getpass.getuser()
+    except (OSError, KeyError):  # a container without a name for the user's number
+        name = "somebody"
+    return f"{name} on {socket.gethostname()}"
+
+
+def _ask(engine: Engine, study: str, by: str, changes: dict[str, Any]) -> Held | None:
+    """Write a wish for the run that holds the lease now; what it was asked before and not again still holds."""
+    key = study_key(study)
+    row = {**changes, "by": by[:LONGEST_BY], "at": time.time()}
+    for _ in range(_ATTEMPTS):
+        held = held_lease(engine, study)
+        if held is None or held.is_free:
+            return None
+        create_tables(engine)  # a run of an older release has not made it
+        of_run = (WISHES.c.study == key) & (WISHES.c.token == held.token)
+        of_nobody = (WISHES.c.study == key) & WISHES.c.token.not_in(select(LEASES.c.token).where(LEASES.c.study == key))
+        with suppress(IntegrityError):  # another one asks at this instant, or another run has begun
+            with engine.begin() as connection:
+                if connection.execute(update(WISHES).where(of_run).values(**row)).rowcount == 0:
+                    connection.execute(delete(WISHES).where(of_nobody))
+                    whole = {"study": key, "token": held.token, "park": 0, "devices": None, **row}
+                    connection.execute(insert(WISHES).values(**whole))
+            return held
+    raise CheckError(f"the study {study!r} is begun and ended again and again; nothing could be asked of its run")
+
+
+def _devices(text: object) -> tuple[str, ...] | None:
+    """The names; None where there are none, or where they make no sense."""
+    with suppress(TypeError, ValueError):
+        names = json.loads(str(text)) if text is not None else None
+        if isinstance(names, list) and all(isinstance(name, str) and name for name in names):
+            return tuple(names)
+    return None
