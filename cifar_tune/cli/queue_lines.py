@@ -17,7 +17,7 @@ _ON_THE_WAY = {"pause": "pausing", "cancel": "ending"}
 
 def submission_json(submission: Submission) -> dict[str, Any]:
     """All that is known of a submission but its text."""
-    return {key: value for key, value in asdict(submission).items() if key != "text"}
+    return {key: value for key, value in asdict(submission).items() if key not in ("text", "notes")}
 
 
 def event_json(event: Event) -> dict[str, Any]:

@@ -91,5 +91,9 @@ class Desk(Protocol):
     def owners(self) -> list[Owner]:
         """What is said of owners; `*` stands for everybody else."""
 
-    def set_owner(self, owner: Owner) -> Owner:
-        """Say what an owner may use; what is None stays as it is. Returns what holds for them now."""
+    def set_owner(self, owner: Owner, resets: bool = False) -> Owner:
+        """Say what an owner may use; what is None stays as it is, or is left to `*` with `resets`.
+
+        Returns:
+            What holds for them now.
+        """

@@ -1,5 +1,6 @@
 """What each owner may use: weights of the fair share, and quotas."""
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -70,11 +71,10 @@ def with_defaults(owners: list[Owner], name: str) -> Owner:
     )
 
 
-def set_limits(connection: Connection, owner: Owner) -> None:
-    """Say what an owner is given; what is None stays as it is. `make_row` comes first."""
-    given = {key: value for key, value in limits(owner).items() if value is not None}
+def set_limits(connection: Connection, name: str, given: Mapping[str, float | int | None]) -> None:
+    """Change some of what is said of an owner. `make_row` comes first."""
     if given:
-        connection.execute(update(OWNERS).where(OWNERS.c.name == owner.name).values(**given))
+        connection.execute(update(OWNERS).where(OWNERS.c.name == name).values(**given))
 
 
 def require_sound(owner: Owner) -> None:

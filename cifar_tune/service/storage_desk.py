@@ -9,21 +9,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from time import time
 
-from sqlalchemy import ColumnElement, Connection, Engine, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, insert, update
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import IntegrityError
 
-from cifar_tune.errors import CifarTuneError, Problem, UserError, nearest_name
-from cifar_tune.optuna_tables import STUDIES
-from cifar_tune.service import audit, owners, people, rights, submissions
+from cifar_tune.errors import CifarTuneError, Problem, UserError
+from cifar_tune.service import audit, names, owners, people, rights, submissions
 from cifar_tune.service.audit import Event
 from cifar_tune.service.owners import Owner
 from cifar_tune.service.people import Actor, Role, Token
-from cifar_tune.service.refusals import ConflictError, NameTakenError, RefusedError, UnknownStudyError
-from cifar_tune.service.schema import version_of
+from cifar_tune.service.refusals import ConflictError, RefusedError, UnknownStudyError
 from cifar_tune.service.study_text import Rule, checked_text
 from cifar_tune.service.submissions import LIVING, State, Submission
-from cifar_tune.service.tables import LONGEST_NAME, NAMES, SERVER_LEASE, SUBMISSIONS
+from cifar_tune.service.tables import LONGEST_NAME, SERVER_LEASE, SUBMISSIONS
 from cifar_tune.storage.lease import owner_of
 from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.study.removing import Removed, remove_with_linked
@@ -94,13 +92,13 @@ class StorageDesk:
                 try:
                     with self.engine.begin() as connection:
                         owners.lock(connection, me)
-                        self._take_name(connection, study)
+                        names.take(connection, self._actor, study)
                         owners.require_room(connection, me, trials)
                         connection.execute(insert(SUBMISSIONS).values(**row))
-                        made = _existing(connection, study)
+                        made = names.existing(connection, study)
                         attempt.detail |= {"submission": made.id, "priority": priority, "workers": workers}
                         self._done(connection, attempt)
-                        return made
+                        return replace(made, notes=checked.notes)
                 except IntegrityError:  # somebody has submitted this name at the same instant; the next look shows who
                     continue
             raise ConflictError(f"the study {study!r} was submitted several times at the same instant; try again")
@@ -126,7 +124,7 @@ class StorageDesk:
         """See `Desk`."""
         rights.require(self._actor, "read", None, "see studies")
         with self.engine.connect() as connection:
-            return self._shown(_existing(connection, study))
+            return self._shown(names.existing(connection, study))
 
     def pause(self, study: str) -> Submission:
         """See `Desk`."""
@@ -163,8 +161,8 @@ class StorageDesk:
         with self._attempt("delete", study, {}) as attempt:
             rights.require(self._actor, "delete", self._actor.name, f"delete the study {study!r}")
             with self.engine.connect() as connection:
-                owner = _owner_of(connection, study)
-                is_stored = _is_stored(connection, study)
+                owner = names.owner_of_name(connection, study)
+                is_stored = names.is_stored(connection, study)
                 newest = submissions.newest(connection, study)
             if owner is None and not is_stored:
                 raise UnknownStudyError(f"there is no study {study!r}")
@@ -176,9 +174,7 @@ class StorageDesk:
             removed = self._removed(study) if is_stored else Removed(study)
             attempt.detail["linked"] = removed.linked
             with self.engine.begin() as connection:
-                submissions.forget(connection, study)
-                if submissions.newest(connection, study) is None:  # else it was submitted again at this instant
-                    connection.execute(delete(NAMES).where(NAMES.c.study == study))
+                names.give_free(connection, study)
                 self._done(connection, attempt)
             return removed
 
@@ -228,16 +224,16 @@ class StorageDesk:
         with self.engine.connect() as connection:
             return owners.read_owners(connection)
 
-    def set_owner(self, owner: Owner) -> Owner:
+    def set_owner(self, owner: Owner, resets: bool = False) -> Owner:
         """See `Desk`."""
-        said = {key: value for key, value in owners.limits(owner).items() if value is not None}
+        said = {key: value for key, value in owners.limits(owner).items() if value is not None or resets}
         with self._attempt("owner.set", owner.name, said) as attempt:
             rights.require(self._actor, "owner.set", None, "change what owners may use")
             people.person_name(owner.name)
             owners.require_sound(owner)
             owners.make_row(self.engine, owner.name)
             with self.engine.begin() as connection:
-                owners.set_limits(connection, owner)
+                owners.set_limits(connection, owner.name, said)
                 self._done(connection, attempt)
                 return owners.limits_of(connection, owner.name)
 
@@ -258,37 +254,12 @@ class StorageDesk:
         """Change a submission that has not ended, in one statement that says from which states it starts."""
         with self._changing(action, study, detail) as (connection, attempt):
             rights.require(self._actor, action, self._actor.name, f"{_WORDS[action]} {study!r}")
-            found = _existing(connection, study)
+            found = names.existing(connection, study)
             rights.require(self._actor, action, found.owner, f"{_WORDS[action]} {study!r}")
             attempt.detail["submission"] = found.id
             if not change(connection, found.id):
                 raise ConflictError(_why_not(submissions.read(connection, found.id)))
             return self._shown(submissions.read(connection, found.id))
-
-    def _take_name(self, connection: Connection, study: str) -> None:
-        """See that the name is mine and free, and make it mine where it is nobody's.
-
-        Raises:
-            NameTakenError: saying whose it is, or that the study has not ended.
-            NotAllowedError: `run` has made the study, and only an administrator may take it over.
-            IntegrityError: somebody else takes the name at this instant.
-        """
-        me = self._actor.name
-        owner = _owner_of(connection, study)
-        if owner is None:
-            if _is_stored(connection, study):
-                rights.require(self._actor, "submit", None, f"submit the study {study!r}, which is stored already")
-            connection.execute(insert(NAMES).values(study=study, owner=me, since=time()))
-            return
-        advice = "give yours another name, such as --set name=..."
-        if owner != me:
-            raise NameTakenError(f"the name {study!r} is taken: that study belongs to {owner}; {advice}")
-        newest = submissions.newest(connection, study)
-        if newest is not None and newest.is_living:
-            raise NameTakenError(
-                f"your study {study!r} is {newest.state} already; change it with `cifar-tune priority`, pause or "
-                f"cancel it, or {advice}"
-            )
 
     def _shown(self, submission: Submission) -> Submission:
         """A submission as whoever asks may see it: addresses of others may hold secrets."""
@@ -353,41 +324,6 @@ def _require_sound(priority: int = 0, workers: int | None = None, notify: Sequen
 def _set(connection: Connection, number: int, **values: int | None) -> bool:
     is_it: ColumnElement[bool] = (SUBMISSIONS.c.id == number) & SUBMISSIONS.c.state.in_(LIVING)
     return connection.execute(update(SUBMISSIONS).where(is_it).values(**values)).rowcount == 1
-
-
-def is_submitted(engine: Engine, study: str) -> bool:
-    """Whether somebody has submitted a study of this name; a database without the service's tables is left alone."""
-    if version_of(engine) is None:
-        return False
-    with engine.connect() as connection:
-        return _owner_of(connection, study) is not None
-
-
-def _owner_of(connection: Connection, study: str) -> str | None:
-    """Whose the name is; None where nobody has submitted it."""
-    return connection.execute(select(NAMES.c.owner).where(NAMES.c.study == study)).scalar_one_or_none()
-
-
-def _is_stored(connection: Connection, study: str) -> bool:
-    """Whether the database holds a study of this name, whoever has made it."""
-    made = select(STUDIES.c.study_id).where(STUDIES.c.study_name == study)
-    return connection.execute(made).one_or_none() is not None
-
-
-def _existing(connection: Connection, study: str) -> Submission:
-    """The newest submission of a study.
-
-    Raises:
-        UnknownStudyError: there is none.
-    """
-    found = submissions.newest(connection, study)
-    if found is not None:
-        return found
-    if _is_stored(connection, study):
-        raise UnknownStudyError(f"the study {study!r} was not submitted: `cifar-tune run` has made it")
-    near = nearest_name(study, connection.execute(select(NAMES.c.study)).scalars())
-    meant = f" (did you mean {near!r}?)" if near else ""
-    raise UnknownStudyError(f"nobody has submitted a study {study!r}{meant}; see: cifar-tune queue")
 
 
 def _why_not(found: Submission) -> str:

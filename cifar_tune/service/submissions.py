@@ -58,6 +58,7 @@ class Submission:
         notify: addresses that are told; hidden from those who may not change it, since they may hold secrets.
         waits: why it waits, in a sentence.
         position: in the queue, from 1; None where it has none.
+        notes: on what the study file says and surely does not mean; only in the answer to whoever submits it.
     """
 
     id: int
@@ -82,6 +83,7 @@ class Submission:
     notify: tuple[str, ...]
     waits: str | None
     position: int | None
+    notes: tuple[str, ...] = ()
 
     @property
     def is_living(self) -> bool:

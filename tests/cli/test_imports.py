@@ -22,6 +22,8 @@ COMMANDS = {
     "status": 0,
     "export absent": 2,
     "delete absent --yes": 2,
+    "submit wrong.yaml": 2,
+    "queue": 0,
     "finalize absent": 2,
     "check wrong.yaml": 2,
     "lr-range wrong.yaml": 2,

@@ -254,6 +254,7 @@ def test_quotas_are_kept(desk_of: DeskOf) -> None:
     desk_of("bert").submit(STUDY, settings=["name=of-bert", "budget.trials=100"])
     assert limits_of_all(desk_of) == {"*": (None, 2, None), "anna": (None, None, 7), "bert": (None, None, None)}
     assert desk_of("root", "admin").set_owner(Owner("anna", weight=2.0)) == Owner("anna", 2.0, None, 2, 7)
+    assert desk_of("root", "admin").set_owner(Owner("anna", slots=1), resets=True) == Owner("anna", 1.0, 1, 2, None)
 
 
 def limits_of_all(desk_of: DeskOf) -> dict[str, tuple[object, ...]]:

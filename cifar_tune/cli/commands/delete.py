@@ -21,9 +21,10 @@ def delete(
     from cifar_tune.cli.find_study import find_stored
     from cifar_tune.errors import DamagedError
     from cifar_tune.optuna_tables import numbers_of_trials
+    from cifar_tune.service.names import is_submitted
     from cifar_tune.service.people import local_user
     from cifar_tune.service.schema import upgrade, version_of
-    from cifar_tune.service.storage_desk import StorageDesk, is_submitted
+    from cifar_tune.service.storage_desk import StorageDesk
     from cifar_tune.storage.openings import read_openings, times
     from cifar_tune.storage.records import require_study, study_names
     from cifar_tune.storage.urls import storage_url

@@ -25,6 +25,7 @@ def owner(
     trials: Annotated[
         int | None, typer.Option(help="Most trials in studies that have not ended.", show_default=False)
     ] = None,
+    reset: Annotated[bool, typer.Option("--reset", help="Forget what was said of NAME before.")] = False,
     as_json: options.Json = False,
 ) -> None:
     """Show what the owners of studies may use, or change it for one of them.
@@ -37,12 +38,12 @@ def owner(
     from cifar_tune.service.owners import Owner
 
     given = Owner(name or "", weight, slots, queued, trials)
-    changes = any(value is not None for value in (weight, slots, queued, trials))
+    changes = reset or any(value is not None for value in (weight, slots, queued, trials))
     if changes and name is None:
         raise UserError(Problem("say whose limits to change, or * for everybody else", "NAME"))
     with desk_of(storage, server) as desk:
         if changes:
-            desk.set_owner(given)
+            desk.set_owner(given, reset)
         found = [each for each in desk.owners() if name in (None, each.name)]
     if as_json:
         typer.echo(json.dumps([asdict(each) for each in found], indent=2))

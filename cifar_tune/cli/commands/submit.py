@@ -44,6 +44,8 @@ def submit(
     with desk_of(storage, server, makes_storage=True) as desk:
         found = study_to_submit(study, desk)
         made = desk.submit(found.text, found.file, settings or (), priority, workers, notify or (), found.folder)
+        for text in made.notes:
+            say(f"note: {text}", err=True)
         if not as_json:
             say(f"queued {made.study} (submission {made.id})")
         elif not wait:

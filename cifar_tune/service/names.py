@@ -1,0 +1,84 @@
+"""Whose a study's name is.
+
+A name belongs to the first person who submits a study under it, until the study is deleted. Studies that `run` has made
+belong to nobody until an administrator submits them.
+"""
+
+from time import time
+
+from sqlalchemy import Connection, Engine, delete, insert, select
+
+from cifar_tune.errors import nearest_name
+from cifar_tune.optuna_tables import STUDIES
+from cifar_tune.service import rights, submissions
+from cifar_tune.service.people import Actor
+from cifar_tune.service.refusals import NameTakenError, UnknownStudyError
+from cifar_tune.service.schema import version_of
+from cifar_tune.service.submissions import Submission
+from cifar_tune.service.tables import NAMES
+
+
+def owner_of_name(connection: Connection, study: str) -> str | None:
+    """Whose the name is; None where nobody has submitted it."""
+    return connection.execute(select(NAMES.c.owner).where(NAMES.c.study == study)).scalar_one_or_none()
+
+
+def is_stored(connection: Connection, study: str) -> bool:
+    """Whether the database holds a study of this name, whoever has made it."""
+    return connection.execute(select(STUDIES.c.study_id).where(STUDIES.c.study_name == study)).first() is not None
+
+
+def is_submitted(engine: Engine, study: str) -> bool:
+    """Whether somebody has submitted a study of this name; a database without the service's tables is left alone."""
+    if version_of(engine) is None:
+        return False
+    with engine.connect() as connection:
+        return owner_of_name(connection, study) is not None
+
+
+def take(connection: Connection, actor: Actor, study: str) -> None:
+    """See that a name is somebody's own and free, and make it theirs where it is nobody's.
+
+    Raises:
+        NameTakenError: saying whose it is, or that the study has not ended.
+        NotAllowedError: `run` has made the study, and only an administrator may take it over.
+        IntegrityError: somebody else takes the name at this instant.
+    """
+    owner = owner_of_name(connection, study)
+    if owner is None:
+        if is_stored(connection, study):
+            rights.require(actor, "submit", None, f"submit the study {study!r}, which is stored already")
+        connection.execute(insert(NAMES).values(study=study, owner=actor.name, since=time()))
+        return
+    advice = "give yours another name, such as --set name=..."
+    if owner != actor.name:
+        raise NameTakenError(f"the name {study!r} is taken: that study belongs to {owner}; {advice}")
+    newest = submissions.newest(connection, study)
+    if newest is not None and newest.is_living:
+        raise NameTakenError(
+            f"your study {study!r} is {newest.state} already; change it with `cifar-tune priority`, pause or "
+            f"cancel it, or {advice}"
+        )
+
+
+def give_free(connection: Connection, study: str) -> None:
+    """Forget a study that was deleted; if it was submitted again at this instant, the name stays taken."""
+    submissions.forget(connection, study)
+    if submissions.newest(connection, study) is None:
+        connection.execute(delete(NAMES).where(NAMES.c.study == study))
+
+
+def existing(connection: Connection, study: str) -> Submission:
+    """The newest submission of a study.
+
+    Raises:
+        UnknownStudyError: there is none; names the nearest name.
+    """
+    found = submissions.newest(connection, study)
+    if found is not None:
+        return found
+    if is_stored(connection, study):
+        raise UnknownStudyError(f"the study {study!r} was not submitted: `cifar-tune run` has made it")
+    near = nearest_name(study, connection.execute(select(NAMES.c.study)).scalars())
+    meant = f" (did you mean {near!r}?)" if near else ""
+    raise UnknownStudyError(f"nobody has submitted a study {study!r}{meant}; see: cifar-tune queue")
