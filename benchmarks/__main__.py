@@ -1,6 +1,7 @@
-"""`python -m benchmarks [QUESTION ...] [--quick]`, and two that stand apart.
+"""`python -m benchmarks [QUESTION ...] [--quick]`, and three that stand apart.
 
-`python -m benchmarks gpu` asks all questions of a GPU; `python -m benchmarks trust` sees whether our statistics hold.
+`python -m benchmarks gpu` asks all questions of a GPU; `python -m benchmarks trust` sees whether our statistics hold;
+`python -m benchmarks transfer` says what the configurations of an earlier study are worth.
 """
 
 import sys
@@ -17,6 +18,7 @@ from benchmarks import (
     scheduling,
     startup,
     step,
+    transfer,
     trial,
 )
 from benchmarks.gpu import proof
@@ -42,4 +44,7 @@ if __name__ == "__main__":
         sys.exit(proof.main(sys.argv[2:]))
     if sys.argv[1:2] == ["trust"]:
         sys.exit(trust.main(sys.argv[2:]))
+    if sys.argv[1:2] == ["transfer"]:
+        transfer.main(sys.argv[2:])
+        sys.exit(0)
     run(QUESTIONS)

@@ -23,7 +23,8 @@ def rule_of(settings: WebSettings) -> Rule:
     """What is wrong with a study file, as far as the administrator has decided."""
 
     def rule(raw: Mapping[str, Any]) -> Sequence[Problem]:
-        return [*_of_data(raw, settings), *_of_plugins(raw, settings), *_of_weights(raw, settings), *_of_starts(raw)]
+        found = [*_of_data(raw, settings), *_of_plugins(raw, settings), *_of_weights(raw, settings), *_of_starts(raw)]
+        return [*found, *_of_transfer(raw)]
 
     return rule
 
@@ -99,3 +100,11 @@ def _of_starts(raw: Mapping[str, Any]) -> Iterator[Problem]:
     for index, item in enumerate(starts if isinstance(starts, list) else [starts] if isinstance(starts, str) else []):
         if isinstance(item, str):
             yield Problem("over HTTP, write the values themselves: files are not read", f"start_from[{index}]", item)
+
+
+def _of_transfer(raw: Mapping[str, Any]) -> Iterator[Problem]:
+    """A database that somebody names would be opened with the rights of this program."""
+    given = raw.get("transfer_from")
+    if isinstance(given, dict) and given.get("storage") is not None:
+        rule = "over HTTP, leave it out: configurations come from a study in the storage of this service"
+        yield Problem(rule, "transfer_from.storage")

@@ -173,7 +173,7 @@ class Trial(_Model):
     feasible: bool | None = Field(examples=[True])
     """Whether it keeps all constraints; null while that is open."""
     source: str = Field(examples=["sampler"])
-    """sampler, start_from or enqueued."""
+    """sampler, start_from, transfer_from or enqueued."""
     params: dict[str, Any] = Field(examples=[{"lr": 0.01}])
     """The searched knobs with the values that training uses."""
     intermediate: list[tuple[int, float | None]] = Field(examples=[[[1, 0.81], [2, 0.9433]]])

@@ -1,11 +1,13 @@
 """Configurations of an earlier study come first, once, as if nobody had measured them, and without that study."""
 
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
+import yaml
 from sqlalchemy import text
 
 from cifar_tune.data.prepared import PreparedData
@@ -23,6 +25,7 @@ from cifar_tune.study.finals import linked_spec
 from cifar_tune.study.opening import open_study
 from cifar_tune.study.race import RaceScript, plan_race
 from cifar_tune.study.transfer import find_transfer, look_up_transfer
+from tests.processes import call_cifar_tune
 
 from .conftest import RunStudy, spec_of
 from .scripted import Script
@@ -280,3 +283,26 @@ def test_added_by_evolving_leaves_out_what_was_tried(
     evolved(storage, data, LARGE | {"transfer_from": {"study": "small", "configurations": 3}})
     assert rates(load_record(storage, "large")) == [0.02]  # one more waits, which has no configuration yet
     assert load_record(storage, "large").counts["WAITING"] == 1
+
+
+def test_check_lists_them_and_a_wrong_name_is_told_with_its_line(run_scripted: RunStudy, tmp_path: Path) -> None:
+    run_scripted(small([0.01, 0.05, 0.02]), CURVE)
+    file = tmp_path / "large.yaml"
+    plain = LARGE | {"data": {"name": "digits"}, "train": {"model": "tutorial_net", "epochs": 2}}
+
+    def checked(asked: object) -> tuple[int, str, str]:
+        file.write_text(yaml.safe_dump(plain | {"transfer_from": asked}, sort_keys=False))
+        return call_cifar_tune(("check", "large.yaml", "--devices", "cpu"), tmp_path, os.environ)
+
+    code, out, _ = checked({"study": "small", "configurations": 2})
+    assert code == 0
+    lines = out.splitlines()
+    begin = lines.index("# transfer_from: 2 configurations of small, the best first:")
+    assert lines[begin + 1 : begin + 3] == [
+        "#   trial 1: lr 0.05, optimizer sgd (val_accuracy 0.1 there)",
+        "#   trial 2: lr 0.02, optimizer sgd (val_accuracy 0.04 there)",
+    ]
+    code, _, err = checked("smal")
+    assert code == 2
+    line = file.read_text().splitlines().index("transfer_from: smal") + 1
+    assert f"large.yaml:{line}: transfer_from: the storage has no study 'smal'" in err

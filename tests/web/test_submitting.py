@@ -120,9 +120,10 @@ def test_plugins_are_what_the_administrator_allowed(editor: TestClient, plugins:
         "name: x\nstart_from: [{init_from: /etc/passwd}]\n",
         "name: x\nstart_from: [/etc/passwd]\n",
         "x-a: &a {init_from: /etc/passwd}\nname: x\ntrain: {<<: *a}\n",
+        "name: x\ntransfer_from: {study: y, storage: 'sqlite:////etc/passwd'}\n",
     ],
 )
 def test_no_other_file_is_read(editor: TestClient, text: str) -> None:
     found = rules(submit(editor, text))
-    assert any("init_from" in key or "start_from" in key for key in found)
+    assert any(name in key for key in found for name in ("init_from", "start_from", "transfer_from.storage"))
     assert "no file" not in str(found)  # nobody finds out what is there

@@ -1,0 +1,174 @@
+"""What `transfer_from` is worth: searches of small tasks, with the best configurations of an earlier study and without.
+
+    python -m benchmarks transfer --images data/cifar10-jpeg --tables tables.json
+
+trains the tables of `benchmarks.transfer_tables`, about five minutes of one core, and replays searches on them: the
+sampler, the selection of configurations and the search space are those of cifar-tune. A second call with the same file
+only replays.
+"""
+
+import argparse
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import optuna
+
+from benchmarks.images import find_images
+from benchmarks.measuring import table
+from benchmarks.transfer_tables import SEARCH_SPACE, TASKS, Table, read_tables
+from benchmarks.trust.made_values import Floats
+from cifar_tune.cli.whole_process import quieten_optuna
+from cifar_tune.samplers.build import Samplers
+from cifar_tune.study.asking import ask, waiting_trials
+from cifar_tune.study_spec.reader import read_study
+from cifar_tune.study_spec.specification import StudySpec
+from cifar_tune.study_spec.start_from import KnownConfiguration, suggested
+from cifar_tune.study_spec.transferring import Source, select
+from cifar_tune.study_spec.yaml_reader import Document
+
+PAIRS: Sequence[tuple[str, str]] = (
+    ("CIFAR, width 4", "CIFAR"),
+    ("CIFAR, 1,000 images", "CIFAR"),
+    ("CIFAR, 1 epoch", "CIFAR"),
+    ("CIFAR, tutorial_net", "CIFAR"),
+    ("digits", "CIFAR"),
+    ("CIFAR", "digits"),
+    ("digits, width 4", "digits"),
+    ("digits, tutorial_net", "digits"),
+    ("digits", "CIFAR, tutorial_net"),
+)
+"""The earlier study, and the new one."""
+
+UNRELATED = ("unrelated", "CIFAR")
+"""An earlier study of which the values say nothing: random configurations in a random order."""
+TURNED = ("turned round", "CIFAR")
+"""One that is as wrong as can be: the worst configurations of the same task."""
+
+_TRIALS = 30
+_EARLY = (5, 10, 20)
+_NEAR = 0.01
+"""Of validation accuracy: a configuration as near to the best of the grid counts as found."""
+_NUMBERS = (1, 3, 5, 10)
+_USUAL = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """The configurations of a search in the order in which it tried them, as stored, and their accuracies."""
+
+    configs: Sequence[Mapping[str, bool | int | float | str]]
+    accuracies: Sequence[float]
+
+    def needed(self, best: float) -> int:
+        """Trials until one is near the best of the grid; one more than there were if none was."""
+        return next((number for number, each in enumerate(self.accuracies, 1) if each >= best - _NEAR), _TRIALS + 1)
+
+    def missed(self, best: float) -> list[float]:
+        """How far the best trial so far is from the best of the grid, in points, after each of `_EARLY`."""
+        return [100 * (best - max(self.accuracies[:count])) for count in _EARLY]
+
+
+def study_on(task: str, seed: int) -> StudySpec:
+    """The study that searches a task."""
+    plain = {
+        "name": "made",
+        "train": dict(TASKS[task].train),
+        "search_space": dict(SEARCH_SPACE),
+        "sampler": {"name": "tpe", "seed": seed},
+        "budget": {"trials": _TRIALS},
+    }
+    return read_study(Document(plain), None).spec
+
+
+def search(spec: StudySpec, values: Table, known: Sequence[KnownConfiguration] = ()) -> Search:
+    """Search a table, the known configurations first."""
+    study = optuna.create_study(direction="maximize")
+    samplers = Samplers(spec.sampler, {})
+    for item in known:
+        study.enqueue_trial(suggested(spec.space, item))
+    configs, accuracies = [], []
+    for _ in range(_TRIALS):
+        trial, config = ask(study, spec, samplers, next(iter(waiting_trials(study)), None))
+        configs.append(config.stored())
+        accuracies.append(values.accuracy(config))
+        study.tell(trial, accuracies[-1])
+    return Search(configs, accuracies)
+
+
+def sources_of(pair: tuple[str, str], tables: Mapping[str, Table], seed: int) -> list[Source]:
+    """What an earlier study has found, best first; of a made-up one, what its name says."""
+    earlier, new = pair
+    task = new if earlier not in TASKS else earlier
+    found = search(study_on(task, seed + 1000), tables[task])
+    order = np.argsort(-np.array(found.accuracies), kind="stable")
+    if pair == UNRELATED:
+        order = np.random.default_rng(seed).permutation(10)  # TPE draws its first ten at random
+    elif pair == TURNED:
+        order = order[::-1]
+    return [Source(int(each), found.accuracies[each], found.configs[each]) for each in order]
+
+
+def gains(pair: tuple[str, str], tables: Mapping[str, Table], seeds: int, number: int) -> tuple[Floats, Floats]:
+    """Trials needed and points missed after each of `_EARLY`, [seeds, 1 + len(_EARLY)]: without transfer, and with."""
+    values = tables[pair[1]]
+    both: tuple[list[list[float]], list[list[float]]] = [], []
+    for seed in range(seeds):
+        spec = study_on(pair[1], seed)
+        taken = select(spec, sources_of(pair, tables, seed), number).taken
+        for kept, known in zip(both, ((), [each.item for each in taken]), strict=True):
+            found = search(spec, values, known)
+            kept.append([found.needed(values.best), *found.missed(values.best)])
+    return np.array(both[0]), np.array(both[1])
+
+
+def _figure(differences: Floats) -> str:
+    error = differences.std(ddof=1) / np.sqrt(len(differences))
+    return f"{differences.mean():+.1f} ± {error:.1f}"
+
+
+def pair_rows(tables: Mapping[str, Table], seeds: int) -> list[tuple[str, ...]]:
+    """One row per pair, with the usual number of configurations; then the mean over the real pairs."""
+    rows = []
+    means = []
+    for pair in (*PAIRS, UNRELATED, TURNED):
+        without, given = gains(pair, tables, seeds, _USUAL)
+        differences = given - without
+        if pair in PAIRS:
+            means.append(differences.mean(axis=0))
+        needed = (f"{without[:, 0].mean():.1f}", f"{given[:, 0].mean():.1f}")
+        rows.append((pair[0], pair[1], *needed, *map(_figure, differences.T)))
+    rows.append((f"mean of the first {len(PAIRS)} pairs", "", "", "", *map(_figure, np.array(means).T)))
+    return rows
+
+
+def number_rows(tables: Mapping[str, Table], seeds: int) -> list[tuple[str, ...]]:
+    """One row per number of configurations: the mean difference over the real pairs, and over the turned one."""
+    rows = []
+    for number in _NUMBERS:
+        each = [gains(pair, tables, seeds, number) for pair in PAIRS]
+        differences = np.array([(given - without).mean(axis=0) for without, given in each])
+        without, given = gains(TURNED, tables, seeds, number)
+        rows.append((str(number), *map(_figure, differences.T), _figure((given - without)[:, 0])))
+    return rows
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Train what is missing, replay, and print both tables in Markdown."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks transfer", description="What transfer_from is worth.")
+    parser.add_argument(
+        "--tables", type=Path, default=Path("transfer-tables.json"), help="trained accuracies, kept here"
+    )
+    parser.add_argument("--images", help="a folder with train/<class>/*, or the official archive; else made-up ones")
+    parser.add_argument("--seeds", type=int, default=30, help="searches of each kind")
+    given = parser.parse_args(arguments)
+    quieten_optuna()
+    with tempfile.TemporaryDirectory(prefix="cifar-tune-transfer-") as scratch:
+        tables = read_tables(given.tables, find_images(given.images, Path(scratch)))
+    after = [f"missed after {count}" for count in _EARLY]
+    columns = ("earlier study", "new study", "needed without", "needed with", "difference", *after)
+    print(table(columns, pair_rows(tables, given.seeds)), flush=True)
+    columns = ("configurations", "needed", *after, "needed where turned round")
+    print(f"\n{table(columns, number_rows(tables, given.seeds))}")
