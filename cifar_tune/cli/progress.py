@@ -127,6 +127,10 @@ class PlainLines(Observer):
         """Print at which epoch."""
         _print(f"trial {number} is parked after epoch {epochs}")
 
+    def paused(self, number: int, epochs: int) -> None:
+        """Print at which epoch."""
+        _print(f"trial {number} pauses after epoch {epochs}")
+
     def _is_time(self) -> bool:
         if time.monotonic() - self._last < _LINE_SECONDS:
             return False
@@ -182,6 +186,11 @@ class LiveView(Observer):
         """Print at which epoch."""
         self._running.pop(number, None)
         self.console.print(Text(f"trial {number} is parked after epoch {epochs}"))
+
+    def paused(self, number: int, epochs: int) -> None:
+        """Print at which epoch."""
+        self._running.pop(number, None)
+        self.console.print(Text(f"trial {number} pauses after epoch {epochs}", style="dim"))
 
     def render(self) -> Group:
         """Draw the view as it stands."""

@@ -1,5 +1,6 @@
 """What `cifar-tune status` tells of a study."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -147,6 +148,11 @@ def _lines_of_ours(status: dict[str, Any]) -> list[str]:
                 lines.append(f"  left behind: trial {trial['number']} {at}{goes_on}")
             else:
                 lines.append(f"  {word}: trial {trial['number']} {at}")
+    if status["paused"]:
+        rungs = Counter(trial["rung"] for trial in status["paused"])
+        at = ", ".join(f"{count} at rung {rung}" for rung, count in sorted(rungs.items()))
+        count = counted(len(status["paused"]), "trial")
+        lines.append(f"  paused: {count} ({at}), which may go on as further ones are judged")
     for word in ("drawn", "enqueued"):
         if status[word]:
             numbers = ", ".join(str(number) for number in status[word])

@@ -2,7 +2,6 @@
 
 import sys
 import time
-from collections.abc import Mapping
 from io import StringIO
 
 from optuna.exceptions import StorageInternalError
@@ -48,9 +47,7 @@ def frame(record: Overview, owner: str | None, trouble: str = "", lost: str | No
     parts: list[Text | Table] = [_headline(record, owner), _bar(record), _best(record), _owner(record, owner, lost)]
     begun = [trial for trial in record.unfinished if trial.config and not trial.is_drawn]
     if begun:
-        parts.append(
-            _begun(record, begun[:_MOST_BEGUN], {"RUNNING": "" if owner else "left behind", "WAITING": "parked"})
-        )
+        parts.append(_begun(record, begun[:_MOST_BEGUN], "" if owner else "left behind"))
     if len(begun) > _MOST_BEGUN:
         parts.append(Text(f"and {counted(len(begun) - _MOST_BEGUN, 'trial')} more that have not ended", style="dim"))
     parts += [_ended(record, trial) for trial in record.last]
@@ -125,9 +122,11 @@ def _owner(record: Overview, owner: str | None, lost: str | None) -> Text:
     return text
 
 
-def _begun(record: Overview, trials: list[TrialRecord], words: Mapping[str, str]) -> Table:
+def _begun(record: Overview, trials: list[TrialRecord], running: str) -> Table:
     rows = TrialRows(record.spec.objective.metric, with_device=True)
     for trial in trials:
+        waits = "parked" if trial.paused is None else "paused"
+        words = waits if trial.state == "WAITING" else running
         newest = trial.intermediate[max(trial.intermediate)] if trial.intermediate else None
         seconds = trial.history.get("seconds", ())
         rows.add(
@@ -135,8 +134,8 @@ def _begun(record: Overview, trials: list[TrialRecord], words: Mapping[str, str]
             trial.epochs,
             int(trial.config.get("epochs", 0)),
             None if newest is None else metric_figure(newest),
-            words[trial.state] or (epoch_speed(seconds[-1]) if seconds else ""),
-            "" if words[trial.state] else trial.device or "",
+            words or (epoch_speed(seconds[-1]) if seconds else ""),
+            "" if words else trial.device or "",
             shown_params(trial.searched),
         )
     return rows.table

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from optuna.pruners import BasePruner
+from optuna.pruners import BasePruner, NopPruner
 
 from cifar_tune.knobs.part import resolve
 from cifar_tune.study_spec.pruners import PRUNERS
@@ -16,6 +16,8 @@ def build_pruner(spec: PrunerSpec, largest_epochs: int) -> BasePruner:
     that completes, and prune nothing before.
     """
     choice = PRUNERS[spec.name]
+    if choice.promotes:
+        return NopPruner()  # `study.promoting` pauses its trials
     keywords: dict[str, Any] = {
         parameter.name: parameter.default
         for parameter in choice.parameters

@@ -107,6 +107,9 @@ ERROR = "error"
 PRUNED_AT = "pruned_at"
 """Trial: the epoch after which the pruner said to stop it, written before anything else of its end."""
 
+PAUSED = "paused"
+"""Trial: the epoch after which it waits to be promoted (pruner `promotion`); None where it goes on."""
+
 SPARED_AT = "spared_at"
 """Trial: the epoch after which the pruner would have stopped it, had it not been spared (`pruner.spare`)."""
 

@@ -75,6 +75,7 @@ class TrialRecord:
     `feasible` says whether the trial keeps all constraints; None as long as that is open. `spared_at` is the epoch
     after which the pruner would have stopped it, where it was trained on all the same. `task` is which planned training
     it is (`attributes.TASK`); None where it is none.
+    `paused` is the epoch after which it waits to be promoted, by the pruner `promotion`; None where it does not.
     `repeat` says which of its configuration's trainings it is, from 1, in a study with `repeats`. `repeated` holds
     these where it stands for a configuration; then `value`, `values`, `metrics`, `intermediate` and `seconds` are
     means.
@@ -107,6 +108,7 @@ class TrialRecord:
     ended: datetime | None
     task: Mapping[str, int] | None = None
     repeat: int | None = None
+    paused: int | None = None
     repeated: Repeated | None = None
     transferred_from: Mapping[str, Any] | None = None
 
@@ -204,7 +206,8 @@ class StudyRecord:
         if self.spec.repeats is not None:  # where one has fewer trainings, `stopped` says so
             trained = {(key_of(trial.params), trial.repeat) for trial in self.trials if trial.state in FINISHED}
             return size is not None and len(trained) >= size * self.spec.trainings
-        tried = distinct(trial.params for trial in self.trials if trial.state != "WAITING" and trial.config)
+        begun = (trial for trial in self.trials if trial.state != "WAITING" or trial.paused is not None)
+        tried = distinct(trial.params for trial in begun if trial.config)
         return size is not None and tried >= size
 
     @property
@@ -452,6 +455,7 @@ def trial_record(trial: FrozenTrial, spec: StudySpec) -> TrialRecord:
         ended=trial.datetime_complete,
         task=attrs.get(attributes.TASK),
         repeat=attrs.get(attributes.REPEAT),
+        paused=attrs.get(attributes.PAUSED) if trial.state == TrialState.WAITING else None,
         repeated=attrs.get(MEAN_OF),
         transferred_from=attrs.get(attributes.TRANSFERRED_FROM),
     )

@@ -1,11 +1,13 @@
 """Storages that show another storage with small changes.
 
-`PassingStorage` passes everything on. `EarlierBatches` is what the sampler and the pruner of a trial see in a study
-with `deterministic: N`: trials are dealt in batches of N by their numbers, and only trials of earlier batches, all of
-which have ended, count for a trial. So it does not matter which trials of its own batch have ended already.
+`PassingStorage` passes everything on. `PausedAsPruned` is what a sampler sees where trials pause. `EarlierBatches` is
+what the sampler and the pruner of a trial see in a study with `deterministic: N`: trials are dealt in batches of N by
+their numbers, and only trials of earlier batches, all of which have ended, count for a trial. So it does not matter
+which trials of its own batch have ended already.
 """
 
 import copy
+import math
 from collections.abc import Container, Sequence
 from typing import Any
 
@@ -167,6 +169,38 @@ class EarlierBatches(PassingStorage):
             return attrs
         begins = first_of_batch(drawn.number, self._size) + self._size  # before it, the sampler knows no parameters
         return attrs | dict.fromkeys(counters, self._number - begins - 1)
+
+
+def is_paused(trial: FrozenTrial) -> bool:
+    """Whether a trial waits to be promoted: neither a new program nor a new trial may take it in between."""
+    return trial.state == TrialState.WAITING and trial.user_attrs.get(attributes.PAUSED) is not None
+
+
+class PausedAsPruned(PassingStorage):
+    """Another storage, in which no paused trial waits: each is shown as pruned, with what it has reported.
+
+    Samplers learn nothing from trials that wait.
+    """
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        """See `BaseStorage`."""
+        if asks_what_waits(states):
+            waiting = self._backend.get_all_trials(study_id, deepcopy, states)
+            return [trial for trial in waiting if not is_paused(trial)]
+        trials = self._backend.get_all_trials(study_id, deepcopy=False)
+        shown = [_as_pruned(trial) if is_paused(trial) else trial for trial in trials]
+        found = [trial for trial in shown if states is None or trial.state in states]
+        return copy.deepcopy(found) if deepcopy else found
+
+
+def _as_pruned(trial: FrozenTrial) -> FrozenTrial:
+    pruned = copy.copy(trial)
+    pruned.state = TrialState.PRUNED
+    last = trial.intermediate_values[max(trial.intermediate_values)]
+    pruned.values = None if math.isnan(last) else [last]
+    return pruned
 
 
 def _was_drawn(trial: FrozenTrial) -> bool:

@@ -14,8 +14,9 @@ from cifar_tune.knobs.part import Value
 from cifar_tune.optuna_internals import ENQUEUED, asks_what_waits, storage_of
 from cifar_tune.samplers.build import Samplers, build_sampler, fixed_sampler, neutral_sampler
 from cifar_tune.storage import attributes
-from cifar_tune.storage.views import EarlierBatches, PassingStorage
+from cifar_tune.storage.views import EarlierBatches, PassingStorage, PausedAsPruned, is_paused
 from cifar_tune.study_spec.placing import off_step
+from cifar_tune.study_spec.pruners import PRUNERS
 from cifar_tune.study_spec.samplers import SAMPLERS
 from cifar_tune.study_spec.search_space import Choices, Dimension
 from cifar_tune.study_spec.space import distinct
@@ -38,12 +39,15 @@ def ask(
     is_exhaustive = not SAMPLERS[spec.sampler.name].handles_ranges
     if waiting is not None:
         study = _asked_for(study, waiting.number)
+    is_known = waiting is not None and attributes.CONFIG in waiting.user_attrs
+    if PRUNERS[spec.pruner.name].promotes and not is_known:
+        shown = PausedAsPruned(storage_of(study))
+        study = optuna.load_study(study_name=study.study_name, storage=shown, pruner=study.pruner)
     if spec.deterministic is not None or is_exhaustive:
         # the trial keeps this view for as long as it runs, so that the pruner decides from it too
         view = EarlierBatches(storage_of(study), number, spec.deterministic, is_exhaustive)
         study = optuna.load_study(study_name=study.study_name, storage=view, pruner=study.pruner)
     # its configuration is written down after the last parameter was drawn: then nothing is left to draw
-    is_known = waiting is not None and attributes.CONFIG in waiting.user_attrs
     if is_known:
         study.sampler = neutral_sampler()
     elif again is not None:
@@ -75,7 +79,11 @@ def enqueue_known(study: optuna.Study, spec: StudySpec, there: Collection[object
 
 
 def waiting_trials(study: optuna.Study) -> list[FrozenTrial]:
-    """The parked and enqueued trials, in the order of their numbers."""
+    """The parked and enqueued trials, in the order of their numbers; none that is paused."""
+    return [trial for trial in _all_waiting(study) if not is_paused(trial)]
+
+
+def _all_waiting(study: optuna.Study) -> list[FrozenTrial]:
     return study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
 
 
@@ -136,13 +144,17 @@ def distribution(spec: StudySpec, name: str) -> BaseDistribution:
 def is_exhausted(study: optuna.Study, size: int) -> bool:
     """Whether all of `size` combinations have been tried."""
     trials = study.get_trials(deepcopy=False)
-    begun = (trial for trial in trials if trial.state != TrialState.WAITING and attributes.CONFIG in trial.user_attrs)
+    begun = (
+        trial
+        for trial in trials
+        if (trial.state != TrialState.WAITING or is_paused(trial)) and attributes.CONFIG in trial.user_attrs
+    )
     return distinct(trial.params for trial in begun) >= size
 
 
 def _asked_for(study: optuna.Study, number: int) -> optuna.Study:
     """The study, in which `ask` takes this one of the trials that wait."""
-    if number == waiting_trials(study)[0].number:
+    if number == _all_waiting(study)[0].number:
         return study
     chosen = _OneWaits(storage_of(study), number)
     return optuna.load_study(study_name=study.study_name, storage=chosen, pruner=study.pruner)

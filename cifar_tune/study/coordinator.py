@@ -26,6 +26,7 @@ from cifar_tune.study.next_trial import NextTrials, RefusedTrial
 from cifar_tune.study.opening import record_environment, repair
 from cifar_tune.study.other_programs import OtherPrograms
 from cifar_tune.study.planned import Planned
+from cifar_tune.study.promoting import Promoting
 from cifar_tune.study.repeating import Repeating
 from cifar_tune.study.resizing import Resizing
 from cifar_tune.study.script import Script
@@ -74,6 +75,7 @@ class Coordinator:
         self._stopping = Stopping(study, spec)
         self._repeating = Repeating(study, spec)
         self._next = NextTrials(storage, study, spec, watch, self._planned, self._repeating, self._stopping)
+        self._promoting = Promoting(study, storage, spec)
         self._announcements = Announcements(storage, watch, self._sweep)
         self._checkpoints = checkpoints_of(study)
         self._environment_known = False
@@ -114,16 +116,21 @@ class Coordinator:
             if self._storage.run_elsewhere:
                 self._admit_others()  # they count when they end
             left = self._left(self._budget)
-            if left <= 0 and not self._running:
+            paused = bool(self._promoting.paused)
+            if left <= 0 and not self._running and not paused:
                 return "budget" if self._standing.finished >= self._budget else "elsewhere"
             if self._watch.stop.park or self._time_is_over():
                 return self._park_all()
             self._resizing.look(self._running)
-            if left > 0 and self._executors.idle() and not self._storage.is_behind and not self._waits():
-                if self._start_next():
+            can_start = self._executors.idle() and not self._storage.is_behind and not self._waits()
+            if can_start and (left > 0 or paused):
+                if self._start_next(left > 0):
                     continue
-                if not self._running:
-                    return self._without_more()
+                if not self._running and not self._failing.leaving:
+                    if not paused:
+                        return self._without_more()
+                    self._end_hopeless(is_over=True)
+                    continue
             for report in self._executors.reports(_POLL_SECONDS):
                 self._handle(report)
             self._end_hanging()
@@ -147,22 +154,35 @@ class Coordinator:
 
     def _left(self, trials: int) -> int:
         """How many of so many trials are neither finished nor begun, here or in another program."""
-        return trials - self._standing.finished - len(self._running) - len(self._storage.run_elsewhere)
+        begun = len(self._running) + len(self._promoting.paused) + len(self._storage.run_elsewhere)
+        return trials - self._standing.finished - begun
 
     def _waits(self) -> bool:
         return self._next.waits_for_a_batch(min(self._running, default=None))
 
-    def _start_next(self) -> bool:
-        """Start one more trial; False if there is none left to try."""
+    def _start_next(self, may_begin: bool) -> bool:
+        """Start one more trial, or go on with a paused one; False if there is none left to try.
+
+        Args:
+            may_begin: whether the budget allows for a further one.
+        """
         if self._admit_others():
             return True  # what they finished counts
-        found = self._next.take(self._left(self._standing.most), self._standing.finished, self._executors.workers)
-        match found:
-            case RefusedTrial():
+        promoted = self._promoting.next(self._failing.leaving)
+        if promoted is None and may_begin:
+            left = self._left(self._standing.most)
+            found = self._next.take(left, self._standing.finished, self._executors.workers)
+            if isinstance(found, RefusedTrial):
                 self._standing.count(found.trial)
-            case RunningTrial():
+                return True
+            if found is not None:
                 self._begin_or_repeat(found)
-        return found is not None
+                return True
+        if promoted is None:
+            promoted = self._promoting.next_to_complete(self._failing.leaving, len(self._running))
+        if promoted is not None:
+            self._hand_out(self._next.take_up(promoted))
+        return promoted is not None
 
     def _begin_or_repeat(self, running: RunningTrial) -> None:
         trial = running.trial
@@ -181,7 +201,10 @@ class Coordinator:
                 f"trial {earlier.number} had the same configuration, whose result it takes over",
             )
             return
-        self._running[trial.number] = running
+        self._hand_out(running)
+
+    def _hand_out(self, running: RunningTrial) -> None:
+        self._running[running.number] = running
         self._executors.submit(self._next.job(running))
 
     def _admit_others(self) -> bool:
@@ -248,7 +271,12 @@ class Coordinator:
                 running.write_down()  # what the next run needs, should this one be killed before the rest is written
                 running.trial.set_user_attr(attributes.PRUNED_AT, len(running.results))
         overdue = running.is_overdue and not running.is_trained
-        if pruned or overdue:
+        if not pruned and not overdue and self._pauses(running):
+            del self._running[running.number]
+            self._observer.paused(running.number, running.finished_epochs)
+            self._failing.let_go(running.number)
+            self._end_hopeless(is_over=False)
+        elif pruned or overdue:
             del self._running[running.number]
             detail = "" if pruned else running.limit_words
             self._tell(running, TrialState.PRUNED, "pruned" if pruned else "timeout", detail=detail)
@@ -262,6 +290,23 @@ class Coordinator:
             self._failing.let_go(running.number)
         else:
             self._executors.answer(running.number, Verdict(go_on=True))
+
+    def _pauses(self, running: RunningTrial) -> bool:
+        """Whether a trial waits from now on, to go on if it turns out to be among the best."""
+        with self._storage.together():
+            pauses = self._promoting.pauses(running)
+            if pauses:
+                running.write_down()
+                self._set_waiting(running)
+        return pauses
+
+    def _end_hopeless(self, is_over: bool) -> None:
+        """End paused trials: all of them when the study is over, else those that are too many."""
+        for number in self._promoting.hopeless(is_over):
+            told = self._promoting.end(number)
+            value = None if told.values is None else told.values[0]
+            known = {} if value is None else {self._spec.objective.metric: value}
+            self._count(told, value, told.user_attrs.get(attributes.METRICS, known), "")
 
     def _end_hanging(self) -> None:
         """End trials whose time is over, together with their executors: nobody knows whether these ever answer."""
@@ -374,6 +419,7 @@ class Coordinator:
         for note in repair(self._study, self._storage, self._spec):
             self._note(note)
         self._standing = Standing(self._spec, self._study.get_trials(deepcopy=False))
+        self._promoting.take_up()
         self._note(self._stopping.take_up())
         self._sweep(half_written=True)
 

@@ -64,6 +64,9 @@ class Observer:
     def parked(self, number: int, epochs: int) -> None:
         """A trial was set aside after so many finished epochs; the next run goes on with it."""
 
+    def paused(self, number: int, epochs: int) -> None:
+        """A trial waits after so many finished epochs, and goes on if it turns out to be among the best."""
+
 
 class ShieldedObserver(Observer):
     """Passes everything on to another observer, whose errors never reach the study: training is worth more.
@@ -102,6 +105,10 @@ class ShieldedObserver(Observer):
     def parked(self, number: int, epochs: int) -> None:
         """Pass it on."""
         self._tell(lambda: self._observer.parked(number, epochs))
+
+    def paused(self, number: int, epochs: int) -> None:
+        """Pass it on."""
+        self._tell(lambda: self._observer.paused(number, epochs))
 
     def _tell(self, call: Callable[[], None]) -> None:
         try:

@@ -144,6 +144,8 @@ def _begun(trial: FrozenTrial, before: StudySpec, after: StudySpec, known: set[i
         for key, value in trial.user_attrs.items()
         if key not in (attributes.START_FROM, attributes.REPEATS, attributes.REPEAT)
     }
+    if after.pruner != before.pruner:
+        again.user_attrs.pop(attributes.PAUSED, None)  # it goes on like one that was parked
     if repeat is not None:
         again.user_attrs[attributes.REPEAT] = repeat
     if figures and after.keeps_metrics:

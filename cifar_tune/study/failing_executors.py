@@ -5,7 +5,7 @@ Each is replaced or given up, and a note says why. What becomes of the trials is
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from cifar_tune.errors import CheckError
 from cifar_tune.executors.messages import Died, Verdict
@@ -59,6 +59,11 @@ class FailingExecutors:
         self._note(f"one worker is given up, and the run goes on with {left}: {reason}")
         for each in more:
             self._note(each)
+
+    @property
+    def leaving(self) -> Collection[int]:
+        """The trials that were ended, or paused, and that an executor has not left yet."""
+        return self._leaving.keys()
 
     def let_go(self, number: int) -> None:
         """Tell the executor of a trial to leave it: it has ended, or is parked. It may take `_LEAVING_SECONDS`."""

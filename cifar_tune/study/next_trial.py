@@ -8,6 +8,7 @@ from optuna.trial import FrozenTrial
 
 from cifar_tune.executors.messages import Job
 from cifar_tune.samplers.build import Samplers
+from cifar_tune.storage import attributes
 from cifar_tune.storage.urls import checkpoint_name
 from cifar_tune.storage.views import first_of_batch
 from cifar_tune.storage.write_behind import WriteBehindStorage
@@ -87,6 +88,13 @@ class NextTrials:
         if waiting is not None:
             return self._ask(waiting)
         return None if is_stopped else next(self._draw(), None)
+
+    def take_up(self, waiting: FrozenTrial) -> RunningTrial:
+        """A paused trial, which is running in the study again from now on."""
+        with self._storage.together():
+            running = self._ask(waiting)
+            running.trial.set_user_attr(attributes.PAUSED, None)
+        return running
 
     def waits_for_a_batch(self, first_running: int | None) -> bool:
         """Whether the next trial has to wait for the end of an earlier batch of `deterministic: N`.

@@ -9,6 +9,7 @@ from cifar_tune.storage.openings import elsewhere_shown
 from cifar_tune.storage.overview import Overview
 from cifar_tune.storage.records import TrialRecord
 from cifar_tune.study.budget import most_trials
+from cifar_tune.study.promoting import rung_of
 
 
 def described(storage: BatchStorage, seen: Overview) -> dict[str, Any]:
@@ -33,7 +34,14 @@ def described(storage: BatchStorage, seen: Overview) -> dict[str, Any]:
         "test_openings": [opening.shown() for opening in seen.openings],
         "test_openings_elsewhere": elsewhere_shown(seen.elsewhere),
         "running": [_progress(trial) for trial in seen.unfinished if trial.state == "RUNNING"],
-        "parked": [_progress(trial) for trial in waiting if not _is_new(trial) and not trial.is_drawn],
+        "parked": [
+            _progress(trial) for trial in waiting if not _is_new(trial) and not trial.is_drawn and trial.paused is None
+        ],
+        "paused": [
+            {**_progress(trial), "rung": rung_of(trial.paused, seen.spec)}
+            for trial in waiting
+            if trial.paused is not None
+        ],
         "drawn": [trial.number for trial in waiting if trial.is_drawn],
         "enqueued": [trial.number for trial in waiting if _is_new(trial)],
         "evolved_from": seen.evolved,

@@ -212,11 +212,14 @@ class RunningTrial:
         if self.spec.has_several_objectives:  # Optuna raises; `check` has refused every pruner
             return False
         wanted = self.trial.should_prune() and not is_over(self.config, self.results, self.told)
-        if wanted and self._is_spared:
-            if attributes.SPARED_AT not in self.trial.user_attrs:
-                self.trial.set_user_attr(attributes.SPARED_AT, len(self.results))
-            return False
-        return wanted
+        return wanted and not self.spare()
+
+    def spare(self) -> bool:
+        """Whether it is trained on although the pruner would stop it, or let it wait; the first time is noted."""
+        is_spared = self._is_spared
+        if is_spared and attributes.SPARED_AT not in self.trial.user_attrs:
+            self.trial.set_user_attr(attributes.SPARED_AT, len(self.results))
+        return is_spared
 
     @property
     def _is_spared(self) -> bool:

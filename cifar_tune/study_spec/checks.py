@@ -11,6 +11,7 @@ from cifar_tune.knobs.rules import RULES, Rule
 from cifar_tune.knobs.vocabulary import Vocabulary
 from cifar_tune.study_spec.metrics import METRICS
 from cifar_tune.study_spec.problems import Path, Problems
+from cifar_tune.study_spec.pruners import PRUNERS
 from cifar_tune.study_spec.samplers import SAMPLERS
 from cifar_tune.study_spec.search_space import Choices, Range, condition_holds
 from cifar_tune.study_spec.settings import Objective, PrunerSpec
@@ -56,6 +57,9 @@ def check_deterministic(spec: StudySpec, problems: Problems) -> None:
     clocked = [name for name in spec.judged if name in METRICS and METRICS[name].is_clocked]
     if spec.deterministic is not None and clocked:
         rule = f"does not work with {clocked[0]}, which is measured in time: it would differ from run to run"
+        problems.add(("deterministic",), rule, spec.deterministic)
+    if spec.deterministic is not None and problems.is_sound(("pruner",)) and PRUNERS[spec.pruner.name].promotes:
+        rule = f"does not work with pruner {spec.pruner.name}: whether a trial goes on depends on all that came later"
         problems.add(("deterministic",), rule, spec.deterministic)
 
 

@@ -17,6 +17,7 @@ class PrunerChoice:
         required: parameters without a default.
         wraps: whether it takes another pruner under `wrapped_pruner`.
         needs_max_resource: whether it is told the largest reachable number of epochs.
+        promotes: whether it pauses trials and lets them go on later, which the study does itself.
     """
 
     target: str
@@ -25,6 +26,7 @@ class PrunerChoice:
     required: tuple[str, ...] = ()
     wraps: bool = False
     needs_max_resource: bool = False
+    promotes: bool = False
 
 
 def _epochs(name: str, default: int, meaning: str, low: int = 0) -> Knob:
@@ -85,6 +87,25 @@ PRUNERS: Mapping[str, PrunerChoice] = {
             _BOOTSTRAP,
         ),
         needs_max_resource=True,
+    ),
+    "promotion": PrunerChoice(
+        "optuna.pruners:NopPruner",
+        "pauses trials, and goes on with those that turn out to be among the best (Li et al. 2020)",
+        (
+            _MIN_RESOURCE,
+            _count("reduction_factor", 3, "each rung has so many times the epochs of the last one", low=2),
+            _count("keep", 2, "one in so many goes on from each rung", low=2),
+            Knob(
+                "complete",
+                Kind.FLOAT,
+                0.1,
+                "share of budget.trials that completes, at least",
+                low=0,
+                high=1,
+            ),
+            _count("most_paused", 20, "trials that wait at a time, each with its checkpoint", low=1),
+        ),
+        promotes=True,
     ),
     "patient": PrunerChoice(
         "optuna.pruners:PatientPruner",

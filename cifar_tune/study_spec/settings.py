@@ -216,6 +216,8 @@ def read_pruner(
         wrapped = read_pruner(values["wrapped_pruner"], problems, inner)
         if wrapped.wraps_another:
             problems.add((*inner, "name"), "must be a pruner that does not wrap another", wrapped.name)
+        elif PRUNERS[wrapped.name].promotes:
+            problems.add((*inner, "name"), "must be a pruner that stops trials; promotion pauses them", wrapped.name)
     return PrunerSpec(name, options, wrapped, _read_spare(name, values, path, problems) if is_outer else 0.0)
 
 

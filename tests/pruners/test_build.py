@@ -36,7 +36,8 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "patient": {"patience": 2},
     "threshold": {"lower": 0.1, "upper": 0.9},
 }
-PARAMETERS = [(name, parameter) for name, choice in PRUNERS.items() for parameter in choice.parameters]
+OPTUNAS = {name: choice for name, choice in PRUNERS.items() if not choice.promotes}
+PARAMETERS = [(name, parameter) for name, choice in OPTUNAS.items() for parameter in choice.parameters]
 every_parameter = pytest.mark.parametrize(
     ("name", "parameter"), PARAMETERS, ids=[f"{name}-{parameter.name}" for name, parameter in PARAMETERS]
 )
@@ -52,6 +53,8 @@ THEIRS: dict[str, Callable[..., BasePruner]] = {
     "threshold": ThresholdPruner,
     "none": NopPruner,
 }
+"""All but `promotion`, which the study does itself: see `tests/study/test_promotion.py`."""
+
 OWN_DEFAULTS = {("asha", "min_resource"): 1}  # Optuna's `auto` prunes nothing before the first trial completes
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
@@ -114,7 +117,7 @@ def test_a_parameter_does_what_it_does_in_optuna(name: str, parameter: Knob) -> 
     assert ours != verdicts(built(name)), "it changes nothing here, so that nobody knows whether it arrived"
 
 
-@pytest.mark.parametrize("name", PRUNERS)
+@pytest.mark.parametrize("name", OPTUNAS)
 def test_without_options_it_is_optunas_own(name: str) -> None:
     assert verdicts(built(name)) == verdicts(theirs(name, **REQUIRED.get(name, {})))
     assert (verdicts(built(name)) == []) == (name == "none")
@@ -165,7 +168,7 @@ def test_patient_may_wrap_nothing() -> None:
     assert ours
 
 
-@pytest.mark.parametrize("name", [name for name in PRUNERS if name != "none"])
+@pytest.mark.parametrize("name", [name for name in OPTUNAS if name != "none"])
 def test_the_largest_parameters_that_are_accepted_can_be_used(name: str) -> None:
     options = {
         parameter.name: int(parameter.high)

@@ -112,8 +112,8 @@ search_space:
         "study.yaml:4: sampler.seed = -1: must be a whole number >= 0 and <= 4294967295",
         "study.yaml:4: sampler.n_startup_trails: unknown key (did you mean 'n_startup_trials'?)",
         "study.yaml:5: prunner: unknown key (did you mean 'pruner'?)",
-        "study.yaml:6: pruner.name = 'hyperbnad': must be asha, hyperband, median, none, patient, percentile or "
-        "threshold (did you mean 'hyperband'?)",
+        "study.yaml:6: pruner.name = 'hyperbnad': must be asha, hyperband, median, none, patient, percentile, "
+        "promotion or threshold (did you mean 'hyperband'?)",
         "study.yaml:7: data.val_size = 0: must be >= 1",
         "study.yaml:9: train.modle: unknown key (did you mean 'model'?)",
         "study.yaml:10: train.epochs = 1.5: must be a whole number >= 1 and <= 1000000",

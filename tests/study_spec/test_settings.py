@@ -187,7 +187,11 @@ def test_a_seed_of_the_sampler_is_what_numpy_takes(given: str) -> None:
         ("sampler", "{name: nsgaii, crossover_prob: 1.1}", "must be a number >= 0 and <= 1"),
         ("sampler", "{name: qmc, qmc_type: sobl}", "must be halton or sobol (did you mean 'sobol'?)"),
         ("pruner", "{name: medain}", "(did you mean 'median'?)"),
-        ("pruner", "{name: }", "pruner.name: must be asha, hyperband, median, none, patient, percentile or threshold"),
+        (
+            "pruner",
+            "{name: }",
+            "pruner.name: must be asha, hyperband, median, none, patient, percentile, promotion or threshold",
+        ),
         ("pruner", "{n_warmup_steps: -1}", "must be a whole number >= 0"),
         ("pruner", "{interval_steps: 0}", "must be a whole number >= 1"),
         ("pruner", "{n_warmup_epochs: 1}", "(did you mean 'n_warmup_steps'?)"),

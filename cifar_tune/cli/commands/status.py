@@ -30,11 +30,12 @@ def status(
     Pareto front; null with one objective), test_openings (as `finalize --json` has them), test_openings_elsewhere (of
     the same test images for other studies: study, opened, person, host, identity, test_accuracy, test_images), running
     (where owner is null: left behind by a run that was killed) and parked (lists of number, epoch, epochs, value),
-    drawn and enqueued (numbers of trials that have not begun: with all parameters, and with those that somebody gave),
-    evolved_from (null, or from: the earlier version's name, version, and how many trials were carried and left: see
-    `run --evolve`), failed (numbers and errors of failed trials), elapsed_seconds, data. A study that another tool made
-    has name and foreign: true alone; one that another version made, and this one cannot read, name and unreadable; one
-    of which the database holds what makes no sense, name and damaged (a sentence), and then the exit code is 1.
+    paused (the same and rung, from 1, of trials that the pruner promotion lets wait), drawn and enqueued (numbers of
+    trials that have not begun: with all parameters, and with those that somebody gave), evolved_from (null, or from:
+    the earlier version's name, version, and how many trials were carried and left: see `run --evolve`), failed (numbers
+    and errors of failed trials), elapsed_seconds, data. A study that another tool made has name and foreign: true
+    alone; one that another version made, and this one cannot read, name and unreadable; one of which the database holds
+    what makes no sense, name and damaged (a sentence), and then the exit code is 1.
     """
     from cifar_tune.cli.study_status import all_statuses, status_and_trials, status_lines
     from cifar_tune.errors import CheckError
