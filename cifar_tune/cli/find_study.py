@@ -15,7 +15,8 @@ from cifar_tune.optuna_internals import BatchStorage
 from cifar_tune.storage.linked import parent_of
 from cifar_tune.storage.patience import Result, at_first
 from cifar_tune.storage.rdb import close, open_existing, unusable, without_studies
-from cifar_tune.storage.records import StudyRecord, load_optuna_study, load_record, read_spec, study_names
+from cifar_tune.storage.records import StudyRecord, load_record
+from cifar_tune.storage.stored_studies import load_optuna_study, read_spec, study_names
 from cifar_tune.storage.urls import shown
 from cifar_tune.storage.versions import successor
 from cifar_tune.study_spec.overrides import Override, parse_overrides

@@ -13,7 +13,8 @@ from cifar_tune.storage.linked import FINALS, NETWORKS, parent_of
 from cifar_tune.storage.openings import times
 from cifar_tune.storage.overview import Overview, overview
 from cifar_tune.storage.rdb import open_existing
-from cifar_tune.storage.records import ForeignStudyError, TrialRecord, study_names
+from cifar_tune.storage.records import TrialRecord
+from cifar_tune.storage.stored_studies import ForeignStudyError, study_names
 from cifar_tune.storage.versions import is_earlier_version
 from cifar_tune.study.status import described
 from cifar_tune.visible import visible

@@ -21,7 +21,8 @@ from cifar_tune.plotting import style
 from cifar_tune.reports.learning_curves import draw_trial
 from cifar_tune.reports.summary_markdown import trial_markdown
 from cifar_tune.storage import attributes
-from cifar_tune.storage.records import TrialRecord, read_spec, trial_record
+from cifar_tune.storage.records import TrialRecord, trial_record
+from cifar_tune.storage.stored_studies import read_spec
 from cifar_tune.study_spec.specification import StudySpec
 
 _ID = re.compile(r"c1fa-([0-9a-f]{8})-([0-9a-f]{2})")

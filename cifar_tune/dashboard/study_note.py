@@ -7,7 +7,7 @@ from cifar_tune.errors import UserError
 from cifar_tune.markdown import code, inert, table
 from cifar_tune.reports.labels import dimension_words
 from cifar_tune.storage.linked import linked_words
-from cifar_tune.storage.records import read_stored_spec
+from cifar_tune.storage.stored_studies import read_stored_spec
 from cifar_tune.study_spec.search_space import Range
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.wording import counted, figure

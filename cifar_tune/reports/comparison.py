@@ -9,66 +9,17 @@ from statistics import mean, stdev
 
 import numpy as np
 
-from cifar_tune.errors import Problem, UserError, nearest_name
-from cifar_tune.knobs.part import Scalar
-from cifar_tune.reports.objective import finite
-from cifar_tune.reports.report import Report, SearchedKnob
+from cifar_tune.reports.levels import Level, levels_of, listed
+from cifar_tune.reports.report import Report
 from cifar_tune.statistics.paired import Paired, compare_paired, mean_half_width
-from cifar_tune.storage.linked import parent_of
 from cifar_tune.storage.means import key_of
 from cifar_tune.storage.records import StudyRecord, TrialRecord
 from cifar_tune.study_spec.repeats import RepeatsSpec
 from cifar_tune.study_spec.search_space import Range
-from cifar_tune.wording import counted, tick_label
+from cifar_tune.wording import counted
 
-_BINS = 5
-_FINISHED = ("COMPLETE", "PRUNED", "FAIL")
 _IMPARTIAL = ("grid", "qmc", "random")
 """Samplers that do not look at results."""
-
-
-@dataclass(frozen=True)
-class Level:
-    """One value of the compared knob, or one part of its range, with its finished trials."""
-
-    label: str
-    trials: Sequence[TrialRecord]
-
-    @cached_property
-    def completed(self) -> list[TrialRecord]:
-        """Trials that ran to their end."""
-        return [trial for trial in self.trials if trial.state == "COMPLETE" and finite(trial.value)]
-
-    @cached_property
-    def values(self) -> list[float]:
-        """The objective of the completed trials; the first one of several."""
-        return [trial.value for trial in self.completed if trial.value is not None]
-
-    @cached_property
-    def allowed(self) -> list[float]:
-        """The objective of the completed trials that keep all constraints."""
-        return [trial.value for trial in self.completed if trial.value is not None and trial.feasible]
-
-    @property
-    def mean(self) -> float | None:
-        """Mean objective of the completed trials."""
-        return mean(self.values) if self.values else None
-
-    @property
-    def half_width(self) -> float | None:
-        """Half of the mean's 95 % confidence interval, after Student; None with fewer than three trials."""
-        return mean_half_width(self.values) if len(self.values) > 2 else None
-
-    @property
-    def seconds(self) -> float | None:
-        """Mean seconds of the completed trials."""
-        return mean(trial.seconds for trial in self.completed) if self.completed else None
-
-    @property
-    def parameters(self) -> tuple[int, int] | None:
-        """Fewest and most parameters of the models."""
-        counts = [trial.parameters for trial in self.trials if trial.parameters is not None]
-        return (min(counts), max(counts)) if counts else None
 
 
 @dataclass(frozen=True)
@@ -282,7 +233,7 @@ class Comparison:
                 yield f"{name}, which goes with {self.knob}"
             else:
                 each = zip(self.levels, used, strict=True)
-                shown = ", ".join(f"{level.label}: {_listed(values)}" for level, values in each if values)
+                shown = ", ".join(f"{level.label}: {listed(values)}" for level, values in each if values)
                 yield f"{name} ({shown})"
 
     def _interval_words(self) -> str:
@@ -419,78 +370,10 @@ def _is_impartial(trial: TrialRecord) -> bool:
 
 
 def compare(record: StudyRecord, knob: str, key: str = "knob") -> Comparison:
-    """Group a study's trials by a knob.
-
-    Choices are levels, also those that no trial took; a range is cut into at most five parts of equal width, on a
-    logarithmic scale if it was searched on one. Of a knob that was searched `per` another one, the suggested numbers
-    are compared. A knob that was not searched has the values that the trials had, if they differ. Errors call it `key`.
+    """Group a study's trials by a knob, which errors call `key`; see `levels_of` for its levels.
 
     Raises:
-        UserError: if there is no such knob, no trial took it, it was the same in all trials, or `finalize` has made the
-            study.
+        UserError: as `levels_of` does.
     """
-    known = record.spec.vocabulary.knobs
-    if (parent := parent_of(record.name)) is not None:
-        rule = "was made by finalize, which has planned its trainings: nothing was searched that could be compared"
-        raise UserError(Problem(rule, record.name, nearest=parent))
-    if knob not in known:
-        raise UserError(Problem("there is no such knob", key, knob, nearest=nearest_name(knob, known)))
     report = Report(record)
-    taken = [
-        trial
-        for trial in record.trials
-        if knob in trial.config and trial.state in _FINISHED and trial.ended_here and not trial.is_repetition
-    ]
-    if not taken:
-        raise UserError(Problem("no finished trial took this knob", key, knob))
-    searched = next((each for each in report.knobs if each.name == knob), None)
-    if searched is not None and searched.per:
-        taken = [trial for trial in taken if knob in trial.params]
-    shown = {
-        trial.number: (trial.params if searched is not None and searched.per else trial.config)[knob] for trial in taken
-    }
-    values = set(shown.values())
-    if searched is None and len(values) == 1:
-        names = ", ".join(record.spec.search_space) or "nothing"
-        finished = sum(trial.state in _FINISHED for trial in record.trials)
-        those = "all trials" if len(taken) == finished else f"the {len(taken)} of {finished} trials that took it"
-        raise UserError(Problem(f"was {values.pop()} in {those}; searched: {names}", key, knob))
-    if searched is not None and searched.levels is None and len(values) > _BINS:
-        return Comparison(report, knob, _binned(searched, taken))
-    ordered: list[object]
-    if searched is not None and searched.levels is not None:
-        ordered = [*searched.levels, *_sorted(values - set(searched.levels))]  # those too that nobody tried
-    else:
-        ordered = [*_sorted(values)]
-    levels = [Level(_label(value), [trial for trial in taken if shown[trial.number] == value]) for value in ordered]
-    return Comparison(report, knob, levels)
-
-
-def _binned(knob: SearchedKnob, trials: Sequence[TrialRecord]) -> list[Level]:
-    inside = [trial for trial in trials if knob.name in trial.params]
-    space = np.geomspace if knob.log else np.linspace
-    edges = space(knob.low, knob.high, _BINS + 1)
-    positions = np.array([float(trial.params[knob.name]) for trial in inside])
-    bins = np.clip(np.searchsorted(edges, positions, side="right") - 1, 0, _BINS - 1)
-    levels = [
-        Level(
-            f"{tick_label(float(f'{edges[index]:.2g}'))} to {tick_label(float(f'{edges[index + 1]:.2g}'))}",
-            [trial for trial, bin_ in zip(inside, bins, strict=True) if bin_ == index],
-        )
-        for index in range(_BINS)
-    ]
-    return [level for level in levels if level.trials]
-
-
-def _sorted(values: set[Scalar]) -> list[Scalar]:
-    return sorted(values, key=lambda value: (isinstance(value, str), value))
-
-
-def _listed(values: set[Scalar]) -> str:
-    return " or ".join(_label(value) for value in _sorted(values))
-
-
-def _label(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return Comparison(report, knob, levels_of(report, knob, key))

@@ -12,8 +12,9 @@ from cifar_tune.errors import Problem, UserError
 from cifar_tune.files import replace_files
 from cifar_tune.markdown import inert, table
 from cifar_tune.plotting import style
-from cifar_tune.reports.comparison import Comparison, Level
+from cifar_tune.reports.comparison import Comparison
 from cifar_tune.reports.labels import level_label
+from cifar_tune.reports.levels import Level
 from cifar_tune.reports.objective import axis_limits
 from cifar_tune.wording import duration
 

@@ -27,14 +27,8 @@ from cifar_tune.storage.damage import check_configurations, check_values
 from cifar_tune.storage.linked import parent_of
 from cifar_tune.storage.means import MEAN_OF, judged, mean_trials
 from cifar_tune.storage.openings import Elsewhere, Opening, openings_elsewhere, read_openings
-from cifar_tune.storage.records import (
-    FINISHED,
-    TrialRecord,
-    load_optuna_study,
-    read_spec,
-    trial_record,
-    without_best_words,
-)
+from cifar_tune.storage.records import FINISHED, TrialRecord, trial_record, without_best_words
+from cifar_tune.storage.stored_studies import load_optuna_study, read_spec
 from cifar_tune.study_spec.pareto import minimized, pareto_front
 from cifar_tune.study_spec.specification import StudySpec
 

@@ -4,23 +4,21 @@ import gc
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from typing import Any, cast
 
 import optuna
-from optuna.storages import BaseStorage, RDBStorage
+from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from cifar_tune.data.spec import as_before_resize
-from cifar_tune.errors import DamagedError, Problem, UserError, nearest_name
+from cifar_tune.errors import DamagedError, UserError
 from cifar_tune.knobs.configuration import Configuration, as_it_ran, complete
 from cifar_tune.knobs.part import Scalar
-from cifar_tune.knobs.table import BEFORE_THEY_WERE_KNOBS
 from cifar_tune.knobs.vocabulary import Vocabulary
 from cifar_tune.optuna_internals import ENQUEUED
-from cifar_tune.optuna_tables import damage, names_of_studies, naming_damage
+from cifar_tune.optuna_tables import naming_damage
 from cifar_tune.storage import attributes
 from cifar_tune.storage.attributes import joined
 from cifar_tune.storage.constraints import is_feasible, was_finished_elsewhere
@@ -30,12 +28,11 @@ from cifar_tune.storage.figures import stored_figures
 from cifar_tune.storage.linked import FINALS, linked_name, parent_of
 from cifar_tune.storage.means import MEAN_OF, Key, Repeated, judged, key_of
 from cifar_tune.storage.openings import Elsewhere, Opening, openings_elsewhere, read_openings
-from cifar_tune.storage.versions import is_copy, successor
+from cifar_tune.storage.stored_studies import deleted_error, load_optuna_study, read_spec, study_names
+from cifar_tune.storage.versions import successor
 from cifar_tune.study_spec.pareto import minimized, pareto_front
-from cifar_tune.study_spec.reader import read_study
 from cifar_tune.study_spec.space import distinct
-from cifar_tune.study_spec.specification import DEFAULTS, StudySpec
-from cifar_tune.study_spec.yaml_reader import Document
+from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.training.results import FIGURES
 
 
@@ -252,16 +249,6 @@ class StudyRecord:
         return [self.ranked[index] for index in pareto_front(points)]
 
 
-class ForeignStudyError(UserError):
-    """Another tool made the study."""
-
-
-def study_names(storage: BaseStorage) -> list[str]:
-    """The names of all studies in the storage, whoever made them."""
-    names = names_of_studies(storage.engine) if isinstance(storage, RDBStorage) else optuna.get_all_study_names(storage)
-    return sorted(name for name in map(str, names) if not is_copy(name))
-
-
 def without_best_words(name: str, spec: StudySpec, completed: int, has_own: bool) -> str:
     """Why a study has no best trial, as the begin of a sentence.
 
@@ -298,7 +285,7 @@ def load_record(storage: BaseStorage, name: str) -> StudyRecord:
         with bulk_reading():
             stored = study.get_trials(deepcopy=False)
     except KeyError as error:
-        raise _deleted(name) from error
+        raise deleted_error(name) from error
     with naming_damage(name):
         check_trials(stored, len(spec.objectives))
         check_configurations(stored, spec)
@@ -339,72 +326,6 @@ def _finals(storage: BaseStorage, name: str) -> StudyRecord | None:
         return load_record(storage, finals)
     except (KeyError, UserError, DamagedError):  # without it, the study itself can be read all the same
         return None
-
-
-def load_optuna_study(storage: BaseStorage, name: str) -> optuna.Study:
-    """Optuna's own object.
-
-    Raises:
-        UserError: if the storage has no study of that name.
-    """
-    require_study(storage, name)
-    try:
-        return optuna.load_study(study_name=name, storage=storage)
-    except KeyError as error:
-        raise _deleted(name) from error
-
-
-def require_study(storage: BaseStorage, name: str) -> None:
-    """See that there is a study of that name.
-
-    Raises:
-        UserError: with the names that there are, if there is none.
-    """
-    names = study_names(storage)
-    if name not in names:
-        made = f"; finalize makes it: cifar-tune finalize {parent}" if (parent := parent_of(name)) in names else ""
-        known = f"it holds {', '.join(names)}" if names else "it holds none yet"
-        raise UserError(Problem(f"the storage has no study {name!r}; {known}{made}", nearest=nearest_name(name, names)))
-
-
-def _deleted(name: str) -> UserError:
-    return UserError(Problem(f"the study {name!r} was deleted or renamed a moment ago"))
-
-
-def read_spec(study: optuna.Study) -> StudySpec:
-    """The specification that is stored with the study. Of its plugins it holds descriptions, which train nothing.
-
-    It has the name that the study has now: a study that was copied or renamed holds the specification of the old name.
-
-    Raises:
-        UserError: if another tool made the study, or another version wrote what this one cannot read.
-    """
-    spec = read_stored_spec(study.study_name, study.user_attrs.get(attributes.SPEC))
-    directions = [direction.name.lower() for direction in study.directions]
-    if directions != [objective.direction for objective in spec.objectives]:
-        raise damage(study.study_name, f"its directions are {directions}, which are not those of its specification")
-    return spec
-
-
-def read_stored_spec(name: str, plain: object) -> StudySpec:
-    """The same of what a study holds as its specification.
-
-    Raises:
-        UserError: as above.
-    """
-    if not isinstance(plain, dict) or not isinstance(plain.get(DEFAULTS, {}), dict):
-        raise ForeignStudyError(Problem(f"the study {name!r} was not made by cifar-tune"))
-    sections = {key: value for key, value in plain.items() if key != DEFAULTS}
-    began = BEFORE_THEY_WERE_KNOBS | plain.get(DEFAULTS, {})
-    earlier = {knob for knob, before in BEFORE_THEY_WERE_KNOBS.items() if began[knob] == before}
-    data = sections.get("data")
-    if isinstance(data, dict):
-        sections["data"] = as_before_resize(data)
-    source = f"the stored study {name!r}"
-    parent = parent_of(name)
-    if parent is not None:
-        sections["name"] = "linked"  # no study file can have its name
-    return replace(read_study(Document(sections), source, is_stored=True, earlier=earlier).spec, name=name)
 
 
 def _source(trial: FrozenTrial) -> str:

@@ -23,7 +23,7 @@ from cifar_tune.storage.constraints import violation_attributes, was_finished_el
 from cifar_tune.storage.figures import stored_figures
 from cifar_tune.storage.lease import Lease
 from cifar_tune.storage.openings import TRIAL_STUDY
-from cifar_tune.storage.records import read_spec
+from cifar_tune.storage.stored_studies import read_spec
 from cifar_tune.storage.urls import checkpoints_in, study_folder
 from cifar_tune.storage.versions import copy_name, next_version, put_in_place, remove_copy
 from cifar_tune.study.asking import distribution, refusal

@@ -24,7 +24,8 @@ from cifar_tune.optuna_internals import study_id
 from cifar_tune.storage.lease import Lease, acquire, new_token
 from cifar_tune.storage.openings import ALL_IMAGES, BEST, STUDY_IMAGES, Opening, begin_opening, write_opening
 from cifar_tune.storage.patience import Patience
-from cifar_tune.storage.records import StudyRecord, load_optuna_study, load_record
+from cifar_tune.storage.records import StudyRecord, load_record
+from cifar_tune.storage.stored_studies import load_optuna_study
 from cifar_tune.study.choosing import Candidate, Choice, candidate, require_current, require_new, study_data, trial_of
 from cifar_tune.study.final_model import add_test_result, write_final_model
 from cifar_tune.study.finals import Course

@@ -14,7 +14,8 @@ from cifar_tune.executors.options import ExecutorOptions
 from cifar_tune.knobs.vocabulary import vocabulary_with
 from cifar_tune.statistics.halving import usual_trainings
 from cifar_tune.storage.linked import FINALS, linked_name
-from cifar_tune.storage.records import StudyRecord, load_record, study_names
+from cifar_tune.storage.records import StudyRecord, load_record
+from cifar_tune.storage.stored_studies import study_names
 from cifar_tune.study.events import Interrupted, Watch
 from cifar_tune.study.race import FEWEST_FOLDS, Race, RaceRecord, RaceScript, candidates_of, plan_race
 from cifar_tune.study.run import Plan, run_study

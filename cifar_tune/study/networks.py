@@ -18,7 +18,8 @@ from cifar_tune.errors import CheckError, DamagedError
 from cifar_tune.knobs.part import Scalar
 from cifar_tune.storage.lease import acquire
 from cifar_tune.storage.linked import NETWORKS, linked_name
-from cifar_tune.storage.records import StudyRecord, load_record, study_names
+from cifar_tune.storage.records import StudyRecord, load_record
+from cifar_tune.storage.stored_studies import study_names
 from cifar_tune.storage.urls import checkpoint_name
 from cifar_tune.study.checkpoints import checkpoints_of, sweep
 from cifar_tune.study.choosing import Candidate

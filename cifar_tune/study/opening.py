@@ -18,7 +18,7 @@ from cifar_tune.optuna_tables import distributions_of_study, user_attribute_of_t
 from cifar_tune.samplers.build import neutral_sampler
 from cifar_tune.storage import attributes
 from cifar_tune.storage.constraints import was_finished_elsewhere, write_violations
-from cifar_tune.storage.records import read_spec
+from cifar_tune.storage.stored_studies import read_spec
 from cifar_tune.storage.views import EarlierBatches
 from cifar_tune.storage.write_behind import WriteBehindStorage
 from cifar_tune.study.asking import distribution, enqueue_known

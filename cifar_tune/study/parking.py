@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 from cifar_tune.optuna_internals import BatchStorage
 from cifar_tune.storage.lease import Held, Owner, held_lease
 from cifar_tune.storage.linked import linked_to
-from cifar_tune.storage.records import study_names
+from cifar_tune.storage.stored_studies import study_names
 from cifar_tune.storage.wishes import ask_to_park
 
 _LOOK_SECONDS = 0.2

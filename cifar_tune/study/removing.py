@@ -8,7 +8,7 @@ from sqlalchemy.engine import URL
 from cifar_tune.optuna_internals import BatchStorage
 from cifar_tune.storage.lease import acquire
 from cifar_tune.storage.linked import linked_to
-from cifar_tune.storage.records import study_names
+from cifar_tune.storage.stored_studies import study_names
 from cifar_tune.study.folder_claim import remove_study
 
 

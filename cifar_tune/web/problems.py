@@ -23,7 +23,7 @@ from cifar_tune.service.refusals import (
     UnknownStudyError,
 )
 from cifar_tune.storage.opened_file import DatabaseGoneError
-from cifar_tune.storage.records import ForeignStudyError
+from cifar_tune.storage.stored_studies import ForeignStudyError
 from cifar_tune.visible import visible
 
 MEDIA_TYPE = "application/problem+json"

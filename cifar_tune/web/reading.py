@@ -28,15 +28,8 @@ from cifar_tune.service.refusals import UnknownStudyError
 from cifar_tune.storage import attributes
 from cifar_tune.storage.linked import parent_of
 from cifar_tune.storage.overview import Overview, overview
-from cifar_tune.storage.records import (
-    ForeignStudyError,
-    StudyRecord,
-    TrialRecord,
-    load_optuna_study,
-    load_record,
-    read_spec,
-    trial_record,
-)
+from cifar_tune.storage.records import StudyRecord, TrialRecord, load_record, trial_record
+from cifar_tune.storage.stored_studies import ForeignStudyError, load_optuna_study, read_spec
 from cifar_tune.storage.versions import is_copy
 from cifar_tune.study.budget import most_trials
 from cifar_tune.study.status import described

@@ -13,7 +13,8 @@ from cifar_tune.data.prepared import prepare
 from cifar_tune.model_files.reading import read_description
 from cifar_tune.storage import attributes
 from cifar_tune.storage.rdb import close, open_storage
-from cifar_tune.storage.records import StudyRecord, load_record, study_names
+from cifar_tune.storage.records import StudyRecord, load_record
+from cifar_tune.storage.stored_studies import study_names
 from cifar_tune.storage.urls import storage_url
 from tests.processes import start_cifar_tune
 from tests.reports.factory import MadeTrial, make_record, make_spec

@@ -30,7 +30,8 @@ from cifar_tune.storage.lease import acquire, held_lease
 from cifar_tune.storage.openings import Opening, write_opening
 from cifar_tune.storage.overview import overview
 from cifar_tune.storage.rdb import close, open_existing, open_storage
-from cifar_tune.storage.records import load_optuna_study, load_record, read_spec, study_names
+from cifar_tune.storage.records import load_record
+from cifar_tune.storage.stored_studies import load_optuna_study, read_spec, study_names
 from cifar_tune.storage.study_rows import StudyRows
 from cifar_tune.storage.urls import storage_url
 from tests.reports.factory import MadeTrial, make_record, make_spec

@@ -11,7 +11,8 @@ from optuna.storages import RDBStorage
 from cifar_tune.data.prepared import prepare
 from cifar_tune.reports.best_config import best_yaml
 from cifar_tune.storage import attributes
-from cifar_tune.storage.records import load_record, read_stored_spec
+from cifar_tune.storage.records import load_record
+from cifar_tune.storage.stored_studies import read_stored_spec
 from cifar_tune.study.opening import about_defaults, open_study, stored_study, with_its_defaults
 from cifar_tune.study_spec.difference import differences
 from cifar_tune.study_spec.run_config import read_run_config

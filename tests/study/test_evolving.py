@@ -18,7 +18,8 @@ from cifar_tune.storage import attributes
 from cifar_tune.storage.lease import acquire
 from cifar_tune.storage.openings import read_openings, write_opening
 from cifar_tune.storage.rdb import close, open_storage
-from cifar_tune.storage.records import StudyRecord, load_record, study_names
+from cifar_tune.storage.records import StudyRecord, load_record
+from cifar_tune.storage.stored_studies import study_names
 from cifar_tune.storage.urls import checkpoint_name, storage_url
 from cifar_tune.study.asking import distribution
 from cifar_tune.study.checkpoints import checkpoints_of

@@ -22,7 +22,8 @@ from cifar_tune.storage import patience
 from cifar_tune.storage.lease import LeaseLostError, acquire, new_token, owner_of
 from cifar_tune.storage.patience import Patience
 from cifar_tune.storage.rdb import close, open_storage
-from cifar_tune.storage.records import StudyRecord, load_record, study_names
+from cifar_tune.storage.records import StudyRecord, load_record
+from cifar_tune.storage.stored_studies import study_names
 from cifar_tune.storage.urls import storage_url
 from cifar_tune.study import finalizing, run
 from cifar_tune.study.events import StopRequests

@@ -6,7 +6,7 @@ import pytest
 
 from cifar_tune.errors import UserError
 from cifar_tune.knobs.metrics import MEASURES
-from cifar_tune.storage.records import read_stored_spec
+from cifar_tune.storage.stored_studies import read_stored_spec
 from cifar_tune.study_spec.data_fit import require_fit
 from cifar_tune.study_spec.difference import differences
 from cifar_tune.study_spec.metrics import METRICS, Measured, Metrics

@@ -15,7 +15,7 @@ from cifar_tune.knobs.configuration import as_it_ran, complete
 from cifar_tune.knobs.table import BEFORE_THEY_WERE_KNOBS, KNOBS
 from cifar_tune.knobs.vocabulary import BUILT_IN, vocabulary_with
 from cifar_tune.reports.best_config import best_yaml
-from cifar_tune.storage.records import read_stored_spec
+from cifar_tune.storage.stored_studies import read_stored_spec
 from cifar_tune.study.opening import about_defaults
 from cifar_tune.study_spec.difference import Misfit, differences, suggested_for
 from cifar_tune.study_spec.run_config import read_run_config

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from cifar_tune.errors import UserError
-from cifar_tune.storage.records import read_stored_spec
+from cifar_tune.storage.stored_studies import read_stored_spec
 from cifar_tune.study_spec.difference import differences, uses_changed_plugin
 from cifar_tune.study_spec.overrides import parse_override
 from cifar_tune.study_spec.plugin_section import read_plugins

@@ -26,7 +26,7 @@ def delete(
     from cifar_tune.service.schema import upgrade, version_of
     from cifar_tune.service.storage_desk import StorageDesk
     from cifar_tune.storage.openings import read_openings, times
-    from cifar_tune.storage.records import require_study, study_names
+    from cifar_tune.storage.stored_studies import require_study, study_names
     from cifar_tune.storage.urls import storage_url
     from cifar_tune.study.removing import remove_with_linked
     from cifar_tune.wording import counted

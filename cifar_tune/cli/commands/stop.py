@@ -12,7 +12,7 @@ def stop(study: options.Study, storage: options.Storage = None) -> None:
     """
     from cifar_tune.cli.find_study import find_stored
     from cifar_tune.optuna_tables import naming_damage, states_of_trials
-    from cifar_tune.storage.records import require_study
+    from cifar_tune.storage.stored_studies import require_study
     from cifar_tune.storage.urls import storage_url
     from cifar_tune.storage.wishes import this_person
     from cifar_tune.study.parking import park
