@@ -23,6 +23,9 @@ _FORMAT = 1
 """Raise it when executors come to share a GPU in another way, so that older decisions are forgotten."""
 
 
+_FILES = "workers-*.json"
+
+
 class Decision(BaseModel):
     """How many executors shared each GPU, what a trial of the largest model takes, and when that was found out.
 
@@ -65,7 +68,7 @@ def decision_file(rehearsal: Rehearsal, environment: Mapping[str, str | int], gp
     }
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
     try:
-        return cache_folder() / f"workers-{digest[:24]}.json"
+        return cache_folder() / _FILES.replace("*", digest[:24])
     except UserError:
         return None
 
@@ -77,6 +80,12 @@ def remembered(path: Path | None) -> Decision | None:
     with suppress(OSError, ValidationError):
         return Decision.model_validate_json(read_regular(path, _MOST_BYTES))
     return None
+
+
+def remembered_all(folder: Path) -> list[Decision]:
+    """All decisions that this machine has kept."""
+    found = (remembered(path) for path in sorted(folder.glob(_FILES)))
+    return [decision for decision in found if decision is not None]
 
 
 def remember(path: Path | None, decision: Decision) -> None:

@@ -33,10 +33,16 @@ def reasons(plan: Plan, facts: Facts) -> dict[str, str]:
     return found
 
 
+def waits_for(studies: Sequence[str]) -> str:
+    """Why a study waits that gets slots of others."""
+    have = "has" if len(studies) == 1 else "have"
+    return f"starts when {_named(studies)} {have} given up slots at the end of an epoch"
+
+
 def _why_not_yet(plan: Plan) -> str:
     if not plan.preempted:
         return "starts now"
-    return f"starts when {_named(sorted(plan.preempted))} has given up slots at the end of an epoch"
+    return waits_for(sorted(plan.preempted))
 
 
 def _why_nothing(claim: Claim, plan: Plan, facts: Facts) -> str:

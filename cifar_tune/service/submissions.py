@@ -185,6 +185,11 @@ def begin(connection: Connection, number: int) -> bool:
     return _changed(connection, is_it, state="running", started_at=started, waits=null(), position=null())
 
 
+def tell(connection: Connection, number: int, waits: str | None, position: int | None) -> bool:
+    """Say why it waits, and its place in the queue. False if it does not wait any more."""
+    return _changed(connection, (_C.id == number) & (_C.state == "queued"), waits=waits, position=position)
+
+
 def end(connection: Connection, number: int, exit_code: int, message: str | None) -> bool:
     """Its run is over. What was interrupted is queued again, unless somebody wants it paused or cancelled.
 

@@ -1,17 +1,10 @@
 """What the runs of a submission have said: a file for each, beside the artifacts."""
 
-from pathlib import Path
-
 from cifar_tune.files import open_regular
+from cifar_tune.service.runs import log_file
 from cifar_tune.service.submissions import Submission
-from cifar_tune.storage.urls import artifacts_folder
 
 _MOST_BYTES = 65_536
-
-
-def log_file(submission: int) -> Path:
-    """Where the runs of the submission with this number write."""
-    return artifacts_folder().parent / "service" / "logs" / f"{submission}.log"
 
 
 def read_log(submission: Submission, offset: int) -> tuple[str, int]:

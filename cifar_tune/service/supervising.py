@@ -1,0 +1,407 @@
+"""The server's loop: it begins and parks runs as `scheduling.plan` says, and sees to those that die.
+
+Everything that it must know after it was killed stands in the database, or in the files of `runs`. So a run goes on
+without a server, and the next server finds it again.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from sqlalchemy import Engine
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import InterfaceError, OperationalError
+
+from cifar_tune.errors import CheckError
+from cifar_tune.service import owners, submissions
+from cifar_tune.service.audit import note
+from cifar_tune.service.deaths import SERVER, Deaths
+from cifar_tune.service.progress import Progress, progress_of
+from cifar_tune.service.reasons import Facts, reasons, waits_for
+from cifar_tune.service.running import Run, free_slots, grown, shrunk, slots_in_use
+from cifar_tune.service.runs import Command, Processes, Record, coordinating, environment_of_runs
+from cifar_tune.service.scheduling import Claim, Plan, Rules, plan
+from cifar_tune.service.slots import slots_of_a_trial
+from cifar_tune.service.submissions import LIVING, Submission
+from cifar_tune.service.tables import SERVER_LEASE
+from cifar_tune.service.usage import Usage
+from cifar_tune.storage.lease import Lease, acquire, held_lease, owner_of
+from cifar_tune.storage.wishes import ask_for_devices, ask_to_park
+
+_LOOK_SECONDS = 0.5
+_WRITE_SECONDS = 10.0
+_PARK_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a server works.
+
+    Attributes:
+        slots: the device of each slot; see `slots.find_slots`.
+        rules: of sharing them.
+        command: runs a submission.
+    """
+
+    slots: tuple[str, ...]
+    rules: Rules = field(default_factory=Rules)
+    command: Command = coordinating
+
+
+def server_lease(engine: Engine) -> Lease:
+    """Be the one server of a storage.
+
+    Raises:
+        CheckError: another one lives; names it.
+    """
+    try:
+        return acquire(engine, SERVER_LEASE)
+    except CheckError as error:
+        other = owner_of(engine, SERVER_LEASE)
+        if other is None:
+            raise
+        raise CheckError(
+            f"{other} serves this storage already; stop it first, or use it: one server gives out all slots"
+        ) from error
+
+
+class Supervisor:
+    """One server. Let it `look` again and again.
+
+    Args:
+        engine: of the database, which has the tables of the service.
+        url: of the database.
+        lease: see `server_lease`.
+        settings: how it works.
+        say: is told what people should know.
+    """
+
+    def __init__(self, engine: Engine, url: URL, lease: Lease, settings: Settings, say: Callable[[str], None]) -> None:
+        self._engine = engine
+        self._lease = lease
+        self._settings = settings
+        self._say = say
+        self._environment = environment_of_runs(url)
+        self._processes = Processes()
+        self._deaths = Deaths(engine, self._processes, say)
+        self._runs: dict[int, Run] = {}
+        self._each: dict[int, int] = {}
+        self._resting: dict[str, Progress] = {}
+        self._usage = Usage(engine, settings.rules.half_life)
+        self._written = time.time()
+        self._looked = time.time()
+        self._is_away = False
+        self._is_ending = False
+
+    def run(self, is_over: Callable[[], bool]) -> None:
+        """Look until `is_over` says so; then park everything and give the lease free.
+
+        Raises:
+            LeaseLostError: another server has taken over, since this one was not heard of for a minute.
+        """
+        while not is_over():
+            self.look_patiently()
+            time.sleep(_LOOK_SECONDS)
+        self.end()
+
+    def look_patiently(self) -> None:
+        """Look; while the database is away, nothing is begun, and the runs go on by themselves."""
+        try:
+            self.look()
+        except (OperationalError, InterfaceError) as error:
+            if not self._is_away:
+                self._is_away = True
+                self._say(f"the database does not answer; runs go on, and nothing is begun: {_first_line(error)}")
+            return
+        if self._is_away:
+            self._is_away = False
+            self._say("the database answers again")
+
+    def look(self) -> None:
+        """See how everything stands, plan, and carry the plan out as far as that goes now.
+
+        Raises:
+            SQLAlchemyError: the database cannot be used; the next look goes on from there.
+        """
+        self._lease.renew_if_due()
+        now = time.time()
+        with self._engine.connect() as connection:
+            living = submissions.select_submissions(connection, LIVING)
+            limits = owners.read_owners(connection)
+        by_number = {each.id: each for each in living}
+        self._find_again([each for each in living if each.state == "running"], now)
+        progress = self._progress(living)
+        self._see_to_the_dead({each.id: each for each in living if each.state == "running"}, progress, now)
+        for run in self._runs.values():
+            self._see_that_it_hears(run, now)
+            run.settle(progress.get(run.study, Progress()).running, now)
+        self._count(now)
+        if not self._is_ending:
+            self._park_unwanted(by_number)
+            self._share(living, limits, progress, now)
+        self._looked = now
+
+    def end(self, patience: float = _PARK_SECONDS) -> None:
+        """Park all runs, wait until they have ended, and give the lease free."""
+        self._is_ending = True
+        for run in self._runs.values():
+            self._park(run, "the server stops")
+        deadline = time.monotonic() + patience
+        while self._runs and time.monotonic() < deadline:
+            self.look_patiently()
+            if self._runs:
+                time.sleep(0.1)
+        for run in self._runs.values():
+            self._say(f"{run.study} is still being parked; it goes on by itself, and the next server finds it")
+        self._write_usage()
+        self._lease.release_or_leave()
+
+    @property
+    def slots(self) -> list[tuple[str, str | None]]:
+        """Each slot's device, and the study that holds it; None where it is free."""
+        return slots_in_use(self._settings.slots, list(self._runs.values()))
+
+    @property
+    def looked_at(self) -> float:
+        """When everything was seen to for the last time; seconds since the epoch."""
+        return self._looked
+
+    def standing(self) -> str:
+        """`ok`, or what is wrong, for whoever watches the server."""
+        if self._is_away:
+            return "the database does not answer"
+        behind = time.time() - self._looked
+        return "ok" if behind < 60 else f"the loop has not gone round for {behind:.0f} s"
+
+    def _find_again(self, running: Sequence[Submission], now: float) -> None:
+        """Take up runs that another server has begun."""
+        for each in running:
+            if each.id in self._runs or not (record := self._processes.read(each.id)):
+                continue
+            if not self._processes.lives(each.id):
+                continue
+            wished = record.devices
+            self._runs[each.id] = Run(
+                each.id, each.study, each.owner, self._slots_of(each), wished, record.since, record.epochs,
+                max(record.since, min(now, self._usage.last(each.owner))), wished,
+            )  # fmt: skip
+            self._say(f"{each.study} still runs on {', '.join(wished) or 'no device'}")
+
+    def _see_to_the_dead(self, running: Mapping[int, Submission], progress: Mapping[str, Progress], now: float) -> None:
+        """Let go of runs that have ended, and write the end of those that could not do so themselves."""
+        for number in {*self._runs, *running}:
+            if self._processes.lives(number):
+                continue
+            submission = running.get(number)
+            run = self._runs.get(number)
+            if submission is not None and not self._deaths.bury(submission, run, progress):
+                continue
+            if run is not None:
+                self._usage.add(run.owner, number, len(run.held) * run.each, run.counted, now)
+                del self._runs[number]
+            self._processes.forget(number)
+
+    def _count(self, now: float) -> None:
+        for run in self._runs.values():
+            self._usage.add(run.owner, run.number, len(run.held) * run.each, run.counted, now)
+            run.counted = now
+        if now - self._written >= _WRITE_SECONDS:
+            self._write_usage()
+
+    def _write_usage(self) -> None:
+        self._usage.write()
+        self._written = time.time()
+
+    def _park_unwanted(self, living: Mapping[int, Submission]) -> None:
+        """Park what somebody wants paused or cancelled, and end what has given up all of its slots to others."""
+        for run in self._runs.values():
+            submission = living.get(run.number)
+            if submission is not None and submission.state == "running" and submission.wanted != "run":
+                self._park(run, f"{submission.wanted} was asked for")
+
+    def _park(self, run: Run, why: str) -> None:
+        if run.is_parking:
+            return
+        if self._processes.ask_to_end(run.number) or ask_to_park(self._engine, run.study, SERVER_LEASE) is not None:
+            run.is_parking = True
+            self._say(f"{run.study} is being parked: {why}")
+
+    def _share(
+        self,
+        living: Sequence[Submission],
+        limits: list[owners.Owner],
+        progress: Mapping[str, Progress],
+        now: float,
+    ) -> None:
+        """Plan, and carry the plan out as far as slots are free."""
+        wanted = [each for each in living if each.wanted == "run" and each.state in ("queued", "running")]
+        claims = [self._claim(each, progress) for each in wanted]
+        by_owner = {name: owners.with_defaults(limits, name) for name in {claim.owner for claim in claims}}
+        weights = {name: owner.weight or 1.0 for name, owner in by_owner.items()}
+        quotas = {name: owner.slots for name, owner in by_owner.items() if owner.slots is not None}
+        usage = self._usage.lately(now)
+        rules = self._settings.rules
+        facts = Facts(claims, len(self._settings.slots), usage, weights, quotas, rules)
+        made = plan(claims, facts.slots, usage, weights, quotas, now, rules)
+        for each in wanted:
+            run = self._runs.get(each.id)
+            if run is not None and not run.is_parking and made.allotments.get(each.study, 0) < len(run.devices):
+                self._shrink(run, made.allotments.get(each.study, 0), now)
+        for run in self._runs.values():
+            if run.has_drained(progress.get(run.study, Progress()).running) and run.study not in made.allotments:
+                self._park(run, "others come first")
+        self._tell(wanted, made, {**reasons(made, facts), **self._give(wanted, made, progress, now)})
+
+    def _give(
+        self, wanted: Sequence[Submission], made: Plan, progress: Mapping[str, Progress], now: float
+    ) -> dict[str, str]:
+        """Begin and grow what gets slots, as far as they are free; returns why others of them cannot begin yet."""
+        free = free_slots(self._settings.slots, self._runs.values())
+        going = sorted(run.study for run in self._runs.values() if run.leaving or run.is_parking)
+        waits = {}
+        for each in sorted(wanted, key=lambda each: (-each.priority, each.submitted_at)):
+            count = made.allotments.get(each.study, 0)
+            run = self._runs.get(each.id)
+            kept_until = now + self._settings.rules.favour if each.study in made.favoured else 0.0
+            if run is not None:
+                if count > len(run.devices) and not run.is_parking:
+                    self._grow(run, count, free, now, kept_until)
+            elif count and each.state == "queued":
+                other = owner_of(self._engine, each.study)
+                if other is not None:
+                    waits[each.study] = f"{other} runs it already; it starts here when that has ended"
+                elif not self._start(each, count, free, now, kept_until, progress) and going:
+                    waits[each.study] = waits_for(going)
+        return waits
+
+    def _claim(self, each: Submission, progress: Mapping[str, Progress]) -> Claim:
+        run = self._runs.get(each.id)
+        runs = run is not None and not run.is_parking
+        return Claim(
+            each.study,
+            each.owner,
+            each.priority,
+            each.submitted_at,
+            each.waiting_since,
+            each.workers,
+            max(0, each.trials - progress.get(each.study, Progress()).ended),
+            self._slots_of(each),
+            len(run.devices) if run is not None and runs else 0,
+            run.since if run is not None and runs else None,
+            run.kept_until if run is not None else 0.0,
+        )
+
+    def _shrink(self, run: Run, wanted: int, now: float) -> None:
+        stay, go = shrunk(run.devices, wanted)
+        if self._ask(run, stay):
+            run.leaving += go
+            run.devices, run.asked_at = stay, now
+            self._keep(run)
+        elif not wanted:  # it has not begun to train
+            self._park(run, "others come first")
+
+    def _grow(self, run: Run, wanted: int, free: Counter[str], now: float, kept_until: float) -> None:
+        room = free.copy()
+        more = grown(run.devices, wanted, run.each, room)
+        if len(more) > len(run.devices) and self._ask(run, more):
+            free.clear()
+            free.update(room)
+            run.devices, run.since, run.asked_at = more, now, now
+            run.kept_until = max(run.kept_until, kept_until)
+            self._keep(run)
+
+    def _ask(self, run: Run, devices: Sequence[str]) -> bool:
+        held = ask_for_devices(self._engine, run.study, devices, SERVER_LEASE)
+        if held is not None:
+            run.asked_token, run.has_heard = held.token, False
+        return held is not None
+
+    def _see_that_it_hears(self, run: Run, now: float) -> None:
+        """Ask again where the lease that the wish named is gone: a run takes one for a moment before it begins."""
+        if run.has_heard or not run.has_settled(now):
+            return
+        held = held_lease(self._engine, run.study)
+        if held is not None and held.token == run.asked_token:
+            run.has_heard = True
+        elif held is not None and self._ask(run, run.devices):
+            run.asked_at = now
+
+    def _progress(self, living: Sequence[Submission]) -> Mapping[str, Progress]:
+        """How far each study is. One that waits does not change, so it is looked up once."""
+        running = {run.study for run in self._runs.values()}
+        waiting = {each.study for each in living if each.state == "queued"} - running
+        self._resting = {study: found for study, found in self._resting.items() if study in waiting}
+        with self._engine.connect() as connection:
+            found = progress_of(connection, running | (waiting - self._resting.keys()))
+        self._resting |= {study: found.get(study, Progress()) for study in waiting - self._resting.keys()}
+        return {**self._resting, **found}
+
+    def _keep(self, run: Run) -> None:
+        record = self._processes.read(run.number) or Record(run.devices, run.since, run.epochs)
+        self._processes.write(run.number, replace(record, devices=run.devices, since=run.since))
+
+    def _start(
+        self,
+        each: Submission,
+        wanted: int,
+        free: Counter[str],
+        now: float,
+        kept_until: float,
+        progress: Mapping[str, Progress],
+    ) -> bool:
+        """Begin a run if there is room; returns whether it has begun, or cannot begin at all."""
+        slots_each = self._slots_of(each)
+        if self._processes.lives(each.id):  # an earlier process is about to end
+            return False
+        devices = grown((), wanted, slots_each, free)
+        if not devices:
+            return False
+        record = Record(devices, now, progress.get(each.study, Progress()).epochs)
+        with self._engine.begin() as connection:
+            if not submissions.begin(connection, each.id):
+                return True  # somebody has cancelled or paused it at this instant
+            note(connection, SERVER, "start", each.study, "done", {"submission": each.id, "devices": devices})
+        try:
+            command = self._settings.command(each.id, devices)
+            folder = Path(each.folder) if each.folder is not None else None
+            self._processes.begin(each.id, command, self._environment, folder, record)
+        except OSError as error:
+            why = f"it cannot be started: {error}"
+            with self._engine.begin() as connection:
+                submissions.end(connection, each.id, 1, why)
+                note(connection, SERVER, "end", each.study, "failed", {"why": why})
+            self._say(f"{each.study}: {why}")
+            return True
+        self._runs[each.id] = Run(
+            each.id, each.study, each.owner, slots_each, devices, now, record.epochs, now, devices,
+            kept_until=kept_until,
+        )  # fmt: skip
+        self._say(f"{each.study} of {each.owner} begins on {', '.join(devices)}")
+        return True
+
+    def _tell(self, wanted: Sequence[Submission], made: Plan, said: Mapping[str, str]) -> None:
+        """Write why each study waits, where that has changed, and its place."""
+        queued = {each.study: each for each in wanted if each.state == "queued" and each.id not in self._runs}
+        next_ones = [study for study in queued if study in made.allotments]
+        places = {study: place for place, study in enumerate([*next_ones, *made.waiting], 1)}
+        changes = {
+            each.id: (said.get(study), places.get(study))
+            for study, each in queued.items()
+            if (said.get(study), places.get(study)) != (each.waits, each.position)
+        }
+        if changes:
+            with self._engine.begin() as connection:
+                for number, (waits, position) in changes.items():
+                    submissions.tell(connection, number, waits, position)
+
+    def _slots_of(self, each: Submission) -> int:
+        """Slots that one trial takes; remembered, since the text never changes."""
+        if each.id not in self._each:
+            self._each[each.id] = slots_of_a_trial(each.text, self._settings.slots)
+        return self._each[each.id]
+
+
+def _first_line(error: Exception) -> str:
+    return str(error.__cause__ or error).splitlines()[0]

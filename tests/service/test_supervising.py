@@ -1,0 +1,214 @@
+"""One server runs what is submitted: by the plan, through its own death and that of runs, and without losing any."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+from sqlalchemy.engine import URL
+
+from cifar_tune.errors import CheckError
+from cifar_tune.service import audit
+from cifar_tune.service.deaths import MOST_DEATHS
+from cifar_tune.service.scheduling import Rules
+from cifar_tune.service.storage_desk import StorageDesk
+from cifar_tune.service.supervising import Settings, Supervisor, server_lease
+from cifar_tune.storage.lease import acquire
+from tests.service.conftest import DeskOf
+from tests.waiting import PATIENCE
+
+_STAND_IN = Path(__file__).with_name("stand_in.py")
+_RULES = Rules(min_run=0.0)
+
+
+_ON_SQLITE = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+
+
+class Lab:
+    """A server in this process, and its runs."""
+
+    def __init__(self, engine: Engine, url: URL, folder: Path, desk: StorageDesk) -> None:
+        self.engine, self.url, self.folder, self.desk = engine, url, folder, desk
+        self.said: list[str] = []
+        self.server = self.new_server()
+
+    def new_server(self, slots: int = 2, rules: Rules = _RULES) -> Supervisor:
+        settings = Settings(("cpu",) * slots, rules, self._command)
+        return Supervisor(self.engine, self.url, server_lease(self.engine), settings, self.said.append)
+
+    def _command(self, number: int, devices: Sequence[str]) -> Sequence[str]:
+        return [sys.executable, str(_STAND_IN), str(number), ",".join(devices), str(self.folder)]
+
+    def submit(self, study: str, priority: int = 0, workers: int | None = None) -> None:
+        text = f"name: {study}\ndata: {{name: digits}}\nbudget: {{trials: 50}}\n"
+        self.desk.submit(text, f"{study}.yaml", priority=priority, workers=workers)
+
+    def state(self, study: str) -> str:
+        return self.desk.submission(study).state
+
+    def held(self, study: str) -> str:
+        """The devices that the run holds."""
+        file = self.folder / f"{study}.devices"
+        return file.read_text() if file.exists() else "not begun"
+
+    def starts(self, study: str) -> list[int]:
+        """The processes that have run it."""
+        file = self.folder / f"{study}.starts"
+        return [int(line) for line in file.read_text().split()] if file.exists() else []
+
+    def order(self, study: str, order: str) -> None:
+        (self.folder / f"{study}.part").write_text(order)
+        (self.folder / f"{study}.part").replace(self.folder / f"{study}.order")
+
+    def until(self, is_so: Callable[[], bool], server: Supervisor | None = None) -> None:
+        """Let the server look until it is so."""
+        deadline = time.monotonic() + PATIENCE
+        while not is_so():
+            (server or self.server).look()
+            assert time.monotonic() < deadline, self.said
+            time.sleep(0.02)
+
+
+@pytest.fixture
+def lab(engine: Engine, url: URL, tmp_path: Path, desk_of: DeskOf, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+    monkeypatch.setenv("CIFAR_TUNE_ARTIFACTS", str(tmp_path / "storage" / "artifacts"))
+    monkeypatch.setenv("PYTHONPATH", str(Path.cwd()))
+    made = Lab(engine, url, tmp_path, desk_of("anna", "admin"))
+    yield made
+    made.server.end()
+
+
+@_ON_SQLITE
+def test_studies_run_one_after_the_other_and_say_why_they_wait(lab: Lab) -> None:
+    lab.submit("first")
+    lab.submit("second")
+    lab.until(lambda: lab.held("first") == "cpu,cpu")
+    lab.until(lambda: lab.desk.submission("second").waits is not None)
+    waiting = lab.desk.submission("second")
+    assert waiting.waits == "the share of anna is 2 of 2 slots now, and first has that"
+    assert waiting.position == 1
+    assert lab.server.slots == [("cpu", "first"), ("cpu", "first")]
+    lab.order("first", "end 0")
+    lab.until(lambda: lab.held("second") == "cpu,cpu")
+    assert lab.state("first") == "done"
+    assert lab.desk.submission("second").waits is None
+    with lab.engine.connect() as connection:
+        events = [(event.action, event.target) for event in audit.read(connection) if event.actor != "anna"]
+    assert events == [("start", "first"), ("start", "second")]
+    lab.desk.cancel("second")
+    lab.until(lambda: lab.state("second") == "cancelled")
+    lab.until(lambda: lab.server.slots == [("cpu", None), ("cpu", None)])
+
+
+@_ON_SQLITE
+def test_a_more_urgent_study_gets_slots_when_they_are_given_up(lab: Lab) -> None:
+    lab.submit("long")
+    lab.until(lambda: lab.held("long") == "cpu,cpu")
+    (lab.folder / "long.hold").touch()
+    lab.submit("urgent", priority=5, workers=1)
+    for _ in range(20):
+        lab.server.look()
+    assert lab.state("urgent") == "queued", "both slots are still in use"
+    assert lab.desk.submission("urgent").waits == "starts when long has given up slots at the end of an epoch"
+    (lab.folder / "long.hold").unlink()
+    lab.until(lambda: lab.held("urgent") == "cpu")
+    assert lab.held("long") == "cpu"
+    lab.desk.set_workers("urgent", 2)
+    lab.until(lambda: lab.held("urgent") == "cpu,cpu")
+    lab.until(lambda: lab.state("long") == "queued")
+    assert "others come first" in " ".join(lab.said)
+    lab.order("urgent", "end 0")
+    lab.until(lambda: lab.held("long") == "cpu,cpu" and len(lab.starts("long")) == 2)
+
+
+@_ON_SQLITE
+def test_a_paused_study_waits_until_it_is_resumed(lab: Lab) -> None:
+    lab.submit("study")
+    lab.until(lambda: lab.held("study") == "cpu,cpu")
+    lab.desk.pause("study")
+    lab.until(lambda: lab.state("study") == "paused")
+    for _ in range(5):
+        lab.server.look()
+    assert len(lab.starts("study")) == 1
+    lab.desk.resume("study")
+    lab.until(lambda: len(lab.starts("study")) == 2)
+
+
+@_ON_SQLITE
+def test_a_run_that_dies_goes_on_until_it_has_died_three_times_without_an_epoch(lab: Lab) -> None:
+    lab.submit("study")
+    for life in range(1, MOST_DEATHS + 2):
+        lab.until(lambda: len(lab.starts("study")) == life)  # noqa: B023
+        if life == MOST_DEATHS - 1:
+            lab.order("study", "epoch")
+            lab.until(lambda: not (lab.folder / "study.order").exists())
+        lab.order("study", "die")
+        lab.until(lambda: not (lab.folder / "study.order").exists())
+    lab.until(lambda: lab.state("study") == "failed")
+    assert len(lab.starts("study")) == MOST_DEATHS + 1, "an epoch in between begins the count anew"
+    failed = lab.desk.submission("study")
+    assert failed.exit_code == 1
+    assert failed.message is not None
+    assert failed.message.startswith(
+        "its process died 3 times in a row without finishing an epoch (killed by signal 9)"
+    )
+    assert failed.message.endswith("something terrible")
+
+
+def test_a_server_that_was_killed_finds_its_runs_again(lab: Lab) -> None:
+    lab.server.end()
+    lab.submit("study")
+    program = f"""
+import sys
+import time
+from cifar_tune.service.supervising import *
+from cifar_tune.storage.rdb import open_storage
+from cifar_tune.storage.urls import storage_url
+url = storage_url({lab.url.render_as_string(hide_password=False)!r})
+engine = open_storage(url).engine
+program, folder = {str(_STAND_IN)!r}, {str(lab.folder)!r}
+command = lambda number, devices: [sys.executable, program, str(number), ",".join(devices), folder]
+Supervisor(engine, url, server_lease(engine), Settings(("cpu",), command=command), print).run(lambda: False)
+"""
+    with subprocess.Popen([sys.executable, "-c", program]) as killed:
+        deadline = time.monotonic() + PATIENCE
+        while lab.held("study") != "cpu":
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        with pytest.raises(CheckError, match=f"process {killed.pid} on .* serves this storage already"):
+            lab.new_server()
+        killed.send_signal(signal.SIGKILL)
+    lab.server = lab.new_server(slots=2)
+    lab.until(lambda: lab.held("study") == "cpu,cpu")  # it grows, and is no other process
+    (pid,) = lab.starts("study")
+    os.kill(pid, 0)
+    lab.server.end()
+    assert lab.state("study") == "queued", "parked"
+    assert lab.desk.submission("study").device_seconds > 0
+    lab.server = lab.new_server()
+    lab.until(lambda: len(lab.starts("study")) == 2)
+
+
+@_ON_SQLITE
+def test_a_study_that_somebody_else_runs_is_not_begun(lab: Lab) -> None:
+    theirs = acquire(lab.engine, "study")
+    lab.submit("study")
+    lab.until(lambda: lab.desk.submission("study").waits is not None)
+    assert "runs it already; it starts here when that has ended" in str(lab.desk.submission("study").waits)
+    theirs.release()
+    lab.until(lambda: lab.held("study") == "cpu,cpu")
+
+
+@_ON_SQLITE
+def test_a_server_that_stops_parks_everything(lab: Lab) -> None:
+    lab.submit("a", workers=1)
+    lab.submit("b", workers=1)
+    lab.until(lambda: lab.held("a") == lab.held("b") == "cpu")
+    lab.server.end()
+    assert [lab.state("a"), lab.state("b")] == ["queued", "queued"]
+    assert not list((lab.folder / "storage" / "service" / "runs").iterdir())
