@@ -11,14 +11,14 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from cifar_tune.storage.linked import is_networks
 from cifar_tune.streams import drawing_stream
 from cifar_tune.study.budget import within_budget
 from cifar_tune.study.events import Observer, TrialEnd
+from cifar_tune.study.plain_lines import PlainLines, ending, seen_words, trained_words
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.training.results import EpochResult
 from cifar_tune.visible import visible
-from cifar_tune.wording import epoch_speed, estimated_duration, metric_figure, shown_params
+from cifar_tune.wording import epoch_speed, estimated_duration, metric_figure
 
 _BAR = 10
 
@@ -62,9 +62,6 @@ class TrialRows:
         self.table.add_row(*cells)
 
 
-_LINE_SECONDS = 10.0
-
-
 @contextmanager
 def observer(spec: StudySpec, quiet: bool) -> Iterator[Observer]:
     """The observer that suits stderr."""
@@ -83,63 +80,7 @@ class ImportantLines(Observer):
 
     def important(self, text: str) -> None:
         """Print it."""
-        _print(text)
-
-
-class PlainLines(Observer):
-    """One line when a trial begins and ends, and one every ten seconds in between."""
-
-    def __init__(self, spec: StudySpec) -> None:
-        self._spec = spec
-        self._epochs: dict[int, int] = {}
-        self._last = 0.0
-
-    def note(self, text: str) -> None:
-        """Print it."""
-        _print(text)
-
-    def decoding(self, done: int, total: int) -> None:
-        """Print the share of images, now and then."""
-        if self._is_time() or done == total:
-            _print(f"decoding images: {done:,} of {total:,}")
-
-    def began(self, number: int, params: Mapping[str, object], epochs: int, resumed: int) -> None:
-        """Print the trial's parameters."""
-        self._epochs[number] = epochs
-        goes_on = f" goes on after epoch {resumed}" if resumed else ""
-        _print(f"trial {number}{goes_on}: {_what(self._spec, params)}")
-
-    def epoch(self, number: int, result: EpochResult, value: float) -> None:
-        """Print the epoch, now and then."""
-        if self._is_time():
-            _print(
-                f"trial {number}: epoch {result.epoch} of {self._epochs[number]}, {self._spec.objective.metric} "
-                f"{metric_figure(value)}{seen_words(self._spec.name)}, train loss {result.train_loss:.4f} "
-                f"({result.seconds:.1f} s per epoch)"
-            )
-
-    def ended(self, end: TrialEnd) -> None:
-        """Print how it ended."""
-        words = ending(end, self._spec.objective.metric)
-        _print(f"[{end.finished}/{end.most}] {words}{seen_words(self._spec.name, end.value)}")
-
-    def parked(self, number: int, epochs: int) -> None:
-        """Print at which epoch."""
-        _print(f"trial {number} is parked after epoch {epochs}")
-
-    def paused(self, number: int, epochs: int) -> None:
-        """Print at which epoch."""
-        _print(f"trial {number} pauses after epoch {epochs}")
-
-    def _is_time(self) -> bool:
-        if time.monotonic() - self._last < _LINE_SECONDS:
-            return False
-        self._last = time.monotonic()
-        return True
-
-
-def _print(text: str) -> None:
-    print(visible(text), file=sys.stderr, flush=True)
+        print(visible(text), file=sys.stderr, flush=True)
 
 
 class LiveView(Observer):
@@ -165,7 +106,7 @@ class LiveView(Observer):
 
     def began(self, number: int, params: Mapping[str, object], epochs: int, resumed: int) -> None:
         """Show one more running trial."""
-        self._running[number] = _Row(_what(self._spec, params), epochs, resumed)
+        self._running[number] = _Row(trained_words(self._spec, params), epochs, resumed)
 
     def epoch(self, number: int, result: EpochResult, value: float) -> None:
         """Show the epoch."""
@@ -236,26 +177,3 @@ class _Row:
         self.epoch = epoch
         self.value: float | None = None
         self.speed = ""
-
-
-def seen_words(name: str, value: float | None = 0.0) -> str:
-    """What is to be known of a figure of one of the networks of `finalize`; empty in other studies, and without one."""
-    return " on images that it was trained on" if is_networks(name) and value is not None else ""
-
-
-def _what(spec: StudySpec, params: Mapping[str, object]) -> str:
-    """What a trial trains."""
-    return "a network of the chosen configuration" if is_networks(spec.name) else shown_params(params)
-
-
-def ending(end: TrialEnd, metric: str) -> str:
-    """`trial 3: pruned, val_accuracy 0.4123`."""
-    figures = end.figures or ({} if end.value is None else {metric: end.value})
-    value = "".join(f", {name} {metric_figure(figure)}" for name, figure in figures.items())
-    reason = end.reason.replace("_", " ") + (f" ({end.detail})" if end.detail else "")
-    best = " (best so far)" if end.best_number == end.number else ""
-    if end.front:
-        best = f" (on the front of {len(end.front)})" if end.number in end.front else ""
-    if end.state == "COMPLETE" and not end.feasible:
-        best = " (breaks a constraint)"
-    return f"trial {end.number}: {reason}{value}{best}"

@@ -11,7 +11,6 @@ from sqlalchemy.engine import URL
 
 from cifar_tune.cli.progress import observer
 from cifar_tune.cli.race_plan import plan_lines
-from cifar_tune.cli.stop_signals import stop_signals
 from cifar_tune.errors import Problem, UserError
 from cifar_tune.executors.options import ExecutorOptions
 from cifar_tune.storage.linked import parent_of
@@ -22,6 +21,7 @@ from cifar_tune.study.choosing import Choice, study_data, trial_of
 from cifar_tune.study.events import Watch
 from cifar_tune.study.finals import Course, begun_race, planned_race, run_race, why_no_race
 from cifar_tune.study.race_result import result_of
+from cifar_tune.study.stop_signals import stop_signals
 
 USUAL_NETWORKS = 5
 

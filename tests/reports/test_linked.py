@@ -10,7 +10,7 @@ import pytest
 from optuna.storages import InMemoryStorage
 from rich.console import Console
 
-from cifar_tune.cli.progress import LiveView, PlainLines
+from cifar_tune.cli.progress import LiveView
 from cifar_tune.cli.watching import frame
 from cifar_tune.dashboard.study_note import study_note
 from cifar_tune.errors import UserError
@@ -24,6 +24,7 @@ from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.records import StudyRecord, load_record
 from cifar_tune.storage.urls import storage_url
 from cifar_tune.study.events import TrialEnd
+from cifar_tune.study.plain_lines import PlainLines
 from cifar_tune.study.standing import Standing
 from tests.reports.factory import MadeTrial, make_record, make_spec
 from tests.reports.test_race import VALUES, raced

@@ -18,10 +18,10 @@ def check(
 ) -> None:
     """Check a study without training it: file, data, device, every model's size and speed, and the hours it takes."""
     from cifar_tune.cli.find_study import find_spec
-    from cifar_tune.cli.progress import PlainLines
     from cifar_tune.cli.spec_lines import spec_lines
     from cifar_tune.plugins.execute import plugin_errors_told
     from cifar_tune.storage.urls import storage_url
+    from cifar_tune.study.plain_lines import PlainLines
 
     url = storage_url(storage)
     read = find_spec(study, url, settings)

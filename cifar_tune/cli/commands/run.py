@@ -34,10 +34,10 @@ def run(
     from cifar_tune.cli.find_study import find_spec, when_reached
     from cifar_tune.cli.progress import observer
     from cifar_tune.cli.race_run import own_stdout
-    from cifar_tune.cli.stop_signals import stop_signals
     from cifar_tune.cli.summary_lines import outcome_lines
     from cifar_tune.storage.urls import shown, storage_url
     from cifar_tune.study.run import run_study
+    from cifar_tune.study.stop_signals import stop_signals
     from cifar_tune.study_spec.overrides import Override
 
     more = [

@@ -12,7 +12,8 @@ from cifar_tune.study.events import StopRequests
 def stop_signals() -> Iterator[StopRequests]:
     """Count SIGINT and SIGTERM inside the block instead of letting them end the process.
 
-    Only the main thread can do this, and it changes the whole process. So the command does it, and not the study.
+    Only the main thread can do this, and it changes the whole process. So commands and the processes of the service do
+    it, and not the study.
     """
     requests = StopRequests()
 

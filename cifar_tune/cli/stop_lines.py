@@ -1,0 +1,59 @@
+"""What `cifar-tune stop` prints: who has parked a study, how it stands, and how it goes on."""
+
+from collections.abc import Sequence
+
+from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.optuna_tables import naming_damage, states_of_trials
+from cifar_tune.service.schema import version_of
+from cifar_tune.service.submissions import Submission, newest
+from cifar_tune.storage.stored_studies import study_names
+from cifar_tune.study.parking import Parked
+
+
+def submission_of(storage: BatchStorage, name: str) -> Submission | None:
+    """The submission of a study that has not ended; None if there is none."""
+    if version_of(storage.engine) is None:
+        return None
+    with storage.engine.connect() as connection:
+        found = newest(connection, name)
+    return found if found is not None and found.is_living else None
+
+
+def stop_lines(
+    storage: BatchStorage, name: str, given: str, parked: Sequence[Parked], submission: Submission | None
+) -> list[str]:
+    """The lines for stdout.
+
+    Args:
+        storage: that holds the study.
+        name: of the study.
+        given: what the command was given for it: a file, or the name.
+        parked: the runs that have ended.
+        submission: as it was before.
+
+    Raises:
+        DamagedError: the states of its trials make no sense.
+    """
+    lines = [_ended(each) for each in parked] or [f"nobody runs {name}"]
+    lines.append(f"{name}: {_counts(storage, name) or 'no trials'}")
+    if submission is None:
+        return [*lines, f"go on with the same command, or with: cifar-tune run {given}"] if parked else lines
+    if parked or submission.state == "paused":
+        return [*lines, f"go on with: cifar-tune resume {name}"]
+    waits = "it waits in the queue, and the server begins it when its turn comes"
+    begins = "the server has just begun it, or begins it again"
+    return [*lines, f"{begins if submission.state == 'running' else waits}; to hold it: cifar-tune pause {name}"]
+
+
+def _ended(each: Parked) -> str:
+    if each.has_answered:
+        return f"{each.owner} has parked {each.study}"
+    return f"{each.owner} died without an answer; {each.study} goes on at its checkpoints"
+
+
+def _counts(storage: BatchStorage, name: str) -> str:
+    if name not in study_names(storage):
+        return ""
+    with naming_damage(name):
+        states = states_of_trials(storage.engine, storage.get_study_id_from_name(name))
+    return ", ".join(sorted(f"{count} {state.name}" for state, count in states.items()))

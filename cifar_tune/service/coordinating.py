@@ -1,0 +1,190 @@
+"""Runs one submission: `python -m cifar_tune.service.coordinating NUMBER --devices cpu,cuda:0`.
+
+The server starts such a process for each active submission, in a session of its own and with a log file as its stdout
+and stderr. The URL of the storage is in `CIFAR_TUNE_STORAGE`, since command lines can be read by everybody. The process
+needs no server: it hears requests through the database (`storage.wishes`), parks at SIGTERM, and writes its end into
+the submission itself. If it is killed before it has done so, the server notices that.
+"""
+
+import argparse
+import sys
+import traceback
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import optuna
+from sqlalchemy import Connection
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import NoResultFound
+
+from cifar_tune.errors import CheckError, CifarTuneError
+from cifar_tune.executors.options import ExecutorOptions
+from cifar_tune.service import submissions
+from cifar_tune.service.audit import Outcome as EventOutcome
+from cifar_tune.service.audit import note
+from cifar_tune.service.submissions import Submission
+from cifar_tune.service.tables import SERVER_LEASE
+from cifar_tune.storage.patience import Patience, open_patiently
+from cifar_tune.storage.rdb import close
+from cifar_tune.storage.urls import storage_url, without_secrets
+from cifar_tune.streams import guard_streams, say
+from cifar_tune.study.events import LAST_PATIENCE_SECONDS, StopRequests
+from cifar_tune.study.plain_lines import PlainLines, stamp
+from cifar_tune.study.run import Outcome, run_study
+from cifar_tune.study.stop_signals import stop_signals
+from cifar_tune.study_spec.reader import read_study
+from cifar_tune.study_spec.specification import StudySpec
+from cifar_tune.study_spec.yaml_reader import read_yaml
+from cifar_tune.wording import metric_figure
+
+_INTERRUPTED = 130
+_ENDINGS = {
+    "budget": "its budget is used up",
+    "elsewhere": "another program is running the last trials of its budget",
+    "exhausted": "all of its configurations were tried",
+    "stopped": "its rule has stopped it",
+    "timeout": "its time is up",
+    "interrupted": "parked",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a run has ended.
+
+    Attributes:
+        exit_code: as that of `cifar-tune run`.
+        message: for people.
+        stopped_by: the person who has stopped it with `cifar-tune stop`; None where it was the server, or nobody.
+    """
+
+    exit_code: int
+    message: str
+    stopped_by: str | None = None
+
+
+def main() -> None:
+    """Run the submission that the command line names; never returns."""
+    guard_streams()
+    parser = argparse.ArgumentParser(prog="python -m cifar_tune.service.coordinating")
+    parser.add_argument("number", type=int, help="of the submission")
+    parser.add_argument("--devices", required=True, help="one name for each worker, with commas in between")
+    given = parser.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    url = storage_url(None)
+    with stop_signals() as stop:
+        end = coordinate(url, given.number, given.devices.split(","), stop)
+    sys.exit(end.exit_code)
+
+
+def coordinate(url: URL, number: int, devices: Sequence[str], stop: StopRequests) -> End:
+    """Run a submission until its study ends or is parked, and write how it ended.
+
+    Args:
+        url: of the storage.
+        number: of the submission, whose state is `running`.
+        devices: to train on, one for each worker, until somebody asks for others.
+        stop: asks to park it.
+    """
+    try:
+        end = _run(url, number, devices, stop)
+        _write_end(url, number, end)
+    except CifarTuneError as error:
+        end = End(error.exit_code, str(error))
+        _try_to_write_end(url, number, end)
+    except Exception as error:  # noqa: BLE001 (whatever it is, people must learn that the study has ended)
+        _log(without_secrets(traceback.format_exc(), url))
+        words = without_secrets(f"{type(error).__name__}: {error}".splitlines()[0], url)
+        end = End(CheckError.exit_code, f"an unexpected error ended it: {words}")
+        _try_to_write_end(url, number, end)
+    _log(end.message)
+    return end
+
+
+def _run(url: URL, number: int, devices: Sequence[str], stop: StopRequests) -> End:
+    submission = _read(url, number)
+    read = read_study(read_yaml(submission.text, submission.file, with_faults=True), submission.file)
+    observer = PlainLines(read.spec, stamped=True)
+    observer.note(f"the study {read.spec.name} of {submission.owner} begins on {', '.join(devices)}")
+    for text in read.notes:
+        observer.note(text)
+    options = ExecutorOptions(workers=len(devices), devices=tuple(devices))
+    with read.problems.placing():
+        outcome = run_study(read.spec, url, observer, options, stop)
+    return _end_of(outcome, read.spec)
+
+
+def _read(url: URL, number: int) -> Submission:
+    storage = open_patiently(url, _log, lambda: None)
+    try:
+        with storage.engine.connect() as connection:
+            return submissions.read(connection, number)
+    except NoResultFound as error:
+        raise CheckError(f"there is no submission {number}; it was deleted") from error
+    finally:
+        close(storage)
+
+
+def _end_of(outcome: Outcome, spec: StudySpec) -> End:
+    words = _ENDINGS[outcome.ending]
+    if outcome.ending == "interrupted":
+        by = outcome.stopped_by
+        person = by if by != SERVER_LEASE else None
+        return End(_INTERRUPTED, words if person is None else f"stopped by {person}", person)
+    record = outcome.record
+    if record is None or record.best is None:
+        why = "" if record is None else f": {record.without_best_words}"
+        return End(CheckError.exit_code, f"{words}{why}")
+    best = ", ".join(
+        f"{each.metric} {metric_figure(value)}" for each, value in zip(spec.objectives, record.best.values, strict=True)
+    )
+    return End(0, f"{words}; best {best} (trial {record.best.number})")
+
+
+def _try_to_write_end(url: URL, number: int, end: End) -> None:
+    """Otherwise the server reads it from the exit code."""
+    with suppress(Exception):
+        _write_end(url, number, end)
+
+
+def _write_end(url: URL, number: int, end: End) -> None:
+    """Write the end into the submission, with its event.
+
+    Raises:
+        CheckError: the database cannot be used.
+    """
+    storage = open_patiently(url, _log, lambda: None)
+    try:
+
+        def write() -> None:
+            with storage.engine.begin() as connection:
+                _end(connection, number, end)
+
+        Patience(url, _log, lambda: None).take(write, LAST_PATIENCE_SECONDS)
+    finally:
+        close(storage)
+
+
+def _end(connection: Connection, number: int, end: End) -> None:
+    if end.stopped_by is not None:  # otherwise the server would go on with it at once
+        submissions.pause(connection, number)
+    if not submissions.end(connection, number, end.exit_code, end.message):
+        return  # the server was quicker, or the submission was deleted
+    now = submissions.read(connection, number)
+    detail = {"submission": number, "state": now.state, "why": end.message}
+    if now.is_living:
+        actor, action = (SERVER_LEASE, "park") if end.stopped_by is None else (end.stopped_by, "stop")
+        note(connection, actor, action, now.study, "done", detail)
+    else:
+        outcome: EventOutcome = "failed" if now.state == "failed" else "done"
+        note(connection, SERVER_LEASE, "end", now.study, outcome, {**detail, "exit_code": end.exit_code})
+
+
+def _log(text: str) -> None:
+    for line in text.splitlines():
+        say(f"{stamp()} {line}", err=True)
+
+
+if __name__ == "__main__":
+    main()
