@@ -34,7 +34,7 @@ def desk_of(storage: str | None, server: str | None, makes_storage: bool = False
         makes_storage: whether a database is made where there is none.
 
     Raises:
-        UserError: both are given.
+        UserError: both are given, the address is none, or there is no token for the server.
         NoStorageError: there is no database.
         CheckError: the database cannot be used.
     """
@@ -42,7 +42,12 @@ def desk_of(storage: str | None, server: str | None, makes_storage: bool = False
         raise UserError(Problem("name a server or a database, not both", "--server", server))
     address = server or (None if storage else os.environ.get(SERVER_VARIABLE))
     if address:
-        raise UserError(Problem("servers are not asked yet", "--server", address))
+        from cifar_tune.client import HttpDesk
+        from cifar_tune.client.token_file import own_token
+
+        with HttpDesk(address, own_token()) as asked:
+            yield asked
+        return
     url = storage_url(storage)
     opened = when_reached(lambda: _opened(url, makes_storage), url)
     try:

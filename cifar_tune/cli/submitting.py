@@ -11,7 +11,7 @@ from cifar_tune.cli.options import study_file
 from cifar_tune.cli.queue_lines import state_words
 from cifar_tune.errors import CheckError
 from cifar_tune.service.desk import Desk
-from cifar_tune.service.refusals import UnknownStudyError
+from cifar_tune.service.refusals import AwayError, UnknownStudyError
 from cifar_tune.service.submissions import Submission
 from cifar_tune.storage.rdb import own_words
 from cifar_tune.study_spec.reader import read_text
@@ -56,6 +56,8 @@ def wait_for_end(desk: Desk, made: Submission, say: Callable[[str], None]) -> Su
             raise CheckError(f"the study {made.study!r} was deleted") from error
         except (OperationalError, InterfaceError) as error:  # a server that is restarted comes back
             words = f"the database does not answer ({own_words(error)}); trying again"
+        except AwayError as error:
+            words = f"{error}; trying again"
         else:
             if found.id != made.id:
                 raise CheckError(f"the study {made.study!r} was submitted again meanwhile (submission {found.id})")

@@ -1,6 +1,6 @@
 """Why the service does not do what somebody asks for. The messages are sentences for people."""
 
-from cifar_tune.errors import CifarTuneError
+from cifar_tune.errors import CheckError, CifarTuneError
 
 
 class RefusedError(CifarTuneError):
@@ -29,3 +29,7 @@ class ConflictError(RefusedError):
 
 class QuotaError(RefusedError):
     """The owner has used up what the administrator allows."""
+
+
+class AwayError(CheckError):
+    """Whoever is asked does not answer, or not now; the same can be asked again later."""

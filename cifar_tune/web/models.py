@@ -93,6 +93,8 @@ class SubmissionTold(_Model):
     """Why it waits."""
     position: int | None = Field(examples=[3])
     """In the queue, from 1; null where it has none."""
+    notes: list[str] = Field(default_factory=list, examples=[[]])
+    """On what the study file says that is allowed but surely not meant; known when it is submitted, and not later."""
 
 
 class Best(_Model):
@@ -371,7 +373,42 @@ class Deleted(_Model):
     """What was removed."""
 
     study: str = Field(examples=["digits"])
-    trials: int = Field(examples=[20])
+    linked: list[str] = Field(examples=[["digits/finals"]])
+    """Studies that `finalize` had made for it."""
+    left: list[str] = Field(examples=[[]])
+    """Files of theirs that could not be deleted."""
+
+
+class OwnerTold(_Model):
+    """What somebody may use; null as for `*`, and of `*` weight 1 and no limits."""
+
+    name: str = Field(examples=["ada"])
+    """The person; `*` stands for everybody for whom nothing else is said."""
+    weight: float | None = Field(examples=[2.0])
+    """Of the fair share of device time."""
+    slots: int | None = Field(examples=[4])
+    """The most slots at a time."""
+    queued: int | None = Field(examples=[20])
+    """The most studies that may wait."""
+    trials: int | None = Field(examples=[5000])
+    """The most trials in studies that have not ended, together."""
+
+
+class OwnerChange(_Model):
+    """What somebody may use from now on; null leaves a thing as it is."""
+
+    weight: float | None = Field(None, gt=0, le=1e6, examples=[2.0])
+    slots: int | None = Field(None, ge=0, lt=2**31, examples=[4])
+    queued: int | None = Field(None, ge=0, lt=2**31, examples=[20])
+    trials: int | None = Field(None, ge=0, lt=2**31, examples=[5000])
+    resets: bool = Field(False, examples=[False])
+    """What is null is left to `*` from now on."""
+
+
+class Owners(_Model):
+    """What is said of owners."""
+
+    owners: list[OwnerTold]
 
 
 class Alive(_Model):

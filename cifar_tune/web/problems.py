@@ -14,7 +14,8 @@ from pydantic import BaseModel, Field
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
-from cifar_tune.errors import CifarTuneError, Problem, UserError
+from cifar_tune.errors import CheckError, CifarTuneError, DamagedError, Problem, UserError
+from cifar_tune.service.problem_types import type_of
 from cifar_tune.service.refusals import (
     ConflictError,
     NameTakenError,
@@ -46,7 +47,9 @@ class FoundProblem(BaseModel):
 class ProblemDetails(BaseModel):
     """What went wrong (RFC 9457)."""
 
-    type: str = Field("about:blank", examples=["about:blank"])
+    type: str = Field(
+        "about:blank", description="The kind of error.", examples=["about:blank", "urn:cifar-tune:conflict"]
+    )
     title: str = Field(description="What kind of error it is.", examples=["Unprocessable Content"])
     status: int = Field(description="The status code.", examples=[422])
     detail: str = Field(
@@ -67,6 +70,8 @@ _STATUS: Sequence[tuple[type[BaseException], HTTPStatus]] = (
     (ForeignStudyError, HTTPStatus.CONFLICT),
     (UserError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (DatabaseGoneError, HTTPStatus.SERVICE_UNAVAILABLE),
+    (DamagedError, HTTPStatus.INTERNAL_SERVER_ERROR),
+    (CheckError, HTTPStatus.CONFLICT),  # such as a study that a run of somebody holds
     (CifarTuneError, HTTPStatus.INTERNAL_SERVER_ERROR),
 )
 """The first that fits counts."""
@@ -79,11 +84,15 @@ class ProblemResponse(JSONResponse):
 
 
 def problem(
-    status: HTTPStatus, detail: str, problems: Sequence[Problem] = (), headers: Mapping[str, str] | None = None
+    status: HTTPStatus,
+    detail: str,
+    problems: Sequence[Problem] = (),
+    headers: Mapping[str, str] | None = None,
+    kind: str = "about:blank",
 ) -> ProblemResponse:
-    """An answer with this status; `detail` is the message for people."""
+    """An answer with this status; `detail` is the message for people, `kind` the problem's `type`."""
     content = {
-        "type": "about:blank",
+        "type": kind,
         "title": status.phrase,
         "status": status.value,
         "detail": "\n".join(map(visible, detail.split("\n"))),
@@ -127,7 +136,7 @@ async def _of_ours(_request: Request, error: Exception) -> ProblemResponse:
     status = next(status for kind, status in _STATUS if isinstance(error, kind))
     found = error.problems if isinstance(error, UserError) else ()
     headers = _RETRY if status == HTTPStatus.SERVICE_UNAVAILABLE else None
-    return problem(status, str(error), found, headers)
+    return problem(status, str(error), found, headers, type_of(error))
 
 
 async def _of_http(_request: Request, error: Exception) -> ProblemResponse:

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from starlette.testclient import TestClient
 
 from cifar_tune.optuna_internals import BatchStorage
-from cifar_tune.service.tables import NAMES, SESSIONS, SUBMISSIONS, TOKENS
+from cifar_tune.service.tables import NAMES, OWNERS, SESSIONS, SUBMISSIONS, TOKENS
 
 from .conftest import OURS, ROLES, ClientOf, study_text
 
@@ -57,11 +57,15 @@ ALLOWED: Mapping[str, frozenset[str | None]] = {
     "POST /v1/studies/{name:path}/pause": OWNER,
     "POST /v1/studies/{name:path}/resume": OWNER,
     "POST /v1/studies/{name:path}/cancel": OWNER,
+    "DELETE /v1/studies/{name:path}": OWNER,
+    "GET /v1/owners": KNOWN,
+    "PATCH /v1/owners/{name}": ADMIN,
 }
 """Of `queued`, which is anna's, and of a token of lena's."""
 
 BODIES: Mapping[str, Any] = {
     "POST /v1/tokens": {"owner": "eve", "role": "admin"},
+    "PATCH /v1/owners/{name}": {"slots": 4},
     "PATCH /v1/studies/{name:path}": {"priority": 7, "workers": 1, "wanted": "pause"},
 }
 STREAMS = ("GET /v1/studies/{name:path}/stream", "GET /v1/events/stream")
@@ -78,7 +82,7 @@ def contents(storage: BatchStorage) -> list[Any]:
     with storage.engine.connect() as connection:
         return [
             [tuple(row) for row in connection.execute(select(*columns).order_by(columns[0]))]
-            for columns in (list(SUBMISSIONS.c), list(NAMES.c), tokens, list(SESSIONS.c))
+            for columns in (list(SUBMISSIONS.c), list(NAMES.c), tokens, list(SESSIONS.c), list(OWNERS.c))
         ]
 
 
@@ -90,6 +94,8 @@ def ask(client: TestClient, which: str, role: str | None, token: int) -> int:
     body = BODIES.get(which, {"text": study_text(f"of-{str(role).replace(' ', '-')}")} if method == "POST" else None)
     if which == "POST /login":
         return client.post(path, data={"token": "none"}, headers=OURS).status_code
+    if method == "DELETE" and "studies" in path:
+        path += f"?confirm={name}"
     return client.request(method, path, json=body, headers=OURS).status_code
 
 
@@ -100,6 +106,7 @@ def test_the_table_has_every_route(app: FastAPI) -> None:
 @pytest.mark.parametrize("role", [None, *ROLES])
 def test_who_may_do_what(role: str | None, client_of: ClientOf, storage: BatchStorage, admin: TestClient) -> None:
     client = client_of(role)
+    client_of("editor").post("/v1/studies", json={"text": study_text("queued")})  # where another role has removed it
     tokens = admin.get("/v1/tokens").json()["tokens"]
     number = next(each["id"] for each in tokens if each["owner"] == ("olaf" if role == "leaver" else "lena"))
     for which, allowed in ALLOWED.items():

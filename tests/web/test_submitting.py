@@ -100,6 +100,28 @@ def test_images_lie_where_the_administrator_said(app_of: AppOf, client_of: Clien
     assert "name its folder below" in rules(submit(client, "name: cifar\n"))["data.root"]
 
 
+def test_no_other_database_is_opened(editor: TestClient, tmp_path: Path) -> None:
+    (tmp_path / "other.db").touch()
+    for storage in (f"sqlite:///{tmp_path}/other.db", "postgresql://somebody:secret@10.0.0.1/x"):
+        answer = submit(editor, f"name: x\ntransfer_from: {{study: made, storage: '{storage}'}}\n")
+        assert set(rules(answer)) == {"transfer_from.storage"}
+        assert "secret" not in answer.text
+
+
+def test_a_study_is_removed_when_its_name_is_said_twice(
+    editor: TestClient, client_of: ClientOf, viewer: TestClient
+) -> None:
+    assert submit(editor, study_text("gone")).status_code == 201
+    assert editor.delete("/v1/studies/gone?confirm=gone").status_code == 409  # it waits
+    assert editor.post("/v1/studies/gone/cancel").status_code == 200
+    assert set(rules(editor.delete("/v1/studies/gone?confirm=queued"))) == {"confirm"}
+    assert editor.delete("/v1/studies/gone").status_code == 422
+    assert client_of("other editor").delete("/v1/studies/gone?confirm=gone").status_code == 403
+    assert editor.delete("/v1/studies/gone?confirm=gone").json() == {"study": "gone", "linked": [], "left": []}
+    assert viewer.get("/v1/studies/gone").status_code == 404
+    assert submit(client_of("other editor"), study_text("gone")).status_code == 201  # the name is free
+
+
 def test_without_such_a_folder_there_is_no_root(editor: TestClient) -> None:
     found = rules(submit(editor, "name: photos\ndata: {name: image_folder, root: /etc}\n"))
     assert found == {"data.root": "the administrator has named no folder of images (serve --data-folder)"}

@@ -1,12 +1,13 @@
-"""Tokens, who asks, and how the service itself does."""
+"""Tokens, owners, who asks, and how the service itself does."""
 
 from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Path
 
+from cifar_tune.service.owners import Owner
 from cifar_tune.web.here import AtDesk, Caller
-from cifar_tune.web.models import MadeToken, Me, NewToken, Tokens, TokenTold
+from cifar_tune.web.models import MadeToken, Me, NewToken, OwnerChange, Owners, OwnerTold, Tokens, TokenTold
 from cifar_tune.web.problems import answers
 from cifar_tune.web.routes import PREFIX
 
@@ -17,6 +18,23 @@ router = APIRouter(prefix=PREFIX, tags=["administration"])
 def me(caller: Caller) -> Me:
     """Who asks, and in which role."""
     return Me(name=caller.name, role=caller.role)
+
+
+@router.get("/owners", operation_id="owners")
+def owners(desk: AtDesk) -> Owners:
+    """What is said of the owners of studies: weights and limits."""
+    return Owners(owners=[OwnerTold.model_validate(each) for each in desk.owners()])
+
+
+@router.patch("/owners/{name}", responses=answers(HTTPStatus.FORBIDDEN), operation_id="set_owner")
+def set_owner(
+    name: Annotated[str, Path(max_length=100, description="The person, or `*`.", examples=["ada"])],
+    change: OwnerChange,
+    desk: AtDesk,
+) -> OwnerTold:
+    """Say what somebody may use; answers what holds for them now."""
+    wanted = Owner(name, change.weight, change.slots, change.queued, change.trials)
+    return OwnerTold.model_validate(desk.set_owner(wanted, change.resets))
 
 
 @router.get("/tokens", operation_id="tokens")

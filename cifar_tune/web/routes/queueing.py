@@ -5,10 +5,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
 
+from cifar_tune.errors import Problem, UserError
 from cifar_tune.service import rights
 from cifar_tune.service.submissions import Submission
 from cifar_tune.web.here import AtDesk, Caller, HereNow
-from cifar_tune.web.models import Change, NewStudy, Queue, Slots, SubmissionTold
+from cifar_tune.web.models import Change, Deleted, NewStudy, Queue, Slots, SubmissionTold
 from cifar_tune.web.problems import answers
 from cifar_tune.web.routes import PREFIX
 
@@ -85,6 +86,19 @@ def resume(name: Name, desk: AtDesk) -> SubmissionTold:
 def cancel(name: Name, desk: AtDesk) -> SubmissionTold:
     """End it; trials that run are parked, and what the study has found stays."""
     return told(desk.cancel(name))
+
+
+@router.delete("/studies/{name:path}", responses=_CHANGING, operation_id="delete")
+def delete(
+    name: Name,
+    desk: AtDesk,
+    confirm: Annotated[str, Query(max_length=500, description="The study's name again.", examples=["digits"])],
+) -> Deleted:
+    """Remove a study that has ended, its trials and its checkpoints, for good. `confirm` repeats its name."""
+    if confirm != name:
+        raise UserError(Problem(f"must be {name!r}, to confirm that this study is to be removed", "confirm", confirm))
+    gone = desk.delete(name)
+    return Deleted(study=gone.study, linked=list(gone.linked), left=[each.name for each in gone.left])
 
 
 @router.get("/submissions", operation_id="submissions")

@@ -58,12 +58,14 @@ def _require_study(name: Name, here: HereNow, _caller: Caller) -> None:
 def events(
     here: HereNow,
     desk: AtDesk,
-    after: Annotated[int, Query(ge=0, le=2**53, description="The last event that is known already.")] = 0,
+    after: Annotated[
+        int | None, Query(ge=0, le=2**53, description="The last event that is known already; else the newest ones.")
+    ] = None,
     limit: Annotated[int, Query(ge=1, le=500, description="How many at most.")] = 100,
 ) -> Events:
     """Who did what: events in the order in which they happened."""
     found = desk.events(after, min(limit, here.settings.limits.page))
-    return Events(events=[EventTold.model_validate(each) for each in found], last=found[-1].id if found else after)
+    return Events(events=[EventTold.model_validate(each) for each in found], last=found[-1].id if found else after or 0)
 
 
 @router.get(

@@ -1,0 +1,346 @@
+"""The desk of a server, over HTTP."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from http import HTTPStatus
+from types import TracebackType
+from typing import Any, Self, TypeVar
+from urllib.parse import quote, urlsplit
+
+import httpx2
+from pydantic import TypeAdapter, ValidationError
+
+from cifar_tune.errors import CheckError, Problem, UserError
+from cifar_tune.service.audit import Event
+from cifar_tune.service.owners import Owner
+from cifar_tune.service.people import Role, Token
+from cifar_tune.service.problem_types import error_of
+from cifar_tune.service.refusals import AwayError
+from cifar_tune.service.submissions import State, Submission
+from cifar_tune.study.removing import Removed
+from cifar_tune.visible import visible
+
+_SECONDS = 60.0
+_CONNECT_SECONDS = 10.0
+_SILENCE_SECONDS = 60.0
+"""A stream that says nothing for so long has broken: the server sends a line each 15 s."""
+
+_PAGE = 500
+
+Answer = TypeVar("Answer")
+
+
+class HttpDesk:
+    """Everything in `cifar_tune.service.desk.Desk`, asked from a server; and what only a server has.
+
+    Args:
+        server: its address, such as `https://gpu-box.example.org` or `http://127.0.0.1:8000`.
+        token: that says who asks.
+        transport: how requests travel; None for the network.
+
+    Raises:
+        UserError: it is no such address.
+    """
+
+    def __init__(self, server: str, token: str, transport: httpx2.BaseTransport | None = None) -> None:
+        self.server = _address(server)
+        self._client = httpx2.Client(
+            base_url=f"{self.server}/v1/",
+            headers={"Authorization": f"Bearer {token}", "Accept": "application/json"},
+            timeout=httpx2.Timeout(_SECONDS, connect=_CONNECT_SECONDS),
+            transport=transport,
+            follow_redirects=False,  # the token is for this server alone
+        )
+
+    def __enter__(self) -> Self:
+        """Use it in a block."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close its connections."""
+        self.close()
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._client.close()
+
+    def submit(
+        self,
+        text: str,
+        name_of_file: str = "study.yaml",
+        settings: Sequence[str] = (),
+        priority: int = 0,
+        workers: int | None = None,
+        notify: Sequence[str] = (),
+        folder: str | None = None,
+    ) -> Submission:
+        """See `Desk`."""
+        body = {
+            "text": text, "file": name_of_file[-200:], "overrides": list(settings), "priority": priority,
+            "workers": workers, "notify": list(notify),
+        }  # fmt: skip
+        return _submission(self._ask("POST", "studies", json=body))
+
+    def queue(self) -> list[Submission]:
+        """See `Desk`."""
+        return [_submission(each) for each in self._ask("GET", "queue")["submissions"]]
+
+    def submissions(
+        self,
+        states: Collection[State] | None = None,
+        owner: str | None = None,
+        before: int | None = None,
+        limit: int | None = None,
+    ) -> list[Submission]:
+        """See `Desk`. Their texts are empty: `submission` has that of one."""
+        found: list[Submission] = []
+        while True:
+            wanted = {"owner": owner, "before": before, "limit": _PAGE}
+            page = [_submission(each) for each in self._ask("GET", "submissions", params=wanted)["submissions"]]
+            found += [each for each in page if states is None or each.state in states]
+            if len(page) < _PAGE or (limit is not None and len(found) >= limit):
+                return found[:limit]
+            before = page[-1].id
+
+    def submission(self, study: str) -> Submission:
+        """See `Desk`."""
+        return _submission(self._ask("GET", f"submissions/{_part(study)}"))
+
+    def pause(self, study: str) -> Submission:
+        """See `Desk`."""
+        return _submission(self._ask("POST", f"studies/{_part(study)}/pause"))
+
+    def resume(self, study: str) -> Submission:
+        """See `Desk`."""
+        return _submission(self._ask("POST", f"studies/{_part(study)}/resume"))
+
+    def cancel(self, study: str) -> Submission:
+        """See `Desk`."""
+        return _submission(self._ask("POST", f"studies/{_part(study)}/cancel"))
+
+    def set_priority(self, study: str, priority: int) -> Submission:
+        """See `Desk`."""
+        return _submission(self._ask("PATCH", f"studies/{_part(study)}", json={"priority": priority}))
+
+    def set_workers(self, study: str, workers: int | None) -> Submission:
+        """See `Desk`."""
+        return _submission(self._ask("PATCH", f"studies/{_part(study)}", json={"workers": workers}))
+
+    def delete(self, study: str) -> Removed:
+        """See `Desk`."""
+        gone = self._ask("DELETE", f"studies/{_part(study)}", params={"confirm": study})
+        return _of(Removed, gone)
+
+    def events(self, after: int | None = 0, limit: int | None = None) -> list[Event]:
+        """See `Desk`."""
+        found: list[Event] = []
+        while True:
+            most = _PAGE if limit is None else min(_PAGE, limit - len(found))
+            page = self._ask("GET", "events", params={"after": after, "limit": most})["events"]
+            found += [_of(Event, each) for each in page]
+            is_whole = limit is not None and len(found) >= limit
+            if len(page) < most or is_whole or after is None:
+                return found
+            after = found[-1].id
+
+    def tokens(self) -> list[Token]:
+        """See `Desk`."""
+        return [_of(Token, each) for each in self._ask("GET", "tokens")["tokens"]]
+
+    def create_token(
+        self, owner: str, role: Role, label: str = "", expires_at: float | None = None
+    ) -> tuple[Token, str]:
+        """See `Desk`."""
+        body = {"owner": owner, "role": role, "label": label, "expires_at": expires_at}
+        made = dict(self._ask("POST", "tokens", json=body))
+        secret = str(made.pop("secret"))
+        return _of(Token, made), secret
+
+    def revoke_token(self, number: int) -> Token:
+        """See `Desk`."""
+        return _of(Token, self._ask("DELETE", f"tokens/{number}"))
+
+    def owners(self) -> list[Owner]:
+        """See `Desk`."""
+        return [_of(Owner, each) for each in self._ask("GET", "owners")["owners"]]
+
+    def set_owner(self, owner: Owner, resets: bool = False) -> Owner:
+        """See `Desk`."""
+        limits = {"weight": owner.weight, "slots": owner.slots, "queued": owner.queued, "trials": owner.trials}
+        body = {**limits, "resets": resets}
+        return _of(Owner, self._ask("PATCH", f"owners/{_part(owner.name)}", json=body))
+
+    def study(self, name: str) -> Mapping[str, Any]:
+        """One study: its submission, its status as `cifar-tune status --json` has it, and the rights of who asks."""
+        found: Mapping[str, Any] = self._ask("GET", f"studies/{_part(name)}")
+        return found
+
+    def studies(self, owner: str | None = None, contains: str | None = None) -> Iterator[Mapping[str, Any]]:
+        """All studies, the newest first; of one owner, or with a part of their names."""
+        offset = 0
+        while True:
+            wanted = {"offset": offset, "limit": _PAGE, "owner": owner, "contains": contains}
+            page = self._ask("GET", "studies", params=wanted)
+            yield from page["studies"]
+            offset += len(page["studies"])
+            if offset >= page["total"] or not page["studies"]:
+                return
+
+    def trials(self, study: str) -> Iterator[Mapping[str, Any]]:
+        """All trials of a study, with the value after each epoch."""
+        first: int | None = 0
+        while first is not None:
+            page = self._ask("GET", f"studies/{_part(study)}/trials", params={"first": first, "limit": _PAGE})
+            yield from page["trials"]
+            first = page["next"]
+
+    def best(self, study: str) -> Mapping[str, Any]:
+        """The best configuration of a study."""
+        found: Mapping[str, Any] = self._ask("GET", f"studies/{_part(study)}/best")
+        return found
+
+    def report(self, study: str) -> list[str]:
+        """The names of the files that an export would have."""
+        return [str(each["name"]) for each in self._ask("GET", f"studies/{_part(study)}/report")["files"]]
+
+    def report_file(self, study: str, name: str) -> bytes:
+        """One of these files."""
+        return self._send("GET", f"studies/{_part(study)}/report/{_part(name)}").content
+
+    def model(self, study: str) -> list[str]:
+        """The names of the files of the model that `finalize` has kept."""
+        return [str(each["name"]) for each in self._ask("GET", f"studies/{_part(study)}/model")["files"]]
+
+    def model_file(self, study: str, name: str) -> bytes:
+        """One of these files."""
+        return self._send("GET", f"studies/{_part(study)}/model/{_part(name)}").content
+
+    def watch(self, study: str) -> Iterator[Mapping[str, Any]]:
+        """The state of a study whenever it changes, until the connection breaks or the server ends it.
+
+        Raises:
+            AwayError: the server does not answer, or falls silent.
+        """
+        timeout = httpx2.Timeout(_SILENCE_SECONDS, connect=_CONNECT_SECONDS)
+        with self._away(), self._client.stream("GET", f"studies/{_part(study)}/stream", timeout=timeout) as answer:
+            if answer.status_code != HTTPStatus.OK:
+                answer.read()
+                _refuse(answer)
+            for event in httpx2.EventSource(answer):
+                if event.data:
+                    told: Any = event.json()
+                    yield told
+
+    def _ask(self, method: str, path: str, params: Mapping[str, Any] | None = None, json: object = None) -> Any:
+        return self._send(method, path, params, json).json()
+
+    def _send(
+        self, method: str, path: str, params: Mapping[str, Any] | None = None, json: object = None
+    ) -> httpx2.Response:
+        """The answer to a request.
+
+        Raises:
+            CifarTuneError: what the server says is wrong, as the desk on the database raises it.
+            AwayError: it does not answer.
+        """
+        given = {name: value for name, value in (params or {}).items() if value is not None}
+        with self._away():
+            answer = self._client.request(method, path, params=given, json=json)
+        if not answer.is_success:
+            _refuse(answer)
+        return answer
+
+    @contextmanager
+    def _away(self) -> Iterator[None]:
+        try:
+            yield
+        except httpx2.TransportError as error:
+            words = visible(str(error)) or type(error).__name__
+            raise AwayError(f"{self.server} does not answer: {words}") from error
+
+
+def _refuse(answer: httpx2.Response) -> None:
+    """Raise what a problem tells of.
+
+    Raises:
+        CifarTuneError: always.
+    """
+    status = answer.status_code
+    told = _problem(answer)
+    detail = str(told.get("detail") or f"the server answers with status {status}")
+    known = error_of(str(told.get("type")), detail)
+    if known is not None:
+        raise known
+    if status == HTTPStatus.UNAUTHORIZED:
+        raise UserError(Problem(detail, "token"))
+    if status == HTTPStatus.UNPROCESSABLE_ENTITY:
+        raise UserError(_problems(told) or detail)
+    if status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.BAD_GATEWAY):
+        raise AwayError(detail)
+    raise CheckError(detail)
+
+
+def _problem(answer: httpx2.Response) -> Mapping[str, Any]:
+    try:
+        told = answer.json()
+    except ValueError:  # a proxy's own page
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def _problems(told: Mapping[str, Any]) -> list[Problem]:
+    return [
+        Problem(
+            str(each.get("rule")),
+            each.get("key"),
+            each.get("value"),
+            each.get("source"),
+            each.get("line"),
+            each.get("nearest"),
+            tuple(each.get("more") or ()),
+        )
+        for each in told.get("problems") or ()
+    ]
+
+
+def _submission(plain: Mapping[str, Any]) -> Submission:
+    return _of(Submission, {**plain, "text": plain.get("text") or "", "folder": None})
+
+
+def _of(kind: type[Answer], plain: Any) -> Answer:
+    """What the server has answered; keys of a later version are left out.
+
+    Raises:
+        CheckError: the answer is of another kind.
+    """
+    try:
+        return TypeAdapter(kind).validate_python(plain)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise CheckError(
+            f"the server's answer cannot be read ({place}: {first['msg']}); is it another version?"
+        ) from error
+
+
+def _part(name: str) -> str:
+    """A name as a part of a path: a slash in it stays, since finalize names what it makes STUDY/finals."""
+    return quote(name, safe="/")
+
+
+def _address(server: str) -> str:
+    try:
+        parts = urlsplit(server if "://" in server else f"http://{server}")
+        is_sound = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # the port is no number, or an address of IPv6 is none
+        parts, is_sound = urlsplit(""), False
+    if not is_sound or parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise UserError(Problem("must be an address such as https://gpu-box.example.org or http://127.0.0.1:8000",
+                                "--server", server))  # fmt: skip
+    if parts.username is not None or parts.password is not None:
+        raise UserError(
+            Problem("holds a name or a password; say who you are with a token (CIFAR_TUNE_TOKEN)", "--server")
+        )
+    return f"{parts.scheme}://{parts.netloc}"
