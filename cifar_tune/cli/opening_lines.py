@@ -2,9 +2,11 @@
 
 from shlex import quote
 
+from cifar_tune.reports.guessing import no_better_on_test
 from cifar_tune.reports.trust import fall
 from cifar_tune.storage.openings import RACE, Opening, elsewhere_words, times
 from cifar_tune.storage.records import StudyRecord
+from cifar_tune.study.race_result import stored_result
 from cifar_tune.wording import result_line
 
 
@@ -35,6 +37,11 @@ def kept_lines(record: StudyRecord, happened: str = "nothing was trained") -> li
     return lines
 
 
+def caution_lines(opening: Opening) -> list[str]:
+    """Notes where the result is no better than a guess, and where networks could not be trained; else nothing."""
+    return [f"note: {words}" for words in (no_better_on_test(opening), opening.failure_words) if words]
+
+
 def result_lines(record: StudyRecord) -> list[str]:
     """`key=value` lines of the newest opening, at full precision."""
     last = record.openings[-1]
@@ -59,7 +66,10 @@ def result_lines(record: StudyRecord) -> list[str]:
         **_of_networks(last),
         "test_openings": len(record.openings),
     }
-    if (found := fall(record, last)) is not None:
+    race = stored_result(record) if last.chosen == RACE else None
+    if race is not None and race.winner.trial == last.trial and race.mean is not None:
+        figures[f"race_{record.spec.objective.metric}"] = race.mean
+    if (found := fall(record, last, race)) is not None:
         figures["validation_minus_test"] = found[0]
     if last.model is not None:
         figures["model"] = last.model
@@ -73,6 +83,8 @@ def _of_networks(opening: Opening) -> dict[str, object]:
     if not opening.networks:
         return {}
     ends: dict[str, object] = {"networks": len(opening.networks)}
+    if opening.failed_networks:
+        ends["networks_failed"] = len(opening.failed_networks)
     for name, interval in (("new_images", opening.new_images), ("same_images", opening.same_images)):
         if interval is not None:
             ends |= {f"test_accuracy_{name}_{end}": value for end, value in zip(("low", "high"), interval, strict=True)}

@@ -14,7 +14,7 @@ from rich.text import Text
 from cifar_tune.streams import drawing_stream
 from cifar_tune.study.budget import within_budget
 from cifar_tune.study.events import Observer, TrialEnd
-from cifar_tune.study.plain_lines import PlainLines, ending, seen_words, trained_words
+from cifar_tune.study.plain_lines import PlainLines, ending, joined_numbers, seen_words, trained_words
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.training.results import EpochResult
 from cifar_tune.visible import visible
@@ -155,7 +155,8 @@ class LiveView(Observer):
         if self._end and self._end.best_value is not None:
             front = f"{len(self._end.front)} on the Pareto front, " if self._end.front else ""
             best = metric_figure(self._end.best_value)
-            text.append(f" | {front}best {metric} {best} (trial {self._end.best_number})", style="green")
+            where = f"mean of trials {joined_numbers(self._end.mean_of)}" if self._end.mean_of else None
+            text.append(f" | {front}best {metric} {best} ({where or f'trial {self._end.best_number}'})", style="green")
         if self._end and self._ended_here >= 3:
             pace = (time.monotonic() - self._started) / self._ended_here
             left = pace * (self._end.most - self._end.finished)

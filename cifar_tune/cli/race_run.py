@@ -11,16 +11,17 @@ from sqlalchemy.engine import URL
 
 from cifar_tune.cli.progress import observer
 from cifar_tune.cli.race_plan import plan_lines
+from cifar_tune.data.prepared import prepare
 from cifar_tune.errors import Problem, UserError
 from cifar_tune.executors.options import ExecutorOptions
 from cifar_tune.storage.linked import parent_of
 from cifar_tune.storage.openings import BEST
-from cifar_tune.storage.records import FINISHED, StudyRecord
+from cifar_tune.storage.records import StudyRecord
 from cifar_tune.streams import say
-from cifar_tune.study.choosing import Choice, study_data, trial_of
+from cifar_tune.study.choosing import Choice, about_training, study_data, trial_of
 from cifar_tune.study.events import Watch
 from cifar_tune.study.finals import Course, begun_race, planned_race, run_race, why_no_race
-from cifar_tune.study.race_result import result_of
+from cifar_tune.study.race_result import result_of, stored_result
 from cifar_tune.study.stop_signals import stop_signals
 
 USUAL_NETWORKS = 5
@@ -108,14 +109,27 @@ def planned_lines(storage: RDBStorage, record: StudyRecord, choice: Choice, want
         reason = f"{choice.options.strip()} says what is trained, so nothing is raced"
     if wanted.quick:
         reason = "--quick races nothing"
+    data = study_data(record, choice.settings)
+    images = len(prepare(data).merged(with_unused=not choice.study_images).train_indices)
     if reason is not None:
-        return plan_lines(record, None, reason, wanted.networks)
+        trial = None if choice.config is not None else trial_of(record, choice)
+        sentence = None if trial is None else about_training(record, trial)
+        notes = [f"note: {words}" for words in (sentence, about_quick(record, choice, wanted)) if words is not None]
+        return [*notes, *plan_lines(record, reason, wanted.networks, images)]
     begun = begun_race(storage, record, wanted.trainings)
-    if begun is not None:
-        done = sum(begun.finals.counts.get(state, 0) for state in FINISHED)
-        return plan_lines(record, begun.race, None, wanted.networks, done)
-    race = planned_race(record, study_data(record, choice.settings), wanted.trainings)
-    return plan_lines(record, race, None, wanted.networks)
+    race = planned_race(record, data, wanted.trainings) if begun is None else begun.race
+    return plan_lines(record, race, wanted.networks, images, begun)
+
+
+def about_quick(record: StudyRecord, choice: Choice, wanted: Asked) -> str | None:
+    """A sentence where --quick would take the best trial although a race has found a better one; else None."""
+    found = stored_result(record) if wanted.quick and choice.how == BEST else None
+    if found is None or record.best is None or found.winner.trial == record.best.number:
+        return None
+    return (
+        f"--quick takes the best trial of the study, {record.best.number}, although trial {found.winner.trial} has won "
+        f"its race; take that one with --trial {found.winner.trial}"
+    )
 
 
 def raced(storage: RDBStorage, record: StudyRecord, choice: Choice, wanted: Asked, around: Surroundings) -> Choice:

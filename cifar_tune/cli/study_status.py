@@ -10,7 +10,7 @@ from cifar_tune.cli.find_study import find_stored
 from cifar_tune.errors import DamagedError, UserError, enumerate_names
 from cifar_tune.storage.attributes import REASONS, why_stopped
 from cifar_tune.storage.linked import FINALS, NETWORKS, parent_of
-from cifar_tune.storage.openings import times
+from cifar_tune.storage.openings import RACE, times
 from cifar_tune.storage.overview import Overview, overview
 from cifar_tune.storage.rdb import open_existing
 from cifar_tune.storage.records import TrialRecord
@@ -134,6 +134,10 @@ def _lines_of_ours(status: dict[str, Any]) -> list[str]:
     if len(status["failed"]) > _MOST_FAILED:
         lines.append(f"  failed: {len(status['failed']) - _MOST_FAILED} more")
     lines += _best_lines(status)
+    if status["incomplete"]:
+        which = counted(status["incomplete"], "configuration")
+        words = "has" if status["incomplete"] == 1 else "have"
+        lines.append(f"  not ranked: {which} that {words} fewer than {status['trainings']} completed trainings")
     lines += opening_lines(status["test_openings"], [each["study"] for each in status["test_openings_elsewhere"]])
     if status["evolved_from"] is not None:
         evolved = status["evolved_from"]
@@ -223,6 +227,7 @@ def opening_lines(openings: list[dict[str, Any]], elsewhere: Sequence[str] = ())
     last = openings[-1]
     result = "result lost" if last["test_accuracy"] is None else f"test_accuracy {last['test_accuracy']:.6g}"
     subject = f"trial {last['trial']}" if last["source"] is None else f"the configuration {last['source']}"
+    subject += ", the winner of the race" if last["chosen"] == RACE else ""
     by = "" if last["person"] is None else f", by {last['person']} on {last['host']}"
     lines = [f"  test set: opened {times(openings)}; last for {subject}: {result} ({last['opened']}{by})"]
     if elsewhere:

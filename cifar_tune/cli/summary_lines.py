@@ -1,10 +1,12 @@
 """What `run` prints at its end: what was found, and what to do next."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+from cifar_tune.reports.guessing import no_better_than_guessing
 from cifar_tune.storage.openings import times
-from cifar_tune.storage.records import TrialRecord
+from cifar_tune.storage.records import StudyRecord, TrialRecord
+from cifar_tune.study.race_result import stored_result
 from cifar_tune.study.run import Outcome
 from cifar_tune.study_spec.metrics import exactly
 from cifar_tune.study_spec.specification import StudySpec
@@ -33,17 +35,8 @@ def outcome_lines(outcome: Outcome, spec: StudySpec, given: Sequence[str]) -> li
     by = {"stopped": "stop", "exhausted": "repeats"}.get(outcome.ending)
     if by is not None and record.stopped is not None:
         lines.append(f"{by}: {record.stopped['words']}")
-    best = record.best
-    if best is not None:
-        if spec.has_several_objectives:
-            lines.append(f"front={','.join(str(trial.number) for trial in record.front)}")
-        lines.append(f"best_trial={best.number}")
-        lines += [
-            f"{each.metric}={exactly(each.metric, value)}"
-            for each, value in zip(spec.objectives, best.values, strict=True)
-        ]
-        lines += mean_lines(best, spec)
-        lines += [f"{name}={value}" for name, value in best.searched.items()]
+    lines += _best_lines(record, spec)
+    lines += [f"note: {words}" for words in _notes(record, spec, outcome.ending)]
     if record.openings:
         lines.append(f"the test set was opened {times(record.openings)}")
     if outcome.ending == "elsewhere":
@@ -60,7 +53,7 @@ def outcome_lines(outcome: Outcome, spec: StudySpec, given: Sequence[str]) -> li
         again = _with(given, "--timeout", as_given(2 * spec.budget.timeout))
     if outcome.ending in ("stopped", "timeout", "interrupted"):
         lines.append(f"go on with: {again}")
-    if best is not None:
+    if record.best is not None:
         lines.append(f"report with: cifar-tune export {spec.name}")
     return lines
 
@@ -75,6 +68,38 @@ def _ending_words(outcome: Outcome, spec: StudySpec) -> str:
 
 def _by(outcome: Outcome) -> str:
     return "" if outcome.stopped_by is None else f" by {outcome.stopped_by}"
+
+
+def _best_lines(record: StudyRecord, spec: StudySpec) -> list[str]:
+    best = record.best
+    if best is None:
+        return []
+    front = [f"front={','.join(str(trial.number) for trial in record.front)}"] if spec.has_several_objectives else []
+    return [
+        *front,
+        f"best_trial={best.number}",
+        *(
+            f"{each.metric}={exactly(each.metric, value)}"
+            for each, value in zip(spec.objectives, best.values, strict=True)
+        ),
+        *mean_lines(best, spec),
+        *(f"{name}={value}" for name, value in best.searched.items()),
+    ]
+
+
+def _notes(record: StudyRecord, spec: StudySpec, ending: str) -> Iterator[str]:
+    """What is to be known beside the best trial."""
+    race = stored_result(record)
+    if race is not None:
+        yield f"trial {race.winner.trial} has won the race of finalize, so it is what best.yaml has"
+    if guessing := no_better_than_guessing(record, race):
+        yield guessing
+    for first, trained in record.incomplete if ending == "budget" else ():
+        have = "has" if trained == 1 else "have"
+        yield (
+            f"{trained} of the {spec.trainings} trainings of the configuration of trial {first} {have} completed, so "
+            f"it is not ranked; with more trials it gets the others first"
+        )
 
 
 def as_given(seconds: float) -> str:

@@ -37,9 +37,9 @@ class _File:
     needs: str
 
 
-def _curves(trial: TrialRecord, _spec: StudySpec, _name: str) -> bytes:
+def _curves(trial: TrialRecord, _spec: StudySpec, name: str) -> bytes:
     with style.applied():
-        return style.drawn_png(draw_trial(trial))
+        return style.drawn_png(draw_trial(trial, name))
 
 
 def _summary(trial: TrialRecord, spec: StudySpec, name: str) -> bytes:

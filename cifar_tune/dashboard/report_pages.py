@@ -60,7 +60,9 @@ def _folder(report: Report) -> Path:
 
 
 def _best(report: Report) -> str:
-    return best_yaml(report.record, report.best, _folder(report) / BEST_FILE) if report.best else ""
+    if report.chosen is None:
+        return ""
+    return best_yaml(report.record, report.chosen, _folder(report) / BEST_FILE, report.raced)
 
 
 _FILES: dict[str, tuple[str, Callable[[Report], str]]] = {

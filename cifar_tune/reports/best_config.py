@@ -1,10 +1,15 @@
-"""`best.yaml`: the best trial's complete configuration, ready for `cifar-tune train`."""
+"""`best.yaml`: the complete configuration that a study has come to, ready for `cifar-tune train`.
 
+That is the configuration of the trial that won the race of `finalize`; without a race, of the best trial.
+"""
+
+from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
 from typing import Any
 
 from cifar_tune.storage.records import StudyRecord, TrialRecord
+from cifar_tune.study.race_result import RaceResult
 from cifar_tune.study_spec.metrics import METRICS, exactly
 from cifar_tune.study_spec.specification import StudySpec, plain_values
 from cifar_tune.study_spec.yaml_writer import yaml_text
@@ -14,14 +19,33 @@ BEST_FILE = "best.yaml"
 """Its name in every export."""
 
 
-def best_yaml(record: StudyRecord, best: TrialRecord, path: Path) -> str:
-    """The text of the file, which will lie at `path`. Numbers keep every digit."""
-    return trial_yaml(record, best, path, "The best configuration of")
+def best_yaml(record: StudyRecord, chosen: TrialRecord, path: Path, race: RaceResult | None = None) -> str:
+    """The text of the file, which will lie at `path`. Numbers keep every digit.
+
+    Args:
+        record: the study.
+        chosen: the trial that won the race; else the best one.
+        path: of the file.
+        race: of `finalize`, where it has decided; else None.
+    """
+    if race is None:
+        return trial_yaml(record, chosen, path, "The best configuration of")
+    spec, best = record.spec, record.best
+    metric = spec.objective.metric
+    more = (
+        []
+        if race.mean is None
+        else [f"in the race: {metric} = {exactly(metric, race.mean)}, the mean of fresh trainings"]
+    )
+    if best is not None and best.number != chosen.number:
+        of_best = exactly(metric, best.values[0])
+        more.append(f"the best trial of the study by its own value, trial {best.number} with {of_best}, is another one")
+    return trial_yaml(record, chosen, path, "The winner of the race among the best trials of", more)
 
 
-def trial_yaml(record: StudyRecord, trial: TrialRecord, path: Path, what: str) -> str:
-    """The text of a trial's file, which will lie at `path`; `what` it is of the study."""
-    header = "".join(f"# {visible(line)}\n" for line in _header(record, trial, path, what))
+def trial_yaml(record: StudyRecord, trial: TrialRecord, path: Path, what: str, more: Sequence[str] = ()) -> str:
+    """The text of a trial's file, which will lie at `path`; `what` it is of the study, and what `more` to say of it."""
+    header = "".join(f"# {visible(line)}\n" for line in _header(record, trial, path, what, more))
     # what is left out takes its default, and a data source may refuse a key that it does not have
     data = record.spec.data_of(trial.repeat).model_dump(mode="json")
     data = {key: value for key, value in data.items() if value is not None}
@@ -38,7 +62,7 @@ def resolved_config(trial: TrialRecord, spec: StudySpec) -> dict[str, Any]:
     return plain_values(trial.configuration(spec.vocabulary))
 
 
-def _header(record: StudyRecord, trial: TrialRecord, path: Path, what: str) -> list[str]:
+def _header(record: StudyRecord, trial: TrialRecord, path: Path, what: str, more: Sequence[str]) -> list[str]:
     values = ", ".join(
         f"{objective.metric} = {exactly(objective.metric, value)} (to {objective.direction})"
         for objective, value in zip(record.spec.objectives, trial.values, strict=True)
@@ -55,6 +79,7 @@ def _header(record: StudyRecord, trial: TrialRecord, path: Path, what: str) -> l
     return [
         f"{what} the study {record.name}: trial {trial.number}",
         *where,
+        *more,
         f"device: {trial.device or 'unknown'}; torch {record.environment.get('torch', 'unknown')}",
         f"Train it again: cifar-tune train {quote(path.as_posix())}",
     ]

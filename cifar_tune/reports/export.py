@@ -45,8 +45,8 @@ def export(record: StudyRecord, folder: Path) -> list[Path]:
 
     The folder is made if need be; files of an earlier report are replaced, all of them or, after an error, none. Every
     picture is always there: where there is nothing to see, it holds the sentence that says why. `best.yaml` is there
-    only if a trial completed and kept all constraints; of several objectives it is the best in the first one, and
-    `front/` holds all on the front.
+    only if a trial completed and kept all constraints: it is the winner of the race of `finalize`, else the best
+    trial, and of several objectives the best in the first one. `front/` holds all on the front.
 
     Raises:
         UserError: if the folder or a file cannot be written.
@@ -74,7 +74,7 @@ def export(record: StudyRecord, folder: Path) -> list[Path]:
 def file_names(report: Report) -> list[str]:
     """The files that `export` would write, by their path in the folder."""
     folder = Path()
-    best = [BEST_FILE] if report.best else []
+    best = [BEST_FILE] if report.chosen else []
     front = [path.as_posix() for path in front_texts(report, folder)]
     return [*sorted([*_TEXTS, _SUMMARY, *best]), *pictures_of(report), *front]
 
@@ -89,8 +89,8 @@ def file_content(report: Report, name: str, folder: Path) -> bytes:
         return _TEXTS[name](report, folder).encode()
     if name == _SUMMARY:
         return summary_markdown(report, folder, _pictures(report)[1]).encode()
-    if name == BEST_FILE and report.best:
-        return best_yaml(report.record, report.best, folder / BEST_FILE).encode()
+    if name == BEST_FILE and report.chosen:
+        return best_yaml(report.record, report.chosen, folder / BEST_FILE, report.raced).encode()
     front = front_texts(report, folder)
     if folder / name in front:
         return front[folder / name].encode()
@@ -108,8 +108,8 @@ def _contents(report: Report, folder: Path) -> tuple[dict[Path, Content], dict[P
     pictures, unseen = _pictures(report)
     texts = {_SUMMARY: summary_markdown(report, folder, unseen)}
     texts |= {name: make(report, folder) for name, make in _TEXTS.items()}
-    if report.best:
-        texts[BEST_FILE] = best_yaml(report.record, report.best, folder / BEST_FILE)
+    if report.chosen:
+        texts[BEST_FILE] = best_yaml(report.record, report.chosen, folder / BEST_FILE, report.raced)
     front = front_texts(report, folder)
     contents: dict[Path, Content] = {folder / name: texts[name] for name in sorted(texts)}
     contents.update((folder / name, picture) for name, picture in pictures.items())

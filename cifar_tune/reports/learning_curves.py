@@ -44,8 +44,8 @@ def draw(report: Report) -> Figure | str:
     return figure
 
 
-def draw_trial(trial: TrialRecord) -> Figure:
-    """One trial that has finished an epoch: training dashed, validation solid."""
+def draw_trial(trial: TrialRecord, study: str) -> Figure:
+    """One trial of a study that has finished an epoch: training dashed, validation solid."""
     figure = style.new_figure(9.6, 4.2)
     left, right = figure.subplots(1, 2)
     _panel(left, "accuracy", [trial], [], 100.0)
@@ -53,7 +53,7 @@ def draw_trial(trial: TrialRecord) -> Figure:
     left.set_ylabel("accuracy (%)")
     right.set_ylabel("loss (cross entropy)")
     right.set_ylim(*_loss_limits([trial], []))
-    lines = [Line2D([], [], color=style.SERIES[0], linewidth=1.7, label="validation"),
+    lines = [Line2D([], [], color=style.SERIES[0], linewidth=1.7, label=validation_words(study)),
              Line2D([], [], color=style.SERIES[0], linewidth=1.0, linestyle=(0, (3, 2)), label="training")]  # fmt: skip
     figure.legend(handles=lines, loc="outside lower center", ncols=2)
     style.title(figure, f"Trial {trial.number} by epoch")
@@ -107,8 +107,9 @@ def _loss_limits(best: Sequence[TrialRecord], behind: Sequence[TrialRecord]) -> 
     return low - margin, high + margin
 
 
-def _validation(report: Report) -> str:
-    return "after the epoch, on images trained on" if is_networks(report.record.name) else "validation"
+def validation_words(study: str) -> str:
+    """What the figures after an epoch are of; the networks of `finalize` have no images left for a validation."""
+    return "after the epoch, on images trained on" if is_networks(study) else "validation"
 
 
 def _legend(report: Report, best: Sequence[TrialRecord], behind: Sequence[TrialRecord]) -> list[Line2D]:
@@ -125,7 +126,7 @@ def _legend(report: Report, best: Sequence[TrialRecord], behind: Sequence[TrialR
     if best:
         others = any(learns_another_loss(trial) for trial in best)
         training = "training (of other losses than cross entropy: accuracy alone)" if others else "training"
-        handles.append(Line2D([], [], color=style.INK, linewidth=1.7, label=_validation(report)))
+        handles.append(Line2D([], [], color=style.INK, linewidth=1.7, label=validation_words(report.record.name)))
         handles.append(Line2D([], [], color=style.INK, linewidth=1.0, linestyle=(0, (3, 2)), label=training))
     if behind:
         handles.append(Line2D([], [], color=style.GREY, linewidth=0.8, label=f"pruned, validation ({len(behind):,})"))

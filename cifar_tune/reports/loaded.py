@@ -64,19 +64,27 @@ class LoadedStudy:
 
     @property
     def best_value(self) -> float | None:
-        """The objective of the best trial, the first one of several; None if there is none yet."""
+        """The objective of `best_config`, the first one of several; None if there is none yet.
+
+        After a race it is the mean of the winner's fresh trainings, else the value of the best trial.
+        """
+        raced = self.report.raced
+        if raced is not None and raced.mean is not None:
+            return raced.mean
         return self.report.best.value if self.report.best else None
 
     def best_config(self) -> dict[str, Any]:
-        """Every knob of the best trial, as `best.yaml` has them; of several objectives, of the best in the first one.
+        """Every knob of the configuration that the study has come to, as `best.yaml` has them.
+
+        That is the winner of the race of `finalize`, else the best trial; of several objectives, the best in the first.
 
         Raises:
             UserError: if no trial has completed and kept all constraints.
         """
-        if self.report.best is None:
+        if self.report.chosen is None:
             yet = "" if self.report.is_linked else " yet"
             raise UserError(Problem(f"{self.record.without_best_words}{yet}"))
-        return resolved_config(self.report.best, self.record.spec)
+        return resolved_config(self.report.chosen, self.record.spec)
 
     def trials_table(self) -> list[dict[str, object]]:
         """One mapping per trial, with the columns of `trials.csv`; None where there is nothing."""

@@ -144,6 +144,24 @@ class Report:
         return self.ranked[0] if self.ranked and not self.is_linked else None
 
     @cached_property
+    def winner(self) -> TrialRecord | None:
+        """The trial that won the race of `finalize`; None where no race is over."""
+        if self.race is None:
+            return None
+        number = self.race.winner.trial
+        return next((trial for trial in self.ranked if trial.number == number), None)
+
+    @property
+    def chosen(self) -> TrialRecord | None:
+        """What the study has come to: the winner of the race, else the best trial; None where there is neither."""
+        return self.winner or self.best
+
+    @property
+    def raced(self) -> RaceResult | None:
+        """The race that has decided what is `chosen`; None where the best trial is."""
+        return None if self.winner is None else self.race
+
+    @cached_property
     def front(self) -> list[TrialRecord]:
         """The Pareto front of several objectives, best first objective first; empty with one objective."""
         return list(self.record.front) if self.record.spec.has_several_objectives else []

@@ -14,7 +14,7 @@ from cifar_tune.statistics.shares import standard_error
 from cifar_tune.storage.attributes import REASONS
 from cifar_tune.storage.linked import FINALS, NETWORKS, is_networks, parent_of
 from cifar_tune.storage.means import Repeated
-from cifar_tune.storage.openings import elsewhere_shown
+from cifar_tune.storage.openings import BEST, RACE, elsewhere_shown
 from cifar_tune.storage.records import StudyRecord, TrialRecord
 from cifar_tune.visible import visible_json
 
@@ -43,6 +43,9 @@ def summary_json(report: Report) -> str:
             (95 %, of its last rung), `cheapest` (of the tied), `optimism` (of the study's best trial), `scatter` (of a
             training beyond what its block does to all) and `candidates`: `trial`, `studied`, `values`, `mean`, `rungs`,
             `verdict` (tied, not decided, worse or withdrawn), `at_most_worse`, `failed`.
+        result: what the study has come to, and best.yaml holds, or null: all keys of `best`, for the trial that won the
+            race of `finalize`, else for the best one. Besides `chosen` (race or best), and `fresh_mean` and
+            `fresh_interval`: the winner's mean of fresh trainings and its interval, null without a race.
         best: the best completed trial that keeps all constraints, or null; of several objectives, the best in the first
             one: `number`, `value` (the objective), `values` (all objectives by metric), `metrics` (the constrained and
             the listed ones, as far as the trial measured them), `params` (searched knobs, as training used them),
@@ -99,6 +102,7 @@ def summary_json(report: Report) -> str:
         "constraints": [str(constraint) for constraint in record.spec.constraints],
         "test": test_json(report),
         "race": None if report.race is None else report.race.plain(record.trials),
+        "result": _result(report, report.chosen) if report.chosen else None,
         "best": _best(report, report.best) if report.best else None,
         "front": front_entries(report) if record.spec.has_several_objectives else None,
         "counts": {
@@ -141,6 +145,17 @@ def _standard_error(report: Report, best: TrialRecord) -> float | None:
     return standard_error(best.value, images)
 
 
+def _result(report: Report, chosen: TrialRecord) -> dict[str, Any]:
+    raced = report.raced
+    found = None if raced is None else raced.interval
+    return {
+        "chosen": BEST if raced is None else RACE,
+        "fresh_mean": None if raced is None else raced.mean,
+        "fresh_interval": None if found is None or found.is_point else [found.low, found.high],
+        **_best(report, chosen),
+    }
+
+
 def _best(report: Report, best: TrialRecord) -> dict[str, Any]:
     return {
         "number": best.number,
@@ -156,7 +171,7 @@ def _best(report: Report, best: TrialRecord) -> dict[str, Any]:
         "flops": best.flops,
         "device": best.device,
         "precision": best.precision,
-        "intervals": {metric: list(ends) for metric, ends in intervals(report).items()},
+        "intervals": {metric: list(ends) for metric, ends in intervals(report, best).items()},
         "standard_error": _standard_error(report, best),
         "repeated": None if best.repeated is None else _repeated(report, best.repeated),
     }

@@ -20,7 +20,7 @@ from cifar_tune.reports.race import race_section
 from cifar_tune.reports.report import Report
 from cifar_tune.reports.summary_json import STATES
 from cifar_tune.reports.tested import result_words, test_set
-from cifar_tune.reports.trust import error_words, repeats_words, trust_words
+from cifar_tune.reports.trust import error_words, repeats_words, result_figure, trust_words
 from cifar_tune.storage.attributes import REASONS
 from cifar_tune.storage.linked import linked_words
 from cifar_tune.storage.records import FINISHED, TrialRecord
@@ -116,7 +116,7 @@ def _result(report: Report) -> list[str]:
                 f"completed, but none keeps {report.constraint_words}."]  # fmt: skip
     if report.best is None:
         return ["## Result", f"**There is no best configuration, and so no `best.yaml`.** {_why_no_best(report)}"]
-    best = report.best
+    best = report.chosen or report.best
     values = ", ".join(
         f"`{objective.metric} = {exactly(objective.metric, value)}` (to {objective.direction})"
         for objective, value in zip(record.spec.objectives, best.values, strict=True)
@@ -130,9 +130,9 @@ def _result(report: Report) -> list[str]:
     return [
         "## Result",
         *_front(report),
-        f"**{report.scale.shown(best.value)}** {report.scale.words}{_mean_words(report, best)}: trial {best.number}, "
-        f"{epochs}, {duration(best.seconds)}{size}{_given(best)}. At full precision: "
-        f"{values}.",
+        f"**{result_figure(report)}** {report.scale.words}{_mean_words(report, best)}: trial {best.number}, "
+        f"{epochs}, {duration(best.seconds)}{size}{_given(best)}. At full precision"
+        f"{' in the study' if report.raced else ''}: {values}.",
         *_other_metrics(report, best),
         _honest_words(report, best),
         "The whole configuration, also in [best.yaml](best.yaml):",
@@ -147,6 +147,8 @@ def _other_metrics(report: Report, trial: TrialRecord) -> list[str]:
 
 def _mean_words(report: Report, best: TrialRecord) -> str:
     """What the figure is a mean of; empty where it is that of one training."""
+    if report.raced is not None:
+        return ", the mean of the fresh trainings of the winner of the [race](#race)"
     repeats = report.record.spec.repeats
     if best.repeated is None or repeats is None:
         return ""
@@ -390,10 +392,11 @@ def _how_to_go_on(report: Report, folder: Path) -> list[str]:
         *([] if is_exhausted else [go_on]),
         f"cifar-tune export {name}    # write this report again",
     ]
-    if report.best:
+    if report.chosen:
+        which = "the best one" if report.raced is None else "the winner of the race"
         if not record.openings and newer is None:
-            commands.insert(0, f"cifar-tune finalize {name}    # train the best one on all images, and test it")
-        commands.insert(0, f"cifar-tune train {quote((folder / 'best.yaml').as_posix())}    # train the best one again")
+            commands.insert(0, f"cifar-tune finalize {name}    # train {which} on all images, and test it")
+        commands.insert(0, f"cifar-tune train {quote((folder / 'best.yaml').as_posix())}    # train {which} again")
     return [
         "## How to go on",
         "```sh\n" + "\n".join(commands) + "\n```",

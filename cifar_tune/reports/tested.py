@@ -8,6 +8,7 @@ import numpy as np
 
 from cifar_tune.knobs.metrics import VALIDATION
 from cifar_tune.markdown import code, inert, table
+from cifar_tune.reports.guessing import no_better_on_test
 from cifar_tune.reports.objective import scale_of
 from cifar_tune.reports.report import Report
 from cifar_tune.reports.trust import interval_words
@@ -100,9 +101,12 @@ def of_network_words(opening: Opening) -> str:
 
 
 def caution(report: Report) -> str:
-    """What several openings mean, also those of other studies, in a few sentences; empty with one."""
+    """What weighs on the result, in a few sentences: a guess that is as good, and further openings; else empty."""
     others = elsewhere_words(report.record.elsewhere)
-    return " ".join(words for words in (_caution(report.record.openings), others) if words)
+    found = newest_result(report)
+    guessing = "" if found is None else no_better_on_test(found.opening)
+    failures = "" if found is None else found.opening.failure_words
+    return " ".join(words for words in (guessing, failures, _caution(report.record.openings), others) if words)
 
 
 def _caution(openings: Sequence[Opening]) -> str:

@@ -256,6 +256,11 @@ def _are_networks(value: object) -> bool:
     return isinstance(value, list) and all(_has(each, **parts) and each.keys() >= parts.keys() for each in value)
 
 
+def _are_failures(value: object) -> bool:
+    parts: dict[str, Check] = {"seed": _is_whole, "reason": _is_text}
+    return isinstance(value, list) and all(_has(each, **parts) and each.keys() >= parts.keys() for each in value)
+
+
 def _is_interval(value: object) -> bool:
     return isinstance(value, list) and _are_numbers(value) and len(value) == 2
 
@@ -266,7 +271,8 @@ def _is_one_opening(value: object) -> bool:
         "value": _is_number, "trial": _is_whole, "chosen": _is_text, "source": _is_text, "images": _is_text,
         "steps": _is_whole, "person": _is_text, "identity": _is_text, "test_fingerprint": _is_text,
         "test_metrics": lambda figures: _is_mapping_to(figures, _is_number),
-        "networks": _are_networks, "new_images": _is_interval, "same_images": _is_interval,
+        "networks": _are_networks, "failed_networks": _are_failures, "new_images": _is_interval,
+        "same_images": _is_interval,
     }  # fmt: skip
     needed: dict[str, Check] = {
         "opened": _is_text, "host": _is_text, "cifar_tune": _is_text, "fingerprint": _is_text,

@@ -73,6 +73,8 @@ class Opening:
             `seed`, the `model` and the `analysis` of the opening. Empty where one was trained alone.
         new_images: 95 % interval of the mean accuracy, for new images and new seeds; None without `networks`.
         same_images: the same for these images and new seeds.
+        failed_networks: `seed` and `reason` of each network that could not be trained, such as one that diverged. One
+            with another seed took its place, so the figures are of trainings that come to their end.
         analysis: confusion, calibration and mistakes; None where an earlier version opened it, or the result was lost.
     """
 
@@ -106,7 +108,21 @@ class Opening:
     networks: Sequence[Mapping[str, float | None]] = ()
     new_images: Sequence[float] | None = None
     same_images: Sequence[float] | None = None
+    failed_networks: Sequence[Mapping[str, str | int]] = ()
     analysis: Analysis | None = field(default=None, repr=False)
+
+    @property
+    def failure_words(self) -> str:
+        """Which networks could not be trained, as a sentence; empty where all could."""
+        count = len(self.failed_networks)
+        if not count:
+            return ""
+        each = ", ".join(f"{network['reason']} with seed {network['seed']}" for network in self.failed_networks)
+        took = "another seed took its place" if count == 1 else "other seeds took their places"
+        return (
+            f"Of {count + len(self.networks)} networks {count} could not be trained ({each}), and {took}: the figures "
+            f"are those of trainings that come to their end."
+        )
 
     @property
     def tested(self) -> str:
@@ -155,7 +171,8 @@ def numbers_of_openings(user_attrs: Mapping[str, Any]) -> list[int]:
 def _read(plain: Any, name: str) -> Opening:
     try:
         opening = Opening(**plain)
-        return replace(opening, networks=tuple(opening.networks))  # JSON has made a list of it
+        # JSON has made lists of them
+        return replace(opening, networks=tuple(opening.networks), failed_networks=tuple(opening.failed_networks))
     except TypeError as error:  # not a mapping, or with fields too many or too few
         writer = plain.get("cifar_tune") if isinstance(plain, Mapping) else None
         by = f"cifar-tune {writer}" if writer else "another version of cifar-tune"

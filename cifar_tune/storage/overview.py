@@ -25,7 +25,7 @@ from cifar_tune.storage import attributes
 from cifar_tune.storage.constraints import may_be_best, was_finished_elsewhere
 from cifar_tune.storage.damage import check_configurations, check_values
 from cifar_tune.storage.linked import parent_of
-from cifar_tune.storage.means import MEAN_OF, judged, mean_trials
+from cifar_tune.storage.means import MEAN_OF, by_configuration, completed_values, judged, mean_trials
 from cifar_tune.storage.openings import Elsewhere, Opening, openings_elsewhere, read_openings
 from cifar_tune.storage.records import FINISHED, TrialRecord, trial_record, without_best_words
 from cifar_tune.storage.stored_studies import load_optuna_study, read_spec
@@ -66,6 +66,7 @@ class Overview:
         elapsed_seconds: over all runs.
         data: what is known of the images; empty before the first run began.
         stopped: see `StudyRecord.stopped`.
+        incomplete: how many configurations have completed trainings, but not all of them; 0 without `repeats`.
     """
 
     name: str
@@ -85,6 +86,7 @@ class Overview:
     data: Mapping[str, Any]
     stopped: Mapping[str, Any] | None = None
     elsewhere: Sequence[Elsewhere] = ()
+    incomplete: int = 0
 
     @property
     def finished(self) -> int:
@@ -152,6 +154,7 @@ def _overview(storage: BatchStorage, name: str, last: int) -> Overview:
         elapsed_seconds=float(attrs.get(attributes.ELAPSED, 0.0)),
         data=attrs.get(attributes.DATA) or {},
         stopped=attrs.get(attributes.STOPPED),
+        incomplete=_incomplete(completed, spec),
     )
 
 
@@ -172,6 +175,12 @@ def _front(storage: BatchStorage, study: int, spec: StudySpec, completed: Sequen
     ids = [trial_id(trial) for trial in completed if trial.number in numbers]
     means = {trial.number: trial for trial in mean_trials(_found(storage, study, spec, ids).values(), spec)}
     return [trial_record(means[trial.number], spec) for trial in best if trial.number in means]
+
+
+def _incomplete(completed: Sequence[FrozenTrial], spec: StudySpec) -> int:
+    if spec.repeats is None:
+        return 0
+    return sum(len(completed_values(trainings)) < spec.trainings for trainings in by_configuration(completed).values())
 
 
 def _whole(storage: BatchStorage, study: int, spec: StudySpec, ids: Sequence[int]) -> list[TrialRecord]:

@@ -148,14 +148,15 @@ class StudyRecord:
 
     `judged` is what is ranked, chosen and analysed: the trials themselves, or in a study with `repeats` one for each
     configuration whose trainings have all completed, with the means of these (`storage.means`). `fallen` says in a
-    sentence each which configurations have fallen behind. `openings` are those of the test split. `completed` are
-    Optuna's own objects of the completed trials among `judged`, for importances; `study` is that of the study, and of
-    use as long as its storage is open. `environment` and `data` are empty before the first run began. `stopped` says
-    why its rule `stop` has ended it, or `repeats` (`attributes.STOPPED`); None where neither did, and while it goes on.
-    `succeeded_by` is the study that this one evolved into, as long as that is there. `elsewhere` are openings of the
-    same test images for other studies. `identity` tells it from others of its name. `linked` says what a linked study
-    is for (`attributes.LINKED`), and `finals` is the race of this study; None where there is none, or nothing of it can
-    be read.
+    sentence each which configurations have fallen behind, and `incomplete` holds the others that lack trainings: the
+    number of the first trial, and how many trainings have completed. `openings` are those of the test split.
+    `completed` are Optuna's own objects of the completed trials among `judged`, for importances; `study` is that of the
+    study, and of use as long as its storage is open. `environment` and `data` are empty before the first run began.
+    `stopped` says why its rule `stop` has ended it, or `repeats` (`attributes.STOPPED`); None where neither did, and
+    while it goes on. `succeeded_by` is the study that this one evolved into, as long as that is there. `elsewhere` are
+    openings of the same test images for other studies. `identity` tells it from others of its name. `linked` says what
+    a linked study is for (`attributes.LINKED`), and `finals` is the race of this study; None where there is none, or
+    nothing of it can be read.
     """
 
     name: str
@@ -171,6 +172,7 @@ class StudyRecord:
     succeeded_by: str | None = None
     means: Sequence[TrialRecord] | None = None
     fallen: Mapping[Key, str] = field(default_factory=dict)
+    incomplete: Sequence[tuple[int, int]] = ()
     elsewhere: Sequence[Elsewhere] = ()
     identity: str | None = None
     linked: Mapping[str, Any] | None = None
@@ -292,6 +294,9 @@ def load_record(storage: BaseStorage, name: str) -> StudyRecord:
     newer = successor(name)
     openings = read_openings(attrs)
     shown = judged(stored, spec)
+    images = int((attrs.get(attributes.DATA) or {}).get("val_images") or 0)
+    configurations = courses(stored, spec)
+    fallen = fallen_behind(configurations, spec, images)
     return StudyRecord(
         name=name,
         spec=spec,
@@ -307,9 +312,12 @@ def load_record(storage: BaseStorage, name: str) -> StudyRecord:
         study=study,
         stopped=attrs.get(attributes.STOPPED),
         succeeded_by=newer if newer is not None and newer in study_names(storage) else None,
-        fallen=fallen_behind(
-            courses(stored, spec), spec, int((attrs.get(attributes.DATA) or {}).get("val_images") or 0)
-        ),
+        fallen=fallen,
+        incomplete=[
+            (course.first, len(course.values))
+            for key, course in configurations.items()
+            if key not in fallen and not course.is_out and len(course.values) < spec.trainings
+        ],
         means=None if spec.repeats is None else [trial_record(trial, spec) for trial in shown],
         identity=attrs.get(attributes.IDENTITY),
         linked=attrs.get(attributes.LINKED),

@@ -10,6 +10,7 @@ from cifar_tune.data.spec import DataSpec
 from cifar_tune.errors import CheckError, Problem, UserError, all_at_once, enumerate_names, nearest_name
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.knobs.vocabulary import Vocabulary
+from cifar_tune.storage.means import key_of
 from cifar_tune.storage.openings import BEST, CONFIG, RACE, TRIAL, times
 from cifar_tune.storage.records import StudyRecord, TrialRecord
 from cifar_tune.study_spec.data_section import read_data
@@ -158,6 +159,26 @@ def trial_of(record: StudyRecord, choice: Choice) -> TrialRecord:
             f"trial {choice.trial} of {record.name} was completed by another program, so nobody knows what it trained"
         )
     return _with_epochs(record, found)
+
+
+def about_training(record: StudyRecord, trial: TrialRecord) -> str | None:
+    """A sentence where a trial is one training of a configuration that `repeats` trains several times; else None."""
+    if record.spec.repeats is None or trial.repeated is not None:
+        return None
+    key, trainings = key_of(trial.params), record.spec.trainings
+    whole = next((each for each in record.judged if key_of(each.params) == key), None)
+    if whole is not None and whole.repeated is not None and whole.value is not None:
+        numbers = ", ".join(map(str, whole.repeated.numbers))
+        return (
+            f"trial {trial.number} is one training of its configuration; the value of that is the mean of trials "
+            f"{numbers}, {whole.value:.6g}"
+        )
+    completed = sum(each.state == "COMPLETE" for each in record.trials if key_of(each.params) == key)
+    have = "has" if completed == 1 else "have"
+    return (
+        f"only {completed} of the {trainings} trainings of the configuration of trial {trial.number} {have} completed, "
+        f"so its value is less sure than that of other configurations, and it is not ranked"
+    )
 
 
 def _with_epochs(record: StudyRecord, trial: TrialRecord) -> TrialRecord:

@@ -21,7 +21,8 @@ class TrialEnd:
 
     `figures` are all objectives and constrained metrics by name, `feasible` says whether it keeps the constraints, and
     `front` holds the numbers of the trials on the Pareto front of several objectives; `elapsed` are the seconds of
-    `budget.timeout` that were used up. `finished` trials have ended, of the `most` that there can be.
+    `budget.timeout` that were used up. With `repeats`, `mean_of` are the trials whose mean is the best value.
+    `finished` trials have ended, of the `most` that there can be.
     """
 
     number: int
@@ -37,6 +38,7 @@ class TrialEnd:
     front: Sequence[int] = ()
     detail: str = ""
     elapsed: float = 0.0
+    mean_of: Sequence[int] = ()
 
 
 class Observer:

@@ -26,10 +26,26 @@ from cifar_tune.storage.openings import ALL_IMAGES, BEST, STUDY_IMAGES, Opening,
 from cifar_tune.storage.patience import Patience
 from cifar_tune.storage.records import StudyRecord, load_record
 from cifar_tune.storage.stored_studies import load_optuna_study
-from cifar_tune.study.choosing import Candidate, Choice, candidate, require_current, require_new, study_data, trial_of
+from cifar_tune.study.choosing import (
+    Candidate,
+    Choice,
+    about_training,
+    candidate,
+    require_current,
+    require_new,
+    study_data,
+    trial_of,
+)
 from cifar_tune.study.final_model import add_test_result, write_final_model
 from cifar_tune.study.finals import Course
-from cifar_tune.study.networks import Networks, TrainedNetwork, forget_weights, plan_networks, train_networks
+from cifar_tune.study.networks import (
+    Networks,
+    TrainedNetwork,
+    TrainedNetworks,
+    forget_weights,
+    plan_networks,
+    train_networks,
+)
 from cifar_tune.study.testing import NetworkResult, analysed, further_metrics, summed_up
 from cifar_tune.training.checkpoint import CheckpointError
 from cifar_tune.training.device import resolve_device, resolve_precision
@@ -133,8 +149,9 @@ def finalize(
                 trainings = [trained(config, ResidentData(data, device), device, chosen.val_losses, say)]
         else:
             found = several.trained(storage, record, chosen, networks, spec)
+            opening = _of_trained(opening, found)
             with training_errors(device, _ADVICE):
-                trainings = _loaded(found, chosen, ResidentData(data, device), say)
+                trainings = _loaded(found.networks, chosen, ResidentData(data, device), say)
         patience.waits_for_files = True  # the training would be lost
         patience.take(lambda: _require_ours(storage, record, lease))  # before a model of theirs is replaced
         if save is None:
@@ -203,7 +220,7 @@ class Several:
 
     def trained(
         self, storage: RDBStorage, record: StudyRecord, chosen: Candidate, networks: Networks, data: DataSpec
-    ) -> list[TrainedNetwork]:
+    ) -> TrainedNetworks:
         """Train them; see `train_networks`."""
         with self.courses() as course:
             return train_networks(storage, record, chosen, networks, data, course)
@@ -232,6 +249,8 @@ def _announce(record: StudyRecord, chosen: Candidate, opening: Opening, networks
             f"note: {record.finished} of {counted(budget, 'trial')} are done; if a later one is better, the test set "
             f"will have been opened for another"
         )
+    if trial is not None and (sentence := about_training(record, trial)) is not None:
+        say(f"note: {sentence}")
     if trial is not None and trial.feasible is False:
         constraints = " and ".join(str(constraint) for constraint in record.spec.constraints)
         say(f"note: trial {trial.number} does not keep {constraints}")
@@ -276,6 +295,13 @@ def _require_ours(storage: RDBStorage, record: StudyRecord, lease: Lease) -> Non
             f"the study {record.name!r} was deleted or renamed while its configuration was trained; the test set "
             f"was not opened"
         )
+
+
+def _of_trained(opening: Opening, found: TrainedNetworks) -> Opening:
+    """The opening with the networks that were trained: the first one may be another than was planned."""
+    seed = found.networks[0].seed
+    config = {**opening.config, "seed": seed}
+    return replace(opening, seed=seed, config=config, failed_networks=tuple(found.failed))
 
 
 def _loaded(networks: Sequence[TrainedNetwork], chosen: Candidate, data: ResidentData, say: Say) -> list[Training]:

@@ -293,11 +293,14 @@ def compare_images(study: optuna.Study, spec: StudySpec, data: PreparedData) -> 
 
 
 def _described(data: PreparedData) -> dict[str, object]:
+    largest = max(range(len(data.classes)), key=data.val_counts.__getitem__)
     return {
         "fingerprint": data.fingerprint,
         "classes": list(data.classes),
         "train_images": len(data.train_indices),
         "val_images": len(data.val_indices),
+        "val_largest_class": data.classes[largest],
+        "val_largest_class_images": data.val_counts[largest],
         "image_shape": list(data.image_shape),
         "splits": data.splits,
         "resize": data.resize,

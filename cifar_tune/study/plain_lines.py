@@ -1,7 +1,7 @@
 """What happens in a run, as plain lines: for stderr where it is no terminal, and for logs."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from cifar_tune.storage.linked import is_networks
@@ -9,7 +9,7 @@ from cifar_tune.streams import say
 from cifar_tune.study.events import Observer, TrialEnd
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.training.results import EpochResult
-from cifar_tune.wording import metric_figure, shown_params
+from cifar_tune.wording import counted, metric_figure, shown_params
 
 _LINE_SECONDS = 10.0
 
@@ -26,6 +26,7 @@ class PlainLines(Observer):
         self._spec = spec
         self._stamped = stamped
         self._epochs: dict[int, int] = {}
+        self._resumed: dict[int, int] = {}
         self._last = 0.0
 
     def note(self, text: str) -> None:
@@ -41,11 +42,14 @@ class PlainLines(Observer):
         """Print the trial's parameters."""
         self._epochs[number] = epochs
         goes_on = f" goes on after epoch {resumed}" if resumed else ""
+        if resumed and resumed >= epochs:
+            goes_on = f" has trained all {counted(epochs, 'epoch')} before the stop"
+        self._resumed[number] = resumed
         self._print(f"trial {number}{goes_on}: {trained_words(self._spec, params)}")
 
     def epoch(self, number: int, result: EpochResult, value: float) -> None:
         """Print the epoch, now and then."""
-        if self._is_time():
+        if result.epoch > self._resumed.get(number, 0) and self._is_time():
             self._print(
                 f"trial {number}: epoch {result.epoch} of {self._epochs[number]}, {self._spec.objective.metric} "
                 f"{metric_figure(value)}{seen_words(self._spec.name)}, train loss {result.train_loss:.4f} "
@@ -86,11 +90,18 @@ def ending(end: TrialEnd, metric: str) -> str:
     value = "".join(f", {name} {metric_figure(figure)}" for name, figure in figures.items())
     reason = end.reason.replace("_", " ") + (f" ({end.detail})" if end.detail else "")
     best = " (best so far)" if end.best_number == end.number else ""
+    if best and end.mean_of and end.best_value is not None:
+        best = f"; the mean of trials {joined_numbers(end.mean_of)} is the best so far: {metric_figure(end.best_value)}"
     if end.front:
         best = f" (on the front of {len(end.front)})" if end.number in end.front else ""
     if end.state == "COMPLETE" and not end.feasible:
         best = " (breaks a constraint)"
     return f"trial {end.number}: {reason}{value}{best}"
+
+
+def joined_numbers(trials: Sequence[int]) -> str:
+    """`0, 1, 2`."""
+    return ", ".join(map(str, trials))
 
 
 def seen_words(name: str, value: float | None = 0.0) -> str:

@@ -111,6 +111,16 @@ class RaceResult:
         return MeanInterval(found.mean, max(metric.lowest, found.low), min(metric.highest, found.high))
 
     @property
+    def mean(self) -> float | None:
+        """The winner's mean over the last rung; over all its fresh trainings where there was none. None without any."""
+        return self.winner.mean if self.interval is None else self.interval.mean
+
+    @property
+    def splits(self) -> int:
+        """On how many disjoint sets of images the winner's last trainings were validated; 1 on the study's split."""
+        return len(set(self.record.race.folds[-self.record.race.rungs[-1].blocks :]))
+
+    @property
     def _is_whole(self) -> bool:
         """Whether there was a last rung: where nearly all candidates are withdrawn, there may be none."""
         return len(self.record.standing.entered) == len(self.record.race.rungs)

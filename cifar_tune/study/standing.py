@@ -8,7 +8,7 @@ from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.storage import attributes
 from cifar_tune.storage.constraints import is_feasible, is_stranger
 from cifar_tune.storage.linked import parent_of
-from cifar_tune.storage.means import Means
+from cifar_tune.storage.means import MEAN_OF, Means
 from cifar_tune.study.best_trials import BestTrials
 from cifar_tune.study.budget import most_trials
 from cifar_tune.study.events import TrialEnd
@@ -130,4 +130,5 @@ class Standing:
             front=self._best.numbers if self._spec.has_several_objectives else [],
             detail=detail,
             elapsed=elapsed,
+            mean_of=best.user_attrs[MEAN_OF].numbers if best is not None and MEAN_OF in best.user_attrs else (),
         )

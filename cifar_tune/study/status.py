@@ -23,6 +23,7 @@ def described(storage: BatchStorage, seen: Overview) -> dict[str, Any]:
         "constraints": [str(constraint) for constraint in seen.spec.constraints],
         "budget_trials": most_trials(seen.spec, seen.strangers),
         "trainings": seen.spec.trainings,
+        "incomplete": seen.incomplete,
         "finished": seen.finished,
         "counts": dict(seen.counts),
         "reasons": dict(seen.reasons),

@@ -68,10 +68,20 @@ def apply_overrides(
                 changed["search_space"].pop(path[1], None)
             if path[0] == "search_space" and len(path) == 2 and isinstance(changed.get("train"), dict):
                 changed["train"].pop(path[1], None)
+            if path[0] == "repeats" and len(path) == 2:
+                changed["repeats"] = _repeats_beside(changed.get("repeats"), path[1])
             with stage:
                 _assign(changed, path, override)
             paths[path] = override.option
     return changed, paths
+
+
+def _repeats_beside(given: Any, key: str) -> Any:
+    """What is left of `repeats` where this key of it is set: a number is short for seeds, and folds replace those."""
+    if isinstance(given, int | float) and not isinstance(given, bool):
+        given = {"seeds": given}
+    replaced = {"seeds": "folds", "folds": "seeds"}.get(key)
+    return {name: value for name, value in given.items() if name != replaced} if isinstance(given, dict) else given
 
 
 def _assign(raw: dict[str, Any], path: tuple[str, ...], override: Override) -> None:

@@ -33,6 +33,7 @@ from cifar_tune.study_spec.repeats import (
     check_with_seeds,
     check_without_search,
     read_repeats,
+    unread_repeats,
 )
 from cifar_tune.study_spec.samplers import SAMPLERS
 from cifar_tune.study_spec.search_checks import check_pruner, check_sampler
@@ -273,7 +274,9 @@ def _read_sections(
         budget=read_budget(raw.get("budget"), problems),
         sampler=read_sampler(raw.get("sampler"), problems),
         pruner=read_pruner(
-            raw.get("pruner"), problems, default="none" if repeats is not None else default_pruner(objectives)
+            raw.get("pruner"),
+            problems,
+            default="none" if raw.get("repeats") is not None else default_pruner(objectives),
         ),
         data=data,
         train=train,
@@ -287,8 +290,8 @@ def _read_sections(
         transfer_from=read_transfer(raw.get("transfer_from"), raw.get("name"), problems),
     )
     notes += [*remarks, *_check_together(spec, is_complete, is_sound, problems)]
-    if repeats is not None:
-        notes += _check_repeats(spec, repeats, raw, problems)
+    if raw.get("repeats") is not None:
+        notes += _check_repeats(spec, repeats or unread_repeats(raw["repeats"]), raw, problems)
     if spec.priors and spec.sampler.name != "tpe" and problems.is_sound(("sampler",)):
         notes.append(f"prior bends the first draws of tpe alone: sampler {spec.sampler.name} does without")
     if not dimensions:
@@ -331,7 +334,10 @@ def _check_repeats(spec: StudySpec, repeats: RepeatsSpec, raw: Mapping[str, obje
     data = raw.get("data")
     check_with_seeds(repeats, spec.train, spec.search_space, spec.vocabulary.knobs["seed"], problems)
     keys = [key for key, value in data.items() if value is not None] if isinstance(data, dict) else []
-    check_without_search(spec.pruner.name, raw.get("stop") is not None, keys, repeats, problems)
+    pruner = raw.get("pruner")
+    check_without_search(
+        pruner if isinstance(pruner, str) else spec.pruner.name, raw.get("stop") is not None, keys, repeats, problems
+    )
     notes = [] if spec.sampler.name == "grid" or spec.is_list else [SEARCH_WORDS]
     if repeats.stop_early and spec.has_several_objectives:
         notes.append("repeats.stop_early does nothing here: of several objectives, no configuration is the best")

@@ -68,6 +68,11 @@ def read_repeats(raw: object, problems: Problems) -> RepeatsSpec | None:
     return RepeatsSpec(cast("int", count), knob is FOLDS, cast("bool", stop_early))
 
 
+def unread_repeats(raw: object) -> RepeatsSpec:
+    """What stands for `repeats` that cannot be used, so that what cannot be combined with it is told all the same."""
+    return RepeatsSpec(2, on_folds=isinstance(raw, dict) and FOLDS.name in raw)
+
+
 def check_with_seeds(
     repeats: RepeatsSpec, train: Mapping[str, object], searched: Mapping[str, object], seed: Knob, problems: Problems
 ) -> None:

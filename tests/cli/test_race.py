@@ -75,7 +75,7 @@ def test_finalize_goes_on_where_it_was_killed(cli: Cli, tmp_path: Path) -> None:
     assert planned.code == 0
     assert "10 trainings of the best 4 of 5 candidates: trial 0, 1, 2, 3" in planned.out
     assert "rung 2: 2 configurations x 3 trainings, seeds 2 to 4, validated on fold 2, 3, 4" in planned.out
-    assert "then 3 networks on all images" in planned.out
+    assert "then 3 networks on 1,498 images" in planned.out
 
     gate.let(6)
     process = start_cifar_tune(arguments, tmp_path, os.environ)
@@ -150,3 +150,37 @@ def trained(name: str) -> int:
         return load_record(storage, name).counts["COMPLETE"] if name in study_names(storage) else 0
     finally:
         close(storage)
+
+
+FATED = """
+from pathlib import Path
+
+from cifar_tune.plugins import AugmentationPart
+
+FATES = Path({file!r})
+
+
+def fated(draw):
+    first, *rest = FATES.read_text().split()
+    FATES.write_text(" ".join(rest))
+    return lambda images, batch: images * float(first)
+
+
+AUGMENTATIONS = {{"fated": AugmentationPart(fated, "images of a training that diverges, or as they are")}}
+"""
+
+
+def test_a_network_that_diverges_is_replaced_and_said(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "fates").write_text("nan 1 1")
+    (tmp_path / PLUGIN).write_text(FATED.format(file=str(tmp_path / "fates")))
+    made(trials=1, augment=["fated"])
+    ended = cli("finalize", "small", "--networks", "2", "--storage", URL)
+    assert ended.code == 0, ended.err
+    assert "the network of trial 0 could not be trained (diverged); another seed takes its place" in ended.err
+    assert "Of 3 networks 1 could not be trained (diverged with seed 1), and another seed took its place" in ended.err
+    assert "\nnetworks_failed=1\n" in ended.out
+    assert "\nseeds=2,3\n" in ended.out
+    assert "\nmodel_seed=2\n" in ended.out
+    [opening] = read("small").openings
+    assert (opening.seed, opening.config["seed"]) == (2, 2)
+    assert [dict(each) for each in opening.failed_networks] == [{"seed": 1, "reason": "diverged"}]

@@ -16,6 +16,7 @@ from cifar_tune.dashboard.study_note import study_note
 from cifar_tune.errors import UserError
 from cifar_tune.optuna_internals import storage_of
 from cifar_tune.reports.export import export
+from cifar_tune.reports.learning_curves import draw_trial
 from cifar_tune.reports.loaded import LoadedStudy
 from cifar_tune.reports.summary_markdown import trial_markdown
 from cifar_tune.storage import attributes
@@ -26,6 +27,7 @@ from cifar_tune.storage.urls import storage_url
 from cifar_tune.study.events import TrialEnd
 from cifar_tune.study.plain_lines import PlainLines
 from cifar_tune.study.standing import Standing
+from cifar_tune.training.results import EpochResult
 from tests.reports.factory import MadeTrial, make_record, make_spec
 from tests.reports.test_race import VALUES, raced
 
@@ -88,6 +90,8 @@ def test_the_figures_of_networks_are_never_called_validation(networks: StudyReco
     assert "| 1 | 8 | 88.00 % | completed |" in markdown
     assert "Solid: after the epoch, on images trained on; dashed: training" in page
     assert json.loads(files["summary.json"].read_text())["best"] is None
+    legend = draw_trial(networks.trials[0], networks.name).legends[0].get_texts()
+    assert [each.get_text() for each in legend] == ["after the epoch, on images trained on", "training"]
     text = trial_markdown(networks.trials[0], networks.spec, networks.name)
     assert "of images that the network was trained on" in text
 
@@ -139,3 +143,15 @@ def test_no_training_of_a_race_is_announced_as_the_best(finals: StudyRecord) -> 
     end = Standing(finals.spec, trials).end_of(trials[1], 0.93, {}, "", 0.0)
     assert (end.best_number, end.best_value) == (None, None)
     assert Standing(replace(finals.spec, name="made"), trials).end_of(trials[1], 0.93, {}, "", 0.0).best_number == 9
+
+
+def test_a_training_that_only_has_to_be_written_down_does_not_train_again(
+    finals: StudyRecord, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = PlainLines(finals.spec)
+    lines.began(5, {"lr": 0.1}, 2, 2)
+    lines.epoch(5, EpochResult(2, 0.5, 0.8, 0.5, 0.8, 0.1, 1.0), 0.8)
+    assert capsys.readouterr().err == "trial 5 has trained all 2 epochs before the stop: lr 0.1\n"
+    lines.began(6, {"lr": 0.1}, 2, 1)
+    lines.epoch(6, EpochResult(2, 0.5, 0.8, 0.5, 0.8, 0.1, 1.0), 0.8)
+    assert "trial 6: epoch 2 of 2" in capsys.readouterr().err

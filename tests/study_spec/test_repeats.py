@@ -7,6 +7,7 @@ import pytest
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.errors import UserError
 from cifar_tune.study_spec.difference import differences, why_not_evolvable
+from cifar_tune.study_spec.overrides import parse_overrides
 from cifar_tune.study_spec.reader import ReadStudy, read_study
 from cifar_tune.study_spec.repeats import RepeatsSpec
 from cifar_tune.study_spec.yaml_reader import Document
@@ -102,3 +103,41 @@ def test_a_fold_of_its_own_under_data(values: dict[str, int], words: str) -> Non
     with pytest.raises(UserError) as raised:
         read(data=values)
     assert words in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("repeats", "setting", "wanted"),
+    [
+        (3, "repeats.seeds=5", RepeatsSpec(5)),
+        (3, "repeats.stop_early=false", RepeatsSpec(3, stop_early=False)),
+        (3, "repeats.folds=4", RepeatsSpec(4, on_folds=True)),
+        ({"folds": 4}, "repeats.seeds=5", RepeatsSpec(5)),
+        (None, "repeats.seeds=5", RepeatsSpec(5)),
+    ],
+)
+def test_a_setting_goes_into_the_short_form_too(repeats: object, setting: str, wanted: RepeatsSpec) -> None:
+    raw: dict[str, Any] = {"name": "made", "sampler": {"name": "grid"}, "search_space": {"width": {"choices": [8, 16]}}}
+    raw |= {} if repeats is None else {"repeats": repeats}
+    found = read_study(Document(raw), "made.yaml", parse_overrides([setting]))
+    assert found.spec.repeats == wanted
+
+
+def test_what_cannot_be_combined_is_told_beside_other_mistakes() -> None:
+    space = {"seed": {"choices": [0, 1]}, "activation": {"choices": ["relu", "elu"], "prior": {"value": "gelu"}}}
+    sections = {
+        "pruner": "median",
+        "stop": {"after_trials_without_gain": 5},
+        "search_space": space,
+        "train": {"lrr": 1},
+    }
+    for repeats in (3, 1, {"seed": 3}):
+        with pytest.raises(UserError) as raised:
+            read(repeats=repeats, **sections)
+        for words in (
+            "pruner.name = 'median': must be none beside `repeats`",
+            "stop: cannot be combined with `repeats`",
+            "search_space.seed: cannot be combined with `repeats`",
+            "search_space.activation.prior.value = 'gelu'",
+            "train.lrr: unknown key",
+        ):
+            assert words in str(raised.value)

@@ -102,7 +102,7 @@ def finalize(
     from sqlalchemy.exc import SQLAlchemyError
 
     from cifar_tune.cli.find_study import find_stored, when_reached
-    from cifar_tune.cli.opening_lines import kept_lines, result_lines
+    from cifar_tune.cli.opening_lines import caution_lines, kept_lines, result_lines
     from cifar_tune.cli.race_run import Surroundings, asked, require_own
     from cifar_tune.optuna_internals import BatchStorage
     from cifar_tune.reports.race import race_lines
@@ -149,9 +149,10 @@ def finalize(
         race = None if result is None else result.plain(record.trials)
         typer.echo(json.dumps({"study": name, "best_trial": best, "race": race, "test_openings": openings}, indent=2))
         return
-    if result is not None and record.openings[-1].chosen == RACE:
-        for line in race_lines(record, result):
-            say(line, err=True)
+    last = record.openings[-1]
+    about = race_lines(record, result) if result is not None and last.chosen == RACE else []
+    for line in (*about, *caution_lines(last)):
+        say(line, err=True)
     for line in result_lines(record):
         say(line)
 
@@ -184,7 +185,7 @@ def _finalized(
         wanted: how much is trained, and where.
         around: everything else.
     """
-    from cifar_tune.cli.race_run import course, raced
+    from cifar_tune.cli.race_run import about_quick, course, raced
     from cifar_tune.storage.lease import acquire
     from cifar_tune.study.events import Interrupted
     from cifar_tune.study.finalizing import Several, require_ready
@@ -195,6 +196,8 @@ def _finalized(
 
     name, device = record.name, around.device
     if wanted.quick:
+        if words := about_quick(record, choice, wanted):
+            say(f"note: {words}", err=True)
         return train_and_open(storage, name, device, aloud, around.again, choice, around.folder)
     require_ready(record, choice, device, around.folder)
     acquire(storage.engine, name).release()  # nobody may run the study, which the networks would find out late

@@ -20,6 +20,7 @@ from cifar_tune.reports.comparison_files import cells
 from cifar_tune.reports.findings import findings, sparing_words
 from cifar_tune.reports.importances import Importances
 from cifar_tune.reports.labels import dimension_words
+from cifar_tune.reports.learning_curves import validation_words
 from cifar_tune.reports.linked import planned_of
 from cifar_tune.reports.page.anchors import Anchors
 from cifar_tune.reports.page.bars import importance_bars
@@ -48,7 +49,7 @@ from cifar_tune.reports.tested import (
     opened_words,
     opening_cells,
 )
-from cifar_tune.reports.trust import repeats_words, trust_words
+from cifar_tune.reports.trust import repeats_words, result_figure, trust_words
 from cifar_tune.storage.linked import is_networks, linked_words, parent_of
 from cifar_tune.storage.openings import elsewhere_words
 from cifar_tune.storage.records import TrialRecord
@@ -121,7 +122,7 @@ def _contents(report: Report, anchors: Anchors, folder: Path) -> dict[str, Any]:
     record = report.record
     found = report.importances
     shares, by_chance = report.importance_spread, report.importance_chance
-    best = report.best
+    best = report.chosen
     drawable = report.nothing_to_draw is None
     is_drawn = drawable and not report.is_linked  # of what was searched
     return {
@@ -130,7 +131,7 @@ def _contents(report: Report, anchors: Anchors, folder: Path) -> dict[str, Any]:
         "parent": parent_of(record.name),
         "planned": planned_of(record),
         "is_networks": is_networks(record.name),
-        "validation": "after the epoch, on images trained on" if is_networks(record.name) else "validation",
+        "validation": validation_words(record.name),
         **_test_set(report),
         "race": report.race,
         "race_sentences": race_sentences(report),
@@ -139,7 +140,8 @@ def _contents(report: Report, anchors: Anchors, folder: Path) -> dict[str, Any]:
         "findings": [] if report.is_linked else findings(report),
         "best": best,
         "best_values": _values(report, best) if best else [],
-        "best_yaml": best_yaml(record, best, folder / BEST_FILE) if best else "",
+        "best_yaml": best_yaml(record, best, folder / BEST_FILE, report.raced) if best else "",
+        "result_figure": result_figure(report) if best else "",
         "best_config": resolved_config(best, record.spec) if best else {},
         "command": f"cifar-tune train {quote((folder / BEST_FILE).as_posix())}",
         "trust": trust_words(report) if best else "",
