@@ -49,7 +49,7 @@ TURNED = ("turned round", "CIFAR")
 
 _TRIALS = 30
 _EARLY = (5, 10, 20)
-_NEAR = 0.01
+_NEAR = 0.02
 """Of validation accuracy: a configuration as near to the best of the grid counts as found."""
 _NUMBERS = (1, 3, 5, 10)
 _USUAL = 5
@@ -98,30 +98,58 @@ def search(spec: StudySpec, values: Table, known: Sequence[KnownConfiguration] =
     return Search(configs, accuracies)
 
 
-def sources_of(pair: tuple[str, str], tables: Mapping[str, Table], seed: int) -> list[Source]:
-    """What an earlier study has found, best first; of a made-up one, what its name says."""
-    earlier, new = pair
-    task = new if earlier not in TASKS else earlier
-    found = search(study_on(task, seed + 1000), tables[task])
-    order = np.argsort(-np.array(found.accuracies), kind="stable")
-    if pair == UNRELATED:
-        order = np.random.default_rng(seed).permutation(10)  # TPE draws its first ten at random
-    elif pair == TURNED:
-        order = order[::-1]
-    return [Source(int(each), found.accuracies[each], found.configs[each]) for each in order]
+class Replays:
+    """Searches on tables, each made once.
 
+    Args:
+        tables: by task.
+        seeds: searches of each kind.
+    """
 
-def gains(pair: tuple[str, str], tables: Mapping[str, Table], seeds: int, number: int) -> tuple[Floats, Floats]:
-    """Trials needed and points missed after each of `_EARLY`, [seeds, 1 + len(_EARLY)]: without transfer, and with."""
-    values = tables[pair[1]]
-    both: tuple[list[list[float]], list[list[float]]] = [], []
-    for seed in range(seeds):
+    def __init__(self, tables: Mapping[str, Table], seeds: int) -> None:
+        self._tables = tables
+        self._seeds = seeds
+        self._plain: dict[tuple[str, int], Search] = {}
+        self._gains: dict[tuple[tuple[str, str], int], tuple[Floats, Floats]] = {}
+
+    def gains(self, pair: tuple[str, str], number: int) -> tuple[Floats, Floats]:
+        """Trials needed, and points missed after each of `_EARLY`: without transfer, and with.
+
+        Args:
+            pair: of tasks.
+            number: configurations that are taken at most.
+
+        Returns:
+            Both of shape [seeds, 1 + len(_EARLY)].
+        """
+        if (pair, number) not in self._gains:
+            best = self._tables[pair[1]].best
+            each = [self._pair(pair, seed, number) for seed in range(self._seeds)]
+            figures = [[[found.needed(best), *found.missed(best)] for found in both] for both in each]
+            self._gains[pair, number] = (np.array(figures)[:, 0], np.array(figures)[:, 1])
+        return self._gains[pair, number]
+
+    def _pair(self, pair: tuple[str, str], seed: int, number: int) -> tuple[Search, Search]:
         spec = study_on(pair[1], seed)
-        taken = select(spec, sources_of(pair, tables, seed), number).taken
-        for kept, known in zip(both, ((), [each.item for each in taken]), strict=True):
-            found = search(spec, values, known)
-            kept.append([found.needed(values.best), *found.missed(values.best)])
-    return np.array(both[0]), np.array(both[1])
+        taken = select(spec, self._sources(pair, seed), number).taken
+        given = search(spec, self._tables[pair[1]], [each.item for each in taken])
+        return self._without(pair[1], seed), given
+
+    def _without(self, task: str, seed: int) -> Search:
+        if (task, seed) not in self._plain:
+            self._plain[task, seed] = search(study_on(task, seed), self._tables[task])
+        return self._plain[task, seed]
+
+    def _sources(self, pair: tuple[str, str], seed: int) -> list[Source]:
+        """What an earlier study has found, best first; of a made-up one, what its name says."""
+        earlier, new = pair
+        found = self._without(new if earlier not in TASKS else earlier, seed + 1000)
+        order = np.argsort(-np.array(found.accuracies), kind="stable")
+        if pair == UNRELATED:
+            order = np.random.default_rng(seed).permutation(10)  # TPE draws its first ten at random
+        elif pair == TURNED:
+            order = order[::-1]
+        return [Source(int(each), found.accuracies[each], found.configs[each]) for each in order]
 
 
 def _figure(differences: Floats) -> str:
@@ -129,12 +157,12 @@ def _figure(differences: Floats) -> str:
     return f"{differences.mean():+.1f} ± {error:.1f}"
 
 
-def pair_rows(tables: Mapping[str, Table], seeds: int) -> list[tuple[str, ...]]:
+def pair_rows(replays: Replays) -> list[tuple[str, ...]]:
     """One row per pair, with the usual number of configurations; then the mean over the real pairs."""
     rows = []
     means = []
     for pair in (*PAIRS, UNRELATED, TURNED):
-        without, given = gains(pair, tables, seeds, _USUAL)
+        without, given = replays.gains(pair, _USUAL)
         differences = given - without
         if pair in PAIRS:
             means.append(differences.mean(axis=0))
@@ -144,13 +172,13 @@ def pair_rows(tables: Mapping[str, Table], seeds: int) -> list[tuple[str, ...]]:
     return rows
 
 
-def number_rows(tables: Mapping[str, Table], seeds: int) -> list[tuple[str, ...]]:
+def number_rows(replays: Replays) -> list[tuple[str, ...]]:
     """One row per number of configurations: the mean difference over the real pairs, and over the turned one."""
     rows = []
     for number in _NUMBERS:
-        each = [gains(pair, tables, seeds, number) for pair in PAIRS]
+        each = [replays.gains(pair, number) for pair in PAIRS]
         differences = np.array([(given - without).mean(axis=0) for without, given in each])
-        without, given = gains(TURNED, tables, seeds, number)
+        without, given = replays.gains(TURNED, number)
         rows.append((str(number), *map(_figure, differences.T), _figure((given - without)[:, 0])))
     return rows
 
@@ -162,13 +190,14 @@ def main(arguments: Sequence[str]) -> None:
         "--tables", type=Path, default=Path("transfer-tables.json"), help="trained accuracies, kept here"
     )
     parser.add_argument("--images", help="a folder with train/<class>/*, or the official archive; else made-up ones")
-    parser.add_argument("--seeds", type=int, default=30, help="searches of each kind")
+    parser.add_argument("--seeds", type=int, default=20, help="searches of each kind")
     given = parser.parse_args(arguments)
     quieten_optuna()
     with tempfile.TemporaryDirectory(prefix="cifar-tune-transfer-") as scratch:
         tables = read_tables(given.tables, find_images(given.images, Path(scratch)))
     after = [f"missed after {count}" for count in _EARLY]
+    replays = Replays(tables, given.seeds)
     columns = ("earlier study", "new study", "needed without", "needed with", "difference", *after)
-    print(table(columns, pair_rows(tables, given.seeds)), flush=True)
+    print(table(columns, pair_rows(replays)), flush=True)
     columns = ("configurations", "needed", *after, "needed where turned round")
-    print(f"\n{table(columns, number_rows(tables, given.seeds))}")
+    print(f"\n{table(columns, number_rows(replays))}")

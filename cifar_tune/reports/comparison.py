@@ -16,7 +16,7 @@ from cifar_tune.storage.means import key_of
 from cifar_tune.storage.records import StudyRecord, TrialRecord
 from cifar_tune.study_spec.repeats import RepeatsSpec
 from cifar_tune.study_spec.search_space import Range
-from cifar_tune.wording import counted
+from cifar_tune.wording import counted, figure
 
 _IMPARTIAL = ("grid", "qmc", "random")
 """Samplers that do not look at results."""
@@ -173,8 +173,11 @@ class Comparison:
         return self.knob != "seed" and any(key_of(trial.params) in fallen for trial in level.trials)
 
     def _block(self, trial: TrialRecord) -> tuple[object, ...]:
-        own = [] if self.knob == "seed" else [trial.repeat]
-        return (*(trial.params.get(name) for name in self.others), *own)
+        own = () if self.knob == "seed" else (trial.repeat,)
+        return own if self.is_each_at_its_own else (*self._others_of(trial), *own)
+
+    def _others_of(self, trial: TrialRecord) -> tuple[object, ...]:
+        return tuple(trial.params.get(name) for name in self.others)
 
     @property
     def label(self) -> str:
@@ -191,6 +194,17 @@ class Comparison:
         """Whether the levels completed trials of the same values of all other searched knobs, as a whole grid does."""
         tried = [Counter(self._block(trial) for trial in level.completed) for level in self._compared]
         return len(tried) > 1 and bool(tried[0]) and all(each == tried[0] for each in tried)
+
+    @cached_property
+    def is_each_at_its_own(self) -> bool:
+        """Whether `repeats` has trained one configuration for each level, which differ in other knobs too.
+
+        So are optimizers compared, each at its own learning rate. Seed by seed, these configurations can be paired.
+        """
+        if self.repeats is None or self.knob == "seed":
+            return False
+        each = [{self._others_of(trial) for trial in level.completed} for level in self._compared]
+        return len(each) > 1 and all(len(own) == 1 for own in each) and any(own != each[0] for own in each)
 
     @property
     def _is_balanced_but_for_trainings(self) -> bool:
@@ -268,7 +282,7 @@ class Comparison:
     def _block_words(self) -> str:
         if self.repeats is None or self.knob == "seed":
             return f"combinations of {', '.join(self.others)}"
-        if not self.others:
+        if not self.others or self.is_each_at_its_own:
             return self.repeats.what
         return f"combinations of {', '.join(self.others)} and {self.repeats.what.removesuffix('s')}"
 
@@ -291,6 +305,8 @@ class Comparison:
         defaults = "; ".join(self._differing_words())
         if len(self._tried) == 1:
             words = f"Only {self._tried[0].label} was tried, so there is nothing to compare."
+        elif self.is_each_at_its_own:
+            words = f"Each level has one configuration, with other knobs of its own: {self._own_words}."
         elif self.others and self._is_balanced_but_for_trainings:
             words = (
                 f"Not under equal conditions: every level that was tried had the same values of "
@@ -318,6 +334,15 @@ class Comparison:
         else:
             words = "Under equal conditions: nothing else was searched."
         return words
+
+    @property
+    def _own_words(self) -> str:
+        """The other knobs of each level's one configuration, where there is only one."""
+        each = {level.label: level.completed[0].searched for level in self._compared}
+        return "; ".join(
+            f"{label} with {', '.join(f'{name} {figure(values[name])}' for name in self.others if name in values)}"
+            for label, values in each.items()
+        )
 
     def _repeats_words(self) -> str:
         """What the standard errors and the best configurations of a study with `repeats` are."""

@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from benchmarks.transfer import TURNED, gains, search, study_on
+from benchmarks.transfer import TURNED, Replays, search, study_on
 from benchmarks.transfer_tables import RATES, TASKS, Table
 from cifar_tune.knobs.configuration import complete
 from cifar_tune.knobs.part import Value
@@ -33,11 +33,12 @@ def test_values_lie_between_those_that_were_trained() -> None:
 
 def test_a_task_alike_is_found_sooner_and_its_worst_later() -> None:
     tables = dict.fromkeys(TASKS, made(0.1))
-    without, given = gains(("CIFAR, width 4", "CIFAR"), tables, seeds=3, number=5)
+    replays = Replays(tables, seeds=3)
+    without, given = replays.gains(("CIFAR, width 4", "CIFAR"), 5)
     assert (given[:, 0] <= without[:, 0]).all()
     assert (given[:, 0] == 1).mean() >= 0.5
     assert np.array_equal(
         without[:, 0], [search(study_on("CIFAR", seed), tables["CIFAR"]).needed(0.75) for seed in range(3)]
     )
-    without, given = gains(TURNED, tables, seeds=3, number=5)
+    without, given = replays.gains(TURNED, 5)
     assert given[:, 0].min() > 5

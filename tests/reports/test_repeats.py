@@ -116,6 +116,32 @@ def crossed(values: Mapping[tuple[str, str], Sequence[float]]) -> StudyRecord:
     return make_record(spec, trials)
 
 
+def test_levels_with_one_configuration_each_are_paired_by_seed() -> None:
+    rates = {"sgd": 0.1, "adam": 0.01}
+    values = {"sgd": (0.50, 0.60, 0.70), "adam": (0.52, 0.61, 0.73)}
+    spec = make_spec(
+        {"optimizer": {"choices": list(rates)}, "lr": {"choices": list(rates.values())}},
+        start_from=[{"optimizer": name, "lr": rate} for name, rate in rates.items()],
+        sampler={"name": "random"}, repeats=3, budget={"trials": 6},
+    )  # fmt: skip
+    trials = [
+        MadeTrial({"optimizer": name, "lr": rates[name]}, value, attrs={attributes.REPEAT: index + 1})
+        for name, each in values.items()
+        for index, value in enumerate(each)
+    ]
+    comparison = compare(make_record(spec, trials), "optimizer")
+    sgd, _ = comparison.levels
+    assert comparison.difference(sgd) == pytest.approx((-0.02, 0.024841), abs=1e-5)  # Student, with 2 degrees
+    assert comparison.conditions.startswith(
+        "Each level has one configuration, with other knobs of its own: sgd with lr 0.1; adam with lr 0.01. "
+        "Differences are paired: each level against adam, the best mean, over the same 3 seeds;"
+    )
+    other = MadeTrial({"optimizer": "adam", "lr": 0.1}, 0.4, attrs={attributes.REPEAT: 1})
+    mixed = compare(make_record(spec, [*trials, other]), "optimizer")
+    assert "Not under equal conditions: lr varied at the same time" in mixed.conditions
+    assert mixed.paired is None
+
+
 def test_a_configuration_that_lacks_trainings_is_the_reason_that_is_given() -> None:
     record = crossed(
         {("batch", "relu"): (0.3,), ("batch", "elu"): (0.7, 0.8, 0.9),
