@@ -105,7 +105,7 @@ def open_dashboard(
     if storage is None:
         rule = f"no studies to show: {without_studies(url)}; `cifar-tune run` makes the first one"
         raise UserError(Problem(rule, shown(url)))
-    app = _while_it_is_there(_pages(storage, url), storage, url)
+    app = _while_it_is_there(pages(storage, url), storage, url)
     try:
         guarded = _only_asked_by_name(same_site_only(app, names), host, names)
         kind = _Server6 if ":" in host else _Server
@@ -115,7 +115,7 @@ def open_dashboard(
         raise refused(host, port, error) from error
 
 
-def _pages(storage: BatchStorage, url: URL) -> WSGIApplication:
+def pages(storage: BatchStorage, url: URL) -> WSGIApplication:
     """optuna-dashboard with our notes and files, and our reports beside it."""
     files = MadeFiles(storage, FileSystemArtifactStore(_made_folder(artifacts_folder())))
     return ReportPages(storage, _Studies(storage, url, files))

@@ -12,6 +12,7 @@ from cifar_tune import __version__
 from cifar_tune.dashboard.host_names import allowed_names, own_names
 from cifar_tune.optuna_internals import BatchStorage
 from cifar_tune.web import assets, health
+from cifar_tune.web.dashboard_gate import mount_dashboard
 from cifar_tune.web.guards import Guards
 from cifar_tune.web.here import Here
 from cifar_tune.web.metrics import Metrics
@@ -82,6 +83,7 @@ def create_app(
     app.include_router(health.router)
     for each in (assets.router, logging_in.router):
         app.include_router(each)
+    mount_dashboard(app, here)
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]
     return app
 

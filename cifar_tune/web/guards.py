@@ -37,7 +37,7 @@ REPORT_POLICY = (
 DASHBOARD_POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; font-src 'self' data:; worker-src 'self' blob:; form-action 'self'; base-uri 'self'; "
-    "frame-ancestors 'none'"
+    "frame-ancestors 'self'"
 )
 """What optuna-dashboard needs: its plots are compiled in the browser."""
 
