@@ -24,6 +24,17 @@ class NoStorageError(UserError):
     """There is no database yet, so nothing was ever submitted."""
 
 
+def address_of(storage: str | None, server: str | None) -> str | None:
+    """The address of the server that a command asks; None where it asks the database.
+
+    Raises:
+        UserError: both `--storage` and `--server` are given.
+    """
+    if server and storage:
+        raise UserError(Problem("name a server or a database, not both", "--server", server))
+    return server or (None if storage else os.environ.get(SERVER_VARIABLE))
+
+
 @contextmanager
 def desk_of(storage: str | None, server: str | None, makes_storage: bool = False) -> Iterator[Desk]:
     """The desk that a command asks. Tables of an earlier version are upgraded.
@@ -38,9 +49,7 @@ def desk_of(storage: str | None, server: str | None, makes_storage: bool = False
         NoStorageError: there is no database.
         CheckError: the database cannot be used.
     """
-    if server and storage:
-        raise UserError(Problem("name a server or a database, not both", "--server", server))
-    address = server or (None if storage else os.environ.get(SERVER_VARIABLE))
+    address = address_of(storage, server)
     if address:
         from cifar_tune.client import HttpDesk
         from cifar_tune.client.token_file import own_token

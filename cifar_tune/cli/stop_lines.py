@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from cifar_tune.optuna_internals import BatchStorage
 from cifar_tune.optuna_tables import naming_damage, states_of_trials
+from cifar_tune.service.desk import Desk
+from cifar_tune.service.refusals import ConflictError
 from cifar_tune.service.schema import version_of
 from cifar_tune.service.submissions import Submission, newest
 from cifar_tune.storage.stored_studies import study_names
@@ -17,6 +19,16 @@ def submission_of(storage: BatchStorage, name: str) -> Submission | None:
     with storage.engine.connect() as connection:
         found = newest(connection, name)
     return found if found is not None and found.is_living else None
+
+
+def stopped_lines(desk: Desk, name: str) -> list[str]:
+    """Stop a study by its name, through a desk, and say in lines for stdout what comes of it."""
+    try:
+        stopped = desk.stop(name)
+    except ConflictError:
+        return [f"nobody runs {name}"]
+    lines = [f"{each} is asked to park {name}" for each in stopped.asked]
+    return [*lines, f"{name} is paused; go on with: cifar-tune resume {name}"] if stopped.is_paused else lines
 
 
 def stop_lines(

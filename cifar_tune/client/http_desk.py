@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from cifar_tune.errors import CheckError, Problem, UserError
 from cifar_tune.service.audit import Event
+from cifar_tune.service.desk import Stopped
 from cifar_tune.service.owners import Owner
 from cifar_tune.service.people import Role, Token
 from cifar_tune.service.problem_types import error_of
@@ -127,6 +128,10 @@ class HttpDesk:
     def set_workers(self, study: str, workers: int | None) -> Submission:
         """See `Desk`."""
         return _submission(self._ask("PATCH", f"studies/{_part(study)}", json={"workers": workers}))
+
+    def stop(self, study: str) -> Stopped:
+        """See `Desk`."""
+        return _of(Stopped, self._ask("POST", f"studies/{_part(study)}/stop"))
 
     def delete(self, study: str) -> Removed:
         """See `Desk`."""

@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from cifar_tune.service.audit import Event
@@ -11,6 +12,21 @@ from cifar_tune.service.owners import Owner
 from cifar_tune.service.people import Role, Token
 from cifar_tune.service.submissions import State, Submission
 from cifar_tune.study.removing import Removed
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """What came of asking a study to stop.
+
+    Attributes:
+        study: its name.
+        asked: the processes that were asked to park, such as `process 12 on lab1`; it takes them an epoch at most.
+        is_paused: whether it is submitted, and now waits until somebody resumes it.
+    """
+
+    study: str
+    asked: tuple[str, ...]
+    is_paused: bool
 
 
 class Desk(Protocol):
@@ -70,6 +86,9 @@ class Desk(Protocol):
 
     def set_workers(self, study: str, workers: int | None) -> Submission:
         """How many slots it may use at most; None for as many as there are."""
+
+    def stop(self, study: str) -> Stopped:
+        """Ask whoever runs a study to park it, also `cifar-tune run`; a submitted one is paused."""
 
     def delete(self, study: str) -> Removed:
         """Remove a study that has ended, its trials and its checkpoints, for good; its name is free afterwards."""

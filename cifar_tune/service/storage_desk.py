@@ -16,6 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from cifar_tune.errors import CifarTuneError, Problem, UserError
 from cifar_tune.service import audit, names, owners, people, rights, submissions
 from cifar_tune.service.audit import Event
+from cifar_tune.service.desk import Stopped
 from cifar_tune.service.owners import Owner
 from cifar_tune.service.people import Actor, Role, Token
 from cifar_tune.service.refusals import ConflictError, RefusedError, UnknownStudyError
@@ -23,7 +24,9 @@ from cifar_tune.service.study_text import Rule, checked_text
 from cifar_tune.service.submissions import LIVING, State, Submission
 from cifar_tune.service.tables import LONGEST_NAME, SERVER_LEASE, SUBMISSIONS
 from cifar_tune.storage.lease import owner_of
+from cifar_tune.storage.linked import with_linked
 from cifar_tune.storage.rdb import close, open_storage
+from cifar_tune.storage.wishes import ask_to_park
 from cifar_tune.study.removing import Removed, remove_with_linked
 from cifar_tune.study_spec.overrides import parse_overrides
 from cifar_tune.visible import visible
@@ -156,22 +159,30 @@ class StorageDesk:
 
         return self._change("workers", study, change, workers=workers)
 
+    def stop(self, study: str) -> Stopped:
+        """See `Desk`."""
+        with self._attempt("stop", study, {}) as attempt:
+            newest = self._found(study, "stop")
+            held = [ask_to_park(self.engine, each, self._actor.name) for each in with_linked(study)]
+            asked = tuple(str(each.owner) for each in held if each is not None)
+            attempt.detail["asked"] = asked
+            with self.engine.begin() as connection:
+                # only now: a run that parks before this is queued again, and paused here all the same
+                is_paused = newest is not None and submissions.pause(connection, newest.id)
+                if not asked and not is_paused:
+                    raise ConflictError(f"nobody runs the study {study!r}, so there is nothing to stop")
+                self._done(connection, attempt)
+            return Stopped(study, asked, is_paused)
+
     def delete(self, study: str) -> Removed:
         """See `Desk`."""
         with self._attempt("delete", study, {}) as attempt:
-            rights.require(self._actor, "delete", self._actor.name, f"delete the study {study!r}")
-            with self.engine.connect() as connection:
-                owner = names.owner_of_name(connection, study)
-                is_stored = names.is_stored(connection, study)
-                newest = submissions.newest(connection, study)
-            if owner is None and not is_stored:
-                raise UnknownStudyError(f"there is no study {study!r}")
-            rights.require(self._actor, "delete", owner, f"delete the study {study!r}")
+            newest = self._found(study, "delete")
             if newest is not None and newest.is_living:
                 raise ConflictError(
                     f"the study {study!r} is {newest.state}; cancel it first: cifar-tune cancel {study}"
                 )
-            removed = self._removed(study) if is_stored else Removed(study)
+            removed = self._removed(study)
             attempt.detail["linked"] = removed.linked
             with self.engine.begin() as connection:
                 names.give_free(connection, study)
@@ -241,7 +252,26 @@ class StorageDesk:
         """Whether a server runs on this database."""
         return owner_of(self.engine, SERVER_LEASE) is not None
 
+    def _found(self, study: str, action: str) -> Submission | None:
+        """The newest submission of a study that may be one of `run`, with the right to do something with it.
+
+        Raises:
+            NotAllowedError: there is no such right.
+            UnknownStudyError: there is no such study.
+        """
+        what = f"{_WORDS[action]} {study!r}"
+        rights.require(self._actor, action, self._actor.name, what)
+        with self.engine.connect() as connection:
+            owner = names.owner_of_name(connection, study)
+            if owner is None and not names.is_stored(connection, study):
+                raise UnknownStudyError(f"there is no study {study!r}")
+            rights.require(self._actor, action, owner, what)
+            return submissions.newest(connection, study)
+
     def _removed(self, study: str) -> Removed:
+        with self.engine.connect() as connection:
+            if not names.is_stored(connection, study):  # it has never run
+                return Removed(study)
         storage = open_storage(self._url)
         try:
             return remove_with_linked(storage, study, self._url)
@@ -300,6 +330,8 @@ _WORDS = {
     "cancel": "cancel the study",
     "priority": "change the priority of the study",
     "workers": "change the number of workers of the study",
+    "stop": "stop the study",
+    "delete": "delete the study",
 }
 
 

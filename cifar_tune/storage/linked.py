@@ -18,6 +18,11 @@ def linked_name(study: str, kind: str) -> str:
     return f"{study}/{kind}"
 
 
+def with_linked(study: str) -> tuple[str, ...]:
+    """The names of a study, and of those that `finalize` may make for it."""
+    return study, linked_name(study, FINALS), linked_name(study, NETWORKS)
+
+
 def parent_of(name: str) -> str | None:
     """The study that a linked study belongs to; None of other studies."""
     found = _LINKED.fullmatch(name)

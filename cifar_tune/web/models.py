@@ -369,6 +369,16 @@ class Me(_Model):
     role: Role = Field(examples=["editor"])
 
 
+class StoppedTold(_Model):
+    """Who was asked to stop."""
+
+    study: str = Field(examples=["digits"])
+    asked: tuple[str, ...] = Field(examples=[["process 4711 on lab1"]])
+    """The processes that park the study, within an epoch."""
+    is_paused: bool = Field(examples=[True])
+    """Whether the study was submitted, and waits until somebody resumes it."""
+
+
 class Deleted(_Model):
     """What was removed."""
 

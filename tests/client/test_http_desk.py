@@ -79,6 +79,7 @@ REFUSED: dict[str, tuple[str, Callable[[Desk], object]]] = {
     "a study of others": ("other editor", lambda desk: desk.cancel("paused")),
     "an unknown study": ("editor", lambda desk: desk.pause("pausd")),
     "a study that run has made": ("editor", lambda desk: desk.cancel("made")),
+    "nothing that runs": ("admin", lambda desk: desk.stop("made")),
     "a study that waits": ("editor", lambda desk: desk.delete("paused")),
     "no token": ("admin", lambda desk: desk.revoke_token(999)),
     "no role": ("admin", lambda desk: desk.create_token("two\nlines", "viewer")),

@@ -13,6 +13,7 @@ from sqlalchemy.engine import URL
 from cifar_tune.errors import CheckError, Problem, UserError
 from cifar_tune.optuna_internals import BatchStorage
 from cifar_tune.service import submissions
+from cifar_tune.service.desk import Stopped
 from cifar_tune.service.owners import Owner
 from cifar_tune.service.people import Actor
 from cifar_tune.service.refusals import (
@@ -25,12 +26,14 @@ from cifar_tune.service.refusals import (
 )
 from cifar_tune.service.storage_desk import StorageDesk
 from cifar_tune.service.submissions import Submission
-from cifar_tune.storage.lease import acquire
+from cifar_tune.storage.lease import acquire, owner_of
 from cifar_tune.storage.urls import ARTIFACTS_VARIABLE
+from cifar_tune.storage.wishes import read_wish
 from cifar_tune.study.removing import Removed
 
 from .conftest import DeskOf
 
+NAMES = ("made", "made/finals")
 STUDY = """\
 # mine
 name: mine
@@ -291,3 +294,41 @@ def test_what_nobody_has_submitted_is_deleted_by_admins_alone(desk_of: DeskOf, s
         desk_of("anna").delete("made")
     assert desk_of("root", "admin").delete("made") == Removed("made")
     assert storage.get_all_studies() == []
+
+
+def test_stopping_reaches_the_process_and_pauses_what_was_submitted(desk_of: DeskOf, storage: BatchStorage) -> None:
+    desk = desk_of("anna")
+    number = desk.submit(STUDY).id
+    with storage.engine.begin() as connection:
+        submissions.begin(connection, number)
+    lease = acquire(storage.engine, "mine")
+    stopped = desk.stop("mine")
+    assert stopped == Stopped("mine", (str(owner_of(storage.engine, "mine")),), is_paused=True)
+    wish = read_wish(storage.engine, "mine", lease.token)
+    assert wish is not None
+    assert (wish.park, wish.by) == (True, "anna")
+    assert (desk.submission("mine").state, desk.submission("mine").wanted) == ("running", "pause")
+    with storage.engine.begin() as connection:
+        submissions.end(connection, number, 130, None)
+    lease.release()
+    assert desk.submission("mine").state == "paused"
+    assert desk.stop("mine") == Stopped("mine", (), is_paused=True)
+    desk.cancel("mine")
+    with pytest.raises(ConflictError, match="nobody runs the study 'mine', so there is nothing to stop"):
+        desk.stop("mine")
+
+
+def test_admins_stop_a_plain_run_and_what_finalize_runs(desk_of: DeskOf, storage: BatchStorage) -> None:
+    for name in NAMES:
+        storage.create_new_study([StudyDirection.MAXIMIZE], name)
+    leases = [acquire(storage.engine, name) for name in NAMES]
+    with pytest.raises(NotAllowedError, match="anna may not stop the study 'made'; ask an admin"):
+        desk_of("anna").stop("made")
+    assert all(read_wish(storage.engine, name, lease.token) is None for name, lease in zip(NAMES, leases, strict=True))
+    stopped = desk_of("root", "admin").stop("made")
+    assert (len(stopped.asked), stopped.is_paused) == (2, False)
+    for name, lease in zip(NAMES, leases, strict=True):
+        wish = read_wish(storage.engine, name, lease.token)
+        assert wish is not None
+        assert wish.park
+        lease.release()

@@ -56,6 +56,7 @@ VERBS: dict[str, Verb] = {
     "priority": lambda desk, whose: desk.set_priority(whose, 3),
     "workers": lambda desk, whose: desk.set_workers(whose, 3),
     "cancel": lambda desk, whose: desk.cancel(whose),
+    "stop": lambda desk, whose: desk.stop({"own": "run-own", "foreign": "run-foreign"}[whose]),
     "delete": lambda desk, whose: desk.delete({"own": "old-own", "foreign": "old-foreign"}[whose]),
     "token.create": lambda desk, whose: desk.create_token({"own": "me", "foreign": "ruth"}[whose], "viewer"),
     "token.revoke": lambda desk, whose: desk.revoke_token({"own": 1, "foreign": 2}[whose]),
@@ -87,6 +88,7 @@ def test_every_verb_is_refused_or_done_and_leaves_one_event(desk_of: DeskOf, sto
     for name, whose in (("me", "own"), ("ruth", "foreign")):
         desk_of(name).submit(STUDY, settings=[f"name=old-{whose}"])
         desk_of(name).cancel(f"old-{whose}")
+        desk_of(name).submit(STUDY, settings=[f"name=run-{whose}"])
     for owner in ("me", "ruth"):
         root.create_token(owner, "viewer")
     desk, last = desk_of("me", role), len(root.events())
@@ -135,6 +137,7 @@ def test_what_makes_no_sense_is_an_event_too(desk_of: DeskOf) -> None:
         ("pause", UnknownStudyError, lambda: desk.pause("unknown")),
         ("delete", UnknownStudyError, lambda: root.delete("unknown")),
         ("delete", ConflictError, lambda: desk.delete("mine")),
+        ("stop", UnknownStudyError, lambda: desk.stop("unknown")),
         ("priority", UserError, lambda: desk.set_priority("mine", 9999)),
         ("workers", UserError, lambda: desk.set_workers("mine", 0)),
         ("token.create", UserError, lambda: root.create_token(" ", "viewer")),

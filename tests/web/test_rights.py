@@ -57,6 +57,7 @@ ALLOWED: Mapping[str, frozenset[str | None]] = {
     "POST /v1/studies/{name:path}/pause": OWNER,
     "POST /v1/studies/{name:path}/resume": OWNER,
     "POST /v1/studies/{name:path}/cancel": OWNER,
+    "POST /v1/studies/{name:path}/stop": OWNER,
     "DELETE /v1/studies/{name:path}": OWNER,
     "GET /v1/owners": KNOWN,
     "PATCH /v1/owners/{name}": ADMIN,

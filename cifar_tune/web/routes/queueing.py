@@ -9,7 +9,7 @@ from cifar_tune.errors import Problem, UserError
 from cifar_tune.service import rights
 from cifar_tune.service.submissions import Submission
 from cifar_tune.web.here import AtDesk, Caller, HereNow
-from cifar_tune.web.models import Change, Deleted, NewStudy, Queue, Slots, SubmissionTold
+from cifar_tune.web.models import Change, Deleted, NewStudy, Queue, Slots, StoppedTold, SubmissionTold
 from cifar_tune.web.problems import answers
 from cifar_tune.web.routes import PREFIX
 
@@ -86,6 +86,12 @@ def resume(name: Name, desk: AtDesk) -> SubmissionTold:
 def cancel(name: Name, desk: AtDesk) -> SubmissionTold:
     """End it; trials that run are parked, and what the study has found stays."""
     return told(desk.cancel(name))
+
+
+@router.post("/studies/{name:path}/stop", responses=_CHANGING, operation_id="stop")
+def stop(name: Name, desk: AtDesk) -> StoppedTold:
+    """Park what runs within an epoch, also a plain `cifar-tune run`. A submitted study is paused."""
+    return StoppedTold.model_validate(desk.stop(name))
 
 
 @router.delete("/studies/{name:path}", responses=_CHANGING, operation_id="delete")
