@@ -18,6 +18,7 @@ import optuna
 
 from benchmarks.images import find_images
 from benchmarks.measuring import table
+from benchmarks.transfer_random import NEAR, PAIRS
 from benchmarks.transfer_tables import SEARCH_SPACE, TASKS, Table, read_tables
 from benchmarks.trust.made_values import Floats
 from cifar_tune.cli.whole_process import quieten_optuna
@@ -29,19 +30,6 @@ from cifar_tune.study_spec.start_from import KnownConfiguration, suggested
 from cifar_tune.study_spec.transferring import Source, select
 from cifar_tune.study_spec.yaml_reader import Document
 
-PAIRS: Sequence[tuple[str, str]] = (
-    ("CIFAR, width 4", "CIFAR"),
-    ("CIFAR, 1,000 images", "CIFAR"),
-    ("CIFAR, 1 epoch", "CIFAR"),
-    ("CIFAR, tutorial_net", "CIFAR"),
-    ("digits", "CIFAR"),
-    ("CIFAR", "digits"),
-    ("digits, width 4", "digits"),
-    ("digits, tutorial_net", "digits"),
-    ("digits", "CIFAR, tutorial_net"),
-)
-"""The earlier study, and the new one."""
-
 UNRELATED = ("unrelated", "CIFAR")
 """An earlier study of which the values say nothing: random configurations in a random order."""
 TURNED = ("turned round", "CIFAR")
@@ -49,8 +37,6 @@ TURNED = ("turned round", "CIFAR")
 
 _TRIALS = 30
 _EARLY = (5, 10, 20)
-_NEAR = 0.02
-"""Of validation accuracy: a configuration as near to the best of the grid counts as found."""
 _NUMBERS = (1, 3, 5, 10)
 _USUAL = 5
 
@@ -64,7 +50,7 @@ class Search:
 
     def needed(self, best: float) -> int:
         """Trials until one is near the best of the grid; one more than there were if none was."""
-        return next((number for number, each in enumerate(self.accuracies, 1) if each >= best - _NEAR), _TRIALS + 1)
+        return next((number for number, each in enumerate(self.accuracies, 1) if each >= best - NEAR), _TRIALS + 1)
 
     def missed(self, best: float) -> list[float]:
         """How far the best trial so far is from the best of the grid, in points, after each of `_EARLY`."""
