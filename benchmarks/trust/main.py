@@ -44,11 +44,12 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; else all of them")
     parser.add_argument("--quick", action="store_true", help=f"{_FEW} studies instead of {_STUDIES:,}; writes nothing")
     parser.add_argument(
-        "--real", metavar="FOLDER", help="finalize studies on the images of this folder instead (half an hour)"
+        "--real", metavar="FOLDER", help="finalize a study on the images of this folder instead (some ten minutes)"
     )
+    parser.add_argument("--keep", metavar="FOLDER", help="of --real: where its study is kept, and goes on after a stop")
     given = parser.parse_args(arguments)
     if given.real is not None:
-        return _real(given.real, quick=given.quick)
+        return _real(given.real, given.keep, quick=given.quick)
     unknown = [name for name in given.parts if name not in PARTS]
     if unknown:
         parser.error(f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)}")
@@ -69,14 +70,14 @@ _REAL = "real images"
 _SECTION = re.compile(rf"<!-- {_REAL} -->\n(.*?)\n<!-- end of {_REAL} -->\n", re.DOTALL)
 
 
-def _real(folder: str, *, quick: bool) -> int:
-    """The same of studies on real images: trains for half an hour, and writes its own section of the document."""
+def _real(folder: str, kept: str | None, *, quick: bool) -> int:
+    """The same of a study on real images: trains for minutes, and writes its own section of the document."""
     before = facts()
     with tempfile.TemporaryDirectory(prefix="cifar-tune-trust-") as scratch:
         os.environ.setdefault("CIFAR_TUNE_CACHE", str(Path("storage/cache").absolute()))
         images = find_images(folder, Path(scratch))
         size = FEW if quick else Size()
-        checks = list(real(images, Path(scratch), size))
+        checks = list(real(images, Path(kept or scratch).absolute(), size))
     text = f"## {_REAL}\n\n{_REAL_WORDS.format(size=size, images=images.words, facts=before)}\n\n{_table(checks)}"
     print(text)
     if not quick:
@@ -102,7 +103,8 @@ Written by `python -m benchmarks trust`. It makes studies whose truth is known (
 row says), lets the functions of cifar-tune judge them, and compares. All simulations are seeded: the same versions
 print the same figures. {facts}."""
 
-_REAL_WORDS = """Measured by `python -m benchmarks trust --real FOLDER` on {images}: {size.studies} studies of
-{size.trials} trials each, of two epochs of cnn3 (width 8) on 5,000 training and 1,000 validation images. `cifar-tune
-finalize --trainings {size.race}` races their best trials. Then the best trial and the winner are trained {size.fresh}
-times each with fresh seeds, the same for both, and measured on 9,000 images that have chosen nothing. {facts}."""
+_REAL_WORDS = """Measured by `python -m benchmarks trust --real FOLDER` on {images}: a study of {size.trials}
+trials, of two epochs of cnn3 (width 8) on 5,000 training and 1,000 validation images. `cifar-tune
+finalize --trainings {size.race}` races its best trials. Then the best trial and the winner are trained {size.fresh}
+times each with fresh seeds, the same for both, and measured on 5,000 images that neither the study nor the race nor the
+test has used to choose anything (less a tenth, on which the study trained). {facts}."""

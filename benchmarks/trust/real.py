@@ -1,16 +1,17 @@
 """`finalize` on real images: what it says of its winner and of the naive best, beside many fresh trainings of both.
 
-Each study searches on few images with `cifar-tune run`, and `cifar-tune finalize` races its best trials. The truth is
+A study searches on few images with `cifar-tune run`, and `cifar-tune finalize` races its best trials. The truth is
 then looked up: the best trial of the study and the winner of the race are trained again with fresh seeds, on the
 training images of the study, and measured on thousands of images that the study, the race and the test have not used to
 choose anything.
 """
 
 import json
+import math
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.training.loop import Training
 
 _URL = "sqlite:///real.db"
-_TRAIN, _VAL, _MEASURED = 5000, 1000, 10_000
+_TRAIN, _VAL, _MEASURED = 5000, 1000, 5000
 _FIRST_SEED = 100_000
 """Of the fresh trainings: no study and no race comes as far."""
 
@@ -41,130 +42,103 @@ class Size:
     """How much is trained.
 
     Attributes:
-        studies: independent ones, each with other images and other draws.
-        trials: of each.
-        race: trainings of each race.
+        trials: of the study.
+        race: trainings of the race.
         fresh: trainings of the best trial and of the winner, by which the truth is known.
     """
 
-    studies: int = 2
     trials: int = 40
     race: int = 20
     fresh: int = 40
 
 
-FEW = Size(studies=1, trials=4, race=10, fresh=2)
+FEW = Size(trials=4, race=10, fresh=2)
 """A smoke test, whose figures say nothing."""
 
 
-@dataclass(frozen=True)
-class _Finalized:
-    """A study that was finalized, and the truth.
-
-    Attributes:
-        race: what `finalize --json` says of it.
-        test: its opening of the test set.
-        winner, best: what fresh trainings of the race's winner and of the study's best trial gave, [trainings]. Both
-            have the same seeds.
-    """
-
-    race: Mapping[str, Any]
-    test: Mapping[str, Any]
-    winner: Floats
-    best: Floats
-
-    @property
-    def naive(self) -> Mapping[str, Any]:
-        """The study's best trial among the raced ones."""
-        found: Mapping[str, Any] = self.race["candidates"][0]
-        return found
-
-    @property
-    def best_at_most_worse(self) -> float:
-        """By how much the best trial is worse than the best one that was raced, as the race says."""
-        worse = self.naive["at_most_worse"]
-        return float("inf") if worse is None else float(worse)
-
-
 def real(images: Images, scratch: Path, size: Size) -> Iterator[Check]:
-    """Figures of some studies on real images, beside the truth.
+    """Figures of a study on real images, beside the truth.
 
     Args:
         images: that are searched on.
-        scratch: a folder for storage and models.
+        scratch: a folder for storage and models. What it has of an earlier call is not trained again.
         size: how much is trained.
     """
-    found = [_finalized(images, scratch, number, size) for number in range(size.studies)]
-    count = size.studies
-    claimed = [100 * (each.naive["studied"] - each.best.mean()) for each in found]
-    measured = [100 * each.race["optimism"] for each in found]
-    raced = [100 * (each.race["mean"] - each.winner.mean()) for each in found]
-    gains = [100 * float((each.winner - each.best).mean()) for each in found]
+    folder = scratch / "study"
+    folder.mkdir(parents=True, exist_ok=True)
+    spec = images.sized(_TRAIN, _VAL)
+    said = _finalized(folder, spec, size)
+    race, test = said["race"], said["test_openings"][-1]
+    naive = race["candidates"][0]
+    best, winner = _truths(folder, spec, (naive["trial"], race["winner"]), size.fresh)
+    truth = float(winner.mean())
+    gains = 100 * (winner - best)
+    error = float(gains.std(ddof=1)) / math.sqrt(size.fresh)
     yield Check(
-        "the best trial of a study looks better than it is by, points", float(np.mean(claimed)), note=_each(claimed)
-    )
-    yield Check("the optimism that finalize has measured, points", float(np.mean(measured)), note=_each(measured))
-    yield Check("the winner of the race looks better than it is by, points", float(np.mean(raced)), note=_each(raced))
-    held = sum(_holds(each.race["interval"], each.winner.mean()) for each in found)
-    yield Check(
-        f"intervals of the winner that hold what {size.fresh} fresh trainings give, of {count}", held, count - 1,
-        note=", ".join(_interval(each.race["interval"], each.winner.mean()) for each in found),
+        "the best trial of the study looks better than it is by, points", 100 * (naive["studied"] - float(best.mean())),
+        note=f"trial {naive['trial']}: {_shown(naive['studied'])} in the study, {_shown(best.mean())} in {size.fresh} "
+        f"fresh trainings",
     )  # fmt: skip
-    errors = [100 * float((each.winner - each.best).std(ddof=1)) / np.sqrt(size.fresh) for each in found]
+    yield Check("the optimism of the study that finalize has measured, points", 100 * race["optimism"])
     yield Check(
-        "the winner is better than the best trial by, points", float(np.mean(gains)),
-        note=f"{_each(gains)}; standard errors {_each(errors)}",
+        "the winner of the race looks better than it is by, points", 100 * (race["mean"] - truth),
+        note=f"trial {race['winner']}: {_shown(race['mean'])} in the race, {_shown(truth)} in {size.fresh} fresh ones",
     )  # fmt: skip
-    told = sum(gain / 100 <= each.best_at_most_worse for gain, each in zip(gains, found, strict=True))
-    yield Check(f'the best trial is worse by no more than "at most so much worse" says, of {count}', told, count - 1)
     yield Check(
-        f"test intervals for new images that hold the same, of {count}",
-        sum(_holds(each.test["new_images"], each.winner.mean()) for each in found),
-        note=", ".join(_interval(each.test["new_images"], each.winner.mean()) for each in found)
-        + "; the tested networks have learned the validation images too",
+        "the race's interval of the winner holds that (1: yes)", float(_holds(race["interval"], truth)),
+        note=_interval(race["interval"]),
+    )  # fmt: skip
+    yield Check(
+        "the winner is better than the best trial by, points", float(gains.mean()), note=f"standard error {error:.2f}"
+    )
+    worse = naive["at_most_worse"]
+    yield Check(
+        'the best trial is worse by no more than "at most so much worse" says (1: yes)',
+        float(worse is None or gains.mean() <= 100 * worse),
+        note="" if worse is None else f"at most {100 * worse:.2f} points",
+    )
+    yield Check(
+        "the interval of the test for new images holds the winner's accuracy (1: yes)",
+        float(_holds(test["new_images"], truth)),
+        note=f"{_interval(test['new_images'])}; the networks of the test have learned the validation images too",
     )
 
 
-def _each(values: list[float]) -> str:
-    return ", ".join(f"{value:+.2f}" for value in values)
-
-
-def _holds(interval: list[float], truth: float) -> bool:
+def _holds(interval: Sequence[float], truth: float) -> bool:
     return interval[0] <= truth <= interval[1]
 
 
-def _interval(interval: list[float], truth: float) -> str:
-    return f"{100 * interval[0]:.2f} to {100 * interval[1]:.2f} ({100 * truth:.2f})"
+def _shown(accuracy: float) -> str:
+    return f"{100 * accuracy:.2f} %"
 
 
-def _finalized(images: Images, scratch: Path, number: int, size: Size) -> _Finalized:
-    folder = scratch / f"study{number}"
-    folder.mkdir(parents=True)
-    spec = images.sized(_TRAIN, _VAL).model_copy(update={"split_seed": number})
-    (folder / "real.yaml").write_text(yaml.safe_dump(_study(spec, number, size)))
+def _interval(interval: Sequence[float]) -> str:
+    return f"{100 * interval[0]:.2f} to {100 * interval[1]:.2f} %"
+
+
+def _finalized(folder: Path, spec: DataSpec, size: Size) -> dict[str, Any]:
+    """What `finalize --json` says of the study, which is run and finalized in this folder as far as it is not yet."""
+    (folder / "real.yaml").write_text(yaml.safe_dump(_study(spec, size)))
     _called(folder, "run", "real.yaml", "--workers", "1")
     wanted = ("--trainings", str(size.race), "--study-images", "--workers", "1", "--json")
-    said = json.loads(_called(folder, "finalize", "real", *wanted))
-    study = load_study("real", f"sqlite:///{folder / 'real.db'}")
-    configs = {trial.number: trial.configuration(study.record.spec.vocabulary) for trial in study.record.ranked}
-    race = said["race"]
+    said: dict[str, Any] = json.loads(_called(folder, "finalize", "real", *wanted))
+    return said
+
+
+def _truths(folder: Path, spec: DataSpec, trials: Sequence[int], count: int) -> list[Floats]:
+    """Accuracies of fresh trainings of trials of the study, [trainings] each, all with the same seeds."""
+    record = load_study("real", f"sqlite:///{folder / 'real.db'}").record
+    configs = {trial.number: trial.configuration(record.spec.vocabulary) for trial in record.ranked}
     data = _unused(spec)
-    best = _fresh(configs[race["candidates"][0]["trial"]], data, size.fresh)
-    is_same = race["winner"] == race["candidates"][0]["trial"]
-    winner = best if is_same else _fresh(configs[race["winner"]], data, size.fresh)
-    print(
-        f"study {number}: best trial {race['candidates'][0]['trial']}, winner {race['winner']}; "
-        f"fresh {best.mean():.4f} and {winner.mean():.4f}", file=sys.stderr, flush=True,
-    )  # fmt: skip
-    return _Finalized(race, said["test_openings"][-1], winner, best)
+    return [_fresh(configs[trial], data, count, folder / f"fresh-{trial}.txt") for trial in trials]
 
 
-def _study(spec: DataSpec, number: int, size: Size) -> dict[str, Any]:
+def _study(spec: DataSpec, size: Size) -> dict[str, Any]:
     data = {key: value for key, value in spec.model_dump(mode="json").items() if value is not None}
     return {
         "name": "real",
         "budget": {"trials": size.trials},
-        "sampler": {"name": "tpe", "seed": number},
+        "sampler": {"name": "tpe", "seed": 0},
         "pruner": {"name": "none"},
         "data": data,
         "train": {"model": "cnn3", "width": 8, "epochs": 2, "schedule": "one_cycle", "precision": "fp32"},
@@ -195,12 +169,13 @@ def _unused(spec: DataSpec) -> PreparedData:
     return replace(prepared, val_indices=np.setdiff1d(free, prepared.train_indices))
 
 
-def _fresh(config: Configuration, data: PreparedData, count: int) -> Floats:
-    """Accuracies of fresh trainings, [trainings]."""
+def _fresh(config: Configuration, data: PreparedData, count: int, file: Path) -> Floats:
+    """Accuracies of fresh trainings, [trainings]; those that are in the file are not trained again."""
     device = torch.device("cpu")
     resident = ResidentData(data, device)
-    found = []
-    for seed in range(_FIRST_SEED, _FIRST_SEED + count):
-        results = list(Training(config.replaced(seed=seed), resident, device).epochs())
-        found.append(results[-1].val_accuracy)
-    return np.array(found)
+    done = len(file.read_text().split()) if file.exists() else 0
+    with file.open("a") as written:
+        for seed in range(_FIRST_SEED + done, _FIRST_SEED + count):
+            *_, last = Training(config.replaced(seed=seed), resident, device).epochs()
+            print(repr(last.val_accuracy), file=written, flush=True)
+    return np.array(file.read_text().split()[:count], dtype=np.float64)

@@ -218,7 +218,7 @@ class TrialList(_Model):
 
 
 class BestConfiguration(_Model):
-    """The best configuration of a study."""
+    """What a study has come to: the winner of its race, else its best configuration."""
 
     number: int = Field(examples=[12])
     """Its trial."""

@@ -19,14 +19,14 @@ from sqlalchemy.engine import URL
 from cifar_tune.errors import CheckError, DamagedError, UserError, last_line, nearest_name
 from cifar_tune.optuna_internals import BatchStorage
 from cifar_tune.optuna_tables import ids_of_studies, naming_damage, numbers_of_trials, states_of_studies, trial_ids
-from cifar_tune.reports.best_config import best_yaml, resolved_config
+from cifar_tune.reports.best_config import BEST_FILE, best_yaml, resolved_config
 from cifar_tune.reports.export import file_content, file_names
 from cifar_tune.reports.importances import Importances, importances
 from cifar_tune.reports.report import Report
 from cifar_tune.reports.weights import final_model
 from cifar_tune.service.refusals import UnknownStudyError
 from cifar_tune.storage import attributes
-from cifar_tune.storage.linked import parent_of
+from cifar_tune.storage.linked import FINALS, linked_name, parent_of
 from cifar_tune.storage.overview import Overview, overview
 from cifar_tune.storage.records import StudyRecord, TrialRecord, load_record, trial_record
 from cifar_tune.storage.stored_studies import ForeignStudyError, load_optuna_study, read_spec
@@ -254,25 +254,38 @@ class Studies:
         }
 
     def best(self, name: str) -> dict[str, Any]:
-        """The best configuration: every knob as it stands in a file, and that file's text.
+        """What the study has come to: every knob as it stands in a file, and that file's text.
+
+        That is the winner of its race, where one is over, else the best trial.
 
         Raises:
             UnknownStudyError: there is no study of this name, or no best trial in it yet; the message says why.
         """
         self.require(name)
-        seen = overview(self.storage, name)
+        seen, path = overview(self.storage, name), Path("reports") / name / BEST_FILE
         if seen.best is None:
-            raise UnknownStudyError(f"{seen.without_best_words} yet")
-        best = seen.best
+            raise UnknownStudyError(f"{seen.without_best_words}{'' if parent_of(name) is not None else ' yet'}")
+        chosen, text = seen.best, None
+        if self._finals(name) is not None:
+            report = self._report(name, self._mark(name))
+            if report.winner is not None:
+                chosen, text = report.winner, best_yaml(report.record, report.winner, path, report.raced)
         names = [objective.metric for objective in seen.spec.objectives]
         return {
-            "number": best.number,
-            "value": best.value,
-            "values": dict(zip(names, best.values, strict=True)),
-            "params": dict(best.searched),
-            "config": resolved_config(best, seen.spec),
-            "yaml": best_yaml(self._light(seen), best, Path("reports") / name / "best.yaml"),
+            "number": chosen.number,
+            "value": chosen.value,
+            "values": dict(zip(names, chosen.values, strict=True)),
+            "params": dict(chosen.searched),
+            "config": resolved_config(chosen, seen.spec),
+            "yaml": best_yaml(self._light(seen), chosen, path) if text is None else text,
         }
+
+    def _finals(self, name: str) -> int | None:
+        """The id of the race of a study; None where there is none."""
+        try:
+            return self.storage.get_study_id_from_name(linked_name(name, FINALS))
+        except KeyError:
+            return None
 
     def _light(self, seen: Overview) -> StudyRecord:
         """What a configuration file tells of its study, without reading the other trials."""
@@ -372,14 +385,18 @@ class Studies:
             raise UnknownStudyError(str(error)) from error
 
     def _mark(self, name: str, states: Collection[str] | None = None) -> object:
-        """Something that is the same as long as a study has the same trials in these states, and attributes."""
-        study = self.require(name)
-        counts = states_of_studies(self.storage.engine, [study]).get(study, {})
+        """Something that is the same as long as a study has the same trials in these states, race and attributes."""
+        study, finals = self.require(name), self._finals(name)
+        by_study = states_of_studies(self.storage.engine, [study, *([] if finals is None else [finals])])
+        counts = by_study.get(study, {})
         told = sorted((state.name, count) for state, count in counts.items() if states is None or state.name in states)
         if states is not None:
             return study, tuple(told)
         openings = sum(key.startswith(attributes.TEST_OPENING) for key in self.storage.get_study_user_attrs(study))
-        return study, tuple(told), numbers_of_trials(self.storage.engine, study), openings
+        race = (
+            None if finals is None else tuple(sorted((s.name, count) for s, count in by_study.get(finals, {}).items()))
+        )
+        return study, tuple(told), numbers_of_trials(self.storage.engine, study), openings, finals, race
 
 
 def _finite(value: Any) -> Any:

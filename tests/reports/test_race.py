@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from matplotlib.figure import Figure
-from optuna.storages import InMemoryStorage
+from optuna.storages import BaseStorage, InMemoryStorage
 
 from cifar_tune.optuna_internals import storage_of
 from cifar_tune.reports.export import export
@@ -20,10 +20,12 @@ from tests.reports.factory import MadeTrial, make_record, make_spec
 SPACE = {"lr": {"low": 1e-3, "high": 1.0, "log": True}}
 
 
-def raced(values: dict[tuple[int, int], float | None]) -> StudyRecord:
+def raced(
+    values: dict[tuple[int, int], float | None], storage: BaseStorage | None = None, name: str = "made"
+) -> StudyRecord:
     """A study with four candidates, whose race has these values by candidate and block."""
-    storage = InMemoryStorage()
-    spec = make_spec(SPACE)
+    storage = storage or InMemoryStorage()
+    spec = make_spec(SPACE, name=name)
     flops = {attributes.FLOPS: 1000}
     trials = [MadeTrial({"lr": 0.1 / 2**index}, 0.95 - 0.01 * index, attrs=flops) for index in range(4)]
     trials[1].attrs = {attributes.FLOPS: 10}
@@ -36,9 +38,9 @@ def raced(values: dict[tuple[int, int], float | None]) -> StudyRecord:
         )
         for (candidate, block), value in values.items()
     ]  # fmt: skip
-    finals = make_record(replace(spec, name="made/finals"), trainings, storage, stored_as="made")
+    finals = make_record(replace(spec, name=f"{name}/finals"), trainings, storage, stored_as=name)
     finals.study.set_user_attr(attributes.LINKED, race.plain())
-    return load_record(storage, "made")
+    return load_record(storage, name)
 
 
 VALUES: dict[tuple[int, int], float | None] = {

@@ -3,7 +3,11 @@
 import json
 from typing import Any
 
+from optuna import delete_study
 from starlette.testclient import TestClient
+
+from cifar_tune.optuna_internals import BatchStorage
+from tests.reports.test_race import VALUES, raced
 
 
 def get(client: TestClient, path: str, status: int = 200) -> Any:
@@ -97,3 +101,17 @@ def test_importances_so_far(viewer: TestClient) -> None:
 
 def test_a_study_without_a_model_says_how_to_get_one(viewer: TestClient) -> None:
     assert "cifar-tune finalize made" in get(viewer, "/v1/studies/made/model", 404)["detail"]
+
+
+def test_after_a_race_the_best_configuration_is_that_of_its_winner(viewer: TestClient, storage: BatchStorage) -> None:
+    raced({key: value for key, value in VALUES.items() if key[1] < 2}, storage, "raced")
+    assert get(viewer, "/v1/studies/raced/best")["number"] == 0  # the race is not over
+    delete_study(study_name="raced", storage=storage)
+    delete_study(study_name="raced/finals", storage=storage)
+    raced(VALUES, storage, "raced")
+    best = get(viewer, "/v1/studies/raced/best")
+    assert (best["number"], best["config"]["lr"]) == (1, 0.05)
+    assert best["yaml"] == viewer.get("/v1/studies/raced/report/best.yaml").text
+    assert "is no search" in get(viewer, "/v1/studies/raced%2Ffinals/best", 404)["detail"]
+    for name in ("raced", "raced/finals"):
+        delete_study(study_name=name, storage=storage)

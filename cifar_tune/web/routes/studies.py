@@ -85,7 +85,7 @@ def trial(name: Name, number: TrialNumber, here: HereNow, caller: Caller) -> Tri
 
 @router.get("/studies/{name:path}/best", operation_id="best")
 def best(name: Name, here: HereNow, caller: Caller) -> BestConfiguration:
-    """The best configuration so far, with every knob, and as the file `best.yaml`."""
+    """The winner of the race of a study, else its best configuration so far: every knob, and the file `best.yaml`."""
     rights.require(caller, "read", None, "see studies")
     return BestConfiguration.model_validate(here.studies.best(name))
 
