@@ -28,6 +28,7 @@ from cifar_tune.cli.commands import (
     predict,
     queue,
     run,
+    serve,
     status,
     stop,
     submit,
@@ -76,6 +77,7 @@ app.command("filters")(filters.filters)
 app.command("layers")(layers.layers)
 app.command("dashboard")(with_quiet_optuna(dashboard.dashboard))
 app.command("delete")(with_quiet_optuna(delete.delete))
+app.command("serve")(with_quiet_optuna(serve.serve))
 app.command("submit")(with_quiet_optuna(submit.submit))
 app.command("queue")(with_quiet_optuna(queue.queue))
 app.command("pause")(with_quiet_optuna(changes.pause))

@@ -1,7 +1,6 @@
 """What becomes of a submission whose process is gone and could not write its end itself."""
 
 from collections.abc import Callable, Mapping
-from typing import Final
 
 from sqlalchemy import Connection, Engine, update
 
@@ -11,11 +10,8 @@ from cifar_tune.service.progress import Progress
 from cifar_tune.service.running import Run
 from cifar_tune.service.runs import Processes, last_lines
 from cifar_tune.service.submissions import Submission
-from cifar_tune.service.tables import SUBMISSIONS
+from cifar_tune.service.tables import SERVER_LEASE, SUBMISSIONS
 from cifar_tune.storage.lease import held_lease
-
-SERVER: Final = "server"
-"""The name of the server in the record of events."""
 
 MOST_DEATHS = 3
 """A study fails when its process has died so often in a row without having finished an epoch in between."""
@@ -53,7 +49,7 @@ class Deaths:
             elif code is not None and code >= 0 and code != _INTERRUPTED:
                 why = f"the run ended with exit code {code}"
                 submissions.end(connection, submission.id, code, f"{why}:\n{last_lines(submission.id)}")
-                note(connection, SERVER, "end", submission.study, "done", {"exit_code": code})
+                note(connection, SERVER_LEASE, "end", submission.study, "done", {"exit_code": code})
             elif code == _INTERRUPTED or (run is not None and run.is_parking):
                 self._requeue(connection, submission, "parked", is_death=False)
             else:
@@ -74,10 +70,10 @@ class Deaths:
         connection.execute(update(SUBMISSIONS).where(is_it).values(deaths=deaths))
         message = f"its process died {deaths} times in a row without finishing an epoch{killed}; its log ends:"
         submissions.end(connection, submission.id, 1, f"{message}\n{last_lines(submission.id)}")
-        note(connection, SERVER, "end", submission.study, "failed", {"why": message, "deaths": deaths})
+        note(connection, SERVER_LEASE, "end", submission.study, "failed", {"why": message, "deaths": deaths})
         self._say(f"{submission.study}: {message[: message.rindex(';')]}")
 
     def _requeue(self, connection: Connection, submission: Submission, why: str, is_death: bool) -> None:
         submissions.requeue(connection, submission.id, why, is_death)
-        note(connection, SERVER, "requeue", submission.study, "failed" if is_death else "done", {"why": why})
+        note(connection, SERVER_LEASE, "requeue", submission.study, "failed" if is_death else "done", {"why": why})
         self._say(f"{submission.study}: {why}")

@@ -129,9 +129,9 @@ _REASONS: Sequence[Callable[[Claim, Plan, Facts], str]] = (
     _too_large,
     _quota,
     _priority,
+    _just_begun,
     _no_room,
     _own_studies,
-    _just_begun,
     _fair_share,
 )
 """The first one that applies is told; the last one always does."""

@@ -7,6 +7,7 @@ without a server, and the next server finds it again.
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from cifar_tune.errors import CheckError
 from cifar_tune.service import owners, submissions
 from cifar_tune.service.audit import note
-from cifar_tune.service.deaths import SERVER, Deaths
+from cifar_tune.service.deaths import Deaths
 from cifar_tune.service.progress import Progress, progress_of
 from cifar_tune.service.reasons import Facts, reasons, waits_for
 from cifar_tune.service.running import Run, free_slots, grown, shrunk, slots_in_use
@@ -95,8 +96,8 @@ class Supervisor:
         self._is_away = False
         self._is_ending = False
 
-    def run(self, is_over: Callable[[], bool]) -> None:
-        """Look until `is_over` says so; then park everything and give the lease free.
+    def run(self, is_over: Callable[[], bool], at_once: Callable[[], bool] = lambda: False) -> None:
+        """Look until `is_over` says so; then park everything, wait for that unless `at_once` says not to, and end.
 
         Raises:
             LeaseLostError: another server has taken over, since this one was not heard of for a minute.
@@ -104,7 +105,7 @@ class Supervisor:
         while not is_over():
             self.look_patiently()
             time.sleep(_LOOK_SECONDS)
-        self.end()
+        self.end(at_once)
 
     def look_patiently(self) -> None:
         """Look; while the database is away, nothing is begun, and the runs go on by themselves."""
@@ -139,23 +140,24 @@ class Supervisor:
             run.settle(progress.get(run.study, Progress()).running, now)
         self._count(now)
         if not self._is_ending:
-            self._park_unwanted(by_number)
+            self._park_unwanted(by_number, now)
             self._share(living, limits, progress, now)
         self._looked = now
 
-    def end(self, patience: float = _PARK_SECONDS) -> None:
+    def end(self, at_once: Callable[[], bool] = lambda: False) -> None:
         """Park all runs, wait until they have ended, and give the lease free."""
         self._is_ending = True
         for run in self._runs.values():
             self._park(run, "the server stops")
-        deadline = time.monotonic() + patience
-        while self._runs and time.monotonic() < deadline:
+        deadline = time.monotonic() + _PARK_SECONDS
+        while self._runs and time.monotonic() < deadline and not at_once():
             self.look_patiently()
             if self._runs:
                 time.sleep(0.1)
         for run in self._runs.values():
-            self._say(f"{run.study} is still being parked; it goes on by itself, and the next server finds it")
-        self._write_usage()
+            self._say(f"{run.study} is still being parked, which it does by itself")
+        with suppress(OperationalError, InterfaceError):  # the database is away
+            self._write_usage()
         self._lease.release_or_leave()
 
     @property
@@ -200,6 +202,7 @@ class Supervisor:
                 continue
             if run is not None:
                 self._usage.add(run.owner, number, len(run.held) * run.each, run.counted, now)
+                self._say(f"the run of {run.study} has ended")
                 del self._runs[number]
             self._processes.forget(number)
 
@@ -214,12 +217,12 @@ class Supervisor:
         self._usage.write()
         self._written = time.time()
 
-    def _park_unwanted(self, living: Mapping[int, Submission]) -> None:
-        """Park what somebody wants paused or cancelled, and end what has given up all of its slots to others."""
+    def _park_unwanted(self, living: Mapping[int, Submission], now: float) -> None:
+        """Let runs that somebody wants paused or cancelled give up their slots; then they are parked."""
         for run in self._runs.values():
             submission = living.get(run.number)
-            if submission is not None and submission.state == "running" and submission.wanted != "run":
-                self._park(run, f"{submission.wanted} was asked for")
+            if submission is not None and submission.wanted != "run" and run.devices and not run.is_parking:
+                self._shrink(run, 0, now)
 
     def _park(self, run: Run, why: str) -> None:
         if run.is_parking:
@@ -251,7 +254,7 @@ class Supervisor:
                 self._shrink(run, made.allotments.get(each.study, 0), now)
         for run in self._runs.values():
             if run.has_drained(progress.get(run.study, Progress()).running) and run.study not in made.allotments:
-                self._park(run, "others come first")
+                self._park(run, "it has given up all of its slots")
         self._tell(wanted, made, {**reasons(made, facts), **self._give(wanted, made, progress, now)})
 
     def _give(
@@ -362,7 +365,7 @@ class Supervisor:
         with self._engine.begin() as connection:
             if not submissions.begin(connection, each.id):
                 return True  # somebody has cancelled or paused it at this instant
-            note(connection, SERVER, "start", each.study, "done", {"submission": each.id, "devices": devices})
+            note(connection, SERVER_LEASE, "start", each.study, "done", {"submission": each.id, "devices": devices})
         try:
             command = self._settings.command(each.id, devices)
             folder = Path(each.folder) if each.folder is not None else None
@@ -371,7 +374,7 @@ class Supervisor:
             why = f"it cannot be started: {error}"
             with self._engine.begin() as connection:
                 submissions.end(connection, each.id, 1, why)
-                note(connection, SERVER, "end", each.study, "failed", {"why": why})
+                note(connection, SERVER_LEASE, "end", each.study, "failed", {"why": why})
             self._say(f"{each.study}: {why}")
             return True
         self._runs[each.id] = Run(

@@ -1,0 +1,121 @@
+"""`cifar-tune serve`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cifar_tune.cli import options
+
+_ROLE_HEADER = "Its header with the role; without one, everybody has --proxy-role."
+
+
+def serve(
+    storage: options.Storage = None,
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(callback=options.within(0, 65535), help="0: any free one.")] = 8000,
+    devices: Annotated[str, typer.Option(help="auto, cpu, or a list such as cuda:0,cuda:1.")] = "auto",
+    slots: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Slots on each device; else all cores of the CPU, or what `run --workers auto` found best per GPU.",
+            show_default=False,
+        ),
+    ] = None,
+    data_folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--data-folder",
+            metavar="DIR",
+            help="Images of studies that come over HTTP must lie in here.",
+            show_default=False,
+            callback=options.path,
+        ),
+    ] = None,
+    allow_plugin: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow-plugin",
+            metavar="NAME",
+            help="An installed package of parts that studies may use. Repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option("--allow-host", metavar="NAME", help="Answer to this name too. Repeatable.", show_default=False),
+    ] = None,
+    certificate: Annotated[
+        Path | None,
+        typer.Option("--tls-certificate", metavar="FILE", help="For TLS.", show_default=False, callback=options.path),
+    ] = None,
+    key: Annotated[
+        Path | None,
+        typer.Option("--tls-key", metavar="FILE", help="Its key.", show_default=False, callback=options.path),
+    ] = None,
+    allow_plain_http: Annotated[
+        bool, typer.Option("--allow-plain-http", help="Let other machines in without TLS.")
+    ] = False,
+    trusted_proxy: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--trusted-proxy",
+            metavar="ADDRESS",
+            help="A proxy that says who people are. Repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    proxy_user_header: Annotated[
+        str, typer.Option("--proxy-user-header", metavar="NAME", help="Its header with the name.")
+    ] = "X-Forwarded-User",
+    proxy_role_header: Annotated[
+        str | None, typer.Option("--proxy-role-header", metavar="NAME", help=_ROLE_HEADER, show_default=False)
+    ] = None,
+    proxy_role: Annotated[
+        str, typer.Option("--proxy-role", metavar="ROLE", help="The role of people whom the proxy gives none.")
+    ] = "viewer",
+    no_http: Annotated[bool, typer.Option("--no-http", help="Only run studies: no pages, no HTTP interface.")] = False,
+) -> None:
+    """Run what is submitted, and share this machine's slots among people.
+
+    It prints its address and, at the first start, the token of an administrator. There is one server for each storage.
+    When it ends, all trials are parked; when it starts again, they go on. If it is killed, they go on without it.
+    """
+    from cifar_tune.cli.serving import require_packages, serve
+    from cifar_tune.errors import all_at_once
+    from cifar_tune.service.people import role_of
+    from cifar_tune.service.slots import find_slots
+    from cifar_tune.service.supervising import Settings
+    from cifar_tune.storage.urls import storage_url
+    from cifar_tune.web.settings import TrustedProxy, WebSettings, check_settings
+
+    with all_at_once() as stage:
+        with stage:
+            url = storage_url(storage)
+        with stage:
+            if not no_http:
+                require_packages()
+        with stage:
+            role = role_of(proxy_role, "--proxy-role")
+        with stage:
+            proxy = (
+                TrustedProxy(tuple(trusted_proxy), proxy_user_header, proxy_role_header, role)
+                if trusted_proxy
+                else None
+            )
+            web = WebSettings(
+                host,
+                port,
+                tuple(allow_host or ()),
+                allow_plain_http,
+                certificate,
+                key,
+                proxy,
+                data_folder,
+                tuple(allow_plugin or ()),
+            )
+            check_settings(web)
+        with stage:
+            found = find_slots([name.strip() for name in devices.split(",")], slots)
+    serve(url, Settings(found), None if no_http else web)

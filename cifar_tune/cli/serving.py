@@ -1,0 +1,114 @@
+"""`cifar-tune serve`: the loop that runs studies, and the HTTP server beside it, in one process."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+
+from sqlalchemy.engine import URL
+
+from cifar_tune.cli.find_study import when_reached
+from cifar_tune.errors import Problem, UnexpectedError, UserError
+from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.service.people import first_admin
+from cifar_tune.service.schema import upgrade
+from cifar_tune.service.supervising import Settings, Supervisor, server_lease
+from cifar_tune.storage.rdb import close, open_storage
+from cifar_tune.storage.urls import require_artifacts_folder
+from cifar_tune.streams import say
+from cifar_tune.study.plain_lines import stamp
+from cifar_tune.study.stop_signals import stop_signals
+from cifar_tune.visible import visible_lines
+from cifar_tune.web.settings import WebSettings, check_settings
+
+_PACKAGES = ("fastapi", "uvicorn", "a2wsgi", "itsdangerous", "prometheus_client")
+INSTALL = "pip install 'cifar-tune[service]'"
+
+
+def require_packages() -> None:
+    """See that what pages and the HTTP interface need is installed.
+
+    Raises:
+        UserError: it is not.
+    """
+    missing = [name for name in _PACKAGES if find_spec(name) is None]
+    if missing:
+        rule = f"needs {', '.join(missing)}: {INSTALL}; or run studies without pages: cifar-tune serve --no-http"
+        raise UserError(Problem(rule, "serve"))
+
+
+def serve(url: URL, settings: Settings, web: WebSettings | None) -> None:
+    """Run what is submitted until SIGTERM or Ctrl-C comes; then park everything.
+
+    Args:
+        url: of the storage; it is made if it is missing.
+        settings: of the loop.
+        web: of the HTTP server; None for none.
+
+    Raises:
+        UserError: the settings make no sense, or address and port cannot be had.
+        CheckError: another server runs on this storage, or it cannot be used.
+    """
+    if web is not None:
+        check_settings(web)
+    require_artifacts_folder()
+    storage = when_reached(lambda: open_storage(url), url)
+    try:
+        upgrade(storage.engine)
+        lease = server_lease(storage.engine)
+        try:
+            supervisor = Supervisor(storage.engine, url, lease, settings, _log)
+            with stop_signals() as stop, _listening(storage, url, web, supervisor) as is_well:
+                stop.is_polled = True
+                _greet(storage, settings)
+                supervisor.run(lambda: stop.park or not is_well(), lambda: stop.at_once)
+                if not stop.park:
+                    raise UnexpectedError("the HTTP server has ended by itself; all studies were parked")
+        finally:
+            lease.release_or_leave()
+    finally:
+        close(storage)
+
+
+@contextmanager
+def _listening(
+    storage: BatchStorage, url: URL, web: WebSettings | None, supervisor: Supervisor
+) -> Iterator[Callable[[], bool]]:
+    """Answer requests inside the block; yields what says whether that goes on."""
+    if web is None:
+        say("without pages and HTTP interface; people use the commands with --storage")
+        yield lambda: True
+        return
+    from cifar_tune.web.app import create_app
+    from cifar_tune.web.models import Slot, Slots
+    from cifar_tune.web.serving import HttpServer
+
+    def slots() -> Slots:
+        held = enumerate(supervisor.slots)
+        return Slots(
+            slots=[Slot(number=number, device=device, study=study) for number, (device, study) in held],
+            as_of=supervisor.looked_at,
+        )
+
+    http = HttpServer(create_app(storage, url, web, slots, {"loop": supervisor.standing}), web)
+    http.start()
+    try:
+        say(http.address)
+        if http.elsewhere:
+            say(f"from other machines: {http.elsewhere}")
+        yield lambda: http.is_running
+    finally:
+        http.stop()
+
+
+def _greet(storage: BatchStorage, settings: Settings) -> None:
+    token = first_admin(storage.engine)
+    if token is not None:
+        say(f"token of the first administrator, shown only now: {token}")
+    counts = ", ".join(f"{settings.slots.count(name)} on {name}" for name in dict.fromkeys(settings.slots))
+    say(f"slots: {counts}; process {os.getpid()}; Ctrl-C or SIGTERM parks everything and ends it", err=True)
+
+
+def _log(text: str) -> None:
+    for line in visible_lines(text).splitlines():
+        say(f"{stamp()} {line}", err=True)
