@@ -556,6 +556,19 @@ def figures_of_ended(
     ]
 
 
+def spans_of_trials(engine: Engine, since: datetime, most: int) -> list[tuple[datetime, datetime | None]]:
+    """When trials of all studies began and ended that ended later than `since`, or run; times are in UTC.
+
+    Relies on `trials`.
+    """
+    wanted = select(TRIALS.c.datetime_start, TRIALS.c.datetime_complete).where(
+        TRIALS.c.datetime_start.is_not(None),
+        (TRIALS.c.datetime_complete > since) | (TRIALS.c.state == TrialState.RUNNING),
+    )
+    with engine.connect() as connection:
+        return [(row[0], row[1]) for row in connection.execute(wanted.limit(most))]
+
+
 Beginning = tuple[str, int | None, datetime | None]
 """What tells a study from another one that has its id: its name, and the id and the start of its oldest trial."""
 

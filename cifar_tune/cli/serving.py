@@ -21,7 +21,7 @@ from cifar_tune.study.stop_signals import stop_signals
 from cifar_tune.visible import visible_lines
 from cifar_tune.web.settings import WebSettings, check_settings
 
-_PACKAGES = ("fastapi", "uvicorn", "a2wsgi", "itsdangerous", "prometheus_client")
+_PACKAGES = ("fastapi", "uvicorn", "a2wsgi", "python_multipart", "prometheus_client")
 INSTALL = "pip install 'cifar-tune[service]'"
 
 

@@ -17,7 +17,7 @@ from cifar_tune.web.guards import Guards
 from cifar_tune.web.here import Here
 from cifar_tune.web.metrics import Metrics
 from cifar_tune.web.models import Slots
-from cifar_tune.web.pages import logging_in
+from cifar_tune.web.pages import logging_in, people_pages
 from cifar_tune.web.problems import ProblemDetails, add_handlers, answers
 from cifar_tune.web.reading import Studies
 from cifar_tune.web.routes import PREFIX, administration, queueing, studies, watching
@@ -81,7 +81,7 @@ def create_app(
     for each in (watching.router, queueing.router, studies.router, administration.router):
         app.include_router(each, responses=everywhere)
     app.include_router(health.router)
-    for each in (assets.router, logging_in.router):
+    for each in (assets.router, logging_in.router, people_pages.router):
         app.include_router(each)
     mount_dashboard(app, here)
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]

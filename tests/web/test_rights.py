@@ -28,6 +28,11 @@ ALLOWED: Mapping[str, frozenset[str | None]] = {
     "POST /logout": ALL,
     "GET /assets/{name}": ALL,
     "GET /v1/openapi.json": ALL,
+    "GET /": KNOWN,
+    "GET /studies/{name:path}": KNOWN,
+    "GET /slots": KNOWN,
+    "GET /events": KNOWN,
+    "GET /submit": EDITORS,
     "GET /metrics": KNOWN,
     "GET /v1/me": KNOWN,
     "GET /v1/studies": KNOWN,
@@ -69,6 +74,8 @@ BODIES: Mapping[str, Any] = {
     "PATCH /v1/owners/{name}": {"slots": 4},
     "PATCH /v1/studies/{name:path}": {"priority": 7, "workers": 1, "wanted": "pause"},
 }
+PAGES = ("GET /", "GET /studies/{name:path}", "GET /slots", "GET /events", "GET /submit")
+"""Where nobody is sent to the log-in page."""
 STREAMS = ("GET /v1/studies/{name:path}/stream", "GET /v1/events/stream")
 
 
@@ -118,7 +125,8 @@ def test_who_may_do_what(role: str | None, client_of: ClientOf, storage: BatchSt
         if role in allowed:
             assert status == 401 if which == "POST /login" else status not in (401, 403), which
         else:
-            assert status == (401 if role is None else 403), which
+            unknown = 303 if which in PAGES else 401
+            assert status == (unknown if role is None else 403), which
             assert contents(storage) == before, which
         if role in allowed and which.startswith("POST /v1/studies/"):
             assert status in (200, 409), which

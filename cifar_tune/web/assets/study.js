@@ -1,0 +1,121 @@
+"use strict";
+// One study, live: curves that grow, tables of trials, importances, and the log.
+
+const SVG = "http://www.w3.org/2000/svg";
+const WIDTH = 640, HEIGHT = 300, LEFT = 46, RIGHT = 10, TOP = 12, BOTTOM = 26;
+
+function svg(name, attributes, text) {
+  const made = document.createElementNS(SVG, name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  if (text !== undefined) made.textContent = text;
+  return made;
+}
+
+const shown = (value) => value === null || value === undefined ? "" : Math.abs(value) >= 1000 ? value.toLocaleString() : Number(value).toPrecision(4);
+const knobs = (params) => Object.entries(params).map(([name, value]) => `${name} ${typeof value === "number" && !Number.isInteger(value) ? Number(value.toPrecision(4)) : value}`).join(", ");
+
+function draw(place, running, ended) {
+  const all = [...running, ...ended].map((trial) => trial.intermediate.filter(([, value]) => value !== null)).filter((points) => points.length);
+  place.replaceChildren();
+  if (!all.length) {
+    place.append(svg("text", { x: WIDTH / 2, y: HEIGHT / 2, "text-anchor": "middle" }, "No trial has finished an epoch yet."));
+    return;
+  }
+  const points = all.flat();
+  const epochs = Math.max(2, ...running.map((trial) => trial.budget_epochs || 0), ...points.map(([epoch]) => epoch));
+  let low = Math.min(...points.map(([, value]) => value)), high = Math.max(...points.map(([, value]) => value));
+  if (low === high) { low -= 0.5 * Math.abs(low || 1); high += 0.5 * Math.abs(high || 1); }
+  const x = (epoch) => LEFT + (epoch - 1) / (epochs - 1) * (WIDTH - LEFT - RIGHT);
+  const y = (value) => HEIGHT - BOTTOM - (value - low) / (high - low) * (HEIGHT - TOP - BOTTOM);
+  for (let step = 0; step <= 4; step++) {
+    const value = low + (high - low) * step / 4;
+    place.append(svg("line", { class: "grid", x1: LEFT, x2: WIDTH - RIGHT, y1: y(value), y2: y(value) }));
+    place.append(svg("text", { x: LEFT - 6, y: y(value) + 4, "text-anchor": "end" }, Number(value.toPrecision(3))));
+  }
+  for (const epoch of new Set([1, Math.ceil(epochs / 2), epochs])) {
+    place.append(svg("text", { x: x(epoch), y: HEIGHT - 8, "text-anchor": epoch === 1 ? "start" : epoch === epochs ? "end" : "middle" }, `epoch ${epoch}`));
+  }
+  const line = (trial, attributes) => {
+    const known = trial.intermediate.filter(([, value]) => value !== null);
+    if (!known.length) return;
+    const path = known.map(([epoch, value], index) => `${index ? "L" : "M"}${x(epoch).toFixed(1)} ${y(value).toFixed(1)}`).join("");
+    const drawn = svg("path", { d: known.length > 1 ? path : `${path}h.1`, "stroke-linecap": "round", ...attributes });
+    drawn.append(svg("title", {}, `trial ${trial.number}`));
+    place.append(drawn);
+    return known.at(-1);
+  };
+  for (const trial of ended) line(trial, { class: "curve ended" });
+  for (const trial of running) {
+    const colour = `var(--c${trial.number % 6})`;
+    const last = line(trial, { class: "curve", stroke: colour });
+    if (last) {
+      place.append(svg("circle", { cx: x(last[0]), cy: y(last[1]), r: 3.5, fill: colour }));
+      place.append(svg("text", { x: Math.min(x(last[0]) + 6, WIDTH - 24), y: y(last[1]) - 6 }, trial.number));
+    }
+  }
+}
+
+function fill(id, rows, empty) {
+  const body = document.querySelector(`#${id} tbody`);
+  body.replaceChildren(...rows.map((cells) => {
+    const row = document.createElement("tr");
+    cells.forEach((text, index) => {
+      const cell = document.createElement("td");
+      cell.textContent = text;
+      if (index === 2) cell.className = "number";
+      row.append(cell);
+    });
+    return row;
+  }));
+  if (!rows.length) {
+    const row = document.createElement("tr"), cell = document.createElement("td");
+    cell.colSpan = 5; cell.className = "quiet"; cell.textContent = empty;
+    row.append(cell); body.append(row);
+  }
+}
+
+function showImportances(told) {
+  const place = document.getElementById("importances");
+  place.replaceChildren(...Object.entries(told.shares).flatMap(([name, share]) => {
+    const label = document.createElement("span"), meter = document.createElement("meter"), figure = document.createElement("span");
+    label.textContent = name; label.id = `knob-${name}`;
+    meter.value = share; meter.setAttribute("aria-labelledby", label.id);
+    figure.textContent = `${(share * 100).toFixed(0)} %`;
+    return [label, meter, figure];
+  }));
+  document.getElementById("basis").textContent = told.why_none || told.basis || "";
+}
+
+document.addEventListener("DOMContentLoaded", () => {
+  const live = document.getElementById("live");
+  const log = document.getElementById("log");
+  let position = 0;
+  const readLog = async () => {
+    const atEnd = log.scrollTop + log.clientHeight >= log.scrollHeight - 4;
+    for (;;) {
+      const part = await ask("GET", `${log.dataset.path}?offset=${position}`);
+      position = part.next;
+      if (!part.text) break;
+      log.append(part.text);
+      if (log.textContent.length > 200000) log.textContent = log.textContent.slice(-150000);
+    }
+    if (!log.textContent) log.dataset.empty = "";
+    if (atEnd) log.scrollTop = log.scrollHeight;
+  };
+  if (log) { readLog().catch(() => {}); setInterval(() => { if (!document.hidden) readLog().catch(() => {}); }, 3000); }
+  if (!live) return;
+  const path = `/v1/studies/${encodeURIComponent(live.dataset.study)}`;
+  let finished = -1;
+  new EventSource(`${path}/stream`).addEventListener("study", (event) => {
+    const told = JSON.parse(event.data);
+    draw(document.getElementById("curves"), told.running, told.ended);
+    fill("running", told.running.map((trial) => [trial.number, `${trial.epochs} of ${trial.budget_epochs ?? "?"}`, shown(trial.intermediate.at(-1)?.[1]), trial.device ?? "", knobs(trial.params)]), "No trial runs.");
+    fill("ended", told.ended.toReversed().map((trial) => [trial.number, (trial.reason || trial.state.toLowerCase()).replaceAll("_", " "), shown(trial.value), knobs(trial.params)]), "None yet.");
+    live.dataset.drawn = event.lastEventId;
+    const now = told.status.counts.COMPLETE ?? 0;
+    if (now !== finished) {
+      finished = now;
+      ask("GET", `${path}/importances`).then(showImportances).catch(() => {});
+    }
+  });
+});

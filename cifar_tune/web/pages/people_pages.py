@@ -1,0 +1,130 @@
+"""The pages: all studies, one study, slots, events, submitting."""
+
+from http import HTTPStatus
+from typing import Annotated
+from urllib.parse import quote
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from starlette.exceptions import HTTPException
+
+from cifar_tune.service import rights
+from cifar_tune.service.people import Actor
+from cifar_tune.service.submissions import State, Submission
+from cifar_tune.storage.attributes import why_stopped
+from cifar_tune.web.busy_slots import busy_over_time
+from cifar_tune.web.here import Here, HereNow
+from cifar_tune.web.listing import Wish, list_studies
+from cifar_tune.web.models import StudySummary
+from cifar_tune.web.pages.rendering import page
+from cifar_tune.web.routes.queueing import Name
+from cifar_tune.web.routes.studies import read_one
+
+router = APIRouter(include_in_schema=False)
+
+_PAGE = 50
+_EVENTS = 100
+_EXAMPLE = """\
+name: my-study
+data: {name: digits}
+budget: {trials: 20}
+train: {model: cnn2, epochs: 3}
+search_space:
+  lr: {low: 1e-4, high: 1.0, log: true}
+"""
+_HOURS = 6
+
+
+def visitor_of(request: Request, here: HereNow) -> Actor:
+    """Who looks at a page; whoever is not known is sent to the log-in page."""
+    actor = here.door.actor_of(request)
+    if actor is None:
+        target = quote(request.url.path)
+        raise HTTPException(HTTPStatus.SEE_OTHER, headers={"Location": f"/login?next_page={target}"})
+    rights.require(actor, "read", None, "see studies")
+    return actor
+
+
+Visitor = Annotated[Actor, Depends(visitor_of)]
+
+
+@router.get("/")
+def studies_page(
+    request: Request,
+    here: HereNow,
+    visitor: Visitor,
+    offset: Annotated[int, Query(ge=0, le=2**31 - 1)] = 0,
+    contains: Annotated[str, Query(max_length=100)] = "",
+    owner: Annotated[str, Query(max_length=100)] = "",
+    state: State | None = None,
+) -> Response:
+    """What is queued, and all studies."""
+    queue = here.desk(visitor).queue()
+    wish = Wish(owner or None, None if state is None else [state], contains or None)
+    listed = list_studies(here.engine, here.studies, wish, offset, _PAGE)
+    return page(
+        request,
+        visitor,
+        "studies.html",
+        queue=[(each, _summary(here, each)) for each in queue],
+        listed=listed,
+        shown_owner=owner,
+        shown_contains=contains,
+        shown_state=state or "",
+        earlier=max(0, offset - _PAGE),
+        later=offset + _PAGE,
+    )
+
+
+@router.get("/studies/{name:path}")
+def study_page(request: Request, name: Name, here: HereNow, visitor: Visitor) -> Response:
+    """One study, live."""
+    found = read_one(here, here.desk(visitor), visitor, name)
+    stored = here.studies.all().get(name)
+    status = found.status
+    stopped = None if not status or status["stopped"] is None else why_stopped(status["stopped"])
+    best = here.studies.best(name) if status and status["best"] else None
+    return page(
+        request,
+        visitor,
+        "study.html",
+        study=found,
+        status=status,
+        stopped=stopped,
+        best=best,
+        dashboard="" if stored is None else f"/dashboard/studies/{stored.id}",
+    )
+
+
+@router.get("/slots")
+def slots_page(request: Request, here: HereNow, visitor: Visitor) -> Response:
+    """The slots of the machine: who uses them now, and how many were busy in the last hours."""
+    found = here.slots()
+    course = busy_over_time(here.engine, _HOURS, len(found.slots))
+    return page(request, visitor, "slots.html", slots=found.slots, as_of=found.as_of, course=course, hours=_HOURS)
+
+
+@router.get("/events")
+def events_page(
+    request: Request, here: HereNow, visitor: Visitor, after: Annotated[int | None, Query(ge=0, le=2**53)] = None
+) -> Response:
+    """Who did what; the newest last."""
+    found = here.desk(visitor).events(after, _EVENTS)
+    earlier = None if not found or found[0].id <= 1 else max(0, found[0].id - _EVENTS - 1)
+    later = found[-1].id if found and after is not None and len(found) == _EVENTS else None
+    return page(request, visitor, "events.html", events=found, earlier=earlier, later=later)
+
+
+@router.get("/submit")
+def submit_page(request: Request, visitor: Visitor) -> Response:
+    """A study file to be written or pasted."""
+    rights.require(visitor, "submit", visitor.name, "submit a study")
+    return page(request, visitor, "submit.html", example=_EXAMPLE)
+
+
+def _summary(here: Here, submission: Submission) -> StudySummary | None:
+    """Trials and best value of a submitted study; None before its first run."""
+    stored = here.studies.all().get(submission.study)
+    if stored is None:
+        return None
+    told = here.studies.summary(submission.study, stored)
+    return StudySummary(**told, owner=submission.owner, state=submission.state, submission=submission.id)
