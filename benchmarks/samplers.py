@@ -161,12 +161,12 @@ def study_of(space: str, sampler: Mapping[str, Any], seed: int) -> StudySpec:
     return read_study(Document(plain), None).spec
 
 
-def measure(space: str, studies: int, samplers: Sequence[str]) -> str:
+def measure(space: str, seeds: Sequence[int], samplers: Sequence[str]) -> str:
     """The table of one space."""
     rows = []
     for name in samplers:
-        found = np.array([searched(study_of(space, SAMPLERS[name], seed), seed, _TRIALS) for seed in range(studies)])
-        cells = [f"{-mean(each):.2f} ± {stdev(each) / math.sqrt(studies):.2f}" for each in found.T.tolist()]
+        found = np.array([searched(study_of(space, SAMPLERS[name], seed), seed, _TRIALS) for seed in seeds])
+        cells = [f"{-mean(each):.2f} ± {stdev(each) / math.sqrt(len(seeds)):.2f}" for each in found.T.tolist()]
         rows.append((name, *cells))
         print(space, *rows[-1], flush=True)
     return table(("sampler", *(f"points lost after {count} trials" for count in _TRIALS)), rows)
@@ -175,13 +175,15 @@ def measure(space: str, studies: int, samplers: Sequence[str]) -> str:
 def main() -> None:
     """Print a table per space."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.samplers", description=__doc__)
-    parser.add_argument("--studies", type=int, default=30)
+    parser.add_argument("--studies", type=int, default=24)
+    parser.add_argument("--first", type=int, default=0, help="seed of the first study")
     parser.add_argument("--samplers", nargs="+", choices=SAMPLERS, default=list(SAMPLERS))
     parser.add_argument("--spaces", nargs="+", choices=SPACES, default=list(SPACES))
     parser.add_argument("--write", type=Path, help="document to put the tables into, such as docs/performance.md")
     given = parser.parse_args()
     quieten_optuna()
-    parts = [f"### {space}\n\n{measure(space, given.studies, given.samplers)}" for space in given.spaces]
+    seeds = range(given.first, given.first + given.studies)
+    parts = [f"### {space}\n\n{measure(space, seeds, given.samplers)}" for space in given.spaces]
     text = "## What each sampler finds\n\n" + "\n\n".join(parts)
     print(text)
     if given.write is not None:

@@ -33,9 +33,10 @@ SECTION_WORDS: Mapping[str, str] = {
     "configuration that falls behind is trained no further; `{seeds: 3, stop_early: false}` trains all. See "
     "[Several trainings of each configuration](studies.md#several-trainings-of-each-configuration), and for what "
     "that saves [statistics.md](statistics.md#repeats).",
-    "sampler": "`name` (tpe by default), `seed` (0), and its parameters: see [Samplers](#samplers).",
-    "pruner": "`name` (median by default, none where no pruner fits the objectives, and with `repeats`), and its "
-    "parameters: see [Pruners](#pruners).",
+    "sampler": "`name` (tpe by default), `seed` (0), and its parameters: see [Samplers](#samplers). `auto` chooses by "
+    "the space, the budget and the pruner, and `check` says what and why: see [studies.md](studies.md#which-sampler).",
+    "pruner": "`name`, and its parameters: see [Pruners](#pruners). By default promotion from 20 trials on, median in "
+    "smaller studies and with `deterministic`, none where no pruner fits the objectives, and with `repeats`.",
     "deterministic": "Trials in a batch. Sampler and pruner look at earlier whole batches alone, so that a study is "
     "the same with any number of workers.",
     "plugins": "Python files or installed packages with parts of your own, such as `[my_parts.py, acme]`. They run.",

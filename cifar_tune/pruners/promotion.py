@@ -47,9 +47,9 @@ class Ladder:
     def is_promoted(self, number: int, rung: int) -> bool:
         """Whether a trial belongs to the best of a rung that it has reached; the very best one always does.
 
-        Of equal values, that of the lower number is the better one.
+        Equal values belong to the best together: where most trials are still at chance level, none of these waits.
         """
-        better = bisect_left(self._reached[rung], (-self._values[rung][number], number))
+        better = bisect_left(self._reached[rung], (-self._values[rung][number], -1))
         return better < max(1, len(self._reached[rung]) // self._keep)
 
     def next(self, paused: Mapping[int, int]) -> int | None:

@@ -24,6 +24,7 @@ from cifar_tune.storage.write_behind import WriteBehindStorage
 from cifar_tune.study.asking import distribution, enqueue_known
 from cifar_tune.study.folder_claim import new_identity
 from cifar_tune.study.transfer import Transfer, enqueue_transferred, kept_transfer
+from cifar_tune.study_spec.automatic import sampler_words
 from cifar_tune.study_spec.constraints import violations
 from cifar_tune.study_spec.difference import differences, require_evolvable, why_not_evolvable
 from cifar_tune.study_spec.specification import StudySpec
@@ -189,7 +190,17 @@ def with_its_defaults(storage: RDBStorage, spec: StudySpec) -> StudySpec:
     data = spec.data
     if data.resize is None and stored.data.resize == BEFORE_THERE_WAS_RESIZE:
         data = data.model_copy(update={"resize": stored.data.resize})
-    return replace(spec, data=data, vocabulary=vocabulary_with(spec.plugins, stored.vocabulary.earlier))
+    pruner = stored.pruner if spec.pruner.is_default and _may_keep(stored, spec) else spec.pruner
+    sampler = spec.sampler
+    if sampler.is_automatic and stored.search_space == spec.search_space and _may_keep(stored, spec):
+        sampler = replace(stored.sampler, seed=sampler.seed)
+    vocabulary = vocabulary_with(spec.plugins, stored.vocabulary.earlier)
+    return replace(spec, data=data, pruner=pruner, sampler=sampler, vocabulary=vocabulary)
+
+
+def _may_keep(stored: StudySpec, spec: StudySpec) -> bool:
+    """Whether the stored pruner can work with the objectives and batches of the file."""
+    return (stored.objectives, stored.deterministic) == (spec.objectives, spec.deterministic)
 
 
 def about_defaults(given: StudySpec, spec: StudySpec) -> Iterator[str]:
@@ -201,6 +212,12 @@ def about_defaults(given: StudySpec, spec: StudySpec) -> Iterator[str]:
     """
     if given.data.resize != spec.data.resize:
         yield f"this study goes on as it began, with data.resize: {spec.data.resize}"
+    if given.sampler != spec.sampler:
+        samplers = f"sampler {sampler_words(spec.sampler)}; as a new study it would have {sampler_words(given.sampler)}"
+        yield f"this study goes on as it began, with {samplers}"
+    if given.pruner != spec.pruner:
+        pruners = f"pruner {spec.pruner.name}; as a new study it would have {given.pruner.name}"
+        yield f"this study goes on as it began, with {pruners}"
     named = spec.train.keys() | spec.search_space.keys()
     earlier = [name for name in sorted(spec.vocabulary.earlier - named) if spec.space.may_take(name)]
     if earlier:

@@ -18,10 +18,15 @@ from cifar_tune.study_spec.settings import Objective, PrunerSpec
 from cifar_tune.study_spec.space import Space, TooManyOutcomesError, find_cycle
 from cifar_tune.study_spec.specification import StudySpec
 
+FEWEST_PROMOTED = 20
+"""Trials from which on `promotion` is the default pruner; replays of smaller studies have not shown it to be better."""
 
-def default_pruner(objectives: Sequence[Objective]) -> str:
-    """The pruner of a study that does not name one: none where none is possible."""
-    return "none" if _why_not_pruned(objectives) else PrunerSpec.name
+
+def default_pruner(objectives: Sequence[Objective], trials: int, deterministic: int | None) -> str:
+    """The pruner of a study that does not name one: none where none is possible, and `promotion` in a larger study."""
+    if _why_not_pruned(objectives):
+        return "none"
+    return "promotion" if trials >= FEWEST_PROMOTED and deterministic is None else PrunerSpec.name
 
 
 def check_objectives(spec: StudySpec, problems: Problems) -> list[str]:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path as FilePath
 from typing import Any
@@ -14,6 +14,7 @@ from cifar_tune.knobs.knob import Kind
 from cifar_tune.knobs.part import Value
 from cifar_tune.knobs.vocabulary import BUILT_IN, Vocabulary, vocabulary_with
 from cifar_tune.paths import is_stream
+from cifar_tune.study_spec.automatic import chosen_sampler, sampler_words
 from cifar_tune.study_spec.checks import (
     check_deterministic,
     check_objectives,
@@ -260,6 +261,9 @@ def _read_sections(
         raw.get("start_from"), space if is_sound else None, vocabulary, fixed_by_option, read_file, problems
     )
     repeats = read_repeats(raw.get("repeats"), problems)
+    budget = read_budget(raw.get("budget"), problems)
+    deterministic = read_deterministic(raw.get("deterministic"), problems)
+    pruner = "none" if raw.get("repeats") is not None else default_pruner(objectives, budget.trials, deterministic)
     data = read_data(raw.get("data"), vocabulary, problems)
     if repeats is not None and repeats.on_folds:
         data = data.model_copy(update={"folds": repeats.count, "fold": 1, "val_size": None})
@@ -271,24 +275,24 @@ def _read_sections(
         ),
         objectives=objectives,
         constraints=read_constraints(raw.get("constraints"), problems, metrics),
-        budget=read_budget(raw.get("budget"), problems),
+        budget=budget,
         sampler=read_sampler(raw.get("sampler"), problems),
-        pruner=read_pruner(
-            raw.get("pruner"),
-            problems,
-            default="none" if raw.get("repeats") is not None else default_pruner(objectives),
-        ),
+        pruner=read_pruner(raw.get("pruner"), problems, default=pruner),
         data=data,
         train=train,
         search_space=dimensions,
         start_from=known,
         vocabulary=vocabulary,
-        deterministic=read_deterministic(raw.get("deterministic"), problems),
+        deterministic=deterministic,
         stop=read_stop(raw.get("stop"), objectives, dimensions, problems),
         listed=read_metrics(raw.get("metrics"), problems, metrics),
         repeats=repeats,
         transfer_from=read_transfer(raw.get("transfer_from"), raw.get("name"), problems),
     )
+    if spec.sampler.is_automatic and is_sound:
+        sampler, why = chosen_sampler(spec)
+        spec = replace(spec, sampler=sampler)
+        notes.append(f"sampler auto stands for {sampler_words(sampler)}: {why}")
     notes += [*remarks, *_check_together(spec, is_complete, is_sound, problems)]
     if raw.get("repeats") is not None:
         notes += _check_repeats(spec, repeats or unread_repeats(raw["repeats"]), raw, problems)

@@ -23,6 +23,9 @@ MOST_OBJECTIVES = 3
 """With more, nearly every trial would lie on the Pareto front."""
 
 _BATCH = Knob("deterministic", Kind.INT, 1, "trials in a batch", low=1, high=1_000_000)
+AUTO = "auto"
+"""The name under which the sampler is chosen by a rule (`study_spec.automatic`)."""
+
 _SEED = Knob("seed", Kind.INT, 0, "seeds the sampler", low=0, high=2**32 - 1)  # numpy's limit, which Optuna inherits
 
 
@@ -48,24 +51,30 @@ class Budget:
 
 @dataclass(frozen=True)
 class SamplerSpec:
-    """A sampler by name; `options` holds the parameters that were given."""
+    """A sampler by name; `options` holds the parameters that were given.
+
+    `is_automatic` says that the file leaves the choice to us (`auto`): a study that is there keeps its own then.
+    """
 
     name: str = "tpe"
     seed: int = 0
     options: Mapping[str, Value] = field(default_factory=dict)
+    is_automatic: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True)
 class PrunerSpec:
     """A pruner by name; `options` holds the parameters that were given, `wrapped` the pruner that it wraps.
 
-    `spare` is the share of the trials that are trained to their end all the same.
+    `spare` is the share of the trials that are trained to their end all the same. `is_default` says that the file names
+    no pruner: a study that is there keeps its own then.
     """
 
     name: str = "median"
     options: Mapping[str, Value] = field(default_factory=dict)
     wrapped: "PrunerSpec | None" = None
     spare: float = 0.0
+    is_default: bool = field(default=False, compare=False)
 
     @property
     def wraps_another(self) -> bool:
@@ -176,13 +185,17 @@ def parse_duration(raw: object) -> float | None:
 
 
 def read_sampler(raw: object, problems: Problems) -> SamplerSpec:
-    """Read `sampler`: its name, its seed, and Optuna's own parameters beside them."""
+    """Read `sampler`: its name, its seed, and Optuna's own parameters beside them; or the word `auto`."""
     path: Path = ("sampler",)
-    values = as_mapping(raw, path, "{name: tpe, seed: 0}", problems)
-    name = read_name(values.get("name", SamplerSpec.name), (*path, "name"), SAMPLERS, problems)
+    values = as_mapping({"name": AUTO} if raw == AUTO else raw, path, "{name: tpe, seed: 0}", problems)
+    names = {AUTO: None, **SAMPLERS}
+    name = read_name(values.get("name", SamplerSpec.name), (*path, "name"), names, problems)
     seed = _read_whole(_SEED, values, path, problems)
     if name is None:
         return SamplerSpec(seed=seed)
+    if name == AUTO:
+        _refuse_unknown(values, path, ("name", "seed"), problems)
+        return SamplerSpec(seed=seed, is_automatic=True)
     options = _read_options(values, path, SAMPLERS[name].parameters, ("name", "seed"), problems)
     for clash in SAMPLERS[name].clashes:
         if all(options.get(parameter) == value for parameter, value in clash.items()):
@@ -196,6 +209,8 @@ def read_pruner(
 ) -> PrunerSpec:
     """Read `pruner`: its name (`default` where nothing is said) and Optuna's own parameters beside it."""
     values = as_mapping(raw, path, "{name: hyperband, min_resource: 2}", problems)
+    if not values and isinstance(raw, dict | None):
+        return PrunerSpec(default, is_default=True)
     name = read_name(values.get("name", PrunerSpec.name if values else default), (*path, "name"), PRUNERS, problems)
     if name is None:
         return PrunerSpec()

@@ -16,7 +16,7 @@ def test_every_default_is_filled_in() -> None:
         "budget: {trials: 50}",
         "sampler: {name: tpe, seed: 3, n_startup_trials: 10, n_ei_candidates: 24, multivariate: true, group: false, "
         "constant_liar: true}",
-        "pruner: {name: median, n_startup_trials: 5, n_warmup_steps: 0, interval_steps: 1, n_min_trials: 1}",
+        "pruner: {name: promotion, min_resource: 1, reduction_factor: 3, keep: 2, complete: 0.1, most_paused: 20}",
         "data: {name: cifar10, image_size: 32, split_seed: 0, download: true}",
     ]
     assert "  # width: 16 (default)" in found

@@ -25,7 +25,7 @@ from cifar_tune.storage.records import StudyRecord, load_record
 from cifar_tune.storage.write_behind import WriteBehindStorage
 from cifar_tune.study.coordinator import Coordinator
 from cifar_tune.study.events import Observer, StopRequests, Watch
-from cifar_tune.study.opening import open_study
+from cifar_tune.study.opening import about_defaults, open_study, with_its_defaults
 
 from .conftest import RunStudy, spec_of
 from .scripted import Script, ScriptedExecutors
@@ -249,3 +249,29 @@ def test_constraints_are_judged_when_it_ends(run_scripted: RunStudy) -> None:
 def test_what_it_does_not_work_with_is_refused(sections: dict[str, Any], words: str) -> None:
     with pytest.raises(UserError, match=words):
         spec_of(study(4) | sections)
+
+
+def test_a_study_keeps_the_pruner_that_it_began_with(run_scripted: RunStudy, storage: RDBStorage) -> None:
+    """A larger budget would give a new study another default."""
+    plain = {key: value for key, value in study(6).items() if key != "pruner"}
+    run_scripted(plain)
+    given = spec_of(plain | {"budget": {"trials": 60}})
+    assert given.pruner.name == "promotion"
+    kept = with_its_defaults(storage, given)
+    assert (kept.pruner.name, kept.budget.trials) == ("median", 60)
+    words = "this study goes on as it began, with pruner median; as a new study it would have promotion"
+    assert words in list(about_defaults(given, kept))
+    named = spec_of(plain | {"budget": {"trials": 60}, "pruner": {"name": "promotion"}})
+    assert with_its_defaults(storage, named).pruner.name == "promotion", "who names one is not overruled"
+
+
+def test_auto_keeps_its_choice(run_scripted: RunStudy, storage: RDBStorage) -> None:
+    plain = study(6) | {"pruner": {"name": "none"}, "sampler": {"name": "auto", "seed": 3}}
+    run_scripted(plain)
+    given = spec_of(plain | {"budget": {"trials": 60}})
+    kept = with_its_defaults(storage, given)
+    assert (given.sampler.name, kept.sampler.name) == ("tpe", "gp")
+    assert any(
+        "with sampler {name: gp}; as a new study it would have {name: tpe}" in each
+        for each in about_defaults(given, kept)
+    )

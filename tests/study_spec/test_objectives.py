@@ -111,8 +111,12 @@ def test_a_band_may_be_asked_for() -> None:
         ("objective: {metric: parameters}", "none"),
         ("objective: {metric: flops}", "none"),
         ("objective: {metric: epochs_to_best}", "none"),
-        ("objective: {metric: seconds_per_epoch}", "median"),
-        ("objective: {metric: val_loss}", "median"),
+        ("objective: {metric: seconds_per_epoch}", "promotion"),
+        ("objective: {metric: val_loss}", "promotion"),
+        ("budget: {trials: 20}", "promotion"),
+        ("budget: {trials: 19}", "median"),
+        ("deterministic: 4", "median"),
+        ("pruner: {n_warmup_steps: 1}", "median"),
     ],
 )
 def test_the_pruner_that_nobody_named(given: str, pruner: str) -> None:

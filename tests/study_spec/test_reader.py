@@ -62,7 +62,7 @@ def test_a_name_is_enough() -> None:
     assert spec.objective == Objective("val_accuracy", "maximize")
     assert spec.budget == Budget(50, None)
     assert spec.sampler == SamplerSpec("tpe", 0)
-    assert spec.pruner == PrunerSpec("median")
+    assert spec.pruner == PrunerSpec("promotion")
     assert spec.data == DataSpec()
     assert spec.train == {}
     assert list(spec.search_space) == list(DEFAULT_SEARCH_SPACE)

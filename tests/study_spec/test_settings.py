@@ -153,10 +153,11 @@ def test_a_seed_of_the_sampler_is_what_numpy_takes(given: str) -> None:
         (
             "sampler",
             "{name: tpa}",
-            "sampler.name = 'tpa': must be cmaes, gp, grid, nsgaii, nsgaiii, qmc, random or tpe (did you mean 'tpe'?)",
+            "sampler.name = 'tpa': must be auto, cmaes, gp, grid, nsgaii, nsgaiii, qmc, random or tpe "
+            "(did you mean 'tpe'?)",
         ),
-        ("sampler", "{name: }", "sampler.name: must be cmaes"),
-        ("sampler", "{name: [tpe]}", "sampler.name = ['tpe']: must be cmaes"),
+        ("sampler", "{name: }", "sampler.name: must be auto"),
+        ("sampler", "{name: [tpe]}", "sampler.name = ['tpe']: must be auto"),
         ("sampler", "{name: TPE}", "(did you mean 'tpe'?)"),
         (
             "sampler",
