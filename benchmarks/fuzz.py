@@ -37,7 +37,6 @@ from cifar_tune.study_spec.reader import read_study, read_study_file
 from cifar_tune.study_spec.yaml_reader import Document
 
 SECONDS = 10.0
-_EPOCHS = 3
 
 
 class HangError(BaseException):
@@ -106,13 +105,13 @@ def fuzz_studies(cases: int, seed: int, scratch: Path, studies: Path = Path("stu
     return findings
 
 
-def fuzz_checkpoints(cases: int, seed: int, scratch: Path) -> Findings:
+def fuzz_checkpoints(cases: int, seed: int, scratch: Path, epochs: int = 3) -> Findings:
     """Let an executor's trainer go on from malformed checkpoints, to the end of a small training."""
     draw, findings = random.Random(seed), Findings()  # noqa: S311
     file, canary = scratch / "trial.pt", scratch / "executed"
     data = DataSpec(name="digits", image_size=8, val_size=100, train_size=64)
-    config = complete({"model": "cnn2", "width": 4, "batch_size": 32, "epochs": _EPOCHS, "precision": "fp32"})
-    undisturbed, _ = _train(config, data, file, epochs=_EPOCHS)
+    config = complete({"model": "cnn2", "width": 4, "batch_size": 32, "epochs": epochs, "precision": "fp32"})
+    undisturbed, _ = _train(config, data, file, epochs=epochs)
     file.unlink()
     _train(config, data, file, epochs=1)
     real = file.read_bytes()
@@ -120,7 +119,7 @@ def fuzz_checkpoints(cases: int, seed: int, scratch: Path) -> Findings:
 
     def judge(content: bytes) -> str:
         file.write_bytes(content)
-        values, outcome = _train(config, data, file, epochs=_EPOCHS)
+        values, outcome = _train(config, data, file, epochs=epochs)
         if outcome == "started again":
             return outcome if values == undisturbed else "A WRONG VALUE"
         return outcome

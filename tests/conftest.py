@@ -1,6 +1,5 @@
 """What every test relies on."""
 
-import functools
 import gc
 import os
 import sys
@@ -8,9 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from alembic.util import pyfiles
 from hypothesis import HealthCheck, settings
 from joblib import cpu_count
+
+from tests.forked import read_migrations_once
 
 settings.register_profile("without_a_clock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("without_a_clock")
@@ -58,11 +58,8 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def migrations_are_read_once() -> Iterator[None]:
-    """Alembic compiles all of Optuna's migrations whenever a storage is opened, which takes longer than most tests."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pyfiles, "load_module_py", functools.cache(pyfiles.load_module_py))
-        yield
+def migrations_are_read_once() -> None:
+    read_migrations_once()
 
 
 @pytest.fixture(autouse=True)

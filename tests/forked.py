@@ -31,6 +31,10 @@ from multiprocessing import util
 from pathlib import Path
 from typing import IO, Any
 
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from alembic.util import pyfiles
+
 _IMPORTED = """
 import importlib
 import pkgutil
@@ -41,8 +45,9 @@ for module in pkgutil.walk_packages(cifar_tune.__path__, "cifar_tune."):
     if not module.name.endswith("__main__"):
         importlib.import_module(module.name)
 
-from tests.forked import fork_servers, play  # a forkserver among its forks has this command line too
+from tests.forked import fork_servers, play, warm_up  # a forkserver among its forks has this command line too
 
+warm_up()
 code = fork_servers({descriptor})
 if code is not None:
     play(code)
@@ -212,6 +217,31 @@ def forks() -> Forks:
     begun = Forks()
     atexit.register(begun.close)
     return begun
+
+
+def warm_up() -> None:
+    """Do once what every program would do when it opens its first database."""
+    from cifar_tune.storage.rdb import close, open_storage
+    from cifar_tune.storage.urls import storage_url
+
+    read_migrations_once()
+    with tempfile.TemporaryDirectory() as folder:
+        close(open_storage(storage_url(f"sqlite:///{folder}/warm.db")))
+
+
+def read_migrations_once() -> None:
+    """Alembic compiles and sorts all of Optuna's migrations whenever a storage is opened. Most tests take less."""
+    directories: dict[str | None, ScriptDirectory] = {}
+    read = ScriptDirectory.from_config
+
+    def read_once(config: Config) -> ScriptDirectory:
+        place = config.get_main_option("script_location")
+        if place not in directories:
+            directories[place] = read(config)
+        return directories[place]
+
+    pyfiles.load_module_py = cache(pyfiles.load_module_py)  # type: ignore[assignment]
+    ScriptDirectory.from_config = read_once  # type: ignore[method-assign]
 
 
 def fork_servers(descriptor: int) -> str | None:

@@ -69,13 +69,17 @@ def names_of_optuna() -> frozenset[str]:
 def private_names_of(kind: type) -> set[str]:
     """The private methods of a class, and the private attributes that it sets."""
     names = {name for name in dir(kind) if is_private(name)}
-    for each in kind.__mro__:
-        try:
-            tree = ast.parse(textwrap.dedent(inspect.getsource(each)))
-        except (OSError, TypeError):  # built in
-            continue
-        names |= {name for name in own_names(tree) if is_private(name)}
-    return names
+    return names.union(*map(private_names_in, kind.__mro__))
+
+
+@cache
+def private_names_in(kind: type) -> set[str]:
+    """The private names in the source of a class alone."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(kind)))
+    except (OSError, TypeError):  # built in
+        return set()
+    return {name for name in own_names(tree) if is_private(name)}
 
 
 def private(tree: ast.AST) -> Iterator[str]:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import packages_distributions, version
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -234,10 +235,14 @@ def _measured(evaluation: Evaluation | None) -> dict[str, Any]:
 def _loaded_packages() -> dict[str, str]:
     """The version of every installed package of which this process has imported something."""
     imported = {name.partition(".")[0] for name in sys.modules}
-    names = {
-        package for module, packages in packages_distributions().items() if module in imported for package in packages
-    }
+    names = {package for module, packages in _installed().items() if module in imported for package in packages}
     return {name: version(name) for name in sorted(names, key=str.lower)}
+
+
+@cache
+def _installed() -> Mapping[str, list[str]]:
+    """Which packages each module is from. Looking that up reads the lists of files of all that is installed."""
+    return packages_distributions()
 
 
 def _copy(plugin: Plugin) -> PluginCopy:

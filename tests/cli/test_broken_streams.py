@@ -68,8 +68,6 @@ LIGHT: dict[str, tuple[int, str]] = {
     "status of one": (0, "status made --json"),
     "watch": (0, "watch made"),
     "one frame of watch": (0, "watch made --once"),
-    "export": (0, "export made --output exported"),
-    "compare": (0, "compare made --by lr --output compared"),
     "finalize": (0, "finalize made"),
     "delete": (0, "delete made --yes --storage sqlite:///copy.db"),
     "help": (0, "--help"),
@@ -78,6 +76,8 @@ LIGHT: dict[str, tuple[int, str]] = {
     "wrong input": (2, "run wrong.yaml"),
 }
 HEAVY: dict[str, tuple[int, str]] = {
+    "export": (0, "export made --output exported"),
+    "compare": (0, "compare made --by lr --output compared"),
     "run": (0, "run study.yaml --set name=another"),
     "check": (0, "check study.yaml"),
     "train": (0, "train best.yaml"),

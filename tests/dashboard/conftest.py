@@ -66,8 +66,8 @@ def dashboard(url: URL) -> Iterator[Dashboard]:
         yield dashboard
 
 
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Chrome]:
-    """A Chromium with a fresh profile."""
-    with chromium(tmp_path / "profile") as browser:
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
+    """A Chromium with a fresh profile; every dashboard has an origin of its own."""
+    with chromium(tmp_path_factory.mktemp("dashboard") / "profile") as browser:
         yield browser

@@ -18,7 +18,7 @@ import pytest
 from cifar_tune.errors import CheckError
 from cifar_tune.executors import starting
 from cifar_tune.executors.starting import ExecutorProcess, Starter, end_server, server_pid
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, is_alive, wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are spawned elsewhere than on Linux")
 
@@ -75,7 +75,8 @@ def test_the_fork_server_asks_for_no_gpu() -> None:
 
 def serve(connection: Connection, _device: str, _slot: int) -> None:
     connection.send(sys.modules["statistics"].__file__ if "statistics" in sys.modules else "")
-    connection.recv()
+    while True:
+        connection.send(connection.recv())
 
 
 @pytest.fixture
@@ -113,9 +114,12 @@ def test_executors_outlive_their_server_and_new_ones_are_spawned() -> None:
     started = [starter.start("cpu", 0)]
     try:
         started[0][1].recv()
+        server = server_pid()
+        assert server is not None
         end_server()
-        time.sleep(0.5)
-        assert started[0][0].is_alive()
+        wait_until(lambda: not is_alive(server))
+        started[0][1].send("are you there")
+        assert started[0][1].recv() == "are you there"
         multiprocessing.active_children()  # multiprocessing believes that it is dead now
         shutil.rmtree(get_temp_dir())  # and no new server can have a socket
         started.append(starter.start("cpu", 1))

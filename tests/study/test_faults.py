@@ -2,7 +2,6 @@
 
 import os
 import textwrap
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -13,7 +12,7 @@ from cifar_tune.storage.records import StudyRecord
 from cifar_tune.study import trial
 from tests.forked import PROGRAM
 from tests.study.test_processes import Folder
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, wait_until
 
 BAD_PARTS = """
 import ctypes
@@ -189,11 +188,14 @@ def small_group(tmp_path: Path) -> Iterator[Path]:
     except OSError as error:
         pytest.skip(f"no control group with a limit can be made here: {error}")
     yield group
-    for _ in range(100):
-        with suppress(OSError):
+
+    def is_removed() -> bool:
+        with suppress(OSError):  # processes that were killed are still in it
             group.rmdir()
-            break
-        time.sleep(0.1)
+            return True
+        return False
+
+    wait_until(is_removed)
 
 
 def test_a_trial_that_the_kernel_kills_for_memory_is_pruned(tmp_path: Path, small_group: Path) -> None:

@@ -6,6 +6,7 @@ import re
 import shutil
 import tomllib
 from base64 import b64decode
+from functools import cache
 from getpass import getuser
 from io import BytesIO
 from pathlib import Path
@@ -576,16 +577,20 @@ def test_a_kept_lease_is_renewed(storage: RDBStorage, monkeypatch: pytest.Monkey
 
 def importers(of: str) -> set[str]:
     """The modules of the package that import the module `of`, or something in it, anywhere in their code."""
-    found = set()
+    return {module for module, names in imported().items() if any(f"{name}.".startswith(f"{of}.") for name in names)}
+
+
+@cache
+def imported() -> dict[str, set[str]]:
+    """What each module of the package imports."""
+    found: dict[str, set[str]] = {}
     for file in (ROOT / "cifar_tune").rglob("*.py"):
+        names = found.setdefault(".".join(file.relative_to(ROOT).with_suffix("").parts), set())
         for node in ast.walk(ast.parse(file.read_text())):
-            names = []
             if isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
+                names |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom):
-                names = [node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)]
-            if any(f"{name}.".startswith(f"{of}.") for name in names):
-                found.add(".".join(file.relative_to(ROOT).with_suffix("").parts))
+                names |= {node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)}
     return found
 
 

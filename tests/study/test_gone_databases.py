@@ -76,14 +76,15 @@ def with_its_folder(place: Place) -> None:
     shutil.rmtree(place.path / "db")
 
 
-@pytest.mark.parametrize("begun", [running, begun_in_a_new_file])
 @pytest.mark.parametrize(
-    ("how", "words"),
+    ("begun", "how", "words"),
     [
-        (removed, "was removed"),
-        (removed_alone, "was removed"),
-        (replaced, "was replaced by another file"),
-        (with_its_folder, "was removed"),
+        (running, removed, "was removed"),
+        (running, removed_alone, "was removed"),
+        (running, replaced, "was replaced by another file"),
+        (running, with_its_folder, "was removed"),
+        (begun_in_a_new_file, removed_alone, "was removed"),
+        (begun_in_a_new_file, replaced, "was replaced by another file"),
     ],
 )
 def test_what_it_held_is_saved(

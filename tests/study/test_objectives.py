@@ -91,7 +91,7 @@ def test_three_objectives(run_scripted: RunStudy) -> None:
 def test_every_sampler_gets_along(run_scripted: RunStudy, sampler: str, constraints: list[str]) -> None:
     plain = STUDY | {"sampler": {"name": sampler}, "constraints": constraints, "budget": {"trials": 16}}
     if sampler in ("gp", "tpe"):
-        plain["sampler"]["n_startup_trials"] = 4
+        plain["sampler"]["n_startup_trials"] = 10 if sampler == "gp" else 4  # gp takes long for each of the others
     if sampler.startswith("nsga"):
         plain["sampler"]["population_size"] = 4
     with warnings.catch_warnings():
@@ -141,7 +141,7 @@ def test_the_dashboard_finds_the_violations(run_scripted: RunStudy) -> None:
         assert trial.system_attrs["constraints"] == named
 
 
-@pytest.mark.parametrize(("sampler", "trials"), [("tpe", 50), ("nsgaii", 50), ("gp", 30)])
+@pytest.mark.parametrize(("sampler", "trials"), [("tpe", 50), ("nsgaii", 50), ("gp", 22)])
 def test_later_suggestions_keep_the_constraint(run_scripted: RunStudy, sampler: str, trials: int) -> None:
     """Two thirds of the space are forbidden, and the wider, the better: without the constraint all end there."""
     options = {"tpe": {"n_startup_trials": 10}, "nsgaii": {"population_size": 10}, "gp": {"n_startup_trials": 10}}
@@ -156,7 +156,8 @@ def test_later_suggestions_keep_the_constraint(run_scripted: RunStudy, sampler: 
     _, record, _ = run_scripted(plain, script())
     allowed = [float(trial.params["width"]) <= 20 for trial in record.trials]
     assert sum(allowed[:10]) <= 5
-    assert sum(allowed[-20:]) >= 12
+    taught = allowed[10:][-20:]
+    assert sum(taught) >= 0.6 * len(taught)
     assert record.best is not None
     assert float(record.best.params["width"]) in range(16, 21)
 

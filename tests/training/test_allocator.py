@@ -24,15 +24,15 @@ if os.fork():  # each in a process of its own, which has done nothing with tenso
 if mode == "kept":
     keep_freed_memory()
 torch.set_num_threads(1)
-model = nn.Sequential(nn.Conv2d(3, 32, 3), nn.BatchNorm2d(32), nn.ReLU(), nn.Flatten(), nn.Linear(32 * 30 * 30, 10))
-images, labels = torch.rand(320, 3, 32, 32), torch.zeros(320, dtype=torch.int64)
+model = nn.Sequential(nn.Conv2d(1, 32, 3), nn.Flatten(), nn.Linear(32 * 30 * 30, 10))
+images, labels = torch.rand(320, 1, 32, 32), torch.zeros(320, dtype=torch.int64)
 steps = []
-for _ in range(16):
+for _ in range(12):
     before = faults()
     nn.functional.cross_entropy(model(images), labels).backward()
     model.zero_grad()
     steps.append(faults() - before)
-print(mode, sorted(steps[8:])[4], flush=True)
+print(mode, sorted(steps[4:])[4], flush=True)
 """
 
 

@@ -9,7 +9,6 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional
 
 from cifar_tune.knobs.configuration import Configuration
-from cifar_tune.knobs.losses import LOSSES
 from cifar_tune.knobs.optimizers import OPTIMIZERS
 from cifar_tune.knobs.part import Value
 from cifar_tune.models.build import build_model
@@ -180,23 +179,6 @@ def test_everything_that_changes_gradients_and_weights_runs_on_the_meta_device()
     for _ in range(3):
         learner.train_step(torch.empty(8, *SHAPE, device=meta), torch.empty(8, dtype=torch.int64, device=meta))
     assert {weight.device for weight in learner.evaluated.parameters()} == {meta}
-
-
-@pytest.mark.parametrize("loss", [name for name in LOSSES if name != "multi_margin"])  # torch: no backward pass there
-def test_every_loss_on_the_meta_device(loss: str) -> None:
-    meta = torch.device("meta")
-    learner = Learner(small(loss=loss), SHAPE, 10, meta, 3)
-    learner.train_step(torch.empty(8, *SHAPE, device=meta), torch.empty(8, dtype=torch.int64, device=meta))
-
-
-@pytest.mark.parametrize(("model", "optimizer"), PAIRS)
-def test_a_whole_step_on_the_meta_device(model: str, optimizer: str) -> None:
-    """Meta tensors refuse every mixture with the CPU's: a stand-in for devices that are not at hand."""
-    meta = torch.device("meta")
-    learner = Learner(small(model=model, optimizer=optimizer, precision="auto"), (3, 32, 32), 10, meta, 2)
-    images = torch.empty(8, 3, 32, 32, device=meta).to(memory_format=torch.channels_last)
-    loss, right = learner.train_step(images, torch.empty(8, dtype=torch.int64, device=meta))
-    assert {loss.device, right.device, *(weight.device for weight in learner.model.parameters())} == {meta}
 
 
 def moved(model: nn.Module, device: torch.device) -> nn.Module:

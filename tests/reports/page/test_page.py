@@ -209,14 +209,18 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
 def show(browser: Chrome, text: str, folder: Path, width: int, scheme: str) -> str:
     file = folder / "report.html"
     file.write_text(text, encoding="utf-8")
-    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    feature = {"name": "prefers-color-scheme", "value": scheme}
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+    look_at(browser, width, scheme)
     console(browser, "browser")
     console(browser, "performance")
     browser.get(file.as_uri())
     return file.as_uri()
+
+
+def look_at(browser: Chrome, width: int, scheme: str) -> None:
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    feature = {"name": "prefers-color-scheme", "value": scheme}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
 
 
 def console(browser: Chrome, kind: str) -> list[dict[str, Any]]:
@@ -231,17 +235,22 @@ def requests(browser: Chrome) -> set[str]:
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (375, "dark")])
 @pytest.mark.parametrize("name", ["one trial", "thirty trials", "two thousand trials", "all pruned", "two objectives",
                                   "tested", "tested three times"])  # fmt: skip
-def test_it_fits_and_asks_nobody(browser: Chrome, name: str, width: int, scheme: str, tmp_path: Path) -> None:
-    address = show(browser, page_of(name), tmp_path, width, scheme)
-    seen = browser.execute_script("return [document.documentElement.clientWidth, document.documentElement.scrollWidth]")
-    assert width - 20 < seen[0] == seen[1]
+def test_it_fits_and_asks_nobody(browser: Chrome, name: str, tmp_path: Path) -> None:
+    address = show(browser, page_of(name), tmp_path, 1280, "light")
+    fits(browser, name, 1280, "rgb(255, 255, 255)")
+    look_at(browser, 375, "dark")
+    fits(browser, name, 375, "rgb(21, 24, 28)")
     assert console(browser, "browser") == []
     assert {url for url in requests(browser) if not url.startswith("data:")} == {address}
+
+
+def fits(browser: Chrome, name: str, width: int, wanted_background: str) -> None:
+    seen = browser.execute_script("return [document.documentElement.clientWidth, document.documentElement.scrollWidth]")
+    assert width - 20 < seen[0] == seen[1]
     background = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
-    assert background == {"light": "rgb(255, 255, 255)", "dark": "rgb(21, 24, 28)"}[scheme]
+    assert background == wanted_background
     if name.startswith("tested"):  # without scrolling sideways anywhere
         right = "element => element.getBoundingClientRect().right > document.documentElement.clientWidth"
         beyond = f"return [...document.querySelectorAll('#test *')].filter({right}).length"
