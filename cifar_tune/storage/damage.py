@@ -314,6 +314,7 @@ _TRIAL: Mapping[str, tuple[str, Check]] = {
     attributes.REASON: _TEXT,
     attributes.ERROR: _TEXT,
     attributes.PRUNED_AT: _COUNT,
+    attributes.PAUSED: ("a whole number >= 0, or nothing", _or_none(_is_whole)),
     attributes.SPARED_AT: _COUNT,
     attributes.RESUMED_FROM: ("a list of whole numbers", lambda value: _is_list_of(value, _is_whole)),
     attributes.REPEATS: _COUNT,
