@@ -103,14 +103,20 @@ class Processes:
         self.write(number, record)
         return record
 
+    def known(self) -> set[int]:
+        """The submissions of which there are files, perhaps of runs that have ended while no server was there."""
+        return {int(file.stem) for file in self._folder.iterdir() if file.stem.isdecimal()}
+
     def lives(self, number: int) -> bool:
         """Whether the process that runs a submission lives on this machine."""
         child = self._children.get(number)
         if child is not None and child.poll() is None:
             return True
         try:
-            with _locked(self._lock(number)):
+            with _locked(self._lock(number), os.O_RDWR):
                 return False
+        except FileNotFoundError:
+            return False
         except BlockingIOError:
             return True
 
@@ -166,13 +172,14 @@ def last_lines(submission: int) -> str:
 
 
 @contextlib.contextmanager
-def _locked(file: Path) -> Iterator[int]:
+def _locked(file: Path, flags: int = os.O_RDWR | os.O_CREAT) -> Iterator[int]:
     """Hold the lock of a file; a process that inherits the descriptor goes on holding it.
 
     Raises:
         BlockingIOError: another process holds it.
+        FileNotFoundError: it is not there, and is not to be made.
     """
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = os.open(file, flags, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield descriptor

@@ -88,6 +88,7 @@ class Supervisor:
         self._processes = Processes()
         self._deaths = Deaths(engine, self._processes, say)
         self._runs: dict[int, Run] = {}
+        self._strays = self._processes.known()
         self._each: dict[int, int] = {}
         self._resting: dict[str, Progress] = {}
         self._usage = Usage(engine, settings.rules.half_life)
@@ -193,7 +194,7 @@ class Supervisor:
 
     def _see_to_the_dead(self, running: Mapping[int, Submission], progress: Mapping[str, Progress], now: float) -> None:
         """Let go of runs that have ended, and write the end of those that could not do so themselves."""
-        for number in {*self._runs, *running}:
+        for number in {*self._runs, *running, *self._strays}:
             if self._processes.lives(number):
                 continue
             submission = running.get(number)
@@ -205,6 +206,7 @@ class Supervisor:
                 self._say(f"the run of {run.study} has ended")
                 del self._runs[number]
             self._processes.forget(number)
+            self._strays.discard(number)
 
     def _count(self, now: float) -> None:
         for run in self._runs.values():
@@ -222,7 +224,7 @@ class Supervisor:
         for run in self._runs.values():
             submission = living.get(run.number)
             if submission is not None and submission.wanted != "run" and run.devices and not run.is_parking:
-                self._shrink(run, 0, now)
+                self._shrink(run, 0, now, f"{submission.wanted} was asked for")
 
     def _park(self, run: Run, why: str) -> None:
         if run.is_parking:
@@ -251,7 +253,7 @@ class Supervisor:
         for each in wanted:
             run = self._runs.get(each.id)
             if run is not None and not run.is_parking and made.allotments.get(each.study, 0) < len(run.devices):
-                self._shrink(run, made.allotments.get(each.study, 0), now)
+                self._shrink(run, made.allotments.get(each.study, 0), now, "others come first")
         for run in self._runs.values():
             if run.has_drained(progress.get(run.study, Progress()).running) and run.study not in made.allotments:
                 self._park(run, "it has given up all of its slots")
@@ -296,14 +298,14 @@ class Supervisor:
             run.kept_until if run is not None else 0.0,
         )
 
-    def _shrink(self, run: Run, wanted: int, now: float) -> None:
+    def _shrink(self, run: Run, wanted: int, now: float, why: str) -> None:
         stay, go = shrunk(run.devices, wanted)
         if self._ask(run, stay):
             run.leaving += go
             run.devices, run.asked_at = stay, now
             self._keep(run)
         elif not wanted:  # it has not begun to train
-            self._park(run, "others come first")
+            self._park(run, why)
 
     def _grow(self, run: Run, wanted: int, free: Counter[str], now: float, kept_until: float) -> None:
         room = free.copy()

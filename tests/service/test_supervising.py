@@ -20,7 +20,7 @@ from cifar_tune.service.storage_desk import StorageDesk
 from cifar_tune.service.supervising import Settings, Supervisor, server_lease
 from cifar_tune.storage.lease import acquire
 from tests.service.conftest import DeskOf
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, wait_until
 
 _STAND_IN = Path(__file__).with_name("stand_in.py")
 _RULES = Rules(min_run=0.0)
@@ -39,7 +39,8 @@ class Lab:
 
     def new_server(self, slots: int = 2, rules: Rules = _RULES) -> Supervisor:
         settings = Settings(("cpu",) * slots, rules, self._command)
-        return Supervisor(self.engine, self.url, server_lease(self.engine), settings, self.said.append)
+        self.lease = server_lease(self.engine)
+        return Supervisor(self.engine, self.url, self.lease, settings, self.said.append)
 
     def _command(self, number: int, devices: Sequence[str]) -> Sequence[str]:
         return [sys.executable, str(_STAND_IN), str(number), ",".join(devices), str(self.folder)]
@@ -194,6 +195,22 @@ Supervisor(engine, url, server_lease(engine), Settings(("cpu",), command=command
     lab.until(lambda: len(lab.starts("study")) == 2)
 
 
+def _files_of_runs(lab: Lab) -> list[str]:
+    return sorted(file.name for file in (lab.folder / "storage" / "service" / "runs").iterdir())
+
+
+@_ON_SQLITE
+def test_nothing_is_left_of_a_run_that_ended_while_no_server_was_there(lab: Lab) -> None:
+    lab.submit("study")
+    lab.until(lambda: lab.held("study") == "cpu,cpu")
+    assert _files_of_runs(lab) == ["1.json", "1.lock"]
+    lab.order("study", "end 0")
+    wait_until(lambda: lab.state("study") == "done")
+    lab.lease.release()  # as if it had been killed
+    lab.server = lab.new_server()
+    lab.until(lambda: _files_of_runs(lab) == [])
+
+
 @_ON_SQLITE
 def test_a_study_that_somebody_else_runs_is_not_begun(lab: Lab) -> None:
     theirs = acquire(lab.engine, "study")
@@ -211,4 +228,4 @@ def test_a_server_that_stops_parks_everything(lab: Lab) -> None:
     lab.until(lambda: lab.held("a") == lab.held("b") == "cpu")
     lab.server.end()
     assert [lab.state("a"), lab.state("b")] == ["queued", "queued"]
-    assert not list((lab.folder / "storage" / "service" / "runs").iterdir())
+    assert _files_of_runs(lab) == []
