@@ -50,8 +50,7 @@ def upgrade(engine: Engine) -> str | None:
         refuse_newer(before)
         scripts = ScriptDirectory(str(files("cifar_tune.service")), version_locations=[_folder()])
         for script in reversed(list(scripts.iterate_revisions(VERSION, before or "base"))):
-            with Operations.context(context):
-                script.module.upgrade()
+            script.module.upgrade(Operations(context))  # `alembic.op` is one for all threads of a process
             context.stamp(scripts, script.revision)
     return before
 

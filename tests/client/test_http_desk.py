@@ -15,7 +15,7 @@ from cifar_tune.client import HttpDesk
 from cifar_tune.client.token_file import own_token
 from cifar_tune.errors import CheckError, CifarTuneError, UserError
 from cifar_tune.optuna_internals import BatchStorage
-from cifar_tune.service.desk import Desk
+from cifar_tune.service.desk import Desk, Stopped
 from cifar_tune.service.owners import Owner
 from cifar_tune.service.people import Actor
 from cifar_tune.service.refusals import AwayError
@@ -45,6 +45,7 @@ def test_a_submission_is_the_same_by_both_ways(desks: Desks) -> None:
     assert made == here.submission("by-client") == there.submission("by-client")
     assert there.set_priority("by-client", 7) == here.submission("by-client")
     assert there.set_workers("by-client", None).workers is None
+    assert there.stop("by-client") == Stopped("by-client", (), is_paused=True)
     assert there.pause("by-client").state == "paused"
     assert there.resume("by-client").state == "queued"
     without_texts = [replace(each, text="") for each in here.queue()]

@@ -1,6 +1,7 @@
 """What people ask of the service: submissions, their states, and whose names are."""
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier, Thread
 from typing import Any
@@ -258,6 +259,23 @@ def test_quotas_are_kept(desk_of: DeskOf) -> None:
     assert limits_of_all(desk_of) == {"*": (None, 2, None), "anna": (None, None, 7), "bert": (None, None, None)}
     assert desk_of("root", "admin").set_owner(Owner("anna", weight=2.0)) == Owner("anna", 2.0, None, 2, 7)
     assert desk_of("root", "admin").set_owner(Owner("anna", slots=1), resets=True) == Owner("anna", 1.0, 1, 2, None)
+
+
+def test_a_quota_is_kept_by_those_who_submit_at_the_same_instant(desk_of: DeskOf) -> None:
+    desk_of("root", "admin").set_owner(Owner("anna", queued=3))
+    barrier = Barrier(6)
+
+    def submit(number: int) -> bool:
+        barrier.wait()
+        try:
+            desk_of("anna").submit(STUDY, settings=[f"name=s{number}"])
+        except QuotaError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(6) as threads:
+        assert sum(threads.map(submit, range(6))) == 3
+    assert len(desk_of("anna").queue()) == 3
 
 
 def limits_of_all(desk_of: DeskOf) -> dict[str, tuple[object, ...]]:

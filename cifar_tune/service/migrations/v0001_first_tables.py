@@ -1,7 +1,7 @@
 """The first tables of the service."""
 
 import sqlalchemy as sa
-from alembic import op
+from alembic.operations import Operations
 from sqlalchemy.dialects.mysql import MEDIUMTEXT
 
 revision = "0001"
@@ -10,10 +10,10 @@ down_revision: str | None = None
 _LONG_TEXT = sa.Text().with_variant(MEDIUMTEXT(), "mysql", "mariadb")
 
 
-def upgrade() -> None:
+def upgrade(op: Operations) -> None:
     """Make all tables, and the row that counts events."""
-    _make_tables_of_studies()
-    _make_tables_of_people()
+    _make_tables_of_studies(op)
+    _make_tables_of_people(op)
     op.create_table(
         "cifar_tune_events",
         sa.Column("id", sa.BigInteger(), primary_key=True, autoincrement=False),
@@ -33,7 +33,7 @@ def upgrade() -> None:
     op.bulk_insert(counters, [{"name": "events", "value": 0}])
 
 
-def _make_tables_of_studies() -> None:
+def _make_tables_of_studies(op: Operations) -> None:
     op.create_table(
         "cifar_tune_names",
         sa.Column("study", sa.String(100), primary_key=True),
@@ -71,7 +71,7 @@ def _make_tables_of_studies() -> None:
         op.create_index(f"ix_cifar_tune_submissions_{column}", "cifar_tune_submissions", [column])
 
 
-def _make_tables_of_people() -> None:
+def _make_tables_of_people(op: Operations) -> None:
     op.create_table(
         "cifar_tune_tokens",
         sa.Column("id", sa.Integer(), primary_key=True),
