@@ -107,4 +107,5 @@ _REAL_WORDS = """Measured by `python -m benchmarks trust --real FOLDER` on {imag
 trials, of two epochs of cnn3 (width 8) on 5,000 training and 1,000 validation images. `cifar-tune
 finalize --trainings {size.race}` races its best trials. Then the best trial and the winner are trained {size.fresh}
 times each with fresh seeds, the same for both, and measured on 5,000 images that neither the study nor the race nor the
-test has used to choose anything (less a tenth, on which the study trained). {facts}."""
+test has used to choose anything (less a tenth, on which the study trained). The luck of the validation split moves all
+configurations alike, so the best trial of one study may also look worse than it is. {facts}."""

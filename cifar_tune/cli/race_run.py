@@ -14,7 +14,7 @@ from cifar_tune.cli.race_plan import plan_lines
 from cifar_tune.data.prepared import prepare
 from cifar_tune.errors import Problem, UserError
 from cifar_tune.executors.options import ExecutorOptions
-from cifar_tune.storage.linked import parent_of
+from cifar_tune.storage.linked import FINALS, linked_name, parent_of
 from cifar_tune.storage.openings import BEST
 from cifar_tune.storage.records import StudyRecord
 from cifar_tune.streams import say
@@ -28,9 +28,19 @@ USUAL_NETWORKS = 5
 
 
 @contextmanager
-def course(record: StudyRecord, url: URL, options: ExecutorOptions, quiet: bool) -> Iterator[Course]:
-    """A block in which trainings are shown on stderr, and Ctrl-C parks them."""
-    with observer(record.spec, quiet) as watching, stop_signals() as stop, own_stdout():
+def course(record: StudyRecord, kind: str, url: URL, options: ExecutorOptions, quiet: bool) -> Iterator[Course]:
+    """A block in which trainings are shown on stderr, and Ctrl-C parks them.
+
+    Args:
+        record: the study.
+        kind: of the linked study that is trained.
+        url: of the storage.
+        options: where trainings run.
+        quiet: show next to nothing.
+    """
+    spec = record.spec  # no time limit of the study holds for its linked studies
+    spec = replace(spec, name=linked_name(spec.name, kind), budget=replace(spec.budget, timeout=None), repeats=None)
+    with observer(spec, quiet) as watching, stop_signals() as stop, own_stdout():
         yield Course(url, options, Watch(watching, stop))
 
 
@@ -149,7 +159,7 @@ def raced(storage: RDBStorage, record: StudyRecord, choice: Choice, wanted: Aske
     if reason is not None:
         say(f"note: {reason}", err=True)
         return choice
-    with course(record, around.url, wanted.options, around.quiet) as where:
+    with course(record, FINALS, around.url, wanted.options, around.quiet) as where:
         found = run_race(storage, record, study_data(record, choice.settings), wanted.trainings, where)
     result = result_of(found)
     assert result is not None, "a race that is over has a winner"  # noqa: S101 (for mypy: run_race sees to it)

@@ -84,7 +84,11 @@ def _chosen(description: ModelDescription) -> str:
     if origin.trial is None:
         what = f"The configuration {code(origin.source)} was named by hand, for the test set{study}."
     else:
-        value = "" if origin.objective_value is None else f" ({code(origin.objective)} = {origin.objective_value:.6g})"
+        value = ""
+        if origin.objective_value is not None:
+            value = f" ({code(origin.objective)} = {origin.objective_value:.6g} in the study"
+            value += "" if origin.race_value is None else f", {origin.race_value:.6g} in fresh trainings"
+            value += ")"
         how = {"best": "the best one", "race": "the winner of a race with fresh seeds,"}.get(
             origin.chosen or "", "named by hand, out"
         )

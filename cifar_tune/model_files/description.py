@@ -121,7 +121,10 @@ class Origin(_Entry):
     """The metric that trials were ranked by."""
 
     objective_value: float | None = None
-    """Of the trial, on the validation split."""
+    """Of the trial in the study, on the validation split."""
+
+    race_value: float | None = None
+    """The same metric in the mean of the fresh trainings by which the trial won a race; None without one."""
 
     images: Literal["all", "study"] | None = None
     """Of finalize: trained on all images that are not test images, or on those of the study alone."""
@@ -141,6 +144,9 @@ class Origin(_Entry):
     networks: int | None = None
     """How many networks of the configuration were tested together, of which this is the first; None for one alone."""
 
+    failed_networks: int = 0
+    """How many further networks could not be trained, such as ones that diverged; others took their places."""
+
     mean_test_accuracy: float | None = None
     """Of these networks: what finalize and the report give as the result of the configuration."""
 
@@ -158,6 +164,11 @@ class Origin(_Entry):
         if self.mean_interval is not None:
             low, high = self.mean_interval
             words += f" (95 % interval for new images and new seeds {low:.4f} to {high:.4f})"
+        if self.failed_networks:
+            words += (
+                f". Besides, {self.failed_networks} of {self.failed_networks + self.networks} trainings did not come "
+                f"to their end, and are not in it"
+            )
         return f"{words}. That is the figure to publish; this model is the first of them by its seed."
 
 

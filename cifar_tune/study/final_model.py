@@ -9,8 +9,9 @@ from cifar_tune.data.spec import DataSpec
 from cifar_tune.errors import UserError
 from cifar_tune.model_files.description import Check, ModelDescription, Origin
 from cifar_tune.model_files.writing import Chosen, Evaluation, add_evaluation, write_model_folder
-from cifar_tune.storage.openings import Opening
+from cifar_tune.storage.openings import RACE, Opening
 from cifar_tune.storage.records import StudyRecord
+from cifar_tune.study.race_result import stored_result
 from cifar_tune.training.final import measure
 from cifar_tune.training.loop import Training
 
@@ -73,12 +74,20 @@ def _origin(record: StudyRecord, opening: Opening, openings: int) -> Origin:
             "images": opening.images,
             "objective": record.spec.objective.metric,
             "objective_value": opening.value,
+            "race_value": _race_value(record, opening),
             "finished_trials": opening.finished_trials,
             "test_openings": openings,
             "test_fingerprint": opening.test_fingerprint,
             "opened": opening.opened or None,
             "networks": len(opening.networks) or None,
+            "failed_networks": len(opening.failed_networks),
             "mean_test_accuracy": opening.test_accuracy if opening.networks else None,
             "mean_interval": opening.new_images,
         }
     )
+
+
+def _race_value(record: StudyRecord, opening: Opening) -> float | None:
+    """The mean of the fresh trainings of the winner of the race that has chosen what was tested."""
+    race = stored_result(record) if opening.chosen == RACE else None
+    return race.mean if race is not None and race.winner.trial == opening.trial else None

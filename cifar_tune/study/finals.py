@@ -15,7 +15,7 @@ from cifar_tune.knobs.vocabulary import vocabulary_with
 from cifar_tune.statistics.halving import usual_trainings
 from cifar_tune.storage.linked import FINALS, linked_name
 from cifar_tune.storage.records import StudyRecord, load_record
-from cifar_tune.storage.stored_studies import study_names
+from cifar_tune.storage.stored_studies import ForeignStudyError, load_optuna_study, study_names
 from cifar_tune.study.events import Interrupted, Watch
 from cifar_tune.study.race import FEWEST_FOLDS, Race, RaceRecord, RaceScript, candidates_of, plan_race
 from cifar_tune.study.run import Plan, run_study
@@ -62,10 +62,8 @@ def begun_race(storage: RDBStorage, record: StudyRecord, trainings: int | None =
         UserError: it is the race of an earlier study of this name, or one with another number of trainings.
     """
     name = linked_name(record.name, FINALS)
-    if name not in study_names(storage):
-        return None
-    finals = load_record(storage, name)
-    if finals.linked is None:
+    finals = linked_record(storage, name)
+    if finals is None or finals.linked is None:
         return None
     race = Race.read(finals.linked)
     remove = f"remove it with: cifar-tune delete {name}"
@@ -75,6 +73,23 @@ def begun_race(storage: RDBStorage, record: StudyRecord, trainings: int | None =
         rule = f"the race of {record.name!r} was begun with {race.trainings}; leave it out, or {remove}"
         raise UserError(Problem(rule, "--trainings", trainings))
     return RaceRecord(race, finals)
+
+
+def linked_record(storage: RDBStorage, name: str) -> StudyRecord | None:
+    """What the storage holds of a linked study; None where it is not there, or nothing of it was written yet.
+
+    Raises:
+        UserError, DamagedError: as `load_record`.
+    """
+    if name not in study_names(storage):
+        return None
+    try:
+        return load_record(storage, name)
+    except ForeignStudyError:
+        study = load_optuna_study(storage, name)
+        if study.user_attrs or study.get_trials(deepcopy=False):
+            raise
+        return None  # its creator was stopped between two statements
 
 
 def planned_race(record: StudyRecord, data: DataSpec, trainings: int | None) -> Race:

@@ -29,7 +29,7 @@ from cifar_tune.storage.urls import checkpoint_name
 from cifar_tune.study.checkpoints import checkpoints_of, sweep
 from cifar_tune.study.choosing import Candidate
 from cifar_tune.study.events import Interrupted
-from cifar_tune.study.finals import Course, linked_spec
+from cifar_tune.study.finals import Course, linked_record, linked_spec
 from cifar_tune.study.folder_claim import remove_study
 from cifar_tune.study.race import race_of, unused_seeds
 from cifar_tune.study.run import Plan, run_study
@@ -193,8 +193,8 @@ def train_networks(
             remove_study(storage, name, course.url)
     plan = Plan(networks.plain(), NetworkScript(networks))
     count, failed = len(networks.seeds), 0
-    if name in study_names(storage):
-        failed = len(_failures(load_record(storage, name)))
+    if (known := linked_record(storage, name)) is not None:
+        failed = len(_failures(known))
     while True:
         spec = linked_spec(record, data, NETWORKS, count + min(failed, len(networks.spares)))
         spec = replace(spec, train=dict(chosen.config), search_space={})
@@ -209,9 +209,12 @@ def train_networks(
 
 def _is_same(storage: RDBStorage, name: str, networks: Networks) -> bool:
     try:
-        found = load_record(storage, name).linked
+        record = linked_record(storage, name)
     except DamagedError:
         return False
+    if record is None or (record.linked is None and not record.trials):  # its creator was stopped
+        return True
+    found = record.linked
     return found is not None and _without_seeds(found) == _without_seeds(networks.plain())
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 from pathlib import Path
 from statistics import fmean
@@ -14,8 +15,8 @@ from cifar_tune.model_files.reading import read_description
 from cifar_tune.storage import attributes
 from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.records import StudyRecord, load_record
-from cifar_tune.storage.stored_studies import study_names
 from cifar_tune.storage.urls import storage_url
+from cifar_tune.study.finals import linked_record
 from tests.processes import start_cifar_tune
 from tests.reports.factory import MadeTrial, make_record, make_spec
 from tests.waiting import AUGMENTATION, PATIENCE, PLUGIN, Gate, read_until, wait_until
@@ -147,7 +148,8 @@ def one_more(gate: Gate) -> bool:
 def trained(name: str) -> int:
     storage = open_storage(storage_url(URL))
     try:
-        return load_record(storage, name).counts["COMPLETE"] if name in study_names(storage) else 0
+        record = linked_record(storage, name)
+        return 0 if record is None else record.counts["COMPLETE"]
     finally:
         close(storage)
 
@@ -177,6 +179,8 @@ def test_a_network_that_diverges_is_replaced_and_said(cli: Cli, tmp_path: Path) 
     ended = cli("finalize", "small", "--networks", "2", "--storage", URL)
     assert ended.code == 0, ended.err
     assert "the network of trial 0 could not be trained (diverged); another seed takes its place" in ended.err
+    assert "\ntrial 1: a network of the chosen configuration\n" in ended.err
+    assert re.search(r"\[2/2\] trial 1: completed, val_accuracy 0.\d+ on images that it was trained on\n", ended.err)
     assert "Of 3 networks 1 could not be trained (diverged with seed 1), and another seed took its place" in ended.err
     assert "\nnetworks_failed=1\n" in ended.out
     assert "\nseeds=2,3\n" in ended.out

@@ -19,6 +19,7 @@ from cifar_tune.reports.trust import trust_words
 from cifar_tune.storage import attributes
 from cifar_tune.storage.openings import Opening
 from cifar_tune.storage.records import StudyRecord, load_record
+from cifar_tune.study.final_model import _origin
 from cifar_tune.study.run import Outcome
 from cifar_tune.study_spec.run_config import read_run_config
 from tests.reports.factory import DATA, RESULT, MadeTrial, analysed_opening, make_record, make_spec
@@ -131,3 +132,13 @@ def test_a_test_result_no_better_than_the_largest_class_is_called_so(accuracy: f
     assert "guessing" not in caution(Report(study))
     shown = Report(replace(study, openings=[opening]))
     assert ("No better than guessing" in caution(shown)) is is_guess
+
+
+def test_the_model_says_what_the_race_gave_and_which_networks_failed(record: StudyRecord) -> None:
+    opening = replace(RESULT, trial=1, value=0.94, chosen="race", failed_networks=({"seed": 1, "reason": "diverged"},))
+    origin = _origin(record, opening, 1)
+    assert origin.objective_value == 0.94
+    assert origin.race_value == pytest.approx(0.92333, abs=1e-5)
+    told = origin.model_copy(update={"networks": 5, "mean_test_accuracy": 0.9})
+    assert "Besides, 1 of 6 trainings did not come to their end, and are not in it." in told.mean_words
+    assert _origin(record, RESULT, 1).race_value is None

@@ -17,8 +17,9 @@ from cifar_tune.optuna_internals import BatchStorage
 from cifar_tune.storage import attributes
 from cifar_tune.storage.linked import FINALS, NETWORKS
 from cifar_tune.storage.records import StudyRecord, trial_record
+from cifar_tune.storage.stored_studies import ForeignStudyError
 from cifar_tune.study import finals
-from cifar_tune.study.finals import linked_spec, planned_race
+from cifar_tune.study.finals import begun_race, linked_record, linked_spec, planned_race
 from cifar_tune.study.race import Race, RaceRecord, RaceScript, candidates_of, plan_race, unused_seeds
 from cifar_tune.study.race_result import TIED, UNDECIDED, WITHDRAWN, WORSE, RaceResult, result_of
 from cifar_tune.study.script import Task
@@ -268,3 +269,15 @@ def test_folds_without_a_class_are_not_used_where_a_metric_needs_every_class(
     record = study(objective={"metric": metric})
     assert count_folds(prepared) == 9  # and three images of the second class for them
     assert planned_race(record, record.spec.data, 10).uses_folds == uses_folds
+
+
+def test_a_linked_study_of_which_nothing_was_written_is_begun_again(storage: BatchStorage) -> None:
+    """A kill between the two statements that create a study."""
+    record = make_record(make_spec({"lr": SPACE["lr"]}), [MadeTrial({"lr": 0.1}, 0.9)], storage)
+    for kind in (FINALS, NETWORKS):
+        optuna.create_study(study_name=f"made/{kind}", storage=storage, direction="maximize")
+        assert linked_record(storage, f"made/{kind}") is None
+    assert begun_race(storage, record) is None
+    optuna.load_study(study_name="made/finals", storage=storage).set_user_attr("whose", "another program's")
+    with pytest.raises(ForeignStudyError):
+        begun_race(storage, record)

@@ -187,6 +187,7 @@ def _finalized(
     """
     from cifar_tune.cli.race_run import about_quick, course, raced
     from cifar_tune.storage.lease import acquire
+    from cifar_tune.storage.linked import NETWORKS
     from cifar_tune.study.events import Interrupted
     from cifar_tune.study.finalizing import Several, require_ready
     from cifar_tune.study.finalizing import finalize as train_and_open
@@ -203,7 +204,7 @@ def _finalized(
     acquire(storage.engine, name).release()  # nobody may run the study, which the networks would find out late
     try:
         choice = raced(storage, record, choice, wanted, around)
-        several = Several(wanted.networks, partial(course, record, around.url, wanted.options, around.quiet))
+        several = Several(wanted.networks, partial(course, record, NETWORKS, around.url, wanted.options, around.quiet))
         return train_and_open(storage, name, device, aloud, around.again, choice, around.folder, several)
     except Interrupted:
         words = f"interrupted; the same command goes on: cifar-tune finalize {name}{choice.options}"
