@@ -72,7 +72,8 @@ class TrialRecord:
     `feasible` says whether the trial keeps all constraints; None as long as that is open. `spared_at` is the epoch
     after which the pruner would have stopped it, where it was trained on all the same. `task` is which planned training
     it is (`attributes.TASK`); None where it is none.
-    `paused` is the epoch after which it waits to be promoted, by the pruner `promotion`; None where it does not.
+    `paused` is the epoch after which it waits to be promoted by the pruner `promotion`, or waited until it ended; None
+    where it does not.
     `repeat` says which of its configuration's trainings it is, from 1, in a study with `repeats`. `repeated` holds
     these where it stands for a configuration; then `value`, `values`, `metrics`, `intermediate` and `seconds` are
     means.
@@ -384,7 +385,7 @@ def trial_record(trial: FrozenTrial, spec: StudySpec) -> TrialRecord:
         ended=trial.datetime_complete,
         task=attrs.get(attributes.TASK),
         repeat=attrs.get(attributes.REPEAT),
-        paused=attrs.get(attributes.PAUSED) if trial.state == TrialState.WAITING else None,
+        paused=attrs.get(attributes.PAUSED),
         repeated=attrs.get(MEAN_OF),
         transferred_from=attrs.get(attributes.TRANSFERRED_FROM),
     )

@@ -19,6 +19,7 @@ from cifar_tune.data.spec import DataSpec
 from cifar_tune.errors import UserError
 from cifar_tune.executors.messages import EpochDone
 from cifar_tune.pruners.build import build_pruner
+from cifar_tune.reports.page.timeline import spans
 from cifar_tune.samplers.build import Samplers
 from cifar_tune.storage.rdb import open_storage
 from cifar_tune.storage.records import StudyRecord, load_record
@@ -79,6 +80,7 @@ def test_a_paused_trial_goes_on_when_it_turns_out_to_be_among_the_best(run_scrip
     assert [job.number for job in executors.jobs] == [0, 1, 2, 3, 4, 5, 1]
     assert [trial.epochs for trial in record.trials] == [9, 3, 1, 1, 1, 1]
     assert record.trials[1].resumed_from == [1]
+    assert spans([record.trials[2]])[0].seconds == 1, "a bar shows what was trained, not how long it waited"
 
 
 def test_smaller_values_are_the_better_ones_of_a_loss(run_scripted: RunStudy) -> None:

@@ -22,7 +22,7 @@ _SLACK = timedelta(seconds=0.5)
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """One trial in time. A parked one ends where its training so far would have."""
+    """One trial in time. One that is parked, or waited until it ended, ends where its training so far would have."""
 
     trial: TrialRecord
     device: str
@@ -46,7 +46,8 @@ def spans(trials: Sequence[TrialRecord]) -> list[Span]:
         if trial.started is None or trial.is_drawn:
             continue
         trained = trial.started + timedelta(seconds=trial.seconds)
-        end = trial.ended or (max(newest, trained) if trial.state == "RUNNING" else trained)
+        ended = None if trial.paused is not None else trial.ended
+        end = ended or (max(newest, trained) if trial.state == "RUNNING" else trained)
         found.append(Span(trial, trial.device or "not known", trial.started, max(end, trial.started)))
     return sorted(found, key=lambda span: (span.start, span.trial.number))
 
