@@ -3,7 +3,7 @@
 import gc
 import sys
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +31,14 @@ from cifar_tune.knobs.table import INITS, NORM_PLACEMENTS, STEMS
 from cifar_tune.knobs.test_time_augmentations import TEST_TIME_AUGMENTATIONS
 from cifar_tune.training.learner import Learner
 from cifar_tune.training.loop import Training
+from tests.training.conftest import ONE_OF_EACH
 
 CPU = torch.device("cpu")
 SIZE = 32
 DATA = DataSpec(name="digits", train_size=12, val_size=12, image_size=SIZE)
 
 EVERYTHING: list[dict[str, Value]] = [
-    *(dict[str, Value](model=name) for name in MODELS),
+    *(dict[str, Value](model=name) for name in (*ONE_OF_EACH, "timm")),
     *(dict[str, Value](optimizer=name) for name in OPTIMIZERS if name not in SCHEDULE_FREE),
     *(dict[str, Value](optimizer=name, schedule="constant") for name in SCHEDULE_FREE),
     *(dict[str, Value](schedule=name, warmup_epochs=0.5) for name in SCHEDULES),
@@ -57,6 +58,8 @@ EVERYTHING: list[dict[str, Value]] = [
     {"on_oom": "accumulate"},
     {"precision": "bf16"},
 ]
+DEEPER: list[dict[str, Value]] = [{"model": name} for name in MODELS if name not in (*ONE_OF_EACH, "timm")]
+"""They differ from those in nothing but their number of layers."""
 
 
 class Watched(Training):
@@ -95,11 +98,16 @@ def job(number: int, folder: Path, **chosen: Value) -> Job:
     return Job(number, dict(complete({**small, **chosen})), DATA, folder / f"{number}.pt")
 
 
+@pytest.mark.parametrize(
+    "parts", [EVERYTHING, pytest.param(DEEPER, marks=pytest.mark.slow)], ids=["all", "deeper models"]
+)
 @pytest.mark.usefixtures("_no_collection")
-def test_no_part_refers_to_itself(left: list[weakref.ref[Any]], tmp_path: Path) -> None:
+def test_no_part_refers_to_itself(
+    left: list[weakref.ref[Any]], tmp_path: Path, parts: Sequence[dict[str, Value]]
+) -> None:
     pytest.importorskip("timm")
     trainer = JobTrainer(CPU, "cpu", lambda: True)
-    for number, chosen in enumerate(EVERYTHING):
+    for number, chosen in enumerate(parts):
         reports = list(trainer.run(job(number, tmp_path, **chosen)))
         assert reports[-1] == Ended(number, "completed"), chosen
         assert len(left) > 5

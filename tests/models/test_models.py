@@ -54,6 +54,8 @@ DEEP = (
     "densenet201",
 )  # fmt: skip
 """Built from the same classes as those that are not deep."""
+DEEPEST = ("resnet101", "resnet152", "resnet56", "resnet110", "densenet169", "densenet201")
+"""Take seconds each, even without numbers. A forward pass of them is counted in test_complexity.py."""
 SHALLOW = tuple(model for model in OURS if model not in DEEP)
 RESIDUAL = ("resnet18", "resnet50", "resnet20")
 WITH_STEM = tuple(model for model in OURS if "stem" in MODELS[model].arguments)
@@ -144,7 +146,9 @@ def test_one_logit_per_image_and_class(model: str, size: int, classes: int) -> N
     assert net(torch.zeros(2, 3, size, size)).shape == (2, classes)
 
 
-@pytest.mark.parametrize("model", DEEP)
+@pytest.mark.parametrize(
+    "model", [pytest.param(model, marks=pytest.mark.slow) if model in DEEPEST else model for model in DEEP]
+)
 def test_deep_models_give_logits_and_pass_gradients_to_every_parameter(model: str) -> None:
     with torch.device("meta"):
         net = build_model(config(model, activation="prelu"), (3, 33, 35), 7)

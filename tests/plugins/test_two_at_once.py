@@ -144,7 +144,7 @@ def test_two_threads_read_check_ask_build_and_report(folder: Path) -> None:
 
     def work(side: Side) -> None:
         try:
-            for attempt in range(3):
+            for attempt in range(2):
                 together.wait()
                 read = _read_and_check(side, folder)
                 together.wait()

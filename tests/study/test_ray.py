@@ -37,7 +37,9 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.setenv("RAY_prestart_worker_first_driver", "0")  # this process only looks on
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **SMALL})
+    monkeypatch.setenv("RAY_worker_niceness", "0")  # on a busy machine those of 15 would hardly get on
+    head = {"num_cpus": 0, "include_log_monitor": False, "no_monitor": True, **SMALL}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
     for _ in range(2):
         cluster.add_node(num_cpus=1, **SMALL)
     yield cluster

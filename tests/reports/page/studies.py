@@ -5,6 +5,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from cifar_tune.reports.page.anchors import MOST_ROWS
 from cifar_tune.reports.page.page import report_html
 from cifar_tune.reports.report import Report
 from cifar_tune.storage.openings import Opening, write_opening
@@ -51,7 +52,7 @@ def made(name: str) -> StudyRecord:
         "no trial": (spec, []),
         "one trial": (spec, random_trials(spec, 1, pruned=0)),
         "thirty trials": (spec, random_trials(spec, 30)),
-        "two thousand trials": (spec, random_trials(spec, 2000)),
+        "more trials than rows": (spec, random_trials(spec, MOST_ROWS + 100)),
         "all pruned": (spec, random_trials(spec, 30, pruned=1)),
         "all failed": (five, [MadeTrial({"lr": 0.1}, None, "FAIL", 0, "error", HOSTILE)] * 3),
         "one running": (five, [MadeTrial({"lr": 0.1}, None, "RUNNING", 1, history={"val_accuracy": [0.3]})]),
@@ -72,7 +73,7 @@ def made(name: str) -> StudyRecord:
 
 
 CASES = (
-    "no trial", "one trial", "thirty trials", "two thousand trials", "all pruned", "all failed", "one running",
+    "no trial", "one trial", "thirty trials", "more trials than rows", "all pruned", "all failed", "one running",
     "two objectives", "three objectives", "a loss", "equal values", "nothing searched", "no constraint kept",
     "no figures by epoch", "tested", "tested three times",
 )  # fmt: skip

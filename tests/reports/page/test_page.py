@@ -235,7 +235,7 @@ def requests(browser: Chrome) -> set[str]:
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("name", ["one trial", "thirty trials", "two thousand trials", "all pruned", "two objectives",
+@pytest.mark.parametrize("name", ["one trial", "thirty trials", "more trials than rows", "all pruned", "two objectives",
                                   "tested", "tested three times"])  # fmt: skip
 def test_it_fits_and_asks_nobody(browser: Chrome, name: str, tmp_path: Path) -> None:
     address = show(browser, page_of(name), tmp_path, 1280, "light")
