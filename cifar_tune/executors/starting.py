@@ -17,6 +17,8 @@ from typing import ClassVar
 from cifar_tune.errors import CheckError
 from cifar_tune.streams import guard_streams
 
+_CLOSED = "no executor is started any more"
+
 _REPORT_SECONDS = 5.0
 """How long the fork server may take to tell the exit code of a process that has ended."""
 
@@ -124,6 +126,7 @@ class Starter:
 
     def __init__(self, work: Work) -> None:
         self._work = work
+        self._is_closed = False
         self._forks = sys.platform == "linux"
         if self._forks:
             multiprocessing.get_context("forkserver").set_forkserver_preload(["cifar_tune.executors.preloaded"])
@@ -139,12 +142,16 @@ class Starter:
         The first call waits for the server's imports, which take seconds.
 
         Raises:
-            CheckError: if there can be no further process.
+            CheckError: if there can be no further process, or `close` was called, perhaps meanwhile.
         """
+        if self._is_closed:
+            raise CheckError(_CLOSED)
         if self._forks:
             try:
                 started = self._start(device, index, forks=True)
-            except (OSError, EOFError):  # the server has died, or nobody can reach it any more
+            except (OSError, EOFError) as error:  # the server has died, or nobody can reach it any more
+                if self._is_closed:  # a process that is spawned now would be waited for
+                    raise CheckError(_CLOSED) from error
                 self._forks = False
                 end_server()
             else:
@@ -157,6 +164,7 @@ class Starter:
 
     def close(self) -> None:
         """Nothing more is started: a server that still imports, and that nobody waits for, ends now."""
+        self._is_closed = True
         if self._forks and server_pid() != Starter._warm:
             end_server()
 

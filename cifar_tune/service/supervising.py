@@ -34,6 +34,7 @@ from cifar_tune.storage.wishes import ask_for_devices, ask_to_park
 _LOOK_SECONDS = 0.5
 _WRITE_SECONDS = 10.0
 _PARK_SECONDS = 60.0
+_AGAIN_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +89,14 @@ class Supervisor:
         self._processes = Processes()
         self._deaths = Deaths(engine, self._processes, say)
         self._runs: dict[int, Run] = {}
+        self._not_before: dict[int, float] = {}
         self._strays = self._processes.known()
         self._each: dict[int, int] = {}
         self._resting: dict[str, Progress] = {}
         self._usage = Usage(engine, settings.rules.half_life)
         self._written = time.time()
         self._looked = time.time()
-        self._is_away = False
+        self._trouble = ""
         self._is_ending = False
 
     def run(self, is_over: Callable[[], bool], at_once: Callable[[], bool] = lambda: False) -> None:
@@ -109,17 +111,22 @@ class Supervisor:
         self.end(at_once)
 
     def look_patiently(self) -> None:
-        """Look; while the database is away, nothing is begun, and the runs go on by themselves."""
+        """Look; while the database is away or a disk is full, nothing is begun, and the runs go on by themselves."""
         try:
             self.look()
         except (OperationalError, InterfaceError) as error:
-            if not self._is_away:
-                self._is_away = True
-                self._say(f"the database does not answer; runs go on, and nothing is begun: {_first_line(error)}")
-            return
-        if self._is_away:
-            self._is_away = False
-            self._say("the database answers again")
+            self._set_trouble("the database does not answer", error)
+        except OSError as error:  # such as a full disk
+            self._set_trouble("the server's own files cannot be written", error)
+        else:
+            if self._trouble:
+                self._say(f"over: {self._trouble}")
+            self._trouble = ""
+
+    def _set_trouble(self, words: str, error: Exception) -> None:
+        if self._trouble != words:
+            self._trouble = words
+            self._say(f"{words}; runs go on, and nothing is begun: {_first_line(error)}")
 
     def look(self) -> None:
         """See how everything stands, plan, and carry the plan out as far as that goes now.
@@ -173,8 +180,8 @@ class Supervisor:
 
     def standing(self) -> str:
         """`ok`, or what is wrong, for whoever watches the server."""
-        if self._is_away:
-            return "the database does not answer"
+        if self._trouble:
+            return self._trouble
         behind = time.time() - self._looked
         return "ok" if behind < 60 else f"the loop has not gone round for {behind:.0f} s"
 
@@ -229,7 +236,10 @@ class Supervisor:
     def _park(self, run: Run, why: str) -> None:
         if run.is_parking:
             return
-        if self._processes.ask_to_end(run.number) or ask_to_park(self._engine, run.study, SERVER_LEASE) is not None:
+        is_asked = self._processes.ask_to_end(run.number)
+        with suppress(CheckError):  # it begins or ends at this moment
+            is_asked = is_asked or ask_to_park(self._engine, run.study, SERVER_LEASE) is not None
+        if is_asked:
             run.is_parking = True
             self._say(f"{run.study} is being parked: {why}")
 
@@ -275,7 +285,9 @@ class Supervisor:
                     self._grow(run, count, free, now, kept_until)
             elif count and each.state == "queued":
                 other = owner_of(self._engine, each.study)
-                if other is not None:
+                if now < self._not_before.get(each.id, 0.0):
+                    waits[each.study] = f"{each.message}; it is tried again in a minute"
+                elif other is not None:
                     waits[each.study] = f"{other} runs it already; it starts here when that has ended"
                 elif not self._start(each, count, free, now, kept_until, progress) and going:
                     waits[each.study] = waits_for(going)
@@ -318,7 +330,9 @@ class Supervisor:
             self._keep(run)
 
     def _ask(self, run: Run, devices: Sequence[str]) -> bool:
-        held = ask_for_devices(self._engine, run.study, devices, SERVER_LEASE)
+        held = None
+        with suppress(CheckError):  # it begins or ends at this moment
+            held = ask_for_devices(self._engine, run.study, devices, SERVER_LEASE)
         if held is not None:
             run.asked_token, run.has_heard = held.token, False
         return held is not None
@@ -373,11 +387,7 @@ class Supervisor:
             folder = Path(each.folder) if each.folder is not None else None
             self._processes.begin(each.id, command, self._environment, folder, record)
         except OSError as error:
-            why = f"it cannot be started: {error}"
-            with self._engine.begin() as connection:
-                submissions.end(connection, each.id, 1, why)
-                note(connection, SERVER_LEASE, "end", each.study, "failed", {"why": why})
-            self._say(f"{each.study}: {why}")
+            self._tell_of_false_start(each, error, now)
             return True
         self._runs[each.id] = Run(
             each.id, each.study, each.owner, slots_each, devices, now, record.epochs, now, devices,
@@ -385,6 +395,18 @@ class Supervisor:
         )  # fmt: skip
         self._say(f"{each.study} of {each.owner} begins on {', '.join(devices)}")
         return True
+
+    def _tell_of_false_start(self, each: Submission, error: OSError, now: float) -> None:
+        """End what can never begin; what the machine cannot do now, as with a full disk, is tried again later."""
+        why = f"it cannot be started: {error}"
+        with self._engine.begin() as connection:
+            if isinstance(error, FileNotFoundError | NotADirectoryError | PermissionError):
+                submissions.end(connection, each.id, 1, why)
+            else:
+                self._not_before[each.id] = now + _AGAIN_SECONDS
+                submissions.requeue(connection, each.id, why)
+            note(connection, SERVER_LEASE, "start", each.study, "failed", {"why": why})
+        self._say(f"{each.study}: {why}")
 
     def _tell(self, wanted: Sequence[Submission], made: Plan, said: Mapping[str, str]) -> None:
         """Write why each study waits, where that has changed, and its place."""

@@ -153,6 +153,22 @@ def test_a_server_that_nobody_waited_for_ends_at_once() -> None:
     assert ended.si_status == signal.SIGKILL
 
 
+def test_a_start_that_the_end_cuts_off_spawns_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that was spawned then would import torch for nothing, and the end of this one would wait for it."""
+    starter, kinds = Starter(serve), []
+
+    def cut_off(_device: str, _index: int, forks: bool) -> None:
+        kinds.append(forks)
+        starter.close()
+        raise EOFError
+
+    monkeypatch.setattr(starter, "_start", cut_off)
+    for _ in range(2):
+        with pytest.raises(CheckError, match="no executor is started any more"):
+            starter.start("cpu", 0)
+    assert kinds == [True]
+
+
 def test_a_server_that_has_imported_everything_is_kept_for_the_next_study() -> None:
     first, second = Starter(serve), Starter(serve)
     process, connection = first.start("cpu", 0)

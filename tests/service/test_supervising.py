@@ -1,5 +1,6 @@
 """One server runs what is submitted: by the plan, through its own death and that of runs, and without losing any."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -11,10 +12,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import OperationalError
 
 from cifar_tune.errors import CheckError
 from cifar_tune.service import audit
 from cifar_tune.service.deaths import MOST_DEATHS
+from cifar_tune.service.runs import Processes
 from cifar_tune.service.scheduling import Rules
 from cifar_tune.service.storage_desk import StorageDesk
 from cifar_tune.service.supervising import Settings, Supervisor, server_lease
@@ -229,3 +232,40 @@ def test_a_server_that_stops_parks_everything(lab: Lab) -> None:
     lab.server.end()
     assert [lab.state("a"), lab.state("b")] == ["queued", "queued"]
     assert _files_of_runs(lab) == []
+
+
+@_ON_SQLITE
+def test_what_the_machine_cannot_begin_now_is_tried_again(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Processes, "begin", full)
+        lab.submit("study")
+        lab.until(lambda: "No space left" in str(lab.desk.submission("study").waits))
+    assert lab.state("study") == "queued"
+    lab.server._not_before.clear()
+    lab.until(lambda: lab.held("study") == "cpu,cpu")
+
+
+@_ON_SQLITE
+def test_a_folder_that_is_gone_ends_a_submission(lab: Lab, tmp_path: Path) -> None:
+    text = "name: study\ndata: {name: digits}\n"
+    lab.desk.submit(text, "study.yaml", folder=str(tmp_path / "gone"))
+    lab.until(lambda: lab.state("study") == "failed")
+    assert "No such file or directory" in str(lab.desk.submission("study").message)
+
+
+@_ON_SQLITE
+def test_a_database_that_is_away_is_waited_for(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: object) -> None:
+        raise OperationalError("SELECT", {}, Exception("connection refused"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Supervisor, "look", away)
+        lab.server.look_patiently()
+        lab.server.look_patiently()
+    assert lab.server.standing() == "the database does not answer"
+    lab.server.look_patiently()
+    assert lab.server.standing() == "ok"
+    assert len(lab.said) == 2
