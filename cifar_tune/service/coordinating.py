@@ -9,11 +9,13 @@ the submission itself. If it is killed before it has done so, the server notices
 import argparse
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
 import optuna
+from optuna.exceptions import ExperimentalWarning
 from sqlalchemy import Connection
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import NoResultFound
@@ -72,6 +74,8 @@ def main() -> None:
     parser.add_argument("--devices", required=True, help="one name for each worker, with commas in between")
     given = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"(optuna|PIL)\.")
+    warnings.filterwarnings("ignore", category=ExperimentalWarning)  # Optuna's version is pinned
     url = storage_url(None)
     with stop_signals() as stop:
         end = coordinate(url, given.number, given.devices.split(","), stop)

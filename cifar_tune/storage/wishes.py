@@ -9,19 +9,19 @@ import json
 import math
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Engine, delete, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection, Engine, delete, insert, inspect, select, update
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from cifar_tune.errors import CheckError
 from cifar_tune.storage.lease import Held, held_lease
-from cifar_tune.storage.own_tables import LEASES, LONGEST_BY, WISHES, create_tables, study_key
+from cifar_tune.storage.own_tables import LONGEST_BY, WISHES, create_tables, study_key
 
-_ATTEMPTS = 5
+_ATTEMPTS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,23 +94,41 @@ def this_person() -> str:
 
 def _ask(engine: Engine, study: str, by: str, changes: dict[str, Any]) -> Held | None:
     """Write a wish for the run that holds the lease now; what it was asked before and not again still holds."""
-    key = study_key(study)
     row = {**changes, "by": by[:LONGEST_BY], "at": time.time()}
-    for _ in range(_ATTEMPTS):
+    for attempt in range(_ATTEMPTS):
+        earlier = _token_of_wish(engine, study)  # before the lease is read: one of another token is of an older run
         held = held_lease(engine, study)
         if held is None or held.is_free:
             return None
         create_tables(engine)  # a run of an older release has not made it
-        of_run = (WISHES.c.study == key) & (WISHES.c.token == held.token)
-        of_nobody = (WISHES.c.study == key) & WISHES.c.token.not_in(select(LEASES.c.token).where(LEASES.c.study == key))
-        with suppress(IntegrityError):  # another one asks at this instant, or another run has begun
+        try:
             with engine.begin() as connection:
-                if connection.execute(update(WISHES).where(of_run).values(**row)).rowcount == 0:
-                    connection.execute(delete(WISHES).where(of_nobody))
-                    whole = {"study": key, "token": held.token, "park": 0, "devices": None, **row}
-                    connection.execute(insert(WISHES).values(**whole))
-            return held
+                _write(connection, study_key(study), held.token, earlier, row)
+        except IntegrityError:  # another one asks at this instant, or another run has begun
+            continue
+        except OperationalError as error:
+            if "deadlock" not in str(error).lower() or attempt == _ATTEMPTS - 1:
+                raise
+            continue  # the same: the database has let one of them begin again
+        return held
     raise CheckError(f"the study {study!r} is begun and ended again and again; nothing could be asked of its run")
+
+
+def _token_of_wish(engine: Engine, study: str) -> str | None:
+    if not inspect(engine).has_table(WISHES.name):
+        return None
+    with engine.connect() as connection:
+        find = select(WISHES.c.token).where(WISHES.c.study == study_key(study))
+        return connection.execute(find).scalar_one_or_none()
+
+
+def _write(connection: Connection, key: str, token: str, earlier: str | None, row: Mapping[str, Any]) -> None:
+    of_study = WISHES.c.study == key
+    if connection.execute(update(WISHES).where(of_study & (WISHES.c.token == token)).values(**row)).rowcount:
+        return
+    if earlier is not None and earlier != token:
+        connection.execute(delete(WISHES).where(of_study & (WISHES.c.token == earlier)))
+    connection.execute(insert(WISHES).values(**{"study": key, "token": token, "park": 0, "devices": None, **row}))
 
 
 def _devices(text: object) -> tuple[str, ...] | None:
