@@ -523,6 +523,21 @@ def user_attribute_of_trials(engine: Engine, study: int, key: str) -> dict[int, 
     return {number: decoded.attribute(key, text) for number, text in found}
 
 
+def parts_of_unfinished(engine: Engine, study: int) -> tuple[int, int]:
+    """How many reports and user attributes the trials of a study have that run or wait, all together.
+
+    Relies on `trials`, `trial_intermediate_values` and the table of user attributes.
+    """
+    unfinished = select(TRIALS.c.trial_id).where(
+        TRIALS.c.study_id == study, TRIALS.c.state.in_((TrialState.RUNNING, TrialState.WAITING))
+    )
+    with engine.connect() as connection:
+        ids = list(connection.execute(unfinished).scalars())[:_AT_ONCE]
+        reports = select(func.count()).where(REPORTS.c.trial_id.in_(ids))
+        attributes = select(func.count()).where(USER_ATTRIBUTES.c.trial_id.in_(ids))
+        return connection.execute(reports).scalar_one(), connection.execute(attributes).scalar_one()
+
+
 def figures_of_ended(
     engine: Engine, after: datetime, seconds: str, epochs: str, most: int
 ) -> list[tuple[int, str, float, int]]:

@@ -328,6 +328,7 @@ def questions_about_trials(folder: Path) -> None:
     assert tables().numbers_of_trials(engine, 10**6) == (0, -1)
     assert tables().names_of_studies(engine) == ["contract"]
     assert tables().ids_of_studies(engine) == {"contract": own}
+    assert tables().parts_of_unfinished(engine, own) == (0, 0)
     assert len(tables().spans_of_trials(engine, datetime(2000, 1, 1), 9)) == 1
     assert tables().spans_of_trials(engine, datetime(9000, 1, 1), 9) == []
     of_ended = [(internals().trial_id(trial), "COMPLETE", 2.5, 3)]

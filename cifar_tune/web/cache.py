@@ -10,11 +10,16 @@ from typing import Generic, TypeVar
 Made = TypeVar("Made")
 
 
+_SHARE = 4
+"""Making an answer anew takes at most one part in so many of the time, however large the study."""
+
+
 @dataclass
 class _Entry(Generic[Made]):
     lock: Lock = field(default_factory=Lock)
     mark: Hashable = None
     at: float = float("-inf")
+    took: float = 0.0
     made: list[Made] = field(default_factory=list)  # one, or none yet
 
 
@@ -23,7 +28,7 @@ class Cache(Generic[Made]):
 
     Args:
         most: answers that are kept; the one that was not asked for longest goes.
-        seconds: for so long an answer is given again whatever the mark.
+        seconds: for so long an answer is given again whatever the mark; one that takes long to make, for longer.
         clock: seconds that never run backwards.
     """
 
@@ -45,10 +50,13 @@ class Cache(Generic[Made]):
             while len(self._entries) > self._most:
                 self._entries.popitem(last=False)
         with entry.lock:
-            is_fresh = self._seconds > 0 and self._clock() - entry.at < self._seconds
+            keeps = max(self._seconds, _SHARE * entry.took) if self._seconds > 0 else 0.0
+            is_fresh = self._clock() - entry.at < keeps
             if not entry.made or (not is_fresh and (mark is None or entry.mark != mark)):
+                began = self._clock()
                 entry.made[:] = [make()]
                 entry.mark, entry.at = mark, self._clock()
+                entry.took = entry.at - began
             return entry.made[0]
 
     def forget(self, key: Hashable) -> None:

@@ -18,7 +18,14 @@ from sqlalchemy.engine import URL
 
 from cifar_tune.errors import CheckError, DamagedError, UserError, last_line, nearest_name
 from cifar_tune.optuna_internals import BatchStorage
-from cifar_tune.optuna_tables import ids_of_studies, naming_damage, numbers_of_trials, states_of_studies, trial_ids
+from cifar_tune.optuna_tables import (
+    ids_of_studies,
+    naming_damage,
+    numbers_of_trials,
+    parts_of_unfinished,
+    states_of_studies,
+    trial_ids,
+)
 from cifar_tune.reports.best_config import BEST_FILE, best_yaml, resolved_config
 from cifar_tune.reports.export import file_content, file_names
 from cifar_tune.reports.importances import Importances, importances
@@ -26,6 +33,7 @@ from cifar_tune.reports.report import Report
 from cifar_tune.reports.weights import final_model
 from cifar_tune.service.refusals import UnknownStudyError
 from cifar_tune.storage import attributes
+from cifar_tune.storage.lease import held_lease
 from cifar_tune.storage.linked import FINALS, linked_name, parent_of
 from cifar_tune.storage.overview import Overview, overview
 from cifar_tune.storage.records import StudyRecord, TrialRecord, load_record, trial_record
@@ -75,6 +83,8 @@ class Studies:
         self._names: Cache[dict[str, Stored]] = Cache(1, _SECONDS)
         self._summaries: Cache[dict[str, Any]] = Cache(_MOST_SUMMARIES)
         self._statuses: Cache[dict[str, Any]] = Cache(_MOST_STATUSES, _SECONDS)
+        self._bests: Cache[dict[str, Any] | str] = Cache(_MOST_STATUSES)
+        self._fronts: Cache[list[dict[str, Any]]] = Cache(_MOST_STATUSES)
         self._live: Cache[tuple[str, str]] = Cache(_MOST_STATUSES, _SECONDS)
         self._reports: Cache[Report] = Cache(_MOST_REPORTS)
         self._files: Cache[bytes] = Cache(_MOST_FILES)
@@ -149,7 +159,7 @@ class Studies:
             DamagedError: what the database holds of it makes no sense.
         """
         study = self.require(name)
-        return self._statuses.get((study, name), None, lambda: self._status(name))
+        return self._statuses.get((study, name), self._moment(study, name), lambda: self._status(name))
 
     def _status(self, name: str) -> dict[str, Any]:
         told: dict[str, Any] = _finite(described(self.storage, overview(self.storage, name)))
@@ -166,7 +176,7 @@ class Studies:
             DamagedError: what the database holds of it makes no sense.
         """
         study = self.require(name)
-        return self._live.get((study, name), None, lambda: self._seen(name))
+        return self._live.get((study, name), self._moment(study, name), lambda: self._seen(name))
 
     def _seen(self, name: str) -> tuple[str, str]:
         seen = overview(self.storage, name, _MOST_ENDED)
@@ -261,10 +271,16 @@ class Studies:
         Raises:
             UnknownStudyError: there is no study of this name, or no best trial in it yet; the message says why.
         """
-        self.require(name)
+        mark = self._mark(name, ("COMPLETE",)) if self._finals(name) is None else self._mark(name)
+        found = self._bests.get(name, mark, lambda: self._best(name))
+        if isinstance(found, str):
+            raise UnknownStudyError(found)
+        return found
+
+    def _best(self, name: str) -> dict[str, Any] | str:
         seen, path = overview(self.storage, name), Path("reports") / name / BEST_FILE
         if seen.best is None:
-            raise UnknownStudyError(f"{seen.without_best_words}{'' if parent_of(name) is not None else ' yet'}")
+            return f"{seen.without_best_words}{'' if parent_of(name) is not None else ' yet'}"
         chosen, text = seen.best, None
         if self._finals(name) is not None:
             report = self._report(name, self._mark(name))
@@ -308,7 +324,9 @@ class Studies:
         Raises:
             UnknownStudyError: there is no study of this name.
         """
-        self.require(name)
+        return self._fronts.get(name, self._mark(name, ("COMPLETE",)), lambda: self._front(name))
+
+    def _front(self, name: str) -> list[dict[str, Any]]:
         seen = overview(self.storage, name)
         names = [objective.metric for objective in seen.spec.objectives]
         return [
@@ -383,6 +401,17 @@ class Studies:
             return final_model(load_record(self.storage, name))[2]
         except CheckError as error:
             raise UnknownStudyError(str(error)) from error
+
+    def _moment(self, study: int, name: str) -> object:
+        """Something that is the same as long as nothing changes that a status tells."""
+        counts = states_of_studies(self.storage.engine, [study]).get(study, {})
+        held = held_lease(self.storage.engine, name)
+        return (
+            sorted((state.name, count) for state, count in counts.items()),
+            parts_of_unfinished(self.storage.engine, study),
+            None if held is None else (str(held.owner), held.is_free),
+            len(self.storage.get_study_user_attrs(study)),
+        )
 
     def _mark(self, name: str, states: Collection[str] | None = None) -> object:
         """Something that is the same as long as a study has the same trials in these states, race and attributes."""
