@@ -37,13 +37,13 @@ if has_room(_MEMORY_DISK):
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Half as many again as there are cores: a third of the time of the tests goes by in waiting.
+    """Twice as many as there are cores: a third of the time of the tests goes by in waiting.
 
     Fewer where memory is short; a worker and the processes that it starts need some gigabytes.
     """
     cores = cpu_count()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**30
-    return int(max(1, min(cores + cores // 2, memory // _GIGABYTES_PER_WORKER)))
+    return int(max(1, min(2 * cores, memory // _GIGABYTES_PER_WORKER)))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
