@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from sqlalchemy import Connection, Engine, update
 
 from cifar_tune.service import submissions
-from cifar_tune.service.audit import note
+from cifar_tune.service.audit import Outcome, note
 from cifar_tune.service.progress import Progress
 from cifar_tune.service.running import Run
 from cifar_tune.service.runs import Processes, last_lines
@@ -49,7 +49,8 @@ class Deaths:
             elif code is not None and code >= 0 and code != _INTERRUPTED:
                 why = f"the run ended with exit code {code}"
                 submissions.end(connection, submission.id, code, f"{why}:\n{last_lines(submission.id)}")
-                note(connection, SERVER_LEASE, "end", submission.study, "done", {"exit_code": code})
+                outcome: Outcome = "failed" if code else "done"
+                note(connection, SERVER_LEASE, "end", submission.study, outcome, {"exit_code": code})
             elif code == _INTERRUPTED or (run is not None and run.is_parking):
                 self._requeue(connection, submission, "parked", is_death=False)
             else:

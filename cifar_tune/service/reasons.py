@@ -1,7 +1,7 @@
 """Why a study waits, in a sentence with figures."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cifar_tune.errors import enumerate_names
 from cifar_tune.service.scheduling import NOTHING, Claim, Plan, Rules, Used
@@ -26,7 +26,9 @@ class Facts:
 def reasons(plan: Plan, facts: Facts) -> dict[str, str]:
     """Why each study without slots waits: one that gets nothing, and one that gets slots which are not free yet."""
     by_study = {claim.study: claim for claim in facts.claims}
-    found = {study: _why_nothing(by_study[study], plan, facts) for study in plan.waiting}
+    # hundreds may wait, and few have slots: each of the former looks at the latter alone
+    holders = replace(facts, claims=sorted((by_study[study] for study in plan.allotments), key=lambda each: each.age))
+    found = {study: _why_nothing(by_study[study], plan, holders) for study in plan.waiting}
     for study in plan.allotments:
         if not by_study[study].held:
             found[study] = _why_not_yet(plan)
@@ -46,6 +48,7 @@ def _why_not_yet(plan: Plan) -> str:
 
 
 def _why_nothing(claim: Claim, plan: Plan, facts: Facts) -> str:
+    """From here on, the claims among the facts are those that have slots, the oldest first."""
     return next(sentence for reason in _REASONS if (sentence := reason(claim, plan, facts)))
 
 
@@ -97,8 +100,7 @@ def _own_studies(claim: Claim, plan: Plan, facts: Facts) -> str:
 
 
 def _just_begun(claim: Claim, plan: Plan, facts: Facts) -> str:
-    by_age = sorted(facts.claims, key=lambda other: other.age)
-    lower = [each.study for each in by_age if each.study in plan.allotments and each.priority < claim.priority]
+    lower = [each.study for each in facts.claims if each.priority < claim.priority]
     if not lower:
         return ""
     begun = "has just begun" if len(lower) == 1 else "have just begun"
@@ -109,7 +111,7 @@ def _fair_share(claim: Claim, plan: Plan, facts: Facts) -> str:
     def used(owner: str) -> float:
         return facts.usage.get(owner, NOTHING).device_seconds / facts.weights.get(owner, 1.0)
 
-    rivals = sorted({other.owner for other in facts.claims if other.study in plan.allotments}, key=used)
+    rivals = sorted({other.owner for other in facts.claims}, key=used)
     mine = used(claim.owner)
     most = rivals[-1]
     unit = "device time" if set(facts.weights.values()) <= {1.0} else "device time per weight"
@@ -139,9 +141,7 @@ _REASONS: Sequence[Callable[[Claim, Plan, Facts], str]] = (
 
 def _slots_by_study(plan: Plan, facts: Facts, owner: str | None = None) -> dict[str, int]:
     return {
-        claim.study: plan.allotments[claim.study] * claim.each
-        for claim in sorted(facts.claims, key=lambda claim: claim.age)
-        if claim.study in plan.allotments and owner in (None, claim.owner)
+        claim.study: plan.allotments[claim.study] * claim.each for claim in facts.claims if owner in (None, claim.owner)
     }
 
 

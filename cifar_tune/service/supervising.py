@@ -195,7 +195,7 @@ class Supervisor:
             wished = record.devices
             self._runs[each.id] = Run(
                 each.id, each.study, each.owner, self._slots_of(each), wished, record.since, record.epochs,
-                max(record.since, min(now, self._usage.last(each.owner))), wished,
+                max(record.since, min(now, self._usage.last(each.owner))), wished, asked_at=now, has_heard=False,
             )  # fmt: skip
             self._say(f"{each.study} still runs on {', '.join(wished) or 'no device'}")
 
