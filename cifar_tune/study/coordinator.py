@@ -4,23 +4,21 @@ It alone changes the study, so the budget is exact, and a dead executor is known
 database is written beside it: the end of a trial is announced when it stands there.
 """
 
-from collections.abc import Mapping
 from contextlib import suppress
 from typing import Literal
 
 import optuna
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from cifar_tune.errors import CifarTuneError, UserError, last_line
 from cifar_tune.executors.messages import Began, Died, Ended, EpochDone, Notice, Ready, Refused, Report, Verdict
 from cifar_tune.executors.pool import Executors
 from cifar_tune.optuna_internals import trial_id
-from cifar_tune.samplers.build import neutral_sampler
 from cifar_tune.storage import attributes
 from cifar_tune.storage.write_behind import WriteBehindStorage
 from cifar_tune.study.budget import ElapsedTime, Estimate
-from cifar_tune.study.checkpoints import checkpoints_of, sweep
-from cifar_tune.study.events import Announcements, Watch
+from cifar_tune.study.ends import Ends
+from cifar_tune.study.events import Watch
 from cifar_tune.study.failing_executors import FailingExecutors
 from cifar_tune.study.next_trial import NextTrials, RefusedTrial
 from cifar_tune.study.opening import record_environment, repair
@@ -30,9 +28,8 @@ from cifar_tune.study.promoting import Promoting
 from cifar_tune.study.repeating import Repeating
 from cifar_tune.study.resizing import Resizing
 from cifar_tune.study.script import Script
-from cifar_tune.study.standing import Standing
 from cifar_tune.study.stopping import Stopping
-from cifar_tune.study.trial import RunningTrial, repeat
+from cifar_tune.study.trial import RunningTrial
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.wording import counted
 
@@ -71,13 +68,11 @@ class Coordinator:
         self._elapsed = ElapsedTime(study)
         self._estimate = Estimate(spec, executors.workers)
         self._resizing = Resizing(executors, spec, watch, self._estimate, self._elapsed)
-        self._standing = Standing(spec, [])  # `_take_up` counts the trials of earlier runs
         self._stopping = Stopping(study, spec)
         self._repeating = Repeating(study, spec)
         self._next = NextTrials(storage, study, spec, watch, self._planned, self._repeating, self._stopping)
         self._promoting = Promoting(study, storage, spec)
-        self._announcements = Announcements(storage, watch, self._sweep)
-        self._checkpoints = checkpoints_of(study)
+        self._ends = Ends(storage, study, spec, watch, self._elapsed, self._planned, self._repeating)
         self._environment_known = False
 
     def run(self) -> Ending:
@@ -103,22 +98,22 @@ class Coordinator:
                 self._storage.flush(_LAST_SECONDS)
             raise
         self._elapsed.write()
-        if not self._announcements.wait():
+        if not self._ends.announcements.wait():
             ending = "interrupted"
-        self._sweep(half_written=True)  # no executor trains any more
+        self._ends.sweep(half_written=True)  # no executor trains any more
         return ending
 
     def _loop(self) -> Ending:
         while True:
             self._storage.raise_if_failed()
-            self._others.leave(self._running, self._standing, self._elapsed.seconds)
-            self._announcements.look()
+            self._others.leave(self._running, self._ends.standing, self._elapsed.seconds)
+            self._ends.announcements.look()
             if self._storage.run_elsewhere:
                 self._admit_others()  # they count when they end
             left = self._left(self._budget)
             paused = bool(self._promoting.paused)
             if left <= 0 and not self._running and not paused:
-                return "budget" if self._standing.finished >= self._budget else "elsewhere"
+                return "budget" if self._ends.standing.finished >= self._budget else "elsewhere"
             if self._watch.stop.park or self._time_is_over():
                 return self._park_all()
             self._resizing.look(self._running)
@@ -129,7 +124,7 @@ class Coordinator:
                 if not self._running and not self._failing.leaving:
                     if not paused:
                         return self._without_more()
-                    self._end_hopeless(is_over=True)
+                    self._ends.end_hopeless(self._promoting, is_over=True)
                     continue
             for report in self._executors.reports(_POLL_SECONDS):
                 self._handle(report)
@@ -139,7 +134,7 @@ class Coordinator:
     @property
     def _budget(self) -> int:
         """How many trials end it. Where they are planned, those of another program take the place of none."""
-        others = self._standing.strangers if self._planned is not None else 0
+        others = self._ends.standing.strangers if self._planned is not None else 0
         return self._spec.budget.trials + others
 
     def _without_more(self) -> Ending:
@@ -147,15 +142,15 @@ class Coordinator:
         if self._stopping.words is None:
             words = self._repeating.words
             if words:
-                self._stopping.write(self._standing.finished, words)
+                self._stopping.write(self._ends.standing.finished, words)
             return "exhausted"
-        self._stopping.write(self._standing.finished)
+        self._stopping.write(self._ends.standing.finished)
         return "stopped"
 
     def _left(self, trials: int) -> int:
         """How many of so many trials are neither finished nor begun, here or in another program."""
         begun = len(self._running) + len(self._promoting.paused) + len(self._storage.run_elsewhere)
-        return trials - self._standing.finished - begun
+        return trials - self._ends.standing.finished - begun
 
     def _waits(self) -> bool:
         return self._next.waits_for_a_batch(min(self._running, default=None))
@@ -170,10 +165,10 @@ class Coordinator:
             return True  # what they finished counts
         promoted = self._promoting.next(self._failing.leaving)
         if promoted is None and may_begin:
-            left = self._left(self._standing.most)
-            found = self._next.take(left, self._standing.finished, self._executors.workers)
+            left = self._left(self._ends.standing.most)
+            found = self._next.take(left, self._ends.standing.finished, self._executors.workers)
             if isinstance(found, RefusedTrial):
-                self._standing.count(found.trial)
+                self._ends.standing.count(found.trial)
                 return True
             if found is not None:
                 self._begin_or_repeat(found)
@@ -185,30 +180,20 @@ class Coordinator:
         return promoted is not None
 
     def _begin_or_repeat(self, running: RunningTrial) -> None:
-        trial = running.trial
-        earlier = self._standing.trained_before(running.config, trial.number)
+        earlier = self._ends.standing.trained_before(running.config, running.number)
         if earlier is not None:
             earlier = self._storage.with_history(earlier, _ADMISSION_SECONDS)  # without it, it is trained again
-        if earlier is not None:
-            with self._storage.together():
-                trial.study.sampler = neutral_sampler()
-                repeat(trial, earlier, self._spec)
-            self._observer.began(trial.number, running.searched, running.epochs, 0)
-            self._count(
-                self._storage.get_trial(trial_id(trial)),
-                earlier.values[0],
-                earlier.user_attrs.get(attributes.METRICS, {self._spec.objective.metric: earlier.values[0]}),
-                f"trial {earlier.number} had the same configuration, whose result it takes over",
-            )
-            return
-        self._hand_out(running)
+        if earlier is None:
+            self._hand_out(running)
+        else:
+            self._ends.take_over(running, earlier)
 
     def _hand_out(self, running: RunningTrial) -> None:
         self._running[running.number] = running
         self._executors.submit(self._next.job(running))
 
     def _admit_others(self) -> bool:
-        return self._others.admit(self._standing, _ADMISSION_SECONDS)
+        return self._others.admit(self._ends.standing, _ADMISSION_SECONDS)
 
     def _handle(self, report: Report | Died) -> None:
         match report:
@@ -228,7 +213,7 @@ class Coordinator:
                 running.split_into(report.micro_batches)
                 value, _ = running.add(report.result)
                 self._observer.epoch(running.number, report.result, value)
-                standing, seconds = self._standing, self._elapsed.seconds
+                standing, seconds = self._ends.standing, self._elapsed.seconds
                 self._note(self._estimate.after(report.result, standing.finished, seconds, standing.strangers))
                 self._judge(running)
             case Notice():
@@ -247,7 +232,7 @@ class Coordinator:
         running.begin(began)
         if running.need_not_be_trained:
             del self._running[running.number]
-            self._tell(running, TrialState.PRUNED, "infeasible")
+            self._ends.tell(running, TrialState.PRUNED, "infeasible")
             self._failing.let_go(running.number)
             return
         self._observer.began(running.number, running.searched, running.epochs, len(began.results))
@@ -275,11 +260,11 @@ class Coordinator:
             del self._running[running.number]
             self._observer.paused(running.number, running.finished_epochs)
             self._failing.let_go(running.number)
-            self._end_hopeless(is_over=False)
+            self._ends.end_hopeless(self._promoting, is_over=False)
         elif pruned or overdue:
             del self._running[running.number]
             detail = "" if pruned else running.limit_words
-            self._tell(running, TrialState.PRUNED, "pruned" if pruned else "timeout", detail=detail)
+            self._ends.tell(running, TrialState.PRUNED, "pruned" if pruned else "timeout", detail=detail)
             self._failing.let_go(running.number)
         else:
             self._go_on_or_leave(running)
@@ -300,14 +285,6 @@ class Coordinator:
                 self._set_waiting(running)
         return pauses
 
-    def _end_hopeless(self, is_over: bool) -> None:
-        """End paused trials: all of them when the study is over, else those that are too many."""
-        for number in self._promoting.hopeless(is_over):
-            told = self._promoting.end(number)
-            value = None if told.values is None else told.values[0]
-            known = {} if value is None else {self._spec.objective.metric: value}
-            self._count(told, value, told.user_attrs.get(attributes.METRICS, known), "")
-
     def _end_hanging(self) -> None:
         """End trials whose time is over, together with their executors: nobody knows whether these ever answer."""
         for number in self._failing.replace_hanging():
@@ -318,9 +295,9 @@ class Coordinator:
             self._failing.has_left(running.number)
             self._executors.kill(running.number)
             if running.is_trained:
-                self._tell(running, TrialState.COMPLETE, "completed")
+                self._ends.tell(running, TrialState.COMPLETE, "completed")
             else:
-                self._tell(
+                self._ends.tell(
                     running, TrialState.PRUNED, "timeout", detail=f"{running.limit_words}; its executor was replaced"
                 )
 
@@ -329,41 +306,25 @@ class Coordinator:
         self._failing.has_left(ended.number)
         running = self._running.pop(ended.number, None)
         if running is None:  # pruned, and told so; its last checkpoint was still being written
-            self._sweep()
+            self._ends.sweep()
             return
         match ended.outcome:
             case "completed":
-                self._tell(running, TrialState.COMPLETE, "completed")
+                self._ends.tell(running, TrialState.COMPLETE, "completed")
             case "stopped":  # its executor was to go
                 self._park(running)
             case "out_of_memory" | "error" if self._is_repeated(running, last_line(ended.detail)):
                 self._set_waiting(running)
             case "diverged" | "out_of_memory":
-                self._tell(running, TrialState.PRUNED, ended.outcome, detail=ended.detail)
-            case "refused" if not self._standing.has_completed:
+                self._ends.tell(running, TrialState.PRUNED, ended.outcome, detail=ended.detail)
+            case "refused" if not self._ends.standing.has_completed:
                 self._running[running.number] = running
                 raise UserError(ended.detail)  # what no trial can do should not use up the budget
             case "error" | "refused":
-                self._tell(running, TrialState.FAIL, "error", error=ended.detail)
+                self._ends.tell(running, TrialState.FAIL, "error", error=ended.detail)
 
     def _is_repeated(self, running: RunningTrial, reason: str) -> bool:
         return self._planned is not None and self._planned.fails_for_the_first_time(running, reason)
-
-    def _tell(self, running: RunningTrial, state: TrialState, reason: str, error: str = "", detail: str = "") -> None:
-        # a sampler that has tried everything would stop a study, not end it
-        running.trial.study.sampler = neutral_sampler()
-        running.tell(state, reason, error)
-        told = self._storage.get_trial(trial_id(running.trial))
-        words = last_line(error) or detail
-        self._count(told, running.value if running.results else None, running.figures, words)
-
-    def _count(self, told: FrozenTrial, value: float | None, figures: Mapping[str, float], detail: str) -> None:
-        """Take note of a trial that has ended, and keep its announcement until its end stands in the database."""
-        self._standing.add(told)
-        self._elapsed.write()
-        self._announcements.add(self._standing.end_of(told, value, figures, detail, self._elapsed.seconds))
-        for words in self._repeating.news():
-            self._note(words)
 
     def _mourn(self, died: Died) -> None:
         """An executor is gone: its trial goes on elsewhere, unless executors keep dying under it."""
@@ -375,18 +336,18 @@ class Coordinator:
         if running is None:  # it was pruned a moment ago
             return
         if running.is_trained:  # only the word for it is missing
-            self._tell(running, TrialState.COMPLETE, "completed")
+            self._ends.tell(running, TrialState.COMPLETE, "completed")
             return
         if died.out_of_memory and self._is_repeated(running, died.cause):
             self._set_waiting(running)
             return
         if died.out_of_memory:
-            self._tell(running, TrialState.PRUNED, "out_of_memory", detail=died.cause)
+            self._ends.tell(running, TrialState.PRUNED, "out_of_memory", detail=died.cause)
             return
         deaths = running.count_death()
         if deaths >= _MOST_DEATHS:
             reason = f"its executor died {deaths} times without finishing an epoch (last: {died.cause})"
-            self._tell(running, TrialState.FAIL, "error", error=reason)
+            self._ends.tell(running, TrialState.FAIL, "error", error=reason)
             return
         self._note(f"trial {running.number}: its executor died ({died.cause}); it goes on in another")
         self._set_waiting(running)
@@ -418,19 +379,10 @@ class Coordinator:
         """Begin with what earlier runs left behind."""
         for note in repair(self._study, self._storage, self._spec):
             self._note(note)
-        self._standing = Standing(self._spec, self._study.get_trials(deepcopy=False))
+        self._ends.take_up()
         self._promoting.take_up()
         self._note(self._stopping.take_up())
-        self._sweep(half_written=True)
-
-    def _sweep(self, half_written: bool = False) -> None:
-        """Delete checkpoints: those that go on and the best are kept, and those that alone hold the end of a trial."""
-        unfinished = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING))
-        kept = {trial.number for trial in unfinished} | {*self._standing.best_numbers} | self._storage.unwritten()
-        kept |= self._repeating.unfinished()
-        if self._planned is not None and self._planned.keeps_checkpoints:
-            kept |= {trial.number for trial in self._study.get_trials(deepcopy=False)}
-        sweep(self._checkpoints, kept, half_written)
+        self._ends.sweep(half_written=True)
 
     def _time_is_over(self) -> bool:
         timeout = self._spec.budget.timeout

@@ -13,6 +13,7 @@ from cifar_tune.storage import attributes
 from cifar_tune.storage.attributes import joined, pieces
 from cifar_tune.storage.figures import stored_figures
 from cifar_tune.study.coordinator import Coordinator
+from cifar_tune.study.ends import Ends
 from cifar_tune.training.results import FIGURES
 from tests.reports.factory import make_spec
 from tests.waiting import PATIENCE
@@ -84,15 +85,15 @@ def test_a_pruned_trial_has_its_history_before_the_verdict_is_written(
 ) -> None:
     """Between the verdict and the rest of its end the run may be killed."""
     seen: list[bool] = []
-    tell = Coordinator._tell
+    tell = Ends.tell
 
-    def watched(self: Coordinator, running: Any, *arguments: Any, **more: Any) -> None:
+    def watched(self: Ends, running: Any, *arguments: Any, **more: Any) -> None:
         attrs = self._storage.get_trial(running.trial._trial_id).user_attrs
         if attributes.PRUNED_AT in attrs:
             seen.append(len(joined(attrs)["val_loss"]) == attrs[attributes.PRUNED_AT])
         tell(self, running, *arguments, **more)
 
-    monkeypatch.setattr(Coordinator, "_tell", watched)
+    monkeypatch.setattr(Ends, "tell", watched)
     pruner = {"name": "median", "n_startup_trials": 2}
     run_scripted({"budget": {"trials": 12}, "train": {"epochs": 9}, "search_space": LR, "pruner": pruner})
     assert seen
