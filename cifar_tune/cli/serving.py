@@ -10,9 +10,11 @@ from sqlalchemy.engine import URL
 from cifar_tune.cli.find_study import when_reached
 from cifar_tune.errors import Problem, UnexpectedError, UserError
 from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.service.addresses import SECRET_VARIABLE
 from cifar_tune.service.people import first_admin
 from cifar_tune.service.schema import upgrade
 from cifar_tune.service.supervising import Settings, Supervisor, server_lease
+from cifar_tune.service.telling import telling
 from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.urls import require_artifacts_folder
 from cifar_tune.streams import say
@@ -52,13 +54,18 @@ def serve(url: URL, settings: Settings, web: WebSettings | None) -> None:
     if web is not None:
         check_settings(web)
     require_artifacts_folder()
+    secret = os.environ.pop(SECRET_VARIABLE, "")  # the plugins of a study have no business with it
     storage = when_reached(lambda: open_storage(url), url)
     try:
         upgrade(storage.engine)
         lease = server_lease(storage.engine)
         try:
             supervisor = Supervisor(storage.engine, url, lease, settings, _log)
-            with stop_signals() as stop, _listening(storage, url, web, supervisor) as is_well:
+            with (
+                stop_signals() as stop,
+                telling(storage.engine, secret),
+                _listening(storage, url, web, supervisor) as is_well,
+            ):
                 stop.is_polled = True
                 _greet(storage, settings)
                 supervisor.run(lambda: stop.park or not is_well(), lambda: stop.at_once)

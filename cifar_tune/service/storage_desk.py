@@ -15,6 +15,7 @@ from sqlalchemy.exc import IntegrityError
 
 from cifar_tune.errors import CifarTuneError, Problem, UserError
 from cifar_tune.service import audit, names, owners, people, rights, submissions
+from cifar_tune.service.addresses import problems_of
 from cifar_tune.service.audit import Event
 from cifar_tune.service.desk import Stopped
 from cifar_tune.service.owners import Owner
@@ -35,8 +36,6 @@ MOST_PRIORITY = 1000
 """Priorities lie between this and its negative."""
 
 _MOST_WORKERS = 10_000
-_MOST_ADDRESSES = 20
-_LONGEST_ADDRESS = 2000
 _TRIES = 3
 
 
@@ -346,9 +345,7 @@ def _require_sound(priority: int = 0, workers: int | None = None, notify: Sequen
         problems.append(Problem(f"must be between -{MOST_PRIORITY} and {MOST_PRIORITY}", "priority", priority))
     if workers is not None and not 1 <= workers <= _MOST_WORKERS:
         problems.append(Problem(f"must be between 1 and {_MOST_WORKERS}", "workers", workers))
-    if len(notify) > _MOST_ADDRESSES or any(len(each) > _LONGEST_ADDRESS for each in notify):
-        rule = f"takes {_MOST_ADDRESSES} addresses of {_LONGEST_ADDRESS} characters at most"
-        problems.append(Problem(rule, "notify"))
+    problems += problems_of(notify)
     if problems:
         raise UserError(problems)
 

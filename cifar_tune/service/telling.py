@@ -1,0 +1,169 @@
+"""Tells people how their submitted studies go: that one has ended, has failed, or waits for long.
+
+A thread of the server does this, so nothing else ever waits for a slow address. It remembers in the database up to
+which event people were told. An address that does not answer is tried again, later and later; a server that was stopped
+meanwhile begins there again, so an address may be told twice, and never less than once while tries are left.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from threading import Event as Flag
+from threading import Thread
+
+from sqlalchemy import Connection, Engine, insert, select, update
+from sqlalchemy.exc import InterfaceError, OperationalError
+
+from cifar_tune.errors import CheckError
+from cifar_tune.service import audit, submissions
+from cifar_tune.service.addresses import Message, NotToldError, shown, tell
+from cifar_tune.service.submissions import Submission
+from cifar_tune.service.tables import COUNTERS, SERVER_LEASE
+from cifar_tune.wording import rough_duration
+
+LONG_SECONDS = 3600.0
+"""Whoever waits for longer is told so."""
+
+PAUSES = (10.0, 60.0, 300.0, 1800.0, 7200.0)
+"""Seconds between the tries of an address that does not answer; then it is given up."""
+
+_COUNTER = "told"
+_LOOK_SECONDS = 2.0
+_AT_ONCE = 200
+
+
+@dataclass(slots=True)
+class _Letter:
+    """Something that one address is still to be told. `event` is 0 where no event is behind it."""
+
+    event: int
+    address: str
+    message: Message
+    study: str
+    due: float
+    tries: int = 0
+
+
+class Teller:
+    """Lets people know. Let it `look` now and then.
+
+    Args:
+        engine: of the database, which has the tables of the service.
+        secret: by which webhooks are signed; empty: they are not.
+    """
+
+    def __init__(self, engine: Engine, secret: str) -> None:
+        self._engine = engine
+        self._secret = secret
+        self._letters: list[_Letter] = []
+        self._seen: int | None = None
+        self._told: int | None = None
+        self._waiting: set[tuple[int, float]] = set()
+
+    def look(self, now: float) -> None:
+        """See what has happened, and tell whom it concerns; a slow address takes some seconds.
+
+        Args:
+            now: seconds since the epoch.
+
+        Raises:
+            SQLAlchemyError: the database cannot be used; the next look goes on from there.
+        """
+        with self._engine.begin() as connection:
+            if self._seen is None:
+                self._seen = self._told = _remembered(connection)
+            events = audit.read(connection, self._seen, _AT_ONCE)
+            for event in events:
+                if event.action == "end" and event.target is not None:
+                    found = submissions.newest(connection, event.target)
+                    if found is not None and not found.is_living:
+                        self._write_letters(event.id, found, _about_end(event.id, found), now)
+            self._write_about_waiting(connection, now)
+        if events:
+            self._seen = events[-1].id
+        for letter in [each for each in self._letters if each.due <= now]:
+            self._send(letter, now)
+        self._remember()
+
+    def _write_letters(self, event: int, submission: Submission, message: Message, now: float) -> None:
+        self._letters += [_Letter(event, each, message, submission.study, now) for each in submission.notify]
+
+    def _write_about_waiting(self, connection: Connection, now: float) -> None:
+        waiting = submissions.select_submissions(connection, ["queued"])
+        long = {(each.id, each.waiting_since): each for each in waiting if now - each.waiting_since >= LONG_SECONDS}
+        for key in long.keys() - self._waiting:
+            self._write_letters(0, long[key], _about_waiting(long[key], now), now)
+        self._waiting = set(long)
+
+    def _send(self, letter: _Letter, now: float) -> None:
+        try:
+            tell(letter.address, letter.message, self._secret, now)
+        except NotToldError as error:
+            if letter.tries < len(PAUSES):
+                letter.due = now + PAUSES[letter.tries]
+                letter.tries += 1
+                return
+            detail = {"address": shown(letter.address), "why": str(error), "tries": letter.tries + 1}
+            with self._engine.begin() as connection:
+                audit.note(connection, SERVER_LEASE, "notify", letter.study, "failed", detail)
+        self._letters.remove(letter)
+
+    def _remember(self) -> None:
+        """Write up to which event all has been told, or given up."""
+        told = min([each.event - 1 for each in self._letters if each.event], default=self._seen)
+        if told != self._told:
+            with self._engine.begin() as connection:
+                connection.execute(update(COUNTERS).where(COUNTERS.c.name == _COUNTER).values(value=told))
+            self._told = told
+
+
+@contextmanager
+def telling(engine: Engine, secret: str) -> Iterator[None]:
+    """Tell people inside the block, in a thread.
+
+    Args:
+        engine: of the database.
+        secret: as for `Teller`.
+    """
+    done, teller = Flag(), Teller(engine, secret)
+
+    def look() -> None:
+        while not done.wait(_LOOK_SECONDS):
+            with suppress(OperationalError, InterfaceError, CheckError):  # the database is away
+                teller.look(time.time())
+
+    Thread(target=look, name="telling", daemon=True).start()
+    try:
+        yield
+    finally:
+        done.set()  # what is being sent is sent again by the next server
+
+
+def _remembered(connection: Connection) -> int:
+    """The number of the event up to which people were told; the first time, that of the newest event."""
+    found = connection.execute(select(COUNTERS.c.value).where(COUNTERS.c.name == _COUNTER)).scalar_one_or_none()
+    if found is not None:
+        return int(found)
+    newest = audit.last(connection)
+    connection.execute(insert(COUNTERS).values(name=_COUNTER, value=newest))
+    return newest
+
+
+def _about_end(event: int, found: Submission) -> Message:
+    text = f"The study {found.study} has ended: {found.state}{f' ({found.message})' if found.message else ''}."
+    return Message(str(event), f"{found.study}: {found.state}", text, {"what": found.state, **_detail(found)})
+
+
+def _about_waiting(found: Submission, now: float) -> Message:
+    waited = rough_duration(now - found.waiting_since)
+    text = f"The study {found.study} has been waiting for {waited}{f': {found.waits}' if found.waits else ''}."
+    key = f"waits-{found.id}-{int(found.waiting_since)}"
+    return Message(key, f"{found.study} waits", text, {"what": "waits", **_detail(found)})
+
+
+def _detail(found: Submission) -> dict[str, object]:
+    return {
+        "study": found.study, "owner": found.owner, "submission": found.id, "exit_code": found.exit_code,
+        "message": found.message, "waits": found.waits,
+    }  # fmt: skip

@@ -1,0 +1,152 @@
+"""People are told by real requests: signed, again where nobody answers, and never twice for nothing."""
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
+
+import pytest
+from sqlalchemy import Engine
+
+from cifar_tune.errors import UserError
+from cifar_tune.service import submissions
+from cifar_tune.service.addresses import EVENT, SIGNATURE, TIMESTAMP, signature
+from cifar_tune.service.audit import note
+from cifar_tune.service.telling import LONG_SECONDS, PAUSES, Teller
+
+from .conftest import DeskOf
+from .test_desk import STUDY
+
+SECRET = "between us"  # noqa: S105
+
+
+@dataclass
+class Listener:
+    """A server that keeps what it gets, and answers with these statuses, then with 204."""
+
+    address: str
+    statuses: list[int] = field(default_factory=list)
+    got: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            found.got.append((dict(self.headers), body))
+            self.send_response(found.statuses.pop(0) if found.statuses else 204)
+            self.send_header("Location", f"{found.address}/elsewhere")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    found = Listener(f"http://127.0.0.1:{server.server_port}")
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    yield found
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def run_to_its_end(engine: Engine, number: int, exit_code: int) -> None:
+    with engine.begin() as connection:
+        submissions.begin(connection, number)
+        submissions.end(connection, number, exit_code, "so it was")
+        note(connection, "cifar-tune serve", "end", submissions.read(connection, number).study, "done")
+
+
+@pytest.mark.parametrize(("exit_code", "state"), [(0, "done"), (1, "failed")])
+def test_an_end_is_told_once_and_signed(
+    desk_of: DeskOf, engine: Engine, listener: Listener, exit_code: int, state: str
+) -> None:
+    teller, now = Teller(engine, SECRET), 1_800_000_000.5
+    teller.look(now)
+    number = desk_of("anna").submit(STUDY, notify=[f"{listener.address}/hook?key=hidden"]).id
+    run_to_its_end(engine, number, exit_code)
+    teller.look(now)
+    teller.look(now + 1)
+    Teller(engine, SECRET).look(now + 2)
+    [(headers, body)] = listener.got
+    assert headers[TIMESTAMP] == "1800000000"
+    assert headers[SIGNATURE] == signature(SECRET, "1800000000", body)
+    assert headers[EVENT] == str(desk_of("anna").events()[-1].id)
+    told = json.loads(body)
+    assert (told["what"], told["study"], told["owner"], told["submission"]) == (state, "mine", "anna", number)
+    assert told["text"] == f"The study mine has ended: {state} (so it was)."
+
+
+def test_the_signature_is_the_one_that_openssl_makes() -> None:
+    """Of `printf '1.{}' | openssl dgst -sha256 -hmac key`."""
+    assert signature("key", "1", b"{}") == "sha256=1ba6b8171186efc613e8bcc0cbdab2748f24984d7c5a84faa2637afa0e40d224"
+
+
+def test_who_does_not_answer_is_tried_again_also_by_the_next_server(
+    desk_of: DeskOf, engine: Engine, listener: Listener
+) -> None:
+    listener.statuses = [500, 302]
+    teller, now = Teller(engine, ""), time.time()
+    teller.look(now)
+    run_to_its_end(engine, desk_of("anna").submit(STUDY, notify=[listener.address]).id, 0)
+    teller.look(now)
+    teller.look(now + PAUSES[0] - 1)
+    assert len(listener.got) == 1
+    teller.look(now + PAUSES[0])
+    assert len(listener.got) == 2, "a redirection is not followed"
+    Teller(engine, "").look(now + PAUSES[0])  # the server was stopped, and another one begins
+    assert len(listener.got) == 3
+    assert len({headers[EVENT] for headers, _ in listener.got}) == 1
+    assert SIGNATURE not in listener.got[0][0]
+    Teller(engine, "").look(now + 1e6)
+    assert len(listener.got) == 3
+
+
+def test_who_never_answers_is_given_up_and_holds_up_nobody(desk_of: DeskOf, engine: Engine, listener: Listener) -> None:
+    teller, now = Teller(engine, ""), time.time()
+    teller.look(now)
+    gone = "http://127.0.0.1:9/secret-path"
+    run_to_its_end(engine, desk_of("anna").submit(STUDY, notify=[gone, listener.address]).id, 0)
+    teller.look(now)
+    assert len(listener.got) == 1
+    for pause in PAUSES:
+        now += pause
+        teller.look(now)
+    event = desk_of("anna").events()[-1]
+    assert (event.action, event.target, event.outcome) == ("notify", "mine", "failed")
+    assert event.detail["address"] == "http://127.0.0.1"
+    assert "secret-path" not in str(desk_of("anna").events())
+    teller.look(now + 1e6)
+    assert desk_of("anna").events()[-1] == event
+    assert len(listener.got) == 1
+
+
+def test_who_waits_for_long_is_told_once(desk_of: DeskOf, engine: Engine, listener: Listener) -> None:
+    made = desk_of("anna").submit(STUDY, notify=[listener.address])
+    teller = Teller(engine, "")
+    for later in (0.0, LONG_SECONDS - 1, LONG_SECONDS + 1, LONG_SECONDS + 2):
+        teller.look(made.waiting_since + later)
+    [(_, body)] = listener.got
+    assert json.loads(body)["text"] == "The study mine has been waiting for 60 min."
+
+
+def test_apprise_delivers_what_is_no_webhook(desk_of: DeskOf, engine: Engine, listener: Listener) -> None:
+    pytest.importorskip("apprise")
+    teller, now = Teller(engine, ""), time.time()
+    teller.look(now)
+    address = listener.address.replace("http://", "json://")
+    run_to_its_end(engine, desk_of("anna").submit(STUDY, notify=[address]).id, 0)
+    teller.look(now)
+    [(_, body)] = listener.got
+    assert json.loads(body)["message"] == "The study mine has ended: done (so it was)."
+
+
+def test_what_is_no_address_is_refused_without_repeating_it(desk_of: DeskOf) -> None:
+    for address in ("hook", "https://", "https:///x", "http://h:port/", "https://h/a b", "nonsense://secret", "file:x"):
+        with pytest.raises(UserError, match="notify: address 1 ") as raised:
+            desk_of("anna").submit(STUDY, notify=[address])
+        assert "secret" not in str(raised.value)
