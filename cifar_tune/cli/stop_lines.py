@@ -8,6 +8,7 @@ from cifar_tune.service.desk import Desk
 from cifar_tune.service.refusals import ConflictError
 from cifar_tune.service.schema import version_of
 from cifar_tune.service.submissions import Submission, newest
+from cifar_tune.storage.linked import parent_of
 from cifar_tune.storage.stored_studies import study_names
 from cifar_tune.study.parking import Parked
 
@@ -49,7 +50,11 @@ def stop_lines(
     lines = [_ended(each) for each in parked] or [f"nobody runs {name}"]
     lines.append(f"{name}: {_counts(storage, name) or 'no trials'}")
     if submission is None:
-        return [*lines, f"go on with the same command, or with: cifar-tune run {given}"] if parked else lines
+        if not parked:
+            return lines
+        if all(parent_of(each.study) for each in parked):
+            return [*lines, f"go on with: cifar-tune finalize {name}"]
+        return [*lines, f"go on with the same command, or with: cifar-tune run {given}"]
     if parked or submission.state == "paused":
         return [*lines, f"go on with: cifar-tune resume {name}"]
     waits = "it waits in the queue, and the server begins it when its turn comes"
