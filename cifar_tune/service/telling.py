@@ -1,32 +1,39 @@
-"""Tells people how their submitted studies go: that one has ended, has failed, or waits for long.
+"""Tells people how their submitted studies go: that one has ended, has failed, has a new best, or waits for long.
 
 A thread of the server does this, so nothing else ever waits for a slow address. It remembers in the database up to
 which event people were told. An address that does not answer is tried again, later and later; a server that was stopped
 meanwhile begins there again, so an address may be told twice, and never less than once while tries are left.
 """
 
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from threading import Event as Flag
 from threading import Thread
 
-from sqlalchemy import Connection, Engine, insert, select, update
+from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import InterfaceError, OperationalError
 
-from cifar_tune.errors import CheckError
+from cifar_tune.errors import CheckError, DamagedError, UserError
+from cifar_tune.optuna_internals import BatchStorage
 from cifar_tune.service import audit, submissions
 from cifar_tune.service.addresses import Message, NotToldError, shown, tell
 from cifar_tune.service.submissions import Submission
 from cifar_tune.service.tables import COUNTERS, SERVER_LEASE
-from cifar_tune.wording import rough_duration
+from cifar_tune.storage.overview import overview
+from cifar_tune.storage.records import TrialRecord
+from cifar_tune.wording import metric_figure, rough_duration
 
 LONG_SECONDS = 3600.0
 """Whoever waits for longer is told so."""
 
 PAUSES = (10.0, 60.0, 300.0, 1800.0, 7200.0)
 """Seconds between the tries of an address that does not answer; then it is given up."""
+
+BEST_SECONDS = 600.0
+"""A new best is told so often at most: at the beginning every second trial is one."""
 
 _COUNTER = "told"
 _LOOK_SECONDS = 2.0
@@ -49,17 +56,19 @@ class Teller:
     """Lets people know. Let it `look` now and then.
 
     Args:
-        engine: of the database, which has the tables of the service.
+        storage: of the studies, which has the tables of the service.
         secret: by which webhooks are signed; empty: they are not.
     """
 
-    def __init__(self, engine: Engine, secret: str) -> None:
-        self._engine = engine
+    def __init__(self, storage: BatchStorage, secret: str) -> None:
+        self._storage = storage
+        self._engine = storage.engine
         self._secret = secret
         self._letters: list[_Letter] = []
         self._seen: int | None = None
         self._told: int | None = None
         self._waiting: set[tuple[int, float]] = set()
+        self._bests: dict[int, tuple[float, int | None]] = {}
 
     def look(self, now: float) -> None:
         """See what has happened, and tell whom it concerns; a slow address takes some seconds.
@@ -80,6 +89,8 @@ class Teller:
                     if found is not None and not found.is_living:
                         self._write_letters(event.id, found, _about_end(event.id, found), now)
             self._write_about_waiting(connection, now)
+            running = submissions.select_submissions(connection, ["running"])
+        self._write_about_bests([each for each in running if each.notify], now)
         if events:
             self._seen = events[-1].id
         for letter in [each for each in self._letters if each.due <= now]:
@@ -95,6 +106,23 @@ class Teller:
         for key in long.keys() - self._waiting:
             self._write_letters(0, long[key], _about_waiting(long[key], now), now)
         self._waiting = set(long)
+
+    def _write_about_bests(self, running: Sequence[Submission], now: float) -> None:
+        """Look for new bests; of a study that is seen for the first time, the present best is an old one."""
+        self._bests = {each.id: self._bests[each.id] for each in running if each.id in self._bests}
+        for each in running:
+            looked, before = self._bests.get(each.id, (-math.inf, None))
+            if now - looked < BEST_SECONDS:
+                continue
+            with suppress(UserError, DamagedError):  # it has not begun, or cannot be read, which others say
+                seen = overview(self._storage, each.study)
+                if seen.spec.has_several_objectives:
+                    continue
+                best = None if seen.best is None else seen.best.number
+                is_new = looked > -math.inf and best is not None and best != before
+                if is_new and seen.best is not None:
+                    self._write_letters(0, each, _about_best(each, seen.spec.objective.metric, seen.best), now)
+                self._bests[each.id] = (now, best)
 
     def _send(self, letter: _Letter, now: float) -> None:
         try:
@@ -119,14 +147,14 @@ class Teller:
 
 
 @contextmanager
-def telling(engine: Engine, secret: str) -> Iterator[None]:
+def telling(storage: BatchStorage, secret: str) -> Iterator[None]:
     """Tell people inside the block, in a thread.
 
     Args:
-        engine: of the database.
+        storage: of the studies.
         secret: as for `Teller`.
     """
-    done, teller = Flag(), Teller(engine, secret)
+    done, teller = Flag(), Teller(storage, secret)
 
     def look() -> None:
         while not done.wait(_LOOK_SECONDS):
@@ -153,6 +181,13 @@ def _remembered(connection: Connection) -> int:
 def _about_end(event: int, found: Submission) -> Message:
     text = f"The study {found.study} has ended: {found.state}{f' ({found.message})' if found.message else ''}."
     return Message(str(event), f"{found.study}: {found.state}", text, {"what": found.state, **_detail(found)})
+
+
+def _about_best(found: Submission, metric: str, best: TrialRecord) -> Message:
+    value = best.values[0]
+    text = f"The study {found.study} has a new best: {metric} {metric_figure(value)} in trial {best.number}."
+    detail = {"what": "best", **_detail(found), "metric": metric, "value": value, "trial": best.number}
+    return Message(f"best-{found.id}-{best.number}", f"{found.study}: new best", text, detail)
 
 
 def _about_waiting(found: Submission, now: float) -> Message:

@@ -11,10 +11,12 @@ import pytest
 from sqlalchemy import Engine
 
 from cifar_tune.errors import UserError
+from cifar_tune.optuna_internals import BatchStorage
 from cifar_tune.service import submissions
 from cifar_tune.service.addresses import EVENT, SIGNATURE, TIMESTAMP, signature
 from cifar_tune.service.audit import note
-from cifar_tune.service.telling import LONG_SECONDS, PAUSES, Teller
+from cifar_tune.service.telling import BEST_SECONDS, LONG_SECONDS, PAUSES, Teller
+from tests.reports.factory import MadeTrial, make_record, make_spec
 
 from .conftest import DeskOf
 from .test_desk import STUDY
@@ -63,15 +65,15 @@ def run_to_its_end(engine: Engine, number: int, exit_code: int) -> None:
 
 @pytest.mark.parametrize(("exit_code", "state"), [(0, "done"), (1, "failed")])
 def test_an_end_is_told_once_and_signed(
-    desk_of: DeskOf, engine: Engine, listener: Listener, exit_code: int, state: str
+    desk_of: DeskOf, storage: BatchStorage, listener: Listener, exit_code: int, state: str
 ) -> None:
-    teller, now = Teller(engine, SECRET), 1_800_000_000.5
+    teller, now = Teller(storage, SECRET), 1_800_000_000.5
     teller.look(now)
     number = desk_of("anna").submit(STUDY, notify=[f"{listener.address}/hook?key=hidden"]).id
-    run_to_its_end(engine, number, exit_code)
+    run_to_its_end(storage.engine, number, exit_code)
     teller.look(now)
     teller.look(now + 1)
-    Teller(engine, SECRET).look(now + 2)
+    Teller(storage, SECRET).look(now + 2)
     [(headers, body)] = listener.got
     assert headers[TIMESTAMP] == "1800000000"
     assert headers[SIGNATURE] == signature(SECRET, "1800000000", body)
@@ -87,30 +89,32 @@ def test_the_signature_is_the_one_that_openssl_makes() -> None:
 
 
 def test_who_does_not_answer_is_tried_again_also_by_the_next_server(
-    desk_of: DeskOf, engine: Engine, listener: Listener
+    desk_of: DeskOf, storage: BatchStorage, listener: Listener
 ) -> None:
     listener.statuses = [500, 302]
-    teller, now = Teller(engine, ""), time.time()
+    teller, now = Teller(storage, ""), time.time()
     teller.look(now)
-    run_to_its_end(engine, desk_of("anna").submit(STUDY, notify=[listener.address]).id, 0)
+    run_to_its_end(storage.engine, desk_of("anna").submit(STUDY, notify=[listener.address]).id, 0)
     teller.look(now)
     teller.look(now + PAUSES[0] - 1)
     assert len(listener.got) == 1
     teller.look(now + PAUSES[0])
     assert len(listener.got) == 2, "a redirection is not followed"
-    Teller(engine, "").look(now + PAUSES[0])  # the server was stopped, and another one begins
+    Teller(storage, "").look(now + PAUSES[0])  # the server was stopped, and another one begins
     assert len(listener.got) == 3
     assert len({headers[EVENT] for headers, _ in listener.got}) == 1
     assert SIGNATURE not in listener.got[0][0]
-    Teller(engine, "").look(now + 1e6)
+    Teller(storage, "").look(now + 1e6)
     assert len(listener.got) == 3
 
 
-def test_who_never_answers_is_given_up_and_holds_up_nobody(desk_of: DeskOf, engine: Engine, listener: Listener) -> None:
-    teller, now = Teller(engine, ""), time.time()
+def test_who_never_answers_is_given_up_and_holds_up_nobody(
+    desk_of: DeskOf, storage: BatchStorage, listener: Listener
+) -> None:
+    teller, now = Teller(storage, ""), time.time()
     teller.look(now)
     gone = "http://127.0.0.1:9/secret-path"
-    run_to_its_end(engine, desk_of("anna").submit(STUDY, notify=[gone, listener.address]).id, 0)
+    run_to_its_end(storage.engine, desk_of("anna").submit(STUDY, notify=[gone, listener.address]).id, 0)
     teller.look(now)
     assert len(listener.got) == 1
     for pause in PAUSES:
@@ -125,21 +129,40 @@ def test_who_never_answers_is_given_up_and_holds_up_nobody(desk_of: DeskOf, engi
     assert len(listener.got) == 1
 
 
-def test_who_waits_for_long_is_told_once(desk_of: DeskOf, engine: Engine, listener: Listener) -> None:
+def test_who_waits_for_long_is_told_once(desk_of: DeskOf, storage: BatchStorage, listener: Listener) -> None:
     made = desk_of("anna").submit(STUDY, notify=[listener.address])
-    teller = Teller(engine, "")
+    teller = Teller(storage, "")
     for later in (0.0, LONG_SECONDS - 1, LONG_SECONDS + 1, LONG_SECONDS + 2):
         teller.look(made.waiting_since + later)
     [(_, body)] = listener.got
     assert json.loads(body)["text"] == "The study mine has been waiting for 60 min."
 
 
-def test_apprise_delivers_what_is_no_webhook(desk_of: DeskOf, engine: Engine, listener: Listener) -> None:
+def test_a_new_best_is_told_now_and_then(desk_of: DeskOf, storage: BatchStorage, listener: Listener) -> None:
+    number = desk_of("anna").submit(STUDY, notify=[listener.address]).id
+    with storage.engine.begin() as connection:
+        submissions.begin(connection, number)
+    teller, now = Teller(storage, ""), 1_800_000_000.0
+    teller.look(now)  # it has not begun
+    spec = make_spec({"lr": {"low": 0.1, "high": 1}}, name="mine")
+    trials = [MadeTrial({"lr": 0.1}, 0.5), MadeTrial({"lr": 0.2}, 0.25), MadeTrial({"lr": 0.3}, 0.75)]
+    for count in (1, 2, 3):
+        if count > 1:
+            storage.delete_study(storage.get_study_id_from_name("mine"))
+        make_record(spec, trials[:count], storage)
+        for later in (0.0, 1.0, BEST_SECONDS - 1):
+            teller.look(now + count * BEST_SECONDS + later)
+    [(headers, body)] = listener.got
+    assert headers[EVENT] == f"best-{number}-2"
+    assert json.loads(body)["text"] == "The study mine has a new best: val_accuracy 0.7500 in trial 2."
+
+
+def test_apprise_delivers_what_is_no_webhook(desk_of: DeskOf, storage: BatchStorage, listener: Listener) -> None:
     pytest.importorskip("apprise")
-    teller, now = Teller(engine, ""), time.time()
+    teller, now = Teller(storage, ""), time.time()
     teller.look(now)
     address = listener.address.replace("http://", "json://")
-    run_to_its_end(engine, desk_of("anna").submit(STUDY, notify=[address]).id, 0)
+    run_to_its_end(storage.engine, desk_of("anna").submit(STUDY, notify=[address]).id, 0)
     teller.look(now)
     [(_, body)] = listener.got
     assert json.loads(body)["message"] == "The study mine has ended: done (so it was)."
