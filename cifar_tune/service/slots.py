@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final
 
 from joblib import cpu_count
@@ -22,6 +23,9 @@ CPU: Final = "cpu"
 _AUTO = "auto"
 _MOST = 10_000
 _LOOK_SECONDS = 120.0
+_DRIVERS = tuple(map(Path, ("/dev/nvidiactl", "/dev/nvmap", "/dev/dxg", "/dev/kfd")))
+"""Of NVIDIA's cards, of their small boards, of Windows' Linux, and of AMD's cards."""
+
 _LOOK = "import json; from cifar_tune.training.device import existing_devices; print(json.dumps(existing_devices()))"
 
 
@@ -94,6 +98,13 @@ def _chosen(names: list[str]) -> list[str]:
 
 
 def _existing_devices() -> list[str]:
+    """What PyTorch finds; where Linux has no driver of a GPU, PyTorch need not be asked, which takes seconds."""
+    if sys.platform == "linux" and not any(driver.exists() for driver in _DRIVERS):
+        return [CPU]
+    return _asked_devices()
+
+
+def _asked_devices() -> list[str]:
     """Ask a process that ends soon: PyTorch would take memory, and perhaps a GPU's, as long as the server lives."""
     try:
         done = subprocess.run(  # noqa: S603 (our own program)
