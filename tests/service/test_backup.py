@@ -19,6 +19,7 @@ from cifar_tune.service.people import Actor
 from cifar_tune.service.storage_desk import StorageDesk
 from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.urls import storage_url
+from tests.storage.conftest import create_database
 
 from .conftest import DeskOf
 from .test_desk import STUDY
@@ -68,17 +69,23 @@ def test_of_a_damaged_file_no_copy_is_kept(tmp_path: Path) -> None:
 def test_postgresql_is_dumped_and_restored(
     postgres: str, postgres_template: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    url = storage_url(postgres).set(database=postgres_template)
+    url = create_database(postgres, "to_dump", postgres_template)
+    storage = open_storage(url)
+    made = StorageDesk(storage.engine, url, Actor("anna", "editor")).submit(STUDY)
+    close(storage)
     monkeypatch.setenv("PATH", "")
     with pytest.raises(CheckError, match="pg_dump is not installed; it comes with PostgreSQL"):
         back_up(url, tmp_path / "copy")
     monkeypatch.setenv("PATH", str(POSTGRES_PROGRAMS))
     assert back_up(url, tmp_path / "copy") > 1000
-    listed = subprocess.run(
-        [POSTGRES_PROGRAMS / "pg_restore", "--list", tmp_path / "copy"], capture_output=True, text=True, check=True
-    )
-    assert "TABLE DATA public cifar_tune_events" in listed.stdout
-    assert "TABLE DATA public trials" in listed.stdout
+    other = create_database(postgres, "restored")
+    address = other.set(drivername="postgresql").render_as_string(hide_password=False)
+    program = POSTGRES_PROGRAMS / "pg_restore"
+    subprocess.run([program, "--no-owner", f"--dbname={address}", tmp_path / "copy"], capture_output=True, check=True)
+    storage = open_storage(other)
+    assert StorageDesk(storage.engine, other, Actor("anna", "editor")).queue() == [made]
+    assert check_database(storage.engine).faults == []
+    close(storage)
     with pytest.raises(CheckError, match=r"^pg_dump failed: .*\"absent\" does not exist$"):
         back_up(url.set(database="absent"), tmp_path / "other")
     assert sorted(file.name for file in tmp_path.iterdir()) == ["copy"]

@@ -4,7 +4,9 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from email import message_from_string
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from socketserver import StreamRequestHandler, TCPServer
 from threading import Thread
 
 import pytest
@@ -166,6 +168,43 @@ def test_apprise_delivers_what_is_no_webhook(desk_of: DeskOf, storage: BatchStor
     teller.look(now)
     [(_, body)] = listener.got
     assert json.loads(body)["message"] == "The study mine has ended: done (so it was)."
+
+
+class Mailbox(StreamRequestHandler):
+    """As much of an SMTP server (RFC 5321) as takes a mail."""
+
+    def handle(self) -> None:
+        self.wfile.write(b"220 here\r\n")
+        while line := self.rfile.readline():
+            match line[:4].upper():
+                case b"DATA":
+                    self.wfile.write(b"354 go on\r\n")
+                    mail = iter(self.rfile.readline, b".\r\n")
+                    self.server.mails.append(b"".join(mail).decode())  # type: ignore[attr-defined]
+                case b"QUIT":
+                    self.wfile.write(b"221 bye\r\n")
+                    return
+            self.wfile.write(b"250 ok\r\n")
+
+
+def test_a_mail_is_sent(desk_of: DeskOf, storage: BatchStorage) -> None:
+    pytest.importorskip("apprise")
+    teller, now = Teller(storage, ""), time.time()
+    teller.look(now)
+    with TCPServer(("127.0.0.1", 0), Mailbox) as server:
+        server.mails = []  # type: ignore[attr-defined]
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        host, port = server.server_address[:2]
+        address = f"mailto://{host!s}:{port}?from=lab@example.org&to=anna@example.org&mode=insecure"
+        run_to_its_end(storage.engine, desk_of("anna").submit(STUDY, notify=[address]).id, 1)
+        teller.look(now)
+        server.shutdown()
+        thread.join()
+        [mail] = server.mails  # type: ignore[attr-defined]
+    assert "Subject: mine: failed" in mail
+    assert "To: anna@example.org" in mail
+    assert "The study mine has ended: failed (so it was)." in message_from_string(mail).as_string()
 
 
 def test_what_is_no_address_is_refused_without_repeating_it(desk_of: DeskOf) -> None:
