@@ -32,6 +32,10 @@ from cifar_tune.storage.lease import Lease, acquire, held_lease, owner_of
 from cifar_tune.storage.wishes import ask_for_devices, ask_to_park
 
 _LOOK_SECONDS = 0.5
+_LONGEST_PAUSE_SECONDS = 5.0
+_SHARE_OF_A_CORE = 0.05
+"""Where a look takes long, since a thousand studies wait, there are fewer: the cores are for training."""
+
 _WRITE_SECONDS = 10.0
 _PARK_SECONDS = 60.0
 _AGAIN_SECONDS = 60.0
@@ -106,8 +110,10 @@ class Supervisor:
             LeaseLostError: another server has taken over, since this one was not heard of for a minute.
         """
         while not is_over():
+            before = time.thread_time()
             self.look_patiently()
-            time.sleep(_LOOK_SECONDS)
+            took = time.thread_time() - before
+            time.sleep(min(_LONGEST_PAUSE_SECONDS, max(_LOOK_SECONDS, took / _SHARE_OF_A_CORE)))
         self.end(at_once)
 
     def look_patiently(self) -> None:
