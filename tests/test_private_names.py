@@ -23,6 +23,9 @@ DOCUMENTED = {"os._exit"}
 OF_NAMED_TUPLES = {"_asdict", "_fields", "_make", "_replace"}
 """Public in spite of their names: a named tuple must leave all others to its fields."""
 
+OF_PYTHON = {"_abc_impl", "_is_protocol"}
+"""Python itself puts these into classes that derive from abstract ones and from protocols."""
+
 KEYS = [
     value
     for name, value in vars(optuna_internals).items()
@@ -163,7 +166,7 @@ def test_no_class_uses_private_names_of_what_it_derives_from() -> None:
             tree = ast.parse(textwrap.dedent(inspect.getsource(kind)))
             used = {
                 node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and is_private(node.attr)
-            } | {name for name in vars(kind) if is_private(name) and name != "_abc_impl"}
+            } | {name for name in vars(kind) if is_private(name) and name not in OF_PYTHON}
             theirs = set[str]().union(*(private_names_of(base) for base in bases))
             found |= {(kind.__qualname__, name) for name in used & theirs}
     assert len(classes) > 100
