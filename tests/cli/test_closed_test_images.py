@@ -4,7 +4,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,18 @@ COMMANDS: Sequence[tuple[str, ...]] = (
     ("finalize", "closed", "--quick"),  # prints what is on the record
     ("finalize", "closed", "--again", "--dry-run"),
     ("delete", "closed@1", "--yes"),
+    ("owner", "anna", "--weight", "2"),
+    ("token", "list"),
+    ("submit", "closed.yaml", "--set", "name=shared"),
+    ("priority", "shared", "3"),
+    ("workers", "shared", "1"),
+    ("pause", "shared"),
+    ("resume", "shared"),
+    ("cancel", "shared"),
+    ("stop", "closed"),
+    ("queue", "--all"),
+    ("events",),
+    ("db", "check"),
 )
 REFUSED: Sequence[tuple[str, ...]] = (
     ("finalize", "closed", "--quick", "--again"),
@@ -88,6 +100,17 @@ def closed(folder: Path) -> Iterator[None]:
         _closed.clear()
 
 
+@contextmanager
+def serving(command: tuple[str, ...], folder: Path, environment: Mapping[str, str]) -> Iterator[None]:
+    """While a command serves pages."""
+    server = start_cifar_tune(command, folder, environment)
+    assert server.stdout is not None
+    assert server.stdout.readline().startswith("http://")
+    yield
+    server.send_signal(signal.SIGINT)
+    server.communicate()
+
+
 def test_no_command_but_finalize_and_verify_looks_at_test_images(tmp_path: Path) -> None:
     write_folder(tmp_path / "photos/train", {"ant": 60, "bee": 60})
     write_folder(tmp_path / "photos/test", {"ant": 5, "bee": 5}, seed=1)
@@ -110,11 +133,12 @@ def test_no_command_but_finalize_and_verify_looks_at_test_images(tmp_path: Path)
             assert code == 2, (command, out, err)
             assert "photos/test: cannot be read (Permission denied)" in err, (command, err)
             assert "Traceback" not in err
-        dashboard = start_cifar_tune(("dashboard", "--port", "0"), tmp_path, environment)
-        assert dashboard.stdout is not None
-        assert dashboard.stdout.readline().startswith("http://")
-        dashboard.send_signal(signal.SIGINT)
-        dashboard.communicate()
-    tried = {command[0] for command in (*COMMANDS, *REFUSED)} | {"dashboard"}
+        with serving(("dashboard", "--port", "0"), tmp_path, environment):
+            pass
+        with serving(("serve", "--port", "0", "--devices", "cpu", "--slots", "1"), tmp_path, environment):
+            submitted = ("submit", "closed.yaml", "--set", "name=shared", "--wait")
+            code, _, err = call_cifar_tune(submitted, tmp_path, environment)
+            assert code == 0, err
+    tried = {command[0] for command in (*COMMANDS, *REFUSED)} | {"dashboard", "serve"}
     assert tried == set(get_command(app).commands)  # type: ignore[attr-defined]
     assert not (tmp_path / "cache/test").exists()

@@ -135,7 +135,6 @@ def test_waiting_ends_with_the_exit_code_of_the_study(cli: Cli, study: str, exit
         playing.result()
     assert ended.code == exit_code
     assert ended.out == f"queued mine (submission 1)\nmine has ended: {state} (so it was)\n"
-    assert "mine: queued" in ended.err.splitlines()
 
 
 def play_server(exit_code: int) -> None:
@@ -164,6 +163,7 @@ def test_a_deleted_or_cancelled_study_is_not_waited_for(cli: Cli, study: str, mo
     monkeypatch.setattr("time.sleep", cancel)
     ended = cli("submit", study, "--wait", "--json")
     assert ended.code == 1
+    assert "mine: queued" in ended.err.splitlines()
     assert json.loads(ended.out)["state"] == "cancelled"
 
 

@@ -16,7 +16,7 @@ def events(
         int | None,
         typer.Option(metavar="N", help="Only events after this number; else the newest.", show_default=False),
     ] = None,
-    limit: Annotated[int, typer.Option(metavar="N", min=1, help="How many at most.")] = 50,
+    limit: Annotated[int, typer.Option(metavar="N", callback=options.within(1), help="How many at most.")] = 50,
     as_json: options.Json = False,
 ) -> None:
     """Show who did what to submitted studies, tokens and limits, and what was refused. Nothing in this record changes.
