@@ -38,9 +38,10 @@ WISHES = Table(
 
 
 def create_tables(engine: Engine) -> None:
-    """Create those of the two tables that are missing."""
-    with suppress(OperationalError, ProgrammingError, IntegrityError):  # another process created it at this instant
-        METADATA.create_all(engine)
+    """Create those of the two tables that are missing: each by itself, since another process may do so meanwhile."""
+    for table in (LEASES, WISHES):
+        with suppress(OperationalError, ProgrammingError, IntegrityError):  # another process created it at this instant
+            table.create(engine, checkfirst=True)
 
 
 def study_key(study: str) -> str:

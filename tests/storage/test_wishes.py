@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from threading import Barrier, Thread
 
 import pytest
-from sqlalchemy import Engine, inspect, update
+from sqlalchemy import Engine, event, inspect, update
 from sqlalchemy.engine import URL
 
 from cifar_tune.storage.lease import acquire, new_token
@@ -28,6 +28,25 @@ def let_die(engine: Engine) -> None:
 
 def asked(wish: Wish | None) -> tuple[bool, tuple[str, ...] | None, str] | None:
     return None if wish is None else (wish.park, wish.devices, wish.by)
+
+
+def test_both_tables_are_there_if_another_process_makes_the_first_one_at_the_same_instant(engine: Engine) -> None:
+    is_first = True
+
+    def quicker(*_: object, **__: object) -> None:
+        nonlocal is_first
+        if is_first:
+            is_first = False
+            LEASES.create(engine)
+
+    event.listen(LEASES, "before_create", quicker)
+    try:
+        held = acquire(engine, "s")
+    finally:
+        event.remove(LEASES, "before_create", quicker)
+    assert not is_first
+    assert read_wish(engine, "s", held.token) is None
+    assert {LEASES.name, WISHES.name} <= set(inspect(engine).get_table_names())
 
 
 def test_what_is_asked_adds_up_until_the_lease_is_released(engine: Engine) -> None:

@@ -2,7 +2,7 @@
 // One study, live: curves that grow, tables of trials, importances, and the log.
 
 const SVG = "http://www.w3.org/2000/svg";
-const WIDTH = 640, HEIGHT = 300, LEFT = 46, RIGHT = 10, TOP = 12, BOTTOM = 26;
+const WIDTH = 640, HEIGHT = 300, LEFT = 60, RIGHT = 10, TOP = 12, BOTTOM = 26;
 
 function svg(name, attributes, text) {
   const made = document.createElementNS(SVG, name);
@@ -13,6 +13,15 @@ function svg(name, attributes, text) {
 
 const shown = (value) => value === null || value === undefined ? "" : Math.abs(value) >= 1000 ? value.toLocaleString() : Number(value).toPrecision(4);
 const knobs = (params) => Object.entries(params).map(([name, value]) => `${name} ${typeof value === "number" && !Number.isInteger(value) ? Number(value.toPrecision(4)) : value}`).join(", ");
+
+// Round values between two others, three to seven.
+function ticks(low, high) {
+  const rough = (high - low) / 3, power = 10 ** Math.floor(Math.log10(rough));
+  const step = [5, 2, 1].map((factor) => factor * power).find((each) => each <= rough * (1 + 1e-9));
+  const found = [];
+  for (let count = Math.ceil(low / step); count * step <= high; count++) found.push(Number((count * step).toPrecision(12)));
+  return found;
+}
 
 function draw(place, running, ended) {
   const all = [...running, ...ended].map((trial) => trial.intermediate.filter(([, value]) => value !== null)).filter((points) => points.length);
@@ -27,10 +36,9 @@ function draw(place, running, ended) {
   if (low === high) { low -= 0.5 * Math.abs(low || 1); high += 0.5 * Math.abs(high || 1); }
   const x = (epoch) => LEFT + (epoch - 1) / (epochs - 1) * (WIDTH - LEFT - RIGHT);
   const y = (value) => HEIGHT - BOTTOM - (value - low) / (high - low) * (HEIGHT - TOP - BOTTOM);
-  for (let step = 0; step <= 4; step++) {
-    const value = low + (high - low) * step / 4;
+  for (const value of ticks(low, high)) {
     place.append(svg("line", { class: "grid", x1: LEFT, x2: WIDTH - RIGHT, y1: y(value), y2: y(value) }));
-    place.append(svg("text", { x: LEFT - 6, y: y(value) + 4, "text-anchor": "end" }, Number(value.toPrecision(3))));
+    place.append(svg("text", { x: LEFT - 6, y: y(value) + 4, "text-anchor": "end" }, value.toLocaleString("en", { maximumSignificantDigits: 6 })));
   }
   for (const epoch of new Set([1, Math.ceil(epochs / 2), epochs])) {
     place.append(svg("text", { x: x(epoch), y: HEIGHT - 8, "text-anchor": epoch === 1 ? "start" : epoch === epochs ? "end" : "middle" }, `epoch ${epoch}`));
