@@ -151,10 +151,12 @@ def _create(url: URL, options: dict[str, Any]) -> BatchStorage:
     get into each other's way; whoever comes too late finds everything in place when it looks again.
     """
     for _ in range(_ATTEMPTS - 1):
+        began = time.monotonic()
         try:
             return CheckedStorage(url.render_as_string(hide_password=False), engine_kwargs=dict(options))
         except SQLAlchemyError as error:
-            if not isinstance(error, IntegrityError) and "already exists" not in str(error):
+            is_late = isinstance(error, IntegrityError) or "already exists" in str(error)
+            if not is_late and not _is_refused_at_once(error, began):
                 raise
         time.sleep(0.2)
     return CheckedStorage(url.render_as_string(hide_password=False), engine_kwargs=dict(options))
@@ -162,9 +164,28 @@ def _create(url: URL, options: dict[str, Any]) -> BatchStorage:
 
 def _tune_sqlite(connection: Any, _record: object) -> None:
     cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
+    _switch_to_write_ahead(cursor)
     cursor.execute("PRAGMA synchronous=NORMAL")
     cursor.close()
+
+
+def _switch_to_write_ahead(cursor: Any) -> None:
+    for _ in range(_ATTEMPTS - 1):
+        began = time.monotonic()
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if not _is_refused_at_once(error, began):
+                raise
+        else:
+            return
+        time.sleep(0.2)
+    cursor.execute("PRAGMA journal_mode=WAL")
+
+
+def _is_refused_at_once(error: Exception, began: float) -> bool:
+    """Whether SQLite has not even waited for a lock, as where two processes hold what the other one needs."""
+    return "is locked" in str(error) and time.monotonic() - began < _BUSY_SECONDS / 2
 
 
 def _require_plain(file: Path, url: URL) -> None:

@@ -6,15 +6,18 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import optuna
 import pytest
 from optuna.storages import RDBStorage
 from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import OperationalError
 
 from cifar_tune.errors import CheckError, UserError
 from cifar_tune.storage import rdb
+from cifar_tune.storage.damage import CheckedStorage
 from cifar_tune.storage.rdb import close, open_existing, open_storage
 from cifar_tune.storage.urls import storage_url
 
@@ -306,3 +309,24 @@ def test_the_logs_and_warnings_of_a_notebook_stay_as_they_are(database: URL) -> 
     close(open_storage(database))
     assert optuna.logging.get_verbosity() == optuna.logging.INFO
     assert warnings.filters == before
+
+
+def test_a_lock_that_sqlite_does_not_wait_for_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two processes that open a new file at the same instant can stand in each other's way."""
+    made = CheckedStorage
+    refusals = [OperationalError("CREATE", {}, sqlite3.OperationalError("database is locked"))]
+
+    def refused_once(*arguments: Any, **more: Any) -> CheckedStorage:
+        if refusals:
+            raise refusals.pop()
+        return made(*arguments, **more)
+
+    monkeypatch.setattr(rdb, "CheckedStorage", refused_once)
+    close(open_storage(make_url(f"sqlite:///{tmp_path}/new.db")))
+    assert not refusals
+
+
+def test_so_is_the_switch_to_the_write_ahead_log() -> None:
+    cursor = mock.Mock(execute=mock.Mock(side_effect=[sqlite3.OperationalError("database is locked"), None]))
+    rdb._switch_to_write_ahead(cursor)
+    assert cursor.execute.call_count == 2
