@@ -17,7 +17,7 @@ test: $(TESTED)
 
 # Runs every block of the tutorials, as a reader would.
 tutorials: $(TESTED)
-	$(BIN)/python -m pytest -n auto --dist loadgroup -m tutorial
+	$(BIN)/python -m pytest -n auto -m tutorial
 
 # Proofs that take minutes each.
 slow: $(TESTED)

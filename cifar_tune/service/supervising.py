@@ -146,9 +146,10 @@ class Supervisor:
             living = submissions.select_submissions(connection, LIVING)
             limits = owners.read_owners(connection)
         by_number = {each.id: each for each in living}
-        self._find_again([each for each in living if each.state == "running"], now)
+        running = {each.id: each for each in living if each.state == "running"}
+        self._find_again(list(running.values()), now)
         progress = self._progress(living)
-        self._see_to_the_dead({each.id: each for each in living if each.state == "running"}, progress, now)
+        self._see_to_the_dead(running, progress, now)
         for run in self._runs.values():
             self._see_that_it_hears(run, now)
             run.settle(progress.get(run.study, Progress()).running, now)

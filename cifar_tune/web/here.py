@@ -9,6 +9,7 @@ from fastapi.security import APIKeyCookie, HTTPBearer
 from sqlalchemy import Engine
 from sqlalchemy.engine import URL
 
+from cifar_tune.service import rights
 from cifar_tune.service.people import Actor
 from cifar_tune.service.storage_desk import StorageDesk
 from cifar_tune.web.allowed_files import rule_of
@@ -79,6 +80,15 @@ def caller_of(
 
 
 Caller = Annotated[Actor, Depends(caller_of)]
+
+
+def reader_of(caller: Caller) -> Actor:
+    """Who asks, where they may see studies."""
+    rights.require(caller, "read", None, "see studies")
+    return caller
+
+
+Reader = Annotated[Actor, Depends(reader_of)]
 
 
 def desk_of(here: HereNow, caller: Caller) -> StorageDesk:

@@ -6,6 +6,7 @@ from typing import Literal
 
 from sqlalchemy import Engine, func, select
 
+from cifar_tune.service.names import owner_of_name
 from cifar_tune.service.submissions import State
 from cifar_tune.service.tables import NAMES, SUBMISSIONS
 from cifar_tune.web.models import StudyList, StudySummary
@@ -65,8 +66,7 @@ def list_studies(engine: Engine, studies: Studies, wish: Wish, offset: int, limi
 def owner_of(engine: Engine, name: str) -> str | None:
     """Whose a study is; None if nobody has submitted it."""
     with engine.connect() as connection:
-        found: str | None = connection.execute(select(NAMES.c.owner).where(NAMES.c.study == name)).scalar_one_or_none()
-    return found
+        return owner_of_name(connection, name)
 
 
 def _fits(name: str, owner: str | None, known: _Known, wish: Wish) -> bool:

@@ -12,7 +12,7 @@ from cifar_tune.service.people import Actor
 from cifar_tune.service.refusals import UnknownStudyError
 from cifar_tune.service.submissions import State
 from cifar_tune.web.guards import REPORT_POLICY
-from cifar_tune.web.here import AtDesk, Caller, Here, HereNow
+from cifar_tune.web.here import AtDesk, Caller, Here, HereNow, Reader
 from cifar_tune.web.listing import Order, Wish, list_studies, owner_of
 from cifar_tune.web.models import (
     BestConfiguration,
@@ -44,7 +44,7 @@ FileName = Annotated[str, Path(max_length=300, description="A file of the list."
 @router.get("/studies", operation_id="studies")
 def studies(
     here: HereNow,
-    caller: Caller,
+    _reader: Reader,
     offset: Annotated[int, Query(ge=0, le=2**31 - 1, description="Where the page begins.")] = 0,
     limit: Annotated[int, Query(ge=1, le=500, description="How many at most.")] = 50,
     owner: Annotated[str | None, Query(max_length=100, description="Whose they are.", examples=["ada"])] = None,
@@ -53,7 +53,6 @@ def studies(
     order: Annotated[Order, Query(description="Of the list.")] = "newest",
 ) -> StudyList:
     """All studies, also those that `cifar-tune run` has made, page by page."""
-    rights.require(caller, "read", None, "see studies")
     wish = Wish(owner, state, contains, order)
     return list_studies(here.engine, here.studies, wish, offset, min(limit, here.settings.limits.page))
 
@@ -62,13 +61,12 @@ def studies(
 def trials(
     name: Name,
     here: HereNow,
-    caller: Caller,
+    _reader: Reader,
     first: Annotated[int, Query(ge=0, le=2**31 - 1, description="The lowest number of a trial.")] = 0,
     limit: Annotated[int, Query(ge=1, le=500, description="How many at most.")] = 100,
     state: Annotated[list[StateName] | None, Query(max_length=5, description="In which they are.")] = None,
 ) -> TrialList:
     """Trials by their numbers, with the value after each epoch; of running ones too."""
-    rights.require(caller, "read", None, "see studies")
     most = min(limit, here.settings.limits.page)
     states = None if state is None else [TrialState[each] for each in state]
     found = here.studies.trials(name, first, most, states)
@@ -77,59 +75,51 @@ def trials(
 
 
 @router.get("/studies/{name:path}/trials/{number}", operation_id="trial")
-def trial(name: Name, number: TrialNumber, here: HereNow, caller: Caller) -> TrialDetail:
+def trial(name: Name, number: TrialNumber, here: HereNow, _reader: Reader) -> TrialDetail:
     """One trial with its configuration, and all figures of all its epochs."""
-    rights.require(caller, "read", None, "see studies")
     return TrialDetail.model_validate(here.studies.trial(name, number))
 
 
 @router.get("/studies/{name:path}/best", operation_id="best")
-def best(name: Name, here: HereNow, caller: Caller) -> BestConfiguration:
+def best(name: Name, here: HereNow, _reader: Reader) -> BestConfiguration:
     """The winner of the race of a study, else its best configuration so far: every knob, and the file `best.yaml`."""
-    rights.require(caller, "read", None, "see studies")
     return BestConfiguration.model_validate(here.studies.best(name))
 
 
 @router.get("/studies/{name:path}/front", operation_id="front")
-def front(name: Name, here: HereNow, caller: Caller) -> Front:
+def front(name: Name, here: HereNow, _reader: Reader) -> Front:
     """The Pareto front, best first objective first; of one objective the best trial alone."""
-    rights.require(caller, "read", None, "see studies")
     return Front.model_validate({"trials": here.studies.front(name)})
 
 
 @router.get("/studies/{name:path}/importances", operation_id="importances")
-def importances(name: Name, here: HereNow, caller: Caller) -> ImportancesTold:
+def importances(name: Name, here: HereNow, _reader: Reader) -> ImportancesTold:
     """How much each searched knob had to do with reaching the best trials so far."""
-    rights.require(caller, "read", None, "see studies")
     return ImportancesTold.model_validate(here.studies.importances(name))
 
 
 @router.get("/studies/{name:path}/report", operation_id="report_files")
-def report(name: Name, here: HereNow, caller: Caller) -> Files:
+def report(name: Name, here: HereNow, _reader: Reader) -> Files:
     """The files that `cifar-tune export` would write now."""
-    rights.require(caller, "read", None, "see studies")
     return Files(files=[FileTold(name=each, size=None) for each in here.studies.report(name)])
 
 
 @router.get("/studies/{name:path}/report/{file:path}", response_class=Response, operation_id="report_file")
-def report_file(name: Name, file: FileName, here: HereNow, caller: Caller) -> Response:
+def report_file(name: Name, file: FileName, here: HereNow, _reader: Reader) -> Response:
     """One of these files, such as `report.html`, `trials.csv`, `summary.json` or `best.yaml`."""
-    rights.require(caller, "read", None, "see studies")
     return _file(here.studies.report_file(name, file), file)
 
 
 @router.get("/studies/{name:path}/model", operation_id="model_files")
-def model(name: Name, here: HereNow, caller: Caller) -> Files:
+def model(name: Name, here: HereNow, _reader: Reader) -> Files:
     """The files of the model that `cifar-tune finalize` has kept."""
-    rights.require(caller, "read", None, "see studies")
     files = here.studies.model(name)
     return Files(files=[FileTold(name=each, size=len(content)) for each, content in files.items()])
 
 
 @router.get("/studies/{name:path}/model/{file:path}", response_class=Response, operation_id="model_file")
-def model_file(name: Name, file: FileName, here: HereNow, caller: Caller) -> Response:
+def model_file(name: Name, file: FileName, here: HereNow, _reader: Reader) -> Response:
     """One of these files."""
-    rights.require(caller, "read", None, "see studies")
     files = here.studies.model(name)
     if file not in files:
         raise UnknownStudyError(f"there is no file {file!r} in the model of the study {name!r}")
