@@ -62,6 +62,15 @@ def migrations_are_read_once() -> None:
     read_migrations_once()
 
 
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The URL of a PostgreSQL server, on which tests make databases of their own."""
+    from tests.postgres import own_server  # few tests need it
+
+    with own_server() as server:
+        yield server.get_uri()
+
+
 @pytest.fixture(autouse=True)
 def denormals() -> Iterator[None]:
     """Training flushes denormal numbers to zero, in the whole process; other tests want their arithmetic back."""

@@ -15,19 +15,11 @@ from cifar_tune.service.schema import upgrade
 from cifar_tune.service.storage_desk import StorageDesk
 from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.urls import storage_url
-from tests.postgres import own_server
 from tests.storage.conftest import create_database
 
 DeskOf = Callable[..., StorageDesk]
 _NUMBERS = itertools.count()
 _TEMPLATE = "with_service"
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """The URL of a server."""
-    with own_server() as server:
-        yield server.get_uri()
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,6 @@ from cifar_tune.optuna_internals import BatchStorage
 from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.urls import storage_url
 from cifar_tune.storage.write_behind import WriteBehindStorage
-from tests.postgres import own_server
 from tests.storage.flaky import Flaky
 
 FreshUrl = Callable[[], URL]
@@ -26,13 +25,6 @@ _TEMPLATE = "with_schema"
 _BACKENDS = ["sqlite", "postgresql", "mysql"]
 MYSQL_VARIABLE = "CIFAR_TUNE_TEST_MYSQL"
 """URL of a MariaDB or MySQL server on which databases may be created, such as mysql://root@127.0.0.1:3306."""
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """The URL of a server."""
-    with own_server() as server:
-        yield server.get_uri()
 
 
 @pytest.fixture(scope="session")

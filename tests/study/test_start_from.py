@@ -12,6 +12,7 @@ from cifar_tune.storage.records import StudyRecord
 from cifar_tune.study.opening import open_study
 
 from .conftest import RunStudy, spec_of
+from .enqueuing import die_while_enqueuing
 from .scripted import Script, ScriptedExecutors
 from .test_exhaustion import GRID, combinations
 
@@ -94,16 +95,7 @@ def test_killed_while_they_are_enqueued(
     monkeypatch: pytest.MonkeyPatch,
     enqueued: int,
 ) -> None:
-    whole = optuna.Study.enqueue_trial
-    done: list[Any] = []
-
-    def enqueue(study: optuna.Study, params: dict[str, Any], user_attrs: dict[str, Any] | None = None) -> None:
-        if len(done) == enqueued:
-            raise KeyboardInterrupt
-        done.append(params)
-        whole(study, params, user_attrs)
-
-    monkeypatch.setattr(optuna.Study, "enqueue_trial", enqueue)
+    die_while_enqueuing(monkeypatch, enqueued)
     if enqueued < 3:
         with pytest.raises(KeyboardInterrupt):
             open_study(storage, spec_of(STUDY), data)

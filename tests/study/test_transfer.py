@@ -28,6 +28,7 @@ from cifar_tune.study.transfer import find_transfer, look_up_transfer
 from tests.processes import call_cifar_tune
 
 from .conftest import RunStudy, spec_of
+from .enqueuing import die_while_enqueuing
 from .scripted import Script
 
 SPACE: dict[str, Any] = {
@@ -91,16 +92,8 @@ def test_killed_while_they_are_enqueued(
     enqueued: int,
 ) -> None:
     run_scripted(small([0.01, 0.05, 0.02]), CURVE)
-    spec, whole = spec_of(LARGE), optuna.Study.enqueue_trial
-    done: list[Any] = []
-
-    def enqueue(study: optuna.Study, params: dict[str, Any], user_attrs: dict[str, Any] | None = None) -> None:
-        if len(done) == enqueued:
-            raise KeyboardInterrupt
-        done.append(params)
-        whole(study, params, user_attrs)
-
-    monkeypatch.setattr(optuna.Study, "enqueue_trial", enqueue)
+    spec = spec_of(LARGE)
+    die_while_enqueuing(monkeypatch, enqueued)
     if enqueued < 2:
         with pytest.raises(KeyboardInterrupt):
             open_study(storage, spec, data, find_transfer(storage, spec))
