@@ -87,7 +87,7 @@ def _listening(
         yield lambda: True
         return
     from cifar_tune.web.app import create_app
-    from cifar_tune.web.models import Slot, Slots
+    from cifar_tune.web.models.queueing import Slot, Slots
     from cifar_tune.web.serving import HttpServer
 
     def slots() -> Slots:

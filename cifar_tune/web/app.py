@@ -16,7 +16,7 @@ from cifar_tune.web.dashboard_gate import mount_dashboard
 from cifar_tune.web.guards import Guards
 from cifar_tune.web.here import Here
 from cifar_tune.web.metrics import Metrics
-from cifar_tune.web.models import Slots
+from cifar_tune.web.models.queueing import Slots
 from cifar_tune.web.pages import logging_in, people_pages
 from cifar_tune.web.problems import ProblemDetails, add_handlers, answers
 from cifar_tune.web.reading import Studies

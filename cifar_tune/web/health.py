@@ -13,7 +13,7 @@ from cifar_tune.errors import CifarTuneError
 from cifar_tune.service import rights
 from cifar_tune.web.here import Caller, Here, HereNow
 from cifar_tune.web.metrics import CONTENT_TYPE
-from cifar_tune.web.models import Alive, Ready
+from cifar_tune.web.models.administration import Alive, Ready
 
 router = APIRouter(tags=["health"])
 

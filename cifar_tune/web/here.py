@@ -16,8 +16,9 @@ from cifar_tune.web.allowed_files import rule_of
 from cifar_tune.web.door import COOKIE, Door
 from cifar_tune.web.listeners import Listeners, News
 from cifar_tune.web.metrics import Metrics
-from cifar_tune.web.models import Slots
+from cifar_tune.web.models.queueing import Slots
 from cifar_tune.web.reading import Studies
+from cifar_tune.web.results import Results
 from cifar_tune.web.settings import WebSettings
 
 
@@ -42,11 +43,13 @@ class Here:
     metrics: Metrics
     parts: Mapping[str, Callable[[], str]] = field(default_factory=dict)
     slots: Callable[[], Slots] = lambda: Slots(slots=[], as_of=None)
+    results: Results = field(init=False)
     door: Door = field(init=False)
     listeners: Listeners = field(init=False)
     news: News = field(init=False)
 
     def __post_init__(self) -> None:
+        self.results = Results(self.studies)
         self.door = Door(self.engine, self.settings)
         self.listeners = Listeners(self.settings.limits.listeners, self.settings.limits.listeners_each)
         self.news = News(self.engine)

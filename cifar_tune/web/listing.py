@@ -9,7 +9,7 @@ from sqlalchemy import Engine, func, select
 from cifar_tune.service.names import owner_of_name
 from cifar_tune.service.submissions import State
 from cifar_tune.service.tables import NAMES, SUBMISSIONS
-from cifar_tune.web.models import StudyList, StudySummary
+from cifar_tune.web.models.studies import StudyList, StudySummary
 from cifar_tune.web.reading import Studies
 
 Order = Literal["newest", "name"]

@@ -14,7 +14,7 @@ from cifar_tune.storage.attributes import why_stopped
 from cifar_tune.web.busy_slots import busy_over_time
 from cifar_tune.web.here import Here, HereNow
 from cifar_tune.web.listing import Wish, list_studies
-from cifar_tune.web.models import StudySummary
+from cifar_tune.web.models.studies import StudySummary
 from cifar_tune.web.pages.rendering import page
 from cifar_tune.web.routes.queueing import Name
 from cifar_tune.web.routes.studies import read_one
@@ -82,7 +82,7 @@ def study_page(request: Request, name: Name, here: HereNow, visitor: Visitor) ->
     stored = here.studies.all().get(name)
     status = found.status
     stopped = None if not status or status["stopped"] is None else why_stopped(status["stopped"])
-    best = here.studies.best(name) if status and status["best"] else None
+    best = here.results.best(name) if status and status["best"] else None
     return page(
         request,
         visitor,

@@ -7,7 +7,16 @@ from fastapi import APIRouter, Path
 
 from cifar_tune.service.owners import Owner
 from cifar_tune.web.here import AtDesk, Caller
-from cifar_tune.web.models import MadeToken, Me, NewToken, OwnerChange, Owners, OwnerTold, Tokens, TokenTold
+from cifar_tune.web.models.administration import (
+    MadeToken,
+    Me,
+    NewToken,
+    OwnerChange,
+    Owners,
+    OwnerTold,
+    Tokens,
+    TokenTold,
+)
 from cifar_tune.web.problems import answers
 from cifar_tune.web.routes import PREFIX
 

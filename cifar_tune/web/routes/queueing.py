@@ -9,7 +9,7 @@ from cifar_tune.errors import Problem, UserError
 from cifar_tune.service import rights
 from cifar_tune.service.submissions import Submission
 from cifar_tune.web.here import AtDesk, Caller, HereNow
-from cifar_tune.web.models import Change, Deleted, NewStudy, Queue, Slots, StoppedTold, SubmissionTold
+from cifar_tune.web.models.queueing import Change, Deleted, NewStudy, Queue, Slots, StoppedTold, SubmissionTold
 from cifar_tune.web.problems import answers
 from cifar_tune.web.routes import PREFIX
 

@@ -14,7 +14,7 @@ from cifar_tune.service.submissions import State
 from cifar_tune.web.guards import REPORT_POLICY
 from cifar_tune.web.here import AtDesk, Caller, Here, HereNow, Reader
 from cifar_tune.web.listing import Order, Wish, list_studies, owner_of
-from cifar_tune.web.models import (
+from cifar_tune.web.models.studies import (
     BestConfiguration,
     Files,
     FileTold,
@@ -83,44 +83,44 @@ def trial(name: Name, number: TrialNumber, here: HereNow, _reader: Reader) -> Tr
 @router.get("/studies/{name:path}/best", operation_id="best")
 def best(name: Name, here: HereNow, _reader: Reader) -> BestConfiguration:
     """The winner of the race of a study, else its best configuration so far: every knob, and the file `best.yaml`."""
-    return BestConfiguration.model_validate(here.studies.best(name))
+    return BestConfiguration.model_validate(here.results.best(name))
 
 
 @router.get("/studies/{name:path}/front", operation_id="front")
 def front(name: Name, here: HereNow, _reader: Reader) -> Front:
     """The Pareto front, best first objective first; of one objective the best trial alone."""
-    return Front.model_validate({"trials": here.studies.front(name)})
+    return Front.model_validate({"trials": here.results.front(name)})
 
 
 @router.get("/studies/{name:path}/importances", operation_id="importances")
 def importances(name: Name, here: HereNow, _reader: Reader) -> ImportancesTold:
     """How much each searched knob had to do with reaching the best trials so far."""
-    return ImportancesTold.model_validate(here.studies.importances(name))
+    return ImportancesTold.model_validate(here.results.importances(name))
 
 
 @router.get("/studies/{name:path}/report", operation_id="report_files")
 def report(name: Name, here: HereNow, _reader: Reader) -> Files:
     """The files that `cifar-tune export` would write now."""
-    return Files(files=[FileTold(name=each, size=None) for each in here.studies.report(name)])
+    return Files(files=[FileTold(name=each, size=None) for each in here.results.report(name)])
 
 
 @router.get("/studies/{name:path}/report/{file:path}", response_class=Response, operation_id="report_file")
 def report_file(name: Name, file: FileName, here: HereNow, _reader: Reader) -> Response:
     """One of these files, such as `report.html`, `trials.csv`, `summary.json` or `best.yaml`."""
-    return _file(here.studies.report_file(name, file), file)
+    return _file(here.results.report_file(name, file), file)
 
 
 @router.get("/studies/{name:path}/model", operation_id="model_files")
 def model(name: Name, here: HereNow, _reader: Reader) -> Files:
     """The files of the model that `cifar-tune finalize` has kept."""
-    files = here.studies.model(name)
+    files = here.results.model(name)
     return Files(files=[FileTold(name=each, size=len(content)) for each, content in files.items()])
 
 
 @router.get("/studies/{name:path}/model/{file:path}", response_class=Response, operation_id="model_file")
 def model_file(name: Name, file: FileName, here: HereNow, _reader: Reader) -> Response:
     """One of these files."""
-    files = here.studies.model(name)
+    files = here.results.model(name)
     if file not in files:
         raise UnknownStudyError(f"there is no file {file!r} in the model of the study {name!r}")
     return _file(files[file], file)

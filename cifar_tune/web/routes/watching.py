@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 
 from cifar_tune.service.audit import last
 from cifar_tune.web.here import AtDesk, Caller, Here, HereNow, Place
-from cifar_tune.web.models import Events, EventTold
+from cifar_tune.web.models.administration import Events, EventTold
 from cifar_tune.web.problems import answers
 from cifar_tune.web.routes import PREFIX
 from cifar_tune.web.routes.queueing import Name
