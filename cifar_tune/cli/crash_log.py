@@ -12,6 +12,7 @@ from pathlib import Path
 import cifar_tune
 from cifar_tune.errors import CifarTuneError
 from cifar_tune.files import replace_file
+from cifar_tune.study_spec.notify import addresses_in, without_addresses
 from cifar_tune.visible import visible_lines
 
 FOLDER = Path("storage/logs")
@@ -30,7 +31,7 @@ def crash_lines(error: BaseException, arguments: Sequence[str]) -> list[str]:
     trace = "".join(traceback.format_exception(error))
     now = datetime.now().astimezone()
     head = (
-        f"{now.isoformat(timespec='seconds')}: {shlex.join(['cifar-tune', *arguments])}\n"
+        f"{now.isoformat(timespec='seconds')}: {shlex.join(['cifar-tune', *without_addresses(arguments)])}\n"
         f"cifar-tune {cifar_tune.__version__}, Python {platform.python_version()}, {platform.platform()}\n\n"
     )
     file = FOLDER / f"{now:%Y%m%d-%H%M%S}-{os.getpid()}.log"
@@ -43,9 +44,14 @@ def crash_lines(error: BaseException, arguments: Sequence[str]) -> list[str]:
 
 
 def without_passwords(text: str, arguments: Sequence[str]) -> str:
-    """The text without the secrets in URLs of databases, those in the environment and in the arguments among them."""
+    """The text without the secrets in URLs of databases, and without addresses (`notify`).
+
+    Those in the environment and in the arguments are among them.
+    """
     from cifar_tune.storage.urls import STORAGE_VARIABLE, storage_url, without_secrets, without_secrets_of_urls
 
+    for address in addresses_in(arguments):
+        text = text.replace(address, "***")
     options = [argument.partition("=")[2] for argument in arguments if argument.startswith("-")]
     for each in (os.environ.get(STORAGE_VARIABLE, ""), *arguments, *options):
         if "://" in each:

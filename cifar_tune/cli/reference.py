@@ -49,6 +49,9 @@ SECTION_WORDS: Mapping[str, str] = {
     "transfer_from": "An earlier study, such as one of a smaller net, whose best configurations are run first: its "
     "name, or `{study: NAME, storage: URL, configurations: 5}`. See [Configurations of an earlier "
     "study](studies.md#configurations-of-an-earlier-study).",
+    "notify": "Addresses that are told when the study ends, fails or has a new best, such as "
+    "`[https://example.org/hook, mailto://me:password@example.org]`. Only the submission keeps them, and they may "
+    "change at any time: see [service.md](service.md#be-told).",
 }
 """What each section of a study file says, in the order of the reference."""
 

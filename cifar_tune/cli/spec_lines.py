@@ -7,6 +7,7 @@ import yaml
 
 from cifar_tune.errors import enumerate_names
 from cifar_tune.knobs.knob import Knob, stored
+from cifar_tune.study_spec.notify import shown as shown_address
 from cifar_tune.study_spec.partial import partial_configuration
 from cifar_tune.study_spec.pruners import PRUNERS
 from cifar_tune.study_spec.samplers import SAMPLERS
@@ -45,6 +46,8 @@ def spec_lines(spec: StudySpec) -> list[str]:
             lines.append(f"{section}: {_flow(shown)}")
         if section == "train":
             lines += [f"  # {name}: {value} (default)" for name, value in _default_knobs(spec.space).items()]
+    if spec.notify:
+        lines.append(f"# notify: {', '.join(map(shown_address, spec.notify))}")
     return lines
 
 

@@ -21,11 +21,19 @@ _LOOK_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A study as it is sent: the text of its file, the file's name, and the folder in which its paths begin."""
+    """A study as it is sent.
+
+    Attributes:
+        text: of its file.
+        file: the file's name.
+        folder: in which its paths begin.
+        notify: addresses that were told before; the text is without them.
+    """
 
     text: str
     file: str
     folder: str | None
+    notify: tuple[str, ...] = ()
 
 
 def study_to_submit(study: str, desk: Desk) -> Sent:
@@ -39,7 +47,7 @@ def study_to_submit(study: str, desk: Desk) -> Sent:
     if path is not None:
         return Sent(read_text(path), str(path), str(Path.cwd()))
     before = desk.submission(study)
-    return Sent(before.text, before.file, before.folder)
+    return Sent(before.text, before.file, before.folder, before.notify)
 
 
 def wait_for_end(desk: Desk, made: Submission, say: Callable[[str], None]) -> Submission:

@@ -84,7 +84,7 @@ OWN_KNOBS = "KNOBS"
 RESERVED = frozenset(
     (
         *("name", "objective", "constraints", "metrics", "budget", "sampler", "pruner", "data", "plugins", "train"),
-        *("search_space", "per", "start_from", "transfer_from", "deterministic", "stop", "repeats"),
+        *("search_space", "per", "start_from", "transfer_from", "deterministic", "stop", "repeats", "notify"),
         *("number", "state", "reason", "value", "finished_epochs", "duration_seconds", "parameters"),
         *("started", "ended", "source", "feasible", "on_front"),
         *("val_accuracy", "best_val_accuracy", "val_loss", "best_val_loss", "flops"),

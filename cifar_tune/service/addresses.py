@@ -1,6 +1,7 @@
 """Addresses that are told how a study goes: webhooks, and all that Apprise knows (mail, Slack, Telegram, ...).
 
-An address may hold a secret, so no message and no event repeats one: `shown` is what may be said of it.
+An address may hold a secret, so no message and no event repeats one: `study_spec.notify.shown` is what may be said of
+it.
 """
 
 import hmac
@@ -11,20 +12,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http.client import HTTPException, HTTPMessage
 from importlib.util import find_spec
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from cifar_tune.errors import Problem
+from cifar_tune.study_spec.notify import MOST, SECTION, WEB, rule_of
+
+if TYPE_CHECKING:
+    from apprise import Apprise
 
 SECRET_VARIABLE = "CIFAR_TUNE_WEBHOOK_SECRET"  # noqa: S105 (the name of a variable)
 SIGNATURE = "X-Cifar-Tune-Signature"
 TIMESTAMP = "X-Cifar-Tune-Timestamp"
 EVENT = "X-Cifar-Tune-Event"
 
-_WEB = ("http", "https")
 _SECONDS = 10.0
-_MOST = 20
-_LONGEST = 2000
 _INSTALL = "pip install 'cifar-tune[notify]'"
 
 
@@ -51,20 +53,10 @@ class Message:
 
 def problems_of(addresses: Sequence[str]) -> list[Problem]:
     """What is wrong with addresses that somebody gives; the addresses themselves are not repeated."""
-    if len(addresses) > _MOST:
-        return [Problem(f"takes {_MOST} addresses at most", "notify")]
-    found = []
-    for number, address in enumerate(addresses, 1):
-        rule = _rule(address)
-        if rule is not None:
-            found.append(Problem(f"address {number} {rule}", "notify"))
-    return found
-
-
-def shown(address: str) -> str:
-    """What may be said of an address: its kind, and of a webhook its host."""
-    parts = urlsplit(address)
-    return f"{parts.scheme}://{parts.hostname}" if parts.scheme in _WEB else f"{parts.scheme}://***"
+    if len(addresses) > MOST:
+        return [Problem(f"takes {MOST} addresses at most", SECTION)]
+    rules = enumerate(map(_rule, addresses), 1)
+    return [Problem(f"address {number} {rule}", SECTION) for number, rule in rules if rule is not None]
 
 
 def tell(address: str, message: Message, secret: str, now: float) -> None:
@@ -79,7 +71,7 @@ def tell(address: str, message: Message, secret: str, now: float) -> None:
     Raises:
         NotToldError: it has not been told, as far as is known.
     """
-    if urlsplit(address).scheme in _WEB:
+    if urlsplit(address).scheme in WEB:
         _post(address, message, secret, now)
     else:
         _by_apprise(address, message)
@@ -92,23 +84,17 @@ def signature(secret: str, timestamp: str, body: bytes) -> str:
 
 def _rule(address: str) -> str | None:
     """The rule that an address breaks."""
-    try:
-        parts = urlsplit(address)
-        host = parts.hostname
-        _ = parts.port
-    except ValueError:
-        return "is no URL, such as https://example.org/hook"
-    if len(address) > _LONGEST or not address.isprintable() or " " in address:
-        return f"must be {_LONGEST} visible characters at most, without spaces"
-    if not parts.scheme or "://" not in address:
-        return "is no URL, such as https://example.org/hook"
-    if parts.scheme in _WEB:
-        return None if host else "names no host, as in https://example.org/hook"
-    if find_spec("apprise") is None:
-        return f"is none of a webhook (http, https); for {parts.scheme}:// install Apprise: {_INSTALL}"
-    from apprise import Apprise  # noqa: PLC0415 (an extra, slow to import)
+    return rule_of(address) or why_not_here(address)
 
-    return None if Apprise.instantiate(address) is not None else "is none that Apprise knows"
+
+def why_not_here(address: str) -> str | None:
+    """Why an address, whose form is in order, cannot be told from this machine; None if it can be."""
+    scheme = urlsplit(address).scheme
+    if scheme in WEB:
+        return None
+    if find_spec("apprise") is None:
+        return f"is none of a webhook (http, https); for {scheme}:// install Apprise: {_INSTALL}"
+    return None if _apprise().instantiate(address) is not None else "is none that Apprise knows"
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
@@ -126,7 +112,7 @@ def _post(address: str, message: Message, secret: str, now: float) -> None:
     headers = {"Content-Type": "application/json", TIMESTAMP: timestamp, EVENT: message.key, "User-Agent": "cifar-tune"}
     if secret:
         headers[SIGNATURE] = signature(secret, timestamp, body)
-    request = urllib.request.Request(address, body, headers, method="POST")  # noqa: S310 (`_rule` lets http and https in)
+    request = urllib.request.Request(address, body, headers, method="POST")  # noqa: S310 (`rule_of` lets http and https in)
     try:
         with urllib.request.build_opener(_NoRedirects).open(request, timeout=_SECONDS) as answer:
             answer.read(1)
@@ -139,14 +125,24 @@ def _post(address: str, message: Message, secret: str, now: float) -> None:
 
 def _by_apprise(address: str, message: Message) -> None:
     try:
-        from apprise import Apprise  # noqa: PLC0415 (an extra, slow to import)
+        told = _apprise()()
     except ImportError as error:
         raise NotToldError(f"Apprise is not installed where the server runs: {_INSTALL}") from error
-    logging.getLogger("apprise").disabled = True  # its lines may hold the address
-    told = Apprise()
     try:
         is_told = told.add(address) and told.notify(body=message.text, title=message.title)
     except Exception as error:
         raise NotToldError(f"Apprise failed: {type(error).__name__}") from error
     if not is_told:
         raise NotToldError("Apprise could not deliver it")
+
+
+def _apprise() -> "type[Apprise]":
+    """Its main class.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    from apprise import Apprise  # noqa: PLC0415 (an extra, slow to import)
+
+    logging.getLogger("apprise").disabled = True  # its lines may hold the address
+    return Apprise

@@ -116,7 +116,7 @@ def _run(url: URL, number: int, devices: Sequence[str], stop: StopRequests) -> E
     options = ExecutorOptions(workers=len(devices), devices=tuple(devices))
     with read.problems.placing():
         outcome = run_study(read.spec, url, observer, options, stop)
-    return _end_of(outcome, read.spec)
+    return end_of(outcome, read.spec)
 
 
 def _read(url: URL, number: int) -> Submission:
@@ -130,7 +130,8 @@ def _read(url: URL, number: int) -> Submission:
         close(storage)
 
 
-def _end_of(outcome: Outcome, spec: StudySpec) -> End:
+def end_of(outcome: Outcome, spec: StudySpec) -> End:
+    """How a run has ended, in words for people and as the exit code of `cifar-tune run`."""
     words = _ENDINGS[outcome.ending]
     if outcome.ending == "interrupted":
         by = outcome.stopped_by

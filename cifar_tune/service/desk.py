@@ -44,6 +44,8 @@ class Desk(Protocol):
     ) -> Submission:
         """Queue a study: the text of its file, and `--set` as `key=value`.
 
+        `notify` adds to the addresses that the file names. The submission's text is without them.
+
         `folder` is where relative paths in it begin, of somebody who submits on the server's own machine. Over HTTP
         there is none: paths begin in the server's folder.
 

@@ -81,13 +81,15 @@ class StorageDesk:
             rights.require(self._actor, "submit", me, "submit a study")
             _require_sound(priority, workers, notify)
             checked = checked_text(text, name_of_file, parse_overrides(settings), self._rule)
+            addresses = tuple(dict.fromkeys((*checked.spec.notify, *notify)))
+            _require_sound(notify=addresses)
             attempt.target = study = checked.spec.name
             trials = checked.spec.budget.trials
             row = {
                 "study": study, "living": study, "owner": me, "file": name_of_file, "folder": folder,
                 "text": checked.text, "priority": priority, "workers": workers, "trials": trials, "state": "queued",
                 "wanted": "run", "submitted_at": time(), "waiting_since": time(), "device_seconds": 0.0, "deaths": 0,
-                "notify": list(notify),
+                "notify": list(addresses),
             }  # fmt: skip
             owners.make_row(self.engine, me)
             for _ in range(_TRIES):

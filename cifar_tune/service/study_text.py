@@ -6,8 +6,10 @@ from typing import Any
 
 from cifar_tune.errors import Problem, UserError
 from cifar_tune.knobs.vocabulary import BUILT_IN
+from cifar_tune.service.addresses import why_not_here
+from cifar_tune.study_spec.notify import SECTION as NOTIFY
 from cifar_tune.study_spec.overrides import Override, apply_overrides
-from cifar_tune.study_spec.reader import read_study
+from cifar_tune.study_spec.reader import is_extension, read_study
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.study_spec.yaml_reader import read_yaml
 from cifar_tune.study_spec.yaml_writer import yaml_text
@@ -21,7 +23,7 @@ class StudyText:
     """A study file that is in order.
 
     Attributes:
-        text: with the overrides applied.
+        text: with the overrides applied, and without the addresses that are told (`spec.notify`): others can read it.
         spec: what it says.
         notes: on what is allowed but surely not meant.
     """
@@ -52,6 +54,18 @@ def checked_text(
         if problems:
             raise UserError(problems)
     read = read_study(document, name_of_file, overrides)
-    if overrides and isinstance(raw, dict):
-        text = yaml_text(apply_overrides(raw, overrides, read.spec.vocabulary)[0])
+    for index, address in enumerate(read.spec.notify):
+        why = why_not_here(address)
+        if why is not None:
+            read.problems.add((NOTIFY, index), why)
+    read.problems.raise_if_any()
+    if isinstance(raw, dict) and (overrides or NOTIFY in raw):
+        text = yaml_text(_without_addresses(apply_overrides(raw, overrides, read.spec.vocabulary)[0]))
     return StudyText(text, read.spec, read.notes)
+
+
+def _without_addresses(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    """All that is left of a study file with addresses: they may also stand in comments, or behind anchors in `x-`."""
+    if NOTIFY not in raw:
+        return raw
+    return {key: value for key, value in raw.items() if key != NOTIFY and not is_extension(key)}

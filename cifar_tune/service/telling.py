@@ -19,11 +19,12 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from cifar_tune.errors import CheckError, DamagedError, UserError
 from cifar_tune.optuna_internals import BatchStorage
 from cifar_tune.service import audit, submissions
-from cifar_tune.service.addresses import Message, NotToldError, shown, tell
+from cifar_tune.service.addresses import Message, NotToldError, tell
 from cifar_tune.service.submissions import Submission
 from cifar_tune.service.tables import COUNTERS, SERVER_LEASE
 from cifar_tune.storage.overview import overview
 from cifar_tune.storage.records import TrialRecord
+from cifar_tune.study_spec.notify import shown
 from cifar_tune.wording import metric_figure, rough_duration
 
 LONG_SECONDS = 3600.0

@@ -7,6 +7,7 @@ from typing import Any
 
 from cifar_tune.errors import Problem, UserError, all_at_once
 from cifar_tune.knobs.vocabulary import Vocabulary
+from cifar_tune.study_spec.notify import SECTION as NOTIFY
 from cifar_tune.study_spec.problems import Path
 from cifar_tune.study_spec.yaml_reader import read_yaml_value
 
@@ -28,11 +29,13 @@ def parse_override(text: str) -> Override:
     """
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
-        raise UserError(Problem("must be key=value, such as epochs=5 or data.root=images", "--set", text))
+        told = None if text.strip().startswith(NOTIFY) else text  # addresses may hold secrets
+        raise UserError(Problem("must be key=value, such as epochs=5 or data.root=images", "--set", told))
     try:
         return Override(key.strip(), read_yaml_value(value))
     except UserError as error:
-        raise UserError(Problem(f"the value {error.problems[0].rule}", f"--set {key.strip()}", value)) from error
+        told = None if key.strip().startswith(NOTIFY) else value
+        raise UserError(Problem(f"the value {error.problems[0].rule}", f"--set {key.strip()}", told)) from error
 
 
 def parse_overrides(texts: Iterable[str]) -> list[Override]:

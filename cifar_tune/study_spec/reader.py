@@ -25,6 +25,7 @@ from cifar_tune.study_spec.checks import (
 from cifar_tune.study_spec.constraints import read_constraints
 from cifar_tune.study_spec.data_section import in_train, read_data
 from cifar_tune.study_spec.metrics import Metrics
+from cifar_tune.study_spec.notify import read_notify
 from cifar_tune.study_spec.overrides import Override, apply_overrides
 from cifar_tune.study_spec.plugin_section import read_plugins
 from cifar_tune.study_spec.problems import Path, Problems
@@ -73,6 +74,7 @@ SECTIONS = (
     "search_space",
     "start_from",
     "transfer_from",
+    "notify",
 )
 DEFAULT_SEARCH_SPACE: Mapping[str, Any] = {
     "lr": {"low": 1e-4, "high": 1.0, "log": True},
@@ -288,6 +290,7 @@ def _read_sections(
         listed=read_metrics(raw.get("metrics"), problems, metrics),
         repeats=repeats,
         transfer_from=read_transfer(raw.get("transfer_from"), raw.get("name"), problems),
+        notify=read_notify(raw.get("notify"), problems),
     )
     if spec.sampler.is_automatic and is_sound:
         sampler, why = chosen_sampler(spec)

@@ -1,7 +1,7 @@
 """A study's whole specification: frozen, typed, and as plain values for YAML, JSON and the database."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, cast
 
@@ -46,6 +46,7 @@ class StudySpec:
     listed: tuple[str, ...] = ()
     repeats: RepeatsSpec | None = None
     transfer_from: TransferSpec | None = None
+    notify: tuple[str, ...] = field(default=(), repr=False, compare=False)  # they may hold secrets
 
     @property
     def plugins(self) -> tuple[Plugin, ...]:
@@ -145,7 +146,8 @@ class StudySpec:
     def plain(self) -> dict[str, Any]:
         """The specification as it would stand in a study file: mappings, lists, text and numbers.
 
-        Of plugins it holds more than their paths: their descriptions by path, if there are any.
+        Of plugins it holds more than their paths: their descriptions by path, if there are any. Addresses (`notify`)
+        are left out: they may hold secrets, and say nothing of what is trained.
         """
         objectives = [{"metric": each.metric, "direction": each.direction} for each in self.objectives]
         plain: dict[str, Any] = {

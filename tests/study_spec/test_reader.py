@@ -137,6 +137,7 @@ LISTS = (
     "plugins",
     "start_from",
     "transfer_from",
+    "notify",
 )
 
 
@@ -201,7 +202,7 @@ def test_a_key_at_the_top() -> None:
     assert only_problem("qqqq: 1") == (
         "study.yaml:2: qqqq: unknown key; known here: "
         "name, objective, constraints, metrics, budget, stop, repeats, sampler, pruner, deterministic, data, plugins, "
-        "train, search_space, start_from, transfer_from"
+        "train, search_space, start_from, transfer_from, notify"
     )
     assert only_problem("momentun: 0.9") == "study.yaml:2: momentun: unknown key (did you mean 'train.momentum'?)"
     assert only_problem("bs: 9") == "study.yaml:2: bs: unknown key (did you mean 'train.batch_size'?)"

@@ -1,5 +1,6 @@
 """`cifar-tune run`."""
 
+import os
 import sys
 from typing import Annotated
 
@@ -35,9 +36,12 @@ def run(
     from cifar_tune.cli.progress import observer
     from cifar_tune.cli.race_run import own_stdout
     from cifar_tune.cli.summary_lines import outcome_lines
+    from cifar_tune.service.addresses import SECRET_VARIABLE
+    from cifar_tune.service.run_telling import telling_of_run
     from cifar_tune.storage.urls import shown, storage_url
     from cifar_tune.study.run import run_study
     from cifar_tune.study.stop_signals import stop_signals
+    from cifar_tune.study_spec.notify import without_addresses
     from cifar_tune.study_spec.overrides import Override
 
     more = [
@@ -56,12 +60,20 @@ def run(
 
         with read.problems.placing():
             when_reached(lambda: confirm_evolution(read.spec, url, is_agreed=yes), url)
+    secret = os.environ.pop(SECRET_VARIABLE, "")  # plugins have no business with it
     with observer(read.spec, quiet) as watching:
         for note in read.notes:
             watching.note(note)
-        with stop_signals() as stop, own_stdout(), read.problems.placing():
-            outcome = run_study(read.spec, url, watching, where, stop, evolve)
-    given = [argument.replace(storage, shown(url)) if storage else argument for argument in sys.argv[1:]]
+        with (
+            stop_signals() as stop,
+            own_stdout(),
+            read.problems.placing(),
+            telling_of_run(read.spec, watching, secret) as (observing, outcomes),
+        ):
+            outcomes.append(run_study(read.spec, url, observing, where, stop, evolve))
+    outcome = outcomes[-1]
+    arguments = without_addresses(sys.argv[1:])
+    given = [argument.replace(storage, shown(url)) if storage else argument for argument in arguments]
     if outcome.has_begun and options.is_read_once(study):
         given = [read.spec.name if argument == study else argument for argument in given]
     for line in outcome_lines(outcome, read.spec, given):

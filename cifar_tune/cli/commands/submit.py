@@ -24,7 +24,7 @@ def submit(
     ] = None,
     notify: Annotated[
         list[str] | None,
-        typer.Option("--notify", metavar="URL", help="Tell this address how it goes. Repeatable.", show_default=False),
+        typer.Option("--notify", metavar="URL", help="Another address to be told. Repeatable.", show_default=False),
     ] = None,
     settings: options.Set = None,
     wait: Annotated[bool, typer.Option("--wait", help="Follow it, and end with its exit code.")] = False,
@@ -43,7 +43,8 @@ def submit(
 
     with desk_of(storage, server, makes_storage=True) as desk:
         found = study_to_submit(study, desk)
-        made = desk.submit(found.text, found.file, settings or (), priority, workers, notify or (), found.folder)
+        addresses = [*dict.fromkeys((*found.notify, *(notify or ())))]
+        made = desk.submit(found.text, found.file, settings or (), priority, workers, addresses, found.folder)
         for text in made.notes:
             say(f"note: {text}", err=True)
         if not as_json:
