@@ -11,6 +11,7 @@ import numpy as np
 from cifar_tune.statistics.halving import Comparison, MeanInterval, Rung, compare, mean_of_folds
 from cifar_tune.storage.records import StudyRecord, TrialRecord
 from cifar_tune.study.race import RaceRecord, race_of
+from cifar_tune.study_spec.metrics import Metric
 
 TIED, UNDECIDED, WORSE, WITHDRAWN = "tied", "not decided", "worse", "withdrawn"
 """What fresh values say of a candidate: a finalist that is not told from the best one; one that was dropped before, and
@@ -28,7 +29,7 @@ class RacedTrial:
         mean: of these; None where there are none.
         rungs: how many of the rungs it entered.
         verdict: TIED, UNDECIDED, WORSE or WITHDRAWN.
-        at_most_worse: than the best one that was raced; None where that is unknown.
+        at_most_worse: than the best one that was raced; None where that is unknown, or as much as values can differ.
         failed: the trial of the race in which its training failed; None where none did.
     """
 
@@ -65,6 +66,7 @@ class RaceResult:
         race, values = self.record.race, self.record.values
         found = self.comparison
         finalists = set(self.record.standing.entered[-1]) if self._is_whole else set()
+        whole_range = self._metric.highest - self._metric.lowest
         rows = []
         for index, trial in enumerate(race.candidates):
             fresh = race.sign * values.fresh[index]
@@ -83,7 +85,7 @@ class RaceResult:
                     mean=float(np.mean(own)) if own else None,
                     rungs=sum(index in entered for entered in self.record.standing.entered),
                     verdict=verdict,
-                    at_most_worse=worse if math.isfinite(worse) else None,
+                    at_most_worse=worse if worse < whole_range else None,
                     failed=values.failed.get(index),
                 )
             )
@@ -106,9 +108,13 @@ class RaceResult:
             return None
         values = (race.sign * self.record.values.fresh[self.ranked[0], -blocks:]).tolist()
         found = mean_of_folds(values, race.folds[-blocks:])
-        spec = self.record.finals.spec
-        metric = spec.known_metrics[spec.objective.metric]
+        metric = self._metric
         return MeanInterval(found.mean, max(metric.lowest, found.low), min(metric.highest, found.high))
+
+    @property
+    def _metric(self) -> Metric:
+        spec = self.record.finals.spec
+        return spec.known_metrics[spec.objective.metric]
 
     @property
     def mean(self) -> float | None:

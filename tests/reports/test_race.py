@@ -102,6 +102,18 @@ def test_trainings_that_all_give_the_same_have_no_interval_and_tell_nothing_apar
     )
 
 
+def test_a_bound_as_wide_as_all_accuracies_is_not_stated(tmp_path: Path) -> None:
+    wild = {(0, 1): 0.9, (1, 1): 0.1, (0, 2): 0.1, (1, 2): 0.9, (0, 3): 0.8, (1, 3): 0.2}
+    record = raced({(0, 0): 0.9, (1, 0): 0.8, (2, 0): 0.1, (3, 0): 0.2, **wild})
+    result = Report(record).race
+    assert result is not None
+    assert max(result.comparison.at_most_worse) > 1
+    bounds = [each.at_most_worse for each in result.candidates]
+    assert None in bounds
+    assert all(bound is None or bound < 1 for bound in bounds)
+    assert "at most 1" not in "\n".join(race_lines(record, result))
+
+
 def test_a_race_that_is_not_over_is_left_out(tmp_path: Path) -> None:
     record = raced({key: value for key, value in VALUES.items() if key != (1, 3)})
     files = {file.name for file in export(record, tmp_path)}

@@ -105,6 +105,22 @@ def test_killed_while_they_are_enqueued(
     assert rates(record) == [0.05, 0.02]
 
 
+def test_what_another_run_has_stored_meanwhile_counts(
+    run_scripted: RunStudy, storage: BatchStorage, data: PreparedData
+) -> None:
+    """Two runs look up the earlier study at the same time; the second one gets the lease after the first."""
+    run_scripted(small([0.01, 0.05, 0.02]), CURVE)
+    spec = spec_of(LARGE)
+    first = find_transfer(storage, spec)
+    optuna.delete_study(study_name="small", storage=storage)
+    run_scripted(small([0.06, 0.03, 0.01]), CURVE)
+    second = find_transfer(storage, spec)
+    open_study(storage, spec, data, first)
+    open_study(storage, spec, data, second)
+    enqueued = load_record(storage, spec.name).study.trials
+    assert [trial.system_attrs["fixed_params"]["lr"] for trial in enqueued] == [0.05, 0.02]
+
+
 def test_the_sampler_never_sees_a_value_of_the_earlier_study(run_scripted: RunStudy, storage: BatchStorage) -> None:
     run_scripted(small([0.01, 0.05, 0.02]), CURVE)
     _, record, _ = run_scripted(LARGE, Script(lambda config, epoch: 0.001 * epoch))
