@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 TESTED := $(VENV)/.installed-for-tests
 
-.PHONY: quickstart test tutorials slow check docs bench install clean
+.PHONY: quickstart test tutorials slow check docs reference bench install clean
 
 quickstart: $(STAMP)
 	$(BIN)/cifar-tune run studies/quickstart.yaml
@@ -36,6 +36,13 @@ check: $(TESTED)
 # The documentation as a site, which changes with the pages.
 docs: $(TESTED)
 	$(BIN)/zensical serve
+
+# The pages that are made from the code. A test names the one that is out of date.
+reference: $(TESTED)
+	$(BIN)/python -m cifar_tune.cli.reference > docs/study-file.md
+	$(BIN)/python -m cifar_tune.cli.command_reference > docs/command-reference.md
+	$(BIN)/python -m cifar_tune.cli.python_reference > docs/python-reference.md
+	$(BIN)/python -m tests.web.test_openapi
 
 # Takes an hour or two on a quiet machine and writes docs/performance.md; ARGS="--quick" is a smoke test.
 bench: $(TESTED)

@@ -1,6 +1,21 @@
-from pathlib import Path
+"""The references of the documentation say what the code says. That of HTTP is in `tests/web/test_openapi.py`."""
 
-from cifar_tune.cli.reference import COMMAND, SECTION_WORDS, reference
+import inspect
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from typer.core import TyperGroup
+from typer.main import get_command
+
+import cifar_tune
+from cifar_tune import plugins
+from cifar_tune.cli import command_reference, python_reference
+from cifar_tune.cli import reference as study_file_reference
+from cifar_tune.cli.main import app
+from cifar_tune.cli.reference import SECTION_WORDS, reference
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.knobs.table import KNOBS
 from cifar_tune.study_spec.metrics import Metrics
@@ -8,11 +23,50 @@ from cifar_tune.study_spec.pruners import PRUNERS
 from cifar_tune.study_spec.reader import SECTIONS
 from cifar_tune.study_spec.samplers import SAMPLERS
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "study-file.md"
+DOCS = Path(__file__).parents[2] / "docs"
 
 
-def test_the_document_is_what_the_code_says() -> None:
-    assert DOCUMENT.read_text(encoding="utf-8") == reference(), f"run: {COMMAND}"
+@pytest.mark.parametrize(
+    ("page", "module", "made"),
+    [
+        ("study-file.md", study_file_reference, study_file_reference.reference),
+        ("command-reference.md", command_reference, command_reference.command_reference),
+        ("python-reference.md", python_reference, python_reference.python_reference),
+    ],
+    ids=lambda each: each if isinstance(each, str) else "",
+)
+def test_the_page_is_what_the_code_says(page: str, module: ModuleType, made: Callable[[], str]) -> None:
+    assert (DOCS / page).read_text(encoding="utf-8") == made(), f"run: {module.COMMAND}"
+
+
+def test_every_command_and_option_is_there() -> None:
+    text = command_reference.command_reference()
+    program = get_command(app)
+    assert isinstance(program, TyperGroup)
+    for name, command in program.commands.items():
+        inner = command.commands if isinstance(command, TyperGroup) else {"": command}
+        for each, found in inner.items():
+            _, _, rest = text.partition(f"## cifar-tune {name} {each}".rstrip() + "\n")
+            section = rest.partition("\n## ")[0]
+            options = [option for each in found.params for option in each.opts if option.startswith("--")]
+            assert [option for option in options if f"`{option}`" not in section] == [], (name, each)
+    assert "`run --workers auto`" in text  # an option within a piece of code stays as it is
+
+
+def test_python_names_are_there_and_can_be_imported() -> None:
+    groups = python_reference.GROUPS
+    assert {*cifar_tune.__all__, *plugins.__all__} - {"__version__"} <= {name for each in groups for name in each.names}
+    for group in groups:
+        for name, module in group.names.items():
+            defined = getattr(import_module(f"cifar_tune.{module}"), name)
+            assert inspect.getdoc(defined), name
+            assert not group.imported_from or getattr(import_module(group.imported_from), name) is defined
+
+
+def test_methods_of_a_server_say_what_those_of_the_desk_say() -> None:
+    text = python_reference.python_reference()
+    assert "See `Desk`" not in text
+    assert "- `NameTakenError`: " in text.partition("#### HttpDesk.submit\n")[2].partition("\n#### ")[0]
 
 
 def test_every_section_is_described() -> None:

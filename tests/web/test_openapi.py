@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import FastAPI
 from hypothesis import Phase, given, settings
 
+from cifar_tune.cli.http_reference import COMMAND, http_reference
 from cifar_tune.optuna_internals import BatchStorage
 from cifar_tune.storage.rdb import open_storage
 from cifar_tune.storage.urls import storage_url
@@ -19,14 +20,16 @@ from .fuzzing import Request, fuzzed_operations, sent
 from .test_rights import contents
 
 SNAPSHOT = Path(__file__).parent / "openapi-v1.json"
-COMMAND = "python -m tests.web.test_openapi"
+PAGE = Path(__file__).parents[2] / "docs" / "http-reference.md"
 
 
 def write_snapshot() -> None:
-    """Write down what there is now."""
+    """Write down what there is now, and the page of the documentation that is made of it."""
     with TemporaryDirectory() as folder:
         url = storage_url(f"sqlite:///{folder}/empty.db")
-        SNAPSHOT.write_text(json.dumps(document(create_app(open_storage(url), url, WebSettings())), indent=1) + "\n")
+        found = document(create_app(open_storage(url), url, WebSettings()))
+    SNAPSHOT.write_text(json.dumps(found, indent=1) + "\n")
+    PAGE.write_text(http_reference(found), encoding="utf-8")
 
 
 def document(app: FastAPI) -> dict[str, Any]:
@@ -38,6 +41,15 @@ def document(app: FastAPI) -> dict[str, Any]:
 def test_the_document_is_the_one_that_programs_know(app: FastAPI) -> None:
     """A change that only adds is written down with COMMAND; one that takes away needs `/v2`."""
     assert document(app) == json.loads(SNAPSHOT.read_text()), f"write it down with: {COMMAND}"
+
+
+def test_the_page_says_what_the_document_says() -> None:
+    found = json.loads(SNAPSHOT.read_text())
+    page = PAGE.read_text(encoding="utf-8")
+    assert page == http_reference(found), f"write it down with: {COMMAND}"
+    headings = {line for line in page.splitlines() if line.startswith("### ")}
+    operations = {f"### {method.upper()} {path}" for path, each in found["paths"].items() for method in each}
+    assert headings == operations | {f"### {name}" for name in found["components"]["schemas"]}
 
 
 def test_every_route_has_words_and_every_field_an_example(app: FastAPI) -> None:
