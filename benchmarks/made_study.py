@@ -3,13 +3,28 @@
 import math
 import random
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
-from sqlalchemy import Connection, Engine, MetaData, Table, func, insert, literal, select, text
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    MetaData,
+    Table,
+    bindparam,
+    func,
+    insert,
+    literal,
+    select,
+    text,
+    update,
+)
 
 from cifar_tune.data.prepared import prepare
 from cifar_tune.knobs.configuration import Configuration
@@ -25,6 +40,7 @@ _BEGIN = datetime(2025, 1, 1)
 _FINISHED_PARTS = (
     "trial_params", "trial_values", "trial_user_attributes", "trial_system_attributes", "trial_intermediate_values",
 )  # fmt: skip
+_PARTS_OF_STUDIES = ("study_directions", "study_user_attributes", "study_system_attributes")
 
 
 def store_study(storage: RDBStorage, spec: StudySpec, trials: int) -> None:
@@ -36,6 +52,68 @@ def store_study(storage: RDBStorage, spec: StudySpec, trials: int) -> None:
     draw = random.Random(0)  # noqa: S311 (no secret)
     study.add_trials([_trial(spec, draw) for _ in range(min(_TEMPLATES, trials))])
     _copy(storage.engine, trials)
+
+
+def store_studies(storage: RDBStorage, spec: StudySpec, studies: int, trials: int) -> None:
+    """Create so many studies that differ in their names alone, `NAME-1` and so on; the storage holds no other study.
+
+    Args:
+        storage: where they are stored.
+        spec: of each, but for the number in its name.
+        studies: how many.
+        trials: finished trials of each, at most 100.
+    """
+    study = open_study(storage, replace(spec, name=f"{spec.name}-1"), prepare(spec.data))
+    draw = random.Random(0)  # noqa: S311 (no secret)
+    study.add_trials([_trial(spec, draw) for _ in range(trials)])
+    metadata = MetaData()
+    metadata.reflect(storage.engine)
+    tables = metadata.tables
+    with storage.engine.begin() as connection:
+        for number in range(2, studies + 1):
+            added = insert(tables["studies"]).values(study_id=number, study_name=f"{spec.name}-{number}")
+            connection.execute(added)
+        for number in range(1, studies):
+            for name in _PARTS_OF_STUDIES:
+                _copy_rows_of_first(connection, tables[name], "study_id", number, 1)
+            _copy_rows_of_first(connection, tables["trials"], "trial_id", number * trials, trials, study=number + 1)
+            for name in _FINISHED_PARTS:
+                _copy_rows_of_first(connection, tables[name], "trial_id", number * trials, trials)
+
+
+def _copy_rows_of_first(
+    connection: Connection, table: Table, key: str, shift: int, first: int, study: int | None = None
+) -> None:
+    """Copy the rows of the first study, or of its trials 1 to `first`, under ids that are higher by `shift`."""
+    own_key = {column.name for column in table.primary_key} - {key}
+    names = [column.name for column in table.columns if column.name not in own_key]
+    changed: dict[str, ColumnElement[Any]] = {key: table.c[key] + literal(shift)}
+    if study is not None:
+        changed["study_id"] = literal(study)
+    rows = select(*(changed.get(name, table.c[name]) for name in names)).where(table.c[key] <= first)
+    connection.execute(insert(table).from_select(names, rows))
+
+
+def move_times(engine: Engine, seconds: float) -> None:
+    """Let the trials have ended one after the other within the last so many seconds."""
+    trials = MetaData()
+    trials.reflect(engine, only=["trials"])
+    table = trials.tables["trials"]
+    now = datetime.now(UTC).replace(tzinfo=None)
+    with engine.begin() as connection:
+        ids = list(connection.execute(select(table.c.trial_id).order_by(table.c.trial_id)).scalars())
+        step = timedelta(seconds=seconds / (len(ids) + 1))
+        rows = [
+            {"id": each, "began": now - (len(ids) - place + 1) * step, "ended": now - (len(ids) - place) * step}
+            for place, each in enumerate(ids)
+        ]
+        moved = update(table).where(table.c.trial_id == bindparam("id"))
+        connection.execute(moved.values(datetime_start=bindparam("began"), datetime_complete=bindparam("ended")), rows)
+
+
+def made_trial(spec: StudySpec, draw: random.Random) -> FrozenTrial:
+    """A finished trial of the study, as `Study.add_trial` takes it; one in three was pruned."""
+    return _trial(spec, draw)
 
 
 def _trial(spec: StudySpec, draw: random.Random) -> FrozenTrial:

@@ -442,9 +442,11 @@ def states_of_trials(engine: Engine, study: int) -> dict[TrialState, int]:
     return {row[0]: row[1] for row in found}
 
 
-def ids_of_studies(engine: Engine) -> dict[str, int]:
-    """The id of each study by its name, the newest study first. Relies on `studies`."""
+def ids_of_studies(engine: Engine, names: Sequence[str] | None = None) -> dict[str, int]:
+    """The id of each study of these names, or of all studies, the newest study first. Relies on `studies`."""
     wanted = select(STUDIES.c.study_name, STUDIES.c.study_id).order_by(STUDIES.c.study_id.desc())
+    if names is not None:
+        wanted = wanted.where(STUDIES.c.study_name.in_(names))
     with engine.connect() as connection:
         return {str(name): study for name, study in connection.execute(wanted)}
 

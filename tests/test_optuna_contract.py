@@ -1,4 +1,4 @@
-"""What `optuna_internals.py` and `optuna_tables.py` rely on, tried on the Optuna that is installed.
+"""What `optuna_internals.py`, `optuna_tables.py` and `optuna_ended.py` rely on, tried on the Optuna that is installed.
 
 Each check has one sentence about Optuna as its docstring. Where it is true no more, the test fails with that sentence.
 """
@@ -6,6 +6,7 @@ Each check has one sentence about Optuna as its docstring. Where it is true no m
 import ast
 import importlib
 import json
+import math
 import threading
 from collections.abc import Callable, Container
 from datetime import datetime
@@ -62,6 +63,11 @@ def internals() -> Any:
 def tables() -> Any:
     """Likewise."""
     return importlib.import_module("cifar_tune.optuna_tables")
+
+
+def ended() -> Any:
+    """Likewise."""
+    return importlib.import_module("cifar_tune.optuna_ended")
 
 
 def database(folder: Path) -> Any:
@@ -340,6 +346,34 @@ def questions_about_trials(folder: Path) -> None:
     assert tables().trial_ids(engine, own, 0, 5, [TrialState.FAIL]) == tables().trial_ids(engine, own, 1, 5) == []
 
 
+def questions_about_ended_trials(folder: Path) -> None:
+    """The tables of Optuna do not have the columns any more by which ended trials are counted and sorted."""
+    storage = database(folder)
+    study = optuna.create_study(study_name="contract", storage=storage, direction="maximize")
+    values = (0.5, math.inf, 0.75, 0.75, -math.inf)
+    study.add_trials([create_trial(value=value, user_attrs={"reason": "completed"}) for value in values])
+    study.add_trial(create_trial(state=TrialState.FAIL, user_attrs={"error": "ValueError"}))
+    running = study.ask()
+    engine, own = storage.engine, internals().study_id(study)
+    ids = [internals().trial_id(trial) for trial in study.get_trials()]
+    seen = ended().seen_now(engine, own)
+    assert ended().beginning(engine, own)[0] == ids[0]
+    assert ended().beginning(engine, own + 1) is None
+    assert seen == ended().Seen(own, ids[-1], frozenset(ids[-1:]))
+    assert ended().states_of_seen(engine, seen) == {TrialState.COMPLETE: 5, TrialState.FAIL: 1}
+    assert ended().counts_of_seen(engine, seen, "reason") == [("completed", 5)]
+    assert ended().seen_without(engine, seen, "reason") == 1
+    assert ended().failed_of_seen(engine, seen, "error") == {5: "ValueError"}
+    assert ended().best_of_seen(engine, seen, True, 0, 9) == [ids[1], ids[2], ids[3], ids[0], ids[4]]
+    assert ended().best_of_seen(engine, seen, False, 1, 2) == [ids[0], ids[2]]
+    assert not ended().has_odd_values(engine, seen)
+    study.tell(running, 1.0)
+    study.ask()
+    new, later = ended().seen_since(engine, seen)
+    assert (new, later.highest) == (ids[-1:], ids[-1] + 1)
+    assert ended().seen_since(engine, later)[0] == []
+
+
 def what_makes_no_sense(folder: Path) -> None:
     """Attributes of a study are read from their tables; text that SQLite cannot decode is told by its words."""
     storage = database(folder)
@@ -496,6 +530,7 @@ CHECKS: tuple[Callable[[Path], None], ...] = (
     studies_in_memory,
     columns_of_tables,
     questions_about_trials,
+    questions_about_ended_trials,
     attributes_once,
     what_makes_no_sense,
     trials_in_bulk,
@@ -510,13 +545,13 @@ def test_optuna_is_what_we_rely_on(check: Callable[[Path], None], tmp_path: Path
     except Exception as error:  # noqa: BLE001 (whatever it is, the sentence says what changed)
         what = f"{type(error).__name__}: {error}".splitlines()[0]
         pytest.fail(
-            f"Optuna {optuna.__version__} has changed what cifar_tune/optuna_internals.py or optuna_tables.py relies "
+            f"Optuna {optuna.__version__} has changed what cifar_tune/optuna_*.py relies "
             f"on. This is not true any more: {check.__doc__} ({what})",
             pytrace=False,
         )
 
 
-@pytest.mark.parametrize("module", [internals, tables])
+@pytest.mark.parametrize("module", [internals, tables, ended])
 def test_everything_in_there_is_checked(module: Callable[[], Any]) -> None:
     source = ast.parse(Path(str(module().__file__)).read_text())
     public: set[str] = set()

@@ -133,6 +133,16 @@ def select_submissions(
     return [of_row(row) for row in connection.execute(query).mappings()]
 
 
+def first_of_queue(connection: Connection, most: int) -> tuple[list[Submission], int]:
+    """The first ones of the queue as people see it (`in_order`), at most so many, and how many there are in all."""
+    places = {"running": 0, "queued": 1, "paused": 2}
+    is_living = _C.state.in_(LIVING)
+    order = case(places, value=_C.state), case((_C.position.is_(None), 1), else_=0), _C.position, -_C.priority, _C.id
+    rows = connection.execute(select(SUBMISSIONS).where(is_living).order_by(*order).limit(most)).mappings()
+    found = [of_row(row) for row in rows]
+    return found, connection.execute(select(func.count()).where(is_living)).scalar_one()
+
+
 def in_order(submissions: Sequence[Submission]) -> list[Submission]:
     """As people see the queue: what runs, then what waits by its position, then what is paused."""
 

@@ -11,7 +11,6 @@ from optuna.trial import FrozenTrial, TrialState
 
 from cifar_tune.optuna_internals import BatchStorage, study_id, trial_id
 from cifar_tune.optuna_tables import (
-    Parts,
     SenselessError,
     counts_of_user_attribute,
     ended_last,
@@ -24,6 +23,7 @@ from cifar_tune.optuna_tables import (
 from cifar_tune.storage import attributes
 from cifar_tune.storage.constraints import may_be_best, was_finished_elsewhere
 from cifar_tune.storage.damage import check_configurations, check_values
+from cifar_tune.storage.ended import JUDGED_BY, READ, VALUES, Ended, EndedTrials, counted, texts
 from cifar_tune.storage.linked import parent_of
 from cifar_tune.storage.means import MEAN_OF, by_configuration, completed_values, judged, mean_trials
 from cifar_tune.storage.openings import Elsewhere, Opening, openings_elsewhere, read_openings
@@ -32,15 +32,7 @@ from cifar_tune.storage.stored_studies import load_optuna_study, read_spec
 from cifar_tune.study_spec.pareto import minimized, pareto_front
 from cifar_tune.study_spec.specification import StudySpec
 
-_VALUES = Parts(times=False, params=False, reports=False, user=())
-"""Numbers and values, and what samplers and pruners have noted."""
-
-_READ = (attributes.REASON, attributes.CONFIG)
-_JUDGED_BY = replace(_VALUES, user=_READ, bare=(attributes.CONFIG,))
-"""What `may_be_best` looks at: that, and whether the configuration is known; it is long, and not read."""
-
-
-_GROUPED_BY = replace(_JUDGED_BY, params=True, user=(*_READ, attributes.REPEAT))
+_GROUPED_BY = replace(JUDGED_BY, params=True, user=(*READ, attributes.REPEAT))
 """The same of a study with `repeats`: which trials are trainings of one configuration."""
 
 
@@ -99,63 +91,76 @@ class Overview:
         return without_best_words(self.name, self.spec, self.counts.get("COMPLETE", 0), self.has_own)
 
 
-def overview(storage: BatchStorage, name: str, last: int = 0) -> Overview:
+def overview(storage: BatchStorage, name: str, last: int = 0, ended: EndedTrials | None = None) -> Overview:
     """Look at one study.
 
     Args:
         storage: that holds it.
         name: of the study.
         last: of so many trials that ended last, everything is read.
+        ended: knows those that have ended from earlier looks, and sees to it that few of them are read. None: all of
+            them are, and looked through for damage.
 
     Raises:
         UserError: if the storage has no study of that name, or another tool made it.
         DamagedError: if what it holds of the study makes no sense.
     """
     with naming_damage(name):
-        return _overview(storage, name, last)
+        return _overview(storage, name, last, ended)
 
 
-def _overview(storage: BatchStorage, name: str, last: int) -> Overview:
+def _overview(storage: BatchStorage, name: str, last: int, known: EndedTrials | None) -> Overview:
     study = load_optuna_study(storage, name)
     spec, attrs, own = read_spec(study), study.user_attrs, study_id(study)
     count, highest = numbers_of_trials(storage.engine, own)
     if highest != count - 1:
         raise SenselessError(f"there are {count} trials, and the last one is trial {highest}")
-    completed = storage.read_trials(
-        own, (TrialState.COMPLETE,), parts=_JUDGED_BY if spec.repeats is None else _GROUPED_BY
-    )
-    front = _front(storage, own, spec, completed)
+    counts = states_of_trials(storage.engine, own)
+    incomplete = 0
+    if known is None or spec.repeats is not None:
+        ended, front, incomplete = _all_ended(storage, own, spec)
+    else:
+        ended = known.of(own, spec, counts)
+        front = [] if parent_of(name) is not None else _whole(storage, own, spec, [each.id for each in ended.front])
     waiting_or_running = storage.read_trials(own, (TrialState.RUNNING, TrialState.WAITING))
-    reasons = counts_of_user_attribute(storage.engine, own, attributes.REASON)
-    errors = user_attribute_of_trials(storage.engine, own, attributes.ERROR)
-    for number, error in errors.items():
-        if not isinstance(error, str | None):
-            raise SenselessError(f"trial {number}: its attribute {attributes.ERROR!r} is {error!r}, and must be text")
-    for reason, _ in reasons:
-        if not isinstance(reason, str | None):
-            raise SenselessError(f"the attribute {attributes.REASON!r} of a trial is {reason!r}, and must be text")
-    failed = storage.read_trials(own, (TrialState.FAIL,), parts=_VALUES)
     openings = read_openings(attrs)
     return Overview(
         name=name,
         spec=spec,
-        counts={state.name: count for state, count in states_of_trials(storage.engine, own).items()},
-        reasons={reason: count for reason, count in reasons if reason in list(attributes.REASONS)},
-        strangers=ended_without_user_attribute(storage.engine, own, attributes.CONFIG),
+        counts={state.name: count for state, count in counts.items()},
+        reasons=ended.reasons,
+        strangers=ended.strangers,
         best=front[0] if front else None,
         front=front,
-        has_own=any(not was_finished_elsewhere(trial) for trial in completed),
+        has_own=ended.has_own,
         last=_whole(storage, own, spec, ended_last(storage.engine, own, last)) if last else [],
         unfinished=_records(waiting_or_running, spec),
-        failed={number: errors.get(number) for number in sorted(trial.number for trial in failed)},
+        failed=dict(sorted(ended.failed.items())),
         openings=openings,
         elsewhere=openings_elsewhere(storage, name, openings),
         evolved=attrs.get(attributes.EVOLVED),
         elapsed_seconds=float(attrs.get(attributes.ELAPSED, 0.0)),
         data=attrs.get(attributes.DATA) or {},
         stopped=attrs.get(attributes.STOPPED),
-        incomplete=_incomplete(completed, spec),
+        incomplete=incomplete,
     )
+
+
+def _all_ended(storage: BatchStorage, study: int, spec: StudySpec) -> tuple[Ended, list[TrialRecord], int]:
+    """What all that have ended come to, their front, and how many configurations lack trainings."""
+    completed = storage.read_trials(
+        study, (TrialState.COMPLETE,), parts=JUDGED_BY if spec.repeats is None else _GROUPED_BY
+    )
+    front = _front(storage, study, spec, completed)
+    errors = texts(user_attribute_of_trials(storage.engine, study, attributes.ERROR))
+    failed = storage.read_trials(study, (TrialState.FAIL,), parts=VALUES)
+    ended = Ended(
+        reasons=counted(counts_of_user_attribute(storage.engine, study, attributes.REASON)),
+        strangers=ended_without_user_attribute(storage.engine, study, attributes.CONFIG),
+        failed={trial.number: errors.get(trial.number) for trial in failed},
+        has_own=any(not was_finished_elsewhere(trial) for trial in completed),
+    )
+    return ended, front, _incomplete(completed, spec)
 
 
 def _front(storage: BatchStorage, study: int, spec: StudySpec, completed: Sequence[FrozenTrial]) -> list[TrialRecord]:

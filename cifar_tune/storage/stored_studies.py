@@ -46,10 +46,12 @@ def load_optuna_study(storage: BaseStorage, name: str) -> optuna.Study:
     Raises:
         UserError: if the storage has no study of that name.
     """
-    require_study(storage, name)
     try:
+        if is_copy(name):
+            raise KeyError(name)
         return optuna.load_study(study_name=name, storage=storage)
     except KeyError as error:
+        require_study(storage, name)  # which names all that there are
         raise deleted_error(name) from error
 
 

@@ -14,13 +14,15 @@ from sqlalchemy import select, update
 from cifar_tune.optuna_tables import STUDIES, TRIALS
 
 _LONGEST = 95  # leases name studies in 100 characters
-_COPY = "@evolving"
+COPY = "@evolving"
+"""The end of the name of an unfinished copy."""
+
 _EARLIER = re.compile(r".*@[0-9]+", re.DOTALL)
 
 
 def copy_name(study: str) -> str:
     """The name of the copy that is being made of a study."""
-    return f"{study}{_COPY}"
+    return f"{study}{COPY}"
 
 
 def is_earlier_version(name: str) -> bool:
@@ -35,7 +37,7 @@ def successor(name: str) -> str | None:
 
 def is_copy(name: str) -> bool:
     """Whether this is an unfinished copy: nothing but what a killed process left behind, or one makes right now."""
-    return name.endswith(_COPY)
+    return name.endswith(COPY)
 
 
 def next_version(storage: RDBStorage, study: str, last: int) -> tuple[str, int]:

@@ -11,6 +11,8 @@ from cifar_tune.optuna_tables import spans_of_trials
 _WIDTH, _HEIGHT = 720, 160
 _LEFT, _BOTTOM, _TOP = 34, 22, 10
 _MOST = 20_000
+_COLUMNS = 340
+"""So many steps the line has at most: finer ones would not be seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +53,7 @@ def busy_over_time(engine: Engine, hours: int, slots: int) -> Course:
         changes.append((max(begin, _seconds(started)), 1))
         if ended is not None:
             changes.append((_seconds(ended), -1))
-    changes.sort()
-    running = most = 0
-    steps = [(begin, 0)]
-    for at, change in changes:
-        running += change
-        most = max(most, running)
-        steps.append((at, running))
+    steps, most = steps_of(changes, begin, now)
     top = max(1, slots, most)
     across, down = (_WIDTH - _LEFT - 6) / (now - begin), (_HEIGHT - _BOTTOM - _TOP) / top
 
@@ -75,6 +71,34 @@ def busy_over_time(engine: Engine, hours: int, slots: int) -> Course:
         (x(now - ago * 3600), "now" if not ago else f"{ago} h ago") for ago in range(0, hours + 1, max(1, hours // 3))
     )
     return Course(path, top, marks, most)
+
+
+def steps_of(changes: list[tuple[float, int]], begin: float, now: float) -> tuple[list[tuple[float, int]], int]:
+    """When the number changes, and to what, and the highest one. In each of the picture's columns it is the highest.
+
+    Args:
+        changes: when, and by how many.
+        begin: of the picture.
+        now: its end.
+    """
+    width = (now - begin) / _COLUMNS
+    running = most = column = 0
+    steps = [(begin, 0)]
+    for at, change in sorted(changes):
+        here = int((at - begin) / width)
+        if here > column:  # the column ends with what it was left at
+            column = here
+            if steps[-1][1] != running:
+                steps.append((begin + column * width, running))
+        running += change
+        most = max(most, running)
+        if running > steps[-1][1]:
+            if steps[-1][0] >= begin + column * width:
+                steps.pop()
+            steps.append((begin + column * width, running))
+    if steps[-1][1] != running:
+        steps.append((min(now, begin + (column + 1) * width), running))
+    return steps, most
 
 
 def _seconds(stored: datetime) -> float:

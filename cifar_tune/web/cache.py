@@ -17,7 +17,7 @@ _SHARE = 4
 @dataclass
 class _Entry(Generic[Made]):
     lock: Lock = field(default_factory=Lock)
-    mark: Hashable = None
+    mark: object = None
     at: float = float("-inf")
     took: float = 0.0
     made: list[Made] = field(default_factory=list)  # one, or none yet
@@ -39,8 +39,8 @@ class Cache(Generic[Made]):
         self._entries: OrderedDict[Hashable, _Entry[Made]] = OrderedDict()
         self._lock = Lock()
 
-    def get(self, key: Hashable, mark: Hashable, make: Callable[[], Made]) -> Made:
-        """The answer for this mark: a kept one, or what `make` returns.
+    def get(self, key: Hashable, mark: Callable[[], object], make: Callable[[], Made]) -> Made:
+        """The answer: the kept one as long as it is fresh or `mark` returns the same as then, else what `make` returns.
 
         Threads that want the same key wait for the first of them. What `make` raises is raised to each.
         """
@@ -51,12 +51,14 @@ class Cache(Generic[Made]):
                 self._entries.popitem(last=False)
         with entry.lock:
             keeps = max(self._seconds, _SHARE * entry.took) if self._seconds > 0 else 0.0
-            is_fresh = self._clock() - entry.at < keeps
-            if not entry.made or (not is_fresh and (mark is None or entry.mark != mark)):
-                began = self._clock()
+            began = self._clock()
+            if entry.made and began - entry.at < keeps:
+                return entry.made[0]
+            now = mark()
+            if not entry.made or entry.mark != now:
                 entry.made[:] = [make()]
-                entry.mark, entry.at = mark, self._clock()
-                entry.took = entry.at - began
+                entry.took = self._clock() - began
+            entry.mark, entry.at = now, self._clock()
             return entry.made[0]
 
     def forget(self, key: Hashable) -> None:

@@ -20,6 +20,7 @@ from cifar_tune.web.models.queueing import Slots
 from cifar_tune.web.reading import Studies
 from cifar_tune.web.results import Results
 from cifar_tune.web.settings import WebSettings
+from cifar_tune.web.summaries import Summaries
 
 
 @dataclass
@@ -44,12 +45,14 @@ class Here:
     parts: Mapping[str, Callable[[], str]] = field(default_factory=dict)
     slots: Callable[[], Slots] = lambda: Slots(slots=[], as_of=None)
     results: Results = field(init=False)
+    summaries: Summaries = field(init=False)
     door: Door = field(init=False)
     listeners: Listeners = field(init=False)
     news: News = field(init=False)
 
     def __post_init__(self) -> None:
         self.results = Results(self.studies)
+        self.summaries = Summaries(self.studies)
         self.door = Door(self.engine, self.settings)
         self.listeners = Listeners(self.settings.limits.listeners, self.settings.limits.listeners_each)
         self.news = News(self.engine)

@@ -2,15 +2,17 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, Integer, Row, Select, cast, func, literal, null, select, union_all
 
+from cifar_tune.optuna_tables import STUDIES
 from cifar_tune.service.names import owner_of_name
 from cifar_tune.service.submissions import State
 from cifar_tune.service.tables import NAMES, SUBMISSIONS
+from cifar_tune.storage.versions import COPY
 from cifar_tune.web.models.studies import StudyList, StudySummary
-from cifar_tune.web.reading import Studies
+from cifar_tune.web.summaries import Summaries
 
 Order = Literal["newest", "name"]
 
@@ -32,35 +34,14 @@ class Wish:
     order: Order = "newest"
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """What is known of a study beside its trials."""
-
-    owner: str | None
-    state: State | None
-    submission: int | None
-    submitted_at: float
-
-
-def list_studies(engine: Engine, studies: Studies, wish: Wish, offset: int, limit: int) -> StudyList:
+def list_studies(engine: Engine, summaries: Summaries, wish: Wish, offset: int, limit: int) -> StudyList:
     """The studies from position `offset` on, at most `limit` of them."""
-    stored = studies.all()
-    submitted = _submitted(engine)
-    owners = _owners(engine)
-    # what waits for its first run is newer than all that has run
-    names = [*(name for name in submitted if name not in stored), *stored]
-    nobody = _Known(None, None, None, 0.0)
-    known = {name: submitted.get(name, nobody) for name in names}
-    wanted = [name for name in names if _fits(name, owners.get(name), known[name], wish)]
-    if wish.order == "name":
-        wanted.sort(key=lambda name: (name.lower(), name))
-    page = wanted[offset : offset + limit]
-    shown = []
-    for name in page:
-        told = studies.summary(name, stored[name]) if name in stored else _not_begun(name)
-        each = known[name]
-        shown.append(StudySummary(**told, owner=owners.get(name), state=each.state, submission=each.submission))
-    return StudyList(studies=shown, total=len(wanted), offset=offset)
+    total, page = _page(engine, wish, offset, limit)
+    told = summaries.of({row.name: row.stored for row in page})
+    shown = [
+        StudySummary(**told[row.name], owner=row.owner, state=row.state, submission=row.submission) for row in page
+    ]
+    return StudyList(studies=shown, total=total, offset=offset)
 
 
 def owner_of(engine: Engine, name: str) -> str | None:
@@ -69,34 +50,44 @@ def owner_of(engine: Engine, name: str) -> str | None:
         return owner_of_name(connection, name)
 
 
-def _fits(name: str, owner: str | None, known: _Known, wish: Wish) -> bool:
-    return (
-        (wish.owner is None or owner == wish.owner)
-        and (wish.states is None or known.state in wish.states)
-        and (wish.contains is None or wish.contains.lower() in name.lower())
-    )
-
-
-def _owners(engine: Engine) -> dict[str, str]:
+def _page(engine: Engine, wish: Wish, offset: int, limit: int) -> tuple[int, list[Row[Any]]]:
+    """How many studies are wanted in all, and those of the page."""
+    wanted = _wanted(wish)
     with engine.connect() as connection:
-        return {row.study: row.owner for row in connection.execute(select(NAMES.c.study, NAMES.c.owner))}
+        if wish.contains is None and wish.order == "newest":
+            total = connection.execute(select(func.count()).select_from(wanted.subquery())).scalar_one()
+            return total, list(connection.execute(wanted.offset(offset).limit(limit)))
+        found = list(connection.execute(wanted))  # databases differ in what is a capital letter
+    part = (wish.contains or "").lower()
+    found = [row for row in found if part in row.name.lower()]
+    if wish.order == "name":
+        found.sort(key=lambda row: (row.name.lower(), row.name))
+    return len(found), found[offset : offset + limit]
 
 
-def _submitted(engine: Engine) -> dict[str, _Known]:
-    """The newest submission of each study, the newest first; without the texts, which are long."""
-    newest = select(func.max(SUBMISSIONS.c.id)).group_by(SUBMISSIONS.c.study)
-    columns = (
-        SUBMISSIONS.c.study,
-        SUBMISSIONS.c.owner,
-        SUBMISSIONS.c.state,
-        SUBMISSIONS.c.id,
-        SUBMISSIONS.c.submitted_at,
+def _wanted(wish: Wish) -> Select[Any]:
+    """The newest first; what waits for its first run is newer than all that has run."""
+    newest = select(SUBMISSIONS.c.study, func.max(SUBMISSIONS.c.id).label("id")).group_by(SUBMISSIONS.c.study)
+    of_study = newest.subquery()
+    submitted = (
+        select(SUBMISSIONS.c.study, SUBMISSIONS.c.id, SUBMISSIONS.c.state)
+        .join(of_study, of_study.c.id == SUBMISSIONS.c.id)
+        .subquery()
     )
-    wanted = select(*columns).where(SUBMISSIONS.c.id.in_(newest)).order_by(SUBMISSIONS.c.id.desc())
-    with engine.connect() as connection:
-        return {row[0]: _Known(*row[1:]) for row in connection.execute(wanted)}
-
-
-def _not_begun(name: str) -> dict[str, object]:
-    empty = dict.fromkeys(("budget_trials", "objective", "direction", "best", "trouble"))
-    return {"name": name, "counts": {}, "finished": 0, **empty}
+    is_stored = select(STUDIES.c.study_id).where(STUDIES.c.study_name == submitted.c.study).exists()
+    waiting = select(
+        submitted.c.study.label("name"), cast(null(), Integer).label("stored"), submitted.c.id.label("submission"),
+        submitted.c.state, literal(1).label("waits"), submitted.c.id.label("age"),
+    ).where(~is_stored)  # fmt: skip
+    stored = select(
+        STUDIES.c.study_name, STUDIES.c.study_id, submitted.c.id, submitted.c.state, literal(0), STUDIES.c.study_id
+    ).outerjoin(submitted, submitted.c.study == STUDIES.c.study_name)
+    every = union_all(waiting, stored).subquery()
+    wanted = select(every, NAMES.c.owner).outerjoin(NAMES, NAMES.c.study == every.c.name)
+    if wish.owner is not None:
+        wanted = wanted.where(NAMES.c.owner == wish.owner)
+    if wish.states is not None:
+        wanted = wanted.where(every.c.state.in_(wish.states))
+    return wanted.where(~every.c.name.endswith(COPY, autoescape=True)).order_by(
+        every.c.waits.desc(), every.c.age.desc()
+    )

@@ -7,17 +7,16 @@ as nothing has changed, or for a second.
 import json
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
 from optuna.trial import TrialState
 from sqlalchemy.engine import URL
 
-from cifar_tune.errors import DamagedError, UserError, last_line, nearest_name
+from cifar_tune.errors import last_line, nearest_name
 from cifar_tune.optuna_internals import BatchStorage
 from cifar_tune.optuna_tables import (
-    ids_of_studies,
+    names_of_studies,
     naming_damage,
     parts_of_unfinished,
     states_of_studies,
@@ -25,13 +24,11 @@ from cifar_tune.optuna_tables import (
 )
 from cifar_tune.reports.best_config import resolved_config
 from cifar_tune.service.refusals import UnknownStudyError
+from cifar_tune.storage.ended import EndedTrials
 from cifar_tune.storage.lease import held_lease
-from cifar_tune.storage.linked import parent_of
-from cifar_tune.storage.overview import overview
+from cifar_tune.storage.overview import Overview, overview
 from cifar_tune.storage.records import TrialRecord, trial_record
-from cifar_tune.storage.stored_studies import ForeignStudyError, load_optuna_study, read_spec
-from cifar_tune.storage.versions import is_copy
-from cifar_tune.study.budget import most_trials
+from cifar_tune.storage.stored_studies import load_optuna_study, read_spec
 from cifar_tune.study.status import described
 from cifar_tune.web.cache import Cache
 
@@ -41,21 +38,12 @@ _SECONDS = 1.0
 _MOST_COMPARED = 1000
 """Names that a wrong one is compared with, letter by letter."""
 
-_MOST_SUMMARIES = 5000
-_MOST_STATUSES = 200
+_MOST_STUDIES = 200
 
 _MOST_ENDED = 10
 _MOST_BEGUN = 64
 _LONG = frozenset({"test_openings", "test_openings_elsewhere", "failed", "front"})
 """Keys of the status that are long and rarely change: whoever wants them asks for the study itself."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A study of the database: its id, and how many trials are in each state."""
-
-    id: int
-    counts: Mapping[str, int]
 
 
 class Studies:
@@ -69,23 +57,10 @@ class Studies:
     def __init__(self, storage: BatchStorage, url: URL) -> None:
         self.storage = storage
         self.url = url
-        self._names: Cache[dict[str, Stored]] = Cache(1, _SECONDS)
-        self._summaries: Cache[dict[str, Any]] = Cache(_MOST_SUMMARIES)
-        self._statuses: Cache[dict[str, Any]] = Cache(_MOST_STATUSES, _SECONDS)
-        self._live: Cache[tuple[str, str]] = Cache(_MOST_STATUSES, _SECONDS)
-
-    def all(self) -> Mapping[str, Stored]:
-        """All studies by name, the newest first."""
-
-        def read() -> dict[str, Stored]:
-            counts = states_of_studies(self.storage.engine)
-            return {
-                name: Stored(study, {state.name: count for state, count in counts.get(study, {}).items()})
-                for name, study in ids_of_studies(self.storage.engine).items()
-                if not is_copy(name)
-            }
-
-        return self._names.get("all", None, read)
+        self._ended = EndedTrials(storage, _MOST_STUDIES)
+        self._seen: Cache[Overview] = Cache(_MOST_STUDIES, _SECONDS)
+        self._statuses: Cache[dict[str, Any]] = Cache(_MOST_STUDIES)
+        self._live: Cache[tuple[str, str]] = Cache(_MOST_STUDIES)
 
     def require(self, name: str) -> int:
         """The id of a study.
@@ -96,40 +71,25 @@ class Studies:
         try:
             return self.storage.get_study_id_from_name(name)
         except KeyError:
-            near = nearest_name(name, list(self.all())[:_MOST_COMPARED])
+            near = nearest_name(name, names_of_studies(self.storage.engine)[-_MOST_COMPARED:])
             raise UnknownStudyError(
                 f"there is no study {name!r}{f' (did you mean {near!r}?)' if near else ''}"
             ) from None
 
-    def summary(self, name: str, stored: Stored) -> dict[str, Any]:
-        """What a list says of a study: budget, trials by state and the best value so far."""
-        mark = (stored.id, tuple(sorted(stored.counts.items())))
-        return self._summaries.get(name, mark, lambda: self._summarized(name, stored))
+    def seen(self, name: str) -> Overview:
+        """One study as it stands, or stood a second ago: what everything here is told from.
 
-    def _summarized(self, name: str, stored: Stored) -> dict[str, Any]:
-        told: dict[str, Any] = {
-            "name": name,
-            "counts": dict(stored.counts),
-            "finished": sum(stored.counts.get(state, 0) for state in ("COMPLETE", "PRUNED", "FAIL")),
-            "budget_trials": None,
-            "objective": None,
-            "direction": None,
-            "best": None,
-            "trouble": None,
-        }
-        try:
-            seen = overview(self.storage, name)
-        except ForeignStudyError:
-            return told | {"trouble": "it was not made by cifar-tune"}
-        except (UserError, DamagedError) as error:
-            return told | {"trouble": str(error)}
-        best = None if seen.best is None or parent_of(name) is not None else seen.best
-        return told | {
-            "budget_trials": most_trials(seen.spec, seen.strangers),
-            "objective": seen.spec.objective.metric,
-            "direction": seen.spec.objective.direction,
-            "best": None if best is None else {"number": best.number, "value": best.value},
-        }
+        Raises:
+            UnknownStudyError: there is none of this name.
+            UserError: another tool made it.
+            DamagedError: what the database holds of it makes no sense.
+        """
+        study = self.require(name)
+        return self._seen.get((study, name), lambda: self._moment(study, name), lambda: self.seen_now(name))
+
+    def seen_now(self, name: str) -> Overview:
+        """The same, of this moment."""
+        return overview(self.storage, name, _MOST_ENDED, self._ended)
 
     def status(self, name: str) -> dict[str, Any]:
         """One study as `cifar-tune status --json` tells it.
@@ -139,11 +99,11 @@ class Studies:
             UserError: another tool made it.
             DamagedError: what the database holds of it makes no sense.
         """
-        study = self.require(name)
-        return self._statuses.get((study, name), self._moment(study, name), lambda: self._status(name))
+        seen = self.seen(name)
+        return self._statuses.get(name, lambda: seen, lambda: self._status(seen))
 
-    def _status(self, name: str) -> dict[str, Any]:
-        told: dict[str, Any] = finite(described(self.storage, overview(self.storage, name)))
+    def _status(self, seen: Overview) -> dict[str, Any]:
+        told: dict[str, Any] = finite(described(self.storage, seen))
         return told
 
     def live(self, name: str) -> tuple[str, str]:
@@ -156,11 +116,10 @@ class Studies:
             UserError: another tool made it.
             DamagedError: what the database holds of it makes no sense.
         """
-        study = self.require(name)
-        return self._live.get((study, name), self._moment(study, name), lambda: self._seen(name))
+        seen = self.seen(name)
+        return self._live.get(name, lambda: seen, lambda: self._lived(seen))
 
-    def _seen(self, name: str) -> tuple[str, str]:
-        seen = overview(self.storage, name, _MOST_ENDED)
+    def _lived(self, seen: Overview) -> tuple[str, str]:
         begun = [trial for trial in seen.unfinished if trial.config and not trial.is_drawn]
         status = described(self.storage, seen)
         if status["lease"] is not None:

@@ -3,13 +3,16 @@
 All of it blocks, so that routes call it in threads. Answers are kept for as long as no trial has ended since.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from optuna.trial import FrozenTrial, TrialState
+
 from cifar_tune.errors import CheckError
-from cifar_tune.optuna_tables import numbers_of_trials, states_of_studies
+from cifar_tune.optuna_tables import Parts, naming_damage, numbers_of_trials, states_of_studies
 from cifar_tune.reports.best_config import BEST_FILE, best_yaml, resolved_config
 from cifar_tune.reports.export import file_content, file_names
 from cifar_tune.reports.importances import Importances, importances
@@ -17,14 +20,25 @@ from cifar_tune.reports.report import Report
 from cifar_tune.reports.weights import final_model
 from cifar_tune.service.refusals import UnknownStudyError
 from cifar_tune.storage import attributes
+from cifar_tune.storage.constraints import was_finished_elsewhere
+from cifar_tune.storage.damage import check_configurations, check_values
 from cifar_tune.storage.linked import FINALS, linked_name, parent_of
-from cifar_tune.storage.overview import Overview, overview
-from cifar_tune.storage.records import StudyRecord, load_record
-from cifar_tune.storage.stored_studies import load_optuna_study
+from cifar_tune.storage.overview import Overview
+from cifar_tune.storage.records import StudyRecord, TrialRecord, bulk_reading, load_record, trial_record
+from cifar_tune.storage.stored_studies import load_optuna_study, study_names
+from cifar_tune.storage.versions import successor
+from cifar_tune.web.beside import Beside
 from cifar_tune.web.cache import Cache
 from cifar_tune.web.reading import Studies
 
 _MOST = 200
+_FEW = 1000
+"""Importances of so many completed trials are made while somebody waits for them."""
+
+_LATER = "They are being computed; look again in a few seconds."
+_COMPARED_BY = Parts(times=False, reports=False, user=(attributes.REASON, attributes.CONFIG))
+"""What importances look at."""
+
 _MOST_REPORTS = 3
 _MOST_FILES = 20
 
@@ -40,10 +54,10 @@ class Results:
         self._studies = studies
         self._storage = studies.storage
         self._bests: Cache[dict[str, Any] | str] = Cache(_MOST)
-        self._fronts: Cache[list[dict[str, Any]]] = Cache(_MOST)
         self._reports: Cache[Report] = Cache(_MOST_REPORTS)
         self._files: Cache[bytes] = Cache(_MOST_FILES)
         self._importances: Cache[Importances | str] = Cache(_MOST)
+        self._large_importances: Beside[Importances | str] = Beside(_MOST)
         # one report at a time: each takes a core, and the look of pictures is set for all threads
         self._making = Lock()
 
@@ -55,19 +69,26 @@ class Results:
         Raises:
             UnknownStudyError: there is no study of this name, or no best trial in it yet; the message says why.
         """
-        mark = self._mark(name, ("COMPLETE",)) if self._finals(name) is None else self._mark(name)
-        found = self._bests.get(name, mark, lambda: self._best(name))
+        if self._finals(name) is not None:
+            found = self._bests.get(
+                (name, True), lambda: self._mark(name), lambda: self._best(self._studies.seen_now(name), True)
+            )
+        else:
+            seen = self._studies.seen(name)
+            best = None if seen.best is None else (seen.best.number, seen.best.value)
+            mark = self._studies.require(name), best, seen.counts.get("COMPLETE")
+            found = self._bests.get((name, False), lambda: mark, lambda: self._best(seen, False))
         if isinstance(found, str):
             raise UnknownStudyError(found)
         return found
 
-    def _best(self, name: str) -> dict[str, Any] | str:
-        seen, path = overview(self._storage, name), Path("reports") / name / BEST_FILE
+    def _best(self, seen: Overview, has_raced: bool) -> dict[str, Any] | str:
+        name, path = seen.name, Path("reports") / seen.name / BEST_FILE
         if seen.best is None:
             return f"{seen.without_best_words}{'' if parent_of(name) is not None else ' yet'}"
         chosen, text = seen.best, None
-        if self._finals(name) is not None:
-            report = self._report(name, self._mark(name))
+        if has_raced:
+            report = self._report(name)
             if report.winner is not None:
                 chosen, text = report.winner, best_yaml(report.record, report.winner, path, report.raced)
         names = [objective.metric for objective in seen.spec.objectives]
@@ -87,9 +108,11 @@ class Results:
         except KeyError:
             return None
 
-    def _light(self, seen: Overview) -> StudyRecord:
-        """What a configuration file tells of its study, without reading the other trials."""
-        study = load_optuna_study(self._storage, seen.name)
+    def _light(
+        self, seen: Overview, trials: Sequence[TrialRecord] = (), completed: Sequence[FrozenTrial] = ()
+    ) -> StudyRecord:
+        """What is known of a study without reading its trials, and these of them."""
+        study, newer = load_optuna_study(self._storage, seen.name), successor(seen.name)
         return StudyRecord(
             name=seen.name,
             spec=seen.spec,
@@ -97,9 +120,10 @@ class Results:
             data=seen.data,
             elapsed_seconds=seen.elapsed_seconds,
             openings=seen.openings,
-            trials=(),
-            completed=(),
+            trials=trials,
+            completed=completed,
             study=study,
+            succeeded_by=newer if newer is not None and newer in study_names(self._storage) else None,
         )
 
     def front(self, name: str) -> list[dict[str, Any]]:
@@ -108,10 +132,7 @@ class Results:
         Raises:
             UnknownStudyError: there is no study of this name.
         """
-        return self._fronts.get(name, self._mark(name, ("COMPLETE",)), lambda: self._front(name))
-
-    def _front(self, name: str) -> list[dict[str, Any]]:
-        seen = overview(self._storage, name)
+        seen = self._studies.seen(name)
         names = [objective.metric for objective in seen.spec.objectives]
         return [
             {
@@ -130,16 +151,31 @@ class Results:
         Raises:
             UnknownStudyError: there is no study of this name.
         """
-        mark = self._mark(name, ("COMPLETE",))
-
-        def make() -> Importances | str:
-            with self._making:
-                return importances(load_record(self._storage, name))
-
-        found = self._importances.get(name, mark, make)
+        seen = self._studies.seen(name)
+        completed = seen.counts.get("COMPLETE", 0)
+        if completed <= _FEW:
+            mark = self._studies.require(name), completed
+            found = self._importances.get(name, lambda: mark, lambda: self._made_importances(seen))
+        else:  # among so many, another hundredth changes little
+            about = self._studies.require(name), round(math.log(completed) * 100)
+            made = self._large_importances.get(name, about, lambda: self._made_importances(seen))
+            found = _LATER if made is None else made
         if isinstance(found, str):
             return {"shares": {}, "basis": None, "why_none": found}
         return {"shares": dict(found.shares), "basis": found.basis, "why_none": None}
+
+    def _made_importances(self, seen: Overview) -> Importances | str:
+        """Of completed trials alone, and of these without what they have reported; means are made of whole trials."""
+        with self._making:
+            if seen.spec.repeats is not None:
+                return importances(load_record(self._storage, seen.name))
+            with naming_damage(seen.name), bulk_reading():
+                study = self._studies.require(seen.name)
+                trials = self._storage.read_trials(study, (TrialState.COMPLETE,), parts=_COMPARED_BY)
+                check_values(trials, len(seen.spec.objectives))
+                check_configurations(trials, seen.spec)
+            completed = [trial for trial in trials if not was_finished_elsewhere(trial)]
+            return importances(self._light(seen, [trial_record(each, seen.spec) for each in trials], completed))
 
     def report(self, name: str) -> Sequence[str]:
         """The files that `cifar-tune export` would write, by their path in its folder.
@@ -147,7 +183,7 @@ class Results:
         Raises:
             UnknownStudyError: there is no study of this name.
         """
-        return file_names(self._report(name, self._mark(name)))
+        return file_names(self._report(name))
 
     def report_file(self, name: str, file: str) -> bytes:
         """One of these files.
@@ -155,24 +191,23 @@ class Results:
         Raises:
             UnknownStudyError: there is no study of this name, or no such file.
         """
-        mark = self._mark(name)
 
         def make() -> bytes:
-            report = self._report(name, mark)
+            report = self._report(name)
             with self._making:
                 return file_content(report, file, Path("reports") / name)
 
         try:
-            return self._files.get((name, file), mark, make)
+            return self._files.get((name, file), lambda: self._mark(name), make)
         except KeyError:
             raise UnknownStudyError(f"there is no file {file!r} in the report of the study {name!r}") from None
 
-    def _report(self, name: str, mark: object) -> Report:
+    def _report(self, name: str) -> Report:
         def make() -> Report:
             with self._making:
                 return Report(load_record(self._storage, name))
 
-        return self._reports.get(name, mark, make)
+        return self._reports.get(name, lambda: self._mark(name), make)
 
     def model(self, name: str) -> Mapping[str, bytes]:
         """The files of the model that `finalize` has kept, by their path in its folder.
@@ -180,22 +215,18 @@ class Results:
         Raises:
             UnknownStudyError: there is no study of this name, or no model; the message says why.
         """
-        self._studies.require(name)
         try:
-            return final_model(load_record(self._storage, name))[2]
+            return final_model(self._light(self._studies.seen_now(name)))[2]
         except CheckError as error:
             raise UnknownStudyError(str(error)) from error
 
-    def _mark(self, name: str, states: Collection[str] | None = None) -> object:
-        """Something that is the same as long as a study has the same trials in these states, race and attributes."""
+    def _mark(self, name: str) -> object:
+        """Something that is the same as long as a study has the same trials in the same states, and the same race."""
         study, finals = self._studies.require(name), self._finals(name)
         by_study = states_of_studies(self._storage.engine, [study, *([] if finals is None else [finals])])
-        counts = by_study.get(study, {})
-        told = sorted((state.name, count) for state, count in counts.items() if states is None or state.name in states)
-        if states is not None:
-            return study, tuple(told)
-        openings = sum(key.startswith(attributes.TEST_OPENING) for key in self._storage.get_study_user_attrs(study))
-        race = (
-            None if finals is None else tuple(sorted((s.name, count) for s, count in by_study.get(finals, {}).items()))
+        told, race = (
+            tuple(sorted((state.name, count) for state, count in by_study.get(each, {}).items()))
+            for each in (study, -1 if finals is None else finals)
         )
-        return study, tuple(told), numbers_of_trials(self._storage.engine, study), openings, finals, race
+        openings = sum(key.startswith(attributes.TEST_OPENING) for key in self._storage.get_study_user_attrs(study))
+        return study, told, numbers_of_trials(self._storage.engine, study), openings, finals, race

@@ -1,13 +1,26 @@
 """What is told of studies."""
 
 import json
+import random
+import time
+from collections.abc import Callable
+from threading import Event
 from typing import Any
 
 from optuna import delete_study
+from sqlalchemy import delete, insert
+from sqlalchemy.engine import make_url
 from starlette.testclient import TestClient
 
 from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.service.tables import NAMES, SUBMISSIONS
+from cifar_tune.storage.overview import overview
+from cifar_tune.web.beside import Beside
+from cifar_tune.web.busy_slots import steps_of
+from cifar_tune.web.reading import Studies, finite
+from cifar_tune.web.summaries import Summaries
 from tests.reports.test_race import VALUES, raced
+from tests.storage.random_studies import store_random_study
 
 
 def get(client: TestClient, path: str, status: int = 200) -> Any:
@@ -115,3 +128,76 @@ def test_after_a_race_the_best_configuration_is_that_of_its_winner(viewer: TestC
     assert "is no search" in get(viewer, "/v1/studies/raced%2Ffinals/best", 404)["detail"]
     for name in ("raced", "raced/finals"):
         delete_study(study_name=name, storage=storage)
+
+
+def test_lists_say_what_each_study_says_of_itself(storage: BatchStorage) -> None:
+    draw = random.Random(1)  # noqa: S311
+    for _ in range(12):
+        studies = Studies(storage, make_url("sqlite://"))  # it remembers for a second
+        spec = store_random_study(storage, draw, draw.choice([0, 3, 30]))
+        told = Summaries(studies).of({"test": studies.require("test")})["test"]
+        seen = overview(storage, "test")
+        assert (told["objective"], told["direction"]) == (spec.objective.metric, spec.objective.direction)
+        assert (told["counts"], told["finished"]) == (seen.counts, seen.finished)
+        assert told["budget_trials"] == 50
+        best = None if seen.best is None else {"number": seen.best.number, "value": finite(seen.best.value)}
+        assert told["best"] == best
+        delete_study(study_name="test", storage=storage)
+
+
+def test_of_many_studies_that_wait_the_page_shows_the_first(
+    client_of: Callable[..., TestClient], storage: BatchStorage
+) -> None:
+    now = time.time()
+    row = {
+        "owner": "olaf", "file": "study.yaml", "text": "", "priority": 0, "trials": 1, "state": "queued",
+        "wanted": "run", "submitted_at": now, "waiting_since": now, "device_seconds": 0.0, "deaths": 0, "notify": [],
+    }  # fmt: skip
+    names = [f"many-{number}" for number in range(60)]
+    with storage.engine.begin() as connection:
+        connection.execute(insert(NAMES), [{"study": name, "owner": "olaf", "since": now} for name in names])
+        rows = [{**row, "study": name, "living": name, "position": 60 - place} for place, name in enumerate(names)]
+        connection.execute(insert(SUBMISSIONS), rows)
+    page = client_of("viewer").get("/").text
+    queue = page[: page.index('id="all-heading"')]
+    assert queue.count('data-label="Place"') == 50
+    assert queue.index("many-59") < queue.index("many-58")
+    assert "more wait behind these" in queue
+    assert get(client_of("viewer"), "/v1/studies?limit=3&owner=olaf")["total"] == 60
+    with storage.engine.begin() as connection:
+        connection.execute(delete(NAMES).where(NAMES.c.owner == "olaf"))
+        connection.execute(delete(SUBMISSIONS).where(SUBMISSIONS.c.owner == "olaf"))
+
+
+def test_what_takes_long_is_made_beside() -> None:
+    beside: Beside[int] = Beside(1)
+    may_end, has_ended = Event(), Event()
+
+    def slow() -> int:
+        may_end.wait()
+        has_ended.set()
+        return 1
+
+    assert beside.get("key", "mark", slow) is None
+    assert beside.get("key", "mark", slow) is None
+    may_end.set()
+    has_ended.wait()
+    while (found := beside.get("key", "mark", slow)) is None:
+        time.sleep(0.001)
+    assert found == 1
+    assert beside.get("key", "another mark", lambda: 2) == 1  # until the next one is there
+    while (found := beside.get("key", "another mark", lambda: 3)) == 1:
+        time.sleep(0.001)
+    assert found == 2
+
+
+def test_many_trials_make_a_line_of_few_steps() -> None:
+    draw = random.Random(0)  # noqa: S311
+    spans = [(began, began + draw.uniform(1, 900)) for began in (draw.uniform(0, 20_000) for _ in range(800))]
+    changes = [*((began, 1) for began, _ in spans), *((ended, -1) for _, ended in spans if ended <= 21_600)]
+    steps, most = steps_of(changes, 0.0, 21_600.0)
+    assert len(steps) <= 2 * 340
+    assert most == max(sum(began <= at < ended for began, ended in spans) for at, _ in spans)
+    assert [at for at, _ in steps] == sorted(at for at, _ in steps)
+    assert max(count for _, count in steps) == most
+    assert steps[-1][1] == 0

@@ -7,14 +7,14 @@ from urllib.parse import quote
 from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.exceptions import HTTPException
 
+from cifar_tune.optuna_tables import ids_of_studies
 from cifar_tune.service import rights
 from cifar_tune.service.people import Actor
-from cifar_tune.service.submissions import State, Submission
+from cifar_tune.service.submissions import State, first_of_queue
 from cifar_tune.storage.attributes import why_stopped
 from cifar_tune.web.busy_slots import busy_over_time
-from cifar_tune.web.here import Here, HereNow
+from cifar_tune.web.here import HereNow
 from cifar_tune.web.listing import Wish, list_studies
-from cifar_tune.web.models.studies import StudySummary
 from cifar_tune.web.pages.rendering import page
 from cifar_tune.web.routes.queueing import Name
 from cifar_tune.web.routes.studies import read_one
@@ -58,14 +58,18 @@ def studies_page(
     state: State | None = None,
 ) -> Response:
     """What is queued, and all studies."""
-    queue = here.desk(visitor).queue()
+    with here.engine.connect() as connection:
+        queue, living = first_of_queue(connection, _PAGE)
     wish = Wish(owner or None, None if state is None else [state], contains or None)
-    listed = list_studies(here.engine, here.studies, wish, offset, _PAGE)
+    listed = list_studies(here.engine, here.summaries, wish, offset, _PAGE)
+    ids = ids_of_studies(here.engine, [each.study for each in queue])
+    summaries = here.summaries.of(ids)
     return page(
         request,
         visitor,
         "studies.html",
-        queue=[(each, _summary(here, each)) for each in queue],
+        queue=[(each, summaries.get(each.study)) for each in queue],
+        more=living - len(queue),
         listed=listed,
         shown_owner=owner,
         shown_contains=contains,
@@ -79,7 +83,7 @@ def studies_page(
 def study_page(request: Request, name: Name, here: HereNow, visitor: Visitor) -> Response:
     """One study, live."""
     found = read_one(here, here.desk(visitor), visitor, name)
-    stored = here.studies.all().get(name)
+    stored = ids_of_studies(here.engine, [name]).get(name)
     status = found.status
     stopped = None if not status or status["stopped"] is None else why_stopped(status["stopped"])
     best = here.results.best(name) if status and status["best"] else None
@@ -91,7 +95,7 @@ def study_page(request: Request, name: Name, here: HereNow, visitor: Visitor) ->
         status=status,
         stopped=stopped,
         best=best,
-        dashboard="" if stored is None else f"/dashboard/studies/{stored.id}",
+        dashboard="" if stored is None else f"/dashboard/studies/{stored}",
     )
 
 
@@ -119,12 +123,3 @@ def submit_page(request: Request, visitor: Visitor) -> Response:
     """A study file to be written or pasted."""
     rights.require(visitor, "submit", visitor.name, "submit a study")
     return page(request, visitor, "submit.html", example=_EXAMPLE)
-
-
-def _summary(here: Here, submission: Submission) -> StudySummary | None:
-    """Trials and best value of a submitted study; None before its first run."""
-    stored = here.studies.all().get(submission.study)
-    if stored is None:
-        return None
-    told = here.studies.summary(submission.study, stored)
-    return StudySummary(**told, owner=submission.owner, state=submission.state, submission=submission.id)

@@ -54,7 +54,7 @@ def studies(
 ) -> StudyList:
     """All studies, also those that `cifar-tune run` has made, page by page."""
     wish = Wish(owner, state, contains, order)
-    return list_studies(here.engine, here.studies, wish, offset, min(limit, here.settings.limits.page))
+    return list_studies(here.engine, here.summaries, wish, offset, min(limit, here.settings.limits.page))
 
 
 @router.get("/studies/{name:path}/trials", operation_id="trials")

@@ -1,0 +1,206 @@
+"""How long pages and routes of the service take when there are many trials, or many studies."""
+
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.client import HTTPConnection
+from pathlib import Path
+from statistics import quantiles
+
+from sqlalchemy import insert
+from sqlalchemy.engine import make_url
+
+from benchmarks.made_study import load, made_trial, move_times, store_studies, store_study
+from benchmarks.noop_study import noop_spec, sqlite_url
+from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.service.people import create_token
+from cifar_tune.service.schema import upgrade
+from cifar_tune.service.tables import NAMES, SUBMISSIONS
+from cifar_tune.storage.rdb import close, open_storage
+from cifar_tune.study_spec.specification import StudySpec
+from cifar_tune.web.app import create_app
+from cifar_tune.web.here import Here
+from cifar_tune.web.reading import Studies
+from cifar_tune.web.serving import HttpServer
+from cifar_tune.web.settings import WebSettings
+
+_HOURS = 6
+_TEXT = "name: {name}\ndata: {{name: digits}}\ntrain: {{model: cnn2}}\nbudget: {{trials: 20}}\n"
+_TRIALS_EACH = 10
+
+
+@dataclass(frozen=True)
+class Sized:
+    """A service on a database of some size.
+
+    Attributes:
+        storage: the database.
+        spec: of its studies.
+        study: the one that is looked at.
+        server: answers requests.
+        token: of an editor who owns the studies.
+        seconds: of each answer, by kind of view and by path.
+    """
+
+    storage: BatchStorage
+    spec: StudySpec
+    study: str
+    server: HttpServer
+    token: str
+    here: Here
+    seconds: dict[tuple[str, str], list[float]] = field(default_factory=dict)
+
+    def forget(self) -> None:
+        """Let the service know nothing, as when it has just begun."""
+        self.here.studies = Studies(self.storage, self.here.url)
+        self.here.__post_init__()
+
+    def end_a_trial(self, draw: random.Random) -> None:
+        """Let one more trial have ended."""
+        load(self.storage, self.study).add_trial(made_trial(self.spec, draw))
+
+    def ask(self, kind: str, path: str) -> bytes:
+        """Ask for a page, and note how long the answer took."""
+        connection = HTTPConnection(self.server.address.removeprefix("http://").rstrip("/"), timeout=120)
+        headers = {"Authorization": f"Bearer {self.token}"}
+        began = time.perf_counter()
+        connection.request("GET", path.format(study=self.study), headers=headers)
+        answer = connection.getresponse()
+        content = answer.read(1024) if path.endswith("/stream") else answer.read()
+        took = time.perf_counter() - began
+        connection.close()
+        if answer.status != 200:
+            raise RuntimeError(f"{path}: status {answer.status}: {content[:500]!r}")
+        self.seconds.setdefault((kind, path), []).append(took)
+        return content
+
+
+@contextmanager
+def sized(folder: Path, name: str, studies: int, trials: int) -> Iterator[Sized]:
+    """A service with so many studies of so many trials each, half of the studies waiting in the queue."""
+    url = make_url(sqlite_url(folder, name))
+    storage = open_storage(url)
+    upgrade(storage.engine)
+    spec = noop_spec(10 * trials)
+    if studies == 1:
+        store_study(storage, spec, trials)
+        names = [spec.name]
+    else:
+        store_studies(storage, spec, studies, trials)
+        names = [f"{spec.name}-{number}" for number in range(1, studies + 1)]
+    move_times(storage.engine, 0.9 * _HOURS * 3600)
+    with storage.engine.begin() as connection:
+        _, token = create_token(connection, "root", "anna", "editor")
+        connection.execute(insert(NAMES), [{"study": each, "owner": "anna", "since": time.time()} for each in names])
+        rows = [_submission(each, number % 2 == 0) for number, each in enumerate(names)]
+        connection.execute(insert(SUBMISSIONS), rows)
+    app = create_app(storage, url, WebSettings(port=0))
+    server = HttpServer(app, WebSettings(port=0))
+    server.start()
+    try:
+        yield Sized(storage, spec, names[0], server, token, app.state.here)
+    finally:
+        server.stop()
+        close(storage)
+
+
+def _submission(study: str, waits: bool) -> Mapping[str, object]:
+    now = time.time()
+    return {
+        "study": study, "living": study if waits else None, "owner": "anna", "file": "study.yaml", "folder": None,
+        "text": _TEXT.format(name=study), "priority": 0, "workers": None, "trials": 20,
+        "state": "queued" if waits else "done", "wanted": "run", "submitted_at": now, "waiting_since": now,
+        "started_at": None if waits else now, "ended_at": None if waits else now, "device_seconds": 0.0, "deaths": 0,
+        "notify": [], "waits": "all 8 slots are in use" if waits else None, "position": None,
+    }  # fmt: skip
+
+
+_OF_A_STUDY = (
+    "/", "/studies/{study}", "/slots", "/v1/studies", "/v1/studies/{study}", "/v1/studies/{study}/trials?limit=100",
+    "/v1/studies/{study}/trials/7", "/v1/studies/{study}/best", "/v1/studies/{study}/front",
+    "/v1/studies/{study}/importances", "/v1/studies/{study}/stream", "/v1/slots", "/v1/queue", "/metrics",
+    "/api/studies",
+)  # fmt: skip
+_OF_ALL_TRIALS = (
+    "/v1/studies/{study}/report", "/v1/studies/{study}/report/summary.json", "/v1/studies/{study}/report/trials.csv",
+    "/v1/studies/{study}/report/report.html", "/api/studies/1?after=0",
+)  # fmt: skip
+"""They are made from all trials, whatever the way."""
+
+_OF_MANY = (
+    "/", "/?offset=5&contains=noop", "/studies/{study}", "/slots", "/v1/studies?limit=10", "/v1/studies/{study}",
+    "/v1/studies/{study}/stream", "/v1/queue", "/v1/submissions?limit=10", "/metrics", "/readyz", "/api/studies",
+)  # fmt: skip
+FIRST, CHANGED = "first view", "after a change"
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A path at two sizes: p95 in seconds."""
+
+    path: str
+    kind: str
+    small: float
+    large: float
+
+
+def compared(folder: Path, sizes: Sequence[tuple[int, int]], paths: Sequence[str], rounds: int) -> list[Compared]:
+    """Ask for each path at two sizes in turns: of a service that knows nothing yet, and after a change.
+
+    Args:
+        folder: for the databases.
+        sizes: studies, and trials of each; of the small and of the large database.
+        paths: what is asked for.
+        rounds: how often each is asked for.
+    """
+    draw = random.Random(0)  # noqa: S311 (no secret)
+    (few, few_trials), (many, many_trials) = sizes
+    label = f"{few}-{few_trials}"
+    with (
+        sized(folder, f"small-{label}", few, few_trials) as small,
+        sized(folder, f"large-{label}", many, many_trials) as large,
+    ):
+        for each in (small, large):
+            for path in paths:  # templates and statements are made once
+                each.ask("warm", path)
+        for _ in range(rounds):
+            for path in paths:
+                for each in (small, large):
+                    each.forget()
+                    each.ask(FIRST, path)
+        for each in (small, large):
+            each.forget()
+            for path in paths:
+                each.ask("warm", path)
+        for _ in range(rounds):
+            for each in (small, large):
+                each.end_a_trial(draw)
+            time.sleep(1.1)  # so old may an answer be
+            for path in paths:
+                for each in (small, large):
+                    each.ask(CHANGED, path)
+        return [
+            Compared(path, kind, p95(small.seconds[kind, path]), p95(large.seconds[kind, path]))
+            for kind in (FIRST, CHANGED)
+            for path in paths
+        ]
+
+
+def p95(seconds: Sequence[float]) -> float:
+    """The 95th percentile."""
+    return quantiles(seconds, n=20, method="inclusive")[-1]
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as scratch:
+        for sizes, paths in (([(1, 100), (1, 10_000)], _OF_A_STUDY), ([(10, 10), (1000, 10)], _OF_MANY)):
+            for found in compared(Path(scratch), sizes, paths, int(sys.argv[1])):
+                ratio = found.large / found.small
+                print(
+                    f"{found.kind:15} {found.path:45} {found.small * 1000:8.1f} {found.large * 1000:8.1f} {ratio:6.2f}",
+                    flush=True,
+                )

@@ -1,0 +1,206 @@
+"""What Optuna's tables say of the trials of a study that have ended, counted and sorted by the database itself.
+
+Like `optuna_tables`, it relies on the tables of Optuna, and `tests/test_optuna_contract.py` tries it.
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from optuna.trial import TrialState
+from sqlalchemy import ColumnElement, Engine, String, case, cast, exists, func, select
+
+from cifar_tune.optuna_tables import FINITE, STUDY_USER_ATTRIBUTES, TRIALS, USER_ATTRIBUTES, VALUES, Decoded
+
+_ENDED = tuple(state for state in TrialState if state.is_finished())
+_KIND = cast(VALUES.c.value_type, String(16))  # an enumeration of PostgreSQL
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The trials of a study that had ended at some moment; they never change. Relies on `trials`.
+
+    Attributes:
+        study: its id.
+        highest: the highest id of a trial that there was.
+        unfinished: ids of those that ran or waited.
+    """
+
+    study: int
+    highest: int
+    unfinished: frozenset[int]
+
+    @property
+    def where(self) -> ColumnElement[bool]:
+        """What is true of them."""
+        found = (TRIALS.c.study_id == self.study) & (TRIALS.c.trial_id <= self.highest) & TRIALS.c.state.in_(_ENDED)
+        return found & TRIALS.c.trial_id.not_in(sorted(self.unfinished)) if self.unfinished else found
+
+
+def beginning(engine: Engine, study: int) -> tuple[int, datetime | None] | None:
+    """The id of the oldest trial of a study, and when it began, in UTC; None without any. Relies on `trials`."""
+    wanted = select(TRIALS.c.trial_id, TRIALS.c.datetime_start).where(TRIALS.c.study_id == study)
+    with engine.connect() as connection:
+        found = connection.execute(wanted.order_by(TRIALS.c.trial_id).limit(1)).one_or_none()
+    return None if found is None else (found[0], found[1])
+
+
+def seen_now(engine: Engine, study: int) -> Seen:
+    """Those that have ended by now. Relies on `trials`."""
+    of_study = TRIALS.c.study_id == study
+    with engine.connect() as connection:
+        highest = connection.execute(
+            select(func.coalesce(func.max(TRIALS.c.trial_id), -1)).where(of_study)
+        ).scalar_one()
+        # what ends between the two queries has ended, and what is added there is above
+        unfinished = of_study & (TRIALS.c.trial_id <= highest) & TRIALS.c.state.not_in(_ENDED)
+        found = connection.execute(select(TRIALS.c.trial_id).where(unfinished)).scalars()
+        return Seen(study, highest, frozenset(found))
+
+
+def seen_since(engine: Engine, seen: Seen) -> tuple[list[int], Seen]:
+    """The ids of the trials that have ended since, and what has ended by now. Relies on `trials`."""
+    is_new = TRIALS.c.trial_id > seen.highest
+    if seen.unfinished:
+        is_new |= TRIALS.c.trial_id.in_(sorted(seen.unfinished))
+    wanted = select(TRIALS.c.trial_id, TRIALS.c.state).where(TRIALS.c.study_id == seen.study, is_new)
+    with engine.connect() as connection:
+        rows = connection.execute(wanted.order_by(TRIALS.c.trial_id)).all()
+    states = {row[0]: row[1] for row in rows}
+    ended = [trial for trial, state in states.items() if state.is_finished()]
+    return ended, Seen(seen.study, max([seen.highest, *states]), frozenset(states.keys() - set(ended)))
+
+
+def states_of_seen(engine: Engine, seen: Seen) -> dict[TrialState, int]:
+    """How many of them are in each state. Relies on `trials`."""
+    counted = select(TRIALS.c.state, func.count()).where(seen.where).group_by(TRIALS.c.state)
+    with engine.connect() as connection:
+        return {row[0]: row[1] for row in connection.execute(counted)}
+
+
+def counts_of_seen(engine: Engine, seen: Seen, key: str) -> list[tuple[Any, int]]:
+    """How many of them have each value of the user attribute `key`; that of the oldest one first.
+
+    Relies on `trials` and on the table of user attributes.
+    """
+    text, of_trial = USER_ATTRIBUTES.c.value_json, TRIALS.c.trial_id == USER_ATTRIBUTES.c.trial_id
+    counted = select(text, func.count()).join(TRIALS, of_trial).where(seen.where, USER_ATTRIBUTES.c.key == key)
+    with engine.connect() as connection:
+        found = connection.execute(counted.group_by(text).order_by(func.min(TRIALS.c.number))).all()
+    decoded = Decoded()
+    return [(decoded.attribute(key, value), count) for value, count in found]
+
+
+def seen_without(engine: Engine, seen: Seen, key: str) -> int:
+    """How many of them have no user attribute `key`. Relies on `trials` and on the table of user attributes."""
+    has_it = exists().where(USER_ATTRIBUTES.c.trial_id == TRIALS.c.trial_id, USER_ATTRIBUTES.c.key == key)
+    with engine.connect() as connection:
+        return connection.execute(select(func.count()).where(seen.where, ~has_it)).scalar_one()
+
+
+def failed_of_seen(engine: Engine, seen: Seen, key: str) -> dict[int, Any]:
+    """The user attribute `key` of those that failed, by their numbers; None where one has none.
+
+    Relies on `trials` and on the table of user attributes.
+    """
+    own = (USER_ATTRIBUTES.c.trial_id == TRIALS.c.trial_id) & (USER_ATTRIBUTES.c.key == key)
+    wanted = select(TRIALS.c.number, USER_ATTRIBUTES.c.value_json).outerjoin(USER_ATTRIBUTES, own)
+    wanted = wanted.where(seen.where, TRIALS.c.state == TrialState.FAIL).order_by(TRIALS.c.number)
+    with engine.connect() as connection:
+        found = connection.execute(wanted).all()
+    decoded = Decoded()
+    return {number: None if text is None else decoded.attribute(key, text) for number, text in found}
+
+
+def best_of_seen(engine: Engine, seen: Seen, is_max: bool, skipped: int, most: int) -> list[int]:
+    """The ids of the completed ones by their first value, the best first, and of equal ones the oldest.
+
+    Relies on `trials` and `trial_values`.
+
+    Args:
+        engine: of the database.
+        seen: which trials.
+        is_max: whether higher is better.
+        skipped: so many better ones are left out.
+        most: how many at most.
+    """
+    infinite = case((_KIND == "INF_POS", 1), (_KIND == "INF_NEG", -1), else_=0)
+    order = [infinite.desc(), VALUES.c.value.desc()] if is_max else [infinite, VALUES.c.value]
+    wanted = select(TRIALS.c.trial_id).join(VALUES, VALUES.c.trial_id == TRIALS.c.trial_id)
+    wanted = wanted.where(seen.where, TRIALS.c.state == TrialState.COMPLETE, VALUES.c.objective == 0)
+    ordered = wanted.order_by(*order, TRIALS.c.number).offset(skipped).limit(most)
+    with engine.connect() as connection:
+        return list(connection.execute(ordered).scalars())
+
+
+def has_odd_values(engine: Engine, seen: Seen) -> bool:
+    """Whether a completed one has not exactly one value, or one that is no number: then no database sorts them rightly.
+
+    Relies on `trials` and `trial_values`, which has each objective of a trial once.
+    """
+    is_sound = ((_KIND == FINITE) & VALUES.c.value.is_not(None)) | _KIND.in_(("INF_POS", "INF_NEG"))
+    if engine.dialect.name == "sqlite":  # its columns hold whatever is written into them
+        is_sound &= (_KIND != FINITE) | func.typeof(VALUES.c.value).in_(("real", "integer"))
+    is_sound &= VALUES.c.objective == 0
+    completed = seen.where & (TRIALS.c.state == TrialState.COMPLETE)
+    trials = func.count(TRIALS.c.trial_id.distinct())
+    wanted = select(trials, func.count(), func.count(case((is_sound, 1)))).select_from(
+        TRIALS.outerjoin(VALUES, VALUES.c.trial_id == TRIALS.c.trial_id)
+    )
+    with engine.connect() as connection:
+        completed_trials, values, sound = connection.execute(wanted.where(completed)).one()
+    return not completed_trials == values == sound
+
+
+def best_of_studies(
+    engine: Engine, studies: Sequence[int], is_max: bool, has: str, why: str, but: str
+) -> dict[int, tuple[int, float]]:
+    """The number and the first value of the best completed trial of each of these studies that has one.
+
+    Relies on `trials`, `trial_values` and the table of user attributes.
+
+    Args:
+        engine: of the database.
+        studies: their ids.
+        is_max: whether higher is better.
+        has: only trials with this user attribute count.
+        why: only trials with this user attribute, which is a text that is not empty, count.
+        but: what that text must not be.
+    """
+    infinite = case((_KIND == "INF_POS", 1), (_KIND == "INF_NEG", -1), else_=0)
+    order = [infinite.desc(), VALUES.c.value.desc()] if is_max else [infinite, VALUES.c.value]
+    has_it = exists().where(USER_ATTRIBUTES.c.trial_id == TRIALS.c.trial_id, USER_ATTRIBUTES.c.key == has)
+    is_right = exists().where(
+        USER_ATTRIBUTES.c.trial_id == TRIALS.c.trial_id,
+        USER_ATTRIBUTES.c.key == why,
+        USER_ATTRIBUTES.c.value_json.not_in(("null", '""', json.dumps(but))),
+    )
+    place = func.row_number().over(partition_by=TRIALS.c.study_id, order_by=[*order, TRIALS.c.number])
+    ordered = (
+        select(TRIALS.c.study_id, TRIALS.c.number, VALUES.c.value, infinite.label("infinite"), place.label("place"))
+        .join(VALUES, (VALUES.c.trial_id == TRIALS.c.trial_id) & (VALUES.c.objective == 0))
+        .where(TRIALS.c.study_id.in_(studies), TRIALS.c.state == TrialState.COMPLETE, has_it, is_right)
+        .subquery()
+    )
+    with engine.connect() as connection:
+        rows = connection.execute(select(ordered).where(ordered.c.place == 1)).all()
+    return {row.study_id: (row.number, row.infinite * math.inf if row.infinite else row.value) for row in rows}
+
+
+def user_attribute_of_studies(engine: Engine, studies: Sequence[int], key: str) -> dict[int, Any]:
+    """The user attribute `key` of each of these studies by its id; what is no JSON is left out.
+
+    Relies on the table of user attributes of studies.
+    """
+    columns = STUDY_USER_ATTRIBUTES.c
+    wanted = select(columns.study_id, columns.value_json).where(columns.study_id.in_(studies), columns.key == key)
+    found = {}
+    with engine.connect() as connection:
+        for study, text in connection.execute(wanted):
+            with suppress(TypeError, ValueError):
+                found[study] = json.loads(text)
+    return found

@@ -1,0 +1,239 @@
+"""What the trials of a study that have ended come to: how many ended for which reason, and the best of them.
+
+Such trials never change. So whoever looks at a study again and again reads only those that have ended since, and the
+first time the database itself counts and sorts them where it can: then no trial but the best is read.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from threading import Lock
+from typing import Final
+
+from optuna.trial import FrozenTrial, TrialState
+
+from cifar_tune.optuna_ended import (
+    Seen,
+    beginning,
+    best_of_seen,
+    counts_of_seen,
+    failed_of_seen,
+    has_odd_values,
+    seen_now,
+    seen_since,
+    seen_without,
+    states_of_seen,
+)
+from cifar_tune.optuna_internals import BatchStorage, trial_id
+from cifar_tune.optuna_tables import Parts, SenselessError, states_of_trials
+from cifar_tune.storage import attributes
+from cifar_tune.storage.constraints import is_stranger, may_be_best, was_finished_elsewhere
+from cifar_tune.storage.damage import check_values
+from cifar_tune.study_spec.pareto import Minimized, minimized, pareto_front
+from cifar_tune.study_spec.specification import StudySpec
+
+VALUES: Final = Parts(times=False, params=False, reports=False, user=())
+"""Numbers and values, and what samplers and pruners have noted."""
+
+READ: Final = (attributes.REASON, attributes.CONFIG)
+JUDGED_BY: Final = replace(VALUES, user=READ, bare=(attributes.CONFIG,))
+"""What `may_be_best` looks at: that, and whether the configuration is known; it is long, and not read."""
+
+_COUNTED_BY = replace(JUDGED_BY, user=(*READ, attributes.ERROR))
+_FIRST_PAGE = 20
+_MANY = 400
+"""Of so many new trials, all are counted anew by the database."""
+
+
+@dataclass
+class Ended:
+    """What they come to.
+
+    Attributes:
+        counts: how many are in each state.
+        reasons: how many ended for each reason.
+        strangers: how many were never begun here.
+        failed: errors by the numbers of the trials that failed; None where none is stored.
+        has_own: whether this program ended one of the completed trials.
+        front: those that no other is better than in all objectives, the best in the first one first; of one objective
+            the best alone.
+    """
+
+    counts: Counter[TrialState] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    strangers: int = 0
+    failed: dict[int, str | None] = field(default_factory=dict)
+    has_own: bool = False
+    front: list["Candidate"] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Candidate:
+    """A trial that may be the best one; the better, the smaller, and of equal ones the earlier.
+
+    Attributes:
+        point: its values, turned so that lower is better.
+        number: of the trial.
+        id: of the trial.
+    """
+
+    point: Minimized
+    number: int
+    id: int
+
+
+class EndedTrials:
+    """Keeps what is known of them, study by study. Several threads may ask.
+
+    Args:
+        storage: the database.
+        most: studies that are kept.
+    """
+
+    def __init__(self, storage: BatchStorage, most: int) -> None:
+        self._storage = storage
+        self._most = most
+        self._lock = Lock()
+        self._known: dict[object, _Known] = {}
+
+    def of(self, study: int, spec: StudySpec, counts: Mapping[TrialState, int]) -> Ended:
+        """What those of a study come to.
+
+        Args:
+            study: its id.
+            spec: its specification; one with `repeats` chooses among means, and is not for here.
+            counts: how many trials it has in each state.
+
+        Raises:
+            SenselessError: what is stored of a trial makes no sense.
+        """
+        key = (study, spec.name, beginning(self._storage.engine, study))  # ids of deleted studies are given again
+        with self._lock:
+            known = self._known.pop(key, None) or _Known(self._storage, study)
+            self._known[key] = known
+            while len(self._known) > self._most:
+                del self._known[next(iter(self._known))]
+        with known.lock:
+            return known.look(spec, {state: count for state, count in counts.items() if state.is_finished()})
+
+
+class _Known:
+    """What is known of one study."""
+
+    def __init__(self, storage: BatchStorage, study: int) -> None:
+        self.lock = Lock()
+        self._storage = storage
+        self._study = study
+        self._ended: Ended | None = None
+        self._seen = Seen(study, -1, frozenset())
+
+    def look(self, spec: StudySpec, counts: Mapping[TrialState, int]) -> Ended:
+        """Add what has ended since the last look; begin anew where that does not explain the counts."""
+        ended = self._ended
+        if ended is not None and ended.counts != counts:
+            new, seen = seen_since(self._storage.engine, self._seen)
+            ended = self._with(ended, new, spec) if len(new) <= _MANY else None
+            if ended is not None and ended.counts != counts and ended.counts != self._counts():
+                ended = None  # others have changed or removed what had ended
+            self._ended, self._seen = ended, seen
+        if ended is None:
+            self._seen = seen_now(self._storage.engine, self._study)
+            ended = self._ended = self._all(spec)
+        return ended
+
+    def _counts(self) -> dict[TrialState, int]:
+        found = states_of_trials(self._storage.engine, self._study)
+        return {state: count for state, count in found.items() if state.is_finished()}
+
+    def _with(self, ended: Ended, new: Sequence[int], spec: StudySpec) -> Ended:
+        """With these trials too."""
+        trials = self._storage.read_trials(self._study, ids=new, parts=_COUNTED_BY) if new else []
+        check_values(trials, len(spec.objectives))
+        completed = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+        return Ended(
+            counts=ended.counts + Counter(trial.state for trial in trials),
+            reasons=ended.reasons + counted([(trial.user_attrs.get(attributes.REASON), 1) for trial in trials]),
+            strangers=ended.strangers + sum(map(is_stranger, trials)),
+            failed=ended.failed | texts(
+                {each.number: each.user_attrs.get(attributes.ERROR) for each in trials if each.state == TrialState.FAIL}
+            ),
+            has_own=ended.has_own or any(not was_finished_elsewhere(trial) for trial in completed),
+            front=_front([*ended.front, *_candidates(completed, spec)], spec),
+        )  # fmt: skip
+
+    def _all(self, spec: StudySpec) -> Ended:
+        """All that have ended."""
+        engine, seen = self._storage.engine, self._seen
+        ended = Ended(
+            counts=Counter(states_of_seen(engine, seen)),
+            reasons=counted(counts_of_seen(engine, seen, attributes.REASON)),
+            strangers=seen_without(engine, seen, attributes.CONFIG),
+            failed=texts(failed_of_seen(engine, seen, attributes.ERROR)),
+        )
+        is_sorted = not (spec.has_several_objectives or spec.constraints) and not has_odd_values(engine, seen)
+        for trials in self._best_first(spec) if is_sorted else [self._completed()]:
+            check_values(trials, len(spec.objectives))
+            ended.has_own = ended.has_own or any(not was_finished_elsewhere(trial) for trial in trials)
+            ended.front = _front(_candidates(trials, spec), spec)
+            if ended.front:
+                break
+        return ended
+
+    def _completed(self) -> list[FrozenTrial]:
+        return self._storage.read_trials(self._study, (TrialState.COMPLETE,), parts=JUDGED_BY)
+
+    def _best_first(self, spec: StudySpec) -> Iterator[list[FrozenTrial]]:
+        """Those with the best values, then the next ones: more and more, since most studies begin with their best."""
+        skipped, size = 0, _FIRST_PAGE
+        is_max = spec.objective.direction == "maximize"
+        while ids := best_of_seen(self._storage.engine, self._seen, is_max, skipped, size):
+            yield self._storage.read_trials(self._study, ids=ids, parts=JUDGED_BY)
+            skipped, size = skipped + size, 10 * size
+
+
+def counted(found: Sequence[tuple[object, int]]) -> Counter[str]:
+    """The reasons among REASONS for which trials have ended.
+
+    Args:
+        found: reasons as they are stored, and how many trials have each.
+
+    Raises:
+        SenselessError: one is no text.
+    """
+    reasons: Counter[str] = Counter()
+    for reason, count in found:
+        if not isinstance(reason, str | None):
+            raise SenselessError(f"the attribute {attributes.REASON!r} of a trial is {reason!r}, and must be text")
+        if reason in list(attributes.REASONS):
+            reasons[str(reason)] += count
+    return reasons
+
+
+def texts(found: Mapping[int, object]) -> dict[int, str | None]:
+    """The errors of trials by their numbers.
+
+    Raises:
+        SenselessError: one is no text.
+    """
+    errors: dict[int, str | None] = {}
+    for number, error in found.items():
+        if not isinstance(error, str | None):
+            raise SenselessError(f"trial {number}: its attribute {attributes.ERROR!r} is {error!r}, and must be text")
+        errors[number] = error
+    return errors
+
+
+def _candidates(completed: Sequence[FrozenTrial], spec: StudySpec) -> list[Candidate]:
+    return [
+        Candidate(minimized(trial.values, spec.objectives), trial.number, trial_id(trial))
+        for trial in completed
+        if may_be_best(trial, spec.constraints)
+    ]
+
+
+def _front(candidates: Sequence[Candidate], spec: StudySpec) -> list[Candidate]:
+    """The front of these; of one objective the best alone."""
+    ordered = sorted(candidates)
+    if not spec.has_several_objectives:
+        return ordered[:1]
+    return [ordered[index] for index in pareto_front([each.point for each in ordered])]

@@ -1,0 +1,125 @@
+"""What lists say of studies: budget, trials by state and the best value so far.
+
+A list has dozens of studies, and most of them are small and of the plain kind. Of all such ones the database is asked
+at once, and their specifications are not checked again. The others are looked at one by one.
+"""
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from threading import Lock
+from typing import Any
+
+from cifar_tune.errors import DamagedError, UserError
+from cifar_tune.optuna_ended import best_of_studies, user_attribute_of_studies
+from cifar_tune.optuna_tables import states_of_studies
+from cifar_tune.service.refusals import UnknownStudyError
+from cifar_tune.storage import attributes
+from cifar_tune.storage.linked import parent_of
+from cifar_tune.storage.stored_studies import ForeignStudyError
+from cifar_tune.study.budget import most_trials
+from cifar_tune.web.reading import Studies, finite
+
+_MOST = 5000
+_FEW = 1000
+"""Trials; a larger study is remembered, and only what is new of it is read."""
+
+_NOTHING: Mapping[str, Any] = dict.fromkeys(("budget_trials", "objective", "direction", "best", "trouble"))
+_UNTOLD: Mapping[str, Any] = {"counts": {}, "finished": 0, **_NOTHING}
+
+
+class Summaries:
+    """Those of the studies of a storage, kept as long as no trial of theirs begins or ends.
+
+    Args:
+        studies: of the storage.
+    """
+
+    def __init__(self, studies: Studies) -> None:
+        self._studies = studies
+        self._engine = studies.storage.engine
+        self._kept: OrderedDict[int, tuple[object, dict[str, Any]]] = OrderedDict()
+        self._lock = Lock()
+
+    def of(self, ids: Mapping[str, int | None]) -> dict[str, dict[str, Any]]:
+        """By name; a study without an id waits for its first run."""
+        stored = {name: study for name, study in ids.items() if study is not None}
+        by_study = states_of_studies(self._engine, stored.values()) if stored else {}
+        counts = {
+            name: {state.name: count for state, count in by_study.get(study, {}).items()}
+            for name, study in stored.items()
+        }
+        told: dict[str, dict[str, Any]] = {}
+        with self._lock:
+            for name, study in stored.items():
+                mark, kept = self._kept.get(study, (None, {}))
+                if mark == (name, counts[name]):
+                    told[name] = kept
+                    self._kept.move_to_end(study)
+        new = {name: study for name, study in stored.items() if name not in told}
+        plain = self._plain({name: each for name, each in new.items() if sum(counts[name].values()) <= _FEW})
+        for name in new:
+            counted = {"name": name, "counts": counts[name], "finished": _finished(counts[name])}
+            told[name] = counted | (plain[name] if name in plain else self._looked(name))
+        with self._lock:
+            for name, study in new.items():
+                self._kept[study] = ((name, counts[name]), told[name])
+            while len(self._kept) > _MOST:
+                self._kept.popitem(last=False)
+        return {name: told.get(name, {"name": name, **_UNTOLD}) for name in ids}
+
+    def _plain(self, ids: Mapping[str, int]) -> dict[str, dict[str, Any]]:
+        """Of those with one objective alone, whose best trial is the one with the best value."""
+        specs = user_attribute_of_studies(self._engine, list(ids.values()), attributes.SPEC) if ids else {}
+        objectives = {
+            name: (study, specs[study]["objective"], specs[study]["budget"]["trials"])
+            for name, study in ids.items()
+            if parent_of(name) is None and _is_plain(specs.get(study))
+        }
+        told: dict[str, dict[str, Any]] = {}
+        for direction in ("maximize", "minimize"):
+            some = {name: each for name, each in objectives.items() if each[1]["direction"] == direction}
+            best = best_of_studies(
+                self._engine, [study for study, _, _ in some.values()], direction == "maximize",
+                attributes.CONFIG, attributes.REASON, "repeated",
+            ) if some else {}  # fmt: skip
+            for name, (study, objective, budget) in some.items():
+                number, value = best.get(study, (None, None))
+                told[name] = {
+                    **_NOTHING,
+                    "budget_trials": budget,
+                    "objective": objective["metric"],
+                    "direction": direction,
+                    "best": None if number is None else {"number": number, "value": finite(value)},
+                }
+        return told
+
+    def _looked(self, name: str) -> dict[str, Any]:
+        try:
+            seen = self._studies.seen(name)
+        except ForeignStudyError:
+            return {**_NOTHING, "trouble": "it was not made by cifar-tune"}
+        except (UserError, DamagedError, UnknownStudyError) as error:
+            return {**_NOTHING, "trouble": str(error)}
+        best = None if parent_of(name) is not None else seen.best
+        return {
+            "budget_trials": most_trials(seen.spec, seen.strangers),
+            "objective": seen.spec.objective.metric,
+            "direction": seen.spec.objective.direction,
+            "best": None if best is None else {"number": best.number, "value": finite(best.value)},
+            "trouble": None,
+        }
+
+
+def _is_plain(spec: object) -> bool:
+    """Whether a specification, as it is stored, is of the plain kind."""
+    if not isinstance(spec, dict) or spec.get("constraints") or spec.get("repeats"):
+        return False
+    objective, budget, sampler = (spec.get(key) for key in ("objective", "budget", "sampler"))
+    if not (isinstance(objective, dict) and isinstance(budget, dict) and isinstance(sampler, dict)):
+        return False
+    is_known = isinstance(objective.get("metric"), str) and objective.get("direction") in ("maximize", "minimize")
+    return is_known and type(budget.get("trials")) is int and sampler.get("name") != "grid"
+
+
+def _finished(counts: Mapping[str, int]) -> int:
+    return sum(counts.get(state, 0) for state in ("COMPLETE", "PRUNED", "FAIL"))
