@@ -63,7 +63,7 @@ def serve(url: URL, settings: Settings, web: WebSettings | None) -> None:
             supervisor = Supervisor(storage.engine, url, lease, settings, _log)
             with (
                 stop_signals() as stop,
-                telling(storage, secret),
+                telling(storage, secret, _log),
                 _listening(storage, url, web, supervisor) as is_well,
             ):
                 stop.is_polled = True

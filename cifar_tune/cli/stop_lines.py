@@ -6,20 +6,9 @@ from cifar_tune.optuna_internals import BatchStorage
 from cifar_tune.optuna_tables import naming_damage, states_of_trials
 from cifar_tune.service.desk import Desk
 from cifar_tune.service.refusals import ConflictError
-from cifar_tune.service.schema import version_of
-from cifar_tune.service.submissions import Submission, newest
 from cifar_tune.storage.linked import parent_of
 from cifar_tune.storage.stored_studies import study_names
 from cifar_tune.study.parking import Parked
-
-
-def submission_of(storage: BatchStorage, name: str) -> Submission | None:
-    """The submission of a study that has not ended; None if there is none."""
-    if version_of(storage.engine) is None:
-        return None
-    with storage.engine.connect() as connection:
-        found = newest(connection, name)
-    return found if found is not None and found.is_living else None
 
 
 def stopped_lines(desk: Desk, name: str) -> list[str]:
@@ -32,9 +21,7 @@ def stopped_lines(desk: Desk, name: str) -> list[str]:
     return [*lines, f"{name} is paused; go on with: cifar-tune resume {name}"] if stopped.is_paused else lines
 
 
-def stop_lines(
-    storage: BatchStorage, name: str, given: str, parked: Sequence[Parked], submission: Submission | None
-) -> list[str]:
+def stop_lines(storage: BatchStorage, name: str, given: str, parked: Sequence[Parked], is_submitted: bool) -> list[str]:
     """The lines for stdout.
 
     Args:
@@ -42,24 +29,20 @@ def stop_lines(
         name: of the study.
         given: what the command was given for it: a file, or the name.
         parked: the runs that have ended.
-        submission: as it was before.
+        is_submitted: whether it was submitted, and is paused now.
 
     Raises:
         DamagedError: the states of its trials make no sense.
     """
     lines = [_ended(each) for each in parked] or [f"nobody runs {name}"]
     lines.append(f"{name}: {_counts(storage, name) or 'no trials'}")
-    if submission is None:
-        if not parked:
-            return lines
-        if all(parent_of(each.study) for each in parked):
-            return [*lines, f"go on with: cifar-tune finalize {name}"]
-        return [*lines, f"go on with the same command, or with: cifar-tune run {given}"]
-    if parked or submission.state == "paused":
-        return [*lines, f"go on with: cifar-tune resume {name}"]
-    waits = "it waits in the queue, and the server begins it when its turn comes"
-    begins = "the server has just begun it, or begins it again"
-    return [*lines, f"{begins if submission.state == 'running' else waits}; to hold it: cifar-tune pause {name}"]
+    if is_submitted:
+        return [*lines, f"it is paused; go on with: cifar-tune resume {name}"]
+    if not parked:
+        return lines
+    if all(parent_of(each.study) for each in parked):
+        return [*lines, f"go on with: cifar-tune finalize {name}"]
+    return [*lines, f"go on with the same command, or with: cifar-tune run {given}"]
 
 
 def _ended(each: Parked) -> str:

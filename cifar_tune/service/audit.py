@@ -13,9 +13,9 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, insert, select, update
 
-from cifar_tune.service.tables import COUNTERS, EVENTS, LONGEST_NAME
+from cifar_tune.service.tables import COUNTERS, EVENTS, LONGEST_NAME, storable
 from cifar_tune.storage.urls import without_secrets_of_urls
-from cifar_tune.visible import visible_lines
+from cifar_tune.visible import visible, visible_lines
 
 Outcome = Literal["done", "refused", "failed"]
 """Refused: whoever asked may not, or it made no sense; nothing has changed. Failed: it was tried, and went wrong."""
@@ -64,7 +64,7 @@ def note(
         "at": time.time(),
         "actor": actor[:LONGEST_NAME],
         "action": action,
-        "target": None if target is None else target[:LONGEST_NAME],
+        "target": None if target is None else visible(target)[:LONGEST_NAME],
         "outcome": outcome,
         "detail": _harmless(dict(detail or {})),
     }
@@ -84,7 +84,7 @@ def read(
         target: only what was done to this.
     """
     order = EVENTS.c.id.desc() if after is None else EVENTS.c.id
-    query = select(EVENTS).where(EVENTS.c.id > (after or 0)).order_by(order).limit(limit)
+    query = select(EVENTS).where(EVENTS.c.id > storable(after or 0)).order_by(order).limit(storable(limit))
     if target is not None:
         query = query.where(EVENTS.c.target == target)
     found = [Event(**row) for row in connection.execute(query).mappings()]

@@ -11,22 +11,21 @@ import sys
 import traceback
 import warnings
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
 from sqlalchemy import Connection
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import NoResultFound
+from sqlalchemy.exc import InterfaceError, NoResultFound, OperationalError
 
 from cifar_tune.errors import CheckError, CifarTuneError
 from cifar_tune.executors.options import ExecutorOptions
 from cifar_tune.service import submissions
-from cifar_tune.service.audit import Outcome as EventOutcome
-from cifar_tune.service.audit import note
-from cifar_tune.service.submissions import Submission
+from cifar_tune.service.ends import PARKED, PUT_OFF, note_end
+from cifar_tune.service.submissions import INTERRUPTED, LATER, Submission
 from cifar_tune.service.tables import SERVER_LEASE
+from cifar_tune.storage.lease import LeaseHeldError, LeaseLostError
 from cifar_tune.storage.patience import Patience, open_patiently
 from cifar_tune.storage.rdb import close
 from cifar_tune.storage.urls import storage_url, without_secrets
@@ -40,7 +39,6 @@ from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.study_spec.yaml_reader import read_yaml
 from cifar_tune.wording import metric_figure
 
-_INTERRUPTED = 130
 _ENDINGS = {
     "budget": "its budget is used up",
     "elsewhere": "another program is running the last trials of its budget",
@@ -56,7 +54,7 @@ class End:
     """How a run has ended.
 
     Attributes:
-        exit_code: as that of `cifar-tune run`.
+        exit_code: as that of `cifar-tune run`, or `submissions.LATER`.
         message: for people.
         stopped_by: the person who has stopped it with `cifar-tune stop`; None where it was the server, or nobody.
     """
@@ -93,17 +91,26 @@ def coordinate(url: URL, number: int, devices: Sequence[str], stop: StopRequests
     """
     try:
         end = _run(url, number, devices, stop)
-        _write_end(url, number, end)
+    except (LeaseHeldError, LeaseLostError) as error:  # the server begins it again when that run has ended
+        end = End(INTERRUPTED, str(error))
     except CifarTuneError as error:
-        end = End(error.exit_code, str(error))
-        _try_to_write_end(url, number, end)
+        end = End(LATER if _is_away(error) else error.exit_code, str(error))
     except Exception as error:  # noqa: BLE001 (whatever it is, people must learn that the study has ended)
         _log(without_secrets(traceback.format_exc(), url))
         words = without_secrets(f"{type(error).__name__}: {error}".splitlines()[0], url)
         end = End(CheckError.exit_code, f"an unexpected error ended it: {words}")
-        _try_to_write_end(url, number, end)
     _log(end.message)
+    _try_to_write_end(url, number, end)
     return end
+
+
+def _is_away(error: BaseException | None) -> bool:
+    """Whether a database that cannot be used now is what has ended the run."""
+    while error is not None:
+        if isinstance(error, OperationalError | InterfaceError | TimeoutError):
+            return True
+        error = error.__cause__
+    return False
 
 
 def _run(url: URL, number: int, devices: Sequence[str], stop: StopRequests) -> End:
@@ -136,7 +143,7 @@ def end_of(outcome: Outcome, spec: StudySpec) -> End:
     if outcome.ending == "interrupted":
         by = outcome.stopped_by
         person = by if by != SERVER_LEASE else None
-        return End(_INTERRUPTED, words if person is None else f"stopped by {person}", person)
+        return End(INTERRUPTED, words if person is None else f"stopped by {person}", person)
     record = outcome.record
     if record is None or record.best is None:
         why = "" if record is None else f": {record.without_best_words}"
@@ -149,8 +156,11 @@ def end_of(outcome: Outcome, spec: StudySpec) -> End:
 
 def _try_to_write_end(url: URL, number: int, end: End) -> None:
     """Otherwise the server reads it from the exit code."""
-    with suppress(Exception):
+    try:
         _write_end(url, number, end)
+    except Exception as error:  # noqa: BLE001 (whatever it is, the end itself is known)
+        words = without_secrets(f"{type(error).__name__}: {error}".splitlines()[0], url)
+        _log(f"this end could not be written into the submission, and the server does that: {words}")
 
 
 def _write_end(url: URL, number: int, end: End) -> None:
@@ -176,14 +186,10 @@ def _end(connection: Connection, number: int, end: End) -> None:
         submissions.pause(connection, number)
     if not submissions.end(connection, number, end.exit_code, end.message):
         return  # the server was quicker, or the submission was deleted
-    now = submissions.read(connection, number)
-    detail = {"submission": number, "state": now.state, "why": end.message}
-    if now.is_living:
-        actor, action = (SERVER_LEASE, "park") if end.stopped_by is None else (end.stopped_by, "stop")
-        note(connection, actor, action, now.study, "done", detail)
+    if end.stopped_by is None:
+        note_end(connection, number, end.message, PUT_OFF if end.exit_code == LATER else PARKED)
     else:
-        outcome: EventOutcome = "failed" if now.state == "failed" else "done"
-        note(connection, SERVER_LEASE, "end", now.study, outcome, {**detail, "exit_code": end.exit_code})
+        note_end(connection, number, end.message, ("stop", "done"), end.stopped_by)
 
 
 def _log(text: str) -> None:

@@ -5,18 +5,16 @@ from collections.abc import Callable, Mapping
 from sqlalchemy import Connection, Engine, update
 
 from cifar_tune.service import submissions
-from cifar_tune.service.audit import Outcome, note
+from cifar_tune.service.ends import DIED, PARKED, REQUEUED, Way, note_end
 from cifar_tune.service.progress import Progress
 from cifar_tune.service.running import Run
 from cifar_tune.service.runs import Processes, last_lines
-from cifar_tune.service.submissions import Submission
-from cifar_tune.service.tables import SERVER_LEASE, SUBMISSIONS
+from cifar_tune.service.submissions import INTERRUPTED, LATER, Submission
+from cifar_tune.service.tables import SUBMISSIONS
 from cifar_tune.storage.lease import held_lease
 
 MOST_DEATHS = 3
 """A study fails when its process has died so often in a row without having finished an epoch in between."""
-
-_INTERRUPTED = 130
 
 
 class Deaths:
@@ -34,29 +32,35 @@ class Deaths:
         self._say = say
 
     def bury(self, submission: Submission, run: Run | None, progress: Mapping[str, Progress]) -> bool:
-        """Write what came of a process that is gone; False where another one runs the study."""
-        held = held_lease(self._engine, submission.study)
-        if held is not None and not held.is_free:
-            return False  # on another machine, by a server that was there
+        """Write what came of a process that is gone; False where another machine runs the submission."""
         record = self._processes.read(submission.id)
+        if record is None and run is None and self._is_run_elsewhere(submission.study):
+            return False
         code = self._processes.exit_code(submission.id)
         with self._engine.begin() as connection:
-            now_running = submissions.read(connection, submission.id)
-            if now_running.state != "running":
+            now = submissions.find(connection, submission.id)
+            if now is None or now.state != "running":
                 return True  # it has written its end meanwhile
-            if record is None:
-                self._requeue(connection, submission, "the server was stopped before it had begun", is_death=False)
-            elif code is not None and code >= 0 and code != _INTERRUPTED:
+            if record is None and run is None:
+                self._requeue(connection, now, "the server was stopped before it had begun", REQUEUED)
+            elif code is not None and code >= 0 and code not in (INTERRUPTED, LATER):
                 why = f"the run ended with exit code {code}"
-                submissions.end(connection, submission.id, code, f"{why}:\n{last_lines(submission.id)}")
-                outcome: Outcome = "failed" if code else "done"
-                note(connection, SERVER_LEASE, "end", submission.study, outcome, {"exit_code": code})
-            elif code == _INTERRUPTED or (run is not None and run.is_parking):
-                self._requeue(connection, submission, "parked", is_death=False)
+                submissions.end(connection, now.id, code, f"{why}:\n{last_lines(now.id)}")
+                note_end(connection, now.id, why)
+            elif code == LATER:
+                said = last_lines(now.id).rpartition("\n")[2]
+                self._requeue(connection, now, f"it could not go on for now: {said}", REQUEUED)
+            elif code == INTERRUPTED or (run is not None and run.is_parking):
+                self._requeue(connection, now, "parked", PARKED)
             else:
-                done = progress.get(submission.study, Progress()).epochs
-                self._count_death(connection, now_running, code, has_advanced=done > record.epochs)
+                done = progress.get(now.study, Progress()).epochs
+                self._count_death(connection, now, code, has_advanced=record is not None and done > record.epochs)
         return True
+
+    def _is_run_elsewhere(self, study: str) -> bool:
+        """Whether somebody runs it of whom nothing is known here: a run that a server on another machine has begun."""
+        held = held_lease(self._engine, study)
+        return held is not None and not held.is_free
 
     def _count_death(
         self, connection: Connection, submission: Submission, code: int | None, has_advanced: bool
@@ -66,15 +70,16 @@ class Deaths:
         is_it = SUBMISSIONS.c.id == submission.id
         if deaths < MOST_DEATHS:
             connection.execute(update(SUBMISSIONS).where(is_it).values(deaths=deaths - 1))
-            self._requeue(connection, submission, f"its process died{killed}; it goes on at its checkpoints", True)
+            self._requeue(connection, submission, f"its process died{killed}; it goes on at its checkpoints", DIED)
             return
         connection.execute(update(SUBMISSIONS).where(is_it).values(deaths=deaths))
         message = f"its process died {deaths} times in a row without finishing an epoch{killed}; its log ends:"
         submissions.end(connection, submission.id, 1, f"{message}\n{last_lines(submission.id)}")
-        note(connection, SERVER_LEASE, "end", submission.study, "failed", {"why": message, "deaths": deaths})
-        self._say(f"{submission.study}: {message[: message.rindex(';')]}")
+        why = message.rpartition(";")[0]
+        note_end(connection, submission.id, why)
+        self._say(f"{submission.study}: {why}")
 
-    def _requeue(self, connection: Connection, submission: Submission, why: str, is_death: bool) -> None:
-        submissions.requeue(connection, submission.id, why, is_death)
-        note(connection, SERVER_LEASE, "requeue", submission.study, "failed" if is_death else "done", {"why": why})
+    def _requeue(self, connection: Connection, submission: Submission, why: str, way: Way) -> None:
+        submissions.requeue(connection, submission.id, why, is_death=way == DIED)
+        note_end(connection, submission.id, why, way)
         self._say(f"{submission.study}: {why}")

@@ -15,16 +15,20 @@ from cifar_tune.service.people import Actor
 from cifar_tune.service.refusals import NameTakenError, UnknownStudyError
 from cifar_tune.service.schema import version_of
 from cifar_tune.service.submissions import Submission
-from cifar_tune.service.tables import NAMES
+from cifar_tune.service.tables import NAMES, is_storable
 
 
 def owner_of_name(connection: Connection, study: str) -> str | None:
     """Whose the name is; None where nobody has submitted it."""
+    if not is_storable(study):
+        return None
     return connection.execute(select(NAMES.c.owner).where(NAMES.c.study == study)).scalar_one_or_none()
 
 
 def is_stored(connection: Connection, study: str) -> bool:
     """Whether the database holds a study of this name, whoever has made it."""
+    if not is_storable(study):
+        return False
     return connection.execute(select(STUDIES.c.study_id).where(STUDIES.c.study_name == study)).first() is not None
 
 
@@ -74,11 +78,19 @@ def existing(connection: Connection, study: str) -> Submission:
     Raises:
         UnknownStudyError: there is none; names the nearest name.
     """
-    found = submissions.newest(connection, study)
+    found = submissions.newest(connection, study) if is_storable(study) else None
     if found is not None:
         return found
     if is_stored(connection, study):
         raise UnknownStudyError(f"the study {study!r} was not submitted: `cifar-tune run` has made it")
     near = nearest_name(study, connection.execute(select(NAMES.c.study)).scalars())
     meant = f" (did you mean {near!r}?)" if near else ""
-    raise UnknownStudyError(f"nobody has submitted a study {study!r}{meant}; see: cifar-tune queue")
+    raise UnknownStudyError(f"nobody has submitted a study {shown_name(study)!r}{meant}; see: cifar-tune queue")
+
+
+_SHOWN = 100
+
+
+def shown_name(study: str) -> str:
+    """A name that somebody gives, as it may be repeated: it can be of any length."""
+    return study if len(study) <= _SHOWN else f"{study[:_SHOWN]}..."

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 _SETTLED_SECONDS = 3.0
 """A run looks for wishes each second, and its trials are written a moment later."""
@@ -21,11 +21,10 @@ class Run:
         since: when it began, or got its last slot; seconds since the epoch.
         epochs: how many epochs and trials of the study had ended when it began.
         counted: up to when its device seconds are counted; seconds since the epoch.
-        begun_on: the devices that it was started with.
         leaving: devices that it was asked to give up, and may still use.
         asked_at: when it was asked for other devices the last time.
         asked_token: of the lease that this was asked of; empty if it was not asked.
-        has_heard: whether that lease was still held a moment later: the very first one of a run is given back at once.
+        has_heard: whether that lease was still held a moment later. What an earlier server asked for is asked again.
         kept_until: so long it keeps a slot, since a plan has favoured it.
         is_parking: whether it was asked to park its trials and end.
     """
@@ -38,8 +37,7 @@ class Run:
     since: float
     epochs: int
     counted: float
-    begun_on: tuple[str, ...]
-    leaving: list[str] = field(default_factory=list)
+    leaving: tuple[str, ...] = ()
     asked_at: float = 0.0
     asked_token: str = ""
     has_heard: bool = True
@@ -55,10 +53,16 @@ class Run:
         """Whether it has had the time to hear what it was asked last."""
         return now - self.asked_at >= _SETTLED_SECONDS
 
-    def settle(self, running: int, now: float) -> None:
-        """Take note that it has given up what it was asked to, once no more trials run than it has devices."""
-        if self.leaving and self.has_heard and self.has_settled(now) and running <= len(self.devices):
-            self.leaving.clear()
+    def settle(self, running: int, now: float) -> bool:
+        """Take note that it has given up what it was asked to, once no more trials run than it has devices.
+
+        Returns:
+            Whether it has done so at this moment.
+        """
+        settles = bool(self.leaving) and self.has_heard and self.has_settled(now) and running <= len(self.devices)
+        if settles:
+            self.leaving = ()
+        return settles
 
     def has_drained(self, running: int) -> bool:
         """Whether it was asked to give up all, and has done so."""
@@ -87,14 +91,14 @@ def grown(held: Sequence[str], wanted: int, each: int, free: Counter[str]) -> tu
     return tuple(found)
 
 
-def shrunk(held: Sequence[str], wanted: int) -> tuple[tuple[str, ...], list[str]]:
+def shrunk(held: Sequence[str], wanted: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The devices that stay, and those that go: the most crowded ones first."""
     stay, go = list(held), []
     while len(stay) > wanted:
         crowd = Counter(stay)
         worst = max(range(len(stay)), key=lambda place: (crowd[stay[place]], place))
         go.append(stay.pop(worst))
-    return tuple(stay), go
+    return tuple(stay), tuple(go)
 
 
 def slots_in_use(slots: Sequence[str], runs: Iterable[Run]) -> list[tuple[str, str | None]]:

@@ -12,8 +12,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy.engine import URL
 
@@ -43,12 +44,16 @@ class Record:
         since: when it began, or got its last slot; seconds since the epoch.
         epochs: how many epochs and trials of the study had ended when it began.
         pid: of the process; None where the server was killed just after it had begun it.
+        leaving: devices that it was asked to give up, and may still use.
+        kept_until: so long it keeps a slot, since a plan has favoured it; seconds since the epoch.
     """
 
     devices: tuple[str, ...]
     since: float
     epochs: int
     pid: int | None = None
+    leaving: tuple[str, ...] = ()
+    kept_until: float = 0.0
 
 
 Command = Callable[[int, Sequence[str]], Sequence[str]]
@@ -57,7 +62,9 @@ Command = Callable[[int, Sequence[str]], Sequence[str]]
 
 def coordinating(number: int, devices: Sequence[str]) -> Sequence[str]:
     """The command that runs a submission; the storage's URL stands in its environment, where nobody else reads it."""
-    return [sys.executable, "-m", "cifar_tune.service.coordinating", str(number), "--devices", ",".join(devices)]
+    # -P: it starts in the folder of whoever has submitted it, and a file there may be called `random.py`
+    program = [sys.executable, "-P", "-m", "cifar_tune.service.coordinating"]
+    return [*program, str(number), "--devices", ",".join(devices)]
 
 
 class Processes:
@@ -65,9 +72,8 @@ class Processes:
 
     def __init__(self) -> None:
         self._folder = service_folder() / "runs"
-        self._folder.mkdir(parents=True, exist_ok=True)
-        log_file(0).parent.mkdir(parents=True, exist_ok=True)
         self._children: dict[int, subprocess.Popen[bytes]] = {}
+        self._make_folders()
 
     def begin(
         self, number: int, command: Sequence[str], environment: Mapping[str, str], folder: Path | None, record: Record
@@ -85,6 +91,7 @@ class Processes:
             OSError: it cannot be started.
             BlockingIOError: it lives.
         """
+        self._make_folders()
         with _locked(self._lock(number)) as descriptor:
             self.write(number, record)
             with log_file(number).open("ab") as log:
@@ -99,8 +106,9 @@ class Processes:
                     pass_fds=[descriptor],
                 )
         self._children[number] = process
-        record = Record(record.devices, record.since, record.epochs, process.pid)
-        self.write(number, record)
+        record = replace(record, pid=process.pid)
+        with contextlib.suppress(OSError):  # it runs, whatever becomes of this file; without a number it hears wishes
+            self.write(number, record)
         return record
 
     def known(self) -> set[int]:
@@ -139,7 +147,9 @@ class Processes:
         try:
             with open_regular(self._file(number)) as file:
                 values = json.loads(file.read())
-            return Record(**{**values, "devices": tuple(values["devices"])})
+            known: dict[str, Any] = {each.name: values[each.name] for each in fields(Record) if each.name in values}
+            known |= {name: tuple(known[name]) for name in ("devices", "leaving") if name in known}
+            return Record(**known)
         except (OSError, ValueError, TypeError, KeyError):
             return None
 
@@ -152,6 +162,10 @@ class Processes:
         self._children.pop(number, None)
         for file in (self._file(number), self._lock(number)):
             file.unlink(missing_ok=True)
+
+    def _make_folders(self) -> None:
+        for folder in (self._folder, log_file(0).parent):
+            folder.mkdir(parents=True, exist_ok=True)
 
     def _file(self, number: int) -> Path:
         return self._folder / f"{number}.json"

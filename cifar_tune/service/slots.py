@@ -65,6 +65,17 @@ def slots_of_a_trial(text: str, devices: Sequence[str]) -> int:
     return max([1, *(threads for threads in found if type(threads) is int)])
 
 
+def most_at_once(text: str) -> int | None:
+    """How many trials of a study can run at a time: those of one batch with `deterministic`; None for any number.
+
+    Args:
+        text: of the study file, as for `slots_of_a_trial`.
+    """
+    raw = read_yaml(text, "the study file").value
+    size = raw.get("deterministic") if isinstance(raw, dict) else None
+    return size if type(size) is int and size > 0 else None
+
+
 def _section(raw: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     found = raw.get(name)
     return found if isinstance(found, dict) else {}
@@ -108,7 +119,7 @@ def _asked_devices() -> list[str]:
     """Ask a process that ends soon: PyTorch would take memory, and perhaps a GPU's, as long as the server lives."""
     try:
         done = subprocess.run(  # noqa: S603 (our own program)
-            [sys.executable, "-c", _LOOK], capture_output=True, text=True, timeout=_LOOK_SECONDS, check=True
+            [sys.executable, "-P", "-c", _LOOK], capture_output=True, text=True, timeout=_LOOK_SECONDS, check=True
         )
         return [str(name) for name in json.loads(done.stdout)]
     except (OSError, subprocess.SubprocessError, ValueError) as error:

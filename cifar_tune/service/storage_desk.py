@@ -23,7 +23,7 @@ from cifar_tune.service.people import Actor, Role, Token
 from cifar_tune.service.refusals import ConflictError, RefusedError, UnknownStudyError
 from cifar_tune.service.study_text import Rule, checked_text
 from cifar_tune.service.submissions import LIVING, State, Submission
-from cifar_tune.service.tables import LONGEST_NAME, SERVER_LEASE, SUBMISSIONS
+from cifar_tune.service.tables import LONGEST_NAME, SERVER_LEASE, SUBMISSIONS, is_storable
 from cifar_tune.storage.lease import owner_of
 from cifar_tune.storage.linked import with_linked
 from cifar_tune.storage.rdb import close, open_storage
@@ -36,6 +36,7 @@ MOST_PRIORITY = 1000
 """Priorities lie between this and its negative."""
 
 _MOST_WORKERS = 10_000
+_MOST_TRIALS = 10**9
 _TRIES = 3
 
 
@@ -80,11 +81,19 @@ class StorageDesk:
         with self._attempt("submit", None, {"file": name_of_file}) as attempt:
             rights.require(self._actor, "submit", me, "submit a study")
             _require_sound(priority, workers, notify)
+            if folder is not None and not is_storable(folder):
+                raise UserError(
+                    Problem("has a name that is no UTF-8; submit the study in another folder", "the folder", folder)
+                )
             checked = checked_text(text, name_of_file, parse_overrides(settings), self._rule)
             addresses = tuple(dict.fromkeys((*checked.spec.notify, *notify)))
             _require_sound(notify=addresses)
             attempt.target = study = checked.spec.name
             trials = checked.spec.budget.trials
+            if trials > _MOST_TRIALS:
+                raise UserError(
+                    Problem(f"must be {_MOST_TRIALS:,} at most in a submitted study", "budget.trials", trials)
+                )
             row = {
                 "study": study, "living": study, "owner": me, "file": name_of_file, "folder": folder,
                 "text": checked.text, "priority": priority, "workers": workers, "trials": trials, "state": "queued",
@@ -265,7 +274,7 @@ class StorageDesk:
         with self.engine.connect() as connection:
             owner = names.owner_of_name(connection, study)
             if owner is None and not names.is_stored(connection, study):
-                raise UnknownStudyError(f"there is no study {study!r}")
+                raise UnknownStudyError(f"there is no study {names.shown_name(study)!r}")
             rights.require(self._actor, action, owner, what)
             return submissions.newest(connection, study)
 

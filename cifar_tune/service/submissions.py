@@ -16,7 +16,8 @@ from typing import Any, Final, Literal, get_args
 
 from sqlalchemy import ColumnElement, Connection, case, delete, func, null, select, update
 
-from cifar_tune.service.tables import SUBMISSIONS
+from cifar_tune.service.tables import SUBMISSIONS, storable
+from cifar_tune.storage.urls import without_secrets_of_urls
 
 State = Literal["queued", "running", "paused", "done", "failed", "cancelled"]
 Wanted = Literal["run", "pause", "cancel"]
@@ -25,8 +26,17 @@ STATES: Final[tuple[State, ...]] = get_args(State)
 LIVING: Final[tuple[State, ...]] = ("queued", "running", "paused")
 """States of a submission that has not ended."""
 
-_INTERRUPTED = 130
+INTERRUPTED: Final = 130
+"""The exit code of a run that was parked: the submission goes on later."""
+
+LATER: Final = 75
+"""The exit code of a run that could not go on for now, such as without the database: it is tried again a minute later.
+
+This is `EX_TEMPFAIL` of sysexits.h."""
+
 _MESSAGE = 1000
+
+_MOST_NUMBER = 2**31 - 1
 
 _C = SUBMISSIONS.c
 _HAS_ENDED = _C.state.not_in(LIVING)
@@ -91,6 +101,12 @@ class Submission:
         return self.state in LIVING
 
 
+def find(connection: Connection, number: int) -> Submission | None:
+    """The submission of this number; None if there is none."""
+    row = connection.execute(select(SUBMISSIONS).where(_C.id == number)).mappings().one_or_none()
+    return None if row is None else of_row(row)
+
+
 def read(connection: Connection, number: int) -> Submission:
     """The submission of this number.
 
@@ -123,13 +139,13 @@ def select_submissions(
         before: only those with a lower number, to read page by page.
         limit: how many at most.
     """
-    query = select(SUBMISSIONS).order_by(_C.id.desc()).limit(limit)
+    query = select(SUBMISSIONS).order_by(_C.id.desc()).limit(storable(limit))
     if states is not None:
         query = query.where(_C.state.in_(states))
     if owner is not None:
         query = query.where(_C.owner == owner)
     if before is not None:
-        query = query.where(_C.id < before)
+        query = query.where(_C.id < min(before, _MOST_NUMBER))
     return [of_row(row) for row in connection.execute(query).mappings()]
 
 
@@ -189,10 +205,20 @@ def cancel(connection: Connection, number: int) -> bool:
 
 
 def begin(connection: Connection, number: int) -> bool:
-    """The server starts it. False if it does not wait any more, since somebody was quicker."""
+    """The server starts it. False if it does not wait any more, since somebody was quicker.
+
+    What is said of its last run is forgotten, unless its process has died.
+    """
     is_it = (_C.id == number) & (_C.state == "queued") & (_C.wanted == "run")
-    started = func.coalesce(_C.started_at, time.time())
-    return _changed(connection, is_it, state="running", started_at=started, waits=null(), position=null())
+    return _changed(
+        connection,
+        is_it,
+        state="running",
+        started_at=func.coalesce(_C.started_at, time.time()),
+        message=case((_C.deaths > 0, _C.message), else_=null()),
+        waits=null(),
+        position=null(),
+    )
 
 
 def tell(connection: Connection, number: int, waits: str | None, position: int | None) -> bool:
@@ -203,17 +229,24 @@ def tell(connection: Connection, number: int, waits: str | None, position: int |
 def end(connection: Connection, number: int, exit_code: int, message: str | None) -> bool:
     """Its run is over. What was interrupted is queued again, unless somebody wants it paused or cancelled.
 
+    A run that ends in order ends the row of deaths before it.
+
     Args:
         connection: a transaction.
         number: of the submission.
-        exit_code: of the run, as that of `cifar-tune run`.
+        exit_code: of the run, as that of `cifar-tune run`, or `LATER`.
         message: how it ended, for people.
 
     Returns:
         False if it is not running: its end was written already.
     """
+    deaths = {"deaths": 0} if exit_code == INTERRUPTED else {}
+    return _end(connection, number, exit_code, message, **deaths)
+
+
+def _end(connection: Connection, number: int, exit_code: int, message: str | None, **more: object) -> bool:
     state: ColumnElement[str] | str
-    if exit_code == _INTERRUPTED:
+    if exit_code in (INTERRUPTED, LATER):
         state = case((_C.wanted == "cancel", "cancelled"), (_C.wanted == "pause", "paused"), else_="queued")
     elif exit_code == 0:
         state = "done"
@@ -224,8 +257,9 @@ def end(connection: Connection, number: int, exit_code: int, message: str | None
         (_C.id == number) & (_C.state == "running"),
         state=state,
         waiting_since=time.time(),
-        exit_code=exit_code if exit_code != _INTERRUPTED else null(),
-        message=None if message is None else message[:_MESSAGE],
+        exit_code=exit_code if exit_code not in (INTERRUPTED, LATER) else null(),
+        message=None if message is None else without_secrets_of_urls(message)[:_MESSAGE],
+        **more,
     )
     if changed:
         _bury(connection, number)
@@ -234,10 +268,7 @@ def end(connection: Connection, number: int, exit_code: int, message: str | None
 
 def requeue(connection: Connection, number: int, message: str, is_death: bool = False) -> bool:
     """Its process is gone without having written an end. As if it was interrupted; `is_death` counts it."""
-    is_it = (_C.id == number) & (_C.state == "running")
-    if is_death and not _changed(connection, is_it, deaths=_C.deaths + 1):
-        return False
-    return end(connection, number, _INTERRUPTED, message)
+    return _end(connection, number, INTERRUPTED, message, deaths=_C.deaths + (1 if is_death else 0))
 
 
 def forget(connection: Connection, study: str) -> None:
@@ -253,7 +284,10 @@ def _bury(connection: Connection, number: int) -> None:
 
 
 def _changed(connection: Connection, is_it: ColumnElement[bool], **values: object) -> bool:
-    return connection.execute(update(SUBMISSIONS).where(is_it).values(**values)).rowcount == 1
+    # the state last: MySQL lets what comes after it see the new one
+    ordered = sorted(values.items(), key=lambda each: each[0] == "state")
+    change = update(SUBMISSIONS).where(is_it).ordered_values(*((_C[name], value) for name, value in ordered))
+    return connection.execute(change).rowcount == 1
 
 
 def of_row(row: Mapping[Any, Any]) -> Submission:

@@ -8,28 +8,27 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field
 
 from sqlalchemy import Engine
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
-from cifar_tune.errors import CheckError
+from cifar_tune.errors import CheckError, UserError
 from cifar_tune.service import owners, submissions
-from cifar_tune.service.audit import note
+from cifar_tune.service.asking import Asking
+from cifar_tune.service.beginning import Beginning
 from cifar_tune.service.deaths import Deaths
 from cifar_tune.service.progress import Progress, progress_of
 from cifar_tune.service.reasons import Facts, reasons, waits_for
-from cifar_tune.service.running import Run, free_slots, grown, shrunk, slots_in_use
-from cifar_tune.service.runs import Command, Processes, Record, coordinating, environment_of_runs
+from cifar_tune.service.running import Run, free_slots, grown, slots_in_use
+from cifar_tune.service.runs import Command, Processes, coordinating, environment_of_runs
 from cifar_tune.service.scheduling import Claim, Plan, Rules, plan
-from cifar_tune.service.slots import slots_of_a_trial
-from cifar_tune.service.submissions import LIVING, Submission
+from cifar_tune.service.slots import most_at_once, slots_of_a_trial
+from cifar_tune.service.submissions import LATER, LIVING, Submission
 from cifar_tune.service.tables import SERVER_LEASE
 from cifar_tune.service.usage import Usage
-from cifar_tune.storage.lease import Lease, acquire, held_lease, owner_of
-from cifar_tune.storage.wishes import ask_for_devices, ask_to_park
+from cifar_tune.storage.lease import Lease, LeaseLostError, acquire, owner_of
 
 _LOOK_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 5.0
@@ -38,7 +37,6 @@ _SHARE_OF_A_CORE = 0.05
 
 _WRITE_SECONDS = 10.0
 _PARK_SECONDS = 60.0
-_AGAIN_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +87,13 @@ class Supervisor:
         self._lease = lease
         self._settings = settings
         self._say = say
-        self._environment = environment_of_runs(url)
         self._processes = Processes()
         self._deaths = Deaths(engine, self._processes, say)
+        self._beginning = Beginning(engine, self._processes, settings.command, environment_of_runs(url), say)
+        self._asking = Asking(engine, self._processes, say)
         self._runs: dict[int, Run] = {}
-        self._not_before: dict[int, float] = {}
         self._strays = self._processes.known()
-        self._each: dict[int, int] = {}
+        self._each: dict[int, tuple[int, int | None]] = {}
         self._resting: dict[str, Progress] = {}
         self._usage = Usage(engine, settings.rules.half_life)
         self._written = time.time()
@@ -140,7 +138,13 @@ class Supervisor:
         Raises:
             SQLAlchemyError: the database cannot be used; the next look goes on from there.
         """
-        self._lease.renew_if_due()
+        try:
+            self._lease.renew_if_due()
+        except LeaseLostError as error:
+            raise LeaseLostError(
+                "another server serves this storage, since this one was not heard of for a minute; it goes on with all "
+                "runs, and this one ends"
+            ) from error
         now = time.time()
         with self._engine.connect() as connection:
             living = submissions.select_submissions(connection, LIVING)
@@ -151,8 +155,9 @@ class Supervisor:
         progress = self._progress(living)
         self._see_to_the_dead(running, progress, now)
         for run in self._runs.values():
-            self._see_that_it_hears(run, now)
-            run.settle(progress.get(run.study, Progress()).running, now)
+            self._asking.see_that_it_hears(run, now)
+            if run.settle(progress.get(run.study, Progress()).running, now):
+                self._asking.keep(run)
         self._count(now)
         if not self._is_ending:
             self._park_unwanted(by_number, now)
@@ -162,10 +167,11 @@ class Supervisor:
     def end(self, at_once: Callable[[], bool] = lambda: False) -> None:
         """Park all runs, wait until they have ended, and give the lease free."""
         self._is_ending = True
-        for run in self._runs.values():
-            self._park(run, "the server stops")
         deadline = time.monotonic() + _PARK_SECONDS
         while self._runs and time.monotonic() < deadline and not at_once():
+            for run in self._runs.values():
+                with suppress(SQLAlchemyError):  # of a run that hears wishes only; the others are asked all the same
+                    self._asking.park(run, "the server stops")
             self.look_patiently()
             if self._runs:
                 time.sleep(0.1)
@@ -201,8 +207,9 @@ class Supervisor:
                 continue
             wished = record.devices
             self._runs[each.id] = Run(
-                each.id, each.study, each.owner, self._slots_of(each), wished, record.since, record.epochs,
-                max(record.since, min(now, self._usage.last(each.owner))), wished, asked_at=now, has_heard=False,
+                each.id, each.study, each.owner, self._needs(each)[0], wished, record.since, record.epochs,
+                max(record.since, min(now, self._usage.last(each.owner))), record.leaving, asked_at=now,
+                has_heard=False, kept_until=record.kept_until,
             )  # fmt: skip
             self._say(f"{each.study} still runs on {', '.join(wished) or 'no device'}")
 
@@ -215,6 +222,8 @@ class Supervisor:
             run = self._runs.get(number)
             if submission is not None and not self._deaths.bury(submission, run, progress):
                 continue
+            if self._processes.exit_code(number) == LATER:
+                self._beginning.put_off(number, now)
             if run is not None:
                 self._usage.add(run.owner, number, len(run.held) * run.each, run.counted, now)
                 self._say(f"the run of {run.study} has ended")
@@ -238,17 +247,7 @@ class Supervisor:
         for run in self._runs.values():
             submission = living.get(run.number)
             if submission is not None and submission.wanted != "run" and run.devices and not run.is_parking:
-                self._shrink(run, 0, now, f"{submission.wanted} was asked for")
-
-    def _park(self, run: Run, why: str) -> None:
-        if run.is_parking:
-            return
-        is_asked = self._processes.ask_to_end(run.number)
-        with suppress(CheckError):  # it begins or ends at this moment
-            is_asked = is_asked or ask_to_park(self._engine, run.study, SERVER_LEASE) is not None
-        if is_asked:
-            run.is_parking = True
-            self._say(f"{run.study} is being parked: {why}")
+                self._asking.shrink(run, 0, now, f"{submission.wanted} was asked for")
 
     def _share(
         self,
@@ -258,7 +257,7 @@ class Supervisor:
         now: float,
     ) -> None:
         """Plan, and carry the plan out as far as slots are free."""
-        wanted = [each for each in living if each.wanted == "run" and each.state in ("queued", "running")]
+        wanted = [each for each in living if each.wanted == "run" and (each.state == "queued" or each.id in self._runs)]
         claims = [self._claim(each, progress) for each in wanted]
         by_owner = {name: owners.with_defaults(limits, name) for name in {claim.owner for claim in claims}}
         weights = {name: owner.weight or 1.0 for name, owner in by_owner.items()}
@@ -270,10 +269,10 @@ class Supervisor:
         for each in wanted:
             run = self._runs.get(each.id)
             if run is not None and not run.is_parking and made.allotments.get(each.study, 0) < len(run.devices):
-                self._shrink(run, made.allotments.get(each.study, 0), now, "others come first")
+                self._asking.shrink(run, made.allotments.get(each.study, 0), now, "others come first")
         for run in self._runs.values():
             if run.has_drained(progress.get(run.study, Progress()).running) and run.study not in made.allotments:
-                self._park(run, "it has given up all of its slots")
+                self._asking.park(run, "it has given up all of its slots")
         self._tell(wanted, made, {**reasons(made, facts), **self._give(wanted, made, progress, now)})
 
     def _give(
@@ -289,11 +288,11 @@ class Supervisor:
             kept_until = now + self._settings.rules.favour if each.study in made.favoured else 0.0
             if run is not None:
                 if count > len(run.devices) and not run.is_parking:
-                    self._grow(run, count, free, now, kept_until)
+                    self._asking.grow(run, count, free, now, kept_until)
             elif count and each.state == "queued":
                 other = owner_of(self._engine, each.study)
-                if now < self._not_before.get(each.id, 0.0):
-                    waits[each.study] = f"{each.message}; it is tried again in a minute"
+                if why := self._beginning.why_not_yet(each, now):
+                    waits[each.study] = why
                 elif other is not None:
                     waits[each.study] = f"{other} runs it already; it starts here when that has ended"
                 elif not self._start(each, count, free, now, kept_until, progress) and going:
@@ -303,70 +302,31 @@ class Supervisor:
     def _claim(self, each: Submission, progress: Mapping[str, Progress]) -> Claim:
         run = self._runs.get(each.id)
         runs = run is not None and not run.is_parking
+        slots, most = self._needs(each)
         return Claim(
             each.study,
             each.owner,
             each.priority,
             each.submitted_at,
             each.waiting_since,
-            each.workers,
+            min((limit for limit in (each.workers, most) if limit is not None), default=None),
             max(0, each.trials - progress.get(each.study, Progress()).ended),
-            self._slots_of(each),
+            slots,
             len(run.devices) if run is not None and runs else 0,
             run.since if run is not None and runs else None,
             run.kept_until if run is not None else 0.0,
         )
 
-    def _shrink(self, run: Run, wanted: int, now: float, why: str) -> None:
-        stay, go = shrunk(run.devices, wanted)
-        if self._ask(run, stay):
-            run.leaving += go
-            run.devices, run.asked_at = stay, now
-            self._keep(run)
-        elif not wanted:  # it has not begun to train
-            self._park(run, why)
-
-    def _grow(self, run: Run, wanted: int, free: Counter[str], now: float, kept_until: float) -> None:
-        room = free.copy()
-        more = grown(run.devices, wanted, run.each, room)
-        if len(more) > len(run.devices) and self._ask(run, more):
-            free.clear()
-            free.update(room)
-            run.devices, run.since, run.asked_at = more, now, now
-            run.kept_until = max(run.kept_until, kept_until)
-            self._keep(run)
-
-    def _ask(self, run: Run, devices: Sequence[str]) -> bool:
-        held = None
-        with suppress(CheckError):  # it begins or ends at this moment
-            held = ask_for_devices(self._engine, run.study, devices, SERVER_LEASE)
-        if held is not None:
-            run.asked_token, run.has_heard = held.token, False
-        return held is not None
-
-    def _see_that_it_hears(self, run: Run, now: float) -> None:
-        """Ask again where the lease that the wish named is gone: a run takes one for a moment before it begins."""
-        if run.has_heard or not run.has_settled(now):
-            return
-        held = held_lease(self._engine, run.study)
-        if held is not None and held.token == run.asked_token:
-            run.has_heard = True
-        elif held is not None and self._ask(run, run.devices):
-            run.asked_at = now
-
     def _progress(self, living: Sequence[Submission]) -> Mapping[str, Progress]:
         """How far each study is. One that waits does not change, so it is looked up once."""
         running = {run.study for run in self._runs.values()}
+        running |= {each.study for each in living if each.state == "running"}
         waiting = {each.study for each in living if each.state == "queued"} - running
         self._resting = {study: found for study, found in self._resting.items() if study in waiting}
         with self._engine.connect() as connection:
             found = progress_of(connection, running | (waiting - self._resting.keys()))
         self._resting |= {study: found.get(study, Progress()) for study in waiting - self._resting.keys()}
         return {**self._resting, **found}
-
-    def _keep(self, run: Run) -> None:
-        record = self._processes.read(run.number) or Record(run.devices, run.since, run.epochs)
-        self._processes.write(run.number, replace(record, devices=run.devices, since=run.since))
 
     def _start(
         self,
@@ -378,42 +338,17 @@ class Supervisor:
         progress: Mapping[str, Progress],
     ) -> bool:
         """Begin a run if there is room; returns whether it has begun, or cannot begin at all."""
-        slots_each = self._slots_of(each)
+        slots, _ = self._needs(each)
         if self._processes.lives(each.id):  # an earlier process is about to end
             return False
-        devices = grown((), wanted, slots_each, free)
+        devices = grown((), wanted, slots, free)
         if not devices:
             return False
-        record = Record(devices, now, progress.get(each.study, Progress()).epochs)
-        with self._engine.begin() as connection:
-            if not submissions.begin(connection, each.id):
-                return True  # somebody has cancelled or paused it at this instant
-            note(connection, SERVER_LEASE, "start", each.study, "done", {"submission": each.id, "devices": devices})
-        try:
-            command = self._settings.command(each.id, devices)
-            folder = Path(each.folder) if each.folder is not None else None
-            self._processes.begin(each.id, command, self._environment, folder, record)
-        except OSError as error:
-            self._tell_of_false_start(each, error, now)
-            return True
-        self._runs[each.id] = Run(
-            each.id, each.study, each.owner, slots_each, devices, now, record.epochs, now, devices,
-            kept_until=kept_until,
-        )  # fmt: skip
-        self._say(f"{each.study} of {each.owner} begins on {', '.join(devices)}")
+        epochs = progress.get(each.study, Progress()).epochs
+        run = self._beginning.begin(each, devices, slots, epochs, kept_until, now)
+        if run is not None:
+            self._runs[each.id] = run
         return True
-
-    def _tell_of_false_start(self, each: Submission, error: OSError, now: float) -> None:
-        """End what can never begin; what the machine cannot do now, as with a full disk, is tried again later."""
-        why = f"it cannot be started: {error}"
-        with self._engine.begin() as connection:
-            if isinstance(error, FileNotFoundError | NotADirectoryError | PermissionError):
-                submissions.end(connection, each.id, 1, why)
-            else:
-                self._not_before[each.id] = now + _AGAIN_SECONDS
-                submissions.requeue(connection, each.id, why)
-            note(connection, SERVER_LEASE, "start", each.study, "failed", {"why": why})
-        self._say(f"{each.study}: {why}")
 
     def _tell(self, wanted: Sequence[Submission], made: Plan, said: Mapping[str, str]) -> None:
         """Write why each study waits, where that has changed, and its place."""
@@ -430,10 +365,13 @@ class Supervisor:
                 for number, (waits, position) in changes.items():
                     submissions.tell(connection, number, waits, position)
 
-    def _slots_of(self, each: Submission) -> int:
-        """Slots that one trial takes; remembered, since the text never changes."""
+    def _needs(self, each: Submission) -> tuple[int, int | None]:
+        """Slots that one trial takes, and trials at a time at most; remembered, since the text never changes."""
         if each.id not in self._each:
-            self._each[each.id] = slots_of_a_trial(each.text, self._settings.slots)
+            try:
+                self._each[each.id] = slots_of_a_trial(each.text, self._settings.slots), most_at_once(each.text)
+            except UserError:  # an older version has taken it; the run says what is wrong with it
+                self._each[each.id] = 1, None
         return self._each[each.id]
 
 

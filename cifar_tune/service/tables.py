@@ -3,6 +3,8 @@
 Times are seconds since the epoch (UTC). `migrations/` makes the tables; a test compares both.
 """
 
+import re
+
 from sqlalchemy import (
     JSON,
     BigInteger,
@@ -137,3 +139,18 @@ COUNTERS = Table(
     Column("name", String(40), primary_key=True),
     Column("value", BigInteger, nullable=False),
 )
+
+_LARGEST = 2**62
+
+
+def storable(number: int | None) -> int | None:
+    """A number that every database can compare with, which is as good as any larger one."""
+    return None if number is None else max(-_LARGEST, min(_LARGEST, number))
+
+
+def is_storable(text: str) -> bool:
+    """Whether every database takes a text: none takes halves of characters, and PostgreSQL no zero character."""
+    return not _UNSTORABLE.search(text)
+
+
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")

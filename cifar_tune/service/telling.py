@@ -7,12 +7,13 @@ meanwhile begins there again, so an address may be told twice, and never less th
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from threading import Event as Flag
 from threading import Thread
 
+from optuna.exceptions import StorageInternalError
 from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import InterfaceError, OperationalError
 
@@ -85,9 +86,9 @@ class Teller:
                 self._seen = self._told = _remembered(connection)
             events = audit.read(connection, self._seen, _AT_ONCE)
             for event in events:
-                if event.action == "end" and event.target is not None:
-                    found = submissions.newest(connection, event.target)
-                    if found is not None and not found.is_living:
+                if event.action == "end":
+                    found = _ended(connection, event)
+                    if found is not None:
                         self._write_letters(event.id, found, _about_end(event.id, found), now)
             self._write_about_waiting(connection, now)
             running = submissions.select_submissions(connection, ["running"])
@@ -148,19 +149,28 @@ class Teller:
 
 
 @contextmanager
-def telling(storage: BatchStorage, secret: str) -> Iterator[None]:
+def telling(storage: BatchStorage, secret: str, say: Callable[[str], None]) -> Iterator[None]:
     """Tell people inside the block, in a thread.
 
     Args:
         storage: of the studies.
         secret: as for `Teller`.
+        say: is told what keeps it from that.
     """
     done, teller = Flag(), Teller(storage, secret)
 
     def look() -> None:
+        said = ""
         while not done.wait(_LOOK_SECONDS):
-            with suppress(OperationalError, InterfaceError, CheckError):  # the database is away
+            try:
                 teller.look(time.time())
+            except (OperationalError, InterfaceError, StorageInternalError, CheckError):
+                continue  # the database is away
+            except Exception as error:  # noqa: BLE001 (else nobody would be told anything any more, nor why)
+                words = f"people could not be told how their studies go ({type(error).__name__}); this is tried again"
+                if words != said:
+                    say(words)
+                said = words
 
     Thread(target=look, name="telling", daemon=True).start()
     try:
@@ -177,6 +187,15 @@ def _remembered(connection: Connection) -> int:
     newest = audit.last(connection)
     connection.execute(insert(COUNTERS).values(name=_COUNTER, value=newest))
     return newest
+
+
+def _ended(connection: Connection, event: audit.Event) -> Submission | None:
+    """The submission whose end the event tells; the study may have been submitted again since."""
+    number = event.detail.get("submission")
+    if isinstance(number, int):
+        return submissions.find(connection, number)
+    found = submissions.newest(connection, event.target or "")  # of a server of an earlier version
+    return found if found is not None and not found.is_living else None
 
 
 def _about_end(event: int, found: Submission) -> Message:

@@ -65,6 +65,10 @@ class Held:
         return self.seconds <= 0 or self.owner.surely_dead
 
 
+class LeaseHeldError(CheckError):
+    """Another process runs the study."""
+
+
 class LeaseLostError(CheckError):
     """Another process has taken the study over: nothing of it may be written any more."""
 
@@ -107,7 +111,17 @@ class Lease:
 
     @contextmanager
     def kept(self) -> Iterator[None]:
-        """Renew the lease in a thread of its own, for work that has no time for it in between; then give it free.
+        """Renew the lease as `renewed` does, and then give it free."""
+        try:
+            with self.renewed():
+                yield
+        finally:
+            with suppress(SQLAlchemyError, CheckError):  # it ends by itself
+                self.release()
+
+    @contextmanager
+    def renewed(self) -> Iterator[None]:
+        """Renew the lease in a thread of its own, for work that has no time for it in between.
 
         Call `renew` before whatever needs the lease: what goes wrong in the thread is found out there.
         """
@@ -125,8 +139,6 @@ class Lease:
         finally:
             done.set()
             thread.join()
-            with suppress(SQLAlchemyError, CheckError):  # it ends by itself
-                self.release()
 
     def release(self) -> None:
         """Give the study free."""
@@ -157,7 +169,7 @@ def acquire(engine: Engine, study: str, token: str | None = None) -> Lease:
             taken already, and the answer lost. None: it is not repeated.
 
     Raises:
-        CheckError: naming the owner, if a living one holds it.
+        LeaseHeldError: naming the owner, if a living one holds it.
     """
     create_tables(engine)
     token = token or new_token()
@@ -192,7 +204,7 @@ def acquire(engine: Engine, study: str, token: str | None = None) -> Lease:
                 return Lease(engine, study, token)
         left = expires - time.time()
         if left > 0 and not owner.surely_dead:
-            raise CheckError(
+            raise LeaseHeldError(
                 f"the study {study!r} is being run by {owner}; wait for it, or stop it first "
                 f"(if it is gone, its lease ends in {max(1, round(left))} s)"
             )

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, delete, insert, inspect, select, update
+from sqlalchemy import Connection, Engine, case, delete, insert, inspect, select, update
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from cifar_tune.errors import CheckError
@@ -32,7 +32,7 @@ class Wish:
         park: whether it is to park its trials and end.
         devices: the names of the devices to train on, one per executor; empty: it waits until it gets some; None: they
             stay as they are.
-        by: who asked last, for people.
+        by: who asked last, for people; with `park`, who asked for that first.
         at: when, in seconds since the epoch.
     """
 
@@ -124,7 +124,11 @@ def _token_of_wish(engine: Engine, study: str) -> str | None:
 
 def _write(connection: Connection, key: str, token: str, earlier: str | None, row: Mapping[str, Any]) -> None:
     of_study = WISHES.c.study == key
-    if connection.execute(update(WISHES).where(of_study & (WISHES.c.token == token)).values(**row)).rowcount:
+    # who has asked to park is remembered: a person's wish must not look like one of the server's
+    by = case((WISHES.c.park == 1, WISHES.c.by), else_=row["by"])
+    rest = [(WISHES.c[name], value) for name, value in row.items() if name != "by"]
+    change = update(WISHES).where(of_study & (WISHES.c.token == token))
+    if connection.execute(change.ordered_values((WISHES.c.by, by), *rest)).rowcount:  # MySQL would see the new `park`
         return
     if earlier is not None and earlier != token:
         connection.execute(delete(WISHES).where(of_study & (WISHES.c.token == earlier)))

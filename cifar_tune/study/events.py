@@ -246,6 +246,6 @@ class Announcements:
                 "trials are not in it; their checkpoints hold them, and the next run writes them from there"
             )
             if not self._watch.stop.park:
-                raise CheckError(message)
+                raise CheckError(message) from (self._storage.outage.error if self._storage.outage else None)
             self._watch.observer.note(message)
         return is_written

@@ -176,30 +176,19 @@ def _run_in(
     given = spec
     spec = patience.take(lambda: with_its_defaults(storage, given))
     known = patience.take(lambda: stored_study(storage, spec, evolve))  # refuse before images are decoded for nothing
-    looking, running = new_token(), new_token()
     transfer = patience.take(lambda: find_transfer(storage, spec))  # likewise
     if transfer is not None and (known is None or transfer.notes):
         _say_all(observer, (f"note: {line}" for line in (*transfer.notes, *transfer.lines(spec))))
-    patience.take(
-        lambda: acquire(storage.engine, spec.name, looking).release()
-    )  # likewise; a download would outlast it
-
-    def decoding(done: int, total: int) -> None:
-        stop.raise_if_any()
-        observer.decoding(done, total)
-
-    data = prepare(spec.data, decoding)
-    require_fit(spec, data.classes, data.val_counts)
-    for note in data.told(is_first_time=known is None):
-        observer.note(f"note: {note}")
-    for warning in study_warnings(spec, data) if plan is None else ():
-        observer.important(f"warning: {warning}")
-    executors.wait_for_start(spec.data, data.fingerprint, stop.raise_if_any)
-    lease = patience.take(lambda: acquire(storage.engine, spec.name, running))
-    patience.renew = lease.renew
+    token = new_token()
+    lease = patience.take(lambda: acquire(storage.engine, spec.name, token))  # likewise
     cleanup.callback(lease.release_or_leave)
     cleanup.callback(executors.close, lambda: stop.at_once)  # before it is free, since others would write checkpoints
     cleanup.enter_context(listening(storage.engine, spec.name, lease.token, watch))
+    with lease.renewed():  # a download may outlast it
+        data = _prepared(spec, watch, is_first_time=known is None, is_planned=plan is not None)
+        executors.wait_for_start(spec.data, data.fingerprint, stop.raise_if_any)
+    patience.take(lease.renew)
+    patience.renew = lease.renew
     said = patience.take(lambda: finish_evolution(storage, spec.name, url))
     if said:
         observer.important(said)
@@ -223,6 +212,23 @@ def _run_in(
         ending = Coordinator(memory, study, spec, executors, watch, script).run()
         is_written = ending != "interrupted" or memory.flush(0.0)
     return _with_record(ending, storage, spec.name, url, watch) if is_written else Outcome(ending, None)
+
+
+def _prepared(spec: StudySpec, watch: Watch, is_first_time: bool, is_planned: bool) -> PreparedData:
+    """The images of the study, and what people should know of them."""
+    observer = watch.observer
+
+    def decoding(done: int, total: int) -> None:
+        watch.stop.raise_if_any()
+        observer.decoding(done, total)
+
+    data = prepare(spec.data, decoding)
+    require_fit(spec, data.classes, data.val_counts)
+    for note in data.told(is_first_time=is_first_time):
+        observer.note(f"note: {note}")
+    for warning in study_warnings(spec, data) if not is_planned else ():
+        observer.important(f"warning: {warning}")
+    return data
 
 
 def _opened(

@@ -49,7 +49,7 @@ def test_it_says_who_has_parked_what_and_how_it_goes_on(
 ) -> None:
     storage = open_storage(storage_url(f"sqlite:///{tmp_path}/studies.db"))
     parked = [Parked(study, OWNER, has_answered) for study in studies]
-    assert stop_lines(storage, "two", "two.yaml", parked, None) == wanted
+    assert stop_lines(storage, "two", "two.yaml", parked, is_submitted=False) == wanted
     close(storage)
 
 

@@ -1,22 +1,26 @@
 """The process that runs a submission: what it hears, and what it writes at its end."""
 
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import OperationalError
 
+from cifar_tune.errors import CheckError
 from cifar_tune.optuna_internals import BatchStorage
 from cifar_tune.service import coordinating, submissions
-from cifar_tune.service.coordinating import coordinate
+from cifar_tune.service.coordinating import End, coordinate
 from cifar_tune.service.people import Actor
 from cifar_tune.service.storage_desk import StorageDesk
 from cifar_tune.service.submissions import Submission
 from cifar_tune.service.tables import SERVER_LEASE
-from cifar_tune.storage.lease import owner_of
-from cifar_tune.storage.rdb import close, open_storage
+from cifar_tune.storage.lease import acquire, owner_of
+from cifar_tune.storage.rdb import close, open_storage, unusable
 from cifar_tune.storage.records import load_record
 from cifar_tune.storage.wishes import ask_for_devices
 from cifar_tune.study.events import StopRequests
@@ -96,14 +100,14 @@ def test_it_hears_wishes_goes_on_after_kills_and_writes_its_end(place: Place, mo
     ask_for_devices(place.engine, "submitted", ["cpu", "cpu"], SERVER_LEASE)
     assert "2 workers (2 on cpu) from now on instead of 1" in read_until(process, "from now on")
     read_until(process, "trial 1: ")
-    monkeypatch.setattr("cifar_tune.storage.wishes.this_person", lambda: "ben on lab1")
+    monkeypatch.setattr("cifar_tune.service.people.getuser", lambda: "ben")
     stopped, out = place.stop()
     code, err = place.end(process)
     assert (stopped, code) == (0, 130), err
-    assert out.endswith("submitted: 2 WAITING\ngo on with: cifar-tune resume submitted\n")
+    assert out.endswith("submitted: 2 WAITING\nit is paused; go on with: cifar-tune resume submitted\n")
     assert "Traceback" not in err
-    assert place.now(submission) == ("paused", None, "stopped by ben on lab1"), "the server must not go on at once"
-    assert place.last_event() == ("ben on lab1", "stop", "done")
+    assert place.now(submission) == ("paused", None, "stopped by ben"), "the server must not go on at once"
+    assert place.last_event() == ("ben", "stop", "done")
 
     place.desk.resume("submitted")
     place.begin(submission)
@@ -128,14 +132,68 @@ def test_it_hears_wishes_goes_on_after_kills_and_writes_its_end(place: Place, mo
 
 def test_what_the_server_parks_is_queued_again(place: Place) -> None:
     submission = place.submit()
-    said = "nobody runs submitted\nsubmitted: no trials\nthe server has just begun it, or begins it again; "
-    assert place.stop() == (0, f"{said}to hold it: cifar-tune pause submitted\n")
     stop = StopRequests()
     stop.count = 1
     assert coordinate(place.url, submission.id, ["cpu"], stop).exit_code == 130
     assert place.now(submission) == ("queued", None, "parked")
     assert place.last_event() == (SERVER_LEASE, "park", "done")
-    assert "it waits in the queue" in place.stop()[1]
+    said = "nobody runs submitted\nsubmitted: no trials\nit is paused; go on with: cifar-tune resume submitted\n"
+    assert place.stop() == (0, said)
+    assert place.now(submission) == ("paused", None, "parked")
+
+
+def test_a_run_is_stopped_also_before_it_has_read_its_images(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read_for_ever(_: object, decoding: Callable[[int, int], None]) -> None:
+        while True:
+            decoding(0, 1)
+            time.sleep(0.01)
+
+    monkeypatch.setattr("cifar_tune.study.run.prepare", read_for_ever)
+    submission = place.submit()
+    with ThreadPoolExecutor() as threads:
+        ended = threads.submit(coordinate, place.url, submission.id, ["cpu"], StopRequests())
+        wait_until(lambda: owner_of(place.engine, "submitted") is not None)
+        assert len(place.desk.stop("submitted").asked) == 1
+        assert ended.result().message == "stopped by anna"
+    assert place.now(submission) == ("paused", None, "stopped by anna")
+    assert owner_of(place.engine, "submitted") is None
+
+
+def test_a_study_that_another_process_runs_waits_for_it(place: Place) -> None:
+    submission = place.submit()
+    lease = acquire(place.engine, "submitted")
+    end = coordinate(place.url, submission.id, ["cpu"], StopRequests())
+    lease.release()
+    assert end.exit_code == 130
+    assert place.now(submission) == ("queued", None, end.message)
+    assert "the study 'submitted' is being run by process" in end.message
+
+
+def test_a_database_that_is_away_fails_no_study(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    submission = place.submit()
+
+    def run(*_: object) -> None:
+        raise unusable(place.url, OperationalError("SELECT", {}, Exception("refused"))) from OperationalError(
+            "SELECT", {}, Exception("refused")
+        )
+
+    monkeypatch.setattr(coordinating, "run_study", run)
+    end = coordinate(place.url, submission.id, ["cpu"], StopRequests())
+    assert end.exit_code == submissions.LATER
+    assert place.now(submission) == ("queued", None, end.message)
+    assert place.last_event() == (SERVER_LEASE, "park", "failed")
+
+
+def test_an_end_that_cannot_be_written_is_no_other_end(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def write(*_: object) -> None:
+        raise CheckError("the database is away")
+
+    monkeypatch.setattr(coordinating, "_run", lambda *_: End(0, "its budget is used up"))
+    monkeypatch.setattr(coordinating, "_write_end", write)
+    assert coordinate(place.url, place.submit().id, ["cpu"], StopRequests()).exit_code == 0
+    assert "could not be written into the submission" in capsys.readouterr().err
 
 
 def test_wrong_input_fails_with_all_that_is_wrong(place: Place) -> None:

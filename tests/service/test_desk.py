@@ -227,6 +227,40 @@ def test_a_process_that_died_is_counted_and_its_study_queued_again(desk_of: Desk
         assert (found.state, found.deaths, found.message) == ("queued", deaths, "its process died")
 
 
+def test_a_run_that_parks_ends_the_row_of_deaths_before_it(desk_of: DeskOf, engine: Engine) -> None:
+    number = desk_of("anna").submit(STUDY).id
+    with engine.begin() as connection:
+        submissions.begin(connection, number)
+        submissions.requeue(connection, number, "its process died", is_death=True)
+        submissions.begin(connection, number)
+    assert desk_of("anna").submission("mine").message == "its process died"
+    with engine.begin() as connection:
+        submissions.end(connection, number, submissions.INTERRUPTED, "parked")
+    assert desk_of("anna").submission("mine").deaths == 0
+    with engine.begin() as connection:
+        submissions.begin(connection, number)
+    assert desk_of("anna").submission("mine").message is None, "it is not parked any more"
+
+
+@pytest.mark.parametrize("name", ["\udcff", "a\0b", "x" * 5000], ids=["half a character", "zero", "long"])
+def test_what_no_database_takes_is_refused_in_words(desk_of: DeskOf, name: str) -> None:
+    desk = desk_of("root", "admin")
+    for ask in (desk.submission, desk.pause, desk.stop, desk.delete):
+        with pytest.raises(UnknownStudyError, match=r"no study|nobody has submitted a study") as raised:
+            ask(name)
+        assert len(str(raised.value)) < 300
+    with pytest.raises(UserError, match="must be a name"):
+        desk.set_owner(Owner(name, weight=2.0))
+    with pytest.raises(UserError, match="must be a name"):
+        desk.create_token(name, "viewer")
+    with pytest.raises(UserError, match="must be 1,000,000,000 at most in a submitted study"):
+        desk.submit(STUDY, settings=[f"budget.trials={10**12}"])
+    with pytest.raises(UserError, match="has a name that is no UTF-8"):
+        desk.submit(STUDY, folder="somewhere/\udcff")
+    assert len(desk.events(-(10**30), 10**30)) == 7
+    assert desk.events(10**30) == desk.submissions(before=10**30) == []
+
+
 def test_addresses_are_hidden_from_others(desk_of: DeskOf) -> None:
     desk_of("anna").submit(STUDY, notify=["https://example.org/secret"])
     assert desk_of("bert").submission("mine").notify == ("***",)

@@ -2,26 +2,30 @@
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, delete, update
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import OperationalError
 
 from cifar_tune.errors import CheckError
-from cifar_tune.service import audit
-from cifar_tune.service.deaths import MOST_DEATHS
-from cifar_tune.service.runs import Processes
+from cifar_tune.service import asking, audit, submissions
+from cifar_tune.service.deaths import MOST_DEATHS, Deaths
+from cifar_tune.service.runs import Processes, coordinating
 from cifar_tune.service.scheduling import Rules
 from cifar_tune.service.storage_desk import StorageDesk
 from cifar_tune.service.supervising import Settings, Supervisor, server_lease
-from cifar_tune.storage.lease import acquire
+from cifar_tune.service.tables import SUBMISSIONS
+from cifar_tune.storage.lease import acquire, owner_of
+from cifar_tune.storage.wishes import ask_to_park
 from tests.service.conftest import DeskOf
 from tests.waiting import PATIENCE, wait_until
 
@@ -48,9 +52,14 @@ class Lab:
     def _command(self, number: int, devices: Sequence[str]) -> Sequence[str]:
         return [sys.executable, str(_STAND_IN), str(number), ",".join(devices), str(self.folder)]
 
-    def submit(self, study: str, priority: int = 0, workers: int | None = None) -> None:
-        text = f"name: {study}\ndata: {{name: digits}}\nbudget: {{trials: 50}}\n"
+    def submit(self, study: str, priority: int = 0, workers: int | None = None, more: str = "") -> None:
+        text = f"name: {study}\ndata: {{name: digits}}\nbudget: {{trials: 50}}\n{more}"
         self.desk.submit(text, f"{study}.yaml", priority=priority, workers=workers)
+
+    def replace_server(self) -> None:
+        """As if it had been killed, and started again."""
+        self.lease.release()
+        self.server = self.new_server()
 
     def state(self, study: str) -> str:
         return self.desk.submission(study).state
@@ -119,6 +128,10 @@ def test_a_more_urgent_study_gets_slots_when_they_are_given_up(lab: Lab) -> None
         lab.server.look()
     assert lab.state("urgent") == "queued", "both slots are still in use"
     assert lab.desk.submission("urgent").waits == "starts when long has given up slots at the end of an epoch"
+    lab.replace_server()
+    for _ in range(20):
+        lab.server.look()
+    assert lab.state("urgent") == "queued", "a new server knows that they are in use"
     (lab.folder / "long.hold").unlink()
     lab.until(lambda: lab.held("urgent") == "cpu")
     assert lab.held("long") == "cpu"
@@ -209,8 +222,7 @@ def test_nothing_is_left_of_a_run_that_ended_while_no_server_was_there(lab: Lab)
     assert _files_of_runs(lab) == ["1.json", "1.lock"]
     lab.order("study", "end 0")
     wait_until(lambda: lab.state("study") == "done")
-    lab.lease.release()  # as if it had been killed
-    lab.server = lab.new_server()
+    lab.replace_server()
     lab.until(lambda: _files_of_runs(lab) == [])
 
 
@@ -244,7 +256,7 @@ def test_what_the_machine_cannot_begin_now_is_tried_again(lab: Lab, monkeypatch:
         lab.submit("study")
         lab.until(lambda: "No space left" in str(lab.desk.submission("study").waits))
     assert lab.state("study") == "queued"
-    lab.server._not_before.clear()
+    lab.server._beginning._not_before.clear()
     lab.until(lambda: lab.held("study") == "cpu,cpu")
 
 
@@ -254,6 +266,98 @@ def test_a_folder_that_is_gone_ends_a_submission(lab: Lab, tmp_path: Path) -> No
     lab.desk.submit(text, "study.yaml", folder=str(tmp_path / "gone"))
     lab.until(lambda: lab.state("study") == "failed")
     assert "No such file or directory" in str(lab.desk.submission("study").message)
+
+
+@_ON_SQLITE
+def test_machines_that_are_switched_off_again_and_again_fail_no_study_that_advances(lab: Lab) -> None:
+    lab.submit("study")
+    for life in range(1, MOST_DEATHS + 2):
+        lab.until(lambda: len(lab.starts("study")) == life)  # noqa: B023
+        lab.order("study", "epoch")
+        wait_until(lambda: not (lab.folder / "study.order").exists())
+        lab.order("study", "die")
+        wait_until(lambda: owner_of(lab.engine, "study") is None)
+        lab.replace_server()
+    lab.until(lambda: len(lab.starts("study")) == MOST_DEATHS + 2)
+    assert lab.desk.submission("study").deaths == 1
+
+
+@_ON_SQLITE
+def test_slots_of_a_run_that_died_are_free_also_where_somebody_else_goes_on_with_its_study(lab: Lab) -> None:
+    lab.submit("study", priority=1)
+    lab.until(lambda: lab.held("study") == "cpu,cpu")
+    lab.order("study", "die")
+    wait_until(lambda: owner_of(lab.engine, "study") is None)
+    theirs = acquire(lab.engine, "study")
+    lab.submit("other")
+    lab.until(lambda: "runs it already" in str(lab.desk.submission("study").waits))
+    lab.desk.pause("study")
+    lab.until(lambda: lab.held("other") == "cpu,cpu")
+    theirs.release()
+
+
+@_ON_SQLITE
+def test_batches_of_one_trial_leave_slots_to_others(lab: Lab) -> None:
+    lab.submit("batches", more="deterministic: 1\n")
+    lab.submit("other")
+    lab.until(lambda: lab.held("batches") == lab.held("other") == "cpu")
+
+
+@_ON_SQLITE
+def test_a_study_of_which_nothing_can_be_read_ends_no_server(lab: Lab) -> None:
+    lab.submit("study")
+    with lab.engine.begin() as connection:
+        connection.execute(update(SUBMISSIONS).values(text="name: [study"))
+    lab.until(lambda: lab.held("study") == "cpu,cpu")
+
+
+@_ON_SQLITE
+def test_what_cannot_go_on_for_now_is_begun_again_later(lab: Lab) -> None:
+    lab.submit("study")
+    lab.until(lambda: lab.held("study") == "cpu,cpu")
+    lab.order("study", f"end {submissions.LATER}")
+    lab.until(lambda: "it is tried again in a minute" in str(lab.desk.submission("study").waits))
+    assert (lab.state("study"), len(lab.starts("study"))) == ("queued", 1)
+
+
+@_ON_SQLITE
+def test_the_folder_of_the_service_is_made_again(lab: Lab) -> None:
+    shutil.rmtree(lab.folder / "storage" / "service")
+    lab.submit("study")
+    lab.until(lambda: lab.held("study") == "cpu,cpu")
+
+
+@_ON_SQLITE
+def test_a_run_that_cannot_be_asked_at_once_is_asked_again(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab.submit("study")
+    lab.until(lambda: lab.held("study") == "cpu,cpu")
+    answers = iter([OperationalError("SELECT", {}, Exception("away")), None])
+
+    def ask(*given: Any) -> object:
+        answer = next(answers, "ask")
+        if isinstance(answer, Exception):
+            raise answer
+        return answer and ask_to_park(*given)
+
+    monkeypatch.setattr(Processes, "ask_to_end", lambda *_: False)  # the number of the process is not known
+    monkeypatch.setattr(asking, "ask_to_park", ask)
+    lab.server.end()
+    assert lab.state("study") == "queued"
+
+
+@_ON_SQLITE
+def test_a_submission_that_is_deleted_at_this_instant_has_ended(lab: Lab) -> None:
+    lab.submit("study")
+    found = lab.desk.submission("study")
+    with lab.engine.begin() as connection:
+        connection.execute(delete(SUBMISSIONS))
+    assert Deaths(lab.engine, Processes(), print).bury(found, None, {})
+
+
+def test_files_in_the_folder_of_a_study_are_no_modules_of_a_run(tmp_path: Path) -> None:
+    (tmp_path / "random.py").write_text("raise RuntimeError")
+    options = coordinating(1, ["cpu"])[: coordinating(1, ["cpu"]).index("-m")]
+    subprocess.run([*options, "-m", "random"], cwd=tmp_path, check=True)
 
 
 @_ON_SQLITE

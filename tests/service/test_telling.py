@@ -16,7 +16,7 @@ from cifar_tune.errors import UserError
 from cifar_tune.optuna_internals import BatchStorage
 from cifar_tune.service import submissions
 from cifar_tune.service.addresses import EVENT, SIGNATURE, TIMESTAMP, signature
-from cifar_tune.service.audit import note
+from cifar_tune.service.ends import note_end
 from cifar_tune.service.telling import BEST_SECONDS, LONG_SECONDS, PAUSES, Teller
 from tests.reports.factory import MadeTrial, make_record, make_spec
 
@@ -62,7 +62,7 @@ def run_to_its_end(engine: Engine, number: int, exit_code: int) -> None:
     with engine.begin() as connection:
         submissions.begin(connection, number)
         submissions.end(connection, number, exit_code, "so it was")
-        note(connection, "cifar-tune serve", "end", submissions.read(connection, number).study, "done")
+        note_end(connection, number, "so it was")
 
 
 @pytest.mark.parametrize(("exit_code", "state"), [(0, "done"), (1, "failed")])
@@ -73,13 +73,15 @@ def test_an_end_is_told_once_and_signed(
     teller.look(now)
     number = desk_of("anna").submit(STUDY, notify=[f"{listener.address}/hook?key=hidden"]).id
     run_to_its_end(storage.engine, number, exit_code)
+    event = desk_of("anna").events()[-1].id
+    desk_of("anna").submit(STUDY)  # again, before anybody was told
     teller.look(now)
     teller.look(now + 1)
     Teller(storage, SECRET).look(now + 2)
     [(headers, body)] = listener.got
     assert headers[TIMESTAMP] == "1800000000"
     assert headers[SIGNATURE] == signature(SECRET, "1800000000", body)
-    assert headers[EVENT] == str(desk_of("anna").events()[-1].id)
+    assert headers[EVENT] == str(event)
     told = json.loads(body)
     assert (told["what"], told["study"], told["owner"], told["submission"]) == (state, "mine", "anna", number)
     assert told["text"] == f"The study mine has ended: {state} (so it was)."

@@ -61,6 +61,9 @@ def test_what_is_asked_adds_up_until_the_lease_is_released(engine: Engine) -> No
     assert asked(read_wish(engine, "s", held.token)) == (False, (), "the server")
     ask_to_park(engine, "s", "b" * 300)
     assert asked(read_wish(engine, "s", held.token)) == (True, (), "b" * LONGEST_BY)
+    ask_for_devices(engine, "s", ["cpu"], "the server")
+    ask_to_park(engine, "s", "the server")
+    assert asked(read_wish(engine, "s", held.token)) == (True, ("cpu",), "b" * LONGEST_BY), "who has stopped it first"
     assert read_wish(engine, "other", other.token) is None
     assert read_wish(engine, "s", other.token) is None
     held.release()

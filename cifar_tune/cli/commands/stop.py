@@ -8,26 +8,23 @@ def stop(study: options.Study, storage: options.Storage = None, server: options.
     """Park a study that is running here or on another machine, and wait until it is parked.
 
     Its trials are parked as after Ctrl-C: `cifar-tune run` goes on with them. A study that was submitted is paused
-    until somebody resumes it. Where nobody runs the study, there is nothing to do, and the exit code is 0 too.
+    until somebody resumes it, also while it waits in the queue. Where nobody runs a study that was not submitted, there
+    is nothing to do, and the exit code is 0 too.
     A server that is asked for this answers at once, and the study parks after its epoch.
     """
     from cifar_tune.cli.desk import address_of, desk_of
     from cifar_tune.cli.find_study import find_stored
-    from cifar_tune.cli.stop_lines import stop_lines, stopped_lines, submission_of
-    from cifar_tune.storage.stored_studies import require_study
+    from cifar_tune.cli.stop_lines import stop_lines, stopped_lines
+    from cifar_tune.cli.stopping import stop_stored
     from cifar_tune.storage.urls import storage_url
-    from cifar_tune.storage.wishes import this_person
-    from cifar_tune.study.parking import park
 
     if address_of(storage, server):
         with desk_of(storage, server) as desk:
             for line in stopped_lines(desk, study):
                 say(line)
         return
-    name, database = find_stored(study, storage_url(storage))
-    submission = submission_of(database, name)
-    if submission is None:
-        require_study(database, name)
-    parked = list(park(database, name, this_person(), lambda text: say(text, err=True)))
-    for line in stop_lines(database, name, study, parked, submission):
+    url = storage_url(storage)
+    name, database = find_stored(study, url)
+    stopped = stop_stored(database, url, name, lambda text: say(text, err=True))
+    for line in stop_lines(database, name, study, stopped.parked, stopped.is_submitted):
         say(line)
