@@ -72,7 +72,7 @@ def note_unless_served(desk: Desk) -> None:
 
 
 def _opened(url: URL, makes_storage: bool) -> BatchStorage:
-    storage = open_storage(url) if makes_storage else open_existing(url)
+    storage = open_storage(url, is_durable=True) if makes_storage else open_existing(url, is_durable=True)
     if storage is None:
         rule = f"no studies: {without_studies(url)}; `cifar-tune submit` with a study file makes it"
         raise NoStorageError(Problem(rule, shown(url)))

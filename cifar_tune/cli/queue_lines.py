@@ -65,7 +65,10 @@ def event_lines(events: Sequence[Event]) -> list[str]:
     for each in events:
         done = f"{each.action} {each.target or ''}".rstrip()
         why = str(each.detail.get("why", "")).split("\n")[0]
-        outcome = each.outcome if not why else f"{each.outcome}: {why}"
+        times, others = each.detail.get("times", 1), each.detail.get("others", 0)
+        often = [f"{times} times"] * (times > 1) + [f"and {others} others"] * bool(others)
+        outcome = f"{each.outcome} ({', '.join(often)})" if often else each.outcome
+        outcome = f"{outcome}: {why}" if why else outcome
         rows.append((str(each.id), date_and_time(each.at), each.actor, done, outcome))
     return table(rows)
 

@@ -55,7 +55,7 @@ def serve(url: URL, settings: Settings, web: WebSettings | None) -> None:
         check_settings(web)
     require_artifacts_folder()
     secret = os.environ.pop(SECRET_VARIABLE, "")  # the plugins of a study have no business with it
-    storage = when_reached(lambda: open_storage(url), url)
+    storage = when_reached(lambda: open_storage(url, is_durable=True), url)
     try:
         upgrade(storage.engine)
         lease = server_lease(storage.engine)

@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from sqlalchemy import Connection, insert, select, update
 
@@ -22,7 +22,14 @@ Outcome = Literal["done", "refused", "failed"]
 
 _TOKEN = re.compile(r"ct_[A-Za-z0-9_-]{20,}")
 _LONGEST_TEXT = 1000
-_COUNTER = "events"
+_COUNTING = COUNTERS.c.name == "events"
+
+MOST_REFUSALS: Final = 30
+"""Events of one person's refusals in a minute; further ones are counted in the last of these."""
+
+_MINUTE = 60.0
+_LOOKED_THROUGH = 500
+"""So many events before the newest are looked through for refusals of the same person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +63,43 @@ def note(
         outcome: what came of it.
         detail: more about it, for JSON. Secrets of URLs and tokens are taken out of its texts.
     """
-    counting = COUNTERS.c.name == _COUNTER
-    connection.execute(update(COUNTERS).where(counting).values(value=COUNTERS.c.value + 1))
-    number = int(connection.execute(select(COUNTERS.c.value).where(counting)).scalar_one())
-    row = {
-        "id": number,
+    return _write(connection, _row(actor, action, target, outcome, detail))
+
+
+def note_refusal(
+    connection: Connection,
+    actor: str,
+    action: str,
+    target: str | None,
+    outcome: Outcome,
+    detail: Mapping[str, object],
+) -> int:
+    """Write that something was not done; a client that tries in a loop must not fill the table.
+
+    What the same person tried before, within a minute and with the same answer, is counted in the event of the first
+    time (`times` in its detail). Of one person there are at most so many events of refusals per minute; further ones
+    are counted in the newest of them (`others`).
+
+    Args and what is returned are those of `note`; the number may be that of an earlier event.
+    """
+    row = _row(actor, action, target, outcome, detail)
+    connection.execute(update(COUNTERS).where(_COUNTING).values(value=COUNTERS.c.value))  # the lock comes first
+    newest = last(connection)
+    query = select(EVENTS).where((EVENTS.c.id > newest - _LOOKED_THROUGH) & (EVENTS.c.at > row["at"] - _MINUTE))
+    query = query.where((EVENTS.c.actor == row["actor"]) & (EVENTS.c.outcome != "done")).order_by(EVENTS.c.id.desc())
+    earlier = [Event(**found) for found in connection.execute(query).mappings()]
+    same = next((each for each in earlier if _is_same(each, row)), None)
+    if same is not None:
+        return _count(connection, same, "times", 1)
+    if len(earlier) >= MOST_REFUSALS:
+        return _count(connection, earlier[0], "others", 0)
+    return _write(connection, row)
+
+
+def _row(
+    actor: str, action: str, target: str | None, outcome: Outcome, detail: Mapping[str, object] | None
+) -> dict[str, Any]:
+    return {
         "at": time.time(),
         "actor": actor[:LONGEST_NAME],
         "action": action,
@@ -68,8 +107,24 @@ def note(
         "outcome": outcome,
         "detail": _harmless(dict(detail or {})),
     }
-    connection.execute(insert(EVENTS).values(**row))
+
+
+def _write(connection: Connection, row: Mapping[str, Any]) -> int:
+    connection.execute(update(COUNTERS).where(_COUNTING).values(value=COUNTERS.c.value + 1))
+    number = last(connection)
+    connection.execute(insert(EVENTS).values(id=number, **row))
     return number
+
+
+def _is_same(event: Event, row: Mapping[str, Any]) -> bool:
+    same = all(getattr(event, key) == row[key] for key in ("action", "target", "outcome"))
+    return same and event.detail.get("why") == row["detail"].get("why")
+
+
+def _count(connection: Connection, event: Event, key: str, before: int) -> int:
+    detail = {**event.detail, key: event.detail.get(key, before) + 1}
+    connection.execute(update(EVENTS).where(EVENTS.c.id == event.id).values(detail=detail))
+    return event.id
 
 
 def read(
@@ -93,7 +148,7 @@ def read(
 
 def last(connection: Connection) -> int:
     """The number of the newest event; 0 where there is none."""
-    return int(connection.execute(select(COUNTERS.c.value).where(COUNTERS.c.name == _COUNTER)).scalar_one())
+    return int(connection.execute(select(COUNTERS.c.value).where(_COUNTING)).scalar_one())
 
 
 def _harmless(value: object) -> object:

@@ -169,7 +169,7 @@ def _write_end(url: URL, number: int, end: End) -> None:
     Raises:
         CheckError: the database cannot be used.
     """
-    storage = open_patiently(url, _log, lambda: None)
+    storage = open_patiently(url, _log, lambda: None, is_durable=True)
     try:
 
         def write() -> None:

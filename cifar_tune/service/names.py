@@ -41,18 +41,26 @@ def is_submitted(engine: Engine, study: str) -> bool:
 
 
 def take(connection: Connection, actor: Actor, study: str) -> None:
-    """See that a name is somebody's own and free, and make it theirs where it is nobody's.
+    """Make a name somebody's own where it is nobody's; `require_free` comes first.
+
+    Raises:
+        IntegrityError: somebody else takes the name at this instant.
+    """
+    if owner_of_name(connection, study) is None:
+        connection.execute(insert(NAMES).values(study=study, owner=actor.name, since=time()))
+
+
+def require_free(connection: Connection, actor: Actor, study: str) -> None:
+    """See that somebody may submit a study under this name now.
 
     Raises:
         NameTakenError: saying whose it is, or that the study has not ended.
         NotAllowedError: `run` has made the study, and only an administrator may take it over.
-        IntegrityError: somebody else takes the name at this instant.
     """
     owner = owner_of_name(connection, study)
     if owner is None:
         if is_stored(connection, study):
             rights.require(actor, "submit", None, f"submit the study {study!r}, which is stored already")
-        connection.execute(insert(NAMES).values(study=study, owner=actor.name, since=time()))
         return
     advice = "give yours another name, such as --set name=..."
     if owner != actor.name:

@@ -18,7 +18,7 @@ EVERYBODY: Final = "*"
 """What this owner is given holds for all for whom nothing else is said."""
 
 _LIMITS = ("weight", "slots", "queued", "trials")
-_HEAVIEST = 1e6
+_LIGHTEST, _HEAVIEST = 0.001, 1000.0
 _MOST = 2**31
 
 
@@ -84,8 +84,8 @@ def require_sound(owner: Owner) -> None:
         UserError: with all that is wrong.
     """
     problems = []
-    if owner.weight is not None and not 0 < owner.weight <= _HEAVIEST:
-        problems.append(Problem(f"must be above 0, and {_HEAVIEST:g} at most", "weight", owner.weight))
+    if owner.weight is not None and not _LIGHTEST <= owner.weight <= _HEAVIEST:
+        problems.append(Problem(f"must be between {_LIGHTEST:g} and {_HEAVIEST:g}", "weight", owner.weight))
     for key in ("slots", "queued", "trials"):
         value = getattr(owner, key)
         if value is not None and not 0 <= value < _MOST:
@@ -106,6 +106,22 @@ def lock(connection: Connection, name: str) -> None:
     connection.execute(update(OWNERS).where(OWNERS.c.name == name).values(name=name))
 
 
+def require_room_in_queue(connection: Connection, name: str) -> None:
+    """Refuse one more study that waits where its owner may not have more.
+
+    Raises:
+        QuotaError: saying how many there are.
+    """
+    most = limits_of(connection, name).queued
+    of_owner = (SUBMISSIONS.c.owner == name) & (SUBMISSIONS.c.state == "queued")
+    waiting = connection.execute(select(func.count()).select_from(SUBMISSIONS).where(of_owner)).scalar_one()
+    if most is not None and waiting >= most:
+        raise QuotaError(
+            f"{name} may have {most:,} waiting studies at most, and has {waiting:,}: wait "
+            f"until one begins, cancel one, or ask an admin for more"
+        )
+
+
 def require_room(connection: Connection, name: str, trials: int) -> None:
     """Refuse one more submission where it goes beyond what its owner may have; `lock` comes first.
 
@@ -117,16 +133,11 @@ def require_room(connection: Connection, name: str, trials: int) -> None:
     Raises:
         QuotaError: saying which limit, and what is used.
     """
+    require_room_in_queue(connection, name)
     limits = limits_of(connection, name)
-    columns = func.count(), func.coalesce(func.sum(SUBMISSIONS.c.trials), 0)
-    of_owner = select(*columns).where(SUBMISSIONS.c.owner == name)
-    waiting = connection.execute(of_owner.where(SUBMISSIONS.c.state == "queued")).one()[0]
-    if limits.queued is not None and waiting >= limits.queued:
-        raise QuotaError(
-            f"{name} may have {limits.queued:,} waiting studies at most, and has {waiting:,}: wait "
-            f"until one begins, cancel one, or ask an admin for more"
-        )
-    used = connection.execute(of_owner.where(SUBMISSIONS.c.state.in_(LIVING))).one()[1]
+    all_trials = select(func.coalesce(func.sum(SUBMISSIONS.c.trials), 0))
+    of_owner = (SUBMISSIONS.c.owner == name) & SUBMISSIONS.c.state.in_(LIVING)
+    used = int(connection.execute(all_trials.where(of_owner)).scalar_one())
     if limits.trials is not None and used + trials > limits.trials:
         raise QuotaError(
             f"{name} may have {counted(limits.trials, 'trial')} in studies that have not ended, and has {used:,}, so "

@@ -1,6 +1,6 @@
 """Why a study waits, in a sentence with figures."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 
 from cifar_tune.errors import enumerate_names
@@ -21,6 +21,11 @@ class Facts:
     weights: Mapping[str, float]
     quotas: Mapping[str, int]
     rules: Rules
+    now: float
+
+    def used(self, owner: str) -> float:
+        """Device seconds per weight that an owner has used lately."""
+        return self.usage.get(owner, NOTHING).device_seconds / self.weights.get(owner, 1.0)
 
 
 def reasons(plan: Plan, facts: Facts) -> dict[str, str]:
@@ -99,18 +104,31 @@ def _own_studies(claim: Claim, plan: Plan, facts: Facts) -> str:
     return f"the share of {claim.owner} is {share} now, and {_named(list(own))} {_have(own)} that"
 
 
-def _just_begun(claim: Claim, plan: Plan, facts: Facts) -> str:
-    lower = [each.study for each in facts.claims if each.priority < claim.priority]
-    if not lower:
-        return ""
-    begun = "has just begun" if len(lower) == 1 else "have just begun"
-    return f"{_named(lower)} {begun}, and may run for at least {rough_duration(facts.rules.min_run)}"
+def _kept(claim: Claim, plan: Plan, facts: Facts) -> str:
+    """Others come later in the order, and keep their slots for a while all the same."""
+    due = facts.used(claim.owner) + facts.rules.margin
+    later = [
+        each
+        for each in facts.claims
+        if each.priority < claim.priority or (each.priority == claim.priority and facts.used(each.owner) > due)
+    ]
+    begun = [each.study for each in later if each.since is not None and facts.now - each.since < facts.rules.min_run]
+    if begun:
+        have = "has just begun or grown" if len(begun) == 1 else "have just begun or grown"
+        return f"{_named(begun)} {have}, and may run for at least {rough_duration(facts.rules.min_run)}"
+    hungry = [each.study for each in later if each.study in plan.favoured or facts.now < each.kept_until]
+    if hungry:
+        had, keep = ("its owner", "it keeps") if len(hungry) == 1 else ("their owners", "they keep")
+        favour = rough_duration(facts.rules.favour)
+        patience = rough_duration(facts.rules.patience)
+        return (
+            f"{_named(hungry)} {_have(hungry)} a slot since {had} had none for {patience}, and {keep} it for {favour}"
+        )
+    return ""
 
 
 def _fair_share(claim: Claim, plan: Plan, facts: Facts) -> str:
-    def used(owner: str) -> float:
-        return facts.usage.get(owner, NOTHING).device_seconds / facts.weights.get(owner, 1.0)
-
+    used = facts.used
     rivals = sorted({other.owner for other in facts.claims}, key=used)
     mine = used(claim.owner)
     most = rivals[-1]
@@ -131,7 +149,7 @@ _REASONS: Sequence[Callable[[Claim, Plan, Facts], str]] = (
     _too_large,
     _quota,
     _priority,
-    _just_begun,
+    _kept,
     _no_room,
     _own_studies,
     _fair_share,
@@ -151,7 +169,7 @@ def _named(studies: Sequence[str]) -> str:
     return f"{', '.join(studies[: _NAMED - 1])} and {len(studies) - _NAMED + 1} more"
 
 
-def _have(studies: Mapping[str, int]) -> str:
+def _have(studies: Sized) -> str:
     return "has" if len(studies) == 1 else "have"
 
 

@@ -28,8 +28,10 @@ from cifar_tune.storage.lease import owner_of
 from cifar_tune.storage.linked import with_linked
 from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.wishes import ask_to_park
+from cifar_tune.study.opening import other_settings, what_differs, with_its_defaults
 from cifar_tune.study.removing import Removed, remove_with_linked
 from cifar_tune.study_spec.overrides import parse_overrides
+from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.visible import visible
 
 MOST_PRIORITY = 1000
@@ -100,11 +102,13 @@ class StorageDesk:
                 "wanted": "run", "submitted_at": time(), "waiting_since": time(), "device_seconds": 0.0, "deaths": 0,
                 "notify": list(addresses),
             }  # fmt: skip
+            self._require_as_stored(checked.spec)
             owners.make_row(self.engine, me)
             for _ in range(_TRIES):
                 try:
                     with self.engine.begin() as connection:
                         owners.lock(connection, me)
+                        names.require_free(connection, self._actor, study)
                         names.take(connection, self._actor, study)
                         owners.require_room(connection, me, trials)
                         connection.execute(insert(SUBMISSIONS).values(**row))
@@ -145,7 +149,15 @@ class StorageDesk:
 
     def resume(self, study: str) -> Submission:
         """See `Desk`."""
-        return self._change("resume", study, submissions.resume)
+
+        def change(connection: Connection, number: int) -> bool:
+            found = submissions.read(connection, number)
+            if found.state == "paused" and found.wanted != "cancel":
+                owners.lock(connection, found.owner)
+                owners.require_room_in_queue(connection, found.owner)
+            return submissions.resume(connection, number)
+
+        return self._change("resume", study, change)
 
     def cancel(self, study: str) -> Submission:
         """See `Desk`."""
@@ -219,6 +231,10 @@ class StorageDesk:
             rights.require(self._actor, "token.create", owner, "create tokens")
             people.role_of(role)
             people.person_name(owner)
+            if owner in (owners.EVERYBODY, SERVER_LEASE):
+                raise UserError(
+                    Problem("is the name of nobody: events and limits use it for something else", "owner", owner)
+                )
             if len(label) > LONGEST_NAME or visible(label) != label:
                 raise UserError(Problem(f"must be {LONGEST_NAME} visible characters at most", "label", label))
             if expires_at is not None and not time() < expires_at < _END_OF_TIME:
@@ -278,6 +294,25 @@ class StorageDesk:
             rights.require(self._actor, action, owner, what)
             return submissions.newest(connection, study)
 
+    def _require_as_stored(self, spec: StudySpec) -> None:
+        """Refuse a study that the database holds with other settings, as its run would.
+
+        Raises:
+            NameTakenError: it is not theirs, so its settings do not matter; likewise the rest of `names.require_free`.
+            UserError: saying what differs.
+        """
+        with self.engine.connect() as connection:
+            names.require_free(connection, self._actor, spec.name)
+            if not names.is_stored(connection, spec.name):
+                return
+        storage = open_storage(self._url)
+        try:
+            different = what_differs(storage, with_its_defaults(storage, spec))
+        finally:
+            close(storage)
+        if different:
+            raise other_settings(spec.name, different, _WAYS_ON.format(name=spec.name))
+
     def _removed(self, study: str) -> Removed:
         with self.engine.connect() as connection:
             if not names.is_stored(connection, study):  # it has never run
@@ -325,12 +360,17 @@ class StorageDesk:
             outcome: audit.Outcome = "refused" if isinstance(error, RefusedError | UserError) else "failed"
             more = {**attempt.detail, "why": str(error)}
             with self.engine.begin() as connection:
-                audit.note(connection, self._actor.name, action, attempt.target, outcome, more)
+                audit.note_refusal(connection, self._actor.name, action, attempt.target, outcome, more)
             raise
 
     def _done(self, connection: Connection, attempt: _Attempt) -> None:
         audit.note(connection, self._actor.name, attempt.action, attempt.target, "done", attempt.detail)
 
+
+_WAYS_ON = (
+    "Nothing was queued. Give this one another name (`name:` in the file, or --set name=...), or remove the stored one "
+    "with: cifar-tune delete {name}"
+)
 
 _END_OF_TIME = 253_402_300_800.0  # the year 10000
 

@@ -264,7 +264,7 @@ class Supervisor:
         quotas = {name: owner.slots for name, owner in by_owner.items() if owner.slots is not None}
         usage = self._usage.lately(now)
         rules = self._settings.rules
-        facts = Facts(claims, len(self._settings.slots), usage, weights, quotas, rules)
+        facts = Facts(claims, len(self._settings.slots), usage, weights, quotas, rules, now)
         made = plan(claims, facts.slots, usage, weights, quotas, now, rules)
         for each in wanted:
             run = self._runs.get(each.id)

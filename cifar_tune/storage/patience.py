@@ -47,19 +47,22 @@ _FILE_AWAY = ("is full", "is locked", "disk I/O error")
 _FOR_A_WHILE = (SQLAlchemyError, StorageInternalError, CheckError)
 
 
-def open_patiently(url: URL, note: Callable[[str], None], impatient: Callable[[], None]) -> BatchStorage:
+def open_patiently(
+    url: URL, note: Callable[[str], None], impatient: Callable[[], None], is_durable: bool = False
+) -> BatchStorage:
     """Open the storage, waiting half a minute for a server that nobody reaches.
 
     Args:
         url: of the storage.
         note: is told that it takes longer.
         impatient: called now and then meanwhile; may raise.
+        is_durable: as for `open_storage`.
 
     Raises:
         UserError: as `open_storage`.
         CheckError: likewise, or nobody was reached in time.
     """
-    return at_first(lambda: open_storage(url), url, note, impatient)
+    return at_first(lambda: open_storage(url, is_durable), url, note, impatient)
 
 
 def at_first(

@@ -46,11 +46,17 @@ _ADVICE = (
 )
 
 
-def open_storage(url: URL) -> BatchStorage:
+def open_storage(url: URL, is_durable: bool = False) -> BatchStorage:
     """Open the storage, and create its schema where there is none.
 
     SQLite gets a write-ahead log, `synchronous=NORMAL` and a busy timeout of a minute: readers such as the dashboard
     then never stand in the way of a running study. Other databases get pooled connections that are tested before use.
+
+    Args:
+        url: of the database.
+        is_durable: whether a commit must outlast a power cut, as when somebody was told that it is done. SQLite then
+            has `synchronous=FULL`. With NORMAL the last commits may be missing afterwards, and the file is whole:
+            trials are trained again from their checkpoints. Other databases do this anyway.
 
     Raises:
         UserError: if the folder of an SQLite file cannot be made, the file is no database, another program uses the
@@ -67,7 +73,7 @@ def open_storage(url: URL) -> BatchStorage:
             refuse_foreign_tables(_impatient(url), _options(url))
         storage = _create(_impatient(url), options)
         if file is not None:
-            event.listen(storage.engine, "connect", _tune_sqlite)
+            event.listen(storage.engine, "connect", _tune_sqlite_durably if is_durable else _tune_sqlite)
             storage.engine.dispose()  # connections made so far were not tuned
             with storage.engine.connect():  # switches a new file to its write-ahead log
                 opened = OpenedFile(file)
@@ -76,10 +82,10 @@ def open_storage(url: URL) -> BatchStorage:
     return storage
 
 
-def open_existing(url: URL) -> BatchStorage | None:
+def open_existing(url: URL, is_durable: bool = False) -> BatchStorage | None:
     """Open the storage for reading; None where an SQLite file does not exist yet, or there are no tables of studies.
 
-    No file is created, and no tables.
+    No file is created, and no tables. `is_durable` as for `open_storage`.
 
     Raises:
         UserError: as `open_storage`.
@@ -92,7 +98,7 @@ def open_existing(url: URL) -> BatchStorage | None:
     else:
         with _readable_errors(url):
             may_hold_studies = has_studies(_impatient(url), _options(url))
-    return open_storage(url) if may_hold_studies else None
+    return open_storage(url, is_durable) if may_hold_studies else None
 
 
 @contextmanager
@@ -163,9 +169,17 @@ def _create(url: URL, options: dict[str, Any]) -> BatchStorage:
 
 
 def _tune_sqlite(connection: Any, _record: object) -> None:
+    _tune(connection, "NORMAL")
+
+
+def _tune_sqlite_durably(connection: Any, _record: object) -> None:
+    _tune(connection, "FULL")
+
+
+def _tune(connection: Any, synchronous: str) -> None:
     cursor = connection.cursor()
     _switch_to_write_ahead(cursor)
-    cursor.execute("PRAGMA synchronous=NORMAL")
+    cursor.execute(f"PRAGMA synchronous={synchronous}")
     cursor.close()
 
 

@@ -1,6 +1,6 @@
 """Creates a study, or opens the one that is there: compares it with its file and its images, and repairs it."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import optuna
@@ -26,7 +26,7 @@ from cifar_tune.study.folder_claim import new_identity
 from cifar_tune.study.transfer import Transfer, enqueue_transferred, kept_transfer
 from cifar_tune.study_spec.automatic import sampler_words
 from cifar_tune.study_spec.constraints import violations
-from cifar_tune.study_spec.difference import differences, require_evolvable, why_not_evolvable
+from cifar_tune.study_spec.difference import Difference, differences, require_evolvable, why_not_evolvable
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.wording import exact
 
@@ -159,21 +159,35 @@ def stored_study(storage: RDBStorage, spec: StudySpec, evolve: bool = False) -> 
     """
     if spec.name not in optuna.get_all_study_names(storage):
         return None
-    study = optuna.load_study(study_name=spec.name, storage=storage)
-    if not study.user_attrs and not study.get_trials(deepcopy=False):
-        return study  # its creator was stopped between two statements
-    different = differences(read_spec(study), spec)
+    different = what_differs(storage, spec)
     if evolve:
         require_evolvable(spec.name, different)
     elif different:
         hint = "" if why_not_evolvable(different) else "carry over the trials that fit, with --evolve; "
-        lines = "\n".join(f"  {difference}" for difference in different)
-        raise UserError(
-            f"the storage holds a study {spec.name!r} with other settings (stored -> given):\n{lines}\n"
+        ways = (
             f"Nothing was run. Either {hint}give this one another name (`name:` in the file, or --set name=...); or "
             f"remove the stored one with: cifar-tune delete {spec.name}"
         )
-    return study
+        raise other_settings(spec.name, different, ways)
+    return optuna.load_study(study_name=spec.name, storage=storage)
+
+
+def what_differs(storage: RDBStorage, spec: StudySpec) -> list[Difference]:
+    """What tells a specification apart from that of the stored study of its name, which must be there.
+
+    Raises:
+        UserError: another tool made the study.
+    """
+    study = optuna.load_study(study_name=spec.name, storage=storage)
+    if not study.user_attrs and not study.get_trials(deepcopy=False):
+        return []  # its creator was stopped between two statements
+    return differences(read_spec(study), spec)
+
+
+def other_settings(name: str, different: Sequence[Difference], ways: str) -> UserError:
+    """The error of a study that is stored with other settings; `ways` says how people can go on."""
+    lines = "\n".join(f"  {difference}" for difference in different)
+    return UserError(f"the storage holds a study {name!r} with other settings (stored -> given):\n{lines}\n{ways}")
 
 
 def with_its_defaults(storage: RDBStorage, spec: StudySpec) -> StudySpec:

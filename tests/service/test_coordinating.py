@@ -5,9 +5,10 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import OperationalError
 
@@ -15,6 +16,7 @@ from cifar_tune.errors import CheckError
 from cifar_tune.optuna_internals import BatchStorage
 from cifar_tune.service import coordinating, submissions
 from cifar_tune.service.coordinating import End, coordinate
+from cifar_tune.service.ends import note_end
 from cifar_tune.service.people import Actor
 from cifar_tune.service.storage_desk import StorageDesk
 from cifar_tune.service.submissions import Submission
@@ -130,7 +132,14 @@ def test_it_hears_wishes_goes_on_after_kills_and_writes_its_end(place: Place, mo
     close(storage)
 
 
-def test_what_the_server_parks_is_queued_again(place: Place) -> None:
+def note_end_durably(connection: Connection, *given: Any) -> None:
+    """As `note_end`; what was said to have happened must outlast a power cut."""
+    assert connection.execute(text("PRAGMA synchronous")).scalar() == 2  # FULL
+    note_end(connection, *given)
+
+
+def test_what_the_server_parks_is_queued_again(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coordinating, "note_end", note_end_durably)
     submission = place.submit()
     stop = StopRequests()
     stop.count = 1
@@ -222,7 +231,7 @@ def test_an_unexpected_error_ends_it_and_tells_no_password(
         raise RuntimeError(f"no idea what to do with {url.render_as_string(hide_password=False)}")
 
     monkeypatch.setattr(coordinating, "run_study", broken)
-    monkeypatch.setattr(coordinating, "open_patiently", lambda _url, *_: open_storage(place.url))
+    monkeypatch.setattr(coordinating, "open_patiently", lambda _url, *_, **_more: open_storage(place.url))
     end = coordinate(url, submission.id, ["cpu"], StopRequests())
     assert end.exit_code == 1
     assert end.message.startswith("an unexpected error ended it: RuntimeError: no idea what to do with")

@@ -13,7 +13,7 @@ from sqlalchemy.engine import URL
 
 from cifar_tune.errors import CheckError, Problem, UserError
 from cifar_tune.optuna_internals import BatchStorage
-from cifar_tune.service import submissions
+from cifar_tune.service import audit, submissions
 from cifar_tune.service.desk import Stopped
 from cifar_tune.service.owners import Owner
 from cifar_tune.service.people import Actor
@@ -31,6 +31,9 @@ from cifar_tune.storage.lease import acquire, owner_of
 from cifar_tune.storage.urls import ARTIFACTS_VARIABLE
 from cifar_tune.storage.wishes import read_wish
 from cifar_tune.study.removing import Removed
+from cifar_tune.study_spec.reader import read_study
+from cifar_tune.study_spec.yaml_reader import read_yaml
+from tests.reports.factory import make_record
 
 from .conftest import DeskOf
 
@@ -258,7 +261,7 @@ def test_what_no_database_takes_is_refused_in_words(desk_of: DeskOf, name: str) 
     with pytest.raises(UserError, match="has a name that is no UTF-8"):
         desk.submit(STUDY, folder="somewhere/\udcff")
     assert len(desk.events(-(10**30), 10**30)) == 7
-    assert desk.events(10**30) == desk.submissions(before=10**30) == []
+    assert (desk.events(10**30), desk.submissions(before=10**30)) == ([], [])
 
 
 def test_addresses_are_hidden_from_others(desk_of: DeskOf) -> None:
@@ -293,6 +296,89 @@ def test_quotas_are_kept(desk_of: DeskOf) -> None:
     assert limits_of_all(desk_of) == {"*": (None, 2, None), "anna": (None, None, 7), "bert": (None, None, None)}
     assert desk_of("root", "admin").set_owner(Owner("anna", weight=2.0)) == Owner("anna", 2.0, None, 2, 7)
     assert desk_of("root", "admin").set_owner(Owner("anna", slots=1), resets=True) == Owner("anna", 1.0, 1, 2, None)
+
+
+def test_limits_that_are_lowered_leave_what_is_there_and_refuse_more(desk_of: DeskOf) -> None:
+    admin, desk = desk_of("root", "admin"), desk_of("anna")
+    desk.submit(STUDY)
+    desk.submit(STUDY, settings=["name=second"])
+    admin.set_owner(Owner("anna", queued=1, trials=2))
+    assert [each.state for each in desk.queue()] == ["queued", "queued"]
+    desk.pause("second")
+    with pytest.raises(QuotaError, match="anna may have 1 waiting studies at most, and has 1"):
+        desk.resume("second")
+    desk.cancel("mine")
+    assert desk.resume("second").state == "queued"
+    with pytest.raises(QuotaError, match="1 waiting studies"):
+        desk.submit(STUDY, settings=["budget.trials=9"])
+    admin.set_owner(Owner("anna", queued=5))
+    with pytest.raises(QuotaError, match="and has 3, so the 9 of this study are too many"):
+        desk.submit(STUDY, settings=["budget.trials=9"])
+
+
+@pytest.mark.parametrize("weight", [0.0, -1.0, 1e-9, 1e9, float("inf"), float("nan")])
+def test_weights_are_of_a_size_that_shares_can_have(desk_of: DeskOf, weight: float) -> None:
+    with pytest.raises(UserError, match=r"weight = .*: must be between 0\.001 and 1000"):
+        desk_of("root", "admin").set_owner(Owner("anna", weight=weight))
+
+
+def test_nobody_has_a_name_that_means_something_else(desk_of: DeskOf) -> None:
+    for name in ("*", "cifar-tune serve"):
+        with pytest.raises(UserError, match="is the name of nobody"):
+            desk_of("root", "admin").create_token(name, "viewer")
+
+
+def test_a_study_with_other_settings_than_the_stored_one_is_refused(desk_of: DeskOf, storage: BatchStorage) -> None:
+    desk = desk_of("anna")
+    desk.submit(STUDY)
+    desk.cancel("mine")
+    make_record(read_study(read_yaml(STUDY, "mine.yaml"), "mine.yaml").spec, [], storage)
+    with pytest.raises(NameTakenError, match="belongs to anna"):
+        desk_of("bert", "admin").submit(STUDY, settings=["data.val_size=5"])
+    with pytest.raises(UserError) as raised:
+        desk.submit(STUDY, settings=["search_space.lr.high=0.5"])
+    assert str(raised.value).splitlines() == [
+        "the storage holds a study 'mine' with other settings (stored -> given):",
+        "  search_space.lr.high: 0.1 -> 0.5",
+        "Nothing was queued. Give this one another name (`name:` in the file, or --set name=...), or remove the stored "
+        "one with: cifar-tune delete mine",
+    ]
+    assert desk.submit(STUDY, settings=["budget.trials=9"]).trials == 9
+
+
+def test_a_client_in_a_loop_fills_no_table(desk_of: DeskOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1_800_000_000.0
+    monkeypatch.setattr("cifar_tune.service.audit.time.time", lambda: now)
+    desk = desk_of("anna")
+    for _ in range(5):
+        for study in ("a", "b"):
+            with pytest.raises(UnknownStudyError):
+                desk.pause(study)
+    desk_of("bert").submit(STUDY)
+    with pytest.raises(UnknownStudyError):
+        desk_of("bert").pause("a")
+    found = [(event.id, event.actor, event.target, event.detail.get("times")) for event in desk.events()]
+    assert found == [(1, "anna", "a", 5), (2, "anna", "b", 5), (3, "bert", "mine", None), (4, "bert", "a", None)]
+    for number in range(2 * audit.MOST_REFUSALS):
+        with pytest.raises(UnknownStudyError):
+            desk.cancel(f"s{number}")
+    assert len(desk.events()) == 2 + audit.MOST_REFUSALS
+    assert desk.events()[-1].detail["others"] == audit.MOST_REFUSALS + 2
+    now += 61
+    with pytest.raises(UnknownStudyError):
+        desk.pause("a")
+    assert [event.id for event in desk.events()] == list(range(1, audit.MOST_REFUSALS + 4))
+
+
+def test_refusals_at_the_same_instant_are_all_counted(desk_of: DeskOf) -> None:
+    def pause(_: int) -> None:
+        with pytest.raises(UnknownStudyError):
+            desk_of("anna").pause("a")
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(pause, range(12)))
+    [event] = desk_of("anna").events()
+    assert event.detail["times"] == 12
 
 
 def test_a_quota_is_kept_by_those_who_submit_at_the_same_instant(desk_of: DeskOf) -> None:

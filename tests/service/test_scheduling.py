@@ -128,7 +128,7 @@ def test_a_plan_that_was_carried_out_is_planned_again(
     again = plan(_after(claims, made), slots, usage | until_now, weights, quotas, _NOW)
     assert (again.allotments, again.preempted) == (made.allotments, {})
     if slots:
-        facts = Facts(claims, slots, usage, weights, quotas, _RULES)
+        facts = Facts(claims, slots, usage, weights, quotas, _RULES, _NOW)
         assert all(reasons(made, facts).values())
 
 
@@ -165,7 +165,7 @@ def test_whoever_waits_has_a_place_and_a_reason(
     made = plan(claims, slots, usage, weights, quotas, _NOW)
     assert sorted([*made.waiting, *made.allotments]) == sorted(claim.study for claim in claims)
     assert sorted(made.positions.values()) == list(range(1, len(made.waiting) + 1))
-    said = reasons(made, Facts(claims, slots, usage, weights, quotas, _RULES))
+    said = reasons(made, Facts(claims, slots, usage, weights, quotas, _RULES, _NOW))
     held = {claim.study for claim in claims if claim.held}
     assert said.keys() == {*made.waiting, *(made.allotments.keys() - held)}
     assert all(said.values())
@@ -297,7 +297,19 @@ def test_usage_is_forgotten_by_half_lives() -> None:
             [_claim("a", "ben", held=1, since=_NOW - 5), _claim("x", "anna", 3)],
             1,
             {},
-            "a has just begun, and may run for at least 60 s",
+            "a has just begun or grown, and may run for at least 60 s",
+        ),
+        (
+            [_claim("a", "ben", held=1, since=_NOW - 5), _claim("x", "anna")],
+            1,
+            {"usage": {"ben": 1e5}},
+            "a has just begun or grown, and may run for at least 60 s",
+        ),
+        (
+            [_claim("a", "ben", held=1, since=_NOW - 100, kept_until=_NOW + 900), _claim("x", "anna", 3)],
+            1,
+            {},
+            "a has a slot since its owner had none for 6.0 h, and it keeps it for 30 min",
         ),
         (
             [_claim("a", "ben", held=1, since=_NOW - 100), _claim("x", "anna")],
@@ -317,7 +329,7 @@ def test_usage_is_forgotten_by_half_lives() -> None:
 def test_the_reason_of_waiting_has_figures(
     claims: list[Claim], slots: int, given_facts: dict[str, Any], expected: str
 ) -> None:
-    facts = Facts(claims, slots, _used(given_facts.get("usage", {})), {}, given_facts.get("quotas", {}), _RULES)
+    facts = Facts(claims, slots, _used(given_facts.get("usage", {})), {}, given_facts.get("quotas", {}), _RULES, _NOW)
     made = _planned(claims, slots, **given_facts)
     assert "x" in made.waiting
     assert reasons(made, facts)["x"] == expected
@@ -325,7 +337,7 @@ def test_the_reason_of_waiting_has_figures(
 
 def test_a_study_that_gets_slots_of_another_waits_for_the_end_of_an_epoch() -> None:
     claims = [_claim("a", "ben", held=1, since=_NOW - 100), _claim("x", "anna", 3)]
-    facts = Facts(claims, 1, {}, {}, {}, _RULES)
+    facts = Facts(claims, 1, {}, {}, {}, _RULES, _NOW)
     said = reasons(_planned(claims, 1), facts)
     assert said["x"] == "starts when a has given up slots at the end of an epoch"
     assert said["a"] == "x has 1 of 1 slot with higher priority (up to 3; this one has 0)"

@@ -30,12 +30,13 @@ def url_of(file: Path) -> URL:
     return storage_url(f"sqlite:///{file}")
 
 
-def test_sqlite_has_a_write_ahead_log_on_every_connection(tmp_path: Path) -> None:
-    storage = open_storage(url_of(tmp_path / "new folder" / "ü.db"))
+@pytest.mark.parametrize("is_durable", [False, True])
+def test_sqlite_has_a_write_ahead_log_on_every_connection(tmp_path: Path, is_durable: bool) -> None:
+    storage = open_storage(url_of(tmp_path / "new folder" / "ü.db"), is_durable)
     connections = [storage.engine.connect() for _ in range(3)]
     for connection in connections:
         assert connection.execute(text("PRAGMA journal_mode")).scalar() == "wal"
-        assert connection.execute(text("PRAGMA synchronous")).scalar() == 1  # NORMAL
+        assert connection.execute(text("PRAGMA synchronous")).scalar() == (2 if is_durable else 1)  # FULL, NORMAL
         assert connection.execute(text("PRAGMA busy_timeout")).scalar() == 60_000
         connection.close()
     close(storage)
