@@ -1,22 +1,27 @@
 """What every test relies on."""
 
 import gc
+import importlib
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 from joblib import cpu_count
 
-from tests.forked import read_migrations_once
+from tests.opened_once import once_per_process
 
 settings.register_profile("without_a_clock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("without_a_clock")
 gc.disable()  # until all is collected
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side: threads of theirs would wait for each other
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else each worker and each program compiles all files anew
+sys.dont_write_bytecode = False
 
+_TESTS = Path(__file__).parent
 
 _GIGABYTES_PER_WORKER = 3
 _MEMORY_DISK = Path("/dev/shm")  # noqa: S108 (the folders in it have names that nobody can guess)
@@ -46,6 +51,21 @@ def pytest_xdist_auto_num_workers() -> int:
     return int(max(1, min(2 * cores, memory // _GIGABYTES_PER_WORKER)))
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Iterator[None]:
+    """Each worker first imports a share of the tests: then pytest rewrites their asserts once, not in every worker.
+
+    By the time a worker collects the other tests, it finds what the other workers have written.
+    """
+    worker = getattr(session.config, "workerinput", None)
+    if worker is not None and [Path(arg).absolute() for arg in session.config.args] == [_TESTS]:
+        first = int(worker["workerid"].removeprefix("gw"))
+        for file in sorted(_TESTS.rglob("test_*.py"))[first :: worker["workercount"]]:
+            with suppress(Exception, pytest.skip.Exception):  # the collection meets it again, and tells it
+                importlib.import_module(".".join(file.relative_to(_TESTS.parent).with_suffix("").parts))
+    return (yield)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first: at the end no worker shall be left with one alone."""
     items.sort(key=lambda item: item.path.parent.name != "study")
@@ -58,8 +78,8 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def migrations_are_read_once() -> None:
-    read_migrations_once()
+def storages_are_opened_cheaply() -> None:
+    once_per_process()
 
 
 @pytest.fixture(scope="session")

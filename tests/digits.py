@@ -9,6 +9,7 @@ from cifar_tune.data.resident import ResidentData
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.knobs.configuration import Configuration, complete
 from cifar_tune.knobs.part import Value
+from cifar_tune.knobs.vocabulary import BUILT_IN, Vocabulary
 
 CPU = torch.device("cpu")
 
@@ -25,7 +26,7 @@ def prepared_digits(image_size: int, tmp_path_factory: pytest.TempPathFactory) -
         return prepare(DataSpec(name="digits", image_size=image_size, val_size=100, train_size=200))
 
 
-def small_of(**chosen: Value) -> Configuration:
+def small_of(vocabulary: Vocabulary = BUILT_IN, /, **chosen: Value) -> Configuration:
     """A configuration that trains in milliseconds; fp32, so that it is the same on every machine."""
     defaults: dict[str, Value] = {
         "model": "cnn2",
@@ -34,4 +35,4 @@ def small_of(**chosen: Value) -> Configuration:
         "lr": 0.01,
         "precision": "fp32",
     }
-    return complete({**defaults, **chosen})
+    return complete({**defaults, **chosen}, vocabulary)

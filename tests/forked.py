@@ -31,9 +31,7 @@ from multiprocessing import util
 from pathlib import Path
 from typing import IO, Any
 
-from alembic.config import Config
-from alembic.script import ScriptDirectory
-from alembic.util import pyfiles
+from tests.opened_once import once_per_process
 
 _IMPORTED = """
 import importlib
@@ -224,24 +222,9 @@ def warm_up() -> None:
     from cifar_tune.storage.rdb import close, open_storage
     from cifar_tune.storage.urls import storage_url
 
-    read_migrations_once()
+    once_per_process()
     with tempfile.TemporaryDirectory() as folder:
         close(open_storage(storage_url(f"sqlite:///{folder}/warm.db")))
-
-
-def read_migrations_once() -> None:
-    """Alembic compiles and sorts all of Optuna's migrations whenever a storage is opened. Most tests take less."""
-    directories: dict[str | None, ScriptDirectory] = {}
-    read = ScriptDirectory.from_config
-
-    def read_once(config: Config) -> ScriptDirectory:
-        place = config.get_main_option("script_location")
-        if place not in directories:
-            directories[place] = read(config)
-        return directories[place]
-
-    pyfiles.load_module_py = cache(pyfiles.load_module_py)  # type: ignore[assignment]
-    ScriptDirectory.from_config = read_once  # type: ignore[method-assign]
 
 
 def fork_servers(descriptor: int) -> str | None:

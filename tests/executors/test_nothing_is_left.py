@@ -31,11 +31,16 @@ from cifar_tune.knobs.table import INITS, NORM_PLACEMENTS, STEMS
 from cifar_tune.knobs.test_time_augmentations import TEST_TIME_AUGMENTATIONS
 from cifar_tune.training.learner import Learner
 from cifar_tune.training.loop import Training
-from tests.training.conftest import ONE_OF_EACH
 
 CPU = torch.device("cpu")
 SIZE = 32
 DATA = DataSpec(name="digits", train_size=12, val_size=12, image_size=SIZE)
+
+ONE_OF_EACH = (
+    "tutorial_net", "simple_nn", "cnn2", "cnn3", "airbench_net", "vgg11", "resnet18", "resnet50", "resnet20",
+    "densenet121",
+)  # fmt: skip
+"""Models that stand for all: the others are deeper ones of the same classes."""
 
 EVERYTHING: list[dict[str, Value]] = [
     *(dict[str, Value](model=name) for name in (*ONE_OF_EACH, "timm")),

@@ -125,6 +125,8 @@ def test_executors_come_and_go_in_mid_training_and_stop_parks(tmp_path: Path, un
     folder.let_one_epoch(first)
     folder.wait_for_epochs(1)
     resize(folder, run, 3)
+    for _ in range(2):  # one that has not begun would be parked at once
+        read_until(run, ": lr ")
     all_three = wait_for(folder, run, running=3, waiting=0)
     resize(folder, run, 1)
     for executor in {*all_three} - {first}:

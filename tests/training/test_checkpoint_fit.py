@@ -40,7 +40,7 @@ VARIANTS: list[dict[str, Value]] = [
 def test_every_kind_of_training_goes_on_from_its_own(
     chosen: dict[str, Value], larger_digits: ResidentData, tmp_path: Path
 ) -> None:
-    config = small(**chosen)
+    config = small(**{"batch_size": 100, **chosen})
     training = Training(config, larger_digits, CPU)
     for _ in training.epochs():
         save(tmp_path / "c.pt", training.state_dict())

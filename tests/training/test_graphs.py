@@ -118,10 +118,10 @@ def assert_close(first: Training, second: Training) -> None:
             assert value == other[place] or value == pytest.approx(other[place], rel=1e-2), place
 
 
-TINY: dict[str, dict[str, Value]] = {"resnet18": {"width": 2}, "resnet50": {"width": 1}, "resnet20": {"width": 2}}
-TINY |= {"densenet121": {"width": 4}, "vgg11": {"width": 2}, "airbench_net": {"width": 2}}
+TINY = {"resnet18": 2, "shallow_bottlenecks": 1, "resnet20": 2, "shallow_densenet": 4, "vgg11": 2, "airbench_net": 2}
+"""Widths."""
 
-MODELS: list[dict[str, Value]] = [{"model": model, **TINY.get(model, {})} for model in ONE_OF_EACH]
+MODELS: list[dict[str, Value]] = [{"model": model, "width": TINY.get(model, 4)} for model in ONE_OF_EACH]
 
 EVERYTHING: list[dict[str, Value]] = [
     *[dict[str, Value](activation=activation) for activation in ACTIVATIONS],
@@ -152,7 +152,7 @@ def test_every_model_trains_the_same_where_it_is_captured(chosen: dict[str, Valu
 
 @pytest.mark.parametrize("chosen", EVERYTHING, ids=lambda chosen: "-".join(map(str, chosen.values())))
 def test_everything_trains_the_same_where_it_is_captured(chosen: dict[str, Value], digits: ResidentData) -> None:
-    check_against_plain(small(**chosen), digits)
+    check_against_plain(small(**{"batch_size": 64, **chosen}), digits)
 
 
 def check_against_plain(config: Configuration, data: ResidentData) -> None:
@@ -171,13 +171,13 @@ def check_against_plain(config: Configuration, data: ResidentData) -> None:
 def test_every_optimizer_trains_the_same_where_it_is_captured(optimizer: str, digits: ResidentData) -> None:
     config = small(
         optimizer=optimizer, schedule="constant" if optimizer in SCHEDULE_FREE else "one_cycle", weight_decay=1e-3,
-        clip_grad_norm=1.0, ema_decay=0.0 if optimizer in SCHEDULE_FREE else 0.9, decay_norm_and_bias=False,
-        norm_bias_lr_factor=4.0,
+        batch_size=64, clip_grad_norm=1.0, ema_decay=0.0 if optimizer in SCHEDULE_FREE else 0.9,
+        decay_norm_and_bias=False, norm_bias_lr_factor=4.0,
     )  # fmt: skip
     graphs = TapedGraphs()
     captured = trained(config, digits, graphs)
     assert_same(captured, trained(config, digits, Repeating()))
-    assert graphs.captured[0].replays == 18 - WARM_UP_STEPS
+    assert graphs.captured[0].replays == 9 - WARM_UP_STEPS
     assert captured.learner.moves_in_graph == OPTIMIZERS[optimizer].is_capturable
     assert (optimizer in captured.steps.words) != captured.learner.moves_in_graph
     plain = trained(config, digits, None)  # numbers of the host are rounded at other places
@@ -189,7 +189,9 @@ def test_every_optimizer_trains_the_same_where_it_is_captured(optimizer: str, di
 def test_a_checkpoint_of_one_is_continued_by_the_other(
     optimizer: str, begins: str, digits: ResidentData, tmp_path: Path
 ) -> None:
-    config = small(optimizer=optimizer, schedule="constant" if optimizer in SCHEDULE_FREE else "one_cycle", lr=1e-3)
+    schedule = "constant" if optimizer in SCHEDULE_FREE else "one_cycle"
+    config = small(optimizer=optimizer, schedule=schedule, lr=1e-3, epochs=2, batch_size=50)
+    assert WARM_UP_STEPS < 200 // 50, "the first epoch has a captured step"
     file = tmp_path / "state"
 
     def begun(graphs: Graphs | None) -> Training:

@@ -208,7 +208,7 @@ def test_same_seed_gives_the_same_bits(digits: ResidentData, precision: str) -> 
 
 
 def test_trainings_that_take_turns_do_not_disturb_each_other(digits: ResidentData) -> None:
-    one, two = (small(threads=threads, batch_size=100, **RANDOM) for threads in (1, 2))
+    one, two = (small(threads=threads, batch_size=100, epochs=2, **RANDOM) for threads in (1, 2))
     first, second = Training(one, digits, CPU), Training(two, digits, CPU)
     for _ in zip(first.epochs(), second.epochs(), strict=True):
         pass
@@ -234,7 +234,7 @@ EVERYTHING_WITH_A_STATE: list[dict[str, Value]] = [
 @pytest.mark.parametrize("chosen", EVERYTHING_WITH_A_STATE, ids=lambda chosen: "-".join(map(str, chosen.values())))
 def test_continued_equals_undisturbed(digits: ResidentData, tmp_path: Path, chosen: dict[str, Value]) -> None:
     """After the first and the second of three epochs, by way of a file, as an executor writes and reads it."""
-    config = small(**{"step_size": 1, **chosen, **RANDOM})
+    config = small(**{"step_size": 1, "batch_size": 64, **chosen, **RANDOM})
     undisturbed = Training(config, digits, CPU)
     for result in undisturbed.epochs():
         writer = CheckpointWriter(tmp_path / f"{result.epoch}.pt")
@@ -318,7 +318,7 @@ def test_the_fast_recipe_learns(larger_digits: ResidentData) -> None:
 
 
 def test_continued_with_two_threads(digits: ResidentData) -> None:
-    config = small(model="resnet20", threads=2, batch_size=100, **RANDOM)
+    config = small(model="cnn3", threads=2, batch_size=100, epochs=2, **RANDOM)
     interrupted = Training(config, digits, CPU)
     next(interrupted.epochs())
     continued = Training(config, digits, CPU)
