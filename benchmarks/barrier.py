@@ -36,8 +36,8 @@ def measure(options: Options) -> Sequence[str]:
     header = ("pruner", "epochs", "without, s", *(f"deterministic: {size}" for size in sizes[1:]))
     return [
         "## The price of batches",
-        f"Seconds of a study with `deterministic: N` over those of the same study without, {WORKERS} workers, {trials} "
-        f"trials of at most {_EPOCHS} epochs that only sleep, sampler random. {counted(rounds, 'round')}.",
+        f"How many times as long a study takes with `deterministic: N` as without it. {WORKERS} workers, {trials} "
+        f"trials of at most {_EPOCHS} epochs that only sleep, sampler random, {counted(rounds, 'round')}.",
         table(header, rows),
     ]
 

@@ -39,17 +39,18 @@ def measure(options: Options) -> Sequence[str]:
     return [
         "## Coordination",
         f"A study that trains nothing: seven searched knobs, {EPOCHS} reports per trial, sampler TPE, pruner "
-        "Hyperband; all trials report the same values, so that the pruner works and ends none. Ours: executors in "
-        f"processes of their own that answer at once, lease and write-behind included, until all of {ours} trials "
-        f"stand in the database. Plain: `study.optimize` in as many processes on the same database, {theirs} trials "
-        f"(fewer, since it slows down as trials gather), the clock starting when all processes have. "
-        f"{counted(rounds, 'round')}. Wanted: 6 times at 8, never slower, no error, nothing lost.",
+        "Hyperband. All trials report the same values, so the pruner has to decide each time but stops no trial. Ours: "
+        f"executors in separate processes answer at once, and the clock stops when all {ours} trials are in the "
+        "database; lease and write-behind count. Plain Optuna: `study.optimize` in as many processes on the same "
+        f"database, {theirs} trials (fewer, since it slows down as the study grows), and the clock starts when all "
+        f"processes have started. {counted(rounds, 'round')}. Wanted: 6 times as fast with 8 processes, never slower, "
+        "no error, nothing lost.",
         *missing,
         table(speed_header, rows),
         "### With many trials",
-        "Another 40 trials on top of those that are there, 2 executors, random sampler, whose ask costs next to "
-        "nothing: processor time of the coordinator, its writer thread included, after the trials were read once. "
-        "Wanted: at most twice as much.",
+        "The processor time of the coordinator for 40 more trials in a study that already has many, its writer thread "
+        "included, after the trials were read once. 2 executors, and the random sampler, which costs next to nothing. "
+        "Wanted: at most twice as much as in the smallest study.",
         table(growth_header, growth),
     ]
 

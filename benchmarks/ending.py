@@ -48,12 +48,12 @@ def measure(options: Options) -> Sequence[str]:
     header = ("trials", "pruner", "idle, as drawn", "idle, longest first", "seconds, as drawn over longest first")
     return [
         "## The end of a study",
-        f"{WORKERS} workers, trials of {_EPOCHS} epochs at most that only sleep: 1, 2, 4 or 8 times as long, by width; "
-        f"sampler random, another seed in each of {counted(rounds, 'round')}. Idle: the share of the workers' time in "
-        "which no epoch ran, over the whole study. As drawn: trials begin in the order of their numbers. Longest "
-        f"first: the last {last_trials.PER_WORKER} trials per worker, but at most {last_trials.SHARE:.0%} of all, are "
-        "drawn together, and those that should take longest begin first. (What a sampler that learns loses by drawing "
-        "them together is not measured here.)",
+        f"{WORKERS} workers, trials of at most {_EPOCHS} epochs that only sleep: 1, 2, 4 or 8 times as long, depending "
+        f'on width. Sampler random, {counted(rounds, "round")}, each with another seed. "Idle" is the share of the '
+        'workers\' time in which no epoch ran, over the whole study. "As drawn": trials begin in the order of their '
+        f'numbers. "Longest first": the last {last_trials.PER_WORKER} trials per worker, but at most '
+        f"{last_trials.SHARE:.0%} of all, are drawn together, and those that should take longest begin first. (A "
+        "sampler that learns knows less when trials are drawn together. What that costs is not measured here.)",
         table(header, rows),
     ]
 

@@ -122,12 +122,13 @@ def measure(options: Options) -> Sequence[str]:
             rows += _rows(name, url, options.scratch)
     return [
         "## Large studies",
-        f"A study of {trials:,} finished trials of 30 epochs at most, a third of them pruned. Each figure is a process "
-        f"of its own, from its start, one after the other; {_ROUNDS} {'round' if _ROUNDS == 1 else 'rounds'}. The last "
-        "column divides the time of the row that it names by the time of its own row. Reading by Optuna: "
-        "`load_study(...).get_trials()` in a plain process; whatever looks at all trials through Optuna takes at least "
-        "so long. Next trial: from the start of a run until the trial begins, executors included. Lists: from the "
-        "start of the dashboard until all trials have arrived.",
+        f"A study of {trials:,} finished trials of at most 30 epochs, a third of them pruned. Each figure is the time "
+        "of a new process from its start. The processes ran one after the other; "
+        f"{_ROUNDS} {'round' if _ROUNDS == 1 else 'rounds'}. The last column says how many times as fast this is as "
+        'the row that it names. "Reading by Optuna" is `load_study(...).get_trials()` in a plain process; no program '
+        'that reads all trials through Optuna can be faster. "Next trial" is the time from the start of a run until a '
+        'trial begins, executors included. "List" is the time from the start of the dashboard until all trials have '
+        "arrived.",
         table(("database", "what", "seconds", "MB", "times as fast"), rows),
     ]
 

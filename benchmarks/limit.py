@@ -71,16 +71,17 @@ def measure(options: Options) -> Sequence[str]:
     counts = (1, 2) if options.quick else (1, 2, 4)
     return [
         "## A whole epoch against bare steps",
-        f"One executor of one thread, {rounds} rounds. Bare: forward, backward and optimizer step on one batch that "
-        "lies ready, in the same precision and memory format. Whole epoch: drawing and applying random crop and flip, "
-        "steps, evaluation on a ninth as many images, checkpoint, messages; images per second are training "
-        "images. The last column leaves out the time that bare forward passes over the validation images take.",
+        f"One executor with one thread, {rounds} rounds. A bare step is the forward and backward pass and the "
+        "optimizer step on one batch that is already in memory, in the same precision and memory format. A whole epoch "
+        "also draws and applies random crop and flip, evaluates a ninth as many images, writes a checkpoint and sends "
+        "messages. Images per second are training images. The last column leaves out the time that bare forward "
+        "passes over the validation images take.",
         table(header, rows),
         "### Memory",
-        "All executors train the tutorial net at once; the highest figures after a first training. Growth: by how "
-        f"much an executor's private memory is larger than when it trains on {_FEW_IMAGES:,} images, over the size of "
-        "all of the images. Wanted: less than 0.15. Images copied: pages of the memory-mapped images that an executor "
-        "has of its own.",
+        "All executors train the tutorial net at the same time. The table shows the highest figures after a first "
+        'training. "Growth" is by how much an executor\'s private memory is larger than when it trains on '
+        f'{_FEW_IMAGES:,} images, divided by the size of all images. Wanted: less than 0.15. "Images copied" is how '
+        "much of the memory-mapped images an executor has copied for itself.",
         table(memory_header, [_memory(count, options) for count in counts]),
     ]
 

@@ -53,11 +53,11 @@ def measure(options: Options) -> Sequence[str]:
     count = len(image_files(folder, "", LeftOut()))
     return [
         "## Predictions per second",
-        f"`cifar-tune predict` beside a loop with torchvision's `ImageFolder`, `Resize`, `ToTensor` and `Normalize`, a "
-        f"`DataLoader` with {cores()} workers and batches of {_BATCH}, and the same network in fp32, on {device}: both "
-        f"look at the same {count:,} image files, {rounds} rounds, each in a process that has loaded PyTorch and the "
-        f"model. Starting the loader's workers counts. The loop runs its network once with one thread and once with "
-        f"{cores()}, and the faster one of each round counts. The last column compares the predicted classes; "
+        f"`cifar-tune predict` against a loop with torchvision's `ImageFolder`, `Resize`, `ToTensor` and `Normalize`, "
+        f"a `DataLoader` with {cores()} workers and batches of {_BATCH}, and the same network in fp32, on {device}. "
+        f"Both predict the same {count:,} image files, {rounds} rounds, each in a process that has already loaded "
+        f"PyTorch and the model. Starting the loader's workers counts. The loop runs its network once with one thread "
+        f"and once with {cores()}, and the faster of the two counts. The last column compares the predicted classes; "
         f"cifar-tune runs the network in the precision of its training.",
         table(("network", "torchvision, images/s", "cifar-tune, images/s", "ratio", "same class"), rows),
     ]

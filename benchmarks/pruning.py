@@ -23,6 +23,7 @@ from benchmarks.measuring import table
 from benchmarks.question import write_section
 from cifar_tune import load_study
 from cifar_tune.cli.whole_process import quieten_optuna
+from cifar_tune.errors import enumerate_names
 from cifar_tune.knobs.part import Value
 from cifar_tune.pruners.build import build_pruner
 from cifar_tune.storage.records import TrialRecord
@@ -39,8 +40,7 @@ class Policy:
     Attributes:
         pruner: as in a study file.
         from_peak: whether it is not asked before the learning rate of the trial has peaked.
-        best: a trial goes on while it is better than the so-manieth best of the completed ones; 0: whatever the
-            pruner says is done.
+        best: a trial goes on while it is better than the N-th best completed one; 0: the pruner alone decides.
     """
 
     pruner: str
@@ -196,18 +196,18 @@ def main() -> None:
     record = load_study(given.study, given.storage).record
     known = (trial for trial in record.ranked if trial.history.get("val_accuracy") and trial.history.get("lr"))
     trials = [curve_of(trial) for trial in known]
+    shares = enumerate_names([f"{100 * each:.0f}" for each in _SHARES], "and")
     words = (
         f"{len(trials)} trials of {record.spec.largest_epochs} epochs at most, all trained to their end, of random "
         f"search in the study `{record.name}` ({', '.join(record.spec.search_space)}; "
         f"{record.data['train_images']:,} training images of {record.spec.data.name}), replayed by "
         f"`python -m benchmarks.pruning` in {given.pools} pools drawn from them with replacement, each in "
         f"{given.orders} "
-        "orders: each pruner sees the recorded accuracies as it would have seen them in a study. Best "
-        "validation accuracy of any epoch, in %, when so many epochs of all were trained; in parentheses the "
-        "difference to no pruner, with twice its standard error between pools. Best lost: how often the best "
-        "trial of all was stopped. From the peak: nothing is stopped before the learning rate of its trial "
-        "has peaked. Best so many kept: what is better than the so-manieth best of the completed trials goes "
-        "on."
+        "orders: each pruner sees the recorded accuracies as it would have seen them in a study. The columns show the "
+        f"best validation accuracy of any epoch, in %, after {shares} % of all epochs; in parentheses the "
+        'difference to no pruner, with twice its standard error between pools. "Best lost" is how often the best '
+        'trial of all was stopped. "From the peak": no trial is stopped before its learning rate has reached its '
+        'maximum. "Best N kept": a trial that is better than the N-th best completed one is never stopped.'
     )
     text = f"## What pruners save\n\n{words}\n\n{measure(trials, given.pools, given.orders)}"
     print(text)

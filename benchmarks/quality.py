@@ -53,11 +53,12 @@ def measure(options: Options) -> Sequence[str]:
     missing = [name for name in _CONTENDERS if name not in contenders]
     return [
         "## The best configuration after so many minutes",
-        f"The space of `{_STUDY}` on {_study(options)['data']['train_size']:,} training images, {cores()} cores, "
-        f"{seconds / 60:.3g} minutes each, starting processes and importing included; {repetitions} "
-        f"{'repetition' if repetitions == 1 else 'repetitions'} with other seeds. Shown is the best validation "
-        "accuracy of any epoch so far, in %: the median, and the extremes in parentheses. The classic loop has 2 "
-        "DataLoader workers and the default threads under plain Optuna.",
+        f"Each search has the space of `{_STUDY}`, {_study(options)['data']['train_size']:,} training images, "
+        f"{cores()} cores and {seconds / 60:.3g} minutes, in which processes also have to start and import. Repeated "
+        f"{'once' if repetitions == 1 else f'{repetitions} times'} with other seeds. The table shows the best "
+        "validation accuracy of any epoch so far, in %: the median, with the extremes in parentheses. "
+        '"Classic loop" is an ordinary training loop with a DataLoader of 2 workers; under plain Optuna it has the '
+        "default number of threads.",
         *[f"Not measured, since it is not installed (`pip install 'ray[tune]'`): {name}." for name in missing],
         table(header, [_row(name, runs, marks) for name, runs in found.items()]),
         *([] if options.quick else [f"![Best validation accuracy over time]({PICTURE.name})"]),

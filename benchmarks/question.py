@@ -18,10 +18,10 @@ _TRAINING = ("trial", "limit", "predictions", "quality")
 DOCUMENT = Path("docs/performance.md")
 _INTRODUCTION = """# Performance
 
-Written by `make bench`, which measures the alternatives and cifar-tune side by side in one run. A ratio is the median
-of rounds in which every variant took its turn, with the extremes in parentheses; read less than 1.3 as noise, and
-less than 1.1 where trials only sleep. Each
-section says how it was measured, and on what."""
+`make bench` writes this page. It measures cifar-tune and the alternatives side by side, in the same run on the same
+machine: in each round, every variant has one turn. A ratio is the median over the rounds, with the smallest and the
+largest one in parentheses. Ratios below 1.3 may be noise; where trials only sleep, ratios below 1.1. "Wanted" is the
+aim that we set before we measured. Each section says how it was measured, and on which machine."""
 
 
 @dataclass(frozen=True)

@@ -215,13 +215,14 @@ def measure(trials: Sequence[Curve], count: int, size: int, policies: Mapping[st
     return table(header, rows)
 
 
-_WORDS = """Written by `python -m benchmarks.replay curves.json --trials {size}`: {pools} pools of {size} trials per
-space, drawn with replacement from stored curves (`python -m benchmarks.curves`), one trial at a time, random search.
-The first two columns say how many epochs were trained, in % of those of all trials, when a trial had completed within
-0.2 or 0.5 points of the best one of its pool; where none ever was (missed), that counts as 100 %. Mean and standard
-error over pools. The pools share their curves, so that the errors leave out which curves we happened to train. Points
-lost: by how much the best completed trial is worse than the best one of the pool, in the end and after a fifth of the
-epochs."""
+_WORDS = """Written by `python -m benchmarks.replay curves.json --trials {size}`. It replays a random search, one trial
+at a time, on stored learning curves (`python -m benchmarks.curves`): {pools} pools of {size} trials per space, drawn
+with replacement. The first two columns answer: how many epochs does it take until a trial has completed that is within
+0.2 (or 0.5) points of the best one of its pool? They are in % of the epochs that all trials together would take. In
+parentheses is how often no such trial completed; that counts as 100 %. "Points lost" is by how much the best completed
+trial is worse than the best one of the pool, at the end and after a fifth of the epochs. Each figure is a mean over the
+pools with its standard error. All pools are drawn from the same curves, so the errors do not include how other curves
+would have turned out."""
 
 
 def main() -> None:

@@ -36,11 +36,11 @@ def measure(options: Options) -> Sequence[str]:
     columns = [[spread([figure(*each) for each in found[name]]) for name in _PLANNERS] for _, figure in rows]
     return [
         "## Sharing slots",
-        f"Simulated, with the server's own planning: {studies} studies of 20 people on 8 slots in {days:.0f} days. Six "
-        f"people, with weights 1, 1, 1, 2, 2 and 3, submit more than all slots can do in the first hour; 14 others "
-        f"submit now and then, a tenth of it with priority 1 and a tenth with priority -1. An executor that begins "
-        f"trains nothing for 8 s, and one that is parked ends its epoch of 5 to 120 s first. Medians and extremes of "
-        f"{len(seeds)} seeds.",
+        f"A simulation with the server's own planning: {studies} studies of 20 people on 8 slots in {days:.0f} days. "
+        f"Six people, with weights 1, 1, 1, 2, 2 and 3, submit more in the first hour than all slots can do in the "
+        f"week. The 14 others submit now and then, a tenth of their studies with priority 1 and a tenth with priority "
+        f"-1. A new executor needs 8 s before it trains. A parked one first ends its epoch, which takes 5 to 120 s. "
+        f"Medians and extremes of {len(seeds)} seeds.",
         table(
             ["", *_PLANNERS],
             [[label, *columns[place]] for place, (label, _) in enumerate(rows)],

@@ -57,12 +57,13 @@ def measure(options: Options) -> Sequence[str]:
     trials = 1_000 if options.quick else 10_000
     return [
         "## Waiting",
-        f"Wall time of whole processes, {rounds} rounds in turns. Ratio: over `import torch` alone in the same round.",
+        f"Wall time of whole processes, {rounds} rounds in turns. The ratio compares with `import torch` alone in the "
+        "same round.",
         table(("command", "seconds", "ratio", f"imports of {', '.join(_HEAVY)}"), _commands(options.scratch, rounds)),
-        "The first step: from `cifar-tune run` until the first result of an epoch that has one step (64 images), in a "
-        "new database.",
+        '"First step" is the time from `cifar-tune run` to the result of the first epoch, which has one step (64 '
+        "images), in a new database.",
         f"### A study of {trials:,} trials",
-        "Of 30 epochs at most (a third of them pruned), in SQLite.",
+        "Each trial has at most 30 epochs, a third of them are pruned, and the database is SQLite.",
         table(("command", "seconds"), _large(options.scratch, trials, 1 if options.quick else 3)),
     ]
 

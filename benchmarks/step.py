@@ -38,10 +38,10 @@ def measure(options: Options) -> Sequence[str]:
     )  # fmt: skip
     return [
         "## Where the time of a step goes",
-        f"Forward, backward and optimizer step on one batch of {_BATCH} that lies ready, one thread, "
-        "`precision: auto`: shares of torch's profiler. Convolutions are counted with all passes (that for the first "
-        "layer's inputs is not computed). Where they are as fast as a large matrix product, nothing is left to gain "
-        "in them, and a step could at best be as short as their share.",
+        f"Forward and backward pass and optimizer step on one batch of {_BATCH} that is already in memory, with one "
+        "thread and `precision: auto`. The shares are those of torch's profiler. Convolutions include all their passes "
+        "(the gradient for the input images is not computed). Where convolutions are as fast as a large matrix "
+        "product, they cannot be made faster, and their share is the shortest time that a step could take.",
         table(header, rows),
     ]
 

@@ -90,11 +90,11 @@ def measure(options: Options) -> Sequence[str]:
     return [
         "## One training run against the loop that everybody writes",
         f"Whole trials with the same recipe (SGD, one-cycle, random crop and flip, batches of 128), {rounds} rounds, "
-        "another seed in each. The classic loop: torchvision-style dataset, PIL transforms, DataLoader (the better of "
-        f"0 and 2 workers), fp32, NCHW, {cores()} threads. Ours: {cores()} executors of one thread each and as many "
-        "trials at once, so the time of a trial is that of all of them over their number; `precision: auto`, "
-        f"checkpoints and messages included. Wanted: a ratio of {WANTED:g} at the same accuracy (mean and standard "
-        "deviation over the seeds, in %).",
+        "each with another seed. The classic loop has a torchvision-style dataset, PIL transforms, a DataLoader (the "
+        f"better of 0 and 2 workers), fp32, NCHW and {cores()} threads. Ours has {cores()} executors with one thread "
+        "each, which train as many trials at the same time, so the time per trial is the whole time divided by the "
+        "number of trials. It has `precision: auto`, and checkpoints and messages count. Wanted: a ratio of "
+        f"{WANTED:g} at the same accuracy (mean and standard deviation over the seeds, in %).",
         table(header, rows),
     ]
 

@@ -35,6 +35,37 @@ PARTS: Mapping[str, Callable[[int], Iterable[Check]]] = {
 }
 """Each takes a number of studies to make, and simulates as many on the functions of the product; all are seeded."""
 
+_ASKS: Mapping[str, str] = {
+    "intervals": (
+        "Do 95 % intervals of an accuracy contain the true accuracy? The last column has the textbook formula p ± "
+        "1.96 sqrt(p (1 - p) / n), which is too narrow near 100 %."
+    ),
+    "seeds": "Is the mean of `train best.yaml --seeds N` too high, because the configuration was chosen among many?",
+    "random sampling": (
+        "Do the intervals of means in `compare` contain the true mean? They are printed only where trials are a "
+        "random sample."
+    ),
+    "paired differences": (
+        "Do the intervals of differences in `compare` hold for all levels together, and do they find a real difference?"
+    ),
+    "importances": (
+        "How often does the report say that a knob matters where none does, and how often does it find one that does?"
+    ),
+    "stop": (
+        "How many trials does `stop: {when: noise}` save, and how much worse is the configuration that is chosen?"
+    ),
+    "repeats": "How many trainings does stopping early save with `repeats`, and is the choice as good?",
+    "prior": "What does a `prior` on a knob gain if it is right, and what does it cost if it is wrong?",
+    "finals": (
+        "How close does the race of `finalize` come to the best configuration, and does the winner's interval "
+        "contain its true accuracy?"
+    ),
+    "ties": 'Are the statements about tied candidates ("at most U points worse") true?',
+    "test sets": "Does the interval of the test accuracy for new images and new seeds contain the true accuracy?",
+    "pruning": "Are the standard errors that `benchmarks.pruning` prints as large as independent studies would give?",
+}
+"""What each part asks, in the words of the page."""
+
 
 def main(arguments: Sequence[str]) -> int:
     """Simulate, print the table, write it into `docs/statistics.md`; 1 if a figure is not what it should be."""
@@ -56,7 +87,7 @@ def main(arguments: Sequence[str]) -> int:
     quieten_optuna()
     studies = _FEW if given.quick else _STUDIES
     found = {name: list(PARTS[name](studies)) for name in given.parts or PARTS}
-    text = "\n\n".join(f"## {name}\n\n{_table(checks)}" for name, checks in found.items())
+    text = "\n\n".join(f"## {name}\n\n{_ASKS[name]}\n\n{_table(checks)}" for name, checks in found.items())
     print(text)
     if not given.quick and not given.parts:
         kept = _SECTION.search(DOCUMENT.read_text()) if DOCUMENT.exists() else None
@@ -99,13 +130,15 @@ def _table(checks: Sequence[Check]) -> str:
 
 _INTRODUCTION = """# Do the figures hold?
 
-Written by `python -m benchmarks trust`. It makes studies whose truth is known ({studies:,} of them, or as many as a
-row says), lets the functions of cifar-tune judge them, and compares. All simulations are seeded: the same versions
-print the same figures. {facts}."""
+`python -m benchmarks trust` writes this page. It makes up {studies:,} studies (or as many as a row says) in which the
+true accuracy of every configuration is known. It lets the functions of cifar-tune judge them, and compares what they
+say with the truth. "Found" is what came out, and "wanted" the range in which it should be. "To compare" is what
+another method gives. An interval "holds" a value if the value lies inside it. Points are percentage points of
+accuracy. All simulations are seeded: the same versions print the same figures. {facts}."""
 
-_REAL_WORDS = """Measured by `python -m benchmarks trust --real FOLDER` on {images}: a study of {size.trials}
-trials, of two epochs of cnn3 (width 8) on 5,000 training and 1,000 validation images. `cifar-tune
-finalize --trainings {size.race}` races its best trials. Then the best trial and the winner are trained {size.fresh}
-times each with fresh seeds, the same for both, and measured on 5,000 images that neither the study nor the race nor the
-test has used to choose anything (less a tenth, on which the study trained). The luck of the validation split moves all
-configurations alike, so the best trial of one study may also look worse than it is. {facts}."""
+_REAL_WORDS = """Measured by `python -m benchmarks trust --real FOLDER` on {images}. A study has {size.trials} trials,
+each two epochs of cnn3 (width 8) on 5,000 training and 1,000 validation images. `cifar-tune finalize --trainings
+{size.race}` races its best trials. Then the best trial and the winner are trained {size.fresh} times each with the
+same fresh seeds. They are measured on 5,000 other images, which neither the study nor the race nor the test has used
+to choose anything (less a tenth, on which the study trained). A validation split can be easier or harder than others,
+and that moves all configurations alike. So the best trial of one study may also look worse than it is. {facts}."""

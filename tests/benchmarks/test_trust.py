@@ -28,8 +28,8 @@ def test_figures_hold(part: str, studies: int) -> None:
 
 
 def test_what_does_not_hold_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("benchmarks.trust.main.PARTS", {"made": lambda _: [Check("a figure, %", 90.0, 93.5, 97)]})
-    assert main(["made", "--quick"]) == 1
+    monkeypatch.setattr("benchmarks.trust.main.PARTS", {"stop": lambda _: [Check("a figure, %", 90.0, 93.5, 97)]})
+    assert main(["stop", "--quick"]) == 1
     told = capsys.readouterr().out
     assert "| a figure, % | 90 | 93.5 to 97 |" in told
     assert "does not hold: a figure, %" in told
@@ -39,10 +39,11 @@ def test_simulations_leave_what_was_measured_on_real_images(monkeypatch: pytest.
     document = tmp_path / "statistics.md"
     write_section(document, "real images", "## real images\n\n| what training has shown |")
     monkeypatch.setattr("benchmarks.trust.main.DOCUMENT", document)
-    monkeypatch.setattr("benchmarks.trust.main.PARTS", {"made": lambda _: [Check("a figure, %", 95.0, 93.5, 97)]})
+    monkeypatch.setattr("benchmarks.trust.main.PARTS", {"stop": lambda _: [Check("a figure, %", 95.0, 93.5, 97)]})
     for _ in range(2):
         assert main([]) == 0
     text = document.read_text()
     assert text.startswith("# Do the figures hold?")
+    assert "## stop\n\nHow many trials does" in text
     assert text.count("a figure, %") == 1
     assert text.count("| what training has shown |") == 1
