@@ -2,7 +2,7 @@ r"""What each sampler finds on made spaces, with conditions and without, through
 
     python -m benchmarks.samplers
 
-Every space has a truth that is drawn anew for each study: each knob costs points with the squared distance from its
+Every space has a truth that is drawn again for each study: each knob costs points with the squared distance from its
 best value, and each choice costs points of its own. What counts is the true value of the best trial, as it looked with
 the noise of a training, after 20, 50 and 100 trials, in points below the best there is. The standard error is that over
 studies; all samplers meet the same truths.

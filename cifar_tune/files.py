@@ -46,7 +46,7 @@ def replace_files(contents: Mapping[Path, Content], removed: Collection[Path] = 
 
     Args:
         contents: of the files to be written.
-        removed: files that shall not be there afterwards; they need not be there now.
+        removed: files that must not be there afterwards; they need not be there now.
 
     Raises:
         OSError: one of them cannot be written or removed, with its name; all old files are as they were.
@@ -79,7 +79,7 @@ class _Stages:
 
 
 def _put_in_place(beside: Mapping[Path, Path], stages: _Stages, removed: Collection[Path]) -> None:
-    """Keep the old files, rename what was written, and remove what shall go; after an error put back what was kept."""
+    """Keep the old files, rename what was written, and remove what must go; after an error put back what was kept."""
     kept: dict[Path, Path] = {}
     placed: list[Path] = []
     try:

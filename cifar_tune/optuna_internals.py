@@ -141,7 +141,7 @@ def share_search_space(sampler: BaseSampler, space: IntersectionSearchSpace | No
 class HyperbandPruner(OptunaHyperbandPruner):
     """Optuna's Hyperband for one study, which tells the bracket of a trial and remembers it.
 
-    Optuna draws it from the study's name and the trial's number, anew for every trial whenever one reaches a rung, and
+    Optuna draws it from the study's name and the trial's number, again for every trial whenever one reaches a rung, and
     whenever a sampler is asked, which sees the trials of one bracket.
 
     Relies on `_get_bracket_id`, which is called for each trial; on `_pruners`, empty as long as there are no brackets;

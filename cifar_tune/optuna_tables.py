@@ -472,7 +472,7 @@ def states_of_studies(engine: Engine, studies: Collection[int] | None = None) ->
 def trial_ids(
     engine: Engine, study: int, first: int, most: int, states: Collection[TrialState] | None = None
 ) -> list[int]:
-    """The ids of at most so many trials of a study, from the trial with the number `first` on, by their numbers.
+    """The ids of at most this many trials of a study, from the trial with the number `first` on, by their numbers.
 
     Relies on `trials`.
     """
@@ -507,7 +507,7 @@ def ended_without_user_attribute(engine: Engine, study: int, key: str) -> int:
 
 
 def ended_last(engine: Engine, study: int, count: int) -> list[int]:
-    """The ids of at most so many trials of a study that ended last, in the order of their ends. Relies on `trials`."""
+    """The ids of the trials of a study that ended last, at most `count`, in order of their ends. Relies on `trials`."""
     wanted = select(TRIALS.c.trial_id).where(TRIALS.c.study_id == study, TRIALS.c.datetime_complete.is_not(None))
     newest = wanted.order_by(TRIALS.c.datetime_complete.desc(), TRIALS.c.number.desc()).limit(count)
     with engine.connect() as connection:

@@ -67,7 +67,7 @@ def pytest_collection(session: pytest.Session) -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files first: at the end no worker shall be left with one alone."""
+    """The longest files first: at the end no worker should be left alone with one."""
     items.sort(key=lambda item: item.path.parent.name != "study")
 
 

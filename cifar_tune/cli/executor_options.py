@@ -9,7 +9,7 @@ from cifar_tune.errors import Problem, UserError, all_at_once
 from cifar_tune.executors.options import ExecutorOptions
 
 Workers = Annotated[
-    str, typer.Option(help="Trials at a time, each in a process of its own; auto: as many as there is room for.")
+    str, typer.Option(help="Trials at a time, each in its own process; auto: as many as there is room for.")
 ]
 Devices = Annotated[str, typer.Option(help="auto, cpu, or a list such as cuda:0,cuda:1.")]
 Engine = Annotated[str, typer.Option(help="Where trials run: local, or ray, on a cluster.")]
@@ -17,7 +17,7 @@ Address = Annotated[
     str | None,
     typer.Option(
         metavar="HOST:PORT",
-        help="The Ray cluster; else RAY_ADDRESS, else the one that runs here. local: begin one for this run.",
+        help="The Ray cluster. Default: RAY_ADDRESS, or the one on this machine. local: start one for this run.",
         show_default=False,
     ),
 ]
@@ -25,7 +25,7 @@ GpusPerWorker = Annotated[
     float | None,
     typer.Option(
         callback=within(0, 1),
-        help="With ray: a worker's share of a GPU, 0 to 1; 1 where there are GPUs.",
+        help="With ray: a worker's share of a GPU, 0 to 1. Default: 1 if there are GPUs.",
         show_default=False,
     ),
 ]

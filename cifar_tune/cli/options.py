@@ -53,7 +53,7 @@ ConfigOption = Annotated[
     typer.Option(
         "--config",
         metavar="FILE",
-        help="A configuration file, as train takes it, instead of the best trial.",
+        help="Take this configuration file, as for train, instead of the best trial.",
         show_default=False,
         callback=_config_option,
     ),
@@ -63,7 +63,7 @@ Storage = Annotated[
     typer.Option(
         "--storage",
         metavar="URL",
-        help="Database; else CIFAR_TUNE_STORAGE, else sqlite:///storage/cifar_tune.db.",
+        help="The database. Default: CIFAR_TUNE_STORAGE, or sqlite:///storage/cifar_tune.db.",
         show_default=False,
     ),
 ]
@@ -72,7 +72,7 @@ Server = Annotated[
     typer.Option(
         "--server",
         metavar="URL",
-        help="Ask this server; else CIFAR_TUNE_SERVER, else the database.",
+        help="Ask this server instead of the database. Default: CIFAR_TUNE_SERVER.",
         show_default=False,
     ),
 ]
@@ -91,14 +91,16 @@ Output = Annotated[
     typer.Option(
         "--output",
         metavar="DIR",
-        help="Folder; else reports/ and the name of CONFIG; of a file of an export, beside it.",
+        help="The folder. Default: reports/ and the name of CONFIG; for a file of an export, beside it.",
         show_default=False,
         callback=path,
     ),
 ]
 StudyOutput = Annotated[
     Path | None,
-    typer.Option("--output", metavar="DIR", help="Folder; else reports/STUDY/.", show_default=False, callback=path),
+    typer.Option(
+        "--output", metavar="DIR", help="The folder. Default: reports/STUDY/.", show_default=False, callback=path
+    ),
 ]
 Write = Annotated[
     Path | None,
@@ -112,7 +114,7 @@ Write = Annotated[
 Places = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="KEY=VALUE", help="Where the images lie: data.root, data.download.", show_default=False
+        "--set", metavar="KEY=VALUE", help="Where the images are: data.root, data.download.", show_default=False
     ),
 ]
 Save = Annotated[

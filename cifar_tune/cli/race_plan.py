@@ -55,7 +55,7 @@ def plan_lines(
 
 
 def _rungs(record: StudyRecord, race: Race, seconds: float) -> list[str]:
-    """A line for each rung; a training takes so many seconds."""
+    """A line for each rung; a training takes this many seconds."""
     has_folds = record.spec.repeats is not None and record.spec.repeats.on_folds
     split_words = "the first fold of the study" if has_folds else "the split of the study"
     lines = []

@@ -23,30 +23,33 @@ SECTION_WORDS: Mapping[str, str] = {
     "budget": "`trials`: completed, pruned and failed ones together (50 by default). `timeout`: over all runs, such as "
     "`45m`, `1h30m` or `2d`; a plain number is seconds. `trial_timeout`: the same for one trial, which then ends as "
     "pruned.",
-    "stop": "When the study ends before its budget is used up: `{when: noise, factor: 0.1}`, when what the last hour's "
-    "trials are worth is less than a tenth of the scatter of one training, from 30 completed trials on; or "
-    "`{after_trials_without_gain: 40}`. No new trial begins then, and those that run are trained to their end. With "
-    "more `budget.trials` than it was stopped with the study goes on, and the rule counts anew.",
-    "repeats": "Train each configuration several times, all on the same seeds, or on the same folds: `3`, "
-    "`{seeds: 3}` or `{folds: 5}`. For grids and lists of configurations; means are ranked, exported and compared, "
-    "with standard errors. `budget.trials` counts trainings. The seeds are `train.seed` and those that follow. A "
-    "configuration that falls behind is trained no further; `{seeds: 3, stop_early: false}` trains all. See "
-    "[Several trainings of each configuration](studies.md#several-trainings-of-each-configuration), and for what "
-    "that saves [statistics.md](statistics.md#repeats).",
-    "sampler": "`name` (tpe by default), `seed` (0), and its parameters: see [Samplers](#samplers). `auto` chooses by "
-    "the space, the budget and the pruner, and `check` says what and why: see [studies.md](studies.md#which-sampler).",
+    "stop": "When to end before the budget is used up. `{when: noise, factor: 0.1}`: when the trials of the last hour "
+    "gained less than a tenth of what trainings of one configuration differ by, from 30 completed trials on. "
+    "`{after_trials_without_gain: 40}`: after 40 trials without a new best. Then no new trial begins, and running ones "
+    "are trained to their end. With a larger `budget.trials` the study goes on, and the rule counts from zero.",
+    "repeats": "Train each configuration several times, with the same seeds or on the same folds: `3`, `{seeds: 3}` "
+    "or `{folds: 5}`. For grids and lists of configurations. Their means are ranked, exported and compared, with "
+    "standard errors. `budget.trials` counts trainings. The seeds are `train.seed` and the numbers after it. A "
+    "configuration that falls behind is not trained further; `{seeds: 3, stop_early: false}` trains all. See "
+    "[Several trainings of each configuration](studies.md#several-trainings-of-each-configuration), and "
+    "[statistics.md](statistics.md#repeats) for how much that saves.",
+    "sampler": "`name` (tpe by default), `seed` (0), and its parameters: see [Samplers](#samplers). `auto` chooses one "
+    "for the space, the budget and the pruner, and `check` says which one and why: see "
+    "[studies.md](studies.md#which-sampler).",
     "pruner": "`name`, and its parameters: see [Pruners](#pruners). By default promotion from 20 trials on, median in "
-    "smaller studies and with `deterministic`, none where no pruner fits the objectives, and with `repeats`.",
-    "deterministic": "Trials in a batch. Sampler and pruner look at earlier whole batches alone, so that a study is "
+    "smaller studies and with `deterministic`, and none with `repeats` or if no pruner fits the objectives.",
+    "deterministic": "The number of trials in a batch. Sampler and pruner see only the batches before, so the study is "
     "the same with any number of workers.",
-    "plugins": "Python files or installed packages with parts of your own, such as `[my_parts.py, acme]`. They run.",
+    "plugins": "Python files or installed packages with your own parts, such as `[my_parts.py, acme]`. Their code "
+    "runs with your rights.",
     "data": "Which images, and how they are split: see [Data](#data).",
     "train": "Fixed [knobs](#knobs).",
     "search_space": "Searched [knobs](#knobs): `{low, high}` with `log: true`, `step` or `per`, or `{choices: [...]}`; "
-    "`when: {optimizer: [sgd, rmsprop]}` for those that not every trial has. `prior: {value: 0.05, confidence: 0.7}` "
-    "keeps a share of the first draws of tpe near a value that is known to be good.",
+    "`when: {optimizer: [sgd, rmsprop]}` for a knob that only some trials have. "
+    "`prior: {value: 0.05, confidence: 0.7}` puts a share of the first draws of tpe near a value that you "
+    "know to be good.",
     "start_from": "Configurations to run first: mappings of searched knobs, or paths of CONFIG files.",
-    "transfer_from": "An earlier study, such as one of a smaller net, whose best configurations are run first: its "
+    "transfer_from": "An earlier study, such as one with a smaller net. Its best configurations are run first. Its "
     "name, or `{study: NAME, storage: URL, configurations: 5}`. See [Configurations of an earlier "
     "study](studies.md#configurations-of-an-earlier-study).",
     "notify": "Addresses that are told when the study ends, fails or has a new best, such as "
@@ -64,28 +67,28 @@ def reference() -> str:
     )
     parts = [
         "# The study file",
-        f"Made from the code by `{COMMAND}`; a test keeps it true. `cifar-tune check STUDY` prints every default of a "
-        "study of yours, `cifar-tune knobs` the same list of knobs in a terminal.",
+        f"Made from the code by `{COMMAND}`; a test keeps it true. `cifar-tune check STUDY` prints every default of "
+        "your study, and `cifar-tune knobs` prints the same list of knobs in a terminal.",
         "## Sections",
         _table(("section", "what it says"), ((f"`{name}`", words) for name, words in SECTION_WORDS.items())),
         "## Metrics",
         "For `objective`, `constraints` and `metrics`; all of them are measured on the validation split. The 5 in "
         "`val_top5_accuracy` stands for any number from 2 on. Those from `val_balanced_accuracy` on are computed only "
         "where a study names them; plugins can add [metrics of their own](plugins.md).",
-        _table(("metric", "is there to", "meaning", "pruners"), metrics),
+        _table(("metric", "direction", "meaning", "pruners"), metrics),
         "## Samplers",
         "Parameters have Optuna's own names.",
         *(part for name, sampler in SAMPLERS.items() for part in _sampler(name, sampler)),
         "## Pruners",
-        "Parameters have Optuna's own names. Steps are finished epochs, counted from 1. With every pruner goes one "
-        "more:",
+        "Parameters have Optuna's own names. Steps are finished epochs, counted from 1. Every pruner also takes:",
         *_parameters((SPARE,)),
         *(part for name, pruner in PRUNERS.items() for part in _pruner(name, pruner)),
         "## Data",
         _table(("key", "default", "meaning"), _data()),
         "## Knobs",
-        "Any knob may be fixed under `train` or searched under `search_space`. One that only some choices of another "
-        "knob take names them; fixed for others it is refused, and searched it needs a `when`.",
+        "Any knob may be fixed under `train` or searched under `search_space`. Some knobs belong to certain choices of "
+        "another knob, which are listed. Fixed with another choice, such a knob is refused; searched, it needs a "
+        "`when`.",
         *(part for knob in BUILT_IN.knobs.values() for part in _knob(knob)),
     ]
     return "\n\n".join(parts) + "\n"
@@ -146,10 +149,10 @@ def _limits(sampler: SamplerChoice) -> str:
     remarks = [
         (not sampler.handles_ranges, "Every range needs a `step`."),
         (not sampler.handles_categories, "Choices are drawn at random."),
-        (not sampler.handles_conditions, "Knobs that not every trial has are drawn at random."),
+        (not sampler.handles_conditions, "Knobs that only some trials have are drawn at random."),
         (not sampler.takes_several_objectives, "One objective only."),
         (sampler.heeds_constraints, "Looks for trials that keep the constraints."),
-        (sampler.learns_from_completed_only, "Learns from completed trials alone."),
+        (sampler.learns_from_completed_only, "Learns only from completed trials."),
     ]
     return " ".join(words for holds, words in remarks if holds)
 

@@ -48,7 +48,7 @@ def serve(url: URL, settings: Settings, web: WebSettings | None) -> None:
         web: of the HTTP server; None for none.
 
     Raises:
-        UserError: the settings make no sense, or address and port cannot be had.
+        UserError: the settings make no sense, or address and port cannot be used.
         CheckError: another server runs on this storage, or it cannot be used.
     """
     if web is not None:

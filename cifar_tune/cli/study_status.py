@@ -23,7 +23,7 @@ from cifar_tune.wording import counted, metric_figure, rough_duration, shown_par
 _MOST_FAILED = 3
 
 LAST_TRIALS = 10
-"""So many of the trials that ended last are listed for one study."""
+"""This many of the trials that ended last are listed for one study."""
 
 _ABOUT_LINKED = {
     FINALS: "the race of {parent}; its result is shown by: cifar-tune finalize {parent}",

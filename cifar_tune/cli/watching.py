@@ -151,7 +151,7 @@ def _ended(record: Overview, trial: TrialRecord) -> Text:
 
 
 _SHARE = 4
-"""Reading takes at most one part in so many of the time, however long the study."""
+"""Reading takes at most one part in this many of the time, however long the study."""
 
 _AWAY = 3
 """Looks in a row at which nobody ran the study, after which a run that was seen counts as ended."""

@@ -24,7 +24,7 @@ from cifar_tune.visible import visible
 _SECONDS = 60.0
 _CONNECT_SECONDS = 10.0
 _SILENCE_SECONDS = 60.0
-"""A stream that says nothing for so long has broken: the server sends a line each 15 s."""
+"""A stream that says nothing for this long has broken: the server sends a line each 15 s."""
 
 _PAGE = 500
 

@@ -28,7 +28,7 @@ class Bounds:
     lost_accuracy: float | None = None
 
     def broken_by_accuracy(self, before: float, after: float, images: int) -> str | None:
-        """Whether the accuracy on so many images falls too far, as part of a sentence; None where it does not."""
+        """Whether the accuracy on this many images falls too far, as part of a sentence; None where it does not."""
         if self.lost_accuracy is None or before - after <= max(self.lost_accuracy, 1 / images) + _ROUNDING:
             return None
         return (
@@ -58,7 +58,7 @@ class Agreement:
     """What a comparison found.
 
     Attributes:
-        images: so many were compared.
+        images: this many were compared.
         difference: the largest absolute difference of any logit.
         largest: the model's largest absolute logit.
         equal_classes: the share of the images with the same class. A class counts as the same, too, where the model's

@@ -54,7 +54,7 @@ class Pictures:
             yield np.ascontiguousarray(batch.transpose(0, 3, 1, 2))
 
     def some(self, most: int) -> "Pictures":
-        """At most so many, evenly spread: where images are sorted by class, some of every class."""
+        """At most this many, evenly spread: where images are sorted by class, some of every class."""
         return Pictures(self.images, _spread(self.rows, most), self.origin)
 
 

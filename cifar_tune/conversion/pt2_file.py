@@ -34,7 +34,7 @@ def contents(program: ExportedProgram, metadata: Mapping[str, str]) -> bytes:
 
 
 def opened(content: bytes) -> Run:
-    """The graph, read anew.
+    """The graph, read again.
 
     Raises:
         CheckError: torch cannot read it.

@@ -1,4 +1,4 @@
-"""What shall be made of a model, and what is wrong with the wish; seen before anything is loaded. Without torch."""
+"""What a model is to be converted to, and what is wrong with that request; seen before loading. Without torch."""
 
 from dataclasses import dataclass
 from importlib.util import find_spec

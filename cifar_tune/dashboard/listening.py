@@ -1,4 +1,4 @@
-"""Addresses and ports to listen on, and why one cannot be had."""
+"""Addresses and ports to listen on, and why one cannot be used."""
 
 import errno
 import socket

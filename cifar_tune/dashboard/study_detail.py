@@ -37,7 +37,7 @@ from cifar_tune.storage.views import PassingStorage
 from cifar_tune.study_spec.pareto import Minimized, pareto_front
 
 FEWEST = 200
-"""Trials of a study from which on this is worth while; optuna-dashboard takes a third of a second for so many."""
+"""Trials of a study from which on this is worth while; optuna-dashboard takes a third of a second for this many."""
 
 _AT_ONCE = 400
 _PATH = re.compile(r"/api/studies/(\d+)/*")

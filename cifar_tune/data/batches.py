@@ -42,7 +42,7 @@ class TrainingBatches:
         are_capturable: whether making a batch can be captured.
         batch_size: of all batches; a split smaller than the configuration's is one batch.
         steps: batches of an epoch.
-        generators: those that augmentations draw from, by name; each is seeded anew in every epoch.
+        generators: those that augmentations draw from, by name; each gets a new seed in every epoch.
         version: changes whenever a batch is made in another way than before, and must be captured again. Augmentations
             of plugins may do that from one epoch to the next.
     """
@@ -198,7 +198,7 @@ def training_sample(data: ResidentData, config: Configuration, size: int) -> Ten
     Args:
         data: where they are.
         config: holds the seed and the normalization.
-        size: how many; all of them where there are not so many.
+        size: how many; all of them where there are fewer.
 
     Returns:
         float32 [size, 3, H, W] on the CPU, normalised but not augmented.

@@ -3,7 +3,7 @@
 A record is filed under the source's manifest, which is cheap to make; it names the content, which is filed under its
 own SHA-256. So a second start decodes nothing, and equal images have equal keys however they came here.
 
-Every process compares the files with their checksums when it opens them for the first time. Damaged ones are made anew.
+Every process compares the files with their checksums when it first opens them. Damaged ones are made again.
 """
 
 import hashlib

@@ -34,7 +34,7 @@ _LARGE = 4_000_000
 """Pixels from which on a JPEG is decoded at a half to an eighth of its size."""
 
 _STILL_LARGER = 4
-"""But to no less than so many times the wanted size, so that the filter has something to average."""
+"""But to no less than this many times the wanted size, so that the filter has something to average."""
 
 _PLAIN_BYTES = 1_000_000
 """Up to this size, a file that begins like a JPEG is read whole to find out whether it is a plain one."""
@@ -102,7 +102,7 @@ class Room:
 
     @contextmanager
     def taken(self, amount: int) -> Iterator[None]:
-        """Hold so many bytes, at most the total."""
+        """Hold this many bytes, at most the total."""
         with self._changed:
             self._changed.wait_for(lambda: self._free >= amount)
             self._free -= amount

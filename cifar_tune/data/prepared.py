@@ -17,7 +17,7 @@ from cifar_tune.data.split import training_and_validation
 from cifar_tune.wording import counted
 
 _LISTED = 20
-"""Up to so many classes are listed with their numbers of images."""
+"""Up to this many classes are listed with their numbers of images."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,7 +20,7 @@ _ALIKE = 1.05
 """The largest quotient of two aspect ratios that still count as one: sizes are rounded to whole pixels."""
 
 _LONG = 2
-"""Of an image that is longer than so many times its width, a crop keeps less than half."""
+"""Of an image that is longer than this many times its width, a crop keeps less than half."""
 
 _SHOWN = 5
 """Shapes that are named; the others are counted."""

@@ -66,10 +66,10 @@ class DataSpec(BaseModel):
     val_size: int | None = Field(default=None, ge=1)
     """Images in the validation split. By default a tenth of the images that are not test images (5,000 of CIFAR-10's
     50,000), but at least one per class. Where the images come with a validation split (a folder `val`), all of it by
-    default, else so many images of it."""
+    default, else this many images of it."""
 
     folds: int | None = Field(default=None, ge=2, le=100)
-    """Cut the images that are not test images into so many equal parts with the classes in their proportions, one of
+    """Cut the images that are not test images into this many equal parts with the classes in their proportions, one of
     which validates while the others train. Takes the place of `val_size`; a validation split that the images come with
     is cut together with the rest. `repeats: {folds: 5}` trains each configuration on all of them."""
 

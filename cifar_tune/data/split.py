@@ -60,7 +60,7 @@ def training_and_validation(
         labels: int64 [N].
         classes: class names.
         spec: holds the sizes and the seed.
-        given: so many of the last images are the validation split that the source brings. All of them are for
+        given: this many of the last images are the validation split that the source brings. All of them are for
             validation, or `val_size` of them; the others are then used for nothing. None: the split is drawn.
 
     Returns:
@@ -130,8 +130,8 @@ def stratified_choice(labels: npt.NDArray[np.int64], size: int, seed: int, lowes
         labels: int64 [N].
         size: at most N; enough for `lowest`, and few enough for `left`.
         seed: of 63 bits.
-        lowest: of each class at least so many are chosen, however rare it is.
-        left: of each class at least so many are not chosen. No class has fewer than `lowest` + `left`.
+        lowest: of each class at least this many are chosen, however rare it is.
+        left: of each class at least this many are not chosen. No class has fewer than `lowest` + `left`.
 
     Returns:
         int64 [size], ascending.

@@ -25,7 +25,7 @@ _SPARED = 0.05
 """Share of the memory that is left alone."""
 
 _WORTH = 1.15
-"""Twice as many executors must train so many times as many images: each of them is slower, and costs a core."""
+"""Twice as many executors must train this many times as many images: each of them is slower, and costs a core."""
 
 _MOST_EACH = 8
 """Executors on one GPU: each holds a copy of the images there, and hundreds of megabytes of the machine's memory."""
@@ -33,7 +33,7 @@ _MOST_EACH = 8
 
 @dataclass(frozen=True, slots=True)
 class Sharing:
-    """So many executors on each of some GPUs, and what they trained when all of them trained at a time.
+    """Some executors on each of some GPUs, and what they trained when all of them trained at a time.
 
     Attributes:
         each: executors per GPU.
@@ -64,7 +64,7 @@ class Sharing:
         return replace(self, room_bytes=self.total_bytes)
 
     def doubled(self, paces: Sequence[float]) -> "Sharing":
-        """The same GPUs with twice as many executors on each, which trained so many images per second."""
+        """The same GPUs with twice as many executors on each, which trained this many images per second."""
         return replace(self, each=2 * self.each, executors=len(paces), images_per_second=sum(paces))
 
     def study_seconds(self, rehearsal: Rehearsal) -> float:
@@ -80,7 +80,7 @@ class Sharing:
 
 
 def fits(each: int, peak_bytes: int, room_bytes: int) -> bool:
-    """Whether so many executors have room on a GPU, if all train the largest configuration at a time."""
+    """Whether this many executors have room on a GPU, if all train the largest configuration at a time."""
     return each * peak_bytes + (each - 1) * _CONTEXT_BYTES <= (1 - _SPARED) * room_bytes
 
 
@@ -198,7 +198,7 @@ class SharingExecutors(LocalExecutors):
             remember(path, made_today(chosen.each, chosen.peak_bytes, said))
 
     def _too_dear(self, chosen: Sharing, seconds: float) -> str:
-        """Why twice as many executors, which take so many seconds to start and to try, are not tried; or nothing."""
+        """Why twice as many executors, which take this many seconds to start and to try, are not tried; or nothing."""
         rest = chosen.study_seconds(self._rehearsal)
         if seconds > _DEAREST * rest:
             return (

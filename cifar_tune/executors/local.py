@@ -35,7 +35,7 @@ _DYING_SECONDS = 0.1
 
 @dataclass
 class LocalSlot(Slot):
-    """A place for a process. `until` is set once its connection is closed: so long it may take to end."""
+    """A place for a process. `until` is set once its connection is closed: this long it may take to end."""
 
     process: ExecutorProcess
     connection: Connection
@@ -223,5 +223,5 @@ class LocalExecutors(Slots[LocalSlot]):
 
 
 def cpu_workers(threads: int) -> int:
-    """How many trials of so many threads the cores take at a time, of those that a container may use."""
+    """How many trials of this many threads the cores take at a time, of those that a container may use."""
     return max(1, int(cpu_count()) // threads)

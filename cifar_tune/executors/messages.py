@@ -41,8 +41,8 @@ class Verdict:
 class Rehearsal:
     """Prepare to train `typical`, and take a step of each of the `largest`; answer `Prepared`.
 
-    On a `Verdict` to go on, train for so many `seconds`, and answer `Rehearsed`. Nothing is kept but figures. No more
-    than `most` executors are of use. The study trains at most so many `epochs` (None: unknown) and `study_seconds`.
+    On a `Verdict` to go on, train for this many `seconds`, and answer `Rehearsed`. Nothing is kept but figures. No more
+    than `most` executors are of use. The study trains at most this many `epochs` (None: unknown) and `study_seconds`.
     """
 
     typical: Mapping[str, Value]
@@ -62,7 +62,7 @@ class Quit:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """An executor has started and waits for jobs; its machine has so many devices like its own.
+    """An executor has started and waits for jobs; its machine has this many devices like its own.
 
     `room_bytes` of a GPU's memory are free or its own; 0 for other devices.
     """
@@ -78,7 +78,7 @@ class Prepared:
     """An executor is ready for the second part of its rehearsal; or it met a `problem`, and it is over.
 
     `peak_bytes` is what torch held for the largest configuration, `room_bytes` what was free besides, or held by this
-    process's torch, `total_bytes` the device's memory. An epoch costs as much as training on so many `images`.
+    process's torch, `total_bytes` the device's memory. An epoch costs as much as training on this many `images`.
     """
 
     peak_bytes: int = 0
@@ -122,7 +122,7 @@ class Began:
 class EpochDone:
     """One more epoch is finished and its checkpoint is on its way to the disk.
 
-    Its steps are split into so many `micro_batches`, if memory ran out before.
+    Its steps are split into this many `micro_batches`, if memory ran out before.
     """
 
     number: int

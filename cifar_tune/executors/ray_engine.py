@@ -170,7 +170,7 @@ class RayExecutors(Slots[_Slot]):
         return super().reports(timeout)
 
     def resize(self, devices: Sequence[str], seconds: Callable[[int], float]) -> None:
-        """See `Executors`: have so many actors as there are names, wherever Ray finds room for them."""
+        """See `Executors`: have as many actors as there are names, wherever Ray finds room for them."""
         self._wanted = len(devices)  # `auto` is over
         super().resize([_ANYWHERE] * len(devices), seconds)
 
@@ -186,7 +186,7 @@ class RayExecutors(Slots[_Slot]):
         self._connection.close()
 
     def _grow(self) -> None:
-        """Ask for so many actors in all as were wanted, or as there is room for; never for fewer than before."""
+        """Ask for as many actors in all as were wanted, or as there is room for; never for fewer than before."""
         self._looked = time.monotonic()
         self._refusing = [slot for slot in self._refusing if not ray.wait([slot.end], timeout=0)[0]]  # else it is lost
         wanted = self._wanted
@@ -239,7 +239,7 @@ class RayExecutors(Slots[_Slot]):
         self._slots.remove(slot)
         self._refusing.append(slot)
         if not any(each.ready is not None for each in self._slots):
-            # those that wait for room shall come, and refuse too
+            # those that wait for room are to come, and refuse too
             for each in self._refusing:
                 ray.kill(each.actor)
             self._refusing.clear()

@@ -53,7 +53,7 @@ class ExecutorProcess:
         return self._process.is_alive() if self._descriptor is None else not self._wait(0.0)
 
     def join(self, timeout: float) -> None:
-        """Wait for its end, so many seconds at most."""
+        """Wait for its end, this many seconds at most."""
         if self._descriptor is None:
             self._process.join(timeout)
         else:
@@ -212,7 +212,7 @@ _starting = threading.Lock()
 
 @contextmanager
 def _prepared() -> Iterator[None]:
-    """What the server, which a start may begin anew, has to inherit.
+    """What the server, which may be started again, has to inherit.
 
     Signals are held back. It would look for modules in the working folder first, whatever lies there; it has to find
     those that the coordinator finds. An executor gets the coordinator's own environment afterwards.

@@ -191,7 +191,7 @@ def _rows(landscapes: Sequence[Landscape]) -> Iterator[list[object]]:
 
 
 def _median(values: Series, smooth: int, steps: int) -> float:
-    """The median of so many steps, all of which are infinite behind the first `smooth` ones."""
+    """The median of this many steps, all of which are infinite behind the first `smooth` ones."""
     known = values[:smooth][np.isfinite(values[:smooth])]
     every = np.concatenate([known, np.full(steps - smooth, np.inf)])
     return float(np.median(every)) if len(every) else math.nan

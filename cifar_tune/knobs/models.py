@@ -14,7 +14,7 @@ class ModelPart(Part):
     Attributes:
         width_unit: the channels of every normalized layer are multiples of g > 1 exactly where `width` is one of
             g * width_unit; 1 where all channels are multiples of `width`.
-        fitted_images: of so many training images it computes weights before the first epoch (`FittedModel`); 0: none.
+        fitted_images: of this many training images it computes weights before the first epoch (`FittedModel`); 0: none.
     """
 
     width_unit: int = 1

@@ -72,7 +72,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         ("frozen_stages", "optimizer"),
         lambda values, _: values["frozen_stages"] != 0 and values["optimizer"] in SCHEDULE_FREE,
-        "a schedule-free optimizer measures the statistics of all norms anew, so frozen_stages must be 0",
+        "a schedule-free optimizer measures the statistics of all norms again, so frozen_stages must be 0",
     ),
     Rule(
         ("stage_lr_decay", "optimizer"),

@@ -11,7 +11,7 @@ class ViewsPart(Part):
     """A way of looking at an image.
 
     Attributes:
-        views: how many; so many times a plain evaluation is what it costs.
+        views: how many; this many times a plain evaluation is what it costs.
     """
 
     views: int = 1

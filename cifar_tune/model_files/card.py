@@ -96,7 +96,7 @@ def _chosen(description: ModelDescription) -> str:
             f"It has the configuration of trial {origin.trial}{study}{value}: {how}{among}. Trials were compared on "
             f"validation images only."
         )
-    return f"{what} It was then trained anew on all images that are not test images: {seed}."
+    return f"{what} It was then trained again from the beginning on all images that are not test images: {seed}."
 
 
 def _measured(description: ModelDescription) -> str:

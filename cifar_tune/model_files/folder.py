@@ -42,7 +42,7 @@ def place(folder: Path, description: ModelDescription, files: Mapping[str, Conte
     Args:
         folder: made where it is not there; holds nothing, or a model of ours.
         description: of the model.
-        files: further files by their path below the folder; card and description, where they are not made anew.
+        files: further files by their path below the folder; card and description, if they are not made again.
 
     Returns:
         All that was written.

@@ -110,7 +110,7 @@ def activation_factory(config: Configuration) -> ActivationFactory:
 
 
 NARROW = 8
-"""Below so many input channels, strided 1x1 convolutions are changed by `skip_pixels_first`."""
+"""Below this many input channels, strided 1x1 convolutions are changed by `skip_pixels_first`."""
 
 
 def skip_pixels_first(model: nn.Module) -> None:

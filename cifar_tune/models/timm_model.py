@@ -53,7 +53,7 @@ def published_weights(image_shape: ImageShape, *, name: str) -> dict[str, Tensor
         name: such as `resnet18` or `resnet18.a1_in1k`.
 
     Raises:
-        UserError: timm is not installed, publishes no weights for it, or they cannot be had.
+        UserError: timm is not installed, publishes no weights for it, or they cannot be downloaded.
     """
     timm = _import_timm()
     published = timm.get_pretrained_cfg(name) if timm.is_model(name) else None

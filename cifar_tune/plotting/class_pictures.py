@@ -21,7 +21,7 @@ _MOST_NUMBERED = 20
 
 _MOST_NAMED = 40
 MISTAKES = 24
-"""So many are shown."""
+"""This many are shown."""
 
 _COLUMNS = 8
 _LONGEST_NAME = 14
@@ -78,7 +78,7 @@ def draw_mistakes(
         classes: their names.
         shown: at most MISTAKES of them, the surest first.
         wrong: how many there are in all.
-        total: of so many images.
+        total: of this many images.
         images: what they are, such as `validation images`.
     """
     if not wrong:

@@ -89,7 +89,7 @@ def title(figure: Figure, text: str, remark: str = "") -> None:
 
 
 def remark_height(text: str, width: float) -> float:
-    """The inches that a remark takes below a figure of so many inches."""
+    """The inches that a remark takes below a figure of this many inches."""
     return 0.15 * len(_filled(text, width).split("\n"))
 
 

@@ -75,7 +75,7 @@ def _is_stopped(study: Study, trial: FrozenTrial, first: int, factor: int, boots
         study: of the trial.
         trial: that has reported.
         first: epochs of the first rung.
-        factor: one in so many goes on.
+        factor: one in this many goes on.
         bootstrap: trials that a rung waits for.
         reached: by the other trials.
     """

@@ -14,7 +14,7 @@ class Ladder:
 
     Args:
         first: epochs of the first rung, 1 or more; each further rung has `factor` times as many.
-        keep: one in so many goes on from each rung, 2 or more.
+        keep: one in this many goes on from each rung, 2 or more.
     """
 
     def __init__(self, first: int, factor: int, keep: int) -> None:
@@ -25,7 +25,7 @@ class Ladder:
         self._values: list[dict[int, float]] = []
 
     def rung_at(self, epoch: int) -> int | None:
-        """The rung that is reached after so many epochs, from 0; None if there is none."""
+        """The rung that is reached after this many epochs, from 0; None if there is none."""
         rung, at = 0, self._first
         while at < epoch:
             rung, at = rung + 1, at * self._factor
@@ -67,7 +67,7 @@ class Ladder:
         return min(paused, key=lambda number: self._order(number, paused[number]), default=None)
 
     def hopeless(self, paused: Mapping[int, int], most: int) -> Iterable[int]:
-        """Which trials need not wait any longer, so that at most so many do: the worst ones of the lowest rungs."""
+        """Which trials need not wait any longer, so that at most this many do: the worst ones of the lowest rungs."""
         return sorted(paused, key=lambda number: self._order(number, paused[number]))[most:]
 
     def _order(self, number: int, rung: int) -> tuple[int, float, int]:

@@ -35,7 +35,7 @@ class Agreement:
 
 @dataclass(frozen=True)
 class EarlyEpochs:
-    """Agreement by epoch, over so many completed trials of so many epochs each."""
+    """Agreement by epoch, over this many completed trials of this many epochs each."""
 
     trials: int
     epochs: int

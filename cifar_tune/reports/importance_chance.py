@@ -2,7 +2,7 @@
 
 A resample says how much the shares depend on the trials that happened to be drawn, not how far they are from the truth:
 shares add up to 1, so that where no knob matters some knob has a large share all the same. What chance alone gives is
-seen by shuffling: the values are dealt out anew among the trials, so that no knob has to do with them any more. They
+seen by shuffling: the values are dealt out again among the trials, so that no knob has to do with them any more. They
 are shuffled within each fifth of the study, since a sampler that learns comes back to what it holds for good, and its
 later trials are better ones too, whatever a knob is worth.
 """
@@ -39,7 +39,7 @@ class Spread:
     Attributes:
         intervals: low and high share by knob; the share itself lies between them.
         resamples: how many there were.
-        trials: how many trials each of them had, of so many completed ones.
+        trials: how many trials each of them had, of this many completed ones.
         completed: completed trials.
     """
 

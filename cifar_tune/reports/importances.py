@@ -60,7 +60,7 @@ class Importances:
 
     They rest on `completed` trials, of which the `top` best ones are set against all. Of several objectives, the best
     ones are those `near_front`: on the Pareto front, then on the front of what remains, and so on. Besides there are
-    so many `infeasible` ones, which break a constraint.
+    this many `infeasible` ones, which break a constraint.
     """
 
     shares: Mapping[str, float]
@@ -174,7 +174,7 @@ def _infeasible(record: StudyRecord) -> int:
 
 
 def top_share(completed: int) -> float:
-    """Which share of so many completed trials is set against all of them."""
+    """Which share of this many completed trials is set against all of them."""
     return min(0.5, max(_TOP_SHARE, _FEWEST_TOP / completed))
 
 

@@ -31,7 +31,7 @@ class Deaths:
         self._processes = processes
         self._say = say
 
-    def bury(self, submission: Submission, run: Run | None, progress: Mapping[str, Progress]) -> bool:
+    def record(self, submission: Submission, run: Run | None, progress: Mapping[str, Progress]) -> bool:
         """Write what came of a process that is gone; False where another machine runs the submission."""
         record = self._processes.read(submission.id)
         if record is None and run is None and self._is_run_elsewhere(submission.study):

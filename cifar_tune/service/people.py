@@ -30,7 +30,7 @@ TOKEN_PREFIX = "ct_"  # noqa: S105 (no secret: it lets people and scanners recog
 
 _RANDOM_BYTES = 24  # 32 characters
 _USED_SECONDS = 60.0
-"""`used_at` is written again after so long, since a client may ask many times per second."""
+"""`used_at` is written again after this long, since a client may ask many times per second."""
 
 
 @dataclass(frozen=True, slots=True)

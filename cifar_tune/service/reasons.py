@@ -8,7 +8,7 @@ from cifar_tune.service.scheduling import NOTHING, Claim, Plan, Rules, Used
 from cifar_tune.wording import counted, rough_duration
 
 _NAMED = 3
-"""So many studies or people are named in a sentence; of more, the rest are counted."""
+"""This many studies or people are named in a sentence; of more, the rest are counted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ class Run:
         asked_at: when it was asked for other devices the last time.
         asked_token: of the lease that this was asked of; empty if it was not asked.
         has_heard: whether that lease was still held a moment later. What an earlier server asked for is asked again.
-        kept_until: so long it keeps a slot, since a plan has favoured it.
+        kept_until: for this long it keeps a slot, since a plan has favoured it.
         is_parking: whether it was asked to park its trials and end.
     """
 

@@ -1,4 +1,4 @@
-"""The processes that run submissions: begun, found again by a server that was started anew, and asked to end.
+"""The processes that run submissions: started, found again by a server that was started again, and asked to end.
 
 Each process inherits a file that is locked for as long as it lives, so it is known to live even where the server was
 killed while it began it, and a number that the system has given to another process is never taken for it.

@@ -60,7 +60,7 @@ class Claim:
         each: slots that one trial takes.
         held: trials at a time that it has slots for now.
         since: when it began to run, or last got more slots; seconds since the epoch. None while it does not run.
-        kept_until: so long it keeps a slot, since a plan has favoured it; seconds since the epoch.
+        kept_until: this long it keeps a slot, since a plan has favoured it; seconds since the epoch.
     """
 
     study: str
@@ -129,12 +129,12 @@ NOTHING = Used(0.0, -math.inf)
 
 
 def decayed(usage: float, seconds: float, half_life: float) -> float:
-    """What counts of so many device seconds after some time."""
+    """What counts of this many device seconds after some time."""
     return usage * math.exp2(-seconds / half_life)
 
 
 def used_since(slots: int, seconds: float, half_life: float) -> float:
-    """Device seconds that slots have added up to, if they were held until now for so many seconds.
+    """Device seconds that slots have added up to, if they were held until now for this many seconds.
 
     Earlier seconds count less, as `decayed` has it.
     """

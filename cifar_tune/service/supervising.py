@@ -220,7 +220,7 @@ class Supervisor:
                 continue
             submission = running.get(number)
             run = self._runs.get(number)
-            if submission is not None and not self._deaths.bury(submission, run, progress):
+            if submission is not None and not self._deaths.record(submission, run, progress):
                 continue
             if self._processes.exit_code(number) == LATER:
                 self._beginning.put_off(number, now)

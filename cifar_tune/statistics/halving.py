@@ -34,7 +34,7 @@ _AT_A_TIME = 2_000_000
 
 @dataclass(frozen=True, slots=True)
 class Rung:
-    """One step of a halving: so many candidates, each trained once on each of so many new blocks."""
+    """One step of a halving: this many candidates, each trained once on each of this many new blocks."""
 
     candidates: int
     blocks: int
@@ -46,7 +46,7 @@ class Rung:
 
 
 def usual_trainings(candidates: int) -> int:
-    """How many trainings a halving of so many candidates gets unless somebody names another number."""
+    """How many trainings a halving of this many candidates gets unless somebody names another number."""
     return min(MOST_TRAININGS, max(FEWEST_TRAININGS, candidates // 2))
 
 
@@ -54,7 +54,7 @@ def plan_rungs(trainings: int, candidates: int) -> tuple[Rung, ...]:
     """The rungs of a halving.
 
     Args:
-        trainings: at most so many in all, at least FEWEST_TRAININGS.
+        trainings: at most this many in all, at least FEWEST_TRAININGS.
         candidates: that there are; not all of them need take part.
 
     Returns:

@@ -62,5 +62,5 @@ def compare_paired(values: npt.NDArray[np.float64]) -> Paired | None:
 
 @lru_cache(maxsize=256)
 def _quantile(levels: int, freedom: int) -> float:
-    """Of the range of so many means, in standard errors of one of them."""
+    """Of the range of this many means, in standard errors of one of them."""
     return float(studentized_range.ppf(CONFIDENCE, levels, freedom))

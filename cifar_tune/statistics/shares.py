@@ -18,7 +18,7 @@ def wilson(share: float, count: float, confidence: float = CONFIDENCE) -> tuple[
 
     Args:
         share: the observed one, in [0, 1].
-        count: of so many images, > 0.
+        count: of this many images, > 0.
         confidence: how often the interval holds the true share.
 
     Returns:

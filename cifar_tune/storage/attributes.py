@@ -76,8 +76,8 @@ SECONDS = "seconds"
 """Trial: seconds of training and evaluation."""
 
 SPENT = "spent_seconds"
-"""Trial: seconds that executors have had it, up to when it was last parked or bereaved; with a `trial_timeout`, up to
-its last finished epoch."""
+"""Trial: seconds that executors have had it, up to when it was last parked or lost its executor. With a
+`trial_timeout`, up to its last finished epoch."""
 
 PARAMETERS = "parameters"
 """Trial: trainable parameters of the model."""

@@ -2,7 +2,7 @@
 
 Configuration C has fallen behind after r of R trainings if the mean of their values is worse than that of the best
 configuration with all R by more than 2 sigma sqrt(1/r + 1/R), where sigma is the standard deviation of trainings of one
-configuration. The stored trials alone decide it, anew each time: one that had fallen behind goes on if sigma turns out
+configuration. The stored trials alone decide it, again each time: one that had fallen behind goes on if sigma turns out
 to be larger.
 """
 
@@ -107,7 +107,7 @@ def fallen_behind(each: Mapping[Key, Course], spec: StudySpec, val_images: int) 
 
 
 def allowed_lag(sigma: float, trained: int, repeats: int) -> float:
-    """How far a mean over so many of the trainings may lie behind a mean over all: two standard errors.
+    """How far a mean over this many of the trainings may lie behind a mean over all: two standard errors.
 
     Args:
         sigma: the standard deviation of trainings of one configuration.

@@ -34,7 +34,7 @@ def stored_figures(attrs: Mapping[str, Any], spec: StudySpec) -> dict[str, float
 
     Args:
         attrs: the user attributes of the trial.
-        spec: of its study, or of one that it shall be carried over to.
+        spec: of its study, or of the one that it is to be carried over to.
     """
     kept: Mapping[str, float] = attrs.get(attributes.METRICS, {})
     measured = Measured(results_of(joined(attrs)), attrs.get(attributes.PARAMETERS, 0), attrs.get(attributes.FLOPS, 0))

@@ -19,7 +19,7 @@ from cifar_tune.errors import CheckError
 from cifar_tune.storage.own_tables import LEASES, LONGEST_HOST, WISHES, create_tables, study_key
 
 LEASE_SECONDS = 60.0
-"""A lease that was not renewed for so long is free. Machines that share a database must agree on the time to this."""
+"""A lease that was not renewed for this long is free. Machines that share a database must agree on the time to this."""
 
 _RELEASE_SECONDS = 10.0
 

@@ -97,7 +97,7 @@ def overview(storage: BatchStorage, name: str, last: int = 0, ended: EndedTrials
     Args:
         storage: that holds it.
         name: of the study.
-        last: of so many trials that ended last, everything is read.
+        last: of this many trials that ended last, everything is read.
         ended: knows those that have ended from earlier looks, and sees to it that few of them are read. None: all of
             them are, and looked through for damage.
 

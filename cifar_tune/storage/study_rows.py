@@ -171,7 +171,7 @@ class StudyRows:
                 )
         return (
             f"the study {self._name!r} was deleted from the database while it ran, and its trials with it, so this run "
-            f"stops; the same command begins it anew"
+            f"stops; the same command starts it again"
         )
 
     def stored(self) -> list[FrozenTrial]:

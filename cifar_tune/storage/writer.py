@@ -257,7 +257,7 @@ class Writer:
         self._is_interrupted = True
 
     def _wait_for_changes(self) -> bool:
-        """Wait for something to do, or a second; False when the thread shall end."""
+        """Wait for something to do, or a second; False when the thread is to end."""
         with self._condition:
             if self._is_clean() and not self._is_closed and not self._is_asked:
                 self._condition.wait(_TICK_SECONDS)

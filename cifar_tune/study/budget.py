@@ -52,7 +52,7 @@ class Estimate:
         self._given = False
 
     def resize(self, workers: int) -> None:
-        """Count on so many executors from now on."""
+        """Count on this many executors from now on."""
         self._given = self._given and workers == self._workers
         self._workers = workers
 
@@ -96,7 +96,7 @@ def most_trials(spec: StudySpec, strangers: int = 0) -> int:
 
 
 def within_budget(spec: StudySpec, seconds: float, elapsed: float) -> float:
-    """How long the rest takes, which would take so many seconds, where `elapsed` of `budget.timeout` are used up."""
+    """How long the rest takes, which would take this many seconds, where `elapsed` of `budget.timeout` are used up."""
     return seconds if spec.budget.timeout is None else min(seconds, max(0.0, spec.budget.timeout - elapsed))
 
 

@@ -47,7 +47,7 @@ def take_over(before: Path, after: Path, numbers: Mapping[int, int]) -> None:
 
     Args:
         before: the folder of the checkpoints that there are.
-        after: that of those that shall be, which exists.
+        after: that of those to come, which exists.
         numbers: of the trials there by those of the trials here.
 
     Raises:

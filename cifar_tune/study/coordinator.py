@@ -148,7 +148,7 @@ class Coordinator:
         return "stopped"
 
     def _left(self, trials: int) -> int:
-        """How many of so many trials are neither finished nor begun, here or in another program."""
+        """Of this many trials, how many are neither finished nor begun, here or in another program."""
         begun = len(self._running) + len(self._promoting.paused) + len(self._storage.run_elsewhere)
         return trials - self._ends.standing.finished - begun
 

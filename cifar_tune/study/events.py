@@ -52,7 +52,7 @@ class Observer:
         self.note(text)
 
     def decoding(self, done: int, total: int) -> None:
-        """So many images of the data set are decoded."""
+        """`done` images of the data set are decoded."""
 
     def began(self, number: int, params: Mapping[str, object], epochs: int, resumed: int) -> None:
         """A trial begins, or goes on after `resumed` finished epochs."""
@@ -64,10 +64,10 @@ class Observer:
         """A trial ended."""
 
     def parked(self, number: int, epochs: int) -> None:
-        """A trial was set aside after so many finished epochs; the next run goes on with it."""
+        """A trial was set aside after this many finished epochs; the next run goes on with it."""
 
     def paused(self, number: int, epochs: int) -> None:
-        """A trial waits after so many finished epochs, and goes on if it turns out to be among the best."""
+        """A trial waits after this many finished epochs, and goes on if it turns out to be among the best."""
 
 
 class ShieldedObserver(Observer):

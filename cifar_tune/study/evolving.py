@@ -63,7 +63,7 @@ def carry(trials: Sequence[FrozenTrial], before: StudySpec, after: StudySpec, ve
     Args:
         trials: of the study as it was.
         before: the specification that they were run with.
-        after: the one that they shall belong to.
+        after: the one that they are to belong to.
         version: the name under which the study as it was is kept.
     """
     carried = Carried()
@@ -108,7 +108,7 @@ def _not_begun(trial: FrozenTrial, after: StudySpec) -> FrozenTrial | Misfit | N
         attributes.START_FROM,
         attributes.TRANSFERRED_FROM,
     }:
-        return None  # nothing of it was trained; what `start_from` and `transfer_from` give is enqueued anew
+        return None  # nothing of it was trained; what `start_from` and `transfer_from` give is enqueued again
     reason = refusal(trial, after)
     if reason is not None:
         return Misfit(f"it was enqueued, and {reason}")

@@ -98,7 +98,7 @@ def planned_race(record: StudyRecord, data: DataSpec, trainings: int | None) -> 
     Args:
         record: the study.
         data: its images.
-        trainings: at most so many; None: as many as suit the number of candidates.
+        trainings: at most this many; None: as many as suit the number of candidates.
 
     Raises:
         UserError: the images cannot be used, or the trainings are too few.
@@ -108,7 +108,7 @@ def planned_race(record: StudyRecord, data: DataSpec, trainings: int | None) -> 
 
 
 def _usable_folds(record: StudyRecord, data: DataSpec, trainings: int) -> int:
-    """How many folds there are for so many trainings; 0 where one lacks a class that a metric of the study needs."""
+    """How many folds there are for this many trainings; 0 where one lacks a class that a metric of the study needs."""
     prepared, metrics = prepare(data), record.spec.known_metrics
     folds = count_folds(prepared)
     if any((part := metrics[name].part) is not None and part.needs_every_class for name in record.spec.metrics):

@@ -1,6 +1,6 @@
 """Which folder below the artifacts folder is a study's own: the one that bears the study's identity.
 
-A name says little. Databases can hold studies of one name; a study can be deleted and begun anew, copied together with
+A name says little. Databases can hold studies of one name; a study can be deleted and begun again, copied together with
 all its attributes, or renamed; and a database can be copied, moved or removed. So each study gets an identity when it
 is created, and a folder of that name. A study that finds its identity in use by another one gets a new one, and links
 to the checkpoints. Nothing that belongs to another identity is ever used or emptied.

@@ -97,7 +97,7 @@ PER_WORKER = 2
 """Trials that are drawn together, at most, for each executor."""
 
 SHARE = 1 / 3
-"""Of a study's trials, at most so many are drawn without the results of the others among them."""
+"""Of a study's trials, at most this many are drawn without the results of the others among them."""
 
 _MOST_PER_WORKER = 50
 """With more trials in all for each executor, its idle time at the end is less than a hundredth of the study."""

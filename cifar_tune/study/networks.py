@@ -187,7 +187,7 @@ def train_networks(
     name = linked_name(record.name, NETWORKS)
     if name in study_names(storage) and not _is_same(storage, name, networks):
         course.watch.observer.note(
-            f"note: {name} is begun anew, since it has the networks of an earlier opening or choice"
+            f"note: {name} starts again, since it has the networks of an earlier opening or choice"
         )
         with acquire(storage.engine, name).kept():
             remove_study(storage, name, course.url)
@@ -251,7 +251,7 @@ def _trained(record: StudyRecord, networks: Networks) -> TrainedNetworks:
             f"{len(failed)} of {len(failed) + len(trained)} networks could not be trained ({words}), and the test set "
             f"was not opened. Trainings of this configuration fail too often on all images: take another trial, with "
             f"cifar-tune finalize {networks.study} --trial N. See: cifar-tune status {record.name}; if something else "
-            f"was the reason, begin all of them anew after: cifar-tune delete {record.name}"
+            f"was the reason, start all of them again after: cifar-tune delete {record.name}"
         )
     found = [
         TrainedNetwork(int(trial.config["seed"]), folder / checkpoint_name(trial.number))

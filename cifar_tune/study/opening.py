@@ -151,7 +151,7 @@ def stored_study(storage: RDBStorage, spec: StudySpec, evolve: bool = False) -> 
 
     Args:
         storage: that may hold it.
-        spec: of the study that shall run.
+        spec: of the study that is to run.
         evolve: the stored one may differ, unless no trial could be carried over.
 
     Raises:
@@ -245,7 +245,7 @@ def open_study(
     """Create the study, or take up the stored one; the caller holds its lease.
 
     Args:
-        storage: that holds it, or shall hold it.
+        storage: that holds it, or is to hold it.
         spec: the study.
         data: its images.
         transfer: what it takes from an earlier study, unless it has taken that already.

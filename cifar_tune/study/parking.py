@@ -63,7 +63,7 @@ def _wait(engine: Engine, study: str, asked: Held, by: str, say: Callable[[str],
             return True
         if held.is_free:
             return False
-        if held.token != token:  # it takes the lease anew before it trains, and has not seen the wish
+        if held.token != token:  # it takes the lease again before it trains, and has not seen the wish
             token = held.token
             ask_to_park(engine, study, by)
         if not is_long and time.monotonic() - since > _LONG_SECONDS:

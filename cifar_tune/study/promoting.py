@@ -145,7 +145,7 @@ class Promoting:
 
 
 def rung_of(epoch: int, spec: StudySpec) -> int | None:
-    """Which rung a trial has reached after so many epochs, from 1; None if none."""
+    """Which rung a trial has reached after this many epochs, from 1; None if none."""
     rung = _ladder(spec).rung_at(epoch)
     return None if rung is None else rung + 1
 

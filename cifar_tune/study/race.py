@@ -54,7 +54,7 @@ class Race:
     Attributes:
         study: whose candidates these are.
         identity: of that study; None where it has none.
-        trainings: at most so many.
+        trainings: at most this many.
         rungs: as `plan_rungs` plans them.
         candidates: numbers of the study's trials, best first, as many as enter the first rung.
         studied: the objective of each of them in the study.
@@ -147,7 +147,7 @@ def plan_race(record: StudyRecord, trainings: int, folds: int) -> Race:
 
     Args:
         record: the study.
-        trainings: at most so many.
+        trainings: at most this many.
         folds: how many there are (`count_folds`).
 
     Raises:

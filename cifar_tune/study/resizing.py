@@ -22,7 +22,7 @@ class Resizing:
         executors: the pool.
         spec: of the study.
         watch: says what is wanted, and is told what was done.
-        estimate: counts on so many workers.
+        estimate: counts on this many workers.
         elapsed: the study's time.
     """
 

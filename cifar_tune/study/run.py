@@ -54,7 +54,7 @@ from cifar_tune.study_spec.typical import largest, typical
 def auto_executors(
     spec: StudySpec, devices: Sequence[str], note: Callable[[str], None], patience: float = math.inf
 ) -> LocalExecutors:
-    """The executors of `--workers auto` on this machine; after so many seconds of trying, no more are tried."""
+    """The executors of `--workers auto` on this machine; after this many seconds of trying, no more are tried."""
     rehearsal = rehearsal_of(spec)
     if rehearsal is None:
         return LocalExecutors(None, devices, spec.largest_threads, note)

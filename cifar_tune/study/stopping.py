@@ -64,7 +64,7 @@ class Stopping:
     def take_up(self) -> str | None:
         """Begin a run of a study that an earlier one may have stopped; returns what there is to say.
 
-        With more `budget.trials` than it was stopped with it goes on, and the rule counts anew.
+        With more `budget.trials` than it was stopped with it goes on, and the rule counts from zero.
         """
         stored = self._study.user_attrs.get(attributes.STOPPED)
         if stored is None:

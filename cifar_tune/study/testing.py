@@ -24,7 +24,7 @@ from cifar_tune.visible import visible
 _TEST = "test_"
 
 _MISTAKES = 24
-"""So many are kept, as many as a picture shows."""
+"""This many are kept, as many as a picture shows."""
 
 _EXACT = 32
 """Pixels of a side up to which a picture is kept bit for bit; larger ones are kept small, as JPEG."""

@@ -27,7 +27,7 @@ Labelled = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What was measured: mean cross entropy, and the fraction that is right, of so many images."""
+    """What was measured: mean cross entropy, and the fraction that is right, of this many images."""
 
     images: int
     loss: float

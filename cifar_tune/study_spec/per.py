@@ -1,6 +1,6 @@
 """`per: batch_size`: the sampler suggests a knob's value at a reference size, and training uses it in proportion.
 
-The linear scaling rule of Goyal et al. 2017 (arXiv 1706.02677): when the batch grows k times, so shall the learning
+The linear scaling rule of Goyal et al. 2017 (arXiv 1706.02677): when the batch grows k times, so should the learning
 rate. A sampler that sees the learning rate per 128 images need not learn that rule from trials.
 """
 

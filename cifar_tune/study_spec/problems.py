@@ -12,7 +12,7 @@ Path = tuple[str | int, ...]
 """The keys and positions that lead to a value."""
 
 _MOST_LISTED = 20
-"""Names in one message: a list of all knobs would bury it."""
+"""Names in one message: a list of all knobs would hide it."""
 
 _MOST_COMPARED = 200
 """Unknown keys that are compared with all names, letter by letter: a file with more of them is no study file."""

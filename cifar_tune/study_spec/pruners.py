@@ -73,7 +73,7 @@ PRUNERS: Mapping[str, PrunerChoice] = {
         "asynchronous successive halving (Li et al. 2020)",
         (
             _MIN_RESOURCE,
-            _count("reduction_factor", 4, "one in so many is promoted", low=2),
+            _count("reduction_factor", 4, "one trial in this many is promoted", low=2),
             Knob("min_early_stopping_rate", Kind.INT, 0, "rungs left out at the start", low=0, high=20),
             _BOOTSTRAP,
         ),
@@ -83,7 +83,7 @@ PRUNERS: Mapping[str, PrunerChoice] = {
         "successive halving at several rates (Li et al. 2018)",
         (
             _MIN_RESOURCE,
-            _count("reduction_factor", 3, "one in so many is promoted", low=2),
+            _count("reduction_factor", 3, "one trial in this many is promoted", low=2),
             _BOOTSTRAP,
         ),
         needs_max_resource=True,
@@ -93,8 +93,8 @@ PRUNERS: Mapping[str, PrunerChoice] = {
         "pauses trials, and goes on with those that turn out to be among the best (Li et al. 2020)",
         (
             _MIN_RESOURCE,
-            _count("reduction_factor", 3, "each rung has so many times the epochs of the last one", low=2),
-            _count("keep", 2, "one in so many goes on from each rung", low=2),
+            _count("reduction_factor", 3, "each rung has this many times the epochs of the one before", low=2),
+            _count("keep", 2, "one trial in this many goes on from each rung", low=2),
             Knob(
                 "complete",
                 Kind.FLOAT,

@@ -61,7 +61,7 @@ _GENETIC = (
     _count("population_size", 50, "trials per generation", low=2),
     _share("crossover_prob", 0.9, "chance that a child has two parents"),
     _share("swapping_prob", 0.5, "chance that a parameter comes from the second parent"),
-    _share("mutation_prob", 0.1, "chance that a parameter is drawn anew; by default 1 / number of parameters"),
+    _share("mutation_prob", 0.1, "chance that a parameter is drawn again; by default 1 / number of parameters"),
 )
 
 SAMPLERS: Mapping[str, SamplerChoice] = {

@@ -26,7 +26,7 @@ class StopSpec:
 
     Attributes:
         factor: of `when: noise`: stop when the last trials are worth less than so much of the scatter of a training.
-        after_trials_without_gain: stop after so many trials in a row without a new best.
+        after_trials_without_gain: stop after this many trials in a row without a new best.
     """
 
     factor: float | None = None

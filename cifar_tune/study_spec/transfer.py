@@ -12,7 +12,7 @@ from cifar_tune.knobs.knob import Kind, Knob
 from cifar_tune.study_spec.problems import Path, Problems
 from cifar_tune.study_spec.search_space import read_value
 
-CONFIGURATIONS = Knob("configurations", Kind.INT, 5, "at most so many of its best configurations", low=1, high=20)
+CONFIGURATIONS = Knob("configurations", Kind.INT, 5, "how many of its best configurations, at most", low=1, high=20)
 
 _PATH: Path = ("transfer_from",)
 _KEYS = ("study", "storage", CONFIGURATIONS.name)
@@ -27,7 +27,7 @@ class TransferSpec:
     Attributes:
         study: its name.
         storage: the URL of the storage that holds it; None for that of the new study.
-        configurations: at most so many.
+        configurations: at most this many.
     """
 
     study: str

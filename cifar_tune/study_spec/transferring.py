@@ -77,7 +77,7 @@ def select(spec: StudySpec, sources: Iterable[Source], count: int) -> Selection:
     Args:
         spec: the new study.
         sources: configurations of the earlier one, best first.
-        count: at most so many.
+        count: at most this many.
     """
     taken: list[Transferred] = []
     left_out: list[str] = []

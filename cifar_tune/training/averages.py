@@ -28,7 +28,7 @@ class MovingAverage:
     Args:
         model: what it follows.
         decay: of the average, in the long run.
-        in_graph: the updates shall be captured, so that how far they go is in a tensor.
+        in_graph: whether the updates are to be captured; how far they go is then in a tensor.
 
     Attributes:
         model: the average, in evaluation mode.

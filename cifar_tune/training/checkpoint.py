@@ -77,7 +77,7 @@ def load(
 
     Args:
         path: of the file.
-        config: the configuration that shall go on.
+        config: the configuration that is to go on.
         fingerprint: of its data.
         plugins: the identity of each plugin that it uses (`PluginFile.identity`).
         most_bytes: a larger file is not read.

@@ -33,7 +33,7 @@ class Tally:
         self._right = torch.zeros((), device=device)  # float32 counts exactly up to 16 million
 
     def reset(self, images: int) -> None:
-        """Begin anew, for so many images."""
+        """Begin again, for this many images."""
         self.images = images
         for total in (self._loss, self._right):
             total.zero_()
@@ -262,7 +262,7 @@ class Validation:
 
     @property
     def words(self) -> str:
-        """Why it could not be captured, for people; empty where it was, or shall not be."""
+        """Why it could not be captured, for people; empty if it was, or if it should not be."""
         if self._replayed is None or not self._replayed.problem:
             return ""
         return f"validations run without a CUDA graph, which could not be captured: {self._replayed.problem}"

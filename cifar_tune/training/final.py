@@ -99,7 +99,7 @@ def trained(
 
 
 def loaded(config: Configuration, data: ResidentData, device: torch.device, epochs: int, checkpoint: Path) -> Training:
-    """A configuration with the weights that another process has trained on the same images, for so many epochs.
+    """A configuration with the weights that another process has trained on the same images, for this many epochs.
 
     Raises:
         CheckpointError: they are not there, or of another training.

@@ -53,7 +53,7 @@ def build_learner(
         data: its images, on the device.
         device: where.
         steps_per_epoch: of a schedule that is made for more steps than the images give; None: as many as they give.
-        in_graph: its steps shall be captured, as far as its parts can be.
+        in_graph: whether its steps are to be captured, as far as its parts can be.
 
     Raises:
         UserError: the images are too small for the model, it cannot be compiled here, or `class_weights` names a class
@@ -83,7 +83,7 @@ class Learner:
         steps_per_epoch: optimizer steps of an epoch.
         sample: training images for a model that is fitted to some before the first epoch (`training_sample`). Without
             them such a model is random.
-        in_graph: its steps shall be captured, as far as its parts can be.
+        in_graph: whether its steps are to be captured, as far as its parts can be.
         class_weights: of each class in the loss, float32 (classes,). Without them all weigh the same.
         class_names: of the classes; None: those of the weights in `init_from`.
 

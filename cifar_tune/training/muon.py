@@ -38,8 +38,8 @@ class MuonWithAdamW(Optimizer):
         momentum, nesterov, ns_steps: of Muon.
         betas, eps: of AdamW.
         fused: whether AdamW's fused kernels are used.
-        capturable: its steps shall be captured in a CUDA graph; learning rates are then tensors, (), from before the
-            first step on.
+        capturable: whether its steps are to be captured in a CUDA graph; learning rates are then tensors, (), from
+            before the first step on.
     """
 
     def __init__(  # noqa: PLR0913  (the knobs of two optimizers)

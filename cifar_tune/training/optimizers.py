@@ -63,11 +63,11 @@ def build_optimizer(config: Configuration, model: nn.Module, device: torch.devic
         config: what is trained.
         model: what it moves.
         device: where.
-        in_graph: its steps shall be captured, so that all that changes from step to step is in tensors, the learning
-            rate of each group included.
+        in_graph: whether its steps are to be captured, so that all that changes from step to step is in tensors, also
+            the learning rate of each group.
 
     Raises:
-        UserError: biases of norms shall learn at a rate of their own, and the model has none.
+        UserError: biases of norms should have their own learning rate, and the model has none.
     """
     part = config.part("optimizer")
     arguments = part.arguments_from(config)

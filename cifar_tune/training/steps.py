@@ -57,7 +57,7 @@ class TrainingSteps:
 
     @property
     def words(self) -> str:
-        """What of the steps could not be captured, for people; empty where all was, or nothing shall be."""
+        """What of the steps could not be captured, for people; empty if everything was, or if nothing should be."""
         if self._replayed is None:
             return ""
         if self._replayed.problem:

@@ -11,7 +11,7 @@ Made = TypeVar("Made")
 
 
 _SHARE = 4
-"""Making an answer anew takes at most one part in so many of the time, however large the study."""
+"""Making an answer again takes at most one part in this many of the time, however large the study."""
 
 
 @dataclass
@@ -28,7 +28,7 @@ class Cache(Generic[Made]):
 
     Args:
         most: answers that are kept; the one that was not asked for longest goes.
-        seconds: for so long an answer is given again whatever the mark; one that takes long to make, for longer.
+        seconds: for this long an answer is given again whatever the mark; one that takes long to make, for longer.
         clock: seconds that never run backwards.
     """
 
@@ -62,6 +62,6 @@ class Cache(Generic[Made]):
             return entry.made[0]
 
     def forget(self, key: Hashable) -> None:
-        """Make the answer anew the next time."""
+        """Make the answer again the next time."""
         with self._lock:
             self._entries.pop(key, None)

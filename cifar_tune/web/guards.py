@@ -71,7 +71,7 @@ class Guards:
         allowed: those of them that the user named. A page may come from one of them while the request names another
             host: proxies often replace the host.
         body_seconds: until a request must have sent its whole body.
-        has_tls: whether browsers shall come with TLS alone from now on.
+        has_tls: whether browsers must use TLS only from now on.
         seen: is told of every answer.
     """
 
@@ -146,7 +146,7 @@ class Guards:
 
 
 def _in_time(receive: Receive, seconds: float) -> Receive:
-    """The same, but the body must be there within so many seconds after it is first asked for."""
+    """The same, but the body must be there within this many seconds after it is first asked for."""
     deadline: float | None = None
     is_whole = False
 

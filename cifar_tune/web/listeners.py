@@ -71,7 +71,7 @@ class News:
         self._newest = 0
 
     async def wait_beyond(self, known: int, seconds: float) -> None:
-        """Return when there is an event with a higher number, or after so many seconds."""
+        """Return when there is an event with a higher number, or after this many seconds."""
         if self._newest > known:
             return
         woken = asyncio.Event()

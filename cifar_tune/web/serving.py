@@ -33,7 +33,7 @@ class HttpServer:
         settings: the same.
 
     Raises:
-        UserError: the address or the port cannot be had; names the nearest free one.
+        UserError: the address or the port cannot be used; names the nearest free one.
     """
 
     def __init__(self, app: FastAPI, settings: WebSettings) -> None:

@@ -124,7 +124,7 @@ def test_no_image_of_the_test_folder_is_opened(three: Path) -> None:
     for path in (three / "test").rglob("*.png"):
         path.write_bytes(b"garbage")
         path.rename(path.with_suffix(""))  # not even to see what it is
-    (three / "train/ant/000.png").touch()  # decode anew
+    (three / "train/ant/000.png").touch()  # decode again
     after = prepare(spec(three))
     assert (after.fingerprint, after.splits) == (before.fingerprint, before.splits)
 

@@ -49,7 +49,7 @@ def test_no_file_of_the_test_split_is_opened(folder: Path) -> None:
     before = prepare(spec(folder)).fingerprint
     for path in (folder / "test").rglob("*.png"):
         path.write_bytes(b"garbage")
-    (folder / "train/ant/000.png").touch()  # decode anew
+    (folder / "train/ant/000.png").touch()  # decode again
     assert prepare(spec(folder)).fingerprint == before
     with pytest.raises(UserError, match=r"test.ant.000\.png: cannot be read as an image"):
         load_test(spec(folder))
@@ -141,7 +141,7 @@ def test_test_images_are_decoded_again_when_training_images_change_the_scale(dee
 def test_no_test_image_has_a_say_in_the_scale(deep_folder: Path) -> None:
     before = prepare(spec(deep_folder)).fingerprint
     deep(deep_folder / "test/ant/000.png", 65535)
-    (deep_folder / "train/ant/000.png").touch()  # decode anew
+    (deep_folder / "train/ant/000.png").touch()  # decode again
     assert prepare(spec(deep_folder)).fingerprint == before
 
 

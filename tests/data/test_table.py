@@ -78,7 +78,7 @@ def test_without_splits_the_test_is_held_out_and_no_such_image_is_opened(
         if noise(number, 16).tobytes() not in kept:
             (tmp_path / f"pictures/{number:02}.png").write_bytes(b"garbage")
     table.touch()
-    (tmp_path / "pictures/00.png").touch()  # decode anew
+    (tmp_path / "pictures/00.png").touch()  # decode again
     assert len(prepare(spec(table, image_size=16)).labels) == 25
 
 

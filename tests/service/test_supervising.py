@@ -167,7 +167,7 @@ def test_a_run_that_dies_goes_on_until_it_has_died_three_times_without_an_epoch(
         lab.order("study", "die")
         lab.until(lambda: not (lab.folder / "study.order").exists())
     lab.until(lambda: lab.state("study") == "failed")
-    assert len(lab.starts("study")) == MOST_DEATHS + 1, "an epoch in between begins the count anew"
+    assert len(lab.starts("study")) == MOST_DEATHS + 1, "an epoch in between starts the count again"
     failed = lab.desk.submission("study")
     assert failed.exit_code == 1
     assert failed.message is not None
@@ -351,7 +351,7 @@ def test_a_submission_that_is_deleted_at_this_instant_has_ended(lab: Lab) -> Non
     found = lab.desk.submission("study")
     with lab.engine.begin() as connection:
         connection.execute(delete(SUBMISSIONS))
-    assert Deaths(lab.engine, Processes(), print).bury(found, None, {})
+    assert Deaths(lab.engine, Processes(), print).record(found, None, {})
 
 
 def test_files_in_the_folder_of_a_study_are_no_modules_of_a_run(tmp_path: Path) -> None:

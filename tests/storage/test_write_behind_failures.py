@@ -29,7 +29,7 @@ def test_a_study_that_others_delete_ends_the_run(memory: WriteBehindStorage, rdb
         in_memory(memory).ask()
     assert str(failure_of(memory)) == (
         "the study 's' was deleted from the database while it ran, and its trials with it, so this run stops; the same "
-        "command begins it anew"
+        "command starts it again"
     )
 
 

@@ -1,4 +1,4 @@
-"""Parked, orphaned and bereaved trials go on under their own numbers, and end as if nothing had happened."""
+"""Trials that are parked, or lost coordinator or executor, go on under their numbers, as if nothing had happened."""
 
 import time
 from typing import Any

@@ -139,7 +139,7 @@ def test_who_drew_a_trial_is_remembered_through_all_versions(
 
 @pytest.mark.parametrize("budget", [60, 70])
 def test_a_study_that_was_stopped_tries_what_is_new(run_scripted: RunStudy, evolve: Evolve, budget: int) -> None:
-    """The rule counts anew: what was tried before says nothing of a space that is larger."""
+    """The rule counts from zero: what was tried before says nothing of a space that is larger."""
     rule = {"stop": {"after_trials_without_gain": 4}}
     ending, before, _ = run_scripted(study(60, **rule))
     assert ending == "stopped"

@@ -136,7 +136,7 @@ def test_no_command_writes_into_a_file_that_nobody_finds(tmp_path: Path, monkeyp
     lease.release_or_leave()
     with pytest.raises(CheckError), lease.kept():
         lease.renew()
-    storage.engine.dispose()  # new connections do not make it anew
+    storage.engine.dispose()  # new connections do not make it again
     with pytest.raises(DatabaseGoneError):
         optuna.get_all_study_names(storage)
     assert [file.name for file in tmp_path.iterdir() if file.name == "studies.db"] == []

@@ -233,12 +233,12 @@ def test_diverged_and_dead_trials_of_several_objectives(run_scripted: RunStudy) 
     )  # fmt: skip
     _, record, _ = run_scripted(STUDY | {"constraints": ["val_accuracy >= 0.01"]}, happened)
     assert dict(record.counts) == {"COMPLETE": 8, "PRUNED": 2, "FAIL": 2}
-    diverged, starved, failed, bereaved = record.trials[1:5]
+    diverged, starved, failed, orphaned = record.trials[1:5]
     assert diverged.values == (diverged.history["val_accuracy"][1], diverged.parameters)
     assert diverged.feasible
     assert (starved.values, starved.feasible, failed.values) == ((), False, ())
     assert record.study.trials[2].constraints["val_accuracy >= 0.01"] == 1
-    assert (bereaved.state, list(bereaved.resumed_from)) == ("COMPLETE", [1, 2])
+    assert (orphaned.state, list(orphaned.resumed_from)) == ("COMPLETE", [1, 2])
     assert record.finished == len(record.trials) == 12
 
 

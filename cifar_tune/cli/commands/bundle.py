@@ -15,7 +15,11 @@ def bundle(
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", metavar="FILE", help="Else bundles/STUDY.zip.", show_default=False, callback=options.path
+            "--output",
+            metavar="FILE",
+            help="The file. Default: bundles/STUDY.zip.",
+            show_default=False,
+            callback=options.path,
         ),
     ] = None,
     storage: options.Storage = None,

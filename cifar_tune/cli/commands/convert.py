@@ -15,7 +15,9 @@ def convert(
     to: Annotated[str, typer.Option("--to", metavar="FORMAT", help="onnx or pt2.")],
     output: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Else FOLDER/model.onnx or the like.", show_default=False),
+        typer.Option(
+            metavar="FILE", help="The file. Default: FOLDER/model.onnx or FOLDER/model.pt2.", show_default=False
+        ),
     ] = None,
     weights: Annotated[str, typer.Option(metavar="TYPE", help="fp32, fp16 or int8 (of onnx).")] = "fp32",
     with_preprocessing: Annotated[
@@ -29,7 +31,7 @@ def convert(
         Path | None,
         typer.Option(
             metavar="DIRECTORY",
-            help="Compare on images in this directory; else on validation images of the training.",
+            help="Compare on images in this directory. Default: validation images of the training.",
             show_default=False,
         ),
     ] = None,

@@ -10,7 +10,7 @@ from cifar_tune.streams import say
 
 def dashboard(
     storage: options.Storage = None,
-    port: Annotated[int, typer.Option(callback=options.within(0, 65535), help="0: any free one.")] = 8080,
+    port: Annotated[int, typer.Option(callback=options.within(0, 65535), help="The port; 0: any free one.")] = 8080,
     host: Annotated[str, typer.Option(metavar="ADDRESS", help="The address to listen on.")] = "127.0.0.1",
     allow_remote: Annotated[
         bool, typer.Option("--allow-remote", help="Let other machines in: nobody is asked for a password.")

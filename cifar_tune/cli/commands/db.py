@@ -48,7 +48,13 @@ def check(storage: options.Storage = None) -> None:
 @with_quiet_optuna
 def backup(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="A new file.", show_default=False, callback=options.path)
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="The file to write, which must not exist yet.",
+            show_default=False,
+            callback=options.path,
+        ),
     ],
     storage: options.Storage = None,
 ) -> None:

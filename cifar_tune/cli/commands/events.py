@@ -14,7 +14,7 @@ def events(
     server: options.Server = None,
     after: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Only events after this number; else the newest.", show_default=False),
+        typer.Option(metavar="N", help="Only events after this number. Default: the newest ones.", show_default=False),
     ] = None,
     limit: Annotated[int, typer.Option(metavar="N", callback=options.within(1), help="How many at most.")] = 50,
     as_json: options.Json = False,

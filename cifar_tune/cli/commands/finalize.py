@@ -27,18 +27,22 @@ def finalize(
             "--trial",
             metavar="N",
             callback=options.within(0),
-            help="A completed trial instead of the best.",
+            help="Take this completed trial instead of the best one.",
             show_default=False,
         ),
     ] = None,
     config: options.ConfigOption = None,
     study_images: Annotated[
-        bool, typer.Option("--study-images", help="Leave out what data.train_size or val_size left out.")
+        bool,
+        typer.Option(
+            "--study-images",
+            help="Train only on the images of the study: without those that data.train_size or val_size left out.",
+        ),
     ] = False,
     settings: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="KEY=VALUE", help="Where the images lie: data.root, data.download.", show_default=False
+            "--set", metavar="KEY=VALUE", help="Where the images are: data.root, data.download.", show_default=False
         ),
     ] = None,
     save: Annotated[
@@ -46,24 +50,29 @@ def finalize(
         typer.Option(
             "--save",
             metavar="FOLDER",
-            help="Folder of the trained model; else models/STUDY. A model that is there is replaced.",
+            help="The folder for the trained model. Default: models/STUDY. A model in it is replaced.",
             show_default=False,
             callback=options.path,
         ),
     ] = None,
-    again: Annotated[bool, typer.Option("--again", help="Although the test set was opened before.")] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Open the test set again, although it was opened before.")
+    ] = False,
     trainings: Annotated[
         int | None,
         typer.Option(
             metavar="B",
-            help="Race in at most so many trainings; else half as many as there are candidates, from 10 to 40.",
+            help="The race has at most B trainings; default: half as many as candidates, from 10 to 40.",
             show_default=False,
         ),
     ] = None,
     networks: Annotated[
         int | None,
         typer.Option(
-            metavar="R", callback=options.within(1), help="Networks that are tested; else 5.", show_default=False
+            metavar="R",
+            callback=options.within(1),
+            help="Networks that are trained and tested. Default: 5.",
+            show_default=False,
         ),
     ] = None,
     quick: Annotated[

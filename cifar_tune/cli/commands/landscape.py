@@ -13,7 +13,7 @@ def landscape(
         list[str] | None,
         typer.Option(
             metavar="KNOB=VALUE",
-            help="What the other model has instead; repeatable. Else norm=none.",
+            help="What the other model has instead. Repeatable. Default: norm=none.",
             show_default=False,
         ),
     ] = None,
@@ -21,7 +21,9 @@ def landscape(
     epochs: Annotated[
         int | None,
         typer.Option(
-            callback=options.within(1), help="Train so long at each; else as CONFIG says.", show_default=False
+            callback=options.within(1),
+            help="Epochs at each learning rate; default: those of CONFIG.",
+            show_default=False,
         ),
     ] = None,
     distances: Annotated[str, typer.Option(help="Steps between the gradients that are compared.")] = "1",

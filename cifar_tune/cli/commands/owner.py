@@ -18,12 +18,12 @@ def owner(
     storage: options.Storage = None,
     server: options.Server = None,
     weight: Annotated[
-        float | None, typer.Option(help="Of the fair share: 2 gets twice the time of 1.", show_default=False)
+        float | None, typer.Option(help="Weight in the fair share: 2 gets twice the time of 1.", show_default=False)
     ] = None,
-    slots: Annotated[int | None, typer.Option(help="Most slots at a time.", show_default=False)] = None,
-    queued: Annotated[int | None, typer.Option(help="Most studies that may wait.", show_default=False)] = None,
+    slots: Annotated[int | None, typer.Option(help="At most this many slots at a time.", show_default=False)] = None,
+    queued: Annotated[int | None, typer.Option(help="At most this many studies that wait.", show_default=False)] = None,
     trials: Annotated[
-        int | None, typer.Option(help="Most trials in studies that have not ended.", show_default=False)
+        int | None, typer.Option(help="At most this many trials in studies that have not ended.", show_default=False)
     ] = None,
     reset: Annotated[bool, typer.Option("--reset", help="Forget what was said of NAME before.")] = False,
     as_json: options.Json = False,

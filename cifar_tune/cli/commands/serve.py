@@ -13,13 +13,13 @@ _ROLE_HEADER = "Its header with the role; without one, everybody has --proxy-rol
 def serve(
     storage: options.Storage = None,
     host: Annotated[str, typer.Option(metavar="ADDRESS", help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(callback=options.within(0, 65535), help="0: any free one.")] = 8000,
+    port: Annotated[int, typer.Option(callback=options.within(0, 65535), help="The port; 0: any free one.")] = 8000,
     devices: Annotated[str, typer.Option(help="auto, cpu, or a list such as cuda:0,cuda:1.")] = "auto",
     slots: Annotated[
         int | None,
         typer.Option(
             metavar="N",
-            help="Slots on each device; else all cores of the CPU, or what `run --workers auto` found best per GPU.",
+            help="Slots on each device. Default: all cores, or per GPU what `run --workers auto` found best.",
             show_default=False,
         ),
     ] = None,
@@ -48,11 +48,19 @@ def serve(
     ] = None,
     certificate: Annotated[
         Path | None,
-        typer.Option("--tls-certificate", metavar="FILE", help="For TLS.", show_default=False, callback=options.path),
+        typer.Option(
+            "--tls-certificate",
+            metavar="FILE",
+            help="The certificate for TLS.",
+            show_default=False,
+            callback=options.path,
+        ),
     ] = None,
     key: Annotated[
         Path | None,
-        typer.Option("--tls-key", metavar="FILE", help="Its key.", show_default=False, callback=options.path),
+        typer.Option(
+            "--tls-key", metavar="FILE", help="The key of the certificate.", show_default=False, callback=options.path
+        ),
     ] = None,
     allow_plain_http: Annotated[
         bool, typer.Option("--allow-plain-http", help="Let other machines in without TLS.")

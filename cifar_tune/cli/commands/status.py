@@ -11,7 +11,7 @@ from cifar_tune.streams import say
 
 def status(
     study: Annotated[
-        str | None, typer.Argument(metavar="[STUDY]", help="One study; else all of them.", show_default=False)
+        str | None, typer.Argument(metavar="[STUDY]", help="One study. Default: all studies.", show_default=False)
     ] = None,
     storage: options.Storage = None,
     as_json: options.Json = False,

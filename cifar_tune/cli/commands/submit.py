@@ -20,11 +20,19 @@ def submit(
     server: options.Server = None,
     priority: Annotated[int, typer.Option(metavar="N", help="The higher, the sooner; -1000 to 1000.")] = 0,
     workers: Annotated[
-        int | None, typer.Option(metavar="N", help="Most trials at a time; else as many as fit.", show_default=False)
+        int | None,
+        typer.Option(
+            metavar="N", help="At most this many trials at a time. Default: as many as fit.", show_default=False
+        ),
     ] = None,
     notify: Annotated[
         list[str] | None,
-        typer.Option("--notify", metavar="URL", help="Another address to be told. Repeatable.", show_default=False),
+        typer.Option(
+            "--notify",
+            metavar="URL",
+            help="Also send news of the study to this address. Repeatable.",
+            show_default=False,
+        ),
     ] = None,
     settings: options.Set = None,
     wait: Annotated[bool, typer.Option("--wait", help="Follow it, and end with its exit code.")] = False,

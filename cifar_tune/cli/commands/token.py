@@ -24,13 +24,17 @@ def create(
     role: Annotated[str, typer.Option(help="viewer, editor or admin.")] = "editor",
     label: Annotated[str, typer.Option(help="What it is for, such as laptop.", show_default=False)] = "",
     days: Annotated[
-        float | None, typer.Option(callback=options.within(0.001, 36_500), help="It expires then.", show_default=False)
+        float | None,
+        typer.Option(
+            callback=options.within(0.001, 36_500), help="The token expires after this many days.", show_default=False
+        ),
     ] = None,
     as_json: options.Json = False,
 ) -> None:
-    """Make a token and print it, this once: only its hash is stored.
+    """Make a token and print it once: the database stores only its hash.
 
-    A viewer sees everything; an editor also submits studies and changes those of the same owner; an admin may do all.
+    A viewer sees everything. An editor also submits studies and changes those of the same owner. An admin may do
+    everything.
 
     With --json: an object as `token list --json` has them, and secret.
     """
@@ -74,11 +78,13 @@ def list_tokens(storage: options.Storage = None, server: options.Server = None, 
 @app.command("revoke")
 @with_quiet_optuna
 def revoke(
-    number: Annotated[int, typer.Argument(metavar="N", help="As token list shows it.", show_default=False)],
+    number: Annotated[
+        int, typer.Argument(metavar="N", help="The number of the token, as `token list` shows it.", show_default=False)
+    ],
     storage: options.Storage = None,
     server: options.Server = None,
 ) -> None:
-    """Let a token open nothing any more, at once."""
+    """Revoke a token: from now on it opens nothing."""
     from cifar_tune.cli.desk import desk_of
 
     with desk_of(storage, server) as desk:

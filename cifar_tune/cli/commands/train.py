@@ -14,7 +14,7 @@ def train(
     seeds: Annotated[
         int,
         typer.Option(
-            callback=options.within(1), help="Train so many times; if several, with seed + 1, seed + 2, and so on."
+            callback=options.within(1), help="How many trainings; if several, with seed + 1, seed + 2, and so on."
         ),
     ] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu, mps, cuda:0.")] = "auto",

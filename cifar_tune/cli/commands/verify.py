@@ -17,7 +17,9 @@ def verify(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The file that `cifar-tune bundle` wrote.")],
     test: Annotated[bool, typer.Option("--test", help="Measure the test set once more.")] = False,
     retrain: Annotated[bool, typer.Option("--retrain", help="Train again from scratch.")] = False,
-    only_hashes: Annotated[bool, typer.Option("--only-hashes", help="Look at no image.")] = False,
+    only_hashes: Annotated[
+        bool, typer.Option("--only-hashes", help="Check only the hashes, and look at no image.")
+    ] = False,
     run_plugins: Annotated[
         bool, typer.Option("--run-plugins", help="Run plugin files of the bundle; they are printed first.")
     ] = False,

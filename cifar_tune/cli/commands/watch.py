@@ -12,7 +12,10 @@ def watch(
     storage: options.Storage = None,
     once: Annotated[bool, typer.Option("--once", help="Print one frame and end.")] = False,
     interval: Annotated[
-        float, typer.Option(callback=options.within(0.2), metavar="SECONDS", help="Between two looks, at least 0.2.")
+        float,
+        typer.Option(
+            callback=options.within(0.2), metavar="SECONDS", help="Seconds between two updates, at least 0.2."
+        ),
     ] = 2.0,
 ) -> None:
     """Watch a study from another terminal or machine, until it ends: states, best, running trials, who runs it.

@@ -116,7 +116,7 @@ def draw_augmentation(
         config: names the augmentations.
         epoch: what is drawn for.
         device: of the images.
-        generators: those of an earlier epoch, by name, to be seeded anew; new ones are added.
+        generators: those of an earlier epoch, by name, which get new seeds; new ones are added.
     """
     generators = {} if generators is None else generators
 

@@ -110,7 +110,7 @@ def _apply_layer(images: Tensor, slots: Tensor, magnitudes: Tensor) -> Tensor:
 def _seated(slots: Tensor, count: int) -> Tensor:
     """Which image sits in each of `count` slots, int64 [count]; in empty ones it is the first image.
 
-    Not by `scatter_`: where algorithms shall be repeatable, some versions of torch read the largest index on the host.
+    Not by `scatter_`: where algorithms must be repeatable, some versions of torch read the largest index on the host.
 
     Args:
         slots: of every image, int64 [B], no two of them the same.

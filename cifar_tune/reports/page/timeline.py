@@ -14,7 +14,7 @@ from cifar_tune.storage.records import TrialRecord
 from cifar_tune.wording import clock_label, duration
 
 _LONG = 20
-"""A pause is cut out if it is so many times as long as the median trial, and a twentieth of all time."""
+"""A pause is cut out if it is this many times as long as the median trial, and a twentieth of all time."""
 
 _SLACK = timedelta(seconds=0.5)
 """A worker asks for the next trial while the end of the last one is still being written."""

@@ -100,7 +100,7 @@ function sure(question) {
   return new Promise((resolve) => dialog.addEventListener("close", () => { resolve(dialog.returnValue === "yes"); dialog.remove(); }));
 }
 
-// --- parts of the page that are made anew on the server: every element with data-renewed and an id
+// --- parts of the page that the server renews: every element with data-renewed and an id
 async function renew() {
   const parts = [...document.querySelectorAll("[data-renewed][id]")];
   if (!parts.length) return;

@@ -22,7 +22,7 @@ router = APIRouter(prefix=PREFIX, tags=["events"])
 
 _MOST = 500
 _CHECK_SECONDS = 15.0
-"""A listener whose token is revoked hears nothing any more after so long."""
+"""A listener whose token is revoked hears nothing any more after this long."""
 
 _SNAPSHOT_SECONDS = 1.0
 _RETRY_MILLISECONDS = 2000
