@@ -13,7 +13,9 @@ class Best(Model):
     """The best trial so far."""
 
     number: int = Field(examples=[12])
+    """Its number."""
     value: float | None = Field(examples=[0.9433])
+    """The objective, the first one of several."""
 
 
 class StudySummary(Model):
@@ -22,51 +24,53 @@ class StudySummary(Model):
     name: str = Field(examples=["digits"])
     """The study's name."""
     owner: str | None = Field(examples=["ada"])
-    """Whose it is; null if `cifar-tune run` made it."""
+    """The owner of the study; null if `cifar-tune run` made it."""
     state: State | None = Field(examples=["running"])
-    """What its newest submission does; null if there is none."""
+    """The state of its newest submission; null if there is none."""
     submission: int | None = Field(examples=[17])
     """The number of that submission."""
     counts: dict[str, int] = Field(examples=[{"COMPLETE": 12, "RUNNING": 2}])
-    """How many trials are in each state."""
+    """The number of trials in each state."""
     finished: int = Field(examples=[12])
-    """Trials that count against the budget."""
+    """The number of trials that count against the budget."""
     budget_trials: int | None = Field(examples=[20])
-    """The budget; of a grid at most its combinations."""
+    """The largest number of trials; of a grid at most its combinations."""
     objective: str | None = Field(examples=["val_accuracy"])
-    """What is optimized; the first of several."""
+    """The metric that is optimized; the first one of several."""
     direction: str | None = Field(examples=["maximize"])
-    """Whether more or less of it is better."""
+    """Whether the objective is to `maximize` or to `minimize`."""
     best: Best | None = None
     """The best trial so far."""
     trouble: str | None = Field(examples=[None])
-    """Why nothing more is known of it."""
+    """Why nothing more is known about the study; null if all is well."""
 
 
 class StudyList(Model):
     """A page of studies."""
 
     studies: list[StudySummary]
+    """The studies of this page."""
     total: int = Field(examples=[1])
-    """How many there are on all pages."""
+    """The number of studies on all pages."""
     offset: int = Field(examples=[0])
-    """Where this page begins."""
+    """The number of studies on the pages before this one."""
 
 
 class Study(Model):
     """One study: what was submitted, and how it stands."""
 
     name: str = Field(examples=["digits"])
+    """The study's name."""
     owner: str | None = Field(examples=["ada"])
-    """Whose it is; null if `cifar-tune run` made it."""
+    """The owner of the study; null if `cifar-tune run` made it."""
     submission: SubmissionTold | None = None
     """Its newest submission."""
     status: dict[str, Any] | None = Field(
         None, examples=[{"name": "digits", "finished": 12, "counts": {"COMPLETE": 12}}]
     )
-    """As `cifar-tune status --json` has it; null before the first run began."""
+    """The same as `cifar-tune status --json`; null before its first run has begun."""
     rights: list[str] = Field(examples=[["pause", "cancel"]])
-    """What whoever asks may do with it."""
+    """What you may do with it."""
 
 
 class Trial(Model):
@@ -75,70 +79,82 @@ class Trial(Model):
     model_config = ConfigDict(extra="allow")
 
     number: int = Field(examples=[12])
+    """Its number, from 0."""
     state: Literal["COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING"] = Field(examples=["COMPLETE"])
+    """Its state, as Optuna names it."""
     reason: str | None = Field(examples=["completed"])
     """Why it ended."""
     error: str | None = Field(examples=[None])
-    """What went wrong."""
+    """What went wrong; null if nothing did."""
     value: float | None = Field(examples=[0.9433])
-    """The objective; of a pruned trial after its last epoch."""
+    """The objective; of a pruned trial its last value."""
     values: list[float] = Field(examples=[[0.9433]])
     """All objectives, in the order of the study file."""
     feasible: bool | None = Field(examples=[True])
-    """Whether it keeps all constraints; null while that is open."""
+    """Whether it keeps all constraints; null if that is not known yet."""
     source: str = Field(examples=["sampler"])
-    """sampler, start_from, transfer_from or enqueued."""
+    """Where its values come from: sampler, start_from, transfer_from or enqueued."""
     params: dict[str, Any] = Field(examples=[{"lr": 0.01}])
     """The searched knobs with the values that training uses."""
     intermediate: list[tuple[int, float | None]] = Field(examples=[[[1, 0.81], [2, 0.9433]]])
-    """The objective after each epoch: epoch and value."""
+    """Pairs of an epoch and the objective after it."""
     epochs: int = Field(examples=[2])
-    """Finished epochs."""
+    """The number of finished epochs."""
     budget_epochs: int | None = Field(examples=[2])
-    """Epochs of the whole training."""
+    """The number of epochs of the whole training."""
     seconds: float = Field(examples=[3.5])
-    """That it has trained for."""
+    """How long it has trained, in seconds."""
     device: str | None = Field(examples=["cpu"])
+    """The device that it trained on last."""
     started: str | None = Field(examples=["2026-01-01T00:00:00+00:00"])
+    """When it began, in UTC; null if it has not."""
     ended: str | None = Field(examples=["2026-01-01T00:00:04+00:00"])
+    """When it ended, in UTC; null if it has not."""
 
 
 class TrialDetail(Trial):
     """One trial with its configuration and all figures."""
 
     config: dict[str, Any] = Field(examples=[{"model": "cnn2", "lr": 0.01}])
-    """Every knob."""
+    """The value of every knob."""
     history: dict[str, list[float | None]] = Field(examples=[{"train_loss": [1.2, 0.7]}])
-    """One list per figure, one item per epoch."""
+    """For each figure a list with one item per epoch."""
     measures: dict[str, list[float | None]] = Field(examples=[{}])
-    """The same of further metrics; null where an epoch was not measured."""
+    """The same for the further metrics of the study; null for an epoch without a value."""
     metrics: dict[str, float | None] = Field(examples=[{}])
-    """What else is known of metrics."""
+    """Further values of metrics, by name."""
     parameters: int | None = Field(examples=[25000])
+    """Learned parameters of the model."""
     flops: int | None = Field(examples=[1000000])
+    """Multiply-adds of the forward pass of one image."""
     precision: str | None = Field(examples=["fp32"])
+    """The precision that it trained in."""
     resumed_from: list[int] = Field(examples=[[]])
-    """Epochs after which it was interrupted and went on."""
+    """The epochs at which it went on after an interruption."""
 
 
 class TrialList(Model):
     """A page of trials."""
 
     trials: list[Trial]
+    """The trials of this page."""
     next: int | None = Field(examples=[None])
-    """Ask for the next page with `first` set to this; null on the last one."""
+    """For the next page, set `first` to this; null on the last page."""
 
 
 class BestConfiguration(Model):
-    """What a study has come to: the winner of its race, else its best configuration."""
+    """The result of a study: the winner of its race, or else its best configuration."""
 
     number: int = Field(examples=[12])
-    """Its trial."""
+    """The number of its trial."""
     value: float | None = Field(examples=[0.9433])
+    """The objective, the first one of several."""
     values: dict[str, float | None] = Field(examples=[{"val_accuracy": 0.9433}])
+    """All objectives, by name."""
     params: dict[str, Any] = Field(examples=[{"lr": 0.01}])
+    """The searched knobs."""
     config: dict[str, Any] = Field(examples=[{"model": "cnn2", "lr": 0.01}])
-    """Every knob as it stands in a file."""
+    """The value of every knob, as in a CONFIG file."""
     yaml: str = Field(examples=["data: {name: digits}\ntrain: {model: cnn2, lr: 0.01}\n"])
     """The text of `best.yaml`, for `cifar-tune train`."""
 
@@ -147,46 +163,55 @@ class FrontTrial(Model):
     """A trial on the Pareto front."""
 
     number: int = Field(examples=[12])
+    """Its number."""
     values: dict[str, float | None] = Field(examples=[{"val_accuracy": 0.9433, "parameters": 25000}])
+    """All objectives, by name."""
     params: dict[str, Any] = Field(examples=[{"lr": 0.01}])
+    """The searched knobs."""
     parameters: int | None = Field(examples=[25000])
+    """Learned parameters of the model."""
     flops: int | None = Field(examples=[1000000])
+    """Multiply-adds of the forward pass of one image."""
 
 
 class Front(Model):
-    """The Pareto front; of one objective the best trial alone."""
+    """The Pareto front; with one objective only the best trial."""
 
     trials: list[FrontTrial]
+    """The trials of the front, the best first objective first."""
 
 
 class ImportancesTold(Model):
     """How much each searched knob had to do with reaching the best trials."""
 
     shares: dict[str, float] = Field(examples=[{"lr": 0.8, "weight_decay": 0.2}])
-    """They add up to 1; empty where there are none."""
+    """The importance of each knob. They add up to 1; empty if there are none."""
     basis: str | None = Field(examples=["the best 5 of 40 completed trials against all of them"])
-    """On how much they rest."""
+    """The trials that they are computed from."""
     why_none: str | None = Field(examples=[None])
-    """Why there are none."""
+    """Why there are none; null if there are."""
 
 
 class FileTold(Model):
-    """A file that can be had."""
+    """A file that you can download."""
 
     name: str = Field(examples=["report.html"])
+    """Its name."""
     size: int | None = Field(examples=[120000])
-    """In bytes; null of a file that is made when it is asked for."""
+    """Its size in bytes; null if the file is made when you ask for it."""
 
 
 class Files(Model):
-    """Files that can be had."""
+    """Files that you can download."""
 
     files: list[FileTold]
+    """The files."""
 
 
 class LogPart(Model):
     """A part of the log of a study's runs."""
 
     text: str = Field(examples=["trial 12: val_accuracy 0.9433\n"])
+    """The text, from `offset` on."""
     next: int = Field(examples=[30])
-    """Ask for what comes later with `offset` set to this."""
+    """For later text, set `offset` to this."""

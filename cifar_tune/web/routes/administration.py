@@ -25,13 +25,13 @@ router = APIRouter(prefix=PREFIX, tags=["administration"])
 
 @router.get("/me", operation_id="me")
 def me(caller: Caller) -> Me:
-    """Who asks, and in which role."""
+    """Who you are, and your role."""
     return Me(name=caller.name, role=caller.role)
 
 
 @router.get("/owners", operation_id="owners")
 def owners(desk: AtDesk) -> Owners:
-    """What is said of the owners of studies: weights and limits."""
+    """Weights and limits of people."""
     return Owners(owners=[OwnerTold.model_validate(each) for each in desk.owners()])
 
 
@@ -41,14 +41,14 @@ def set_owner(
     change: OwnerChange,
     desk: AtDesk,
 ) -> OwnerTold:
-    """Say what somebody may use; answers what holds for them now."""
+    """Set what a person may use. The answer has what holds for them now."""
     wanted = Owner(name, change.weight, change.slots, change.queued, change.trials)
     return OwnerTold.model_validate(desk.set_owner(wanted, change.resets))
 
 
 @router.get("/tokens", operation_id="tokens")
 def tokens(desk: AtDesk) -> Tokens:
-    """Of an administrator all tokens, else one's own; without their secrets, which nobody has."""
+    """The tokens: all for an administrator, otherwise your own. Their secrets are not stored."""
     return Tokens(tokens=[TokenTold.model_validate(each) for each in desk.tokens()])
 
 
@@ -59,7 +59,7 @@ def tokens(desk: AtDesk) -> Tokens:
     operation_id="create_token",
 )
 def create_token(new: NewToken, desk: AtDesk) -> MadeToken:
-    """Make a token. Its secret is in this answer, and nobody can read it again."""
+    """Make a token. Only this answer has its secret."""
     token, secret = desk.create_token(new.owner, new.role, new.label, new.expires_at)
     return MadeToken(**TokenTold.model_validate(token).model_dump(), secret=secret)
 
@@ -72,5 +72,5 @@ def create_token(new: NewToken, desk: AtDesk) -> MadeToken:
 def revoke_token(
     number: Annotated[int, Path(ge=0, le=2**31 - 1, description="The token's number.", examples=[3])], desk: AtDesk
 ) -> TokenTold:
-    """Let a token open nothing any more; sessions of browsers that were opened with it end too."""
+    """Revoke a token. Sessions of browsers that logged in with it end too."""
     return TokenTold.model_validate(desk.revoke_token(number))

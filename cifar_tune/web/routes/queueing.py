@@ -35,8 +35,8 @@ def told(submission: Submission, with_text: bool = True) -> SubmissionTold:
 def submit(new: NewStudy, desk: AtDesk, response: Response) -> SubmissionTold:
     """Queue a study.
 
-    The text is checked as `cifar-tune check` checks it, without training: all that is wrong is answered at once, with
-    lines, keys, values and rules. An answer of 201 is a promise: the study is stored, and will be run.
+    The text is checked as by `cifar-tune check`, without training. The answer names all mistakes at once, with lines,
+    keys, values and rules. An answer of 201 is a promise: the study is stored, and will run.
     """
     made = desk.submit(new.text, new.file, new.overrides, new.priority, new.workers, new.notify)
     response.headers["Location"] = f"/v1/studies/{made.study}"
@@ -45,7 +45,7 @@ def submit(new: NewStudy, desk: AtDesk, response: Response) -> SubmissionTold:
 
 @router.get("/queue", operation_id="queue")
 def queue(desk: AtDesk) -> Queue:
-    """All studies that have not ended: what runs, then what waits in its order and why, then what is paused."""
+    """All studies that have not ended: running ones, waiting ones in their order with the reason, and paused ones."""
     return Queue(submissions=[told(each, with_text=False) for each in desk.queue()])
 
 
@@ -72,7 +72,7 @@ def change(name: Name, wanted: Change, desk: AtDesk) -> SubmissionTold:
 
 @router.post("/studies/{name:path}/pause", responses=_CHANGING, operation_id="pause")
 def pause(name: Name, desk: AtDesk) -> SubmissionTold:
-    """Let it wait until somebody resumes it; trials that run are parked, and nothing is lost."""
+    """Pause a study until somebody resumes it. Running trials are parked, and nothing is lost."""
     return told(desk.pause(name))
 
 
@@ -84,13 +84,13 @@ def resume(name: Name, desk: AtDesk) -> SubmissionTold:
 
 @router.post("/studies/{name:path}/cancel", responses=_CHANGING, operation_id="cancel")
 def cancel(name: Name, desk: AtDesk) -> SubmissionTold:
-    """End it; trials that run are parked, and what the study has found stays."""
+    """End a study. Running trials are parked, and the results stay."""
     return told(desk.cancel(name))
 
 
 @router.post("/studies/{name:path}/stop", responses=_CHANGING, operation_id="stop")
 def stop(name: Name, desk: AtDesk) -> StoppedTold:
-    """Park what runs within an epoch, also a plain `cifar-tune run`. A submitted study is paused."""
+    """Park running trials after their epoch, also those of a plain `cifar-tune run`. A submitted study is paused."""
     return StoppedTold.model_validate(desk.stop(name))
 
 
@@ -98,9 +98,11 @@ def stop(name: Name, desk: AtDesk) -> StoppedTold:
 def delete(
     name: Name,
     desk: AtDesk,
-    confirm: Annotated[str, Query(max_length=500, description="The study's name again.", examples=["digits"])],
+    confirm: Annotated[
+        str, Query(max_length=500, description="The study's name once more, to confirm.", examples=["digits"])
+    ],
 ) -> Deleted:
-    """Remove a study that has ended, its trials and its checkpoints, for good. `confirm` repeats its name."""
+    """Remove a study that has ended, with its trials and checkpoints. This cannot be undone."""
     if confirm != name:
         raise UserError(Problem(f"must be {name!r}, to confirm that this study is to be removed", "confirm", confirm))
     gone = desk.delete(name)
@@ -111,9 +113,9 @@ def delete(
 def submissions(
     here: HereNow,
     desk: AtDesk,
-    owner: Annotated[str | None, Query(max_length=100, description="Whose they are.")] = None,
+    owner: Annotated[str | None, Query(max_length=100, description="Only those of this owner.")] = None,
     before: Annotated[int | None, Query(ge=1, le=2**53, description="Only those with a lower number.")] = None,
-    limit: Annotated[int, Query(ge=1, le=500, description="How many at most.")] = 50,
+    limit: Annotated[int, Query(ge=1, le=500, description="The largest number of items in the answer.")] = 50,
 ) -> Queue:
     """All submissions, also those that have ended, the newest first."""
     most = min(limit, here.settings.limits.page)

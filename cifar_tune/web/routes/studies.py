@@ -38,21 +38,28 @@ _CHANGES = ("pause", "resume", "cancel", "priority", "workers", "stop", "delete"
 
 TrialNumber = Annotated[int, Path(ge=0, le=2**31 - 1, description="The trial's number.", examples=[0])]
 StateName = Literal["COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING"]
-FileName = Annotated[str, Path(max_length=300, description="A file of the list.", examples=["trials.csv"])]
+FileName = Annotated[str, Path(max_length=300, description="The name of a file of the list.", examples=["trials.csv"])]
 
 
 @router.get("/studies", operation_id="studies")
 def studies(
     here: HereNow,
     _reader: Reader,
-    offset: Annotated[int, Query(ge=0, le=2**31 - 1, description="Where the page begins.")] = 0,
-    limit: Annotated[int, Query(ge=1, le=500, description="How many at most.")] = 50,
-    owner: Annotated[str | None, Query(max_length=100, description="Whose they are.", examples=["ada"])] = None,
-    state: Annotated[list[State] | None, Query(max_length=6, description="Of the newest submission.")] = None,
-    contains: Annotated[str | None, Query(max_length=100, description="A part of the name.", examples=["res"])] = None,
-    order: Annotated[Order, Query(description="Of the list.")] = "newest",
+    offset: Annotated[int, Query(ge=0, le=2**31 - 1, description="How many studies to skip.")] = 0,
+    limit: Annotated[int, Query(ge=1, le=500, description="The largest number of items in the answer.")] = 50,
+    owner: Annotated[
+        str | None, Query(max_length=100, description="Only studies of this owner.", examples=["ada"])
+    ] = None,
+    state: Annotated[
+        list[State] | None,
+        Query(max_length=6, description="Only studies whose newest submission is in one of these states."),
+    ] = None,
+    contains: Annotated[
+        str | None, Query(max_length=100, description="Only studies with this text in their name.", examples=["res"])
+    ] = None,
+    order: Annotated[Order, Query(description="The newest first, or by name.")] = "newest",
 ) -> StudyList:
-    """All studies, also those that `cifar-tune run` has made, page by page."""
+    """All studies, page by page, also those of `cifar-tune run`."""
     wish = Wish(owner, state, contains, order)
     return list_studies(here.engine, here.summaries, wish, offset, min(limit, here.settings.limits.page))
 
@@ -62,11 +69,13 @@ def trials(
     name: Name,
     here: HereNow,
     _reader: Reader,
-    first: Annotated[int, Query(ge=0, le=2**31 - 1, description="The lowest number of a trial.")] = 0,
-    limit: Annotated[int, Query(ge=1, le=500, description="How many at most.")] = 100,
-    state: Annotated[list[StateName] | None, Query(max_length=5, description="In which they are.")] = None,
+    first: Annotated[int, Query(ge=0, le=2**31 - 1, description="The number of the first trial.")] = 0,
+    limit: Annotated[int, Query(ge=1, le=500, description="The largest number of items in the answer.")] = 100,
+    state: Annotated[
+        list[StateName] | None, Query(max_length=5, description="Only trials in one of these states.")
+    ] = None,
 ) -> TrialList:
-    """Trials by their numbers, with the value after each epoch; of running ones too."""
+    """The trials in the order of their numbers, running ones too, with the value after each epoch."""
     most = min(limit, here.settings.limits.page)
     states = None if state is None else [TrialState[each] for each in state]
     found = here.studies.trials(name, first, most, states)
@@ -82,13 +91,13 @@ def trial(name: Name, number: TrialNumber, here: HereNow, _reader: Reader) -> Tr
 
 @router.get("/studies/{name:path}/best", operation_id="best")
 def best(name: Name, here: HereNow, _reader: Reader) -> BestConfiguration:
-    """The winner of the race of a study, else its best configuration so far: every knob, and the file `best.yaml`."""
+    """The winner of the race, or else the best configuration so far: every knob, and the text of `best.yaml`."""
     return BestConfiguration.model_validate(here.results.best(name))
 
 
 @router.get("/studies/{name:path}/front", operation_id="front")
 def front(name: Name, here: HereNow, _reader: Reader) -> Front:
-    """The Pareto front, best first objective first; of one objective the best trial alone."""
+    """The Pareto front, the best first objective first; with one objective only the best trial."""
     return Front.model_validate({"trials": here.results.front(name)})
 
 
@@ -131,16 +140,16 @@ def log(
     name: Name,
     here: HereNow,
     desk: AtDesk,
-    offset: Annotated[int, Query(ge=0, le=2**53, description="Bytes that are known already.")] = 0,
+    offset: Annotated[int, Query(ge=0, le=2**53, description="How many bytes to skip.")] = 0,
 ) -> LogPart:
-    """What the runs of the newest submission have said, from `offset` on, at most 64 KiB of it."""
+    """The log of the newest submission, from `offset` on, at most 64 KiB."""
     text, following = read_log(desk.submission(name), offset)
     return LogPart(text=text, next=following)
 
 
 @router.get("/studies/{name:path}", operation_id="study")
 def study(name: Name, here: HereNow, desk: AtDesk, caller: Caller) -> Study:
-    """One study: what was submitted, how it stands, and what whoever asks may do with it."""
+    """One study: its submission, its status, and what you may do with it."""
     return read_one(here, desk, caller, name)
 
 

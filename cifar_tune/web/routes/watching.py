@@ -30,9 +30,7 @@ _FULL = answers(HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 
 LastId = Annotated[
     int | None,
-    Header(
-        alias="Last-Event-ID", ge=0, le=2**53, description="The last event that was heard, as a browser sends it again."
-    ),
+    Header(alias="Last-Event-ID", ge=0, le=2**53, description="The last event that you received; browsers send it."),
 ]
 
 
@@ -59,11 +57,11 @@ def events(
     here: HereNow,
     desk: AtDesk,
     after: Annotated[
-        int | None, Query(ge=0, le=2**53, description="The last event that is known already; else the newest ones.")
+        int | None, Query(ge=0, le=2**53, description="Only events after this one. Without it, the newest.")
     ] = None,
-    limit: Annotated[int, Query(ge=1, le=500, description="How many at most.")] = 100,
+    limit: Annotated[int, Query(ge=1, le=500, description="The largest number of items in the answer.")] = 100,
 ) -> Events:
-    """Who did what: events in the order in which they happened."""
+    """Who did what: the events in their order."""
     found = desk.events(after, min(limit, here.settings.limits.page))
     return Events(events=[EventTold.model_validate(each) for each in found], last=found[-1].id if found else after or 0)
 
@@ -74,9 +72,9 @@ def events(
 async def listen(
     request: Request, here: HereNow, desk: AtDesk, known: Annotated[int, Depends(_last_heard)]
 ) -> AsyncIterator[ServerSentEvent]:
-    """The same as they happen (server-sent events), from the one after `Last-Event-ID` or `after` on; else from now on.
+    """Events as they happen, as server-sent events: those after `Last-Event-ID` or `after`, or from now on.
 
-    Nothing is left out over a reconnect: numbers have no gaps.
+    A reconnect misses nothing, since the numbers have no gaps.
     """
     yield ServerSentEvent(comment="events", retry=_RETRY_MILLISECONDS)
     checked = time.monotonic()
@@ -107,13 +105,16 @@ async def watch(
     here: HereNow,
     caller: Caller,
     known: Annotated[
-        str, Header(alias="Last-Event-ID", max_length=100, description="The last state that was heard.")
+        str,
+        Header(
+            alias="Last-Event-ID", max_length=100, description="The last state that you received; browsers send it."
+        ),
     ] = "",
 ) -> AsyncIterator[ServerSentEvent]:
-    """One study as it changes (server-sent events).
+    """One study as it changes, as server-sent events.
 
-    Each event is the whole state, so that a reconnect misses nothing: how it stands, the trials that run with the value
-    after each of their epochs, and those that ended last. The stream ends when the study is deleted.
+    Each event is the whole state, so a reconnect misses nothing: the status, the running trials with the value after
+    each epoch, and the trials that ended last. The stream ends when the study is deleted.
     """
     yield ServerSentEvent(comment="study", retry=_RETRY_MILLISECONDS)
     checked = time.monotonic()
