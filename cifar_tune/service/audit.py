@@ -5,6 +5,7 @@ whoever has read up to one number misses nothing that comes later; with a sequen
 end after one with a higher number. So `note` should be the last statement of a transaction.
 """
 
+import math
 import re
 import time
 from collections.abc import Mapping
@@ -152,7 +153,7 @@ def last(connection: Connection) -> int:
 
 
 def _harmless(value: object) -> object:
-    """The value without secrets, and without texts that are longer than anybody reads."""
+    """The value without secrets, without texts that are longer than anybody reads, and as JSON has it."""
     if isinstance(value, str):
         text = _TOKEN.sub("***", without_secrets_of_urls(visible_lines(value)))
         return text if len(text) <= _LONGEST_TEXT else f"{text[: _LONGEST_TEXT - 3]}..."
@@ -160,4 +161,6 @@ def _harmless(value: object) -> object:
         return {str(key): _harmless(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
         return [_harmless(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):  # JSON has no such number, and databases refuse it
+        return str(value)
     return value

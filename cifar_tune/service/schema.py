@@ -13,15 +13,17 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy import Connection, Engine, func, inspect, select, text
 
 from cifar_tune.errors import CheckError
-from cifar_tune.service.tables import METADATA, VERSION, VERSION_TABLE
+from cifar_tune.service.tables import COUNTERS, METADATA, VERSION, VERSION_TABLE
 
 _LOCK = 5_301_700_117
 """Of PostgreSQL's advisory locks, the one that upgrading takes; any number that no other program takes."""
 
 _LOCK_SECONDS = 60
+_WITH_TRANSACTIONS = ("sqlite", "postgresql")
+"""Databases that make tables in transactions. MySQL and MariaDB write each table at once."""
 
 
 class NewerSchemaError(CheckError):
@@ -32,13 +34,14 @@ def upgrade(engine: Engine) -> str | None:
     """Bring the tables of the service to the version that this program knows; make them where there are none.
 
     Processes that do this at the same time wait for each other. What is killed in the middle leaves the tables as they
-    were (MySQL cannot promise that).
+    were. MySQL cannot promise that: there, tables that were just being made are made anew the next time.
 
     Returns:
         The version before; the present one if nothing was to be done, None if there were no tables.
 
     Raises:
         NewerSchemaError: the tables belong to a newer version of this program.
+        CheckError: another process upgrades them, and does not come to an end.
     """
     before = version_of(engine)
     if before == VERSION:
@@ -48,6 +51,8 @@ def upgrade(engine: Engine) -> str | None:
         context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
         before = context.get_current_revision()
         refuse_newer(before)
+        if before is None and engine.url.get_backend_name() not in _WITH_TRANSACTIONS:
+            _drop_unfinished(connection)
         scripts = ScriptDirectory(str(files("cifar_tune.service")), version_locations=[_folder()])
         for script in reversed(list(scripts.iterate_revisions(VERSION, before or "base"))):
             script.module.upgrade(Operations(context))  # `alembic.op` is one for all threads of a process
@@ -110,7 +115,11 @@ def _alone(engine: Engine) -> Iterator[Connection]:
         elif backend == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
         else:
-            connection.execute(text("SELECT GET_LOCK('cifar_tune', :seconds)"), {"seconds": _LOCK_SECONDS})
+            locked = connection.execute(text("SELECT GET_LOCK('cifar_tune', :seconds)"), {"seconds": _LOCK_SECONDS})
+            if locked.scalar() != 1:
+                raise CheckError(
+                    f"another process has been upgrading the service's tables for {_LOCK_SECONDS} s; try again"
+                )
         try:
             yield connection
             connection.commit()
@@ -118,9 +127,24 @@ def _alone(engine: Engine) -> Iterator[Connection]:
             connection.rollback()
             raise
         finally:
-            if backend not in ("sqlite", "postgresql"):
+            if backend not in _WITH_TRANSACTIONS:
                 connection.execute(text("SELECT RELEASE_LOCK('cifar_tune')"))
                 connection.commit()
+
+
+def _drop_unfinished(connection: Connection) -> None:
+    """Drop the tables of an upgrade that was killed before it had made all of them; nobody has written into them yet.
+
+    Raises:
+        CheckError: they hold something, so that they are of another kind.
+    """
+    there = [table for table in METADATA.sorted_tables if inspect(connection).has_table(table.name)]
+    for table in there:
+        if table is not COUNTERS and connection.execute(select(func.count()).select_from(table)).scalar_one():
+            raise CheckError(
+                f"{table.name} holds something, and {VERSION_TABLE} with its version is missing; restore a backup"
+            )
+    METADATA.drop_all(connection, there)
 
 
 def _in_words(difference: object) -> str:

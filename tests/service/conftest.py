@@ -1,4 +1,4 @@
-"""A real SQLite file and a real PostgreSQL server, with the tables of the service."""
+"""A real SQLite file, a real PostgreSQL server and, where there is one, MariaDB or MySQL, with the service's tables."""
 
 import itertools
 import shutil
@@ -15,7 +15,8 @@ from cifar_tune.service.schema import upgrade
 from cifar_tune.service.storage_desk import StorageDesk
 from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.urls import storage_url
-from tests.storage.conftest import create_database
+from tests.storage.conftest import FreshUrl, create_database
+from tests.storage.conftest import mysql as mysql  # noqa: PLC0414 (a fixture)
 
 DeskOf = Callable[..., StorageDesk]
 _NUMBERS = itertools.count()
@@ -50,12 +51,17 @@ def sqlite_url(tmp_path: Path, sqlite_template: Path) -> URL:
     return storage_url(f"sqlite:///{tmp_path / 'service.db'}")
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", "postgresql", "mysql"])
 def url(request: pytest.FixtureRequest) -> URL:
     """A database with all tables."""
     if request.param == "sqlite":
         found: URL = request.getfixturevalue("sqlite_url")
         return found
+    if request.param == "mysql":
+        create: FreshUrl = request.getfixturevalue("mysql")
+        made = create()
+        _make(made)
+        return made
     template: str = request.getfixturevalue("postgres_template")
     return create_database(request.getfixturevalue("postgres"), f"service_{next(_NUMBERS)}", template)
 
