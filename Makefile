@@ -13,11 +13,11 @@ quickstart: $(STAMP)
 	@echo "The report lies in reports/quickstart/: begin with report.html; browse the trials with: $(BIN)/cifar-tune dashboard"
 
 test: $(TESTED)
-	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # The same tests, with the share of lines that they run; fails below the floor in pyproject.toml.
-coverage: $(TESTED)
-	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --cov --cov-report=term
+coverage:
+	$(MAKE) test ARGS="--cov --cov-report=term"
 
 # Runs every block of the tutorials, as a reader would.
 tutorials: $(TESTED)
