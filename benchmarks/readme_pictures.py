@@ -22,11 +22,11 @@ from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 from sqlalchemy.engine import make_url
 
-from cifar_tune.cli.watching import frame
-from cifar_tune.storage.lease import owner_of
+from cifar_tune.cli.watch_frame import frame
 from cifar_tune.storage.overview import overview
 from cifar_tune.storage.rdb import close, open_existing
 from cifar_tune.storage.records import load_record
+from cifar_tune.study.live import live
 
 ROOT = Path(__file__).parents[1]
 PICTURES = ROOT / "docs" / "pictures"
@@ -76,11 +76,10 @@ def _terminal(url: str, run: "subprocess.Popen[bytes]") -> str:
             record = load_record(storage, "quickstart")
             epochs = [trial.epochs for trial in record.trials if trial.state == "RUNNING"]
             if record.finished >= _SHOWN_AT and len(epochs) > 1 and min(epochs) > 1:
-                owner = owner_of(storage.engine, "quickstart")
                 console = Console(
                     record=True, width=112, file=StringIO(), force_terminal=True, color_system="truecolor"
                 )
-                console.print(frame(overview(storage, "quickstart", 5), str(owner) if owner else None))
+                console.print(frame(live(storage, overview(storage, "quickstart", 5))))
                 newest = console.export_svg(title="cifar-tune watch quickstart", theme=MONOKAI)
         close(storage)
         if newest:

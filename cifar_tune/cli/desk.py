@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from sqlalchemy.engine import URL
 
@@ -16,6 +17,9 @@ from cifar_tune.service.storage_desk import StorageDesk
 from cifar_tune.storage.rdb import close, open_existing, open_storage, without_studies
 from cifar_tune.storage.urls import shown, storage_url
 from cifar_tune.streams import say
+
+if TYPE_CHECKING:
+    from cifar_tune.client import HttpDesk
 
 SERVER_VARIABLE = "CIFAR_TUNE_SERVER"
 
@@ -36,6 +40,20 @@ def address_of(storage: str | None, server: str | None) -> str | None:
 
 
 @contextmanager
+def server_desk(address: str) -> "Iterator[HttpDesk]":
+    """The desk of a server.
+
+    Raises:
+        UserError: the address is none, or there is no token for it.
+    """
+    from cifar_tune.client import HttpDesk
+    from cifar_tune.client.token_file import own_token
+
+    with HttpDesk(address, own_token()) as asked:
+        yield asked
+
+
+@contextmanager
 def desk_of(storage: str | None, server: str | None, makes_storage: bool = False) -> Iterator[Desk]:
     """The desk that a command asks. Tables of an earlier version are upgraded.
 
@@ -51,10 +69,7 @@ def desk_of(storage: str | None, server: str | None, makes_storage: bool = False
     """
     address = address_of(storage, server)
     if address:
-        from cifar_tune.client import HttpDesk
-        from cifar_tune.client.token_file import own_token
-
-        with HttpDesk(address, own_token()) as asked:
+        with server_desk(address) as asked:
             yield asked
         return
     url = storage_url(storage)

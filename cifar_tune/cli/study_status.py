@@ -1,22 +1,24 @@
 """What `cifar-tune status` tells of a study."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from sqlalchemy.engine import URL
 
 from cifar_tune.cli.find_study import find_stored
-from cifar_tune.errors import DamagedError, UserError, enumerate_names
+from cifar_tune.errors import enumerate_names
+from cifar_tune.optuna_internals import BatchStorage
 from cifar_tune.storage.attributes import REASONS, why_stopped
 from cifar_tune.storage.linked import FINALS, NETWORKS, parent_of
 from cifar_tune.storage.openings import RACE, times
-from cifar_tune.storage.overview import Overview, overview
+from cifar_tune.storage.overview import overview
 from cifar_tune.storage.rdb import open_existing
-from cifar_tune.storage.records import TrialRecord
-from cifar_tune.storage.stored_studies import ForeignStudyError, study_names
+from cifar_tune.storage.stored_studies import study_names
 from cifar_tune.storage.versions import is_earlier_version
-from cifar_tune.study.status import described
+from cifar_tune.study.live import told_trial
+from cifar_tune.study.status import described, described_or_why
 from cifar_tune.visible import visible
 from cifar_tune.wording import counted, metric_figure, rough_duration, shown_params
 
@@ -42,43 +44,48 @@ def one_status(study: str, url: URL) -> dict[str, Any]:
     return status_and_trials(study, url)[0]
 
 
-def status_and_trials(study: str, url: URL) -> tuple[dict[str, Any], list[str]]:
-    """The status of one study as `one_status` gives it, and lines for people that list the trials that ended last.
+def status_and_trials(study: str, url: URL) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The status of one study as `one_status` gives it, and the trials that ended last.
 
     Raises:
         UserError: if the storage has no such study.
     """
     name, storage = find_stored(study, url)
     seen = overview(storage, name, LAST_TRIALS)
-    return described(storage, seen), [visible(line) for line in _trial_lines(seen)]
+    return described(storage, seen), [told_trial(trial) for trial in seen.last]
 
 
-def _trial_lines(seen: Overview) -> list[str]:
-    """The trials that ended last, by their numbers."""
-    if not seen.last:
+def trial_lines(status: Mapping[str, Any], last: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Lines for people that list the trials that ended last, by their numbers."""
+    return [visible(line) for line in _trial_lines(status, last)]
+
+
+def _trial_lines(status: Mapping[str, Any], last: Sequence[Mapping[str, Any]]) -> list[str]:
+    if not last:
         return []
-    ended = sum(seen.counts.get(state, 0) for state in ("COMPLETE", "PRUNED", "FAIL"))
-    marks = {} if seen.best is None or parent_of(seen.name) is not None else {seen.best.number: "  (best)"}
-    if seen.spec.trainings > 1 or seen.spec.has_several_objectives:  # the best is a mean, or one of a front
+    ended = sum(status["counts"].get(state, 0) for state in ("COMPLETE", "PRUNED", "FAIL"))
+    best = status["best"]
+    marks = {} if best is None or parent_of(status["name"]) is not None else {best["number"]: "  (best)"}
+    if status["trainings"] > 1 or len(status["objectives"]) > 1:  # the best is a mean, or one of a front
         marks = {}
     rows = [
         (
-            f"trial {trial.number}",
-            (trial.reason or trial.state.lower()).replace("_", " "),
-            "-" if trial.value is None else metric_figure(trial.value),
-            f"{_knobs(trial)}{marks.get(trial.number, '')}",
+            f"trial {trial['number']}",
+            (trial["reason"] or trial["state"].lower()).replace("_", " "),
+            "-" if trial["value"] is None else metric_figure(trial["value"]),
+            f"{_knobs(trial)}{marks.get(trial['number'], '')}",
         )
-        for trial in sorted(seen.last, key=lambda trial: trial.number)
+        for trial in sorted(last, key=lambda trial: int(trial["number"]))
     ]
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     which = "all trials that ended" if ended <= len(rows) else f"the last {len(rows)} of {ended} trials that ended"
-    lines = [f"  {which} (state, {seen.spec.objective.metric}, knobs):"]
+    lines = [f"  {which} (state, {status['objective']}, knobs):"]
     lines += [
         f"    {number:<{widths[0]}}  {reason:<{widths[1]}}  {value:>{widths[2]}}  {knobs}"
         for number, reason, value, knobs in rows
     ]
     if ended > len(rows):
-        lines.append(f"    all of them: trials.csv of `cifar-tune export {seen.name}`")
+        lines.append(f"    all of them: trials.csv of `cifar-tune export {status['name']}`")
     return lines
 
 
@@ -87,17 +94,11 @@ def all_statuses(url: URL) -> list[dict[str, Any]]:
     storage = open_existing(url)
     if storage is None:
         return []
-    statuses = []
-    for name in study_names(storage):
-        try:
-            statuses.append(described(storage, overview(storage, name)))
-        except ForeignStudyError:
-            statuses.append({"name": name, "foreign": True})
-        except UserError as error:  # another version wrote it, or it was deleted a moment ago
-            statuses.append({"name": name, "unreadable": str(error)})
-        except DamagedError as error:
-            statuses.append({"name": name, "damaged": str(error)})
-    return statuses
+    return [described_or_why(name, partial(_described, storage, name)) for name in study_names(storage)]
+
+
+def _described(storage: BatchStorage, name: str) -> dict[str, Any]:
+    return described(storage, overview(storage, name))
 
 
 def status_lines(status: dict[str, Any]) -> list[str]:
@@ -236,11 +237,10 @@ def opening_lines(openings: list[dict[str, Any]], elsewhere: Sequence[str] = ())
     return lines
 
 
-def _knobs(trial: TrialRecord) -> str:
+def _knobs(trial: Mapping[str, Any]) -> str:
     """What was searched; where nothing was, the seed, which tells the trials apart."""
-    return shown_params(
-        trial.searched if trial.searched or "seed" not in trial.config else {"seed": trial.config["seed"]}
-    )
+    params, seed = trial["params"], trial.get("seed")
+    return shown_params(params if params or seed is None else {"seed": seed})
 
 
 def _short(value: object) -> str:

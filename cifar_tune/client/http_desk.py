@@ -23,6 +23,9 @@ from cifar_tune.visible import visible
 
 _SECONDS = 60.0
 _CONNECT_SECONDS = 10.0
+_REPORT_SECONDS = 900.0
+"""The server makes a report when it is asked for, one at a time."""
+
 _SILENCE_SECONDS = 60.0
 """A stream that says nothing for this long has broken: the server sends a line each 15 s."""
 
@@ -182,16 +185,26 @@ class HttpDesk:
         found: Mapping[str, Any] = self._ask("GET", f"studies/{_part(name)}")
         return found
 
-    def studies(self, owner: str | None = None, contains: str | None = None) -> Iterator[Mapping[str, Any]]:
-        """All studies, the newest first; of one owner, or with a part of their names."""
+    def studies(
+        self, owner: str | None = None, contains: str | None = None, details: bool = False
+    ) -> Iterator[Mapping[str, Any]]:
+        """All studies, the newest first; of one owner, or with a part of their names.
+
+        With `details`, each one that has begun has its `status` as `cifar-tune status --json` has it.
+        """
         offset = 0
         while True:
-            wanted = {"offset": offset, "limit": _PAGE, "owner": owner, "contains": contains}
+            wanted = {"offset": offset, "limit": _PAGE, "owner": owner, "contains": contains, "details": details}
             page = self._ask("GET", "studies", params=wanted)
             yield from page["studies"]
             offset += len(page["studies"])
             if offset >= page["total"] or not page["studies"]:
                 return
+
+    def live(self, study: str) -> Mapping[str, Any]:
+        """One study as it stands, with the trials that run and those that ended last: what `watch` yields."""
+        found: Mapping[str, Any] = self._ask("GET", f"studies/{_part(study)}/live")
+        return found
 
     def trials(self, study: str) -> Iterator[Mapping[str, Any]]:
         """All trials of a study, with the value after each epoch."""
@@ -208,11 +221,13 @@ class HttpDesk:
 
     def report(self, study: str) -> list[str]:
         """The names of the files that an export would have."""
-        return [str(each["name"]) for each in self._ask("GET", f"studies/{_part(study)}/report")["files"]]
+        found = self._send("GET", f"studies/{_part(study)}/report", seconds=_REPORT_SECONDS).json()
+        return [str(each["name"]) for each in found["files"]]
 
     def report_file(self, study: str, name: str) -> bytes:
         """One of these files."""
-        return self._send("GET", f"studies/{_part(study)}/report/{_part(name)}").content
+        path = f"studies/{_part(study)}/report/{_part(name)}"
+        return self._send("GET", path, seconds=_REPORT_SECONDS).content
 
     def model(self, study: str) -> list[str]:
         """The names of the files of the model that `finalize` has kept."""
@@ -242,7 +257,12 @@ class HttpDesk:
         return self._send(method, path, params, json).json()
 
     def _send(
-        self, method: str, path: str, params: Mapping[str, Any] | None = None, json: object = None
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, Any] | None = None,
+        json: object = None,
+        seconds: float = _SECONDS,
     ) -> httpx2.Response:
         """The answer to a request.
 
@@ -252,7 +272,8 @@ class HttpDesk:
         """
         given = {name: value for name, value in (params or {}).items() if value is not None}
         with self._away():
-            answer = self._client.request(method, path, params=given, json=json)
+            timeout = httpx2.Timeout(seconds, connect=_CONNECT_SECONDS)
+            answer = self._client.request(method, path, params=given, json=json, timeout=timeout)
         if not answer.is_success:
             _refuse(answer)
         return answer

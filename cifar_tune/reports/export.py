@@ -52,20 +52,36 @@ def export(record: StudyRecord, folder: Path) -> list[Path]:
         UserError: if the folder or a file cannot be written.
     """
     report = Report(record)
+    return write_report(lambda: _contents(report, folder)[0], folder)
+
+
+def write_report(make: Callable[[], Mapping[Path, Content]], folder: Path) -> list[Path]:
+    """Write the files of a report, as `export` does, and return them.
+
+    Args:
+        make: makes the files by their paths, once the folder is known to be one.
+        folder: of the report.
+
+    Raises:
+        UserError: if the folder or a file cannot be written.
+    """
     missing = [each for each in (folder / FRONT_FOLDER, folder, *folder.parents) if not each.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        contents, front = _contents(report, folder)
+        contents = make()
+        front = [path for path in contents if path.parent == folder / FRONT_FOLDER]
         if front:
             make_front_folder(folder)
         # of a study of the same name that was deleted, or of this one as it was
         every = (BEST_FILE, *PARETO, *TEST_SET, *RACE, *PICTURES)
         former = [folder / name for name in every if folder / name not in contents]
         replace_files(contents, [*former, *former_front(folder, front)])
-    except OSError as error:
+    except BaseException as error:
         for each in missing:
             with suppress(OSError):  # it was never made, or somebody else has put something into it
                 each.rmdir()
+        if not isinstance(error, OSError):
+            raise
         source = str(error.filename or folder)
         raise UserError(Problem(f"cannot be written: {error.strerror}", source=source)) from error
     return list(contents)

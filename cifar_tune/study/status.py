@@ -1,13 +1,15 @@
 """One study as it stands, in plain values: what `status --json`, and whoever asks over HTTP, is told."""
 
+from collections.abc import Callable
 from typing import Any
 
-from cifar_tune.errors import last_line
+from cifar_tune.errors import DamagedError, UserError, last_line
 from cifar_tune.optuna_internals import BatchStorage
 from cifar_tune.storage.lease import Held, held_lease
 from cifar_tune.storage.openings import elsewhere_shown
 from cifar_tune.storage.overview import Overview
 from cifar_tune.storage.records import TrialRecord
+from cifar_tune.storage.stored_studies import ForeignStudyError
 from cifar_tune.study.budget import most_trials
 from cifar_tune.study.promoting import rung_of
 
@@ -53,6 +55,18 @@ def described(storage: BatchStorage, seen: Overview) -> dict[str, Any]:
         "elapsed_seconds": seen.elapsed_seconds,
         "data": dict(seen.data),
     }
+
+
+def described_or_why(name: str, describe: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What `describe` says of a study; of one that cannot be read its name and why, as `status --json` has it."""
+    try:
+        return describe()
+    except ForeignStudyError:
+        return {"name": name, "foreign": True}
+    except UserError as error:  # another version wrote it, or it was deleted a moment ago
+        return {"name": name, "unreadable": str(error)}
+    except DamagedError as error:
+        return {"name": name, "damaged": str(error)}
 
 
 def _lease(held: Held) -> dict[str, Any]:

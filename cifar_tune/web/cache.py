@@ -14,6 +14,21 @@ _SHARE = 4
 """Making an answer again takes at most one part in this many of the time, however large the study."""
 
 
+class Same:
+    """A mark that is equal to another one of the very same object, whatever else that object is equal to."""
+
+    def __init__(self, thing: object) -> None:
+        self._thing = thing
+
+    def __eq__(self, other: object) -> bool:
+        """Whether it marks the same object."""
+        return isinstance(other, Same) and self._thing is other._thing
+
+    def __hash__(self) -> int:
+        """That of the object's identity."""
+        return id(self._thing)
+
+
 @dataclass
 class _Entry(Generic[Made]):
     lock: Lock = field(default_factory=Lock)

@@ -1,6 +1,6 @@
 """Which studies there are, page by page: those of the database, and those that wait for their first run."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -34,12 +34,35 @@ class Wish:
     order: Order = "newest"
 
 
-def list_studies(engine: Engine, summaries: Summaries, wish: Wish, offset: int, limit: int) -> StudyList:
-    """The studies from position `offset` on, at most `limit` of them."""
+def list_studies(
+    engine: Engine,
+    summaries: Summaries,
+    wish: Wish,
+    offset: int,
+    limit: int,
+    status_of: Callable[[str], Mapping[str, Any]] | None = None,
+) -> StudyList:
+    """The studies from position `offset` on, at most `limit` of them.
+
+    Args:
+        engine: of the database.
+        summaries: of its studies.
+        wish: which of them.
+        offset: where the page begins.
+        limit: of the page.
+        status_of: tells the whole status of one that has begun; None where nobody wants that.
+    """
     total, page = _page(engine, wish, offset, limit)
     told = summaries.of({row.name: row.stored for row in page})
     shown = [
-        StudySummary(**told[row.name], owner=row.owner, state=row.state, submission=row.submission) for row in page
+        StudySummary(
+            **told[row.name],
+            owner=row.owner,
+            state=row.state,
+            submission=row.submission,
+            status=None if status_of is None or row.stored is None else dict(status_of(row.name)),
+        )
+        for row in page
     ]
     return StudyList(studies=shown, total=total, offset=offset)
 

@@ -13,7 +13,7 @@ from typing import Any
 from optuna.trial import TrialState
 from sqlalchemy.engine import URL
 
-from cifar_tune.errors import last_line, nearest_name
+from cifar_tune.errors import nearest_name
 from cifar_tune.optuna_internals import BatchStorage
 from cifar_tune.optuna_tables import (
     names_of_studies,
@@ -29,8 +29,9 @@ from cifar_tune.storage.lease import held_lease
 from cifar_tune.storage.overview import Overview, overview
 from cifar_tune.storage.records import TrialRecord, trial_record
 from cifar_tune.storage.stored_studies import load_optuna_study, read_spec
-from cifar_tune.study.status import described
-from cifar_tune.web.cache import Cache
+from cifar_tune.study.live import live, told_trial
+from cifar_tune.study.status import described, described_or_why
+from cifar_tune.web.cache import Cache, Same
 
 _SECONDS = 1.0
 """So old may be what is told of a study that runs."""
@@ -41,9 +42,6 @@ _MOST_COMPARED = 1000
 _MOST_STUDIES = 200
 
 _MOST_ENDED = 10
-_MOST_BEGUN = 64
-_LONG = frozenset({"test_openings", "test_openings_elsewhere", "failed", "front"})
-"""Keys of the status that are long and rarely change: whoever wants them asks for the study itself."""
 
 
 class Studies:
@@ -100,11 +98,18 @@ class Studies:
             DamagedError: what the database holds of it makes no sense.
         """
         seen = self.seen(name)
-        return self._statuses.get(name, lambda: seen, lambda: self._status(seen))
+        return self._statuses.get(name, lambda: Same(seen), lambda: self._status(seen))
 
     def _status(self, seen: Overview) -> dict[str, Any]:
         told: dict[str, Any] = finite(described(self.storage, seen))
         return told
+
+    def status_or_why(self, name: str) -> dict[str, Any]:
+        """The same of a study in a list: of one that cannot be read its name and why."""
+        try:
+            return described_or_why(name, lambda: self.status(name))
+        except UnknownStudyError as error:  # it was deleted a moment ago
+            return {"name": name, "unreadable": str(error)}
 
     def live(self, name: str) -> tuple[str, str]:
         """A study as somebody who watches it needs it: JSON, and a mark that is another one if that is.
@@ -117,18 +122,10 @@ class Studies:
             DamagedError: what the database holds of it makes no sense.
         """
         seen = self.seen(name)
-        return self._live.get(name, lambda: seen, lambda: self._lived(seen))
+        return self._live.get(name, lambda: Same(seen), lambda: self._lived(seen))
 
     def _lived(self, seen: Overview) -> tuple[str, str]:
-        begun = [trial for trial in seen.unfinished if trial.config and not trial.is_drawn]
-        status = described(self.storage, seen)
-        if status["lease"] is not None:
-            status["lease"]["seconds_left"] = None  # else there would be something new each second
-        told = {
-            "status": {key: each for key, each in status.items() if key not in _LONG},
-            "running": [self._told(trial) for trial in begun[:_MOST_BEGUN]],
-            "ended": [self._told(trial) for trial in seen.last],
-        }
+        told = live(self.storage, seen)
         text = json.dumps(finite(told))
         return sha256(text.encode()).hexdigest()[:16], text
 
@@ -143,7 +140,7 @@ class Studies:
         """
         study = self.require(name)
         ids = trial_ids(self.storage.engine, study, first, most, states)
-        return [finite(self._told(trial)) for trial in self._records(name, study, ids)]
+        return [finite(told_trial(trial)) for trial in self._records(name, study, ids)]
 
     def trial(self, name: str, number: int) -> dict[str, Any]:
         """One trial with its configuration, and all figures of all its epochs.
@@ -153,7 +150,7 @@ class Studies:
         """
         record = self.trial_record(name, number)
         spec = read_spec(load_optuna_study(self.storage, name))
-        return self._told(record) | {
+        return told_trial(record) | {
             "config": resolved_config(record, spec) if record.config else {},
             "history": {key: list(each) for key, each in record.history.items()},
             "measures": {key: list(each) for key, each in record.measures.items()},
@@ -181,27 +178,6 @@ class Studies:
         with naming_damage(name):
             stored = self.storage.read_trials(study, ids=ids) if ids else []
             return sorted((trial_record(trial, spec) for trial in stored), key=lambda trial: trial.number)
-
-    @staticmethod
-    def _told(trial: TrialRecord) -> dict[str, Any]:
-        return {
-            "number": trial.number,
-            "state": trial.state,
-            "reason": trial.reason,
-            "error": last_line(trial.error) or None,
-            "value": trial.value,
-            "values": list(trial.values),
-            "feasible": trial.feasible,
-            "source": trial.source,
-            "params": dict(trial.searched),
-            "intermediate": [[step, value] for step, value in sorted(trial.intermediate.items())],
-            "epochs": trial.epochs,
-            "budget_epochs": trial.config.get("epochs"),
-            "seconds": trial.seconds,
-            "device": trial.device,
-            "started": None if trial.started is None else trial.started.astimezone().isoformat(),
-            "ended": None if trial.ended is None else trial.ended.astimezone().isoformat(),
-        }
 
     def _moment(self, study: int, name: str) -> object:
         """Something that is the same as long as nothing changes that a status tells."""

@@ -11,8 +11,8 @@ import pytest
 from optuna.trial import create_trial
 
 from cifar_tune.cli.study_status import one_status
-from cifar_tune.cli.watching import Watcher, is_over
-from cifar_tune.cli.watching import _as_text as as_text
+from cifar_tune.cli.watch_frame import is_over
+from cifar_tune.cli.watching import Watcher, as_text, render
 from cifar_tune.errors import CheckError
 from cifar_tune.optuna_internals import BatchStorage
 from cifar_tune.reports.page.timeline import spans
@@ -73,7 +73,7 @@ def test_a_study_that_is_deleted_while_it_is_watched_ends_that(cli: Cli) -> None
     assert cli("delete", "made", "--yes", "--storage", URL).code == 0
     with pytest.raises(CheckError, match="the study 'made' was deleted or renamed while it was watched"):
         watcher.look()
-    close(watcher.storage)
+    watcher.close()
 
 
 @pytest.mark.parametrize("device", ["cuda:0 [bold]", "[/] [link=http://evil]gpu"])
@@ -124,7 +124,7 @@ def test_it_names_who_runs_it_and_takes_no_lease() -> None:
     lease.release()
     assert [over_after_a_look(watcher) for _ in range(3)] == [False, False, True]  # the run that was seen is gone
     close(storage)
-    close(watcher.storage)
+    watcher.close()
 
 
 @pytest.mark.usefixtures("stored")
@@ -133,14 +133,14 @@ def test_a_study_that_nobody_runs_yet_is_waited_for() -> None:
     for _ in range(5):
         watcher.look()
     assert not watcher.is_over
-    close(watcher.storage)
+    watcher.close()
 
 
 @pytest.mark.usefixtures("stored")
 def test_a_database_that_does_not_answer_is_said_and_tried_again(tmp_path: Path) -> None:
     watcher = Watcher("made", storage_url(URL))
     watcher.look()
-    close(watcher.storage)
+    watcher.close()
     file = tmp_path / "studies.db"
     file.rename(tmp_path / "away.db")
     file.mkdir()
@@ -151,7 +151,7 @@ def test_a_database_that_does_not_answer_is_said_and_tried_again(tmp_path: Path)
     (tmp_path / "away.db").rename(file)
     watcher.look()
     assert watcher.trouble == ""
-    close(watcher.storage)
+    watcher.close()
 
 
 def test_a_study_that_is_not_there(cli: Cli) -> None:
@@ -230,10 +230,10 @@ def test_of_a_long_study_only_few_trials_are_read(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(BatchStorage, "get_all_trials", lambda *_, **__: pytest.fail("all trials are read"))
     watcher = Watcher("long", storage_url(URL))
     watcher.look()
-    assert watcher.record is not None
-    assert [trial.number for trial in watcher.record.last] == [195, 196, 197, 198, 199]
+    assert watcher.state is not None
+    assert [trial["number"] for trial in watcher.state["ended"]] == [195, 196, 197, 198, 199]
     assert sum(whole) == 1 + 5  # the best one, and those that ended last
-    close(watcher.storage)
+    watcher.close()
 
 
 @pytest.mark.usefixtures("cli")
@@ -245,9 +245,9 @@ def test_a_grid_is_not_over_because_of_another_programs_trials() -> None:
         record.study.add_trial(create_trial(value=0.9))
     watcher = Watcher("cells", storage_url(URL))
     watcher.look()
-    assert watcher.record is not None
-    assert "cells: 5 of 8 trials" in as_text(watcher.render(), 120)
-    assert not is_over(watcher.record)
+    assert watcher.state is not None
+    assert "cells: 5 of 8 trials" in as_text(render(watcher), 120)
+    assert not is_over(watcher.state)
     assert one_status("cells", storage_url(URL))["budget_trials"] == 8
     close(storage)
-    close(watcher.storage)
+    watcher.close()

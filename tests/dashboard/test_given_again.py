@@ -4,7 +4,6 @@ from datetime import datetime
 
 import optuna
 import pytest
-from optuna.storages import RDBStorage
 from optuna.trial import create_trial
 from sqlalchemy import update
 from sqlalchemy.engine import URL
@@ -75,10 +74,9 @@ def test_watch_too(url: URL) -> None:
     watcher.look()
     assert values(watcher) == [0.25]
     close(storage)
-    close(watcher.storage)
+    watcher.close()
 
 
 def values(watcher: Watcher) -> list[float | None]:
-    assert watcher.record is not None
-    assert isinstance(watcher.storage, RDBStorage)
-    return [trial.value for trial in watcher.record.last]
+    assert watcher.state is not None
+    return [trial["value"] for trial in watcher.state["ended"]]

@@ -11,7 +11,7 @@ from optuna.storages import InMemoryStorage
 from rich.console import Console
 
 from cifar_tune.cli.progress import LiveView
-from cifar_tune.cli.watching import frame
+from cifar_tune.cli.watch_frame import frame
 from cifar_tune.dashboard.study_note import study_note
 from cifar_tune.errors import UserError
 from cifar_tune.optuna_internals import storage_of
@@ -25,6 +25,7 @@ from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.records import StudyRecord, load_record
 from cifar_tune.storage.urls import storage_url
 from cifar_tune.study.events import TrialEnd
+from cifar_tune.study.live import live
 from cifar_tune.study.plain_lines import PlainLines
 from cifar_tune.study.standing import Standing
 from cifar_tune.training.results import EpochResult
@@ -111,11 +112,12 @@ def test_watch_and_status_and_the_note_say_what_it_is(tmp_path: Path, monkeypatc
     spec, trials = networks_spec_and_trials()
     make_record(spec, trials, storage, stored_as="made")
     seen = overview(storage, "made/networks", 5)
+    state = live(storage, seen)
     close(storage)
     assert seen.best is None
     assert list(seen.front) == []
     console = Console(width=2000, file=StringIO(), record=True)
-    console.print(frame(seen, None))
+    console.print(frame(state))
     text = console.export_text()
     assert "These are the networks of made" in text
     assert "best: " not in text

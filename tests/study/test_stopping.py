@@ -7,12 +7,13 @@ import pytest
 
 from cifar_tune.cli.study_status import one_status, status_lines
 from cifar_tune.cli.summary_lines import outcome_lines
-from cifar_tune.cli.watching import frame, is_over
+from cifar_tune.cli.watch_frame import frame, is_over
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.optuna_internals import BatchStorage
 from cifar_tune.reports.report import Report
 from cifar_tune.reports.summary_markdown import summary_markdown
 from cifar_tune.storage.overview import overview
+from cifar_tune.study.live import live
 from cifar_tune.study.run import Outcome
 from cifar_tune.study_spec.stop import FEWEST
 
@@ -154,9 +155,9 @@ def test_what_is_said(run_scripted: RunStudy, storage: BatchStorage, tmp_path: P
     status = one_status("test", storage.engine.url)
     assert status["stopped"] == dict(record.stopped)
     assert f"  stopped by its rule: {words}" in status_lines(status)
-    seen = overview(storage, "test")
+    seen = live(storage, overview(storage, "test"))
     assert is_over(seen)
-    assert "stopped by its rule" in "".join(str(each) for each in frame(seen, None).renderables)
+    assert "stopped by its rule" in "".join(str(each) for each in frame(seen).renderables)
     text = summary_markdown(Report(record), tmp_path, {})
     assert f"The study was stopped by its rule, before its budget was used up: {words}." in text
     assert "run test --trials 67    # go on; the rule needs 7 more trials without a new best before it can" in text
@@ -165,4 +166,4 @@ def test_what_is_said(run_scripted: RunStudy, storage: BatchStorage, tmp_path: P
 def test_a_study_that_runs_on_is_not_called_stopped(run_scripted: RunStudy, storage: BatchStorage) -> None:
     run_scripted(WITHOUT_GAIN, stop_after=3)
     assert one_status("test", storage.engine.url)["stopped"] is None
-    assert not is_over(overview(storage, "test"))
+    assert not is_over(live(storage, overview(storage, "test")))

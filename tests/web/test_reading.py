@@ -9,11 +9,12 @@ from typing import Any
 
 from optuna import delete_study
 from sqlalchemy import delete, insert
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from starlette.testclient import TestClient
 
 from cifar_tune.optuna_internals import BatchStorage
 from cifar_tune.service.tables import NAMES, SUBMISSIONS
+from cifar_tune.storage.lease import acquire
 from cifar_tune.storage.overview import overview
 from cifar_tune.web.beside import Beside
 from cifar_tune.web.busy_slots import steps_of
@@ -21,6 +22,7 @@ from cifar_tune.web.reading import Studies, finite
 from cifar_tune.web.summaries import Summaries
 from tests.reports.test_race import VALUES, raced
 from tests.storage.random_studies import store_random_study
+from tests.waiting import wait_until
 
 
 def get(client: TestClient, path: str, status: int = 200) -> Any:
@@ -201,3 +203,15 @@ def test_many_trials_make_a_line_of_few_steps() -> None:
     assert [at for at, _ in steps] == sorted(at for at, _ in steps)
     assert max(count for _, count in steps) == most
     assert steps[-1][1] == 0
+
+
+def test_who_runs_a_study_is_told_although_none_of_its_trials_changes(storage: BatchStorage, url: URL) -> None:
+    studies = Studies(storage, url)
+    lease = acquire(storage.engine, "front")
+    assert studies.status("front")["owner"] is not None
+    mark, text = studies.live("front")
+    lease.release()
+    wait_until(lambda: studies.live("front")[0] != mark)
+    assert json.loads(text)["status"]["owner"] is not None
+    assert json.loads(studies.live("front")[1])["status"]["owner"] is None
+    assert studies.status("front")["owner"] is None

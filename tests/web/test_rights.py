@@ -39,6 +39,7 @@ ALLOWED: Mapping[str, frozenset[str | None]] = {
     "GET /v1/studies/{name:path}": KNOWN,
     "GET /v1/studies/{name:path}/trials": KNOWN,
     "GET /v1/studies/{name:path}/trials/{number}": KNOWN,
+    "GET /v1/studies/{name:path}/live": KNOWN,
     "GET /v1/studies/{name:path}/best": KNOWN,
     "GET /v1/studies/{name:path}/front": KNOWN,
     "GET /v1/studies/{name:path}/importances": KNOWN,

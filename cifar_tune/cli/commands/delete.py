@@ -1,16 +1,22 @@
 """`cifar-tune delete`."""
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cifar_tune.cli import options
 from cifar_tune.streams import say
+from cifar_tune.wording import counted
+
+if TYPE_CHECKING:
+    from cifar_tune.study.removing import Removed
 
 
 def delete(
     study: options.Study,
     storage: options.Storage = None,
+    server: options.Server = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Remove a study, its trials and its checkpoints, and the record of how often its test set was opened.
@@ -18,6 +24,7 @@ def delete(
     What finalize has made for it, STUDY/finals and STUDY/networks, goes with it. A study that was submitted must have
     ended; its name is free afterwards.
     """
+    from cifar_tune.cli.desk import address_of, server_desk
     from cifar_tune.cli.find_study import find_stored
     from cifar_tune.errors import DamagedError
     from cifar_tune.optuna_tables import numbers_of_trials
@@ -25,12 +32,23 @@ def delete(
     from cifar_tune.service.people import local_user
     from cifar_tune.service.schema import upgrade, version_of
     from cifar_tune.service.storage_desk import StorageDesk
-    from cifar_tune.storage.openings import read_openings, times
+    from cifar_tune.storage.openings import read_openings
     from cifar_tune.storage.stored_studies import require_study, study_names
     from cifar_tune.storage.urls import storage_url
     from cifar_tune.study.removing import remove_with_linked
-    from cifar_tune.wording import counted
 
+    address = address_of(storage, server)
+    if address:
+        from cifar_tune.cli.served_studies import served_name
+
+        with server_desk(address) as desk:
+            name = served_name(study, desk)
+            status = desk.study(name)["status"]
+            trials = 0 if status is None else sum(status["counts"].values())
+            openings = [] if status is None else list(status["test_openings"])
+            _ask(name, trials, yes)
+            _tell(desk.delete(name), trials, openings)
+        return
     url = storage_url(storage)
     name, database = find_stored(study, url)
     trials, openings = 0, list[object]()
@@ -42,17 +60,27 @@ def delete(
             openings += read_openings(database.get_study_user_attrs(own))
         except DamagedError as error:  # it is to be removed whatever is in it
             say(f"note: {error}", err=True)
-    if not yes:
-        typer.confirm(f"Remove the study {name!r} with its {counted(trials, 'trial')} for good?", abort=True, err=True)
+    _ask(name, trials, yes)
     if version_of(database.engine) is None:
         removed = remove_with_linked(database, name, url)
     else:
         upgrade(database.engine)
         removed = StorageDesk(database.engine, url, local_user()).delete(name)
-    say(f"removed {name} ({counted(trials, 'trial')}){''.join(f', and {each}' for each in removed.linked)}")
+    _tell(removed, trials, openings)
+
+
+def _ask(name: str, trials: int, yes: bool) -> None:
+    if not yes:
+        typer.confirm(f"Remove the study {name!r} with its {counted(trials, 'trial')} for good?", abort=True, err=True)
+
+
+def _tell(removed: "Removed", trials: int, openings: Sequence[object]) -> None:
+    say(f"removed {removed.study} ({counted(trials, 'trial')}){''.join(f', and {each}' for each in removed.linked)}")
     if removed.left:
         say(f"note: its checkpoints could not be removed: {', '.join(map(str, removed.left))}", err=True)
     if openings:
+        from cifar_tune.storage.openings import times
+
         say(
             f"note: its test set was opened {times(openings)}, and nothing remembers that any more: figures of a study "
             f"that takes its place are influenced by it all the same",

@@ -12,6 +12,7 @@ def export(
     study: options.Study,
     output: options.StudyOutput = None,
     storage: options.Storage = None,
+    server: options.Server = None,
     weights: Annotated[
         bool, typer.Option("--weights", help="Also copy the model that finalize has trained, into the folder model.")
     ] = False,
@@ -19,7 +20,19 @@ def export(
     """Write report.html (one page with everything), best.yaml, a summary, the trials as a table, and plots.
 
     With --weights also the trained model, which `finalize` has kept. Trials keep no weights when they are done.
+    A server makes the same files, and they are written here.
     """
+    from cifar_tune.cli.desk import address_of, server_desk
+
+    address = address_of(storage, server)
+    if address:
+        from cifar_tune.cli.served_studies import download_model, download_report
+
+        with server_desk(address) as desk:
+            model_files = download_model(study, desk, output) if weights else []  # before anything else is written
+            for file in [*download_report(study, desk, output), *model_files]:
+                say(str(file))
+        return
     from cifar_tune.cli.find_study import find_record
     from cifar_tune.reports.export import report_folder
     from cifar_tune.reports.loaded import LoadedStudy

@@ -43,6 +43,8 @@ class StudySummary(Model):
     """The best trial so far."""
     trouble: str | None = Field(examples=[None])
     """Why nothing more is known about the study; null if all is well."""
+    status: dict[str, Any] | None = Field(None, examples=[None])
+    """The status, as in `cifar-tune status --json`, if `details` was set; null if no run has begun yet."""
 
 
 class StudyList(Model):
@@ -96,6 +98,8 @@ class Trial(Model):
     """Where its values come from: sampler, start_from, transfer_from or enqueued."""
     params: dict[str, Any] = Field(examples=[{"lr": 0.01}])
     """The searched knobs with the values that training uses."""
+    seed: int | None = Field(None, examples=[0])
+    """The seed of its training; null where that is not known yet."""
     intermediate: list[tuple[int, float | None]] = Field(examples=[[[1, 0.81], [2, 0.9433]]])
     """Pairs of an epoch and the objective after it."""
     epochs: int = Field(examples=[2])
@@ -140,6 +144,25 @@ class TrialList(Model):
     """The trials of this page."""
     next: int | None = Field(examples=[None])
     """For the next page, set `first` to this; null on the last page."""
+
+
+class Live(Model):
+    """A study as it stands: what each event of its stream says."""
+
+    status: dict[str, Any] = Field(examples=[{"name": "digits", "finished": 12, "counts": {"COMPLETE": 12}}])
+    """As `cifar-tune status --json` has it, without the keys that are long."""
+    front_size: int | None = Field(examples=[None])
+    """Trials on the Pareto front; null with one objective."""
+    without_best: str | None = Field(examples=[None])
+    """Why there is no best trial; null where there is one."""
+    seconds_left: float | None = Field(examples=[120.0])
+    """How long the rest takes if it goes on as before; null where nobody can tell."""
+    begun: int = Field(examples=[2])
+    """How many trials run, are parked or paused."""
+    running: list[Trial]
+    """Those trials, at most 64 of them, each with `epoch_seconds`: how long its last epoch took."""
+    ended: list[Trial]
+    """The ten trials that ended last, in the order of their ends."""
 
 
 class BestConfiguration(Model):

@@ -20,6 +20,7 @@ from cifar_tune.web.models.studies import (
     FileTold,
     Front,
     ImportancesTold,
+    Live,
     LogPart,
     Study,
     StudyList,
@@ -58,10 +59,20 @@ def studies(
         str | None, Query(max_length=100, description="Only studies with this text in their name.", examples=["res"])
     ] = None,
     order: Annotated[Order, Query(description="The newest first, or by name.")] = "newest",
+    details: Annotated[bool, Query(description="Whether to include the whole status of each study.")] = False,
 ) -> StudyList:
     """All studies, page by page, also those of `cifar-tune run`."""
     wish = Wish(owner, state, contains, order)
-    return list_studies(here.engine, here.summaries, wish, offset, min(limit, here.settings.limits.page))
+    most = min(limit, here.settings.limits.page)
+    return list_studies(
+        here.engine, here.summaries, wish, offset, most, here.studies.status_or_why if details else None
+    )
+
+
+@router.get("/studies/{name:path}/live", operation_id="live")
+def live(name: Name, here: HereNow, _reader: Reader) -> Live:
+    """One study as it stands, with the trials that run and those that ended last: what its stream says, once."""
+    return Live.model_validate_json(here.studies.live(name)[1])
 
 
 @router.get("/studies/{name:path}/trials", operation_id="trials")
