@@ -113,7 +113,10 @@ def _greet(storage: BatchStorage, settings: Settings) -> None:
     if token is not None:
         say(f"token of the first administrator, shown only now: {token}")
     counts = ", ".join(f"{settings.slots.count(name)} on {name}" for name in dict.fromkeys(settings.slots))
-    say(f"slots: {counts}; process {os.getpid()}; Ctrl-C or SIGTERM parks everything and ends it", err=True)
+    say(
+        f"slots: {counts or 'none yet'}; process {os.getpid()}; Ctrl-C or SIGTERM parks everything and ends it",
+        err=True,
+    )
 
 
 def _log(text: str) -> None:

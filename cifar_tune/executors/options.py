@@ -1,12 +1,32 @@
 """Where trials run, as the user asks for it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
+from math import floor
 
 from cifar_tune.errors import Problem, UserError
 
 ENGINES = ("local", "ray")
 RAY_INSTALL = "pip install 'cifar-tune[ray]'"
+
+
+class ClusterAwayError(UserError):
+    """There is no Ray cluster at that address, or it does not answer now."""
+
+
+def room_of(resources: Mapping[str, float], threads: int, gpus: float) -> int:
+    """How many workers of this size a machine of a Ray cluster has room for, whatever else it does.
+
+    Args:
+        resources: of the machine, as Ray names them.
+        threads: CPUs of a worker.
+        gpus: its share of a GPU; 0 for none.
+    """
+    by_cores = floor(resources.get("CPU", 0) / threads)
+    if not gpus:
+        return by_cores
+    return min(by_cores, floor(resources.get("GPU", 0) / gpus + 1e-9))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import count
-from math import floor
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from cifar_tune.data.cache import CACHE_VARIABLE
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.errors import Problem, UserError
 from cifar_tune.executors.messages import Broken, Died, Ended, Job, Ready, Refused, Report, Verdict
-from cifar_tune.executors.options import ExecutorOptions
+from cifar_tune.executors.options import ClusterAwayError, ExecutorOptions, room_of
 from cifar_tune.executors.pool import Slot, Slots
 from cifar_tune.executors.ray_actor import BESIDE, RayExecutor, Surroundings
 
@@ -39,7 +38,8 @@ def connected(address: str | None) -> Iterator[None]:
     says. Leaving the block ends every actor of this run.
 
     Raises:
-        UserError: there is no cluster, or it does not answer.
+        ClusterAwayError: there is no cluster, or it does not answer.
+        UserError: the address is none.
     """
     address = address or os.environ.get("RAY_ADDRESS") or "auto"
     _check_answers(address)
@@ -49,7 +49,7 @@ def connected(address: str | None) -> Iterator[None]:
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL, **more)
     except (ConnectionError, ValueError, RuntimeError) as error:
-        raise UserError(_unreachable(address, str(error).splitlines()[0])) from error
+        raise ClusterAwayError(_unreachable(address, str(error).splitlines()[0])) from error
     finally:
         if threading.current_thread() is threading.main_thread():  # there Ray takes SIGTERM for itself
             for number, handler in handlers.items():
@@ -62,19 +62,12 @@ def connected(address: str | None) -> Iterator[None]:
 
 def room(threads: int, gpus: float) -> int:
     """How many workers of this size the machines of the cluster hold, whatever else they do."""
-    return sum(_room_of(node["Resources"], threads, gpus) for node in ray.nodes() if node["Alive"])
+    return sum(room_of(node["Resources"], threads, gpus) for node in ray.nodes() if node["Alive"])
 
 
 def has_gpus() -> bool:
     """Whether any machine of the cluster has a GPU."""
     return bool(ray.cluster_resources().get("GPU", 0))
-
-
-def _room_of(resources: dict[str, float], threads: int, gpus: float) -> int:
-    by_cores = floor(resources.get("CPU", 0) / threads)
-    if not gpus:
-        return by_cores
-    return min(by_cores, floor(resources.get("GPU", 0) / gpus + 1e-9))
 
 
 def _check_answers(address: str) -> None:
@@ -87,7 +80,7 @@ def _check_answers(address: str) -> None:
     try:
         socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS).close()
     except (OSError, OverflowError) as error:
-        raise UserError(_unreachable(address, str(error))) from error
+        raise ClusterAwayError(_unreachable(address, str(error))) from error
 
 
 def _unreachable(address: str, reason: str) -> Problem:

@@ -20,7 +20,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import InterfaceError, NoResultFound, OperationalError
 
 from cifar_tune.errors import CheckError, CifarTuneError
-from cifar_tune.executors.options import ExecutorOptions
+from cifar_tune.executors.options import ClusterAwayError, ExecutorOptions
 from cifar_tune.service import submissions
 from cifar_tune.service.ends import PARKED, PUT_OFF, note_end
 from cifar_tune.service.submissions import INTERRUPTED, LATER, Submission
@@ -70,17 +70,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m cifar_tune.service.coordinating")
     parser.add_argument("number", type=int, help="of the submission")
     parser.add_argument("--devices", required=True, help="one name for each worker, with commas in between")
+    parser.add_argument("--engine", default="local", help="these three as for `cifar-tune run`")
+    parser.add_argument("--address")
+    parser.add_argument("--gpus-per-worker", type=float)
     given = parser.parse_args()
+    devices = tuple(given.devices.split(","))
+    on_devices = devices if given.engine == "local" else ("auto",)  # Ray chooses them
+    where = ExecutorOptions(given.engine, len(devices), on_devices, given.address, given.gpus_per_worker)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", module=r"(optuna|PIL)\.")
     warnings.filterwarnings("ignore", category=ExperimentalWarning)  # Optuna's version is pinned
     url = storage_url(None)
     with stop_signals() as stop:
-        end = coordinate(url, given.number, given.devices.split(","), stop)
+        end = coordinate(url, given.number, devices, stop, where)
     sys.exit(end.exit_code)
 
 
-def coordinate(url: URL, number: int, devices: Sequence[str], stop: StopRequests) -> End:
+def coordinate(
+    url: URL, number: int, devices: Sequence[str], stop: StopRequests, where: ExecutorOptions | None = None
+) -> End:
     """Run a submission until its study ends or is parked, and write how it ended.
 
     Args:
@@ -88,9 +96,11 @@ def coordinate(url: URL, number: int, devices: Sequence[str], stop: StopRequests
         number: of the submission, whose state is `running`.
         devices: to train on, one for each worker, until somebody asks for others.
         stop: asks to park it.
+        where: it runs; None for these devices of this machine.
     """
+    where = where or ExecutorOptions(workers=len(devices), devices=tuple(devices))
     try:
-        end = _run(url, number, devices, stop)
+        end = _run(url, number, devices, stop, where)
     except (LeaseHeldError, LeaseLostError) as error:  # the server begins it again when that run has ended
         end = End(INTERRUPTED, str(error))
     except CifarTuneError as error:
@@ -105,24 +115,23 @@ def coordinate(url: URL, number: int, devices: Sequence[str], stop: StopRequests
 
 
 def _is_away(error: BaseException | None) -> bool:
-    """Whether a database that cannot be used now is what has ended the run."""
+    """Whether a database or a cluster that cannot be used now is what has ended the run."""
     while error is not None:
-        if isinstance(error, OperationalError | InterfaceError | TimeoutError):
+        if isinstance(error, OperationalError | InterfaceError | TimeoutError | ClusterAwayError):
             return True
         error = error.__cause__
     return False
 
 
-def _run(url: URL, number: int, devices: Sequence[str], stop: StopRequests) -> End:
+def _run(url: URL, number: int, devices: Sequence[str], stop: StopRequests, where: ExecutorOptions) -> End:
     submission = _read(url, number)
     read = read_study(read_yaml(submission.text, submission.file, with_faults=True), submission.file)
     observer = PlainLines(read.spec, stamped=True)
     observer.note(f"the study {read.spec.name} of {submission.owner} begins on {', '.join(devices)}")
     for text in read.notes:
         observer.note(text)
-    options = ExecutorOptions(workers=len(devices), devices=tuple(devices))
     with read.problems.placing():
-        outcome = run_study(read.spec, url, observer, options, stop)
+        outcome = run_study(read.spec, url, observer, where, stop)
     return end_of(outcome, read.spec)
 
 

@@ -51,9 +51,9 @@ def slots_of_a_trial(text: str, devices: Sequence[str]) -> int:
 
     Args:
         text: of the study file. It is only read: no plugin that it names runs.
-        devices: of the server's slots.
+        devices: of the server's slots; those of a cluster are named after their machines, such as `cpu@lab1`.
     """
-    if CPU not in devices:
+    if not any(device == CPU or device.startswith(f"{CPU}@") for device in devices):
         return 1
     raw = read_yaml(text, "the study file").value
     sections = raw if isinstance(raw, dict) else {}

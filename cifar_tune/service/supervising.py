@@ -18,6 +18,7 @@ from cifar_tune.errors import CheckError, UserError
 from cifar_tune.service import owners, submissions
 from cifar_tune.service.asking import Asking
 from cifar_tune.service.beginning import Beginning
+from cifar_tune.service.cluster_slots import ClusterGoneError
 from cifar_tune.service.deaths import Deaths
 from cifar_tune.service.progress import Progress, progress_of
 from cifar_tune.service.reasons import Facts, reasons, waits_for
@@ -47,11 +48,13 @@ class Settings:
         slots: the device of each slot; see `slots.find_slots`.
         rules: of sharing them.
         command: runs a submission.
+        renewed: the slots as they are now, where they change, as those of a cluster; raises `ClusterGoneError`.
     """
 
     slots: tuple[str, ...]
     rules: Rules = field(default_factory=Rules)
     command: Command = coordinating
+    renewed: Callable[[], tuple[str, ...]] | None = None
 
 
 def server_lease(engine: Engine) -> Lease:
@@ -86,6 +89,7 @@ class Supervisor:
         self._engine = engine
         self._lease = lease
         self._settings = settings
+        self._slots = settings.slots
         self._say = say
         self._processes = Processes()
         self._deaths = Deaths(engine, self._processes, say)
@@ -120,6 +124,8 @@ class Supervisor:
             self.look()
         except (OperationalError, InterfaceError) as error:
             self._set_trouble("the database does not answer", error)
+        except ClusterGoneError as error:
+            self._set_trouble("the Ray cluster does not answer", error)
         except OSError as error:  # such as a full disk
             self._set_trouble("the server's own files cannot be written", error)
         else:
@@ -161,6 +167,8 @@ class Supervisor:
         self._count(now)
         if not self._is_ending:
             self._park_unwanted(by_number, now)
+            if self._settings.renewed is not None:
+                self._slots = self._settings.renewed()
             self._share(living, limits, progress, now)
         self._looked = now
 
@@ -184,7 +192,7 @@ class Supervisor:
     @property
     def slots(self) -> list[tuple[str, str | None]]:
         """Each slot's device, and the study that holds it; None where it is free."""
-        return slots_in_use(self._settings.slots, list(self._runs.values()))
+        return slots_in_use(self._slots, list(self._runs.values()))
 
     @property
     def looked_at(self) -> float:
@@ -264,7 +272,7 @@ class Supervisor:
         quotas = {name: owner.slots for name, owner in by_owner.items() if owner.slots is not None}
         usage = self._usage.lately(now)
         rules = self._settings.rules
-        facts = Facts(claims, len(self._settings.slots), usage, weights, quotas, rules, now)
+        facts = Facts(claims, len(self._slots), usage, weights, quotas, rules, now)
         made = plan(claims, facts.slots, usage, weights, quotas, now, rules)
         for each in wanted:
             run = self._runs.get(each.id)
@@ -279,7 +287,7 @@ class Supervisor:
         self, wanted: Sequence[Submission], made: Plan, progress: Mapping[str, Progress], now: float
     ) -> dict[str, str]:
         """Begin and grow what gets slots, as far as they are free; returns why others of them cannot begin yet."""
-        free = free_slots(self._settings.slots, self._runs.values())
+        free = free_slots(self._slots, self._runs.values())
         going = sorted(run.study for run in self._runs.values() if run.leaving or run.is_parking)
         waits = {}
         for each in sorted(wanted, key=lambda each: (-each.priority, each.submitted_at)):
@@ -368,8 +376,10 @@ class Supervisor:
     def _needs(self, each: Submission) -> tuple[int, int | None]:
         """Slots that one trial takes, and trials at a time at most; remembered, since the text never changes."""
         if each.id not in self._each:
+            if not self._slots:  # of a cluster that has no machines yet
+                return 1, None
             try:
-                self._each[each.id] = slots_of_a_trial(each.text, self._settings.slots), most_at_once(each.text)
+                self._each[each.id] = slots_of_a_trial(each.text, self._slots), most_at_once(each.text)
             except UserError:  # an older version has taken it; the run says what is wrong with it
                 self._each[each.id] = 1, None
         return self._each[each.id]

@@ -1,11 +1,12 @@
 """`cifar-tune serve`."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cifar_tune.cli import options
+from cifar_tune.cli import executor_options, options
 
 _ROLE_HEADER = "Its header with the role; without one, everybody has --proxy-role."
 
@@ -23,6 +24,9 @@ def serve(
             show_default=False,
         ),
     ] = None,
+    engine: executor_options.Engine = "local",
+    address: executor_options.Address = None,
+    gpus_per_worker: executor_options.GpusPerWorker = None,
     data_folder: Annotated[
         Path | None,
         typer.Option(
@@ -85,13 +89,14 @@ def serve(
     ] = "viewer",
     no_http: Annotated[bool, typer.Option("--no-http", help="Only run studies: no pages, no HTTP interface.")] = False,
 ) -> None:
-    """Run what is submitted, and share this machine's slots among people.
+    """Run what is submitted, and share the slots of this machine, or of a Ray cluster, among people.
 
     It prints its address and, at the first start, the token of an administrator. There is one server for each storage.
     When it ends, all trials are parked; when it starts again, they go on. If it is killed, they go on without it.
     """
     from cifar_tune.cli.serving import require_packages, serve
-    from cifar_tune.errors import all_at_once
+    from cifar_tune.errors import Problem, UserError, all_at_once
+    from cifar_tune.service.cluster_slots import cluster_slots
     from cifar_tune.service.people import role_of
     from cifar_tune.service.slots import find_slots
     from cifar_tune.service.supervising import Settings
@@ -125,5 +130,14 @@ def serve(
             )
             check_settings(web)
         with stage:
-            found = find_slots([name.strip() for name in devices.split(",")], slots)
-    serve(url, Settings(found), None if no_http else web)
+            where = executor_options.executor_options("auto", devices, engine, address, gpus_per_worker)
+            if engine == "ray" and slots is not None:
+                rule = "belongs to --engine local: on a cluster a slot is a CPU, or a share of a GPU"
+                raise UserError(Problem(rule, "--slots", slots))
+            found = () if engine == "ray" else find_slots(where.devices, slots)
+    with ExitStack() as beside:
+        settings = Settings(found)
+        if engine == "ray":
+            cluster = beside.enter_context(cluster_slots(address, gpus_per_worker))
+            settings = Settings(cluster.slots(), command=cluster.command, renewed=cluster.slots)
+        serve(url, settings, None if no_http else web)
