@@ -17,21 +17,19 @@ from cifar_tune.errors import CifarTuneError, Problem, UserError
 from cifar_tune.service import audit, names, owners, people, rights, submissions
 from cifar_tune.service.addresses import problems_of
 from cifar_tune.service.audit import Event
+from cifar_tune.service.checking_apart import checked_for_server
 from cifar_tune.service.desk import Stopped
 from cifar_tune.service.owners import Owner
 from cifar_tune.service.people import Actor, Role, Token
 from cifar_tune.service.refusals import ConflictError, RefusedError, UnknownStudyError
-from cifar_tune.service.study_text import Rule, checked_text
+from cifar_tune.service.study_text import Rule, require_as_stored
 from cifar_tune.service.submissions import LIVING, State, Submission
 from cifar_tune.service.tables import LONGEST_NAME, SERVER_LEASE, SUBMISSIONS, is_storable
 from cifar_tune.storage.lease import owner_of
 from cifar_tune.storage.linked import with_linked
 from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.wishes import ask_to_park
-from cifar_tune.study.opening import other_settings, what_differs, with_its_defaults
 from cifar_tune.study.removing import Removed, remove_with_linked
-from cifar_tune.study_spec.overrides import parse_overrides
-from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.visible import visible
 
 MOST_PRIORITY = 1000
@@ -87,7 +85,7 @@ class StorageDesk:
                 raise UserError(
                     Problem("has a name that is no UTF-8; submit the study in another folder", "the folder", folder)
                 )
-            checked = checked_text(text, name_of_file, parse_overrides(settings), self._rule)
+            checked = checked_for_server(text, name_of_file, settings, folder, self._rule)
             addresses = tuple(dict.fromkeys((*checked.spec.notify, *notify)))
             _require_sound(notify=addresses)
             attempt.target = study = checked.spec.name
@@ -102,7 +100,11 @@ class StorageDesk:
                 "wanted": "run", "submitted_at": time(), "waiting_since": time(), "device_seconds": 0.0, "deaths": 0,
                 "notify": list(addresses),
             }  # fmt: skip
-            self._require_as_stored(checked.spec)
+            with self.engine.connect() as connection:
+                names.require_free(connection, self._actor, study)
+                is_stored = names.is_stored(connection, study)
+            if is_stored:
+                require_as_stored(checked.spec, self._url)
             owners.make_row(self.engine, me)
             for _ in range(_TRIES):
                 try:
@@ -294,25 +296,6 @@ class StorageDesk:
             rights.require(self._actor, action, owner, what)
             return submissions.newest(connection, study)
 
-    def _require_as_stored(self, spec: StudySpec) -> None:
-        """Refuse a study that the database holds with other settings, as its run would.
-
-        Raises:
-            NameTakenError: it is not theirs, so its settings do not matter; likewise the rest of `names.require_free`.
-            UserError: saying what differs.
-        """
-        with self.engine.connect() as connection:
-            names.require_free(connection, self._actor, spec.name)
-            if not names.is_stored(connection, spec.name):
-                return
-        storage = open_storage(self._url)
-        try:
-            different = what_differs(storage, with_its_defaults(storage, spec))
-        finally:
-            close(storage)
-        if different:
-            raise other_settings(spec.name, different, _WAYS_ON.format(name=spec.name))
-
     def _removed(self, study: str) -> Removed:
         with self.engine.connect() as connection:
             if not names.is_stored(connection, study):  # it has never run
@@ -366,11 +349,6 @@ class StorageDesk:
     def _done(self, connection: Connection, attempt: _Attempt) -> None:
         audit.note(connection, self._actor.name, attempt.action, attempt.target, "done", attempt.detail)
 
-
-_WAYS_ON = (
-    "Nothing was queued. Give this one another name (`name:` in the file, or --set name=...), or remove the stored one "
-    "with: cifar-tune delete {name}"
-)
 
 _END_OF_TIME = 253_402_300_800.0  # the year 10000
 

@@ -4,9 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sqlalchemy.engine import URL
+
 from cifar_tune.errors import Problem, UserError
 from cifar_tune.knobs.vocabulary import BUILT_IN
 from cifar_tune.service.addresses import why_not_here
+from cifar_tune.storage.rdb import close, open_storage
+from cifar_tune.study.opening import other_settings, what_differs, with_its_defaults
 from cifar_tune.study_spec.notify import SECTION as NOTIFY
 from cifar_tune.study_spec.overrides import Override, apply_overrides
 from cifar_tune.study_spec.reader import is_extension, read_study
@@ -33,26 +37,44 @@ class StudyText:
     notes: tuple[str, ...] = ()
 
 
-def checked_text(
-    text: str, name_of_file: str, overrides: Sequence[Override] = (), rule: Rule | None = None
-) -> StudyText:
-    """Check the text of a study file, and apply the overrides.
+def require_allowed(text: str, name_of_file: str, overrides: Sequence[Override], rule: Rule | None) -> bool:
+    """Refuse a study file that breaks a rule, before anything in it runs.
 
     Args:
         text: of the file.
         name_of_file: for messages.
         overrides: as `--set` gives them.
-        rule: what else must hold. A study file can name plugins, which run when it is read, and files.
+        rule: what must hold besides; None for nothing.
+
+    Returns:
+        Whether it names plugins, which run when it is read.
+
+    Raises:
+        UserError: with all problems at once.
+    """
+    raw = read_yaml(text, name_of_file, with_faults=True).value
+    if not isinstance(raw, dict):
+        return False
+    given = apply_overrides(raw, overrides, BUILT_IN)[0]
+    problems = rule(given) if rule is not None else ()
+    if problems:
+        raise UserError(problems)
+    return bool(given.get("plugins"))
+
+
+def checked_text(text: str, name_of_file: str, overrides: Sequence[Override] = ()) -> StudyText:
+    """Check the text of a study file, and apply the overrides. Plugins that it names run in this process.
+
+    Args:
+        text: of the file.
+        name_of_file: for messages.
+        overrides: as `--set` gives them.
 
     Raises:
         UserError: with all problems at once.
     """
     document = read_yaml(text, name_of_file, with_faults=True)
     raw = document.value
-    if rule is not None and isinstance(raw, dict):
-        problems = rule(apply_overrides(raw, overrides, BUILT_IN)[0])
-        if problems:
-            raise UserError(problems)
     read = read_study(document, name_of_file, overrides)
     for index, address in enumerate(read.spec.notify):
         why = why_not_here(address)
@@ -62,6 +84,29 @@ def checked_text(
     if isinstance(raw, dict) and (overrides or NOTIFY in raw):
         text = yaml_text(_without_addresses(apply_overrides(raw, overrides, read.spec.vocabulary)[0]))
     return StudyText(text, read.spec, read.notes)
+
+
+def require_as_stored(spec: StudySpec, url: URL) -> None:
+    """Refuse a study that the database holds with other settings, as its run would. It must be there.
+
+    Args:
+        spec: what the study file says.
+        url: of the database.
+
+    Raises:
+        UserError: saying what differs.
+    """
+    storage = open_storage(url)
+    try:
+        different = what_differs(storage, with_its_defaults(storage, spec))
+    finally:
+        close(storage)
+    if different:
+        ways = (
+            f"Nothing was queued. Give this one another name (`name:` in the file, or --set name=...), or remove the "
+            f"stored one with: cifar-tune delete {spec.name}"
+        )
+        raise other_settings(spec.name, different, ways)
 
 
 def _without_addresses(raw: Mapping[str, Any]) -> Mapping[str, Any]:

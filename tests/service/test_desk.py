@@ -1,6 +1,7 @@
 """What people ask of the service: submissions, their states, and whose names are."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier, Thread
@@ -28,6 +29,7 @@ from cifar_tune.service.refusals import (
 from cifar_tune.service.storage_desk import StorageDesk
 from cifar_tune.service.submissions import Submission
 from cifar_tune.storage.lease import acquire, owner_of
+from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.urls import ARTIFACTS_VARIABLE
 from cifar_tune.storage.wishes import read_wish
 from cifar_tune.study.removing import Removed
@@ -89,6 +91,61 @@ def test_a_rule_sees_the_file_before_anything_in_it_runs(engine: Engine, url: UR
         desk.submit(STUDY, settings=[f"plugins=[{tmp_path / 'ran.py'}]"])
     assert not (tmp_path / "ran").exists()
     assert desk.submit(STUDY).state == "queued"
+
+
+PLUGIN = """
+import os
+from pathlib import Path
+from cifar_tune.plugins import AugmentationPart
+
+Path("ran").write_text(str(os.getpid()))
+print("plugins may print")
+
+
+def nothing(draw):
+    return lambda images, batch: images
+
+
+AUGMENTATIONS = {"nothing": AugmentationPart(nothing, "does nothing", stage="inputs")}
+"""
+
+
+@pytest.fixture
+def server_desk(sqlite_url: URL) -> Iterator[StorageDesk]:
+    """The desk of a server: what people submit must keep a rule, and is none of its own code."""
+    opened = open_storage(sqlite_url)
+    yield StorageDesk(opened.engine, sqlite_url, Actor("anna", "editor"), lambda _: [])
+    close(opened)
+
+
+def test_plugins_of_others_run_in_a_process_of_their_own(server_desk: StorageDesk, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(PLUGIN)
+    text = f"{STUDY}plugins: [mine.py]\nnotify: [https://example.org/hook]\n"
+    fixed = "train.augment=[nothing]"
+    made = server_desk.submit(text, settings=[fixed], folder=str(tmp_path))
+    assert int((tmp_path / "ran").read_text()) != os.getpid()
+    assert (made.study, made.trials, made.notify) == ("mine", 3, ("https://example.org/hook",))
+    assert "nothing" in made.text
+    assert "example.org" not in made.text
+    with pytest.raises(UserError) as raised:
+        server_desk.submit(f"{text}epochs: 3\n", "mine.yaml", [fixed, "name=other"], folder=str(tmp_path))
+    assert [(problem.key, problem.line) for problem in raised.value.problems] == [("epochs", 9)]
+
+
+@pytest.mark.parametrize(
+    ("code", "seconds", "said"),
+    [
+        ("import os; os._exit(7)", 120.0, r"plugins: end the process that imports them \(exit code 7\)"),
+        ("while True: pass", 1.0, "plugins: do not come to an end within 1 s when they are imported"),
+    ],
+)
+def test_plugins_that_hang_or_end_their_process_are_refused(
+    server_desk: StorageDesk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, seconds: float, said: str
+) -> None:
+    monkeypatch.setattr("cifar_tune.service.checking_apart.LONGEST_SECONDS", seconds)
+    (tmp_path / "mine.py").write_text(code)
+    with pytest.raises(UserError, match=said):
+        server_desk.submit(f"{STUDY}plugins: [mine.py]\n", folder=str(tmp_path))
 
 
 def test_numbers_out_of_bounds_are_refused_together(desk_of: DeskOf) -> None:

@@ -1,0 +1,151 @@
+"""Checks a study file that names plugins in a process of its own, since plugins run when it is read.
+
+So their code never runs in the server, whatever it imports, and a plugin that hangs or ends its process does no harm
+there. The process starts in the folder in which the study's paths begin.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, replace
+from pathlib import Path
+from threading import Semaphore
+from typing import Any, Final
+
+from cifar_tune.errors import CheckError, Problem, UserError
+from cifar_tune.service.study_text import Rule, StudyText, checked_text, require_allowed
+from cifar_tune.storage.stored_studies import read_stored_spec
+from cifar_tune.storage.urls import STORAGE_VARIABLE
+from cifar_tune.study_spec.overrides import parse_overrides
+
+LONGEST_SECONDS: Final = 120.0
+"""For Python, PyTorch and the plugins, on a machine that trains meanwhile."""
+
+_AT_ONCE = Semaphore(2)
+_SECRETS = (STORAGE_VARIABLE, "CIFAR_TUNE_TOKEN")
+
+
+def checked_for_server(
+    text: str, name_of_file: str, settings: Sequence[str], folder: str | None, rule: Rule | None
+) -> StudyText:
+    """Check a study file; in a process of its own where its plugins are foreign, or lie beside another folder.
+
+    Args:
+        text: of the file.
+        name_of_file: for messages.
+        settings: overrides, as `--set` gives them.
+        folder: in which its paths begin; None for the folder of this process.
+        rule: what must hold of files of others; None for one's own.
+
+    Raises:
+        UserError: with all problems at once.
+        CheckError: as `checked_apart`.
+    """
+    overrides = parse_overrides(settings)
+    names_plugins = require_allowed(text, name_of_file, overrides, rule)
+    is_elsewhere = folder is not None and Path(folder) != Path.cwd()
+    if names_plugins and (rule is not None or is_elsewhere):
+        return checked_apart(text, name_of_file, settings, folder)
+    return checked_text(text, name_of_file, overrides)
+
+
+def checked_apart(text: str, name_of_file: str, settings: Sequence[str], folder: str | None) -> StudyText:
+    """As `study_text.checked_text`; the plugins in what it returns are descriptions, which train nothing.
+
+    Args:
+        text: of the file.
+        name_of_file: for messages.
+        settings: overrides, as `--set` gives them.
+        folder: relative paths begin here; None for the folder of this process.
+
+    Raises:
+        UserError: with all problems at once; also where the plugins hang, or end their process.
+        CheckError: no process can be started.
+    """
+    given = json.dumps({"text": text, "name_of_file": name_of_file, "settings": list(settings)})
+    with _AT_ONCE:
+        said = _said(given, folder)
+    if "problems" in said:
+        raise UserError([_problem(each) for each in said["problems"]])
+    spec = read_stored_spec(said["name"], said["spec"])
+    sampler = replace(spec.sampler, is_automatic=said["has_automatic_sampler"])
+    pruner = replace(spec.pruner, is_default=said["has_default_pruner"])
+    spec = replace(spec, sampler=sampler, pruner=pruner, notify=tuple(said["notify"]))
+    return StudyText(said["text"], spec, tuple(said["notes"]))
+
+
+def main() -> None:
+    """Check what stands in stdin, and write what comes of it to stdout; whatever plugins print goes elsewhere."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    given = json.load(sys.stdin)
+    with answers:
+        json.dump(_checked(given), answers, default=str)
+
+
+def _checked(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    try:
+        checked = checked_text(given["text"], given["name_of_file"], parse_overrides(given["settings"]))
+    except UserError as error:
+        return {"problems": [asdict(each) for each in error.problems]}
+    spec = checked.spec
+    return {
+        "name": spec.name,
+        "spec": spec.stored(),
+        "has_automatic_sampler": spec.sampler.is_automatic,
+        "has_default_pruner": spec.pruner.is_default,
+        "notify": spec.notify,
+        "text": checked.text,
+        "notes": checked.notes,
+    }
+
+
+def _said(given: str, folder: str | None) -> Mapping[str, Any]:
+    environment = {name: value for name, value in os.environ.items() if name not in _SECRETS}
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "cifar_tune.service.checking_apart"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            cwd=folder,
+            text=True,
+            encoding="utf-8",
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise CheckError(f"the plugins of the study cannot be read: {error}") from error
+    try:
+        with suppress(BrokenPipeError):
+            out, _ = process.communicate(given, timeout=LONGEST_SECONDS)
+            return _answer(out, process.returncode)
+    except subprocess.TimeoutExpired as error:
+        rule = f"do not come to an end within {LONGEST_SECONDS:.0f} s when they are imported"
+        raise UserError(Problem(rule, "plugins")) from error
+    finally:
+        with suppress(ProcessLookupError):  # and whatever the plugins have started
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    return _answer("", process.returncode)
+
+
+def _answer(out: str, code: int) -> Mapping[str, Any]:
+    with suppress(ValueError):
+        answer = json.loads(out)
+        if code == 0 and isinstance(answer, dict):
+            return answer
+    ended = f"signal {-code}" if code < 0 else f"exit code {code}"
+    raise UserError(Problem(f"end the process that imports them ({ended})", "plugins"))
+
+
+def _problem(said: Mapping[str, Any]) -> Problem:
+    return Problem(**{**said, "more": tuple(said["more"])})
+
+
+if __name__ == "__main__":
+    main()
