@@ -1,6 +1,6 @@
 """The desk of a server, over HTTP."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http import HTTPStatus
 from types import TracebackType
@@ -16,7 +16,7 @@ from cifar_tune.service.desk import Stopped
 from cifar_tune.service.owners import Owner
 from cifar_tune.service.people import Role, Token
 from cifar_tune.service.problem_types import error_of
-from cifar_tune.service.refusals import AwayError
+from cifar_tune.service.refusals import AwayError, UnknownStudyError
 from cifar_tune.service.submissions import State, Submission
 from cifar_tune.study.removing import Removed
 from cifar_tune.visible import visible
@@ -30,6 +30,11 @@ _SILENCE_SECONDS = 60.0
 """A stream that says nothing for this long has broken: the server sends a line each 15 s."""
 
 _PAGE = 500
+_AWAY = (
+    HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT,
+)  # fmt: skip
+_UNKNOWN_SIGNER = "if its certificate is one of your lab, set SSL_CERT_FILE to the file with whoever has signed it"
+_NOT_OURS = "is it the address of a `cifar-tune serve`, and does a proxy before it let tokens through?"
 
 Answer = TypeVar("Answer")
 
@@ -250,11 +255,21 @@ class HttpDesk:
                 _refuse(answer)
             for event in httpx2.EventSource(answer):
                 if event.data:
-                    told: Any = event.json()
-                    yield told
+                    yield self._parsed(event.json)
 
     def _ask(self, method: str, path: str, params: Mapping[str, Any] | None = None, json: object = None) -> Any:
-        return self._send(method, path, params, json).json()
+        return self._parsed(self._send(method, path, params, json).json)
+
+    def _parsed(self, parse: Callable[[], Any]) -> Any:
+        """What `parse` returns.
+
+        Raises:
+            CheckError: that is no JSON: somebody else has answered.
+        """
+        try:
+            return parse()
+        except ValueError as error:
+            raise CheckError(f"{self.server} answers with something else than JSON: {_NOT_OURS}") from error
 
     def _send(
         self,
@@ -282,9 +297,10 @@ class HttpDesk:
     def _away(self) -> Iterator[None]:
         try:
             yield
-        except httpx2.TransportError as error:
+        except httpx2.RequestError as error:
             words = visible(str(error)) or type(error).__name__
-            raise AwayError(f"{self.server} does not answer: {words}") from error
+            advice = f"; {_UNKNOWN_SIGNER}" if "CERTIFICATE_VERIFY_FAILED" in words else ""
+            raise AwayError(f"{self.server} does not answer: {words}{advice}") from error
 
 
 def _refuse(answer: httpx2.Response) -> None:
@@ -303,7 +319,10 @@ def _refuse(answer: httpx2.Response) -> None:
         raise UserError(Problem(detail, "token"))
     if status == HTTPStatus.UNPROCESSABLE_ENTITY:
         raise UserError(_problems(told) or detail)
-    if status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.BAD_GATEWAY):
+    if answer.is_redirect:
+        where = visible(answer.headers.get("location", "nowhere"))
+        raise CheckError(f"{detail}, and sends this on to {where}: {_NOT_OURS}")
+    if status in _AWAY:
         raise AwayError(detail)
     raise CheckError(detail)
 
@@ -352,7 +371,13 @@ def _of(kind: type[Answer], plain: Any) -> Answer:
 
 
 def _part(name: str) -> str:
-    """A name as a part of a path: a slash in it stays, since finalize names what it makes STUDY/finals."""
+    """A name as a part of a path: a slash in it stays, since finalize names what it makes STUDY/finals.
+
+    Raises:
+        UnknownStudyError: it would lead to another part of the server.
+    """
+    if not name or {".", ".."} & set(name.split("/")):
+        raise UnknownStudyError(f"there is no study {name!r}")
     return quote(name, safe="/")
 
 
@@ -360,7 +385,8 @@ def _address(server: str) -> str:
     try:
         parts = urlsplit(server if "://" in server else f"http://{server}")
         is_sound = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:  # the port is no number, or an address of IPv6 is none
+        httpx2.URL(parts.geturl())
+    except (ValueError, httpx2.InvalidURL):  # the port is no number, or an address of IPv6 is none
         parts, is_sound = urlsplit(""), False
     if not is_sound or parts.path not in ("", "/") or parts.query or parts.fragment:
         raise UserError(Problem("must be an address such as https://gpu-box.example.org or http://127.0.0.1:8000",

@@ -6,6 +6,7 @@ https://www.w3.org/TR/fetch-metadata/). Links to the dashboard work from anywher
 read what opens.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Set
 from http import HTTPStatus
 from types import TracebackType
@@ -82,11 +83,22 @@ def _advice(environ: WSGIEnvironment) -> str:
 
 
 def _is_own(origin: str, host: str, allowed: Set[str]) -> bool:
-    """Whether an origin is the host that was asked, at its port; the scheme may be that of a proxy."""
+    """Whether an origin is the host that was asked, at its port; the scheme may be that of a proxy.
+
+    A proxy that replaces the host has one of the allowed names, and a port that browsers leave out, or ours. What
+    listens at another port of the same machine may be somebody else's.
+    """
     name = _host_name(origin)
     if not name:
         return False
-    return name in allowed or _without_default_port(urlsplit(origin).netloc) == _without_default_port(host)
+    here, there = _without_default_port(host), _without_default_port(urlsplit(origin).netloc)
+    return there == here or (name in allowed and there.removeprefix(name) in ("", _port(here)))
+
+
+def _port(host: str) -> str:
+    """The port of a host with its colon; empty if it has none."""
+    found = re.search(r":\d+$", host)
+    return found[0] if found else ""
 
 
 def _host_name(origin: str) -> str:

@@ -18,8 +18,11 @@ from cifar_tune.service.tables import COUNTERS, EVENTS, LONGEST_NAME, storable
 from cifar_tune.storage.urls import without_secrets_of_urls
 from cifar_tune.visible import visible, visible_lines
 
-Outcome = Literal["done", "refused", "failed"]
-"""Refused: whoever asked may not, or it made no sense; nothing has changed. Failed: it was tried, and went wrong."""
+Outcome = Literal["done", "refused", "failed", "asked"]
+"""Refused: whoever asked may not, or it made no sense; nothing has changed. Failed: it was tried, and went wrong.
+Asked: another program is asked to do it, and an event that says what came of it follows; if none does, nobody knows."""
+
+_NOT_DONE = ("refused", "failed")
 
 _TOKEN = re.compile(r"ct_[A-Za-z0-9_-]{20,}")
 _LONGEST_TEXT = 1000
@@ -87,7 +90,7 @@ def note_refusal(
     connection.execute(update(COUNTERS).where(_COUNTING).values(value=COUNTERS.c.value))  # the lock comes first
     newest = last(connection)
     query = select(EVENTS).where((EVENTS.c.id > newest - _LOOKED_THROUGH) & (EVENTS.c.at > row["at"] - _MINUTE))
-    query = query.where((EVENTS.c.actor == row["actor"]) & (EVENTS.c.outcome != "done")).order_by(EVENTS.c.id.desc())
+    query = query.where((EVENTS.c.actor == row["actor"]) & EVENTS.c.outcome.in_(_NOT_DONE)).order_by(EVENTS.c.id.desc())
     earlier = [Event(**found) for found in connection.execute(query).mappings()]
     same = next((each for each in earlier if _is_same(each, row)), None)
     if same is not None:

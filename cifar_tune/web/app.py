@@ -18,10 +18,11 @@ from cifar_tune.web.here import Here
 from cifar_tune.web.metrics import Metrics
 from cifar_tune.web.models.queueing import Slots
 from cifar_tune.web.pages import logging_in, people_pages
+from cifar_tune.web.pages.rendering import as_page
 from cifar_tune.web.problems import ProblemDetails, add_handlers, answers
 from cifar_tune.web.reading import Studies
 from cifar_tune.web.routes import PREFIX, administration, queueing, studies, watching
-from cifar_tune.web.settings import WebSettings, check_settings
+from cifar_tune.web.settings import HTTPS_PORT, WebSettings, check_settings
 
 _DESCRIPTION = """
 Hyperparameter optimization for image classifiers, for several people. Send a token with each request:
@@ -61,7 +62,7 @@ def create_app(
         names=own_names(settings.host, allowed),
         allowed=allowed,
         body_seconds=settings.limits.body_seconds,
-        has_tls=settings.has_tls,
+        only_tls=settings.has_tls and settings.port == HTTPS_PORT,  # it holds for what else the machine serves
         seen=here.metrics.seen,
     )
     app = FastAPI(
@@ -76,7 +77,7 @@ def create_app(
         redirect_slashes=False,
     )
     app.state.here = here
-    add_handlers(app)
+    add_handlers(app, as_page)
     everywhere = answers(401, 403, 408, 413, 422, 429, 503)
     for each in (watching.router, queueing.router, studies.router, administration.router):
         app.include_router(each, responses=everywhere)

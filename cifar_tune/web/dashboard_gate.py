@@ -1,12 +1,13 @@
-"""optuna-dashboard behind the door: everybody who is known may look, and changes take a right and leave an event.
+"""optuna-dashboard behind the door: everybody who is known may look, and changes take a right and leave events.
 
 The dashboard knows nobody. It serves absolute paths, so these are its own here too. What it would delete is deleted by
 the desk, which looks whether the study is in use, and gives its name free.
 """
 
-import re
+import json
 from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Any
 from urllib.parse import quote
 
 from a2wsgi import WSGIMiddleware
@@ -20,14 +21,13 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cifar_tune.dashboard.serve import pages
-from cifar_tune.optuna_tables import ids_of_studies, study_of_trial
 from cifar_tune.service import rights
-from cifar_tune.service.audit import Outcome, note
+from cifar_tune.service.audit import Outcome, note, note_refusal
 from cifar_tune.service.people import Actor
-from cifar_tune.service.refusals import ConflictError, NotAllowedError, UnknownStudyError
-from cifar_tune.web.guards import DASHBOARD_POLICY, READING, REPORT_POLICY
+from cifar_tune.service.refusals import RefusedError, UnknownStudyError
+from cifar_tune.web.dashboard_changes import Wanted, is_beyond, require_change, wanted_change
+from cifar_tune.web.guards import DASHBOARD_POLICY, FILE_POLICY, READING, REPORT_POLICY
 from cifar_tune.web.here import Here
-from cifar_tune.web.listing import owner_of
 
 PATHS = (
     "/dashboard", "/dashboard/{rest:path}", "/api/{rest:path}", "/static/{rest:path}", "/csv/{rest:path}",
@@ -37,12 +37,9 @@ PATHS = (
 
 _WORKERS = 4
 _LOGIN = "/login"
-_STUDIES = re.compile(r"/api/studies/*")
-_STUDY = re.compile(r"/api/(?:studies|artifacts)/(\d+)(?:/.*)?")
-_DELETED = re.compile(r"/api/studies/(\d+)/*")
-_RENAMED = re.compile(r"/api/studies/(\d+)/rename/*")
-_TRIAL = re.compile(r"/api/trials/(\d+)/.*")
 _FRAMES: Mapping[bytes, bytes] = {b"x-frame-options": b"SAMEORIGIN"}
+_POLICIES: Mapping[str, str] = {"/report/": REPORT_POLICY, "/artifacts/": FILE_POLICY}
+_OF_BODIES = (b"content-length", b"transfer-encoding")
 
 
 def mount_dashboard(app: FastAPI, here: Here) -> None:
@@ -66,61 +63,78 @@ class DashboardGate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         request = Request(scope, receive)
+        path: str = scope["path"]
         actor = await run_in_threadpool(self._here.door.actor_of, request)
         if actor is None:
             if request.method in READING and "text/html" in request.headers.get("accept", ""):
-                page = RedirectResponse(f"{_LOGIN}?next_page={quote(request.url.path)}", HTTPStatus.SEE_OTHER)
+                page = RedirectResponse(f"{_LOGIN}?next_page={quote(path)}", HTTPStatus.SEE_OTHER)
                 await page(scope, receive, send)
                 return
             raise HTTPException(HTTPStatus.UNAUTHORIZED, "Log in, or send a token (Authorization: Bearer ct_...).")
-        if request.method not in READING:
-            answer = await run_in_threadpool(self._change, actor, request)
-            if answer is not None:
-                await answer(scope, receive, send)
-                return
-        await self._app(scope, receive, _with_policy(send, request.url.path))
+        rights.require(actor, "read", None, "see studies")
+        if is_beyond(path):
+            raise UnknownStudyError("no study and no trial has so high a number")
+        sent = _with_policy(send, path)
+        # the whole body is there before one of the few threads of the dashboard begins to work
+        if request.method in READING:
+            await self._app(_with_headers(scope, ()), _given(b""), sent)
+            return
+        body = await request.body()
+        answer = await run_in_threadpool(self._deleted_or_asked, actor, request.method, path, _read(body))
+        if isinstance(answer, Response):
+            await answer(scope, receive, send)
+            return
+        length = (b"content-length", str(len(body)).encode())
+        await self._changed(actor, answer, _with_headers(scope, (length,)), body, sent)
 
-    def _change(self, actor: Actor, request: Request) -> Response | None:
-        """Look whether somebody may change this, and write it down; the answer, where the dashboard is not asked.
+    def _deleted_or_asked(
+        self, actor: Actor, method: str, path: str, body: Mapping[str, Any]
+    ) -> Response | tuple[str, str | None]:
+        """Delete a study, or see that somebody may change something, and write down that they will.
+
+        Returns:
+            The answer to a deletion, else the action and the study of the event.
 
         Raises:
             RefusedError: they may not.
         """
-        path, action = request.url.path, f"dashboard {request.method}"
-        study: str | None = None
+        storage, action = self._here.studies.storage, f"dashboard {method}"
+        wanted: Wanted | None = None
         try:
-            if _STUDIES.fullmatch(path):
-                rights.require(actor, "submit", None, "make a study by hand")
-            else:
-                study = self._study_of(path)
-                if _DELETED.fullmatch(path) and request.method == "DELETE":
-                    self._here.desk(actor).delete(study)
-                    return Response(status_code=HTTPStatus.NO_CONTENT)
-                owner = owner_of(self._here.engine, study)
-                rights.require(actor, "delete", owner, f"change the study {study!r}")
-                if owner is not None and _RENAMED.fullmatch(path):
-                    raise ConflictError(f"the study {study!r} was submitted, so its name stays")
-        except (NotAllowedError, ConflictError, UnknownStudyError) as error:
-            if not _DELETED.fullmatch(path):  # the desk has written that down
-                _write(self._here.engine, actor, action, study, "refused", {"path": path, "why": str(error)})
+            wanted = wanted_change(storage, method, path)
+            if not wanted.kind.deletes:
+                require_change(storage, actor, wanted, path, body)
+        except KeyError as error:
+            raise UnknownStudyError("the study was deleted a moment ago") from error
+        except RefusedError as error:
+            study = None if wanted is None else wanted.study
+            with self._here.engine.begin() as connection:
+                note_refusal(connection, actor.name, action, study, "refused", {"path": path, "why": str(error)})
             raise
-        _write(self._here.engine, actor, action, study, "done", {"path": path})
-        return None
+        if wanted.kind.deletes and wanted.study is not None:
+            self._here.desk(actor).delete(wanted.study)  # it writes its own event
+            return Response(status_code=HTTPStatus.NO_CONTENT)
+        _write(self._here.engine, actor, action, wanted.study, "asked", {"path": path})
+        return action, wanted.study
 
-    def _study_of(self, path: str) -> str:
-        """The study that a change is about.
+    async def _changed(
+        self, actor: Actor, event: tuple[str, str | None], scope: Scope, body: bytes, send: Send
+    ) -> None:
+        """Let the dashboard change something, write down what came of it, and only then send its answer."""
+        told: list[Message] = []
 
-        Raises:
-            UnknownStudyError: there is none.
-        """
-        trial, study = _TRIAL.fullmatch(path), _STUDY.fullmatch(path)
-        number = int(study[1]) if study else None
-        if trial:
-            number = study_of_trial(self._here.engine, int(trial[1]))
-        found = [name for name, each in ids_of_studies(self._here.engine).items() if each == number]
-        if not found:
-            raise UnknownStudyError("there is no such study")
-        return found[0]
+        async def kept(message: Message) -> None:
+            told.append(message)
+
+        try:
+            await self._app(scope, _given(body), kept)
+        finally:
+            status = next((message["status"] for message in told if message["type"] == "http.response.start"), None)
+            outcome: Outcome = "done" if status is not None and status < HTTPStatus.BAD_REQUEST else "failed"
+            detail = {"path": scope["path"], "status": status}
+            await run_in_threadpool(_write, self._here.engine, actor, *event, outcome, detail)
+        for message in told:
+            await send(message)
 
 
 def _write(
@@ -130,9 +144,41 @@ def _write(
         note(connection, actor.name, action, study, outcome, detail)
 
 
+def _read(body: bytes) -> Mapping[str, Any]:
+    """The JSON object that a change brings along; without one, an empty one.
+
+    Raises:
+        HTTPException: it is something else, which the dashboard cannot bear.
+    """
+    try:
+        found = json.loads(body) if body.strip() else {}
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, "The body must be a JSON object.")
+    return found
+
+
+def _with_headers(scope: Scope, more: tuple[tuple[bytes, bytes], ...]) -> Scope:
+    """The request with other headers about its body; the dashboard needs to know which encodings a client takes."""
+    kept = [(name, value) for name, value in scope["headers"] if name not in _OF_BODIES]
+    if not any(name == b"accept-encoding" for name, _ in kept):
+        kept.append((b"accept-encoding", b"identity"))
+    return {**scope, "headers": [*kept, *more]}
+
+
+def _given(body: bytes) -> Receive:
+    """What a body that is there already is received by."""
+
+    async def received() -> Message:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return received
+
+
 def _with_policy(send: Send, path: str) -> Send:
     """What its pages need; the dashboard shows files in frames of its own."""
-    policy = REPORT_POLICY if path.startswith("/report/") else DASHBOARD_POLICY
+    policy = next((each for start, each in _POLICIES.items() if path.startswith(start)), DASHBOARD_POLICY)
 
     async def sent(message: Message) -> None:
         if message["type"] == "http.response.start":

@@ -1,7 +1,7 @@
 """Who asks: by the token in a header, by the session of a browser, or by the word of a trusted proxy."""
 
 from http import HTTPStatus
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from math import ceil
 
 from sqlalchemy import Engine
@@ -10,13 +10,19 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
 from cifar_tune.errors import UserError
-from cifar_tune.service.people import Actor, person_name, role_of, who
-from cifar_tune.web.failures import Failures
+from cifar_tune.service.people import TOKEN_PREFIX, Actor, digest, person_name, role_of, who
+from cifar_tune.web.failures import Failures, KnownTokens
 from cifar_tune.web.guards import READING
-from cifar_tune.web.sessions import actor_of_session, end_session, open_session
+from cifar_tune.web.sessions import actor_of_session, end_session, forget_session, open_session
 from cifar_tune.web.settings import WebSettings
 
 COOKIE = "cifar_tune_session"
+TLS_COOKIE = f"__Host-{COOKIE}"
+"""The same where browsers come with TLS: no other host and no plain page can set a cookie whose name begins so."""
+
+_SITE = 64
+"""Bits of an address of IPv6 that say whose network it is. Whoever has one address there has all of the others."""
+
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="cifar-tune"'}
 
 
@@ -33,6 +39,7 @@ class Door:
         self._settings = settings
         limits = settings.limits
         self._failures = Failures(limits.failures, limits.failure_seconds)
+        self._known = KnownTokens()
         self._proxies = () if settings.proxy is None else settings.proxy.networks()
 
     def actor_of(self, request: HTTPConnection) -> Actor | None:
@@ -43,13 +50,17 @@ class Door:
                 say which page wants it.
         """
         scheme, _, secret = request.headers.get("authorization", "").partition(" ")
-        if scheme:
+        secret = secret.strip()
+        is_token = scheme.lower() == "bearer" and secret.startswith(TOKEN_PREFIX)
+        # proxies pass on credentials of their own in the same header
+        actor = None if is_token else self._named_by_proxy(request)
+        if actor is None and scheme:
             if scheme.lower() != "bearer":
                 raise HTTPException(HTTPStatus.UNAUTHORIZED, "Send Authorization: Bearer and a token.", _CHALLENGE)
-            return self.actor_with(request, secret.strip())
-        actor = self._named_by_proxy(request)
-        if actor is None and COOKIE in request.cookies:
-            actor = actor_of_session(self._engine, request.cookies[COOKIE])
+            return self.actor_with(request, secret)
+        cookie = self._cookie_of(request)
+        if actor is None and cookie is not None:
+            actor = actor_of_session(self._engine, cookie)
         if actor is not None:
             require_own_page(request)
         return actor
@@ -60,17 +71,18 @@ class Door:
         Raises:
             HTTPException: nobody, or there were too many wrong ones from this address.
         """
-        address = self.address_of(request)
-        wait = self._failures.wait(address)
-        if wait > 0:
+        source = source_of(self.address_of(request))
+        known = (source, digest(secret))
+        wait = self._failures.wait(source)
+        if wait > 0 and not self._known.has(known):
             words = "There were too many wrong tokens from this address; wait a little."
             raise HTTPException(HTTPStatus.TOO_MANY_REQUESTS, words, {"Retry-After": str(ceil(wait))})
         actor = who(self._engine, secret)
         if actor is None:
-            self._failures.add(address)
+            self._failures.add(source)
             words = "The token is not known here, was revoked, or has expired."
             raise HTTPException(HTTPStatus.UNAUTHORIZED, words, _CHALLENGE)
-        self._failures.forget(address)
+        self._known.add(known)
         return actor
 
     def require(self, request: HTTPConnection) -> Actor:
@@ -86,10 +98,14 @@ class Door:
         return actor
 
     def address_of(self, request: HTTPConnection) -> str:
-        """Where the request comes from: of a trusted proxy, whom it names."""
+        """Where the request comes from: of a trusted proxy, whom it names. From all others, the header says nothing."""
         address = request.client.host if request.client else ""
-        if self._is_proxy(address):
-            return request.headers.get("x-forwarded-for", address).rpartition(",")[2].strip() or address
+        named = ",".join(request.headers.getlist("x-forwarded-for")).split(",")
+        while self._is_proxy(address) and named:
+            nearest = address_in(named.pop())
+            if nearest is None:
+                break
+            address = str(nearest)
         return address
 
     def log_in(self, request: Request, secret: str, response: Response) -> Actor:
@@ -100,9 +116,10 @@ class Door:
         """
         require_own_page(request)
         actor = self.actor_with(request, secret)
+        before = self._cookie_of(request)
         seconds = self._settings.session_hours * 3600
         response.set_cookie(
-            COOKIE,
+            self._cookie_name(request),
             open_session(self._engine, actor, seconds),
             max_age=round(seconds),
             httponly=True,
@@ -110,14 +127,18 @@ class Door:
             secure=self.is_secure(request),
             path="/",
         )
+        if before is not None:
+            forget_session(self._engine, before)
         return actor
 
     def log_out(self, request: Request, response: Response) -> None:
         """End the browser's session, if it has one."""
         actor = self.actor_of(request)
-        if actor is not None and COOKIE in request.cookies:
-            end_session(self._engine, request.cookies[COOKIE], actor)
-        response.delete_cookie(COOKIE, httponly=True, samesite="lax", secure=self.is_secure(request), path="/")
+        cookie = self._cookie_of(request)
+        if actor is not None and cookie is not None:
+            end_session(self._engine, cookie, actor)
+        name, is_secure = self._cookie_name(request), self.is_secure(request)
+        response.delete_cookie(name, httponly=True, samesite="lax", secure=is_secure, path="/")
 
     def is_secure(self, request: HTTPConnection) -> bool:
         """Whether the browser has come with TLS: to us, or to a trusted proxy."""
@@ -126,11 +147,15 @@ class Door:
         address = request.client.host if request.client else ""
         return self._is_proxy(address) and request.headers.get("x-forwarded-proto", "").lower() == "https"
 
+    def _cookie_name(self, request: HTTPConnection) -> str:
+        return TLS_COOKIE if self.is_secure(request) else COOKIE
+
+    def _cookie_of(self, request: HTTPConnection) -> str | None:
+        return request.cookies.get(self._cookie_name(request))
+
     def _is_proxy(self, address: str) -> bool:
-        try:
-            return any(ip_address(address) in network for network in self._proxies)
-        except ValueError:
-            return False
+        found = address_in(address)
+        return found is not None and any(found in network for network in self._proxies)
 
     def _named_by_proxy(self, request: HTTPConnection) -> Actor | None:
         """Whom a trusted proxy names.
@@ -148,7 +173,8 @@ class Door:
         if len(given) > 1 or len(roles) > 1:  # the proxy has passed on what somebody else sent
             raise HTTPException(HTTPStatus.UNAUTHORIZED, "The proxy names more than one person, or more than one role.")
         try:
-            return Actor(person_name(given[0], proxy.user_header), role_of(roles[0] if roles else proxy.role))
+            name = given[0].encode("latin-1").decode("utf-8", "replace")  # headers are bytes
+            return Actor(person_name(name, proxy.user_header), role_of(roles[0] if roles else proxy.role))
         except UserError as error:
             raise HTTPException(HTTPStatus.UNAUTHORIZED, f"The proxy's word: {error}") from error
 
@@ -165,3 +191,21 @@ def require_own_page(request: HTTPConnection) -> None:
     if request.scope.get("method", "GET") not in READING and not has_said:
         words = "A browser says which page asks for a change (Origin or Sec-Fetch-Site), and this request does not."
         raise HTTPException(HTTPStatus.FORBIDDEN, words)
+
+
+def address_in(text: str) -> IPv4Address | IPv6Address | None:
+    """The address that a text is; None if it is none. One of IPv4 in the form of IPv6 is one of IPv4."""
+    try:
+        found = ip_address(text.strip().strip("[]"))
+    except ValueError:
+        return None
+    mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
+    return found if mapped is None else mapped
+
+
+def source_of(text: str) -> str:
+    """Whose limits hold for an address: those of the address itself, or of its network where it is one of IPv6."""
+    found = address_in(text)
+    if isinstance(found, IPv6Address):
+        return str(IPv6Network((int(found), _SITE), strict=False))
+    return text if found is None else str(found)

@@ -1,4 +1,4 @@
-"""Wrong tokens, by the address that they came from: whoever guesses has to wait."""
+"""Wrong tokens, by the address that they came from: whoever guesses has to wait, and nobody else."""
 
 import time
 from collections import OrderedDict, deque
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from threading import Lock
 
 _MOST_ADDRESSES = 10_000
+_MOST_TOKENS = 10_000
 
 
 class Failures:
@@ -42,14 +43,34 @@ class Failures:
             while len(self._times) > _MOST_ADDRESSES:  # so many addresses at once are one attacker: the oldest go
                 self._times.popitem(last=False)
 
-    def forget(self, address: str) -> None:
-        """The address has shown a right token."""
-        with self._lock:
-            self._times.pop(address, None)
-
     def _forget(self, address: str, times: "deque[float]") -> None:
         oldest = self._clock() - self._seconds
         while times and times[0] <= oldest:
             times.popleft()
         if not times:
             del self._times[address]
+
+
+class KnownTokens:
+    """Tokens that were right before, each with the address that it came from.
+
+    People often share an address: that of a proxy, or 127.0.0.1 of a machine that many use. One of them who guesses
+    must not lock out the others.
+    """
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._lock = Lock()
+
+    def add(self, known: tuple[str, str]) -> None:
+        """Remember an address and the digest of a token."""
+        with self._lock:
+            self._known[known] = None
+            self._known.move_to_end(known)
+            while len(self._known) > _MOST_TOKENS:
+                self._known.popitem(last=False)
+
+    def has(self, known: tuple[str, str]) -> bool:
+        """Whether they were right together."""
+        with self._lock:
+            return known in self._known

@@ -6,6 +6,7 @@ browser. A body that never ends, or never comes, costs its sender alone.
 """
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, Mapping, Set
 from http import HTTPStatus
@@ -34,12 +35,18 @@ REPORT_POLICY = (
 )
 """A report is one file with its scripts in it. In its sandbox it is a site of its own, that can ask us for nothing."""
 
-DASHBOARD_POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data: blob:; font-src 'self' data:; worker-src 'self' blob:; form-action 'self'; base-uri 'self'; "
-    "frame-ancestors 'self'"
+FILE_POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src 'self' data: blob:; "
+    "media-src 'self' data: blob:; frame-ancestors 'self'; sandbox allow-scripts allow-popups allow-downloads"
 )
-"""What optuna-dashboard needs: its plots are compiled in the browser."""
+"""A file that somebody has uploaded may be a page with scripts. In its sandbox it is a site of its own too."""
+
+DASHBOARD_POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; font-src 'self' data:; worker-src 'self' blob:; object-src 'none'; "
+    "form-action 'self'; base-uri 'self'; frame-ancestors 'self'"
+)
+"""What optuna-dashboard needs: its plots are compiled in the browser. A script in somebody's note does not run."""
 
 _HEADERS: Mapping[str, str] = {
     "Content-Security-Policy": PAGE_POLICY,
@@ -54,6 +61,7 @@ _HEADERS: Mapping[str, str] = {
 """Of every answer that does not say otherwise itself."""
 
 _TRANSPORT = "max-age=31536000"
+_HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\s/?#@:\[\]]+)(?::\d{1,5})?", re.ASCII)
 _LOOKED_AT = ("Host", "Origin", "Sec-Fetch-Site", "Sec-Fetch-Mode", "Sec-Fetch-Dest")
 
 
@@ -71,7 +79,7 @@ class Guards:
         allowed: those of them that the user named. A page may come from one of them while the request names another
             host: proxies often replace the host.
         body_seconds: until a request must have sent its whole body.
-        has_tls: whether browsers must use TLS only from now on.
+        only_tls: whether browsers must use TLS only for this host from now on, at each of its ports.
         seen: is told of every answer.
     """
 
@@ -83,7 +91,7 @@ class Guards:
         names: Set[str],
         allowed: Set[str],
         body_seconds: float,
-        has_tls: bool,
+        only_tls: bool,
         seen: Seen,
     ) -> None:
         self._app = app
@@ -91,7 +99,7 @@ class Guards:
         self._names = names
         self._allowed = allowed
         self._body_seconds = body_seconds
-        self._has_tls = has_tls
+        self._only_tls = only_tls
         self._seen = seen
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -114,6 +122,10 @@ class Guards:
             if refused is not None:
                 await problem(HTTPStatus.FORBIDDEN, refused)(scope, receive, start)
                 return
+            if "\0" in scope["path"] or b"%00" in scope["query_string"]:  # no database takes it
+                words = "The address holds a character that text may not hold."
+                await problem(HTTPStatus.UNPROCESSABLE_ENTITY, words)(scope, receive, start)
+                return
             await self._app(scope, _in_time(receive, self._body_seconds), start)
         finally:
             route = scope.get("route")
@@ -125,7 +137,8 @@ class Guards:
         given = Headers(scope=scope)
         if len(given.getlist("host")) > 1 or len(given.getlist("origin")) > 1:
             return "A request has one Host and one Origin."
-        asked = host_part(given.get("host", "")).lower().rstrip(".")
+        host = given.get("host", "")
+        asked = host_part(host).lower().rstrip(".") if _HOST.fullmatch(host) else ""
         if asked not in self._names and not (self._is_remote and as_address(asked) is not None):
             known = [*sorted(self._names), *(["plain addresses"] if self._is_remote else [])]
             advice = f" If {asked} is meant to be this machine, start it with --allow-host {asked}." if asked else ""
@@ -140,7 +153,7 @@ class Guards:
             del headers[name]
         for name, value in _HEADERS.items():
             headers.setdefault(name, value)
-        if self._has_tls:
+        if self._only_tls:
             headers.setdefault("Strict-Transport-Security", _TRANSPORT)
         headers["Server"] = "cifar-tune"
 

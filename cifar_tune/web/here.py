@@ -1,14 +1,17 @@
 """What all routes share: the storage, the door, and the limits of this process."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import Depends, Request, Security
+from fastapi import Depends, Request, Response, Security
+from fastapi.routing import APIRoute
 from fastapi.security import APIKeyCookie, HTTPBearer
 from sqlalchemy import Engine
 from sqlalchemy.engine import URL
+from starlette.concurrency import run_in_threadpool
 
+from cifar_tune.errors import UserError
 from cifar_tune.service import rights
 from cifar_tune.service.people import Actor
 from cifar_tune.service.storage_desk import StorageDesk
@@ -103,6 +106,28 @@ def desk_of(here: HereNow, caller: Caller) -> StorageDesk:
 
 
 AtDesk = Annotated[StorageDesk, Depends(desk_of)]
+
+
+class StudyRoute(APIRoute):
+    """A route that reads a study: it answers 404, and no error of ours, where the study is deleted at that moment."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """What answers a request."""
+        handler = super().get_route_handler()
+
+        async def answered(request: Request) -> Response:
+            try:
+                return await handler(request)
+            except (KeyError, UserError) as error:
+                await run_in_threadpool(_raise_if_gone, here_of(request), str(request.path_params.get("name")), error)
+                raise
+
+        return answered
+
+
+def _raise_if_gone(here: Here, name: str, error: Exception) -> None:
+    with here.studies.while_it_is_there(name):
+        raise error
 
 
 async def place_of(here: HereNow, caller: Caller) -> AsyncIterator[None]:

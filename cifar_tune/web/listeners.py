@@ -73,6 +73,7 @@ class News:
     async def wait_beyond(self, known: int, seconds: float) -> None:
         """Return when there is an event with a higher number, or after this many seconds."""
         if self._newest > known:
+            await asyncio.sleep(_LOOK_SECONDS)  # else a number whose event is gone would be looked for without a pause
             return
         woken = asyncio.Event()
         self._waiting.add(woken)

@@ -2,11 +2,11 @@
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from optuna.exceptions import StorageInternalError
@@ -106,30 +106,52 @@ def _described(each: Problem) -> dict[str, Any]:
         "rule": visible(each.rule),
         "key": None if each.key is None else visible(each.key),
         "value": _plain(each.value),
-        "source": each.source,
+        "source": None if each.source is None else visible(each.source),
         "line": each.line,
-        "nearest": each.nearest,
+        "nearest": None if each.nearest is None else visible(each.nearest),
         "more": [visible(line) for line in each.more],
     }
 
 
 def _plain(value: object) -> Any:
-    """The value if JSON has it, else its text; of a long one, the beginning."""
+    """The value if JSON has it and UTF-8 too, else its text; of a long one, the beginning."""
     try:
-        text = json.dumps(value, allow_nan=False)
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
+        text.encode()
+    except UnicodeEncodeError:  # half of a pair
+        return visible(text[:1000])
     except (TypeError, ValueError, RecursionError):
-        return visible(str(value)[:200])
+        return visible(_text_of(value)[:200])
     return value if len(text) <= 1000 else text[:1000]
 
 
-def add_handlers(app: FastAPI) -> None:
-    """Let the app answer every error with a problem, and none with a traceback."""
-    app.add_exception_handler(CifarTuneError, _of_ours)
-    app.add_exception_handler(HTTPException, _of_http)
-    app.add_exception_handler(RequestValidationError, _of_request)
-    app.add_exception_handler(SQLAlchemyError, _of_database)
-    app.add_exception_handler(StorageInternalError, _of_database)
-    app.add_exception_handler(Exception, _unforeseen)
+def _text_of(value: object) -> str:
+    try:
+        return str(value)
+    except (ValueError, RecursionError):  # a number of thousands of digits, or a list in itself
+        return f"a {type(value).__name__}"
+
+
+Handler = Callable[[Request, Exception], Awaitable[ProblemResponse]]
+
+
+def add_handlers(app: FastAPI, shown: Callable[[Handler], Callable[[Request, Exception], Awaitable[Response]]]) -> None:
+    """Let the app answer every error with a problem, and none with a traceback.
+
+    Args:
+        app: the application.
+        shown: makes a page of the problem where that is wanted.
+    """
+    handlers: Mapping[type[Exception], Handler] = {
+        CifarTuneError: _of_ours,
+        HTTPException: _of_http,
+        RequestValidationError: _of_request,
+        SQLAlchemyError: _of_database,
+        StorageInternalError: _of_database,
+        Exception: _unforeseen,
+    }
+    for kind, handler in handlers.items():
+        app.add_exception_handler(kind, shown(handler))
 
 
 async def _of_ours(_request: Request, error: Exception) -> ProblemResponse:

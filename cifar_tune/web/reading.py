@@ -6,14 +6,15 @@ as nothing has changed, or for a second.
 
 import json
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from hashlib import sha256
 from typing import Any
 
 from optuna.trial import TrialState
 from sqlalchemy.engine import URL
 
-from cifar_tune.errors import nearest_name
+from cifar_tune.errors import UserError, nearest_name
 from cifar_tune.optuna_internals import BatchStorage
 from cifar_tune.optuna_tables import (
     names_of_studies,
@@ -73,6 +74,19 @@ class Studies:
             raise UnknownStudyError(
                 f"there is no study {name!r}{f' (did you mean {near!r}?)' if near else ''}"
             ) from None
+
+    @contextmanager
+    def while_it_is_there(self, name: str) -> Iterator[None]:
+        """A block that reads a study which somebody else may delete at any moment.
+
+        Raises:
+            UnknownStudyError: it was deleted in between.
+        """
+        try:
+            yield
+        except (KeyError, UserError):  # what is said of a number, and of a name, that is gone
+            self.require(name)
+            raise
 
     def seen(self, name: str) -> Overview:
         """One study as it stands, or stood a second ago: what everything here is told from.

@@ -1,21 +1,22 @@
 """The application on a port, in a thread beside the rest of the process."""
 
 import socket
+from collections import Counter
 from collections.abc import Callable
 from threading import Thread
 from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from cifar_tune.dashboard.host_names import LOOPBACK
 from cifar_tune.dashboard.listening import refused, require_address
 from cifar_tune.errors import UnexpectedError
-from cifar_tune.web.settings import WebSettings
+from cifar_tune.web.door import address_in, source_of
+from cifar_tune.web.settings import Limits, Network, WebSettings
 
 _BACKLOG = 2048
-_FIRST_REQUEST_SECONDS = 20.0
 _KEEP_ALIVE_SECONDS = 15
 _GOODBYE_SECONDS = 2
 _HEADER_BYTES = 32_768
@@ -54,7 +55,7 @@ class HttpServer:
         self.elsewhere = "" if own == host else _link(scheme, socket.gethostname(), port)
         config = uvicorn.Config(
             app,
-            http=_PatientProtocol,
+            http=_protocol(settings),
             ws="none",
             lifespan="off",
             log_config=None,
@@ -105,16 +106,64 @@ class HttpServer:
 
 
 class _PatientProtocol(H11Protocol):
-    """Uvicorn's, which waits for the first request of a connection for ever; this one gives up after a while."""
+    """Uvicorn's, with limits for clients that are slow or many.
+
+    Uvicorn waits for ever for a request that begins and does not end, and for the rest of a body that nobody wants any
+    more. This one gives up a connection on which no request is answered after a while. It takes only so many
+    connections from one address, so that one machine cannot take them all.
+    """
+
+    limits: Limits
+    proxies: tuple[Network, ...]
+    open_each: Counter[str]
+    _source = ""
 
     def connection_made(self, transport: Any) -> None:
         """See that something is asked soon."""
         super().connection_made(transport)
-        self.loop.call_later(_FIRST_REQUEST_SECONDS, self._give_up)
+        address = "" if self.client is None else self.client[0]
+        found = address_in(address)
+        if found is None or not any(found in network for network in self.proxies):
+            self._source = source_of(address)
+            self.open_each[self._source] += 1
+            if self.open_each[self._source] > self.limits.connections_each:
+                transport.abort()
+                return
+        self._give_up_later()
 
-    def _give_up(self) -> None:
-        if getattr(self, "cycle", None) is None and not self.transport.is_closing():
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Give the place back."""
+        super().connection_lost(exc)
+        if self._source:
+            self.open_each[self._source] -= 1
+            if not self.open_each[self._source]:
+                del self.open_each[self._source]
+
+    def on_response_complete(self) -> None:
+        """See that the next thing is asked soon."""
+        super().on_response_complete()
+        if not self.transport.is_closing():
+            self._give_up_later()
+
+    def _give_up_later(self) -> None:
+        self.loop.call_later(self.limits.idle_seconds, self._give_up, self.cycle)
+
+    def _give_up(self, last: RequestResponseCycle | None) -> None:
+        """Close the connection if nothing was asked since `last` was answered."""
+        is_answered = last is None or last.response_complete
+        if self.cycle is last and is_answered and not self.transport.is_closing():
             self.transport.close()
+
+
+def _protocol(settings: WebSettings) -> type[_PatientProtocol]:
+    """The protocol of one server, whose connections are counted together."""
+
+    class Counted(_PatientProtocol):
+        """Of this server."""
+
+    Counted.limits, Counted.open_each = settings.limits, Counter()
+    Counted.proxies = () if settings.proxy is None else settings.proxy.networks()
+    return Counted
 
 
 def _link(scheme: str, host: str, port: int) -> str:

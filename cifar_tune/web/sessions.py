@@ -40,6 +40,12 @@ def actor_of_session(engine: Engine, secret: str) -> Actor | None:
     return Actor(token.owner, token.role, token.id)
 
 
+def forget_session(engine: Engine, secret: str) -> None:
+    """End the session that a browser had before it logged in anew, whosever it was."""
+    with engine.begin() as connection:
+        connection.execute(delete(SESSIONS).where(SESSIONS.c.sha256 == digest(secret)))
+
+
 def end_session(engine: Engine, secret: str, actor: Actor) -> None:
     """Log out."""
     with engine.begin() as connection:

@@ -10,6 +10,7 @@ from cifar_tune.dashboard.listening import HIGHEST_PORT
 from cifar_tune.errors import Problem, UserError, all_at_once
 
 DEFAULT_PORT = 8000
+HTTPS_PORT = 443
 
 Network = IPv4Network | IPv6Network
 
@@ -57,22 +58,26 @@ class Limits:
     Attributes:
         body_bytes: of one request.
         body_seconds: until a request must have sent its whole body.
+        idle_seconds: of a connection on which nothing is asked, or a request begins and does not end.
         page: the most studies, trials or events in one answer.
         listeners: event streams that are open at the same time.
         listeners_each: the same of one person.
         failures: wrong tokens from one address within `failure_seconds`; then it waits.
         failure_seconds: how long a wrong token counts.
         connections: that are open at the same time.
+        connections_each: the same from one address, or one network of IPv6; of a trusted proxy, all of them.
     """
 
     body_bytes: int = 300_000
     body_seconds: float = 20.0
+    idle_seconds: float = 20.0
     page: int = 500
     listeners: int = 200
     listeners_each: int = 20
     failures: int = 10
     failure_seconds: float = 60.0
     connections: int = 1000
+    connections_each: int = 600
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,6 +100,8 @@ class Summaries:
             return {**_NOTHING, "trouble": "it was not made by cifar-tune"}
         except (UserError, DamagedError, UnknownStudyError) as error:
             return {**_NOTHING, "trouble": str(error)}
+        except KeyError:  # what Optuna says of a number that is gone
+            return {**_NOTHING, "trouble": "it was deleted a moment ago"}
         best = None if parent_of(name) is not None else seen.best
         return {
             "budget_trials": most_trials(seen.spec, seen.strangers),

@@ -18,7 +18,7 @@ from cifar_tune.optuna_internals import BatchStorage
 from cifar_tune.service.desk import Desk, Stopped
 from cifar_tune.service.owners import Owner
 from cifar_tune.service.people import Actor
-from cifar_tune.service.refusals import AwayError
+from cifar_tune.service.refusals import AwayError, UnknownStudyError
 from cifar_tune.service.storage_desk import StorageDesk
 from tests.processes import call_cifar_tune
 from tests.web.conftest import ROLES, ClientOf, Template, study_text
@@ -125,6 +125,8 @@ def answering(status: int, content: Any) -> HttpDesk:
         (503, b'{"detail": "The database does not answer."}', AwayError, "The database does not answer."),
         (500, b"{}", CheckError, "status 500"),
         (302, b"", CheckError, "status 302"),
+        (200, b"<html>Log in", CheckError, "something else than JSON"),
+        (504, b"", AwayError, "status 504"),
         (401, b'{"detail": "not known"}', UserError, "token: not known"),
         (200, b'{"submissions": [{"id": 1}]}', CheckError, "the server's answer cannot be read"),
     ],
@@ -134,13 +136,32 @@ def test_answers_of_others(status: int, content: bytes, kind: type[Exception], w
         answering(status, content).queue()
 
 
+@pytest.mark.parametrize("name", ["../tokens/3", "a/../../tokens/3", "..", ".", ""])
+def test_a_name_leads_to_no_other_part_of_the_server(name: str, desks: Desks) -> None:
+    _, desk = desks("admin")
+    for ask in (desk.delete, desk.cancel, desk.study, desk.report):
+        with pytest.raises(UnknownStudyError):
+            ask(name)
+
+
 def test_a_server_that_is_not_there() -> None:
     with pytest.raises(AwayError, match=r"http://127.0.0.1:1 does not answer: "):
         HttpDesk("127.0.0.1:1", "ct_x").queue()
 
 
 @pytest.mark.parametrize(
-    "address", ["", "ftp://x", "http://", "http://x/path", "http://u:p@x", "http://x:port", "http://[x", "http://x?y"]
+    "address",
+    [
+        "",
+        "ftp://x",
+        "http://",
+        "http://x/path",
+        "http://u:p@x",
+        "http://x:port",
+        "http://[x",
+        "http://x?y",
+        "http://x\0y",
+    ],
 )
 def test_addresses_that_are_none(address: str) -> None:
     with pytest.raises(UserError, match="--server"):

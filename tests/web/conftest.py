@@ -55,7 +55,11 @@ class Template:
 def template(tmp_path_factory: pytest.TempPathFactory) -> Template:
     """Two studies that `run` has made, one of anna's that is queued, one of hers that is paused, and four tokens."""
     file = tmp_path_factory.mktemp("service") / "service.db"
-    url = storage_url(f"sqlite:///{file}")
+    return Template(file, furnish(storage_url(f"sqlite:///{file}")))
+
+
+def furnish(url: URL) -> dict[str, str]:
+    """Put into a new database what the tests rely on; returns the token of each role."""
     storage = open_storage(url)
     upgrade(storage.engine)
     running = MadeTrial({"optimizer": "adamw", "lr": 0.01, "weight_decay": 1e-4, "activation": "relu", "width": 16,
@@ -74,7 +78,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Template:
     desk.submit(study_text("paused"))
     desk.pause("paused")
     close(storage)
-    return Template(file, tokens)
+    return tokens
 
 
 @pytest.fixture(scope="module")

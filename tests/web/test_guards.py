@@ -1,6 +1,7 @@
 """Who gets in, and what every answer carries."""
 
 import asyncio
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -8,9 +9,11 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI
+from starlette.requests import HTTPConnection
 from starlette.testclient import TestClient
 
 from cifar_tune.errors import UserError
+from cifar_tune.web.door import source_of
 from cifar_tune.web.failures import Failures
 from cifar_tune.web.settings import Limits, TrustedProxy, WebSettings, check_settings
 
@@ -29,6 +32,9 @@ def outcome(client: TestClient, headers: Mapping[str, str], method: str = "GET",
         ("LOCALHOST.", 200),
         ("evil.example", 403),
         ("10.0.0.1", 403),
+        ("127.0.0.1:80/api/studies/1?", 403),
+        ("127.0.0.1:evil", 403),
+        ("127.0.0.1@evil.example", 403),
         ("", 403),
     ],
 )
@@ -133,6 +139,63 @@ def test_whoever_guesses_has_to_wait(app_of: AppOf, client_of: ClientOf, templat
     assert outcome(elsewhere, {"Authorization": f"Bearer {template.tokens['admin']}"}) == 200
 
 
+def test_whoever_guesses_locks_out_nobody_who_was_right_before(
+    app_of: AppOf, client_of: ClientOf, template: Template
+) -> None:
+    client = client_of(None, app_of(limits=Limits(failures=3, failure_seconds=3600)))
+    assert log_in(client, template.tokens["editor"]).status_code == 303
+    session = dict(client.cookies)
+    client.cookies.clear()
+
+    def shown(token: str) -> int:
+        return outcome(client, {"Authorization": f"Bearer {token}"})
+
+    assert shown(template.tokens["admin"]) == 200
+    assert [shown("ct_wrong"), shown("ct_wrong"), shown(template.tokens["admin"]), shown("ct_wrong")] == [
+        401,
+        401,
+        200,
+        401,
+    ]
+    assert shown("ct_wrong") == 429
+    assert shown(template.tokens["admin"]) == 200
+    assert shown(template.tokens["viewer"]) == 429  # nobody knows it here
+    client.cookies.update(session)
+    assert outcome(client, {}) == 200
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_same"),
+    [
+        ("2001:db8::1", "2001:db8::ffff:1", True),  # one network of IPv6 has as many addresses as anybody wants
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("::ffff:10.0.0.1", "10.0.0.1", True),
+        ("10.0.0.1", "10.0.0.2", False),
+    ],
+)
+def test_whose_limits_hold_for_an_address(one: str, other: str, is_same: bool) -> None:
+    assert (source_of(one) == source_of(other)) == is_same
+
+
+@pytest.mark.parametrize(
+    ("client", "forwarded", "address"),
+    [
+        ("10.9.1.2", ["1.1.1.1"], "1.1.1.1"),
+        ("10.9.1.2", ["1.1.1.1", "2.2.2.2"], "2.2.2.2"),  # the first is what the client itself has sent
+        ("10.9.1.2", ["1.1.1.1, 2.2.2.2"], "2.2.2.2"),
+        ("10.9.1.2", ["1.1.1.1, 2.2.2.2, 10.9.1.3"], "2.2.2.2"),  # two proxies one after the other
+        ("::ffff:10.9.1.2", ["1.1.1.1"], "1.1.1.1"),
+        ("10.9.1.2", ["x" * 1000], "10.9.1.2"),
+        ("10.9.1.2", [], "10.9.1.2"),
+        ("3.3.3.3", ["1.1.1.1"], "3.3.3.3"),
+    ],
+)
+def test_where_a_request_comes_from(app_of: AppOf, client: str, forwarded: list[str], address: str) -> None:
+    headers = [(b"x-forwarded-for", each.encode()) for each in forwarded]
+    request = HTTPConnection({"type": "http", "headers": headers, "client": (client, 1)})
+    assert app_of(proxy=PROXY).state.here.door.address_of(request) == address
+
+
 def test_failures_are_forgotten_one_by_one() -> None:
     now = [0.0]
     failures = Failures(2, 10.0, lambda: now[0])
@@ -199,9 +262,15 @@ def test_a_body_that_never_ends_is_given_up(app_of: AppOf, template: Template) -
 PROXY = TrustedProxy(("10.9.0.0/16",), "X-User", "X-Role")
 
 
-def through(app: FastAPI, address: str, **headers: str) -> Any:
+def through(app: FastAPI, address: str, **headers: str | bytes) -> Any:
     client = TestClient(app, "http://127.0.0.1", client=(address, 50_000))
-    return client.get("/v1/me", headers={name.replace("_", "-"): value for name, value in headers.items()})
+    return client.get(
+        "/v1/me",
+        headers=[
+            (name.replace("_", "-").encode(), value if isinstance(value, bytes) else value.encode())
+            for name, value in headers.items()
+        ],
+    )
 
 
 def test_a_trusted_proxy_says_who_somebody_is_and_nobody_else_can(app_of: AppOf) -> None:
@@ -220,6 +289,36 @@ def test_two_words_of_a_proxy_are_none(app_of: AppOf) -> None:
     assert client.get("/v1/me", headers=headers).status_code == 401
 
 
+def test_a_proxy_may_send_credentials_of_its_own(app_of: AppOf, template: Template) -> None:
+    app = app_of(proxy=PROXY)
+    for own in ("Basic YTpi", "Bearer eyJhbGciOi.an-id-token"):
+        assert through(app, "10.9.1.2", X_User="ada", Authorization=own).json()["name"] == "ada"
+        assert through(app, "10.9.1.2", Authorization=own).status_code == 401
+    token = f"Bearer {template.tokens['admin']}"  # of a program, which the proxy lets through
+    assert through(app, "10.9.1.2", X_User="ada", Authorization=token).json()["name"] == "root"
+
+
+def test_names_of_people_are_what_the_proxy_means(app_of: AppOf) -> None:
+    assert through(app_of(proxy=PROXY), "10.9.1.2", X_User="zoë".encode()).json()["name"] == "zoë"
+
+
+def test_a_page_at_another_port_of_an_allowed_name_is_another_site(app_of: AppOf, client_of: ClientOf) -> None:
+    client = client_of("viewer", app_of(allow_hosts=("tune.example.org",)))
+    assert outcome(client, {"Host": "tune.example.org:8000", "Origin": "http://tune.example.org:8000"}) == 200
+    assert outcome(client, {"Host": "127.0.0.1:8000", "Origin": "https://tune.example.org"}) == 200  # a proxy
+    assert outcome(client, {"Host": "tune.example.org:8000", "Origin": "http://tune.example.org:9999"}) == 403
+    assert outcome(client, {"Host": "127.0.0.1:8000", "Origin": "https://tune.example.org:9999"}) == 403
+
+
+def test_a_browser_that_logs_in_anew_has_one_session(nobody: TestClient, template: Template) -> None:
+    log_in(nobody, template.tokens["editor"])
+    before = nobody.cookies["cifar_tune_session"]
+    log_in(nobody, template.tokens["viewer"])
+    assert nobody.get("/v1/me").json()["name"] == "vera"
+    nobody.cookies.set("cifar_tune_session", before, domain="127.0.0.1", path="/")
+    assert outcome(nobody, {}) == 401
+
+
 def test_changes_through_a_proxy_come_from_our_pages(app_of: AppOf) -> None:
     client = TestClient(app_of(proxy=PROXY), "http://127.0.0.1", client=("10.9.1.2", 1))
     who = {"X-User": "ada", "X-Role": "editor"}
@@ -230,7 +329,7 @@ def test_changes_through_a_proxy_come_from_our_pages(app_of: AppOf) -> None:
 def test_a_browser_behind_a_proxy_with_tls_keeps_its_cookie_to_tls(app_of: AppOf, template: Template) -> None:
     client = TestClient(app_of(proxy=PROXY), "http://127.0.0.1", client=("10.9.1.2", 1), follow_redirects=False)
     answer = log_in(client, template.tokens["viewer"], OURS | {"X-Forwarded-Proto": "https"})
-    assert "Secure" in answer.headers["set-cookie"]
+    assert re.match(r"__Host-cifar_tune_session=\S+; HttpOnly;.* Path=/;.*; Secure$", answer.headers["set-cookie"])
 
 
 @pytest.mark.parametrize(

@@ -1,21 +1,11 @@
-"""The pages, as each role sees them, and in a real browser."""
+"""The pages, as each role is given them."""
 
 import re
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from fastapi import FastAPI
-from selenium.webdriver import Chrome
-from selenium.webdriver.common.by import By
 from starlette.testclient import TestClient
 
-from cifar_tune.optuna_internals import BatchStorage
-from tests.browser import chromium
-from tests.waiting import wait_until
-
 from .conftest import ClientOf, Template, study_text
-from .test_streams import serving
 
 PAGES = ("/", "/studies/made", "/studies/queued", "/slots", "/events", "/login")
 
@@ -62,6 +52,26 @@ def test_nobody_is_sent_to_log_in_and_back(nobody: TestClient, template: Templat
     assert "ct_" not in wrong.text.replace("ct_…", "")
 
 
+def test_errors_are_pages_for_people_and_problems_for_programs(viewer: TestClient, nobody: TestClient) -> None:
+    browser = {"Accept": "text/html,application/xhtml+xml"}
+    for path, status, words in (
+        ("/studies/maade", 404, "did you mean &#39;made&#39;"),
+        ("/submit", 403, "viewer"),
+        ("/?offset=x", 422, "offset"),
+    ):
+        page = viewer.get(path, headers=browser)
+        assert (page.status_code, page.headers["content-type"]) == (status, "text/html; charset=utf-8")
+        assert words in page.text
+        assert "<h1>" in page.text
+        assert viewer.get(path).headers["content-type"] == "application/problem+json"
+    assert viewer.get("/v1/studies/maade", headers=browser).headers["content-type"] == "application/problem+json"
+    assert viewer.get("/?state=&owner=&contains=").status_code == 200  # as the form of the page sends it
+    wrong = nobody.post("/login", data={"token": "x" * 5000}, headers={"Origin": "http://127.0.0.1"} | browser)
+    assert (wrong.status_code, "not known here" in wrong.text) == (401, True)
+    asked = nobody.get("/?owner=anna&state=queued")
+    assert asked.headers["location"] == "/login?next_page=/%3Fowner%3Danna%26state%3Dqueued"
+
+
 def test_what_people_write_is_text(editor: TestClient) -> None:
     text = study_text("written").replace("name: written", "name: written # <script>alert(1)</script>")
     assert editor.post("/v1/studies", json={"text": text}).status_code == 201
@@ -69,50 +79,3 @@ def test_what_people_write_is_text(editor: TestClient) -> None:
     assert "&lt;script&gt;alert(1)" in page
     assert "<script>alert" not in page
     assert "<b>x" not in editor.get("/", params={"contains": "<b>x"}).text
-
-
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Chrome]:
-    with chromium(tmp_path / "profile") as browser:
-        yield browser
-
-
-@pytest.mark.browser
-def test_a_person_logs_in_watches_and_changes(
-    browser: Chrome, app: FastAPI, template: Template, storage: BatchStorage, editor: TestClient
-) -> None:
-    assert editor.post("/v1/studies", json={"text": study_text("clicked")}).status_code == 201
-    with serving(app) as address:
-        browser.get(f"{address}studies/made")
-        browser.find_element(By.ID, "token").send_keys(template.tokens["editor"])
-        browser.find_element(By.CSS_SELECTOR, "button.main").click()
-        wait_until(lambda: len(browser.find_elements(By.CSS_SELECTOR, "#curves circle")) == 1)
-        drawn = browser.find_element(By.CSS_SELECTOR, "#curves path:not(.ended)").get_attribute("d") or ""
-        study = storage.get_study_id_from_name("made")
-        trial = storage.get_trial_id_from_study_id_trial_number(study, 40)
-        storage.set_trial_intermediate_value(trial, 3, 0.45)
-
-        def path() -> str:
-            found: str = browser.execute_script(
-                "return document.querySelector('#curves path:not(.ended)')?.outerHTML || ''"
-            )
-            return found
-
-        wait_until(lambda: path().count("L") == drawn.count("L") + 1)  # the curve has grown
-        wait_until(lambda: bool(browser.find_elements(By.CSS_SELECTOR, "#importances meter")))
-        browser.get(f"{address}studies/clicked")
-        browser.find_element(By.ID, "pause").click()
-        wait_until(lambda: bool(browser.find_elements(By.ID, "resume")))
-        assert editor.get("/v1/submissions/clicked").json()["state"] == "paused"
-        browser.get(address)
-        name = browser.find_element(By.CSS_SELECTOR, "#all-table th button")
-        name.send_keys("\n")  # by keyboard
-        rows = [each.text for each in browser.find_elements(By.CSS_SELECTOR, "#all-table td.name")]
-        assert rows == sorted(rows)
-        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride",
-                                {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True})  # fmt: skip
-        for page in ("", "studies/made", "slots", "events", "submit"):
-            browser.get(f"{address}{page}")
-            assert browser.execute_script("return document.documentElement.scrollWidth") == 390, page
-        log: list[dict[str, str]] = browser.get_log("browser")  # type: ignore[no-untyped-call]
-        assert [each for each in log if each["level"] == "SEVERE"] == []

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from threading import Event
 from typing import Any
 
+import pytest
 from optuna import delete_study
-from sqlalchemy import delete, insert
+from sqlalchemy import delete, event, insert
 from sqlalchemy.engine import URL, make_url
 from starlette.testclient import TestClient
 
@@ -16,13 +17,18 @@ from cifar_tune.optuna_internals import BatchStorage
 from cifar_tune.service.tables import NAMES, SUBMISSIONS
 from cifar_tune.storage.lease import acquire
 from cifar_tune.storage.overview import overview
+from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.web.beside import Beside
 from cifar_tune.web.busy_slots import steps_of
 from cifar_tune.web.reading import Studies, finite
+from cifar_tune.web.results import Results
 from cifar_tune.web.summaries import Summaries
+from tests.reports.factory import make_record, make_spec, random_trials
 from tests.reports.test_race import VALUES, raced
 from tests.storage.random_studies import store_random_study
 from tests.waiting import wait_until
+
+from .conftest import AppOf, ClientOf
 
 
 def get(client: TestClient, path: str, status: int = 200) -> Any:
@@ -96,6 +102,45 @@ def test_the_pareto_front(viewer: TestClient) -> None:
     front = get(viewer, "/v1/studies/front/front")["trials"]
     written = json.loads(viewer.get("/v1/studies/front/report/summary.json").text)["front"]
     assert [each["number"] for each in front] == [each["number"] for each in written]
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/studies/goes", "/v1/studies/goes/trials", "/v1/studies/goes/best", "/studies/goes", "/"]
+)
+def test_a_study_may_be_deleted_at_any_moment(
+    path: str, app_of: AppOf, client_of: ClientOf, storage: BatchStorage, url: URL
+) -> None:
+    """Before each statement that a request needs, one after the other, somebody deletes the study."""
+    app = app_of()
+    client = client_of("viewer", app)
+    spec = make_spec(name="goes")
+    trials = random_trials(spec, 2)
+    other = open_storage(url)
+    statement = 0
+    is_over = False
+    while not is_over:
+        make_record(spec, trials, storage)
+        app.state.here.studies = Studies(storage, url)  # which has read nothing yet
+        app.state.here.results = Results(app.state.here.studies)
+        app.state.here.summaries = Summaries(app.state.here.studies)
+        left = [statement]
+
+        def looked(*_: object, left: list[int] = left) -> None:
+            left[0] -= 1
+            if left[0] == -1:
+                delete_study(study_name="goes", storage=other)
+
+        event.listen(storage.engine, "before_cursor_execute", looked)
+        try:
+            answer = client.get(path)
+        finally:
+            event.remove(storage.engine, "before_cursor_execute", looked)
+        is_over = left[0] >= 0
+        assert answer.status_code in (200, 404), (statement, answer.text)
+        statement += 1
+    assert statement > 3
+    delete_study(study_name="goes", storage=storage)
+    close(other)
 
 
 def test_the_report_is_in_a_sandbox(viewer: TestClient) -> None:

@@ -1,29 +1,34 @@
 """Event streams: whoever listens hears everything, also over a reconnect."""
 
 import json
+import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
+from urllib.parse import urlsplit
 
 import httpx2
 import pytest
 from fastapi import FastAPI
+from optuna import delete_study
 from sqlalchemy.engine import URL
 from starlette.testclient import TestClient
 
 from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.service.audit import note
 from cifar_tune.service.people import Actor
 from cifar_tune.service.storage_desk import StorageDesk
 from cifar_tune.web.serving import HttpServer
 from cifar_tune.web.settings import Limits, WebSettings
+from tests.reports.factory import make_record, make_spec
 from tests.waiting import PATIENCE
 
 from .conftest import AppOf, Template, study_text
 
 
 @contextmanager
-def serving(app: FastAPI) -> Iterator[str]:
-    server = HttpServer(app, WebSettings(port=0))
+def serving(app: FastAPI, limits: Limits | None = None) -> Iterator[str]:
+    server = HttpServer(app, WebSettings(port=0, limits=limits or Limits()))
     server.start()
     try:
         yield server.address
@@ -92,6 +97,46 @@ def test_a_study_is_watched(address: str, template: Template, storage: BatchStor
         second = next(events)
         assert json.loads(second.data)["running"][0]["intermediate"][-1] == [3, 0.4]
         assert second.id != first.id
+
+
+def test_a_stream_ends_with_its_study(address: str, template: Template, storage: BatchStorage) -> None:
+    with listening(
+        address, template.tokens["viewer"], "/v1/events/stream?after=100000"
+    ) as events:  # of a lost database
+        with storage.engine.begin() as connection:
+            note(connection, "ada", "told", None, "done")
+        assert json.loads(next(events).data)["action"] == "told"
+    make_record(make_spec(name="goes"), [], storage)
+    with listening(address, template.tokens["viewer"], "/v1/studies/goes/stream") as events:
+        next(events)
+        delete_study(study_name="goes", storage=storage)
+        assert list(events) == []
+
+
+@contextmanager
+def connected(address: str) -> Iterator[socket.socket]:
+    parts = urlsplit(address)
+    with socket.create_connection((parts.hostname, parts.port), timeout=PATIENCE) as connection:
+        yield connection
+
+
+def test_slow_clients_and_many_of_one_address_cost_themselves_alone(app: FastAPI) -> None:
+    limits = Limits(idle_seconds=0.3, connections_each=2)
+    with serving(app, limits) as address:
+        whole = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+        unread = b"POST /v1/studies HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100000\r\n\r\n"
+        for sent in (b"", b"GET /heal", whole, whole + b"GET /heal", unread + b"x"):
+            with connected(address) as connection:
+                connection.sendall(sent)
+                while connection.recv(4096):  # until the server gives up
+                    pass
+        with connected(address) as first, connected(address) as second:
+            for connection in (first, second):
+                connection.sendall(whole)
+                assert connection.recv(4096).startswith(b"HTTP/1.1 200")
+            with connected(address) as third, suppress(ConnectionResetError):
+                third.sendall(whole)
+                assert third.recv(4096) == b""
 
 
 def test_an_unknown_study_is_no_stream(address: str, template: Template) -> None:

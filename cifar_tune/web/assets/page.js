@@ -86,6 +86,8 @@ function sure(question) {
   const dialog = document.createElement("dialog");
   const text = document.createElement("p");
   text.textContent = question;
+  text.id = "question";
+  dialog.setAttribute("aria-labelledby", text.id);
   const form = document.createElement("form");
   form.method = "dialog";
   form.className = "tools";
@@ -100,7 +102,24 @@ function sure(question) {
   return new Promise((resolve) => dialog.addEventListener("close", () => { resolve(dialog.returnValue === "yes"); dialog.remove(); }));
 }
 
+// --- streams of events: only while somebody looks, since a browser opens six connections to one server at most
+function listen(path, name, heard) {
+  let source = null;
+  const follow = () => {
+    if (document.hidden) { source?.close(); source = null; }
+    else if (!source) { source = new EventSource(path); source.addEventListener(name, heard); }
+  };
+  document.addEventListener("visibilitychange", follow);
+  follow();
+}
+
 // --- parts of the page that the server renews: every element with data-renewed and an id
+const shownParts = new Map();
+
+// Where the focus is in a part: what is focused there, by its words, so that the keyboard stays where it was.
+const focusable = (part) => [...part.querySelectorAll("a[href], button, input, select, summary, [tabindex]")];
+const sameThing = (one, other) => one.tagName === other.tagName && one.textContent === other.textContent && one.getAttribute("href") === other.getAttribute("href");
+
 async function renew() {
   const parts = [...document.querySelectorAll("[data-renewed][id]")];
   if (!parts.length) return;
@@ -108,15 +127,20 @@ async function renew() {
   if (answer.redirected) { location.href = answer.url; return; }
   if (!answer.ok) return;
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-  const focused = document.activeElement && document.activeElement.id;
   for (const part of parts) {
     const fresh = page.getElementById(part.id);
-    if (!fresh || part.contains(document.querySelector("dialog[open]"))) continue;
+    if (!fresh || shownParts.get(part.id) === fresh.innerHTML) continue;
+    shownParts.set(part.id, fresh.innerHTML);
+    const focused = part.contains(document.activeElement) ? document.activeElement : null;
+    const place = focused ? focusable(part).indexOf(focused) : -1;
     part.replaceChildren(...fresh.childNodes);
     prepareTables(part);
     localTimes(part);
+    if (!focused) continue;
+    const all = focusable(part);
+    const again = (focused.id && document.getElementById(focused.id)) || all.find((each) => sameThing(each, focused)) || all[Math.min(place, all.length - 1)];
+    (again || document.getElementById("content")).focus({ preventScroll: true });
   }
-  if (focused && document.activeElement.id !== focused) document.getElementById(focused)?.focus();
 }
 
 document.addEventListener("DOMContentLoaded", () => {
@@ -130,10 +154,8 @@ document.addEventListener("DOMContentLoaded", () => {
     waiting = true;
     setTimeout(async () => { waiting = false; await renew().catch(() => {}); }, 400);
   };
-  if (!document.body.dataset.still) {
-    new EventSource("/v1/events/stream").addEventListener("event", soon);
-    setInterval(soon, 5000);
-  }
+  listen("/v1/events/stream", "event", soon);
+  setInterval(soon, 5000);
   document.addEventListener("visibilitychange", soon);
 });
 
@@ -142,7 +164,7 @@ document.addEventListener("submit", async (event) => {
   const form = event.target.closest("form[data-submit]");
   if (!form) return;
   event.preventDefault();
-  const list = document.getElementById("problems");
+  const problems = document.getElementById("problems"), list = problems.querySelector("ul");
   list.replaceChildren();
   const values = new FormData(form);
   const workers = values.get("workers");
@@ -158,6 +180,6 @@ document.addEventListener("submit", async (event) => {
       item.textContent = line;
       list.append(item);
     }
-    list.focus();
+    problems.focus();
   }
 });

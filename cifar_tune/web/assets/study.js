@@ -114,7 +114,7 @@ document.addEventListener("DOMContentLoaded", () => {
   if (!live) return;
   const path = `/v1/studies/${encodeURIComponent(live.dataset.study)}`;
   let finished = -1;
-  new EventSource(`${path}/stream`).addEventListener("study", (event) => {
+  listen(`${path}/stream`, "study", (event) => {
     const told = JSON.parse(event.data);
     draw(document.getElementById("curves"), told.running, told.ended);
     fill("running", told.running.map((trial) => [trial.number, `${trial.epochs} of ${trial.budget_epochs ?? "?"}`, shown(trial.intermediate.at(-1)?.[1]), trial.device ?? "", knobs(trial.params)]), "No trial runs.");

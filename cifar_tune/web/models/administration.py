@@ -21,8 +21,9 @@ class EventTold(Model):
     """What was done, such as `submit`."""
     target: str | None = Field(examples=["digits"])
     """What it was done to, such as a study."""
-    outcome: Literal["done", "refused", "failed"] = Field(examples=["done"])
-    """Refused: it was not allowed or made no sense, and nothing has changed. Failed: it was tried, and went wrong."""
+    outcome: Literal["done", "refused", "failed", "asked"] = Field(examples=["done"])
+    """Refused: it was not allowed or made no sense, and nothing has changed. Failed: it was tried, and went wrong.
+    Asked: the dashboard was asked to do it, and an event that says what came of it follows."""
     detail: dict[str, Any] = Field(examples=[{"priority": 0}])
     """More about it."""
 

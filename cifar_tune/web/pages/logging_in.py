@@ -25,7 +25,7 @@ def login(request: Request, next_page: str = _HOME) -> Response:
 def log_in(
     request: Request,
     here: HereNow,
-    token: Annotated[str, Form(max_length=200)] = "",
+    token: Annotated[str, Form(max_length=10_000)] = "",
     next_page: Annotated[str, Form(max_length=2000)] = _HOME,
 ) -> Response:
     """Open a session; with a wrong token, ask again."""

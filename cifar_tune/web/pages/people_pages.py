@@ -1,7 +1,7 @@
 """The pages: all studies, one study, slots, events, submitting."""
 
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -13,13 +13,13 @@ from cifar_tune.service.people import Actor
 from cifar_tune.service.submissions import State, first_of_queue
 from cifar_tune.storage.attributes import why_stopped
 from cifar_tune.web.busy_slots import busy_over_time
-from cifar_tune.web.here import HereNow
+from cifar_tune.web.here import HereNow, StudyRoute
 from cifar_tune.web.listing import Wish, list_studies
 from cifar_tune.web.pages.rendering import page
 from cifar_tune.web.routes.queueing import Name
 from cifar_tune.web.routes.studies import read_one
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, route_class=StudyRoute)
 
 _PAGE = 50
 _EVENTS = 100
@@ -38,7 +38,8 @@ def visitor_of(request: Request, here: HereNow) -> Actor:
     """Who looks at a page; whoever is not known is sent to the log-in page."""
     actor = here.door.actor_of(request)
     if actor is None:
-        target = quote(request.url.path)
+        query = request.scope["query_string"].decode("latin-1")
+        target = quote(f"{request.scope['path']}{'?' if query else ''}{query}")
         raise HTTPException(HTTPStatus.SEE_OTHER, headers={"Location": f"/login?next_page={target}"})
     rights.require(actor, "read", None, "see studies")
     return actor
@@ -55,12 +56,12 @@ def studies_page(
     offset: Annotated[int, Query(ge=0, le=2**31 - 1)] = 0,
     contains: Annotated[str, Query(max_length=100)] = "",
     owner: Annotated[str, Query(max_length=100)] = "",
-    state: State | None = None,
+    state: State | Literal[""] = "",
 ) -> Response:
     """What is queued, and all studies."""
     with here.engine.connect() as connection:
         queue, living = first_of_queue(connection, _PAGE)
-    wish = Wish(owner or None, None if state is None else [state], contains or None)
+    wish = Wish(owner or None, [state] if state else None, contains or None)
     listed = list_studies(here.engine, here.summaries, wish, offset, _PAGE)
     ids = ids_of_studies(here.engine, [each.study for each in queue])
     summaries = here.summaries.of(ids)
@@ -73,7 +74,7 @@ def studies_page(
         listed=listed,
         shown_owner=owner,
         shown_contains=contains,
-        shown_state=state or "",
+        shown_state=state,
         earlier=max(0, offset - _PAGE),
         later=offset + _PAGE,
     )

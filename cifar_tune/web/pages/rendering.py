@@ -1,17 +1,24 @@
-"""From templates to pages."""
+"""From templates to pages, and from problems to pages where somebody looks at them in a browser."""
 
+import json
 import time
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from functools import cache
+from http import HTTPStatus
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, Response
 
 from cifar_tune.service.people import Actor
 from cifar_tune.web.assets import fingerprint
+from cifar_tune.web.problems import Handler
+from cifar_tune.web.routes import PREFIX
 from cifar_tune.wording import metric_figure, rough_duration
+
+_FOR_PROGRAMS = (f"{PREFIX}/", "/api/", "/static/", "/metrics", "/healthz", "/readyz")
 
 
 def page(request: Request, actor: Actor | None, template: str, **contents: object) -> HTMLResponse:
@@ -25,6 +32,26 @@ def page(request: Request, actor: Actor | None, template: str, **contents: objec
     """
     text = _environment().get_template(template).render(actor=actor, path=request.url.path, now=time.time(), **contents)
     return HTMLResponse(text)
+
+
+def as_page(handler: Handler) -> Callable[[Request, Exception], Awaitable[Response]]:
+    """The same handler, whose problems are pages for browsers. Programs get them as they are."""
+
+    async def shown(request: Request, error: Exception) -> Response:
+        answer = await handler(request, error)
+        is_for_people = "text/html" in request.headers.get("accept", "") and not request.scope["path"].startswith(
+            _FOR_PROGRAMS
+        )
+        if not is_for_people or answer.status_code < HTTPStatus.BAD_REQUEST:
+            return answer
+        told = json.loads(bytes(answer.body))
+        made = page(request, None, "error.html", title=told["title"], detail=told["detail"])
+        made.status_code = answer.status_code
+        kept = {name: value for name, value in answer.headers.items() if not name.startswith("content-")}
+        made.headers.update(kept)
+        return made
+
+    return shown
 
 
 @cache

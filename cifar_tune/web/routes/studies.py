@@ -12,7 +12,7 @@ from cifar_tune.service.people import Actor
 from cifar_tune.service.refusals import UnknownStudyError
 from cifar_tune.service.submissions import State
 from cifar_tune.web.guards import REPORT_POLICY
-from cifar_tune.web.here import AtDesk, Caller, Here, HereNow, Reader
+from cifar_tune.web.here import AtDesk, Caller, Here, HereNow, Reader, StudyRoute
 from cifar_tune.web.listing import Order, Wish, list_studies, owner_of
 from cifar_tune.web.models.studies import (
     BestConfiguration,
@@ -33,7 +33,12 @@ from cifar_tune.web.routes import PREFIX
 from cifar_tune.web.routes.queueing import Name, told
 from cifar_tune.web.study_logs import read_log
 
-router = APIRouter(prefix=PREFIX, tags=["studies"], responses=answers(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT))
+router = APIRouter(
+    prefix=PREFIX,
+    tags=["studies"],
+    responses=answers(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
+    route_class=StudyRoute,
+)
 
 _CHANGES = ("pause", "resume", "cancel", "priority", "workers", "stop", "delete")
 

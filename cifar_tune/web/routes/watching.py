@@ -2,15 +2,18 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, ParamSpec, TypeVar
 
 from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
+from optuna.exceptions import StorageInternalError
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
+from cifar_tune.errors import CifarTuneError
 from cifar_tune.service.audit import last
 from cifar_tune.web.here import AtDesk, Caller, Here, HereNow, Place
 from cifar_tune.web.models.administration import Events, EventTold
@@ -28,6 +31,9 @@ _SNAPSHOT_SECONDS = 1.0
 _RETRY_MILLISECONDS = 2000
 _FULL = answers(HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 
+P = ParamSpec("P")
+Told = TypeVar("Told")
+
 LastId = Annotated[
     int | None,
     Header(alias="Last-Event-ID", ge=0, le=2**53, description="The last event that you received; browsers send it."),
@@ -41,10 +47,10 @@ def _last_heard(
     after: Annotated[int | None, Query(ge=0, le=2**53, description="The same, for programs.")] = None,
 ) -> int:
     """The event after which to begin. It is known before the answer begins: what happens from then on is heard."""
-    if last_event_id is not None or after is not None:
-        return last_event_id if last_event_id is not None else after or 0
     with here.engine.connect() as connection:
-        return last(connection)
+        newest = last(connection)
+    heard = last_event_id if last_event_id is not None else after
+    return newest if heard is None else min(heard, newest)  # a higher one is of a database that was replaced since
 
 
 def _require_study(name: Name, here: HereNow, _caller: Caller) -> None:
@@ -78,8 +84,7 @@ async def listen(
     """
     yield ServerSentEvent(comment="events", retry=_RETRY_MILLISECONDS)
     checked = time.monotonic()
-    while True:
-        found = await run_in_threadpool(desk.events, known, _MOST)
+    while (found := await _read(desk.events, known, _MOST)) is not None:
         for each in found:
             told = EventTold.model_validate(each)
             yield ServerSentEvent(id=str(each.id), event="event", raw_data=told.model_dump_json())
@@ -118,8 +123,8 @@ async def watch(
     """
     yield ServerSentEvent(comment="study", retry=_RETRY_MILLISECONDS)
     checked = time.monotonic()
-    while True:
-        mark, text = await run_in_threadpool(here.studies.live, name)
+    while (seen := await _read(_live, here, name)) is not None:
+        mark, text = seen
         if mark != known:
             yield ServerSentEvent(id=mark, event="study", raw_data=text)
             known = mark
@@ -130,8 +135,21 @@ async def watch(
         await asyncio.sleep(_SNAPSHOT_SECONDS)
 
 
+def _live(here: Here, name: str) -> tuple[str, str]:
+    with here.studies.while_it_is_there(name):
+        return here.studies.live(name)
+
+
+async def _read(read: Callable[P, Told], *args: P.args, **kwargs: P.kwargs) -> Told | None:
+    """What is read in a thread; None if it cannot be: the answer has begun, so all it can do is end."""
+    try:
+        return await run_in_threadpool(read, *args, **kwargs)
+    except (CifarTuneError, SQLAlchemyError, StorageInternalError):
+        return None
+
+
 def _is_still_known(here: Here, request: Request) -> bool:
     try:
         return here.door.actor_of(request) is not None
-    except HTTPException:
+    except (HTTPException, SQLAlchemyError):
         return False
