@@ -143,7 +143,7 @@ def _figures(
     exactly = _must_be_equal(description, environment(device))
     splits: dict[str, tuple[Labelled, Metric]] = {}
     if description.check is None:
-        words = "the bundle states no accuracy on them, so nobody can tell whether the weights are those"
+        words = "the bundle states no accuracy on them, so the weights cannot be checked"
         yield Finding("weights, validation images", False, words)
     else:
         check = description.check
@@ -225,7 +225,7 @@ def _require_images(spec: DataSpec) -> None:
     if spec.root is not None and spec.name != "cifar10" and not os.path.exists(expanded(spec.root)):  # noqa: PTH110 (Path raises where a name is too long)
         rule = (
             "the images of the study are needed, and are not here: say where they lie with --set data.root=DIR, or "
-            "look at the files of the bundle alone with --only-hashes"
+            "check only the files of the bundle with --only-hashes"
         )
         raise UserError(Problem(rule, "data.root", spec.root))
 

@@ -20,7 +20,7 @@ def kept_lines(record: StudyRecord, happened: str = "nothing was trained") -> li
     if record.best is not None and record.best.number not in tested:
         best = f"trial {record.best.number}"
         if record.finished > last.finished_trials:
-            lines.append(f"{best} is the best one by now; what was tested is {last.subject}")
+            lines.append(f"{best} is now the best one, but what was tested is {last.subject}")
         elif last.chosen == RACE:
             lines.append(f"{best} is the best one of the study; what was tested is {last.subject}, which won the race")
         else:

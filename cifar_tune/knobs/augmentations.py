@@ -22,7 +22,7 @@ class AugmentationPart(Part):
     """An augmentation.
 
     Attributes:
-        stage: where it joins.
+        stage: when it is applied. Plugins take `pixels` (values in [0, 1]) or `inputs` (normalized).
         drawn_once: it draws the same in all epochs of a training, and changes with the epoch's number by a rule.
     """
 
@@ -125,7 +125,7 @@ _BUILT_IN: Mapping[str, AugmentationPart] = {
     ),
     "mixup": AugmentationPart(
         f"{_IN}.mixing:mixup",
-        "blend each image and its label with another; beside cutmix, each image gets one of both (Zhang et al. 2017)",
+        "blend each image and its label with another; with cutmix, each image gets one of the two (Zhang et al. 2017)",
         arguments={"mixup_alpha": "alpha"},
         stage="mixing",
     ),

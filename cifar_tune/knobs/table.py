@@ -36,7 +36,7 @@ INITS: Mapping[str, str] = {
 PRECISIONS: Mapping[str, str] = {
     "auto": "bf16 where the device multiplies it in hardware, fp16 on NVIDIA GPUs with tensor cores but without bf16 (V100, T4), else fp32",
     "fp32": "32-bit floats throughout, also in the convolutions and products of GPUs that have TF32",
-    "tf32": "32-bit floats, of which convolutions and products use 10 bits of mantissa; on NVIDIA GPUs since Ampere (A100) alone",
+    "tf32": "32-bit floats, of which convolutions and products use 10 bits of mantissa; only on NVIDIA GPUs since Ampere (A100)",
     "bf16": "forward and backward pass under bfloat16 autocast; weights and optimizer in fp32",
     "fp16": "forward and backward pass under float16 autocast, with a scaled loss; weights and optimizer in fp32. A step whose gradients overflow leaves the weights as they are. Slow on CPUs",
 }
@@ -54,14 +54,14 @@ ON_OOM: Mapping[str, str] = {
 _KNOBS = (
     Knob("model", Kind.NAME, "cnn3", "the network", names=MODELS),
     Knob("width", Kind.INT, 64, "channels of the first layer; the others keep their proportions", low=1, high=65536, owner="model"),
-    Knob("timm_name", Kind.TEXT, "resnet18", "which model of timm, such as convnext_atto; pretrained with init_from alone", owner="model"),
+    Knob("timm_name", Kind.TEXT, "resnet18", "which model of timm, such as convnext_atto; pretrained only with init_from", owner="model"),
     Knob("stem", Kind.NAME, "cifar", "the first layers", names=STEMS, owner="model"),
     Knob("norm", Kind.NAME, "batch", "what the outputs of convolutions are normalized by", names=NORMS, owner="model"),
     Knob("norm_groups", Kind.INT, 8, "groups of channels; must divide the channels of every layer", low=1, high=65536, owner="norm"),
     Knob("bn_momentum", Kind.FLOAT, 0.1, "share of the newest batch in the statistics that batch norm evaluates with", low=0, high=1, low_open=True, owner="norm"),
     Knob("norm_placement", Kind.NAME, "every", "which convolutions a norm follows", names=NORM_PLACEMENTS, owner="model"),
     Knob("residual", Kind.BOOL, True, "shortcuts around the blocks; false makes the plain net", owner="model"),
-    Knob("zero_init_residual", Kind.BOOL, True, "each block with a shortcut begins as this shortcut alone: the scale of its last norm, or without one its last filters, begin at 0", owner="model"),
+    Knob("zero_init_residual", Kind.BOOL, True, "each block with a shortcut begins by only passing its input on: the scale of its last norm (without a norm, its last filters) begins at 0", owner="model"),
     Knob("activation", Kind.NAME, "relu", "the nonlinearity", names=ACTIVATIONS, owner="model"),
     Knob("negative_slope", Kind.FLOAT, 0.01, "slope of leaky_relu below zero", low=0, high=1, owner="activation"),
     Knob(
@@ -89,7 +89,7 @@ _KNOBS = (
     Knob("lr_decay", Kind.FLOAT, 0.0, "lr is divided by 1 + steps * lr_decay (adagrad)", low=0, owner="optimizer"),
     Knob("initial_accumulator_value", Kind.FLOAT, 0.0, "sum of squared gradients at the start (adagrad)", low=0, owner="optimizer"),
     Knob("ns_steps", Kind.INT, 5, "Newton-Schulz iterations of the orthogonalization (muon)", low=1, high=99, owner="optimizer"),
-    Knob("decay_norm_and_bias", Kind.BOOL, True, "weight decay and l1 act on biases and norms too, not on filters and matrices alone"),
+    Knob("decay_norm_and_bias", Kind.BOOL, True, "weight decay and l1 act on biases and norms too, not only on filters and matrices"),
     Knob("norm_bias_lr_factor", Kind.FLOAT, 1.0, "biases of norms learn at lr times this; they shrink by weight decay as the others do", low=0, low_open=True),
     Knob("l1", Kind.FLOAT, 0.0, "L1 penalty: this times the sign of each weight is added to its gradient", low=0),
     Knob("clip_grad_norm", Kind.FLOAT, 0.0, "longest gradient of the loss, over all weights; 0: any", low=0),

@@ -124,7 +124,7 @@ def _measured(description: ModelDescription) -> str:
             f"trustworthy. For this model it was opened on {description.origin.opened}."
         )
     if mean := description.origin.mean_words:
-        lines.append(f"The table is of this network alone. {mean}")
+        lines.append(f"The table is only for this network. {mean}")
     lines.append(
         "The interval is for other images of the same kind. It knows nothing of other seeds and other cameras."
     )

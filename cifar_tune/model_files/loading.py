@@ -35,15 +35,15 @@ _SLACK = 0.01
 
 
 class SavedModel(nn.Module):
-    """A trained model that takes images as they are. Normalisation, views and precision are those of its evaluation.
+    """A trained model that takes images as they are. It normalises them, with the views and precision of its test.
 
     Attributes:
         network: the bare network; takes normalised images, float32 [N, 3, H, W].
         classes: names; logit i belongs to `classes[i]`.
-        preprocess: makes of an image of any size and mode what training made of its images: uint8 [3, H, W].
-        description: everything that the folder says.
+        preprocess: changes an image of any size and mode as training changed its images: to uint8 [3, H, W].
+        description: everything that `model.json` says.
         configuration: every knob of the training.
-        precision: that the network runs in; may be changed.
+        precision: the precision of the network; you may change it.
         scale, shift: float32 [3]; the network gets byte * scale + shift.
     """
 
@@ -82,7 +82,7 @@ class SavedModel(nn.Module):
             return mean_logits(self.network, self._views, normalized)
 
     def normalize(self, images: Tensor) -> Tensor:
-        """What the network gets of such images: float32 [N, 3, H, W], channels_last.
+        """The images as the network gets them: float32 [N, 3, H, W], channels_last.
 
         Raises:
             ValueError: as `forward`.
@@ -91,9 +91,9 @@ class SavedModel(nn.Module):
         return Normalization(self.scale, self.shift).apply(rows)
 
     def configure_process(self) -> None:
-        """Set what the training set of the whole process: threads, arithmetic and rounding of tiny numbers.
+        """Set threads, arithmetic and rounding of tiny numbers as the training did, for the whole process.
 
-        Only with these settings, and with batches of 500, do figures come out the same to the last digit.
+        Figures are the same to the last digit only with these settings and with batches of 500.
         """
         config = self.configuration.replaced(precision=self.precision)
         configure(config, self.scale.device)
@@ -120,8 +120,8 @@ class SavedModel(nn.Module):
 def load_model(folder: str | Path, device: str | torch.device = "cpu", *, run_plugins: bool = False) -> SavedModel:
     """Load the model that `cifar-tune finalize` or `cifar-tune train --save` wrote.
 
-    No pickle is read, and no code of the folder runs without a word: where the network is a part of a plugin, its files
-    must run, and `run_plugins` allows it. Files that have run in this process already need no word.
+    No pickle is read. Code of the folder runs only if you allow it: if the network is a part of a plugin, the plugin's
+    files must run, and `run_plugins` allows that. Files that have already run in this process need no permission.
 
     Args:
         folder: the model folder.
@@ -129,7 +129,7 @@ def load_model(folder: str | Path, device: str | torch.device = "cpu", *, run_pl
         run_plugins: whether plugin files of the folder may run; see what is in them first.
 
     Returns:
-        The model in evaluation mode, on the device; its weights want no gradients.
+        The model in evaluation mode, on the device; its weights do not require gradients.
 
     Raises:
         UserError: there is no such folder or device, a file is missing or damaged, a newer version wrote it, or

@@ -167,7 +167,7 @@ def add_evaluation(
     path = folder / DESCRIPTION_FILE
     present = parse_description(read_file(path, MOST_BYTES), str(path))
     if present.weights_sha256 != description.weights_sha256:
-        rule = "holds another model by now: another process has written it; the figures were not added"
+        rule = "now holds another model, which another process has written; the figures were not added"
         raise UserError(Problem(rule, source=str(folder)))
     added = description.model_copy(update={"origin": origin, **_measured(evaluation)})
     place(folder, added, {})

@@ -125,7 +125,7 @@ def _legend(report: Report, best: Sequence[TrialRecord], behind: Sequence[TrialR
     ]
     if best:
         others = any(learns_another_loss(trial) for trial in best)
-        training = "training (of other losses than cross entropy: accuracy alone)" if others else "training"
+        training = "training (of other losses than cross entropy: only accuracy)" if others else "training"
         handles.append(Line2D([], [], color=style.INK, linewidth=1.7, label=validation_words(report.record.name)))
         handles.append(Line2D([], [], color=style.INK, linewidth=1.0, linestyle=(0, (3, 2)), label=training))
     if behind:

@@ -24,9 +24,9 @@ from cifar_tune.storage.urls import shown, storage_url
 
 
 def load_study(name: str, storage: str | None = None) -> "LoadedStudy":
-    """Read a study as it stands in the storage now; reading it again shows what came since.
+    """Read a study as it is in the storage now. Read it again to see what is new.
 
-    `storage` is a URL such as `sqlite:///studies.db`; without one it is `CIFAR_TUNE_STORAGE`, else
+    `storage` is a URL such as `sqlite:///studies.db`. The default is `CIFAR_TUNE_STORAGE`, or
     `sqlite:///storage/cifar_tune.db`.
 
     Raises:
@@ -44,7 +44,7 @@ def load_study(name: str, storage: str | None = None) -> "LoadedStudy":
 
 
 class LoadedStudy:
-    """A study with all its trials, read once. Several of them, each with plugins of its own, do not mix.
+    """A study with all its trials, read once. Several studies can be open at a time, each with its own plugins.
 
     Attributes:
         record: its trials, typed (`cifar_tune.storage.records`).
@@ -59,14 +59,14 @@ class LoadedStudy:
 
     @cached_property
     def report(self) -> Report:
-        """What tables and pictures share."""
+        """The figures that tables and pictures are made from."""
         return Report(self.record)
 
     @property
     def best_value(self) -> float | None:
         """The objective of `best_config`, the first one of several; None if there is none yet.
 
-        After a race it is the mean of the winner's fresh trainings, else the value of the best trial.
+        After a race it is the mean of the winner's fresh trainings, otherwise the value of the best trial.
         """
         raced = self.report.raced
         if raced is not None and raced.mean is not None:
@@ -74,9 +74,9 @@ class LoadedStudy:
         return self.report.best.value if self.report.best else None
 
     def best_config(self) -> dict[str, Any]:
-        """Every knob of the configuration that the study has come to, as `best.yaml` has them.
+        """Every knob of the configuration that is the study's result, as in `best.yaml`.
 
-        That is the winner of the race of `finalize`, else the best trial; of several objectives, the best in the first.
+        This is the winner of the race of `finalize`, or else the best trial, by the first of several objectives.
 
         Raises:
             UserError: if no trial has completed and kept all constraints.
@@ -87,7 +87,7 @@ class LoadedStudy:
         return resolved_config(self.report.chosen, self.record.spec)
 
     def trials_table(self) -> list[dict[str, object]]:
-        """One mapping per trial, with the columns of `trials.csv`; None where there is nothing."""
+        """One mapping per trial, with the columns of `trials.csv`; None for empty cells."""
         columns, rows = trial_rows(self.report)
         return [dict(zip(columns, row, strict=True)) for row in rows]
 
@@ -101,7 +101,7 @@ class LoadedStudy:
         return _pandas("trials").DataFrame(rows, columns=columns)
 
     def epochs_table(self) -> list[dict[str, object]]:
-        """One mapping per trial and epoch, with the columns of `epochs.csv`; None where there is nothing."""
+        """One mapping per trial and epoch, with the columns of `epochs.csv`; None for empty cells."""
         columns, rows = epoch_rows(self.report)
         return [dict(zip(columns, row, strict=True)) for row in rows]
 
@@ -119,7 +119,7 @@ class LoadedStudy:
         return self._drawn(PICTURES["history.png"])
 
     def plot_importance(self) -> Figure:
-        """How much each searched knob had to do with reaching the best trials."""
+        """The importance of each searched knob for reaching the best trials."""
         return self._drawn(PICTURES["importance.png"])
 
     def plot_slices(self) -> Figure:
@@ -154,7 +154,7 @@ class LoadedStudy:
             return _finished(draw(self.compare(knob)))
 
     def compare(self, knob: str, key: str = "knob") -> Comparison:
-        """The one-factor table of a knob, which errors call `key`.
+        """The one-factor table of a knob; error messages call it `key`.
 
         Raises:
             UserError: if there is no such knob, no trial took it, or it was the same in all trials.
@@ -162,7 +162,7 @@ class LoadedStudy:
         return compare(self.record, knob, key)
 
     def export(self, folder: Path | str | None = None) -> list[Path]:
-        """Write the whole report into the folder, else into `reports/STUDY/`; return its files.
+        """Write the whole report into the folder, by default `reports/STUDY/`, and return its files.
 
         Raises:
             UserError: if it cannot be written, or the study has a name that no folder can have.
@@ -180,7 +180,7 @@ def _pandas(what: str) -> Any:
     try:
         return import_module("pandas")
     except ModuleNotFoundError as error:
-        rule = f"needs pandas: pip install 'cifar-tune[notebook]'; {what}_table() does without"
+        rule = f"needs pandas: pip install 'cifar-tune[notebook]'; {what}_table() works without it"
         raise UserError(Problem(rule, f"{what}_frame()")) from error
 
 

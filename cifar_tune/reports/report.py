@@ -235,7 +235,7 @@ class Report:
             return "There is no trial yet."
         if all(trial.reason == "infeasible" for trial in self.record.trials):
             known = [str(each) for each in self.record.spec.constraints if each.is_known_before_training]
-            return f"No trial was trained: the models alone break {' and '.join(known)}."
+            return f"No trial was trained: the models themselves break {' and '.join(known)}."
         return "No trial has finished an epoch yet."
 
     def on_axis(self, trial: TrialRecord) -> float:

@@ -1,4 +1,4 @@
-"""All that people can ask of the service, in one interface.
+"""Everything that people can ask of the service, in one interface.
 
 `storage_desk.StorageDesk` answers from the database, and `cifar_tune.client` asks a server over HTTP.
 """
@@ -75,19 +75,19 @@ class Desk(Protocol):
         """
 
     def pause(self, study: str) -> Submission:
-        """Let it wait until somebody resumes it; trials that run are parked."""
+        """Pause a study until somebody resumes it; running trials are parked."""
 
     def resume(self, study: str) -> Submission:
         """Queue a paused study again."""
 
     def cancel(self, study: str) -> Submission:
-        """End it; trials that run are parked, and what the study has found stays."""
+        """End a study; running trials are parked, and its results stay."""
 
     def set_priority(self, study: str, priority: int) -> Submission:
-        """The higher, the sooner."""
+        """Set the priority: a study with a higher one runs sooner."""
 
     def set_workers(self, study: str, workers: int | None) -> Submission:
-        """How many slots it may use at most; None for as many as there are."""
+        """Set how many slots it may use at most; None for as many as there are."""
 
     def stop(self, study: str) -> Stopped:
         """Ask whoever runs a study to park it, also `cifar-tune run`; a submitted one is paused."""
@@ -99,7 +99,7 @@ class Desk(Protocol):
         """What has happened since the event with the number `after`, in order; None: the newest ones."""
 
     def tokens(self) -> list[Token]:
-        """Of an administrator, all tokens; else one's own."""
+        """The tokens: all for an administrator, otherwise your own."""
 
     def create_token(
         self, owner: str, role: Role, label: str = "", expires_at: float | None = None
@@ -107,13 +107,13 @@ class Desk(Protocol):
         """Make a token; the text is its secret, which nobody can read again."""
 
     def revoke_token(self, number: int) -> Token:
-        """Let a token open nothing any more."""
+        """Revoke a token: from now on it opens nothing."""
 
     def owners(self) -> list[Owner]:
-        """What is said of owners; `*` stands for everybody else."""
+        """What people may use; `*` stands for everybody else."""
 
     def set_owner(self, owner: Owner, resets: bool = False) -> Owner:
-        """Say what an owner may use; what is None stays as it is, or is left to `*` with `resets`.
+        """Set what an owner may use. None changes nothing, or, with `resets`, means: as for `*`.
 
         Returns:
             What holds for them now.

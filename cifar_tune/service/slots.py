@@ -125,7 +125,7 @@ def _asked_devices() -> list[str]:
     except (OSError, subprocess.SubprocessError, ValueError) as error:
         words = (getattr(error, "stderr", "") or str(error)).strip().splitlines()[-1]
         raise CheckError(
-            f"nobody can tell which devices this machine has: {words}; name them with --devices"
+            f"it is not known which devices this machine has: {words}; name them with --devices"
         ) from error
 
 

@@ -235,7 +235,9 @@ class StorageDesk:
             people.person_name(owner)
             if owner in (owners.EVERYBODY, SERVER_LEASE):
                 raise UserError(
-                    Problem("is the name of nobody: events and limits use it for something else", "owner", owner)
+                    Problem(
+                        "cannot be the name of a person: events and limits use it for something else", "owner", owner
+                    )
                 )
             if len(label) > LONGEST_NAME or visible(label) != label:
                 raise UserError(Problem(f"must be {LONGEST_NAME} visible characters at most", "label", label))

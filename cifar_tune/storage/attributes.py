@@ -131,7 +131,7 @@ REASONS = {
     "completed": "trained all its epochs, or up to its patience",
     "repeated": "an earlier trial with the same configuration has its result, so it was not trained again",
     "pruned": "stopped by the pruner",
-    "infeasible": "the model alone breaks a constraint, so it was not trained",
+    "infeasible": "the model itself breaks a constraint, so it was not trained",
     "diverged": "the loss became infinite or not a number",
     "out_of_memory": "the device ran out of memory",
     "timeout": "it hung, or took longer than budget.trial_timeout",

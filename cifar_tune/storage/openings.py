@@ -74,7 +74,7 @@ class Opening:
         new_images: 95 % interval of the mean accuracy, for new images and new seeds; None without `networks`.
         same_images: the same for these images and new seeds.
         failed_networks: `seed` and `reason` of each network that could not be trained, such as one that diverged. One
-            with another seed took its place, so the figures are of trainings that come to their end.
+            with another seed took its place, so the figures are of trainings that finish.
         analysis: confusion, calibration and mistakes; None where an earlier version opened it, or the result was lost.
     """
 
@@ -121,7 +121,7 @@ class Opening:
         took = "another seed took its place" if count == 1 else "other seeds took their places"
         return (
             f"Of {count + len(self.networks)} networks {count} could not be trained ({each}), and {took}: the figures "
-            f"are those of trainings that come to their end."
+            f"are those of trainings that finish."
         )
 
     @property

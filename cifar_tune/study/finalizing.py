@@ -269,7 +269,7 @@ def _announce(record: StudyRecord, chosen: Candidate, opening: Opening, networks
     if unused:
         say(
             f"note: the study searched with {trained:,} training images, and other values may suit all of them better; "
-            f"--study-images trains on the images of the study alone"
+            f"--study-images trains only on the images of the study"
         )
     if trial is not None and epochs < config.integer("epochs"):
         say(f"note: as many epochs as the trial trained before its patience ended, of {config.integer('epochs')}")

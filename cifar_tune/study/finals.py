@@ -158,7 +158,7 @@ def run_race(
             raise Interrupted
         found = begun_race(storage, record)
     if found is None or found.standing.ranked is None:
-        raise CheckError(f"the race of {record.name} has not come to its end; see: cifar-tune status {record.name}")
+        raise CheckError(f"the race of {record.name} has not finished; see: cifar-tune status {record.name}")
     if not found.standing.ranked:
         raise CheckError(
             f"every candidate of {record.name} was withdrawn, since its training failed; see: cifar-tune status "

@@ -1,7 +1,7 @@
 """The networks of `finalize`: one configuration with fresh seeds on all images, as trials of the study `NAME/networks`.
 
 No choice is left to make among them. One that diverges, or that fails twice, is replaced by one with the next unused
-seed, and counted: what the others give is the accuracy of trainings that come to their end. What is said of a training
+seed, and counted: what the others give is the accuracy of trainings that finish. What is said of a training
 is told by images that it was trained on, so the value of such a trial shows whether it went well, and nothing about new
 images.
 """

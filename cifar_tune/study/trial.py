@@ -179,7 +179,7 @@ class RunningTrial:
 
     @property
     def need_not_be_trained(self) -> bool:
-        """Whether the model alone breaks a constraint, and the sampler needs no completed trial to learn that.
+        """Whether the model itself breaks a constraint, and the sampler needs no completed trial to learn that.
 
         TPE learns from pruned trials too: it sorts infeasible ones by their violation, whatever their state. Random,
         quasi-random and grid search learn nothing from any trial. GP and the genetic samplers read completed trials

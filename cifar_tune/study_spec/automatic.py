@@ -25,14 +25,14 @@ def chosen_sampler(spec: StudySpec) -> tuple[SamplerSpec, str]:
     trials, dimensions = spec.budget.trials, list(spec.search_space.values())
     size = _size(spec)
     if spec.priors:
-        return _with(spec, "tpe"), "it alone heeds the prior of a knob"
+        return _with(spec, "tpe"), "only this sampler uses the prior of a knob"
     if size is not None and size <= trials and dimensions:
         return _with(spec, "grid"), f"all {size:,} combinations fit into {trials:,} trials"
     choices = sum(isinstance(each, Choices) for each in dimensions)
     has_conditions = any(each.when for each in dimensions)
     is_plain = not choices and not has_conditions and not spec.has_several_objectives
     if is_plain and trials <= _FEW and spec.pruner.name == "none":
-        return _with(spec, "gp"), f"the space has ranges alone, nothing is pruned, and {trials} trials are few"
+        return _with(spec, "gp"), f"the space has only ranges, nothing is pruned, and {trials} trials are few"
     if 2 * choices >= len(dimensions) > 0 and trials >= _MANY:
         words = f"{choices} of {len(dimensions)} knobs have choices, which {trials:,} trials tell apart one by one"
         return _with(spec, "tpe", multivariate=False), words

@@ -106,7 +106,7 @@ def flat(plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 _WHY_NOT: Mapping[str, str] = {
-    "objective": "trials are told by their objective, and those of another one have no value in common with them",
+    "objective": "trials are ranked by their objective, and values of another one cannot be compared with them",
     "repeats.folds": "values on other folds, or on a split in place of folds, cannot be compared",
     "data": "values on other images, or on another split of them, cannot be compared",
 }

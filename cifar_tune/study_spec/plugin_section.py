@@ -16,7 +16,7 @@ from cifar_tune.study_spec.overrides import Override, apply_overrides
 from cifar_tune.study_spec.problems import Path, Problems
 
 SECTION = "plugins"
-_OF_A_FILE = "bring that code back, or write the path alone to take what is there now"
+_OF_A_FILE = "bring that code back, or write only the path, to take what is there now"
 _OF_A_STUDY = "bring back the code that the study's trials were trained with"
 _RULE = "must be a list of Python files, such as [my_parts.py]"
 

@@ -240,7 +240,7 @@ def _read_known(path: FilePath, vocabulary: Vocabulary) -> Configuration:
     raw = as_mapping(document.value, (), "{train: {optimizer: sgd}}", problems)
     for key in raw:
         if key not in ("data", "plugins", "train") and not is_extension(key):
-            problems.add((key,), "a configuration has data and train alone, such as an exported best.yaml")
+            problems.add((key,), "a configuration has only data and train, such as an exported best.yaml")
     train = as_exported(read_train(raw.get("train"), vocabulary, problems), vocabulary)
     check_sound(Space(train, {}, vocabulary), raw.get("train"), problems)
     problems.raise_if_any()
@@ -300,7 +300,7 @@ def _read_sections(
     if raw.get("repeats") is not None:
         notes += _check_repeats(spec, repeats or unread_repeats(raw["repeats"]), raw, problems)
     if spec.priors and spec.sampler.name != "tpe" and problems.is_sound(("sampler",)):
-        notes.append(f"prior bends the first draws of tpe alone: sampler {spec.sampler.name} does without")
+        notes.append(f"prior changes only the first draws of tpe: sampler {spec.sampler.name} ignores it")
     if not dimensions:
         notes.append("nothing is searched: all trials are the same")
     return spec, notes

@@ -111,8 +111,8 @@ def check_without_search(
     """
     if pruner != "none":
         rule = (
-            "must be none beside `repeats`: a pruned training leaves its configuration without a mean. Configurations "
-            "that fall behind are trained no further all the same"
+            "must be none together with `repeats`: a pruned training leaves its configuration without a mean. "
+            "Configurations that fall behind are not trained further in any case"
         )
         problems.add(("pruner", "name"), rule, pruner)
     if has_stop:

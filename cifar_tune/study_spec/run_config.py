@@ -64,7 +64,7 @@ def read_run_config(path: FilePath, overrides: Sequence[Override] = ()) -> RunCo
         if key in vocabulary.knobs:
             problems.add((key,), f"{key} is a knob: it belongs under train")
         elif key in SECTIONS:
-            problems.add((key,), "belongs to a study; a configuration has data and train alone, all knobs fixed")
+            problems.add((key,), "belongs to a study; a configuration has only data and train, all knobs fixed")
         else:
             problems.unknown_key((key,), _PARTS)
     section = raw.get("data")

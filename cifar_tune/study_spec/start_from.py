@@ -174,12 +174,12 @@ def _not_searched(name: str, value: Value, space: Space, known: Partial) -> str 
         if undecided:
             return f"depends on {enumerate_names(undecided, 'and')}; name that in this item too"
         failing = enumerate_names(list(_failing(space.dimensions[name], known)), "and")
-        return f"is not searched beside the others of this item: it needs {failing}"
+        return f"is not searched together with the others of this item: it needs {failing}"
     if name not in known.values:
         if name in known.undecided:
             return "is not searched in this study, and its default depends on what is drawn"
         takers = space.vocabulary.takers(space.vocabulary.knobs[name])
-        return f"is not taken beside the others of this item; taken by {enumerate_names(takers, 'and')}"
+        return f"is not taken together with the others of this item; taken by {enumerate_names(takers, 'and')}"
     if known.values[name] == value:
         return None
     where = "fixed at" if name in space.fixed else "not searched in this study: it has its default,"

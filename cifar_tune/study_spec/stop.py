@@ -77,7 +77,7 @@ def read_stop(
         problems.add(("stop",), f"must hold one rule: {_EXAMPLE}")
         return None
     if len(objectives) > 1:
-        problems.add(("stop",), "goes with one objective alone: several have no best trial that could gain")
+        problems.add(("stop",), "works only with one objective: several have no single best trial")
     if WITHOUT_GAIN.name in values:
         if FACTOR.name in values:
             problems.add(("stop", FACTOR.name), "belongs to {when: noise}", values[FACTOR.name])

@@ -222,6 +222,6 @@ def probe_plugins(config: Configuration, data: ResidentData, device: torch.devic
         raise CheckError(
             f"no training could go on from a checkpoint: the state of model {config.text('model')}, optimizer "
             f"{config.text('optimizer')} or schedule {config.text('schedule')} must hold tensors, numbers, text, lists "
-            f"and dictionaries alone: {reason}"
+            f"and dictionaries only: {reason}"
         ) from error
     build_learner(config, data, device, steps_per_epoch=2).load_state_dict(state)

@@ -91,7 +91,7 @@ def files(tmp_path: Path, cli: Cli) -> None:
         ("export x", "no study 'x': there is no such file yet"),
         ("train stdy.yaml", "stdy.yaml: cannot be read: No such file or directory"),
         ("train studies", "studies: cannot be read: Is a directory"),
-        ("train study.yaml", "study.yaml:1: name: belongs to a study; a configuration has data and train alone"),
+        ("train study.yaml", "study.yaml:1: name: belongs to a study; a configuration has only data and train"),
         ("train empty.yaml", "empty.yaml: must be a configuration: a mapping with data and train"),
         ("train study.yaml --set epochs=x", "--set: train.epochs = 'x': must be a whole number"),
     ],

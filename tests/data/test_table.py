@@ -172,7 +172,7 @@ def test_wrong_tables(tmp_path: Path, rows: list[tuple[str, str, str]]) -> None:
         table
     )
     assert "there is no such file (did you mean 'labels.csv'?)" in refusal(tmp_path / "label.csv")
-    assert "must have two labels at least; found '9' alone" in refusal(write(tmp_path, rows[:1]))
+    assert "must have at least two labels; found only '9'" in refusal(write(tmp_path, rows[:1]))
     rows[-1] = (rows[-1][0], "new", "test")
     table = write(tmp_path, rows)
     prepare(spec(table))

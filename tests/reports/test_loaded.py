@@ -70,7 +70,7 @@ def test_without_pandas_the_frame_says_what_to_install(record: StudyRecord, monk
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(UserError, match=r"needs pandas: pip install 'cifar-tune\[notebook\]'"):
         LoadedStudy(record).trials_frame()
-    with pytest.raises(UserError, match=r"pip install 'cifar-tune\[notebook\]'; epochs_table\(\) does without"):
+    with pytest.raises(UserError, match=r"pip install 'cifar-tune\[notebook\]'; epochs_table\(\) works without it"):
         LoadedStudy(record).epochs_frame()
 
 

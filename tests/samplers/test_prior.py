@@ -96,7 +96,7 @@ def test_a_study_file_holds_it_and_may_change_it() -> None:
     without = read(search_space={"lr": {"low": 0.001, "high": 1.0, "log": True}}).spec
     assert not differences(read_.spec, without)
     (note,) = read(search_space=with_prior, sampler={"name": "random"}).notes
-    assert note == "prior bends the first draws of tpe alone: sampler random does without"
+    assert note == "prior changes only the first draws of tpe: sampler random ignores it"
 
 
 @pytest.mark.parametrize(

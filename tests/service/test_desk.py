@@ -381,7 +381,7 @@ def test_weights_are_of_a_size_that_shares_can_have(desk_of: DeskOf, weight: flo
 
 def test_nobody_has_a_name_that_means_something_else(desk_of: DeskOf) -> None:
     for name in ("*", "cifar-tune serve"):
-        with pytest.raises(UserError, match="is the name of nobody"):
+        with pytest.raises(UserError, match="cannot be the name of a person"):
             desk_of("root", "admin").create_token(name, "viewer")
 
 

@@ -59,5 +59,5 @@ def test_the_result_says_which_networks_failed() -> None:
     )
     assert opening.failure_words == (
         "Of 4 networks 1 could not be trained (diverged with seed 6), and another seed took its place: the figures are "
-        "those of trainings that come to their end."
+        "those of trainings that finish."
     )

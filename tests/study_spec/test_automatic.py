@@ -21,7 +21,7 @@ CONDITIONAL: dict[str, Any] = {
     [
         (CHOICES, 6, "none", "{name: grid}: all 6 combinations fit into 6 trials"),
         (CHOICES, 5, "none", "{name: tpe}: it models all knobs together"),
-        (RANGES, 50, "none", "{name: gp}: the space has ranges alone, nothing is pruned, and 50 trials are few"),
+        (RANGES, 50, "none", "{name: gp}: the space has only ranges, nothing is pruned, and 50 trials are few"),
         (RANGES, 51, "none", "{name: tpe}: it models all knobs together"),
         (RANGES, 50, "median", "{name: tpe}: it models all knobs together"),
         (RANGES | CHOICES, 49, "none", "{name: tpe}: it models all knobs together"),
@@ -31,7 +31,7 @@ CONDITIONAL: dict[str, Any] = {
             {"lr": {"low": 0.01, "high": 1.0, "prior": {"value": 0.1}}},
             20,
             "none",
-            "{name: tpe}: it alone heeds the prior of a knob",
+            "{name: tpe}: only this sampler uses the prior of a knob",
         ),
     ],
 )

@@ -81,7 +81,7 @@ def test_another_study_is_read_without_them() -> None:
         (
             "[{path: parts.py, sha256: abc}]",
             "its content is not the content that was written down (perhaps only in comments: their meaning was not "
-            "kept); bring that code back, or write the path alone to take what is there now",
+            "kept); bring that code back, or write only the path, to take what is there now",
         ),
         ("{parts.py: {sha256: x, parts: {}, knobs: {}}}", "must be a list of Python files"),
     ],

@@ -39,7 +39,7 @@ def test_settings_change_it(tmp_path: Path) -> None:
     [
         ("", "best.yaml: must be a configuration: a mapping with data and train"),
         ("[1]", "best.yaml: must be a configuration: a mapping with data and train"),
-        ("name: x\ntrain: {}", "best.yaml:1: name: belongs to a study; a configuration has data and train alone"),
+        ("name: x\ntrain: {}", "best.yaml:1: name: belongs to a study; a configuration has only data and train"),
         ("search_space: {lr: {}}", "best.yaml:1: search_space: belongs to a study"),
         ("trian: {}", "best.yaml:1: trian: unknown key (did you mean 'train'?)"),
         ("qqqq: {}", "best.yaml:1: qqqq: unknown key; known here: data, metrics, plugins, train"),

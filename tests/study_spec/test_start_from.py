@@ -87,11 +87,11 @@ def test_what_is_fixed_is_not_stored() -> None:
         (["{lr: 0.1}"], 10, "lr is searched per 128 of batch_size: name batch_size in this item too"),
         (["{optimizer: sgd, momentum: 0.75}"], 10, "must be 0.5 or a whole number of steps of 0.1 above"),
         (["{optimizer: sgd, momentum: 0.4}"], 10, "must be between 0.5 and 0.9"),
-        (["{optimizer: adamw, momentum: 0.7}"], 10, "[0].momentum = 0.7: is not searched beside the others of this it"),
+        (["{optimizer: adamw, momentum: 0.7}"], 10, "[0].momentum = 0.7: is not searched together with the others"),
         (["{momentum: 0.7}"], 10, "[0].momentum = 0.7: depends on optimizer; name that in this item too"),
         (["{epochs: 6, batch_size: 64}"], 10, "[0].epochs = 6: is fixed at 5"),
         (["{seed: 3, batch_size: 64}"], 10, "[0].seed = 3: is not searched in this study: it has its default, 0"),
-        (["{t_0: 3, batch_size: 64}"], 10, "is not taken beside the others of this item; taken by cosine_restarts"),
+        (["{t_0: 3, batch_size: 64}"], 10, "is not taken together with the others of this item"),
         (["{nesterov: true, batch_size: 64}"], 10, "and its default depends on what is drawn"),
         (["{}"], 10, "[0]: names no knob that is searched"),
         (["{epochs: 5}"], 10, "[0]: names no knob that is searched"),
@@ -186,7 +186,7 @@ def test_refused_files(tmp_path: Path, train: str, message: str) -> None:
 def test_a_study_file_is_no_configuration(tmp_path: Path) -> None:
     file = tmp_path / "study.yaml"
     file.write_text("name: x\ntrain: {lr: 0.1}")
-    with pytest.raises(UserError, match="a configuration has data and train alone"):
+    with pytest.raises(UserError, match="a configuration has only data and train"):
         read(study(str(file)))
 
 

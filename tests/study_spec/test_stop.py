@@ -45,7 +45,7 @@ def test_read_and_written(text: str, wanted: StopSpec | None) -> None:
         (
             "{after_trials_without_gain: 5}",
             "objective: [{metric: val_accuracy}, {metric: parameters}]",
-            "stop: goes with one objective alone",
+            "stop: works only with one objective",
         ),
     ],
 )

@@ -104,9 +104,7 @@ class _Arrays:
             self._numbers = {value: index for index, value in enumerate(values.tolist())}
             self.classes = tuple(str(value) for value in values.tolist())
         if len(self.classes) < 2:
-            raise self._wrong(
-                f"must have two labels at least; found {enumerate_names(list(self.classes), 'and')} alone"
-            )
+            raise self._wrong(f"must have at least two labels; found only {enumerate_names(list(self.classes), 'and')}")
         self.notes = tuple(label_notes(str(self._root), self.classes))
 
     def labels(self, role: Role) -> npt.NDArray[np.int64]:

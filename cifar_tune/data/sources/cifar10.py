@@ -112,7 +112,7 @@ def _unpack(archive: Path, base_folder: str) -> None:
             extract_archive(archive, folder)
             _move_files(folder / base_folder, archive.parent / base_folder)
     except OSError as error:
-        raise UserError(Problem(f"cannot be unpacked beside itself ({error})", source=str(archive))) from error
+        raise UserError(Problem(f"cannot be unpacked in its own folder ({error})", source=str(archive))) from error
 
 
 @contextmanager

@@ -126,7 +126,7 @@ class _Table:
         if not self.rows["training"]:
             raise UserError(Problem("has no row for training", source=str(self._file)))
         if len(self.classes) < 2:
-            raise UserError(Problem(f"must have two labels at least; found {self.classes[0]!r} alone", "data.root"))
+            raise UserError(Problem(f"must have at least two labels; found only {self.classes[0]!r}", "data.root"))
         self._has_test = bool(self.rows["test"])
         self.notes = (*_notes(found, rows, columns), *alike)
 
