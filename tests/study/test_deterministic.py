@@ -57,7 +57,7 @@ class ShuffledExecutors(ScriptedExecutors):
         return super().reports(timeout)
 
 
-def study(size: int | None, sampler: str, pruner: str, trials: int = 15, **sections: Any) -> dict[str, Any]:
+def study(size: int | None, sampler: str, pruner: str, trials: int = 12, **sections: Any) -> dict[str, Any]:
     space = {"cmaes": NUMBERS, "grid": GRID}.get(sampler, SPACE)
     options = {"tpe": {"n_startup_trials": 4}, "gp": {"n_startup_trials": 4}, "nsgaii": {"population_size": 4}}
     return {
@@ -107,7 +107,7 @@ def run_shuffled(run_scripted: RunStudy) -> Run:
     ],
 )
 def test_any_number_of_workers_gives_the_same_trials(run_shuffled: Run, sampler: str, pruner: str) -> None:
-    plain = study(4, sampler, pruner, trials=8 if sampler == "gp" else 15)
+    plain = study(4, sampler, pruner, trials=8 if sampler == "gp" else 12)
     alone = seen(run_shuffled(plain, 1, 0))
     states = {state for _, state, *_ in alone}
     assert states == ({"COMPLETE"} if pruner == "none" else {"COMPLETE", "PRUNED"})

@@ -16,7 +16,7 @@ from .conftest import RunStudy
 from .scripted import Script, ScriptedExecutors
 
 WORKERS = 4
-TRIALS = 40
+TRIALS = 26
 LAST = 8  # two per worker
 ORDER = "the last trials begin longest first, not by their numbers"
 
@@ -82,7 +82,7 @@ def test_elsewhere_trials_begin_as_they_are_drawn(
 ) -> None:
     executors = pool(why != "equal lengths", 1 if why == "one worker" else WORKERS)
     if why == "many trials":
-        monkeypatch.setattr(last_trials, "_MOST_PER_WORKER", 9)
+        monkeypatch.setattr(last_trials, "_MOST_PER_WORKER", 6)
     others: dict[str, dict[str, Any]] = {
         "batches": {"deterministic": 4},
         "gp": {"sampler": {"name": "gp"}, "budget": {"trials": 16}},

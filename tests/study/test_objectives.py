@@ -141,7 +141,7 @@ def test_the_dashboard_finds_the_violations(run_scripted: RunStudy) -> None:
         assert trial.system_attrs["constraints"] == named
 
 
-@pytest.mark.parametrize(("sampler", "trials"), [("tpe", 50), ("nsgaii", 50), ("gp", 22)])
+@pytest.mark.parametrize(("sampler", "trials"), [("tpe", 50), ("nsgaii", 50), ("gp", 17)])
 def test_later_suggestions_keep_the_constraint(run_scripted: RunStudy, sampler: str, trials: int) -> None:
     """Two thirds of the space are forbidden, and the wider, the better: without the constraint all end there."""
     options = {"tpe": {"n_startup_trials": 10}, "nsgaii": {"population_size": 10}, "gp": {"n_startup_trials": 10}}
