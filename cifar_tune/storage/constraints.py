@@ -1,4 +1,4 @@
-"""Constraints, as trials of Optuna hold them."""
+"""Constraints, as trials of Optuna hold them, and which trials may be the best."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,8 +8,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from cifar_tune.optuna_internals import CONSTRAINT, CONSTRAINTS_OF_OPTUNA_4, show_constraints
 from cifar_tune.storage import attributes
+from cifar_tune.storage.linked import parent_of
 from cifar_tune.study_spec.constraints import Constraint
 from cifar_tune.study_spec.settings import SamplerSpec
+from cifar_tune.study_spec.specification import StudySpec
 
 
 def is_repetition(trial: FrozenTrial) -> bool:
@@ -40,6 +42,28 @@ def may_be_best(trial: FrozenTrial, constraints: Sequence[Constraint]) -> bool:
         and not was_finished_elsewhere(trial)
         and is_feasible(trial, constraints) is True
     )
+
+
+def without_best_words(name: str, spec: StudySpec, completed: int, has_own: bool) -> str:
+    """Why a study has no best trial, as the begin of a sentence.
+
+    Args:
+        name: of the study.
+        spec: its specification.
+        completed: how many of its trials completed.
+        has_own: whether this program ended one of these.
+    """
+    if (parent := parent_of(name)) is not None:
+        return f"{name!r} is no search but a part of finalizing {parent}, so none of its trials is the best one"
+    if not completed:
+        return f"the study {name!r} has no completed trial"
+    if not has_own:
+        return f"the study {name!r} has no completed trial of its own"
+    constraints = ", ".join(str(constraint) for constraint in spec.constraints)
+    keeps = f" that keeps all of: {constraints}" if constraints else ""
+    if spec.repeats is not None:
+        return f"the study {name!r} has no configuration with all its {spec.trainings} trainings{keeps}"
+    return f"the study {name!r} has no completed trial{keeps}"
 
 
 def is_feasible(trial: FrozenTrial, constraints: Sequence[Constraint]) -> bool | None:

@@ -21,13 +21,13 @@ from cifar_tune.optuna_tables import (
     user_attribute_of_trials,
 )
 from cifar_tune.storage import attributes
-from cifar_tune.storage.constraints import may_be_best, was_finished_elsewhere
+from cifar_tune.storage.constraints import may_be_best, was_finished_elsewhere, without_best_words
 from cifar_tune.storage.damage import check_configurations, check_values
 from cifar_tune.storage.ended import JUDGED_BY, READ, VALUES, Ended, EndedTrials, counted, texts
 from cifar_tune.storage.linked import parent_of
 from cifar_tune.storage.means import MEAN_OF, by_configuration, completed_values, judged, mean_trials
 from cifar_tune.storage.openings import Elsewhere, Opening, openings_elsewhere, read_openings
-from cifar_tune.storage.records import FINISHED, TrialRecord, trial_record, without_best_words
+from cifar_tune.storage.records import FINISHED, TrialRecord, trial_record
 from cifar_tune.storage.stored_studies import load_optuna_study, read_spec
 from cifar_tune.study_spec.pareto import minimized, pareto_front
 from cifar_tune.study_spec.specification import StudySpec

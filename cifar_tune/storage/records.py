@@ -21,7 +21,7 @@ from cifar_tune.optuna_internals import ENQUEUED
 from cifar_tune.optuna_tables import naming_damage
 from cifar_tune.storage import attributes
 from cifar_tune.storage.attributes import joined
-from cifar_tune.storage.constraints import is_feasible, was_finished_elsewhere
+from cifar_tune.storage.constraints import is_feasible, was_finished_elsewhere, without_best_words
 from cifar_tune.storage.damage import check_configurations, check_trials
 from cifar_tune.storage.fallen_behind import courses, fallen_behind
 from cifar_tune.storage.figures import stored_figures
@@ -250,28 +250,6 @@ class StudyRecord:
         """The Pareto front, best first objective first; with one objective the best trial and those equal to it."""
         points = [minimized(trial.values, self.spec.objectives) for trial in self.ranked]
         return [self.ranked[index] for index in pareto_front(points)]
-
-
-def without_best_words(name: str, spec: StudySpec, completed: int, has_own: bool) -> str:
-    """Why a study has no best trial, as the begin of a sentence.
-
-    Args:
-        name: of the study.
-        spec: its specification.
-        completed: how many of its trials completed.
-        has_own: whether this program ended one of these.
-    """
-    if (parent := parent_of(name)) is not None:
-        return f"{name!r} is no search but a part of finalizing {parent}, so none of its trials is the best one"
-    if not completed:
-        return f"the study {name!r} has no completed trial"
-    if not has_own:
-        return f"the study {name!r} has no completed trial of its own"
-    constraints = ", ".join(str(constraint) for constraint in spec.constraints)
-    keeps = f" that keeps all of: {constraints}" if constraints else ""
-    if spec.repeats is not None:
-        return f"the study {name!r} has no configuration with all its {spec.trainings} trainings{keeps}"
-    return f"the study {name!r} has no completed trial{keeps}"
 
 
 def load_record(storage: BaseStorage, name: str) -> StudyRecord:
