@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 from joblib import cpu_count
+from PIL import Image
 
 from tests.opened_once import once_per_process
 
@@ -89,6 +90,12 @@ def postgres() -> Iterator[str]:
 
     with own_server() as server:
         yield server.get_uri()
+
+
+@pytest.fixture
+def blank_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures of reports stay empty, for tests that look at something else of a report: drawing takes seconds."""
+    monkeypatch.setattr("cifar_tune.plotting.style._pixels", lambda _figure: Image.new("RGB", (16, 16)))
 
 
 @pytest.fixture(autouse=True)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from typer.main import get_command
 
 from cifar_tune.cli.main import app
@@ -111,6 +112,7 @@ def serving(command: tuple[str, ...], folder: Path, environment: Mapping[str, st
     server.communicate()
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_no_command_but_finalize_and_verify_looks_at_test_images(tmp_path: Path) -> None:
     write_folder(tmp_path / "photos/train", {"ant": 60, "bee": 60})
     write_folder(tmp_path / "photos/test", {"ant": 5, "bee": 5}, seed=1)

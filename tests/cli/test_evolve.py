@@ -48,6 +48,7 @@ def evolved(cli: Cli, tmp_path: Path) -> str:
     return ended.err
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_it_goes_on_with_the_trials_that_fit_and_keeps_the_old_study(cli: Cli, evolved: str) -> None:
     assert "demo has evolved: 2 finished trials carried over; 0 left behind" in evolved
     told = cli("status").out
@@ -67,6 +68,7 @@ def test_without_progress_it_still_says_what_was_changed(cli: Cli, evolved: str,
     ]
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_the_earlier_version_is_not_tested(cli: Cli, evolved: str) -> None:
     """Its opening would be missing on the record of the study that is run on."""
     advice = (

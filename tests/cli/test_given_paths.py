@@ -34,6 +34,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return home
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_every_place_that_takes_a_path(cli: Cli, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (home / "study.yaml").write_text(STUDY)
     monkeypatch.setenv(CACHE_VARIABLE, "~/cache")

@@ -58,6 +58,7 @@ def test_check_says_what_it_found(cli: Cli) -> None:
     ]
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_run_says_what_it_left_out(cli: Cli) -> None:
     ended = cli("run", "study.yaml", "--devices", "cpu")
     assert ended.code == 0, ended.err

@@ -24,6 +24,7 @@ search_space:
 WIDER = "search_space:\n  width: {choices: [6, 4]}"  # 4 is the middle one
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_a_study_begins_with_a_saved_model(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
     Path("first.yaml").write_text(f"data: {DATA}\ntrain: {TRAIN}\n")

@@ -99,6 +99,7 @@ def test_filters(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert (tmp_path / "reports" / "small" / "classes.png").exists()
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_every_export_has_folders_of_its_own(cli: Cli, tmp_path: Path) -> None:
     for study in ("one", "other"):
         config = tmp_path / "reports" / study / "best.yaml"

@@ -59,6 +59,7 @@ def older(cli: Cli, made: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(made, tmp_path, dirs_exist_ok=True))
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_it_goes_on_as_it_began(cli: Cli, older: Path) -> None:
     for named in ("s.yaml", "old"):  # the second time there is nothing to do
         ended = cli("run", named, "--trials", "3")

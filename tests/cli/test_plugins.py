@@ -32,7 +32,7 @@ plugins: [studies/plugins/own_parts.py]
 train:
   model: patch_mixer
   depth: 1
-  epochs: 10
+  epochs: 6
   batch_size: 64
   optimizer: trust_sgd
   schedule: root_decay
@@ -56,7 +56,10 @@ KNOBS = [Knob("temper", Kind.NAME, "good", "its mood", names={"good": "a", "bad"
 """
 TORCH = """
 import sys
+from PIL import Image
 from cifar_tune.cli.main import main
+from cifar_tune.plotting import style
+style._pixels = lambda figure: Image.new("RGB", (16, 16))
 for command in sys.argv[1:]:
     sys.argv = ["cifar-tune", *command.split()]
     try:
@@ -152,6 +155,7 @@ def _trials(folder: Folder) -> Any:
         return ()
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_best_yaml_is_trained_to_the_same_value(done: Folder) -> None:
     done.call("export", "own")
     best = done.path / "reports" / "own" / "best.yaml"
@@ -305,6 +309,7 @@ def test_the_example_of_the_page_runs_as_it_stands(tmp_path: Path, cache: Path) 
     assert "sign_momentum" in chosen
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_the_metric_of_the_page_is_objective_constraint_and_column(tmp_path: Path, cache: Path) -> None:
     text = (ROOT / "docs" / "plugins.md").read_text()
     folder = Folder(tmp_path / "metric", cache)

@@ -32,6 +32,7 @@ def url_with_password(request: pytest.FixtureRequest) -> URL:
     return url.set(password=SECRET)
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_neither_a_run_nor_its_reports_show_it(url_with_password: URL, tmp_path: Path) -> None:
     url = url_with_password
     secret = str(url.password or url.query["password"])

@@ -51,6 +51,7 @@ def test_the_readme_names_every_command() -> None:
         assert f"`cifar-tune {command.name}" in README
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_resnet_runs_small_on_an_image_folder(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for label in ("cat", "dog"):

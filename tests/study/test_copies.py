@@ -109,6 +109,7 @@ def test_the_study_that_was_named_is_run(place: Place, how: Copy) -> None:
         assert optuna.get_all_study_names(place.storage) == ["pear"]
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_every_command_speaks_of_the_study_that_was_named(place: Place) -> None:
     copied(place.storage)
     (place.path / "pear.yaml").write_text(STUDY.replace("apple", "pear"))
@@ -132,6 +133,7 @@ def test_every_command_speaks_of_the_study_that_was_named(place: Place) -> None:
     assert sorted(optuna.get_all_study_names(place.storage)) == ["apple", "pear@1"]
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_names_that_no_study_file_has_can_be_read_and_deleted_and_are_not_run(place: Place) -> None:
     (place.path / "reports").mkdir()
     for index, name in enumerate(["a/b", "mine.yaml", "reports/", "one two", "me@home", "x" * 300]):
@@ -143,7 +145,7 @@ def test_names_that_no_study_file_has_can_be_read_and_deleted_and_are_not_run(pl
         assert code == 2
         assert f"{name!r}: another program gave the study this name, and the name of a study that is run must be" in err
         assert place.call("run", name, "--set", f"name=new{index}", "--quiet")[0] == 0
-        if name in ("a/b", "mine.yaml"):  # pictures take their time, and know nothing of names
+        if name in ("a/b", "mine.yaml"):
             assert place.call("export", name, "--output", "here")[0] == 0
         assert place.call("delete", name, "--yes")[0] == 0
         assert sorted(optuna.get_all_study_names(place.storage)) == ["apple", *(f"new{n}" for n in range(index + 1))]

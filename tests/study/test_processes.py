@@ -127,6 +127,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> StudyRecord:
     return folder.record()
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_a_study_that_suffers_everything_ends_like_an_undisturbed_one(tmp_path: Path, undisturbed: StudyRecord) -> None:
     folder = Folder(tmp_path / "disturbed")
 

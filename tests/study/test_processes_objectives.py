@@ -6,6 +6,8 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
+
 from tests.waiting import PATIENCE
 
 from .test_processes import Folder
@@ -35,6 +37,7 @@ def facts(folder: Folder) -> list[object]:
     return [(t.state, t.reason, dict(t.params), tuple(t.values), t.feasible) for t in folder.record().trials]
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_killed_and_continued_it_has_the_same_front(tmp_path: Path) -> None:
     undisturbed, folder = folder_of(tmp_path / "undisturbed"), folder_of(tmp_path / "disturbed")
     code, out, err = undisturbed.call("run", "study.yaml")

@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.engine import make_url
 
+from cifar_tune.executors.options import ExecutorOptions
 from tests.waiting import PATIENCE, wait_until
 
 from .test_processes import Folder, values
+from .test_run import require_that_a_thread_can_be_stopped
 
 ray = pytest.importorskip("ray", reason="needs ray: pip install 'cifar-tune[ray]'")
 
@@ -30,21 +33,29 @@ search_space:
 SMALL = {"object_store_memory": 80 * 2**20, "include_dashboard": False}
 
 
-@pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
     """A head that trains nothing, and two nodes with room for one trial each."""
     from ray.cluster_utils import Cluster
 
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    monkeypatch.setenv("RAY_prestart_worker_first_driver", "0")  # this process only looks on
-    monkeypatch.setenv("RAY_worker_niceness", "0")  # on a busy machine those of 15 would hardly get on
-    head = {"num_cpus": 0, "include_log_monitor": False, "no_monitor": True, **SMALL}
-    cluster = Cluster(initialize_head=True, head_node_args=head)
-    for _ in range(2):
-        cluster.add_node(num_cpus=1, **SMALL)
-    yield cluster
-    ray.shutdown()
-    cluster.shutdown()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_prestart_worker_first_driver", "0")  # this process only looks on
+        patch.setenv("RAY_worker_niceness", "0")  # on a busy machine those of 15 would hardly get on
+        head = {"num_cpus": 0, "include_log_monitor": False, "no_monitor": True, **SMALL}
+        cluster = Cluster(initialize_head=True, head_node_args=head)
+        for _ in range(2):
+            cluster.add_node(num_cpus=1, **SMALL)
+        yield cluster
+        ray.shutdown()
+        cluster.shutdown()
+
+
+def test_another_thread_runs_a_study_and_the_process_keeps_its_signals_and_its_stdout(
+    cluster: Any, tmp_path: Path
+) -> None:
+    options = ExecutorOptions(engine="ray", address=cluster.address)
+    require_that_a_thread_can_be_stopped(make_url(f"sqlite:///{tmp_path}/s.db"), options)
 
 
 def folder_with_study(path: Path) -> Folder:

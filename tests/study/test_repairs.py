@@ -185,6 +185,7 @@ def finished(state: TrialState, value: float | None) -> optuna.trial.FrozenTrial
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe", "gp", "grid"])
+@pytest.mark.usefixtures("blank_pictures")
 def test_trials_finished_by_another_program_count_but_are_never_the_best(
     storage: RDBStorage, data: PreparedData, run_scripted: RunStudy, tmp_path: Path, sampler: str
 ) -> None:

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import pytest
 from optuna.storages import RDBStorage
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 
 from cifar_tune.data.cache import CACHE_VARIABLE
 from cifar_tune.errors import UserError
@@ -121,34 +121,32 @@ class StopsAfter(Observer):
             self._stop.count += 1
 
 
-@pytest.mark.parametrize("engine", ["local", "ray"])
-def test_another_thread_runs_a_study_and_the_process_keeps_its_signals_and_its_stdout(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str
-) -> None:
-    if engine == "ray":
-        pytest.importorskip("ray", reason="needs ray: pip install 'cifar-tune[ray]'")
-        monkeypatch.setenv("RAY_prestart_worker_first_driver", "0")
-        monkeypatch.setenv("RAY_worker_niceness", "0")  # on a busy machine those of 15 would hardly get on
+def run_in_a_thread(url: URL, options: ExecutorOptions, stop: StopRequests, observer: Observer) -> run.Outcome:
+    """Run a study of two trials in another thread: the process keeps its signals and its stdout meanwhile."""
+    spec = spec_of({"budget": {"trials": 2}, "train": {"model": "cnn2", "width": 4, "epochs": 2}})
     before = {signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM), sys.stdout}
-    plain = {"budget": {"trials": 2}, "train": {"model": "cnn2", "width": 4, "epochs": 2}}
-    spec, url = spec_of(plain), make_url(f"sqlite:///{tmp_path}/s.db")
-    options = ExecutorOptions(engine=engine, address="local" if engine == "ray" else None)
+    with ThreadPoolExecutor(1) as pool:
+        outcome = pool.submit(run.run_study, spec, url, observer, options, stop).result()
+    assert {signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM), sys.stdout} == before
+    return outcome
 
-    def run_it(stop: StopRequests, observer: Observer) -> run.Outcome:
-        with ThreadPoolExecutor(1) as pool:
-            return pool.submit(run.run_study, spec, url, observer, options, stop).result()
 
+def require_that_a_thread_can_be_stopped(url: URL, options: ExecutorOptions) -> None:
+    """Run a study in another thread, and stop it in its first trial."""
+    before = {signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM), sys.stdout}
     stop = StopRequests()
     stopping = StopsAfter(stop, 1)
-    parked = run_it(stop, stopping)
+    parked = run_in_a_thread(url, options, stop, stopping)
     assert (parked.ending, parked.has_begun) == ("interrupted", True)
     assert parked.record is not None
     assert parked.record.counts["WAITING"] == 1
     assert stopping.seen == before
-    assert {signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM), sys.stdout} == before
-    if engine == "ray":  # whose executors take seconds to begin; tests of a whole cluster go on where they were
-        return
-    ended = run_it(StopRequests(), Observer())
+
+
+def test_another_thread_runs_a_study_and_the_process_keeps_its_signals_and_its_stdout(tmp_path: Path) -> None:
+    """The same on Ray is in `tests.study.test_ray`."""
+    url = make_url(f"sqlite:///{tmp_path}/s.db")
+    require_that_a_thread_can_be_stopped(url, ExecutorOptions())
+    ended = run_in_a_thread(url, ExecutorOptions(), StopRequests(), Observer())
     assert ended.record is not None
     assert (ended.ending, ended.record.counts["COMPLETE"]) == ("budget", 2)
-    assert {signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM), sys.stdout} == before

@@ -4,6 +4,7 @@ import csv
 import signal
 from pathlib import Path
 
+import pytest
 import yaml
 
 from tests.waiting import PATIENCE
@@ -40,6 +41,7 @@ main()
 """
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_from_a_known_configuration_to_the_best_one(tmp_path: Path) -> None:
     folder = Folder(tmp_path / "known")
     (folder.path / "study.yaml").write_text(STUDY)
