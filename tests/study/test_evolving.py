@@ -239,7 +239,7 @@ def test_the_number_of_a_version_that_was_deleted_is_not_given_again(
 @pytest.mark.parametrize(
     ("sections", "message"),
     [
-        ({"objective": {"metric": "val_loss"}}, "objective.metric: 'val_accuracy' -> 'val_loss': trials are told by"),
+        ({"objective": {"metric": "val_loss"}}, "objective.metric: 'val_accuracy' -> 'val_loss': trials are ranked by"),
         ({"data": {"name": "digits", "val_size": 200}}, "data.val_size: added 200: values on other images"),
     ],
 )

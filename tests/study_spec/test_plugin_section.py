@@ -189,7 +189,7 @@ def test_a_configuration_names_them_with_their_content(folder: Path) -> None:
     assert read_run_config(best).train["bite"] == 0.5
     assert read_run_config(best, [parse_override("bite=1.5")]).train["bite"] == 1.5
     (folder / "parts.py").write_text(PARTS)
-    with pytest.raises(UserError, match="write the path alone to take what is there now"):
+    with pytest.raises(UserError, match="write only the path, to take what is there now"):
         read_run_config(best)
 
 

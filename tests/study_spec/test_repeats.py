@@ -48,7 +48,7 @@ def test_the_forms(given: object, wanted: RepeatsSpec) -> None:
         ({"repeats": {"seeds": 3, "folds": 3}}, "over seeds or over folds"),
         ({"repeats": {"seed": 3}}, "seeds"),
         ({"repeats": {"seeds": 3, "stop_early": "yes"}}, "stop_early = 'yes': must be true or false"),
-        ({"repeats": 3, "pruner": {"name": "median"}}, "pruner.name = 'median': must be none beside `repeats`"),
+        ({"repeats": 3, "pruner": {"name": "median"}}, "pruner.name = 'median': must be none together with `repeats`"),
         ({"repeats": 3, "stop": {"after_trials_without_gain": 5}}, "stop: cannot be combined with `repeats`"),
         (
             {"repeats": 3, "search_space": {"seed": {"choices": [0, 1]}}},
@@ -134,7 +134,7 @@ def test_what_cannot_be_combined_is_told_beside_other_mistakes() -> None:
         with pytest.raises(UserError) as raised:
             read(repeats=repeats, **sections)
         for words in (
-            "pruner.name = 'median': must be none beside `repeats`",
+            "pruner.name = 'median': must be none together with `repeats`",
             "stop: cannot be combined with `repeats`",
             "search_space.seed: cannot be combined with `repeats`",
             "search_space.activation.prior.value = 'gelu'",
