@@ -40,6 +40,7 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Script:
     return script
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_new_bests_and_the_end_are_told(
     cli: Cli, script: Script, tmp_path: Path, listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -81,10 +81,8 @@ def test_status_is_the_same_by_both_ways(cli: Cli, here: Options, there: Options
     assert [each["name"] for each in theirs["studies"]] == ["front", "made"]
 
 
-def test_the_report_is_the_same_by_both_ways(
-    cli: Cli, here: Options, there: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
+@pytest.mark.usefixtures("blank_pictures")
+def test_the_report_is_the_same_by_both_ways(cli: Cli, here: Options, there: Options, tmp_path: Path) -> None:
     assert cli("export", "front", *here).code == 0
     shutil.move("reports/front", "here")
     stale = tmp_path / "reports" / "front" / "front" / "trial-999.yaml"

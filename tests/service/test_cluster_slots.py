@@ -102,6 +102,16 @@ def test_a_server_looks_again_when_the_cluster_is_back(url: URL, storage: BatchS
     assert [device for device, _ in server.slots] == ["cpu@lab1", "cpu@lab2"]
 
 
+def test_a_cluster_without_machines_is_waited_for(url: URL, storage: BatchStorage, desk_of: DeskOf) -> None:
+    found = known(None)
+    settings = Settings(found.slots(), renewed=found.slots, command=lambda *_: ["false"])
+    server = Supervisor(storage.engine, url, server_lease(storage.engine), settings, print)
+    desk_of("anna").submit(STUDY)
+    server.look()
+    waiting = desk_of("anna").submission("on-a-cluster")
+    assert (waiting.state, waiting.waits) == ("queued", "no machine of the cluster is there at the moment")
+
+
 ray = pytest.importorskip("ray", reason="needs ray: pip install 'cifar-tune[ray]'")
 
 SMALL = {"object_store_memory": 80 * 2**20, "include_dashboard": False}
