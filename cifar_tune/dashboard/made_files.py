@@ -19,7 +19,7 @@ from cifar_tune.optuna_internals import trial_id
 from cifar_tune.optuna_tables import study_of_trial
 from cifar_tune.plotting import style
 from cifar_tune.reports.learning_curves import draw_trial
-from cifar_tune.reports.summary_markdown import trial_markdown
+from cifar_tune.reports.trial_markdown import trial_markdown
 from cifar_tune.storage import attributes
 from cifar_tune.storage.records import TrialRecord, trial_record
 from cifar_tune.storage.stored_studies import read_spec

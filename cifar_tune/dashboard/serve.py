@@ -23,6 +23,7 @@ from cifar_tune.dashboard.listening import HIGHEST_PORT, refused, require_addres
 from cifar_tune.dashboard.made_files import MadeFiles
 from cifar_tune.dashboard.report_pages import ReportPages
 from cifar_tune.dashboard.same_site import same_site_only
+from cifar_tune.dashboard.shown_importances import ShownImportances
 from cifar_tune.dashboard.shown_storage import ShownStorage
 from cifar_tune.dashboard.study_detail import StudyDetail
 from cifar_tune.errors import Problem, UserError, enumerate_names
@@ -140,7 +141,8 @@ class _Studies:
 
     def _made(self) -> WSGIApplication:
         shown = ShownStorage(self._cached.storage, self._url)
-        return StudyDetail(self._storage, shown, wsgi(shown, artifact_store=self._files))
+        theirs = wsgi(shown, artifact_store=self._files)
+        return ShownImportances(self._storage, StudyDetail(self._storage, shown, theirs))
 
 
 class _Server(ThreadingMixIn, WSGIServer):

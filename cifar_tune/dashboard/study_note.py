@@ -67,8 +67,8 @@ def _written(name: str, spec: StudySpec) -> str:
 
 
 _IMPORTANCES = (
-    "Importances here set the best tenth of all completed trials against all, even if that is one trial. Those of "
-    "the report take more where trials are few, leave out those that break a constraint, and come with intervals."
+    "The importances on these pages are those of the report. The report also says how far they vary, and what chance "
+    "alone would give."
 )
 
 

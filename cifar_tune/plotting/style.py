@@ -1,7 +1,7 @@
 """The look of all pictures: one calm style, colours that colour-blind people can tell apart."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from textwrap import fill
@@ -11,6 +11,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -124,6 +125,38 @@ def png(figure: Figure, palette: bool = True) -> bytes:
     if palette:
         pixels = pixels.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     return _as_png(pixels)
+
+
+_MOST_MARKS = 2000
+"""Of one kind in a vector picture; more are drawn as pixels in it, since each of them takes a hundred bytes."""
+
+_UNDATED = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+"""What keeps the same figure the same file."""
+
+
+def drawn_as(figure: Figure, formats: Collection[str], palette: bool = True) -> dict[str, bytes]:
+    """A figure as the content of files: a PNG file, as of `png`, and others.
+
+    Args:
+        figure: all of it is drawn.
+        formats: of the other files, `svg` or `pdf`. Their lines and letters stay sharp at every size.
+        palette: of the PNG file.
+
+    Returns:
+        The contents by format, `png` first.
+    """
+    found = {"png": png(figure, palette)}
+    if not formats:
+        return found
+    for marks in figure.findobj(PathCollection):
+        if isinstance(marks, PathCollection) and len(np.asarray(marks.get_offsets())) > _MOST_MARKS:
+            marks.set_rasterized(True)
+    with mpl.rc_context({"svg.hashsalt": "cifar-tune", "pdf.fonttype": 42}), quiet_fonts():
+        for each in formats:
+            content = BytesIO()
+            figure.savefig(content, format=each, metadata=_UNDATED[each])
+            found[each] = content.getvalue()
+    return found
 
 
 def _pixels(figure: Figure) -> Image.Image:

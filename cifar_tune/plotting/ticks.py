@@ -1,6 +1,7 @@
-"""Few, round ticks that can be read in small panels."""
+"""Few, round ticks that can be read in small panels, and labels that do not cover each other."""
 
 import math
+from collections.abc import Sequence
 
 from matplotlib.ticker import MaxNLocator
 
@@ -34,3 +35,22 @@ def _log_ticks(low: float, high: float, at_most: int) -> list[float]:
         if low <= 10.0**power * (1 + 1e-9) and 10.0**power <= high * (1 + 1e-9)
     ]
     return [float(f"1e{power}") for power in powers[:: math.ceil(len(powers) / (at_most + 1))]]
+
+
+def apart(places: Sequence[float], low: float, high: float, gap: float) -> list[float]:
+    """Places of labels, in their order, at least `gap` apart and between `low` and `high`.
+
+    Args:
+        places: where they would stand, ascending.
+        low: end of the room.
+        high: the other end; there is room for all labels.
+        gap: from one label to the next.
+    """
+    found: list[float] = []
+    for place in places:
+        found.append(max(place, found[-1] + gap if found else low))
+    above = high
+    for index in reversed(range(len(found))):
+        found[index] = min(found[index], above)
+        above = found[index] - gap
+    return found

@@ -15,7 +15,7 @@ from cifar_tune.plotting import style
 from cifar_tune.reports.comparison import Comparison
 from cifar_tune.reports.labels import level_label
 from cifar_tune.reports.levels import Level
-from cifar_tune.reports.objective import axis_limits
+from cifar_tune.reports.objective import Scale, axis_limits
 from cifar_tune.wording import duration
 
 
@@ -120,7 +120,7 @@ def markdown(comparison: Comparison) -> str:
 
 def cells(comparison: Comparison) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
     """The table as text: its header, and a row per level."""
-    scale = comparison.report.scale
+    scale = _scale(comparison)
     rows = [
         (
             level.label,
@@ -160,6 +160,11 @@ def as_csv(comparison: Comparison) -> str:
     return csv_text(_COLUMNS, rows)
 
 
+def _scale(comparison: Comparison) -> Scale:
+    """How a level's figures are written: with `repeats` they are means of several trainings."""
+    return comparison.report.scale if comparison.repeats is None else comparison.report.mean_scale
+
+
 def _counts(level: Level) -> str:
     states = [trial.state for trial in level.trials]
     parts = [f"{len(level.completed)} completed"]
@@ -170,13 +175,13 @@ def _counts(level: Level) -> str:
 
 
 def _interval(comparison: Comparison, level: Level) -> str:
-    scale = comparison.report.scale
     if level.mean is None:
         return "-"
     ends = comparison.interval(level)
     half_width = comparison.half_width(level)
     if ends is None or half_width is None:  # what is no random sample has none
-        return scale.shown(level.mean)
+        return _scale(comparison).shown(level.mean)
+    scale = comparison.report.mean_scale
     if ends != (level.mean - half_width, level.mean + half_width):  # cut: not the same on both sides
         return f"{scale.shown(level.mean)} (from {scale.shown(ends[0])} to {scale.shown(ends[1])})"
     return f"{scale.shown(level.mean)} ± {scale.shown(half_width)}"
@@ -190,15 +195,25 @@ def _difference(comparison: Comparison, level: Level) -> str:
     found = comparison.difference(level)
     if found is None:
         return "-"
-    scale = comparison.report.scale
+    difference, half = found
+    _, low, high = _difference_ends(comparison, level)
+    is_cut = (low, high) != (difference - half, difference + half)
+    scale = comparison.report.mean_scale  # what all levels share cancels out in a difference
     if scale.is_share:
-        return f"{found[0] * 100:+.2f} ± {found[1] * 100:.2f} points"
-    return f"{'+' if found[0] >= 0 else '-'}{scale.shown(abs(found[0]))} ± {scale.shown(found[1])}"
+        around = f" (from {low or 0:+.2%} to {high or 0:+.2%})".replace("%", "") if is_cut else f" ± {half * 100:.2f}"
+        return f"{difference * 100:+.2f}{around} points"
+    return f"{'+' if difference >= 0 else '-'}{scale.shown(abs(difference))} ± {scale.shown(half)}"
 
 
 def _difference_ends(comparison: Comparison, level: Level) -> tuple[float | None, float | None, float | None]:
+    """The difference and the ends of its interval, within what two values of the objective can differ by."""
     found = comparison.difference(level)
-    return (None, None, None) if found is None else (found[0], found[0] - found[1], found[0] + found[1])
+    if found is None:
+        return None, None, None
+    spec = comparison.report.record.spec
+    metric = spec.known_metrics[spec.objective.metric]
+    most = metric.highest - metric.lowest
+    return found[0], max(found[0] - found[1], -most), min(found[0] + found[1], most)
 
 
 def _parameters(level: Level) -> str:

@@ -1,6 +1,6 @@
 """Writes the report of a study: one page, tables, pictures, and its best configuration."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -40,8 +40,12 @@ def report_folder(study: str) -> Path:
     return Path("reports") / study
 
 
-def export(record: StudyRecord, folder: Path) -> list[Path]:
-    """Write the report of a study and return its files.
+FORMATS = ("svg", "pdf")
+"""What pictures can be written as, beside PNG."""
+
+
+def export(record: StudyRecord, folder: Path, formats: Collection[str] = ()) -> list[Path]:
+    """Write the report of a study and return its files. Each picture is a PNG file, and one in each of `formats` too.
 
     The folder is made if need be; files of an earlier report are replaced, all of them or, after an error, none. Every
     picture is always there: where there is nothing to see, it holds the sentence that says why. `best.yaml` is there
@@ -52,7 +56,7 @@ def export(record: StudyRecord, folder: Path) -> list[Path]:
         UserError: if the folder or a file cannot be written.
     """
     report = Report(record)
-    return write_report(lambda: _contents(report, folder)[0], folder)
+    return write_report(lambda: _contents(report, folder, formats)[0], folder)
 
 
 def write_report(make: Callable[[], Mapping[Path, Content]], folder: Path) -> list[Path]:
@@ -73,7 +77,8 @@ def write_report(make: Callable[[], Mapping[Path, Content]], folder: Path) -> li
         if front:
             make_front_folder(folder)
         # of a study of the same name that was deleted, or of this one as it was
-        every = (BEST_FILE, *PARETO, *TEST_SET, *RACE, *PICTURES)
+        pictures = (*PARETO, *TEST_SET, *RACE, *PICTURES)
+        every = (BEST_FILE, *pictures, *(_named(name, kind) for name in pictures for kind in FORMATS))
         former = [folder / name for name in every if folder / name not in contents]
         replace_files(contents, [*former, *former_front(folder, front)])
     except BaseException as error:
@@ -111,7 +116,7 @@ def file_content(report: Report, name: str, folder: Path) -> bytes:
     if folder / name in front:
         return front[folder / name].encode()
     with style.applied():
-        return _drawn(report, pictures_of(report)[name])[0]
+        return _drawn(report, pictures_of(report)[name])[0]["png"]
 
 
 def report_files(record: StudyRecord, folder: Path) -> dict[Path, Content]:
@@ -119,9 +124,11 @@ def report_files(record: StudyRecord, folder: Path) -> dict[Path, Content]:
     return _contents(Report(record), folder)[0]
 
 
-def _contents(report: Report, folder: Path) -> tuple[dict[Path, Content], dict[Path, str]]:
+def _contents(
+    report: Report, folder: Path, formats: Collection[str] = ()
+) -> tuple[dict[Path, Content], dict[Path, str]]:
     """All files: texts, pictures and the Pareto front. The front's are given a second time, alone."""
-    pictures, unseen = _pictures(report)
+    pictures, unseen = _pictures(report, formats)
     texts = {_SUMMARY: summary_markdown(report, folder, unseen)}
     texts |= {name: make(report, folder) for name, make in _TEXTS.items()}
     if report.chosen:
@@ -133,21 +140,27 @@ def _contents(report: Report, folder: Path) -> tuple[dict[Path, Content], dict[P
     return contents, front
 
 
-def _pictures(report: Report) -> tuple[dict[str, bytes], dict[str, str]]:
+def _pictures(report: Report, formats: Collection[str] = ()) -> tuple[dict[str, bytes], dict[str, str]]:
     """All pictures by file name, and the sentences of those that have nothing to show."""
     drawn: dict[str, bytes] = {}
     unseen: dict[str, str] = {}
     with style.applied():
         for name, picture in pictures_of(report).items():
-            drawn[name], why_unseen = _drawn(report, picture)
+            files, why_unseen = _drawn(report, picture, formats)
+            drawn |= {_named(name, kind): content for kind, content in files.items()}
             if why_unseen is not None:
                 unseen[name] = why_unseen
     return drawn, unseen
 
 
-def _drawn(report: Report, picture: Picture) -> tuple[bytes, str | None]:
-    """A picture, and the sentence in it where it has nothing else to show."""
+def _named(name: str, kind: str) -> str:
+    """The file of a picture in another format."""
+    return f"{name.removesuffix('.png')}.{kind}"
+
+
+def _drawn(report: Report, picture: Picture, formats: Collection[str] = ()) -> tuple[Mapping[str, bytes], str | None]:
+    """A picture by format, and the sentence in it where it has nothing else to show."""
     figure = picture.draw(report)
     said = figure if isinstance(figure, str) else None
     shown = style.sentence(figure) if isinstance(figure, str) else figure
-    return style.png(shown, palette=not picture.has_photographs), said
+    return style.drawn_as(shown, formats, palette=not picture.has_photographs), said

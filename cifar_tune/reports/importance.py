@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 
 from cifar_tune.plotting import style
 from cifar_tune.reports.importance_chance import Chance, Spread
-from cifar_tune.reports.importances import ENOUGH_TRIALS, Importances
+from cifar_tune.reports.importances import ENOUGH_TRIALS, Importances, share_words
 from cifar_tune.reports.report import Report
 
 _WIDTH = 7.2
@@ -26,7 +26,8 @@ def draw(report: Report) -> Figure | str:
     labels = {knob.name: knob.label for knob in report.knobs}
     places = range(len(names))
     axes.barh(places, shares, height=0.62, color=style.BLUE)
-    axes.set_yticks(places, [labels[name] for name in names])
+    # with the shares: at the ends of the lines they would be read as the ends' own values
+    axes.set_yticks(places, [f"{labels[name]}   {share_words(found.shares[name])}" for name in names])
     ends = shares
     if around is not None:
         lows, highs = (np.array([around.intervals[name][side] * 100 for name in names]) for side in (0, 1))
@@ -36,10 +37,8 @@ def draw(report: Report) -> Figure | str:
     if by_chance is not None:
         marks = [by_chance.marks[name] * 100 for name in names]
         ends = [max(end, mark) if mark <= 100 else end for end, mark in zip(ends, marks, strict=True)]
-    for place, share, end in zip(places, shares, ends, strict=True):
-        axes.annotate(f"{share:.1f} %", (end, place), (4, 0), textcoords="offset points", va="center", fontsize=8)
     axes.set_ylim(rows - 0.4, -0.6)
-    limit = max(ends) * 1.12
+    limit = max(ends) * 1.04
     axes.set_xlim(0, limit)
     if by_chance is not None:
         beyond = [place for place, mark in zip(places, marks, strict=True) if mark > limit]

@@ -81,6 +81,11 @@ class Importances:
         return basis
 
 
+def share_words(share: float) -> str:
+    """`38 %`; importances vary by many points, so they have no decimals."""
+    return "< 1 %" if 0 < share < 0.005 else f"{100 * share:.0f} %"
+
+
 def importances(record: StudyRecord) -> Importances | str:
     """The importances of a study, or the sentence that says why it has none.
 

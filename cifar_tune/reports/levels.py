@@ -18,6 +18,9 @@ from cifar_tune.wording import tick_label
 
 _BINS = 5
 
+IMPARTIAL = ("grid", "qmc", "random")
+"""Samplers that do not look at results."""
+
 
 @dataclass(frozen=True)
 class Level:

@@ -1,5 +1,6 @@
 """A stored study in Python: for notebooks, and for the commands."""
 
+from collections.abc import Collection
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
@@ -7,14 +8,14 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from cifar_tune.errors import Problem, UserError
+from cifar_tune.errors import Problem, UserError, enumerate_names
 from cifar_tune.paths import given_path
 from cifar_tune.plotting import style
 from cifar_tune.reports.best_config import resolved_config
 from cifar_tune.reports.comparison import Comparison, compare
 from cifar_tune.reports.comparison_files import draw
 from cifar_tune.reports.epochs_csv import epoch_rows
-from cifar_tune.reports.export import export, report_folder
+from cifar_tune.reports.export import FORMATS, export, report_folder
 from cifar_tune.reports.pictures import PARETO, PICTURES, Picture
 from cifar_tune.reports.report import Report
 from cifar_tune.reports.trials_csv import trial_rows
@@ -161,13 +162,21 @@ class LoadedStudy:
         """
         return compare(self.record, knob, key)
 
-    def export(self, folder: Path | str | None = None) -> list[Path]:
+    def export(self, folder: Path | str | None = None, formats: Collection[str] = ()) -> list[Path]:
         """Write the whole report into the folder, by default `reports/STUDY/`, and return its files.
 
+        Args:
+            folder: where they go.
+            formats: `svg` or `pdf`, or both: each picture is written so too, beside PNG.
+
         Raises:
-            UserError: if it cannot be written, or the study has a name that no folder can have.
+            UserError: if it cannot be written, the study has a name that no folder can have, or a format is unknown.
         """
-        return export(self.record, report_folder(self.record.name) if folder is None else given_path(folder, "folder"))
+        for each in formats:
+            if each not in FORMATS:
+                raise UserError(Problem(f"must be {enumerate_names(FORMATS)}", "formats", each))
+        into = report_folder(self.record.name) if folder is None else given_path(folder, "folder")
+        return export(self.record, into, formats)
 
     def _drawn(self, picture: Picture) -> Figure:
         with style.applied():

@@ -109,7 +109,7 @@ def gap_words(value: float, scale: Scale) -> str:
 
 def race_rows(report: Report, result: RaceResult) -> list[tuple[str, ...]]:
     """A row per candidate under ROW_HEAD, the winner first."""
-    scale = report.scale
+    scale = report.mean_scale
     return [
         (
             str(each.trial),
@@ -148,7 +148,7 @@ def race_section(report: Report) -> list[str]:
     result = report.race
     if result is None:
         return []
-    scale = report.scale
+    scale = report.mean_scale
     return [
         "## Race",
         f"**{inert(_sentence(winner_words(result, scale)))}** {_sentence(optimism_words(result, scale))} "
@@ -164,8 +164,8 @@ def race_sentences(report: Report) -> list[str]:
     result = report.race
     if result is None:
         return []
-    words = (winner_words(result, report.scale), optimism_words(result, report.scale),
-             cheapest_words(report.record, result, report.scale))  # fmt: skip
+    words = (winner_words(result, report.mean_scale), optimism_words(result, report.mean_scale),
+             cheapest_words(report.record, result, report.mean_scale))  # fmt: skip
     coarse = [_sentence(_COARSE)] if math.isnan(result.comparison.scatter) else []
     return [*map(_sentence, words), *coarse, _HOW.replace("`", "")]
 

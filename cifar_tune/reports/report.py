@@ -85,17 +85,29 @@ class Report:
         return self.scales[0]
 
     @cached_property
+    def mean_scale(self) -> Scale:
+        """How a mean of several trainings is written: with more digits than one training has."""
+        return scale_of(self.record.spec.objective.metric, self.record.spec.vocabulary)
+
+    @cached_property
     def scales(self) -> list[Scale]:
-        """How each objective is written."""
+        """How each objective is written: rounded as the number of validation images allows."""
         spec = self.record.spec
         scales = [scale_of(objective.metric, spec.vocabulary) for objective in spec.objectives]
-        return [trained_on(scale) for scale in scales] if is_networks(self.record.name) else scales
+        if is_networks(self.record.name):
+            return [trained_on(scale) for scale in scales]
+        return [scale.rounded_for(self._val_images) for scale in scales]
 
     @cached_property
     def other_metrics(self) -> list[tuple[str, Scale]]:
         """The metrics of the study beside its objectives, and how each is written."""
         spec = self.record.spec
-        return [(name, scale_of(name, spec.vocabulary)) for name in spec.other_metrics]
+        return [(name, scale_of(name, spec.vocabulary).rounded_for(self._val_images)) for name in spec.other_metrics]
+
+    @property
+    def _val_images(self) -> int | None:
+        images: int | None = self.record.data.get("val_images")
+        return images
 
     def other_values(self, trial: TrialRecord) -> list[tuple[str, str]]:
         """Name and value of each of these metrics, for people; without those that the trial did not measure."""
@@ -238,13 +250,21 @@ class Report:
             return f"No trial was trained: the models themselves break {' and '.join(known)}."
         return "No trial has finished an epoch yet."
 
-    def on_axis(self, trial: TrialRecord) -> float:
-        """The objective of a completed or pruned trial, as it is plotted."""
-        return self.scale.on_axis(cast("float", trial.value))
+    def on_axis(self, trial: TrialRecord, objective: int = 0) -> float:
+        """An objective of a completed or pruned trial, the first one unless another is asked for, as it is plotted."""
+        value = trial.values[objective] if objective else cast("float", trial.value)
+        return self.scales[objective].on_axis(value)
 
-    def beyond(self, top: float, with_running: bool = False) -> str:
+    def measured(self, objective: int = 0) -> tuple[list[TrialRecord], list[TrialRecord]]:
+        """The completed and the pruned trials that have a value of this objective that can be drawn."""
+        if objective == 0:
+            return self.completed, self.pruned
+        return [trial for trial in self.completed if finite(trial.values[objective])], []
+
+    def beyond(self, top: float, with_running: bool = False, objective: int = 0) -> str:
         """How many trials lie above the end of an axis and are drawn there, as a sentence; empty if none do."""
-        values = [self.on_axis(trial) for trial in (*self.completed, *self.pruned)]
+        completed, pruned = self.measured(objective)
+        values = [self.on_axis(trial, objective) for trial in (*completed, *pruned)]
         values += self.running.values() if with_running else ()
         count = sum(value > top for value in values)
         if not count:

@@ -1,85 +1,27 @@
 """`summary.md`: the study for people, one trial, and the test result."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from shlex import quote
-from typing import Any
 
-from cifar_tune.errors import last_line
 from cifar_tune.markdown import code, inert, table
 from cifar_tune.reports.best_config import resolved_config
-from cifar_tune.reports.findings import sparing_words
 from cifar_tune.reports.front import front_file, front_table
-from cifar_tune.reports.importances import ENOUGH_TRIALS, Importances
+from cifar_tune.reports.importances import ENOUGH_TRIALS, Importances, share_words
 from cifar_tune.reports.labels import dimension_words
 from cifar_tune.reports.linked import linked_section
-from cifar_tune.reports.objective import scale_of
 from cifar_tune.reports.pictures import pictures_of
 from cifar_tune.reports.race import race_section
 from cifar_tune.reports.report import Report
-from cifar_tune.reports.summary_json import STATES
 from cifar_tune.reports.tested import result_words, test_set
-from cifar_tune.reports.trust import error_words, repeats_words, result_figure, trust_words
-from cifar_tune.storage.attributes import REASONS
-from cifar_tune.storage.linked import linked_words
+from cifar_tune.reports.trial_markdown import origin_words
+from cifar_tune.reports.trials_section import endings_in_words, trials_section
+from cifar_tune.reports.trust import error_words, result_figure, trust_words
 from cifar_tune.storage.records import FINISHED, TrialRecord
 from cifar_tune.study_spec.metrics import exactly
 from cifar_tune.study_spec.search_space import Choices
-from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.visible import visible
 from cifar_tune.wording import counted, duration, exact, figure
-
-
-def trial_markdown(trial: TrialRecord, spec: StudySpec, name: str) -> str:
-    """How it ended, its figures, and its whole configuration; the searched knobs first. `name` is the study's."""
-    figures = [
-        (
-            code(objective.metric),
-            scale_of(objective.metric, spec.vocabulary).shown(value),
-            code(exactly(objective.metric, value)),
-        )
-        for objective, value in zip(spec.objectives, trial.values, strict=False)
-    ]
-    figures += [
-        (
-            code(name),
-            scale_of(name, spec.vocabulary).shown(trial.metrics[name]),
-            code(exactly(name, trial.metrics[name])),
-        )
-        for name in spec.other_metrics
-        if name in trial.metrics
-    ]
-    precision = trial.precision or "precision unknown"
-    facts = [
-        ("epochs", str(trial.epochs)),
-        ("time", duration(trial.seconds)),
-        *([("parameters", f"{trial.parameters:,}")] if trial.parameters is not None else []),
-        *([("multiply-adds of one image", f"{trial.flops:,}")] if trial.flops is not None else []),
-        *([("device", f"{code(trial.device)}, {inert(precision)}")] if trial.device else []),
-        *([("taken up again after epoch", ", ".join(map(str, trial.resumed_from)))] if trial.resumed_from else []),
-        *([("tries the configuration of", origin_words(trial.transferred_from))] if trial.transferred_from else []),
-        *([("keeps all constraints", "yes" if trial.feasible else "no")] if spec.constraints else []),
-    ]
-    config = resolved_config(trial, spec)
-    searched = [name for name in spec.search_space if name in trial.params]
-    rows = [(code(name), f"**{inert(exact(config[name]))}**", "searched") for name in searched if name in config]
-    rows += [(code(name), inert(exact(value)), "") for name, value in config.items() if name not in searched]
-    error = (trial.error or "").strip().splitlines()
-    parts = [
-        f"# Trial {trial.number} of {inert(name)}",
-        f"{trial.state}: {REASONS.get(trial.reason or '', 'not ended yet')}.",
-        *([table(("figure", "", "exactly"), figures)] if figures else []),
-        table(("", ""), facts),
-        *([inert(linked_words(name))] if linked_words(name) else []),
-        *([f"Error: {code(error[-1])}"] if error else []),
-        table(("knob", "value", ""), rows),
-    ]
-    return "\n\n".join(parts) + "\n"
-
-
-_TOP = 10
-_ERRORS = 5
 
 
 def summary_markdown(report: Report, folder: Path, unseen: Mapping[str, str]) -> str:
@@ -88,7 +30,7 @@ def summary_markdown(report: Report, folder: Path, unseen: Mapping[str, str]) ->
         parts = [
             f"# {inert(report.record.name)}",
             *linked_section(report.record, report.scale),
-            *_trials(report),
+            *trials_section(report),
             *_pictures(report, unseen),
             *_circumstances(report),
         ]
@@ -100,7 +42,7 @@ def summary_markdown(report: Report, folder: Path, unseen: Mapping[str, str]) ->
         *test_set(report),
         *race_section(report),
         *_searched(report),
-        *_trials(report),
+        *trials_section(report),
         *_importances(report),
         *_pictures(report, unseen),
         *_circumstances(report),
@@ -160,7 +102,7 @@ def _why_no_best(report: Report) -> str:
     record = report.record
     if record.spec.repeats is not None and report.reasons["completed"]:
         return f"No configuration has completed all its {record.spec.trainings} trainings."
-    endings = [f"{report.reasons[reason]} {words}" for reason, words in _ended(report)]
+    endings = [f"{report.reasons[reason]} {words}" for reason, words in endings_in_words(report)]
     elsewhere = sum(trial.state in FINISHED and not trial.ended_here for trial in record.trials)
     endings += [f"{elsewhere} ended by another program"] if elsewhere else []
     if endings:
@@ -196,11 +138,6 @@ def _given(trial: TrialRecord) -> str:
     return ", from `start_from`" if trial.source == "start_from" else ", enqueued by hand"
 
 
-def origin_words(origin: Mapping[str, Any]) -> str:
-    """`trial 7 of resnet18-small`, of a trial whose configuration comes from an earlier study."""
-    return f"trial {origin['trial']} of {code(origin['study'])}"
-
-
 def _searched_how(report: Report, best: TrialRecord, name: str) -> str:
     dimension = report.record.spec.search_space[name]
     if isinstance(dimension, Choices) or dimension.per is None:
@@ -230,95 +167,12 @@ def _searched(report: Report) -> list[str]:
     ]
 
 
-def _transferred(report: Report) -> list[str]:
-    """What became of the configurations of an earlier study; nothing where there are none."""
-    trials = [trial for trial in report.record.trials if trial.transferred_from is not None]
-    if not trials:
-        return []
-    rows = [
-        (
-            str(trial.number),
-            origin_words(trial.transferred_from),
-            trial.state,
-            "" if trial.value is None else report.scale.shown(trial.value),
-        )
-        for trial in trials
-        if trial.transferred_from is not None
-    ]
-    return [
-        "These trials tried the best configurations of an earlier study (`transfer_from`). What they gave there is not "
-        "used here.",
-        table(("trial", "configuration of", "", code(report.record.spec.objective.metric)), rows),
-    ]
-
-
-def _trials(report: Report) -> list[str]:
-    record = report.record
-    states = ", ".join(f"{record.counts[state]:,} {state}" for state in STATES if record.counts[state]) or "none"
-    spent = sum(trial.seconds for trial in record.trials)
-    given = Counter(trial.source for trial in record.trials if trial.source != "sampler")
-    sources = "".join(
-        f" {count:,} of the trials did not come from the sampler: {code(source)}." for source, count in given.items()
-    )
-    parts = [
-        "## Trials",
-        f"{counted(len(record.trials), 'trial')}: {states}. Training took {duration(spent)} in all, the runs "
-        f"{duration(record.elapsed_seconds)} of wall clock. All of them: [trials.csv](trials.csv), and epoch by epoch: "
-        f"[epochs.csv](epochs.csv).{sources}",
-    ]
-    if words := repeats_words(report):
-        parts.append(words)
-    parts += _transferred(report)
-    if record.stopped is not None:
-        by = "was stopped by its rule," if record.stopped["rule"] else "ended"
-        parts.append(f"The study {by} before its budget was used up: {record.stopped['words']}.")
-    elif record.ended_early:
-        parts.append("Every combination of the grid was tried.")
-    if record.spec.constraints:
-        parts.append(f"Constraints: {report.constraint_words}. {len(report.ranked):,} of the {len(report.completed):,} "
-                     "completed trials keep them.")  # fmt: skip
-    if report.reasons:
-        parts.append(table(("ended", "trials", ""), [(code(reason), f"{report.reasons[reason]:,}", words)
-                           for reason, words in _ended(report)], right=(1,)))  # fmt: skip
-    if sparing := sparing_words(report):
-        parts.append(f"{sparing}.")
-    if early := report.early_epochs:
-        marks = ", ".join(f"{each.correlation:.2f} after epoch {each.epoch}" for each in early.agreements)
-        metric = code(record.spec.objective.metric)
-        parts.append(f"Rank correlation of {metric} with that after the last of {early.epochs} "
-                     f"epochs, over {early.trials:,} completed trials: {marks}.")  # fmt: skip
-    errors = [trial for trial in record.trials if trial.error]
-    if errors:
-        shown = "\n".join(f"- trial {trial.number}: {code(last_line(trial.error)[:200])}" for trial in errors[:_ERRORS])
-        more = f"\n- and {len(errors) - _ERRORS:,} more" if len(errors) > _ERRORS else ""
-        parts += ["Errors:", shown + more]
-    if report.ranked and not report.is_linked:
-        names = list(record.spec.search_space)
-        rows = [_row(report, rank, trial, names) for rank, trial in enumerate(report.ranked[:_TOP], start=1)]
-        error = () if record.spec.repeats is None else ("standard error",)
-        header = ("", "trial", record.spec.objective.metric, *error, "epochs", "time", "parameters", *names)
-        count = len(rows)
-        which = f" by {record.spec.objective.metric}" if record.spec.has_several_objectives else ""
-        heading = f"### The best {count} of {len(report.ranked):,}{which}" if count > 1 else "### The completed trial"
-        parts += [heading, table(header, rows, right=range(len(header) - len(names)))]
-    return parts
-
-
-def _row(report: Report, rank: int, trial: TrialRecord, names: list[str]) -> list[str]:
-    size = f"{trial.parameters:,}" if trial.parameters is not None else "-"
-    value = [report.scale.shown(trial.value)]
-    if trial.repeated is not None:
-        value.append(report.scale.shown_error(trial.repeated.standard_errors[0]))
-    fixed = [str(rank), str(trial.number), *value, str(trial.epochs), duration(trial.seconds)]
-    return [*fixed, size, *(figure(trial.searched.get(name)) for name in names)]
-
-
 def _importances(report: Report) -> list[str]:
     found = report.importances
     if not isinstance(found, Importances):
         return ["## Importance of the knobs", found]
     labels = {knob.name: knob.label for knob in report.knobs}
-    rows = [[code(labels[name]), f"{share * 100:.1f} %"] for name, share in found.shares.items()]
+    rows = [[code(labels[name]), share_words(share)] for name, share in found.shares.items()]
     header = ["knob", "share"]
     words = f"PED-ANOVA: {found.basis}."
     around = report.importance_spread
@@ -326,13 +180,13 @@ def _importances(report: Report) -> list[str]:
         header.append("in 90 % of resamples")
         for row, name in zip(rows, found.shares, strict=True):
             low, high = around.intervals[name]
-            row.append(f"{low * 100:.1f} to {high * 100:.1f} %")
+            row.append(f"{low * 100:.0f} to {high * 100:.0f} %")
         words += f" In 90 % of resamples: {around.words}."
     by_chance = report.importance_chance
     if by_chance is not None:
         header.append("by chance up to")
         for row, name in zip(rows, found.shares, strict=True):
-            row.append(f"{by_chance.marks[name] * 100:.1f} %")
+            row.append(share_words(by_chance.marks[name]))
         words += f" By chance up to: {by_chance.words}. {by_chance.verdict(found)}"
     if found.completed < ENOUGH_TRIALS:
         words += f" With fewer than {ENOUGH_TRIALS} completed trials this is a hint, no more."
@@ -403,7 +257,3 @@ def _how_to_go_on(report: Report, folder: Path) -> list[str]:
         "Add `--storage URL` where the study is not in the default storage. The same configuration gives the same "
         "value on the same kind of device with the same versions.",
     ]
-
-
-def _ended(report: Report) -> list[tuple[str, str]]:
-    return [(reason, words) for reason, words in REASONS.items() if report.reasons[reason]]

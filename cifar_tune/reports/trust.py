@@ -42,7 +42,8 @@ def trust_words(report: Report) -> str:
     found = intervals(report, report.best)
     if found:
         of_metric = {name: f"of {name} " if record.spec.has_several_objectives else "" for name in found}
-        each = (f"95 % interval {of_metric[name]}{interval_words(ends)}" for name, ends in found.items())
+        decimals = report.scale.decimals
+        each = (f"95 % interval {of_metric[name]}{interval_words(ends, decimals)}" for name, ends in found.items())
         words += f", {', '.join(each)} for new images, and this training alone"
     repeated = report.best.repeated if report.best else None
     if repeated is not None and record.spec.repeats is not None:
@@ -62,7 +63,7 @@ def trust_words(report: Report) -> str:
 
 def _raced_words(report: Report, result: RaceResult) -> str:
     """The same where a race has decided it."""
-    record, scale, found = report.record, report.scale, result.interval
+    record, scale, found = report.record, report.mean_scale, result.interval
     on = "each on other images than the study chose by" if result.record.race.uses_folds else _ON_SPLIT
     if found is None:
         words = f"{result_figure(report)} is the mean of {counted(len(result.winner.values), 'fresh training')}, {on}"
@@ -99,13 +100,14 @@ _ON_SPLIT = "on the validation split by which the study chose, so it may still b
 def result_figure(report: Report) -> str:
     """The figure of what the study has come to: of a race's winner the mean of its fresh trainings."""
     raced, chosen = report.raced, report.chosen
-    value = raced.mean if raced is not None and raced.mean is not None else chosen.value if chosen is not None else None
-    return report.scale.shown(value)
+    if raced is not None and raced.mean is not None:
+        return report.mean_scale.shown(raced.mean)
+    return report.scale.shown(None if chosen is None else chosen.value)
 
 
 def beside_words(report: Report) -> str:
     """What is to be known beside the winner of a race: its own value in the study, the best trial, and later trials."""
-    result, best, winner, scale = report.raced, report.best, report.winner, report.scale
+    result, best, winner, scale = report.raced, report.best, report.winner, report.mean_scale
     if result is None or winner is None or best is None:
         return ""
     words = f"In the study, trial {winner.number} had {scale.shown(winner.value)}."
@@ -150,9 +152,9 @@ def error_words(report: Report) -> str:
     return "-" if repeated is None else report.scale.shown_error(repeated.standard_errors[0])
 
 
-def interval_words(ends: Sequence[float]) -> str:
+def interval_words(ends: Sequence[float], decimals: int = 2) -> str:
     """`78.87 to 81.08 %`."""
-    return f"{ends[0] * 100:.2f} to {ends[1] * 100:.2f} %"
+    return f"{ends[0] * 100:.{decimals}f} to {ends[1] * 100:.{decimals}f} %"
 
 
 def fall(record: StudyRecord, opening: Opening, race: RaceResult | None = None) -> tuple[float, float] | None:

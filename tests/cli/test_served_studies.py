@@ -135,6 +135,12 @@ def test_a_server_cannot_write_outside_of_the_folder(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_server_gives_pictures_as_png_only(cli: Cli) -> None:
+    ended = cli("export", "made", "--server", "http://127.0.0.1:1", "--format", "svg")
+    assert ended.code == 2
+    assert "--format = 'svg': a server gives pictures as png only" in ended.err
+
+
 def test_ones_own_study_is_deleted(cli: Cli, there: Options, desk: StorageDesk) -> None:
     desk.submit(study_text("going"))
     assert cli("delete", "going", "--yes", *there).err == (

@@ -24,7 +24,8 @@ from cifar_tune.dashboard import report_pages
 from cifar_tune.dashboard.serve import Dashboard
 from cifar_tune.dashboard.shown_storage import ShownStorage
 from cifar_tune.errors import CheckError
-from cifar_tune.reports.summary_markdown import trial_markdown
+from cifar_tune.reports.importances import Importances, importances
+from cifar_tune.reports.trial_markdown import trial_markdown
 from cifar_tune.storage.openings import write_opening
 from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.records import StudyRecord, load_record
@@ -89,6 +90,27 @@ def test_every_trial_has_its_curves_and_its_summary(shown: Dashboard, tmp_path: 
         text = fetch(shown, f"/artifacts/1/{trial['trial_id']}/{files['summary.md']}").decode()
         assert f"# Trial {trial['number']} of made" in text
         assert "| `lr` | **" in text
+
+
+def test_importances_are_those_of_the_report(ours: URL, shown: Dashboard) -> None:
+    def told() -> dict[str, float]:
+        found = json.loads(fetch(shown, "/api/studies/1/param_importances"))["param_importances"]
+        assert len(found) == 1
+        kinds = {row["name"]: row["distribution"] for row in found[0]}
+        assert kinds == {"lr": "FloatDistribution", "optimizer": "CategoricalDistribution"}
+        return {row["name"]: row["importance"] for row in found[0]}
+
+    storage = open_storage(ours)
+    record = load_record(storage, "made")
+    found = importances(record)
+    assert isinstance(found, Importances)
+    assert told() == dict(found.shares)
+    record.study.add_trials([trial for trial in record.completed if trial.params["optimizer"] == "sgd"])
+    newer = importances(load_record(storage, "made"))
+    assert isinstance(newer, Importances)
+    assert newer.shares != found.shares
+    assert told() == dict(newer.shares)
+    close(storage)
 
 
 def test_looking_writes_nothing(ours: URL, shown: Dashboard) -> None:

@@ -144,7 +144,7 @@ def test_files(tmp_path: Path) -> None:
     assert rows[0]["level"] == "sgd"
     assert float(rows[0]["mean"]) == pytest.approx(0.6)
     assert (rows[1]["completed"], rows[1]["pruned"], rows[1]["ci95_low"]) == ("1", "1", "")
-    assert "| sgd | 3 completed | 70.00 % | 60.00 % | 12 s |" in markdown(comparison)
+    assert "| sgd | 3 completed | 70.0 % | 60.0 % | 12 s |" in markdown(comparison)
 
 
 def test_nothing_completed_is_a_sentence(tmp_path: Path) -> None:
@@ -288,6 +288,20 @@ def test_a_balanced_grid_compares_seed_by_seed(metric: str) -> None:
     shown = "| -2.04 ± 0.11 points |" if metric == "val_accuracy" else "| +0.0204 ± 0.0011 |"
     assert shown in markdown(comparison)
     assert "| best mean |" in markdown(comparison)
+
+
+def test_accuracies_differ_by_a_hundred_points_at_most() -> None:
+    spec = make_spec(OPTIMIZER | {"seed": {"choices": [0, 1]}}, sampler={"name": "grid"}, train=FIXED)
+    values = {("sgd", 0): 0.1, ("sgd", 1): 0.9, ("adamw", 0): 0.9, ("adamw", 1): 0.2}
+    comparison = compare(
+        make_record(
+            spec, [MadeTrial({"optimizer": name, "seed": seed}, each) for (name, seed), each in values.items()]
+        ),
+        "optimizer",
+    )
+    row = next(csv.DictReader(as_csv(comparison).splitlines()))
+    assert (row["difference_ci95_low"], row["difference_ci95_high"]) == ("-1.0", "1.0")
+    assert "-5.00 (from -100.00 to +100.00) points" in markdown(comparison)
 
 
 def test_an_unbalanced_grid_has_no_paired_differences() -> None:

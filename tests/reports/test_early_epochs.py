@@ -76,9 +76,9 @@ def test_it_stands_in_the_summary_and_on_the_page() -> None:
     [
         ([], ""),
         ([0.5], "1 of the trials that the pruner would have stopped was trained to the end on purpose; the best "
-                "of them is trial 3 with 50.00 %, in place 3 among the 3 trials that it let through"),
+                "of them is trial 3 with 50.0 %, in place 3 among the 3 trials that it let through"),
         ([0.3, 0.9], "2 of the trials that the pruner would have stopped were trained to the end on purpose; the "
-                     "best of them is trial 4 with 90.00 %, better than every trial that it let through"),
+                     "best of them is trial 4 with 90.0 %, better than every trial that it let through"),
     ],
 )  # fmt: skip
 def test_what_became_of_the_spared(spared: list[float], words: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from cifar_tune.errors import UserError
+from cifar_tune.plotting import style
 from cifar_tune.reports.comparison import compare
 from cifar_tune.reports.comparison_files import write
 from cifar_tune.reports.export import export
@@ -33,7 +34,11 @@ def test_it_returns_the_files_that_it_wrote(tmp_path: Path) -> None:
 
 
 def test_a_second_export_overwrites_and_removes_what_no_longer_holds(tmp_path: Path) -> None:
-    export(make_record(make_spec(LR), [MadeTrial({"lr": 0.1}, 0.5), MadeTrial({"lr": 0.2}, 0.6)]), tmp_path)
+    first = make_record(make_spec(LR), [MadeTrial({"lr": 0.1}, 0.5), MadeTrial({"lr": 0.2}, 0.6)])
+    export(first, tmp_path, ("svg", "pdf"))
+    for picture in PICTURES:
+        assert (tmp_path / picture).with_suffix(".svg").read_bytes().startswith(b"<?xml")
+        assert (tmp_path / picture).with_suffix(".pdf").read_bytes().startswith(b"%PDF")
     (tmp_path / "notes.txt").write_text("mine")
     (tmp_path / "my.png").write_text("mine too")
     before = (tmp_path / "history.png").read_bytes()
@@ -49,6 +54,18 @@ def test_the_same_study_gives_the_same_files(record: StudyRecord, exported: Path
     for path in tmp_path.iterdir():
         if path.suffix in (".csv", ".json", ".png"):
             assert path.read_bytes() == (exported / path.name).read_bytes(), path.name
+
+
+def test_vector_pictures_are_the_same_each_time_and_stay_small() -> None:
+    drawn = []
+    for _ in range(2):
+        with style.applied():
+            figure = style.new_figure(4, 3)
+            figure.add_subplot().scatter(range(20_000), [(each * 7) % 1000 for each in range(20_000)], s=4)
+            drawn.append(style.drawn_as(figure, ("svg", "pdf")))
+    assert drawn[0] == drawn[1]
+    assert list(drawn[0]) == ["png", "svg", "pdf"]
+    assert max(map(len, drawn[0].values())) < 400_000
 
 
 def test_it_works_from_a_database(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from cifar_tune.optuna_internals import storage_of
 from cifar_tune.reports.export import export
 from cifar_tune.reports.learning_curves import draw_trial
 from cifar_tune.reports.loaded import LoadedStudy
-from cifar_tune.reports.summary_markdown import trial_markdown
+from cifar_tune.reports.trial_markdown import trial_markdown
 from cifar_tune.storage import attributes
 from cifar_tune.storage.overview import overview
 from cifar_tune.storage.rdb import close, open_storage
@@ -71,7 +71,7 @@ def test_the_report_of_a_race_crowns_no_trial_and_says_whose_trainings_they_are(
         ):
             assert wrong not in text
     assert "\n| trial | trial of made | seed | validated on |" in markdown
-    assert "\n| 5 | 1 | 1 | fold 2 | 93.00 % | completed |" in markdown
+    assert "\n| 5 | 1 | 1 | fold 2 | 93.0 % | completed |" in markdown
     assert "\n| 3 | 3 | 0 | fold 1 | - | error |" in markdown
     summary = json.loads(files["summary.json"].read_text())
     assert summary["best"] is None
@@ -89,7 +89,7 @@ def test_the_figures_of_networks_are_never_called_validation(networks: StudyReco
         for wrong in ("alidation accuracy", "95 % interval", "The test split was not read", "chosen as"):
             assert wrong not in text
     assert "| 1 | 8 | 88.00 % | completed |" in markdown
-    assert "Solid: after the epoch, on images trained on; dashed: training" in page
+    assert "</svg>after the epoch, on images trained on</li>" in page
     assert json.loads(files["summary.json"].read_text())["best"] is None
     legend = draw_trial(networks.trials[0], networks.name).legends[0].get_texts()
     assert [each.get_text() for each in legend] == ["after the epoch, on images trained on", "training"]

@@ -66,7 +66,9 @@ def test_axes_show_what_was_suggested_and_say_so(record: StudyRecord) -> None:
     lines = draw_lines(Report(record))
     assert not isinstance(slices, str)
     assert not isinstance(lines, str)
-    assert [axes.get_xlabel() for axes in slices.axes] == ["log scale, per 128 of batch_size", "n: completed trials"]
+    assert [axes.get_xlabel() for axes in slices.axes] == [
+        "n = 7, log scale, per 128 of batch_size", "n: completed trials",
+    ]  # fmt: skip
     assert [label.get_text() for label in lines.axes[0].get_xticklabels()] == [
         "lr\n(log, per 128\nof batch_size)",
         "batch_size\n\n",

@@ -2,12 +2,15 @@ import math
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import pytest
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
 from PIL import Image
 
 from cifar_tune.cli.whole_process import silence_warnings
@@ -136,6 +139,43 @@ def test_pictures_of_two_thousand_trials_are_small() -> None:
     assert {name: size for name, size in sizes.items() if size > 300_000} == {}
 
 
+@pytest.mark.parametrize("name", ["long names", "a whole study"])
+def test_lines_do_not_cross_labels(name: str, record: StudyRecord) -> None:
+    report = Report(record if name == "a whole study" else case(name))
+    with style.applied():
+        figure = PICTURES["parallel_coordinates.png"].draw(report)
+        assert isinstance(figure, Figure)
+        style.png(figure)
+        axes = figure.axes[0]
+        lines = [path for each in axes.collections if isinstance(each, LineCollection) for path in each.get_paths()]
+        lines += [line.get_path() for line in axes.lines]
+        paths = [line.transformed(axes.transData) for line in lines]
+        boxes = {each.get_text(): each.get_window_extent() for each in axes.texts}
+        headings = sorted((each.get_window_extent() for each in axes.get_xticklabels()), key=lambda box: box.x0)
+    assert len(paths) > len(report.ranked)
+    assert [label for label, box in boxes.items() if any(path.intersects_bbox(box) for path in paths)] == []
+    assert all(left.x1 < right.x0 for left, right in pairwise(headings))
+
+
+def test_slices_of_several_objectives_have_panels_for_each() -> None:
+    objective = [{"metric": "val_accuracy"}, {"metric": "parameters"}]
+    spec = make_spec({**LR, "width": {"choices": [8, 16]}}, train={"epochs": 2}, objective=objective)
+    made = [
+        MadeTrial({"lr": 0.1, "width": width}, value, epochs=2, figures={"parameters": 1000.0 * width})
+        for width, value in ((8, 0.5), (16, 0.6), (16, 0.7))
+    ]
+    with style.applied():
+        figure = PICTURES["slices.png"].draw(Report(make_record(spec, made)))
+    assert isinstance(figure, Figure)
+    assert [axes.get_ylabel() for axes in figure.axes] == ["validation accuracy, last epoch (%)", "", "parameters", ""]
+    assert [axes.get_xlabel().split(",")[0] for axes in figure.axes] == ["n = 3", "n: completed trials"] * 2
+    heights = [
+        sorted(np.concatenate([np.asarray(each.get_offsets())[:, 1] for each in axes.collections]))
+        for axes in figure.axes
+    ]
+    assert heights[2] == heights[3] == [8000, 16_000, 16_000, 16_000]  # the best one twice
+
+
 def test_every_metric_has_a_scale() -> None:
     assert set(SCALES) == set(METRICS)
     assert all(scale.is_share == (METRICS[name].direction == "maximize") for name, scale in SCALES.items())
@@ -144,6 +184,18 @@ def test_every_metric_has_a_scale() -> None:
     assert labels["best_val_top5_accuracy"] == "validation top-5 accuracy, best epoch (%)"
     assert labels["val_balanced_accuracy"] == "validation balanced accuracy, last epoch (%)"
     assert scale_of("val_macro_f1", BUILT_IN).shown(0.54321) == "0.5432"
+
+
+@pytest.mark.parametrize(
+    ("images", "accuracy", "loss"),
+    [(None, "91.23 %", "0.3457"), (100, "91 %", "0.35"), (360, "91.2 %", "0.346"), (5000, "91.2 %", "0.346"),
+     (50_000, "91.23 %", "0.3457")],
+)  # fmt: skip
+def test_figures_have_the_digits_that_their_images_allow(images: int | None, accuracy: str, loss: str) -> None:
+    assert SCALES["val_accuracy"].rounded_for(images).shown(0.912345) == accuracy
+    assert SCALES["val_loss"].rounded_for(images).shown(0.345678) == loss
+    assert SCALES["parameters"].rounded_for(images).shown(268_650.0) == "268,650"
+    assert SCALES["seconds_per_epoch"].rounded_for(images).shown(12.3456) == "12.3"
 
 
 def test_axes_are_in_percent_and_leave_out_what_nearly_diverged() -> None:

@@ -46,10 +46,10 @@ def test_tables_rank_configurations_by_their_means(tmp_path: Path) -> None:
     assert [trial.params["activation"] for trial in report.ranked] == ["elu", "relu", "silu"]
     text = summary_markdown(report, tmp_path, {})
     assert (
-        "**84.67 %** validation accuracy of the last epoch, in the mean of 3 seeds (standard error 0.88 points)" in text
+        "**84.7 %** validation accuracy of the last epoch, in the mean of 3 seeds (standard error 0.88 points)" in text
     )
     assert "chosen as the best of 3 configurations, so it is optimistic" in text
-    assert "| 1 | 5 | 84.67 % | 0.88 points |" in text
+    assert "| 1 | 5 | 84.7 % | 0.88 points |" in text
     assert "`train.seed` 0 to 2." in text
     assert "Others fell behind and were trained less often: 1 configuration." in text
     best = json.loads(summary_json(report))["best"]

@@ -17,7 +17,7 @@ from cifar_tune.reports.importance_chance import (
     chance,
     spread,
 )
-from cifar_tune.reports.importances import Importances, importances
+from cifar_tune.reports.importances import Importances, importances, share_words
 from cifar_tune.reports.pictures import PICTURES
 from cifar_tune.reports.report import Report
 from cifar_tune.reports.summary_markdown import summary_markdown
@@ -79,6 +79,9 @@ def test_the_picture_and_the_summary_show_the_intervals(tmp_path: Path) -> None:
     [lines] = [each for each in figure.axes[0].collections if isinstance(each, LineCollection)]
     ends = [tuple(point[0] for point in segment) for segment in cast("list[Any]", lines.get_segments())]
     assert ends == [tuple(end * 100 for end in around.intervals[name]) for name in found.shares]
+    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert names == [f"{name}   {share_words(share)}" for name, share in found.shares.items()]
+    assert not figure.axes[0].texts  # beside the ends of the lines a share would be read as another value
     left, right = figure.axes[0].get_xlim()
     assert all(left <= end <= right for pair in ends for end in pair)
     assert around.words in figure.get_supxlabel().replace("\n", " ")
@@ -89,8 +92,8 @@ def test_the_picture_and_the_summary_show_the_intervals(tmp_path: Path) -> None:
     assert f"{by_chance.words}. {by_chance.verdict(found)}" in text
     assert "| knob | share | in 90 % of resamples | by chance up to |" in text
     for name, (low, high) in around.intervals.items():
-        cells = f"{found.shares[name] * 100:.1f} % | {low * 100:.1f} to {high * 100:.1f} %"
-        assert f"| `{name}` | {cells} | {by_chance.marks[name] * 100:.1f} % |" in text
+        cells = f"{share_words(found.shares[name])} | {low * 100:.0f} to {high * 100:.0f} %"
+        assert f"| `{name}` | {cells} | {share_words(by_chance.marks[name])} |" in text
     diamonds = [line for line in figure.axes[0].lines if line.get_marker() == "D"]
     at = {float(x) for line in diamonds for x in cast("Any", line.get_xdata())}
     assert at == {mark * 100 for mark in by_chance.marks.values() if mark * 100 <= right}

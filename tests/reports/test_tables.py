@@ -130,9 +130,9 @@ def test_the_keys_are_those_that_are_documented(exported: Path, tmp_path: Path) 
 
 def test_the_summary_for_people(folder: Path) -> None:
     text = (folder / "summary.md").read_text()
-    assert "**80.00 %** validation accuracy of the last epoch: trial 2, 2 epochs, 5.0 s, 268,652 parameters" in text
+    assert "**80.0 %** validation accuracy of the last epoch: trial 2, 2 epochs, 5.0 s, 268,652 parameters" in text
     assert "`val_accuracy = 0.8` (to maximize)" in text
-    assert "on 5,000 validation images, 95 % interval 78.87 to 81.09 % for new images, and this training alone" in text
+    assert "on 5,000 validation images, 95 % interval 78.9 to 81.1 % for new images, and this training alone" in text
     assert "chosen as the best of 5 trials, so it is optimistic, and the interval does not allow for that." in text
     assert "The test split was not read." in text
     assert "6 trials: 2 COMPLETE, 2 PRUNED, 1 FAIL, 1 RUNNING" in text
@@ -143,7 +143,7 @@ def test_the_summary_for_people(folder: Path) -> None:
     assert "| torch | `2.9.1` |" in text
     assert "| `momentum` | 0 to 0.9 | optimizer is sgd |" in text
     assert "### The best 2 of 2" in text
-    assert "| 1 | 2 | 80.00 % | 2 | 5.0 s | 268,652 | adamw | - | 2 |" in text
+    assert "| 1 | 2 | 80.0 % | 2 | 5.0 s | 268,652 | adamw | - | 2 |" in text
 
 
 def test_the_searched_knobs_come_first(folder: Path) -> None:
@@ -173,7 +173,7 @@ def test_a_loss_has_no_percent_and_tells_the_accuracy(tmp_path: Path) -> None:
     spec = make_spec({"lr": {"low": 0.1, "high": 1}}, objective={"metric": "val_loss"})
     export(make_record(spec, [MadeTrial({"lr": 0.5}, 0.6931471805599453)]), tmp_path)
     text = (tmp_path / "summary.md").read_text()
-    assert "**0.6931** validation loss of the last epoch" in text
+    assert "**0.693** validation loss of the last epoch" in text
     assert "validation accuracy after its last epoch was 50.00 %" in text
     assert "95 % interval" not in text
     best = summary(tmp_path)["best"]

@@ -14,7 +14,8 @@ from cifar_tune.data.prepared import PreparedData
 from cifar_tune.errors import CheckError, DamagedError, UserError
 from cifar_tune.optuna_internals import BatchStorage
 from cifar_tune.reports.report import Report
-from cifar_tune.reports.summary_markdown import summary_markdown, trial_markdown
+from cifar_tune.reports.summary_markdown import summary_markdown
+from cifar_tune.reports.trial_markdown import trial_markdown
 from cifar_tune.storage import attributes
 from cifar_tune.storage.lease import acquire
 from cifar_tune.storage.rdb import close, open_storage
@@ -66,7 +67,7 @@ def test_the_best_come_first_and_say_where_they_come_from(run_scripted: RunStudy
         {"study": "small", "trial": 1}, {"study": "small", "trial": 3}, None,
     ]  # fmt: skip
     report = Report(record)
-    assert "| 0 | trial 1 of `small` | COMPLETE | 10.00 % |" in summary_markdown(report, Path(), {})
+    assert "| 0 | trial 1 of `small` | COMPLETE | 10 % |" in summary_markdown(report, Path(), {})
     assert "2 of the trials did not come from the sampler: `transfer_from`" in summary_markdown(report, Path(), {})
     assert "trial 3 of `small`" in trial_markdown(record.trials[1], record.spec, "large")
 

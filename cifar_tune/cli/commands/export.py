@@ -1,11 +1,19 @@
 """`cifar-tune export`."""
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from cifar_tune.cli import options
 from cifar_tune.streams import say
+
+
+class PictureFormat(StrEnum):
+    """What pictures can be written as, beside PNG."""
+
+    SVG = "svg"
+    PDF = "pdf"
 
 
 def export(
@@ -16,6 +24,14 @@ def export(
     weights: Annotated[
         bool, typer.Option("--weights", help="Also copy the model that finalize has trained, into the folder model.")
     ] = False,
+    formats: Annotated[
+        list[PictureFormat] | None,
+        typer.Option(
+            "--format",
+            help="Also write each picture as svg or pdf. May be given twice.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Write report.html (one page with everything), best.yaml, a summary, the trials as a table, and plots.
 
@@ -27,7 +43,11 @@ def export(
     address = address_of(storage, server)
     if address:
         from cifar_tune.cli.served_studies import download_model, download_report
+        from cifar_tune.errors import Problem, UserError
 
+        if formats:
+            rule = "a server gives pictures as png only; export from its database to have others"
+            raise UserError(Problem(rule, "--format", formats[0].value))
         with server_desk(address) as desk:
             model_files = download_model(study, desk, output) if weights else []  # before anything else is written
             for file in [*download_report(study, desk, output), *model_files]:
@@ -43,7 +63,7 @@ def export(
     model = final_model(record) if weights else None  # before anything is written
     if model is not None:
         say(f"note: {whose_model(model[0])}", err=True)
-    files = LoadedStudy(record).export(output)
+    files = LoadedStudy(record).export(output, [each.value for each in formats or ()])
     if model is not None:
         files += export_weights(*model[1:], report_folder(record.name) if output is None else output)
     for file in files:

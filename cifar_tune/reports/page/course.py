@@ -13,12 +13,14 @@ from cifar_tune.reports.report import Report
 from cifar_tune.storage.records import TrialRecord
 
 
-def value_axis(report: Report, with_running: bool = False) -> Axis:
-    """The axis of the first objective, as wide as its values, without those that nearly diverged."""
-    shown = [report.on_axis(trial) for trial in (*report.completed, *report.pruned)]
-    low, high = axis_limits([*shown, *(report.running.values() if with_running else ())], report.scale)
-    ticks = range_ticks(low, high, log=False, whole=report.scale.is_count, at_most=6)
-    return Axis(low, high, [(tick, short(tick)) for tick in ticks], report.scale.axis_label)
+def value_axis(report: Report, with_running: bool = False, objective: int = 0) -> Axis:
+    """The axis of an objective, as wide as its values, without those that nearly diverged."""
+    completed, pruned = report.measured(objective)
+    shown = [report.on_axis(trial, objective) for trial in (*completed, *pruned)]
+    scale = report.scales[objective]
+    low, high = axis_limits([*shown, *(report.running.values() if with_running else ())], scale)
+    ticks = range_ticks(low, high, log=False, whole=scale.is_count, at_most=6)
+    return Axis(low, high, [(tick, short(tick)) for tick in ticks], scale.axis_label)
 
 
 def course(report: Report, anchors: Anchors) -> list[Markup]:

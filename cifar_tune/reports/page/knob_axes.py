@@ -1,5 +1,7 @@
 """The axis of a searched knob, and where a trial lies on it."""
 
+from collections.abc import Mapping
+
 from cifar_tune.knobs.knob import Kind
 from cifar_tune.plotting.ticks import range_ticks
 from cifar_tune.reports.labels import level_label
@@ -12,11 +14,16 @@ _CHARACTERS = 44
 """Of labels that fit below a narrow picture."""
 
 
-def knob_axis(knob: SearchedKnob) -> Axis:
-    """The axis, labelled with the knob's name and how its numbers are to be read."""
+def knob_axis(knob: SearchedKnob, counts: Mapping[int, int] | None = None) -> Axis:
+    """The axis, labelled with the knob's name and how its numbers are to be read.
+
+    Args:
+        knob: what is searched.
+        counts: how many trials had each choice, by its position, to be written below it; None to write nothing.
+    """
     label = ", ".join([knob.name, *knob.remarks])
     if knob.levels is not None:
-        return Axis(-0.6, len(knob.levels) - 0.4, _level_ticks(knob.levels), label)
+        return Axis(-0.6, len(knob.levels) - 0.4, _level_ticks(knob.levels, counts), label)
     whole = knob.knob.kind is Kind.INT
     ticks = [(tick, short(tick)) for tick in range_ticks(knob.low, knob.high, knob.log, whole, at_most=5)]
     if knob.low == knob.high:
@@ -36,9 +43,12 @@ def spread_position(knob: SearchedKnob, trial: TrialRecord, way: float = _GOLDEN
     return position + ((trial.number * way) % 1 - 0.5) * 0.56
 
 
-def _level_ticks(levels: tuple[object, ...]) -> list[tuple[float, str]]:
+def _level_ticks(levels: tuple[object, ...], counts: Mapping[int, int] | None) -> list[tuple[float, str]]:
     room = max(_CHARACTERS // len(levels) - 1, 3)
     labels = [level_label(level, one_line=True) for level in levels]
-    return [
-        (float(index), label if len(label) <= room else f"{label[: room - 1]}…") for index, label in enumerate(labels)
-    ]
+    labels = [label if len(label) <= room else f"{label[: room - 1]}…" for label in labels]
+    if counts is not None:
+        named = [f"n={counts.get(index, 0)}" for index in range(len(levels))]
+        numbers = named if max(map(len, named)) <= room else [each.removeprefix("n=") for each in named]
+        labels = [f"{label}\n{count}" for label, count in zip(labels, numbers, strict=True)]
+    return [(float(index), label) for index, label in enumerate(labels)]

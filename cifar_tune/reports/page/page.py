@@ -15,8 +15,9 @@ from markupsafe import Markup, escape
 
 from cifar_tune.errors import UserError
 from cifar_tune.reports.best_config import BEST_FILE, best_yaml, resolved_config
-from cifar_tune.reports.comparison import Comparison, compare
+from cifar_tune.reports.comparison import compare_in
 from cifar_tune.reports.comparison_files import cells
+from cifar_tune.reports.conditions import conditions, shared_first
 from cifar_tune.reports.findings import findings, sparing_words
 from cifar_tune.reports.importances import Importances
 from cifar_tune.reports.labels import dimension_words
@@ -63,18 +64,19 @@ _MOST_FRONT = 50
 
 @dataclass(frozen=True)
 class _Table:
-    """A one-factor table: the comparison and its rows of text."""
+    """A one-factor table: what it compares, its rows of text, and the conditions that are its own."""
 
-    comparison: Comparison
+    label: str
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
+    conditions: Markup
 
 
 def report_html(report: Report, folder: Path) -> str:
     """The text of the file, which will lie in `folder`, beside `best.yaml` and `trials.csv`.
 
-    It loads nothing, and its one script only copies text; a policy in it forbids everything else, so that no text of a
-    study can become a part of the page. The same study gives the same file.
+    It loads nothing, and its one script only copies text and sorts tables; a policy in it forbids everything else, so
+    that no text of a study can become a part of the page. The same study gives the same file.
     """
     environment = _environment()
     anchors = Anchors(report)
@@ -110,7 +112,9 @@ def _breakable(text: str) -> Markup:
 
 
 def _source(environment: Environment, name: str) -> str:
-    return cast("PackageLoader", environment.loader).get_source(environment, name)[0].strip()
+    """The text without blank lines: the page has none, and the policy names the text as it stands there."""
+    text = cast("PackageLoader", environment.loader).get_source(environment, name)[0]
+    return "\n".join(line for line in text.strip().split("\n") if line.strip())
 
 
 def _hash(text: str) -> str:
@@ -147,7 +151,6 @@ def _contents(report: Report, anchors: Anchors, folder: Path) -> dict[str, Any]:
         "trust": trust_words(report) if best else "",
         "repeats": repeats_words(report),
         "course": course(report, anchors) if drawable else [],
-        "beyond": report.beyond(value_axis(report).high) if drawable else "",
         "beyond_course": report.beyond(value_axis(report, True).high, with_running=True) if drawable else "",
         "improvements": improvements(report),
         "front": front_pictures(report, anchors) if record.spec.has_several_objectives else [],
@@ -157,11 +160,11 @@ def _contents(report: Report, anchors: Anchors, folder: Path) -> dict[str, Any]:
         "bars": importance_bars(report, found, shares, by_chance) if isinstance(found, Importances) else "",
         "spread": shares,
         "chance": by_chance,
-        "slices": [slice_of(report, anchors, knob) for knob in _shown_knobs(report)] if is_drawn else [],
+        "slices": _slices(report, anchors) if is_drawn else [],
         "unshown": max(len(report.knobs) - _MOST_SLICES, 0),
         "contours": contours(report, anchors) if is_drawn else [],
         "levels": range(LEVELS),
-        "tables": [] if report.is_linked else _tables(report),
+        **({"tables": [], "conditions": ""} if report.is_linked else _tables(report)),
         "curves": curves(report, anchors),
         "endings": endings(report),
         "pruned_epochs": pruned_epochs(report),
@@ -171,6 +174,9 @@ def _contents(report: Report, anchors: Anchors, folder: Path) -> dict[str, Any]:
         "searched": [(name, *dimension_words(each)) for name, each in record.spec.search_space.items()],
         "values": lambda trial: _values(report, trial),
         "other_values": report.other_values,
+        "exactly": exactly,
+        "marked": _marked(report),
+        "marked_words": "on the Pareto front" if report.front else "the winner" if report.raced else "the best",
         "metrics": set(record.spec.metrics),
         "most_linked": MOST_LINKED,
         "most_dots": MOST_DOTS,
@@ -224,6 +230,13 @@ def _values(report: Report, trial: TrialRecord) -> list[tuple[str, str, str]]:
     ]
 
 
+def _marked(report: Report) -> set[int]:
+    """The trials that the table marks: the front of several objectives, else the one that the study has come to."""
+    if report.front:
+        return {trial.number for trial in report.front}
+    return set() if report.chosen is None else {report.chosen.number}
+
+
 def _shown_knobs(report: Report) -> list[SearchedKnob]:
     """The most important knobs first; in the order of the study file where nothing is known of that."""
     found = report.importances
@@ -231,14 +244,45 @@ def _shown_knobs(report: Report) -> list[SearchedKnob]:
     return sorted(report.knobs, key=lambda knob: -shares.get(knob.name, 0.0))[:_MOST_SLICES]
 
 
-def _tables(report: Report) -> list[_Table]:
+@dataclass(frozen=True)
+class _Slices:
+    """One objective against each knob, and how many trials lie above the end of its axis, as a sentence."""
+
+    objective: str
+    pictures: Sequence[Markup]
+    beyond: str
+
+
+def _slices(report: Report, anchors: Anchors) -> list[_Slices]:
+    """One set of pictures for each objective that some trial has; empty where nothing is searched."""
+    knobs = _shown_knobs(report)
+    found = []
+    for index, objective in enumerate(report.record.spec.objectives):
+        if knobs and any(report.measured(index)):
+            pictures = [slice_of(report, anchors, knob, index) for knob in knobs]
+            beyond = report.beyond(value_axis(report, objective=index).high, objective=index)
+            found.append(_Slices(objective.metric, pictures, beyond))
+    return found
+
+
+def _tables(report: Report) -> dict[str, Any]:
     """One table per searched knob, the most important first; none for a knob that no finished trial took."""
-    tables = []
+    found = []
     for knob in _shown_knobs(report):
         try:
-            comparison = compare(report.record, knob.name)
+            comparison = compare_in(report, knob.name)
         except UserError:
             continue
         if any(level.completed for level in comparison.levels):
-            tables.append(_Table(comparison, *cells(comparison)))
-    return tables
+            found.append(comparison)
+    shared, own = shared_first([conditions(each, names_others=len(found) < 2) for each in found])
+    tables = [_Table(each.label, *cells(each), _in_page(words)) for each, words in zip(found, own, strict=True)]
+    return {"tables": tables, "conditions": _in_page(shared)}
+
+
+def _in_page(sentences: Sequence[str]) -> Markup:
+    """The sentences; what stands between backticks becomes code."""
+    parts = " ".join(sentences).split("`")
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if index % 2 else part for index, part in enumerate(parts)
+    )

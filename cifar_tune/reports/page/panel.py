@@ -101,9 +101,20 @@ def short(value: float) -> str:
 class Panel:
     """A plot with two axes, to which marks are added one after the other."""
 
-    def __init__(self, width: float, height: float, x: Axis, y: Axis, *, left: float = 48, bottom: float = 40) -> None:
+    def __init__(
+        self,
+        width: float,
+        height: float,
+        x: Axis,
+        y: Axis,
+        *,
+        left: float = 48,
+        bottom: float = 40,
+        top: float = 10,
+        right: float = 12,
+    ) -> None:
         self.width, self.height, self.x_axis, self.y_axis = width, height, x, y
-        self._left, self._right, self._top, self._bottom = left, width - 12, 10.0, height - bottom
+        self._left, self._right, self._top, self._bottom = left, width - right, top, height - bottom
         self._parts: list[Markup] = []
 
     @property

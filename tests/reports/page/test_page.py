@@ -2,8 +2,10 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,11 @@ from typing import Any
 import pytest
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 
+from cifar_tune.plotting.ticks import apart
+from cifar_tune.reports.conditions import BEST_SENTENCE, shared_first
+from cifar_tune.reports.importances import Importances, share_words
 from cifar_tune.reports.page.anchors import MOST_ROWS
 from cifar_tune.reports.page.curves import parts_below
 from cifar_tune.reports.page.page import report_html
@@ -181,8 +187,62 @@ def test_a_trial_of_one_epoch_is_a_ring() -> None:
     stopped = [MadeTrial({"lr": 0.1}, 0.3, "PRUNED", epochs) for epochs in (1, 3)]
     text = report_html(Report(make_record(spec, [MadeTrial({"lr": 0.1}, 0.5), *stopped])), Path("reports/made"))
     drawn = re.findall(r'class="curve val pruned-curve" d="([^"]*)"', text)
-    assert len(drawn) == 4
-    assert ["a" in each for each in drawn] == [False, True] * 2  # the last one first
+    assert ["a" in each for each in drawn] == [True, False] * 4  # accuracy and loss, each for a wide and a narrow page
+
+
+def test_few_curves_have_colours_and_labels_and_the_others_are_faint() -> None:
+    report = Report(made("thirty trials"))
+    section = page_of("thirty trials").split('<section id="curves">')[1].split('<ul class="legend"')[0]
+    pictures = section.split('<div class="')[1:]
+    assert len(pictures) == 4
+    for picture in pictures:
+        kinds = Counter(re.findall(r'<path class="curve ([^"]*)"', picture))
+        assert kinds["train s0"] == kinds["val s0"] == kinds["val s1"] == kinds["val s2"] == 1
+        assert kinds["val other-curve"] == len(report.ranked) - 3
+        assert kinds["val pruned-curve"] == len(report.pruned)
+        labels = re.findall(r'<text class="name[^>]*>([^<]*)</text>', picture)
+        assert sorted(labels) == sorted(f"trial {t.number}: {report.scale.shown(t.value)}" for t in report.ranked[:3])
+
+
+def test_labels_do_not_cover_each_other() -> None:
+    assert apart([10.0, 40.0, 90.0], 0, 100, 14) == [10, 40, 90]
+    assert apart([50.0, 51.0, 52.0], 0, 100, 14) == [50, 64, 78]
+    assert apart([97.0, 98.0, 99.0], 0, 100, 14) == [72, 86, 100]
+
+
+def test_the_share_of_a_knob_stands_beside_its_name() -> None:
+    report = Report(made("thirty trials"))
+    found = report.importances
+    assert isinstance(found, Importances)
+    section = page_of("thirty trials").split('<section id="importance">')[1].split("</section>")[0]
+    texts = re.findall(r'<text class="label" x="0"[^>]*>(\w+) <tspan class="share"[^>]*>([^<]*)</tspan>', section)
+    assert [(name, unescape(share)) for name, share in texts] == [
+        (name, share_words(share)) for name, share in found.shares.items()
+    ]
+    assert section.count("<text") == len(found.shares)  # and nowhere else
+
+
+def test_slices_say_how_many_trials_they_show() -> None:
+    report = Report(made("thirty trials"))
+    section = page_of("thirty trials").split('<section id="slices">')[1].split("<h3>")[0]
+    knobs = sorted(report.knobs, key=lambda knob: -report.importances.shares[knob.name])  # type: ignore[union-attr]
+    for knob, picture in zip(knobs, section.split("<figure>")[1:], strict=True):
+        completed, pruned = (
+            [t for t in trials if knob.name in t.params] for trials in (report.completed, report.pruned)
+        )
+        assert f"n = {len(completed)} completed, {len(pruned)} pruned<" in picture
+        counts = [int(each) for each in re.findall(r">n=(\d+)<", picture)]
+        wanted = [sum(knob.position(t) == at for t in completed) for at in range(len(knob.levels or ()))]
+        assert counts == wanted
+
+
+def test_what_is_true_of_all_tables_is_said_once() -> None:
+    section = page("thirty trials").text.split("One-factor tables")[-1]
+    for sentence in ("Means have no intervals", "Not under equal conditions: the other knobs varied at the same time"):
+        assert section.count(sentence) == 1
+    several = [["all", "own", BEST_SENTENCE], ["all", BEST_SENTENCE], ["all", "another"]]
+    assert shared_first(several) == (["all", BEST_SENTENCE], [["own"], [], ["another"]])
+    assert shared_first([["all", "own"]]) == ([], [["all", "own"]])
 
 
 def test_known_objectives_of_trials_without_values_stand_in_the_table_once() -> None:
@@ -198,6 +258,27 @@ def test_known_objectives_of_trials_without_values_stand_in_the_table_once() -> 
     table = text[text.index('<section id="trials">') :]
     assert table[: table.index("</thead>")].count("parameters") == 1
     assert re.findall(r"<td[^>]*>([^<]*)</td>", table[table.index('id="trial-1"') :])[2:4] == ["-", "90,000"]
+
+
+def test_the_table_marks_the_best_and_holds_every_digit() -> None:
+    for name, marked in (("thirty trials", {made("thirty trials").best.number}), ("two objectives", None)):  # type: ignore[union-attr]
+        report = Report(made(name))
+        section = page_of(name).split('<section id="trials">')[1]
+        found = {int(each) for each in re.findall(r'<tr id="trial-(\d+)" class="best">', section)}
+        assert found == (marked or {trial.number for trial in report.front})
+        best = report.ranked[0]
+        row = section.split(f'id="trial-{best.number}"')[1].split("</tr>")[0]
+        assert f'title="{best.value!r}"' in row
+        assert f'title="{best.params["lr"]!r}"' in row
+
+
+def test_each_objective_has_slices() -> None:
+    section = page_of("three objectives").split('<section id="slices">')[1].split("Two knobs at a time")[0]
+    heads = re.findall(r"<h3><code>(\w+)</code></h3>", section)
+    assert heads == ["val_accuracy", "flops", "seconds_per_epoch"]
+    assert section.count("<figure>") == 3 * len(Report(made("three objectives")).knobs)
+    for label in ("multiply-adds of one image against lr", "seconds per epoch against lr"):
+        assert f'aria-label="{label}"' in section
 
 
 @pytest.fixture(scope="module")
@@ -273,8 +354,8 @@ def test_it_prints_whole_and_on_white(browser: Chrome, name: str, tmp_path: Path
     assert browser.execute_script(style) == ["rgb(255, 255, 255)", "rgb(35, 39, 46)"]
     ends = "return [...document.querySelectorAll('table, pre, figure')].map(e => e.getBoundingClientRect().right)"
     assert max(browser.execute_script(ends)) <= 720
-    for element in ("button", "nav"):
-        assert not any(each.is_displayed() for each in browser.find_elements(By.TAG_NAME, element))
+    for element in ("button:not(.sort)", "nav"):
+        assert not any(each.is_displayed() for each in browser.find_elements(By.CSS_SELECTOR, element))
     closed = "return document.querySelector('#tables details:not([open]) table').checkVisibility()"
     assert browser.execute_script(closed)
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
@@ -301,6 +382,44 @@ def test_the_copy_button_copies(browser: Chrome, tmp_path: Path) -> None:
         copied = browser.execute_async_script("navigator.clipboard.readText().then(arguments[0], arguments[0])")
         assert str(copied).startswith(start)
         assert button.text == "Copied"
+
+
+@pytest.mark.browser
+def test_the_trials_are_sorted_by_a_heading_and_copied_with_every_digit(browser: Chrome, tmp_path: Path) -> None:
+    show(browser, page_of("thirty trials"), tmp_path, 1280, "light")
+    report = Report(made("thirty trials"))
+    order = "return [...document.querySelectorAll('#trials tbody tr')].map(row => Number(row.id.slice(6)))"
+    heads = {
+        str(each.get_property("textContent")): each
+        for each in browser.find_elements(By.CSS_SELECTOR, "#trials th .sort")
+    }
+    heads["val_accuracy"].click()
+    ended = [t for t in report.record.trials if t.value is not None]
+    ranked = sorted(ended, key=lambda trial: -(trial.value or 0.0))
+    assert browser.execute_script(order)[: len(ranked)] == [trial.number for trial in ranked]  # those without one last
+    heads["val_accuracy"].send_keys(Keys.ENTER)
+    assert browser.execute_script(order)[: len(ranked)] == [trial.number for trial in ranked[::-1]]
+    states = "return [...document.querySelectorAll('#trials [aria-sort]')].map(head => head.getAttribute('aria-sort'))"
+    assert browser.execute_script(states) == ["ascending"]
+    trials = report.record.trials
+    figures: dict[str, list[Any]] = {
+        "time": [trial.seconds for trial in trials],
+        "batch_size": [trial.params["batch_size"] for trial in trials],
+    }
+    for name, each in figures.items():
+        heads[name].send_keys(Keys.SPACE)
+        assert [each[number] for number in browser.execute_script(order)] == sorted(each)
+    copied = """
+        getSelection().selectAllChildren(document.querySelector("#trials tbody"));
+        const data = new DataTransfer();
+        const event = new ClipboardEvent("copy", {clipboardData: data, bubbles: true, cancelable: true});
+        document.querySelector("#trials td").dispatchEvent(event);
+        return data.getData("text/plain");
+    """
+    lines = [line.split("\t") for line in str(browser.execute_script(copied)).split("\n")]
+    assert len(lines) == 30
+    best = report.ranked[0]
+    assert any(repr(best.value) in line and repr(best.params["lr"]) in line for line in lines)
 
 
 @pytest.mark.browser
