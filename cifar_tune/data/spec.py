@@ -35,8 +35,8 @@ class DataSpec(BaseModel):
     """Where the images come from."""
 
     root: str | None = Field(default=None, min_length=1)
-    """Where it lies. cifar10 and the data sets of torchvision: their folder, by default `data`. image_folder: the
-    folder that holds `train/<class>/` and, where there are such, `val/<class>/` and `test/<class>/`. table: the CSV or
+    """Where the images are. cifar10 and the data sets of torchvision: their folder, by default `data`. image_folder:
+    the folder that holds `train/<class>/` and, if you have them, `val/<class>/` and `test/<class>/`. table: the CSV or
     Parquet file. arrays: the `.npz` file, or the folder with the `.npy` files. digits takes none."""
 
     ignore: tuple[str, ...] | None = None
@@ -50,7 +50,7 @@ class DataSpec(BaseModel):
     """table: the column with the labels. By default `label`."""
 
     split_column: str | None = Field(default=None, min_length=1)
-    """table: the column that says train, val or test. By default `split`, where there is such a column. Without rows
+    """table: the column that says train, val or test. By default `split`, if there is such a column. Without rows
     for the test, a sixth of the training images is held out for it; without rows for validation, that split is drawn
     from them."""
 
@@ -58,26 +58,26 @@ class DataSpec(BaseModel):
     """Height and width of the images in pixels; images of other sizes are resized. cifar10 has 32 only."""
 
     resize: Resize | None = None
-    """How images that are not square become square; where all are, there is nothing to choose. `squash` changes their
-    proportions, `crop` cuts the square out of their middle, `pad` keeps all of them and fills the rest with grey. By
-    default the training images decide: if all have one shape, they are squashed; else they are cropped, or padded where
-    more than one in twenty is longer than 2:1. `check` says which shapes there are, and what is done."""
+    """How images become square; if all are square, this changes nothing. `squash` changes their proportions, `crop`
+    cuts the square out of their middle, `pad` keeps all of them and fills the rest with grey. By default the training
+    images decide: if all have one shape, they are squashed. Otherwise they are cropped, or padded if more than one in
+    twenty is longer than 2:1. `check` says which shapes there are, and what is done."""
 
     val_size: int | None = Field(default=None, ge=1)
     """Images in the validation split. By default a tenth of the images that are not test images (5,000 of CIFAR-10's
-    50,000), but at least one per class. Where the images come with a validation split (a folder `val`), all of it by
-    default, else this many images of it."""
+    50,000), but at least one per class. If the images come with a validation split (a folder `val`), this many images
+    of it, by default all."""
 
     folds: int | None = Field(default=None, ge=2, le=100)
-    """Cut the images that are not test images into this many equal parts with the classes in their proportions, one of
-    which validates while the others train. Takes the place of `val_size`; a validation split that the images come with
-    is cut together with the rest. `repeats: {folds: 5}` trains each configuration on all of them."""
+    """Cut the images that are not test images into this many equal parts with the classes in their proportions. One
+    part validates, and the others train. Used instead of `val_size`; a validation split that the images come with is
+    cut together with the rest. `repeats: {folds: 5}` trains each configuration on all of them."""
 
     fold: int | None = Field(default=None, ge=1)
     """Which of the `folds` validates, from 1. By default the first one."""
 
     train_size: int | None = Field(default=None, ge=1)
-    """Train on this many images only, stratified by class. By default on all that are in neither other split."""
+    """Train on this many images only, stratified by class. By default on all images that are in no other split."""
 
     split_seed: int = Field(default=0, ge=0, le=2**31 - 1)
     """Draws the validation split and the images of `train_size`. The test split does not depend on it."""
