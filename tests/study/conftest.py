@@ -1,5 +1,6 @@
 """Studies that run in this process, with scripted executors and a real SQLite file."""
 
+import shutil
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -13,7 +14,7 @@ from cifar_tune.data.prepared import PreparedData, prepare
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.optuna_internals import BatchStorage
 from cifar_tune.pruners.build import build_pruner
-from cifar_tune.storage.rdb import open_storage
+from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.records import StudyRecord, load_record
 from cifar_tune.storage.write_behind import WriteBehindStorage
 from cifar_tune.study import coordinator, failing_executors, trial
@@ -89,8 +90,17 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite file with the tables of studies and nothing in them: making these takes longer than many a test."""
+    file = tmp_path_factory.mktemp("empty") / "studies.db"
+    close(open_storage(make_url(f"sqlite:///{file}")))
+    return file
+
+
 @pytest.fixture
-def storage(tmp_path: Path) -> BatchStorage:
+def storage(tmp_path: Path, empty_database: Path) -> BatchStorage:
+    shutil.copyfile(empty_database, tmp_path / "studies.db")
     return open_storage(make_url(f"sqlite:///{tmp_path}/studies.db"))
 
 
