@@ -39,7 +39,7 @@ class Rules:
 
     half_life: float = 43_200.0
     ahead: float = 1_800.0
-    margin: float = 900.0
+    margin: float = 300.0
     min_run: float = 60.0
     patience: float = 21_600.0
     favour: float = 1_800.0

@@ -1,6 +1,7 @@
 """What people ask of the service: submissions, their states, and whose names are."""
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 from optuna.study import StudyDirection
-from sqlalchemy import Engine
+from sqlalchemy import Engine, event
 from sqlalchemy.engine import URL
 
 from cifar_tune.errors import CheckError, Problem, UserError
@@ -319,6 +320,25 @@ def test_what_no_database_takes_is_refused_in_words(desk_of: DeskOf, name: str) 
         desk.submit(STUDY, folder="somewhere/\udcff")
     assert len(desk.events(-(10**30), 10**30)) == 7
     assert (desk.events(10**30), desk.submissions(before=10**30)) == ([], [])
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+def test_the_state_is_set_last_since_mysql_lets_what_follows_see_the_new_one(desk_of: DeskOf, engine: Engine) -> None:
+    statements = list[str]()
+    event.listen(engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
+    desk = desk_of("anna")
+    number = desk.submit(STUDY).id
+    desk.pause("mine")
+    desk.resume("mine")
+    with engine.begin() as connection:
+        submissions.begin(connection, number)
+        submissions.end(connection, number, submissions.INTERRUPTED, None)
+    desk.cancel("mine")
+    updates = [each for each in statements if each.startswith("UPDATE cifar_tune_submissions") and " state=" in each]
+    assert len(updates) == 5
+    for each in updates:
+        changes = each.partition(" WHERE cifar_tune_submissions.id")[0]
+        assert re.findall(r"(?:SET|,) (\w+)=", changes)[-1] == "state"
 
 
 def test_addresses_are_hidden_from_others(desk_of: DeskOf) -> None:

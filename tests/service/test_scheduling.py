@@ -314,9 +314,9 @@ def test_usage_is_forgotten_by_half_lives() -> None:
         (
             [_claim("a", "ben", held=1, since=_NOW - 100), _claim("x", "anna")],
             1,
-            {"usage": {"ben": 600}},
-            "the only slot is in use; anna gets one when another owner has used 15 min of device time more: "
-            "ben has used 10 min more",
+            {"usage": {"ben": 240}},
+            "the only slot is in use; anna gets one when another owner has used 5 min of device time more: "
+            "ben has used 4 min more",
         ),
         (
             [_claim("a", "ben"), _claim("b", "carl"), _claim("x", "anna")],

@@ -7,14 +7,27 @@ from pathlib import Path
 
 import pytest
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, create_engine, event, inspect, text
+from sqlalchemy import (
+    Engine,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    UniqueConstraint,
+    create_engine,
+    event,
+    inspect,
+    text,
+)
+from sqlalchemy.dialects import mysql
 from sqlalchemy.engine import URL
+from sqlalchemy.schema import CreateTable
 
 from cifar_tune.service import schema
 from cifar_tune.service.people import Actor
 from cifar_tune.service.schema import NewerSchemaError, differences, upgrade, version_of
 from cifar_tune.service.storage_desk import StorageDesk
 from cifar_tune.service.tables import METADATA, VERSION
+from cifar_tune.storage.own_tables import LEASES, WISHES
 from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.records import load_record
 from cifar_tune.storage.urls import storage_url
@@ -80,6 +93,17 @@ def test_processes_that_upgrade_at_the_same_time_wait_for_each_other(url: URL) -
     assert differences(storages[0].engine) == []
     for storage in storages:
         close(storage)
+
+
+@pytest.mark.parametrize("table", [*METADATA.sorted_tables, LEASES, WISHES], ids=str)
+def test_mysql_takes_each_table(table: Table) -> None:
+    """Also where no server is there to try it: its keys take 767 bytes, and texts have no place in them."""
+    made = str(CreateTable(table).compile(dialect=mysql.dialect()))
+    assert "VARCHAR," not in made, "MySQL wants to know how long a text is"
+    uniques = [each.columns for each in table.constraints if isinstance(each, UniqueConstraint | PrimaryKeyConstraint)]
+    for columns in [*uniques, *(index.columns for index in table.indexes)]:
+        texts = [column.type for column in columns if isinstance(column.type, String)]
+        assert sum(4 * (text.length or 1000) for text in texts) <= 767, columns
 
 
 def test_an_upgrade_that_breaks_off_leaves_nothing(url: URL) -> None:

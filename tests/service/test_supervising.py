@@ -90,7 +90,7 @@ class Lab:
 @pytest.fixture
 def lab(engine: Engine, url: URL, tmp_path: Path, desk_of: DeskOf, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     monkeypatch.setenv("CIFAR_TUNE_ARTIFACTS", str(tmp_path / "storage" / "artifacts"))
-    monkeypatch.setenv("PYTHONPATH", str(Path.cwd()))
+    monkeypatch.setenv("PYTHONPATH", str(Path.cwd()), prepend=os.pathsep)
     made = Lab(engine, url, tmp_path, desk_of("anna", "admin"))
     yield made
     made.server.end()
