@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from enum import Enum, EnumType
 from pathlib import Path
 from typing import Any, cast, get_args, get_type_hints
 
@@ -66,7 +67,8 @@ def _names(each: typer.core.TyperOption, kind: Any) -> str:
     if each.is_flag:
         return names
     inner = {kind, *get_args(kind), *(part for some in get_args(kind) for part in get_args(some))}
-    value = each.metavar or next((word for known, word in _KINDS.items() if known in inner), "VALUE")
+    choices = [str(choice.value) for part in inner if isinstance(part, EnumType) for choice in cast(type[Enum], part)]
+    value = each.metavar or "|".join(choices) or next(word for known, word in _KINDS.items() if known in inner)
     return f"{names} `{value}`"
 
 
