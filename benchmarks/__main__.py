@@ -16,6 +16,7 @@ from benchmarks import (
     predictions,
     quality,
     scheduling,
+    service,
     startup,
     step,
     transfer,
@@ -36,6 +37,7 @@ QUESTIONS: Mapping[str, Measure] = {
     "step": step.measure,
     "predictions": predictions.measure,
     "scheduling": scheduling.measure,
+    "service": service.measure,
     "quality": quality.measure,
 }
 

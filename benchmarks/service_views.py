@@ -1,8 +1,6 @@
 """How long pages and routes of the service take when there are many trials, or many studies."""
 
 import random
-import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -119,19 +117,19 @@ def _submission(study: str, waits: bool) -> Mapping[str, object]:
     }  # fmt: skip
 
 
-_OF_A_STUDY = (
+OF_A_STUDY = (
     "/", "/studies/{study}", "/slots", "/v1/studies", "/v1/studies/{study}", "/v1/studies/{study}/trials?limit=100",
     "/v1/studies/{study}/trials/7", "/v1/studies/{study}/best", "/v1/studies/{study}/front",
     "/v1/studies/{study}/importances", "/v1/studies/{study}/stream", "/v1/slots", "/v1/queue", "/metrics",
     "/api/studies",
 )  # fmt: skip
-_OF_ALL_TRIALS = (
+OF_ALL_TRIALS = (
     "/v1/studies/{study}/report", "/v1/studies/{study}/report/summary.json", "/v1/studies/{study}/report/trials.csv",
     "/v1/studies/{study}/report/report.html", "/api/studies/1?after=0",
 )  # fmt: skip
 """They are made from all trials, whatever the way."""
 
-_OF_MANY = (
+OF_MANY = (
     "/", "/?offset=5&contains=noop", "/studies/{study}", "/slots", "/v1/studies?limit=10", "/v1/studies/{study}",
     "/v1/studies/{study}/stream", "/v1/queue", "/v1/submissions?limit=10", "/metrics", "/readyz", "/api/studies",
 )  # fmt: skip
@@ -148,7 +146,9 @@ class Compared:
     large: float
 
 
-def compared(folder: Path, sizes: Sequence[tuple[int, int]], paths: Sequence[str], rounds: int) -> list[Compared]:
+def compared(
+    folder: Path, sizes: Sequence[tuple[int, int]], paths: Sequence[str], rounds: int, once: Sequence[str] = ()
+) -> list[Compared]:
     """Ask for each path at two sizes in turns: of a service that knows nothing yet, and after a change.
 
     Args:
@@ -156,6 +156,7 @@ def compared(folder: Path, sizes: Sequence[tuple[int, int]], paths: Sequence[str
         sizes: studies, and trials of each; of the small and of the large database.
         paths: what is asked for.
         rounds: how often each is asked for.
+        once: what is asked for once, of a service that knows nothing yet.
     """
     draw = random.Random(0)  # noqa: S311 (no secret)
     (few, few_trials), (many, many_trials) = sizes
@@ -164,43 +165,32 @@ def compared(folder: Path, sizes: Sequence[tuple[int, int]], paths: Sequence[str
         sized(folder, f"small-{label}", few, few_trials) as small,
         sized(folder, f"large-{label}", many, many_trials) as large,
     ):
-        for each in (small, large):
-            for path in paths:  # templates and statements are made once
+        both = (small, large)
+        for path in paths:  # templates and statements are made once
+            for each in both:
                 each.ask("warm", path)
-        for _ in range(rounds):
-            for path in paths:
-                for each in (small, large):
-                    each.forget()
-                    each.ask(FIRST, path)
-        for each in (small, large):
+        for path in (*(path for _ in range(rounds) for path in paths), *once):
+            for each in both:
+                each.forget()
+                each.ask(FIRST, path)
+        for each in both:
             each.forget()
             for path in paths:
                 each.ask("warm", path)
         for _ in range(rounds):
-            for each in (small, large):
+            for each in both:
                 each.end_a_trial(draw)
             time.sleep(1.1)  # so old may an answer be
             for path in paths:
-                for each in (small, large):
+                for each in both:
                     each.ask(CHANGED, path)
         return [
             Compared(path, kind, p95(small.seconds[kind, path]), p95(large.seconds[kind, path]))
-            for kind in (FIRST, CHANGED)
-            for path in paths
+            for kind, asked in ((FIRST, (*paths, *once)), (CHANGED, paths))
+            for path in asked
         ]
 
 
 def p95(seconds: Sequence[float]) -> float:
     """The 95th percentile."""
-    return quantiles(seconds, n=20, method="inclusive")[-1]
-
-
-if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as scratch:
-        for sizes, paths in (([(1, 100), (1, 10_000)], _OF_A_STUDY), ([(10, 10), (1000, 10)], _OF_MANY)):
-            for found in compared(Path(scratch), sizes, paths, int(sys.argv[1])):
-                ratio = found.large / found.small
-                print(
-                    f"{found.kind:15} {found.path:45} {found.small * 1000:8.1f} {found.large * 1000:8.1f} {ratio:6.2f}",
-                    flush=True,
-                )
+    return quantiles(seconds, n=20, method="inclusive")[-1] if len(seconds) > 1 else seconds[0]

@@ -75,31 +75,49 @@ def seen_since(engine: Engine, seen: Seen) -> tuple[list[int], Seen]:
     return ended, Seen(seen.study, max([seen.highest, *states]), frozenset(states.keys() - set(ended)))
 
 
-def states_of_seen(engine: Engine, seen: Seen) -> dict[TrialState, int]:
-    """How many of them are in each state. Relies on `trials`."""
-    counted = select(TRIALS.c.state, func.count()).where(seen.where).group_by(TRIALS.c.state)
-    with engine.connect() as connection:
-        return {row[0]: row[1] for row in connection.execute(counted)}
+@dataclass(frozen=True, slots=True)
+class Alike:
+    """How many trials are in one state, with one value of an attribute, and with or without another attribute.
+
+    Relies on nothing of Optuna.
+    """
+
+    state: TrialState
+    value: Any
+    has_other: bool
+    count: int
 
 
-def counts_of_seen(engine: Engine, seen: Seen, key: str) -> list[tuple[Any, int]]:
-    """How many of them have each value of the user attribute `key`; that of the oldest one first.
+def counts_of_seen(engine: Engine, seen: Seen, key: str, other: str) -> list[Alike]:
+    """How many of them are alike, those of the oldest one first: in one go, since each look at a row takes its time.
 
     Relies on `trials` and on the table of user attributes.
+
+    Args:
+        engine: of the database.
+        seen: which trials.
+        key: the user attribute whose values count; None where a trial has none.
+        other: the user attribute of which it only counts whether it is there.
     """
-    text, of_trial = USER_ATTRIBUTES.c.value_json, TRIALS.c.trial_id == USER_ATTRIBUTES.c.trial_id
-    counted = select(text, func.count()).join(TRIALS, of_trial).where(seen.where, USER_ATTRIBUTES.c.key == key)
+    of_trial = (USER_ATTRIBUTES.c.trial_id == TRIALS.c.trial_id) & (USER_ATTRIBUTES.c.key == key)
+    further = USER_ATTRIBUTES.alias()
+    has_other = case((exists().where(further.c.trial_id == TRIALS.c.trial_id, further.c.key == other), 1), else_=0)
+    each = (
+        select(TRIALS.c.state, USER_ATTRIBUTES.c.value_json, has_other.label("has_other"), TRIALS.c.number)
+        .outerjoin(USER_ATTRIBUTES, of_trial)
+        .where(seen.where)
+        .subquery()
+    )
+    alike = each.c.state, each.c.value_json, each.c.has_other
     with engine.connect() as connection:
-        found = connection.execute(counted.group_by(text).order_by(func.min(TRIALS.c.number))).all()
+        found = connection.execute(
+            select(*alike, func.count()).group_by(*alike).order_by(func.min(each.c.number))
+        ).all()
     decoded = Decoded()
-    return [(decoded.attribute(key, value), count) for value, count in found]
-
-
-def seen_without(engine: Engine, seen: Seen, key: str) -> int:
-    """How many of them have no user attribute `key`. Relies on `trials` and on the table of user attributes."""
-    has_it = exists().where(USER_ATTRIBUTES.c.trial_id == TRIALS.c.trial_id, USER_ATTRIBUTES.c.key == key)
-    with engine.connect() as connection:
-        return connection.execute(select(func.count()).where(seen.where, ~has_it)).scalar_one()
+    return [
+        Alike(state, None if text is None else decoded.attribute(key, text), bool(has_it), count)
+        for state, text, has_it, count in found
+    ]
 
 
 def failed_of_seen(engine: Engine, seen: Seen, key: str) -> dict[int, Any]:

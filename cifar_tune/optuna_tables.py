@@ -24,13 +24,17 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Engine,
+    Float,
     String,
     Table,
     bindparam,
     case,
+    cast,
     exists,
+    extract,
     func,
     insert,
+    literal_column,
     select,
     type_coerce,
 )
@@ -573,17 +577,31 @@ def figures_of_ended(
     ]
 
 
-def spans_of_trials(engine: Engine, since: datetime, most: int) -> list[tuple[datetime, datetime | None]]:
-    """When trials of all studies began and ended that ended later than `since`, or run; times are in UTC.
+def spans_of_trials(engine: Engine, since: datetime, most: int) -> list[tuple[float, float | None]]:
+    """When trials of all studies began and ended that ended later than `since` (in UTC), or run.
 
-    Relies on `trials`.
+    Times are seconds since the epoch, made by the database: Python would take several times as long. Relies on `trials`
+    and on times in UTC.
     """
-    wanted = select(TRIALS.c.datetime_start, TRIALS.c.datetime_complete).where(
+    dialect = engine.dialect.name
+    wanted = select(_epoch(TRIALS.c.datetime_start, dialect), _epoch(TRIALS.c.datetime_complete, dialect)).where(
         TRIALS.c.datetime_start.is_not(None),
         (TRIALS.c.datetime_complete > since) | (TRIALS.c.state == TrialState.RUNNING),
     )
     with engine.connect() as connection:
         return [(row[0], row[1]) for row in connection.execute(wanted.limit(most))]
+
+
+def _epoch(column: ColumnElement[Any], dialect: str) -> ColumnElement[float]:
+    """A time as seconds since the epoch. Relies on nothing of Optuna."""
+    match dialect:
+        case "sqlite":
+            return (func.julianday(column, type_=Float) - 2440587.5) * 86400.0
+        case "postgresql":
+            return cast(extract("epoch", column), Float(53))
+    return cast(
+        func.timestampdiff(literal_column("MICROSECOND"), literal_column("'1970-01-01'"), column) / 1e6, Float(53)
+    )
 
 
 Beginning = tuple[str, int | None, datetime | None]

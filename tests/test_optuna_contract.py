@@ -335,7 +335,9 @@ def questions_about_trials(folder: Path) -> None:
     assert tables().names_of_studies(engine) == ["contract"]
     assert tables().ids_of_studies(engine) == {"contract": own}
     assert tables().parts_of_unfinished(engine, own) == (0, 0)
-    assert len(tables().spans_of_trials(engine, datetime(2000, 1, 1), 9)) == 1
+    stored = study.trials[0]
+    began, over = (each.timestamp() for each in (stored.datetime_start, stored.datetime_complete) if each is not None)
+    assert tables().spans_of_trials(engine, datetime(2000, 1, 1), 9) == [pytest.approx((began, over), abs=0.01)]
     assert tables().spans_of_trials(engine, datetime(9000, 1, 1), 9) == []
     of_ended = [(internals().trial_id(trial), "COMPLETE", 2.5, 3)]
     assert tables().figures_of_ended(engine, datetime(2000, 1, 1), "seconds", "epochs", 9) == of_ended
@@ -360,12 +362,16 @@ def questions_about_ended_trials(folder: Path) -> None:
     assert ended().beginning(engine, own)[0] == ids[0]
     assert ended().beginning(engine, own + 1) is None
     assert seen == ended().Seen(own, ids[-1], frozenset(ids[-1:]))
-    assert ended().states_of_seen(engine, seen) == {TrialState.COMPLETE: 5, TrialState.FAIL: 1}
-    assert ended().counts_of_seen(engine, seen, "reason") == [("completed", 5)]
-    assert ended().seen_without(engine, seen, "reason") == 1
+    completed = ended().Alike(TrialState.COMPLETE, "completed", False, 5)
+    failed = ended().Alike(TrialState.FAIL, None, True, 1)
+    assert ended().counts_of_seen(engine, seen, "reason", "error") == [completed, failed]
     assert ended().failed_of_seen(engine, seen, "error") == {5: "ValueError"}
     assert ended().best_of_seen(engine, seen, True, 0, 9) == [ids[1], ids[2], ids[3], ids[0], ids[4]]
     assert ended().best_of_seen(engine, seen, False, 1, 2) == [ids[0], ids[2]]
+    assert ended().best_of_studies(engine, [own], True, "reason", "reason", "repeated") == {own: (1, math.inf)}
+    assert ended().best_of_studies(engine, [own], False, "reason", "reason", "completed") == {}
+    study.set_user_attr("key", [1])
+    assert ended().user_attribute_of_studies(engine, [own, own + 1], "key") == {own: [1]}
     assert not ended().has_odd_values(engine, seen)
     study.tell(running, 1.0)
     study.ask()

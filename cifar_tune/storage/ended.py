@@ -21,8 +21,6 @@ from cifar_tune.optuna_ended import (
     has_odd_values,
     seen_now,
     seen_since,
-    seen_without,
-    states_of_seen,
 )
 from cifar_tune.optuna_internals import BatchStorage, trial_id
 from cifar_tune.optuna_tables import Parts, SenselessError, states_of_trials
@@ -41,6 +39,7 @@ JUDGED_BY: Final = replace(VALUES, user=READ, bare=(attributes.CONFIG,))
 
 _COUNTED_BY = replace(JUDGED_BY, user=(*READ, attributes.ERROR))
 _FIRST_PAGE = 20
+_NO_END = 2**31 - 1
 _MANY = 400
 """Of so many new trials, all are counted anew by the database."""
 
@@ -164,14 +163,19 @@ class _Known:
     def _all(self, spec: StudySpec) -> Ended:
         """All that have ended."""
         engine, seen = self._storage.engine, self._seen
+        alike = counts_of_seen(engine, seen, attributes.REASON, attributes.CONFIG)
+        counts: Counter[TrialState] = Counter()
+        for each in alike:
+            counts[each.state] += each.count
         ended = Ended(
-            counts=Counter(states_of_seen(engine, seen)),
-            reasons=counted(counts_of_seen(engine, seen, attributes.REASON)),
-            strangers=seen_without(engine, seen, attributes.CONFIG),
+            counts=counts,
+            reasons=counted([(each.value, each.count) for each in alike]),
+            strangers=sum(each.count for each in alike if not each.has_other),
             failed=texts(failed_of_seen(engine, seen, attributes.ERROR)),
         )
         is_sorted = not (spec.has_several_objectives or spec.constraints) and not has_odd_values(engine, seen)
-        for trials in self._best_first(spec) if is_sorted else [self._completed()]:
+        is_max = spec.objective.direction == "maximize"
+        for trials in _best_first(self._storage, seen, is_max) if is_sorted else [self._completed()]:
             check_values(trials, len(spec.objectives))
             ended.has_own = ended.has_own or any(not was_finished_elsewhere(trial) for trial in trials)
             ended.front = _front(_candidates(trials, spec), spec)
@@ -182,13 +186,23 @@ class _Known:
     def _completed(self) -> list[FrozenTrial]:
         return self._storage.read_trials(self._study, (TrialState.COMPLETE,), parts=JUDGED_BY)
 
-    def _best_first(self, spec: StudySpec) -> Iterator[list[FrozenTrial]]:
-        """Those with the best values, then the next ones: more and more, since most studies begin with their best."""
-        skipped, size = 0, _FIRST_PAGE
-        is_max = spec.objective.direction == "maximize"
-        while ids := best_of_seen(self._storage.engine, self._seen, is_max, skipped, size):
-            yield self._storage.read_trials(self._study, ids=ids, parts=JUDGED_BY)
-            skipped, size = skipped + size, 10 * size
+
+def best_ended(storage: BatchStorage, study: int, is_max: bool) -> tuple[int, float] | None:
+    """The number and the value of the best trial of a study with one objective and no constraints; None without any."""
+    for trials in _best_first(storage, Seen(study, _NO_END, frozenset()), is_max):
+        candidates = [trial for trial in trials if may_be_best(trial, ())]
+        if candidates:
+            best = min(candidates, key=lambda trial: (-trial.values[0] if is_max else trial.values[0], trial.number))
+            return best.number, best.values[0]
+    return None
+
+
+def _best_first(storage: BatchStorage, seen: Seen, is_max: bool) -> Iterator[list[FrozenTrial]]:
+    """Those with the best values, then the next ones: more and more, since most studies begin with their best."""
+    skipped, size = 0, _FIRST_PAGE
+    while ids := best_of_seen(storage.engine, seen, is_max, skipped, size):
+        yield storage.read_trials(seen.study, ids=ids, parts=JUDGED_BY)
+        skipped, size = skipped + size, 10 * size
 
 
 def counted(found: Sequence[tuple[object, int]]) -> Counter[str]:

@@ -1,9 +1,12 @@
 """How many trials ran at each moment of the last hours, as a picture: a step line of SVG."""
 
+import itertools
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import numpy as np
 from sqlalchemy import Engine
 
 from cifar_tune.optuna_tables import spans_of_trials
@@ -47,13 +50,8 @@ def busy_over_time(engine: Engine, hours: int, slots: int) -> Course:
     """
     now = time.time()
     begin = now - hours * 3600
-    changes: list[tuple[float, int]] = []
     since = datetime.fromtimestamp(begin, UTC).replace(tzinfo=None)
-    for started, ended in spans_of_trials(engine, since, _MOST):
-        changes.append((max(begin, _seconds(started)), 1))
-        if ended is not None:
-            changes.append((_seconds(ended), -1))
-    steps, most = steps_of(changes, begin, now)
+    steps, most = steps_of(spans_of_trials(engine, since, _MOST), begin, now)
     top = max(1, slots, most)
     across, down = (_WIDTH - _LEFT - 6) / (now - begin), (_HEIGHT - _BOTTOM - _TOP) / top
 
@@ -73,33 +71,28 @@ def busy_over_time(engine: Engine, hours: int, slots: int) -> Course:
     return Course(path, top, marks, most)
 
 
-def steps_of(changes: list[tuple[float, int]], begin: float, now: float) -> tuple[list[tuple[float, int]], int]:
-    """When the number changes, and to what, and the highest one. In each of the picture's columns it is the highest.
+def steps_of(
+    spans: Sequence[tuple[float, float | None]], begin: float, now: float
+) -> tuple[list[tuple[float, int]], int]:
+    """Where the line steps, and to what, and the highest number. In each column of the picture it is the highest one.
 
     Args:
-        changes: when, and by how many.
+        spans: when trials began and ended; None for those that run.
         begin: of the picture.
         now: its end.
     """
-    width = (now - begin) / _COLUMNS
-    running = most = column = 0
-    steps = [(begin, 0)]
-    for at, change in sorted(changes):
-        here = int((at - begin) / width)
-        if here > column:  # the column ends with what it was left at
-            column = here
-            if steps[-1][1] != running:
-                steps.append((begin + column * width, running))
-        running += change
-        most = max(most, running)
-        if running > steps[-1][1]:
-            if steps[-1][0] >= begin + column * width:
-                steps.pop()
-            steps.append((begin + column * width, running))
-    if steps[-1][1] != running:
-        steps.append((min(now, begin + (column + 1) * width), running))
-    return steps, most
-
-
-def _seconds(stored: datetime) -> float:
-    return stored.replace(tzinfo=UTC).timestamp()
+    starts = np.maximum(begin, [started for started, _ in spans])
+    ends = np.array([ended for _, ended in spans if ended is not None])
+    at = np.concatenate([ends, starts])
+    change = np.concatenate([np.full(len(ends), -1), np.ones(len(starts), int)])
+    order = np.argsort(at, kind="stable")  # of what happens at the same instant, the ends come first
+    running = np.cumsum(change[order])
+    edges = np.linspace(begin, now, _COLUMNS + 1)
+    places = np.searchsorted(at[order], edges[:-1])
+    highest = np.concatenate([[0], running])[places]  # what the column before has left
+    for column, (first, last) in enumerate(itertools.pairwise([*places, len(at)])):
+        if last > first:
+            highest[column] = max(highest[column], running[first:last].max())
+    is_step = np.diff(highest, prepend=0) != 0
+    steps = [(float(edge), int(count)) for edge, count in zip(edges[:-1][is_step], highest[is_step], strict=True)]
+    return steps, int(highest.max())

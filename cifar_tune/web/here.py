@@ -16,6 +16,7 @@ from cifar_tune.service import rights
 from cifar_tune.service.people import Actor
 from cifar_tune.service.storage_desk import StorageDesk
 from cifar_tune.web.allowed_files import rule_of
+from cifar_tune.web.cache import Cache
 from cifar_tune.web.door import COOKIE, Door
 from cifar_tune.web.listeners import Listeners, News
 from cifar_tune.web.metrics import Metrics
@@ -24,6 +25,9 @@ from cifar_tune.web.reading import Studies
 from cifar_tune.web.results import Results
 from cifar_tune.web.settings import WebSettings
 from cifar_tune.web.summaries import Summaries
+
+_MOST_PAGES = 100
+_PAGE_SECONDS = 1.0
 
 
 @dataclass
@@ -38,6 +42,7 @@ class Here:
         metrics: of this process.
         parts: of the service, beside the database: each says `ok`, or what is wrong with it.
         slots: what the machine has, and who uses it.
+        pages: that many look at, as they were made a moment ago.
     """
 
     engine: Engine
@@ -49,6 +54,7 @@ class Here:
     slots: Callable[[], Slots] = lambda: Slots(slots=[], as_of=None)
     results: Results = field(init=False)
     summaries: Summaries = field(init=False)
+    pages: Cache[str] = field(init=False)
     door: Door = field(init=False)
     listeners: Listeners = field(init=False)
     news: News = field(init=False)
@@ -56,6 +62,7 @@ class Here:
     def __post_init__(self) -> None:
         self.results = Results(self.studies)
         self.summaries = Summaries(self.studies)
+        self.pages = Cache(_MOST_PAGES, _PAGE_SECONDS)
         self.door = Door(self.engine, self.settings)
         self.listeners = Listeners(self.settings.limits.listeners, self.settings.limits.listeners_each)
         self.news = News(self.engine)
@@ -69,8 +76,8 @@ _BEARER = HTTPBearer(auto_error=False, description="A token, as `cifar-tune toke
 _COOKIE = APIKeyCookie(name=COOKIE, auto_error=False, description="The session of a browser, opened by logging in.")
 
 
-def here_of(request: Request) -> Here:
-    """The server that the request has come to."""
+async def here_of(request: Request) -> Here:
+    """The server that the request has come to. What does not block is no matter for a thread, which takes its time."""
     found: Here = request.app.state.here
     return found
 
@@ -91,7 +98,7 @@ def caller_of(
 Caller = Annotated[Actor, Depends(caller_of)]
 
 
-def reader_of(caller: Caller) -> Actor:
+async def reader_of(caller: Caller) -> Actor:
     """Who asks, where they may see studies."""
     rights.require(caller, "read", None, "see studies")
     return caller
@@ -100,7 +107,7 @@ def reader_of(caller: Caller) -> Actor:
 Reader = Annotated[Actor, Depends(reader_of)]
 
 
-def desk_of(here: HereNow, caller: Caller) -> StorageDesk:
+async def desk_of(here: HereNow, caller: Caller) -> StorageDesk:
     """The desk for whoever asks."""
     return here.desk(caller)
 
@@ -119,7 +126,8 @@ class StudyRoute(APIRoute):
             try:
                 return await handler(request)
             except (KeyError, UserError) as error:
-                await run_in_threadpool(_raise_if_gone, here_of(request), str(request.path_params.get("name")), error)
+                here, name = await here_of(request), str(request.path_params.get("name"))
+                await run_in_threadpool(_raise_if_gone, here, name, error)
                 raise
 
         return answered

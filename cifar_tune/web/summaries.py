@@ -5,7 +5,7 @@ at once, and their specifications are not checked again. The others are looked a
 """
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from threading import Lock
 from typing import Any
 
@@ -14,6 +14,7 @@ from cifar_tune.optuna_ended import best_of_studies, user_attribute_of_studies
 from cifar_tune.optuna_tables import states_of_studies
 from cifar_tune.service.refusals import UnknownStudyError
 from cifar_tune.storage import attributes
+from cifar_tune.storage.ended import best_ended
 from cifar_tune.storage.linked import parent_of
 from cifar_tune.storage.stored_studies import ForeignStudyError
 from cifar_tune.study.budget import most_trials
@@ -21,7 +22,7 @@ from cifar_tune.web.reading import Studies, finite
 
 _MOST = 5000
 _FEW = 1000
-"""Trials; a larger study is remembered, and only what is new of it is read."""
+"""Trials; the best of a larger study is found on its own."""
 
 _NOTHING: Mapping[str, Any] = dict.fromkeys(("budget_trials", "objective", "direction", "best", "trouble"))
 _UNTOLD: Mapping[str, Any] = {"counts": {}, "finished": 0, **_NOTHING}
@@ -56,7 +57,7 @@ class Summaries:
                     told[name] = kept
                     self._kept.move_to_end(study)
         new = {name: study for name, study in stored.items() if name not in told}
-        plain = self._plain({name: each for name, each in new.items() if sum(counts[name].values()) <= _FEW})
+        plain = self._plain(new, {name for name in new if sum(counts[name].values()) > _FEW})
         for name in new:
             counted = {"name": name, "counts": counts[name], "finished": _finished(counts[name])}
             told[name] = counted | (plain[name] if name in plain else self._looked(name))
@@ -67,7 +68,7 @@ class Summaries:
                 self._kept.popitem(last=False)
         return {name: told.get(name, {"name": name, **_UNTOLD}) for name in ids}
 
-    def _plain(self, ids: Mapping[str, int]) -> dict[str, dict[str, Any]]:
+    def _plain(self, ids: Mapping[str, int], large: Collection[str]) -> dict[str, dict[str, Any]]:
         """Of those with one objective alone, whose best trial is the one with the best value."""
         specs = user_attribute_of_studies(self._engine, list(ids.values()), attributes.SPEC) if ids else {}
         objectives = {
@@ -78,10 +79,17 @@ class Summaries:
         told: dict[str, dict[str, Any]] = {}
         for direction in ("maximize", "minimize"):
             some = {name: each for name, each in objectives.items() if each[1]["direction"] == direction}
-            best = best_of_studies(
-                self._engine, [study for study, _, _ in some.values()], direction == "maximize",
-                attributes.CONFIG, attributes.REASON, "repeated",
-            ) if some else {}  # fmt: skip
+            is_max = direction == "maximize"
+            small = [study for name, (study, _, _) in some.items() if name not in large]
+            best = (
+                best_of_studies(self._engine, small, is_max, attributes.CONFIG, attributes.REASON, "repeated")
+                if small
+                else {}
+            )
+            for study in (study for name, (study, _, _) in some.items() if name in large):
+                found = best_ended(self._studies.storage, study, is_max)
+                if found is not None:
+                    best[study] = found
             for name, (study, objective, budget) in some.items():
                 number, value = best.get(study, (None, None))
                 told[name] = {

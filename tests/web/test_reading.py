@@ -21,7 +21,6 @@ from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.web.beside import Beside
 from cifar_tune.web.busy_slots import steps_of
 from cifar_tune.web.reading import Studies, finite
-from cifar_tune.web.results import Results
 from cifar_tune.web.summaries import Summaries
 from tests.reports.factory import make_record, make_spec, random_trials
 from tests.reports.test_race import VALUES, raced
@@ -121,8 +120,7 @@ def test_a_study_may_be_deleted_at_any_moment(
     while not is_over:
         make_record(spec, trials, storage)
         app.state.here.studies = Studies(storage, url)  # which has read nothing yet
-        app.state.here.results = Results(app.state.here.studies)
-        app.state.here.summaries = Summaries(app.state.here.studies)
+        app.state.here.__post_init__()
         left = [statement]
 
         def looked(*_: object, left: list[int] = left) -> None:
@@ -241,13 +239,13 @@ def test_what_takes_long_is_made_beside() -> None:
 def test_many_trials_make_a_line_of_few_steps() -> None:
     draw = random.Random(0)  # noqa: S311
     spans = [(began, began + draw.uniform(1, 900)) for began in (draw.uniform(0, 20_000) for _ in range(800))]
-    changes = [*((began, 1) for began, _ in spans), *((ended, -1) for _, ended in spans if ended <= 21_600)]
-    steps, most = steps_of(changes, 0.0, 21_600.0)
-    assert len(steps) <= 2 * 340
+    steps, most = steps_of(spans, 0.0, 21_600.0)
+    assert len(steps) <= 340
+    assert steps_of([], 0.0, 1.0) == ([], 0)
+    assert steps_of([(-5.0, None), (3.0, 3.5)], 0.0, 340.0) == ([(0.0, 1), (3.0, 2), (4.0, 1)], 2)
     assert most == max(sum(began <= at < ended for began, ended in spans) for at, _ in spans)
     assert [at for at, _ in steps] == sorted(at for at, _ in steps)
     assert max(count for _, count in steps) == most
-    assert steps[-1][1] == 0
 
 
 def test_who_runs_a_study_is_told_although_none_of_its_trials_changes(storage: BatchStorage, url: URL) -> None:
@@ -260,3 +258,22 @@ def test_who_runs_a_study_is_told_although_none_of_its_trials_changes(storage: B
     assert json.loads(text)["status"]["owner"] is not None
     assert json.loads(studies.live("front")[1])["status"]["owner"] is None
     assert studies.status("front")["owner"] is None
+
+
+def test_a_page_that_is_made_once_for_many_has_the_name_and_the_buttons_of_each(
+    client_of: Callable[..., TestClient],
+) -> None:
+    vera, lena, anna, olaf = (client_of(role) for role in ("viewer", "leaver", "editor", "other editor"))
+    for client, name in (
+        (vera, "vera, viewer"),
+        (lena, "lena, viewer"),
+        (anna, "anna, editor"),
+        (olaf, "olaf, editor"),
+    ):
+        for path in ("/", "/studies/queued"):
+            assert name in client.get(path).text
+        assert ('id="pause"' in client.get("/studies/queued").text) == (client is anna)
+    anna.post("/v1/studies/queued/pause")
+    assert 'id="resume"' in anna.get("/studies/queued").text  # at once, not a second later
+    anna.post("/v1/studies/queued/resume")
+    assert 'id="pause"' in anna.get("/studies/queued").text

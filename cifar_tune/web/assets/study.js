@@ -114,6 +114,11 @@ document.addEventListener("DOMContentLoaded", () => {
   if (!live) return;
   const path = `/v1/studies/${encodeURIComponent(live.dataset.study)}`;
   let finished = -1;
+  const askImportances = async () => {
+    const told = await ask("GET", `${path}/importances`);
+    showImportances(told);
+    if (!Object.keys(told.shares).length && finished > 1000) setTimeout(() => askImportances().catch(() => {}), 5000);  // they are being computed
+  };
   listen(`${path}/stream`, "study", (event) => {
     const told = JSON.parse(event.data);
     draw(document.getElementById("curves"), told.running, told.ended);
@@ -123,7 +128,7 @@ document.addEventListener("DOMContentLoaded", () => {
     const now = told.status.counts.COMPLETE ?? 0;
     if (now !== finished) {
       finished = now;
-      ask("GET", `${path}/importances`).then(showImportances).catch(() => {});
+      askImportances().catch(() => {});
     }
   });
 });

@@ -1,0 +1,160 @@
+"""What it costs that many people look at the service, and how its pages take many trials and many studies."""
+
+from collections.abc import Sequence
+from statistics import median
+from typing import Any
+
+from benchmarks.measuring import digits, spread, table
+from benchmarks.question import Options, run
+from benchmarks.service_load import EXECUTORS, PAGES, Phase, Server, alone, asked, asked_elsewhere, clients_of, serving
+from benchmarks.service_views import OF_A_STUDY, OF_ALL_TRIALS, OF_MANY, Compared, compared, p95
+
+_POLLERS, _LISTENERS, _PERIOD = 200, 50, 5.0
+_WANTED_SLOWER, _WANTED_LATER, _WANTED_RATIO = 5.0, 100.0, 2.0
+_PROBES = 8
+
+
+def measure(options: Options) -> Sequence[str]:
+    """Training beside people who look; memory over many requests; pages on large studies and on many studies."""
+    seconds, rounds = (6.0, 1) if options.quick else (15.0, 4)
+    requests = 500 if options.quick else 10_000
+    with serving(options.scratch, max(_POLLERS, _LISTENERS)) as server:
+        looked_at = _looked_at(server, seconds, rounds)
+        memory = _memory(server, requests)
+    views = 2 if options.quick else 10
+    many_trials, many_studies = (1_000, 100) if options.quick else (10_000, 1_000)
+    of_a_study = compared(options.scratch, [(1, 100), (1, many_trials)], OF_A_STUDY, views, OF_ALL_TRIALS)
+    of_many = compared(options.scratch, [(10, 10), (many_studies, 10)], OF_MANY, views)
+    return [
+        "## A service that many people look at",
+        *looked_at,
+        *memory,
+        "### Large studies, and many studies",
+        f"p95 of {views} answers over HTTP on SQLite, one at a time, without training. First view: the server has just "
+        f"begun and knows nothing. After a change: another trial has ended since the last answer. Wanted: at most "
+        f"{_WANTED_RATIO:g} times as long. Importances of more than 1,000 completed trials are computed beside, and "
+        f"the first answer says so.",
+        f"One study of 100 and of {many_trials:,} trials. The last rows, without a change, list or draw all trials, "
+        f"and so grow with them; they were asked for once:",
+        _views(of_a_study),
+        f"10 and {many_studies:,} studies of 10 trials each, half of them waiting in the queue:",
+        _views(of_many),
+    ]
+
+
+def _looked_at(server: Server, seconds: float, rounds: int) -> list[str]:
+    """The study trains: nobody looks, clients ask a stand-in, and clients ask the server, in turns."""
+    server.begin()
+    job = clients_of(server, _POLLERS, _LISTENERS, _PERIOD)
+    first = asked(server, seconds / 2, job)  # and everything is warm
+    phases: dict[str, list[Phase]] = {"nobody": [], "stand-in": [], "server": []}
+    for number in range(rounds):
+        kinds = list(phases)
+        for kind in kinds[number % 3 :] + kinds[: number % 3]:
+            if kind == "nobody":
+                phases[kind].append(alone(server, seconds))
+            elif kind == "stand-in":
+                phases[kind].append(asked_elsewhere(server, seconds, job, first.told))
+            else:
+                phases[kind].append(asked(server, seconds, job))
+    server.wait_for_trials()  # those of the last phase have ended
+    engine = server.storage.engine
+    rates = {kind: [each.trials_per_second(engine) for each in found] for kind, found in phases.items()}
+    server.pause()
+    idle = asked(server, 2 * _PROBES, clients_of(server, _PROBES, 0, 1.0))
+    rows = [
+        [
+            {"nobody": "nobody", "stand-in": "a stand-in for the server", "server": "the server"}[kind],
+            str(spread(rates[kind])),
+            digits(median(each.server / each.seconds for each in found)),
+            digits(median(each.clients / each.seconds for each in found)),
+        ]
+        for kind, found in phases.items()
+    ]
+    told = [each.told for each in phases["server"]]
+    errors = sum(sum(each["errors"].values()) for each in told)
+    answers = sum(len(latencies) for each in told for latencies in each["latencies"].values())
+    events = sum(each["events"] for each in told)
+    slower = [100 * (1 - 1 / each) for each in _ratios(rates["server"], rates["stand-in"])]
+    in_all = [100 * (1 - 1 / each) for each in _ratios(rates["server"], rates["nobody"])]
+    return [
+        f"{EXECUTORS} executors train a study on the digits, on all cores. {_POLLERS} clients ask every {_PERIOD:g} s "
+        f"on connections that stay open, a quarter of them each for `/`, the page of the study, `/v1/queue` and "
+        f"`/v1/studies/NAME`; {_LISTENERS} listen to the streams of the study and of events, each with a token of its "
+        f"own. In each of {rounds} rounds nobody asks, the clients ask the server, and the same clients ask a stand-in "
+        f"that sends as many bytes and does nothing else, {seconds:g} s each. The clients run on the same cores, which "
+        f"the clients of a lab do not; so the stand-in says what they cost themselves. Wanted: slower by less than "
+        f"{_WANTED_SLOWER:g} %, and no error.",
+        table(("who is asked", "trials per second", "CPU s per s, server", "CPU s per s, clients"), rows),
+        f"**The server slows training by {spread(slower)} %** (server beside stand-in); with the clients on the same "
+        f"cores it is {spread(in_all)} %. The server had {answers:,} requests and sent {events:,} events, with "
+        f"{errors} errors{_named(told)}.",
+        table(
+            (
+                "page",
+                "p95 alone, ms",
+                "p95 with all clients and training, ms",
+                f"later by (wanted: < {_WANTED_LATER:g})",
+            ),
+            [_late(path, idle, phases["server"]) for path in PAGES],
+        ),
+    ]
+
+
+def _ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
+    return [their / our for our, their in zip(ours, theirs, strict=True)]
+
+
+def _named(told: Sequence[Any]) -> str:
+    names = sorted({name for each in told for name in each["errors"]})
+    return f" ({'; '.join(names[:3])})" if names else ""
+
+
+def _late(path: str, idle: Phase, busy: Sequence[Phase]) -> Sequence[object]:
+    alone_ms = 1000 * p95(idle.told["latencies"][path])
+    busy_ms = 1000 * p95([each for phase in busy for each in phase.told["latencies"][path]])
+    return f"`{path}`", digits(alone_ms), digits(busy_ms), f"**{digits(busy_ms - alone_ms)}**"
+
+
+def _memory(server: Server, requests: int) -> list[str]:
+    """The memory of the server while clients ask as fast as they can."""
+    hour = _POLLERS * 3600 / _PERIOD
+    job = clients_of(server, 20, _LISTENERS, 0.0)
+    sizes, asked_for = [], 0
+    while asked_for < requests:
+        found = asked(server, 6.0, job)
+        asked_for += sum(map(len, found.told["latencies"].values()))
+        sizes.append(server.megabytes)
+    parts = ", ".join(digits(each) for each in _sixths(sizes))
+    return [
+        "### Memory",
+        f"The server's memory while 20 clients ask without a pause and {_LISTENERS} streams are opened anew every 6 s: "
+        f"{asked_for:,} requests, which {_POLLERS} clients that ask every {_PERIOD:g} s make in "
+        f"{60 * asked_for / hour:.0f} minutes. MB after each sixth: {parts}.",
+    ]
+
+
+def _sixths(sizes: Sequence[float]) -> list[float]:
+    return [sizes[max(0, len(sizes) * part // 6 - 1)] for part in range(1, 7)] if len(sizes) >= 6 else list(sizes)
+
+
+def _views(found: Sequence[Compared]) -> str:
+    paths = list(dict.fromkeys(each.path for each in found))
+    kinds = list(dict.fromkeys(each.kind for each in found))
+    by = {(each.path, each.kind): each for each in found}
+    header = ["asked for", *(word for kind in kinds for word in (f"{kind}, small, ms", "large, ms", "ratio"))]
+    rows = []
+    for path in paths:
+        cells: list[object] = [f"`{path}`"]
+        for kind in kinds:
+            each = by.get((path, kind))
+            if each is None:
+                cells += ["", "", ""]
+                continue
+            cells += [digits(1000 * each.small), digits(1000 * each.large), f"**{digits(each.large / each.small)}**"]
+        rows.append(cells)
+    return table(header, rows)
+
+
+if __name__ == "__main__":
+    run({"service": measure})
