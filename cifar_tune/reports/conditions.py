@@ -86,7 +86,8 @@ def _equality(comparison: "Comparison", names_others: bool) -> Iterator[str]:
     others = ", ".join(comparison.others)
     if others and not names_others:
         others = "the other knobs"
-    defaults = "; ".join(_differing(comparison))
+    # it goes through all knobs of all trials, so only where it is told
+    defaults = "; ".join(_differing(comparison)) if not others or comparison.is_balanced else ""
     if len(comparison.tried) == 1:
         yield f"Only {comparison.tried[0].label} was tried, so there is nothing to compare."
     elif comparison.is_each_at_its_own:

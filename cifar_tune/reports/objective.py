@@ -56,13 +56,12 @@ class Scale:
     def rounded_for(self, images: int | None) -> "Scale":
         """The same with as many decimals as so many validation images allow; None where their number is unknown.
 
-        The last decimal is at most a quarter of the standard error that an accuracy of one half has: tenths of a point
-        with 157 to 15,625 images.
+        Tenths of a percent, and hundredths where these are not below a quarter of the standard error that an accuracy
+        of one half has: with more than 15,625 images.
         """
-        if not images:
+        if not images or 100 * 0.5 / math.sqrt(images) / 4 < 0.1:
             return self
-        quarter = 100 * 0.5 / math.sqrt(images) / 4
-        return replace(self, decimals=min(max(math.ceil(-math.log10(quarter)), 0), 2))
+        return replace(self, decimals=1)
 
     def shown_error(self, value: float | None) -> str:
         """A standard error as it is written: of shares in points; a dash where there is none."""

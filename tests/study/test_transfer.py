@@ -67,7 +67,7 @@ def test_the_best_come_first_and_say_where_they_come_from(run_scripted: RunStudy
         {"study": "small", "trial": 1}, {"study": "small", "trial": 3}, None,
     ]  # fmt: skip
     report = Report(record)
-    assert "| 0 | trial 1 of `small` | COMPLETE | 10 % |" in summary_markdown(report, Path(), {})
+    assert "| 0 | trial 1 of `small` | COMPLETE | 10.0 % |" in summary_markdown(report, Path(), {})
     assert "2 of the trials did not come from the sampler: `transfer_from`" in summary_markdown(report, Path(), {})
     assert "trial 3 of `small`" in trial_markdown(record.trials[1], record.spec, "large")
 

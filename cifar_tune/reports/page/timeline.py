@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from heapq import heappush, heapreplace
 
 from markupsafe import Markup
 
@@ -57,15 +58,16 @@ def lanes(found: Sequence[Span]) -> list[tuple[Span, int]]:
 
     Which worker ran a trial is not stored; the lanes are as many as ran at the same time.
     """
-    ends: dict[str, list[datetime]] = {}
+    ends: dict[str, list[tuple[datetime, int]]] = {}
     placed = []
     for span in found:
-        taken = ends.setdefault(span.device, [])
-        lane = min(range(len(taken)), key=taken.__getitem__, default=0)
-        if not taken or taken[lane] > span.start + _SLACK:
+        taken = ends.setdefault(span.device, [])  # a heap, with the lane on top that is free first
+        if taken and taken[0][0] <= span.start + _SLACK:
+            lane = taken[0][1]
+            heapreplace(taken, (span.end, lane))
+        else:
             lane = len(taken)
-            taken.append(span.end)
-        taken[lane] = span.end
+            heappush(taken, (span.end, lane))
         placed.append((span, lane))
     return placed
 
@@ -233,7 +235,11 @@ def _summed(
     highest = max(1.0, *(sum(each) for each in zip(*sums.values(), strict=True)))
     step = (width - _LABEL - 8) / _BINS
     parts = _frame([], clock, width, _HEIGHT)
-    parts.append(Markup('<text class="tick" x="0" y="12">{}</text>').format(f"{highest:.3g}"))
+    parts.append(
+        Markup('<text class="tick" x="0" y="12">{}</text>').format(
+            f"{highest:,.0f}" if highest >= 100 else f"{highest:.3g}"
+        )
+    )
     parts.append(Markup('<text class="tick" x="0" y="24">at a time</text>'))
     below = [0.0] * _BINS
     for state, values in sums.items():

@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
@@ -21,6 +22,7 @@ from cifar_tune.reports.importances import Importances, share_words
 from cifar_tune.reports.page.anchors import MOST_ROWS
 from cifar_tune.reports.page.curves import parts_below
 from cifar_tune.reports.page.page import report_html
+from cifar_tune.reports.page.timeline import Span, lanes
 from cifar_tune.reports.report import Report
 from tests.browser import chromium
 from tests.reports.factory import MadeTrial, make_record, make_spec, random_trials
@@ -234,6 +236,13 @@ def test_slices_say_how_many_trials_they_show() -> None:
         counts = [int(each) for each in re.findall(r">n=(\d+)<", picture)]
         wanted = [sum(knob.position(t) == at for t in completed) for at in range(len(knob.levels or ()))]
         assert counts == wanted
+
+
+def test_trials_of_a_device_that_ran_at_the_same_time_have_lanes_of_their_own() -> None:
+    trial = made("one trial").trials[0]
+    times = [(0, 10), (1, 5), (2, 3), (3, 9), (5, 8), (9, 12), (10, 11)]
+    found = [Span(trial, "cpu", datetime(2025, 1, 1, 0, start), datetime(2025, 1, 1, 0, end)) for start, end in times]
+    assert [lane for _, lane in lanes(found)] == [0, 1, 2, 2, 1, 1, 2]
 
 
 def test_what_is_true_of_all_tables_is_said_once() -> None:
