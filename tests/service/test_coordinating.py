@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import OperationalError
 
+from cifar_tune.cli.stopping import Stopped, stop_stored
 from cifar_tune.errors import CheckError
 from cifar_tune.optuna_internals import BatchStorage
 from cifar_tune.service import coordinating, submissions
@@ -166,6 +167,25 @@ def test_a_run_is_stopped_also_before_it_has_read_its_images(place: Place, monke
         assert ended.result().message == "stopped by anna"
     assert place.now(submission) == ("paused", None, "stopped by anna")
     assert owner_of(place.engine, "submitted") is None
+
+
+def test_who_stops_a_study_that_was_just_begun_waits_for_its_server(place: Place) -> None:
+    submission, server, said = place.submit(), acquire(place.engine, SERVER_LEASE), list[str]()
+    storage = open_storage(place.url)
+
+    def park() -> None:
+        wait_until(lambda: place.desk.submission("submitted").wanted == "pause" and bool(said))
+        with place.engine.begin() as connection:
+            submissions.end(connection, submission.id, submissions.INTERRUPTED, "parked")
+
+    with ThreadPoolExecutor() as threads:
+        parked = threads.submit(park)
+        assert stop_stored(storage, place.url, "submitted", said.append) == Stopped((), is_submitted=True)
+        parked.result()
+    assert said == ["waiting until the server has parked submitted, which it has just begun"]
+    assert place.now(submission)[0] == "paused"
+    close(storage)
+    server.release()
 
 
 def test_a_study_that_another_process_runs_waits_for_it(place: Place) -> None:

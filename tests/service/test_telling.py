@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from email import message_from_string
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from socketserver import StreamRequestHandler, TCPServer
-from threading import Thread
+from threading import Event, Thread
 
 import pytest
+from optuna.exceptions import StorageInternalError
 from sqlalchemy import Engine
 
 from cifar_tune.errors import UserError
@@ -17,8 +18,9 @@ from cifar_tune.optuna_internals import BatchStorage
 from cifar_tune.service import submissions
 from cifar_tune.service.addresses import EVENT, SIGNATURE, TIMESTAMP, signature
 from cifar_tune.service.ends import note_end
-from cifar_tune.service.telling import BEST_SECONDS, LONG_SECONDS, PAUSES, Teller
+from cifar_tune.service.telling import BEST_SECONDS, LONG_SECONDS, PAUSES, Teller, telling
 from tests.reports.factory import MadeTrial, make_record, make_spec
+from tests.waiting import PATIENCE
 
 from .conftest import DeskOf
 from .test_desk import STUDY
@@ -131,6 +133,23 @@ def test_who_never_answers_is_given_up_and_holds_up_nobody(
     teller.look(now + 1e6)
     assert desk_of("anna").events()[-1] == event
     assert len(listener.got) == 1
+
+
+def test_nothing_ends_the_thread_that_tells(storage: BatchStorage, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks, said, is_over = list[float](), list[str](), Event()
+    errors = [StorageInternalError("away"), RuntimeError("odd"), RuntimeError("odd")]
+
+    def look(_: Teller, now: float) -> None:
+        looks.append(now)
+        if len(looks) <= len(errors):
+            raise errors[len(looks) - 1]
+        is_over.set()
+
+    monkeypatch.setattr(Teller, "look", look)
+    monkeypatch.setattr("cifar_tune.service.telling._LOOK_SECONDS", 0.01)
+    with telling(storage, "", said.append):
+        assert is_over.wait(PATIENCE)
+    assert said == ["people could not be told how their studies go (RuntimeError); this is tried again"]
 
 
 def test_who_waits_for_long_is_told_once(desk_of: DeskOf, storage: BatchStorage, listener: Listener) -> None:
