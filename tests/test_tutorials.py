@@ -1,5 +1,6 @@
 """The tutorials: every block runs, in its order, as a reader would run it."""
 
+import os
 import re
 import runpy
 import shlex
@@ -12,7 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.processes import call_cifar_tune
+from tests.processes import call_cifar_tune, start_cifar_tune
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.tutorial
 
@@ -38,6 +40,7 @@ class Reader:
     capsys: pytest.CaptureFixture[str]
     said: dict[str, str] = field(default_factory=dict)
     printed: list[str] = field(default_factory=list)
+    environment: dict[str, str] = field(default_factory=lambda: {"OMP_NUM_THREADS": "1"})
 
     def follow(self, page: str, changes: Mapping[str, str] | None = None) -> None:
         """Save the files of a page, with `changes` of their text, and run its commands and scripts."""
@@ -59,7 +62,7 @@ class Reader:
             program, *arguments = shlex.split(line)
             if program == "pip":  # the tests have what it would install
                 continue
-            code, out, err = call_cifar_tune(tuple(arguments), self.folder, {"OMP_NUM_THREADS": "1"})
+            code, out, err = call_cifar_tune(tuple(arguments), self.folder, self.environment)
             assert code == 0, f"{line}: {err}"
             self.said[line] = out
 
@@ -140,3 +143,34 @@ def test_paper_table(reader: Reader) -> None:
     assert (reader.folder / "reports" / "table" / "compare").exists() or list(
         (reader.folder / "reports").rglob("*.csv")
     )
+
+
+def test_lab_server(reader: Reader) -> None:
+    """The administrator has the database, and Anna has a token."""
+    start = ("serve", "--port", "0", "--devices", "cpu", "--slots", "1")
+    server = start_cifar_tune(start, reader.folder, {**os.environ, **reader.environment})
+    try:
+        assert server.stdout is not None
+        address = server.stdout.readline().strip()
+        tokens, *annas, limits = (
+            (file, text) for file, language, text in blocks("tutorials/lab-server.md") if language in ("sh", "yaml")
+        )
+        reader.type_in(tokens[1].splitlines())
+        secret = reader.said["cifar-tune token create anna --role editor --label laptop"].strip()
+        administrator = reader.environment
+        reader.environment = administrator | {"CIFAR_TUNE_SERVER": address, "CIFAR_TUNE_TOKEN": secret}
+        for file, text in annas:
+            if file:
+                (reader.folder / file).write_text(text)
+            else:
+                reader.type_in(text.splitlines())
+        reader.environment = administrator
+        reader.type_in(limits[1].splitlines())
+    finally:
+        server.terminate()
+        server.communicate(timeout=PATIENCE)
+    assert server.returncode == 0
+    assert "first has ended: done (" in reader.said["cifar-tune submit first.yaml --wait"]
+    assert " third " in reader.said["cifar-tune queue"]
+    assert "anna" in reader.said["cifar-tune events --limit 10"]
+    assert reader.said["cifar-tune cancel second"].startswith("second: ")
