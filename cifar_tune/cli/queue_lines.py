@@ -43,7 +43,7 @@ def queue_lines(submissions: Sequence[Submission]) -> list[str]:
         since = each.ended_at or (
             each.waiting_since if each.state == "queued" else each.started_at or each.submitted_at
         )
-        why = each.waits if each.state == "queued" else each.message
+        why = (each.waits if each.state == "queued" else each.message) or ""
         rows.append(
             (
                 "" if each.position is None else str(each.position),
@@ -53,7 +53,7 @@ def queue_lines(submissions: Sequence[Submission]) -> list[str]:
                 str(each.priority),
                 "all" if each.workers is None else str(each.workers),
                 rough_duration(max(0.0, now - since)),
-                why or "",
+                why.split("\n")[0],
             )
         )
     return table(rows)

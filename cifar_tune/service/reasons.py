@@ -85,10 +85,11 @@ def _priority(claim: Claim, plan: Plan, facts: Facts) -> str:
     higher = {study: count for study, count in used.items() if priorities[study] > claim.priority}
     if not higher or sum(higher.values()) + claim.each <= facts.slots:
         return ""
-    first = max(priorities[study] for study in higher)
+    found = {priorities[study] for study in higher}
+    first = f"up to {max(found)}" if len(found) > 1 else f"{max(found)}"
     return (
         f"{_named(list(higher))} {_have(higher)} {sum(higher.values())} of {counted(facts.slots, 'slot')} "
-        f"with higher priority (up to {first}; this one has {claim.priority})"
+        f"with higher priority ({first}; this one has {claim.priority})"
     )
 
 

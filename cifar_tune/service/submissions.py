@@ -160,11 +160,12 @@ def first_of_queue(connection: Connection, most: int) -> tuple[list[Submission],
 
 
 def in_order(submissions: Sequence[Submission]) -> list[Submission]:
-    """As people see the queue: what runs, then what waits by its position, then what is paused."""
+    """As people see the queue: what runs, then what waits by its position, what is paused, and what ended last."""
 
-    def key(each: Submission) -> tuple[int, float, int, int]:
+    def key(each: Submission) -> tuple[int, float, float, int, int]:
         place = ("running", "queued", "paused").index(each.state) if each.is_living else 3
-        return place, each.position if each.position is not None else float("inf"), -each.priority, each.id
+        position = each.position if each.position is not None else float("inf")
+        return place, -(each.ended_at or 0.0), position, -each.priority, each.id
 
     return sorted(submissions, key=key)
 

@@ -208,6 +208,8 @@ def test_commands_ask_the_server(app: FastAPI, template: Template, tmp_path: Pat
         queue = json.loads(run("queue", "--json"))
         assert {each["study"]: each["state"] for each in queue}["by-command"] == "paused"
         assert "submit by-command" in run("events")
+        assert run("cancel", "by-command") == "by-command: cancelled\n"
+        assert run("delete", "by-command", "--yes") == "removed by-command (0 trials)\n"
         code, _, err = call_cifar_tune(("queue",), tmp_path, {**environment, "CIFAR_TUNE_TOKEN": "ct_wrong"})
         assert (code, err) == (2, "cifar-tune: token: The token is not known here, was revoked, or has expired.\n")
     code, _, err = call_cifar_tune(("queue",), tmp_path, environment)

@@ -288,6 +288,15 @@ def test_a_process_that_died_is_counted_and_its_study_queued_again(desk_of: Desk
         assert (found.state, found.deaths, found.message) == ("queued", deaths, "its process died")
 
 
+def test_what_ended_last_comes_first_of_what_has_ended(desk_of: DeskOf) -> None:
+    desk = desk_of("anna")
+    for name, priority in (("first", 9), ("second", 0), ("third", 0)):
+        desk.submit(STUDY, settings=[f"name={name}"], priority=priority)
+    for name in ("third", "first"):
+        desk.cancel(name)
+    assert [each.study for each in submissions.in_order(desk.submissions())] == ["second", "first", "third"]
+
+
 def test_a_run_that_parks_ends_the_row_of_deaths_before_it(desk_of: DeskOf, engine: Engine) -> None:
     number = desk_of("anna").submit(STUDY).id
     with engine.begin() as connection:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI
+from optuna.trial import TrialState
 from selenium.webdriver import ActionChains, Chrome, Keys
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
@@ -18,6 +19,7 @@ from cifar_tune.web.app import create_app
 from cifar_tune.web.models.queueing import Slot, Slots
 from cifar_tune.web.settings import WebSettings
 from tests.browser import chromium
+from tests.reports.factory import make_record, make_spec
 from tests.waiting import wait_until
 
 from .conftest import Template, study_text
@@ -221,4 +223,19 @@ def test_a_page_grows_while_one_watches(
     storage.set_trial_intermediate_value(trial, 3, 0.45)
     wait_until(lambda: browser.execute_script(curve).count("L") == drawn.count("L") + 1)
     wait_until(lambda: bool(browser.find_elements(By.CSS_SELECTOR, "#importances meter")))
+    storage.set_trial_state_values(trial, TrialState.WAITING)
+    wait_until(lambda: words(browser, "#parked") == ["Parked after an epoch, to go on later: 40."])
+    assert words(browser, "#running tbody") == ["No trial runs."]
+    storage.set_trial_state_values(trial, TrialState.RUNNING)
     assert errors(browser) == []
+
+
+def test_a_queued_study_is_drawn_as_soon_as_its_first_run_has_begun(
+    browser: Chrome, address: str, template: Template, storage: BatchStorage, editor: TestClient
+) -> None:
+    assert editor.post("/v1/studies", json={"text": study_text("begins")}).status_code == 201
+    log_in(browser, address, template.tokens["editor"])
+    browser.get(f"{address}studies/begins")
+    assert not browser.find_elements(By.ID, "live")
+    make_record(make_spec(name="begins"), [], storage)
+    wait_until(lambda: bool(browser.find_elements(By.ID, "live")))

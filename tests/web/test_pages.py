@@ -79,3 +79,9 @@ def test_what_people_write_is_text(editor: TestClient) -> None:
     assert "&lt;script&gt;alert(1)" in page
     assert "<script>alert" not in page
     assert "<b>x" not in editor.get("/", params={"contains": "<b>x"}).text
+
+
+def test_the_queue_shows_the_budget_that_was_submitted_last(editor: TestClient) -> None:
+    sent = {"text": study_text("large"), "overrides": ["budget.trials=50"]}
+    assert editor.post("/v1/studies", json=sent).status_code == 201
+    assert "0 of 50<progress" in editor.get("/").text

@@ -63,8 +63,13 @@ def workers(
 def _change(storage: str | None, server: str | None, change: "Callable[[Desk], Submission]") -> None:
     from cifar_tune.cli.desk import desk_of
     from cifar_tune.cli.queue_lines import state_words
+    from cifar_tune.wording import counted
 
     with desk_of(storage, server) as desk:
         found = change(desk)
-    most = "as many trials at a time as fit" if found.workers is None else f"{found.workers} trials at a time at most"
+    if not found.is_living:
+        say(f"{found.study}: {found.state}")
+        return
+    trials = "as many trials" if found.workers is None else counted(found.workers, "trial")
+    most = f"{trials} at a time {'as fit' if found.workers is None else 'at most'}"
     say(f"{found.study}: {state_words(found)}, priority {found.priority}, {most}")

@@ -23,6 +23,9 @@ function ticks(low, high) {
   return found;
 }
 
+// Trials that have begun and not ended run, or are parked after an epoch.
+const runs = (trial) => trial.state === "RUNNING";
+
 function draw(place, running, ended) {
   const all = [...running, ...ended].map((trial) => trial.intermediate.filter(([, value]) => value !== null)).filter((points) => points.length);
   place.replaceChildren();
@@ -54,9 +57,9 @@ function draw(place, running, ended) {
   };
   for (const trial of ended) line(trial, { class: "curve ended" });
   for (const trial of running) {
-    const colour = `var(--c${trial.number % 6})`;
-    const last = line(trial, { class: "curve", stroke: colour });
-    if (last) {
+    const colour = `var(--c${trial.number % 6})`, isRunning = runs(trial);
+    const last = line(trial, { class: isRunning ? "curve" : "curve parked", stroke: colour });
+    if (last && isRunning) {
       place.append(svg("circle", { cx: x(last[0]), cy: y(last[1]), r: 3.5, fill: colour }));
       place.append(svg("text", { x: Math.min(x(last[0]) + 6, WIDTH - 24), y: y(last[1]) - 6 }, trial.number));
     }
@@ -94,6 +97,17 @@ function showImportances(told) {
   document.getElementById("basis").textContent = told.why_none || told.basis || "";
 }
 
+// A study without trials has nothing to draw yet: the page is made anew once its first run has begun.
+function waitForTrials(log) {
+  if (!log) return;
+  const path = log.dataset.path.replace(/\/log$/, "");
+  setInterval(async () => {
+    if (document.hidden || document.querySelector("dialog[open]")) return;
+    const told = await ask("GET", path).catch(() => null);
+    if (told && told.status) location.reload();
+  }, 3000);
+}
+
 document.addEventListener("DOMContentLoaded", () => {
   const live = document.getElementById("live");
   const log = document.getElementById("log");
@@ -111,7 +125,7 @@ document.addEventListener("DOMContentLoaded", () => {
     if (atEnd) log.scrollTop = log.scrollHeight;
   };
   if (log) { readLog().catch(() => {}); setInterval(() => { if (!document.hidden) readLog().catch(() => {}); }, 3000); }
-  if (!live) return;
+  if (!live) { waitForTrials(log); return; }
   const path = `/v1/studies/${encodeURIComponent(live.dataset.study)}`;
   let finished = -1;
   const askImportances = async () => {
@@ -122,7 +136,9 @@ document.addEventListener("DOMContentLoaded", () => {
   listen(`${path}/stream`, "study", (event) => {
     const told = JSON.parse(event.data);
     draw(document.getElementById("curves"), told.running, told.ended);
-    fill("running", told.running.map((trial) => [trial.number, `${trial.epochs} of ${trial.budget_epochs ?? "?"}`, shown(trial.intermediate.at(-1)?.[1]), trial.device ?? "", knobs(trial.params)]), "No trial runs.");
+    fill("running", told.running.filter(runs).map((trial) => [trial.number, `${trial.epochs} of ${trial.budget_epochs ?? "?"}`, shown(trial.intermediate.at(-1)?.[1]), trial.device ?? "", knobs(trial.params)]), "No trial runs.");
+    const parked = told.running.filter((trial) => !runs(trial)).map((trial) => trial.number);
+    document.getElementById("parked").textContent = parked.length ? `Parked after an epoch, to go on later: ${parked.join(", ")}.` : "";
     fill("ended", told.ended.toReversed().map((trial) => [trial.number, (trial.reason || trial.state.toLowerCase()).replaceAll("_", " "), shown(trial.value), knobs(trial.params)]), "None yet.");
     live.dataset.drawn = event.lastEventId;
     const now = told.status.counts.COMPLETE ?? 0;
