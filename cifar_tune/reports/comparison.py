@@ -150,12 +150,12 @@ class Comparison:
         best = means.max() if self.report.maximizes else means.min()
         return float(means[self.compared.index(level)] - best), self.paired.half_width
 
-    @property
+    @cached_property
     def tried(self) -> list[Level]:
         """The levels that some trial had."""
         return [level for level in self.levels if level.trials]
 
-    @property
+    @cached_property
     def compared(self) -> list[Level]:
         """The levels that are compared with each other: with `repeats`, those that have all their trainings."""
         return [level for level in self.tried if not self.lacks_trainings(level)]
@@ -187,11 +187,14 @@ class Comparison:
         """The knobs that were searched at the same time."""
         return [name for name in self.report.record.spec.search_space if name != self.knob]
 
-    @property
+    @cached_property
     def is_balanced(self) -> bool:
         """Whether the levels completed trials of the same values of all other searched knobs, as a whole grid does."""
+        counts = {len(level.completed) for level in self.compared}
+        if len(self.compared) < 2 or len(counts) > 1 or 0 in counts:
+            return False
         tried = [Counter(self._block(trial) for trial in level.completed) for level in self.compared]
-        return len(tried) > 1 and bool(tried[0]) and all(each == tried[0] for each in tried)
+        return all(each == tried[0] for each in tried)
 
     @cached_property
     def is_each_at_its_own(self) -> bool:

@@ -72,9 +72,9 @@ class Importances:
     @property
     def basis(self) -> str:
         """On how much they rest, as half a sentence."""
-        best = "the best one" if self.top == 1 else f"the best {self.top}"
+        best = "the best one" if self.top == 1 else f"the best {self.top:,}"
         if self.near_front:
-            best = f"the {self.top} nearest to the Pareto front"
+            best = f"the {self.top:,} nearest to the Pareto front"
         basis = f"{best} of {self.completed:,} completed trials against all of them"
         if self.infeasible:
             return f"{basis}; {_left_out(self.infeasible)}"

@@ -48,7 +48,7 @@ def _level_ticks(levels: tuple[object, ...], counts: Mapping[int, int] | None) -
     labels = [level_label(level, one_line=True) for level in levels]
     labels = [label if len(label) <= room else f"{label[: room - 1]}…" for label in labels]
     if counts is not None:
-        named = [f"n={counts.get(index, 0)}" for index in range(len(levels))]
+        named = [f"n={counts.get(index, 0):,}" for index in range(len(levels))]
         numbers = named if max(map(len, named)) <= room else [each.removeprefix("n=") for each in named]
         labels = [f"{label}\n{count}" for label, count in zip(labels, numbers, strict=True)]
     return [(float(index), label) for index, label in enumerate(labels)]
