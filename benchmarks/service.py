@@ -1,5 +1,6 @@
 """What it costs that many people look at the service, and how its pages take many trials and many studies."""
 
+import math
 from collections.abc import Sequence
 from statistics import median
 from typing import Any
@@ -111,8 +112,8 @@ def _named(told: Sequence[Any]) -> str:
 
 
 def _late(path: str, idle: Phase, busy: Sequence[Phase]) -> Sequence[object]:
-    alone_ms = 1000 * p95(idle.told["latencies"][path])
-    busy_ms = 1000 * p95([each for phase in busy for each in phase.told["latencies"][path]])
+    alone_ms = 1000 * p95(idle.told["latencies"].get(path, [math.nan]))
+    busy_ms = 1000 * p95([each for phase in busy for each in phase.told["latencies"].get(path, [])] or [math.nan])
     return f"`{path}`", digits(alone_ms), digits(busy_ms), f"**{digits(busy_ms - alone_ms)}**"
 
 
