@@ -30,7 +30,7 @@ budget: {trials: 100000}
 sampler: {name: random, seed: 1}
 pruner: {name: none}
 data: {name: digits, val_size: 200, train_size: 1000}
-train: {model: cnn2, width: 8, epochs: 8, batch_size: 64, threads: 1}
+train: {model: cnn2, width: 8, epochs: 2, batch_size: 64, threads: 1}
 search_space:
   lr: {low: 1e-4, high: 1e-2, log: true}
   weight_decay: {low: 1e-6, high: 1e-2, log: true}
