@@ -10,7 +10,7 @@ import shlex
 import sys
 from collections import defaultdict
 from collections.abc import Collection, Container, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -23,22 +23,14 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Engine,
-    Float,
     String,
     Table,
     bindparam,
     case,
-    cast,
-    exists,
-    extract,
-    func,
-    insert,
-    literal_column,
     select,
     type_coerce,
 )
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from cifar_tune.errors import DamagedError
@@ -76,7 +68,7 @@ FINITE = "FINITE"
 NOT_FINITE = {"INF_POS": math.inf, "INF_NEG": -math.inf, "NAN": math.nan}
 """What value_type says of a value that is no finite number."""
 
-_AT_ONCE = 400
+AT_ONCE = 400
 """Trials whose parts are read in one query each, which may name each trial twice; older SQLite takes 999 parameters."""
 
 _SHORT = 64
@@ -90,7 +82,7 @@ class SenselessError(ValueError):
     """
 
 
-_CHANGED = "the database holds what makes no sense, so a disk, a copy or another program has changed it"
+CHANGED = "the database holds what makes no sense, so a disk, a copy or another program has changed it"
 
 _UNDECODABLE = "Could not decode to UTF-8"
 """What SQLite says of text that is none; other databases take no such text."""
@@ -102,7 +94,7 @@ def damage(study: str, what: str) -> DamagedError:
     Relies on nothing of Optuna.
     """
     return DamagedError(
-        f"{_CHANGED}: in the study {study!r}, {what}. Nothing was changed. Go on with a copy of the database from "
+        f"{CHANGED}: in the study {study!r}, {what}. Nothing was changed. Go on with a copy of the database from "
         f"before, or remove the study: cifar-tune delete {shlex.quote(study)}"
     )
 
@@ -206,7 +198,7 @@ class Decoded:
         except SenselessError:
             raise
         except _UNREADABLE as error:
-            raise SenselessError(f"its parameter {name!r} cannot be read: {_in_words(error)}") from error
+            raise SenselessError(f"its parameter {name!r} cannot be read: {first_line(error)}") from error
 
     def attribute(self, name: str, text: str) -> object:
         """The value that JSON stands for.
@@ -219,13 +211,13 @@ class Decoded:
             try:
                 found = self._decode(text)
             except _UNREADABLE as error:
-                raise SenselessError(f"its attribute {name!r} is no JSON: {_in_words(error)}") from error
+                raise SenselessError(f"its attribute {name!r} is no JSON: {first_line(error)}") from error
             if len(text) <= _SHORT and isinstance(found, str | int):
                 self._short[text] = found
         return found
 
 
-def _in_words(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     """Relies on nothing of Optuna."""
     return (str(error).splitlines() or [type(error).__name__])[0]
 
@@ -262,12 +254,12 @@ def read_trials(
     """
     wanted: ColumnElement[bool] = TRIALS.c.study_id == study
     included, above = only or ((), -1)
-    if len(included) <= _AT_ONCE:
+    if len(included) <= AT_ONCE:
         is_included = TRIALS.c.trial_id.in_(included)
         wanted &= is_included if above is None else is_included | (TRIALS.c.trial_id > above)
     if states is not None:
         wanted &= TRIALS.c.state.in_([state for state in TrialState if state in states])
-    columns = _TRIAL_COLUMNS[: None if parts.times else 3]
+    columns = TRIAL_COLUMNS[: None if parts.times else 3]
     try:
         rows = session.execute(select(*columns).where(wanted).order_by(TRIALS.c.trial_id)).all()
         trials = {
@@ -276,9 +268,9 @@ def read_trials(
     except SenselessError:
         raise
     except _UNREADABLE as error:
-        raise SenselessError(f"it cannot be read: {_in_words(error)}") from error
-    for start in range(0, len(trials), _AT_ONCE):
-        some = dict(islice(trials.items(), start, start + _AT_ONCE))
+        raise SenselessError(f"it cannot be read: {first_line(error)}") from error
+    for start in range(0, len(trials), AT_ONCE):
+        some = dict(islice(trials.items(), start, start + AT_ONCE))
         _read_values(session, some)
         if parts.params:
             _read_params(session, some, decoded)
@@ -289,7 +281,7 @@ def read_trials(
 
 
 _STATES = frozenset(TrialState)
-_TRIAL_COLUMNS = (
+TRIAL_COLUMNS = (
     TRIALS.c.trial_id, TRIALS.c.number, TRIALS.c.state, TRIALS.c.datetime_start, TRIALS.c.datetime_complete,
 )  # fmt: skip
 
@@ -361,14 +353,14 @@ def _read_attributes(session: Session, trials: Mapping[int, FrozenTrial], decode
         where.append(~(USER_ATTRIBUTES.c.trial_id.in_(old) & is_named))
     order = USER_ATTRIBUTES.c.trial_user_attribute_id
     for each, name, text in part_rows(session, USER_ATTRIBUTES, trials, columns, order, *where):
-        trials[each].user_attrs[_key(name)] = decoded.attribute(name, text)
+        trials[each].user_attrs[shared_name(name)] = decoded.attribute(name, text)
     columns = (SYSTEM_ATTRIBUTES.c.key, SYSTEM_ATTRIBUTES.c.value_json)
     order = SYSTEM_ATTRIBUTES.c.trial_system_attribute_id
     for each, name, text in part_rows(session, SYSTEM_ATTRIBUTES, trials, columns, order):
-        trials[each].system_attrs[_key(name)] = decoded.attribute(name, text)
+        trials[each].system_attrs[shared_name(name)] = decoded.attribute(name, text)
 
 
-def _key(name: str) -> str:
+def shared_name(name: str) -> str:
     """The name of an attribute. Relies on nothing of Optuna."""
     if type(name) is not str:
         raise SenselessError(f"an attribute of it has the name {name!r}")
@@ -392,289 +384,3 @@ def part_rows(
     of_trials = table.c.trial_id.in_(bindparam("trials", expanding=True))
     wanted = select(table.c.trial_id, *columns).where(of_trials, *where)
     return session.execute(wanted.order_by(order), {"trials": list(trials)}).all()
-
-
-def trial_rows(connection: Connection, study: int) -> Sequence[Any]:
-    """Of each trial of a study, by number: id, number, state, and when it began and ended. Relies on `trials`."""
-    wanted = select(*_TRIAL_COLUMNS).where(TRIALS.c.study_id == study)
-    return connection.execute(wanted.order_by(TRIALS.c.number)).all()
-
-
-def numbers_of_trials(engine: Engine, study: int) -> tuple[int, int]:
-    """How many trials a study has, and the highest number of one; -1 if it has none. Relies on `trials`."""
-    wanted = select(func.count(), func.max(TRIALS.c.number)).where(TRIALS.c.study_id == study)
-    with engine.connect() as connection:
-        count, highest = connection.execute(wanted).one()
-    return count, -1 if highest is None else highest
-
-
-def names_of_studies(engine: Engine) -> list[str]:
-    """The names of all studies, the oldest one first. Relies on `studies`.
-
-    Raises:
-        DamagedError: one of them cannot be decoded.
-    """
-    wanted = select(STUDIES.c.study_name).order_by(STUDIES.c.study_id)
-    try:
-        with engine.connect() as connection:
-            return [str(name) for name in connection.execute(wanted).scalars()]
-    except SQLAlchemyError as error:
-        words = undecodable(error)
-        if words is None:
-            raise
-        raise DamagedError(f"{_CHANGED}: {words}. Go on with a copy of the database from before") from error
-
-
-def distributions_of_study(engine: Engine, study: int) -> list[tuple[str, BaseDistribution]]:
-    """Each parameter of a study's trials with its distribution, once for each that it had. Relies on `trial_params`."""
-    is_of_trial = TRIALS.c.trial_id == PARAMS.c.trial_id
-    wanted = select(PARAMS.c.param_name, PARAMS.c.distribution_json).join(TRIALS, is_of_trial)
-    with engine.connect() as connection:
-        found = connection.execute(wanted.where(TRIALS.c.study_id == study).distinct()).all()
-    decoded = Decoded()
-    return [(name, decoded.parameter(name, 0, text)[1]) for name, text in found]
-
-
-def states_of_trials(engine: Engine, study: int) -> dict[TrialState, int]:
-    """How many trials of a study are in each state; the state of the oldest one first. Relies on `trials`."""
-    counted = select(TRIALS.c.state, func.count()).where(TRIALS.c.study_id == study).group_by(TRIALS.c.state)
-    with engine.connect() as connection:
-        try:
-            found = connection.execute(counted.order_by(func.min(TRIALS.c.number))).all()
-        except LookupError as error:
-            raise SenselessError(f"the state of a trial cannot be read: {_in_words(error)}") from error
-    return {row[0]: row[1] for row in found}
-
-
-def ids_of_studies(engine: Engine, names: Sequence[str] | None = None) -> dict[str, int]:
-    """The id of each study of these names, or of all studies, the newest study first. Relies on `studies`."""
-    wanted = select(STUDIES.c.study_name, STUDIES.c.study_id).order_by(STUDIES.c.study_id.desc())
-    if names is not None:
-        wanted = wanted.where(STUDIES.c.study_name.in_(names))
-    with engine.connect() as connection:
-        return {str(name): study for name, study in connection.execute(wanted)}
-
-
-def states_of_studies(engine: Engine, studies: Collection[int] | None = None) -> dict[int, dict[TrialState, int]]:
-    """The same as `states_of_trials` of several studies at a time, by the study's id; None for all of them.
-
-    A study without trials is left out. Relies on `trials`.
-    """
-    counted = select(TRIALS.c.study_id, TRIALS.c.state, func.count()).group_by(TRIALS.c.study_id, TRIALS.c.state)
-    if studies is not None:
-        counted = counted.where(TRIALS.c.study_id.in_(studies))
-    found: dict[int, dict[TrialState, int]] = defaultdict(dict)
-    with engine.connect() as connection:
-        try:
-            for study, state, count in connection.execute(counted):
-                found[study][state] = count
-        except LookupError as error:
-            raise SenselessError(f"the state of a trial cannot be read: {_in_words(error)}") from error
-    return dict(found)
-
-
-def trial_ids(
-    engine: Engine, study: int, first: int, most: int, states: Collection[TrialState] | None = None
-) -> list[int]:
-    """The ids of at most this many trials of a study, from the trial with the number `first` on, by their numbers.
-
-    Relies on `trials`.
-    """
-    wanted = select(TRIALS.c.trial_id).where(TRIALS.c.study_id == study, TRIALS.c.number >= first)
-    if states is not None:
-        wanted = wanted.where(TRIALS.c.state.in_(states))
-    with engine.connect() as connection:
-        return list(connection.execute(wanted.order_by(TRIALS.c.number).limit(most)).scalars())
-
-
-def counts_of_user_attribute(engine: Engine, study: int, key: str) -> list[tuple[Any, int]]:
-    """How many trials of a study have each value of the user attribute `key`; that of the oldest one first.
-
-    Relies on `trials` and on the table of user attributes.
-    """
-    text = USER_ATTRIBUTES.c.value_json
-    counted = select(text, func.count()).join(TRIALS, TRIALS.c.trial_id == USER_ATTRIBUTES.c.trial_id)
-    counted = counted.where(TRIALS.c.study_id == study, USER_ATTRIBUTES.c.key == key).group_by(text)
-    with engine.connect() as connection:
-        found = connection.execute(counted.order_by(func.min(TRIALS.c.number))).all()
-    decoded = Decoded()
-    return [(decoded.attribute(key, value), count) for value, count in found]
-
-
-def ended_without_user_attribute(engine: Engine, study: int, key: str) -> int:
-    """How many trials of a study have ended and have no user attribute `key`. Relies on `trials` and on its table."""
-    has_it = exists().where(USER_ATTRIBUTES.c.trial_id == TRIALS.c.trial_id, USER_ATTRIBUTES.c.key == key)
-    ended = [state for state in TrialState if state.is_finished()]
-    counted = select(func.count()).where(TRIALS.c.study_id == study, TRIALS.c.state.in_(ended), ~has_it)
-    with engine.connect() as connection:
-        return connection.execute(counted).scalar_one()
-
-
-def ended_last(engine: Engine, study: int, count: int) -> list[int]:
-    """The ids of the trials of a study that ended last, at most `count`, in order of their ends. Relies on `trials`."""
-    wanted = select(TRIALS.c.trial_id).where(TRIALS.c.study_id == study, TRIALS.c.datetime_complete.is_not(None))
-    newest = wanted.order_by(TRIALS.c.datetime_complete.desc(), TRIALS.c.number.desc()).limit(count)
-    with engine.connect() as connection:
-        return list(connection.execute(newest).scalars())[::-1]
-
-
-def user_attribute_of_trials(engine: Engine, study: int, key: str) -> dict[int, Any]:
-    """The user attribute `key` of those trials of a study that have it, by number. Relies on its table."""
-    wanted = select(TRIALS.c.number, USER_ATTRIBUTES.c.value_json).join(
-        USER_ATTRIBUTES, (USER_ATTRIBUTES.c.trial_id == TRIALS.c.trial_id) & (USER_ATTRIBUTES.c.key == key)
-    )
-    with engine.connect() as connection:
-        found = connection.execute(wanted.where(TRIALS.c.study_id == study)).all()
-    decoded = Decoded()
-    return {number: decoded.attribute(key, text) for number, text in found}
-
-
-def parts_of_unfinished(engine: Engine, study: int) -> tuple[int, int]:
-    """How many reports and user attributes the trials of a study have that run or wait, all together.
-
-    Relies on `trials`, `trial_intermediate_values` and the table of user attributes.
-    """
-    unfinished = select(TRIALS.c.trial_id).where(
-        TRIALS.c.study_id == study, TRIALS.c.state.in_((TrialState.RUNNING, TrialState.WAITING))
-    )
-    with engine.connect() as connection:
-        ids = list(connection.execute(unfinished).scalars())[:_AT_ONCE]
-        reports = select(func.count()).where(REPORTS.c.trial_id.in_(ids))
-        attributes = select(func.count()).where(USER_ATTRIBUTES.c.trial_id.in_(ids))
-        return connection.execute(reports).scalar_one(), connection.execute(attributes).scalar_one()
-
-
-def figures_of_ended(
-    engine: Engine, after: datetime, seconds: str, epochs: str, most: int
-) -> list[tuple[int, str, float, int]]:
-    """Of trials of all studies that ended later: id, state, and two user attributes that are numbers.
-
-    Relies on `trials` and on the table of user attributes.
-
-    Args:
-        engine: of the database.
-        after: in UTC, without a zone.
-        seconds: the user attribute with the first number; trials without it are left out.
-        epochs: that with the second number, a whole one; 0 where a trial has none.
-        most: trials.
-    """
-    wanted = select(TRIALS.c.trial_id, TRIALS.c.state).where(TRIALS.c.datetime_complete > after).limit(most)
-    with engine.connect() as connection:
-        states = {trial: state.name for trial, state in connection.execute(wanted)}
-        found: dict[int, dict[str, Any]] = defaultdict(dict)
-        ids = list(states)
-        for start in range(0, len(ids), _AT_ONCE):
-            of_trials = USER_ATTRIBUTES.c.trial_id.in_(ids[start : start + _AT_ONCE])
-            columns = USER_ATTRIBUTES.c.trial_id, USER_ATTRIBUTES.c.key, USER_ATTRIBUTES.c.value_json
-            of_keys = select(*columns).where(of_trials, USER_ATTRIBUTES.c.key.in_((seconds, epochs)))
-            for trial, key, text in connection.execute(of_keys):
-                with suppress(ValueError):
-                    found[trial][key] = json.loads(text)
-    return [
-        (trial, states[trial], float(each[seconds]), int(each.get(epochs, 0)))
-        for trial, each in found.items()
-        if type(each.get(seconds)) in (int, float) and type(each.get(epochs, 0)) is int
-    ]
-
-
-def spans_of_trials(engine: Engine, since: datetime, most: int) -> list[tuple[float, float | None]]:
-    """When trials of all studies began and ended that ended later than `since` (in UTC), or run.
-
-    Times are seconds since the epoch, made by the database: Python would take several times as long. Relies on `trials`
-    and on times in UTC.
-    """
-    dialect = engine.dialect.name
-    wanted = select(_epoch(TRIALS.c.datetime_start, dialect), _epoch(TRIALS.c.datetime_complete, dialect)).where(
-        TRIALS.c.datetime_start.is_not(None),
-        (TRIALS.c.datetime_complete > since) | (TRIALS.c.state == TrialState.RUNNING),
-    )
-    with engine.connect() as connection:
-        return [(row[0], row[1]) for row in connection.execute(wanted.limit(most))]
-
-
-def _epoch(column: ColumnElement[Any], dialect: str) -> ColumnElement[float]:
-    """A time as seconds since the epoch. Relies on nothing of Optuna."""
-    match dialect:
-        case "sqlite":
-            return (func.julianday(column, type_=Float) - 2440587.5) * 86400.0
-        case "postgresql":
-            return cast(extract("epoch", column), Float(53))
-    return cast(
-        func.timestampdiff(literal_column("MICROSECOND"), literal_column("'1970-01-01'"), column) / 1e6, Float(53)
-    )
-
-
-Beginning = tuple[str, int | None, datetime | None]
-"""What tells a study from another one that has its id: its name, and the id and the start of its oldest trial."""
-
-
-def beginnings(engine: Engine) -> dict[int, Beginning]:
-    """The beginning of each study, by the study's id. Relies on `studies` and `trials`."""
-    oldest = (
-        select(TRIALS.c.study_id, func.min(TRIALS.c.trial_id).label("first")).group_by(TRIALS.c.study_id).subquery()
-    )
-    wanted = (
-        select(STUDIES.c.study_id, STUDIES.c.study_name, TRIALS.c.trial_id, TRIALS.c.datetime_start)
-        .outerjoin(oldest, oldest.c.study_id == STUDIES.c.study_id)
-        .outerjoin(TRIALS, TRIALS.c.trial_id == oldest.c.first)
-    )
-    with engine.connect() as connection:
-        return {study: (name, trial, start) for study, name, trial, start in connection.execute(wanted)}
-
-
-def attributes_of_study(session: Session, table: Table, study: int) -> dict[str, Any]:
-    """The attributes of a study, from one of the two tables of them. Relies on its columns.
-
-    Raises:
-        SenselessError: naming the attribute that is no JSON.
-    """
-    decoded = Decoded()
-    found = session.execute(select(table.c.key, table.c.value_json).where(table.c.study_id == study)).all()
-    return {_key(key): decoded.attribute(key, text) for key, text in found}
-
-
-def study_of_trial(engine: Engine, trial: int) -> int | None:
-    """The id of the study that has the trial with this id; None if there is no such trial.
-
-    Optuna has no way to ask for it. Relies on the table `trials`.
-    """
-    with engine.connect() as connection:
-        found: int | None = connection.execute(
-            select(TRIALS.c.study_id).where(TRIALS.c.trial_id == trial)
-        ).scalar_one_or_none()
-    return found
-
-
-def attributes_of_all_studies(engine: Engine, prefix: str) -> list[tuple[str, str, Any]]:
-    """Study, key and value of all user attributes of studies whose keys begin so, but those that are no JSON.
-
-    Relies on the tables and columns that it names.
-    """
-    statement = (
-        select(STUDIES.c.study_name, STUDY_USER_ATTRIBUTES.c.key, STUDY_USER_ATTRIBUTES.c.value_json)
-        .join(STUDIES, STUDIES.c.study_id == STUDY_USER_ATTRIBUTES.c.study_id)
-        .where(STUDY_USER_ATTRIBUTES.c.key.startswith(prefix, autoescape=True))
-        .order_by(STUDIES.c.study_name, STUDY_USER_ATTRIBUTES.c.key)
-    )
-    with engine.connect() as connection:
-        rows = connection.execute(statement).all()
-    found = []
-    for study, key, text in rows:
-        with suppress(TypeError, ValueError):
-            found.append((str(study), str(key), json.loads(text)))
-    return found
-
-
-def add_attribute_of_study(engine: Engine, study: int, key: str, value: object) -> bool:
-    """Add a user attribute, where the study has none of that key; returns whether it was added.
-
-    Optuna's own way replaces what another process has written in the meantime. Relies on the table allowing each key
-    of a study only once.
-    """
-    row = {"study_id": study, "key": key, "value_json": json.dumps(value)}
-    try:
-        with engine.begin() as connection:
-            connection.execute(insert(STUDY_USER_ATTRIBUTES).values(**row))
-    except IntegrityError:
-        return False
-    return True

@@ -1,4 +1,4 @@
-"""What `optuna_internals.py`, `optuna_tables.py` and `optuna_ended.py` rely on, tried on the Optuna that is installed.
+"""What the modules `optuna_internals`, `_tables`, `_questions` and `_ended` rely on, tried on the installed Optuna.
 
 Each check has one sentence about Optuna as its docstring. Where it is true no more, the test fails with that sentence.
 """
@@ -63,6 +63,11 @@ def internals() -> Any:
 def tables() -> Any:
     """Likewise."""
     return importlib.import_module("cifar_tune.optuna_tables")
+
+
+def questions() -> Any:
+    """Likewise."""
+    return importlib.import_module("cifar_tune.optuna_questions")
 
 
 def ended() -> Any:
@@ -312,40 +317,40 @@ def questions_about_trials(folder: Path) -> None:
     trial.set_user_attr("epochs", 3)
     study.tell(trial, 0.5)
     engine, own = storage.engine, internals().study_id(study)
-    assert tables().study_of_trial(engine, internals().trial_id(trial)) == own
-    assert tables().study_of_trial(engine, 10**6) is None
-    assert tables().beginnings(engine) == {own: ("contract", 1, tables().beginnings(engine)[own][2])}
-    assert tables().Beginning
+    assert questions().study_of_trial(engine, internals().trial_id(trial)) == own
+    assert questions().study_of_trial(engine, 10**6) is None
+    assert questions().beginnings(engine) == {own: ("contract", 1, questions().beginnings(engine)[own][2])}
+    assert questions().Beginning
     with engine.connect() as connection:
-        ((id_, number, state, started, _),) = tables().trial_rows(connection, own)
+        ((id_, number, state, started, _),) = questions().trial_rows(connection, own)
         assert (id_, number, state) == (internals().trial_id(trial), 0, TrialState.COMPLETE)
         assert tables().as_local(started) == study.trials[0].datetime_start
         columns = [tables().VALUES.c.value, tables().VALUES.c.value_type]
         rows = tables().part_rows(connection, tables().VALUES, [id_], columns, tables().VALUES.c.objective)
         assert [(each, value, kind.name) for each, value, kind in rows] == [(id_, 0.5, tables().FINITE)]
     assert {kind.name for kind in type(rows[0][2])} <= tables().NOT_FINITE.keys() | {tables().FINITE}
-    assert tables().states_of_trials(engine, own) == {TrialState.COMPLETE: 1}
-    assert tables().counts_of_user_attribute(engine, own, "a") == [([1], 1)]
-    assert tables().user_attribute_of_trials(engine, own, "a") == {0: [1]}
-    assert [tables().ended_without_user_attribute(engine, own, key) for key in ("a", "none")] == [0, 1]
-    assert tables().ended_last(engine, own, 5) == [internals().trial_id(trial)]
-    assert tables().distributions_of_study(engine, own) == list(SPACE.items())
-    assert tables().numbers_of_trials(engine, own) == (1, 0)
-    assert tables().numbers_of_trials(engine, 10**6) == (0, -1)
-    assert tables().names_of_studies(engine) == ["contract"]
-    assert tables().ids_of_studies(engine) == {"contract": own}
-    assert tables().parts_of_unfinished(engine, own) == (0, 0)
+    assert questions().states_of_trials(engine, own) == {TrialState.COMPLETE: 1}
+    assert questions().counts_of_user_attribute(engine, own, "a") == [([1], 1)]
+    assert questions().user_attribute_of_trials(engine, own, "a") == {0: [1]}
+    assert [questions().ended_without_user_attribute(engine, own, key) for key in ("a", "none")] == [0, 1]
+    assert questions().ended_last(engine, own, 5) == [internals().trial_id(trial)]
+    assert questions().distributions_of_study(engine, own) == list(SPACE.items())
+    assert questions().numbers_of_trials(engine, own) == (1, 0)
+    assert questions().numbers_of_trials(engine, 10**6) == (0, -1)
+    assert questions().names_of_studies(engine) == ["contract"]
+    assert questions().ids_of_studies(engine) == {"contract": own}
+    assert questions().parts_of_unfinished(engine, own) == (0, 0)
     stored = study.trials[0]
     began, over = (each.timestamp() for each in (stored.datetime_start, stored.datetime_complete) if each is not None)
-    assert tables().spans_of_trials(engine, datetime(2000, 1, 1), 9) == [pytest.approx((began, over), abs=0.01)]
-    assert tables().spans_of_trials(engine, datetime(9000, 1, 1), 9) == []
+    assert questions().spans_of_trials(engine, datetime(2000, 1, 1), 9) == [pytest.approx((began, over), abs=0.01)]
+    assert questions().spans_of_trials(engine, datetime(9000, 1, 1), 9) == []
     of_ended = [(internals().trial_id(trial), "COMPLETE", 2.5, 3)]
-    assert tables().figures_of_ended(engine, datetime(2000, 1, 1), "seconds", "epochs", 9) == of_ended
-    assert tables().figures_of_ended(engine, datetime(9000, 1, 1), "seconds", "epochs", 9) == []
-    assert tables().states_of_studies(engine) == {own: {TrialState.COMPLETE: 1}}
-    assert tables().states_of_studies(engine, [own + 1]) == {}
-    assert tables().trial_ids(engine, own, 0, 5) == [internals().trial_id(trial)]
-    assert tables().trial_ids(engine, own, 0, 5, [TrialState.FAIL]) == tables().trial_ids(engine, own, 1, 5) == []
+    assert questions().figures_of_ended(engine, datetime(2000, 1, 1), "seconds", "epochs", 9) == of_ended
+    assert questions().figures_of_ended(engine, datetime(9000, 1, 1), "seconds", "epochs", 9) == []
+    assert questions().states_of_studies(engine) == {own: {TrialState.COMPLETE: 1}}
+    assert questions().states_of_studies(engine, [own + 1]) == {}
+    assert questions().trial_ids(engine, own, 0, 5) == [internals().trial_id(trial)]
+    assert questions().trial_ids(engine, own, 0, 5, [TrialState.FAIL]) == questions().trial_ids(engine, own, 1, 5) == []
 
 
 def questions_about_ended_trials(folder: Path) -> None:
@@ -390,7 +395,7 @@ def what_makes_no_sense(folder: Path) -> None:
     assert storage.get_study_user_attrs(own) == {"a": [1]}
     assert storage.get_study_system_attrs(own)["b"] == {"c": 2}
     with Session(storage.engine) as session:
-        assert tables().attributes_of_study(session, tables().STUDY_USER_ATTRIBUTES, own) == {"a": [1]}
+        assert questions().attributes_of_study(session, tables().STUDY_USER_ATTRIBUTES, own) == {"a": [1]}
     with storage.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE study_user_attributes SET value_json = CAST(x'7bff' AS TEXT)")
     with pytest.raises(StorageInternalError) as raised_by_optuna:
@@ -473,11 +478,11 @@ def attributes_once(folder: Path) -> None:
     """
     storage = database(folder)
     study, _ = asked(storage)
-    add = tables().add_attribute_of_study
+    add = questions().add_attribute_of_study
     assert [add(storage.engine, internals().study_id(study), "a", value) for value in ([1], [2])] == [True, False]
     assert study.user_attrs == {"a": [1]}
     optuna.create_study(storage=storage, study_name="another").set_user_attr("a.b", {"c": 1})
-    found = tables().attributes_of_all_studies(storage.engine, "a")
+    found = questions().attributes_of_all_studies(storage.engine, "a")
     assert found == [("another", "a.b", {"c": 1}), (study.study_name, "a", [1])]
 
 

@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial
 
 from cifar_tune.errors import CifarTuneError
 from cifar_tune.optuna_internals import trial_id
-from cifar_tune.optuna_tables import study_of_trial
+from cifar_tune.optuna_questions import study_of_trial
 from cifar_tune.plotting import style
 from cifar_tune.reports.learning_curves import draw_trial
 from cifar_tune.reports.trial_markdown import trial_markdown

@@ -8,7 +8,7 @@ from threading import Lock
 
 from optuna.storages import BaseStorage, RDBStorage, get_storage
 
-from cifar_tune.optuna_tables import Beginning, beginnings
+from cifar_tune.optuna_questions import Beginning, beginnings
 
 
 class CachedStorage:

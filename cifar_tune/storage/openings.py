@@ -16,7 +16,7 @@ from cifar_tune import __version__
 from cifar_tune.errors import Problem, UserError, enumerate_names
 from cifar_tune.knobs.part import Scalar
 from cifar_tune.optuna_internals import study_id
-from cifar_tune.optuna_tables import add_attribute_of_study, attributes_of_all_studies
+from cifar_tune.optuna_questions import add_attribute_of_study, attributes_of_all_studies
 from cifar_tune.storage import attributes
 from cifar_tune.storage.analyses import Analysis, pieces, read_analysis
 from cifar_tune.storage.versions import is_copy

@@ -10,16 +10,15 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from cifar_tune.optuna_internals import BatchStorage, study_id, trial_id
-from cifar_tune.optuna_tables import (
-    SenselessError,
+from cifar_tune.optuna_questions import (
     counts_of_user_attribute,
     ended_last,
     ended_without_user_attribute,
-    naming_damage,
     numbers_of_trials,
     states_of_trials,
     user_attribute_of_trials,
 )
+from cifar_tune.optuna_tables import SenselessError, naming_damage
 from cifar_tune.storage import attributes
 from cifar_tune.storage.constraints import may_be_best, was_finished_elsewhere, without_best_words
 from cifar_tune.storage.damage import check_configurations, check_values

@@ -14,7 +14,7 @@ from cifar_tune.data.spec import BEFORE_THERE_WAS_RESIZE
 from cifar_tune.errors import CheckError, Problem, UserError
 from cifar_tune.knobs.vocabulary import vocabulary_with
 from cifar_tune.optuna_internals import RUNG, as_asked, study_id, trial_id
-from cifar_tune.optuna_tables import distributions_of_study, user_attribute_of_trials
+from cifar_tune.optuna_questions import distributions_of_study, user_attribute_of_trials
 from cifar_tune.samplers.build import neutral_sampler
 from cifar_tune.storage import attributes
 from cifar_tune.storage.constraints import was_finished_elsewhere, write_violations

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import numpy as np
 from sqlalchemy import Engine
 
-from cifar_tune.optuna_tables import spans_of_trials
+from cifar_tune.optuna_questions import spans_of_trials
 
 _WIDTH, _HEIGHT = 720, 160
 _LEFT, _BOTTOM, _TOP = 34, 22, 10

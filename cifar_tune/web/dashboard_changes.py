@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cifar_tune.optuna_internals import ARTIFACT, BatchStorage
-from cifar_tune.optuna_tables import study_of_trial
+from cifar_tune.optuna_questions import study_of_trial
 from cifar_tune.service import rights
 from cifar_tune.service.people import Actor
 from cifar_tune.service.refusals import ConflictError, NameTakenError, UnknownStudyError

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from sqlalchemy import Engine, func, select
 
-from cifar_tune.optuna_tables import ids_of_studies
+from cifar_tune.optuna_questions import ids_of_studies
 from cifar_tune.service.names import owner_of_name
 from cifar_tune.service.submissions import State
 from cifar_tune.service.tables import NAMES, SUBMISSIONS

@@ -14,7 +14,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from sqlalchemy import Engine, func, select
 
-from cifar_tune.optuna_tables import figures_of_ended, states_of_studies
+from cifar_tune.optuna_questions import figures_of_ended, states_of_studies
 from cifar_tune.service.submissions import STATES
 from cifar_tune.service.tables import SUBMISSIONS
 from cifar_tune.storage import attributes

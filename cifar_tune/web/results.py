@@ -12,7 +12,8 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from cifar_tune.errors import CheckError
-from cifar_tune.optuna_tables import Parts, naming_damage, numbers_of_trials, states_of_studies
+from cifar_tune.optuna_questions import numbers_of_trials, states_of_studies
+from cifar_tune.optuna_tables import Parts, naming_damage
 from cifar_tune.reports.best_config import BEST_FILE, best_yaml, resolved_config
 from cifar_tune.reports.export import file_content, file_names
 from cifar_tune.reports.importances import Importances, importances

@@ -11,7 +11,7 @@ from typing import Any
 
 from cifar_tune.errors import DamagedError, UserError
 from cifar_tune.optuna_ended import best_of_studies, user_attribute_of_studies
-from cifar_tune.optuna_tables import states_of_studies
+from cifar_tune.optuna_questions import states_of_studies
 from cifar_tune.service.refusals import UnknownStudyError
 from cifar_tune.storage import attributes
 from cifar_tune.storage.ended import best_ended

@@ -23,10 +23,10 @@ def tries(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What opening says, one after the other; then it succeeds."""
     errors: list[str] = []
 
-    def opened(url: URL) -> RDBStorage:
+    def opened(url: URL, is_durable: bool) -> RDBStorage:
         if errors:
             raise CheckError(errors.pop(0))
-        return open_storage(url)
+        return open_storage(url, is_durable)
 
     monkeypatch.setattr(patience, "open_storage", opened)
     monkeypatch.setattr(patience, "_LOOK_SECONDS", 0.01)

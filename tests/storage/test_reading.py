@@ -11,7 +11,8 @@ from sqlalchemy.engine import URL
 
 from cifar_tune import optuna_tables
 from cifar_tune.optuna_internals import BatchStorage, trial_id
-from cifar_tune.optuna_tables import Parts, distributions_of_study, user_attribute_of_trials
+from cifar_tune.optuna_questions import distributions_of_study, user_attribute_of_trials
+from cifar_tune.optuna_tables import Parts
 from cifar_tune.storage import attributes
 from cifar_tune.storage.rdb import close, open_storage
 
@@ -41,7 +42,7 @@ def by_optuna(database: URL) -> list[FrozenTrial]:
 
 @pytest.mark.parametrize("at_once", [3, 400])
 def test_all_of_them(database: URL, at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(optuna_tables, "_AT_ONCE", at_once)
+    monkeypatch.setattr(optuna_tables, "AT_ONCE", at_once)
     storage = open_storage(database)
     for seed in (1, 2):
         store_random_study(storage, random.Random(seed), 60)  # noqa: S311

@@ -173,9 +173,9 @@ def test_the_metrics_of_a_study_are_measured_on_the_test_set_too(
     f1_shown, ece_shown = (f"{opening.test_metrics[name]:.4f}" for name in ("test_macro_f1", "test_ece"))
     further = f"opened {opening.opened}: `test_ece` {ece_shown}, `test_macro_f1` {f1_shown}."
     assert further in shown["summary.md"]
-    assert "Its other metrics: `val_ece` 0.1000, `val_loss` 0.2231." in shown["summary.md"]
+    assert "Its other metrics: `val_ece` 0.100, `val_loss` 0.223." in shown["summary.md"]
     assert f"<code>test_macro_f1</code> {f1_shown}" in shown["report.html"]
-    assert "<code>val_ece</code> 0.1000" in shown["report.html"]
+    assert "<code>val_ece</code> 0.100" in shown["report.html"]
     summary = json.loads(shown["summary.json"])
     assert summary["test_openings"][0]["test_metrics"] == opening.test_metrics
     assert summary["best"]["metrics"]["val_ece"] == 0.1

@@ -27,7 +27,7 @@ def delete(
     from cifar_tune.cli.desk import address_of, server_desk
     from cifar_tune.cli.find_study import find_stored
     from cifar_tune.errors import DamagedError
-    from cifar_tune.optuna_tables import numbers_of_trials
+    from cifar_tune.optuna_questions import numbers_of_trials
     from cifar_tune.service.names import is_submitted
     from cifar_tune.service.people import local_user
     from cifar_tune.service.schema import upgrade, version_of

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.exceptions import HTTPException
 
-from cifar_tune.optuna_tables import ids_of_studies
+from cifar_tune.optuna_questions import ids_of_studies
 from cifar_tune.service import rights
 from cifar_tune.service.people import Actor
 from cifar_tune.service.submissions import State, first_of_queue
