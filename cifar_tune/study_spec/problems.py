@@ -37,7 +37,8 @@ class Problems:
         self._lines = {} if lines is None else lines
         self._overridden = overridden or {}
         self._found: list[Problem] = []
-        self._paths: list[Path] = []
+        self._wrong: set[Path] = set()
+        self._around: set[Path] = set()
         self.unknown_keys: list[Path] = []
         """Keys that are none of those that can stand in their place."""
 
@@ -58,7 +59,7 @@ class Problems:
         """Record one problem at `path`."""
         source, line = self.place(path)
         self._found.append(Problem(rule, dotted(path) or None, value, source, line, nearest))
-        self._paths.append(path)
+        self._mark(path)
 
     def add_at_line(self, line: int | None, rule: str) -> None:
         """Record a problem of the file as a whole, or of its syntax."""
@@ -68,11 +69,16 @@ class Problems:
         """Record the problems of another file, which this one names at `path`."""
         for problem in problems:
             self._found.append(problem)
-            self._paths.append(path)
+            self._mark(path)
 
     def is_sound(self, path: Path) -> bool:
         """Whether nothing is wrong so far with what stands at `path`, inside of it and around it."""
-        return not any(found[: len(path)] == path[: len(found)] for found in self._paths if found)
+        return path not in self._around and not any(path[:length] in self._wrong for length in range(1, len(path) + 1))
+
+    def _mark(self, path: Path) -> None:
+        if path:
+            self._wrong.add(path)
+            self._around.update(path[:length] for length in range(len(path) + 1))
 
     def unknown_key(self, path: Path, names: Iterable[str], elsewhere: Mapping[str, str] | None = None) -> None:
         """Record that the last key of `path` is none of `names`.
