@@ -28,7 +28,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from cifar_tune.errors import DamagedError
-from cifar_tune.optuna_questions import attributes_of_study, names_of_studies, study_of_trial
+from cifar_tune.optuna_questions import study_of_trial
 from cifar_tune.optuna_tables import (
     ALL_PARTS,
     STUDY_SYSTEM_ATTRIBUTES,
@@ -37,7 +37,9 @@ from cifar_tune.optuna_tables import (
     Decoded,
     Parts,
     SenselessError,
+    attributes_of_study,
     damage,
+    names_of_studies,
     naming_damage,
     read_trials,
     undecodable,

@@ -14,10 +14,8 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import TrialState
 from sqlalchemy import (
     ColumnElement,
-    Connection,
     Engine,
     Float,
-    Table,
     cast,
     exists,
     extract,
@@ -26,32 +24,22 @@ from sqlalchemy import (
     literal_column,
     select,
 )
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
-from sqlalchemy.orm import Session
+from sqlalchemy.exc import IntegrityError
 
-from cifar_tune.errors import DamagedError
 from cifar_tune.optuna_tables import (
-    AT_ONCE,
-    CHANGED,
     PARAMS,
     REPORTS,
     STUDIES,
     STUDY_USER_ATTRIBUTES,
-    TRIAL_COLUMNS,
     TRIALS,
     USER_ATTRIBUTES,
     Decoded,
     SenselessError,
-    first_line,
-    shared_name,
-    undecodable,
 )
+from cifar_tune.wording import first_line
 
-
-def trial_rows(connection: Connection, study: int) -> Sequence[Any]:
-    """Of each trial of a study, by number: id, number, state, and when it began and ended. Relies on `trials`."""
-    wanted = select(*TRIAL_COLUMNS).where(TRIALS.c.study_id == study)
-    return connection.execute(wanted.order_by(TRIALS.c.number)).all()
+_AT_ONCE = 400
+"""Ids in one statement."""
 
 
 def numbers_of_trials(engine: Engine, study: int) -> tuple[int, int]:
@@ -60,23 +48,6 @@ def numbers_of_trials(engine: Engine, study: int) -> tuple[int, int]:
     with engine.connect() as connection:
         count, highest = connection.execute(wanted).one()
     return count, -1 if highest is None else highest
-
-
-def names_of_studies(engine: Engine) -> list[str]:
-    """The names of all studies, the oldest one first. Relies on `studies`.
-
-    Raises:
-        DamagedError: one of them cannot be decoded.
-    """
-    wanted = select(STUDIES.c.study_name).order_by(STUDIES.c.study_id)
-    try:
-        with engine.connect() as connection:
-            return [str(name) for name in connection.execute(wanted).scalars()]
-    except SQLAlchemyError as error:
-        words = undecodable(error)
-        if words is None:
-            raise
-        raise DamagedError(f"{CHANGED}: {words}. Go on with a copy of the database from before") from error
 
 
 def distributions_of_study(engine: Engine, study: int) -> list[tuple[str, BaseDistribution]]:
@@ -192,7 +163,7 @@ def parts_of_unfinished(engine: Engine, study: int) -> tuple[int, int]:
         TRIALS.c.study_id == study, TRIALS.c.state.in_((TrialState.RUNNING, TrialState.WAITING))
     )
     with engine.connect() as connection:
-        ids = list(connection.execute(unfinished).scalars())[:AT_ONCE]
+        ids = list(connection.execute(unfinished).scalars())[:_AT_ONCE]
         reports = select(func.count()).where(REPORTS.c.trial_id.in_(ids))
         attributes = select(func.count()).where(USER_ATTRIBUTES.c.trial_id.in_(ids))
         return connection.execute(reports).scalar_one(), connection.execute(attributes).scalar_one()
@@ -217,8 +188,8 @@ def figures_of_ended(
         states = {trial: state.name for trial, state in connection.execute(wanted)}
         found: dict[int, dict[str, Any]] = defaultdict(dict)
         ids = list(states)
-        for start in range(0, len(ids), AT_ONCE):
-            of_trials = USER_ATTRIBUTES.c.trial_id.in_(ids[start : start + AT_ONCE])
+        for start in range(0, len(ids), _AT_ONCE):
+            of_trials = USER_ATTRIBUTES.c.trial_id.in_(ids[start : start + _AT_ONCE])
             columns = USER_ATTRIBUTES.c.trial_id, USER_ATTRIBUTES.c.key, USER_ATTRIBUTES.c.value_json
             of_keys = select(*columns).where(of_trials, USER_ATTRIBUTES.c.key.in_((seconds, epochs)))
             for trial, key, text in connection.execute(of_keys):
@@ -274,17 +245,6 @@ def beginnings(engine: Engine) -> dict[int, Beginning]:
     )
     with engine.connect() as connection:
         return {study: (name, trial, start) for study, name, trial, start in connection.execute(wanted)}
-
-
-def attributes_of_study(session: Session, table: Table, study: int) -> dict[str, Any]:
-    """The attributes of a study, from one of the two tables of them. Relies on its columns.
-
-    Raises:
-        SenselessError: naming the attribute that is no JSON.
-    """
-    decoded = Decoded()
-    found = session.execute(select(table.c.key, table.c.value_json).where(table.c.study_id == study)).all()
-    return {shared_name(key): decoded.attribute(key, text) for key, text in found}
 
 
 def study_of_trial(engine: Engine, trial: int) -> int | None:

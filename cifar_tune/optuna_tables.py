@@ -23,6 +23,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Engine,
     String,
     Table,
     bindparam,
@@ -34,6 +35,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from cifar_tune.errors import DamagedError
+from cifar_tune.wording import first_line
 
 STUDIES: Table = models.StudyModel.__table__
 """Has the columns study_id and study_name."""
@@ -68,7 +70,7 @@ FINITE = "FINITE"
 NOT_FINITE = {"INF_POS": math.inf, "INF_NEG": -math.inf, "NAN": math.nan}
 """What value_type says of a value that is no finite number."""
 
-AT_ONCE = 400
+_AT_ONCE = 400
 """Trials whose parts are read in one query each, which may name each trial twice; older SQLite takes 999 parameters."""
 
 _SHORT = 64
@@ -82,7 +84,7 @@ class SenselessError(ValueError):
     """
 
 
-CHANGED = "the database holds what makes no sense, so a disk, a copy or another program has changed it"
+_CHANGED = "the database holds what makes no sense, so a disk, a copy or another program has changed it"
 
 _UNDECODABLE = "Could not decode to UTF-8"
 """What SQLite says of text that is none; other databases take no such text."""
@@ -94,7 +96,7 @@ def damage(study: str, what: str) -> DamagedError:
     Relies on nothing of Optuna.
     """
     return DamagedError(
-        f"{CHANGED}: in the study {study!r}, {what}. Nothing was changed. Go on with a copy of the database from "
+        f"{_CHANGED}: in the study {study!r}, {what}. Nothing was changed. Go on with a copy of the database from "
         f"before, or remove the study: cifar-tune delete {shlex.quote(study)}"
     )
 
@@ -217,11 +219,6 @@ class Decoded:
         return found
 
 
-def first_line(error: Exception) -> str:
-    """Relies on nothing of Optuna."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
-
-
 def _with_shared_names(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """A mapping whose keys and texts are those of other mappings too. Relies on nothing of Optuna."""
     return {sys.intern(key): sys.intern(each) if type(each) is str else each for key, each in pairs}
@@ -254,12 +251,12 @@ def read_trials(
     """
     wanted: ColumnElement[bool] = TRIALS.c.study_id == study
     included, above = only or ((), -1)
-    if len(included) <= AT_ONCE:
+    if len(included) <= _AT_ONCE:
         is_included = TRIALS.c.trial_id.in_(included)
         wanted &= is_included if above is None else is_included | (TRIALS.c.trial_id > above)
     if states is not None:
         wanted &= TRIALS.c.state.in_([state for state in TrialState if state in states])
-    columns = TRIAL_COLUMNS[: None if parts.times else 3]
+    columns = _TRIAL_COLUMNS[: None if parts.times else 3]
     try:
         rows = session.execute(select(*columns).where(wanted).order_by(TRIALS.c.trial_id)).all()
         trials = {
@@ -269,8 +266,8 @@ def read_trials(
         raise
     except _UNREADABLE as error:
         raise SenselessError(f"it cannot be read: {first_line(error)}") from error
-    for start in range(0, len(trials), AT_ONCE):
-        some = dict(islice(trials.items(), start, start + AT_ONCE))
+    for start in range(0, len(trials), _AT_ONCE):
+        some = dict(islice(trials.items(), start, start + _AT_ONCE))
         _read_values(session, some)
         if parts.params:
             _read_params(session, some, decoded)
@@ -281,7 +278,7 @@ def read_trials(
 
 
 _STATES = frozenset(TrialState)
-TRIAL_COLUMNS = (
+_TRIAL_COLUMNS = (
     TRIALS.c.trial_id, TRIALS.c.number, TRIALS.c.state, TRIALS.c.datetime_start, TRIALS.c.datetime_complete,
 )  # fmt: skip
 
@@ -353,14 +350,14 @@ def _read_attributes(session: Session, trials: Mapping[int, FrozenTrial], decode
         where.append(~(USER_ATTRIBUTES.c.trial_id.in_(old) & is_named))
     order = USER_ATTRIBUTES.c.trial_user_attribute_id
     for each, name, text in part_rows(session, USER_ATTRIBUTES, trials, columns, order, *where):
-        trials[each].user_attrs[shared_name(name)] = decoded.attribute(name, text)
+        trials[each].user_attrs[_key(name)] = decoded.attribute(name, text)
     columns = (SYSTEM_ATTRIBUTES.c.key, SYSTEM_ATTRIBUTES.c.value_json)
     order = SYSTEM_ATTRIBUTES.c.trial_system_attribute_id
     for each, name, text in part_rows(session, SYSTEM_ATTRIBUTES, trials, columns, order):
-        trials[each].system_attrs[shared_name(name)] = decoded.attribute(name, text)
+        trials[each].system_attrs[_key(name)] = decoded.attribute(name, text)
 
 
-def shared_name(name: str) -> str:
+def _key(name: str) -> str:
     """The name of an attribute. Relies on nothing of Optuna."""
     if type(name) is not str:
         raise SenselessError(f"an attribute of it has the name {name!r}")
@@ -384,3 +381,37 @@ def part_rows(
     of_trials = table.c.trial_id.in_(bindparam("trials", expanding=True))
     wanted = select(table.c.trial_id, *columns).where(of_trials, *where)
     return session.execute(wanted.order_by(order), {"trials": list(trials)}).all()
+
+
+def trial_rows(connection: Connection, study: int) -> Sequence[Any]:
+    """Of each trial of a study, by number: id, number, state, and when it began and ended. Relies on `trials`."""
+    wanted = select(*_TRIAL_COLUMNS).where(TRIALS.c.study_id == study)
+    return connection.execute(wanted.order_by(TRIALS.c.number)).all()
+
+
+def names_of_studies(engine: Engine) -> list[str]:
+    """The names of all studies, the oldest one first. Relies on `studies`.
+
+    Raises:
+        DamagedError: one of them cannot be decoded.
+    """
+    wanted = select(STUDIES.c.study_name).order_by(STUDIES.c.study_id)
+    try:
+        with engine.connect() as connection:
+            return [str(name) for name in connection.execute(wanted).scalars()]
+    except SQLAlchemyError as error:
+        words = undecodable(error)
+        if words is None:
+            raise
+        raise DamagedError(f"{_CHANGED}: {words}. Go on with a copy of the database from before") from error
+
+
+def attributes_of_study(session: Session, table: Table, study: int) -> dict[str, Any]:
+    """The attributes of a study, from one of the two tables of them. Relies on its columns.
+
+    Raises:
+        SenselessError: naming the attribute that is no JSON.
+    """
+    decoded = Decoded()
+    found = session.execute(select(table.c.key, table.c.value_json).where(table.c.study_id == study)).all()
+    return {_key(key): decoded.attribute(key, text) for key, text in found}

@@ -99,3 +99,8 @@ def clock_label(seconds: float) -> str:
 def tick_label(value: float) -> str:
     """`0.01`, `1e-5` or `128`."""
     return f"{value:.6g}".replace("e-0", "e-").replace("e+0", "e")
+
+
+def first_line(error: Exception) -> str:
+    """The first line of what an error says; the name of its class where it says nothing."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

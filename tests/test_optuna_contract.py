@@ -322,7 +322,7 @@ def questions_about_trials(folder: Path) -> None:
     assert questions().beginnings(engine) == {own: ("contract", 1, questions().beginnings(engine)[own][2])}
     assert questions().Beginning
     with engine.connect() as connection:
-        ((id_, number, state, started, _),) = questions().trial_rows(connection, own)
+        ((id_, number, state, started, _),) = tables().trial_rows(connection, own)
         assert (id_, number, state) == (internals().trial_id(trial), 0, TrialState.COMPLETE)
         assert tables().as_local(started) == study.trials[0].datetime_start
         columns = [tables().VALUES.c.value, tables().VALUES.c.value_type]
@@ -337,7 +337,7 @@ def questions_about_trials(folder: Path) -> None:
     assert questions().distributions_of_study(engine, own) == list(SPACE.items())
     assert questions().numbers_of_trials(engine, own) == (1, 0)
     assert questions().numbers_of_trials(engine, 10**6) == (0, -1)
-    assert questions().names_of_studies(engine) == ["contract"]
+    assert tables().names_of_studies(engine) == ["contract"]
     assert questions().ids_of_studies(engine) == {"contract": own}
     assert questions().parts_of_unfinished(engine, own) == (0, 0)
     stored = study.trials[0]
@@ -395,7 +395,7 @@ def what_makes_no_sense(folder: Path) -> None:
     assert storage.get_study_user_attrs(own) == {"a": [1]}
     assert storage.get_study_system_attrs(own)["b"] == {"c": 2}
     with Session(storage.engine) as session:
-        assert questions().attributes_of_study(session, tables().STUDY_USER_ATTRIBUTES, own) == {"a": [1]}
+        assert tables().attributes_of_study(session, tables().STUDY_USER_ATTRIBUTES, own) == {"a": [1]}
     with storage.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE study_user_attributes SET value_json = CAST(x'7bff' AS TEXT)")
     with pytest.raises(StorageInternalError) as raised_by_optuna:
@@ -562,7 +562,7 @@ def test_optuna_is_what_we_rely_on(check: Callable[[Path], None], tmp_path: Path
         )
 
 
-@pytest.mark.parametrize("module", [internals, tables, ended])
+@pytest.mark.parametrize("module", [internals, tables, questions, ended])
 def test_everything_in_there_is_checked(module: Callable[[], Any]) -> None:
     source = ast.parse(Path(str(module().__file__)).read_text())
     public: set[str] = set()

@@ -42,7 +42,7 @@ def by_optuna(database: URL) -> list[FrozenTrial]:
 
 @pytest.mark.parametrize("at_once", [3, 400])
 def test_all_of_them(database: URL, at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(optuna_tables, "AT_ONCE", at_once)
+    monkeypatch.setattr(optuna_tables, "_AT_ONCE", at_once)
     storage = open_storage(database)
     for seed in (1, 2):
         store_random_study(storage, random.Random(seed), 60)  # noqa: S311
