@@ -18,6 +18,8 @@ from cifar_tune.optuna_tables import FINITE, STUDY_USER_ATTRIBUTES, TRIALS, USER
 
 _ENDED = tuple(state for state in TrialState if state.is_finished())
 _KIND = cast(VALUES.c.value_type, String(16))  # an enumeration of PostgreSQL
+_INFINITE = case((_KIND == "INF_POS", 1), (_KIND == "INF_NEG", -1), else_=0)
+"""1 and -1 of infinite values, which no database sorts rightly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +136,12 @@ def failed_of_seen(engine: Engine, seen: Seen, key: str) -> dict[int, Any]:
     return {number: None if text is None else decoded.attribute(key, text) for number, text in found}
 
 
+def _best_first(is_max: bool) -> list[ColumnElement[Any]]:
+    """The best values first, and of equal ones the oldest trial. Relies on `trials` and `trial_values`."""
+    values = (_INFINITE, VALUES.c.value)
+    return [*(each.desc() if is_max else each for each in values), TRIALS.c.number]
+
+
 def best_of_seen(engine: Engine, seen: Seen, is_max: bool, skipped: int, most: int) -> list[int]:
     """The ids of the completed ones by their first value, the best first, and of equal ones the oldest.
 
@@ -146,11 +154,9 @@ def best_of_seen(engine: Engine, seen: Seen, is_max: bool, skipped: int, most: i
         skipped: so many better ones are left out.
         most: how many at most.
     """
-    infinite = case((_KIND == "INF_POS", 1), (_KIND == "INF_NEG", -1), else_=0)
-    order = [infinite.desc(), VALUES.c.value.desc()] if is_max else [infinite, VALUES.c.value]
     wanted = select(TRIALS.c.trial_id).join(VALUES, VALUES.c.trial_id == TRIALS.c.trial_id)
     wanted = wanted.where(seen.where, TRIALS.c.state == TrialState.COMPLETE, VALUES.c.objective == 0)
-    ordered = wanted.order_by(*order, TRIALS.c.number).offset(skipped).limit(most)
+    ordered = wanted.order_by(*_best_first(is_max)).offset(skipped).limit(most)
     with engine.connect() as connection:
         return list(connection.execute(ordered).scalars())
 
@@ -189,17 +195,15 @@ def best_of_studies(
         why: only trials with this user attribute, which is a text that is not empty, count.
         but: what that text must not be.
     """
-    infinite = case((_KIND == "INF_POS", 1), (_KIND == "INF_NEG", -1), else_=0)
-    order = [infinite.desc(), VALUES.c.value.desc()] if is_max else [infinite, VALUES.c.value]
     has_it = exists().where(USER_ATTRIBUTES.c.trial_id == TRIALS.c.trial_id, USER_ATTRIBUTES.c.key == has)
     is_right = exists().where(
         USER_ATTRIBUTES.c.trial_id == TRIALS.c.trial_id,
         USER_ATTRIBUTES.c.key == why,
         USER_ATTRIBUTES.c.value_json.not_in(("null", '""', json.dumps(but))),
     )
-    place = func.row_number().over(partition_by=TRIALS.c.study_id, order_by=[*order, TRIALS.c.number])
+    place = func.row_number().over(partition_by=TRIALS.c.study_id, order_by=_best_first(is_max))
     ordered = (
-        select(TRIALS.c.study_id, TRIALS.c.number, VALUES.c.value, infinite.label("infinite"), place.label("place"))
+        select(TRIALS.c.study_id, TRIALS.c.number, VALUES.c.value, _INFINITE.label("infinite"), place.label("place"))
         .join(VALUES, (VALUES.c.trial_id == TRIALS.c.trial_id) & (VALUES.c.objective == 0))
         .where(TRIALS.c.study_id.in_(studies), TRIALS.c.state == TrialState.COMPLETE, has_it, is_right)
         .subquery()

@@ -4,7 +4,7 @@ from threading import Event, Lock, Thread
 
 from cifar_tune.cli.queue_lines import state_words
 from cifar_tune.cli.served_studies import not_begun
-from cifar_tune.cli.watch_frame import State, is_over
+from cifar_tune.cli.watch_frame import RunSeen, State, is_over
 from cifar_tune.client import HttpDesk
 from cifar_tune.errors import CheckError, CifarTuneError
 from cifar_tune.service.refusals import AwayError, UnknownStudyError
@@ -14,8 +14,6 @@ AGAIN_SECONDS = 2.0
 """After a break, the server is asked again after so long."""
 
 _FIRST_SECONDS = 30.0
-_AWAY = 3
-"""Looks in a row at which nobody ran a study that was not submitted, after which the run that was seen has ended."""
 
 
 class ServerWatcher:
@@ -36,7 +34,7 @@ class ServerWatcher:
         self._break = ""
         self._error: CifarTuneError | None = None
         self._submission: Submission | None = None
-        self._away: int | None = None  # looks since somebody ran it; None if nobody has
+        self._run = RunSeen()
         self.state: State | None = None
         self.trouble = ""
         Thread(target=self._listen, name="listening", daemon=True).start()
@@ -59,10 +57,7 @@ class ServerWatcher:
         if not self.trouble and owner is None:
             self._submission = self._asked()
             self.trouble = "" if self._submission is None else _words(self._submission, self.state is None)
-        if owner is not None:
-            self._away = 0
-        elif self._away is not None:
-            self._away += 1
+        self._run.look(owner)
         return 0.0
 
     @property
@@ -73,7 +68,7 @@ class ServerWatcher:
             return False
         if self._submission is not None:
             return not self._submission.is_living
-        return self.state is not None and (is_over(self.state) or (self._away or 0) >= _AWAY)
+        return self.state is not None and (is_over(self.state) or self._run.is_gone)
 
     def close(self) -> None:
         """Listen no more."""

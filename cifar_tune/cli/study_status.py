@@ -15,6 +15,7 @@ from cifar_tune.storage.linked import FINALS, NETWORKS, parent_of
 from cifar_tune.storage.openings import RACE, times
 from cifar_tune.storage.overview import overview
 from cifar_tune.storage.rdb import open_existing
+from cifar_tune.storage.records import FINISHED
 from cifar_tune.storage.stored_studies import study_names
 from cifar_tune.storage.versions import is_earlier_version
 from cifar_tune.study.live import told_trial
@@ -63,7 +64,7 @@ def trial_lines(status: Mapping[str, Any], last: Sequence[Mapping[str, Any]]) ->
 def _trial_lines(status: Mapping[str, Any], last: Sequence[Mapping[str, Any]]) -> list[str]:
     if not last:
         return []
-    ended = sum(status["counts"].get(state, 0) for state in ("COMPLETE", "PRUNED", "FAIL"))
+    ended = sum(status["counts"].get(state, 0) for state in FINISHED)
     best = status["best"]
     marks = {} if best is None or parent_of(status["name"]) is not None else {best["number"]: "  (best)"}
     if status["trainings"] > 1 or len(status["objectives"]) > 1:  # the best is a mean, or one of a front

@@ -19,6 +19,9 @@ LAST = 5
 """So many of the trials that ended last are drawn."""
 
 _MOST_BEGUN = 16
+_AWAY = 3
+"""Looks in a row at which nobody ran the study, after which a run that was seen counts as ended."""
+
 _STYLES = {"COMPLETE": "green", "PRUNED": "yellow", "FAIL": "red"}
 
 State = Mapping[str, Any]
@@ -44,6 +47,25 @@ def frame(state: State, trouble: str = "") -> Group:
     if trouble:
         parts.append(Text(visible(trouble), style="red"))
     return Group(*parts)
+
+
+class RunSeen:
+    """Whether a run that was seen at some look is gone: nobody ran the study at the last looks."""
+
+    def __init__(self) -> None:
+        self._away: int | None = None  # looks since somebody ran it; None if nobody has
+
+    def look(self, owner: str | None) -> None:
+        """Take who runs the study now; None if nobody does."""
+        if owner is not None:
+            self._away = 0
+        elif self._away is not None:
+            self._away += 1
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it has ended."""
+        return (self._away or 0) >= _AWAY
 
 
 def is_over(state: State) -> bool:

@@ -13,7 +13,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
 from cifar_tune.cli.find_study import find_stored
-from cifar_tune.cli.watch_frame import LAST, State, frame, is_over
+from cifar_tune.cli.watch_frame import LAST, RunSeen, State, frame, is_over
 from cifar_tune.errors import CheckError, UserError
 from cifar_tune.storage.opened_file import DatabaseGoneError
 from cifar_tune.storage.overview import Overview, overview
@@ -25,9 +25,6 @@ from cifar_tune.visible import visible
 
 _SHARE = 4
 """Reading takes at most one part in this many of the time, however long the study."""
-
-_AWAY = 3
-"""Looks in a row at which nobody ran the study, after which a run that was seen counts as ended."""
 
 
 class Watching(Protocol):
@@ -53,7 +50,7 @@ class Watcher:
     def __init__(self, study: str, url: URL) -> None:
         self._url = url
         self._name, self._storage = find_stored(study, url)
-        self._away: int | None = None  # looks since somebody ran it; None if nobody has
+        self._run = RunSeen()
         self.state: State | None = None
         self.trouble = ""
 
@@ -73,10 +70,7 @@ class Watcher:
         try:
             self.state = live(self._storage, self._read())
             self.trouble = ""
-            if self.owner is not None:
-                self._away = 0
-            elif self._away is not None:
-                self._away += 1
+            self._run.look(self.owner)
         except (SQLAlchemyError, StorageInternalError, DatabaseGoneError) as error:
             words = str(error) if isinstance(error, DatabaseGoneError) else own_words(error.__cause__ or error)
             self.trouble = f"the database does not answer ({without_secrets(words, self._url)}); trying again"
@@ -95,7 +89,7 @@ class Watcher:
         """Whether the study has ended: its budget is used up, or the run that was seen is gone."""
         if self.state is None or self.trouble or self.owner is not None:
             return False
-        return is_over(self.state) or (self._away or 0) >= _AWAY
+        return is_over(self.state) or self._run.is_gone
 
 
 def render(watching: Watching) -> Group:

@@ -32,10 +32,16 @@ def some(trials: Sequence[TrialRecord]) -> Sequence[TrialRecord]:
     return trials[:: math.ceil(len(trials) / _FAINT) or 1]
 
 
+def with_curves(report: Report) -> tuple[list[TrialRecord], list[TrialRecord]]:
+    """The completed trials, the best first, and the pruned ones, as far as they have figures by epoch."""
+    completed = [trial for trial in report.ranked if trial.history.get("val_accuracy")]
+    pruned = [trial for trial in report.record.trials if trial.state == "PRUNED" and trial.history.get("val_accuracy")]
+    return completed, pruned
+
+
 def draw(report: Report) -> Figure | str:
     """Draw the best completed trials in colour with labels, and other completed and pruned ones faint behind them."""
-    completed = [trial for trial in report.ranked if trial.history.get("val_accuracy")]
-    stopped = [trial for trial in report.record.trials if trial.state == "PRUNED" and trial.history.get("val_accuracy")]
+    completed, stopped = with_curves(report)
     if not completed and not stopped:
         return report.nothing_to_draw or "No trial has recorded figures by epoch."
     best, others, pruned = completed[:LABELLED], some(completed[LABELLED:]), some(stopped)

@@ -158,7 +158,7 @@ class _Known:
                 {each.number: each.user_attrs.get(attributes.ERROR) for each in trials if each.state == TrialState.FAIL}
             ),
             has_own=ended.has_own or any(not was_finished_elsewhere(trial) for trial in completed),
-            front=_front([*ended.front, *_candidates(completed, spec)], spec),
+            front=front_of([*ended.front, *candidates(completed, spec)], spec),
         )  # fmt: skip
 
     def _all(self, spec: StudySpec) -> Ended:
@@ -179,7 +179,7 @@ class _Known:
         for trials in _best_first(self._storage, seen, is_max) if is_sorted else [self._completed()]:
             check_values(trials, len(spec.objectives))
             ended.has_own = ended.has_own or any(not was_finished_elsewhere(trial) for trial in trials)
-            ended.front = _front(_candidates(trials, spec), spec)
+            ended.front = front_of(candidates(trials, spec), spec)
             if ended.front:
                 break
         return ended
@@ -191,9 +191,9 @@ class _Known:
 def best_ended(storage: BatchStorage, study: int, is_max: bool) -> tuple[int, float] | None:
     """The number and the value of the best trial of a study with one objective and no constraints; None without any."""
     for trials in _best_first(storage, Seen(study, _NO_END, frozenset()), is_max):
-        candidates = [trial for trial in trials if may_be_best(trial, ())]
-        if candidates:
-            best = min(candidates, key=lambda trial: (-trial.values[0] if is_max else trial.values[0], trial.number))
+        allowed = [trial for trial in trials if may_be_best(trial, ())]
+        if allowed:
+            best = min(allowed, key=lambda trial: (-trial.values[0] if is_max else trial.values[0], trial.number))
             return best.number, best.values[0]
     return None
 
@@ -238,7 +238,8 @@ def texts(found: Mapping[int, object]) -> dict[int, str | None]:
     return errors
 
 
-def _candidates(completed: Sequence[FrozenTrial], spec: StudySpec) -> list[Candidate]:
+def candidates(completed: Sequence[FrozenTrial], spec: StudySpec) -> list[Candidate]:
+    """Those of the completed trials that may be the best one."""
     return [
         Candidate(minimized(trial.values, spec.objectives), trial.number, trial_id(trial))
         for trial in completed
@@ -246,9 +247,9 @@ def _candidates(completed: Sequence[FrozenTrial], spec: StudySpec) -> list[Candi
     ]
 
 
-def _front(candidates: Sequence[Candidate], spec: StudySpec) -> list[Candidate]:
-    """The front of these; of one objective the best alone."""
-    ordered = sorted(candidates)
+def front_of(found: Sequence[Candidate], spec: StudySpec) -> list[Candidate]:
+    """The front of these, the best in the first objective first; of one objective the best alone."""
+    ordered = sorted(found)
     if not spec.has_several_objectives:
         return ordered[:1]
     return [ordered[index] for index in pareto_front([each.point for each in ordered])]

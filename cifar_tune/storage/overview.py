@@ -20,15 +20,14 @@ from cifar_tune.optuna_questions import (
 )
 from cifar_tune.optuna_tables import SenselessError, naming_damage
 from cifar_tune.storage import attributes
-from cifar_tune.storage.constraints import may_be_best, was_finished_elsewhere, without_best_words
+from cifar_tune.storage.constraints import was_finished_elsewhere, without_best_words
 from cifar_tune.storage.damage import check_configurations, check_values
-from cifar_tune.storage.ended import JUDGED_BY, READ, VALUES, Ended, EndedTrials, counted, texts
+from cifar_tune.storage.ended import JUDGED_BY, READ, VALUES, Ended, EndedTrials, candidates, counted, front_of, texts
 from cifar_tune.storage.linked import parent_of
 from cifar_tune.storage.means import MEAN_OF, by_configuration, completed_values, judged, mean_trials
 from cifar_tune.storage.openings import Elsewhere, Opening, openings_elsewhere, read_openings
 from cifar_tune.storage.records import FINISHED, TrialRecord, trial_record
 from cifar_tune.storage.stored_studies import load_optuna_study, read_spec
-from cifar_tune.study_spec.pareto import minimized, pareto_front
 from cifar_tune.study_spec.specification import StudySpec
 
 _GROUPED_BY = replace(JUDGED_BY, params=True, user=(*READ, attributes.REPEAT))
@@ -167,18 +166,15 @@ def _front(storage: BatchStorage, study: int, spec: StudySpec, completed: Sequen
     if parent_of(spec.name) is not None:
         return []
     check_values(completed, len(spec.objectives))
-    candidates = [trial for trial in judged(completed, spec) if may_be_best(trial, spec.constraints)]
-    points = {trial_id(trial): minimized(trial.values, spec.objectives) for trial in candidates}
-    candidates.sort(key=lambda trial: (points[trial_id(trial)], trial.number))
-    best = candidates[:1]
-    if spec.has_several_objectives:
-        best = [candidates[index] for index in pareto_front([points[trial_id(trial)] for trial in candidates])]
+    compared = judged(completed, spec)
+    best = front_of(candidates(compared, spec), spec)
     if spec.repeats is None:
-        return _whole(storage, study, spec, [trial_id(trial) for trial in best])
-    numbers = {number for trial in best for number in trial.user_attrs[MEAN_OF].numbers}
+        return _whole(storage, study, spec, [each.id for each in best])
+    trainings = {trial.number: trial.user_attrs[MEAN_OF].numbers for trial in compared}
+    numbers = {number for each in best for number in trainings[each.number]}
     ids = [trial_id(trial) for trial in completed if trial.number in numbers]
     means = {trial.number: trial for trial in mean_trials(_found(storage, study, spec, ids).values(), spec)}
-    return [trial_record(means[trial.number], spec) for trial in best if trial.number in means]
+    return [trial_record(means[each.number], spec) for each in best if each.number in means]
 
 
 def _incomplete(completed: Sequence[FrozenTrial], spec: StudySpec) -> int:

@@ -73,10 +73,11 @@ KINDS = (
 
 @dataclass
 class Wanted:
-    """A change that somebody asks for: its kind, and the study that it is about (None: a new one)."""
+    """A change that somebody asks for: its kind, the study that it is about (None: a new one), and what is named."""
 
     kind: Kind
-    study: str | None = None
+    study: str | None
+    named: Mapping[str, str]
 
 
 def is_beyond(path: str) -> bool:
@@ -94,18 +95,17 @@ def wanted_change(storage: BatchStorage, method: str, path: str) -> Wanted:
     for kind in KINDS:
         found = kind.path.fullmatch(path.rstrip("/"))
         if found is not None and kind.method == method:
-            return Wanted(kind, _study_of(storage, found.groupdict()))
+            return Wanted(kind, _study_of(storage, found.groupdict()), found.groupdict())
     raise UnknownStudyError("nothing can be changed there")
 
 
-def require_change(storage: BatchStorage, actor: Actor, wanted: Wanted, path: str, body: Mapping[str, Any]) -> None:
+def require_change(storage: BatchStorage, actor: Actor, wanted: Wanted, body: Mapping[str, Any]) -> None:
     """See that somebody may change this.
 
     Args:
         storage: that holds the study.
         actor: who asks.
         wanted: what `wanted_change` has found.
-        path: of the request.
         body: of the request.
 
     Raises:
@@ -121,7 +121,7 @@ def require_change(storage: BatchStorage, actor: Actor, wanted: Wanted, path: st
             raise ConflictError(f"cifar-tune has made the study {study!r}: its trials are changed by training alone")
         if kind.names and owner is not None:
             raise ConflictError(f"the study {study!r} was submitted, so its name stays")
-        _require_file(storage, kind, path)
+        _require_file(storage, wanted.named)
     if kind.names:
         name = str(body.get(_NAME))
         whose = owner_of(storage.engine, name)
@@ -153,20 +153,18 @@ def _is_ours(storage: BatchStorage, study: str) -> bool:
     return attributes.SPEC in storage.get_study_user_attrs(storage.get_study_id_from_name(study))
 
 
-def _require_file(storage: BatchStorage, kind: Kind, path: str) -> None:
+def _require_file(storage: BatchStorage, named: Mapping[str, str]) -> None:
     """See that a file belongs to what the address names: the dashboard itself does not look.
 
     Raises:
         UnknownStudyError: it does not.
     """
-    found = kind.path.fullmatch(path.rstrip("/"))
-    given = {} if found is None else found.groupdict()
-    if "file" not in given:
+    if "file" not in named:
         return
-    file, study = given["file"], int(given["study"])
+    file, study = named["file"], int(named["study"])
     known = set(storage.get_study_system_attrs(study))
-    if "trial" in given:
-        trial = given["trial"]
+    if "trial" in named:
+        trial = named["trial"]
         known = {key for key in known if key.startswith(f"dashboard:{ARTIFACT}{int(trial)}:")}
         known |= set(storage.get_trial_system_attrs(int(trial)))
         wanted = {f"{ARTIFACT}{file}", f"dashboard:{ARTIFACT}{int(trial)}:{file}"}

@@ -103,7 +103,7 @@ class DashboardGate:
         try:
             wanted = wanted_change(storage, method, path)
             if not wanted.kind.deletes:
-                require_change(storage, actor, wanted, path, body)
+                require_change(storage, actor, wanted, body)
         except KeyError as error:
             raise UnknownStudyError("the study was deleted a moment ago") from error
         except RefusedError as error:

@@ -5,7 +5,7 @@ at once, and their specifications are not checked again. The others are looked a
 """
 
 from collections import OrderedDict
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Set
 from threading import Lock
 from typing import Any
 
@@ -16,6 +16,7 @@ from cifar_tune.service.refusals import UnknownStudyError
 from cifar_tune.storage import attributes
 from cifar_tune.storage.ended import best_ended
 from cifar_tune.storage.linked import parent_of
+from cifar_tune.storage.records import FINISHED
 from cifar_tune.storage.stored_studies import ForeignStudyError
 from cifar_tune.study.budget import most_trials
 from cifar_tune.web.reading import Studies, finite
@@ -59,7 +60,8 @@ class Summaries:
         new = {name: study for name, study in stored.items() if name not in told}
         plain = self._plain(new, {name for name in new if sum(counts[name].values()) > _FEW})
         for name in new:
-            counted = {"name": name, "counts": counts[name], "finished": _finished(counts[name])}
+            finished = sum(counts[name].get(state, 0) for state in FINISHED)
+            counted = {"name": name, "counts": counts[name], "finished": finished}
             told[name] = counted | (plain[name] if name in plain else self._looked(name))
         with self._lock:
             for name, study in new.items():
@@ -68,7 +70,7 @@ class Summaries:
                 self._kept.popitem(last=False)
         return {name: told.get(name, {"name": name, **_UNTOLD}) for name in ids}
 
-    def _plain(self, ids: Mapping[str, int], large: Collection[str]) -> dict[str, dict[str, Any]]:
+    def _plain(self, ids: Mapping[str, int], large: Set[str]) -> dict[str, dict[str, Any]]:
         """Of those with one objective alone, whose best trial is the one with the best value."""
         specs = user_attribute_of_studies(self._engine, list(ids.values()), attributes.SPEC) if ids else {}
         objectives = {
@@ -81,23 +83,20 @@ class Summaries:
             some = {name: each for name, each in objectives.items() if each[1]["direction"] == direction}
             is_max = direction == "maximize"
             small = [study for name, (study, _, _) in some.items() if name not in large]
-            best = (
-                best_of_studies(self._engine, small, is_max, attributes.CONFIG, attributes.REASON, "repeated")
-                if small
-                else {}
-            )
-            for study in (study for name, (study, _, _) in some.items() if name in large):
-                found = best_ended(self._studies.storage, study, is_max)
-                if found is not None:
-                    best[study] = found
+            best: dict[int, tuple[int, float] | None] = {}
+            if small:
+                best |= best_of_studies(self._engine, small, is_max, attributes.CONFIG, attributes.REASON, "repeated")
+            for name in some.keys() & large:
+                study = ids[name]
+                best[study] = best_ended(self._studies.storage, study, is_max)
             for name, (study, objective, budget) in some.items():
-                number, value = best.get(study, (None, None))
+                found = best.get(study)
                 told[name] = {
                     **_NOTHING,
                     "budget_trials": budget,
                     "objective": objective["metric"],
                     "direction": direction,
-                    "best": None if number is None else {"number": number, "value": finite(value)},
+                    "best": None if found is None else {"number": found[0], "value": finite(found[1])},
                 }
         return told
 
@@ -129,7 +128,3 @@ def _is_plain(spec: object) -> bool:
         return False
     is_known = isinstance(objective.get("metric"), str) and objective.get("direction") in ("maximize", "minimize")
     return is_known and type(budget.get("trials")) is int and sampler.get("name") != "grid"
-
-
-def _finished(counts: Mapping[str, int]) -> int:
-    return sum(counts.get(state, 0) for state in ("COMPLETE", "PRUNED", "FAIL"))

@@ -4,13 +4,11 @@ import json
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
 from types import SimpleNamespace
 
 import pytest
-from fastapi import FastAPI
 from sqlalchemy.engine import URL
 
 from cifar_tune.cli import submitting, watching
@@ -26,20 +24,11 @@ from cifar_tune.web.serving import HttpServer
 from cifar_tune.web.settings import WebSettings
 from tests.waiting import wait_until
 from tests.web.conftest import AppOf, Template, app, app_of, storage, study_text, template, url
+from tests.web.serving import serving
 
 from .conftest import Cli
 
 __all__ = ["app", "app_of", "storage", "template", "url"]
-
-
-@contextmanager
-def serving(app: FastAPI, port: int = 0) -> Iterator[str]:
-    server = HttpServer(app, WebSettings(port=port))
-    server.start()
-    try:
-        yield server.address
-    finally:
-        server.stop()
 
 
 @pytest.fixture(scope="module")
@@ -195,7 +184,7 @@ def test_watching_outlasts_a_restart_of_the_server(
     assert not watcher.is_over
     trial = storage.get_trial_id_from_study_id_trial_number(storage.get_study_id_from_name("made"), 40)
     storage.set_trial_intermediate_value(trial, 3, 0.4)
-    with serving(app_of(), int(client.server.rpartition(":")[2])):
+    with serving(app_of(), WebSettings(port=int(client.server.rpartition(":")[2]))):
         wait_until(lambda: looked(False))
         assert watcher.state["running"][0]["intermediate"][-1] == [3, 0.4]
         assert not watcher.is_over

@@ -22,7 +22,7 @@ from cifar_tune.service.refusals import AwayError, UnknownStudyError
 from cifar_tune.service.storage_desk import StorageDesk
 from tests.processes import call_cifar_tune
 from tests.web.conftest import ROLES, ClientOf, Template, study_text
-from tests.web.test_streams import serving
+from tests.web.serving import serving
 
 Desks = Callable[[str], tuple[Desk, HttpDesk]]
 

@@ -20,6 +20,7 @@ from cifar_tune.service.supervising import Settings, Supervisor, server_lease
 from cifar_tune.storage.records import load_record
 from cifar_tune.storage.urls import ARTIFACTS_VARIABLE
 from cifar_tune.study.events import StopRequests
+from tests.ray_cluster import SMALL, ray_cluster
 from tests.waiting import wait_until
 
 from .conftest import DeskOf
@@ -114,23 +115,12 @@ def test_a_cluster_without_machines_is_waited_for(url: URL, storage: BatchStorag
 
 ray = pytest.importorskip("ray", reason="needs ray: pip install 'cifar-tune[ray]'")
 
-SMALL = {"object_store_memory": 80 * 2**20, "include_dashboard": False}
-
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """A head that trains nothing, and a node with room for one trial."""
-    from ray.cluster_utils import Cluster
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.setenv("RAY_prestart_worker_first_driver", "0")  # the server only looks on
-        patch.setenv("RAY_worker_niceness", "0")
-        head = {"num_cpus": 0, "include_log_monitor": False, "no_monitor": True, **SMALL}
-        cluster = Cluster(initialize_head=True, head_node_args=head)
-        cluster.add_node(num_cpus=1, **SMALL)
+    with ray_cluster(1) as cluster:
         yield cluster
-        cluster.shutdown()
 
 
 def test_a_study_runs_on_the_cluster_whose_machines_come_and_go(

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from cifar_tune.executors.options import ExecutorOptions
+from tests.ray_cluster import SMALL, ray_cluster
 from tests.waiting import PATIENCE, wait_until
 
 from .test_processes import Folder, values
@@ -30,25 +31,14 @@ train:
 search_space:
   lr: {low: 1e-3, high: 1e-1, log: true}
 """
-SMALL = {"object_store_memory": 80 * 2**20, "include_dashboard": False}
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """A head that trains nothing, and two nodes with room for one trial each."""
-    from ray.cluster_utils import Cluster
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.setenv("RAY_prestart_worker_first_driver", "0")  # this process only looks on
-        patch.setenv("RAY_worker_niceness", "0")  # on a busy machine those of 15 would hardly get on
-        head = {"num_cpus": 0, "include_log_monitor": False, "no_monitor": True, **SMALL}
-        cluster = Cluster(initialize_head=True, head_node_args=head)
-        for _ in range(2):
-            cluster.add_node(num_cpus=1, **SMALL)
+    with ray_cluster(2) as cluster:
         yield cluster
         ray.shutdown()
-        cluster.shutdown()
 
 
 def test_another_thread_runs_a_study_and_the_process_keeps_its_signals_and_its_stdout(

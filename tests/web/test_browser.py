@@ -23,7 +23,7 @@ from tests.reports.factory import make_record, make_spec
 from tests.waiting import wait_until
 
 from .conftest import Template, study_text
-from .test_streams import serving
+from .serving import serving
 
 pytestmark = pytest.mark.browser
 

@@ -18,22 +18,12 @@ from cifar_tune.optuna_internals import BatchStorage
 from cifar_tune.service.audit import note
 from cifar_tune.service.people import Actor
 from cifar_tune.service.storage_desk import StorageDesk
-from cifar_tune.web.serving import HttpServer
 from cifar_tune.web.settings import Limits, WebSettings
 from tests.reports.factory import make_record, make_spec
 from tests.waiting import PATIENCE
 
 from .conftest import AppOf, Template, study_text
-
-
-@contextmanager
-def serving(app: FastAPI, limits: Limits | None = None) -> Iterator[str]:
-    server = HttpServer(app, WebSettings(port=0, limits=limits or Limits()))
-    server.start()
-    try:
-        yield server.address
-    finally:
-        server.stop()
+from .serving import serving
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +112,7 @@ def connected(address: str) -> Iterator[socket.socket]:
 
 def test_slow_clients_and_many_of_one_address_cost_themselves_alone(app: FastAPI) -> None:
     limits = Limits(idle_seconds=0.3, connections_each=2)
-    with serving(app, limits) as address:
+    with serving(app, WebSettings(port=0, limits=limits)) as address:
         whole = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
         unread = b"POST /v1/studies HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100000\r\n\r\n"
         for sent in (b"", b"GET /heal", whole, whole + b"GET /heal", unread + b"x"):

@@ -12,10 +12,10 @@ import pytest
 
 from cifar_tune.client import HttpDesk
 from cifar_tune.service.refusals import AwayError
-from cifar_tune.web.serving import HttpServer
 from cifar_tune.web.settings import WebSettings
 
 from .conftest import AppOf, Template, study_text
+from .serving import serving
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,8 @@ def served(app_of: AppOf, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         capture_output=True,
     )  # fmt: skip
     settings = WebSettings(port=0, certificate=certificate, key=key)
-    server = HttpServer(app_of(certificate=certificate, key=key), settings)
-    server.start()
-    yield Served(server.address, certificate)
-    server.stop()
+    with serving(app_of(certificate=certificate, key=key), settings) as address:
+        yield Served(address, certificate)
 
 
 def test_a_client_believes_the_certificate_that_it_was_given(

@@ -8,7 +8,7 @@ import numpy as np
 from markupsafe import Markup
 
 from cifar_tune.plotting.ticks import apart
-from cifar_tune.reports.learning_curves import LABELLED, learns_another_loss, some
+from cifar_tune.reports.learning_curves import LABELLED, learns_another_loss, some, with_curves
 from cifar_tune.reports.page.anchors import Anchors
 from cifar_tune.reports.page.marks import ring, title
 from cifar_tune.reports.page.panel import NARROW, WIDE, Axis, Panel, Place, number, number_axis, path
@@ -55,8 +55,7 @@ def curves(report: Report, anchors: Anchors) -> Curves | None:
     Each trial has its validation curve. The training curve is drawn for the best trial alone: twice as many lines
     could not be told apart.
     """
-    completed = [trial for trial in report.ranked if trial.history.get("val_accuracy")]
-    stopped = [t for t in report.record.trials if t.state == "PRUNED" and t.history.get("val_accuracy")]
+    completed, stopped = with_curves(report)
     if not completed and not stopped:
         return None
     best, others = completed[:LABELLED], completed[LABELLED:]
