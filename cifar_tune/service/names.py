@@ -6,7 +6,7 @@ belong to nobody until an administrator submits them.
 
 from time import time
 
-from sqlalchemy import Connection, Engine, delete, insert, select
+from sqlalchemy import Connection, Engine, delete, insert, select, update
 
 from cifar_tune.errors import nearest_name
 from cifar_tune.optuna_tables import STUDIES
@@ -41,12 +41,16 @@ def is_submitted(engine: Engine, study: str) -> bool:
 
 
 def take(connection: Connection, actor: Actor, study: str) -> None:
-    """Make a name somebody's own where it is nobody's; `require_free` comes first.
+    """Make a name somebody's own, and keep it so until the transaction ends; `require_free` comes first.
+
+    What `require_free` has read can be out of date, so this asks again while it changes the row: the name may have been
+    taken or given free since then.
 
     Raises:
-        IntegrityError: somebody else takes the name at this instant.
+        IntegrityError: somebody else has taken the name meanwhile.
     """
-    if owner_of_name(connection, study) is None:
+    is_own = (NAMES.c.study == study) & (NAMES.c.owner == actor.name)
+    if connection.execute(update(NAMES).where(is_own).values(owner=actor.name)).rowcount == 0:
         connection.execute(insert(NAMES).values(study=study, owner=actor.name, since=time()))
 
 
@@ -75,6 +79,7 @@ def require_free(connection: Connection, actor: Actor, study: str) -> None:
 
 def give_free(connection: Connection, study: str) -> None:
     """Forget a study that was deleted; if it was submitted again at this instant, the name stays taken."""
+    connection.execute(update(NAMES).where(NAMES.c.study == study).values(study=study))  # waits for those who `take` it
     submissions.forget(connection, study)
     if submissions.newest(connection, study) is None:
         connection.execute(delete(NAMES).where(NAMES.c.study == study))

@@ -69,7 +69,7 @@ def _order(file: Path) -> list[str]:
 
 
 def _write(file: Path, content: str) -> None:
-    part = file.with_suffix(".part")
+    part = file.with_name(f"{file.name}.part")
     part.write_text(content)
     part.replace(file)
 

@@ -4,14 +4,19 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
-from sqlalchemy import Engine
+import pytest
+from sqlalchemy import Engine, insert, select
+from sqlalchemy.exc import IntegrityError
 
-from cifar_tune.service import submissions
+from cifar_tune.service import names, submissions
 from cifar_tune.service.audit import note
+from cifar_tune.service.people import Actor
 from cifar_tune.service.refusals import RefusedError
 from cifar_tune.service.storage_desk import StorageDesk
 from cifar_tune.service.submissions import Submission
+from cifar_tune.service.tables import SUBMISSIONS
 
 from .conftest import DeskOf
 from .test_desk import STUDY
@@ -87,3 +92,60 @@ def test_nothing_is_lost_and_every_try_is_recorded_once(desk_of: DeskOf, engine:
     for each in found:
         assert (each.ended_at is None) == each.is_living
         assert not (each.state == "running" and each.started_at is None)
+
+
+ANNA, BERT = Actor("anna", "editor"), Actor("bert", "editor")
+
+
+def test_a_name_that_is_taken_between_the_look_and_the_taking_is_not_taken_twice(engine: Engine) -> None:
+    with engine.connect() as slow:
+        names.require_free(slow, BERT, "s0")
+        with engine.begin() as quick:
+            names.require_free(quick, ANNA, "s0")
+            names.take(quick, ANNA, "s0")
+        with pytest.raises(IntegrityError):
+            names.take(slow, BERT, "s0")
+    with engine.connect() as connection:
+        assert names.owner_of_name(connection, "s0") == "anna"
+
+
+def test_a_name_that_is_given_free_between_the_look_and_the_taking_is_taken_again(engine: Engine) -> None:
+    with engine.begin() as connection:
+        names.take(connection, ANNA, "s0")
+    with engine.connect() as slow:
+        names.require_free(slow, ANNA, "s0")
+        with engine.begin() as quick:
+            names.give_free(quick, "s0")
+        names.take(slow, ANNA, "s0")
+        slow.commit()
+    with engine.connect() as connection:
+        assert names.owner_of_name(connection, "s0") == "anna"
+
+
+def test_whoever_gives_a_name_free_waits_for_somebody_who_submits_a_study_under_it(
+    engine: Engine, desk_of: DeskOf
+) -> None:
+    made = desk_of("anna").submit(STUDY, settings=["name=s0"])
+    desk_of("anna").cancel("s0")
+
+    def give_free() -> None:
+        with engine.begin() as connection:
+            names.give_free(connection, "s0")
+
+    with ThreadPoolExecutor(1) as threads:
+        with engine.begin() as slow:
+            names.take(slow, ANNA, "s0")
+            given = threads.submit(give_free)
+            with pytest.raises(TimeoutError):
+                given.result(timeout=0.3)
+            slow.execute(insert(SUBMISSIONS).values(**_row_of(engine, made.id), living="s0", state="queued"))
+        given.result()
+    assert desk_of("anna").queue()
+    with engine.connect() as connection:
+        assert names.owner_of_name(connection, "s0") == "anna"
+
+
+def _row_of(engine: Engine, number: int) -> dict[str, Any]:
+    with engine.connect() as connection:
+        row = dict(connection.execute(select(SUBMISSIONS).where(SUBMISSIONS.c.id == number)).mappings().one())
+    return {name: value for name, value in row.items() if name not in ("id", "living", "state")}

@@ -75,8 +75,9 @@ class Lab:
         return [int(line) for line in file.read_text().split()] if file.exists() else []
 
     def order(self, study: str, order: str) -> None:
-        (self.folder / f"{study}.part").write_text(order)
-        (self.folder / f"{study}.part").replace(self.folder / f"{study}.order")
+        part = self.folder / f"{study}.order.part"  # the process itself writes its devices meanwhile
+        part.write_text(order)
+        part.replace(self.folder / f"{study}.order")
 
     def until(self, is_so: Callable[[], bool], server: Supervisor | None = None) -> None:
         """Let the server look until it is so."""
