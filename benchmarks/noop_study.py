@@ -15,7 +15,7 @@ from cifar_tune.data.prepared import prepare
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.executors.local import LocalExecutors
 from cifar_tune.executors.messages import Began, EpochDone, Job
-from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.pruners.build import build_pruner
 from cifar_tune.storage.lease import acquire
 from cifar_tune.storage.write_behind import WriteBehindStorage

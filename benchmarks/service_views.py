@@ -14,7 +14,7 @@ from sqlalchemy.engine import make_url
 
 from benchmarks.made_study import load, made_trial, move_times, store_studies, store_study
 from benchmarks.noop_study import noop_spec, sqlite_url
-from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.service.people import create_token
 from cifar_tune.service.schema import upgrade
 from cifar_tune.service.tables import NAMES, SUBMISSIONS

@@ -14,10 +14,16 @@ from pathlib import Path
 import pytest
 
 import cifar_tune
-from cifar_tune import optuna_internals
+from cifar_tune import optuna_internals, optuna_storage
 
 PACKAGE = Path(cifar_tune.__file__).parent
-PLACES = ("optuna_internals.py", "optuna_tables.py", "training/torch_internals.py", "executors/starting.py")
+PLACES = (
+    "optuna_internals.py",
+    "optuna_storage.py",
+    "optuna_tables.py",
+    "training/torch_internals.py",
+    "executors/starting.py",
+)
 FILES = [file for file in sorted(PACKAGE.rglob("*.py")) if file.relative_to(PACKAGE).as_posix() not in PLACES]
 DOCUMENTED = {"os._exit"}
 OF_NAMED_TUPLES = {"_asdict", "_fields", "_make", "_replace"}
@@ -64,7 +70,8 @@ def names_of_optuna() -> frozenset[str]:
     """Private attributes of Optuna's objects that the product handles."""
     found: set[str] = set()
     for name in OPTUNA_CLASSES:
-        kind = getattr(optuna_internals, name, None) or getattr(importlib.import_module("optuna"), name)
+        places = (optuna_internals, optuna_storage, importlib.import_module("optuna"))
+        kind = next(getattr(place, name) for place in places if hasattr(place, name))
         found |= private_names_of(kind)
     return frozenset(found)
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from cifar_tune.cli.find_study import when_reached
 from cifar_tune.errors import Problem, UserError
-from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.storage.rdb import close, open_existing, without_studies
 from cifar_tune.storage.urls import shown, storage_url
 

@@ -9,7 +9,7 @@ from sqlalchemy.engine import URL
 
 from cifar_tune.cli.find_study import when_reached
 from cifar_tune.errors import Problem, UserError
-from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.service.desk import Desk
 from cifar_tune.service.people import local_user
 from cifar_tune.service.schema import upgrade

@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from cifar_tune.cli.options import study_file
 from cifar_tune.errors import Problem, UserError
-from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.storage.linked import parent_of
 from cifar_tune.storage.patience import Result, at_first
 from cifar_tune.storage.rdb import close, open_existing, unusable, without_studies

@@ -9,7 +9,7 @@ from sqlalchemy.engine import URL
 
 from cifar_tune.cli.find_study import when_reached
 from cifar_tune.errors import Problem, UnexpectedError, UserError
-from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.service.addresses import SECRET_VARIABLE
 from cifar_tune.service.people import first_admin
 from cifar_tune.service.schema import upgrade

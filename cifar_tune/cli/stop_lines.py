@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from cifar_tune.optuna_internals import BatchStorage
 from cifar_tune.optuna_questions import states_of_trials
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.optuna_tables import naming_damage
 from cifar_tune.service.desk import Desk
 from cifar_tune.service.refusals import ConflictError

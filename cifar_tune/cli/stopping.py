@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy.engine import URL
 
-from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.service.people import local_user
 from cifar_tune.service.refusals import ConflictError
 from cifar_tune.service.schema import version_of

@@ -9,7 +9,7 @@ from sqlalchemy.engine import URL
 
 from cifar_tune.cli.find_study import find_stored
 from cifar_tune.errors import enumerate_names
-from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.storage.attributes import REASONS, why_stopped
 from cifar_tune.storage.linked import FINALS, NETWORKS, parent_of
 from cifar_tune.storage.openings import RACE, times

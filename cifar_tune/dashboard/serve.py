@@ -27,7 +27,7 @@ from cifar_tune.dashboard.shown_importances import ShownImportances
 from cifar_tune.dashboard.shown_storage import ShownStorage
 from cifar_tune.dashboard.study_detail import StudyDetail
 from cifar_tune.errors import Problem, UserError, enumerate_names
-from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.storage.cached import CachedStorage
 from cifar_tune.storage.opened_file import DatabaseGoneError
 from cifar_tune.storage.rdb import close, open_existing, without_studies

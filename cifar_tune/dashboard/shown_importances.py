@@ -16,8 +16,8 @@ from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from cifar_tune.errors import CifarTuneError
-from cifar_tune.optuna_internals import BatchStorage
 from cifar_tune.optuna_questions import states_of_trials
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.reports.importances import Importances
 from cifar_tune.reports.report import Report
 from cifar_tune.storage import attributes

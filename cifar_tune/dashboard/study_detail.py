@@ -29,7 +29,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from cifar_tune.dashboard.shown_storage import ShownStorage, with_files
 from cifar_tune.dashboard.trial_texts import Kind, Row, TrialText, TrialTexts
-from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.optuna_tables import trial_rows
 from cifar_tune.storage import attributes
 from cifar_tune.storage.records import bulk_reading

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from cifar_tune.errors import CheckError, DamagedError, UserError
-from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.service import audit, submissions
 from cifar_tune.service.addresses import Message, NotToldError, tell
 from cifar_tune.service.submissions import Submission

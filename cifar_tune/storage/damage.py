@@ -12,7 +12,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from cifar_tune.errors import DamagedError
 from cifar_tune.knobs.knob import Kind
-from cifar_tune.optuna_internals import CONSTRAINT, CONSTRAINTS_OF_OPTUNA_4, RUNG, BatchStorage
+from cifar_tune.optuna_internals import CONSTRAINT, CONSTRAINTS_OF_OPTUNA_4, RUNG
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.optuna_tables import Parts, SenselessError
 from cifar_tune.storage import attributes
 from cifar_tune.storage.openings import numbers_of_openings

@@ -22,8 +22,9 @@ from cifar_tune.optuna_ended import (
     seen_now,
     seen_since,
 )
-from cifar_tune.optuna_internals import BatchStorage, trial_id
+from cifar_tune.optuna_internals import trial_id
 from cifar_tune.optuna_questions import states_of_trials
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.optuna_tables import Parts, SenselessError
 from cifar_tune.storage import attributes
 from cifar_tune.storage.constraints import is_stranger, may_be_best, was_finished_elsewhere

@@ -9,7 +9,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from cifar_tune.optuna_internals import BatchStorage, study_id, trial_id
+from cifar_tune.optuna_internals import study_id, trial_id
 from cifar_tune.optuna_questions import (
     counts_of_user_attribute,
     ended_last,
@@ -18,6 +18,7 @@ from cifar_tune.optuna_questions import (
     states_of_trials,
     user_attribute_of_trials,
 )
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.optuna_tables import SenselessError, naming_damage
 from cifar_tune.storage import attributes
 from cifar_tune.storage.constraints import was_finished_elsewhere, without_best_words

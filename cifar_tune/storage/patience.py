@@ -16,7 +16,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 from cifar_tune.errors import CheckError
-from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.storage.rdb import open_storage, own_words, unusable
 from cifar_tune.storage.urls import sqlite_file, without_secrets
 

@@ -15,7 +15,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import IntegrityError, NoSuchModuleError, SQLAlchemyError
 
 from cifar_tune.errors import CheckError, Problem, UserError, enumerate_names
-from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.optuna_tables import STUDIES
 from cifar_tune.storage.damage import CheckedStorage
 from cifar_tune.storage.foreign_tables import has_studies, refuse_foreign_tables

@@ -20,7 +20,8 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import select, update
 
 from cifar_tune.errors import CheckError
-from cifar_tune.optuna_internals import BatchStorage, trial_id
+from cifar_tune.optuna_internals import trial_id
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.optuna_tables import TRIALS, Parts, naming_damage
 from cifar_tune.storage import attributes
 from cifar_tune.storage.damage import check_trials

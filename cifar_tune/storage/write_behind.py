@@ -21,7 +21,8 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
-from cifar_tune.optuna_internals import BatchStorage, StudyInMemory
+from cifar_tune.optuna_internals import StudyInMemory
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.storage import attributes
 from cifar_tune.storage.patience import Outage
 from cifar_tune.storage.study_rows import changed

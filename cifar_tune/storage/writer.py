@@ -13,7 +13,8 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
 from cifar_tune.errors import CifarTuneError, UnexpectedError
-from cifar_tune.optuna_internals import BatchStorage, StudyInMemory
+from cifar_tune.optuna_internals import StudyInMemory
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.storage.patience import Outage
 from cifar_tune.storage.records import bulk_reading
 from cifar_tune.storage.study_rows import Kind, StudyRows, lacks_something

@@ -3,7 +3,7 @@
 from typing import Any
 
 from cifar_tune.errors import last_line
-from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.storage.overview import Overview
 from cifar_tune.storage.records import TrialRecord
 from cifar_tune.study.budget import most_trials, within_budget

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Engine
 
-from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.storage.lease import Held, Owner, held_lease
 from cifar_tune.storage.linked import linked_to
 from cifar_tune.storage.stored_studies import study_names

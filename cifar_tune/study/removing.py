@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sqlalchemy.engine import URL
 
-from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.storage.lease import acquire
 from cifar_tune.storage.linked import linked_to
 from cifar_tune.storage.stored_studies import study_names

@@ -19,7 +19,7 @@ from cifar_tune.executors.messages import Rehearsal
 from cifar_tune.executors.options import ExecutorOptions
 from cifar_tune.executors.pool import Executors
 from cifar_tune.model_files.learned import study_warnings
-from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.pruners.build import build_pruner
 from cifar_tune.storage import attributes
 from cifar_tune.storage.lease import acquire, new_token

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cifar_tune.errors import DamagedError, UserError, last_line
-from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.storage.lease import Held, held_lease
 from cifar_tune.storage.openings import elsewhere_shown
 from cifar_tune.storage.overview import Overview

@@ -14,7 +14,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
 from cifar_tune.errors import CheckError, DamagedError, Problem, UserError
-from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.storage import attributes
 from cifar_tune.storage.linked import parent_of
 from cifar_tune.storage.means import key_of

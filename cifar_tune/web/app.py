@@ -10,7 +10,7 @@ from starlette.middleware import Middleware
 
 from cifar_tune import __version__
 from cifar_tune.dashboard.host_names import allowed_names, own_names
-from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.web import assets, health
 from cifar_tune.web.dashboard_gate import mount_dashboard
 from cifar_tune.web.guards import Guards

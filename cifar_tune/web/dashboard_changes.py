@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cifar_tune.optuna_internals import ARTIFACT, BatchStorage
+from cifar_tune.optuna_internals import ARTIFACT
 from cifar_tune.optuna_questions import study_of_trial
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.service import rights
 from cifar_tune.service.people import Actor
 from cifar_tune.service.refusals import ConflictError, NameTakenError, UnknownStudyError

@@ -15,8 +15,8 @@ from optuna.trial import TrialState
 from sqlalchemy.engine import URL
 
 from cifar_tune.errors import UserError, nearest_name
-from cifar_tune.optuna_internals import BatchStorage
 from cifar_tune.optuna_questions import parts_of_unfinished, states_of_studies, trial_ids
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.optuna_tables import names_of_studies, naming_damage
 from cifar_tune.reports.best_config import resolved_config
 from cifar_tune.service.refusals import UnknownStudyError

@@ -15,7 +15,7 @@ from cifar_tune.cli import submitting, watching
 from cifar_tune.cli.server_watching import ServerWatcher
 from cifar_tune.client import HttpDesk
 from cifar_tune.errors import CheckError
-from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.service import submissions
 from cifar_tune.service.people import Actor
 from cifar_tune.service.storage_desk import StorageDesk

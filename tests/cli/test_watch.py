@@ -14,7 +14,7 @@ from cifar_tune.cli.study_status import one_status
 from cifar_tune.cli.watch_frame import is_over
 from cifar_tune.cli.watching import Watcher, as_text, render
 from cifar_tune.errors import CheckError
-from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.reports.page.timeline import spans
 from cifar_tune.storage.lease import acquire
 from cifar_tune.storage.rdb import close, open_storage

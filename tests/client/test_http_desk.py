@@ -14,7 +14,7 @@ from sqlalchemy.engine import URL
 from cifar_tune.client import HttpDesk
 from cifar_tune.client.token_file import own_token
 from cifar_tune.errors import CheckError, CifarTuneError, UserError
-from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.service.desk import Desk, Stopped
 from cifar_tune.service.owners import Owner
 from cifar_tune.service.people import Actor

@@ -23,7 +23,8 @@ from sqlalchemy.engine import URL
 from cifar_tune.dashboard import study_detail
 from cifar_tune.dashboard.shown_storage import ShownStorage
 from cifar_tune.dashboard.study_detail import StudyDetail
-from cifar_tune.optuna_internals import ARTIFACT, BatchStorage, study_id, trial_id
+from cifar_tune.optuna_internals import ARTIFACT, study_id, trial_id
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.optuna_tables import PARAMS
 from cifar_tune.storage import attributes
 from cifar_tune.storage.rdb import close, open_storage

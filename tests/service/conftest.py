@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine
 from sqlalchemy.engine import URL
 
-from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.service.people import Actor, Role
 from cifar_tune.service.schema import upgrade
 from cifar_tune.service.storage_desk import StorageDesk

@@ -11,7 +11,7 @@ from sqlalchemy.engine import URL
 
 from cifar_tune.errors import UserError
 from cifar_tune.executors.options import room_of
-from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.service.cluster_slots import ClusterGoneError, ClusterSlots, cluster_slots
 from cifar_tune.service.coordinating import coordinate
 from cifar_tune.service.slots import slots_of_a_trial

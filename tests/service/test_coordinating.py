@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 
 from cifar_tune.cli.stopping import Stopped, stop_stored
 from cifar_tune.errors import CheckError
-from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.service import coordinating, submissions
 from cifar_tune.service.coordinating import End, coordinate
 from cifar_tune.service.ends import note_end

@@ -14,7 +14,7 @@ from sqlalchemy import Engine, event
 from sqlalchemy.engine import URL
 
 from cifar_tune.errors import CheckError, Problem, UserError
-from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.service import audit, submissions
 from cifar_tune.service.desk import Stopped
 from cifar_tune.service.owners import Owner

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy.engine import URL
 
 from cifar_tune.errors import UserError
-from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.study_spec.reader import read_study
 from cifar_tune.study_spec.yaml_reader import read_yaml
 

@@ -7,7 +7,7 @@ from optuna.study import StudyDirection
 from sqlalchemy import Engine
 
 from cifar_tune.errors import UserError
-from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.service import people
 from cifar_tune.service.audit import Event
 from cifar_tune.service.owners import Owner

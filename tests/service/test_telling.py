@@ -14,7 +14,7 @@ from optuna.exceptions import StorageInternalError
 from sqlalchemy import Engine
 
 from cifar_tune.errors import UserError
-from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.service import submissions
 from cifar_tune.service.addresses import EVENT, SIGNATURE, TIMESTAMP, signature
 from cifar_tune.service.ends import note_end

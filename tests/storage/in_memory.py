@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import delete, select, update
 
 from cifar_tune.errors import CifarTuneError
-from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.storage.write_behind import WriteBehindStorage
 from tests.waiting import PATIENCE
 

@@ -19,7 +19,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
 from cifar_tune.errors import CifarTuneError, UserError
-from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.reports.best_config import best_yaml
 from cifar_tune.reports.report import Report
 from cifar_tune.reports.summary_json import summary_json

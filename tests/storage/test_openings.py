@@ -6,7 +6,7 @@ from dataclasses import replace
 import optuna
 from sqlalchemy.engine import URL
 
-from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.storage.analyses import pieces
 from cifar_tune.storage.openings import (
     begin_opening,

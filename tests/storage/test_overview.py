@@ -13,7 +13,8 @@ from sqlalchemy import text
 from sqlalchemy.engine import URL
 
 from cifar_tune.errors import DamagedError, UserError
-from cifar_tune.optuna_internals import BatchStorage, trial_id
+from cifar_tune.optuna_internals import trial_id
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.storage import attributes
 from cifar_tune.storage.ended import EndedTrials
 from cifar_tune.storage.overview import Overview, overview

@@ -10,8 +10,9 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import URL
 
 from cifar_tune import optuna_tables
-from cifar_tune.optuna_internals import BatchStorage, trial_id
+from cifar_tune.optuna_internals import trial_id
 from cifar_tune.optuna_questions import distributions_of_study, user_attribute_of_trials
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.optuna_tables import Parts
 from cifar_tune.storage import attributes
 from cifar_tune.storage.rdb import close, open_storage

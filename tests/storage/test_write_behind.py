@@ -9,7 +9,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 from sqlalchemy import event
 
-from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.storage import writer
 from cifar_tune.storage.write_behind import WriteBehindStorage
 from tests.storage.flaky import Flaky

@@ -11,7 +11,7 @@ from sqlalchemy import delete, update
 from sqlalchemy.engine import make_url
 
 from cifar_tune.errors import CheckError, UnexpectedError
-from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.optuna_tables import STUDIES, TRIALS
 from cifar_tune.storage import attributes
 from cifar_tune.storage.write_behind import WriteBehindStorage

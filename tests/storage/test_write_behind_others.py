@@ -6,7 +6,7 @@ import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import create_trial
 
-from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.storage.write_behind import WriteBehindStorage
 from tests.storage.flaky import Flaky
 from tests.storage.in_memory import assert_same, in_memory, told

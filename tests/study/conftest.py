@@ -12,7 +12,7 @@ from sqlalchemy.engine import make_url
 
 from cifar_tune.data.prepared import PreparedData, prepare
 from cifar_tune.data.spec import DataSpec
-from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.pruners.build import build_pruner
 from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.records import StudyRecord, load_record

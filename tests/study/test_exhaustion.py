@@ -5,7 +5,7 @@ from typing import Any
 import optuna
 from optuna.trial import create_trial
 
-from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.storage import attributes
 
 from .conftest import RunStudy, spec_of

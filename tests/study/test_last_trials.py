@@ -7,7 +7,7 @@ import optuna
 import pytest
 
 from cifar_tune.knobs.configuration import Configuration
-from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.reports.page.timeline import spans
 from cifar_tune.storage.records import load_record
 from cifar_tune.study import last_trials

@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from cifar_tune.data.folds import count_folds
 from cifar_tune.data.prepared import PreparedData
 from cifar_tune.errors import DamagedError, UserError
-from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.storage import attributes
 from cifar_tune.storage.linked import FINALS, NETWORKS
 from cifar_tune.storage.records import StudyRecord, trial_record

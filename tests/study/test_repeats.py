@@ -8,7 +8,7 @@ import pytest
 
 from cifar_tune.cli.study_status import one_status, status_lines
 from cifar_tune.knobs.configuration import Configuration
-from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.storage import attributes
 from cifar_tune.storage.fallen_behind import allowed_lag
 from cifar_tune.storage.overview import overview

@@ -9,7 +9,7 @@ from optuna.exceptions import StorageInternalError
 from sqlalchemy import select, update
 
 from cifar_tune.knobs.table import BEFORE_THEY_WERE_KNOBS
-from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.optuna_tables import TRIALS, USER_ATTRIBUTES
 from cifar_tune.reports.comparison import compare
 from cifar_tune.reports.report import Report

@@ -11,7 +11,7 @@ import pytest
 
 from cifar_tune.data.prepared import PreparedData
 from cifar_tune.executors.messages import Died, Ended, Report
-from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.pruners.build import build_pruner
 from cifar_tune.storage.records import StudyRecord, load_record
 from cifar_tune.storage.write_behind import WriteBehindStorage

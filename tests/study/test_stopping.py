@@ -9,7 +9,7 @@ from cifar_tune.cli.study_status import one_status, status_lines
 from cifar_tune.cli.summary_lines import outcome_lines
 from cifar_tune.cli.watch_frame import frame, is_over
 from cifar_tune.knobs.configuration import Configuration
-from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.reports.report import Report
 from cifar_tune.reports.summary_markdown import summary_markdown
 from cifar_tune.storage.overview import overview

@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from cifar_tune.data.prepared import PreparedData
 from cifar_tune.errors import CheckError, DamagedError, UserError
-from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.reports.report import Report
 from cifar_tune.reports.summary_markdown import summary_markdown
 from cifar_tune.reports.trial_markdown import trial_markdown

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from sqlalchemy.engine import URL
 from starlette.testclient import TestClient
 
-from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.service.people import Actor, Role, create_token
 from cifar_tune.service.schema import upgrade
 from cifar_tune.service.storage_desk import StorageDesk

@@ -19,7 +19,7 @@ from schemathesis import GenerationMode
 from sqlalchemy import select
 from starlette.testclient import TestClient
 
-from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.service.tables import NAMES, OWNERS, SESSIONS, SUBMISSIONS, TOKENS
 from cifar_tune.storage.rdb import open_storage
 from cifar_tune.storage.urls import storage_url

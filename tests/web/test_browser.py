@@ -14,7 +14,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from sqlalchemy.engine import URL
 from starlette.testclient import TestClient
 
-from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.web.app import create_app
 from cifar_tune.web.models.queueing import Slot, Slots
 from cifar_tune.web.settings import WebSettings

@@ -10,8 +10,9 @@ from optuna import create_study
 from sqlalchemy import insert
 from starlette.testclient import TestClient
 
-from cifar_tune.optuna_internals import BatchStorage, trial_id
 from cifar_tune.optuna_internals import study_id as study_id_of
+from cifar_tune.optuna_internals import trial_id
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.service.tables import NAMES
 
 from .conftest import OURS, ClientOf

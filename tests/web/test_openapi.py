@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from hypothesis import Phase, given, settings
 
 from cifar_tune.cli.http_reference import COMMAND, http_reference
-from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.storage.rdb import open_storage
 from cifar_tune.storage.urls import storage_url
 from cifar_tune.web.app import create_app

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy.engine import URL
 from starlette.testclient import TestClient
 
-from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.storage.urls import ARTIFACTS_VARIABLE
 from tests.storage.conftest import create_database
 

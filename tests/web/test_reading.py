@@ -13,7 +13,7 @@ from sqlalchemy import delete, event, insert
 from sqlalchemy.engine import URL, make_url
 from starlette.testclient import TestClient
 
-from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.service.tables import NAMES, SUBMISSIONS
 from cifar_tune.storage.lease import acquire
 from cifar_tune.storage.overview import overview

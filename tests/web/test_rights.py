@@ -9,7 +9,7 @@ from fastapi.routing import iter_route_contexts
 from sqlalchemy import select
 from starlette.testclient import TestClient
 
-from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.service.tables import NAMES, OWNERS, SESSIONS, SUBMISSIONS, TOKENS
 
 from .conftest import OURS, ROLES, ClientOf, study_text

@@ -14,7 +14,7 @@ from optuna import delete_study
 from sqlalchemy.engine import URL
 from starlette.testclient import TestClient
 
-from cifar_tune.optuna_internals import BatchStorage
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.service.audit import note
 from cifar_tune.service.people import Actor
 from cifar_tune.service.storage_desk import StorageDesk

@@ -13,7 +13,7 @@ from cifar_tune.streams import say
 
 if TYPE_CHECKING:
     from cifar_tune.cli.race_run import Asked, Surroundings
-    from cifar_tune.optuna_internals import BatchStorage
+    from cifar_tune.optuna_storage import BatchStorage
     from cifar_tune.storage.records import StudyRecord
     from cifar_tune.study.choosing import Choice
 
@@ -113,7 +113,7 @@ def finalize(
     from cifar_tune.cli.find_study import find_stored, when_reached
     from cifar_tune.cli.opening_lines import caution_lines, kept_lines, result_lines
     from cifar_tune.cli.race_run import Surroundings, asked, require_own
-    from cifar_tune.optuna_internals import BatchStorage
+    from cifar_tune.optuna_storage import BatchStorage
     from cifar_tune.reports.race import race_lines
     from cifar_tune.storage.openings import RACE, elsewhere_words
     from cifar_tune.storage.rdb import unusable
