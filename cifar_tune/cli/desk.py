@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING
 
 from sqlalchemy.engine import URL
@@ -20,6 +21,7 @@ from cifar_tune.streams import say
 
 if TYPE_CHECKING:
     from cifar_tune.client import HttpDesk
+    from cifar_tune.web.summaries import Summaries
 
 SERVER_VARIABLE = "CIFAR_TUNE_SERVER"
 
@@ -74,8 +76,16 @@ def desk_of(storage: str | None, server: str | None, makes_storage: bool = False
         return
     url = storage_url(storage)
     opened = when_reached(lambda: _opened(url, makes_storage), url)
+
+    @cache
+    def summaries() -> "Summaries":
+        from cifar_tune.web.reading import Studies
+        from cifar_tune.web.summaries import Summaries
+
+        return Summaries(Studies(opened, url))
+
     try:
-        yield StorageDesk(opened.engine, url, local_user())
+        yield StorageDesk(opened.engine, url, local_user(), look=lambda names: summaries().so_far(names))
     finally:
         close(opened)
 

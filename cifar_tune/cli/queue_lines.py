@@ -8,9 +8,9 @@ from typing import Any
 
 from cifar_tune.service.audit import Event
 from cifar_tune.service.people import Token
-from cifar_tune.service.submissions import Submission
+from cifar_tune.service.submissions import SoFar, Submission
 from cifar_tune.visible import visible
-from cifar_tune.wording import counted, rough_duration
+from cifar_tune.wording import counted, metric_figure, rough_duration
 
 _ON_THE_WAY = {"pause": "pausing", "cancel": "ending"}
 
@@ -38,7 +38,7 @@ def state_words(submission: Submission) -> str:
 def queue_lines(submissions: Sequence[Submission]) -> list[str]:
     """A table of submissions, with why each one waits."""
     now = time.time()
-    rows = [("", "study", "owner", "state", "priority", "workers", "since", "")]
+    rows = [("", "study", "owner", "state", "trials", "best", "priority", "workers", "since", "")]
     for each in submissions:
         since = each.ended_at or (
             each.waiting_since if each.state == "queued" else each.started_at or each.submitted_at
@@ -50,6 +50,8 @@ def queue_lines(submissions: Sequence[Submission]) -> list[str]:
                 each.study,
                 each.owner,
                 state_words(each),
+                _trials(each),
+                best_words(each.so_far),
                 str(each.priority),
                 "all" if each.workers is None else str(each.workers),
                 rough_duration(max(0.0, now - since)),
@@ -57,6 +59,18 @@ def queue_lines(submissions: Sequence[Submission]) -> list[str]:
             )
         )
     return table(rows)
+
+
+def best_words(so_far: SoFar | None) -> str:
+    """`val_accuracy 0.9433`; empty where nothing has been found yet."""
+    if so_far is None or so_far.best is None:
+        return ""
+    return f"{so_far.metric} {metric_figure(so_far.best)}"
+
+
+def _trials(submission: Submission) -> str:
+    finished = None if submission.so_far is None else submission.so_far.finished
+    return "" if finished is None else f"{finished:,}/{submission.trials:,}"
 
 
 def event_lines(events: Sequence[Event]) -> list[str]:

@@ -89,13 +89,13 @@ class ServerWatcher:
         while not self._is_closed.is_set():
             try:
                 for told in self._desk.watch(self._name):
-                    self._take(told, "")
+                    self._take(None if isinstance(told, Submission) else told, "")  # it waits for its first run
                 self._take(self._newest, f"{self._desk.server} has ended the stream; trying again")
             except UnknownStudyError:
                 if self._newest is not None:
                     words = f"the study {self._name!r} was deleted or renamed while it was watched"
                     self._fail(CheckError(words))
-                self._take(None, "")  # it waits for its first run, or there is none
+                self._take(None, "")  # there is none, which whoever looks is told
             except AwayError as error:
                 self._take(self._newest, f"{error}; trying again")
             except CifarTuneError as error:

@@ -242,8 +242,10 @@ class HttpDesk:
         """One of these files."""
         return self._send("GET", f"studies/{_part(study)}/model/{_part(name)}").content
 
-    def watch(self, study: str) -> Iterator[Mapping[str, Any]]:
+    def watch(self, study: str) -> Iterator[Mapping[str, Any] | Submission]:
         """The state of a study whenever it changes, until the connection breaks or the server ends it.
+
+        Before the first run of a submitted study, it is its submission.
 
         Raises:
             AwayError: the server does not answer, or falls silent.
@@ -254,8 +256,10 @@ class HttpDesk:
                 answer.read()
                 _refuse(answer)
             for event in httpx2.EventSource(answer):
-                if event.data:
+                if event.event == "study":
                     yield self._parsed(event.json)
+                elif event.event == "waiting":
+                    yield _submission(self._parsed(event.json))
 
     def _ask(self, method: str, path: str, params: Mapping[str, Any] | None = None, json: object = None) -> Any:
         return self._parsed(self._send(method, path, params, json).json)

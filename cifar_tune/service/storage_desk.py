@@ -23,7 +23,7 @@ from cifar_tune.service.owners import Owner
 from cifar_tune.service.people import Actor, Role, Token
 from cifar_tune.service.refusals import ConflictError, RefusedError, UnknownStudyError
 from cifar_tune.service.study_text import Rule, require_as_stored
-from cifar_tune.service.submissions import LIVING, State, Submission
+from cifar_tune.service.submissions import LIVING, SoFar, State, Submission
 from cifar_tune.service.tables import LONGEST_NAME, SERVER_LEASE, SUBMISSIONS, is_storable
 from cifar_tune.storage.lease import owner_of
 from cifar_tune.storage.linked import with_linked
@@ -31,6 +31,9 @@ from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.wishes import ask_to_park
 from cifar_tune.study.removing import Removed, remove_with_linked
 from cifar_tune.visible import visible
+
+Look = Callable[[Sequence[str]], Mapping[str, SoFar]]
+"""How far studies are, by name; those that have not begun are left out."""
 
 MOST_PRIORITY = 1000
 """Priorities lie between this and its negative."""
@@ -57,13 +60,17 @@ class StorageDesk:
         url: of the database.
         actor: who asks.
         rule: what study files must keep besides, such as where images may lie.
+        look: says how far studies of these names are; None where nobody wants to know.
     """
 
-    def __init__(self, engine: Engine, url: URL, actor: Actor, rule: Rule | None = None) -> None:
+    def __init__(
+        self, engine: Engine, url: URL, actor: Actor, rule: Rule | None = None, look: Look | None = None
+    ) -> None:
         self.engine = engine
         self._url = url
         self._actor = actor
         self._rule = rule
+        self._look = look
 
     def submit(
         self,
@@ -124,7 +131,7 @@ class StorageDesk:
 
     def queue(self) -> list[Submission]:
         """See `Desk`."""
-        return submissions.in_order(self.submissions(LIVING))
+        return self._with_progress(submissions.in_order(self.submissions(LIVING)))
 
     def submissions(
         self,
@@ -143,7 +150,8 @@ class StorageDesk:
         """See `Desk`."""
         rights.require(self._actor, "read", None, "see studies")
         with self.engine.connect() as connection:
-            return self._shown(names.existing(connection, study))
+            found = self._shown(names.existing(connection, study))
+        return self._with_progress([found])[0]
 
     def pause(self, study: str) -> Submission:
         """See `Desk`."""
@@ -320,6 +328,11 @@ class StorageDesk:
             if not change(connection, found.id):
                 raise ConflictError(_why_not(submissions.read(connection, found.id)))
             return self._shown(submissions.read(connection, found.id))
+
+    def _with_progress(self, found: Sequence[Submission]) -> list[Submission]:
+        """Submissions with how far their studies are."""
+        so_far = {} if self._look is None or not found else self._look([each.study for each in found])
+        return [replace(each, so_far=so_far.get(each.study)) for each in found]
 
     def _shown(self, submission: Submission) -> Submission:
         """A submission as whoever asks may see it: addresses of others may hold secrets."""

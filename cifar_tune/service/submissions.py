@@ -43,6 +43,25 @@ _HAS_ENDED = _C.state.not_in(LIVING)
 
 
 @dataclass(frozen=True, slots=True)
+class SoFar:
+    """How far a study is, that has begun.
+
+    Attributes:
+        finished: trials that count against the budget.
+        running: trials that are trained now.
+        metric: the name of the objective, of the first one of several; None where the study cannot be read.
+        best: the best value so far; None if there is none yet.
+        trial: the number of the trial that has it.
+    """
+
+    finished: int
+    running: int
+    metric: str | None
+    best: float | None
+    trial: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Submission:
     """A study that somebody has submitted. Times are seconds since the epoch.
 
@@ -69,6 +88,7 @@ class Submission:
         waits: why it waits, in a sentence.
         position: in the queue, from 1; None where it has none.
         notes: on what the study file says and surely does not mean; only in the answer to whoever submits it.
+        so_far: how far it is; only in the queue and where one submission is asked for. None before its first run.
     """
 
     id: int
@@ -94,6 +114,7 @@ class Submission:
     waits: str | None
     position: int | None
     notes: tuple[str, ...] = ()
+    so_far: SoFar | None = None
 
     @property
     def is_living(self) -> bool:

@@ -69,7 +69,7 @@ class Here:
 
     def desk(self, actor: Actor) -> StorageDesk:
         """The desk for somebody: what they may do is decided there."""
-        return StorageDesk(self.engine, self.url, actor, rule_of(self.settings))
+        return StorageDesk(self.engine, self.url, actor, rule_of(self.settings), self.summaries.so_far)
 
 
 _BEARER = HTTPBearer(auto_error=False, description="A token, as `cifar-tune token create` makes them.")

@@ -5,14 +5,15 @@ at once, and their specifications are not checked again. The others are looked a
 """
 
 from collections import OrderedDict
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from threading import Lock
 from typing import Any
 
 from cifar_tune.errors import DamagedError, UserError
 from cifar_tune.optuna_ended import best_of_studies, user_attribute_of_studies
-from cifar_tune.optuna_questions import states_of_studies
+from cifar_tune.optuna_questions import ids_of_studies, states_of_studies
 from cifar_tune.service.refusals import UnknownStudyError
+from cifar_tune.service.submissions import SoFar
 from cifar_tune.storage import attributes
 from cifar_tune.storage.ended import best_ended
 from cifar_tune.storage.linked import parent_of
@@ -69,6 +70,19 @@ class Summaries:
             while len(self._kept) > _MOST:
                 self._kept.popitem(last=False)
         return {name: told.get(name, {"name": name, **_UNTOLD}) for name in ids}
+
+    def so_far(self, names: Sequence[str]) -> Mapping[str, SoFar]:
+        """How far studies of these names are; those that have not begun are left out."""
+        told = self.of(ids_of_studies(self._engine, names))
+        return {
+            name: SoFar(
+                each["finished"],
+                each["counts"].get("RUNNING", 0),
+                each["objective"],
+                *((None, None) if each["best"] is None else (each["best"]["value"], each["best"]["number"])),
+            )
+            for name, each in told.items()
+        }
 
     def _plain(self, ids: Mapping[str, int], large: Set[str]) -> dict[str, dict[str, Any]]:
         """Of those with one objective alone, whose best trial is the one with the best value."""

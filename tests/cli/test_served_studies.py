@@ -22,6 +22,7 @@ from cifar_tune.service.storage_desk import StorageDesk
 from cifar_tune.storage.lease import acquire
 from cifar_tune.web.serving import HttpServer
 from cifar_tune.web.settings import WebSettings
+from tests.reports.factory import MadeTrial, make_record, make_spec
 from tests.waiting import wait_until
 from tests.web.conftest import AppOf, Template, app, app_of, storage, study_text, template, url
 from tests.web.serving import serving
@@ -68,6 +69,26 @@ def test_status_is_the_same_by_both_ways(cli: Cli, here: Options, there: Options
     ours, theirs = json.loads(cli("status", "--json", *here).out), json.loads(cli("status", "--json", *there).out)
     assert theirs == {"storage": address, "studies": ours["studies"]}
     assert [each["name"] for each in theirs["studies"]] == ["front", "made"]
+
+
+def test_the_queue_says_how_far_studies_are_by_both_ways(
+    cli: Cli, here: Options, there: Options, storage: BatchStorage, desk: StorageDesk
+) -> None:
+    number = desk.submit(study_text("halfway")).id
+    spec = make_spec({"lr": {"low": 1e-3, "high": 0.1}}, name="halfway")
+    trials = [MadeTrial({"lr": 0.01}, 0.5), MadeTrial({"lr": 0.02}, 0.75), MadeTrial({"lr": 0.03}, None, "RUNNING", 2)]
+    make_record(spec, trials, storage)
+    with storage.engine.begin() as connection:
+        submissions.begin(connection, number)
+    lines = {line.split()[0]: line.split() for line in cli("queue", *here).out.splitlines()[2:]}
+    assert lines["halfway"][:6] == ["halfway", "anna", "running", "2/3", "val_accuracy", "0.7500"]
+    assert lines["paused"][:4] == ["paused", "anna", "paused", "0"], "it has not begun, so there is only its priority"
+    for arguments in (("queue",), ("queue", "--all")):
+        ours, theirs = cli(*arguments, *here), cli(*arguments, *there)
+        assert (theirs.code, theirs.out) == (ours.code, ours.out) == (0, ours.out), arguments
+    for way in (here, there):
+        [told] = [each for each in json.loads(cli("queue", "--json", *way).out) if each["study"] == "halfway"]
+        assert told["so_far"] == {"finished": 2, "running": 1, "metric": "val_accuracy", "best": 0.75, "trial": 1}
 
 
 @pytest.mark.usefixtures("blank_pictures")

@@ -1,5 +1,6 @@
 """The commands of the service on the database itself."""
 
+import io
 import json
 import os
 import signal
@@ -7,12 +8,16 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from rich.console import Console
 from sqlalchemy import text
 
+from cifar_tune.cli import submitting
 from cifar_tune.cli.queue_lines import date_and_time
+from cifar_tune.cli.submitting import LineInPlace, Lines
 from cifar_tune.service import submissions
 from cifar_tune.service.people import Actor, who
 from cifar_tune.service.schema import upgrade
@@ -21,6 +26,7 @@ from cifar_tune.service.tables import SERVER_LEASE, VERSION
 from cifar_tune.storage.lease import acquire
 from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.urls import storage_url
+from tests.reports.factory import MadeTrial, make_record, make_spec
 from tests.waiting import wait_until
 
 from .conftest import Cli
@@ -71,7 +77,7 @@ def test_a_study_is_submitted_changed_and_cancelled(cli: Cli, study: str, tmp_pa
     assert found["notify"] == ["https://example.org/x"]
     lines = cli("queue").out.splitlines()
     assert lines[0] == "1 submission: 1 queued"
-    assert lines[1].split() == ["study", "owner", "state", "priority", "workers", "since"]
+    assert lines[1].split() == ["study", "owner", "state", "trials", "best", "priority", "workers", "since"]
     assert lines[2].split()[0] == "mine"
     assert cli("pause", "mine").out == "mine: paused, priority 3, as many trials at a time as fit\n"
     assert cli("workers", "mine", "2").out == "mine: paused, priority 3, 2 trials at a time at most\n"
@@ -136,6 +142,60 @@ def test_waiting_ends_with_the_exit_code_of_the_study(cli: Cli, study: str, exit
         playing.result()
     assert ended.code == exit_code
     assert ended.out == f"queued mine (submission 1)\nmine has ended: {state} (so it was)\n"
+
+
+def test_whoever_waits_sees_what_happens(cli: Cli, study: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = make_spec({}, name="mine")
+
+    def wait() -> None:
+        with open_desk() as desk, desk.engine.begin() as connection:
+            submissions.tell(connection, 1, "all 8 slots are taken", 2)
+
+    def begin() -> None:
+        with open_desk() as desk:
+            with desk.engine.begin() as connection:
+                submissions.begin(connection, 1)
+            storage = open_storage(storage_url(None))
+            make_record(spec, [MadeTrial(value=0.5), MadeTrial(value=0.75)], storage)
+            close(storage)
+
+    def end() -> None:
+        with open_desk() as desk, desk.engine.begin() as connection:
+            submissions.end(connection, 1, 0, "so it was")
+
+    steps = iter((wait, begin, end))
+    monkeypatch.setattr(submitting, "time", SimpleNamespace(sleep=lambda _: next(steps)()))
+    monkeypatch.setattr(submitting, "LINE_SECONDS", 0.0)
+    ended = cli("submit", study, "--wait")
+    assert (ended.code, ended.out.splitlines()[-1]) == (0, "mine has ended: done (so it was)")
+    assert ended.err.splitlines()[-3:] == [
+        "mine: queued",
+        "mine: queued at position 2: all 8 slots are taken",
+        "mine: running, 2 of 3 trials, best val_accuracy 0.7500 (trial 1)",
+    ]
+
+
+def test_lines_come_at_once_for_news_and_now_and_then_for_the_rest() -> None:
+    now, said = [0.0], list[str]()
+    lines = Lines(said.append, lambda: now[0])
+    for seconds, step, words in (
+        (0, "queued", "at 9"), (1, "queued", "at 8"), (31, "queued", "at 7"), (32, "running", "0 of 9"),
+        (33, "running", "1 of 9"), (50, "away", "away"), (51, "running", "2 of 9"), (90, "running", "2 of 9"),
+    ):  # fmt: skip
+        now[0] = seconds
+        lines.tell(step, words)
+    assert said == ["at 9", "at 7", "0 of 9", "away", "2 of 9"]
+
+
+def test_a_line_in_a_terminal_stands_in_one_place() -> None:
+    file = io.StringIO()
+    with LineInPlace(Console(file=file, force_terminal=True, width=60)) as line:
+        line.tell("queued", "mine: queued at position 9\x1b[2J")
+        line.tell("running", "mine: running, 2 of 3 trials")
+        wait_until(lambda: "running, 2 of 3" in file.getvalue())
+        assert "\n" not in file.getvalue()
+    assert "\x1b[2J" not in file.getvalue(), "nobody else may move the cursor"
+    assert file.getvalue().endswith("\x1b[2K"), "the line is taken away at the end"
 
 
 def play_server(exit_code: int) -> None:

@@ -15,11 +15,12 @@ from sqlalchemy.engine import URL
 from starlette.testclient import TestClient
 
 from cifar_tune.optuna_storage import BatchStorage
+from cifar_tune.service import submissions
 from cifar_tune.service.audit import note
 from cifar_tune.service.people import Actor
 from cifar_tune.service.storage_desk import StorageDesk
 from cifar_tune.web.settings import Limits, WebSettings
-from tests.reports.factory import make_record, make_spec
+from tests.reports.factory import MadeTrial, make_record, make_spec
 from tests.waiting import PATIENCE
 
 from .conftest import AppOf, Template, study_text
@@ -87,6 +88,31 @@ def test_a_study_is_watched(address: str, template: Template, storage: BatchStor
         second = next(events)
         assert json.loads(second.data)["running"][0]["intermediate"][-1] == [3, 0.4]
         assert second.id != first.id
+
+
+def test_a_study_that_waits_is_watched_until_it_begins(
+    address: str, template: Template, storage: BatchStorage, url: URL
+) -> None:
+    desk = StorageDesk(storage.engine, url, Actor("anna", "editor"))
+    made = desk.submit(study_text("patient"), notify=["https://example.org/secret-hook"])
+    with listening(address, template.tokens["viewer"], "/v1/studies/patient/stream") as events:
+        first = next(events)
+        told = json.loads(first.data)
+        assert (first.event, told["state"], told["waits"], told["text"]) == ("waiting", "queued", None, None)
+        assert told["notify"] == ["***"], "addresses are nobody else's business"
+        with storage.engine.begin() as connection:
+            submissions.tell(connection, made.id, "all 8 slots are taken", 3)
+        told = json.loads(next(events).data)
+        assert (told["position"], told["waits"]) == (3, "all 8 slots are taken")
+        make_record(make_spec({}, name="patient"), [MadeTrial(value=0.5)], storage)
+        begun = next(events)
+        while begun.event == "study" and json.loads(begun.data)["status"]["finished"] < 1:
+            begun = next(events)
+        assert begun.event == "study"
+        delete_study(study_name="patient", storage=storage)
+        desk.cancel("patient")
+        desk.delete("patient")
+        assert [event.event for event in events if event.event == "study"] == []
 
 
 def test_a_stream_ends_with_its_study(address: str, template: Template, storage: BatchStorage) -> None:

@@ -15,12 +15,13 @@ def queue(
     everything: Annotated[bool, typer.Option("--all", help="Also the studies that have ended.")] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Show the submitted studies: what runs, what waits at which position and why, and what is paused.
+    """Show the submitted studies: what runs and how far it is, what waits at which position and why, what is paused.
 
     With --json: a list of objects: id, study, owner, file, folder, priority, workers (null: as many as fit), trials,
     state (queued, running, paused, done, failed or cancelled), wanted (run, pause or cancel), submitted_at,
     waiting_since, started_at, ended_at (seconds since the epoch, or null), exit_code, message, device_seconds, deaths,
-    notify (addresses of others are hidden), waits (why it waits) and position.
+    notify (addresses of others are hidden), waits (why it waits), position, and so_far (null before the first run and
+    of studies that have ended, else an object: finished and running trials, metric, best value and its trial).
     """
     from cifar_tune.cli.desk import NoStorageError, desk_of, note_unless_served
     from cifar_tune.cli.queue_lines import numbers_of, queue_lines, submission_json
@@ -28,7 +29,9 @@ def queue(
 
     try:
         with desk_of(storage, server) as desk:
-            found = in_order(desk.submissions()) if everything else desk.queue()
+            found = desk.queue()
+            if everything:
+                found = in_order(list({each.id: each for each in (*desk.submissions(), *found)}.values()))
             if any(each.is_living for each in found):
                 note_unless_served(desk)
     except NoStorageError:

@@ -47,7 +47,7 @@ def submit(
     """
     from cifar_tune.cli.desk import desk_of, note_unless_served
     from cifar_tune.cli.queue_lines import submission_json
-    from cifar_tune.cli.submitting import study_to_submit, wait_for_end
+    from cifar_tune.cli.submitting import study_to_submit, teller, wait_for_end
 
     with desk_of(storage, server, makes_storage=True) as desk:
         found = study_to_submit(study, desk)
@@ -62,7 +62,8 @@ def submit(
         note_unless_served(desk)
         if not wait:
             return
-        ended = wait_for_end(desk, made, lambda text: say(text, err=True))
+        with teller() as told:
+            ended = wait_for_end(desk, made, told)
         if as_json:
             typer.echo(json.dumps(submission_json(ended), indent=2))
         else:

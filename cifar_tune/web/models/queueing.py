@@ -44,6 +44,21 @@ class Change(Model):
     """`run`: it may run. `pause`: it waits until somebody resumes it."""
 
 
+class SoFarTold(Model):
+    """How far a study is that has begun."""
+
+    finished: int = Field(examples=[12])
+    """The number of trials that count against the budget."""
+    running: int = Field(examples=[2])
+    """The number of trials that are trained now."""
+    metric: str | None = Field(examples=["val_accuracy"])
+    """The objective, the first one of several; null if the study cannot be read."""
+    best: float | None = Field(examples=[0.9433])
+    """The best value so far; null if there is none."""
+    trial: int | None = Field(examples=[7])
+    """The number of the trial that has it."""
+
+
 class SubmissionTold(Model):
     """A study that somebody has submitted. Times are seconds since the epoch."""
 
@@ -91,6 +106,8 @@ class SubmissionTold(Model):
     """Its position in the queue, from 1; null if it has none."""
     notes: list[str] = Field(default_factory=list, examples=[[]])
     """Remarks on settings that are allowed but probably not meant; only in the answer to a new submission."""
+    so_far: SoFarTold | None = None
+    """How far the study is. Told in the queue and of a single submission; null before its first run."""
 
 
 class Queue(Model):

@@ -15,11 +15,14 @@ from starlette.exceptions import HTTPException
 
 from cifar_tune.errors import CifarTuneError
 from cifar_tune.service.audit import last
+from cifar_tune.service.refusals import UnknownStudyError
+from cifar_tune.service.storage_desk import StorageDesk
 from cifar_tune.web.here import AtDesk, Caller, Here, HereNow, Place
 from cifar_tune.web.models.administration import Events, EventTold
 from cifar_tune.web.problems import answers
+from cifar_tune.web.reading import mark_of
 from cifar_tune.web.routes import PREFIX
-from cifar_tune.web.routes.queueing import Name
+from cifar_tune.web.routes.queueing import Name, told
 
 router = APIRouter(prefix=PREFIX, tags=["events"])
 
@@ -53,9 +56,12 @@ def _last_heard(
     return newest if heard is None else min(heard, newest)  # a higher one is of a database that was replaced since
 
 
-def _require_study(name: Name, here: HereNow, _caller: Caller) -> None:
+def _require_study(name: Name, here: HereNow, desk: AtDesk) -> None:
     """Once the answer has begun, its status cannot say any more that there is no such study."""
-    here.studies.require(name)
+    try:
+        here.studies.require(name)
+    except UnknownStudyError as error:
+        _waiting(desk, name, error)
 
 
 @router.get("/events", operation_id="events")
@@ -108,7 +114,7 @@ async def watch(
     name: Name,
     request: Request,
     here: HereNow,
-    caller: Caller,
+    desk: AtDesk,
     known: Annotated[
         str,
         Header(
@@ -118,15 +124,16 @@ async def watch(
 ) -> AsyncIterator[ServerSentEvent]:
     """One study as it changes, as server-sent events.
 
-    Each event is the whole state, so a reconnect misses nothing: the status, the running trials with the value after
-    each epoch, and the trials that ended last. The stream ends when the study is deleted.
+    Each event `study` is the whole state, so a reconnect misses nothing: the status, the running trials with the value
+    after each epoch, and the trials that ended last. Before the first run of a submitted study, each event `waiting` is
+    its submission, with its position and why it waits. The stream ends when the study is deleted.
     """
     yield ServerSentEvent(comment="study", retry=_RETRY_MILLISECONDS)
     checked = time.monotonic()
-    while (seen := await _read(_live, here, name)) is not None:
-        mark, text = seen
+    while (seen := await _read(_standing, here, desk, name)) is not None:
+        kind, mark, text = seen
         if mark != known:
-            yield ServerSentEvent(id=mark, event="study", raw_data=text)
+            yield ServerSentEvent(id=mark, event=kind, raw_data=text)
             known = mark
         if time.monotonic() - checked >= _CHECK_SECONDS:
             checked = time.monotonic()
@@ -135,9 +142,30 @@ async def watch(
         await asyncio.sleep(_SNAPSHOT_SECONDS)
 
 
-def _live(here: Here, name: str) -> tuple[str, str]:
-    with here.studies.while_it_is_there(name):
-        return here.studies.live(name)
+def _standing(here: Here, desk: StorageDesk, name: str) -> tuple[str, str, str]:
+    """The kind of event, its mark and its text.
+
+    Raises:
+        UnknownStudyError: nobody has run or submitted a study of this name, or it was deleted.
+    """
+    try:
+        with here.studies.while_it_is_there(name):
+            return "study", *here.studies.live(name)
+    except UnknownStudyError as error:
+        text = _waiting(desk, name, error)
+        return "waiting", mark_of(text), text
+
+
+def _waiting(desk: StorageDesk, name: str, unknown: UnknownStudyError) -> str:
+    """The submission of a study that has not begun, as JSON.
+
+    Raises:
+        UnknownStudyError: `unknown`, if nobody has submitted it.
+    """
+    try:
+        return told(desk.submission(name), with_text=False).model_dump_json()
+    except UnknownStudyError:
+        raise unknown from None
 
 
 async def _read(read: Callable[P, Told], *args: P.args, **kwargs: P.kwargs) -> Told | None:
