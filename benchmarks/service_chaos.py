@@ -205,14 +205,19 @@ class Chaos:
             time.sleep(0.2)
 
     def _runs(self) -> list[tuple[int, int]]:
-        """Processes of this service that run a submission, and its number."""
-        found = []
+        """Processes of this service that run a submission, and its number.
+
+        What such a process is just starting looks the same for a moment, and is none.
+        """
+        found: dict[int, tuple[int, int]] = {}
         for entry in Path("/proc").glob("[0-9]*"):
             with suppress(OSError, ValueError, IndexError):
                 words = (entry / "cmdline").read_bytes().decode().split("\0")
                 if "cifar_tune.service.coordinating" in words and (entry / "cwd").readlink() == self._folder:
-                    found.append((int(entry.name), int(words[words.index("cifar_tune.service.coordinating") + 1])))
-        return found
+                    number = int(words[words.index("cifar_tune.service.coordinating") + 1])
+                    parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                    found[int(entry.name)] = number, parent
+        return [(pid, number) for pid, (number, parent) in found.items() if parent not in found]
 
     def _start(self) -> "subprocess.Popen[bytes]":
         options = ("serve", "--no-http", "--devices", "cpu", "--slots", str(_SLOTS))

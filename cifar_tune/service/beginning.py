@@ -105,12 +105,11 @@ class Beginning:
         why = f"it cannot be started: {error}"
         with self._engine.begin() as connection:
             if isinstance(error, UserError):
-                submissions.end(connection, submission.id, 1, why)
-                note_end(connection, submission.id, why)
+                if submissions.end(connection, submission.id, 1, why):
+                    note_end(connection, submission.id, why)
             else:
                 self.put_off(submission.id, now)
-                submissions.requeue(connection, submission.id, why)
-                if why != submission.message:  # once, and not each minute
+                if submissions.requeue(connection, submission.id, why) and why != submission.message:  # told once
                     detail = {"submission": submission.id, "why": why}
                     note(connection, SERVER_LEASE, "start", submission.study, "failed", detail)
         self._say(f"{submission.study}: {why}")

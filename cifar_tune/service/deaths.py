@@ -38,7 +38,7 @@ class Deaths:
             return False
         code = self._processes.exit_code(submission.id)
         with self._engine.begin() as connection:
-            now = submissions.find(connection, submission.id)
+            now = submissions.locked(connection, submission.id)  # its process may have sent its end before it died
             if now is None or now.state != "running":
                 return True  # it has written its end meanwhile
             if record is None and run is None:

@@ -14,7 +14,7 @@ from cifar_tune.service import rights, submissions
 from cifar_tune.service.people import Actor
 from cifar_tune.service.refusals import NameTakenError, UnknownStudyError
 from cifar_tune.service.schema import version_of
-from cifar_tune.service.submissions import Submission
+from cifar_tune.service.submissions import MOST_NUMBER, Submission
 from cifar_tune.service.tables import NAMES, is_storable
 
 
@@ -77,10 +77,16 @@ def require_free(connection: Connection, actor: Actor, study: str) -> None:
         )
 
 
-def give_free(connection: Connection, study: str) -> None:
-    """Forget a study that was deleted; if it was submitted again at this instant, the name stays taken."""
+def give_free(connection: Connection, study: str, last: int = MOST_NUMBER) -> None:
+    """Forget a study that was deleted; if it was submitted again meanwhile, the name stays taken.
+
+    Args:
+        connection: a transaction.
+        study: its name.
+        last: the number of its newest submission when the deletion began.
+    """
     connection.execute(update(NAMES).where(NAMES.c.study == study).values(study=study))  # waits for those who `take` it
-    submissions.forget(connection, study)
+    submissions.forget(connection, study, last)
     if submissions.newest(connection, study) is None:
         connection.execute(delete(NAMES).where(NAMES.c.study == study))
 

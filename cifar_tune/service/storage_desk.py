@@ -4,24 +4,24 @@ Rights are checked here, before anything else is looked at. Each change and each
 events, a change in its own transaction.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from time import time
 
 from sqlalchemy import ColumnElement, Connection, Engine, insert, update
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import IntegrityError
 
-from cifar_tune.errors import CifarTuneError, Problem, UserError
+from cifar_tune.errors import Problem, UserError
 from cifar_tune.service import audit, names, owners, people, rights, submissions
 from cifar_tune.service.addresses import problems_of
+from cifar_tune.service.attempts import Attempts
 from cifar_tune.service.audit import Event
 from cifar_tune.service.checking_apart import checked_for_server
 from cifar_tune.service.desk import Stopped
 from cifar_tune.service.owners import Owner
 from cifar_tune.service.people import Actor, Role, Token
-from cifar_tune.service.refusals import ConflictError, RefusedError, UnknownStudyError
+from cifar_tune.service.refusals import ConflictError, UnknownStudyError
 from cifar_tune.service.study_text import Rule, require_as_stored
 from cifar_tune.service.submissions import LIVING, SoFar, State, Submission
 from cifar_tune.service.tables import LONGEST_NAME, SERVER_LEASE, SUBMISSIONS, is_storable
@@ -43,15 +43,6 @@ _MOST_TRIALS = 10**9
 _TRIES = 3
 
 
-@dataclass
-class _Attempt:
-    """What somebody tries to do; what becomes known of it on the way belongs into its event."""
-
-    action: str
-    target: str | None
-    detail: dict[str, object] = field(default_factory=dict)
-
-
 class StorageDesk:
     """Answers everything in `cifar_tune.service.desk.Desk`.
 
@@ -69,6 +60,7 @@ class StorageDesk:
         self.engine = engine
         self._url = url
         self._actor = actor
+        self._attempts = Attempts(engine, actor.name)
         self._rule = rule
         self._look = look
 
@@ -85,7 +77,7 @@ class StorageDesk:
         """See `Desk`."""
         me = self._actor.name
         name_of_file = visible(name_of_file)
-        with self._attempt("submit", None, {"file": name_of_file}) as attempt:
+        with self._attempts.attempt("submit", None, {"file": name_of_file}) as attempt:
             rights.require(self._actor, "submit", me, "submit a study")
             _require_sound(priority, workers, notify)
             if folder is not None and not is_storable(folder):
@@ -113,18 +105,20 @@ class StorageDesk:
             if is_stored:
                 require_as_stored(checked.spec, self._url)
             owners.make_row(self.engine, me)
+
+            def insert_row(connection: Connection) -> Submission:
+                owners.lock(connection, me)
+                names.require_free(connection, self._actor, study)
+                names.take(connection, self._actor, study)
+                owners.require_room(connection, me, trials)
+                connection.execute(insert(SUBMISSIONS).values(**row))
+                made = names.existing(connection, study)
+                attempt.detail |= {"submission": made.id, "priority": priority, "workers": workers}
+                return replace(made, notes=checked.notes)
+
             for _ in range(_TRIES):
                 try:
-                    with self.engine.begin() as connection:
-                        owners.lock(connection, me)
-                        names.require_free(connection, self._actor, study)
-                        names.take(connection, self._actor, study)
-                        owners.require_room(connection, me, trials)
-                        connection.execute(insert(SUBMISSIONS).values(**row))
-                        made = names.existing(connection, study)
-                        attempt.detail |= {"submission": made.id, "priority": priority, "workers": workers}
-                        self._done(connection, attempt)
-                        return replace(made, notes=checked.notes)
+                    return self._attempts.commit(attempt, insert_row)
                 except IntegrityError:  # somebody has submitted this name at the same instant; the next look shows who
                     continue
             raise ConflictError(f"the study {study!r} was submitted several times at the same instant; try again")
@@ -161,9 +155,12 @@ class StorageDesk:
         """See `Desk`."""
 
         def change(connection: Connection, number: int) -> bool:
-            found = submissions.read(connection, number)
-            if found.state == "paused" and found.wanted != "cancel":
-                owners.lock(connection, found.owner)
+            seen = submissions.find(connection, number)
+            if seen is None:
+                return False
+            owners.lock(connection, seen.owner)
+            found = submissions.locked(connection, number)  # a run may have been parked since then
+            if found is not None and found.state == "paused" and found.wanted != "cancel":
                 owners.require_room_in_queue(connection, found.owner)
             return submissions.resume(connection, number)
 
@@ -193,22 +190,24 @@ class StorageDesk:
 
     def stop(self, study: str) -> Stopped:
         """See `Desk`."""
-        with self._attempt("stop", study, {}) as attempt:
+        with self._attempts.attempt("stop", study, {}) as attempt:
             newest = self._found(study, "stop")
             held = [ask_to_park(self.engine, each, self._actor.name) for each in with_linked(study)]
             asked = tuple(str(each.owner) for each in held if each is not None)
             attempt.detail["asked"] = asked
-            with self.engine.begin() as connection:
+
+            def pause(connection: Connection) -> bool:
                 # only now: a run that parks before this is queued again, and paused here all the same
                 is_paused = newest is not None and submissions.pause(connection, newest.id)
                 if not asked and not is_paused:
                     raise ConflictError(f"nobody runs the study {study!r}, so there is nothing to stop")
-                self._done(connection, attempt)
-            return Stopped(study, asked, is_paused)
+                return is_paused
+
+            return Stopped(study, asked, self._attempts.commit(attempt, pause))
 
     def delete(self, study: str) -> Removed:
         """See `Desk`."""
-        with self._attempt("delete", study, {}) as attempt:
+        with self._attempts.attempt("delete", study, {}) as attempt:
             newest = self._found(study, "delete")
             if newest is not None and newest.is_living:
                 raise ConflictError(
@@ -216,9 +215,8 @@ class StorageDesk:
                 )
             removed = self._removed(study)
             attempt.detail["linked"] = removed.linked
-            with self.engine.begin() as connection:
-                names.give_free(connection, study)
-                self._done(connection, attempt)
+            last = 0 if newest is None else newest.id
+            self._attempts.commit(attempt, lambda connection: names.give_free(connection, study, last))
             return removed
 
     def events(self, after: int | None = 0, limit: int | None = None) -> list[Event]:
@@ -237,7 +235,7 @@ class StorageDesk:
         self, owner: str, role: Role, label: str = "", expires_at: float | None = None
     ) -> tuple[Token, str]:
         """See `Desk`."""
-        with self._changing("token.create", owner, {"role": role, "expires_at": expires_at}) as (connection, attempt):
+        with self._attempts.attempt("token.create", owner, {"role": role, "expires_at": expires_at}) as attempt:
             rights.require(self._actor, "token.create", owner, "create tokens")
             people.role_of(role)
             people.person_name(owner)
@@ -251,21 +249,29 @@ class StorageDesk:
                 raise UserError(Problem(f"must be {LONGEST_NAME} visible characters at most", "label", label))
             if expires_at is not None and not time() < expires_at < _END_OF_TIME:
                 raise UserError(Problem("must lie in the future", "expires_at", expires_at))
-            token, secret = people.create_token(connection, self._actor.name, owner, role, label, expires_at)
-            attempt.detail["token"] = token.id
-        return token, secret
+
+            def create(connection: Connection) -> tuple[Token, str]:
+                token, secret = people.create_token(connection, self._actor.name, owner, role, label, expires_at)
+                attempt.detail["token"] = token.id
+                return token, secret
+
+            return self._attempts.commit(attempt, create)
 
     def revoke_token(self, number: int) -> Token:
         """See `Desk`."""
-        with self._changing("token.revoke", None, {"token": number}) as (connection, attempt):
-            found = {each.id: each.owner for each in people.read_tokens(connection)}
-            attempt.target = owner = found.get(number)
-            rights.require(self._actor, "token.revoke", owner, f"revoke token {number}")
-            if owner is None:
-                raise UserError(Problem("there is no such token; see: cifar-tune token list", "token", number))
-            if not people.revoke(connection, number):
-                raise ConflictError(f"token {number} was revoked already")
-            return people.read_token(connection, number)
+        with self._attempts.attempt("token.revoke", None, {"token": number}) as attempt:
+
+            def revoke(connection: Connection) -> Token:
+                found = {each.id: each.owner for each in people.read_tokens(connection)}
+                attempt.target = owner = found.get(number)
+                rights.require(self._actor, "token.revoke", owner, f"revoke token {number}")
+                if owner is None:
+                    raise UserError(Problem("there is no such token; see: cifar-tune token list", "token", number))
+                if not people.revoke(connection, number):
+                    raise ConflictError(f"token {number} was revoked already")
+                return people.read_token(connection, number)
+
+            return self._attempts.commit(attempt, revoke)
 
     def owners(self) -> list[Owner]:
         """See `Desk`."""
@@ -276,15 +282,17 @@ class StorageDesk:
     def set_owner(self, owner: Owner, resets: bool = False) -> Owner:
         """See `Desk`."""
         said = {key: value for key, value in owners.limits(owner).items() if value is not None or resets}
-        with self._attempt("owner.set", owner.name, said) as attempt:
+        with self._attempts.attempt("owner.set", owner.name, said) as attempt:
             rights.require(self._actor, "owner.set", None, "change what owners may use")
             people.person_name(owner.name)
             owners.require_sound(owner)
             owners.make_row(self.engine, owner.name)
-            with self.engine.begin() as connection:
+
+            def set_limits(connection: Connection) -> Owner:
                 owners.set_limits(connection, owner.name, said)
-                self._done(connection, attempt)
                 return owners.limits_of(connection, owner.name)
+
+            return self._attempts.commit(attempt, set_limits)
 
     def is_served(self) -> bool:
         """Whether a server runs on this database."""
@@ -313,6 +321,8 @@ class StorageDesk:
         storage = open_storage(self._url)
         try:
             return remove_with_linked(storage, study, self._url)
+        except KeyError as error:
+            raise UnknownStudyError(_gone(study)) from error
         finally:
             close(storage)
 
@@ -320,14 +330,19 @@ class StorageDesk:
         self, action: str, study: str, change: Callable[[Connection, int], bool], **detail: object
     ) -> Submission:
         """Change a submission that has not ended, in one statement that says from which states it starts."""
-        with self._changing(action, study, detail) as (connection, attempt):
+        with self._attempts.attempt(action, study, detail) as attempt:
             rights.require(self._actor, action, self._actor.name, f"{_WORDS[action]} {study!r}")
-            found = names.existing(connection, study)
-            rights.require(self._actor, action, found.owner, f"{_WORDS[action]} {study!r}")
-            attempt.detail["submission"] = found.id
-            if not change(connection, found.id):
-                raise ConflictError(_why_not(submissions.read(connection, found.id)))
-            return self._shown(submissions.read(connection, found.id))
+
+            def apply(connection: Connection) -> Submission:
+                found = names.existing(connection, study)
+                rights.require(self._actor, action, found.owner, f"{_WORDS[action]} {study!r}")
+                attempt.detail["submission"] = found.id
+                if change(connection, found.id):
+                    return submissions.read(connection, found.id)
+                now = submissions.find(connection, found.id)
+                raise UnknownStudyError(_gone(study)) if now is None else ConflictError(_why_not(now))
+
+            return self._shown(self._attempts.commit(attempt, apply))
 
     def _with_progress(self, found: Sequence[Submission]) -> list[Submission]:
         """Submissions with how far their studies are."""
@@ -338,31 +353,6 @@ class StorageDesk:
         """A submission as whoever asks may see it: addresses of others may hold secrets."""
         may_see = rights.is_allowed(self._actor, "cancel", submission.owner)
         return submission if may_see else replace(submission, notify=("***",) * len(submission.notify))
-
-    @contextmanager
-    def _changing(
-        self, action: str, target: str | None, detail: Mapping[str, object]
-    ) -> Iterator[tuple[Connection, _Attempt]]:
-        """A transaction that changes something, with its event."""
-        with self._attempt(action, target, detail) as attempt, self.engine.begin() as connection:
-            yield connection, attempt
-            self._done(connection, attempt)
-
-    @contextmanager
-    def _attempt(self, action: str, target: str | None, detail: Mapping[str, object]) -> Iterator[_Attempt]:
-        """A block whose refusal is an event."""
-        attempt = _Attempt(action, target, dict(detail))
-        try:
-            yield attempt
-        except CifarTuneError as error:
-            outcome: audit.Outcome = "refused" if isinstance(error, RefusedError | UserError) else "failed"
-            more = {**attempt.detail, "why": str(error)}
-            with self.engine.begin() as connection:
-                audit.note_refusal(connection, self._actor.name, action, attempt.target, outcome, more)
-            raise
-
-    def _done(self, connection: Connection, attempt: _Attempt) -> None:
-        audit.note(connection, self._actor.name, attempt.action, attempt.target, "done", attempt.detail)
 
 
 _END_OF_TIME = 253_402_300_800.0  # the year 10000
@@ -397,6 +387,10 @@ def _require_sound(priority: int = 0, workers: int | None = None, notify: Sequen
 def _set(connection: Connection, number: int, **values: int | None) -> bool:
     is_it: ColumnElement[bool] = (SUBMISSIONS.c.id == number) & SUBMISSIONS.c.state.in_(LIVING)
     return connection.execute(update(SUBMISSIONS).where(is_it).values(**values)).rowcount == 1
+
+
+def _gone(study: str) -> str:
+    return f"the study {names.shown_name(study)!r} was deleted a moment ago"
 
 
 def _why_not(found: Submission) -> str:

@@ -36,7 +36,8 @@ This is `EX_TEMPFAIL` of sysexits.h."""
 
 _MESSAGE = 1000
 
-_MOST_NUMBER = 2**31 - 1
+MOST_NUMBER: Final = 2**31 - 1
+"""No submission has a higher number."""
 
 _C = SUBMISSIONS.c
 _HAS_ENDED = _C.state.not_in(LIVING)
@@ -137,6 +138,12 @@ def read(connection: Connection, number: int) -> Submission:
     return of_row(connection.execute(select(SUBMISSIONS).where(_C.id == number)).mappings().one())
 
 
+def locked(connection: Connection, number: int) -> Submission | None:
+    """The same; nobody else changes it until the transaction ends."""
+    connection.execute(update(SUBMISSIONS).where(_C.id == number).values(id=_C.id))
+    return find(connection, number)
+
+
 def newest(connection: Connection, study: str) -> Submission | None:
     """The newest submission of a study."""
     query = select(SUBMISSIONS).where(_C.study == study).order_by(_C.id.desc()).limit(1)
@@ -166,7 +173,7 @@ def select_submissions(
     if owner is not None:
         query = query.where(_C.owner == owner)
     if before is not None:
-        query = query.where(_C.id < min(before, _MOST_NUMBER))
+        query = query.where(_C.id < min(before, MOST_NUMBER))
     return [of_row(row) for row in connection.execute(query).mappings()]
 
 
@@ -293,9 +300,9 @@ def requeue(connection: Connection, number: int, message: str, is_death: bool = 
     return _end(connection, number, INTERRUPTED, message, deaths=_C.deaths + (1 if is_death else 0))
 
 
-def forget(connection: Connection, study: str) -> None:
-    """Remove the submissions of a study that have ended."""
-    connection.execute(delete(SUBMISSIONS).where((_C.study == study) & _HAS_ENDED))
+def forget(connection: Connection, study: str, last: int) -> None:
+    """Remove the submissions of a study that have ended, up to the one with the number `last`."""
+    connection.execute(delete(SUBMISSIONS).where((_C.study == study) & (_C.id <= last) & _HAS_ENDED))
 
 
 def _bury(connection: Connection, number: int) -> None:

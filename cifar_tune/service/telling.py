@@ -81,20 +81,21 @@ class Teller:
         Raises:
             SQLAlchemyError: the database cannot be used; the next look goes on from there.
         """
-        with self._engine.begin() as connection:
-            if self._seen is None:
-                self._seen = self._told = _remembered(connection)
+        if self._seen is None:
+            with self._engine.begin() as connection:
+                newest = _remembered(connection)
+            self._seen = self._told = newest  # once that is written
+        with self._engine.connect() as connection:
             events = audit.read(connection, self._seen, _AT_ONCE)
             for event in events:
                 if event.action == "end":
                     found = _ended(connection, event)
                     if found is not None:
                         self._write_letters(event.id, found, _about_end(event.id, found), now)
+                self._seen = event.id  # now, so that what goes wrong later does not let it be told twice
             self._write_about_waiting(connection, now)
             running = submissions.select_submissions(connection, ["running"])
         self._write_about_bests([each for each in running if each.notify], now)
-        if events:
-            self._seen = events[-1].id
         for letter in [each for each in self._letters if each.due <= now]:
             self._send(letter, now)
         self._remember()

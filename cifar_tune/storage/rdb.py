@@ -12,7 +12,7 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from sqlalchemy import event
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import IntegrityError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, IntegrityError, NoSuchModuleError, SQLAlchemyError
 
 from cifar_tune.errors import CheckError, Problem, UserError, enumerate_names
 from cifar_tune.optuna_storage import BatchStorage
@@ -40,6 +40,13 @@ _LIMITS = {
     },
 }
 """What libpq and PyMySQL call them; libpq counts `tcp_user_timeout` in milliseconds."""
+_OF_SERVERS = {"pool_pre_ping": True, "isolation_level": "READ COMMITTED"}
+"""A transaction sees what others have committed before each of its statements, also on MySQL, where it would otherwise
+go on with what was true at its first one."""
+
+_UNDONE = ("40P01", "40001", 1213)
+"""Codes of PostgreSQL and MySQL."""
+
 _ATTEMPTS = 5
 _ADVICE = (
     "see that the server runs, and that --storage or CIFAR_TUNE_STORAGE names it rightly; then start the same again"
@@ -67,7 +74,7 @@ def open_storage(url: URL, is_durable: bool = False) -> BatchStorage:
     if file is not None:
         _require_plain(file, url)
         _make_folder(file)
-    options = {"pool_pre_ping": True} if file is None else _options(url)
+    options = _OF_SERVERS if file is None else _options(url)
     with _readable_errors(url):
         if file is None or file.exists():
             refuse_foreign_tables(_impatient(url), _options(url))
@@ -225,6 +232,12 @@ def own_words(error: BaseException) -> str:
         case _:
             words = str(original)
     return (words.strip().splitlines() or [type(original).__name__])[0]
+
+
+def is_undone_for_others(error: DBAPIError) -> bool:
+    """Whether the database has undone a transaction since others were in its way; the same can be tried at once."""
+    codes = (getattr(error.orig, "sqlstate", None), *getattr(error.orig, "args", ())[:1])
+    return any(code in _UNDONE for code in codes)
 
 
 def unusable(url: URL, error: BaseException) -> UserError | CheckError:

@@ -20,6 +20,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from cifar_tune.errors import CheckError
 from cifar_tune.storage.lease import Held, held_lease
 from cifar_tune.storage.own_tables import LONGEST_BY, WISHES, create_tables, study_key
+from cifar_tune.storage.rdb import is_undone_for_others
 
 _ATTEMPTS = 10
 
@@ -107,9 +108,9 @@ def _ask(engine: Engine, study: str, by: str, changes: dict[str, Any]) -> Held |
         except IntegrityError:  # another one asks at this instant, or another run has begun
             continue
         except OperationalError as error:
-            if "deadlock" not in str(error).lower() or attempt == _ATTEMPTS - 1:
+            if not is_undone_for_others(error) or attempt == _ATTEMPTS - 1:
                 raise
-            continue  # the same: the database has let one of them begin again
+            continue
         return held
     raise CheckError(f"the study {study!r} is begun and ended again and again; nothing could be asked of its run")
 

@@ -1,5 +1,6 @@
 """Removes a study for good, with all that `finalize` has made for it."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,12 +38,13 @@ def remove_with_linked(database: BatchStorage, name: str, url: URL) -> Removed:
 
     Raises:
         CheckError: somebody runs it; nothing was removed.
+        KeyError: somebody else has removed it meanwhile.
     """
     linked = linked_to(name, study_names(database))
     left: list[Path] = []
     with acquire(database.engine, name).kept():  # not while somebody runs it; a study of many trials takes a while
         for each in linked:
-            with acquire(database.engine, each).kept():
+            with suppress(KeyError), acquire(database.engine, each).kept():
                 left += remove_study(database, each, url)
         left += remove_study(database, name, url)
     return Removed(name, tuple(linked), tuple(left))

@@ -3,20 +3,31 @@
 import random
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
+from optuna import create_study
 from sqlalchemy import Engine, insert, select
 from sqlalchemy.exc import IntegrityError
 
-from cifar_tune.service import names, submissions
+from cifar_tune.optuna_storage import BatchStorage
+from cifar_tune.service import names, owners, submissions
 from cifar_tune.service.audit import note
+from cifar_tune.service.deaths import Deaths
+from cifar_tune.service.ends import note_end
+from cifar_tune.service.owners import Owner
 from cifar_tune.service.people import Actor
-from cifar_tune.service.refusals import RefusedError
+from cifar_tune.service.refusals import NameTakenError, QuotaError, RefusedError, UnknownStudyError
+from cifar_tune.service.runs import Processes, Record
 from cifar_tune.service.storage_desk import StorageDesk
-from cifar_tune.service.submissions import Submission
+from cifar_tune.service.submissions import INTERRUPTED, Submission
 from cifar_tune.service.tables import SUBMISSIONS
+from cifar_tune.study.removing import Removed, remove_with_linked
 
 from .conftest import DeskOf
 from .test_desk import STUDY
@@ -143,6 +154,127 @@ def test_whoever_gives_a_name_free_waits_for_somebody_who_submits_a_study_under_
     assert desk_of("anna").queue()
     with engine.connect() as connection:
         assert names.owner_of_name(connection, "s0") == "anna"
+
+
+def test_a_study_that_is_paused_while_somebody_resumes_it_passes_no_quota(engine: Engine, desk_of: DeskOf) -> None:
+    numbers = {study: desk_of("anna").submit(STUDY, settings=[f"name={study}"]).id for study in ("s0", "s1")}
+    with engine.begin() as connection:
+        submissions.begin(connection, numbers["s0"])
+    desk_of("anna").pause("s0")
+    desk_of("root", "admin").set_owner(Owner("anna", queued=1))
+    with engine.begin() as run:
+        submissions.end(run, numbers["s0"], INTERRUPTED, "parked")
+        resumed = _begun(lambda: desk_of("anna").resume("s0"))
+    with pytest.raises(QuotaError, match="has 1"):
+        resumed.result()
+
+
+def test_of_two_who_want_the_last_place_of_a_quota_one_gets_it(engine: Engine, desk_of: DeskOf) -> None:
+    made = desk_of("anna").submit(STUDY, settings=["name=s0"])
+    desk_of("anna").pause("s0")
+    desk_of("root", "admin").set_owner(Owner("anna", queued=1))
+    with engine.begin() as quick:
+        owners.lock(quick, "anna")
+        quick.execute(insert(SUBMISSIONS).values(**_row_of(engine, made.id) | {"study": "s1"}, state="queued"))
+        resumed = _begun(lambda: desk_of("anna").resume("s0"))
+    with pytest.raises(QuotaError, match="has 1"):
+        resumed.result()
+
+
+def test_whoever_changes_a_study_that_is_deleted_at_this_instant_is_told_so(engine: Engine, desk_of: DeskOf) -> None:
+    made = desk_of("anna").submit(STUDY, settings=["name=s0"])
+    with engine.begin() as deleting:
+        submissions.cancel(deleting, made.id)
+        names.give_free(deleting, "s0")
+        anna = desk_of("anna")
+        tries = [_begun(partial(verb, "s0")) for verb in (anna.pause, anna.resume, anna.cancel)]
+    for each in tries:
+        with pytest.raises(UnknownStudyError, match="s0"):
+            each.result()
+
+
+def test_of_two_who_delete_a_study_one_is_told_that_it_is_gone(
+    storage: BatchStorage, desk_of: DeskOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create_study(storage=storage, study_name="s0")
+    slow, quick = desk_of("anna", "admin"), desk_of("bert", "admin")
+
+    def after_the_other_one(*args: Any) -> Removed:
+        monkeypatch.undo()
+        quick.delete("s0")
+        return remove_with_linked(*args)
+
+    monkeypatch.setattr("cifar_tune.service.storage_desk.remove_with_linked", after_the_other_one)
+    with pytest.raises(UnknownStudyError, match="s0"):
+        slow.delete("s0")
+
+
+def test_what_is_submitted_while_a_study_is_deleted_is_kept(
+    storage: BatchStorage, desk_of: DeskOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    anna = desk_of("anna")
+    anna.submit(STUDY, settings=["name=s0"])
+    anna.cancel("s0")
+    create_study(storage=storage, study_name="s0")
+
+    def slowly(*args: Any) -> Removed:
+        removed = remove_with_linked(*args)
+        anna.submit(STUDY, settings=["name=s0"])
+        anna.cancel("s0")
+        return removed
+
+    monkeypatch.setattr("cifar_tune.service.storage_desk.remove_with_linked", slowly)
+    anna.delete("s0")
+    assert [each.state for each in anna.submissions()] == ["cancelled"]
+    with pytest.raises(NameTakenError, match="anna"):
+        desk_of("bert").submit(STUDY, settings=["name=s0"])
+
+
+def test_an_end_that_arrives_while_the_server_writes_one_is_told_once(
+    engine: Engine, desk_of: DeskOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CIFAR_TUNE_ARTIFACTS", str(tmp_path / "artifacts"))
+    number = desk_of("anna").submit(STUDY, settings=["name=s0"]).id
+    with engine.begin() as connection:
+        submissions.begin(connection, number)
+    processes = Processes()
+    processes.write(number, Record(("cpu",), 0.0, 0))
+    dead = desk_of("anna").submission("s0")
+    with engine.begin() as run:  # it was killed when it had sent this, and the database is slow
+        submissions.end(run, number, 0, "its budget is used up")
+        recorded = _begun(lambda: Deaths(engine, processes, print).record(dead, None, {}))
+        note_end(run, number, "its budget is used up")
+    assert recorded.result()
+    after = desk_of("anna").submission("s0")
+    assert (after.state, after.deaths) == ("done", 0)
+    assert Counter(event.action for event in desk_of("anna").events())["end"] == 1
+
+
+def test_of_three_who_take_a_name_that_a_fourth_one_gives_back_one_gets_it(engine: Engine, desk_of: DeskOf) -> None:
+    desk_of("root", "admin").submit(STUDY, settings=["name=other"])
+    with engine.connect() as fourth:
+        names.take(fourth, ANNA, "s0")
+        desks = [desk_of(name) for name in ("bert", "carl", "dora")]
+        tries = [_begun(partial(desk.submit, STUDY, settings=["name=s0"])) for desk in desks]
+        fourth.rollback()
+    found = [each.exception() for each in tries]
+    assert Counter(map(type, found)) == {type(None): 1, NameTakenError: 2}
+
+
+def _begun(work: Callable[[], Any]) -> Future[Any]:
+    """Work in a thread, which has got as far as it gets without this one."""
+    done: Future[Any] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(work())
+        except BaseException as error:  # noqa: BLE001 (whoever asks for the result gets it)
+            done.set_exception(error)
+
+    Thread(target=run, daemon=True).start()
+    with suppress(TimeoutError):
+        done.exception(timeout=0.5)
+    return done
 
 
 def _row_of(engine: Engine, number: int) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from threading import Event, Thread
 import pytest
 from optuna.exceptions import StorageInternalError
 from sqlalchemy import Engine
+from sqlalchemy.exc import OperationalError
 
 from cifar_tune.errors import UserError
 from cifar_tune.optuna_storage import BatchStorage
@@ -133,6 +134,30 @@ def test_who_never_answers_is_given_up_and_holds_up_nobody(
     teller.look(now + 1e6)
     assert desk_of("anna").events()[-1] == event
     assert len(listener.got) == 1
+
+
+def test_a_database_that_fails_in_between_lets_nobody_be_told_twice_or_never(
+    desk_of: DeskOf, storage: BatchStorage, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look_in_vain(teller: Teller) -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr(submissions, "select_submissions", _fail)
+            with pytest.raises(OperationalError):
+                teller.look(1_800_000_000.0)
+
+    first, second = Teller(storage, SECRET), Teller(storage, SECRET)
+    look_in_vain(first)
+    first.look(1_800_000_000.0)
+    for count, teller in enumerate((second, second), 1):
+        number = desk_of("anna").submit(STUDY, notify=[f"{listener.address}/hook"]).id
+        run_to_its_end(storage.engine, number, 0)
+        look_in_vain(teller)
+        teller.look(1_800_000_000.0)
+        assert len(listener.got) == count
+
+
+def _fail(*_: object) -> None:
+    raise OperationalError("SELECT", {}, Exception("the server is away"))
 
 
 def test_nothing_ends_the_thread_that_tells(storage: BatchStorage, monkeypatch: pytest.MonkeyPatch) -> None:
