@@ -13,8 +13,9 @@ from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.service.addresses import SECRET_VARIABLE
 from cifar_tune.service.people import first_admin
 from cifar_tune.service.schema import upgrade
-from cifar_tune.service.supervising import Settings, Supervisor, server_lease
+from cifar_tune.service.supervising import Settings, Supervisor, server_lease, tell_address
 from cifar_tune.service.telling import telling
+from cifar_tune.storage.lease import Lease
 from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.urls import require_artifacts_folder
 from cifar_tune.streams import say
@@ -64,7 +65,7 @@ def serve(url: URL, settings: Settings, web: WebSettings | None) -> None:
             with (
                 stop_signals() as stop,
                 telling(storage, secret, _log),
-                _listening(storage, url, web, supervisor) as is_well,
+                _listening(storage, url, web, supervisor, lease) as is_well,
             ):
                 stop.is_polled = True
                 _greet(storage, settings)
@@ -79,7 +80,7 @@ def serve(url: URL, settings: Settings, web: WebSettings | None) -> None:
 
 @contextmanager
 def _listening(
-    storage: BatchStorage, url: URL, web: WebSettings | None, supervisor: Supervisor
+    storage: BatchStorage, url: URL, web: WebSettings | None, supervisor: Supervisor, lease: Lease
 ) -> Iterator[Callable[[], bool]]:
     """Answer requests inside the block; yields what says whether that goes on."""
     if web is None:
@@ -100,6 +101,7 @@ def _listening(
     http = HttpServer(create_app(storage, url, web, slots, {"loop": supervisor.standing}), web)
     http.start()
     try:
+        tell_address(storage.engine, lease, http.elsewhere or http.address)
         say(http.address)
         if http.elsewhere:
             say(f"from other machines: {http.elsewhere}")

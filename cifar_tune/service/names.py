@@ -22,14 +22,25 @@ def owner_of_name(connection: Connection, study: str) -> str | None:
     """Whose the name is; None where nobody has submitted it."""
     if not is_storable(study):
         return None
-    return connection.execute(select(NAMES.c.owner).where(NAMES.c.study == study)).scalar_one_or_none()
+    found = connection.execute(select(NAMES.c.study, NAMES.c.owner).where(NAMES.c.study == study)).one_or_none()
+    return None if found is None or found.study != study else str(found.owner)
 
 
 def is_stored(connection: Connection, study: str) -> bool:
     """Whether the database holds a study of this name, whoever has made it."""
     if not is_storable(study):
         return False
-    return connection.execute(select(STUDIES.c.study_id).where(STUDIES.c.study_name == study)).first() is not None
+    found = connection.execute(select(STUDIES.c.study_name).where(STUDIES.c.study_name == study)).scalar_one_or_none()
+    return found == study
+
+
+def _same_to_database(connection: Connection, study: str) -> str | None:
+    """Another name that the database takes for the same one, as MySQL does where only the case differs."""
+    for names in (NAMES.c.study, STUDIES.c.study_name):
+        found = connection.execute(select(names).where(names == study)).scalar_one_or_none()
+        if found is not None and found != study:
+            return str(found)
+    return None
 
 
 def is_submitted(engine: Engine, study: str) -> bool:
@@ -58,15 +69,19 @@ def require_free(connection: Connection, actor: Actor, study: str) -> None:
     """See that somebody may submit a study under this name now.
 
     Raises:
-        NameTakenError: saying whose it is, or that the study has not ended.
+        NameTakenError: saying whose it is, or that the study has not ended; or that the database cannot tell the name
+            from another one.
         NotAllowedError: `run` has made the study, and only an administrator may take it over.
     """
+    advice = "give yours another name, such as --set name=..."
+    other = _same_to_database(connection, study)
+    if other is not None:
+        raise NameTakenError(f"this database cannot tell the name {study!r} from {other!r}, which is taken; {advice}")
     owner = owner_of_name(connection, study)
     if owner is None:
         if is_stored(connection, study):
             rights.require(actor, "submit", None, f"submit the study {study!r}, which is stored already")
         return
-    advice = "give yours another name, such as --set name=..."
     if owner != actor.name:
         raise NameTakenError(f"the name {study!r} is taken: that study belongs to {owner}; {advice}")
     newest = submissions.newest(connection, study)
@@ -98,7 +113,7 @@ def existing(connection: Connection, study: str) -> Submission:
         UnknownStudyError: there is none; names the nearest name.
     """
     found = submissions.newest(connection, study) if is_storable(study) else None
-    if found is not None:
+    if found is not None and found.study == study:
         return found
     if is_stored(connection, study):
         raise UnknownStudyError(f"the study {study!r} was not submitted: `cifar-tune run` has made it")

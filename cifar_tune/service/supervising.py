@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, delete, insert, select
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
@@ -27,9 +27,10 @@ from cifar_tune.service.runs import Command, Processes, coordinating, environmen
 from cifar_tune.service.scheduling import Claim, Plan, Rules, plan
 from cifar_tune.service.slots import most_at_once, slots_of_a_trial
 from cifar_tune.service.submissions import LATER, LIVING, Submission
-from cifar_tune.service.tables import SERVER_LEASE
+from cifar_tune.service.tables import SERVER_LEASE, SERVERS
 from cifar_tune.service.usage import Usage
-from cifar_tune.storage.lease import Lease, LeaseLostError, acquire, owner_of
+from cifar_tune.storage.lease import Lease, LeaseLostError, acquire, held_lease, owner_of
+from cifar_tune.visible import visible
 
 _LOOK_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 5.0
@@ -61,17 +62,27 @@ def server_lease(engine: Engine) -> Lease:
     """Be the one server of a storage.
 
     Raises:
-        CheckError: another one lives; names it.
+        CheckError: another one lives; names it, and where it is found if that is known.
     """
     try:
         return acquire(engine, SERVER_LEASE)
     except CheckError as error:
-        other = owner_of(engine, SERVER_LEASE)
-        if other is None:
+        held = held_lease(engine, SERVER_LEASE)
+        if held is None or held.is_free:
             raise
+        with engine.connect() as connection:
+            found = connection.execute(select(SERVERS.c.address).where(SERVERS.c.lease == held.token)).scalar()
+        where = "" if found is None else f", at {visible(found)}"
         raise CheckError(
-            f"{other} serves this storage already; stop it first, or use it: one server gives out all slots"
+            f"{held.owner} serves this storage already{where}; stop it first, or use it: one server gives out all slots"
         ) from error
+
+
+def tell_address(engine: Engine, lease: Lease, address: str) -> None:
+    """Let others know where this server is found."""
+    with engine.begin() as connection:
+        connection.execute(delete(SERVERS))
+        connection.execute(insert(SERVERS).values(lease=lease.token, address=address))
 
 
 class Supervisor:

@@ -17,12 +17,12 @@ from sqlalchemy import (
     Table,
     Text,
 )
-from sqlalchemy.dialects.mysql import MEDIUMTEXT
+from sqlalchemy.dialects.mysql import MEDIUMTEXT, VARCHAR
 
 VERSION_TABLE = "cifar_tune_schema"
 """Holds the version of our tables. Optuna keeps its own in `alembic_version`, which is left alone."""
 
-VERSION = "0001"
+VERSION = "0002"
 """The version that these tables have: the name of the newest migration."""
 
 SERVER_LEASE = "cifar-tune serve"
@@ -36,12 +36,18 @@ METADATA = MetaData()
 
 _LONG_TEXT = Text().with_variant(MEDIUMTEXT(), "mysql", "mariadb")
 _SECONDS = Float(53)
+_EXACT = VARCHAR(LONGEST_NAME, charset="utf8mb4", collation="utf8mb4_bin")
+_PERSON = String(LONGEST_NAME).with_variant(_EXACT, "mysql", "mariadb")
+"""MySQL takes `anna` and `Anna` for the same name unless it is told otherwise.
+
+Names of studies are left to it: Optuna's table has them too, and two that it cannot tell apart have no place there.
+"""
 
 NAMES = Table(
     "cifar_tune_names",
     METADATA,
     Column("study", String(LONGEST_NAME), primary_key=True),
-    Column("owner", String(LONGEST_NAME), nullable=False),
+    Column("owner", _PERSON, nullable=False),
     Column("since", _SECONDS, nullable=False),
 )
 """Whose study a name is: that of the first person who submitted it. Studies that `run` has made are not in here."""
@@ -52,7 +58,7 @@ SUBMISSIONS = Table(
     Column("id", Integer, primary_key=True),
     Column("study", String(LONGEST_NAME), nullable=False, index=True),
     Column("living", String(LONGEST_NAME), unique=True),  # the study's name until the submission has ended, then NULL
-    Column("owner", String(LONGEST_NAME), nullable=False, index=True),
+    Column("owner", _PERSON, nullable=False, index=True),
     Column("file", Text, nullable=False),  # the name of the study file, for messages
     Column("folder", Text),  # relative paths in it begin here; NULL: in the server's folder
     Column("text", _LONG_TEXT, nullable=False),  # of the study file, with `--set` applied
@@ -80,10 +86,10 @@ TOKENS = Table(
     METADATA,
     Column("id", Integer, primary_key=True),
     Column("sha256", String(64), nullable=False, unique=True),
-    Column("owner", String(LONGEST_NAME), nullable=False, index=True),
+    Column("owner", _PERSON, nullable=False, index=True),
     Column("role", String(16), nullable=False),
     Column("label", String(LONGEST_NAME), nullable=False),
-    Column("created_by", String(LONGEST_NAME), nullable=False),
+    Column("created_by", _PERSON, nullable=False),
     Column("created_at", _SECONDS, nullable=False),
     Column("expires_at", _SECONDS),
     Column("used_at", _SECONDS),
@@ -104,7 +110,7 @@ SESSIONS = Table(
 OWNERS = Table(
     "cifar_tune_owners",
     METADATA,
-    Column("name", String(LONGEST_NAME), primary_key=True),
+    Column("name", _PERSON, primary_key=True),
     Column("weight", _SECONDS),  # of the fair share
     Column("slots", Integer),  # most that may be used at a time
     Column("queued", Integer),  # most studies that may wait
@@ -115,7 +121,7 @@ OWNERS = Table(
 USAGE = Table(
     "cifar_tune_usage",
     METADATA,
-    Column("owner", String(LONGEST_NAME), primary_key=True),
+    Column("owner", _PERSON, primary_key=True),
     Column("device_seconds", _SECONDS, nullable=False),  # decayed up to `at`
     Column("at", _SECONDS, nullable=False),
 )
@@ -125,13 +131,21 @@ EVENTS = Table(
     METADATA,
     Column("id", BigInteger, primary_key=True, autoincrement=False),
     Column("at", _SECONDS, nullable=False),
-    Column("actor", String(LONGEST_NAME), nullable=False),
+    Column("actor", _PERSON, nullable=False),
     Column("action", String(40), nullable=False),
-    Column("target", String(LONGEST_NAME), index=True),
+    Column("target", _PERSON, index=True),
     Column("outcome", String(16), nullable=False),
     Column("detail", JSON, nullable=False),
 )
 """Append-only. Numbers have no gaps and are given in the order of the transactions: see `cifar_tune.service.audit`."""
+
+SERVERS = Table(
+    "cifar_tune_servers",
+    METADATA,
+    Column("lease", String(32), primary_key=True),  # the token of the server's lease
+    Column("address", Text, nullable=False),
+)
+"""Where the server is found. What another lease has written is out of date."""
 
 COUNTERS = Table(
     "cifar_tune_counters",

@@ -10,7 +10,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from cifar_tune.errors import DamagedError
+from cifar_tune.errors import DamagedError, Problem, UserError
 from cifar_tune.knobs.knob import Kind
 from cifar_tune.optuna_internals import CONSTRAINT, CONSTRAINTS_OF_OPTUNA_4, RUNG
 from cifar_tune.optuna_storage import BatchStorage
@@ -26,6 +26,21 @@ Check = Callable[[object], bool]
 
 class CheckedStorage(BatchStorage):
     """A storage that reads nothing that makes no sense. What studies of other programs mean is their own affair."""
+
+    def get_study_id_from_name(self, study_name: str) -> int:
+        """The id of a study.
+
+        Raises:
+            KeyError: there is none of this name.
+            UserError: the database takes the name for that of another study, as MySQL does where only the case differs.
+        """
+        study = super().get_study_id_from_name(study_name)
+        if self.engine.dialect.name in ("mysql", "mariadb"):
+            there = self.get_study_name_from_id(study)
+            if there != study_name:
+                rule = f"this database cannot tell the name from {there!r}, a study that it holds; use another name"
+                raise UserError(Problem(rule, study_name))
+        return study
 
     def check_trial(self, study_id: int, trial: FrozenTrial, parts: Parts) -> None:
         """See `check_trial`."""

@@ -51,7 +51,7 @@ def test_a_server_runs_what_is_submitted(server: Program, tmp_path: Path, enviro
     code, _, said = call_cifar_tune(("serve", "--no-http", "--devices", "cpu"), tmp_path, environment)
     assert code == 1
     assert f"process {server.pid} on" in said
-    assert "serves this storage already" in said
+    assert f"serves this storage already, at {address};" in said
     server.terminate()
     server.communicate(timeout=PATIENCE)
     assert server.returncode == 0

@@ -17,6 +17,7 @@ from cifar_tune.service.backup import back_up
 from cifar_tune.service.checking import check_database
 from cifar_tune.service.people import Actor
 from cifar_tune.service.storage_desk import StorageDesk
+from cifar_tune.service.tables import VERSION
 from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.urls import storage_url
 from tests.storage.conftest import create_database
@@ -119,7 +120,7 @@ def test_what_a_check_finds(desk_of: DeskOf, engine: Engine) -> None:
     desk_of("anna").submit(STUDY)
     found = check_database(engine)
     assert found.faults == []
-    assert found.lines[1] == "the service's tables: version 0001, submissions 1, events 1"
+    assert found.lines[1] == f"the service's tables: version {VERSION}, submissions 1, events 1"
     with engine.begin() as connection:
         connection.execute(text("DELETE FROM cifar_tune_events"))
     assert check_database(engine).faults == ["the record of events has been changed: 1 event of 1 are missing"]

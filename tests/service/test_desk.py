@@ -556,3 +556,35 @@ def test_admins_stop_a_plain_run_and_what_finalize_runs(desk_of: DeskOf, storage
         assert wish is not None
         assert wish.park
         lease.release()
+
+
+def test_people_whose_names_differ_in_case_are_two(desk_of: DeskOf) -> None:
+    for name in ("anna", "Anna"):
+        desk_of(name).submit(STUDY, settings=[f"name=of-{name}-{len(desk_of(name).submissions())}"])
+    admin = desk_of("root", "admin")
+    assert [each.study for each in admin.submissions(owner="Anna")] == ["of-Anna-1"]
+    admin.create_token("anna", "editor")
+    assert (len(desk_of("anna").tokens()), desk_of("Anna").tokens()) == (1, [])
+    admin.set_owner(Owner("Anna", queued=1))
+    assert desk_of("anna").submit(STUDY).owner == "anna", "limits are those of the other one"
+    with pytest.raises(QuotaError, match="Anna"):
+        desk_of("Anna").submit(STUDY, settings=["name=second"])
+
+
+def test_studies_whose_names_differ_in_case_are_two_or_refused(
+    desk_of: DeskOf, storage: BatchStorage, engine: Engine
+) -> None:
+    """MySQL cannot tell them apart, and Optuna's own table lies there too."""
+    storage.create_new_study([StudyDirection.MAXIMIZE], "made")
+    desk = desk_of("root", "admin")
+    desk.submit(STUDY)
+    if engine.dialect.name != "mysql":
+        assert desk.submit(STUDY, settings=["name=Mine"]).study == "Mine"
+        return
+    for name, other in (("Mine", "mine"), ("MADE", "made")):
+        with pytest.raises(NameTakenError, match=f"cannot tell the name '{name}' from '{other}', which is taken"):
+            desk.submit(STUDY, settings=[f"name={name}"])
+    with pytest.raises(UnknownStudyError, match="nobody has submitted a study 'MINE'"):
+        desk.cancel("MINE")
+    with pytest.raises(UserError, match="MADE: this database cannot tell the name from 'made', a study that it holds"):
+        storage.get_study_id_from_name("MADE")

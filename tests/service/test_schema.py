@@ -106,6 +106,32 @@ def test_mysql_takes_each_table(table: Table) -> None:
         assert sum(4 * (text.length or 1000) for text in texts) <= 767, columns
 
 
+@pytest.mark.parametrize("table", METADATA.sorted_tables, ids=str)
+def test_mysql_compares_names_of_people_exactly(table: Table) -> None:
+    lines = str(CreateTable(table).compile(dialect=mysql.dialect())).splitlines()
+    of_people = {"owner", "created_by", "actor", "target"} | ({"name"} if table.name == "cifar_tune_owners" else set())
+    for line in lines:
+        is_exact = "VARCHAR(100) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin" in line
+        assert is_exact == (line.split() != [] and line.split()[0] in of_people), line
+
+
+def test_the_first_tables_are_upgraded_and_keep_what_they_hold(url: URL, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = open_storage(bare(url))
+    engine = storage.engine
+    with monkeypatch.context() as earlier:
+        earlier.setattr(schema, "VERSION", "0001")
+        assert upgrade(engine) is None
+    add = text("INSERT INTO cifar_tune_owners (name, slots) VALUES (:name, :slots)")
+    with engine.begin() as connection:
+        connection.execute(add, {"name": "anna", "slots": 3})
+    assert (upgrade(engine), version_of(engine), differences(engine)) == ("0001", VERSION, [])
+    with engine.begin() as connection:
+        connection.execute(add, {"name": "Anna", "slots": 4})
+        rows = connection.execute(text("SELECT slots FROM cifar_tune_owners WHERE name = 'anna'"))
+        assert rows.scalars().all() == [3]
+    close(storage)
+
+
 def test_an_upgrade_that_breaks_off_leaves_nothing(url: URL) -> None:
     bare(url)
     storage = open_storage(url)
