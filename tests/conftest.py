@@ -28,6 +28,55 @@ _GIGABYTES_PER_WORKER = 3
 _MEMORY_DISK = Path("/dev/shm")  # noqa: S108 (the folders in it have names that nobody can guess)
 _MEMORY_DISK_GIGABYTES = 4
 
+_LONGEST = (
+    "study/test_ray.py",
+    "cli/test_broken_streams.py",
+    "study/test_deterministic.py",
+    "study/test_control.py",
+    "service/test_cluster_slots.py",
+    "study/test_processes.py",
+    "training/test_accumulation.py",
+    "study/test_outages_in_between.py",
+    "models/test_models.py",
+    "service/test_supervising.py",
+    "training/test_graphs.py",
+    "study/test_repairs.py",
+    "cli/test_plugins.py",
+    "study/test_evolving.py",
+    "reports/page/test_page.py",
+    "executors/test_nothing_is_left.py",
+    "web/test_reading.py",
+    "storage/test_overview.py",
+    "study/test_run.py",
+    "executors/test_starting.py",
+    "executors/test_job_training.py",
+    "study/test_start_from.py",
+    "cli/test_closed_test_images.py",
+    "benchmarks/test_gpu_proof.py",
+    "web/test_browser.py",
+    "knobs/test_every_knob_is_proved.py",
+    "study/test_processes_objectives.py",
+    "study/test_copies.py",
+    "cli/test_serve.py",
+    "service/test_coordinating.py",
+    "benchmarks/test_fuzz.py",
+    "storage/test_lease.py",
+    "plugins/test_two_at_once.py",
+    "dashboard/test_study_detail.py",
+    "study/test_disturbed.py",
+    "cli/test_race.py",
+    "test_not_installed.py",
+    "web/test_administration.py",
+    "storage/test_write_behind.py",
+    "reports/test_pictures.py",
+    "reports/test_objectives.py",
+    "training/test_checkpoint_fit.py",
+)
+"""The files whose tests take longest, the longest first: each more than about 15 s on two cores.
+
+`pytest --durations=100` tells when the list needs a change.
+"""
+
 
 def has_room(disk: Path) -> bool:
     """Whether tests can put their files on a disk that lies in memory, and run programs from there."""
@@ -52,6 +101,12 @@ def pytest_xdist_auto_num_workers() -> int:
     return int(max(1, min(2 * cores, memory // _GIGABYTES_PER_WORKER)))
 
 
+def pytest_configure() -> None:
+    """A name that no file has any more would put a long file last without a word."""
+    if gone := [name for name in _LONGEST if not (_TESTS / name).is_file()]:
+        raise pytest.UsageError(f"{__file__}: there is no {', '.join(gone)}, named as one of the longest files")
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collection(session: pytest.Session) -> Iterator[None]:
     """Each worker first imports a share of the tests: then pytest rewrites their asserts once, not in every worker.
@@ -69,7 +124,8 @@ def pytest_collection(session: pytest.Session) -> Iterator[None]:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first: at the end no worker should be left alone with one."""
-    items.sort(key=lambda item: item.path.parent.name != "study")
+    places = {_TESTS / name: place for place, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 def pytest_collection_finish() -> None:

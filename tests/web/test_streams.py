@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 
 import httpx2
 import pytest
-from fastapi import FastAPI
 from optuna import delete_study
 from sqlalchemy.engine import URL
 from starlette.testclient import TestClient
@@ -136,9 +135,9 @@ def connected(address: str) -> Iterator[socket.socket]:
         yield connection
 
 
-def test_slow_clients_and_many_of_one_address_cost_themselves_alone(app: FastAPI) -> None:
-    limits = Limits(idle_seconds=0.3, connections_each=2)
-    with serving(app, WebSettings(port=0, limits=limits)) as address:
+def test_slow_clients_and_many_of_one_address_cost_themselves_alone(app_of: AppOf) -> None:
+    limits = Limits(body_seconds=0.3, idle_seconds=0.3, connections_each=2)
+    with serving(app_of(limits=limits), WebSettings(port=0, limits=limits)) as address:
         whole = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
         unread = b"POST /v1/studies HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100000\r\n\r\n"
         for sent in (b"", b"GET /heal", whole, whole + b"GET /heal", unread + b"x"):
