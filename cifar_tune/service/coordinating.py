@@ -7,10 +7,12 @@ the submission itself. If it is killed before it has done so, the server notices
 """
 
 import argparse
+import os
 import sys
 import traceback
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import optuna
@@ -48,6 +50,9 @@ _ENDINGS = {
     "interrupted": "parked",
 }
 
+NICENESS = 10
+"""Of a run and its executors. They take all of the cores that nobody else uses; pages and other programs come first."""
+
 
 @dataclass(frozen=True, slots=True)
 class End:
@@ -67,6 +72,7 @@ class End:
 def main() -> None:
     """Run the submission that the command line names; never returns."""
     guard_streams()
+    _step_back()
     parser = argparse.ArgumentParser(prog="python -m cifar_tune.service.coordinating")
     parser.add_argument("number", type=int, help="of the submission")
     parser.add_argument("--devices", required=True, help="one name for each worker, with commas in between")
@@ -84,6 +90,13 @@ def main() -> None:
     with stop_signals() as stop:
         end = coordinate(url, given.number, devices, stop, where)
     sys.exit(end.exit_code)
+
+
+def _step_back() -> None:
+    """Give this process, and those that it will start, a lower priority; one that is lower already stays."""
+    with suppress(OSError):  # a system that forbids it
+        if os.getpriority(os.PRIO_PROCESS, 0) < NICENESS:
+            os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
 
 
 def coordinate(

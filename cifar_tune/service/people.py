@@ -160,8 +160,16 @@ def revoke(connection: Connection, number: int) -> bool:
     return connection.execute(update(TOKENS).where(is_it).values(revoked_at=time.time())).rowcount == 1
 
 
-def who(engine: Engine, secret: str) -> Actor | None:
-    """Who shows this token; None if it is unknown, revoked or has expired."""
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """Somebody who was let in, and until when that holds unless it is taken back; seconds since the epoch, or None."""
+
+    actor: Actor
+    until: float | None
+
+
+def pass_of(engine: Engine, secret: str) -> Pass | None:
+    """What this token opens; None if it is unknown, revoked or has expired."""
     if not secret.startswith(TOKEN_PREFIX):
         return None
     now = time.time()
@@ -172,7 +180,7 @@ def who(engine: Engine, secret: str) -> Actor | None:
             return None
         if token.used_at is None or now - token.used_at >= _USED_SECONDS:
             connection.execute(update(TOKENS).where(TOKENS.c.id == token.id).values(used_at=now))
-    return Actor(token.owner, token.role, token.id)
+    return Pass(Actor(token.owner, token.role, token.id), token.expires_at)
 
 
 def _token(row: Mapping[Any, Any]) -> Token:

@@ -23,6 +23,7 @@ from cifar_tune.web.problems import ProblemDetails, add_handlers, answers
 from cifar_tune.web.reading import Studies
 from cifar_tune.web.routes import PREFIX, administration, queueing, studies, watching
 from cifar_tune.web.settings import HTTPS_PORT, WebSettings, check_settings
+from cifar_tune.web.shared_answers import Sharing
 
 _DESCRIPTION = """
 Hyperparameter optimization for image classifiers, for several people. Send a token with each request:
@@ -72,7 +73,7 @@ def create_app(
         docs_url=None,  # these pages take their scripts from the network
         redoc_url=None,
         openapi_url=f"{PREFIX}/openapi.json",
-        middleware=[guards],
+        middleware=[guards, Middleware(Sharing, lambda: here.answers)],
         max_body_size=settings.limits.body_bytes,
         redirect_slashes=False,
     )

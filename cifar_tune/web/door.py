@@ -10,15 +10,19 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
 from cifar_tune.errors import UserError
-from cifar_tune.service.people import TOKEN_PREFIX, Actor, digest, person_name, role_of, who
+from cifar_tune.service.people import TOKEN_PREFIX, Actor, digest, pass_of, person_name, role_of
 from cifar_tune.web.failures import Failures, KnownTokens
 from cifar_tune.web.guards import READING
-from cifar_tune.web.sessions import actor_of_session, end_session, forget_session, open_session
+from cifar_tune.web.passes import Passes
+from cifar_tune.web.sessions import end_session, forget_session, open_session, pass_of_session
 from cifar_tune.web.settings import WebSettings
 
 COOKIE = "cifar_tune_session"
 TLS_COOKIE = f"__Host-{COOKIE}"
 """The same where browsers come with TLS: no other host and no plain page can set a cookie whose name begins so."""
+
+VISITOR = "cifar_tune.visitor"
+"""Where a request says who was found to ask: an `Actor`, or the `HTTPException` that says why nobody."""
 
 _SITE = 64
 """Bits of an address of IPv6 that say whose network it is. Whoever has one address there has all of the others."""
@@ -40,15 +44,27 @@ class Door:
         limits = settings.limits
         self._failures = Failures(limits.failures, limits.failure_seconds)
         self._known = KnownTokens()
+        self._passes = Passes()
         self._proxies = () if settings.proxy is None else settings.proxy.networks()
 
-    def actor_of(self, request: HTTPConnection) -> Actor | None:
+    def actor_of(self, request: HTTPConnection, newest: int | None = None) -> Actor | None:
         """Who asks; None if the request does not say. Reads the database, so that it blocks.
+
+        Args:
+            request: that asks.
+            newest: the number of the newest event, if that was looked up for this request. Somebody who was let in
+                since that event is let in again without a look at their token: no token is revoked, and nobody logs
+                out, without an event.
 
         Raises:
             HTTPException: what it says is wrong, or was wrong too often; or a browser asks for a change and does not
                 say which page wants it.
         """
+        found = request.scope.get(VISITOR)
+        if isinstance(found, HTTPException):
+            raise found
+        if isinstance(found, Actor):
+            return found
         scheme, _, secret = request.headers.get("authorization", "").partition(" ")
         secret = secret.strip()
         is_token = scheme.lower() == "bearer" and secret.startswith(TOKEN_PREFIX)
@@ -57,16 +73,17 @@ class Door:
         if actor is None and scheme:
             if scheme.lower() != "bearer":
                 raise HTTPException(HTTPStatus.UNAUTHORIZED, "Send Authorization: Bearer and a token.", _CHALLENGE)
-            return self.actor_with(request, secret)
+            return self.actor_with(request, secret, newest)
         cookie = self._cookie_of(request)
         if actor is None and cookie is not None:
-            actor = actor_of_session(self._engine, cookie)
+            opened = self._passes.get(cookie, newest, lambda: pass_of_session(self._engine, cookie))
+            actor = None if opened is None else opened.actor
         if actor is not None:
             require_own_page(request)
         return actor
 
-    def actor_with(self, request: HTTPConnection, secret: str) -> Actor:
-        """Who has this token.
+    def actor_with(self, request: HTTPConnection, secret: str, newest: int | None = None) -> Actor:
+        """Who has this token; `newest` as in `actor_of`.
 
         Raises:
             HTTPException: nobody, or there were too many wrong ones from this address.
@@ -77,13 +94,13 @@ class Door:
         if wait > 0 and not self._known.has(known):
             words = "There were too many wrong tokens from this address; wait a little."
             raise HTTPException(HTTPStatus.TOO_MANY_REQUESTS, words, {"Retry-After": str(ceil(wait))})
-        actor = who(self._engine, secret)
-        if actor is None:
+        found = self._passes.get(secret, newest, lambda: pass_of(self._engine, secret))
+        if found is None:
             self._failures.add(source)
             words = "The token is not known here, was revoked, or has expired."
             raise HTTPException(HTTPStatus.UNAUTHORIZED, words, _CHALLENGE)
         self._known.add(known)
-        return actor
+        return found.actor
 
     def require(self, request: HTTPConnection) -> Actor:
         """Who asks.
@@ -117,6 +134,8 @@ class Door:
         require_own_page(request)
         actor = self.actor_with(request, secret)
         before = self._cookie_of(request)
+        if before is not None:
+            forget_session(self._engine, before)  # first: the event of the new one ends what is remembered of it
         seconds = self._settings.session_hours * 3600
         response.set_cookie(
             self._cookie_name(request),
@@ -127,8 +146,6 @@ class Door:
             secure=self.is_secure(request),
             path="/",
         )
-        if before is not None:
-            forget_session(self._engine, before)
         return actor
 
     def log_out(self, request: Request, response: Response) -> None:

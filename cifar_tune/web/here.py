@@ -16,7 +16,6 @@ from cifar_tune.service import rights
 from cifar_tune.service.people import Actor
 from cifar_tune.service.storage_desk import StorageDesk
 from cifar_tune.web.allowed_files import rule_of
-from cifar_tune.web.cache import Cache
 from cifar_tune.web.door import COOKIE, Door
 from cifar_tune.web.listeners import Listeners, News
 from cifar_tune.web.metrics import Metrics
@@ -24,10 +23,8 @@ from cifar_tune.web.models.queueing import Slots
 from cifar_tune.web.reading import Studies
 from cifar_tune.web.results import Results
 from cifar_tune.web.settings import WebSettings
+from cifar_tune.web.shared_answers import SharedAnswers
 from cifar_tune.web.summaries import Summaries
-
-_MOST_PAGES = 100
-_PAGE_SECONDS = 1.0
 
 
 @dataclass
@@ -42,7 +39,7 @@ class Here:
         metrics: of this process.
         parts: of the service, beside the database: each says `ok`, or what is wrong with it.
         slots: what the machine has, and who uses it.
-        pages: that many look at, as they were made a moment ago.
+        answers: that many ask for, as they were made a moment ago.
     """
 
     engine: Engine
@@ -54,16 +51,16 @@ class Here:
     slots: Callable[[], Slots] = lambda: Slots(slots=[], as_of=None)
     results: Results = field(init=False)
     summaries: Summaries = field(init=False)
-    pages: Cache[str] = field(init=False)
     door: Door = field(init=False)
+    answers: SharedAnswers = field(init=False)
     listeners: Listeners = field(init=False)
     news: News = field(init=False)
 
     def __post_init__(self) -> None:
         self.results = Results(self.studies)
         self.summaries = Summaries(self.studies)
-        self.pages = Cache(_MOST_PAGES, _PAGE_SECONDS)
         self.door = Door(self.engine, self.settings)
+        self.answers = SharedAnswers(self.engine, self.door)
         self.listeners = Listeners(self.settings.limits.listeners, self.settings.limits.listeners_each)
         self.news = News(self.engine)
 

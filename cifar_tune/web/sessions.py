@@ -10,7 +10,7 @@ import time
 from sqlalchemy import Engine, delete, insert, select
 
 from cifar_tune.service.audit import note
-from cifar_tune.service.people import Actor, digest, read_token
+from cifar_tune.service.people import Actor, Pass, digest, read_token
 from cifar_tune.service.tables import SESSIONS
 
 _BYTES = 32
@@ -28,16 +28,19 @@ def open_session(engine: Engine, actor: Actor, seconds: float) -> str:
     return secret
 
 
-def actor_of_session(engine: Engine, secret: str) -> Actor | None:
-    """Whose session it is; None if it is unknown or over, or its token opens nothing any more."""
+def pass_of_session(engine: Engine, secret: str) -> Pass | None:
+    """What a session opens; None if it is unknown or over, or its token opens nothing any more."""
     now = time.time()
     with engine.connect() as connection:
-        query = select(SESSIONS.c.token).where(SESSIONS.c.sha256 == digest(secret), SESSIONS.c.expires_at > now)
-        number = connection.execute(query).scalar_one_or_none()
-        token = None if number is None else read_token(connection, number)
-    if token is None or not token.is_valid(now):
+        query = select(SESSIONS.c.token, SESSIONS.c.expires_at).where(
+            SESSIONS.c.sha256 == digest(secret), SESSIONS.c.expires_at > now
+        )
+        session = connection.execute(query).one_or_none()
+        token = None if session is None else read_token(connection, session.token)
+    if session is None or token is None or not token.is_valid(now):
         return None
-    return Actor(token.owner, token.role, token.id)
+    until = session.expires_at if token.expires_at is None else min(session.expires_at, token.expires_at)
+    return Pass(Actor(token.owner, token.role, token.id), until)
 
 
 def forget_session(engine: Engine, secret: str) -> None:

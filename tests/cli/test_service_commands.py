@@ -19,7 +19,7 @@ from cifar_tune.cli import submitting
 from cifar_tune.cli.queue_lines import date_and_time
 from cifar_tune.cli.submitting import LineInPlace, Lines
 from cifar_tune.service import submissions
-from cifar_tune.service.people import Actor, who
+from cifar_tune.service.people import Actor, Pass, pass_of
 from cifar_tune.service.schema import upgrade
 from cifar_tune.service.storage_desk import StorageDesk
 from cifar_tune.service.tables import SERVER_LEASE, VERSION
@@ -242,7 +242,7 @@ def test_a_token_is_printed_once(cli: Cli) -> None:
     secret = ended.out.strip()
     assert ended.err == "token 1 for anna (viewer); it is not shown again:\n"
     with open_desk() as somebody:
-        assert who(somebody.engine, secret) == Actor("anna", "viewer", 1)
+        assert pass_of(somebody.engine, secret) == Pass(Actor("anna", "viewer", 1), None)
     made = json.loads(cli("token", "create", "bert", "--json").out)
     assert (made["owner"], made["role"], made["secret"][:3]) == ("bert", "editor", "ct_")
     listed = cli("token", "list")
@@ -257,7 +257,7 @@ def test_a_token_is_printed_once(cli: Cli) -> None:
     assert cli("token", "revoke", "1").out == "revoked token 1 of anna\n"
     assert cli("token", "list").out.splitlines()[1].endswith("revoked")
     with open_desk() as somebody:
-        assert who(somebody.engine, secret) is None
+        assert pass_of(somebody.engine, secret) is None
     assert secret not in cli("events", "--json").out
 
 

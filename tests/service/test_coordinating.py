@@ -12,11 +12,12 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import OperationalError
 
+from benchmarks.process_tree import executors_of
 from cifar_tune.cli.stopping import Stopped, stop_stored
 from cifar_tune.errors import CheckError
 from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.service import coordinating, submissions
-from cifar_tune.service.coordinating import End, coordinate
+from cifar_tune.service.coordinating import NICENESS, End, coordinate
 from cifar_tune.service.ends import note_end
 from cifar_tune.service.people import Actor
 from cifar_tune.service.storage_desk import StorageDesk
@@ -100,6 +101,9 @@ def test_it_hears_wishes_goes_on_after_kills_and_writes_its_end(place: Place, mo
     submission = place.submit()
     process = place.start(submission)
     read_until(process, "trial 0: ")
+    at_work = [process.pid, *executors_of(process.pid)]
+    assert len(at_work) == 2
+    assert {os.getpriority(os.PRIO_PROCESS, each) for each in at_work} == {NICENESS}, "pages come first"
     ask_for_devices(place.engine, "submitted", ["cpu", "cpu"], SERVER_LEASE)
     assert "2 workers (2 on cpu) from now on instead of 1" in read_until(process, "from now on")
     read_until(process, "trial 1: ")

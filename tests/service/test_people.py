@@ -8,7 +8,7 @@ from sqlalchemy import Engine, text
 
 from cifar_tune.errors import UserError
 from cifar_tune.service import audit, people
-from cifar_tune.service.people import Actor, first_admin, person_name, role_of, who
+from cifar_tune.service.people import Actor, Pass, first_admin, pass_of, person_name, role_of
 
 from .conftest import DeskOf
 
@@ -25,13 +25,13 @@ def test_a_token_is_stored_as_its_hash_alone(desk_of: DeskOf, engine: Engine) ->
     assert secret.startswith("ct_")
     assert len(secret) == 35
     assert (token.owner, token.role, token.label, token.created_by) == ("anna", "editor", "laptop", "root")
-    assert who(engine, secret) == Actor("anna", "editor", token.id)
+    assert pass_of(engine, secret) == Pass(Actor("anna", "editor", token.id), None)
     stored = everything_stored(engine)
     assert people.digest(secret) in stored
     assert secret not in stored
     assert secret.removeprefix("ct_") not in stored
-    assert who(engine, f"{secret}x") is who(engine, secret.removeprefix("ct_")) is who(engine, "") is None
-    assert who(engine, "ct_\ud800\0") is None
+    for wrong in (f"{secret}x", secret.removeprefix("ct_"), "", "ct_\ud800\0"):
+        assert pass_of(engine, wrong) is None
 
 
 def test_the_last_use_is_written_now_and_then(desk_of: DeskOf, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,7 +41,7 @@ def test_the_last_use_is_written_now_and_then(desk_of: DeskOf, engine: Engine, m
     now, uses = time.time(), []
     for later in (0.0, 30.0, 61.0):
         monkeypatch.setattr("time.time", lambda later=later: now + later)
-        who(engine, secret)
+        pass_of(engine, secret)
         uses.append(root.tokens()[0].used_at)
     assert uses == [now, now, now + 61.0]
 
@@ -52,22 +52,22 @@ def test_a_token_ends_when_it_expires_or_is_revoked(
     root = desk_of("root", "admin")
     _, short = root.create_token("anna", "viewer", expires_at=time.time() + 3600)
     long, secret = root.create_token("anna", "viewer")
-    assert who(engine, short) is not None
+    assert pass_of(engine, short) is not None
     after = time.time() + 3601
     monkeypatch.setattr("time.time", lambda: after)
-    assert who(engine, short) is None
-    assert who(engine, secret) is not None
+    assert pass_of(engine, short) is None
+    assert pass_of(engine, secret) is not None
     assert desk_of("anna", "viewer").revoke_token(long.id).revoked_at == after
-    assert who(engine, secret) is None
+    assert pass_of(engine, secret) is None
 
 
 def test_the_first_start_makes_one_administrator(url: object, engine: Engine, desk_of: DeskOf) -> None:
     with ThreadPoolExecutor(4) as threads:
         secrets = [secret for secret in threads.map(lambda _: first_admin(engine), range(4)) if secret]
     assert len(secrets) == 1
-    found = who(engine, secrets[0])
+    found = pass_of(engine, secrets[0])
     assert found is not None
-    assert found.role == "admin"
+    assert found.actor.role == "admin"
     assert first_admin(engine) is None
     events = desk_of("root", "admin").events()
     assert [(event.id, event.action, event.outcome) for event in events] == [(1, "token.create", "done")]

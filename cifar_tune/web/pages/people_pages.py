@@ -1,6 +1,5 @@
 """The pages: all studies, one study, slots, events, submitting."""
 
-from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Annotated, Literal
 from urllib.parse import quote
@@ -15,8 +14,8 @@ from cifar_tune.service.submissions import State, first_of_queue
 from cifar_tune.storage.attributes import why_stopped
 from cifar_tune.web.busy_slots import busy_over_time
 from cifar_tune.web.here import HereNow, StudyRoute
-from cifar_tune.web.listing import Wish, list_studies, owner_of
-from cifar_tune.web.pages.rendering import page, shared_page
+from cifar_tune.web.listing import Wish, list_studies
+from cifar_tune.web.pages.rendering import page
 from cifar_tune.web.routes.queueing import Name
 from cifar_tune.web.routes.studies import read_one
 
@@ -60,44 +59,41 @@ def studies_page(
     state: State | Literal[""] = "",
 ) -> Response:
     """What is queued, and all studies."""
-
-    def contents() -> Mapping[str, object]:
-        with here.engine.connect() as connection:
-            queue, living = first_of_queue(connection, _PAGE)
-        wish = Wish(owner or None, [state] if state else None, contains or None)
-        summaries = here.summaries.of(ids_of_studies(here.engine, [each.study for each in queue]))
-        return {
-            "queue": [(each, summaries.get(each.study)) for each in queue],
-            "more": living - len(queue),
-            "listed": list_studies(here.engine, here.summaries, wish, offset, _PAGE),
-            "shown_owner": owner,
-            "shown_contains": contains,
-            "shown_state": state,
-            "earlier": max(0, offset - _PAGE),
-            "later": offset + _PAGE,
-        }
-
-    return shared_page(request, here, visitor, None, "studies.html", contents)
+    with here.engine.connect() as connection:
+        queue, living = first_of_queue(connection, _PAGE)
+    wish = Wish(owner or None, [state] if state else None, contains or None)
+    summaries = here.summaries.of(ids_of_studies(here.engine, [each.study for each in queue]))
+    return page(
+        request,
+        visitor,
+        "studies.html",
+        queue=[(each, summaries.get(each.study)) for each in queue],
+        more=living - len(queue),
+        listed=list_studies(here.engine, here.summaries, wish, offset, _PAGE),
+        shown_owner=owner,
+        shown_contains=contains,
+        shown_state=state,
+        earlier=max(0, offset - _PAGE),
+        later=offset + _PAGE,
+    )
 
 
 @router.get("/studies/{name:path}")
 def study_page(request: Request, name: Name, here: HereNow, visitor: Visitor) -> Response:
     """One study, live."""
-
-    def contents() -> Mapping[str, object]:
-        found = read_one(here, here.desk(visitor), visitor, name)
-        stored = ids_of_studies(here.engine, [name]).get(name)
-        status = found.status
-        return {
-            "study": found,
-            "status": status,
-            "stopped": None if not status or status["stopped"] is None else why_stopped(status["stopped"]),
-            "best": here.results.best(name) if status and status["best"] else None,
-            "dashboard": "" if stored is None else f"/dashboard/studies/{stored}",
-        }
-
-    is_own = owner_of(here.engine, name) == visitor.name
-    return shared_page(request, here, visitor, is_own, "study.html", contents)
+    found = read_one(here, here.desk(visitor), visitor, name)
+    stored = ids_of_studies(here.engine, [name]).get(name)
+    status = found.status
+    return page(
+        request,
+        visitor,
+        "study.html",
+        study=found,
+        status=status,
+        stopped=None if not status or status["stopped"] is None else why_stopped(status["stopped"]),
+        best=here.results.best(name) if status and status["best"] else None,
+        dashboard="" if stored is None else f"/dashboard/studies/{stored}",
+    )
 
 
 @router.get("/slots")

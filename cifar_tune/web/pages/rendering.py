@@ -1,12 +1,10 @@
 """From templates to pages, and from problems to pages where somebody looks at them in a browser."""
 
 import json
-import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from functools import cache
-from html import escape
 from http import HTTPStatus
 from urllib.parse import quote
 
@@ -14,16 +12,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from cifar_tune.service.audit import last
 from cifar_tune.service.people import Actor
 from cifar_tune.web.assets import fingerprint
-from cifar_tune.web.here import Here
 from cifar_tune.web.problems import Handler
 from cifar_tune.web.routes import PREFIX
 from cifar_tune.wording import metric_figure, rough_duration
-
-_ANYBODY = secrets.token_hex(16)
-"""Stands where the name of whoever asks is put in: no page holds it otherwise."""
 
 _FOR_PROGRAMS = (f"{PREFIX}/", "/api/", "/static/", "/metrics", "/healthz", "/readyz")
 
@@ -37,31 +30,8 @@ def page(request: Request, actor: Actor | None, template: str, **contents: objec
         template: its file.
         contents: for the template.
     """
-    return HTMLResponse(_rendered(request, actor, template, contents))
-
-
-def shared_page(
-    request: Request, here: Here, actor: Actor, sort: object, template: str, make: Callable[[], Mapping[str, object]]
-) -> HTMLResponse:
-    """A page that is the same for many, but for their names: made once in a second, and anew after each event.
-
-    Args:
-        request: that asks for it.
-        here: the server.
-        actor: who asks.
-        sort: people of the same role see the same page where this is the same.
-        template: its file.
-        make: the contents for the template.
-    """
-    with here.engine.connect() as connection:
-        key = str(request.url), actor.role, sort, last(connection)
-    anybody = Actor(_ANYBODY, actor.role)
-    text = here.pages.get(key, object, lambda: _rendered(request, anybody, template, make()))
-    return HTMLResponse(text.replace(_ANYBODY, escape(actor.name)))
-
-
-def _rendered(request: Request, actor: Actor | None, template: str, contents: Mapping[str, object]) -> str:
-    return _environment().get_template(template).render(actor=actor, path=request.url.path, now=time.time(), **contents)
+    made = _environment().get_template(template)
+    return HTMLResponse(made.render(actor=actor, path=request.url.path, now=time.time(), **contents))
 
 
 def as_page(handler: Handler) -> Callable[[Request, Exception], Awaitable[Response]]:

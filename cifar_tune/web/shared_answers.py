@@ -1,0 +1,269 @@
+"""Answers that many people ask for at the same time: each is made once in a second, and anew after each event.
+
+Whoever asks is let in first, by the door that lets everybody in. Then an answer is made as somebody without a name, who
+has the same role and owns nothing, would get it. So what is kept of it holds nothing of the person who came first. Who
+owns what they ask for gets an answer of their own.
+"""
+
+import asyncio
+import json
+import re
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from html import escape
+from http import HTTPStatus
+from threading import Lock
+from typing import Literal
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from cifar_tune.service import rights
+from cifar_tune.service.audit import last
+from cifar_tune.service.names import owner_of_name
+from cifar_tune.service.people import Actor
+from cifar_tune.web.door import VISITOR, Door
+
+ANYBODY = secrets.token_hex(16)
+"""The name for which an answer is made that many get. A page shows the name of its visitor in its place."""
+
+_SECONDS = 1.0
+_SHARE = 4
+"""Making an answer again takes at most one part in this many of the time, however large the study."""
+_LONGEST_SECONDS = 10.0
+_MOST = 500
+_MOST_BYTES = 32 * 2**20
+_LOOKING = 4
+"""Threads that look who asks and what has happened since: never behind those that make answers."""
+
+Own = Literal["nothing", "the study", "anything"]
+"""Whose answers to a path differ from those of others with the same role: those of nobody, of whoever owns the study
+whose name the path ends with, or of everybody who may own something."""
+
+_PATHS: Mapping[str, Own] = {
+    "/": "nothing",
+    "/slots": "nothing",
+    "/events": "nothing",
+    "/v1/studies": "nothing",
+    "/v1/slots": "nothing",
+    "/v1/queue": "anything",  # addresses of notifications
+}
+_OF_STUDIES = ("/studies/", "/v1/studies/")
+_OF_ONE_STUDY = re.compile(r"/(?:stream|live|log|trials|best|front|importances|report|model)(?:/|$)")
+
+
+def what_is_own(path: str) -> tuple[Own, str] | None:
+    """Whose answers to a path differ, and the study whose owner that is; None for what is made for each request."""
+    if path in _PATHS:
+        return _PATHS[path], ""
+    start = next((each for each in _OF_STUDIES if path.startswith(each)), None)
+    if start is None:
+        return None
+    name = path.removeprefix(start)
+    return None if start == _OF_STUDIES[1] and _OF_ONE_STUDY.search(name) else ("the study", name)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What is sent.
+
+    Attributes:
+        status: of HTTP.
+        headers: without the length of the body.
+        parts: of the body; between each two of them stands the name of the visitor.
+        route: that has answered.
+        is_json: whether the name is put in as JSON, and not as HTML.
+    """
+
+    status: int
+    headers: Sequence[tuple[bytes, bytes]]
+    parts: Sequence[bytes]
+    route: object
+    is_json: bool
+
+    async def send(self, actor: Actor, scope: Scope, send: Send) -> None:
+        """Answer a request of this person."""
+        scope["route"] = self.route
+        body = self.parts[0]
+        if len(self.parts) > 1:
+            name = json.dumps(actor.name)[1:-1] if self.is_json else escape(actor.name)
+            body = name.encode().join(self.parts)
+        headers = [*self.headers, (b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+
+@dataclass(frozen=True, slots=True)
+class _Visit:
+    """Who asks, and what was known then.
+
+    Attributes:
+        newest: the number of the newest event.
+        actor: who asks.
+        stands_for: for whom the answer is made.
+    """
+
+    newest: int
+    actor: Actor
+    stands_for: Actor
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    newest: int
+    until: float
+    answer: Answer
+
+
+_Key = tuple[str, bytes, str, str]
+
+
+class SharedAnswers:
+    """Those of one server.
+
+    Args:
+        engine: of the database.
+        door: lets people in.
+        clock: seconds that never run backwards.
+    """
+
+    def __init__(self, engine: Engine, door: Door, clock: Callable[[], float] = time.monotonic) -> None:
+        self._engine = engine
+        self._door = door
+        self._clock = clock
+        self._kept: OrderedDict[_Key, _Kept] = OrderedDict()
+        self._bytes = 0
+        self._owners: OrderedDict[str, tuple[int, str | None]] = OrderedDict()
+        self._lock = Lock()
+        self._threads = ThreadPoolExecutor(_LOOKING, "looks")
+        self._being_made: dict[tuple[object, _Key, int], asyncio.Future[Answer | None]] = {}
+
+    async def visit(self, scope: Scope, own: tuple[Own, str]) -> _Visit | None:
+        """Who asks, and for whom the answer may be made; None where the request is answered in the ordinary way."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._visit, HTTPConnection(scope), own)
+
+    def _visit(self, request: HTTPConnection, own: tuple[Own, str]) -> _Visit | None:
+        try:
+            with self._engine.connect() as connection:
+                newest = last(connection)
+            actor = self._door.actor_of(request, newest)
+        except HTTPException as error:
+            request.scope[VISITOR] = error  # it is raised again where errors become answers, and counted once
+            return None
+        except SQLAlchemyError:
+            return None
+        if actor is None or not rights.is_allowed(actor, "read", None):
+            return None
+        is_own = actor.role == "editor" and self._is_own(actor, own, newest)
+        return _Visit(newest, actor, actor if is_own else Actor(ANYBODY, actor.role))
+
+    def _is_own(self, actor: Actor, own: tuple[Own, str], newest: int) -> bool:
+        kind, study = own
+        if kind != "the study":
+            return kind == "anything"
+        with self._lock:
+            known = self._owners.get(study)
+        if known is None or known[0] != newest:
+            with self._engine.connect() as connection:
+                known = newest, owner_of_name(connection, study)
+            with self._lock:
+                self._owners[study] = known
+                while len(self._owners) > _MOST:
+                    self._owners.popitem(last=False)
+        return known[1] == actor.name
+
+    async def get(self, scope: Scope, visit: _Visit, make: Callable[[], Awaitable[Answer]]) -> Answer:
+        """The answer: the kept one where it is right, else what `make` returns. Others who want the same wait for it.
+
+        Args:
+            scope: of the request.
+            visit: see `visit`.
+            make: makes it for `visit.stands_for`.
+        """
+        for_whom = visit.stands_for
+        key = scope["path"], scope["query_string"], for_whom.role, for_whom.name
+        with self._lock:
+            kept = self._kept.get(key)
+            if kept is not None:
+                self._kept.move_to_end(key)
+        if kept is not None and kept.newest == visit.newest and self._clock() < kept.until:
+            return kept.answer
+        flight = asyncio.get_running_loop(), key, visit.newest
+        other = self._being_made.get(flight)
+        if other is not None:
+            return await asyncio.shield(other) or await make()
+        mine = self._being_made[flight] = flight[0].create_future()
+        answer = None
+        try:
+            began = self._clock()
+            answer = await make()
+            if answer.status == HTTPStatus.OK:
+                took = self._clock() - began
+                until = began + max(_SECONDS, min(_SHARE * took, _LONGEST_SECONDS))
+                self._keep(key, _Kept(visit.newest, until, answer))
+            return answer
+        finally:
+            del self._being_made[flight]
+            mine.set_result(answer)
+
+    def _keep(self, key: _Key, kept: _Kept) -> None:
+        with self._lock:
+            before = self._kept.pop(key, None)
+            self._kept[key] = kept
+            self._bytes += _size(kept) - (0 if before is None else _size(before))
+            while len(self._kept) > _MOST or (self._bytes > _MOST_BYTES and len(self._kept) > 1):
+                self._bytes -= _size(self._kept.popitem(last=False)[1])
+
+
+def _size(kept: _Kept) -> int:
+    return sum(map(len, kept.answer.parts))
+
+
+class Sharing:
+    """The part of the app that answers such requests, once the guards have let them pass.
+
+    Args:
+        app: makes the answers.
+        answers: returns those that are kept.
+    """
+
+    def __init__(self, app: ASGIApp, answers: Callable[[], SharedAnswers]) -> None:
+        self._app = app
+        self._answers = answers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        own = what_is_own(scope["path"]) if scope["type"] == "http" and scope["method"] == "GET" else None
+        answers = self._answers()
+        visit = None if own is None else await answers.visit(scope, own)
+        if visit is None:
+            await self._app(scope, receive, send)
+            return
+
+        async def make() -> Answer:
+            return await self._made({**scope, VISITOR: visit.stands_for}, receive)
+
+        await (await answers.get(scope, visit, make)).send(visit.actor, scope, send)
+
+    async def _made(self, scope: Scope, receive: Receive) -> Answer:
+        start: Message = {}
+        body: list[bytes] = []
+
+        async def told(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                start.update(message)
+            else:
+                body.append(message.get("body", b""))
+
+        await self._app(scope, receive, told)
+        headers = [(name, value) for name, value in start["headers"] if name.lower() != b"content-length"]
+        is_json = any(name.lower() == b"content-type" and b"json" in value for name, value in headers)
+        parts = b"".join(body).split(ANYBODY.encode())
+        return Answer(start["status"], headers, parts, scope.get("route"), is_json)

@@ -1,0 +1,247 @@
+"""Answers that many get: nobody gets what is another's, changes are seen, and one answer is made for all."""
+
+import asyncio
+import itertools
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import event, update
+from sqlalchemy.engine import URL
+from starlette.testclient import TestClient
+
+from cifar_tune.optuna_storage import BatchStorage
+from cifar_tune.service.people import Actor, Pass, create_token
+from cifar_tune.service.storage_desk import StorageDesk
+from cifar_tune.service.tables import SUBMISSIONS
+from cifar_tune.web.here import Here
+from cifar_tune.web.passes import Passes
+from cifar_tune.web.settings import Limits
+from cifar_tune.web.shared_answers import ANYBODY, Answer, SharedAnswers, what_is_own
+
+from .conftest import OURS, ROLES, AppOf, ClientOf, Template, study_text
+
+KNOWN = ("viewer", "editor", "other editor", "admin")
+PATHS = ("/", "/studies/queued", "/slots", "/events", "/v1/studies", "/v1/studies/queued", "/v1/slots", "/v1/queue")
+
+
+class Clock:
+    """Stands still unless it is told to go on."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(app: FastAPI) -> Clock:
+    """Nothing that the app keeps grows old by itself."""
+    here: Here = app.state.here
+    clock = Clock()
+    here.answers = SharedAnswers(here.engine, here.door, clock)
+    return clock
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_nobody_gets_what_was_made_for_somebody_else(path: str, app: FastAPI, client_of: ClientOf) -> None:
+    here: Here = app.state.here
+
+    def asked(role: str) -> str:
+        answer = client_of(role).get(path)
+        assert answer.status_code == 200
+        assert int(answer.headers["content-length"]) == len(answer.content)
+        return re.sub("<svg.*?</svg>", "", answer.text, flags=re.DOTALL)  # its time goes on
+
+    alone = {}
+    for role in KNOWN:
+        here.answers = SharedAnswers(here.engine, here.door, Clock())
+        alone[role] = asked(role)
+        assert ANYBODY not in alone[role]
+        is_page = not path.startswith("/v1/")
+        assert (f"<span>{ROLES[role][0]}, {ROLES[role][1]}</span>" in alone[role]) == is_page
+    for first in itertools.permutations(KNOWN, 2):
+        here.answers = SharedAnswers(here.engine, here.door, Clock())
+        for role in (*first, *KNOWN):
+            assert asked(role) == alone[role], (first, role)
+
+
+def test_what_only_its_owner_and_an_admin_may_see(client_of: ClientOf, clock: Clock) -> None:
+    def address(role: str, path: str) -> list[str]:
+        told = client_of(role).get(path).json()
+        found = told["submission"] if "submission" in told else told["submissions"][0]
+        assert found["study"] == "queued"
+        return list(found["notify"])
+
+    for roles in itertools.permutations(KNOWN):
+        for path in ("/v1/studies/queued", "/v1/queue"):
+            shown = {role: address(role, path) for role in roles}
+            secret = ["https://example.org/secret-hook"]
+            assert shown == {"viewer": ["***"], "editor": secret, "other editor": ["***"], "admin": secret}
+
+
+def test_a_name_is_shown_as_text(storage: BatchStorage, client_of: ClientOf, clock: Clock) -> None:
+    with storage.engine.begin() as connection:
+        secret = create_token(connection, "root", "<b>&\\1", "viewer")[1]
+    client_of("viewer").get("/slots")
+    client = client_of(None)
+    found = client.get("/slots", headers={"Authorization": f"Bearer {secret}"})
+    assert "<span>&lt;b&gt;&amp;\\1, viewer</span>" in found.text
+
+
+def test_a_change_is_seen_at_once_and_what_no_event_tells_after_a_second(
+    storage: BatchStorage, url: URL, viewer: TestClient, clock: Clock
+) -> None:
+    def state(name: str) -> tuple[Any, ...]:
+        told = viewer.get(f"/v1/studies/{name}").json()["submission"]
+        return told["priority"], told["state"]
+
+    desk = StorageDesk(storage.engine, url, Actor("anna", "editor"))
+    desk.submit(study_text("changing"))
+    assert state("changing") == (0, "queued")
+    desk.set_priority("changing", 7)  # as the command line does it: through the database
+    assert state("changing") == (7, "queued")
+    desk.pause("changing")
+    assert state("changing") == (7, "paused")
+    with storage.engine.begin() as connection:
+        connection.execute(update(SUBMISSIONS).where(SUBMISSIONS.c.study == "changing").values(priority=8))
+    clock.now += 0.99
+    assert state("changing") == (7, "paused")
+    clock.now += 0.02
+    assert state("changing") == (8, "paused")
+    desk.cancel("changing")
+    desk.delete("changing")
+    assert viewer.get("/v1/studies/changing").status_code == 404
+
+
+@contextmanager
+def statements(storage: BatchStorage) -> Iterator[list[str]]:
+    """What the database is asked in the block."""
+    found: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_more: object) -> None:
+        found.append(statement)
+
+    event.listen(storage.engine, "before_cursor_execute", note)
+    try:
+        yield found
+    finally:
+        event.remove(storage.engine, "before_cursor_execute", note)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_of_many_who_ask_each_costs_one_small_question(
+    path: str, storage: BatchStorage, client_of: ClientOf, clock: Clock
+) -> None:
+    people = [client_of(role) for role in ("viewer", "leaver")]
+    for each in people:
+        each.get(path)
+    with statements(storage) as asked:
+        for _ in range(10):
+            for each in people:
+                assert each.get(path).status_code == 200
+    assert len(asked) == 20
+    assert all("cifar_tune_counters" in each for each in asked)
+
+
+def test_those_who_come_while_an_answer_is_made_wait_for_it(app: FastAPI, template: Template) -> None:
+    here: Here = app.state.here
+    answers = SharedAnswers(here.engine, here.door, Clock())
+    headers = [(b"authorization", f"Bearer {template.tokens['viewer']}".encode())]
+    scope = {"type": "http", "path": "/", "query_string": b"", "headers": headers, "client": ("127.0.0.1", 1)}
+    made: list[int] = []
+
+    async def ask(ready: asyncio.Event, status: int) -> int:
+        async def make() -> Answer:
+            made.append(status)
+            await ready.wait()
+            if status == 0:
+                raise ValueError("it cannot be made")
+            return Answer(status, [], [b""], None, False)
+
+        visit = await answers.visit(scope, ("nothing", ""))
+        assert visit is not None
+        return (await answers.get(scope, visit, make)).status
+
+    async def many(*statuses: int) -> list[Any]:
+        made.clear()
+        ready = asyncio.Event()
+        asked = [asyncio.create_task(ask(ready, status)) for status in statuses]
+        while not made:
+            await asyncio.sleep(0)
+        for _ in range(100):  # all of them have come
+            await asyncio.sleep(0.001)
+        ready.set()
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    failed = asyncio.run(many(0, 0))
+    assert [type(each) for each in failed] == [ValueError] * 2
+    assert asyncio.run(many(404, 404, 404)) == [404] * 3  # the same for all who wait, and not kept
+    assert len(made) == 1
+    assert asyncio.run(many(200, 200, 200)) == [200] * 3
+    assert len(made) == 1
+    assert asyncio.run(many_at_rest(ask)) == 200
+    assert len(made) == 1
+
+
+async def many_at_rest(ask: Any) -> int:
+    """One more, of whom nothing has to wait."""
+    found: int = await ask(asyncio.Event(), 500)
+    return found
+
+
+def test_who_is_let_out_is_not_remembered(storage: BatchStorage, url: URL, client_of: ClientOf, clock: Clock) -> None:
+    desk = StorageDesk(storage.engine, url, Actor("root", "admin"))
+    token, secret = desk.create_token("nora", "viewer")
+    shown = {"Authorization": f"Bearer {secret}"}
+    nobody, browser = client_of(None), client_of(None)
+    assert browser.post("/login", data={"token": secret}, headers=OURS).status_code == 303
+    for _ in range(2):
+        assert nobody.get("/v1/queue", headers=shown).status_code == 200
+        assert browser.get("/").status_code == 200
+    assert browser.post("/logout", headers=OURS).status_code == 303
+    assert browser.get("/").status_code == 303
+    assert nobody.get("/v1/queue", headers=shown).status_code == 200
+    desk.revoke_token(token.id)
+    assert nobody.get("/v1/queue", headers=shown).status_code == 401
+
+
+def test_what_a_token_opens_is_remembered_until_an_event_or_its_end() -> None:
+    clock = Clock()
+    passes = Passes(clock)
+    looks: list[float] = []
+
+    def look(until: float | None = None) -> Pass:
+        looks.append(clock.now)
+        return Pass(Actor("anna", "viewer"), until)
+
+    for newest in (None, None, 1, 1, 2, 2):
+        passes.get("ct_x", newest, look)
+    assert len(looks) == 4  # each time where nobody has looked for events, and once for each event
+    for _ in range(4):
+        passes.get("ct_y", 2, lambda: look(110.0))
+        clock.now += 4
+    assert looks[4:] == [100.0, 112.0]
+    passes.get("ct_x", 2, look)
+    assert len(looks) == 6
+    clock.now += 30
+    passes.get("ct_x", 2, look)
+    assert len(looks) == 7  # which notes that the token is in use
+
+
+def test_a_wrong_token_counts_once(app_of: AppOf, client_of: ClientOf) -> None:
+    client = client_of(None, app_of(limits=Limits(failures=3)))
+    wrong = {"Authorization": "Bearer ct_wrong"}
+    assert [client.get("/v1/queue", headers=wrong).status_code for _ in range(4)] == [401, 401, 401, 429]
+
+
+def test_what_is_made_for_each_request() -> None:
+    for path in ("/login", "/metrics", "/v1/events", "/api/studies", "/report/made/", "/v1/studies/made/stream"):
+        assert what_is_own(path) is None
+    for part in ("log", "trials", "trials/7", "best", "report/summary.json", "model/best.pt", "front", "live"):
+        assert what_is_own(f"/v1/studies/made/{part}") is None
+    assert what_is_own("/v1/studies/a/finals") == what_is_own("/studies/a/finals") == ("the study", "a/finals")
