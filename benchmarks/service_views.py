@@ -94,7 +94,7 @@ def sized(folder: Path, name: str, studies: int, trials: int) -> Iterator[Sized]
     with storage.engine.begin() as connection:
         _, token = create_token(connection, "root", "anna", "editor")
         connection.execute(insert(NAMES), [{"study": each, "owner": "anna", "since": time.time()} for each in names])
-        rows = [_submission(each, number % 2 == 0) for number, each in enumerate(names)]
+        rows = [submission_row(each, number % 2 == 0) for number, each in enumerate(names)]
         connection.execute(insert(SUBMISSIONS), rows)
     app = create_app(storage, url, WebSettings(port=0))
     server = HttpServer(app, WebSettings(port=0))
@@ -106,7 +106,8 @@ def sized(folder: Path, name: str, studies: int, trials: int) -> Iterator[Sized]
         close(storage)
 
 
-def _submission(study: str, waits: bool) -> Mapping[str, object]:
+def submission_row(study: str, waits: bool) -> Mapping[str, object]:
+    """A row of the table of submissions: of anna's study, which waits or has ended."""
     now = time.time()
     return {
         "study": study, "living": study if waits else None, "owner": "anna", "file": "study.yaml", "folder": None,

@@ -36,13 +36,14 @@ STUDIES = ("s0", "s1", "s2")
 PEOPLE = ("anna", "bert", "carl")
 TRIES = 25
 
-VERBS: dict[str, Callable[[StorageDesk, str, random.Random], Submission]] = {
+VERBS: dict[str, Callable[[StorageDesk, str, random.Random], Submission | Removed]] = {
     "submit": lambda desk, study, _: desk.submit(STUDY, settings=[f"name={study}"]),
     "pause": lambda desk, study, _: desk.pause(study),
     "resume": lambda desk, study, _: desk.resume(study),
     "cancel": lambda desk, study, _: desk.cancel(study),
     "priority": lambda desk, study, rng: desk.set_priority(study, rng.randrange(-5, 5)),
     "workers": lambda desk, study, rng: desk.set_workers(study, rng.randrange(1, 5)),
+    "delete": lambda desk, study, _: desk.delete(study),
 }
 
 
@@ -57,7 +58,7 @@ def play_person(desk: StorageDesk, seed: int) -> tuple[Counter[tuple[str, str]],
             counts[action, "refused"] += 1
         else:
             counts[action, "done"] += 1
-            if action == "submit":
+            if isinstance(found, Submission) and action == "submit":
                 accepted.add(found.id)
     return counts, accepted
 
@@ -94,8 +95,12 @@ def test_nothing_is_lost_and_every_try_is_recorded_once(desk_of: DeskOf, engine:
     for event in events:
         tried[event.action, event.outcome] += event.detail.get("times", 1)
     assert tried == expected
-    found = desk.submissions()
-    assert {each.id for each in found} == accepted
+    found, done = desk.submissions(), [event for event in events if event.outcome == "done"]
+    deleted = {event.target: event.id for event in done if event.action == "delete"}
+    submitted = {event.detail["submission"]: event for event in done if event.action == "submit"}
+    assert submitted.keys() == accepted
+    not_deleted = {number for number, event in submitted.items() if event.id > deleted.get(event.target, 0)}
+    assert not_deleted <= {each.id for each in found} <= accepted
     living = Counter(each.study for each in found if each.is_living)
     assert set(living.values()) <= {1}
     owners = {study: {each.owner for each in found if each.study == study} for study in STUDIES}
