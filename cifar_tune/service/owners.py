@@ -18,8 +18,8 @@ EVERYBODY: Final = "*"
 """What this owner is given holds for all for whom nothing else is said."""
 
 _LIMITS = ("weight", "slots", "queued", "trials")
-_LIGHTEST, _HEAVIEST = 0.001, 1000.0
-_MOST = 2**31
+LIGHTEST, HEAVIEST = 0.001, 1000.0
+MOST = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +84,12 @@ def require_sound(owner: Owner) -> None:
         UserError: with all that is wrong.
     """
     problems = []
-    if owner.weight is not None and not _LIGHTEST <= owner.weight <= _HEAVIEST:
-        problems.append(Problem(f"must be between {_LIGHTEST:g} and {_HEAVIEST:g}", "weight", owner.weight))
+    if owner.weight is not None and not LIGHTEST <= owner.weight <= HEAVIEST:
+        problems.append(Problem(f"must be between {LIGHTEST:g} and {HEAVIEST:g}", "weight", owner.weight))
     for key in ("slots", "queued", "trials"):
         value = getattr(owner, key)
-        if value is not None and not 0 <= value < _MOST:
-            problems.append(Problem("must be a whole number from 0", key, value))
+        if value is not None and not 0 <= value <= MOST:
+            problems.append(Problem(f"must be a whole number from 0 to {MOST}", key, value))
     if problems:
         raise UserError(problems)
 

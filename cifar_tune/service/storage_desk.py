@@ -38,7 +38,7 @@ Look = Callable[[Sequence[str]], Mapping[str, SoFar]]
 MOST_PRIORITY = 1000
 """Priorities lie between this and its negative."""
 
-_MOST_WORKERS = 10_000
+MOST_WORKERS = 10_000
 _MOST_TRIALS = 10**9
 _TRIES = 3
 
@@ -377,8 +377,8 @@ def _require_sound(priority: int = 0, workers: int | None = None, notify: Sequen
     problems = []
     if not -MOST_PRIORITY <= priority <= MOST_PRIORITY:
         problems.append(Problem(f"must be between -{MOST_PRIORITY} and {MOST_PRIORITY}", "priority", priority))
-    if workers is not None and not 1 <= workers <= _MOST_WORKERS:
-        problems.append(Problem(f"must be between 1 and {_MOST_WORKERS}", "workers", workers))
+    if workers is not None and not 1 <= workers <= MOST_WORKERS:
+        problems.append(Problem(f"must be between 1 and {MOST_WORKERS}", "workers", workers))
     problems += problems_of(notify)
     if problems:
         raise UserError(problems)

@@ -16,7 +16,7 @@ MOST = 20
 WEB = ("http", "https")
 """Schemes of webhooks."""
 
-_LONGEST = 2000
+LONGEST = 2000
 _PATH: Path = (SECTION,)
 _EXAMPLE = "[https://example.org/hook]"
 _HIDDEN = "***"
@@ -51,8 +51,8 @@ def rule_of(address: str) -> str | None:
         _ = parts.port
     except ValueError:
         return "is no URL, such as https://example.org/hook"
-    if len(address) > _LONGEST or not address.isprintable() or " " in address:
-        return f"must be {_LONGEST} visible characters at most, without spaces"
+    if len(address) > LONGEST or not address.isprintable() or " " in address:
+        return f"must be {LONGEST} visible characters at most, without spaces"
     if not parts.scheme or "://" not in address:
         return "is no URL, such as https://example.org/hook"
     if parts.scheme in WEB and not host:

@@ -169,15 +169,47 @@ async def _of_http(_request: Request, error: Exception) -> ProblemResponse:
 
 async def _of_request(_request: Request, error: Exception) -> ProblemResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 (likewise)
-    found = [
-        Problem(_in_words(each), ".".join(map(str, each["loc"])), _short(each.get("input"))) for each in error.errors()
-    ]
+    found = [Problem(_in_words(each), _place(each["loc"]), _short(each.get("input"))) for each in error.errors()]
     return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "\n".join(map(str, found)), found)
 
 
+_RULES: Mapping[str, str] = {
+    "missing": "is missing",
+    "extra_forbidden": "unknown key",
+    "int_parsing": "must be a whole number",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_parsing": "must be a number",
+    "float_type": "must be a number",
+    "bool_parsing": "must be true or false",
+    "bool_type": "must be true or false",
+    "string_type": "must be text",
+    "list_type": "must be a list",
+    "model_attributes_type": "must be a JSON object",
+    "json_invalid": "is no JSON: {error}",
+    "greater_than_equal": "must be {ge} at least",
+    "less_than_equal": "must be {le} at most",
+    "string_too_long": "must have {max_length} characters at most",
+    "string_too_short": "must have {min_length} characters at least",
+    "too_long": "must have {max_length} entries at most",
+}
+"""What pydantic finds, by its name of the error, in the words of our own messages."""
+
+
 def _in_words(error: Mapping[str, Any]) -> str:
+    rule = _RULES.get(str(error["type"]))
+    if error["type"] == "literal_error":
+        return f"must be {error['ctx']['expected']}".replace("'", "")
+    if rule is not None:
+        return rule.format_map(error.get("ctx") or {})
     words = str(error["msg"])
     return words[:1].lower() + words[1:]
+
+
+def _place(parts: Sequence[object]) -> str:
+    """The key alone: FastAPI says first whether it stands in the body, the path or the query."""
+    is_key = len(parts) > 1 and isinstance(parts[1], str)  # else it is a place in a body that is no JSON
+    return ".".join(map(str, parts[1:] if is_key else parts))
 
 
 def _short(value: object) -> object:

@@ -83,6 +83,18 @@ REFUSED: dict[str, tuple[str, Callable[[Desk], object]]] = {
     "nothing that runs": ("admin", lambda desk: desk.stop("made")),
     "a study that waits": ("editor", lambda desk: desk.delete("paused")),
     "no token": ("admin", lambda desk: desk.revoke_token(999)),
+    "a priority that is too high": ("editor", lambda desk: desk.set_priority("queued", 5000)),
+    "no workers": ("editor", lambda desk: desk.set_workers("queued", 0)),
+    "too much at once": ("editor", lambda desk: desk.submit(study_text("x"), "s.yaml", (), -2000, 0, ["ftp://x"])),
+    "too many addresses": ("editor", lambda desk: desk.submit(study_text("x"), notify=["https://x.org"] * 30)),
+    "a long address": ("editor", lambda desk: desk.submit(study_text("x"), notify=["https://x.org/" + "x" * 3000])),
+    "limits that are none": ("admin", lambda desk: desk.set_owner(Owner("anna", weight=0.0, slots=-1, queued=2**31))),
+    "a person without a name": ("admin", lambda desk: desk.create_token("", "viewer")),
+    "a person with a long name": ("admin", lambda desk: desk.set_owner(Owner("x" * 101, slots=1))),
+    "a long label": ("admin", lambda desk: desk.create_token("ida", "viewer", "x" * 101)),
+    "a token of a high number": ("admin", lambda desk: desk.revoke_token(10**12)),
+    "a token of the past": ("admin", lambda desk: desk.create_token("ida", "viewer", expires_at=1.0)),
+    "an unknown role": ("admin", lambda desk: desk.create_token("ida", "emperor")),  # type: ignore[arg-type]
     "no role": ("admin", lambda desk: desk.create_token("two\nlines", "viewer")),
 }
 

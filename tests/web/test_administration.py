@@ -5,10 +5,35 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from sqlalchemy.engine import URL
 from starlette.testclient import TestClient
 
 from .conftest import AppOf, ClientOf, Template
+
+WRONG: tuple[tuple[str, str, object, str], ...] = (
+    ("PATCH", "/v1/studies/queued", {"priority": "high"}, "priority = 'high': must be a whole number"),
+    ("PATCH", "/v1/studies/queued", {"priority": 5000}, "priority = 5000: must be between -1000 and 1000"),
+    ("PATCH", "/v1/studies/queued", {"prority": 5}, "prority = 5: unknown key"),
+    ("PATCH", "/v1/studies/queued", {"wanted": "stop"}, "wanted = 'stop': must be run or pause"),
+    ("POST", "/v1/studies", {}, "text: is missing"),
+    ("POST", "/v1/studies", {"text": 1, "notify": "x"}, "text = 1: must be text\nnotify = 'x': must be a list"),
+    ("POST", "/v1/tokens", {"owner": "ida", "role": "king"}, "role = 'king': must be viewer, editor or admin"),
+    ("POST", "/v1/studies", [1], "body = None: must be a JSON object"),
+    ("GET", "/v1/events?limit=0", None, "limit = '0': must be 1 at least"),
+    ("GET", "/v1/events?limit=9999", None, "limit = '9999': must be 500 at most"),
+    ("GET", f"/v1/studies?contains={'x' * 101}", None, "must have 100 characters at most"),
+    ("GET", "/v1/studies?state=ended", None, "state.0 = 'ended': must be queued, running, paused, done, failed or can"),
+)
+
+
+@pytest.mark.parametrize(("method", "path", "body", "words"), WRONG)
+def test_what_is_wrong_with_a_request_is_said_as_everywhere(
+    admin: TestClient, method: str, path: str, body: object, words: str
+) -> None:
+    answer = admin.request(method, path, json=body)
+    assert answer.status_code == 422
+    assert words in answer.json()["detail"]
 
 
 def test_a_token_is_shown_once(admin: TestClient, client_of: ClientOf) -> None:

@@ -1,11 +1,17 @@
 """What is sent and answered about events, tokens, owners and the service itself."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from cifar_tune.service.owners import HEAVIEST, LIGHTEST, MOST
 from cifar_tune.service.people import Role
+from cifar_tune.service.tables import LONGEST_NAME
 from cifar_tune.web.models import Model
+
+# the desk refuses what lies outside, so that the words are the same as on the database
+Weight = Annotated[float, Field(json_schema_extra={"minimum": LIGHTEST, "maximum": HEAVIEST})]
+Limit = Annotated[int, Field(json_schema_extra={"minimum": 0, "maximum": MOST})]
 
 
 class EventTold(Model):
@@ -40,11 +46,11 @@ class Events(Model):
 class NewToken(Model):
     """A token to be made."""
 
-    owner: str = Field(min_length=1, max_length=100, examples=["ada"])
+    owner: str = Field(json_schema_extra={"minLength": 1, "maxLength": LONGEST_NAME}, examples=["ada"])
     """The person who will use it."""
     role: Role = Field("viewer", examples=["editor"])
     """What its owner may do."""
-    label: str = Field("", max_length=100, examples=["laptop"])
+    label: str = Field("", json_schema_extra={"maxLength": LONGEST_NAME}, examples=["laptop"])
     """A note on what it is for."""
     expires_at: float | None = Field(None, examples=[1798761600.0])
     """When it expires, in seconds since the epoch; null: never."""
@@ -114,13 +120,13 @@ class OwnerTold(Model):
 class OwnerChange(Model):
     """What a person may use from now on. Null: no change."""
 
-    weight: float | None = Field(None, gt=0, le=1e6, examples=[2.0])
+    weight: Weight | None = Field(None, examples=[2.0])
     """The weight in the fair share of device time."""
-    slots: int | None = Field(None, ge=0, lt=2**31, examples=[4])
+    slots: Limit | None = Field(None, examples=[4])
     """The largest number of slots at a time."""
-    queued: int | None = Field(None, ge=0, lt=2**31, examples=[20])
+    queued: Limit | None = Field(None, examples=[20])
     """The largest number of studies that may wait."""
-    trials: int | None = Field(None, ge=0, lt=2**31, examples=[5000])
+    trials: Limit | None = Field(None, examples=[5000])
     """The largest number of trials in all studies that have not ended, together."""
     resets: bool = Field(False, examples=[False])
     """Whether null means: as for `*` from now on."""

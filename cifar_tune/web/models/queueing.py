@@ -4,14 +4,20 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from cifar_tune.service.addresses import MOST as MOST_ADDRESSES
+from cifar_tune.service.storage_desk import MOST_PRIORITY, MOST_WORKERS
 from cifar_tune.service.submissions import State, Wanted
+from cifar_tune.study_spec.notify import LONGEST as LONGEST_ADDRESS
 from cifar_tune.web.models import Model
 
 _TEXT_LIMIT = 100_000
 _EXAMPLE_TEXT = "name: digits\ndata: {name: digits}\ntrain: {model: cnn2}\nbudget: {trials: 20}\n"
 
-Priority = Annotated[int, Field(ge=-1000, le=1000)]
-Workers = Annotated[int, Field(ge=1, le=10_000)]
+# the desk refuses what lies outside, so that the words are the same as on the database
+Priority = Annotated[int, Field(json_schema_extra={"minimum": -MOST_PRIORITY, "maximum": MOST_PRIORITY})]
+Workers = Annotated[int, Field(json_schema_extra={"minimum": 1, "maximum": MOST_WORKERS})]
+Address = Annotated[str, Field(json_schema_extra={"maxLength": LONGEST_ADDRESS})]
+Addresses = Annotated[list[Address], Field(json_schema_extra={"maxItems": MOST_ADDRESSES})]
 
 
 class NewStudy(Model):
@@ -29,7 +35,7 @@ class NewStudy(Model):
     """A study with a higher priority runs sooner."""
     workers: Workers | None = Field(None, examples=[2])
     """The largest number of slots that it may use; null: as many as there are."""
-    notify: list[Annotated[str, Field(max_length=2000)]] = Field(default_factory=list, max_length=20, examples=[[]])
+    notify: Addresses = Field(default_factory=list, examples=[[]])
     """Addresses to send news to."""
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 
 from cifar_tune.service.owners import Owner
+from cifar_tune.service.tables import LONGEST_NAME
 from cifar_tune.web.here import AtDesk, Caller
 from cifar_tune.web.models.administration import (
     MadeToken,
@@ -37,7 +38,9 @@ def owners(desk: AtDesk) -> Owners:
 
 @router.patch("/owners/{name}", responses=answers(HTTPStatus.FORBIDDEN), operation_id="set_owner")
 def set_owner(
-    name: Annotated[str, Path(max_length=100, description="The person, or `*`.", examples=["ada"])],
+    name: Annotated[
+        str, Path(json_schema_extra={"maxLength": LONGEST_NAME}, description="The person, or `*`.", examples=["ada"])
+    ],
     change: OwnerChange,
     desk: AtDesk,
 ) -> OwnerTold:
@@ -70,7 +73,11 @@ def create_token(new: NewToken, desk: AtDesk) -> MadeToken:
     operation_id="revoke_token",
 )
 def revoke_token(
-    number: Annotated[int, Path(ge=0, le=2**31 - 1, description="The token's number.", examples=[3])], desk: AtDesk
+    number: Annotated[
+        int,
+        Path(json_schema_extra={"minimum": 0, "maximum": 2**31 - 1}, description="The token's number.", examples=[3]),
+    ],
+    desk: AtDesk,
 ) -> TokenTold:
     """Revoke a token. Sessions of browsers that logged in with it end too."""
     return TokenTold.model_validate(desk.revoke_token(number))
