@@ -13,15 +13,10 @@ from typing import Any
 from optuna.distributions import BaseDistribution
 from optuna.trial import TrialState
 from sqlalchemy import (
-    ColumnElement,
     Engine,
-    Float,
-    cast,
     exists,
-    extract,
     func,
     insert,
-    literal_column,
     select,
 )
 from sqlalchemy.exc import IntegrityError
@@ -200,33 +195,6 @@ def figures_of_ended(
         for trial, each in found.items()
         if type(each.get(seconds)) in (int, float) and type(each.get(epochs, 0)) is int
     ]
-
-
-def spans_of_trials(engine: Engine, since: datetime, most: int) -> list[tuple[float, float | None]]:
-    """When trials of all studies began and ended that ended later than `since` (in UTC), or run.
-
-    Times are seconds since the epoch, made by the database: Python would take several times as long. Relies on `trials`
-    and on times in UTC.
-    """
-    dialect = engine.dialect.name
-    wanted = select(_epoch(TRIALS.c.datetime_start, dialect), _epoch(TRIALS.c.datetime_complete, dialect)).where(
-        TRIALS.c.datetime_start.is_not(None),
-        (TRIALS.c.datetime_complete > since) | (TRIALS.c.state == TrialState.RUNNING),
-    )
-    with engine.connect() as connection:
-        return [(row[0], row[1]) for row in connection.execute(wanted.limit(most))]
-
-
-def _epoch(column: ColumnElement[Any], dialect: str) -> ColumnElement[float]:
-    """A time as seconds since the epoch. Relies on nothing of Optuna."""
-    match dialect:
-        case "sqlite":
-            return (func.julianday(column, type_=Float) - 2440587.5) * 86400.0
-        case "postgresql":
-            return cast(extract("epoch", column), Float(53))
-    return cast(
-        func.timestampdiff(literal_column("MICROSECOND"), literal_column("'1970-01-01'"), column) / 1e6, Float(53)
-    )
 
 
 Beginning = tuple[str, int | None, datetime | None]

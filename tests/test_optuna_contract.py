@@ -345,10 +345,6 @@ def questions_about_trials(folder: Path) -> None:
     assert tables().names_of_studies(engine) == ["contract"]
     assert questions().ids_of_studies(engine) == {"contract": own}
     assert questions().parts_of_unfinished(engine, own) == (0, 0)
-    stored = study.trials[0]
-    began, over = (each.timestamp() for each in (stored.datetime_start, stored.datetime_complete) if each is not None)
-    assert questions().spans_of_trials(engine, datetime(2000, 1, 1), 9) == [pytest.approx((began, over), abs=0.01)]
-    assert questions().spans_of_trials(engine, datetime(9000, 1, 1), 9) == []
     of_ended = [(internals().trial_id(trial), "COMPLETE", 2.5, 3)]
     assert questions().figures_of_ended(engine, datetime(2000, 1, 1), "seconds", "epochs", 9) == of_ended
     assert questions().figures_of_ended(engine, datetime(9000, 1, 1), "seconds", "epochs", 9) == []

@@ -28,7 +28,7 @@ from cifar_tune.service.scheduling import Claim, Plan, Rules, plan
 from cifar_tune.service.slots import most_at_once, slots_of_a_trial
 from cifar_tune.service.submissions import LATER, LIVING, Submission
 from cifar_tune.service.tables import SERVER_LEASE, SERVERS
-from cifar_tune.service.usage import Usage
+from cifar_tune.service.usage import BusySlots, Usage
 from cifar_tune.storage.lease import Lease, LeaseLostError, acquire, held_lease, owner_of
 from cifar_tune.visible import visible
 
@@ -111,6 +111,7 @@ class Supervisor:
         self._each: dict[int, tuple[int, int | None]] = {}
         self._resting: dict[str, Progress] = {}
         self._usage = Usage(engine, settings.rules.half_life)
+        self._busy = BusySlots(engine)
         self._written = time.time()
         self._looked = time.time()
         self._trouble = ""
@@ -181,6 +182,7 @@ class Supervisor:
             if self._settings.renewed is not None:
                 self._slots = self._settings.renewed()
             self._share(living, limits, progress, now)
+        self._busy.write(sum(study is not None for _, study in self.slots), now)
         self._looked = now
 
     def end(self, at_once: Callable[[], bool] = lambda: False) -> None:

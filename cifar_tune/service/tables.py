@@ -126,6 +126,14 @@ USAGE = Table(
     Column("at", _SECONDS, nullable=False),
 )
 
+BUSY_SLOTS = Table(
+    "cifar_tune_busy_slots",
+    METADATA,
+    Column("at", _SECONDS, primary_key=True, autoincrement=False),
+    Column("busy", Integer, nullable=False),
+)
+"""How many slots studies hold, from this time on: a row at each change, for a day."""
+
 EVENTS = Table(
     "cifar_tune_events",
     METADATA,

@@ -1,12 +1,14 @@
-"""Device seconds: what owners have used lately, and what each submission has used in all."""
+"""Device seconds: what owners have used lately, what each submission has used in all, and how many slots were busy."""
 
 from collections import Counter
 from collections.abc import Mapping
 
-from sqlalchemy import Connection, Engine, insert, select, update
+from sqlalchemy import Connection, Engine, delete, func, insert, select, update
 
 from cifar_tune.service.scheduling import Used, decayed, used_since
-from cifar_tune.service.tables import SUBMISSIONS, USAGE
+from cifar_tune.service.tables import BUSY_SLOTS, SUBMISSIONS, USAGE
+
+_KEPT_SECONDS = 86_400.0
 
 
 class Usage:
@@ -67,6 +69,45 @@ class Usage:
         if used is None:
             return Used(0.0, now)
         return Used(decayed(used.device_seconds, max(0.0, now - used.last), self._half_life), used.last)
+
+
+class BusySlots:
+    """Writes down how many slots studies hold, whenever that changes.
+
+    Args:
+        engine: of the database.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._written: int | None = None
+
+    def write(self, busy: int, now: float) -> None:
+        """Write the number from this time on, in seconds since the epoch, unless it is as before.
+
+        Raises:
+            SQLAlchemyError: the database cannot be used; it is written the next time.
+        """
+        if busy == self._written:
+            return
+        with self._engine.begin() as connection:
+            last_of_before = select(func.max(BUSY_SLOTS.c.at)).where(BUSY_SLOTS.c.at < now - _KEPT_SECONDS)
+            last = connection.execute(last_of_before).scalar()
+            if last is not None:  # it holds until the first one that stays
+                connection.execute(delete(BUSY_SLOTS).where(BUSY_SLOTS.c.at < last))
+            connection.execute(delete(BUSY_SLOTS).where(BUSY_SLOTS.c.at >= now))  # the clock was put back
+            connection.execute(insert(BUSY_SLOTS).values(at=now, busy=busy))
+        self._written = busy
+
+
+def busy_slots(engine: Engine, begin: float) -> list[tuple[float, int]]:
+    """From when on how many slots were busy, since a time in seconds since the epoch; the first may be earlier."""
+    columns = select(BUSY_SLOTS.c.at, BUSY_SLOTS.c.busy)
+    before = columns.where(BUSY_SLOTS.c.at <= begin).order_by(BUSY_SLOTS.c.at.desc()).limit(1)
+    with engine.connect() as connection:
+        first = connection.execute(before).all()
+        rest = connection.execute(columns.where(BUSY_SLOTS.c.at > begin).order_by(BUSY_SLOTS.c.at)).all()
+    return [(at, busy) for at, busy in (*first, *rest)]
 
 
 def _write(connection: Connection, owner: str, used: Used) -> None:

@@ -1,19 +1,15 @@
-"""How many trials ran at each moment of the last hours, as a picture: a step line of SVG."""
+"""How many slots were busy at each moment of the last hours, as a picture: a step line of SVG."""
 
-import itertools
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
-import numpy as np
 from sqlalchemy import Engine
 
-from cifar_tune.optuna_questions import spans_of_trials
+from cifar_tune.service.usage import busy_slots
 
 _WIDTH, _HEIGHT = 720, 160
 _LEFT, _BOTTOM, _TOP = 34, 22, 10
-_MOST = 20_000
 _COLUMNS = 340
 """So many steps the line has at most: finer ones would not be seen."""
 
@@ -26,7 +22,7 @@ class Course:
         path: of the line.
         top: the highest number on the axis.
         marks: positions and words of the time axis.
-        most: the most trials at the same time.
+        most: the most slots that were busy at the same time.
     """
 
     path: str
@@ -41,7 +37,10 @@ class Course:
 
 
 def busy_over_time(engine: Engine, hours: int, slots: int) -> Course:
-    """The trials of all studies that ran in the last hours.
+    """The slots that studies held in the last hours.
+
+    A slot is busy until its trial is parked. Trials would say too much: of one that was parked and goes on later,
+    nobody knows for how long it ran.
 
     Args:
         engine: of the database.
@@ -50,8 +49,7 @@ def busy_over_time(engine: Engine, hours: int, slots: int) -> Course:
     """
     now = time.time()
     begin = now - hours * 3600
-    since = datetime.fromtimestamp(begin, UTC).replace(tzinfo=None)
-    steps, most = steps_of(spans_of_trials(engine, since, _MOST), begin, now)
+    steps, most = steps_of(busy_slots(engine, begin), begin, now)
     top = max(1, slots, most)
     across, down = (_WIDTH - _LEFT - 6) / (now - begin), (_HEIGHT - _BOTTOM - _TOP) / top
 
@@ -71,28 +69,27 @@ def busy_over_time(engine: Engine, hours: int, slots: int) -> Course:
     return Course(path, top, marks, most)
 
 
-def steps_of(
-    spans: Sequence[tuple[float, float | None]], begin: float, now: float
-) -> tuple[list[tuple[float, int]], int]:
+def steps_of(changes: Sequence[tuple[float, int]], begin: float, now: float) -> tuple[list[tuple[float, int]], int]:
     """Where the line steps, and to what, and the highest number. In each column of the picture it is the highest one.
 
     Args:
-        spans: when trials began and ended; None for those that run.
+        changes: from when on how many slots were busy, in order; the first may lie before the picture.
         begin: of the picture.
         now: its end.
     """
-    starts = np.maximum(begin, [started for started, _ in spans])
-    ends = np.array([ended for _, ended in spans if ended is not None])
-    at = np.concatenate([ends, starts])
-    change = np.concatenate([np.full(len(ends), -1), np.ones(len(starts), int)])
-    order = np.argsort(at, kind="stable")  # of what happens at the same instant, the ends come first
-    running = np.cumsum(change[order])
-    edges = np.linspace(begin, now, _COLUMNS + 1)
-    places = np.searchsorted(at[order], edges[:-1])
-    highest = np.concatenate([[0], running])[places]  # what the column before has left
-    for column, (first, last) in enumerate(itertools.pairwise([*places, len(at)])):
-        if last > first:
-            highest[column] = max(highest[column], running[first:last].max())
-    is_step = np.diff(highest, prepend=0) != 0
-    steps = [(float(edge), int(count)) for edge, count in zip(edges[:-1][is_step], highest[is_step], strict=True)]
-    return steps, int(highest.max())
+    width = (now - begin) / _COLUMNS
+    highest: dict[int, int] = {}  # of the changes in each column
+    last: dict[int, int] = {}
+    for at, count in changes:
+        column = min(_COLUMNS - 1, max(0, int((at - begin) / width)))
+        highest[column] = max(highest.get(column, 0), count)
+        last[column] = count
+    steps: list[tuple[float, int]] = []
+    shown = before = 0
+    for column in range(_COLUMNS):
+        count = max(before, highest.get(column, 0))
+        before = last.get(column, before)
+        if count != shown:
+            steps.append((begin + column * width, count))
+            shown = count
+    return steps, max((count for _, count in steps), default=0)

@@ -13,15 +13,24 @@ from cifar_tune.service.audit import note
 from cifar_tune.service.people import Actor, Pass, digest, read_token
 from cifar_tune.service.tables import SESSIONS
 
+MOST_EACH = 20
+"""Sessions of one token at a time: whoever has it can log in again and again, and each one is a row."""
+
 _BYTES = 32
 
 
 def open_session(engine: Engine, actor: Actor, seconds: float) -> str:
-    """Begin a session of somebody who has shown a token; returns its secret, which is stored nowhere."""
+    """Begin a session of somebody who has shown a token; returns its secret, which is stored nowhere.
+
+    A token has `MOST_EACH` sessions at most: the oldest one ends.
+    """
     secret = secrets.token_urlsafe(_BYTES)
     now = time.time()
     with engine.begin() as connection:
         connection.execute(delete(SESSIONS).where(SESSIONS.c.expires_at < now))
+        of_token = select(SESSIONS.c.sha256).where(SESSIONS.c.token == actor.token)
+        newest_first = connection.execute(of_token.order_by(SESSIONS.c.created_at.desc())).scalars().all()
+        connection.execute(delete(SESSIONS).where(SESSIONS.c.sha256.in_(newest_first[MOST_EACH - 1 :])))
         row = {"sha256": digest(secret), "token": actor.token, "created_at": now, "expires_at": now + seconds}
         connection.execute(insert(SESSIONS).values(**row))
         note(connection, actor.name, "log.in", None, "done")

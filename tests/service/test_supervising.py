@@ -24,6 +24,7 @@ from cifar_tune.service.scheduling import Rules
 from cifar_tune.service.storage_desk import StorageDesk
 from cifar_tune.service.supervising import Settings, Supervisor, server_lease
 from cifar_tune.service.tables import SUBMISSIONS
+from cifar_tune.service.usage import busy_slots
 from cifar_tune.storage.lease import acquire, owner_of
 from cifar_tune.storage.wishes import ask_to_park
 from tests.service.conftest import DeskOf
@@ -117,6 +118,8 @@ def test_studies_run_one_after_the_other_and_say_why_they_wait(lab: Lab) -> None
     lab.desk.cancel("second")
     lab.until(lambda: lab.state("second") == "cancelled")
     lab.until(lambda: lab.server.slots == [("cpu", None), ("cpu", None)])
+    counts = [busy for _, busy in busy_slots(lab.engine, 0.0)]
+    assert (max(counts), counts[-1]) == (2, 0)
 
 
 @_ON_SQLITE
@@ -136,6 +139,7 @@ def test_a_more_urgent_study_gets_slots_when_they_are_given_up(lab: Lab) -> None
     (lab.folder / "long.hold").unlink()
     lab.until(lambda: lab.held("urgent") == "cpu")
     assert lab.held("long") == "cpu"
+    assert {busy for _, busy in busy_slots(lab.engine, 0.0)} <= {0, 2}, "a slot that is given up is held until then"
     lab.desk.set_workers("urgent", 2)
     lab.until(lambda: lab.held("urgent") == "cpu,cpu")
     lab.until(lambda: lab.state("long") == "queued")

@@ -13,8 +13,11 @@ from starlette.requests import HTTPConnection
 from starlette.testclient import TestClient
 
 from cifar_tune.errors import UserError
+from cifar_tune.optuna_storage import BatchStorage
+from cifar_tune.service.people import Actor, create_token
 from cifar_tune.web.door import source_of
 from cifar_tune.web.failures import Failures
+from cifar_tune.web.sessions import MOST_EACH, open_session, pass_of_session
 from cifar_tune.web.settings import Limits, TrustedProxy, WebSettings, check_settings
 
 from .conftest import OURS, AppOf, ClientOf, Template, study_text
@@ -308,6 +311,18 @@ def test_a_page_at_another_port_of_an_allowed_name_is_another_site(app_of: AppOf
     assert outcome(client, {"Host": "127.0.0.1:8000", "Origin": "https://tune.example.org"}) == 200  # a proxy
     assert outcome(client, {"Host": "tune.example.org:8000", "Origin": "http://tune.example.org:9999"}) == 403
     assert outcome(client, {"Host": "127.0.0.1:8000", "Origin": "https://tune.example.org:9999"}) == 403
+
+
+def test_of_many_sessions_of_a_token_the_oldest_ends(storage: BatchStorage) -> None:
+    engine = storage.engine
+    with engine.begin() as connection:
+        tokens = [create_token(connection, "root", name, "viewer")[0] for name in ("many", "other")]
+    many, other = (Actor(token.owner, token.role, token.id) for token in tokens)
+    kept = open_session(engine, other, 60.0)
+    secrets = [open_session(engine, many, 60.0) for _ in range(MOST_EACH + 2)]
+    found = [pass_of_session(engine, secret) is not None for secret in secrets]
+    assert found == [False] * 2 + [True] * MOST_EACH
+    assert pass_of_session(engine, kept) is not None
 
 
 def test_a_browser_that_logs_in_anew_has_one_session(nobody: TestClient, template: Template) -> None:

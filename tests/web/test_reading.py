@@ -15,6 +15,7 @@ from starlette.testclient import TestClient
 
 from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.service.tables import NAMES, SUBMISSIONS
+from cifar_tune.service.usage import BusySlots, busy_slots
 from cifar_tune.storage.lease import acquire
 from cifar_tune.storage.overview import overview
 from cifar_tune.storage.rdb import close, open_storage
@@ -236,16 +237,27 @@ def test_what_takes_long_is_made_beside() -> None:
     assert found == 2
 
 
-def test_many_trials_make_a_line_of_few_steps() -> None:
+def test_many_changes_make_a_line_of_few_steps() -> None:
     draw = random.Random(0)  # noqa: S311
-    spans = [(began, began + draw.uniform(1, 900)) for began in (draw.uniform(0, 20_000) for _ in range(800))]
-    steps, most = steps_of(spans, 0.0, 21_600.0)
+    changes = [(at, draw.randrange(9)) for at in sorted(draw.uniform(0, 20_000) for _ in range(2000))]
+    steps, most = steps_of(changes, 0.0, 21_600.0)
     assert len(steps) <= 340
-    assert steps_of([], 0.0, 1.0) == ([], 0)
-    assert steps_of([(-5.0, None), (3.0, 3.5)], 0.0, 340.0) == ([(0.0, 1), (3.0, 2), (4.0, 1)], 2)
-    assert most == max(sum(began <= at < ended for began, ended in spans) for at, _ in spans)
+    assert most == 8
     assert [at for at, _ in steps] == sorted(at for at, _ in steps)
-    assert max(count for _, count in steps) == most
+    assert steps_of([], 0.0, 1.0) == ([], 0)
+    assert steps_of([(-5.0, 1), (3.0, 2), (3.5, 1)], 0.0, 340.0) == ([(0.0, 1), (3.0, 2), (4.0, 1)], 2)
+    assert steps_of([(7.0, 2), (9.0, 0)], 0.0, 340.0) == ([(7.0, 2), (10.0, 0)], 2)
+
+
+def test_what_is_written_of_busy_slots_is_kept_for_a_day(storage: BatchStorage) -> None:
+    written = BusySlots(storage.engine)
+    for at, busy in ((0.0, 1), (10.0, 2), (20.0, 2), (30.0, 1), (90_000.0, 0), (90_020.0, 3)):
+        written.write(busy, at)
+    assert busy_slots(storage.engine, 0.0) == [(30.0, 1), (90_000.0, 0), (90_020.0, 3)]
+    assert busy_slots(storage.engine, 80_000.0) == [(30.0, 1), (90_000.0, 0), (90_020.0, 3)]
+    assert busy_slots(storage.engine, 90_010.0) == [(90_000.0, 0), (90_020.0, 3)]
+    BusySlots(storage.engine).write(1, 89_000.0)
+    assert busy_slots(storage.engine, 0.0) == [(30.0, 1), (89_000.0, 1)], "the clock was put back"
 
 
 def test_who_runs_a_study_is_told_although_none_of_its_trials_changes(storage: BatchStorage, url: URL) -> None:

@@ -1,4 +1,4 @@
-"""Names of people compare exactly on every database, and a server says where it can be found."""
+"""Names of people compare exactly on every database; a server says where it is found, and how many slots are busy."""
 
 import sqlalchemy as sa
 from alembic.operations import Operations
@@ -22,11 +22,18 @@ _PEOPLE = (
 
 
 def upgrade(op: Operations) -> None:
-    """Make the table of servers; MySQL and MariaDB take `anna` and `Anna` for the same person no more."""
+    """Make two tables; MySQL and MariaDB take `anna` and `Anna` for the same person no more."""
     if op.get_bind().dialect.name in ("mysql", "mariadb"):  # SQLite and PostgreSQL compare exactly anyway
         for table, column, is_nullable in _PEOPLE:
             op.alter_column(table, column, type_=_EXACT, existing_nullable=is_nullable)
-    if not sa.inspect(op.get_bind()).has_table("cifar_tune_servers"):  # MySQL keeps what a killed upgrade has made
+    there = sa.inspect(op.get_bind()).get_table_names()  # MySQL keeps what a killed upgrade has made
+    if "cifar_tune_busy_slots" not in there:
+        op.create_table(
+            "cifar_tune_busy_slots",
+            sa.Column("at", sa.Float(53), primary_key=True, autoincrement=False),
+            sa.Column("busy", sa.Integer(), nullable=False),
+        )
+    if "cifar_tune_servers" not in there:
         op.create_table(
             "cifar_tune_servers",
             sa.Column("lease", sa.String(32), primary_key=True),

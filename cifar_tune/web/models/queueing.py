@@ -4,10 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from cifar_tune.service.addresses import MOST as MOST_ADDRESSES
 from cifar_tune.service.storage_desk import MOST_PRIORITY, MOST_WORKERS
 from cifar_tune.service.submissions import State, Wanted
 from cifar_tune.study_spec.notify import LONGEST as LONGEST_ADDRESS
+from cifar_tune.study_spec.notify import MOST as MOST_ADDRESSES
 from cifar_tune.web.models import Model
 
 _TEXT_LIMIT = 100_000
