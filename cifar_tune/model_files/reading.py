@@ -1,10 +1,14 @@
 """Reads what lies in a model folder, checks it, and runs nothing of it. Without torch."""
 
 import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 
 from cifar_tune.errors import Problem, UserError, nearest_name
-from cifar_tune.files import read_regular
+from cifar_tune.files import open_regular, read_regular
 from cifar_tune.knobs.plugin import PluginFile
 from cifar_tune.model_files.description import (
     CARD_FILE,
@@ -90,6 +94,85 @@ def read_all(folder: str | Path) -> tuple[ModelDescription, dict[str, bytes]]:
     files = {WEIGHTS_FILE: read_weights(root, description)}
     files |= {copy.file: _plugin_copy(root, copy) for copy in description.plugins}
     files |= {name: read_file(root / name, MOST_BYTES) for name in (CARD_FILE, DESCRIPTION_FILE)}
+    return description, files
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """A file of a model folder that is handed out without being read into memory.
+
+    Attributes:
+        root: the folder.
+        path: of the file.
+        sha256: of its content, in hex; None where the description names none.
+        most_bytes: a file that has more is refused.
+    """
+
+    root: Path
+    path: Path
+    sha256: str | None
+    most_bytes: int
+
+    def size(self) -> int:
+        """Its size in bytes.
+
+        Raises:
+            UserError: as `open`, except that the content is not looked at.
+        """
+        with self._opened() as file:
+            return os.fstat(file.fileno()).st_size
+
+    def open(self) -> BufferedReader:
+        """The file at its beginning, open for reading; it is read once before, in pieces, where its digest is known.
+
+        Raises:
+            UserError: it is missing, is a link or lies behind one, is no regular file, has more than `most_bytes`, or
+                is not the file that was written.
+        """
+        file = self._opened()
+        try:
+            if self.sha256 is not None:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+                if found != self.sha256:
+                    rule = f"is damaged, or belongs to another model: its sha256 is {found} instead of {self.sha256}"
+                    raise UserError(Problem(rule, source=str(self.path)))
+                file.seek(0)
+        except OSError as error:
+            file.close()
+            raise UserError(Problem(f"cannot be read: {error.strerror}", source=str(self.path))) from error
+        except BaseException:
+            file.close()
+            raise
+        return file
+
+    def _opened(self) -> BufferedReader:
+        try:
+            if self.path.parent.resolve() != self.root.resolve() / self.path.parent.relative_to(self.root):
+                raise UserError(Problem("lies behind a link, which is not followed", source=str(self.path)))
+            file = open_regular(self.path)
+        except FileNotFoundError as error:
+            raise UserError(Problem("is missing: copy the whole folder again", source=str(self.path))) from error
+        except OSError as error:
+            raise UserError(Problem(f"cannot be read: {error.strerror}", source=str(self.path))) from error
+        if os.fstat(file.fileno()).st_size > self.most_bytes:
+            file.close()
+            raise UserError(Problem(f"has more than {self.most_bytes:,} bytes", source=str(self.path)))
+        return file
+
+
+def model_files(folder: str | Path) -> tuple[ModelDescription, Mapping[str, ModelFile]]:
+    """The description, and the files of the model by their path below the folder; of these, none is opened.
+
+    Raises:
+        UserError: there is no such folder, it holds no model, or its description cannot be used.
+    """
+    root = given_path(folder, "FOLDER")
+    description = read_description(root)
+    files = {WEIGHTS_FILE: ModelFile(root, root / WEIGHTS_FILE, description.weights_sha256, MOST_BYTES_OF_WEIGHTS)}
+    for copy in description.plugins:
+        files[copy.file] = ModelFile(root, root / copy.file, copy.sha256, MOST_BYTES_OF_PLUGIN)
+    for name in (CARD_FILE, DESCRIPTION_FILE):
+        files[name] = ModelFile(root, root / name, None, MOST_BYTES)
     return description, files
 
 

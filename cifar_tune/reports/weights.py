@@ -1,13 +1,14 @@
 """The final model of a study, copied into its report. Nothing is trained, and no code of a plugin runs."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from shlex import quote
 
 from cifar_tune.errors import CheckError, UserError
 from cifar_tune.model_files.description import ModelDescription
 from cifar_tune.model_files.folder import place
-from cifar_tune.model_files.reading import read_all
+from cifar_tune.model_files.reading import ModelFile, model_files, read_all
 from cifar_tune.storage.openings import Opening
 from cifar_tune.storage.records import StudyRecord
 
@@ -48,18 +49,51 @@ def final_model(record: StudyRecord) -> tuple[Opening, ModelDescription, dict[st
         CheckError: there is none, or not on this machine, or another one has taken its place.
     """
     opening = kept_opening(record)
-    folder = Path(opening.model or "")
-    try:
+    with _of_opening(record, opening) as folder:
         description, files = read_all(folder)
-        if description.weights_sha256 != opening.weights_sha256:
-            raise CheckError(
-                f"{folder}: another model has taken the place of the one that was tested on {opening.opened}"
-            )
+        _require_same(description, opening)
+    return opening, description, files
+
+
+def final_model_files(record: StudyRecord) -> Mapping[str, ModelFile]:
+    """The files of the newest model that `finalize` kept of the study, by their path below its folder, unread.
+
+    Raises:
+        CheckError: there is none, or not on this machine, or another one has taken its place.
+    """
+    opening = kept_opening(record)
+    with _of_opening(record, opening) as folder:
+        description, files = model_files(folder)
+        _require_same(description, opening)
+    return files
+
+
+@contextmanager
+def read_here(record: StudyRecord) -> Iterator[None]:
+    """A block that opens files of the final model of a study.
+
+    Raises:
+        CheckError: one cannot be read; says on which machine they were written.
+    """
+    with _of_opening(record, kept_opening(record)):
+        yield
+
+
+@contextmanager
+def _of_opening(record: StudyRecord, opening: Opening) -> Iterator[Path]:
+    try:
+        yield Path(opening.model or "")
     except UserError as error:
         raise CheckError(
             f"the final model of {record.name!r} was written on {opening.host}, and cannot be read here: {error}"
         ) from error
-    return opening, description, files
+
+
+def _require_same(description: ModelDescription, opening: Opening) -> None:
+    if description.weights_sha256 != opening.weights_sha256:
+        raise CheckError(
+            f"{opening.model}: another model has taken the place of the one that was tested on {opening.opened}"
+        )
 
 
 def export_weights(description: ModelDescription, files: Mapping[str, bytes], folder: Path) -> list[Path]:

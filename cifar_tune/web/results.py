@@ -5,6 +5,7 @@ All of it blocks, so that routes call it in threads. Answers are kept for as lon
 
 import math
 from collections.abc import Mapping, Sequence
+from io import BufferedReader
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -18,7 +19,7 @@ from cifar_tune.reports.best_config import BEST_FILE, best_yaml, resolved_config
 from cifar_tune.reports.export import file_content, file_names
 from cifar_tune.reports.importances import Importances, importances
 from cifar_tune.reports.report import Report
-from cifar_tune.reports.weights import final_model
+from cifar_tune.reports.weights import final_model_files, read_here
 from cifar_tune.service.refusals import UnknownStudyError
 from cifar_tune.storage import attributes
 from cifar_tune.storage.constraints import was_finished_elsewhere
@@ -210,14 +211,32 @@ class Results:
 
         return self._reports.get(name, lambda: self._mark(name), make)
 
-    def model(self, name: str) -> Mapping[str, bytes]:
-        """The files of the model that `finalize` has kept, by their path in its folder.
+    def model(self, name: str) -> Mapping[str, int]:
+        """The sizes in bytes of the files of the model that `finalize` has kept, by their path in its folder.
 
         Raises:
             UnknownStudyError: there is no study of this name, or no model; the message says why.
         """
+        record = self._light(self._studies.seen_now(name))
         try:
-            return final_model(self._light(self._studies.seen_now(name)))[2]
+            with read_here(record):
+                return {file: each.size() for file, each in final_model_files(record).items()}
+        except CheckError as error:
+            raise UnknownStudyError(str(error)) from error
+
+    def model_file(self, name: str, file: str) -> BufferedReader:
+        """One of these files, open at its beginning.
+
+        Raises:
+            UnknownStudyError: there is no study of this name, no model, or no such file in it; the message says why.
+        """
+        record = self._light(self._studies.seen_now(name))
+        try:
+            with read_here(record):
+                found = final_model_files(record).get(file)
+                if found is None:
+                    raise UnknownStudyError(f"there is no file {file!r} in the model of the study {name!r}")
+                return found.open()
         except CheckError as error:
             raise UnknownStudyError(str(error)) from error
 

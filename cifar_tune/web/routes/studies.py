@@ -1,10 +1,14 @@
 """Reading studies: lists, one study, its trials, results, files and log."""
 
 import mimetypes
+import os
+from collections.abc import Iterator
 from http import HTTPStatus
+from io import BufferedReader
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Response
+from fastapi.responses import StreamingResponse
 from optuna.trial import TrialState
 
 from cifar_tune.service import rights
@@ -40,6 +44,7 @@ router = APIRouter(
     route_class=StudyRoute,
 )
 
+_PIECE_BYTES = 1 << 18
 _CHANGES = ("pause", "resume", "cancel", "priority", "workers", "stop", "delete")
 
 TrialNumber = Annotated[int, Path(ge=0, le=2**31 - 1, description="The trial's number.", examples=[0])]
@@ -138,17 +143,24 @@ def report_file(name: Name, file: FileName, here: HereNow, _reader: Reader) -> R
 @router.get("/studies/{name:path}/model", operation_id="model_files")
 def model(name: Name, here: HereNow, _reader: Reader) -> Files:
     """The files of the model that `cifar-tune finalize` has kept."""
-    files = here.results.model(name)
-    return Files(files=[FileTold(name=each, size=len(content)) for each, content in files.items()])
+    return Files(files=[FileTold(name=each, size=size) for each, size in here.results.model(name).items()])
 
 
 @router.get("/studies/{name:path}/model/{file:path}", response_class=Response, operation_id="model_file")
 def model_file(name: Name, file: FileName, here: HereNow, _reader: Reader) -> Response:
     """One of these files."""
-    files = here.results.model(name)
-    if file not in files:
-        raise UnknownStudyError(f"there is no file {file!r} in the model of the study {name!r}")
-    return _file(files[file], file)
+    opened = here.results.model_file(name, file)
+    size = os.fstat(opened.fileno()).st_size
+    headers = {**_headers(file), "Content-Length": str(size)}
+    return StreamingResponse(_pieces(opened, size), media_type=_kind(file), headers=headers)
+
+
+def _pieces(file: BufferedReader, size: int) -> Iterator[bytes]:
+    """The content, piece by piece: a model may be larger than what is left of the memory."""
+    with file:
+        while size > 0 and (piece := file.read(min(size, _PIECE_BYTES))):
+            size -= len(piece)
+            yield piece
 
 
 @router.get("/studies/{name:path}/log", operation_id="log")
@@ -198,9 +210,19 @@ _TYPES = {
 
 
 def _file(content: bytes, name: str) -> Response:
-    suffix = name[name.rfind(".") :]
-    kind = _TYPES.get(suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
+    return Response(content, media_type=_kind(name), headers=_headers(name))
+
+
+def _kind(name: str) -> str:
+    return _TYPES.get(_suffix(name)) or mimetypes.guess_type(name)[0] or "application/octet-stream"
+
+
+def _headers(name: str) -> dict[str, str]:
     headers = {"Content-Security-Policy": REPORT_POLICY}
-    if suffix not in _TYPES:
+    if _suffix(name) not in _TYPES:
         headers["Content-Disposition"] = "attachment"
-    return Response(content, media_type=kind, headers=headers)
+    return headers
+
+
+def _suffix(name: str) -> str:
+    return name[name.rfind(".") :]
