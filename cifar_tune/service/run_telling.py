@@ -7,20 +7,20 @@ nothing of the training waits for it. Only at the end of the run the last messag
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Condition, Thread
 from uuid import uuid4
 
 from cifar_tune.errors import CifarTuneError
 from cifar_tune.service.addresses import Message, NotToldError, tell, why_not_here
 from cifar_tune.service.coordinating import end_of
+from cifar_tune.service.messages import About, best_message, end_message
 from cifar_tune.service.people import local_user
 from cifar_tune.service.telling import BEST_SECONDS, PAUSES
 from cifar_tune.study.events import Observer, ShieldedObserver, TrialEnd
 from cifar_tune.study.run import Outcome
 from cifar_tune.study_spec.notify import shown
 from cifar_tune.study_spec.specification import StudySpec
-from cifar_tune.wording import metric_figure
 
 LAST_SECONDS = 20.0
 """How long the end of a run waits for addresses that do not answer."""
@@ -53,6 +53,7 @@ class RunTeller(ShieldedObserver):
         super().__init__(observer)
         self._spec = spec
         self._secret = secret
+        self._about = About(spec.name, local_user().name)
         self._key = uuid4().hex
         self._letters: list[_Letter] = []
         self._changed = Condition()
@@ -84,10 +85,8 @@ class RunTeller(ShieldedObserver):
         self._best = end.best_number
         if self._has_news and time.monotonic() - self._best_told >= BEST_SECONDS:
             self._has_news, self._best_told = False, time.monotonic()
-            metric = self._spec.objective.metric
-            text = f"has a new best: {metric} {metric_figure(end.best_value)} in trial {end.best_number}"
-            detail = {"what": "best", "metric": metric, "value": end.best_value, "trial": end.best_number}
-            self._write(f"best-{end.best_number}", "new best", text, detail)
+            key, metric = f"{self._key}-best-{end.best_number}", self._spec.objective.metric
+            self._write(best_message(key, self._about, metric, end.best_value, end.best_number))
 
     def finish(self, exit_code: int, message: str) -> list[str]:
         """Tell how the run has ended, unless it was interrupted, and wait for that.
@@ -97,8 +96,8 @@ class RunTeller(ShieldedObserver):
         """
         if self._has_begun and exit_code != _INTERRUPTED:
             state = "done" if exit_code == 0 else "failed"
-            text = f"has ended: {state} ({message})"
-            self._write("end", state, text, {"what": state, "exit_code": exit_code, "message": message})
+            ended = replace(self._about, exit_code=exit_code, message=message)
+            self._write(end_message(f"{self._key}-end", ended, state))
         with self._changed:
             now = time.monotonic()
             self._letters = [] if exit_code == _INTERRUPTED else self._letters
@@ -111,13 +110,7 @@ class RunTeller(ShieldedObserver):
             left = {each.address: each.why or "it does not answer in time" for each in self._letters}
         return [f"{shown(address)} was not told how the run went: {why}" for address, why in left.items()]
 
-    def _write(self, key: str, title: str, text: str, detail: Mapping[str, object]) -> None:
-        name = self._spec.name
-        of_run = {
-            "study": name, "owner": local_user().name, "submission": None, "exit_code": None, "message": None,
-            "waits": None,
-        }  # fmt: skip
-        told = Message(f"{self._key}-{key}", f"{name}: {title}", f"The study {name} {text}.", {**of_run, **detail})
+    def _write(self, told: Message) -> None:
         with self._changed:
             now = time.monotonic()
             self._letters += [_Letter(each, told, now) for each in self._spec.notify if why_not_here(each) is None]

@@ -21,12 +21,11 @@ from cifar_tune.errors import CheckError, DamagedError, UserError
 from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.service import audit, submissions
 from cifar_tune.service.addresses import Message, NotToldError, tell
+from cifar_tune.service.messages import about, best_message, end_message, waiting_message
 from cifar_tune.service.submissions import Submission
 from cifar_tune.service.tables import COUNTERS, SERVER_LEASE
 from cifar_tune.storage.overview import overview
-from cifar_tune.storage.records import TrialRecord
 from cifar_tune.study_spec.notify import shown
-from cifar_tune.wording import metric_figure, rough_duration
 
 LONG_SECONDS = 3600.0
 """Whoever waits for longer is told so."""
@@ -91,7 +90,8 @@ class Teller:
                 if event.action == "end":
                     found = _ended(connection, event)
                     if found is not None:
-                        self._write_letters(event.id, found, _about_end(event.id, found), now)
+                        message = end_message(str(event.id), about(found), found.state)
+                        self._write_letters(event.id, found, message, now)
                 self._seen = event.id  # now, so that what goes wrong later does not let it be told twice
             self._write_about_waiting(connection, now)
             running = submissions.select_submissions(connection, ["running"])
@@ -107,7 +107,10 @@ class Teller:
         waiting = submissions.select_submissions(connection, ["queued"])
         long = {(each.id, each.waiting_since): each for each in waiting if now - each.waiting_since >= LONG_SECONDS}
         for key in long.keys() - self._waiting:
-            self._write_letters(0, long[key], _about_waiting(long[key], now), now)
+            found = long[key]
+            name = f"waits-{found.id}-{int(found.waiting_since)}"
+            message = waiting_message(name, about(found), now - found.waiting_since)
+            self._write_letters(0, found, message, now)
         self._waiting = set(long)
 
     def _write_about_bests(self, running: Sequence[Submission], now: float) -> None:
@@ -124,7 +127,9 @@ class Teller:
                 best = None if seen.best is None else seen.best.number
                 is_new = looked > -math.inf and best is not None and best != before
                 if is_new and seen.best is not None:
-                    self._write_letters(0, each, _about_best(each, seen.spec.objective.metric, seen.best), now)
+                    name, metric = f"best-{each.id}-{seen.best.number}", seen.spec.objective.metric
+                    message = best_message(name, about(each), metric, seen.best.values[0], seen.best.number)
+                    self._write_letters(0, each, message, now)
                 self._bests[each.id] = (now, best)
 
     def _send(self, letter: _Letter, now: float) -> None:
@@ -197,29 +202,3 @@ def _ended(connection: Connection, event: audit.Event) -> Submission | None:
         return submissions.find(connection, number)
     found = submissions.newest(connection, event.target or "")  # of a server of an earlier version
     return found if found is not None and not found.is_living else None
-
-
-def _about_end(event: int, found: Submission) -> Message:
-    text = f"The study {found.study} has ended: {found.state}{f' ({found.message})' if found.message else ''}."
-    return Message(str(event), f"{found.study}: {found.state}", text, {"what": found.state, **_detail(found)})
-
-
-def _about_best(found: Submission, metric: str, best: TrialRecord) -> Message:
-    value = best.values[0]
-    text = f"The study {found.study} has a new best: {metric} {metric_figure(value)} in trial {best.number}."
-    detail = {"what": "best", **_detail(found), "metric": metric, "value": value, "trial": best.number}
-    return Message(f"best-{found.id}-{best.number}", f"{found.study}: new best", text, detail)
-
-
-def _about_waiting(found: Submission, now: float) -> Message:
-    waited = rough_duration(now - found.waiting_since)
-    text = f"The study {found.study} has been waiting for {waited}{f': {found.waits}' if found.waits else ''}."
-    key = f"waits-{found.id}-{int(found.waiting_since)}"
-    return Message(key, f"{found.study} waits", text, {"what": "waits", **_detail(found)})
-
-
-def _detail(found: Submission) -> dict[str, object]:
-    return {
-        "study": found.study, "owner": found.owner, "submission": found.id, "exit_code": found.exit_code,
-        "message": found.message, "waits": found.waits,
-    }  # fmt: skip
