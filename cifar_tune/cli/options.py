@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -101,6 +102,19 @@ StudyOutput = Annotated[
     typer.Option(
         "--output", metavar="DIR", help="The folder. Default: reports/STUDY/.", show_default=False, callback=path
     ),
+]
+
+
+class PictureFormat(StrEnum):
+    """What pictures can be written as, beside PNG."""
+
+    SVG = "svg"
+    PDF = "pdf"
+
+
+PictureFormats = Annotated[
+    list[PictureFormat] | None,
+    typer.Option("--format", help="Also write each picture as svg or pdf. May be given twice.", show_default=False),
 ]
 Write = Annotated[
     Path | None,

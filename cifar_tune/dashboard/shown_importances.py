@@ -7,7 +7,7 @@ leave the reader to choose the one that pleases.
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from threading import Lock
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -18,10 +18,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from cifar_tune.errors import CifarTuneError
 from cifar_tune.optuna_questions import states_of_trials
 from cifar_tune.optuna_storage import BatchStorage
-from cifar_tune.reports.importances import Importances
-from cifar_tune.reports.report import Report
+from cifar_tune.reports.importances import importances_of_each
 from cifar_tune.storage import attributes
-from cifar_tune.storage.records import load_record
+from cifar_tune.storage.linked import parent_of
+from cifar_tune.storage.records import StudyRecord, load_record
 
 _PATH = re.compile(r"/api/studies/(\d+)/param_importances/*")
 _NEW = 100
@@ -68,12 +68,20 @@ class ShownImportances:
 
     def _computed(self, study: int) -> bytes:
         record = load_record(self._database, self._database.get_study_name_from_id(study))
-        found = Report(record).importances
-        shares = found.shares if isinstance(found, Importances) else {}
         kinds = {name: type(kind).__name__ for trial in record.completed for name, kind in trial.distributions.items()}
-        rows = [
-            {"name": name, "importance": share, "distribution": kinds[name]}
-            for name, share in shares.items()
-            if name in kinds
+        lists = [
+            [
+                {"name": name, "importance": share, "distribution": kinds[name]}
+                for name, share in shares.items()
+                if name in kinds
+            ]
+            for shares in _shares(record)
         ]
-        return json.dumps({"param_importances": [rows]}).encode()
+        return json.dumps({"param_importances": lists}).encode()
+
+
+def _shares(record: StudyRecord) -> list[Mapping[str, float]]:
+    """For each objective those for it alone, since the page draws bars for each of them."""
+    if parent_of(record.name) is not None:
+        return [{} for _ in record.spec.objectives]
+    return importances_of_each(record)

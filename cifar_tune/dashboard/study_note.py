@@ -61,7 +61,7 @@ def _written(name: str, spec: StudySpec) -> str:
         *([_TRANSFER.format(study=code(spec.transfer_from.study))] if spec.transfer_from is not None else []),
         *([_REPEATS.format(count=spec.repeats.count, what=spec.repeats.what)] if spec.repeats is not None else []),
         *([f"These pages show as it was drawn: {', '.join(relative)}."] if relative else []),
-        *([] if about else [_IMPORTANCES]),
+        *([] if about else [_IMPORTANCES_OF_EACH if spec.has_several_objectives else _IMPORTANCES]),
     ]
     return "\n\n".join(parts)
 
@@ -69,6 +69,12 @@ def _written(name: str, spec: StudySpec) -> str:
 _IMPORTANCES = (
     "The importances on these pages are those of the report. The report also says how far they vary, and what chance "
     "alone would give."
+)
+
+
+_IMPORTANCES_OF_EACH = (
+    "The importances on these pages are for each objective alone. The report has one list for all objectives: what "
+    "brings trials near the Pareto front. It also says how far they vary, and what chance alone would give."
 )
 
 

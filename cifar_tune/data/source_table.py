@@ -67,7 +67,12 @@ SOURCES: Mapping[str, SourceEntry] = {
         has_shapes=True,
         keys=frozenset({"ignore"}),
     ),
-    "digits": SourceEntry(f"{_MODULES}.digits", "scikit-learn's embedded digits", root="none", classes=10),
+    "digits": SourceEntry(
+        f"{_MODULES}.digits",
+        "1,797 handwritten digits of 8x8 pixels, which come with the package",
+        root="none",
+        classes=10,
+    ),
     "table": SourceEntry(
         f"{_MODULES}.table",
         "a CSV or Parquet file with a row per image: its path, its label and, if you like, its split",

@@ -1,9 +1,29 @@
-"""Few, round ticks that can be read in small panels, and labels that do not cover each other."""
+"""Few, round ticks that can be read in small panels, labels that do not cover each other, and not too many dots."""
 
 import math
 from collections.abc import Sequence
+from typing import TypeVar
 
 from matplotlib.ticker import MaxNLocator
+
+MOST_DOTS = 3000
+"""Of one kind in one picture; more would lie on top of each other."""
+
+MOST_IN_PANEL = 1000
+"""The same in one of several small panels."""
+
+T = TypeVar("T")
+
+
+def thinned(marks: Sequence[T], most: int = MOST_DOTS) -> Sequence[T]:
+    """At most this many of them, evenly."""
+    return marks[:: math.ceil(len(marks) / most) or 1]
+
+
+def thinned_words(kinds: Sequence[Sequence[object]], most: int = MOST_DOTS) -> str:
+    """What a picture says of the marks that `thinned` leaves out; empty if it draws all of each kind."""
+    is_thinned = any(len(kind) > most for kind in kinds)
+    return f"of each kind at most {most:,} trials are drawn, evenly chosen" if is_thinned else ""
 
 
 def range_ticks(low: float, high: float, log: bool, whole: bool, at_most: int = 4) -> list[float]:

@@ -1,6 +1,6 @@
 """A comparison as a Markdown table, as CSV, and as a picture of its levels."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +9,10 @@ from matplotlib.figure import Figure
 
 from cifar_tune.csv_text import csv_text
 from cifar_tune.errors import Problem, UserError
-from cifar_tune.files import replace_files
+from cifar_tune.files import Content, replace_files
 from cifar_tune.markdown import inert, table
 from cifar_tune.plotting import style
+from cifar_tune.plotting.ticks import MOST_IN_PANEL, thinned, thinned_words
 from cifar_tune.reports.comparison import Comparison
 from cifar_tune.reports.labels import level_label
 from cifar_tune.reports.levels import Level
@@ -33,7 +34,8 @@ def draw(comparison: Comparison) -> Figure:
     hollow = "; hollow: breaks a constraint" if comparison.report.infeasible else ""
     bar = "mean with its 95 % interval" if ends else "mean"
     remark = f"dots: completed trials{hollow}; bar: {bar}; diamond: the best of the level"
-    style.title(figure, f"{comparison.label}, level by level", remark)
+    left_out = thinned_words([level.completed for level in comparison.levels], MOST_IN_PANEL)
+    style.title(figure, f"{comparison.label}, level by level", "\n".join(filter(None, (remark, left_out))))
     return figure
 
 
@@ -46,14 +48,18 @@ def _objective(axes: Axes, comparison: Comparison, limits: tuple[float, float]) 
         spread = (np.arange(len(values)) * 0.618034 % 1 - 0.5) * 0.3
         keeps = np.array([bool(trial.feasible) for trial in level.completed])
         many = comparison.report.has_many
-        axes.scatter(values[keeps], (row + spread)[keeps], **style.completed_dots(many))
-        axes.scatter(values[~keeps], (row + spread)[~keeps], **style.infeasible_dots(many))
+        best = comparison.best(level)
+        is_dot = keeps.copy()
+        if best is not None:  # it is the diamond
+            is_dot[np.flatnonzero(keeps & (values == scale.on_axis(best)))[:1]] = False
+        for chosen, look in ((is_dot, style.completed_dots), (~keeps, style.infeasible_dots)):
+            drawn = thinned(np.flatnonzero(chosen).tolist(), MOST_IN_PANEL)
+            axes.scatter(values[drawn], (row + spread)[drawn], **look(many))
         mean = float(values.mean())
         axes.scatter([mean], [row], marker="|", s=256, color=style.INK, zorder=4)
         low, high = (scale.on_axis(end) for end in comparison.interval(level) or (0.0, 0.0))
         if low < high:
             _drawn_interval(axes, row, (low, high), limits)
-        best = comparison.best(level)
         if best is not None:
             axes.scatter([scale.on_axis(best)], [row], **style.best_diamond())
     axes.set_yticks(range(len(comparison.levels)), [level_label(level.label) for level in comparison.levels])
@@ -85,24 +91,33 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def write(comparison: Comparison, folder: Path) -> list[Path]:
+def write(comparison: Comparison, folder: Path, formats: Collection[str] = ()) -> list[Path]:
     """Write `compare-KNOB.md`, `.csv` and `.png` into the folder.
+
+    Args:
+        comparison: what is written.
+        folder: made if need be.
+        formats: `svg` or `pdf`, or both: the picture is written so too.
+
+    Returns:
+        The files.
 
     Raises:
         UserError: if they cannot be written.
     """
     stem = folder / f"compare-{comparison.knob}"
-    files = [stem.with_name(f"{stem.name}{suffix}") for suffix in (".md", ".csv", ".png")]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with style.applied():
-            picture = style.png(draw(comparison))
-        text = f"{markdown(comparison)}\n\n![{comparison.knob}]({files[2].name})\n"
-        replace_files(dict(zip(files, (text, as_csv(comparison), picture), strict=True)))
+            pictures = style.drawn_as(draw(comparison), formats)
+        text = f"{markdown(comparison)}\n\n![{comparison.knob}]({stem.name}.png)\n"
+        contents: dict[str, Content] = {"md": text, "csv": as_csv(comparison), **pictures}
+        files = {stem.with_name(f"{stem.name}.{kind}"): content for kind, content in contents.items()}
+        replace_files(files)
     except OSError as error:
         source = str(error.filename or folder)
         raise UserError(Problem(f"cannot be written: {error.strerror}", source=source)) from error
-    return files
+    return list(files)
 
 
 def markdown(comparison: Comparison) -> str:

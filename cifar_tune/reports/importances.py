@@ -3,7 +3,7 @@
 import copy
 import math
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -103,10 +103,35 @@ def importances(record: StudyRecord) -> Importances | str:
     shares = ped_anova(record.spec, quick(trials))
     if not shares:
         return "No knob can be told more important than another: the best trials do not differ from the others."
-    # Optuna orders equal ones by how the process happens to hash
-    ordered = sorted(shares.items(), key=lambda item: (-item[1], item[0]))
     top = math.ceil(share * completed)
-    return Importances(dict(ordered), completed, top, record.spec.has_several_objectives, infeasible)
+    return Importances(_largest_first(shares), completed, top, record.spec.has_several_objectives, infeasible)
+
+
+def importances_of_each(record: StudyRecord) -> list[Mapping[str, float]]:
+    """The shares for each objective alone, in the order of the study file; empty ones where `importances` has none.
+
+    `importances` itself asks what brings trials near the Pareto front, so it has one list for all objectives.
+    """
+    trials = assessed(record)
+    if len(trials) < _FEWEST_TRIALS:
+        return [{} for _ in record.spec.objectives]
+    return [
+        _largest_first(ped_anova(replace(record.spec, objectives=(objective,)), quick(_with_value(trials, index))))
+        for index, objective in enumerate(record.spec.objectives)
+    ]
+
+
+def _with_value(trials: Sequence[FrozenTrial], index: int) -> list[FrozenTrial]:
+    """Copies that have one of their values alone."""
+    copies = [copy.copy(trial) for trial in trials]
+    for each, trial in zip(copies, trials, strict=True):
+        each.values = [trial.values[index]]
+    return copies
+
+
+def _largest_first(shares: Mapping[str, float]) -> dict[str, float]:
+    """Equal ones by name: Optuna orders them by how the process happens to hash."""
+    return dict(sorted(shares.items(), key=lambda item: (-item[1], item[0])))
 
 
 def ped_anova(spec: StudySpec, trials: Sequence[FrozenTrial]) -> dict[str, float]:

@@ -49,7 +49,9 @@ class Scale:
             return f"{value:,.0f}"
         if self.is_share:
             return f"{value * 100:.{self.decimals}f} %"
-        if self.is_time or abs(value) >= 1000:
+        if self.is_time:
+            return f"{value:,.0f}" if abs(value) >= 99.95 else f"{value:#.3g}"
+        if abs(value) >= 1000:
             return f"{value:.3g}"
         return f"{value:.{self.decimals + 2}f}"
 

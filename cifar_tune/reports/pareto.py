@@ -9,13 +9,16 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FuncFormatter
 
 from cifar_tune.plotting import style
-from cifar_tune.plotting.ticks import range_ticks
+from cifar_tune.plotting.ticks import range_ticks, thinned, thinned_words
 from cifar_tune.reports.objective import Scale, finite
 from cifar_tune.reports.report import Report
 from cifar_tune.storage.records import TrialRecord
 from cifar_tune.wording import tick_label
 
 _MOST_NUMBERS = 15
+_CHARACTER, _LINE = 8.0, 15.0
+"""Room for a digit of these numbers, and for a line of them, in pixels of the picture."""
+
 _SPAN = 30.0
 """An axis of counts or seconds that spans more is logarithmic."""
 
@@ -31,7 +34,8 @@ def draw(report: Report) -> Figure | str:
         _panel(axes, report, completed, x, y, is_only=len(pairs) == 1)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
-    style.title(figure, _heading(report))
+    kinds = [[trial for trial in completed if bool(trial.feasible) is feasible] for feasible in (True, False)]
+    style.title(figure, _heading(report), thinned_words(kinds))
     return figure
 
 
@@ -49,26 +53,14 @@ def _panel(axes: Axes, report: Report, completed: Sequence[TrialRecord], x: int,
     )  # fmt: skip
     for label, trials, look in groups:
         if trials:
-            axes.scatter(_places(report, trials, x), _places(report, trials, y), label=f"{label} ({len(trials):,})",
+            some = trials if trials is front else thinned(trials)
+            axes.scatter(_places(report, some, x), _places(report, some, y), label=f"{label} ({len(trials):,})",
                          **look)  # fmt: skip
     if is_only and len(front) > 1:  # with three objectives a front is no line
         line = sorted(zip(_places(report, front, x), _places(report, front, y), strict=True))
         across: Literal["pre", "post"] = "post" if report.record.spec.objectives[x].direction == "minimize" else "pre"
         axes.step([point[0] for point in line], [point[1] for point in line], where=across, color=style.ORANGE,
                   linewidth=1.2, alpha=0.7, zorder=2)  # fmt: skip
-    if is_only and len(front) <= _MOST_NUMBERS:
-        by_place: dict[tuple[float, float], list[int]] = {}
-        for trial in front:
-            place = (_places(report, [trial], x)[0], _places(report, [trial], y)[0])
-            by_place.setdefault(place, []).append(trial.number)
-        for place, numbers in by_place.items():
-            # on the better side nothing else lies
-            left, down = (report.record.spec.objectives[index].direction == "minimize" for index in (x, y))
-            axes.annotate(
-                ", ".join(map(str, sorted(numbers))), place, (-5 if left else 5, -5 if down else 5),
-                textcoords="offset points", ha="right" if left else "left", va="top" if down else "bottom", fontsize=7,
-                color=style.QUIET,
-            )  # fmt: skip
     axes.set_xlabel(report.scales[x].axis_label)
     axes.set_ylabel(report.scales[y].axis_label)
     for index, axis, set_scale in ((x, axes.xaxis, axes.set_xscale), (y, axes.yaxis, axes.set_yscale)):
@@ -80,6 +72,30 @@ def _panel(axes: Axes, report: Report, completed: Sequence[TrialRecord], x: int,
             axis.set_ticks(range_ticks(min(values), max(values), log=True, whole=scale.is_count, at_most=6))
             axis.set_ticks([], minor=True)
         axis.set_major_formatter(written)
+    if is_only and len(front) <= _MOST_NUMBERS:
+        _write_numbers(axes, report, front, x, y)
+
+
+def _write_numbers(axes: Axes, report: Report, front: Sequence[TrialRecord], x: int, y: int) -> None:
+    """Write the numbers of the trials beside them, but none across another one."""
+    by_place: dict[tuple[float, float], list[int]] = {}
+    for trial in front:
+        place = (_places(report, [trial], x)[0], _places(report, [trial], y)[0])
+        by_place.setdefault(place, []).append(trial.number)
+    # on the better side nothing else lies
+    left, down = (report.record.spec.objectives[index].direction == "minimize" for index in (x, y))
+    written: list[tuple[float, float, float]] = []
+    for place, numbers in by_place.items():
+        words = ", ".join(map(str, sorted(numbers)))
+        across, up = axes.transData.transform(place)
+        width = _CHARACTER * len(words)
+        if any(abs(across - other) < max(width, wide) and abs(up - above) < _LINE for other, above, wide in written):
+            continue
+        written.append((across, up, width))
+        axes.annotate(
+            words, place, (-5 if left else 5, -5 if down else 5), textcoords="offset points",
+            ha="right" if left else "left", va="top" if down else "bottom", fontsize=7, color=style.QUIET,
+        )  # fmt: skip
 
 
 def _places(report: Report, trials: Sequence[TrialRecord], index: int) -> list[float]:

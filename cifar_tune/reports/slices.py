@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from cifar_tune.knobs.knob import Kind
 from cifar_tune.plotting import style
-from cifar_tune.plotting.ticks import range_ticks
+from cifar_tune.plotting.ticks import MOST_IN_PANEL, range_ticks, thinned, thinned_words
 from cifar_tune.reports.labels import fits, level_label
 from cifar_tune.reports.objective import axis_limits
 from cifar_tune.reports.report import Report, SearchedKnob
@@ -50,7 +50,9 @@ def draw(report: Report) -> Figure | str:
     if report.infeasible:
         marks += "; hollow: completed, but breaks a constraint"
     heading = f"The objective{'s' if len(objectives) > 1 else ''} against each searched knob"
-    style.title(figure, heading, "\n".join([marks, *filter(None, beyond)]))
+    measured = [trials for objective in objectives for trials in report.measured(objective)]
+    left_out = thinned_words(measured, MOST_IN_PANEL)
+    style.title(figure, heading, "\n".join([marks, *filter(None, (*beyond, left_out))]))
     return figure
 
 
@@ -106,13 +108,12 @@ def _scatter(
     look: dict[str, Any],
 ) -> None:
     places, heights = [], []
-    for trial in trials:
-        position = knob.position(trial)
-        if position is not None:
-            # dots of one choice are spread by trial number: evenly, and the same in every export
-            spread = ((trial.number * _GOLDEN) % 1 - 0.5) * 0.56 if knob.levels is not None else 0.0
-            places.append(position + spread)
-            heights.append(min(report.on_axis(trial, objective), limits[1]))
+    taken = [(trial, position) for trial in trials if (position := knob.position(trial)) is not None]
+    for trial, position in thinned(taken, MOST_IN_PANEL):
+        # dots of one choice are spread by trial number: evenly, and the same in every export
+        spread = ((trial.number * _GOLDEN) % 1 - 0.5) * 0.56 if knob.levels is not None else 0.0
+        places.append(position + spread)
+        heights.append(min(report.on_axis(trial, objective), limits[1]))
     axes.scatter(places, heights, clip_on=False, **look)
 
 

@@ -66,8 +66,9 @@ class TrialRecord:
     None where that is not known. `source` is `sampler`, `start_from`, `transfer_from`, or `enqueued` if somebody else
     gave it. `transferred_from` has the study and the trial there whose configuration it tries. `params` is what the
     sampler suggested: of a knob that is searched `per` another, not the value in `config`. `intermediate` is the
-    objective after each finished epoch; of several objectives, the first one after the newest. `history` has one list
-    per figure, one item per epoch, and `measures` one per further metric, with None where an epoch was not measured.
+    objective after each finished epoch; of several objectives the first one, after the newest epoch alone where
+    `history` does not have it. `history` has one list per figure, one item per epoch, and `measures` one per further
+    metric, with None where an epoch was not measured.
     `metrics` holds what else is known of metrics by name.
     `feasible` says whether the trial keeps all constraints; None as long as that is open. `spared_at` is the epoch
     after which the pruner would have stopped it, where it was trained on all the same. `task` is which planned training
@@ -315,6 +316,18 @@ def _finals(storage: BaseStorage, name: str) -> StudyRecord | None:
         return None
 
 
+def _course(
+    spec: StudySpec, epochs: int, history: Mapping[str, Sequence[float | None]], metrics: Mapping[str, float]
+) -> dict[int, float]:
+    """The first of several objectives by epoch, which Optuna lets nobody report; at least its newest value."""
+    metric = spec.objective.metric
+    if not spec.has_several_objectives or not epochs:
+        return {}
+    if metric in history:
+        return {epoch: value for epoch, value in enumerate(history[metric], start=1) if value is not None}
+    return {epochs: metrics[metric]} if metric in metrics else {}
+
+
 def _source(trial: FrozenTrial) -> str:
     if attributes.START_FROM in trial.user_attrs:
         return "start_from"
@@ -330,8 +343,6 @@ def trial_record(trial: FrozenTrial, spec: StudySpec) -> TrialRecord:
     epochs = max([int(attrs.get(attributes.EPOCHS, 0)), *trial.intermediate_values])
     metrics = stored_figures(attrs, spec) if spec.listed else attrs.get(attributes.METRICS, {})
     history = joined(attrs)
-    newest = metrics.get(spec.objective.metric)
-    intermediate = {epochs: newest} if spec.has_several_objectives and epochs and newest is not None else {}
     started: datetime | None = trial.datetime_start
     return TrialRecord(
         number=trial.number,
@@ -346,7 +357,7 @@ def trial_record(trial: FrozenTrial, spec: StudySpec) -> TrialRecord:
         metrics=metrics,
         params=trial.params,
         config=as_it_ran(attrs.get(attributes.CONFIG, {}), spec.vocabulary),
-        intermediate=trial.intermediate_values or intermediate,
+        intermediate=trial.intermediate_values or _course(spec, epochs, history, metrics),
         history=cast("dict[str, list[float]]", {name: each for name, each in history.items() if name in FIGURES}),
         measures={name: each for name, each in history.items() if name not in FIGURES},
         epochs=epochs,

@@ -24,7 +24,7 @@ from cifar_tune.dashboard import report_pages
 from cifar_tune.dashboard.serve import Dashboard
 from cifar_tune.dashboard.shown_storage import ShownStorage
 from cifar_tune.errors import CheckError
-from cifar_tune.reports.importances import Importances, importances
+from cifar_tune.reports.importances import Importances, importances, importances_of_each
 from cifar_tune.reports.trial_markdown import trial_markdown
 from cifar_tune.storage.openings import write_opening
 from cifar_tune.storage.rdb import close, open_storage
@@ -111,6 +111,22 @@ def test_importances_are_those_of_the_report(ours: URL, shown: Dashboard) -> Non
     assert newer.shares != found.shares
     assert told() == dict(newer.shares)
     close(storage)
+
+
+def test_several_objectives_have_a_list_of_importances_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ARTIFACTS_VARIABLE, str(tmp_path / "artifacts"))
+    url = make_url(f"sqlite:///{tmp_path / 'front.db'}")
+    storage = open_storage(url)
+    spec = make_spec(name="front", objective=[{"metric": "val_accuracy"}, {"metric": "seconds_per_epoch"}])
+    record = make_record(spec, random_trials(spec, 30), storage)
+    close(storage)
+    with serving(url) as dashboard:
+        found = json.loads(fetch(dashboard, "/api/studies/1/param_importances"))["param_importances"]
+        note = detail(dashboard)["note"]["body"]
+    told = [{row["name"]: row["importance"] for row in each} for each in found]
+    assert told == importances_of_each(record)
+    assert told[0] != told[1]
+    assert "for each objective alone" in note
 
 
 def test_looking_writes_nothing(ours: URL, shown: Dashboard) -> None:

@@ -14,6 +14,7 @@ from scipy.stats import studentized_range, tukey_hsd
 from scipy.stats import t as student
 
 from cifar_tune.errors import UserError
+from cifar_tune.reports import comparison_files
 from cifar_tune.reports.comparison import Comparison, compare
 from cifar_tune.reports.comparison_files import as_csv, draw, markdown, write
 from cifar_tune.storage.attributes import CARRIED_FROM, START_FROM
@@ -145,6 +146,27 @@ def test_files(tmp_path: Path) -> None:
     assert float(rows[0]["mean"]) == pytest.approx(0.6)
     assert (rows[1]["completed"], rows[1]["pruned"], rows[1]["ci95_low"]) == ("1", "1", "")
     assert "| sgd | 3 completed | 70.0 % | 60.0 % | 12 s |" in markdown(comparison)
+
+
+def test_the_picture_is_written_in_other_formats_too(tmp_path: Path) -> None:
+    comparison = compare(make_record(make_spec(OPTIMIZER), trials()), "optimizer")
+    files = {file.suffix: file.read_bytes() for file in write(comparison, tmp_path, ["svg", "pdf"])}
+    assert list(files) == [".md", ".csv", ".png", ".svg", ".pdf"]
+    assert b"<svg" in files[".svg"]
+    assert files[".pdf"].startswith(b"%PDF")
+
+
+def test_the_best_trial_of_a_level_is_drawn_once_and_many_are_thinned(monkeypatch: pytest.MonkeyPatch) -> None:
+    record = make_record(make_spec(OPTIMIZER), trials())
+    picture = draw(compare(record, "optimizer"))
+    marks = [each for each in picture.axes[0].collections if isinstance(each, PathCollection)]
+    heights = [float(x) for each in marks for x, _ in np.asarray(each.get_offsets())]
+    assert heights.count(70.0) == 1  # the best of the first level
+    assert "evenly chosen" not in picture.get_supxlabel()
+    monkeypatch.setattr(comparison_files, "MOST_IN_PANEL", 2)
+    assert (
+        "of each kind at most 2 trials are drawn, evenly chosen" in draw(compare(record, "optimizer")).get_supxlabel()
+    )
 
 
 def test_nothing_completed_is_a_sentence(tmp_path: Path) -> None:

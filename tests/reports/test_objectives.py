@@ -15,7 +15,7 @@ from cifar_tune.knobs.table import KNOBS
 from cifar_tune.reports.comparison import compare
 from cifar_tune.reports.comparison_files import markdown, write
 from cifar_tune.reports.export import export
-from cifar_tune.reports.importances import Importances
+from cifar_tune.reports.importances import Importances, importances_of_each
 from cifar_tune.reports.report import Report
 from cifar_tune.reports.trials_csv import MORE_COLUMNS
 from cifar_tune.storage.records import StudyRecord
@@ -54,6 +54,30 @@ def test_the_record_knows_the_front() -> None:
     assert [trial.number for trial in record.ranked] == [2, 0, 3]
     assert [trial.feasible for trial in record.trials] == [True, False, True, True, False, True, False]
     assert record.trials[5].values == (0.55, 20_000)
+
+
+def test_a_trial_has_the_course_of_its_first_objective() -> None:
+    made_record = make_record(made(constraints=()), [
+        MadeTrial({"lr": 0.5, "width": 8}, 0.7, epochs=3, history={"val_accuracy": [0.3, 0.5, 0.7]},
+                  figures={"parameters": 1.0}),
+        MadeTrial({"lr": 0.5, "width": 8}, 0.6, epochs=3, history={}, figures={"parameters": 1.0}),
+    ])  # fmt: skip
+    assert [trial.intermediate for trial in made_record.trials] == [{1: 0.3, 2: 0.5, 3: 0.7}, {3: 0.6}]
+
+
+def test_each_objective_has_importances_of_its_own() -> None:
+    """The accuracy depends on the learning rate alone, the parameters on the width alone."""
+    trials = [
+        MadeTrial({"lr": 0.1 + 0.9 * step / 60, "width": width}, 0.5 + step / 200, epochs=4,
+                  figures={"parameters": 1000.0 * width})
+        for step, width in ((step, (8, 16, 32)[step * 7 % 3]) for step in range(60))
+    ]  # fmt: skip
+    accuracy, parameters = importances_of_each(make_record(made(constraints=()), trials))
+    assert next(iter(accuracy)) == "lr"
+    assert accuracy["lr"] > 0.9
+    assert next(iter(parameters)) == "width"
+    assert parameters["width"] > 0.9
+    assert importances_of_each(few()) == [{}, {}]
 
 
 def test_numbers_for_programs(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ import math
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -9,17 +10,18 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pytest
-from matplotlib.collections import LineCollection
+from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.figure import Figure
 from PIL import Image
 
 from cifar_tune.cli.whole_process import silence_warnings
 from cifar_tune.knobs.vocabulary import BUILT_IN
-from cifar_tune.plotting import style
+from cifar_tune.plotting import style, ticks
 from cifar_tune.plotting.style import ORANGE
+from cifar_tune.reports import history, pareto, slices
 from cifar_tune.reports.export import export
 from cifar_tune.reports.objective import SCALES, axis_limits, scale_of
-from cifar_tune.reports.pictures import PICTURES
+from cifar_tune.reports.pictures import PARETO, PICTURES
 from cifar_tune.reports.report import Report
 from cifar_tune.reports.summary_markdown import summary_markdown
 from cifar_tune.storage.records import StudyRecord
@@ -176,6 +178,55 @@ def test_slices_of_several_objectives_have_panels_for_each() -> None:
     assert heights[2] == heights[3] == [8000, 16_000, 16_000, 16_000]  # the best one twice
 
 
+@pytest.mark.parametrize("name", ["history.png", "slices.png", "pareto.png"])
+def test_dots_of_many_trials_are_thinned_evenly(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    objective = [{"metric": "val_accuracy"}, {"metric": "parameters"}]
+    spec = make_spec(LR, train={"epochs": 2}, objective=objective)
+    made = [MadeTrial({"lr": 0.01}, 0.5 + n / 1000, epochs=2, figures={"parameters": 1e4 + n}) for n in range(90)]
+    report = Report(make_record(spec, [*made, MadeTrial({"lr": 0.2}, 0.9, epochs=2, figures={"parameters": 10.0})]))
+    draw = {**PICTURES, **PARETO}[name].draw
+
+    def drawn() -> tuple[int, str]:
+        with style.applied():
+            figure = draw(report)
+        assert isinstance(figure, Figure)
+        return max(
+            len(np.asarray(each.get_offsets())) for each in figure.findobj(PathCollection)
+        ), figure.get_supxlabel()
+
+    count, words = drawn()
+    assert count >= 90
+    assert "evenly" not in words
+    for module in (history, pareto, slices):
+        few = partial(ticks.thinned, most=20)
+        monkeypatch.setattr(module, "thinned", lambda marks, *_, few=few: few(marks))
+        monkeypatch.setattr(module, "thinned_words", lambda kinds, *_: ticks.thinned_words(kinds, 20))
+    count, words = drawn()
+    assert count <= 20
+    assert "of each kind at most 20 trials are drawn, evenly chosen" in words
+
+
+def test_dots_of_a_kind_are_left_out_evenly() -> None:
+    assert list(ticks.thinned(range(10), 4)) == [0, 3, 6, 9]
+    assert list(ticks.thinned(range(4), 4)) == [0, 1, 2, 3]
+    assert list(ticks.thinned([], 4)) == []
+    assert ticks.thinned_words([range(4), []], 4) == ""
+
+
+def test_numbers_of_the_front_do_not_cover_each_other() -> None:
+    objective = [{"metric": "val_accuracy"}, {"metric": "parameters"}]
+    spec = make_spec(LR, train={"epochs": 2}, objective=objective)
+    near = [(0.9, 1000.0), (0.9001, 1001.0), (0.9002, 1002.0), (0.5, 10.0)]
+    record = make_record(spec, [MadeTrial({"lr": 0.1}, y, epochs=2, figures={"parameters": x}) for y, x in near])
+    with style.applied():
+        figure = PARETO["pareto.png"].draw(Report(record))
+        assert isinstance(figure, Figure)
+        style.png(figure)
+        boxes = [each.get_window_extent() for each in figure.axes[0].texts]
+    assert len(boxes) == 2
+    assert not boxes[0].overlaps(boxes[1])
+
+
 def test_every_metric_has_a_scale() -> None:
     assert set(SCALES) == set(METRICS)
     assert all(scale.is_share == (METRICS[name].direction == "maximize") for name, scale in SCALES.items())
@@ -196,6 +247,14 @@ def test_figures_have_the_digits_that_their_images_allow(images: int | None, acc
     assert SCALES["val_loss"].rounded_for(images).shown(0.345678) == loss
     assert SCALES["parameters"].rounded_for(images).shown(268_650.0) == "268,650"
     assert SCALES["seconds_per_epoch"].rounded_for(images).shown(12.3456) == "12.3"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(21.0, "21.0"), (3.0999, "3.10"), (0.012345, "0.0123"), (99.97, "100"), (123.4, "123"), (12_345.6, "12,346")],
+)
+def test_times_have_three_digits_each(seconds: float, words: str) -> None:
+    assert SCALES["seconds_per_epoch"].shown(seconds) == words
 
 
 def test_axes_are_in_percent_and_leave_out_what_nearly_diverged() -> None:

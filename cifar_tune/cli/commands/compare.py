@@ -12,10 +12,11 @@ def compare(
     by: Annotated[str, typer.Option("--by", metavar="KNOB", help="The knob whose levels are compared.")],
     output: options.StudyOutput = None,
     storage: options.Storage = None,
+    formats: options.PictureFormats = None,
 ) -> None:
     """Compare the levels of one knob: best, mean with confidence interval, time, parameters.
 
-    Prints the table as Markdown, and writes it as compare-KNOB.md, .csv and .png.
+    Prints the table as Markdown. Also writes it as compare-KNOB.md and .csv, and a picture as .png.
     """
     from cifar_tune.cli.find_study import find_record
     from cifar_tune.reports.comparison_files import markdown, write
@@ -26,5 +27,5 @@ def compare(
     loaded = LoadedStudy(find_record(study, storage_url(storage)))
     comparison = loaded.compare(by, "--by")
     typer.echo(markdown(comparison))
-    for file in write(comparison, output or report_folder(loaded.record.name)):
+    for file in write(comparison, output or report_folder(loaded.record.name), [each.value for each in formats or ()]):
         typer.echo(str(file), err=True)

@@ -1,19 +1,11 @@
 """`cifar-tune export`."""
 
-from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from cifar_tune.cli import options
 from cifar_tune.streams import say
-
-
-class PictureFormat(StrEnum):
-    """What pictures can be written as, beside PNG."""
-
-    SVG = "svg"
-    PDF = "pdf"
 
 
 def export(
@@ -24,14 +16,7 @@ def export(
     weights: Annotated[
         bool, typer.Option("--weights", help="Also copy the model that finalize has trained, into the folder model.")
     ] = False,
-    formats: Annotated[
-        list[PictureFormat] | None,
-        typer.Option(
-            "--format",
-            help="Also write each picture as svg or pdf. May be given twice.",
-            show_default=False,
-        ),
-    ] = None,
+    formats: options.PictureFormats = None,
 ) -> None:
     """Write report.html (one page with everything), best.yaml, a summary, the trials as a table, and plots.
 

@@ -23,7 +23,7 @@ def importance_bars(report: Report, found: Importances, spread: Spread | None, c
     parts = []
     for row, (name, share) in enumerate(found.shares.items()):
         top = row * _ROW
-        around = "" if spread is None else "{:.0f} to {:.0f} %".format(*(100 * end for end in spread.intervals[name]))
+        around = "" if spread is None else _around(*spread.intervals[name])
         parts.append(
             Markup(
                 '<text class="label" x="0" y="{}">{} <tspan class="share" dx="4">{}</tspan>'
@@ -60,3 +60,8 @@ def importance_bars(report: Report, found: Importances, spread: Spread | None, c
     return Markup('<svg viewBox="-2 0 {} {}" role="img" aria-label="importances">{}</svg>').format(
         round(NARROW) + 2, len(found.shares) * _ROW + 4, Markup("").join(parts)
     )
+
+
+def _around(low: float, high: float) -> str:
+    """`15 to 66 %`. What is above 0 is not called `0 to 0 %`."""
+    return f"{100 * low:.0f} to {max(100 * high, 1):.0f} %" if high > 0 else "0 %"

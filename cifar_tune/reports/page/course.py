@@ -4,10 +4,10 @@ from functools import partial
 
 from markupsafe import Markup
 
-from cifar_tune.plotting.ticks import range_ticks
+from cifar_tune.plotting.ticks import range_ticks, thinned
 from cifar_tune.reports.objective import axis_limits, finite
 from cifar_tune.reports.page.anchors import Anchors
-from cifar_tune.reports.page.marks import MOST_LINKED, draw_trials, mark, thinned
+from cifar_tune.reports.page.marks import MOST_LINKED, draw_trials, mark
 from cifar_tune.reports.page.panel import NARROW, WIDE, Axis, Panel, dots, short
 from cifar_tune.reports.report import Report
 from cifar_tune.storage.records import TrialRecord
@@ -47,7 +47,7 @@ def _is_better(report: Report, trial: TrialRecord, than: TrialRecord) -> bool:
 def _draw(report: Report, anchors: Anchors, width: float, height: float) -> Markup:
     last = report.record.trials[-1].number
     y = value_axis(report, with_running=True)
-    ticks = range_ticks(0, max(last, 1), log=False, whole=True, at_most=6 if width == NARROW else 10)
+    ticks = range_ticks(0, last, log=False, whole=True, at_most=6 if width == NARROW else 10)
     x = Axis(-0.5 - 0.02 * last, last + 0.5 + 0.02 * last, [(tick, short(tick)) for tick in ticks], "trial number")
     panel = Panel(width, height, x, y)
     without = [t for t in report.record.trials if t.state in ("FAIL", "PRUNED") and not finite(t.value)]

@@ -4,10 +4,10 @@ from itertools import combinations
 
 from markupsafe import Markup
 
-from cifar_tune.plotting.ticks import range_ticks
+from cifar_tune.plotting.ticks import range_ticks, thinned
 from cifar_tune.reports.objective import finite
 from cifar_tune.reports.page.anchors import Anchors
-from cifar_tune.reports.page.marks import MOST_LINKED, mark, thinned
+from cifar_tune.reports.page.marks import MOST_LINKED, mark
 from cifar_tune.reports.page.panel import NARROW, Axis, Panel, dots, number_axis, short
 from cifar_tune.reports.report import Report
 from cifar_tune.storage.records import TrialRecord

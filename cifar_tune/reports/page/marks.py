@@ -1,10 +1,10 @@
 """How trials are drawn: a mark for each that leads to its row, or one path of dots where there are many."""
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from markupsafe import Markup
 
+from cifar_tune.plotting.ticks import thinned
 from cifar_tune.reports.page.anchors import Anchors
 from cifar_tune.reports.page.panel import Panel, Place, dots, number
 from cifar_tune.reports.report import Report
@@ -13,9 +13,6 @@ from cifar_tune.wording import figure
 
 MOST_LINKED = 300
 """With more trials than these only the best ones are links."""
-
-MOST_DOTS = 3000
-"""Of one kind in one picture; more would lie on top of each other."""
 
 _BEST_LINKED = 20
 
@@ -39,11 +36,6 @@ def draw_trials(panel: Panel, report: Report, anchors: Anchors, at: At) -> None:
         panel.add(*(mark(panel, report, anchors, trial, at, "completed") for trial in linked))
     if report.best is not None:
         panel.add(mark(panel, report, anchors, report.best, at, "best"))
-
-
-def thinned(trials: Sequence[TrialRecord]) -> Sequence[TrialRecord]:
-    """At most MOST_DOTS of them, evenly."""
-    return trials[:: math.ceil(len(trials) / MOST_DOTS) or 1]
 
 
 def mark(panel: Panel, report: Report, anchors: Anchors, trial: TrialRecord, at: At, look: str) -> Markup:

@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from cifar_tune.errors import UserError
+from cifar_tune.plotting.ticks import MOST_DOTS
 from cifar_tune.reports.best_config import BEST_FILE, best_yaml, resolved_config
 from cifar_tune.reports.comparison import compare_in
 from cifar_tune.reports.comparison_files import cells
@@ -30,7 +31,7 @@ from cifar_tune.reports.page.course import course, improvements, value_axis
 from cifar_tune.reports.page.curves import curves
 from cifar_tune.reports.page.endings import endings, pruned_epochs
 from cifar_tune.reports.page.front_pictures import front_pictures
-from cifar_tune.reports.page.marks import MOST_DOTS, MOST_LINKED
+from cifar_tune.reports.page.marks import MOST_LINKED
 from cifar_tune.reports.page.slices import slice_of
 from cifar_tune.reports.page.test_pictures import confusion_pictures, reliability_picture
 from cifar_tune.reports.page.timeline import timeline
@@ -60,6 +61,8 @@ from cifar_tune.wording import duration, exact, figure
 
 _MOST_SLICES = 12
 _MOST_FRONT = 50
+_MOST_PRINTED = 50
+"""Rows of the table of trials that are printed: a thousand would take 17 sheets."""
 
 
 @dataclass(frozen=True)
@@ -176,6 +179,7 @@ def _contents(report: Report, anchors: Anchors, folder: Path) -> dict[str, Any]:
         "other_values": report.other_values,
         "exactly": exactly,
         "marked": _marked(report),
+        "printed": lambda rows: _printed(report, rows),
         "marked_words": "on the Pareto front" if report.front else "the winner" if report.raced else "the best",
         "metrics": set(record.spec.metrics),
         "most_linked": MOST_LINKED,
@@ -235,6 +239,13 @@ def _marked(report: Report) -> set[int]:
     if report.front:
         return {trial.number for trial in report.front}
     return set() if report.chosen is None else {report.chosen.number}
+
+
+def _printed(report: Report, rows: Sequence[TrialRecord]) -> set[int]:
+    """The trials of the table that go on paper: the front and the best ones first, then the others by number."""
+    listed = {trial.number for trial in rows}
+    numbers = (trial.number for trial in (*report.front, *report.ranked, *rows))
+    return set(list(dict.fromkeys(number for number in numbers if number in listed))[:_MOST_PRINTED])
 
 
 def _shown_knobs(report: Report) -> list[SearchedKnob]:

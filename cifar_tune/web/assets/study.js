@@ -11,8 +11,10 @@ function svg(name, attributes, text) {
   return made;
 }
 
+// Small values as 5.083e-5: JavaScript itself begins with that below a millionth.
+const short = (value) => value !== 0 && Math.abs(value) < 1e-3 ? Number(value.toPrecision(4)).toExponential() : String(Number(value.toPrecision(4)));
 const shown = (value) => value === null || value === undefined ? "" : Math.abs(value) >= 1000 ? value.toLocaleString() : Number(value).toPrecision(4);
-const knobs = (params) => Object.entries(params).map(([name, value]) => `${name} ${typeof value === "number" && !Number.isInteger(value) ? Number(value.toPrecision(4)) : value}`).join(", ");
+const knobs = (params) => Object.entries(params).map(([name, value]) => `${name} ${typeof value === "number" && !Number.isInteger(value) ? short(value) : value}`).join(", ");
 
 // Round values between two others, three to seven.
 function ticks(low, high) {
@@ -91,7 +93,7 @@ function showImportances(told) {
     const label = document.createElement("span"), meter = document.createElement("meter"), figure = document.createElement("span");
     label.textContent = name; label.id = `knob-${name}`;
     meter.value = share; meter.setAttribute("aria-labelledby", label.id);
-    figure.textContent = `${(share * 100).toFixed(0)} %`;
+    figure.textContent = share > 0 && share < 0.005 ? "< 1 %" : `${(share * 100).toFixed(0)} %`;
     return [label, meter, figure];
   }));
   document.getElementById("basis").textContent = told.why_none || told.basis || "";

@@ -18,8 +18,10 @@ from selenium.webdriver.common.keys import Keys
 
 from cifar_tune.plotting.ticks import apart
 from cifar_tune.reports.conditions import BEST_SENTENCE, shared_first
+from cifar_tune.reports.importance_chance import Spread
 from cifar_tune.reports.importances import Importances, share_words
 from cifar_tune.reports.page.anchors import MOST_ROWS
+from cifar_tune.reports.page.bars import importance_bars
 from cifar_tune.reports.page.curves import parts_below
 from cifar_tune.reports.page.page import report_html
 from cifar_tune.reports.page.timeline import Span, lanes
@@ -224,6 +226,21 @@ def test_the_share_of_a_knob_stands_beside_its_name() -> None:
     assert section.count("<text") == len(found.shares)  # and nowhere else
 
 
+def test_an_interval_above_nothing_does_not_end_at_nothing() -> None:
+    report = Report(made("thirty trials"))
+    found = report.importances
+    assert isinstance(found, Importances)
+    spread = Spread(dict.fromkeys(found.shares, (0.001, 0.004)), 100, 30, 30)
+    bars = importance_bars(report, found, spread, None)
+    assert bars.count(">0 to 1 %<") == 2 * len(found.shares)
+    assert "0 to 0 %" not in bars
+
+
+def test_one_trial_has_no_tick_beside_it() -> None:
+    section = page_of("one trial").split('<section id="course">')[1].split("</figure>")[0]
+    assert re.findall(r'<text class="tick mid"[^>]*>([^<]*)<', section) == ["0", "0"]  # wide and narrow
+
+
 def test_slices_say_how_many_trials_they_show() -> None:
     report = Report(made("thirty trials"))
     section = page_of("thirty trials").split('<section id="slices">')[1].split("<h3>")[0]
@@ -367,6 +384,23 @@ def test_it_prints_whole_and_on_white(browser: Chrome, name: str, tmp_path: Path
         assert not any(each.is_displayed() for each in browser.find_elements(By.CSS_SELECTOR, element))
     closed = "return document.querySelector('#tables details:not([open]) table').checkVisibility()"
     assert browser.execute_script(closed)
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
+
+
+@pytest.mark.browser
+def test_the_best_fifty_trials_are_printed(browser: Chrome, tmp_path: Path) -> None:
+    report = Report(made("two objectives"))
+    show(browser, page_of("two objectives"), tmp_path, 720, "light")
+    listed = "return [...document.querySelectorAll('#trials tbody tr')].filter(e => e.checkVisibility()).map(e => e.id)"
+    note = "return document.querySelector('.in-print').checkVisibility()"
+    assert len(browser.execute_script(listed)) == 120
+    assert not browser.execute_script(note)
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print", "features": []})
+    printed = browser.execute_script(listed)
+    assert len(printed) == 50
+    assert {f"trial-{trial.number}" for trial in (*report.front, *report.ranked[:40])} <= set(printed)
+    assert browser.execute_script(note)
+    assert "Printed here: the best 50." in browser.find_element(By.ID, "trials").text
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
 
 
