@@ -151,7 +151,7 @@ def best_of_seen(engine: Engine, seen: Seen, is_max: bool, skipped: int, most: i
         engine: of the database.
         seen: which trials.
         is_max: whether higher is better.
-        skipped: so many better ones are left out.
+        skipped: this many better ones are left out.
         most: how many at most.
     """
     wanted = select(TRIALS.c.trial_id).join(VALUES, VALUES.c.trial_id == TRIALS.c.trial_id)

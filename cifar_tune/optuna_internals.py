@@ -172,7 +172,7 @@ class StudyInMemory(InMemoryStorage):
     """One study in memory, whose id is 0; the id of a trial is its number.
 
     Relies on the habits of `InMemoryStorage`: it counts ids of studies and of trials from 0, and a change puts a new
-    object in the place of a trial, whose unchanged attributes are the very same objects. `take` relies on its private
+    object in the place of a trial, whose unchanged attributes are the same objects. `take` relies on its private
     attributes, and on `_update_cache`, which knows the best trial.
     """
 

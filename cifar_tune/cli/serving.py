@@ -68,7 +68,7 @@ def serve(url: URL, settings: Settings, web: WebSettings | None) -> None:
                 _listening(storage, url, web, supervisor, lease) as is_well,
             ):
                 stop.is_polled = True
-                _greet(storage, settings)
+                _print_start(storage, settings)
                 supervisor.run(lambda: stop.park or not is_well(), lambda: stop.at_once)
                 if not stop.park:
                     raise UnexpectedError("the HTTP server has ended by itself; all studies were parked")
@@ -110,7 +110,7 @@ def _listening(
         http.stop()
 
 
-def _greet(storage: BatchStorage, settings: Settings) -> None:
+def _print_start(storage: BatchStorage, settings: Settings) -> None:
     token = first_admin(storage.engine)
     if token is not None:
         say(f"token of the first administrator, shown only now: {token}")

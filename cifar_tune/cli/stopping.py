@@ -37,7 +37,7 @@ def stop_stored(storage: BatchStorage, url: URL, name: str, say: Callable[[str],
         storage: of the study.
         url: of the database.
         name: of the study.
-        say: is told what is waited for.
+        say: is given a sentence on what is waited for.
 
     Raises:
         UserError: there is no such study.

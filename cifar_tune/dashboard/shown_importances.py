@@ -25,7 +25,7 @@ from cifar_tune.storage.records import StudyRecord, load_record
 
 _PATH = re.compile(r"/api/studies/(\d+)/param_importances/*")
 _NEW = 100
-"""They are computed anew when one in so many of the completed trials is new: of a long study they hardly move."""
+"""They are computed anew when one in this many completed trials is new: in a long study they hardly change."""
 
 
 class ShownImportances:

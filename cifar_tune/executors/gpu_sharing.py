@@ -250,7 +250,7 @@ class SharingExecutors(LocalExecutors):
                 while report is None:  # it is ending
                     impatient()
                     slot.process.join(0.1)
-                    report = self._bury_if_dead(slot)
+                    report = self._report_if_ended(slot)
                 if isinstance(report, kind):
                     answers[slot.index] = report
                     problem = problem or report.problem

@@ -49,7 +49,7 @@ class LocalExecutors(Slots[LocalSlot]):
         workers: how many; None for as many as the cores take on a CPU, and one for each GPU or named device.
         devices: names of devices, given to the slots in turn.
         threads: how many threads a trial uses at most on a CPU.
-        note: is told what people should know.
+        note: is given messages for people.
         work: what an executor process does; something else that speaks the same messages can stand in for training.
     """
 
@@ -128,7 +128,7 @@ class LocalExecutors(Slots[LocalSlot]):
         ready = wait([slot.connection for slot in listening], min(timeout, _DYING_SECONDS) if dying else timeout)
         self._oom_kills.look_if_due()
         heard = [self._receive(slot) for slot in listening if slot.connection in ready]
-        return [report for report in (*heard, *map(self._bury_if_dead, dying)) if report is not None]
+        return [report for report in (*heard, *map(self._report_if_ended, dying)) if report is not None]
 
     def _receive(self, slot: LocalSlot) -> Report | Died | None:
         """What the slot's executor has said; None if it has closed its connection and has yet to end."""
@@ -136,7 +136,7 @@ class LocalExecutors(Slots[LocalSlot]):
             report: Report = slot.connection.recv()
         except (EOFError, OSError):
             slot.ready, slot.until = None, time.monotonic() + _GRACE_SECONDS
-            return self._bury_if_dead(slot)
+            return self._report_if_ended(slot)
         match report:
             case Ready():
                 slot.ready = report
@@ -149,16 +149,16 @@ class LocalExecutors(Slots[LocalSlot]):
                 self._replace(slot)
         return report
 
-    def _bury_if_dead(self, slot: LocalSlot) -> Died | None:
+    def _report_if_ended(self, slot: LocalSlot) -> Died | None:
         """The others are heard meanwhile: a process can take its time to end, or hang in that."""
         if not slot.process.is_alive():
-            return self._bury(slot)
+            return self._report_death(slot)
         if slot.until is None or time.monotonic() < slot.until:
             return None
         self._replace(slot)
         return Died(slot.trial, "it hung in ending, and was killed", slot.index)
 
-    def _bury(self, slot: LocalSlot) -> Died:
+    def _report_death(self, slot: LocalSlot) -> Died:
         code = slot.process.exitcode
         was_out_of_memory = code == -signal.SIGKILL and self._oom_kills.explains_a_death()
         self._replace(slot)

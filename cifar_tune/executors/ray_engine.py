@@ -105,14 +105,14 @@ class _Slot(Slot):
 
 
 class RayExecutors(Slots[_Slot]):
-    """A pool of actors. Those that find no room wait in Ray until some machine has it, and are no concern of ours.
+    """A pool of actors. Those that find no room wait in Ray until some machine has it; we need not care.
 
     One that refuses stays where it is as long as others work, so that Ray places no other one on its machine.
 
     Args:
         options: how many, where, and their share of a GPU.
         threads: CPUs of an actor: how many threads a trial uses at most.
-        note: is told what people should know.
+        note: is given messages for people.
 
     Raises:
         UserError: if there is no such cluster.

@@ -16,9 +16,7 @@ _NO_INTERVALS = (
     "version), the pruner, `start_from` or `transfer_from` chose among them, so the usual interval would be too "
     "narrow, and often would not hold the true mean."
 )
-BEST_SENTENCE = (
-    "`best` is what a level reached with so many trials; a difference of means may come from the other knobs."
-)
+BEST_SENTENCE = "`best` depends on how many trials a level had; a difference of means may come from the other knobs."
 """What a difference of levels says where the other knobs varied."""
 
 _EITHER = (

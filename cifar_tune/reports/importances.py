@@ -41,7 +41,7 @@ class ShownTrials(optuna.Study):
         self._shown = list(trials)
 
     def get_trials(self, deepcopy: bool = True, states: Container[TrialState] | None = None) -> list[FrozenTrial]:
-        """The trials themselves; `deepcopy` is not heeded."""
+        """The trials themselves; `deepcopy` is ignored."""
         return [trial for trial in self._shown if states is None or trial.state in states]
 
 

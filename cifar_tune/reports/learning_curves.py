@@ -21,7 +21,7 @@ LABELLED = 3
 """The best trials, each with a colour and a label."""
 
 _FAINT = 20
-"""At most so many other completed trials, and as many pruned ones."""
+"""At most this many other completed trials, and as many pruned ones."""
 
 _GAP = 0.055
 """From one label to the next, as a share of a panel's height."""

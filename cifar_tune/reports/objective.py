@@ -56,7 +56,7 @@ class Scale:
         return f"{value:.{self.decimals + 2}f}"
 
     def rounded_for(self, images: int | None) -> "Scale":
-        """The same with as many decimals as so many validation images allow; None where their number is unknown.
+        """The same with as many decimals as this many validation images allow; None where their number is unknown.
 
         Tenths of a percent, and hundredths where these are not below a quarter of the standard error that an accuracy
         of one half has: with more than 15,625 images.

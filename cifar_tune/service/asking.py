@@ -25,7 +25,7 @@ class Asking:
     Args:
         engine: of the database.
         processes: of the runs.
-        say: is told what people should know.
+        say: is given messages for people.
     """
 
     def __init__(self, engine: Engine, processes: Processes, say: Callable[[str], None]) -> None:
@@ -34,7 +34,7 @@ class Asking:
         self._say = say
 
     def shrink(self, run: Run, wanted: int, now: float, why: str) -> None:
-        """Ask a run to train so many trials at a time; one that cannot hear yet is parked where none are wanted.
+        """Ask a run to train fewer trials at a time; one that cannot hear yet is parked where none are wanted.
 
         Args:
             run: that has more devices.
@@ -57,7 +57,7 @@ class Asking:
             wanted: how many devices it should have.
             free: slots by device; what the run gets is taken from it.
             now: seconds since the epoch.
-            kept_until: so long it keeps a slot then.
+            kept_until: until then it keeps a slot.
         """
         room = free.copy()
         more = grown(run.devices, wanted, run.each, room)

@@ -20,7 +20,7 @@ _TRIES = 3
 
 @dataclass
 class Attempt:
-    """What somebody tries to do; what becomes known of it on the way belongs into its event."""
+    """What somebody tries to do; what becomes known of it meanwhile belongs into its event."""
 
     action: str
     target: str | None

@@ -81,7 +81,7 @@ def note_refusal(
     """Write that something was not done; a client that tries in a loop must not fill the table.
 
     What the same person tried before, within a minute and with the same answer, is counted in the event of the first
-    time (`times` in its detail). Of one person there are at most so many events of refusals per minute; further ones
+    time (`times` in its detail). Of one person there are at most a few events of refusals per minute; further ones
     are counted in the newest of them (`others`).
 
     Args and what is returned are those of `note`; the number may be that of an earlier event.

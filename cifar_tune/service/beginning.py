@@ -25,7 +25,7 @@ class Beginning:
         processes: of the runs.
         command: runs a submission.
         environment: of the processes.
-        say: is told what people should know.
+        say: is given messages for people.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Beginning:
             devices: to train on, one for each trial at a time.
             slots: that one trial takes.
             epochs: how many epochs and trials of the study have ended.
-            kept_until: so long it keeps a slot.
+            kept_until: until then it keeps a slot.
             now: seconds since the epoch.
 
         Returns:

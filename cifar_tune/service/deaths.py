@@ -23,7 +23,7 @@ class Deaths:
     Args:
         engine: of the database.
         processes: of the runs.
-        say: is told what people should know.
+        say: is given messages for people.
     """
 
     def __init__(self, engine: Engine, processes: Processes, say: Callable[[str], None]) -> None:

@@ -92,7 +92,7 @@ def require_free(connection: Connection, actor: Actor, study: str) -> None:
         )
 
 
-def give_free(connection: Connection, study: str, last: int = MOST_NUMBER) -> None:
+def release(connection: Connection, study: str, last: int = MOST_NUMBER) -> None:
     """Forget a study that was deleted; if it was submitted again meanwhile, the name stays taken.
 
     Args:

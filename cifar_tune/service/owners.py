@@ -15,7 +15,7 @@ from cifar_tune.service.tables import OWNERS, SUBMISSIONS
 from cifar_tune.wording import counted
 
 EVERYBODY: Final = "*"
-"""What this owner is given holds for all for whom nothing else is said."""
+"""The limits of this owner are those of everybody who has none of their own."""
 
 _LIMITS = ("weight", "slots", "queued", "trials")
 LIGHTEST, HEAVIEST = 0.001, 1000.0

@@ -45,7 +45,7 @@ class Record:
         epochs: how many epochs and trials of the study had ended when it began.
         pid: of the process; None where the server was killed just after it had begun it.
         leaving: devices that it was asked to give up, and may still use.
-        kept_until: so long it keeps a slot, since a plan has favoured it; seconds since the epoch.
+        kept_until: until then it keeps a slot, since a plan has favoured it; seconds since the epoch.
     """
 
     devices: tuple[str, ...]

@@ -216,7 +216,7 @@ class StorageDesk:
             removed = self._removed(study)
             attempt.detail["linked"] = removed.linked
             last = 0 if newest is None else newest.id
-            self._attempts.commit(attempt, lambda connection: names.give_free(connection, study, last))
+            self._attempts.commit(attempt, lambda connection: names.release(connection, study, last))
             return removed
 
     def events(self, after: int | None = 0, limit: int | None = None) -> list[Event]:

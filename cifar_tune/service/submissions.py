@@ -178,7 +178,7 @@ def select_submissions(
 
 
 def first_of_queue(connection: Connection, most: int) -> tuple[list[Submission], int]:
-    """The first ones of the queue as people see it (`in_order`), at most so many, and how many there are in all."""
+    """The first ones of the queue as people see it (`in_order`), at most `most`, and how many there are in all."""
     places = {"running": 0, "queued": 1, "paused": 2}
     is_living = _C.state.in_(LIVING)
     order = case(places, value=_C.state), case((_C.position.is_(None), 1), else_=0), _C.position, -_C.priority, _C.id
@@ -291,7 +291,7 @@ def _end(connection: Connection, number: int, exit_code: int, message: str | Non
         **more,
     )
     if changed:
-        _bury(connection, number)
+        _free_name(connection, number)
     return changed
 
 
@@ -305,8 +305,8 @@ def forget(connection: Connection, study: str, last: int) -> None:
     connection.execute(delete(SUBMISSIONS).where((_C.study == study) & (_C.id <= last) & _HAS_ENDED))
 
 
-def _bury(connection: Connection, number: int) -> None:
-    """Give the name free where it has ended."""
+def _free_name(connection: Connection, number: int) -> None:
+    """Free the name of the study if the submission has ended: another one may take it."""
     _changed(
         connection, (_C.id == number) & _HAS_ENDED, living=null(), ended_at=time.time(), waits=null(), position=null()
     )

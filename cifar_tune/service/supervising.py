@@ -1,4 +1,4 @@
-"""The server's loop: it begins and parks runs as `scheduling.plan` says, and sees to those that die.
+"""The server's loop: it begins and parks runs as `scheduling.plan` says, and handles those that die.
 
 Everything that it must know after it was killed stands in the database, or in the files of `runs`. So a run goes on
 without a server, and the next server finds it again.
@@ -93,7 +93,7 @@ class Supervisor:
         url: of the database.
         lease: see `server_lease`.
         settings: how it works.
-        say: is told what people should know.
+        say: is given messages for people.
     """
 
     def __init__(self, engine: Engine, url: URL, lease: Lease, settings: Settings, say: Callable[[str], None]) -> None:
@@ -171,7 +171,7 @@ class Supervisor:
         running = {each.id: each for each in living if each.state == "running"}
         self._find_again(list(running.values()), now)
         progress = self._progress(living)
-        self._see_to_the_dead(running, progress, now)
+        self._handle_ended(running, progress, now)
         for run in self._runs.values():
             self._asking.see_that_it_hears(run, now)
             if run.settle(progress.get(run.study, Progress()).running, now):
@@ -186,7 +186,7 @@ class Supervisor:
         self._looked = now
 
     def end(self, at_once: Callable[[], bool] = lambda: False) -> None:
-        """Park all runs, wait until they have ended, and give the lease free."""
+        """Park all runs, wait until they have ended, and release the lease."""
         self._is_ending = True
         deadline = time.monotonic() + _PARK_SECONDS
         while self._runs and time.monotonic() < deadline and not at_once():
@@ -220,7 +220,7 @@ class Supervisor:
         return "ok" if behind < 60 else f"the loop has not gone round for {behind:.0f} s"
 
     def _find_again(self, running: Sequence[Submission], now: float) -> None:
-        """Take up runs that another server has begun."""
+        """Take over runs that another server has begun."""
         for each in running:
             if each.id in self._runs or not (record := self._processes.read(each.id)):
                 continue
@@ -234,7 +234,7 @@ class Supervisor:
             )  # fmt: skip
             self._say(f"{each.study} still runs on {', '.join(wished) or 'no device'}")
 
-    def _see_to_the_dead(self, running: Mapping[int, Submission], progress: Mapping[str, Progress], now: float) -> None:
+    def _handle_ended(self, running: Mapping[int, Submission], progress: Mapping[str, Progress], now: float) -> None:
         """Let go of runs that have ended, and write the end of those that could not do so themselves."""
         for number in {*self._runs, *running, *self._strays}:
             if self._processes.lives(number):

@@ -161,7 +161,7 @@ def telling(storage: BatchStorage, secret: str, say: Callable[[str], None]) -> I
     Args:
         storage: of the studies.
         secret: as for `Teller`.
-        say: is told what keeps it from that.
+        say: is given a sentence on what prevents that.
     """
     done, teller = Flag(), Teller(storage, secret)
 

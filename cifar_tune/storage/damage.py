@@ -25,7 +25,7 @@ Check = Callable[[object], bool]
 
 
 class CheckedStorage(BatchStorage):
-    """A storage that reads nothing that makes no sense. What studies of other programs mean is their own affair."""
+    """A storage that refuses what makes no sense. Studies of other programs are not checked."""
 
     def get_study_id_from_name(self, study_name: str) -> int:
         """The id of a study.

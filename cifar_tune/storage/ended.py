@@ -43,7 +43,7 @@ _COUNTED_BY = replace(JUDGED_BY, user=(*READ, attributes.ERROR))
 _FIRST_PAGE = 20
 _NO_END = 2**31 - 1
 _MANY = 400
-"""Of so many new trials, all are counted anew by the database."""
+"""With this many new trials or more, the database counts all of them anew."""
 
 
 @dataclass

@@ -111,7 +111,7 @@ class Lease:
 
     @contextmanager
     def kept(self) -> Iterator[None]:
-        """Renew the lease as `renewed` does, and then give it free."""
+        """Renew the lease as `renewed` does, and release it at the end."""
         try:
             with self.renewed():
                 yield
@@ -141,14 +141,14 @@ class Lease:
             thread.join()
 
     def release(self) -> None:
-        """Give the study free."""
+        """Release the study."""
         mine = (LEASES.c.study == study_key(self._study)) & (LEASES.c.token == self._token)
         with self._engine.begin() as connection:
             if connection.execute(delete(LEASES).where(mine)).rowcount == 1:
                 _forget_wishes(connection, self._study)
 
     def release_or_leave(self) -> None:
-        """Give the study free if the database takes that within a few seconds; else the lease ends by itself."""
+        """Release the study if the database answers within a few seconds; else the lease ends by itself."""
 
         def release() -> None:
             with suppress(SQLAlchemyError, CheckError):
@@ -217,7 +217,7 @@ def new_token() -> str:
 
 
 def held_lease(engine: Engine, study: str) -> Held | None:
-    """The lease of a study, also one whose owner is gone; None where it was given free, or never taken."""
+    """The lease of a study, also one whose owner is gone; None where it was released, or never taken."""
     if not inspect(engine).has_table(LEASES.name):
         return None
     held = _read(engine, study)
@@ -245,7 +245,7 @@ def _read(engine: Engine, study: str) -> tuple[Owner, str, float] | None:
 
 
 def _forget_wishes(connection: Connection, study: str) -> None:
-    """What an earlier run was asked to do is no concern of the next one."""
+    """The next run does not do what an earlier one was asked to do."""
     connection.execute(delete(WISHES).where(WISHES.c.study == study_key(study)))
 
 

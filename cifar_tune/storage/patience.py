@@ -135,7 +135,7 @@ class Patience:
         """Take a step, again from its beginning for as long as the server is away; returns what the step returns.
 
         Args:
-            step: goes on where an earlier call was cut off in the middle, be it by a kill or by the server.
+            step: goes on where an earlier call was cut off in the middle, by a kill or by the server.
             longest: seconds to wait at most.
 
         Raises:
@@ -164,7 +164,7 @@ class Patience:
         return result
 
     def is_outage(self, error: BaseException) -> bool:
-        """Whether this says that the server does not answer, or takes nothing for a while."""
+        """Whether this says that the server does not answer, or accepts no writes for a while."""
         if not isinstance(_cause(error), OperationalError | InterfaceError):
             return False
         if sqlite_file(self._url) is None:

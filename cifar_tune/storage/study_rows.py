@@ -28,7 +28,7 @@ from cifar_tune.storage.damage import check_trials
 
 
 def is_what_was_sent(stored: FrozenTrial, sent: FrozenTrial) -> bool:
-    """Whether a trial of the database is a new one that was sent there, be it without an answer."""
+    """Whether a trial of the database is a new one that was sent there, even if no answer came."""
     return (
         stored.state == sent.state
         and stored.params == sent.params

@@ -206,7 +206,7 @@ _PATIENCE = 10.0
 
 
 def auto_workers_lines(spec: StudySpec, devices: Sequence[str]) -> Iterator[str]:
-    """The decision with its figures; GPUs are tried for about ten seconds, by the very executors that `run` starts.
+    """The decision with its figures; GPUs are tried for about ten seconds, by the executors that `run` would start.
 
     The images must have been decoded.
 

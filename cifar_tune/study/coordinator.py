@@ -221,7 +221,7 @@ class Coordinator:
             case Ended():
                 self._end(report)
             case Died():
-                self._mourn(report)
+                self._handle_death(report)
 
     def _begin(self, running: RunningTrial, began: Began) -> None:
         if running.finished_epochs and not began.results:
@@ -326,7 +326,7 @@ class Coordinator:
     def _is_repeated(self, running: RunningTrial, reason: str) -> bool:
         return self._planned is not None and self._planned.fails_for_the_first_time(running, reason)
 
-    def _mourn(self, died: Died) -> None:
+    def _handle_death(self, died: Died) -> None:
         """An executor is gone: its trial goes on elsewhere, unless executors keep dying under it."""
         if died.number is None:
             self._failing.count_false_start(died)
@@ -335,7 +335,7 @@ class Coordinator:
         self._failing.has_left(died.number)
         if running is None:  # it was pruned a moment ago
             return
-        if running.is_trained:  # only the word for it is missing
+        if running.is_trained:  # only its report of that is missing
             self._ends.tell(running, TrialState.COMPLETE, "completed")
             return
         if died.out_of_memory and self._is_repeated(running, died.cause):
@@ -371,7 +371,7 @@ class Coordinator:
         self._observer.parked(running.number, running.finished_epochs)
 
     def _set_waiting(self, running: RunningTrial) -> None:
-        """Optuna's own retry would give the trial a new number, and blind successive halving to its rungs."""
+        """Optuna's own retry would give the trial a new number, and successive halving would lose its rungs."""
         running.keep_time()
         self._storage.set_trial_state_values(trial_id(running.trial), TrialState.WAITING)
 

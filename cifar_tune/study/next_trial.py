@@ -38,7 +38,7 @@ class NextTrials:
         storage: the study in memory.
         study: on this storage.
         spec: of the study.
-        watch: is told what people should know; a request to stop ends the drawing of several trials.
+        watch: is given messages for people; a request to stop ends the drawing of several trials.
         planned: the script's trials, where a script plans them.
         repeating: deals the repeats.
         stopping: the rule `stop`.

@@ -23,7 +23,7 @@ class Parked:
     Attributes:
         study: the study, or one of those that `finalize` makes for it.
         owner: the process that ran it.
-        has_answered: whether it has given the study free; otherwise it died, and its lease ended.
+        has_answered: whether it has released the study; otherwise it died, and its lease ended.
     """
 
     study: str
@@ -38,7 +38,7 @@ def park(storage: BatchStorage, name: str, by: str, say: Callable[[str], None]) 
         storage: of the study.
         name: the study's.
         by: who asks, for people.
-        say: is told what is waited for.
+        say: is given a sentence on what is waited for.
 
     Yields:
         Each run, once it has ended. There is none where nobody runs the study.
@@ -55,7 +55,7 @@ def park(storage: BatchStorage, name: str, by: str, say: Callable[[str], None]) 
 
 
 def _wait(engine: Engine, study: str, asked: Held, by: str, say: Callable[[str], None]) -> bool:
-    """Wait until this run has ended; returns whether it has given the study free itself."""
+    """Wait until this run has ended; returns whether it has released the study itself."""
     token, since, is_long = asked.token, time.monotonic(), False
     while True:
         held = held_lease(engine, study)

@@ -184,7 +184,7 @@ class RunningTrial:
         TPE learns from pruned trials too: it sorts infeasible ones by their violation, whatever their state. Random,
         quasi-random and grid search learn nothing from any trial. GP and the genetic samplers read completed trials
         alone, and so does CMA-ES of trials that reported nothing: pruned at once, a model that is too large would teach
-        them nothing, and they would propose its like again.
+        them nothing, and they would propose similar ones again.
         """
         if SAMPLERS[self.spec.sampler.name].learns_from_completed_only:
             return False
@@ -205,7 +205,7 @@ class RunningTrial:
     def should_prune(self) -> bool:
         """Ask the pruner.
 
-        After the last epoch, be it the one at which it stops early, nothing is left to save, so the answer is no; the
+        After the last epoch, also the one at which it stops early, nothing is left to save, so the answer is no; the
         pruner is asked all the same, since successive halving writes down which rung a trial has reached, for others
         to be compared with.
         """

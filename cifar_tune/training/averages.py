@@ -116,18 +116,18 @@ class Lookahead:
         self._taken = 0
 
     def after_step(self) -> None:
-        """Count an optimizer step, and let the weights meet where it is time."""
+        """Count an optimizer step; every few steps both sets of weights become equal."""
         self._taken += 1
         if self._taken % self._steps == 0:
-            self._meet()
+            self._move_slow_weights()
 
     def after_epoch(self) -> None:
-        """Let the weights meet, unless the last step did."""
+        """Make both sets of weights equal, unless the last step did."""
         if self._taken % self._steps != 0:
-            self._meet()
+            self._move_slow_weights()
 
     @torch.no_grad()
-    def _meet(self) -> None:
+    def _move_slow_weights(self) -> None:
         move_all(self._slow, self._weights, self._share(self._taken / self._total))
         copy_all(self._weights, self._slow)
 

@@ -18,7 +18,7 @@ from cifar_tune.training.learner import Learner
 from cifar_tune.training.loop import Training
 
 _UNUSABLE = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, AssertionError)
-"""What a state that makes no sense leads to where it is loaded."""
+"""Errors that loading a state raises if the state makes no sense."""
 
 _BYTES_BESIDE = 2**30
 _COPIES = 100

@@ -57,7 +57,7 @@ def probe(config: Configuration, data: ResidentData, device: torch.device) -> Pr
 
     Raises:
         UserError: the images are too small for the model, or the batch for its norms.
-        CheckError: the memory does not suffice, or the very first loss is not finite.
+        CheckError: memory runs out, or already the first loss is not finite.
     """
     try:
         return _probe(config, data, device)

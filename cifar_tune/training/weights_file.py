@@ -37,7 +37,7 @@ def of_another_kind(own: Mapping[str, Tensor], weights: Mapping[str, Tensor], ex
     Args:
         own: of the network.
         weights: of the file; only names that `own` has are compared.
-        exactly: whether each type must be the very same; else floats of any size are as good as others, and whole
+        exactly: whether each type must be the same; else floats of any size are as good as others, and whole
             numbers too.
     """
 

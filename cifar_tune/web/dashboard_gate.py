@@ -1,7 +1,7 @@
 """optuna-dashboard behind the door: everybody who is known may look, and changes take a right and leave events.
 
 The dashboard knows nobody. It serves absolute paths, so these are its own here too. What it would delete is deleted by
-the desk, which looks whether the study is in use, and gives its name free.
+the desk, which checks whether the study is in use, and frees its name.
 """
 
 import json

@@ -131,9 +131,9 @@ class Studies:
             DamagedError: what the database holds of it makes no sense.
         """
         seen = self.seen(name)
-        return self._live.get(name, lambda: Same(seen), lambda: self._lived(seen))
+        return self._live.get(name, lambda: Same(seen), lambda: self._live_text(seen))
 
-    def _lived(self, seen: Overview) -> tuple[str, str]:
+    def _live_text(self, seen: Overview) -> tuple[str, str]:
         told = live(self.storage, seen)
         text = json.dumps(finite(told))
         return mark_of(text), text

@@ -35,7 +35,7 @@ from cifar_tune.web.reading import Studies
 
 _MOST = 200
 _FEW = 1000
-"""Importances of so many completed trials are made while somebody waits for them."""
+"""Importances of up to this many completed trials are computed while somebody waits for them."""
 
 _LATER = "They are being computed; look again in a few seconds."
 _COMPARED_BY = Parts(times=False, reports=False, user=(attributes.REASON, attributes.CONFIG))

@@ -152,7 +152,7 @@ def check_settings(settings: WebSettings) -> None:
 
 
 def _refuse_plain(settings: WebSettings) -> None:
-    """Tokens and cookies that cross a network in the clear can be read and used by anybody on the way."""
+    """Tokens and cookies that cross a network in the clear can be read and used by anybody who sees the traffic."""
     if is_loopback(settings.host) or settings.has_tls or settings.proxy is not None or settings.allow_plain:
         return
     rule = (

@@ -126,7 +126,7 @@ def test_a_range_out_of_a_merged_mapping_is_refused(space: str, study: Path) -> 
     assert study.read_text() == text
 
 
-def test_a_range_that_the_study_does_not_bear_is_refused(study: Path) -> None:
+def test_a_range_that_the_study_cannot_take_is_refused(study: Path) -> None:
     text = "name: made\ntrain: {schedule: cyclic, base_lr: 0.01}\nsearch_space: {lr: {low: 0.1, high: 1, log: true}}\n"
     study.write_text(text)
     with pytest.raises(UserError):

@@ -131,7 +131,7 @@ def test_a_name_that_is_given_free_between_the_look_and_the_taking_is_taken_agai
     with engine.connect() as slow:
         names.require_free(slow, ANNA, "s0")
         with engine.begin() as quick:
-            names.give_free(quick, "s0")
+            names.release(quick, "s0")
         names.take(slow, ANNA, "s0")
         slow.commit()
     with engine.connect() as connection:
@@ -144,14 +144,14 @@ def test_whoever_gives_a_name_free_waits_for_somebody_who_submits_a_study_under_
     made = desk_of("anna").submit(STUDY, settings=["name=s0"])
     desk_of("anna").cancel("s0")
 
-    def give_free() -> None:
+    def release() -> None:
         with engine.begin() as connection:
-            names.give_free(connection, "s0")
+            names.release(connection, "s0")
 
     with ThreadPoolExecutor(1) as threads:
         with engine.begin() as slow:
             names.take(slow, ANNA, "s0")
-            given = threads.submit(give_free)
+            given = threads.submit(release)
             with pytest.raises(TimeoutError):
                 given.result(timeout=0.3)
             slow.execute(insert(SUBMISSIONS).values(**_row_of(engine, made.id), living="s0", state="queued"))
@@ -190,7 +190,7 @@ def test_whoever_changes_a_study_that_is_deleted_at_this_instant_is_told_so(engi
     made = desk_of("anna").submit(STUDY, settings=["name=s0"])
     with engine.begin() as deleting:
         submissions.cancel(deleting, made.id)
-        names.give_free(deleting, "s0")
+        names.release(deleting, "s0")
         anna = desk_of("anna")
         tries = [_begun(partial(verb, "s0")) for verb in (anna.pause, anna.resume, anna.cancel)]
     for each in tries:

@@ -145,7 +145,7 @@ def test_what_nobody_foresaw_ends_the_run_and_keeps_its_cause(
 
 
 def test_who_may_not_write_any_more_stops_in_the_middle(memory: WriteBehindStorage, flaky: Flaky) -> None:
-    """The lease is given free right afterwards."""
+    """The lease is released right afterwards."""
     study = in_memory(memory)
     flaky.answers.clear()
     for _ in range(20):

@@ -161,7 +161,7 @@ def test_an_unknown_study_is_no_stream(address: str, template: Template) -> None
     assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
 
 
-def test_one_client_takes_not_the_places_of_others(app_of: AppOf, template: Template) -> None:
+def test_one_client_does_not_use_up_the_places_of_others(app_of: AppOf, template: Template) -> None:
     with (
         serving(app_of(limits=Limits(listeners=2, listeners_each=1))) as address,
         listening(address, template.tokens["viewer"], "/v1/events/stream"),

@@ -25,7 +25,7 @@ def status(
     objective (the first), objectives, constraints, budget_trials (of a grid at most its combinations), trainings (of
     each configuration: 1 without `repeats`), finished, counts (by state), reasons (why trials ended), stopped (null, or
     why the rule `stop`, or `repeats`, has ended it: words, rule, finished, budget), owner (null: nobody runs it), lease
-    (null: given free; or host, pid, seconds_left, and is_free: true where the next run takes over at once, since the
+    (null: nobody has it; or host, pid, seconds_left, and is_free: true where the next run takes over at once, since the
     owner is dead or has not renewed it), best (null, or number, value, values by metric, params; with `repeats` the
     values are means, and trainings are their trials, standard_errors those of the means, by metric), front (the same of
     every trial on the Pareto front; null with one objective), test_openings (as `finalize --json` has them),

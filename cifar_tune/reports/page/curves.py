@@ -186,7 +186,7 @@ def parts_below(points: Sequence[tuple[float, float]], top: float) -> list[Point
 
 
 def _points(trial: TrialRecord, figure: str, most: int) -> Points:
-    """The figure by epoch, accuracies in percent, at most so many epochs and the last one, evenly."""
+    """The figure by epoch, accuracies in percent, at most this many epochs and the last one, evenly."""
     factor = 100.0 if figure.endswith("accuracy") else 1.0
     values = () if figure == "train_loss" and learns_another_loss(trial) else trial.history.get(figure, ())
     every = math.ceil(len(values) / most) or 1
