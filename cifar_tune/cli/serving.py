@@ -11,6 +11,7 @@ from cifar_tune.cli.find_study import when_reached
 from cifar_tune.errors import Problem, UnexpectedError, UserError
 from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.service.addresses import SECRET_VARIABLE
+from cifar_tune.service.checking_apart import memory_limit
 from cifar_tune.service.people import first_admin
 from cifar_tune.service.schema import upgrade
 from cifar_tune.service.supervising import Settings, Supervisor, server_lease, tell_address
@@ -52,6 +53,7 @@ def serve(url: URL, settings: Settings, web: WebSettings | None) -> None:
         UserError: the settings make no sense, or address and port cannot be used.
         CheckError: another server runs on this storage, or it cannot be used.
     """
+    memory_limit()
     if web is not None:
         check_settings(web)
     require_artifacts_folder()

@@ -1,11 +1,14 @@
 """Checks a study file that names plugins in a process of its own, since plugins run when it is read.
 
 So their code never runs in the server, whatever it imports, and a plugin that hangs or ends its process does no harm
-there. The process starts in the folder in which the study's paths begin.
+there. Neither does one that takes all memory: the process may have so much and no more, and where the machine has none
+left, the system ends it first. The process starts in the folder in which the study's paths begin.
 """
 
 import json
+import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +19,11 @@ from pathlib import Path
 from threading import Semaphore
 from typing import Any, Final
 
+try:
+    import resource
+except ImportError:  # there is none on Windows
+    resource = None  # type: ignore[assignment]
+
 from cifar_tune.errors import CheckError, Problem, UserError
 from cifar_tune.service.study_text import Rule, StudyText, checked_text, require_allowed
 from cifar_tune.storage.stored_studies import read_stored_spec
@@ -25,6 +33,12 @@ from cifar_tune.study_spec.overrides import parse_overrides
 LONGEST_SECONDS: Final = 120.0
 """For Python, PyTorch and the plugins, on a machine that trains meanwhile."""
 
+MEMORY_VARIABLE: Final = "CIFAR_TUNE_CHECK_MEMORY"
+"""GiB that a process may have which checks plugins; 0 for no limit."""
+
+_GIB = 2**30
+_DEFAULT_GIB = 8.0  # with PyTorch and torchvision it has 1 GiB
+_LEAST_GIB = 1.5
 _AT_ONCE = Semaphore(2)
 _SECRETS = (STORAGE_VARIABLE, "CIFAR_TUNE_TOKEN")
 
@@ -66,9 +80,10 @@ def checked_apart(text: str, name_of_file: str, settings: Sequence[str], folder:
         UserError: with all problems at once; also where the plugins hang, or end their process.
         CheckError: no process can be started.
     """
-    given = json.dumps({"text": text, "name_of_file": name_of_file, "settings": list(settings)})
+    most = memory_limit()
+    given = json.dumps({"text": text, "name_of_file": name_of_file, "settings": list(settings), "memory": most})
     with _AT_ONCE:
-        said = _said(given, folder)
+        said = _said(given, folder, most)
     if "problems" in said:
         raise UserError([_problem(each) for each in said["problems"]])
     spec = read_stored_spec(said["name"], said["spec"])
@@ -78,20 +93,50 @@ def checked_apart(text: str, name_of_file: str, settings: Sequence[str], folder:
     return StudyText(said["text"], spec, tuple(said["notes"]))
 
 
+def memory_limit() -> int | None:
+    """How many bytes of memory a process may have that checks plugins; None for no limit.
+
+    Raises:
+        UserError: the variable makes no sense.
+    """
+    given = os.environ.get(MEMORY_VARIABLE, "")
+    try:
+        gib = float(given) if given else _DEFAULT_GIB
+    except ValueError:
+        gib = math.nan
+    if gib == 0:
+        return None
+    if not _LEAST_GIB <= gib < math.inf:
+        rule = f"must be a number of GiB from {_LEAST_GIB:g} (PyTorch needs about 1), or 0 for no limit"
+        raise UserError(Problem(rule, MEMORY_VARIABLE, given))
+    return int(gib * _GIB)
+
+
 def main() -> None:
     """Check what stands in stdin, and write what comes of it to stdout; whatever plugins print goes elsewhere."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     given = json.load(sys.stdin)
+    _limit_memory(given["memory"])
     with answers:
         json.dump(_checked(given), answers, default=str)
+
+
+def _limit_memory(most: int | None) -> None:
+    """Let this process, and each one that it starts, have so many bytes; the system ends it before the server."""
+    with suppress(OSError):  # Linux alone has this
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
+    if most is not None and resource is not None:
+        with suppress(OSError, ValueError):  # a lower limit holds already
+            # what is private and can be written: address space would count the files of PyTorch and CUDA too
+            resource.setrlimit(resource.RLIMIT_DATA, (most, most))
 
 
 def _checked(given: Mapping[str, Any]) -> Mapping[str, Any]:
     try:
         checked = checked_text(given["text"], given["name_of_file"], parse_overrides(given["settings"]))
     except UserError as error:
-        return {"problems": [asdict(each) for each in error.problems]}
+        return {"problems": [asdict(_with_limit(each, given["memory"])) for each in error.problems]}
     spec = checked.spec
     return {
         "name": spec.name,
@@ -104,7 +149,21 @@ def _checked(given: Mapping[str, Any]) -> Mapping[str, Any]:
     }
 
 
-def _said(given: str, folder: str | None) -> Mapping[str, Any]:
+def _with_limit(problem: Problem, most: int | None) -> Problem:
+    """A problem, with how much memory there was if it is about that."""
+    is_about_memory = most is not None and _NO_MEMORY.search(problem.rule)
+    return replace(problem, more=(*problem.more, _limit_words(most))) if is_about_memory else problem
+
+
+def _limit_words(most: int | None) -> str:
+    return f"plugins may use {(most or 0) / _GIB:g} GiB of memory when they are checked ({MEMORY_VARIABLE})"
+
+
+_NO_MEMORY = re.compile(r"MemoryError|allocate|bad_alloc|out of memory", re.IGNORECASE)
+"""How Python, NumPy and PyTorch say so."""
+
+
+def _said(given: str, folder: str | None, most: int | None) -> Mapping[str, Any]:
     environment = {name: value for name, value in os.environ.items() if name not in _SECRETS}
     try:
         process = subprocess.Popen(
@@ -123,7 +182,7 @@ def _said(given: str, folder: str | None) -> Mapping[str, Any]:
     try:
         with suppress(BrokenPipeError):
             out, _ = process.communicate(given, timeout=LONGEST_SECONDS)
-            return _answer(out, process.returncode)
+            return _answer(out, process.returncode, most)
     except subprocess.TimeoutExpired as error:
         rule = f"do not come to an end within {LONGEST_SECONDS:.0f} s when they are imported"
         raise UserError(Problem(rule, "plugins")) from error
@@ -131,16 +190,17 @@ def _said(given: str, folder: str | None) -> Mapping[str, Any]:
         with suppress(ProcessLookupError):  # and whatever the plugins have started
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
-    return _answer("", process.returncode)
+    return _answer("", process.returncode, most)
 
 
-def _answer(out: str, code: int) -> Mapping[str, Any]:
+def _answer(out: str, code: int, most: int | None) -> Mapping[str, Any]:
     with suppress(ValueError):
         answer = json.loads(out)
         if code == 0 and isinstance(answer, dict):
             return answer
     ended = f"signal {-code}" if code < 0 else f"exit code {code}"
-    raise UserError(Problem(f"end the process that imports them ({ended})", "plugins"))
+    more = () if most is None else (_limit_words(most),)
+    raise UserError(Problem(f"end the process that imports them ({ended})", "plugins", more=more))
 
 
 def _problem(said: Mapping[str, Any]) -> Problem:

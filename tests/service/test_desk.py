@@ -16,6 +16,7 @@ from sqlalchemy.engine import URL
 from cifar_tune.errors import CheckError, Problem, UserError
 from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.service import audit, submissions
+from cifar_tune.service.checking_apart import memory_limit
 from cifar_tune.service.desk import Stopped
 from cifar_tune.service.owners import Owner
 from cifar_tune.service.people import Actor
@@ -136,17 +137,34 @@ def test_plugins_of_others_run_in_a_process_of_their_own(server_desk: StorageDes
 @pytest.mark.parametrize(
     ("code", "seconds", "said"),
     [
+        ("x = bytearray(3 << 30)", 120.0, r"mine.py:1: cannot be imported: MemoryError\n.* may use 2 GiB of memory"),
+        (
+            "import torch\ntorch.empty(3 << 30, dtype=torch.uint8)",
+            120.0,
+            r"mine.py:2: cannot be imported: .*can't allocate memory.*\n.* may use 2 GiB .* .CIFAR_TUNE_CHECK_MEMORY.",
+        ),
         ("import os; os._exit(7)", 120.0, r"plugins: end the process that imports them \(exit code 7\)"),
         ("while True: pass", 1.0, "plugins: do not come to an end within 1 s when they are imported"),
     ],
 )
-def test_plugins_that_hang_or_end_their_process_are_refused(
+def test_plugins_that_hang_end_their_process_or_take_all_memory_are_refused(
     server_desk: StorageDesk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, seconds: float, said: str
 ) -> None:
     monkeypatch.setattr("cifar_tune.service.checking_apart.LONGEST_SECONDS", seconds)
+    monkeypatch.setenv("CIFAR_TUNE_CHECK_MEMORY", "2")
     (tmp_path / "mine.py").write_text(code)
     with pytest.raises(UserError, match=said):
         server_desk.submit(f"{STUDY}plugins: [mine.py]\n", folder=str(tmp_path))
+
+
+def test_what_plugins_may_use_is_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    for given, found in (("", 8 << 30), ("2", 2 << 30), ("0", None)):
+        monkeypatch.setenv("CIFAR_TUNE_CHECK_MEMORY", given)
+        assert memory_limit() == found
+    for given in ("much", "-1", "0.1", "nan", "inf"):
+        monkeypatch.setenv("CIFAR_TUNE_CHECK_MEMORY", given)
+        with pytest.raises(UserError, match=f"CIFAR_TUNE_CHECK_MEMORY = '{given}': must be a number of GiB from 1.5"):
+            memory_limit()
 
 
 def test_numbers_out_of_bounds_are_refused_together(desk_of: DeskOf) -> None:
