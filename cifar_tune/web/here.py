@@ -25,6 +25,7 @@ from cifar_tune.web.results import Results
 from cifar_tune.web.settings import WebSettings
 from cifar_tune.web.shared_answers import SharedAnswers
 from cifar_tune.web.summaries import Summaries
+from cifar_tune.web.watched import Watched
 
 
 @dataclass
@@ -55,6 +56,7 @@ class Here:
     answers: SharedAnswers = field(init=False)
     listeners: Listeners = field(init=False)
     news: News = field(init=False)
+    watched: Watched = field(init=False)
 
     def __post_init__(self) -> None:
         self.results = Results(self.studies)
@@ -63,6 +65,7 @@ class Here:
         self.answers = SharedAnswers(self.engine, self.door)
         self.listeners = Listeners(self.settings.limits.listeners, self.settings.limits.listeners_each)
         self.news = News(self.engine)
+        self.watched = Watched()
 
     def desk(self, actor: Actor) -> StorageDesk:
         """The desk for somebody: what they may do is decided there."""

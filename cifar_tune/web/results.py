@@ -77,8 +77,9 @@ class Results:
             )
         else:
             seen = self._studies.seen(name)
-            best = None if seen.best is None else (seen.best.number, seen.best.value)
-            mark = self._studies.require(name), best, seen.counts.get("COMPLETE")
+            best = None if seen.best is None else (seen.best.number, seen.best.values, seen.best.repeated)
+            # how many have completed is told where none is the best
+            mark = self._studies.require(name), best, seen.counts.get("COMPLETE") if best is None else None
             found = self._bests.get((name, False), lambda: mark, lambda: self._best(seen, False))
         if isinstance(found, str):
             raise UnknownStudyError(found)

@@ -161,8 +161,17 @@ class SharedAnswers:
             return None
         if actor is None or not rights.is_allowed(actor, "read", None):
             return None
+        return _Visit(newest, actor, self._stands_for(actor, own, newest))
+
+    def stands_for(self, actor: Actor, study: str) -> Actor:
+        """As whom somebody may be told of a study, together with others. Reads the database, so that it blocks."""
+        with self._engine.connect() as connection:
+            newest = last(connection)
+        return self._stands_for(actor, ("the study", study), newest)
+
+    def _stands_for(self, actor: Actor, own: tuple[Own, str], newest: int) -> Actor:
         is_own = actor.role == "editor" and self._is_own(actor, own, newest)
-        return _Visit(newest, actor, actor if is_own else Actor(ANYBODY, actor.role))
+        return actor if is_own else Actor(ANYBODY, actor.role)
 
     def _is_own(self, actor: Actor, own: tuple[Own, str], newest: int) -> bool:
         kind, study = own

@@ -1,5 +1,6 @@
 """Event streams: whoever listens hears everything, also over a reconnect."""
 
+import asyncio
 import json
 import socket
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 from optuna import delete_study
 from sqlalchemy.engine import URL
 from starlette.testclient import TestClient
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.service import submissions
@@ -133,6 +135,22 @@ def connected(address: str) -> Iterator[socket.socket]:
     parts = urlsplit(address)
     with socket.create_connection((parts.hostname, parts.port), timeout=PATIENCE) as connection:
         yield connection
+
+
+def test_no_answer_is_held_back_for_more(app_of: AppOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    connected_at_once: list[int] = []
+    made = H11Protocol.connection_made
+
+    def noted(self: H11Protocol, transport: asyncio.Transport) -> None:
+        of_it = transport.get_extra_info("socket")
+        connected_at_once.append(of_it.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        made(self, transport)
+
+    monkeypatch.setattr(H11Protocol, "connection_made", noted)
+    with serving(app_of()) as address:
+        assert httpx2.get(f"{address}healthz").status_code == 200
+    assert len(connected_at_once) == 1
+    assert connected_at_once[0], "the second part of an answer would wait for the client's word on the first"
 
 
 def test_slow_clients_and_many_of_one_address_cost_themselves_alone(app_of: AppOf) -> None:

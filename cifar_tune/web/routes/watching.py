@@ -1,8 +1,8 @@
 """What happens: the record of events, and streams of it."""
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Annotated, ParamSpec, TypeVar
 
@@ -23,6 +23,7 @@ from cifar_tune.web.problems import answers
 from cifar_tune.web.reading import mark_of
 from cifar_tune.web.routes import PREFIX
 from cifar_tune.web.routes.queueing import Name, told
+from cifar_tune.web.watched import Standing
 
 router = APIRouter(prefix=PREFIX, tags=["events"])
 
@@ -30,7 +31,6 @@ _MOST = 500
 _CHECK_SECONDS = 15.0
 """A listener whose token is revoked hears nothing any more after this long."""
 
-_SNAPSHOT_SECONDS = 1.0
 _RETRY_MILLISECONDS = 2000
 _FULL = answers(HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 
@@ -114,7 +114,7 @@ async def watch(
     name: Name,
     request: Request,
     here: HereNow,
-    desk: AtDesk,
+    caller: Caller,
     known: Annotated[
         str,
         Header(
@@ -129,31 +129,35 @@ async def watch(
     its submission, with its position and why it waits. The stream ends when the study is deleted.
     """
     yield ServerSentEvent(comment="study", retry=_RETRY_MILLISECONDS)
+    stands_for = await run_in_threadpool(here.answers.stands_for, caller, name)
+    key, desk = (name, stands_for.name, stands_for.role), here.desk(stands_for)
     checked = time.monotonic()
-    while (seen := await _read(_standing, here, desk, name)) is not None:
-        kind, mark, text = seen
-        if mark != known:
-            yield ServerSentEvent(id=mark, event=kind, raw_data=text)
-            known = mark
+    while True:
+        left = max(0.0, checked + _CHECK_SECONDS - time.monotonic())
+        with suppress(TimeoutError):
+            seen = await here.watched.another(key, known, lambda: _read(_standing, here, desk, name), left)
+            if seen is None:
+                return
+            yield ServerSentEvent(id=seen.mark, event=seen.kind, raw_data=seen.text)
+            known = seen.mark
         if time.monotonic() - checked >= _CHECK_SECONDS:
             checked = time.monotonic()
             if not await run_in_threadpool(_is_still_known, here, request):
                 return
-        await asyncio.sleep(_SNAPSHOT_SECONDS)
 
 
-def _standing(here: Here, desk: StorageDesk, name: str) -> tuple[str, str, str]:
-    """The kind of event, its mark and its text.
+def _standing(here: Here, desk: StorageDesk, name: str) -> Standing:
+    """A study as it stands.
 
     Raises:
         UnknownStudyError: nobody has run or submitted a study of this name, or it was deleted.
     """
     try:
         with here.studies.while_it_is_there(name):
-            return "study", *here.studies.live(name)
+            return Standing("study", *here.studies.live(name))
     except UnknownStudyError as error:
         text = _waiting(desk, name, error)
-        return "waiting", mark_of(text), text
+        return Standing("waiting", mark_of(text), text)
 
 
 def _waiting(desk: StorageDesk, name: str, unknown: UnknownStudyError) -> str:
