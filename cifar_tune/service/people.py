@@ -154,6 +154,11 @@ def read_tokens(connection: Connection, owner: str | None = None) -> list[Token]
     return [_token(row) for row in connection.execute(query).mappings()]
 
 
+def lock_token(connection: Connection, number: int) -> None:
+    """Let no other transaction that calls this go on with the token until this one ends."""
+    connection.execute(update(TOKENS).where(TOKENS.c.id == number).values(id=TOKENS.c.id))
+
+
 def revoke(connection: Connection, number: int) -> bool:
     """Let a token open nothing any more; returns whether it was valid until now."""
     is_it = (TOKENS.c.id == number) & TOKENS.c.revoked_at.is_(None)

@@ -10,7 +10,7 @@ import time
 from sqlalchemy import Engine, delete, insert, select
 
 from cifar_tune.service.audit import note
-from cifar_tune.service.people import Actor, Pass, digest, read_token
+from cifar_tune.service.people import Actor, Pass, digest, lock_token, read_token
 from cifar_tune.service.tables import SESSIONS
 
 MOST_EACH = 20
@@ -27,6 +27,8 @@ def open_session(engine: Engine, actor: Actor, seconds: float) -> str:
     secret = secrets.token_urlsafe(_BYTES)
     now = time.time()
     with engine.begin() as connection:
+        if actor.token is not None:
+            lock_token(connection, actor.token)  # another browser may log in at this instant
         connection.execute(delete(SESSIONS).where(SESSIONS.c.expires_at < now))
         of_token = select(SESSIONS.c.sha256).where(SESSIONS.c.token == actor.token)
         newest_first = connection.execute(of_token.order_by(SESSIONS.c.created_at.desc())).scalars().all()

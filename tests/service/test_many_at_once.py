@@ -8,15 +8,16 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from threading import Thread
+from time import time
 from typing import Any
 
 import pytest
 from optuna import create_study
-from sqlalchemy import Engine, insert, select
+from sqlalchemy import Engine, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from cifar_tune.optuna_storage import BatchStorage
-from cifar_tune.service import names, owners, submissions
+from cifar_tune.service import names, owners, people, submissions
 from cifar_tune.service.audit import note
 from cifar_tune.service.deaths import Deaths
 from cifar_tune.service.ends import note_end
@@ -26,8 +27,9 @@ from cifar_tune.service.refusals import NameTakenError, QuotaError, RefusedError
 from cifar_tune.service.runs import Processes, Record
 from cifar_tune.service.storage_desk import StorageDesk
 from cifar_tune.service.submissions import INTERRUPTED, Submission
-from cifar_tune.service.tables import SUBMISSIONS
+from cifar_tune.service.tables import SESSIONS, SUBMISSIONS
 from cifar_tune.study.removing import Removed, remove_with_linked
+from cifar_tune.web.sessions import MOST_EACH, open_session, pass_of_session
 
 from .conftest import DeskOf
 from .test_desk import STUDY
@@ -81,10 +83,10 @@ def play_server(engine: Engine, desk: StorageDesk, seed: int) -> Counter[tuple[s
 
 def test_nothing_is_lost_and_every_try_is_recorded_once(desk_of: DeskOf, engine: Engine) -> None:
     with ThreadPoolExecutor(len(PEOPLE) + 1) as threads:
-        people = [threads.submit(play_person, desk_of(name), seed) for seed, name in enumerate(PEOPLE)]
+        playing = [threads.submit(play_person, desk_of(name), seed) for seed, name in enumerate(PEOPLE)]
         server = threads.submit(play_server, engine, desk_of("server", "viewer"), len(PEOPLE))
     expected, accepted = server.result(), set[int]()
-    for person in people:
+    for person in playing:
         counts, numbers = person.result()
         expected += counts
         accepted |= numbers
@@ -264,6 +266,21 @@ def test_of_three_who_take_a_name_that_a_fourth_one_gives_back_one_gets_it(engin
         fourth.rollback()
     found = [each.exception() for each in tries]
     assert Counter(map(type, found)) == {type(None): 1, NameTakenError: 2}
+
+
+def test_of_browsers_that_log_in_at_the_same_time_no_more_are_kept_than_may_be(engine: Engine) -> None:
+    with engine.begin() as connection:
+        token = people.create_token(connection, "root", "anna", "viewer")[0]
+    anna = Actor("anna", "viewer", token.id)
+    for _ in range(MOST_EACH - 1):
+        open_session(engine, anna, 60.0)
+    with engine.begin() as quick:
+        people.lock_token(quick, token.id)
+        quick.execute(insert(SESSIONS).values(sha256="new", token=token.id, created_at=time(), expires_at=2**40))
+        logged_in = _begun(partial(open_session, engine, anna, 60.0))
+    assert pass_of_session(engine, logged_in.result()) is not None
+    with engine.connect() as connection:
+        assert connection.execute(select(func.count()).select_from(SESSIONS)).scalar_one() == MOST_EACH
 
 
 def _begun(work: Callable[[], Any]) -> Future[Any]:
