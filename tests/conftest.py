@@ -28,6 +28,8 @@ _GIGABYTES_PER_WORKER = 3
 _MEMORY_DISK = Path("/dev/shm")  # noqa: S108 (the folders in it have names that nobody can guess)
 _MEMORY_DISK_GIGABYTES = 4
 
+_MANY_MODULES = 100
+
 _LONGEST = (
     "study/test_ray.py",
     "cli/test_broken_streams.py",
@@ -111,7 +113,8 @@ def pytest_configure() -> None:
 def pytest_collection(session: pytest.Session) -> Iterator[None]:
     """Each worker first imports a share of the tests: then pytest rewrites their asserts once, not in every worker.
 
-    By the time a worker collects the other tests, it finds what the other workers have written.
+    By the time a worker collects the other tests, it finds what the other workers have written. It also imports what
+    PyTorch imports with the first optimizer, which sooner or later a test needs: see `pytest_collection_finish`.
     """
     worker = getattr(session.config, "workerinput", None)
     if worker is not None and [Path(arg).absolute() for arg in session.config.args] == [_TESTS]:
@@ -119,6 +122,7 @@ def pytest_collection(session: pytest.Session) -> Iterator[None]:
         for file in sorted(_TESTS.rglob("test_*.py"))[first :: worker["workercount"]]:
             with suppress(Exception, pytest.skip.Exception):  # the collection meets it again, and tells it
                 importlib.import_module(".".join(file.relative_to(_TESTS.parent).with_suffix("").parts))
+        importlib.import_module("cifar_tune.executors.preloaded")
     return (yield)
 
 
@@ -132,6 +136,16 @@ def pytest_collection_finish() -> None:
     """What has been imported and collected stays, so the garbage collector need not look through it again and again."""
     gc.freeze()
     gc.enable()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def imported_later() -> Iterator[None]:
+    """The same for what the tests of a file import: Ray, or Matplotlib, or the whole of scikit-learn."""
+    before = len(sys.modules)
+    yield
+    if len(sys.modules) > before + _MANY_MODULES:
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="session")

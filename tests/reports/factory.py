@@ -73,6 +73,14 @@ def make_record(
 ) -> StudyRecord:
     """Store a study and read it back; `stored_as` is the name in its specification, where it has another one."""
     storage = InMemoryStorage() if storage is None else storage
+    store_study(spec, trials, storage, stored_as)
+    return load_record(storage, spec.name)
+
+
+def store_study(
+    spec: StudySpec, trials: Sequence[MadeTrial], storage: BaseStorage, stored_as: str | None = None
+) -> None:
+    """As `make_record`, for whoever need not read it: reading takes as long as writing a few trials."""
     directions = [objective.direction for objective in spec.objectives]
     study = optuna.create_study(study_name=spec.name, storage=storage, directions=directions)
     study.set_user_attr(attributes.SPEC, replace(spec, name=stored_as or spec.name).stored())
@@ -81,7 +89,6 @@ def make_record(
         study.set_user_attr(attributes.DATA, DATA)
         study.set_user_attr(attributes.ELAPSED, 12.5 * len(trials))
     study.add_trials([_frozen(spec, trial, index) for index, trial in enumerate(trials)])
-    return load_record(storage, spec.name)
 
 
 def random_trials(spec: StudySpec, count: int, seed: int = 0, pruned: float = 0.4) -> list[MadeTrial]:

@@ -19,7 +19,7 @@ from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.urls import ARTIFACTS_VARIABLE, storage_url
 from cifar_tune.web.app import create_app
 from cifar_tune.web.settings import WebSettings
-from tests.reports.factory import MadeTrial, make_record, make_spec, random_trials
+from tests.reports.factory import MadeTrial, make_spec, random_trials, store_study
 
 STUDY = """\
 name: {name}
@@ -66,9 +66,9 @@ def furnish(url: URL) -> dict[str, str]:
                          "batch_size": 64, "augment": ("random_crop",)}, None, "RUNNING", 2,
                         history={"val_accuracy": [0.2, 0.3]})  # fmt: skip
     spec = make_spec(train={"epochs": 6})
-    make_record(spec, [*random_trials(spec, 40), running], storage)
+    store_study(spec, [*random_trials(spec, 40), running], storage)
     front = make_spec(name="front", objective=[{"metric": "val_accuracy"}, {"metric": "seconds_per_epoch"}])
-    make_record(front, random_trials(front, 12), storage)
+    store_study(front, random_trials(front, 12), storage)
     tokens = {}
     for role, (name, right) in ROLES.items():
         with storage.engine.begin() as connection:

@@ -2,8 +2,10 @@
 
 import json
 import random
+import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import closing
 from threading import Event
 from typing import Any
 
@@ -23,7 +25,7 @@ from cifar_tune.web.beside import Beside
 from cifar_tune.web.busy_slots import steps_of
 from cifar_tune.web.reading import Studies, finite
 from cifar_tune.web.summaries import Summaries
-from tests.reports.factory import make_record, make_spec, random_trials
+from tests.reports.factory import make_spec, random_trials, store_study
 from tests.reports.test_race import VALUES, raced
 from tests.storage.random_studies import store_random_study
 from tests.waiting import wait_until
@@ -114,29 +116,31 @@ def test_a_study_may_be_deleted_at_any_moment(
     app = app_of()
     client = client_of("viewer", app)
     spec = make_spec(name="goes")
-    trials = random_trials(spec, 2)
+    store_study(spec, random_trials(spec, 2), storage)
     other = open_storage(url)
     statement = 0
     is_over = False
-    while not is_over:
-        make_record(spec, trials, storage)
-        app.state.here.studies = Studies(storage, url)  # which has read nothing yet
-        app.state.here.__post_init__()
-        left = [statement]
+    with closing(sqlite3.connect(str(url.database))) as file, closing(sqlite3.connect(":memory:")) as before:
+        file.backup(before)
+        while not is_over:
+            before.backup(file)
+            app.state.here.studies = Studies(storage, url)  # which has read nothing yet
+            app.state.here.__post_init__()
+            left = [statement]
 
-        def looked(*_: object, left: list[int] = left) -> None:
-            left[0] -= 1
-            if left[0] == -1:
-                delete_study(study_name="goes", storage=other)
+            def looked(*_: object, left: list[int] = left) -> None:
+                left[0] -= 1
+                if left[0] == -1:
+                    delete_study(study_name="goes", storage=other)
 
-        event.listen(storage.engine, "before_cursor_execute", looked)
-        try:
-            answer = client.get(path)
-        finally:
-            event.remove(storage.engine, "before_cursor_execute", looked)
-        is_over = left[0] >= 0
-        assert answer.status_code in (200, 404), (statement, answer.text)
-        statement += 1
+            event.listen(storage.engine, "before_cursor_execute", looked)
+            try:
+                answer = client.get(path)
+            finally:
+                event.remove(storage.engine, "before_cursor_execute", looked)
+            is_over = left[0] >= 0
+            assert answer.status_code in (200, 404), (statement, answer.text)
+            statement += 1
     assert statement > 3
     delete_study(study_name="goes", storage=storage)
     close(other)
