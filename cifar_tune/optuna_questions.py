@@ -75,14 +75,13 @@ def ids_of_studies(engine: Engine, names: Sequence[str] | None = None) -> dict[s
         return {str(name): study for name, study in connection.execute(wanted)}
 
 
-def states_of_studies(engine: Engine, studies: Collection[int] | None = None) -> dict[int, dict[TrialState, int]]:
-    """The same as `states_of_trials` of several studies at a time, by the study's id; None for all of them.
+def states_of_studies(engine: Engine, studies: Collection[int]) -> dict[int, dict[TrialState, int]]:
+    """The same as `states_of_trials` of several studies at a time, by the study's id.
 
     A study without trials is left out. Relies on `trials`.
     """
     counted = select(TRIALS.c.study_id, TRIALS.c.state, func.count()).group_by(TRIALS.c.study_id, TRIALS.c.state)
-    if studies is not None:
-        counted = counted.where(TRIALS.c.study_id.in_(studies))
+    counted = counted.where(TRIALS.c.study_id.in_(studies))
     found: dict[int, dict[TrialState, int]] = defaultdict(dict)
     with engine.connect() as connection:
         try:
@@ -91,6 +90,16 @@ def states_of_studies(engine: Engine, studies: Collection[int] | None = None) ->
         except LookupError as error:
             raise SenselessError(f"the state of a trial cannot be read: {first_line(error)}") from error
     return dict(found)
+
+
+def states_of_all_trials(engine: Engine) -> dict[TrialState, int]:
+    """How many trials of all studies together are in each state. Relies on `trials`."""
+    counted = select(TRIALS.c.state, func.count()).group_by(TRIALS.c.state)
+    with engine.connect() as connection:
+        try:
+            return {row[0]: row[1] for row in connection.execute(counted)}
+        except LookupError as error:
+            raise SenselessError(f"the state of a trial cannot be read: {first_line(error)}") from error
 
 
 def trial_ids(

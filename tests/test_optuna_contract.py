@@ -348,8 +348,9 @@ def questions_about_trials(folder: Path) -> None:
     of_ended = [(internals().trial_id(trial), "COMPLETE", 2.5, 3)]
     assert questions().figures_of_ended(engine, datetime(2000, 1, 1), "seconds", "epochs", 9) == of_ended
     assert questions().figures_of_ended(engine, datetime(9000, 1, 1), "seconds", "epochs", 9) == []
-    assert questions().states_of_studies(engine) == {own: {TrialState.COMPLETE: 1}}
+    assert questions().states_of_studies(engine, [own]) == {own: {TrialState.COMPLETE: 1}}
     assert questions().states_of_studies(engine, [own + 1]) == {}
+    assert questions().states_of_all_trials(engine) == {TrialState.COMPLETE: 1}
     assert questions().trial_ids(engine, own, 0, 5) == [internals().trial_id(trial)]
     assert questions().trial_ids(engine, own, 0, 5, [TrialState.FAIL]) == questions().trial_ids(engine, own, 1, 5) == []
 

@@ -67,9 +67,15 @@ class Here:
         self.news = News(self.engine)
         self.watched = Watched()
 
-    def desk(self, actor: Actor) -> StorageDesk:
-        """The desk for somebody: what they may do is decided there."""
-        return StorageDesk(self.engine, self.url, actor, rule_of(self.settings), self.summaries.so_far)
+    def desk(self, actor: Actor, tells_progress: bool = True) -> StorageDesk:
+        """The desk for somebody: what they may do is decided there.
+
+        Args:
+            actor: who asks.
+            tells_progress: whether submissions say how far they are; not needed where that is read anyway.
+        """
+        so_far = self.summaries.so_far if tells_progress else None
+        return StorageDesk(self.engine, self.url, actor, rule_of(self.settings), so_far)
 
 
 _BEARER = HTTPBearer(auto_error=False, description="A token, as `cifar-tune token create` makes them.")

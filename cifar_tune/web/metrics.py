@@ -14,7 +14,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from sqlalchemy import Engine, func, select
 
-from cifar_tune.optuna_questions import figures_of_ended, states_of_studies
+from cifar_tune.optuna_questions import figures_of_ended, states_of_all_trials
 from cifar_tune.service.submissions import STATES
 from cifar_tune.service.tables import SUBMISSIONS
 from cifar_tune.storage import attributes
@@ -129,10 +129,7 @@ class _State(Collector):
         yield GaugeMetricFamily("cifar_tune_queue_length", "Studies that wait.", value=by_state.get("queued", 0))
         yield GaugeMetricFamily("cifar_tune_queue_waiting_seconds", "Of the study that waits longest.", value=waits)
         trials = GaugeMetricFamily("cifar_tune_trials", "Stored trials by their state.", labels=["state"])
-        totals: dict[str, int] = {}
-        for counts in states_of_studies(self._engine).values():
-            for found, count in counts.items():
-                totals[found.name] = totals.get(found.name, 0) + count
+        totals = {state.name: count for state, count in states_of_all_trials(self._engine).items()}
         for name, count in sorted(totals.items()):
             trials.add_metric([name], count)
         yield trials

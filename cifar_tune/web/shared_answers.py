@@ -54,6 +54,7 @@ _PATHS: Mapping[str, Own] = {
     "/v1/studies": "nothing",
     "/v1/slots": "nothing",
     "/v1/queue": "anything",  # addresses of notifications
+    "/api/studies": "nothing",  # what optuna-dashboard reads at each look
 }
 _OF_STUDIES = ("/studies/", "/v1/studies/")
 _OF_ONE_STUDY = re.compile(r"/(?:stream|live|log|trials|best|front|importances|report|model)(?:/|$)")

@@ -25,7 +25,10 @@ from cifar_tune.web.shared_answers import ANYBODY, Answer, SharedAnswers, what_i
 from .conftest import OURS, ROLES, AppOf, ClientOf, Template, study_text
 
 KNOWN = ("viewer", "editor", "other editor", "admin")
-PATHS = ("/", "/studies/queued", "/slots", "/events", "/v1/studies", "/v1/studies/queued", "/v1/slots", "/v1/queue")
+PATHS = (
+    "/", "/studies/queued", "/slots", "/events", "/v1/studies", "/v1/studies/queued", "/v1/slots", "/v1/queue",
+    "/api/studies",
+)  # fmt: skip
 
 
 class Clock:
@@ -62,7 +65,7 @@ def test_nobody_gets_what_was_made_for_somebody_else(path: str, app: FastAPI, cl
         here.answers = SharedAnswers(here.engine, here.door, Clock())
         alone[role] = asked(role)
         assert ANYBODY not in alone[role]
-        is_page = not path.startswith("/v1/")
+        is_page = not path.startswith(("/v1/", "/api/"))
         assert (f"<span>{ROLES[role][0]}, {ROLES[role][1]}</span>" in alone[role]) == is_page
     for first in itertools.permutations(KNOWN, 2):
         here.answers = SharedAnswers(here.engine, here.door, Clock())
@@ -146,6 +149,17 @@ def test_of_many_who_ask_each_costs_one_small_question(
                 assert each.get(path).status_code == 200
     assert len(asked) == 20
     assert all("cifar_tune_counters" in each for each in asked)
+
+
+def test_what_is_known_of_trials_is_not_looked_up_twice(
+    storage: BatchStorage, client_of: ClientOf, clock: Clock
+) -> None:
+    for path, most in {"/": 1, "/studies/made": 1, "/v1/studies/made": 1, "/metrics": 0}.items():
+        clock.now += 3600
+        with statements(storage) as asked:
+            assert client_of("viewer").get(path).status_code == 200
+        counted = [each for each in asked if "GROUP BY trials.study_id" in each]
+        assert len(counted) <= most, counted
 
 
 def test_those_who_come_while_an_answer_is_made_wait_for_it(app: FastAPI, template: Template) -> None:
@@ -240,7 +254,7 @@ def test_a_wrong_token_counts_once(app_of: AppOf, client_of: ClientOf) -> None:
 
 
 def test_what_is_made_for_each_request() -> None:
-    for path in ("/login", "/metrics", "/v1/events", "/api/studies", "/report/made/", "/v1/studies/made/stream"):
+    for path in ("/login", "/metrics", "/v1/events", "/api/studies/1", "/report/made/", "/v1/studies/made/stream"):
         assert what_is_own(path) is None
     for part in ("log", "trials", "trials/7", "best", "report/summary.json", "model/best.pt", "front", "live"):
         assert what_is_own(f"/v1/studies/made/{part}") is None

@@ -62,14 +62,17 @@ def studies_page(
     with here.engine.connect() as connection:
         queue, living = first_of_queue(connection, _PAGE)
     wish = Wish(owner or None, [state] if state else None, contains or None)
-    summaries = here.summaries.of(ids_of_studies(here.engine, [each.study for each in queue]))
+    listed = list_studies(here.engine, here.summaries, wish, offset, _PAGE)
+    told: dict[str, object] = {each.name: each for each in listed.studies}
+    others = [each.study for each in queue if each.study not in told]  # mostly none
+    told |= here.summaries.of(ids_of_studies(here.engine, others)) if others else {}
     return page(
         request,
         visitor,
         "studies.html",
-        queue=[(each, summaries.get(each.study)) for each in queue],
+        queue=[(each, told.get(each.study)) for each in queue],
         more=living - len(queue),
-        listed=list_studies(here.engine, here.summaries, wish, offset, _PAGE),
+        listed=listed,
         shown_owner=owner,
         shown_contains=contains,
         shown_state=state,
@@ -81,7 +84,7 @@ def studies_page(
 @router.get("/studies/{name:path}")
 def study_page(request: Request, name: Name, here: HereNow, visitor: Visitor) -> Response:
     """One study, live."""
-    found = read_one(here, here.desk(visitor), visitor, name)
+    found = read_one(here, visitor, name)
     stored = ids_of_studies(here.engine, [name]).get(name)
     status = found.status
     return page(

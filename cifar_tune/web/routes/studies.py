@@ -2,10 +2,10 @@
 
 import mimetypes
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from io import BufferedReader
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import StreamingResponse
@@ -18,6 +18,7 @@ from cifar_tune.service.submissions import State
 from cifar_tune.web.guards import REPORT_POLICY
 from cifar_tune.web.here import AtDesk, Caller, Here, HereNow, Reader, StudyRoute
 from cifar_tune.web.listing import Order, Wish, list_studies, owner_of
+from cifar_tune.web.models.queueing import SoFarTold
 from cifar_tune.web.models.studies import (
     BestConfiguration,
     Files,
@@ -176,27 +177,38 @@ def log(
 
 
 @router.get("/studies/{name:path}", operation_id="study")
-def study(name: Name, here: HereNow, desk: AtDesk, caller: Caller) -> Study:
+def study(name: Name, here: HereNow, caller: Caller) -> Study:
     """One study: its submission, its status, and what you may do with it."""
-    return read_one(here, desk, caller, name)
+    return read_one(here, caller, name)
 
 
-def read_one(here: Here, desk: AtDesk, caller: Actor, name: str) -> Study:
+def read_one(here: Here, caller: Actor, name: str) -> Study:
     """One study as it is answered.
 
     Raises:
         UnknownStudyError: there is none of this name.
     """
     owner = owner_of(here.engine, name)
-    submission = None if owner is None else told(desk.submission(name))
+    submission = None if owner is None else told(here.desk(caller, tells_progress=False).submission(name))
     try:
         status = here.studies.status(name)
+        if submission is not None:
+            submission = submission.model_copy(update={"so_far": _so_far(status)})
     except UnknownStudyError:
         if submission is None:
             raise
         status = None  # it waits for its first run
     allowed = [action for action in _CHANGES if rights.is_allowed(caller, action, owner)]
     return Study(name=name, owner=owner, submission=submission, status=status, rights=allowed)
+
+
+def _so_far(status: Mapping[str, Any]) -> SoFarTold:
+    best = status["best"] or {}
+    running = status["counts"].get("RUNNING", 0)
+    return SoFarTold(
+        finished=status["finished"], running=running, metric=status["objective"], best=best.get("value"),
+        trial=best.get("number"),
+    )  # fmt: skip
 
 
 _TYPES = {
