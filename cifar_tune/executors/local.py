@@ -156,7 +156,7 @@ class LocalExecutors(Slots[LocalSlot]):
         if slot.until is None or time.monotonic() < slot.until:
             return None
         self._replace(slot)
-        return Died(slot.trial, "it hung in ending, and was killed", slot.index)
+        return Died(slot.trial, "it did not end by itself, and was killed", slot.index)
 
     def _report_death(self, slot: LocalSlot) -> Died:
         code = slot.process.exitcode

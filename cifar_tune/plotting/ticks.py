@@ -20,7 +20,12 @@ def thinned(marks: Sequence[T], most: int = MOST_DOTS) -> Sequence[T]:
     return marks[:: math.ceil(len(marks) / most) or 1]
 
 
-def thinned_words(kinds: Sequence[Sequence[object]], most: int = MOST_DOTS) -> str:
+def counted_dots(drawn: Sequence[object], marks: Sequence[object]) -> str:
+    """How many there are, for a legend: `3,487`, or `1,744 of 3,487` where `thinned` has left some out."""
+    return f"{len(marks):,}" if len(drawn) == len(marks) else f"{len(drawn):,} of {len(marks):,}"
+
+
+def thinned_words(kinds: Sequence[Sequence[object]], most: int) -> str:
     """What a picture says of the marks that `thinned` leaves out; empty if it draws all of each kind."""
     is_thinned = any(len(kind) > most for kind in kinds)
     return f"of each kind at most {most:,} trials are drawn, evenly chosen" if is_thinned else ""

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from cifar_tune.plotting import style
-from cifar_tune.plotting.ticks import thinned, thinned_words
+from cifar_tune.plotting.ticks import counted_dots, thinned
 from cifar_tune.reports.objective import axis_limits, finite
 from cifar_tune.reports.report import Report
 from cifar_tune.storage.records import TrialRecord
@@ -48,7 +48,7 @@ def draw(report: Report) -> Figure | str:
         heading = "Every training; none is chosen by its value alone"
     elif report.infeasible and not report.best:
         heading = "Every trial; none has completed and kept all constraints"
-    style.title(figure, heading, thinned_words([report.pruned, report.ranked, report.infeasible]))
+    style.title(figure, heading)
     axes.set_title(report.beyond(limits[1], with_running=True), loc="right", fontsize=8, color=style.QUIET)
     return figure
 
@@ -64,7 +64,7 @@ def _dots(
     if trials:
         some = thinned(trials)
         heights = [min(report.on_axis(trial), limits[1]) for trial in some]
-        label = f"{label} ({len(trials):,})"
+        label = f"{label} ({counted_dots(some, trials)})"
         axes.scatter([trial.number for trial in some], heights, clip_on=False, label=label, **look)
 
 

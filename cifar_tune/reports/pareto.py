@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FuncFormatter
 
 from cifar_tune.plotting import style
-from cifar_tune.plotting.ticks import range_ticks, thinned, thinned_words
+from cifar_tune.plotting.ticks import counted_dots, range_ticks, thinned
 from cifar_tune.reports.objective import Scale, finite
 from cifar_tune.reports.report import Report
 from cifar_tune.storage.records import TrialRecord
@@ -34,8 +34,7 @@ def draw(report: Report) -> Figure | str:
         _panel(axes, report, completed, x, y, is_only=len(pairs) == 1)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
-    kinds = [[trial for trial in completed if bool(trial.feasible) is feasible] for feasible in (True, False)]
-    style.title(figure, _heading(report), thinned_words(kinds))
+    style.title(figure, _heading(report))
     return figure
 
 
@@ -54,8 +53,8 @@ def _panel(axes: Axes, report: Report, completed: Sequence[TrialRecord], x: int,
     for label, trials, look in groups:
         if trials:
             some = trials if trials is front else thinned(trials)
-            axes.scatter(_places(report, some, x), _places(report, some, y), label=f"{label} ({len(trials):,})",
-                         **look)  # fmt: skip
+            axes.scatter(_places(report, some, x), _places(report, some, y),
+                         label=f"{label} ({counted_dots(some, trials)})", **look)  # fmt: skip
     if is_only and len(front) > 1:  # with three objectives a front is no line
         line = sorted(zip(_places(report, front, x), _places(report, front, y), strict=True))
         across: Literal["pre", "post"] = "post" if report.record.spec.objectives[x].direction == "minimize" else "pre"

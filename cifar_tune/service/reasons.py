@@ -59,7 +59,7 @@ def _why_nothing(claim: Claim, plan: Plan, facts: Facts) -> str:
 
 def _too_large(claim: Claim, _plan: Plan, facts: Facts) -> str:
     if not facts.slots:
-        return "no machine of the cluster is there at the moment"
+        return "the cluster has no machine at the moment"
     if claim.each <= facts.slots:
         return ""
     return (

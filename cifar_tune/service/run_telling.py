@@ -67,7 +67,7 @@ class RunTeller(ShieldedObserver):
         for address in spec.notify:
             why = why_not_here(address)
             if why is not None:
-                self.note(f"note: {shown(address)} is told nothing: it {why}")
+                self.note(f"note: {shown(address)} gets no message: it {why}")
 
     def began(self, number: int, params: Mapping[str, object], epochs: int, resumed: int) -> None:
         """Something is trained."""
@@ -108,7 +108,7 @@ class RunTeller(ShieldedObserver):
         self._thread.join(0.0 if exit_code == _INTERRUPTED else LAST_SECONDS)
         with self._changed:
             left = {each.address: each.why or "it does not answer in time" for each in self._letters}
-        return [f"{shown(address)} was not told how the run went: {why}" for address, why in left.items()]
+        return [f"{shown(address)} got no message on how the run went: {why}" for address, why in left.items()]
 
     def _write(self, told: Message) -> None:
         with self._changed:

@@ -82,7 +82,7 @@ class StorageDesk:
             _require_sound(priority, workers, notify)
             if folder is not None and not is_storable(folder):
                 raise UserError(
-                    Problem("has a name that is no UTF-8; submit the study in another folder", "the folder", folder)
+                    Problem("has a name that is not UTF-8; submit the study in another folder", "the folder", folder)
                 )
             checked = checked_for_server(text, name_of_file, settings, folder, self._rule)
             addresses = tuple(dict.fromkeys((*checked.spec.notify, *notify)))

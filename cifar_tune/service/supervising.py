@@ -217,7 +217,7 @@ class Supervisor:
         if self._trouble:
             return self._trouble
         behind = time.time() - self._looked
-        return "ok" if behind < 60 else f"the loop has not gone round for {behind:.0f} s"
+        return "ok" if behind < 60 else f"the loop has not completed for {behind:.0f} s"
 
     def _find_again(self, running: Sequence[Submission], now: float) -> None:
         """Take over runs that another server has begun."""

@@ -173,7 +173,7 @@ def telling(storage: BatchStorage, secret: str, say: Callable[[str], None]) -> I
             except (OperationalError, InterfaceError, StorageInternalError, CheckError):
                 continue  # the database is away
             except Exception as error:  # noqa: BLE001 (else nobody would be told anything any more, nor why)
-                words = f"people could not be told how their studies go ({type(error).__name__}); this is tried again"
+                words = f"people could not be told about their studies ({type(error).__name__}); this is tried again"
                 if words != said:
                     say(words)
                 said = words

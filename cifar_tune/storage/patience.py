@@ -178,7 +178,7 @@ class Patience:
 
 def away(words: str, meanwhile: str) -> str:
     """How people are told that the database cannot be used, in its own `words`, and what happens `meanwhile`."""
-    return f"the database does not take anything ({words}): {meanwhile}"
+    return f"the database accepts no writes ({words}): {meanwhile}"
 
 
 def back(since: float) -> str:

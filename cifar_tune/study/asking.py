@@ -102,7 +102,7 @@ def refusal(waiting: FrozenTrial, spec: StudySpec) -> str | None:
         return None  # it has run here
     enqueued = waiting.system_attrs.get(ENQUEUED, {})
     if not isinstance(enqueued, dict):
-        return f"its parameters are no mapping: {enqueued!r}"
+        return f"its parameters are not a mapping: {enqueued!r}"
     for name, value in {**enqueued, **waiting.params}.items():
         dimension = spec.search_space.get(name)
         if dimension is None:

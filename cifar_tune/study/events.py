@@ -242,7 +242,7 @@ class Announcements:
         if not is_written:
             words = self._storage.outage.words if self._storage.outage else "it is too slow"
             message = (
-                f"the database does not take anything ({words}), so the results of {len(self._storage.unwritten())} "
+                f"the database accepts no writes ({words}), so the results of {len(self._storage.unwritten())} "
                 "trials are not in it; their checkpoints hold them, and the next run writes them from there"
             )
             if not self._watch.stop.park:

@@ -85,5 +85,5 @@ class FailingExecutors:
             self.has_left(number)
             what = "ended" if self._executors.is_to_go(number) else "was replaced"
             self._executors.kill(number)
-            self._note(f"trial {number}: its executor hung when it had to leave it, and {what}")
+            self._note(f"trial {number}: its executor hung when the trial had to stop, and {what}")
         return hanging

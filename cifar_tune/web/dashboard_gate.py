@@ -73,7 +73,7 @@ class DashboardGate:
             raise HTTPException(HTTPStatus.UNAUTHORIZED, "Log in, or send a token (Authorization: Bearer ct_...).")
         rights.require(actor, "read", None, "see studies")
         if is_beyond(path):
-            raise UnknownStudyError("no study and no trial has so high a number")
+            raise UnknownStudyError("no study or trial has a number this high")
         sent = _with_policy(send, path)
         # the whole body is there before one of the few threads of the dashboard begins to work
         if request.method in READING:

@@ -91,8 +91,8 @@ def test_who_never_answers_is_named_and_holds_up_nothing(
     write_study(tmp_path, "http://127.0.0.1:9/secret-path", "nonsense://secret-word")
     ended = cli("run", "study.yaml")
     assert ended.code == 0
-    assert "note: nonsense://*** is told nothing: it is none" in ended.err
-    assert "warning: http://127.0.0.1 was not told how the run went: it cannot be reached" in ended.err
+    assert "note: nonsense://*** gets no message: it is none" in ended.err
+    assert "warning: http://127.0.0.1 got no message on how the run went: it cannot be reached" in ended.err
     assert "secret" not in ended.out + ended.err
 
 

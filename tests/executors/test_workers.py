@@ -181,7 +181,7 @@ def test_one_that_hangs_in_ending_is_killed(tmp_path: Path, monkeypatch: pytest.
         deadline = time.monotonic() + PATIENCE
         while not heard and time.monotonic() < deadline:
             heard += executors.reports(0.2)
-        assert heard == [Died(5, "it hung in ending, and was killed", 0)]
+        assert heard == [Died(5, "it did not end by itself, and was killed", 0)]
     finally:
         executors.close(lambda: True)
 

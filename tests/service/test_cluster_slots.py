@@ -110,7 +110,7 @@ def test_a_cluster_without_machines_is_waited_for(url: URL, storage: BatchStorag
     desk_of("anna").submit(STUDY)
     server.look()
     waiting = desk_of("anna").submission("on-a-cluster")
-    assert (waiting.state, waiting.waits) == ("queued", "no machine of the cluster is there at the moment")
+    assert (waiting.state, waiting.waits) == ("queued", "the cluster has no machine at the moment")
 
 
 ray = pytest.importorskip("ray", reason="needs ray: pip install 'cifar-tune[ray]'")

@@ -343,7 +343,7 @@ def test_what_no_database_takes_is_refused_in_words(desk_of: DeskOf, name: str) 
         desk.create_token(name, "viewer")
     with pytest.raises(UserError, match="must be 1,000,000,000 at most in a submitted study"):
         desk.submit(STUDY, settings=[f"budget.trials={10**12}"])
-    with pytest.raises(UserError, match="has a name that is no UTF-8"):
+    with pytest.raises(UserError, match="has a name that is not UTF-8"):
         desk.submit(STUDY, folder="somewhere/\udcff")
     assert len(desk.events(-(10**30), 10**30)) == 7
     assert (desk.events(10**30), desk.submissions(before=10**30)) == ([], [])

@@ -174,7 +174,7 @@ def test_nothing_ends_the_thread_that_tells(storage: BatchStorage, monkeypatch: 
     monkeypatch.setattr("cifar_tune.service.telling._LOOK_SECONDS", 0.01)
     with telling(storage, "", said.append):
         assert is_over.wait(PATIENCE)
-    assert said == ["people could not be told how their studies go (RuntimeError); this is tried again"]
+    assert said == ["people could not be told about their studies (RuntimeError); this is tried again"]
 
 
 def test_who_waits_for_long_is_told_once(desk_of: DeskOf, storage: BatchStorage, listener: Listener) -> None:

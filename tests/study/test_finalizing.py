@@ -370,7 +370,7 @@ def test_a_database_that_restarts_meanwhile_is_waited_for() -> None:
         def say(words: str) -> None:
             if words.startswith(("epoch 2/", "test set of")):  # before it is opened, and before the result is written
                 server.stop()
-            if "the database does not take anything" in words:
+            if "the database accepts no writes" in words:
                 outages.append(words)
                 server.start()
 

@@ -108,4 +108,4 @@ def test_an_executor_that_hangs_after_its_trial_was_pruned_is_replaced(
     assert ending == "budget"
     assert record.finished == len(record.trials) == 8
     assert executors.killed == [executors.silent_about]
-    assert any("its executor hung when it had to leave it, and was replaced" in note for note in recorder.notes)
+    assert any("its executor hung when the trial had to stop, and was replaced" in note for note in recorder.notes)

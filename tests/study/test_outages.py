@@ -47,7 +47,7 @@ def test_the_study_goes_on_when_the_database_restarts(
     for _ in range(2):
         server.stop()
         folder.gate.let(2)  # something to be written
-        read_until(process, "the database does not take anything")
+        read_until(process, "the database accepts no writes")
         server.start()
         read_until(process, "the database is back")
     folder.gate.open()

@@ -40,7 +40,7 @@ from .scripted import Script, ScriptedExecutors
 from .test_finalizing import LR, store
 from .test_processes import STUDY
 
-AWAY, BACK = "the database does not take anything (", "the database is back after "
+AWAY, BACK = "the database accepts no writes (", "the database is back after "
 
 
 @pytest.fixture(scope="module")

@@ -211,5 +211,5 @@ def test_an_executor_that_hangs_when_it_is_to_go_is_ended(
     assert dict(record.counts) == {"COMPLETE": 3}
     assert isinstance(run.pool, Silent)
     assert run.pool.killed == [run.pool.silent_about]
-    assert any("its executor hung when it had to leave it, and ended" in note for note in run.recorder.notes)
+    assert any("its executor hung when the trial had to stop, and ended" in note for note in run.recorder.notes)
     assert run.pool.workers == 1
