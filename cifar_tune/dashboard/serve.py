@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence, Set
 from contextlib import suppress
 from pathlib import Path
 from socketserver import ThreadingMixIn
+from threading import Lock
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -28,6 +29,7 @@ from cifar_tune.dashboard.shown_storage import ShownStorage
 from cifar_tune.dashboard.study_detail import StudyDetail
 from cifar_tune.errors import Problem, UserError, enumerate_names
 from cifar_tune.optuna_storage import BatchStorage
+from cifar_tune.reports.kept_importances import KeptImportances
 from cifar_tune.storage.cached import CachedStorage
 from cifar_tune.storage.opened_file import DatabaseGoneError
 from cifar_tune.storage.rdb import close, open_existing, without_studies
@@ -116,20 +118,21 @@ def open_dashboard(
         raise refused(host, port, error) from error
 
 
-def pages(storage: BatchStorage, url: URL) -> WSGIApplication:
-    """optuna-dashboard with our notes and files, and our reports beside it."""
+def pages(storage: BatchStorage, url: URL, kept: KeptImportances | None = None) -> WSGIApplication:
+    """optuna-dashboard with our notes and files, and our reports beside it; `kept` are importances that others show."""
     files = MadeFiles(storage, FileSystemArtifactStore(_made_folder(artifacts_folder())))
-    return ReportPages(storage, _Studies(storage, url, files))
+    return ReportPages(storage, _Studies(storage, url, files, kept or KeptImportances(storage, Lock())))
 
 
 class _Studies:
     """optuna-dashboard, started afresh when an id belongs to another study than before: its caches know ids alone."""
 
-    def __init__(self, storage: BatchStorage, url: URL, files: MadeFiles) -> None:
+    def __init__(self, storage: BatchStorage, url: URL, files: MadeFiles, kept: KeptImportances) -> None:
         self._storage = storage
         self._cached = CachedStorage(storage)
         self._url = url
         self._files = files
+        self._kept = kept
         self._app = self._made()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -142,7 +145,7 @@ class _Studies:
     def _made(self) -> WSGIApplication:
         shown = ShownStorage(self._cached.storage, self._url)
         theirs = wsgi(shown, artifact_store=self._files)
-        return ShownImportances(self._storage, StudyDetail(self._storage, shown, theirs))
+        return ShownImportances(self._storage, StudyDetail(self._storage, shown, theirs), self._kept)
 
 
 class _Server(ThreadingMixIn, WSGIServer):

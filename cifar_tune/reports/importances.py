@@ -45,6 +45,9 @@ class ShownTrials(optuna.Study):
         return [trial for trial in self._shown if states is None or trial.state in states]
 
 
+OF_LINKED = "No importances: these trials are trainings that finalize has planned, and no search."
+"""What is said of a study that `finalize` has made."""
+
 _TOP_SHARE = 0.1
 _FEWEST_TRIALS = 5
 """Completed trials. Of fewer, two would be set against four at most, and shares would be made of chance alone."""

@@ -8,7 +8,7 @@ from typing import cast
 from cifar_tune.knobs.knob import Knob, stored
 from cifar_tune.reports.early_epochs import EarlyEpochs, early_epochs
 from cifar_tune.reports.importance_chance import Chance, Spread, chance, spread
-from cifar_tune.reports.importances import Importances, importances
+from cifar_tune.reports.importances import OF_LINKED, Importances, importances
 from cifar_tune.reports.linked import trained_on
 from cifar_tune.reports.objective import Scale, finite, scale_of
 from cifar_tune.storage.attributes import REASONS
@@ -213,7 +213,7 @@ class Report:
     def importances(self) -> Importances | str:
         """The importances, or why there are none."""
         if self.is_linked:
-            return "No importances: these trials are trainings that finalize has planned, and no search."
+            return OF_LINKED
         return importances(self.record)
 
     @cached_property

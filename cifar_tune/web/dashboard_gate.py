@@ -44,7 +44,8 @@ _OF_BODIES = (b"content-length", b"transfer-encoding")
 
 def mount_dashboard(app: FastAPI, here: Here) -> None:
     """Let the app serve the dashboard under the dashboard's own paths."""
-    gate = DashboardGate(here, WSGIMiddleware(pages(here.studies.storage, here.url), workers=_WORKERS))  # type: ignore[arg-type]
+    app_of_theirs = pages(here.studies.storage, here.url, here.results.kept_importances)
+    gate = DashboardGate(here, WSGIMiddleware(app_of_theirs, workers=_WORKERS))  # type: ignore[arg-type]
     app.router.routes += [Route(path, gate, include_in_schema=False) for path in PATHS]
 
 

@@ -3,50 +3,42 @@
 All of it blocks, so that routes call it in threads. Answers are kept for as long as no trial has ended since.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from io import BufferedReader
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from cifar_tune.errors import CheckError
 from cifar_tune.optuna_questions import numbers_of_trials, states_of_studies
-from cifar_tune.optuna_tables import Parts, naming_damage
 from cifar_tune.reports.best_config import BEST_FILE, best_yaml, resolved_config
 from cifar_tune.reports.export import file_content, file_names
-from cifar_tune.reports.importances import Importances, importances
+from cifar_tune.reports.kept_importances import KeptImportances
 from cifar_tune.reports.report import Report
 from cifar_tune.reports.weights import final_model_files, read_here
 from cifar_tune.service.refusals import UnknownStudyError
 from cifar_tune.storage import attributes
-from cifar_tune.storage.constraints import was_finished_elsewhere
-from cifar_tune.storage.damage import check_configurations, check_values
 from cifar_tune.storage.linked import FINALS, linked_name, parent_of
 from cifar_tune.storage.overview import Overview
-from cifar_tune.storage.records import StudyRecord, TrialRecord, bulk_reading, load_record, trial_record
+from cifar_tune.storage.records import StudyRecord, TrialRecord, load_record
 from cifar_tune.storage.stored_studies import load_optuna_study, study_names
 from cifar_tune.storage.versions import successor
-from cifar_tune.web.beside import Beside
 from cifar_tune.web.cache import Cache
 from cifar_tune.web.reading import Studies
 
 _MOST = 200
-_FEW = 1000
-"""Importances of up to this many completed trials are computed while somebody waits for them."""
-
 _LATER = "They are being computed; look again in a few seconds."
-_COMPARED_BY = Parts(times=False, reports=False, user=(attributes.REASON, attributes.CONFIG))
-"""What importances look at."""
-
 _MOST_REPORTS = 3
 _MOST_FILES = 20
 
 
 class Results:
     """What the studies of a storage have come to.
+
+    Attributes:
+        kept_importances: of the studies.
 
     Args:
         studies: of the storage.
@@ -58,10 +50,9 @@ class Results:
         self._bests: Cache[dict[str, Any] | str] = Cache(_MOST)
         self._reports: Cache[Report] = Cache(_MOST_REPORTS)
         self._files: Cache[bytes] = Cache(_MOST_FILES)
-        self._importances: Cache[Importances | str] = Cache(_MOST)
-        self._large_importances: Beside[Importances | str] = Beside(_MOST)
         # one report at a time: each takes a core, and the look of pictures is set for all threads
         self._making = Lock()
+        self.kept_importances = KeptImportances(self._storage, self._making)
 
     def best(self, name: str) -> dict[str, Any]:
         """What the study has come to: every knob as it stands in a file, and that file's text.
@@ -155,30 +146,11 @@ class Results:
             UnknownStudyError: there is no study of this name.
         """
         seen = self._studies.seen(name)
-        completed = seen.counts.get("COMPLETE", 0)
-        if completed <= _FEW:
-            mark = self._studies.require(name), completed
-            found = self._importances.get(name, lambda: mark, lambda: self._made_importances(seen))
-        else:  # among so many, another hundredth changes little
-            about = self._studies.require(name), round(math.log(completed) * 100)
-            made = self._large_importances.get(name, about, lambda: self._made_importances(seen))
-            found = _LATER if made is None else made
+        made = self.kept_importances.get(self._studies.require(name), name, seen.counts.get("COMPLETE", 0))
+        found = _LATER if made is None else made.all
         if isinstance(found, str):
             return {"shares": {}, "basis": None, "why_none": found}
         return {"shares": dict(found.shares), "basis": found.basis, "why_none": None}
-
-    def _made_importances(self, seen: Overview) -> Importances | str:
-        """Of completed trials alone, and of these without what they have reported; means are made of whole trials."""
-        with self._making:
-            if seen.spec.repeats is not None:
-                return importances(load_record(self._storage, seen.name))
-            with naming_damage(seen.name), bulk_reading():
-                study = self._studies.require(seen.name)
-                trials = self._storage.read_trials(study, (TrialState.COMPLETE,), parts=_COMPARED_BY)
-                check_values(trials, len(seen.spec.objectives))
-                check_configurations(trials, seen.spec)
-            completed = [trial for trial in trials if not was_finished_elsewhere(trial)]
-            return importances(self._light(seen, [trial_record(each, seen.spec) for each in trials], completed))
 
     def report(self, name: str) -> Sequence[str]:
         """The files that `cifar-tune export` would write, by their path in its folder.

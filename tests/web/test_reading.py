@@ -6,6 +6,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from threading import Event
 from typing import Any
 
@@ -16,16 +17,17 @@ from sqlalchemy.engine import URL, make_url
 from starlette.testclient import TestClient
 
 from cifar_tune.optuna_storage import BatchStorage
+from cifar_tune.reports import kept_importances
+from cifar_tune.reports.beside import Beside
 from cifar_tune.service.tables import NAMES, SUBMISSIONS
 from cifar_tune.service.usage import BusySlots, busy_slots
 from cifar_tune.storage.lease import acquire
 from cifar_tune.storage.overview import overview
 from cifar_tune.storage.rdb import close, open_storage
-from cifar_tune.web.beside import Beside
 from cifar_tune.web.busy_slots import steps_of
 from cifar_tune.web.reading import Studies, finite
 from cifar_tune.web.summaries import Summaries
-from tests.reports.factory import make_spec, random_trials, store_study
+from tests.reports.factory import MadeTrial, make_spec, random_trials, store_study
 from tests.reports.test_race import VALUES, raced
 from tests.storage.random_studies import store_random_study
 from tests.waiting import wait_until
@@ -217,6 +219,22 @@ def test_of_many_studies_that_wait_the_page_shows_the_first(
     with storage.engine.begin() as connection:
         connection.execute(delete(NAMES).where(NAMES.c.owner == "olaf"))
         connection.execute(delete(SUBMISSIONS).where(SUBMISSIONS.c.owner == "olaf"))
+
+
+def test_the_dashboard_tells_the_same_importances_and_waits_for_those_of_a_long_study(
+    app_of: AppOf, client_of: ClientOf, storage: BatchStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store_study(replace(make_spec({}), name="made/finals"), [MadeTrial(value=0.5)] * 9, storage)
+    made, finals = (storage.get_study_id_from_name(name) for name in ("made", "made/finals"))
+    for few in (1000, 3):
+        monkeypatch.setattr(kept_importances, "FEW", few)
+        asked = client_of("viewer", app_of())
+        [rows] = get(asked, f"/api/studies/{made}/param_importances")["param_importances"]
+        told = get(asked, "/v1/studies/made/importances")
+        assert {row["name"]: row["importance"] for row in rows} == told["shares"] != {}
+        assert get(asked, f"/api/studies/{finals}/param_importances")["param_importances"] == [[]]
+        assert "finalize has planned" in get(asked, "/v1/studies/made%2Ffinals/importances")["why_none"]
+    delete_study(study_name="made/finals", storage=storage)
 
 
 def test_what_takes_long_is_made_beside() -> None:

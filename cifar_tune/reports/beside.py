@@ -30,10 +30,10 @@ class Beside(Generic[Made]):
         self._lock = Lock()
         self._thread = ThreadPoolExecutor(1, "beside")
 
-    def get(self, key: Hashable, mark: object, make: Callable[[], Made]) -> Made | None:
+    def get(self, key: Hashable, mark: object, make: Callable[[], Made], waits: bool = False) -> Made | None:
         """The newest answer that there is, None before the first; where `mark` is another one, a new one is begun.
 
-        What `make` raises is raised here as long as it is the newest answer.
+        With `waits`, the first one is waited for. What `make` raises is raised here as long as it is the newest answer.
         """
         with self._lock:
             entry = self._entries.setdefault(key, _Entry())
@@ -44,5 +44,5 @@ class Beside(Generic[Made]):
                 entry.last, entry.next = entry.next, None
             if entry.next is None and (entry.last is None or entry.mark != mark):
                 entry.mark, entry.next = mark, self._thread.submit(make)
-            last = entry.last
+            last = entry.next if waits and entry.last is None else entry.last
         return None if last is None else last.result()
