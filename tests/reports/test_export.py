@@ -26,6 +26,7 @@ def files(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_it_returns_the_files_that_it_wrote(tmp_path: Path) -> None:
     folder = tmp_path / "reports" / "made"
     written = export(make_record(make_spec(LR), [MadeTrial({"lr": 0.1}, 0.5)]), folder)
@@ -68,6 +69,7 @@ def test_vector_pictures_are_the_same_each_time_and_stay_small() -> None:
     assert max(map(len, drawn[0].values())) < 400_000
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_it_works_from_a_database(tmp_path: Path) -> None:
     storage = open_storage(storage_url(f"sqlite:///{tmp_path / 'studies.db'}"))
     record = make_record(make_spec(LR), [MadeTrial({"lr": 0.1}, 0.5), MadeTrial({"lr": 0.2}, 0.6)], storage)
@@ -75,12 +77,14 @@ def test_it_works_from_a_database(tmp_path: Path) -> None:
     assert TEXTS | set(PICTURES) == files(tmp_path / "report")
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="file/report: cannot be written: Not a directory"):
         export(make_record(make_spec(LR), []), tmp_path / "file" / "report")
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "trials.csv").mkdir()
     with pytest.raises(UserError, match=r"trials\.csv: cannot be written: Is a directory"):
@@ -115,6 +119,7 @@ def test_an_error_while_the_last_file_takes_its_place_leaves_the_former_report(
     assert not (tmp_path / "front" / "trial-0.yaml").exists()
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_links_in_the_place_of_files_are_replaced(tmp_path: Path) -> None:
     folder = tmp_path / "report"
     folder.mkdir()

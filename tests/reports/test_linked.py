@@ -50,6 +50,7 @@ def networks() -> StudyRecord:
     return make_record(spec, trials, InMemoryStorage(), stored_as="made")
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_the_report_of_a_race_crowns_no_trial_and_says_whose_trainings_they_are(
     finals: StudyRecord, tmp_path: Path
 ) -> None:
@@ -80,6 +81,7 @@ def test_the_report_of_a_race_crowns_no_trial_and_says_whose_trainings_they_are(
     assert [row["study_trial"] for row in rows] == ["0", "1", "2", "3", "0", "1", "0", "1", "0", "1"]
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_the_figures_of_networks_are_never_called_validation(networks: StudyRecord, tmp_path: Path) -> None:
     files = {file.name: file for file in export(networks, tmp_path)}
     assert "best.yaml" not in files

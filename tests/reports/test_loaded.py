@@ -111,6 +111,7 @@ KNOBS = [Knob("bite", Kind.INT, 2, "teeth", low=1, owner="loss")]
 """
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_each_of_several_studies_has_its_own_plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("parts.py").write_text(PARTS)

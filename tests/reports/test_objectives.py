@@ -80,6 +80,7 @@ def test_each_objective_has_importances_of_its_own() -> None:
     assert importances_of_each(few()) == [{}, {}]
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_numbers_for_programs(tmp_path: Path) -> None:
     export(few(), tmp_path)
     found = json.loads((tmp_path / "summary.json").read_text())
@@ -95,6 +96,7 @@ def test_numbers_for_programs(tmp_path: Path) -> None:
     assert found["reasons"]["infeasible"] == 1
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_an_interval_belongs_to_its_objective(tmp_path: Path) -> None:
     """Also where accuracy is not the first one; the number of parameters is known exactly."""
     objectives = [{"metric": "parameters"}, {"metric": "val_accuracy"}]
@@ -109,6 +111,7 @@ def test_an_interval_belongs_to_its_objective(tmp_path: Path) -> None:
         assert words in (tmp_path / file).read_text()
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_every_trial_has_its_figures(tmp_path: Path) -> None:
     export(few(), tmp_path)
     with (tmp_path / "trials.csv").open() as file:
@@ -124,6 +127,7 @@ def test_no_knob_is_called_like_a_column() -> None:
     assert not {*METRICS, *MORE_COLUMNS} & set(KNOBS)
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_the_summary_for_people(tmp_path: Path) -> None:
     export(few(), tmp_path)
     text = (tmp_path / "summary.md").read_text()
@@ -135,6 +139,7 @@ def test_the_summary_for_people(tmp_path: Path) -> None:
     assert "### The best 3 of 3 by val_accuracy" in text
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_every_trial_of_the_front_can_be_trained(tmp_path: Path) -> None:
     (tmp_path / "front").mkdir()
     (tmp_path / "front" / "trial-99.yaml").touch()
@@ -150,6 +155,7 @@ def test_every_trial_of_the_front_can_be_trained(tmp_path: Path) -> None:
     assert "trial 2" in (tmp_path / "best.yaml").read_text().splitlines()[0]
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_what_one_objective_does_not_have_goes_away(tmp_path: Path) -> None:
     export(few(), tmp_path)
     spec = make_spec({**SPACE}, train={"model": "cnn3"})
@@ -159,6 +165,7 @@ def test_what_one_objective_does_not_have_goes_away(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "summary.json").read_text())["front"] is None
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_nothing_feasible_is_said(tmp_path: Path) -> None:
     export(few(("val_accuracy >= 0.99",)), tmp_path)
     text = (tmp_path / "summary.md").read_text()

@@ -49,6 +49,7 @@ VALUES: dict[tuple[int, int], float | None] = {
 }  # fmt: skip
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_a_race_stands_in_every_report(tmp_path: Path) -> None:
     record = raced(VALUES)
     files = {file.name: file for file in export(record, tmp_path)}
@@ -81,6 +82,7 @@ def test_the_picture_has_a_row_for_each_candidate() -> None:
     assert "  withdrawn, since a training failed: trial 3 (trial 3 of the race)" in lines
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_trainings_that_all_give_the_same_have_no_interval_and_tell_nothing_apart(tmp_path: Path) -> None:
     same = {(candidate, block): 0.5 for candidate in (0, 1) for block in range(1, 4)}
     record = raced({(0, 0): 0.6, (1, 0): 0.5, (2, 0): 0.3, (3, 0): 0.3, **same})
@@ -114,6 +116,7 @@ def test_a_bound_as_wide_as_all_accuracies_is_not_stated(tmp_path: Path) -> None
     assert "at most 1" not in "\n".join(race_lines(record, result))
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_a_race_that_is_not_over_is_left_out(tmp_path: Path) -> None:
     record = raced({key: value for key, value in VALUES.items() if key != (1, 3)})
     files = {file.name for file in export(record, tmp_path)}

@@ -225,6 +225,7 @@ def test_importances_rest_on_configurations() -> None:
     assert "there are 3" in found, "nine trainings are three configurations"
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_why_there_are_no_importances_is_said_once(tmp_path: Path) -> None:
     export(made(), tmp_path)
     assert (tmp_path / "summary.md").read_text().count("Importances need at least") == 1

@@ -36,6 +36,7 @@ def record() -> StudyRecord:
     return raced(VALUES)
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_best_yaml_and_every_result_are_those_of_the_winner(record: StudyRecord, tmp_path: Path) -> None:
     files = {file.name: file for file in export(record, tmp_path)}
     best = files["best.yaml"]
@@ -64,6 +65,7 @@ def test_best_yaml_and_every_result_are_those_of_the_winner(record: StudyRecord,
         assert "it was chosen as the best of" not in text
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_without_a_race_it_is_the_best_trial(tmp_path: Path) -> None:
     study = make_record(make_spec(SPACE), [MadeTrial({"lr": 0.1}, 0.8), MadeTrial({"lr": 0.2}, 0.7)])
     result = json.loads({file.name: file for file in export(study, tmp_path)}["summary.json"].read_text())["result"]

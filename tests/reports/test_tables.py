@@ -115,6 +115,7 @@ def test_the_specification_of_the_summary_is_a_study_file(folder: Path) -> None:
     assert read_study(Document(summary(folder)["spec"]), None).spec == spec
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_the_keys_are_those_that_are_documented(exported: Path, tmp_path: Path) -> None:
     from cifar_tune.reports.summary_json import summary_json
 
@@ -169,6 +170,7 @@ def test_every_link_leads_to_a_file(exported: Path) -> None:
     assert all((exported / target).is_file() for target in targets)
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_a_loss_has_no_percent_and_tells_the_accuracy(tmp_path: Path) -> None:
     spec = make_spec({"lr": {"low": 0.1, "high": 1}}, objective={"metric": "val_loss"})
     export(make_record(spec, [MadeTrial({"lr": 0.5}, 0.6931471805599453)]), tmp_path)
@@ -190,6 +192,7 @@ def test_a_loss_has_no_percent_and_tells_the_accuracy(tmp_path: Path) -> None:
      "Of 2 finished trials, this program trained none to its end: 1 stopped by the pruner, 1 ended by another "
      "program."),
 ])  # fmt: skip
+@pytest.mark.usefixtures("blank_pictures")
 def test_why_there_is_no_best(tmp_path: Path, trials: list[MadeTrial], sentence: str) -> None:
     export(make_record(make_spec({"lr": {"low": 0.1, "high": 1}}), trials), tmp_path)
     text = (tmp_path / "summary.md").read_text()

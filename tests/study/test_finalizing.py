@@ -148,6 +148,7 @@ METRICS = {"mistakes": MetricPart(mistakes, "how many are wrong", direction="min
 """
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_the_metrics_of_a_study_are_measured_on_the_test_set_too(
     storage: RDBStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -209,6 +210,7 @@ def test_a_study_that_ended_before_its_budget_is_not_called_unfinished(
     assert not is_called_unfinished(record)
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_a_second_call_trains_nothing_and_again_gives_the_same_to_the_last_bit(
     made: RDBStorage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -266,6 +266,7 @@ def test_a_trial_whose_checkpoint_is_gone_begins_again_and_says_so(run_scripted:
     assert "trial 0: begins again, since there is no checkpoint of its 2 epochs" in recorder.notes
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_a_trial_of_ours_that_another_program_tells_is_never_the_best(
     storage: RDBStorage, data: PreparedData, run_scripted: RunStudy, tmp_path: Path
 ) -> None:
