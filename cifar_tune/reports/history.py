@@ -13,6 +13,9 @@ from cifar_tune.reports.objective import axis_limits, finite
 from cifar_tune.reports.report import Report
 from cifar_tune.storage.records import TrialRecord
 
+_MOST_CHARACTERS = 115
+"""Of the legend, in one line."""
+
 
 def draw(report: Report) -> Figure | str:
     """Draw one dot per trial and a step line of the best completed trial so far."""
@@ -38,8 +41,10 @@ def draw(report: Report) -> Figure | str:
     style.hide_x_grid(axes)
     axes.set_xlabel("trial number")
     axes.set_ylabel(report.scale.axis_label)
-    entries = len(axes.get_legend_handles_labels()[0])
-    columns = entries if entries <= 4 else 3
+    labels = axes.get_legend_handles_labels()[1]
+    columns = len(labels) if len(labels) <= 4 else 3
+    if sum(map(len, labels)) > _MOST_CHARACTERS:
+        columns = 2
     legend = figure.legend(loc="outside lower center", ncols=columns, handletextpad=0.3, markerscale=1.5 if many else 1)
     for handle in filter(None, legend.legend_handles):
         handle.set_alpha(1)

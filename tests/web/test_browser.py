@@ -128,6 +128,24 @@ def test_each_role_sees_what_it_may_do(browser: Chrome, address: str, template: 
     assert ("submit a study" in browser.find_element(By.TAG_NAME, "main").text) == (role == "viewer")  # may not
 
 
+def test_pages_are_printed_on_white_as_tables_without_buttons(
+    browser: Chrome, address: str, template: Template
+) -> None:
+    log_in(browser, address, template.tokens["editor"])
+    browser.get(address)
+    look(browser, 700, "dark")
+    media = {"media": "print", "features": [{"name": "prefers-color-scheme", "value": "dark"}]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+    style = browser.find_element(By.TAG_NAME, "body").value_of_css_property
+    assert style("background-color") == "rgba(255, 255, 255, 1)"
+    assert not any(each.is_displayed() for each in browser.find_elements(By.CSS_SELECTOR, "nav, form, .who"))
+    assert (
+        browser.find_element(By.CSS_SELECTOR, "#queue-table tbody tr").value_of_css_property("display") == "table-row"
+    )
+    assert browser.find_element(By.CSS_SELECTOR, "#queue-table thead").is_displayed()
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
+
+
 def test_the_dashboard_works_behind_the_door(browser: Chrome, address: str, template: Template) -> None:
     log_in(browser, address, template.tokens["viewer"])
     browser.get(f"{address}dashboard")
