@@ -25,6 +25,7 @@ from cifar_tune.web.here import Here
 from cifar_tune.web.reading import Studies
 from cifar_tune.web.serving import HttpServer
 from cifar_tune.web.settings import WebSettings
+from cifar_tune.web.shared_answers import SharedAnswers
 
 _HOURS = 6
 _TEXT = "name: {name}\ndata: {{name: digits}}\ntrain: {{model: cnn2}}\nbudget: {{trials: 20}}\n"
@@ -56,6 +57,10 @@ class Sized:
         """Let the service know nothing, as when it has just begun."""
         self.here.studies = Studies(self.storage, self.here.url)
         self.here.__post_init__()
+
+    def drop_answers(self) -> None:
+        """Let it keep no whole answers, as when they have grown old; what it knows of trials stays."""
+        self.here.answers = SharedAnswers(self.here.engine, self.here.door)
 
     def end_a_trial(self, draw: random.Random) -> None:
         """Let one more trial have ended."""
@@ -181,9 +186,10 @@ def compared(
         for _ in range(rounds):
             for each in both:
                 each.end_a_trial(draw)
-            time.sleep(1.1)  # so old may an answer be
+            time.sleep(1.1)  # so old may be what is known of a study
             for path in paths:
                 for each in both:
+                    each.drop_answers()
                     each.ask(CHANGED, path)
         return [
             Compared(path, kind, p95(small.seconds[kind, path]), p95(large.seconds[kind, path]))

@@ -1,4 +1,4 @@
-"""Answers that many people ask for at the same time: each is made once in a second, and anew after each event.
+"""Answers that many people ask for at the same time: each is made once in two seconds, and anew after each event.
 
 Whoever asks is let in first, by the door that lets everybody in. Then an answer is made as somebody without a name, who
 has the same role and owns nothing, would get it. So what is kept of it holds nothing of the person who came first. Who
@@ -34,8 +34,8 @@ from cifar_tune.web.door import VISITOR, Door
 ANYBODY = secrets.token_hex(16)
 """The name for which an answer is made that many get. A page shows the name of its visitor in its place."""
 
-_SECONDS = 1.0
-_SHARE = 4
+_SECONDS = 2.0
+_SHARE = 10
 """Making an answer again takes at most one part in this many of the time, however large the study."""
 _LONGEST_SECONDS = 10.0
 _MOST = 500
