@@ -26,6 +26,7 @@ from cifar_tune.study_spec.reader import read_text
 from cifar_tune.visible import visible
 
 _LOOK_SECONDS = 1.0
+_REFRESHES = 2.0  # per second; the cores are for training
 
 LINE_SECONDS = 30.0
 """Where stderr is no terminal, lines about the same step come so far apart."""
@@ -106,7 +107,7 @@ class LineInPlace:
     """
 
     def __init__(self, console: Console) -> None:
-        self._status = Status("", console=console)
+        self._status = Status("", console=console, refresh_per_second=_REFRESHES)
 
     def tell(self, step: str, words: str) -> None:
         """See `Teller`."""
