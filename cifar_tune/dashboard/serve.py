@@ -42,6 +42,9 @@ _CONSEQUENCE = "the dashboard has no authentication: whoever reaches it can read
 
 DEFAULT_PORT = 8080
 
+_LOOK_SECONDS = 0.2
+"""How often a dashboard looks whether it is to end."""
+
 
 class Dashboard:
     """A dashboard that listens already, and answers as soon as `serve_forever` runs.
@@ -66,7 +69,7 @@ class Dashboard:
             # in a thread of its own: a browser in the terminal returns only when it is left
             threading.Thread(target=webbrowser.open, args=(self.address,), daemon=True).start()
         try:
-            self._server.serve_forever(poll_interval=0.2)
+            self._server.serve_forever(poll_interval=_LOOK_SECONDS)
         finally:
             self._server.server_close()
             close(self._storage)

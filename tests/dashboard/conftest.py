@@ -48,6 +48,12 @@ def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> URL:
     return url
 
 
+@pytest.fixture(autouse=True)
+def dashboards_end_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most tests begin one of their own."""
+    monkeypatch.setattr("cifar_tune.dashboard.serve._LOOK_SECONDS", 0.01)
+
+
 @contextmanager
 def serving(url: URL) -> Iterator[Dashboard]:
     """A dashboard that answers, on a port of its own."""

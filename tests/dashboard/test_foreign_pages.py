@@ -115,7 +115,7 @@ def foreign_page() -> Iterator[str]:
 
     # with a thread for each connection: a browser opens more than it uses, and keeps them for a minute
     server = ThreadingHTTPServer(("127.0.0.1", 0), Page)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     yield f"http://localhost:{server.server_port}/"
     server.shutdown()

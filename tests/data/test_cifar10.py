@@ -76,7 +76,7 @@ def server(archive: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Somebody answers at the archive's address."""
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(archive.parent))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         monkeypatch.setattr(CIFAR10, "url", f"http://127.0.0.1:{server.server_port}/{archive.name}")
         yield
         server.shutdown()
@@ -212,7 +212,7 @@ def test_a_download_leaves_the_timeout_of_other_threads_alone(
     with http.server.ThreadingHTTPServer(
         ("127.0.0.1", 0), functools.partial(Handler, directory=archive.parent)
     ) as here:
-        threading.Thread(target=here.serve_forever, daemon=True).start()
+        threading.Thread(target=here.serve_forever, args=(0.01,), daemon=True).start()
         monkeypatch.setattr(CIFAR10, "url", f"http://127.0.0.1:{here.server_port}/{archive.name}")
         assert len(prepare(DataSpec(root=str(tmp_path / "new"))).labels) == 60
         here.shutdown()

@@ -53,7 +53,7 @@ def listener() -> Iterator[Listener]:
 
     server = HTTPServer(("127.0.0.1", 0), Handler)
     found = Listener(f"http://127.0.0.1:{server.server_port}")
-    thread = Thread(target=server.serve_forever)
+    thread = Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     yield found
     server.shutdown()
@@ -239,7 +239,7 @@ def test_a_mail_is_sent(desk_of: DeskOf, storage: BatchStorage) -> None:
     teller.look(now)
     with TCPServer(("127.0.0.1", 0), Mailbox) as server:
         server.mails = []  # type: ignore[attr-defined]
-        thread = Thread(target=server.serve_forever)
+        thread = Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         host, port = server.server_address[:2]
         address = f"mailto://{host!s}:{port}?from=lab@example.org&to=anna@example.org&mode=insecure"
