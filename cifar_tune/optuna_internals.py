@@ -149,7 +149,7 @@ def ped_anova(study: Study, top_share: float) -> dict[str, float]:
 
     Relies on `_compute_pearson_divergence`, which is called for each knob with the best trials and with all.
     """
-    from optuna.importance import (  # noqa: PLC0415 (they import scikit-learn where it is installed, in a second)
+    from optuna.importance import (  # noqa: PLC0415 (they import scikit-learn, in a second)
         PedAnovaImportanceEvaluator,
         get_param_importances,
     )

@@ -69,7 +69,7 @@ SOURCES: Mapping[str, SourceEntry] = {
     ),
     "digits": SourceEntry(
         f"{_MODULES}.digits",
-        "1,797 handwritten digits of 8x8 pixels, which come with the package",
+        "1,797 handwritten digits of 8x8 pixels, which come with scikit-learn",
         root="none",
         classes=10,
     ),

@@ -1,9 +1,12 @@
+import sys
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
 from sklearn.datasets import load_digits
 
 from cifar_tune.data.prepared import prepare
+from cifar_tune.data.sources import digits as digits_source
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.data.test_split import load_test
 
@@ -19,8 +22,15 @@ def test_sizes_and_classes() -> None:
     assert labels.dtype == np.int64
 
 
-def test_at_their_own_size_the_digits_are_those_of_scikit_learn_and_each_is_in_one_split() -> None:
+@pytest.mark.parametrize("found", [True, False], ids=["read from the file", "asked of scikit-learn"])
+def test_at_their_own_size_the_digits_are_exact_and_each_is_in_one_split(
+    found: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     digits = load_digits()
+    if found:
+        monkeypatch.setitem(sys.modules, "sklearn.datasets", None)  # an import of it would fail
+    else:
+        monkeypatch.setattr(digits_source, "find_spec", lambda _name: None)
     spec = DataSpec(name="digits", image_size=8)
     wanted = np.round(digits.images * 255 / 16).astype(np.uint8)
     prepared = prepare(spec)
