@@ -20,6 +20,12 @@ from tests.storage.in_memory import failure_of, in_memory, told
 from tests.waiting import PATIENCE, wait_until
 
 
+@pytest.fixture(autouse=True)
+def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What others have done is found when a second is over."""
+    monkeypatch.setattr("cifar_tune.storage.writer._TICK_SECONDS", 0.05)
+
+
 @pytest.mark.parametrize("is_busy", [True, False])
 def test_a_study_that_others_delete_ends_the_run(memory: WriteBehindStorage, rdb: BatchStorage, is_busy: bool) -> None:
     told(in_memory(memory))
