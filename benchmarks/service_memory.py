@@ -38,6 +38,9 @@ _PHASE_SECONDS = 20.0
 _KEPT = 8
 """Studies that are there at a time."""
 
+_EVERY = 10
+"""A new one comes in each phase of so many, once they are there."""
+
 _TRIALS = 20
 
 _PATHS = (
@@ -89,15 +92,17 @@ class Studies:
         self._spec = noop_spec(1000)
         self.names: list[str] = []
         self.made = 0
+        self._phase = 0
 
     def change(self) -> None:
-        """Make one more study, delete the oldest one of many, and let a trial of each end and another one run."""
-        self.made += 1
-        self._make(f"made-{self.made}")
-        if len(self.names) > _KEPT:
+        """Now and then make a study and delete the oldest one; let a trial of each end, and another one go on."""
+        self._phase += 1
+        if self._phase % _EVERY == 0:
             oldest = self.names.pop(0)
             self._server.desk.cancel(oldest)
             self._server.desk.delete(oldest)
+        while len(self.names) < _KEPT:
+            self._make()
         for name in self.names:
             study = load(self._server.storage, name)
             study.add_trial(made_trial(self._spec, self._draw))
@@ -106,7 +111,9 @@ class Studies:
                 self._server.storage.set_trial_intermediate_value(trial_id(running), step, self._draw.random())
             self._server.desk.set_priority(name, self._draw.randint(-5, 5))
 
-    def _make(self, name: str) -> None:
+    def _make(self) -> None:
+        self.made += 1
+        name = f"made-{self.made}"
         store_study(self._server.storage, replace(self._spec, name=name), _TRIALS)
         running = made_trial(self._spec, self._draw)
         running.state, running.values, running.datetime_complete = TrialState.RUNNING, None, None
@@ -161,7 +168,8 @@ def told(traffic: Traffic) -> list[str]:
     return [
         f"The server's memory while {_CLIENTS} clients of {PEOPLE} people ask without a pause for pages and routes of "
         f"{_KEPT} studies. {LISTENERS} streams are opened anew every {_PHASE_SECONDS:g} s. Meanwhile trials of all "
-        f"studies run and end, and {traffic.studies} studies were submitted, changed, cancelled and deleted. "
+        f"studies run and end. {traffic.studies} studies were submitted, and all but the last {_KEPT} were cancelled "
+        f"and deleted. "
         f"{asked_for:,} requests, which {PEOPLE} people who ask every {PERIOD:g} s make in "
         f"{60 * asked_for / hour:.0f} minutes; {traffic.events:,} events. Errors: {errors}.",
         table(("requests", "MB"), rows),

@@ -72,27 +72,27 @@ def count_answers(folder: Path, requests: int) -> tuple[Counter[int], list[str]]
         send()
 
     for role in ("nobody", "viewer", "other editor"):
-        before = _of_others(storage)
+        name = ROLES[role][0] if role in ROLES else None
+        before = _of_others(storage, name)
         send_as(tokens.get(role), requests // 6)
-        if _of_others(storage) != before:
-            wrong.append(role)
+        changed = [kind for kind, rows in _of_others(storage, name).items() if rows != before[kind]]
+        wrong += [f"{kind} by {role}" for kind in changed]
     send_as(tokens["admin"], requests - found.total())
     return found, wrong
 
 
-def _of_others(storage: BatchStorage) -> list[Any]:
-    """All that belongs to nobody or to somebody else than the other editor, who may submit studies of their own."""
-    name = ROLES["other editor"][0]
-    wanted = [
-        select(SUBMISSIONS).where(SUBMISSIONS.c.owner != name),
-        select(NAMES).where(NAMES.c.owner != name),
-        select(TOKENS.c.id, TOKENS.c.role, TOKENS.c.revoked_at).where(TOKENS.c.owner != name),
-        select(OWNERS).where(OWNERS.c.name != name),
-        select(SESSIONS),
-    ]
+def _of_others(storage: BatchStorage, name: str | None) -> dict[str, list[Any]]:
+    """All that belongs to nobody or to somebody else: an editor may submit studies, and everybody revoke own tokens."""
+    wanted = {
+        "submissions": select(SUBMISSIONS).where(SUBMISSIONS.c.owner != (name or "")),
+        "names": select(NAMES).where(NAMES.c.owner != (name or "")),
+        "tokens": select(TOKENS.c.id, TOKENS.c.role, TOKENS.c.revoked_at).where(TOKENS.c.owner != (name or "")),
+        "owners": select(OWNERS).where(OWNERS.c.name != (name or "")),
+        "sessions": select(SESSIONS),
+    }
     with storage.engine.connect() as connection:
-        rows = [[tuple(row) for row in connection.execute(each)] for each in wanted]
-    return [*rows, sorted(study.study_name for study in storage.get_all_studies())]
+        rows = {kind: [tuple(row) for row in connection.execute(each)] for kind, each in wanted.items()}
+    return {**rows, "studies": sorted(study.study_name for study in storage.get_all_studies())}
 
 
 if __name__ == "__main__":
