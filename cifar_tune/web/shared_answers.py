@@ -38,6 +38,9 @@ _SECONDS = 2.0
 _SHARE = 10
 """Making an answer again takes at most one part in this many of the time, however large the study."""
 _LONGEST_SECONDS = 10.0
+_GRACE_SECONDS = 1.0
+"""For so long after that, whoever asks gets the old answer at once, and has a new one made for those who come next."""
+
 _MOST = 500
 _MOST_BYTES = 32 * 2**20
 _LOOKING = 4
@@ -124,6 +127,7 @@ class _Kept:
 
 
 _Key = tuple[str, bytes, str, str]
+_Flight = tuple[asyncio.AbstractEventLoop, _Key, int]
 
 
 class SharedAnswers:
@@ -144,7 +148,8 @@ class SharedAnswers:
         self._owners: OrderedDict[str, tuple[int, str | None]] = OrderedDict()
         self._lock = Lock()
         self._threads = ThreadPoolExecutor(_LOOKING, "looks")
-        self._being_made: dict[tuple[object, _Key, int], asyncio.Future[Answer | None]] = {}
+        self._being_made: dict[_Flight, asyncio.Future[Answer | None]] = {}
+        self._renewing: set[asyncio.Task[Answer]] = set()
 
     async def visit(self, scope: Scope, own: tuple[Own, str]) -> _Visit | None:
         """Who asks, and for whom the answer may be made; None where the request is answered in the ordinary way."""
@@ -203,13 +208,34 @@ class SharedAnswers:
             kept = self._kept.get(key)
             if kept is not None:
                 self._kept.move_to_end(key)
-        if kept is not None and kept.newest == visit.newest and self._clock() < kept.until:
-            return kept.answer
         flight = asyncio.get_running_loop(), key, visit.newest
         other = self._being_made.get(flight)
+        if kept is not None and kept.newest == visit.newest:
+            late = self._clock() - kept.until
+            if 0 <= late < _GRACE_SECONDS and other is None:
+                task = asyncio.create_task(self._make(flight, self._promise(flight), make))
+                self._renewing.add(task)
+                task.add_done_callback(self._renewed)
+            if late < _GRACE_SECONDS:
+                return kept.answer
         if other is not None:
             return await asyncio.shield(other) or await make()
+        return await self._make(flight, self._promise(flight), make)
+
+    def _promise(self, flight: _Flight) -> asyncio.Future[Answer | None]:
         mine = self._being_made[flight] = flight[0].create_future()
+        return mine
+
+    def _renewed(self, task: asyncio.Task[Answer]) -> None:
+        self._renewing.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever asks after the grace waits for an answer, and is told what is wrong
+
+    async def _make(
+        self, flight: _Flight, mine: asyncio.Future[Answer | None], make: Callable[[], Awaitable[Answer]]
+    ) -> Answer:
+        """Make an answer for all who wait for it, and keep it."""
+        _, key, newest = flight
         answer = None
         try:
             began = self._clock()
@@ -217,7 +243,7 @@ class SharedAnswers:
             if answer.status == HTTPStatus.OK:
                 took = self._clock() - began
                 until = began + max(_SECONDS, min(_SHARE * took, _LONGEST_SECONDS))
-                self._keep(key, _Kept(visit.newest, until, answer))
+                self._keep(key, _Kept(newest, until, answer))
             return answer
         finally:
             del self._being_made[flight]
