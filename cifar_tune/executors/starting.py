@@ -202,8 +202,10 @@ def end_server() -> None:
     """End the fork server; the next start begins another one. What it has forked lives on."""
     pid = server_pid()
     if pid is not None:
-        with suppress(ProcessLookupError):
+        with suppress(ProcessLookupError, ChildProcessError):
             os.kill(pid, signal.SIGKILL)
+            # else the next start may take it for a living one, and spawn its executors; multiprocessing reaps it
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
 
 
 _starting = threading.Lock()

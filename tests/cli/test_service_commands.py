@@ -4,6 +4,7 @@ import io
 import json
 import os
 import signal
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from cifar_tune.cli import submitting
 from cifar_tune.cli.queue_lines import date_and_time
 from cifar_tune.cli.submitting import LineInPlace, Lines
 from cifar_tune.service import submissions
-from cifar_tune.service.people import Actor, Pass, pass_of
+from cifar_tune.service.people import Actor, pass_of
 from cifar_tune.service.schema import upgrade
 from cifar_tune.service.storage_desk import StorageDesk
 from cifar_tune.service.tables import SERVER_LEASE, VERSION
@@ -27,7 +28,7 @@ from cifar_tune.storage.lease import acquire
 from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.urls import storage_url
 from tests.reports.factory import MadeTrial, make_record, make_spec
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE, wait_until
 
 from .conftest import Cli
 
@@ -242,7 +243,10 @@ def test_a_token_is_printed_once(cli: Cli) -> None:
     secret = ended.out.strip()
     assert ended.err == "token 1 for anna (viewer); it is not shown again:\n"
     with open_desk() as somebody:
-        assert pass_of(somebody.engine, secret) == Pass(Actor("anna", "viewer", 1), None)
+        found = pass_of(somebody.engine, secret)
+        assert found is not None
+        assert found.actor == Actor("anna", "viewer", 1)
+        assert found.until == pytest.approx(time.time() + 2 * 24 * 3600, abs=PATIENCE)
     made = json.loads(cli("token", "create", "bert", "--json").out)
     assert (made["owner"], made["role"], made["secret"][:3]) == ("bert", "editor", "ct_")
     listed = cli("token", "list")

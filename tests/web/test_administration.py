@@ -19,7 +19,7 @@ WRONG: tuple[tuple[str, str, object, str], ...] = (
     ("POST", "/v1/studies", {}, "text: is missing"),
     ("POST", "/v1/studies", {"text": 1, "notify": "x"}, "text = 1: must be text\nnotify = 'x': must be a list"),
     ("POST", "/v1/tokens", {"owner": "ida", "role": "king"}, "role = 'king': must be viewer, editor or admin"),
-    ("POST", "/v1/studies", [1], "body = None: must be a JSON object"),
+    ("POST", "/v1/studies", [1], "body: must be a JSON object"),
     ("GET", "/v1/events?limit=0", None, "limit = '0': must be 1 at least"),
     ("GET", "/v1/events?limit=9999", None, "limit = '9999': must be 500 at most"),
     ("GET", f"/v1/studies?contains={'x' * 101}", None, "must have 100 characters at most"),
