@@ -131,7 +131,7 @@ def _memory(server: Server, requests: int) -> list[str]:
         "### Memory",
         f"The server's memory while 20 clients ask without a pause and {_LISTENERS} streams are opened anew every 6 s: "
         f"{asked_for:,} requests, which {_POLLERS} clients that ask every {_PERIOD:g} s make in "
-        f"{60 * asked_for / hour:.0f} minutes. MB after each sixth: {parts}.",
+        f"{60 * asked_for / hour:.0f} minutes. MB in the course of them: {parts}.",
     ]
 
 
