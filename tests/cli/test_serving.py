@@ -1,0 +1,40 @@
+"""The server's process: how it uses memory."""
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import ctypes, sys
+from threading import Barrier, Thread
+from cifar_tune.cli.serving import share_heaps
+
+if sys.argv[1] == "shared":
+    share_heaps()
+libc = ctypes.CDLL(None)
+libc.fdopen.restype = ctypes.c_void_p
+together = Barrier(8)
+
+def work():
+    together.wait()
+    libc.malloc(1000)
+    together.wait()
+
+threads = [Thread(target=work) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+libc.malloc_info(0, ctypes.c_void_p(out := libc.fdopen(1, b"w")))
+libc.fflush(ctypes.c_void_p(out))
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries are left as they are")
+@pytest.mark.parametrize("mode", ["shared", "by default"])
+def test_threads_of_a_server_share_two_heaps(mode: str) -> None:
+    done = subprocess.run([sys.executable, "-c", PROGRAM, mode], capture_output=True, text=True, check=True)
+    heaps = done.stdout.count("<heap nr=")
+    assert heaps == 2 if mode == "shared" else heaps > 2, done.stdout
