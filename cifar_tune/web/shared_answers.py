@@ -29,6 +29,7 @@ from cifar_tune.service import rights
 from cifar_tune.service.audit import last
 from cifar_tune.service.names import owner_of_name
 from cifar_tune.service.people import Actor
+from cifar_tune.storage.opened_file import DatabaseGoneError
 from cifar_tune.web.door import VISITOR, Door
 
 ANYBODY = secrets.token_hex(16)
@@ -160,14 +161,14 @@ class SharedAnswers:
             with self._engine.connect() as connection:
                 newest = last(connection)
             actor = self._door.actor_of(request, newest)
+            if actor is None or not rights.is_allowed(actor, "read", None):
+                return None
+            return _Visit(newest, actor, self._stands_for(actor, own, newest))
         except HTTPException as error:
             request.scope[VISITOR] = error  # it is raised again where errors become answers, and counted once
             return None
-        except SQLAlchemyError:
+        except (SQLAlchemyError, DatabaseGoneError):  # the ordinary way meets them too, where they become answers
             return None
-        if actor is None or not rights.is_allowed(actor, "read", None):
-            return None
-        return _Visit(newest, actor, self._stands_for(actor, own, newest))
 
     def stands_for(self, actor: Actor, study: str) -> Actor:
         """As whom somebody may be told of a study, together with others. Reads the database, so that it blocks."""

@@ -3,23 +3,29 @@
 import asyncio
 import itertools
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi import FastAPI
 from sqlalchemy import event, update
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import OperationalError
 from starlette.testclient import TestClient
 
 from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.service.people import Actor, Pass, create_token
 from cifar_tune.service.storage_desk import StorageDesk
 from cifar_tune.service.tables import SUBMISSIONS
+from cifar_tune.storage.rdb import close, open_storage
+from cifar_tune.storage.urls import storage_url
+from cifar_tune.web.app import create_app
 from cifar_tune.web.here import Here
 from cifar_tune.web.passes import Passes
-from cifar_tune.web.settings import Limits
+from cifar_tune.web.settings import Limits, WebSettings
 from cifar_tune.web.shared_answers import ANYBODY, Answer, SharedAnswers, what_is_own
 
 from .conftest import OURS, ROLES, AppOf, ClientOf, Template, study_text
@@ -275,6 +281,30 @@ def test_what_a_token_opens_is_remembered_until_an_event_or_its_end() -> None:
     clock.now += 30
     passes.get("ct_x", 2, look)
     assert len(looks) == 7  # which notes that the token is in use
+
+
+def test_a_database_that_is_gone_is_said_to_be_gone(template: Template, tmp_path: Path, client_of: ClientOf) -> None:
+    file = tmp_path / "service.db"
+    shutil.copy(template.file, file)
+    url = storage_url(f"sqlite:///{file}")
+    storage = open_storage(url)
+    client = client_of("viewer", create_app(storage, url, WebSettings()))
+    assert client.get("/v1/studies").status_code == 200
+    file.rename(tmp_path / "elsewhere.db")
+    answer = client.get("/v1/studies")
+    assert answer.status_code == 503
+    assert "elsewhere.db" in answer.json()["detail"]
+    close(storage)
+
+
+def test_a_database_that_fails_meanwhile_is_asked_in_the_ordinary_way(
+    editor: TestClient, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> str:
+        raise OperationalError("SELECT", {}, Exception("it is away"))
+
+    monkeypatch.setattr("cifar_tune.web.shared_answers.owner_of_name", fail)
+    assert editor.get("/v1/studies/queued").status_code == 200
 
 
 def test_a_wrong_token_counts_once(app_of: AppOf, client_of: ClientOf) -> None:
