@@ -189,7 +189,11 @@ def _said(given: str, folder: str | None, most: int | None) -> Mapping[str, Any]
     finally:
         with suppress(ProcessLookupError):  # and whatever the plugins have started
             os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        process.wait()  # and not for the end of its output, which what they have let loose may hold for ever
+        for pipe in (process.stdin, process.stdout):
+            with suppress(OSError):
+                if pipe is not None:
+                    pipe.close()
     return _answer("", process.returncode, most)
 
 

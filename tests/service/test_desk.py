@@ -2,8 +2,10 @@
 
 import os
 import re
+import signal
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from threading import Barrier, Thread
 from typing import Any
@@ -38,6 +40,7 @@ from cifar_tune.study.removing import Removed
 from cifar_tune.study_spec.reader import read_study
 from cifar_tune.study_spec.yaml_reader import read_yaml
 from tests.reports.factory import make_record
+from tests.waiting import PATIENCE
 
 from .conftest import DeskOf
 
@@ -155,6 +158,29 @@ def test_plugins_that_hang_end_their_process_or_take_all_memory_are_refused(
     (tmp_path / "mine.py").write_text(code)
     with pytest.raises(UserError, match=said):
         server_desk.submit(f"{STUDY}plugins: [mine.py]\n", folder=str(tmp_path))
+
+
+def test_a_process_that_plugins_let_loose_holds_up_no_check(
+    server_desk: StorageDesk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cifar_tune.service.checking_apart.LONGEST_SECONDS", 1.0)
+    code = f"""
+import os, pathlib, time
+if os.fork() == 0:
+    os.setsid()
+    pathlib.Path({str(tmp_path / "loose")!r}).write_text(str(os.getpid()))
+    time.sleep({PATIENCE})
+while True: pass
+"""
+    (tmp_path / "mine.py").write_text(code)
+    with ThreadPoolExecutor(1) as threads:
+        asked = threads.submit(server_desk.submit, f"{STUDY}plugins: [mine.py]\n", folder=str(tmp_path))
+        try:
+            with pytest.raises(UserError, match="do not come to an end"):
+                asked.result(timeout=PATIENCE / 4)
+        finally:
+            with suppress(OSError, ValueError):
+                os.kill(int((tmp_path / "loose").read_text()), signal.SIGKILL)
 
 
 def test_what_plugins_may_use_is_a_number(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from typing import cast
+from typing import Any, cast
 
 import optuna
 import pytest
@@ -150,19 +150,29 @@ def test_what_nobody_foresaw_ends_the_run_and_keeps_its_cause(
     assert bug.__traceback__ is not None
 
 
-def test_who_may_not_write_any_more_stops_in_the_middle(memory: WriteBehindStorage, flaky: Flaky) -> None:
+def test_who_may_not_write_any_more_stops_in_the_middle(
+    memory: WriteBehindStorage, flaky: Flaky, rdb: BatchStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The lease is released right afterwards."""
+    written: list[object] = []
+    goes_on = threading.Event()
+
+    def create_numbered(*arguments: Any) -> object:
+        written.append(arguments)
+        goes_on.wait(PATIENCE)
+        return rdb.create_numbered(*arguments)
+
+    monkeypatch.setattr(flaky, "create_numbered", create_numbered, raising=False)
     study = in_memory(memory)
-    flaky.answers.clear()
     for _ in range(20):
         study.ask()
-    wait_until(lambda: "create_numbered" in flaky.calls)
+    wait_until(lambda: written != [])
     closing = threading.Thread(target=memory.close)
     closing.start()
     wait_until(lambda: memory._writer._is_closed)
-    flaky.answers.set()
+    goes_on.set()
     closing.join()
-    assert flaky.calls.count("create_numbered") == 1
+    assert len(written) == 1
 
 
 def test_no_failure_repeats_the_password(flaky: Flaky) -> None:
