@@ -5,7 +5,6 @@ importances look at, without what the trials have reported; means of `repeats` a
 """
 
 import math
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
@@ -15,6 +14,7 @@ from optuna.trial import TrialState
 from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.optuna_tables import Parts, naming_damage
 from cifar_tune.reports.beside import Beside
+from cifar_tune.reports.cache import Cache
 from cifar_tune.reports.importances import OF_LINKED, Importances, importances, importances_of_each
 from cifar_tune.storage import attributes
 from cifar_tune.storage.constraints import was_finished_elsewhere
@@ -55,7 +55,7 @@ class KeptImportances:
     def __init__(self, storage: BatchStorage, making: Lock) -> None:
         self._storage = storage
         self._making = making
-        self._small: OrderedDict[int, tuple[object, Found]] = OrderedDict()
+        self._small: Cache[Found] = Cache(_MOST)
         self._large: Beside[Found] = Beside(_MOST)
 
     def get(self, study: int, name: str, completed: int, waits: bool = False) -> Found | None:
@@ -73,15 +73,7 @@ class KeptImportances:
         """
         if completed > FEW:  # among so many, another hundredth changes little
             return self._large.get(study, (name, round(math.log(completed) * 100)), lambda: self._made(name), waits)
-        with self._making:
-            mark, found = self._small.get(study, (None, None))
-            if found is None or mark != (name, completed):
-                found = _found(self._storage, name)
-                self._small[study] = ((name, completed), found)
-            self._small.move_to_end(study)
-            while len(self._small) > _MOST:
-                self._small.popitem(last=False)
-            return found
+        return self._small.get(study, lambda: (name, completed), lambda: self._made(name))
 
     def _made(self, name: str) -> Found:
         with self._making:

@@ -1,9 +1,10 @@
 """The final model of a study, copied into its report. Nothing is trained, and no code of a plugin runs."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from shlex import quote
+from typing import TypeVar
 
 from cifar_tune.errors import CheckError, UserError
 from cifar_tune.model_files.description import ModelDescription
@@ -11,6 +12,8 @@ from cifar_tune.model_files.folder import place
 from cifar_tune.model_files.reading import ModelFile, model_files, read_all
 from cifar_tune.storage.openings import Opening
 from cifar_tune.storage.records import StudyRecord
+
+Files = TypeVar("Files")
 
 MODEL_FOLDER = "model"
 """Its name in every export."""
@@ -48,11 +51,7 @@ def final_model(record: StudyRecord) -> tuple[Opening, ModelDescription, dict[st
     Raises:
         CheckError: there is none, or not on this machine, or another one has taken its place.
     """
-    opening = kept_opening(record)
-    with _of_opening(record, opening) as folder:
-        description, files = read_all(folder)
-        _require_same(description, opening)
-    return opening, description, files
+    return _read(record, read_all)
 
 
 def final_model_files(record: StudyRecord) -> Mapping[str, ModelFile]:
@@ -61,11 +60,17 @@ def final_model_files(record: StudyRecord) -> Mapping[str, ModelFile]:
     Raises:
         CheckError: there is none, or not on this machine, or another one has taken its place.
     """
+    return _read(record, model_files)[2]
+
+
+def _read(
+    record: StudyRecord, read: Callable[[Path], tuple[ModelDescription, Files]]
+) -> tuple[Opening, ModelDescription, Files]:
     opening = kept_opening(record)
     with _of_opening(record, opening) as folder:
-        description, files = model_files(folder)
+        description, files = read(folder)
         _require_same(description, opening)
-    return files
+    return opening, description, files
 
 
 @contextmanager

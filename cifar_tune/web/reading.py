@@ -19,6 +19,7 @@ from cifar_tune.optuna_questions import parts_of_unfinished, states_of_studies, 
 from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.optuna_tables import names_of_studies, naming_damage
 from cifar_tune.reports.best_config import resolved_config
+from cifar_tune.reports.cache import Cache, Same
 from cifar_tune.service.refusals import UnknownStudyError
 from cifar_tune.storage.ended import EndedTrials
 from cifar_tune.storage.lease import held_lease
@@ -27,7 +28,6 @@ from cifar_tune.storage.records import TrialRecord, trial_record
 from cifar_tune.storage.stored_studies import load_optuna_study, read_spec
 from cifar_tune.study.live import live, told_trial
 from cifar_tune.study.status import described, described_or_why
-from cifar_tune.web.cache import Cache, Same
 
 _SECONDS = 1.0
 """So old may be what is told of a study that runs."""

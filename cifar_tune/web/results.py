@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial
 from cifar_tune.errors import CheckError
 from cifar_tune.optuna_questions import numbers_of_trials, states_of_studies
 from cifar_tune.reports.best_config import BEST_FILE, best_yaml, resolved_config
+from cifar_tune.reports.cache import Cache
 from cifar_tune.reports.export import file_content, file_names
 from cifar_tune.reports.kept_importances import KeptImportances
 from cifar_tune.reports.report import Report
@@ -25,7 +26,6 @@ from cifar_tune.storage.overview import Overview
 from cifar_tune.storage.records import StudyRecord, TrialRecord, load_record
 from cifar_tune.storage.stored_studies import load_optuna_study, study_names
 from cifar_tune.storage.versions import successor
-from cifar_tune.web.cache import Cache
 from cifar_tune.web.reading import Studies
 
 _MOST = 200
