@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 from sqlalchemy.engine import URL
 
-from cifar_tune.cli import submitting, watching
+from cifar_tune.cli import queue_lines, submitting, watching
 from cifar_tune.cli.server_watching import ServerWatcher
 from cifar_tune.client import HttpDesk
 from cifar_tune.errors import CheckError
@@ -72,8 +72,10 @@ def test_status_is_the_same_by_both_ways(cli: Cli, here: Options, there: Options
 
 
 def test_the_queue_says_how_far_studies_are_by_both_ways(
-    cli: Cli, here: Options, there: Options, storage: BatchStorage, desk: StorageDesk
+    cli: Cli, here: Options, there: Options, storage: BatchStorage, desk: StorageDesk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    now = time.time()
+    monkeypatch.setattr(queue_lines, "time", SimpleNamespace(time=lambda: now))  # both answers are of one moment
     number = desk.submit(study_text("halfway")).id
     spec = make_spec({"lr": {"low": 1e-3, "high": 0.1}}, name="halfway")
     trials = [MadeTrial({"lr": 0.01}, 0.5), MadeTrial({"lr": 0.02}, 0.75), MadeTrial({"lr": 0.03}, None, "RUNNING", 2)]
