@@ -30,6 +30,8 @@ _MEMORY_DISK_GIGABYTES = 4
 
 _MANY_MODULES = 100
 
+_OBJECTS_PER_COLLECTION = 50_000
+
 _LONGEST = (
     "study/test_ray.py",
     "cli/test_broken_streams.py",
@@ -133,8 +135,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What has been imported and collected stays, so the garbage collector need not look through it again and again."""
+    """What has been imported and collected stays, so the garbage collector need not look through it again and again.
+
+    It also looks for garbage less often: it took a twentieth of the time of all tests.
+    """
     gc.freeze()
+    gc.set_threshold(_OBJECTS_PER_COLLECTION)
     gc.enable()
 
 
