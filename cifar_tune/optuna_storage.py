@@ -5,12 +5,11 @@ Like everything in `optuna_internals`, what is used here of Optuna without a pro
 """
 
 import copy
-import json
-from collections.abc import Collection, Container, Mapping
+from collections.abc import Collection, Container, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
-from optuna.distributions import BaseDistribution, distribution_to_json
+from optuna.distributions import BaseDistribution
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
@@ -22,8 +21,8 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from cifar_tune.errors import DamagedError
-from cifar_tune.optuna_internals import trial_id
 from cifar_tune.optuna_questions import study_of_trial
+from cifar_tune.optuna_rows import add_reports, add_trials
 from cifar_tune.optuna_tables import (
     ALL_PARTS,
     STUDY_SYSTEM_ATTRIBUTES,
@@ -46,7 +45,7 @@ class BatchStorage(RDBStorage):
 
     Optuna looks for each report and each attribute before it writes it, and gives each a transaction of its own once
     the trial exists: of a trial with 30 epochs, nine tenths of the time that writing takes. Here they are added to
-    Optuna's own tables, by its own models, in one transaction. Tests compare what is read back with what was written.
+    Optuna's own tables in one transaction, as rows. Tests compare what is read back with what was written.
 
     Optuna also sends a new trial up to five times. Where it arrived the first time and only the answer was lost, there
     would be two of it, of which nobody knows the second; so it is sent once, and whoever sees the error can look what
@@ -54,9 +53,9 @@ class BatchStorage(RDBStorage):
 
     Relies on `RDBStorage._get_trials`, by which all trials are read, also by the cache of
     `optuna.storages.get_storage`; on `RDBStorage._create_new_trial`, which `create_new_trial` calls, and which returns
-    the trial as it was created; on `_get_prepared_new_trial`, `_set_trial_intermediate_value_without_commit` and
-    `_set_trial_attr_without_commit`, which write within a transaction; on `_create_scoped_session`, which is one; on
-    `scoped_session` and `engine`; and on the models of the tables.
+    the trial as it was created; on `_set_trial_intermediate_value_without_commit` and `_set_trial_attr_without_commit`,
+    which write within a transaction; on `_create_scoped_session`, which is one; on `scoped_session` and `engine`; and
+    on the models of the tables.
     """
 
     def __init__(self, url: str, engine_kwargs: dict[str, Any] | None = None) -> None:
@@ -224,33 +223,40 @@ class BatchStorage(RDBStorage):
 
     def create_numbered(self, study_id: int, trial: FrozenTrial) -> tuple[int, int]:
         """See `create_new_trial`; returns the trial's id and its number."""
-        created = self._create_new_trial(study_id, trial)
-        return trial_id(created), created.number
+        ids, number = self._add_trials(study_id, [trial])
+        return ids[0], number
+
+    def create_trials(self, study_id: int, trials: Sequence[FrozenTrial]) -> list[int]:
+        """Create many trials in one transaction, all of them or none. Each is what `create_new_trial` makes of it.
+
+        Args:
+            study_id: of the study.
+            trials: in the order in which they are numbered; their own numbers are ignored.
+
+        Returns:
+            Their ids.
+
+        Raises:
+            KeyError: there is no such study.
+            ValueError: one of them has another kind of parameter than the study.
+            StorageInternalError: the database failed.
+        """
+        return self._add_trials(study_id, trials)[0] if trials else []
 
     def _create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> FrozenTrial:
         if template_trial is None:
             return super()._create_new_trial(study_id)
-        bare = copy.copy(template_trial)
-        bare.intermediate_values, bare.user_attrs, bare.system_attrs = {}, {}, {}
-        distributions = {(study_id, name): each for name, each in template_trial.distributions.items()}
-        is_known = all(self._distributions.get(name) == each for name, each in distributions.items())
-        if is_known:
-            bare.params, bare.distributions = {}, {}
-        with _create_scoped_session(self.scoped_session) as session:
-            models.StudyModel.find_or_raise_by_id(study_id, session, for_update=True)  # numbers are given one by one
-            created = self._get_prepared_new_trial(study_id, bare, session)
-            trial = copy.copy(template_trial)
-            trial.number, trial._trial_id = cast(int, created.number), cast(int, created.trial_id)
-            _add_reports(session, trial._trial_id, template_trial.intermediate_values)
-            if is_known:
-                _add_params(session, trial)
-            for model, attributes in _attributes(template_trial.user_attrs, template_trial.system_attrs):
-                session.add_all(
-                    model(trial_id=trial._trial_id, key=key, value_json=json.dumps(value))
-                    for key, value in attributes.items()
-                )
-        self._distributions.update(distributions)
+        trial = copy.copy(template_trial)
+        (trial._trial_id,), trial.number = self._add_trials(study_id, [template_trial])
         return trial
+
+    def _add_trials(self, study_id: int, trials: Sequence[FrozenTrial]) -> tuple[list[int], int]:
+        """The ids of new trials, and the number of the first one."""
+        with _create_scoped_session(self.scoped_session) as session:
+            added = add_trials(session.connection(), study_id, trials, self._distributions)
+        for trial in trials:
+            self._distributions.update({(study_id, name): each for name, each in trial.distributions.items()})
+        return added
 
     def add_to_trial(
         self, trial_id: int, reports: Mapping[int, float], user: Mapping[str, Any], system: Mapping[str, Any]
@@ -266,7 +272,8 @@ class BatchStorage(RDBStorage):
             trial = models.TrialModel.find_or_raise_by_id(trial_id, session)
             self.check_trial_is_updatable(trial_id, cast(TrialState, trial.state))
             there = _steps_of(session, trial_id, reports)
-            _add_reports(session, trial_id, {step: value for step, value in reports.items() if step not in there})
+            new = {step: value for step, value in reports.items() if step not in there}
+            add_reports(session.connection(), trial_id, new)
             for step in there:  # another program was quicker
                 self._set_trial_intermediate_value_without_commit(session, trial_id, step, reports[step])
             for model, attributes in _attributes(user, system):
@@ -282,29 +289,8 @@ def _attributes(user: Mapping[str, Any], system: Mapping[str, Any]) -> tuple[tup
     return (models.TrialUserAttributeModel, user), (models.TrialSystemAttributeModel, system)
 
 
-def _add_params(session: Session, trial: FrozenTrial) -> None:
-    """Relies on the columns of `TrialParamModel`."""
-    session.add_all(
-        models.TrialParamModel(
-            trial_id=trial._trial_id,
-            param_name=name,
-            param_value=trial.distributions[name].to_internal_repr(value),
-            distribution_json=distribution_to_json(trial.distributions[name]),
-        )
-        for name, value in trial.params.items()
-    )
-
-
 def _steps_of(session: Session, trial_id: int, reports: Mapping[int, float]) -> list[int]:
     """Of which of the reports there is a row already. Relies on columns of `TrialIntermediateValueModel`."""
     model = models.TrialIntermediateValueModel
     wanted = select(model.step).where(model.trial_id == trial_id, model.step.in_(reports))
     return [int(step) for step in session.scalars(wanted)] if reports else []
-
-
-def _add_reports(session: Session, trial_id: int, reports: Mapping[int, float]) -> None:
-    """Relies on the columns of `TrialIntermediateValueModel`, and on how it writes NaN and infinities."""
-    model = models.TrialIntermediateValueModel
-    for step, value in reports.items():
-        stored, kind = model.intermediate_value_to_stored_repr(value)
-        session.add(model(trial_id=trial_id, step=step, intermediate_value=stored, intermediate_value_type=kind))

@@ -454,6 +454,9 @@ def whole_trials(folder: Path) -> None:
         found.append([_plain(trial) for trial in storage.get_all_trials(study)])
     assert found[0] == found[1]
     assert ours.create_numbered(1, given) == (4, 3)
+    assert ours.create_trials(1, [given, given]) == [5, 6]
+    *_, fourth, fifth, sixth = map(_plain, ours.get_all_trials(1))
+    assert [fifth, sixth] == [(4, *fourth[1:]), (5, *fourth[1:])]
 
 
 def _add(storage: Any, trial: int, is_ours: bool) -> None:

@@ -1,5 +1,6 @@
 """A storage with a study in it, a dashboard that serves it, and a browser to look at it."""
 
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,12 +23,11 @@ STUDY = "digits-lr"
 TRIALS = (("COMPLETE", 0.8125), ("PRUNED", 0.4375), ("COMPLETE", 0.9375), ("FAIL", None))
 
 
-@pytest.fixture
-def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> URL:
-    """A storage with one study of four trials."""
-    monkeypatch.setenv(ARTIFACTS_VARIABLE, str(tmp_path / "artifacts"))
-    url = make_url(f"sqlite:///{tmp_path / 'studies.db'}")
-    storage = open_storage(url)
+@pytest.fixture(scope="session")
+def studies_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite file with one study of four trials, to be copied."""
+    file = tmp_path_factory.mktemp("dashboard") / "studies.db"
+    storage = open_storage(make_url(f"sqlite:///{file}"))
     study = optuna.create_study(study_name=STUDY, storage=storage, direction="maximize")
     study.set_metric_names(["val_accuracy"])
     for index, (state, value) in enumerate(TRIALS):
@@ -45,7 +45,16 @@ def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> URL:
             )
         )
     close(storage)
-    return url
+    return file
+
+
+@pytest.fixture
+def url(tmp_path: Path, studies_file: Path, monkeypatch: pytest.MonkeyPatch) -> URL:
+    """A storage with one study of four trials."""
+    monkeypatch.setenv(ARTIFACTS_VARIABLE, str(tmp_path / "artifacts"))
+    file = tmp_path / "studies.db"
+    shutil.copyfile(studies_file, file)
+    return make_url(f"sqlite:///{file}")
 
 
 @pytest.fixture(autouse=True)

@@ -8,12 +8,12 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 from wsgiref.types import WSGIApplication
 
 import optuna
 import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 from optuna_dashboard import save_note, wsgi
@@ -29,7 +29,8 @@ from cifar_tune.optuna_tables import PARAMS
 from cifar_tune.storage import attributes
 from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.urls import storage_url
-from tests.postgres import own_server
+from tests.many_trials import add_trials
+from tests.storage.conftest import create_database
 from tests.storage.random_studies import random_trial, store_random_study
 
 KINDS = ("a", "ü\"'", 2, 2.5, True, None)
@@ -102,33 +103,25 @@ def assert_same(storage: BatchStorage, url: URL, studies: int, passed_on: int = 
     assert asked.times == passed_on
 
 
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[str]:
-    with own_server() as server:
-        yield server.get_uri()
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
 def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[BatchStorage, URL]]:
     """An empty database."""
-    address = f"sqlite:///{tmp_path / 'studies.db'}"
+    url = storage_url(f"sqlite:///{tmp_path / 'studies.db'}")
     if request.param == "postgresql":
-        address = request.getfixturevalue("postgres")
-    url = storage_url(address)
+        url = create_database(request.getfixturevalue("postgres"), f"opened_{uuid4().hex}")
     storage = open_storage(url)
-    for study in optuna.get_all_study_names(storage):
-        optuna.delete_study(study_name=study, storage=storage)
     yield storage, url
     close(storage)
 
 
-def of_every_kind(storage: BaseStorage, directions: list[StudyDirection], draw: random.Random) -> optuna.Study:
+def of_every_kind(storage: BatchStorage, directions: list[StudyDirection], draw: random.Random) -> optuna.Study:
     """A study of another program: every distribution, every kind of attribute, trials in every state."""
     study = optuna.create_study(storage=storage, directions=directions)
     attrs: tuple[Any, ...] = (
         0, -1.5, 1e-7, 10**20, True, None, "plain", 'quoted " ü \n', "x" * 3000, [], {}, "", [1, 2.5, None, "ü"],
         {"long": list(range(2000))}, {"nan": math.nan}, math.nan, -math.inf,
     )  # fmt: skip
+    trials = []
     for index in range(40):
         state = draw.choice((TrialState.COMPLETE, TrialState.COMPLETE, *TrialState))
         chosen = {name: each for name, each in DISTRIBUTIONS.items() if draw.random() < 0.8}
@@ -146,7 +139,8 @@ def of_every_kind(storage: BaseStorage, directions: list[StudyDirection], draw: 
             user_attrs={f"attribute {index % 4}": draw.choice(attrs), "always": draw.choice(attrs), "n": index},
             intermediate_values={step: draw.choice([0.5, math.nan, math.inf, -math.inf]) for step in range(index % 4)},
         )
-        study.add_trial(trial)
+        trials.append(trial)
+    add_trials(storage, study, trials)
     return study
 
 
@@ -208,7 +202,7 @@ def test_a_study_that_grows(tmp_path: Path) -> None:
     for _ in range(8):
         for running in study.get_trials(states=[TrialState.RUNNING]):
             study.tell(running.number, [draw.choice([0.25, 0.5, 0.75])] * len(spec.objectives))
-        study.add_trials([random_trial(spec, draw) for _ in range(5)])
+        add_trials(storage, study, [random_trial(spec, draw) for _ in range(5)])
         after = draw.randint(0, len(study.trials))
         path = f"/api/studies/1?after={after}"
         theirs = wsgi(ShownStorage(storage, url))  # optuna-dashboard itself looks again only after some seconds
@@ -318,10 +312,11 @@ def test_it_needs_a_few_trials_for_the_summary_of_many(tmp_path: Path, monkeypat
     storage = open_storage(url)
     study = optuna.create_study(storage=storage, study_name="many")
     study.set_user_attr(attributes.SPEC, {})
-    study.add_trials(
+    trials = [
         create_trial(value=index % 7, params={"x": 0.5}, distributions={"x": DISTRIBUTIONS["x"]})
         for index in range(300)
-    )
+    ]
+    add_trials(storage, study, trials)
     looked: list[int] = []
     original = study_detail._Few.get_all_trials
 

@@ -28,6 +28,7 @@ from cifar_tune.study_spec.reader import read_study
 from cifar_tune.study_spec.search_space import Choices, Dimension
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.study_spec.yaml_reader import Document
+from tests.many_trials import add_trials
 
 STARTED = datetime(2025, 3, 1, 12, 0, 0)  # without a zone, as Optuna keeps times
 ENVIRONMENT = {"cifar_tune": "0.1.0", "python": "3.11.9", "torch": "2.9.1", "device": "cpu"}
@@ -88,7 +89,7 @@ def store_study(
         study.set_user_attr(attributes.ENVIRONMENT, ENVIRONMENT)
         study.set_user_attr(attributes.DATA, DATA)
         study.set_user_attr(attributes.ELAPSED, 12.5 * len(trials))
-    study.add_trials([_frozen(spec, trial, index) for index, trial in enumerate(trials)])
+    add_trials(storage, study, [_frozen(spec, trial, index) for index, trial in enumerate(trials)])
 
 
 def random_trials(spec: StudySpec, count: int, seed: int = 0, pruned: float = 0.4) -> list[MadeTrial]:

@@ -14,6 +14,7 @@ from cifar_tune.storage import attributes
 from cifar_tune.study_spec.reader import read_study
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.study_spec.yaml_reader import Document
+from tests.many_trials import add_trials
 
 STATES = (*4 * [TrialState.COMPLETE], *TrialState)
 SPACE: dict[str, BaseDistribution] = {
@@ -51,7 +52,7 @@ def store_random_study(storage: BaseStorage, draw: random.Random, trials: int) -
     directions = [each.direction for each in spec.objectives]
     study = optuna.create_study(study_name=spec.name, storage=storage, directions=directions)
     study.set_user_attr(attributes.SPEC, spec.stored())
-    study.add_trials([random_trial(spec, draw) for _ in range(trials)])
+    add_trials(storage, study, [random_trial(spec, draw) for _ in range(trials)])
     return spec
 
 

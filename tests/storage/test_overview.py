@@ -25,6 +25,7 @@ from cifar_tune.study.best_trials import BestTrials
 from cifar_tune.study_spec.reader import read_study
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.study_spec.yaml_reader import Document
+from tests.many_trials import add_trials
 
 from .random_studies import random_trial, store_random_study
 
@@ -59,7 +60,7 @@ def _go_on(storage: BatchStorage, spec: StudySpec, draw: random.Random) -> None:
             storage.set_trial_user_attr(trial_id(trial), attributes.REASON, "error" if failed else "completed")
             values = None if failed else [draw.choice([0.25, 0.75, 0.9]) for _ in spec.objectives]
             storage.set_trial_state_values(trial_id(trial), TrialState.FAIL if failed else TrialState.COMPLETE, values)
-    study.add_trials([random_trial(spec, draw) for _ in range(draw.choice([0, 3, 15]))])
+    add_trials(storage, study, [random_trial(spec, draw) for _ in range(draw.choice([0, 3, 15]))])
 
 
 def _require_the_same(storage: BatchStorage, spec: StudySpec, seen: Overview) -> None:
@@ -93,7 +94,7 @@ def test_of_a_study_that_is_known_few_trials_are_read(database: URL, monkeypatch
     study = optuna.create_study(study_name="test", storage=storage, direction="maximize")
     study.set_user_attr(attributes.SPEC, spec.stored())
     ours = {attributes.CONFIG: {"lr": 0.1}, attributes.REASON: "completed"}
-    study.add_trials([create_trial(value=number / 600, user_attrs=ours) for number in range(500)])
+    add_trials(storage, study, [create_trial(value=number / 600, user_attrs=ours) for number in range(500)])
     ended, read = EndedTrials(storage, 1), []
     original = storage.read_trials
 
