@@ -218,10 +218,12 @@ def forks() -> Forks:
 
 
 def warm_up() -> None:
-    """Do once what every program would do when it opens its first database."""
+    """Do once what every program would do: what it prepares to read its command line, and to open a database."""
+    from cifar_tune.cli.main import all_commands
     from cifar_tune.storage.rdb import close, open_storage
     from cifar_tune.storage.urls import storage_url
 
+    all_commands()
     once_per_process()
     with tempfile.TemporaryDirectory() as folder:
         close(open_storage(storage_url(f"sqlite:///{folder}/warm.db")))

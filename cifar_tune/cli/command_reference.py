@@ -8,7 +8,7 @@ from typing import Any, cast, get_args, get_type_hints
 
 import typer
 
-from cifar_tune.cli.main import app
+from cifar_tune.cli.main import all_commands
 from cifar_tune.markdown import table
 
 COMMAND = "python -m cifar_tune.cli.command_reference > docs/command-reference.md"
@@ -27,7 +27,7 @@ def command_reference() -> str:
         f"Made from the code by `{COMMAND}`; a test keeps it true. `cifar-tune COMMAND --help` prints the same in a "
         "terminal. [Commands](commands.md) says what each command is for, and what exit codes mean.",
     ]
-    for name, command in _commands(cast(typer.core.TyperGroup, typer.main.get_command(app)), "cifar-tune"):
+    for name, command in _commands(all_commands(), "cifar-tune"):
         parts += _command(name, command)
     return "\n\n".join(parts) + "\n"
 

@@ -3,7 +3,9 @@
 import signal
 import sys
 from collections.abc import Sequence
+from functools import cache
 from types import FrameType
+from typing import cast
 
 import typer
 
@@ -109,6 +111,12 @@ def cifar_tune(
         raise typer.Exit
 
 
+@cache
+def all_commands() -> typer.core.TyperGroup:
+    """The program with all of its commands and options. Making them takes a tenth of a second: once per process."""
+    return cast(typer.core.TyperGroup, typer.main.get_command(app))
+
+
 def main() -> None:
     """Run the command line; never returns."""
     interruptions = 0
@@ -122,7 +130,7 @@ def main() -> None:
         signal.signal(number, interrupt)
     silence_warnings()
     try:
-        app(prog_name="cifar-tune")  # also where it was started as `python -m cifar_tune`
+        all_commands()(prog_name="cifar-tune")  # also where it was started as `python -m cifar_tune`
     except CifarTuneError as error:
         lines = str(error).split("\n")
         if isinstance(error, UnexpectedError):

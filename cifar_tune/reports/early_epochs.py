@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata
 
 from cifar_tune.storage.records import TrialRecord
 
@@ -76,6 +75,8 @@ def _spearman(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) -
 
     `scipy.stats.spearmanr` takes one pair at a time, which is many times as slow.
     """
+    from scipy.stats import rankdata  # noqa: PLC0415 (its import takes most of a second, and few studies need it)
+
     ranks = [rankdata(each, axis=1) - (each.shape[1] + 1) / 2 for each in (first, second)]
     squares = [(each**2).sum(axis=1) for each in ranks]
     with np.errstate(invalid="ignore"):

@@ -16,7 +16,8 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import t as student
+
+from cifar_tune.statistics.paired import student_quantile
 
 Floats = npt.NDArray[np.float64]
 
@@ -274,6 +275,6 @@ def mean_of_folds(values: Sequence[float], folds: Sequence[int]) -> MeanInterval
     """
     groups = [[value for value, fold in zip(values, folds, strict=True) if fold == each] for each in sorted(set(folds))]
     means = np.array([np.mean(group) for group in groups] if len(groups) > 1 else values)
-    half = float(student.ppf((1 + CONFIDENCE) / 2, len(means) - 1)) * float(means.std(ddof=1)) / math.sqrt(len(means))
+    half = student_quantile(len(means) - 1) * float(means.std(ddof=1)) / math.sqrt(len(means))
     middle = float(means.mean())
     return MeanInterval(middle, middle - half, middle + half)

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import t as student
 
-from cifar_tune.statistics.shares import CONFIDENCE, wilson, wilson_at
+from cifar_tune.statistics.paired import student_quantile
+from cifar_tune.statistics.shares import wilson, wilson_at
 
 _FEW = 10.0
 """With fewer right or wrong images in the mean, the variance is not less than that of one network."""
@@ -72,10 +72,10 @@ def _new_images(
         return wilson(accuracy, images)
     parts = of_networks**2 / (networks - 1) + of_images**2 / (images - 1) + rest**2 / ((networks - 1) * (images - 1))
     freedom = max(variance**2 / parts, networks - 1) if parts else networks - 1
-    quantile = float(student.ppf((1 + CONFIDENCE) / 2, freedom))
+    quantile = student_quantile(freedom)
     return wilson_at(accuracy, accuracy * (1 - accuracy) / variance, quantile)
 
 
 def _same_images(accuracy: float, networks: int, scatter: float) -> tuple[float, float]:
-    half = float(student.ppf((1 + CONFIDENCE) / 2, networks - 1)) * scatter / math.sqrt(networks)
+    half = student_quantile(networks - 1) * scatter / math.sqrt(networks)
     return max(0.0, accuracy - half), min(1.0, accuracy + half)

@@ -14,16 +14,21 @@ from statistics import stdev
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import studentized_range
-from scipy.stats import t as student
 
 CONFIDENCE = 0.95
+
+
+def student_quantile(freedom: float) -> float:
+    """Half the width of Student's 95 % interval in standard errors, at this many degrees of freedom."""
+    from scipy.special import stdtrit  # noqa: PLC0415 (a third of a second, also for commands that need no interval)
+
+    return float(stdtrit(freedom, (1 + CONFIDENCE) / 2))
 
 
 def mean_half_width(values: Sequence[float]) -> float:
     """Half the width of Student's 95 % interval for the mean of a random sample of two or more values."""
     count = len(values)
-    return float(student.ppf((1 + CONFIDENCE) / 2, count - 1)) * stdev(values) / math.sqrt(count)
+    return student_quantile(count - 1) * stdev(values) / math.sqrt(count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,4 +68,6 @@ def compare_paired(values: npt.NDArray[np.float64]) -> Paired | None:
 @lru_cache(maxsize=256)
 def _quantile(levels: int, freedom: int) -> float:
     """Of the range of this many means, in standard errors of one of them."""
+    from scipy.stats import studentized_range  # noqa: PLC0415 (a second, also for commands that compare nothing)
+
     return float(studentized_range.ppf(CONFIDENCE, levels, freedom))

@@ -5,6 +5,7 @@ They need no download and train in seconds. They come without a test split: one 
 
 import json
 from dataclasses import replace
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -49,9 +50,8 @@ def _part(spec: DataSpec, held_out: bool) -> SourcePart:
         rest, test = held_out_for_test(labels, _CLASSES)
         chosen = test if held_out else rest
         images = allocate(len(chosen))
-        for row, index in enumerate(chosen):
-            # 0 … 16 to 0 … 255, to the nearest byte.
-            grey = np.round(values[index] * (255 / _LARGEST_VALUE)).astype(np.uint8)
+        greys = np.round(values[chosen] * (255 / _LARGEST_VALUE)).astype(np.uint8)  # 0 … 16 to the nearest of 0 … 255
+        for row, grey in enumerate(greys):
             images[row] = resized(Image.fromarray(grey), spec.image_size)[:, :, None]
         if progress is not None:
             progress(len(chosen), len(chosen))
@@ -60,10 +60,12 @@ def _part(spec: DataSpec, held_out: bool) -> SourcePart:
     return SourcePart(json.dumps(manifest), spec.image_size, decode)
 
 
+@cache
 def _load() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
     """Images, float64 [1797, 8, 8] of 0 … 16, and labels, int64 [1797].
 
-    To import scikit-learn takes longer than all that is done with the digits, so its file is read without it.
+    To import scikit-learn takes longer than all that is done with the digits, so its file is read without it,
+    and once per process. Nobody writes to the arrays.
     """
     package = find_spec("sklearn")
     for folder in (package.submodule_search_locations or ()) if package else ():
