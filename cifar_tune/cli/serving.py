@@ -117,7 +117,8 @@ def _listening(
             as_of=supervisor.looked_at,
         )
 
-    http = HttpServer(create_app(storage, url, web, slots, {"loop": supervisor.standing}), web)
+    app = create_app(storage, url, web, slots, {"loop": supervisor.standing})
+    http = HttpServer(app, web)
     http.start()
     try:
         tell_address(storage.engine, lease, http.elsewhere or http.address)
@@ -127,6 +128,7 @@ def _listening(
         yield lambda: http.is_running
     finally:
         http.stop()
+        app.state.here.close()
 
 
 def _print_start(storage: BatchStorage, settings: Settings) -> None:

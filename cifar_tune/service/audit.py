@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, Select, insert, select, update
 
 from cifar_tune.service.tables import COUNTERS, EVENTS, LONGEST_NAME, storable
 from cifar_tune.storage.urls import without_secrets_of_urls
@@ -150,9 +150,14 @@ def read(
     return found[::-1] if after is None else found
 
 
+def newest_number() -> Select[int]:
+    """Asks for the number of the newest event; see `last`."""
+    return select(COUNTERS.c.value).where(_COUNTING)
+
+
 def last(connection: Connection) -> int:
     """The number of the newest event; 0 where there is none."""
-    return int(connection.execute(select(COUNTERS.c.value).where(_COUNTING)).scalar_one())
+    return int(connection.execute(newest_number()).scalar_one())
 
 
 def _harmless(value: object) -> object:

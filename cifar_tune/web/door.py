@@ -1,5 +1,6 @@
 """Who asks: by the token in a header, by the session of a browser, or by the word of a trusted proxy."""
 
+from functools import partial
 from http import HTTPStatus
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from math import ceil
@@ -10,12 +11,13 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
 from cifar_tune.errors import UserError
-from cifar_tune.service.people import TOKEN_PREFIX, Actor, digest, pass_of, person_name, role_of
+from cifar_tune.service.people import TOKEN_PREFIX, Actor, Pass, digest, pass_of, person_name, role_of
 from cifar_tune.web.failures import Failures, KnownTokens
 from cifar_tune.web.guards import READING
 from cifar_tune.web.passes import Passes
 from cifar_tune.web.sessions import end_session, forget_session, open_session, pass_of_session
 from cifar_tune.web.settings import WebSettings
+from cifar_tune.web.uses import Uses
 
 COOKIE = "cifar_tune_session"
 TLS_COOKIE = f"__Host-{COOKIE}"
@@ -30,8 +32,19 @@ _SITE = 64
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="cifar-tune"'}
 
 
+class _NotRememberedError(Exception):
+    """Only the database can tell who this is."""
+
+
+def _not_remembered() -> Pass | None:
+    raise _NotRememberedError
+
+
 class Door:
     """Lets people in.
+
+    Attributes:
+        uses: of tokens.
 
     Args:
         engine: of the database that knows tokens and sessions.
@@ -45,7 +58,18 @@ class Door:
         self._failures = Failures(limits.failures, limits.failure_seconds)
         self._known = KnownTokens()
         self._passes = Passes()
+        self.uses = Uses(engine)
         self._proxies = () if settings.proxy is None else settings.proxy.networks()
+
+    def remembered(self, request: HTTPConnection, newest: int) -> Actor | None:
+        """Who asks, of those who were let in before and since the event of this number; None of all others.
+
+        Does not read the database, and never blocks.
+        """
+        try:
+            return self._actor_of(request, newest, is_remembered=True)
+        except (HTTPException, _NotRememberedError):
+            return None
 
     def actor_of(self, request: HTTPConnection, newest: int | None = None) -> Actor | None:
         """Who asks; None if the request does not say. Reads the database, so that it blocks.
@@ -60,6 +84,9 @@ class Door:
             HTTPException: what it says is wrong, or was wrong too often; or a browser asks for a change and does not
                 say which page wants it.
         """
+        return self._actor_of(request, newest, is_remembered=False)
+
+    def _actor_of(self, request: HTTPConnection, newest: int | None, is_remembered: bool) -> Actor | None:
         found = request.scope.get(VISITOR)
         if isinstance(found, HTTPException):
             raise found
@@ -73,10 +100,11 @@ class Door:
         if actor is None and scheme:
             if scheme.lower() != "bearer":
                 raise HTTPException(HTTPStatus.UNAUTHORIZED, "Send Authorization: Bearer and a token.", _CHALLENGE)
-            return self.actor_with(request, secret, newest)
+            return self._actor_with(request, secret, newest, is_remembered)
         cookie = self._cookie_of(request)
         if actor is None and cookie is not None:
-            opened = self._passes.get(cookie, newest, lambda: pass_of_session(self._engine, cookie))
+            look = _not_remembered if is_remembered else partial(pass_of_session, self._engine, cookie)
+            opened = self._passes.get(cookie, newest, look)
             actor = None if opened is None else opened.actor
         if actor is not None:
             require_own_page(request)
@@ -88,18 +116,24 @@ class Door:
         Raises:
             HTTPException: nobody, or there were too many wrong ones from this address.
         """
+        return self._actor_with(request, secret, newest, is_remembered=False)
+
+    def _actor_with(self, request: HTTPConnection, secret: str, newest: int | None, is_remembered: bool) -> Actor:
         source = source_of(self.address_of(request))
         known = (source, digest(secret))
         wait = self._failures.wait(source)
         if wait > 0 and not self._known.has(known):
             words = "There were too many wrong tokens from this address; wait a little."
             raise HTTPException(HTTPStatus.TOO_MANY_REQUESTS, words, {"Retry-After": str(ceil(wait))})
-        found = self._passes.get(secret, newest, lambda: pass_of(self._engine, secret))
+        look = _not_remembered if is_remembered else partial(pass_of, self._engine, secret)
+        found = self._passes.get(secret, newest, look)
         if found is None:
             self._failures.add(source)
             words = "The token is not known here, was revoked, or has expired."
             raise HTTPException(HTTPStatus.UNAUTHORIZED, words, _CHALLENGE)
         self._known.add(known)
+        if found.actor.token is not None:
+            self.uses.note(found.actor.token)
         return found.actor
 
     def require(self, request: HTTPConnection) -> Actor:

@@ -8,10 +8,10 @@ browser. A body that never ends, or never comes, costs its sender alone.
 import asyncio
 import re
 import time
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from http import HTTPStatus
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -60,7 +60,8 @@ _HEADERS: Mapping[str, str] = {
 }
 """Of every answer that does not say otherwise itself."""
 
-_TRANSPORT = "max-age=31536000"
+_TRANSPORT = (b"strict-transport-security", b"max-age=31536000")
+_SERVER = (b"server", b"cifar-tune")
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\s/?#@:\[\]]+)(?::\d{1,5})?", re.ASCII)
 _LOOKED_AT = ("Host", "Origin", "Sec-Fetch-Site", "Sec-Fetch-Mode", "Sec-Fetch-Dest")
 
@@ -99,7 +100,8 @@ class Guards:
         self._names = names
         self._allowed = allowed
         self._body_seconds = body_seconds
-        self._only_tls = only_tls
+        self._headers = [(name.lower().encode(), value.encode()) for name, value in _HEADERS.items()]
+        self._headers += [_TRANSPORT] * only_tls
         self._seen = seen
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -114,7 +116,7 @@ class Guards:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                self._add_headers(MutableHeaders(scope=message))
+                message = {**message, "headers": self._with_headers(message["headers"])}
             await send(message)
 
         try:
@@ -148,14 +150,12 @@ class Guards:
             return "This was asked for by a page of another site, which may neither read nor change anything here."
         return None
 
-    def _add_headers(self, headers: MutableHeaders) -> None:
-        for name in [name for name in headers if name.lower().startswith("access-control-")]:
-            del headers[name]
-        for name, value in _HEADERS.items():
-            headers.setdefault(name, value)
-        if self._only_tls:
-            headers.setdefault("Strict-Transport-Security", _TRANSPORT)
-        headers["Server"] = "cifar-tune"
+    def _with_headers(self, given: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """The headers of an answer with ours, where it does not have the same itself."""
+        lowered = [(name.lower(), value) for name, value in given]
+        kept = [each for each in lowered if each[0] != _SERVER[0] and not each[0].startswith(b"access-control-")]
+        names = {name for name, _ in kept}
+        return [*kept, *(each for each in self._headers if each[0] not in names), _SERVER]
 
 
 def _in_time(receive: Receive, seconds: float) -> Receive:

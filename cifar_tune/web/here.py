@@ -67,6 +67,10 @@ class Here:
         self.news = News(self.engine)
         self.watched = Watched()
 
+    def close(self) -> None:
+        """Write what is still to be written, when no more requests come."""
+        self.door.uses.write()
+
     def desk(self, actor: Actor, tells_progress: bool = True) -> StorageDesk:
         """The desk for somebody: what they may do is decided there.
 

@@ -26,8 +26,8 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cifar_tune.service import rights
-from cifar_tune.service.audit import last
 from cifar_tune.service.names import owner_of_name
+from cifar_tune.service.newest_event import NewestEvent
 from cifar_tune.service.people import Actor
 from cifar_tune.storage.opened_file import DatabaseGoneError
 from cifar_tune.web.door import VISITOR, Door
@@ -142,6 +142,7 @@ class SharedAnswers:
 
     def __init__(self, engine: Engine, door: Door, clock: Callable[[], float] = time.monotonic) -> None:
         self._engine = engine
+        self._newest = NewestEvent(engine)
         self._door = door
         self._clock = clock
         self._kept: OrderedDict[_Key, _Kept] = OrderedDict()
@@ -154,12 +155,25 @@ class SharedAnswers:
 
     async def visit(self, scope: Scope, own: tuple[Own, str]) -> _Visit | None:
         """Who asks, and for whom the answer may be made; None where the request is answered in the ordinary way."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._visit, HTTPConnection(scope), own)
+        request = HTTPConnection(scope)
+        found = self._visit_at_once(request, own)
+        if found is None:
+            found = await asyncio.get_running_loop().run_in_executor(self._threads, self._visit, request, own)
+        return found
+
+    def _visit_at_once(self, request: HTTPConnection, own: tuple[Own, str]) -> _Visit | None:
+        """The same where all is known but the newest event, and that is known without waiting: a thread costs more."""
+        newest = self._newest.peek()
+        actor = None if newest is None else self._door.remembered(request, newest)
+        if newest is None or actor is None or not rights.is_allowed(actor, "read", None):
+            return None
+        if self._may_own(actor, own) and own[0] == "the study" and self._known_owner(own[1], newest) is None:
+            return None
+        return _Visit(newest, actor, self._stands_for(actor, own, newest))
 
     def _visit(self, request: HTTPConnection, own: tuple[Own, str]) -> _Visit | None:
         try:
-            with self._engine.connect() as connection:
-                newest = last(connection)
+            newest = self._newest.read()
             actor = self._door.actor_of(request, newest)
             if actor is None or not rights.is_allowed(actor, "read", None):
                 return None
@@ -172,21 +186,27 @@ class SharedAnswers:
 
     def stands_for(self, actor: Actor, study: str) -> Actor:
         """As whom somebody may be told of a study, together with others. Reads the database, so that it blocks."""
-        with self._engine.connect() as connection:
-            newest = last(connection)
-        return self._stands_for(actor, ("the study", study), newest)
+        return self._stands_for(actor, ("the study", study), self._newest.read())
 
     def _stands_for(self, actor: Actor, own: tuple[Own, str], newest: int) -> Actor:
-        is_own = actor.role == "editor" and self._is_own(actor, own, newest)
+        is_own = self._may_own(actor, own) and self._is_own(actor, own, newest)
         return actor if is_own else Actor(ANYBODY, actor.role)
+
+    def _may_own(self, actor: Actor, own: tuple[Own, str]) -> bool:
+        return actor.role == "editor" and own[0] != "nothing"
+
+    def _known_owner(self, study: str, newest: int) -> tuple[int, str | None] | None:
+        """Whose a study is since the event of this number; None if that is not known."""
+        with self._lock:
+            known = self._owners.get(study)
+        return None if known is None or known[0] != newest else known
 
     def _is_own(self, actor: Actor, own: tuple[Own, str], newest: int) -> bool:
         kind, study = own
-        if kind != "the study":
-            return kind == "anything"
-        with self._lock:
-            known = self._owners.get(study)
-        if known is None or known[0] != newest:
+        if kind == "anything":
+            return True
+        known = self._known_owner(study, newest)
+        if known is None:
             with self._engine.connect() as connection:
                 known = newest, owner_of_name(connection, study)
             with self._lock:

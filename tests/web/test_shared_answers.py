@@ -17,6 +17,7 @@ from sqlalchemy.exc import OperationalError
 from starlette.testclient import TestClient
 
 from cifar_tune.optuna_storage import BatchStorage
+from cifar_tune.service.newest_event import NewestEvent
 from cifar_tune.service.people import Actor, Pass, create_token
 from cifar_tune.service.storage_desk import StorageDesk
 from cifar_tune.service.tables import SUBMISSIONS
@@ -133,7 +134,8 @@ def statements(storage: BatchStorage) -> Iterator[list[str]]:
     found: list[str] = []
 
     def note(_connection: object, _cursor: object, statement: str, *_more: object) -> None:
-        found.append(statement)
+        if "UPDATE cifar_tune_tokens" not in statement:  # a thread of its own writes the last uses for all
+            found.append(statement)
 
     event.listen(storage.engine, "before_cursor_execute", note)
     try:
@@ -144,11 +146,17 @@ def statements(storage: BatchStorage) -> Iterator[list[str]]:
 
 @pytest.mark.parametrize("path", PATHS)
 def test_of_many_who_ask_each_costs_one_small_question(
-    path: str, storage: BatchStorage, client_of: ClientOf, clock: Clock
+    path: str, storage: BatchStorage, client_of: ClientOf, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     people = [client_of(role) for role in ("viewer", "leaver")]
     for each in people:
         each.get(path)
+    with statements(storage) as asked:
+        for _ in range(10):
+            for each in people:
+                assert each.get(path).status_code == 200
+    assert asked == []  # SQLite was asked directly
+    monkeypatch.setattr(NewestEvent, "peek", lambda _: None)  # as on a database server
     with statements(storage) as asked:
         for _ in range(10):
             for each in people:
