@@ -18,7 +18,7 @@ from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.training.final import train_without_validation
 from cifar_tune.training.learner import Learner
 from cifar_tune.training.loop import Training
-from cifar_tune.training.probe import Rehearsal, probe, probe_plugins, take_steps
+from cifar_tune.training.probe import Rehearsal, few_steps, probe, probe_plugins
 
 from .digits import CPU, digits_of, small_of
 
@@ -84,7 +84,7 @@ USERS: dict[str, Callable[[Configuration, ResidentData], object]] = {
     "check": lambda config, data: probe(config, data, CPU),
     "check of plugins": lambda config, data: probe_plugins(config, data, CPU),
     "rehearsal": lambda config, data: Rehearsal(config, data, CPU).images_per_second(1e-9),
-    "memory of a rehearsal": lambda config, data: take_steps(config, data, CPU),
+    "memory of a rehearsal": lambda config, data: [*few_steps(config, data, CPU)],
     "lr-range": lambda config, data: lr_range_test(config, data, CPU, growing_lrs(1e-5, 1e-3, 9), lambda *_: None),
     "landscape": lambda config, data: landscape_run(config, data, CPU, (1,), False, lambda *_: None),
     "landscape on one batch": lambda config, data: landscape_run(config, data, CPU, (1,), True, lambda *_: None),

@@ -73,7 +73,7 @@ class Part:
 
 PARTS: Mapping[str, Part] = {
     "speed": Part("Images per second of a training", speed.measure, 0.38),
-    "first": Part("First epochs of trials in one executor", trials.first_epochs, 0.08),
+    "first": Part("First epochs in a new executor", trials.first_epochs, 0.08),
     "airbench": Part("Ten epochs of airbench_net in one executor", trials.airbench, 0.14),
     "digits": Part("The same configuration in two processes", trials.same_digits, 0.06),
     "memory": Part("What is held after each trial", trials.memory, 0.06),

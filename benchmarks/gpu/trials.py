@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Mapping
 from itertools import cycle
+from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
 
@@ -14,6 +15,10 @@ import torch
 from benchmarks.gpu.setting import Clock, Setting
 from cifar_tune.data.prepared import prepare
 from cifar_tune.data.resident import ResidentData
+from cifar_tune.executors.local import LocalExecutors
+from cifar_tune.executors.messages import Began, Died, Ended, EpochDone, Job, Verdict, WarmUp
+from cifar_tune.executors.starting import work_in_process
+from cifar_tune.executors.warming import WARMED
 from cifar_tune.knobs.configuration import Configuration, complete
 from cifar_tune.knobs.part import Value
 from cifar_tune.training.failures import release
@@ -33,20 +38,68 @@ def _config(width: int, batch: int, epochs: int, **others: Value) -> Configurati
 
 
 def first_epochs(setting: Setting) -> None:
-    """Trial after trial in one process, as in an executor: the first epoch over the second one."""
-    data = _data(setting, 20_000)
+    """Trial after trial in a new executor: the first epoch over the second one, where it has made its GPU ready or not.
+
+    The executor waits for its first trial for some seconds, as it does where images are decoded or others start.
+    """
+    data = setting.data(128 if setting.small else 20_000, 64)
+    prepare(data)
+    shapes = _small(setting) or _SHAPES
     clock = Clock(setting.seconds)
-    for number, (width, batch) in enumerate(_small(setting) or _SHAPES):
-        if clock.left <= 0:
-            break
-        first, second = [result.seconds for result in Training(_config(width, batch, 2), data, data.device).epochs()]
-        release(data.device)
-        setting.write(
-            {
-                "trial": number, "width": width, "batch": batch, "first epoch, s": round(first, 3),
-                "second epoch, s": round(second, 3), "ratio": round(first / second, 2),
-            }
-        )  # fmt: skip
+    for words, warm_up in (("as it comes", None), ("made ready", WarmUp(dict(_config(*shapes[0], 2)), data))):
+        work = _warms_everywhere if setting.small else work_in_process
+        executors = LocalExecutors(1, (setting.device,), 1, _say_nothing, work, warm_up)
+        try:
+            executors.wait_for_start(data, "", lambda: None)
+            time.sleep(0.5 if setting.small else _WAITING_SECONDS)
+            for number, (width, batch) in enumerate(shapes):
+                if clock.left <= 0:
+                    break
+                job = Job(number, dict(_config(width, batch, 2)), data, Path(setting.folder, f"{words} {number}.pt"))
+                began, first, second = _trained(executors, job)
+                setting.write(
+                    {
+                        "executor": words, "trial": number + 1, "width": width, "batch": batch,
+                        "until it began, s": round(began, 3), "first epoch, s": round(first, 3),
+                        "second epoch, s": round(second, 3), "ratio": round(first / second, 2),
+                    }
+                )  # fmt: skip
+        finally:
+            executors.close(lambda: True)
+
+
+_WAITING_SECONDS = 5.0
+
+
+def _say_nothing(_note: str) -> None:
+    return
+
+
+def _warms_everywhere(connection: Connection, device: str, slot: int) -> None:
+    """An executor that makes a CPU ready too."""
+    WARMED.append("cpu")
+    work_in_process(connection, device, slot)
+
+
+def _trained(executors: LocalExecutors, job: Job) -> tuple[float, ...]:
+    """Seconds until the trial began, and of its epochs."""
+    started = time.perf_counter()
+    executors.submit(job)
+    seconds: list[float] = []
+    while True:
+        for report in executors.reports(0.1):
+            match report:
+                case Began():
+                    seconds.append(time.perf_counter() - started)
+                    executors.answer(job.number, Verdict(go_on=True))
+                case EpochDone():
+                    seconds.append(report.result.seconds)
+                    executors.answer(job.number, Verdict(go_on=True))
+                case Ended(outcome="completed"):
+                    executors.finished(job.number)
+                    return tuple(seconds)
+                case Ended() | Died():
+                    raise RuntimeError(f"the trial ended: {report}")
 
 
 _AIRBENCH: Mapping[str, Value] = {

@@ -13,7 +13,7 @@ from joblib import cpu_count
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.errors import UserError
 from cifar_tune.executors.local import LocalExecutors
-from cifar_tune.executors.messages import Died, Order, Prepared, Refused, Rehearsal, Rehearsed, Verdict
+from cifar_tune.executors.messages import Died, Order, Prepared, Refused, Rehearsal, Rehearsed, Verdict, WarmUp
 from cifar_tune.executors.remembered import decision_file, made_today, remember, remembered
 from cifar_tune.executors.starting import Work, work_in_process
 from cifar_tune.wording import estimated_duration, rough_duration
@@ -125,6 +125,7 @@ class SharingExecutors(LocalExecutors):
         note: see `LocalExecutors`.
         work: see `LocalExecutors`.
         patience: seconds after which no further number of executors is tried.
+        warm_up: see `LocalExecutors`.
     """
 
     def __init__(
@@ -135,8 +136,9 @@ class SharingExecutors(LocalExecutors):
         note: Callable[[str], None],
         work: Work = work_in_process,
         patience: float = math.inf,
+        warm_up: WarmUp | None = None,
     ) -> None:
-        super().__init__(None, devices, threads, note, work)
+        super().__init__(None, devices, threads, note, work, warm_up)
         self._rehearsal = rehearsal
         self._patience = patience
         self._began = time.monotonic()

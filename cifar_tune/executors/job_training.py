@@ -22,7 +22,9 @@ from cifar_tune.executors.messages import (
     Prepared,
     Rehearsal,
     Rehearsed,
+    WarmUp,
 )
+from cifar_tune.executors.warming import warm_up
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.knobs.vocabulary import vocabulary_with
 from cifar_tune.models.build import count_multiply_adds
@@ -97,6 +99,10 @@ class JobTrainer:
         release(self._device)  # not in the handler, as above
         if last is not None:
             yield last
+
+    def warm_up(self, order: WarmUp, is_idle: Callable[[], bool]) -> bool:
+        """See `cifar_tune.executors.warming.warm_up`."""
+        return warm_up(order, self._device, lambda: self.load_data(order.data), is_idle)
 
     def finish_checkpoint(self) -> None:
         """Wait for the checkpoint that is being written, and take no further one. Any thread may call it."""

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent import futures
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 
 from joblib import cpu_count
@@ -22,6 +22,7 @@ from cifar_tune.executors.messages import (
     Ready,
     Refused,
     Report,
+    WarmUp,
 )
 from cifar_tune.executors.oom_kills import OomKills
 from cifar_tune.executors.pool import MOST_FALSE_STARTS, Slot, Slots
@@ -35,11 +36,15 @@ _DYING_SECONDS = 0.1
 
 @dataclass
 class LocalSlot(Slot):
-    """A place for a process. `until` is set once its connection is closed: this long it may take to end."""
+    """A place for a process. `until` is set once its connection is closed: this long it may take to end.
+
+    `is_first` says that no other process was here before.
+    """
 
     process: ExecutorProcess
     connection: Connection
     until: float | None = field(default=None, kw_only=True)
+    is_first: bool = field(default=True, kw_only=True)
 
 
 class LocalExecutors(Slots[LocalSlot]):
@@ -51,6 +56,7 @@ class LocalExecutors(Slots[LocalSlot]):
         threads: how many threads a trial uses at most on a CPU.
         note: is given messages for people.
         work: what an executor process does; something else that speaks the same messages can stand in for training.
+        warm_up: what executors do until they get their first job; None: nothing.
     """
 
     def __init__(
@@ -60,8 +66,10 @@ class LocalExecutors(Slots[LocalSlot]):
         threads: int,
         note: Callable[[str], None],
         work: Work = work_in_process,
+        warm_up: WarmUp | None = None,
     ) -> None:
         super().__init__()
+        self._warm_up = warm_up
         self._starter = Starter(work)
         self._devices = devices
         self._wanted = workers
@@ -140,6 +148,10 @@ class LocalExecutors(Slots[LocalSlot]):
         match report:
             case Ready():
                 slot.ready = report
+                # One that takes the place of another begins with a trial at once. And should the other one have died
+                # of it, this one does not.
+                if self._warm_up is not None and slot.is_first:
+                    self._give(slot, self._warm_up)
             case Refused():
                 self._give_up(slot)
             case Broken():
@@ -171,7 +183,7 @@ class LocalExecutors(Slots[LocalSlot]):
             self._give_up(slot)
             return
         self._end(slot)
-        self._slots[self._slots.index(slot)] = self._start_on(slot.device, slot.index)
+        self._slots[self._slots.index(slot)] = replace(self._start_on(slot.device, slot.index), is_first=False)
 
     def _give_up(self, slot: LocalSlot) -> None:
         self._end(slot)

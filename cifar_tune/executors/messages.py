@@ -56,6 +56,17 @@ class Rehearsal:
 
 
 @dataclass(frozen=True, slots=True)
+class WarmUp:
+    """Make the device ready for trials like this one until there is something else to do; there is no answer.
+
+    Without a `config`, only the images are loaded.
+    """
+
+    config: Mapping[str, Value] | None
+    data: DataSpec
+
+
+@dataclass(frozen=True, slots=True)
 class Quit:
     """Finish writing the checkpoint, then end the process."""
 
@@ -168,5 +179,5 @@ class Died:
     out_of_memory: bool = False
 
 
-Order = Job | Verdict | Rehearsal | Quit
+Order = Job | Verdict | Rehearsal | WarmUp | Quit
 Report = Ready | Prepared | Rehearsed | Refused | Began | EpochDone | Notice | Broken | Ended

@@ -14,7 +14,7 @@ import torch
 
 from cifar_tune.errors import UserError
 from cifar_tune.executors.job_training import JobTrainer
-from cifar_tune.executors.messages import Job, Order, Quit, Ready, Refused, Rehearsal, Report, Verdict
+from cifar_tune.executors.messages import Job, Order, Quit, Ready, Refused, Rehearsal, Report, Verdict, WarmUp
 from cifar_tune.training.device import environment, resolve_device
 from cifar_tune.training.probe import room
 from cifar_tune.training.repeatability import hide_torchs_words
@@ -38,7 +38,7 @@ class _Executor:
     def __init__(self, connection: Connection, device: torch.device) -> None:
         self._connection = connection
         self._device = device
-        self._jobs: queue.SimpleQueue[Job | Rehearsal] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Job | Rehearsal | WarmUp] = queue.SimpleQueue()
         self._verdicts: queue.SimpleQueue[Verdict] = queue.SimpleQueue()
         self._trainer = JobTrainer(device, str(device), lambda: self._verdicts.get().go_on)
 
@@ -47,8 +47,12 @@ class _Executor:
         count = torch.cuda.device_count() if self._device.type == "cuda" else 1
         self._send(Ready(str(self._device), environment(self._device), count, room(self._device)[0]))
         while True:
-            job = self._jobs.get()
-            reports = self._trainer.rehearse(job) if isinstance(job, Rehearsal) else self._trainer.run(job)
+            order = self._jobs.get()
+            if isinstance(order, WarmUp):
+                if not self._trainer.warm_up(order, self._jobs.empty):
+                    os._exit(1)  # another process can use the device
+                continue
+            reports = self._trainer.rehearse(order) if isinstance(order, Rehearsal) else self._trainer.run(order)
             for report in reports:
                 self._send(report)
 
@@ -65,7 +69,7 @@ class _Executor:
             except (EOFError, OSError):  # the coordinator is gone
                 order = Quit()
             match order:
-                case Job() | Rehearsal():
+                case Job() | Rehearsal() | WarmUp():
                     self._jobs.put(order)
                 case Verdict():
                     self._verdicts.put(order)

@@ -15,9 +15,10 @@ from cifar_tune.data.prepared import PreparedData, prepare
 from cifar_tune.errors import CheckError
 from cifar_tune.executors.gpu_sharing import SharingExecutors
 from cifar_tune.executors.local import LocalExecutors
-from cifar_tune.executors.messages import Rehearsal
+from cifar_tune.executors.messages import Rehearsal, WarmUp
 from cifar_tune.executors.options import ExecutorOptions
 from cifar_tune.executors.pool import Executors
+from cifar_tune.knobs.initial_weights import FRESH
 from cifar_tune.model_files.learned import study_warnings
 from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.pruners.build import build_pruner
@@ -52,13 +53,17 @@ from cifar_tune.study_spec.typical import largest, typical
 
 
 def auto_executors(
-    spec: StudySpec, devices: Sequence[str], note: Callable[[str], None], patience: float = math.inf
+    spec: StudySpec,
+    devices: Sequence[str],
+    note: Callable[[str], None],
+    patience: float = math.inf,
+    warm_up: WarmUp | None = None,
 ) -> LocalExecutors:
     """The executors of `--workers auto` on this machine; after this many seconds of trying, no more are tried."""
     rehearsal = rehearsal_of(spec)
     if rehearsal is None:
-        return LocalExecutors(None, devices, spec.largest_threads, note)
-    return SharingExecutors(rehearsal, devices, spec.largest_threads, note, patience=patience)
+        return LocalExecutors(None, devices, spec.largest_threads, note, warm_up=warm_up)
+    return SharingExecutors(rehearsal, devices, spec.largest_threads, note, patience=patience, warm_up=warm_up)
 
 
 def rehearsal_of(spec: StudySpec) -> Rehearsal | None:
@@ -80,6 +85,16 @@ def rehearsal_of(spec: StudySpec) -> Rehearsal | None:
         epochs=most_trials(spec) * middle.integer("epochs"),
         study_seconds=spec.budget.timeout,
     )
+
+
+def warm_up_of(spec: StudySpec) -> WarmUp:
+    """A configuration from the middle of the space, which is built and trained fast: to be run before the first trial.
+
+    Only the images where plugins take part: their code runs in trials alone.
+    """
+    if spec.plugins:
+        return WarmUp(None, spec.data)
+    return WarmUp(dict(typical(spec, {}).replaced(compile=False, init_from=FRESH)), spec.data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,5 +286,5 @@ def _begun(options: ExecutorOptions, spec: StudySpec, note: Callable[[str], None
 
         return RayExecutors(options, threads, note)
     if options.workers is None:
-        return auto_executors(spec, options.devices, note)
-    return LocalExecutors(options.workers, options.devices, threads, note)
+        return auto_executors(spec, options.devices, note, warm_up=warm_up_of(spec))
+    return LocalExecutors(options.workers, options.devices, threads, note, warm_up=warm_up_of(spec))

@@ -3,7 +3,7 @@
 import math
 import pickle
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from itertools import islice
@@ -151,19 +151,26 @@ def peak_memory(configs: Sequence[Configuration], data: ResidentData, device: to
         bind(device)
         release(device)
         torch.cuda.reset_peak_memory_stats(device)
-        take_steps(config, data, device)
+        for _ in few_steps(config, data, device):
+            pass
         peak = max(peak, torch.cuda.max_memory_reserved(device))
     release(device)
     return peak
 
 
-def take_steps(config: Configuration, data: ResidentData, device: torch.device) -> None:
-    """Take a few steps and validate a batch: by then optimizers have their moments, and a CUDA graph its memory."""
+def few_steps(config: Configuration, data: ResidentData, device: torch.device) -> Generator[None, None, None]:
+    """Take a few steps and validate a batch: by then optimizers have their moments, and a CUDA graph its memory.
+
+    Yields:
+        When the model is built, and after each step: the device has nothing left to do.
+    """
     graphs = graphs_on(device, config)
     learner = build_learner(config, data, device, _MOST_STEPS, in_graph=graphs is not None)
+    yield
     steps = TrainingSteps(learner, data, graphs)
     for loss in islice(steps.endless(), 2 if graphs is None else _WARMING_STEPS):
         loss.item()
+        yield
     evaluate(learner.evaluated, islice(validation_batches(data, config), 1), learner.precision, device)
 
 

@@ -5,7 +5,8 @@ import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from cifar_tune.executors.messages import Prepared, Quit, Ready, Refused, Rehearsal, Rehearsed, Verdict
+from cifar_tune.executors.messages import Job, Prepared, Quit, Ready, Refused, Rehearsal, Rehearsed, Verdict
+from cifar_tune.executors.starting import work_in_process
 
 GB = 1 << 30
 
@@ -50,3 +51,21 @@ def says_nothing(connection: Connection, _device: str, _slot: int) -> None:
     connection.send(Ready("cuda:0", {}))
     while not isinstance(connection.recv(), Quit):
         pass
+
+
+def warms_on_the_cpu(connection: Connection, device: str, slot: int) -> None:
+    """A real executor on the CPU, which makes that ready as others do with a GPU."""
+    from cifar_tune.executors import warming
+
+    warming.WARMED.append("cpu")
+    work_in_process(connection, device, slot)
+
+
+def writes_orders(connection: Connection, device: str, _slot: int) -> None:
+    """Writes into the file `device` which orders come, and dies of the first job."""
+    connection.send(Ready("cpu", {}))
+    with Path(device).open("a") as file:
+        while not isinstance(order := connection.recv(), Quit):
+            print(type(order).__name__, file=file, flush=True)
+            if isinstance(order, Job):
+                os._exit(3)
