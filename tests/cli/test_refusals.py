@@ -259,16 +259,29 @@ def test_an_insight_that_fails_leaves_no_empty_folder(cli: Cli, tmp_path: Path) 
     assert cli("filters", "best.yaml", "--output", "file/x").err.startswith("cifar-tune: file/x: cannot be written: ")
 
 
+class Clock:
+    """Stands in for the module `time`: only who sleeps sees it go on."""
+
+    def __init__(self) -> None:
+        self._now = 0.0
+
+    def monotonic(self) -> float:
+        return self._now
+
+    def sleep(self, seconds: float) -> None:
+        self._now += seconds
+
+
 def test_a_password_is_not_shown(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CIFAR_TUNE_STORAGE", "postgresql://u:geh3im@127.0.0.1:1/d")
-    monkeypatch.setattr("cifar_tune.storage.patience.PATIENCE_SECONDS", 2.0)
+    monkeypatch.setattr("cifar_tune.storage.patience.time", Clock())
     for arguments in (("status",), ("status", "x"), ("delete", "x", "--yes"), ("run", "x")):
         ended = cli(*arguments)
         assert ended.code == 1
         assert ended.err.startswith("cifar-tune: postgresql+psycopg://u:***@127.0.0.1:1/d cannot be used: ")
         assert "geh3im" not in ended.err + ended.out
         *waiting, _ = ended.err.splitlines()
-        assert [line.rpartition("; ")[2] for line in waiting] == ["trying again for 2 s"] * (arguments[0] == "run")
+        assert [line.rpartition("; ")[2] for line in waiting] == ["trying again for 30 s"] * (arguments[0] == "run")
         assert "see that the server runs, and that --storage or CIFAR_TUNE_STORAGE names it rightly" in ended.err
 
 

@@ -1,17 +1,21 @@
 """A plain `cifar-tune run` tells the addresses of its study file; nobody is told of what never began."""
 
 import json
+from itertools import count
 from pathlib import Path
+from threading import Event, Thread
+from typing import Any
 
 import pytest
 
 from cifar_tune.service import run_telling
-from cifar_tune.service.addresses import EVENT, SECRET_VARIABLE, SIGNATURE, TIMESTAMP, signature
+from cifar_tune.service.addresses import EVENT, SECRET_VARIABLE, SIGNATURE, TIMESTAMP, signature, tell
 from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.urls import storage_url
 from cifar_tune.study import run
 from tests.service.test_telling import Listener, listener
 from tests.study.scripted import Script, ScriptedExecutors
+from tests.waiting import PATIENCE
 
 from .conftest import Cli
 
@@ -36,6 +40,7 @@ def write_study(folder: Path, *addresses: str) -> None:
 def script(monkeypatch: pytest.MonkeyPatch) -> Script:
     """What the trials of the study do, in place of training."""
     script = Script()
+    monkeypatch.setattr(run_telling, "LAST_SECONDS", PATIENCE)
     monkeypatch.setattr(run, "LocalExecutors", lambda *_arguments, **_more: ScriptedExecutors(script))
     return script
 
@@ -87,7 +92,23 @@ def test_a_failure_is_told_also_where_nobody_answers_at_first(
 def test_who_never_answers_is_named_and_holds_up_nothing(
     cli: Cli, script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_telling, "LAST_SECONDS", 0.5)
+    tries, has_failed = count(1), Event()
+
+    def tell_again(*given: Any) -> None:
+        if next(tries) > 1:  # it is known why the first try failed
+            has_failed.set()
+            Event().wait()
+        tell(*given)
+
+    class Telling(Thread):
+        def join(self, timeout: float | None = None) -> None:
+            assert has_failed.wait(PATIENCE)
+            super().join(timeout)
+
+    monkeypatch.setattr(run_telling, "tell", tell_again)
+    monkeypatch.setattr(run_telling, "Thread", Telling)
+    monkeypatch.setattr(run_telling, "_LAST_PAUSE", 0.0)
+    monkeypatch.setattr(run_telling, "LAST_SECONDS", 0.01)
     write_study(tmp_path, "http://127.0.0.1:9/secret-path", "nonsense://secret-word")
     ended = cli("run", "study.yaml")
     assert ended.code == 0

@@ -1,6 +1,7 @@
 """A real PostgreSQL goes away while no trial runs: before the first one, after the last one, and under `finalize`."""
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -120,12 +121,19 @@ def stop_before(
 
 @contextmanager
 def statements(url: URL, before: Callable[[int], None]) -> Iterator[None]:
-    """Call `before` with the number of each statement that is sent to this database, from 1."""
+    """Call `before` with the number of each statement that this thread sends to this database, from 1.
+
+    The threads that listen for wishes, renew the lease and write do so at times of their own, also while the server is
+    just being stopped or started.
+    """
     count = 0
+    this_thread = threading.get_ident()
 
     def listen(connection: Connection, *_: object) -> None:
         nonlocal count
         if connection.engine.url.database != url.database:  # something that an earlier test has left behind
+            return
+        if threading.get_ident() != this_thread:
             return
         count += 1
         before(count)

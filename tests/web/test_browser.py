@@ -1,13 +1,15 @@
 """The pages in a real Chromium: as each role, by keyboard alone, and looked at by axe. One browser and one server."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from importlib.resources import files
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from fastapi import FastAPI
 from optuna.trial import TrialState
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver import ActionChains, Chrome, Keys
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
@@ -26,6 +28,8 @@ from .conftest import Template, study_text
 from .serving import serving
 
 pytestmark = pytest.mark.browser
+
+Found = TypeVar("Found")
 
 PAGES = ("", "studies/made", "studies/queued", "slots", "events", "submit", "studies/none")
 AXE = (files("axe_playwright_python") / "axe.min.js").read_text()
@@ -80,8 +84,15 @@ def log_in(browser: Chrome, address: str, token: str) -> None:
     wait_until(lambda: bool(browser.find_elements(By.CSS_SELECTOR, "nav")))
 
 
+def unrenewed(read: Callable[[], Found]) -> Found:
+    """What is read of a page, again from the start where the page renews that part of itself in between."""
+    while True:
+        with suppress(StaleElementReferenceException):
+            return read()
+
+
 def words(browser: Chrome, selector: str) -> list[str]:
-    return [each.text for each in browser.find_elements(By.CSS_SELECTOR, selector)]
+    return unrenewed(lambda: [each.text for each in browser.find_elements(By.CSS_SELECTOR, selector)])
 
 
 def errors(browser: Chrome) -> list[str]:
@@ -89,12 +100,11 @@ def errors(browser: Chrome) -> list[str]:
     return [each["message"] for each in log if each["level"] == "SEVERE"]
 
 
-def tab_to(browser: Chrome, is_it: Callable[[WebElement], bool]) -> WebElement:
+def tab_to(browser: Chrome, is_it: Callable[[WebElement], bool]) -> None:
     """Press the key that goes on until this has the focus."""
     for _ in range(MOST_TABS):
-        focused = browser.switch_to.active_element
-        if is_it(focused):
-            return focused
+        if unrenewed(lambda: is_it(browser.switch_to.active_element)):
+            return
         ActionChains(browser).send_keys(Keys.TAB).perform()
     raise AssertionError("the keyboard does not lead there")
 
@@ -166,11 +176,11 @@ def test_everything_is_done_by_keyboard_alone(
     tab_to(browser, lambda focused: focused.text == "Study" and focused == find(browser, f"{heading} button"))
     for order in ("ascending", "descending"):
         press(browser)
-        wait_until(lambda order=order: find(browser, heading).get_attribute("aria-sort") == order)  # type: ignore[misc]
+        wait_until(lambda order=order: unrenewed(lambda: find(browser, heading).get_attribute("aria-sort")) == order)  # type: ignore[misc]
         names = words(browser, "#all-table td.name")
         assert names == sorted(names, reverse=order == "descending")
     browser.execute_script("shownParts.clear(); return renew()")  # as it happens each few seconds
-    assert browser.switch_to.active_element.text.startswith("Study")  # the focus stays
+    assert unrenewed(lambda: browser.switch_to.active_element.text).startswith("Study")  # the focus stays
     assert words(browser, "#all-table td.name") == names
     tab_to(browser, lambda focused: focused.text == "keyed")
     press(browser)

@@ -13,6 +13,7 @@ import pytest
 from cifar_tune.client import HttpDesk
 from cifar_tune.service.refusals import AwayError
 from cifar_tune.web.settings import WebSettings
+from tests.waiting import PATIENCE
 
 from .conftest import AppOf, Template, study_text
 from .serving import serving
@@ -62,7 +63,7 @@ def test_a_client_believes_the_certificate_that_it_was_given(
 def test_a_browser_keeps_its_cookie_to_tls(served: Served, template: Template) -> None:
     known = ssl.create_default_context(cafile=served.certificate)
     origin = served.address.rstrip("/")
-    with httpx2.Client(base_url=served.address, verify=known, headers={"Origin": origin}) as client:
+    with httpx2.Client(base_url=served.address, verify=known, headers={"Origin": origin}, timeout=PATIENCE) as client:
         answer = client.post("/login", data={"token": template.tokens["editor"]})
         assert answer.status_code == 303
         assert answer.headers["set-cookie"].startswith("__Host-cifar_tune_session=")
