@@ -43,14 +43,6 @@ class Seen:
         return found & TRIALS.c.trial_id.not_in(sorted(self.unfinished)) if self.unfinished else found
 
 
-def beginning(engine: Engine, study: int) -> tuple[int, datetime | None] | None:
-    """The id of the oldest trial of a study, and when it began, in UTC; None without any. Relies on `trials`."""
-    wanted = select(TRIALS.c.trial_id, TRIALS.c.datetime_start).where(TRIALS.c.study_id == study)
-    with engine.connect() as connection:
-        found = connection.execute(wanted.order_by(TRIALS.c.trial_id).limit(1)).one_or_none()
-    return None if found is None else (found[0], found[1])
-
-
 def seen_now(engine: Engine, study: int) -> Seen:
     """Those that have ended by now. Relies on `trials`."""
     of_study = TRIALS.c.study_id == study

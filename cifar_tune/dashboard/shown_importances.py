@@ -19,6 +19,7 @@ from cifar_tune.optuna_questions import distributions_of_study, states_of_trials
 from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.reports.kept_importances import KeptImportances
 from cifar_tune.storage import attributes
+from cifar_tune.storage.stored_studies import identity_of
 
 _PATH = re.compile(r"/api/studies/(\d+)/param_importances/*")
 
@@ -49,12 +50,14 @@ class ShownImportances:
     def _body(self, study: int) -> bytes | None:
         """The answer; None if optuna-dashboard has to give it."""
         try:
-            if attributes.SPEC not in self._database.get_study_user_attrs(study):
+            attrs = self._database.get_study_user_attrs(study)
+            if attributes.SPEC not in attrs:
                 return None
             engine = self._database.engine
             completed = states_of_trials(engine, study).get(TrialState.COMPLETE, 0)
             name = self._database.get_study_name_from_id(study)
-            found = self._kept.get(study, name, completed, waits=True)  # the page asks once
+            identity = identity_of(engine, study, attrs)
+            found = self._kept.get(study, name, identity, completed, waits=True)  # the page asks once
             kinds = {knob: type(kind).__name__ for knob, kind in distributions_of_study(engine, study)}
         except (CifarTuneError, KeyError, SQLAlchemyError, StorageInternalError):  # it says itself what is wrong
             return None

@@ -5,7 +5,7 @@ importances look at, without what the trials have reported; means of `repeats` a
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
 
@@ -58,12 +58,15 @@ class KeptImportances:
         self._small: Cache[Found] = Cache(_MOST)
         self._large: Beside[Found] = Beside(_MOST)
 
-    def get(self, study: int, name: str, completed: int, waits: bool = False) -> Found | None:
+    def get(
+        self, study: int, name: str, identity: Hashable, completed: int, waits: bool = False
+    ) -> Found | None:
         """The importances so far; None where those of a long study are being made for the first time.
 
         Args:
             study: its id.
             name: its name.
+            identity: see `stored_studies.identity_of`.
             completed: how many trials have completed.
             waits: whether to wait for those of a long study.
 
@@ -72,8 +75,9 @@ class KeptImportances:
             DamagedError: what the database holds of it makes no sense.
         """
         if completed > FEW:  # among so many, another hundredth changes little
-            return self._large.get(study, (name, round(math.log(completed) * 100)), lambda: self._made(name), waits)
-        return self._small.get(study, lambda: (name, completed), lambda: self._made(name))
+            mark = round(math.log(completed) * 100)
+            return self._large.get((study, name, identity), mark, lambda: self._made(name), waits)
+        return self._small.get((study, name, identity), lambda: completed, lambda: self._made(name))
 
     def _made(self, name: str) -> Found:
         with self._making:

@@ -5,7 +5,7 @@ first time the database itself counts and sorts them where it can: then no trial
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import Final
@@ -14,7 +14,6 @@ from optuna.trial import FrozenTrial, TrialState
 
 from cifar_tune.optuna_ended import (
     Seen,
-    beginning,
     best_of_seen,
     counts_of_seen,
     failed_of_seen,
@@ -97,18 +96,19 @@ class EndedTrials:
         self._lock = Lock()
         self._known: dict[object, _Known] = {}
 
-    def of(self, study: int, spec: StudySpec, counts: Mapping[TrialState, int]) -> Ended:
+    def of(self, study: int, identity: Hashable, spec: StudySpec, counts: Mapping[TrialState, int]) -> Ended:
         """What those of a study come to.
 
         Args:
             study: its id.
+            identity: see `stored_studies.identity_of`.
             spec: its specification; one with `repeats` chooses among means, and is not for here.
             counts: how many trials it has in each state.
 
         Raises:
             SenselessError: what is stored of a trial makes no sense.
         """
-        key = (study, spec.name, beginning(self._storage.engine, study))  # ids of deleted studies are given again
+        key = (study, spec.name, identity)
         with self._lock:
             known = self._known.pop(key, None) or _Known(self._storage, study)
             self._known[key] = known

@@ -3,7 +3,7 @@
 `load_record` tells the same and more, and reads everything: at 20,000 trials, thousands of times as much.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,7 +28,7 @@ from cifar_tune.storage.linked import parent_of
 from cifar_tune.storage.means import MEAN_OF, by_configuration, completed_values, judged, mean_trials
 from cifar_tune.storage.openings import Elsewhere, Opening, openings_elsewhere, read_openings
 from cifar_tune.storage.records import FINISHED, TrialRecord, trial_record
-from cifar_tune.storage.stored_studies import load_optuna_study, read_spec
+from cifar_tune.storage.stored_studies import identity_of, load_optuna_study, read_spec
 from cifar_tune.study_spec.specification import StudySpec
 
 _GROUPED_BY = replace(JUDGED_BY, params=True, user=(*READ, attributes.REPEAT))
@@ -41,6 +41,7 @@ class Overview:
 
     Attributes:
         name: of the study.
+        identity: see `stored_studies.identity_of`.
         spec: its specification.
         counts: how many trials are in each state, by the name of the state.
         reasons: how many trials ended for each of REASONS.
@@ -61,6 +62,7 @@ class Overview:
     """
 
     name: str
+    identity: Hashable
     spec: StudySpec
     counts: Mapping[str, int]
     reasons: Mapping[str, int]
@@ -115,16 +117,18 @@ def _overview(storage: BatchStorage, name: str, last: int, known: EndedTrials | 
     if highest != count - 1:
         raise SenselessError(f"there are {count} trials, and the last one is trial {highest}")
     counts = states_of_trials(storage.engine, own)
+    identity = identity_of(storage.engine, own, attrs)
     incomplete = 0
     if known is None or spec.repeats is not None:
         ended, front, incomplete = _all_ended(storage, own, spec)
     else:
-        ended = known.of(own, spec, counts)
+        ended = known.of(own, identity, spec, counts)
         front = [] if parent_of(name) is not None else _whole(storage, own, spec, [each.id for each in ended.front])
     waiting_or_running = storage.read_trials(own, (TrialState.RUNNING, TrialState.WAITING))
     openings = read_openings(attrs)
     return Overview(
         name=name,
+        identity=identity,
         spec=spec,
         counts={state.name: count for state, count in counts.items()},
         reasons=ended.reasons,

@@ -1,13 +1,18 @@
 """Which studies a storage holds, and the specification that is stored with each."""
 
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import optuna
 from optuna.storages import BaseStorage, RDBStorage
+from sqlalchemy import Engine
 
 from cifar_tune.data.spec import as_before_resize
 from cifar_tune.errors import Problem, UserError, nearest_name
 from cifar_tune.knobs.table import BEFORE_THEY_WERE_KNOBS
+from cifar_tune.optuna_ended import user_attribute_of_studies
+from cifar_tune.optuna_questions import beginnings
 from cifar_tune.optuna_tables import damage, names_of_studies
 from cifar_tune.storage import attributes
 from cifar_tune.storage.linked import parent_of
@@ -58,6 +63,29 @@ def load_optuna_study(storage: BaseStorage, name: str) -> optuna.Study:
 def deleted_error(name: str) -> UserError:
     """The error of a study that went away while it was read."""
     return UserError(Problem(f"the study {name!r} was deleted or renamed a moment ago"))
+
+
+def identity_of(engine: Engine, study: int, attrs: Mapping[str, Any]) -> Hashable:
+    """Something that no other study ever has. SQLite gives the id of a deleted study, and those of its trials, again.
+
+    Args:
+        engine: of the database.
+        study: its id.
+        attrs: its user attributes.
+
+    Returns:
+        `attributes.IDENTITY`. An early version stored none; then the id and the start of the oldest trial.
+    """
+    own = attrs.get(attributes.IDENTITY)
+    return own if isinstance(own, str) else beginnings(engine, [study]).get(study)
+
+
+def identities_of(engine: Engine, studies: Sequence[int]) -> dict[int, Hashable]:
+    """The same of several studies, by their ids."""
+    found = user_attribute_of_studies(engine, studies, attributes.IDENTITY) if studies else {}
+    known: dict[int, Hashable] = {study: own for study, own in found.items() if isinstance(own, str)}
+    others = [study for study in studies if study not in known]
+    return known | (beginnings(engine, others) if others else {})
 
 
 def read_spec(study: optuna.Study) -> StudySpec:

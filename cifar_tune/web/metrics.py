@@ -62,7 +62,7 @@ class Metrics:
         self.listeners = Gauge("cifar_tune_listeners", "Open event streams.", registry=self._registry)
         self._registry.register(_State(engine))
         self._ended_after = datetime.now(UTC).replace(tzinfo=None)
-        self._known: set[int] = set()
+        self._known: set[tuple[int, str, float, int]] = set()
         self._lock = Lock()
 
     def seen(self, method: str, route: str, status: int, seconds: float) -> None:
@@ -82,12 +82,13 @@ class Metrics:
         A trial may be written a little after its end, so that some seconds are looked at twice.
         """
         began = datetime.now(UTC).replace(tzinfo=None)
-        for trial, state, seconds, epochs in figures_of_ended(
+        for each in figures_of_ended(
             self._engine, self._ended_after, attributes.SECONDS, attributes.EPOCHS, _MOST_AT_ONCE
         ):
-            if trial in self._known:
+            if each in self._known:  # SQLite gives the id of a deleted trial again, with other figures
                 continue
-            self._known.add(trial)
+            self._known.add(each)
+            _, state, seconds, epochs = each
             self._trial_seconds.labels(state).observe(seconds)
             if epochs > 0:
                 self._epoch_seconds.observe(seconds / epochs)

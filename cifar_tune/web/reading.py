@@ -25,7 +25,7 @@ from cifar_tune.storage.ended import EndedTrials
 from cifar_tune.storage.lease import held_lease
 from cifar_tune.storage.overview import Overview, overview
 from cifar_tune.storage.records import TrialRecord, trial_record
-from cifar_tune.storage.stored_studies import load_optuna_study, read_spec
+from cifar_tune.storage.stored_studies import identity_of, load_optuna_study, read_spec
 from cifar_tune.study.live import live, told_trial
 from cifar_tune.study.status import described, described_or_why
 
@@ -192,11 +192,13 @@ class Studies:
         """Something that is the same as long as nothing changes that a status tells."""
         counts = states_of_studies(self.storage.engine, [study]).get(study, {})
         held = held_lease(self.storage.engine, name)
+        attrs = self.storage.get_study_user_attrs(study)
         return (
             sorted((state.name, count) for state, count in counts.items()),
             parts_of_unfinished(self.storage.engine, study),
             None if held is None else (str(held.owner), held.is_free),
-            len(self.storage.get_study_user_attrs(study)),
+            len(attrs),
+            identity_of(self.storage.engine, study, attrs),
         )
 
 

@@ -24,7 +24,7 @@ from cifar_tune.storage import attributes
 from cifar_tune.storage.linked import FINALS, linked_name, parent_of
 from cifar_tune.storage.overview import Overview
 from cifar_tune.storage.records import StudyRecord, TrialRecord, load_record
-from cifar_tune.storage.stored_studies import load_optuna_study, study_names
+from cifar_tune.storage.stored_studies import identity_of, load_optuna_study, study_names
 from cifar_tune.storage.versions import successor
 from cifar_tune.web.reading import Studies
 
@@ -70,7 +70,7 @@ class Results:
             seen = self._studies.seen(name)
             best = None if seen.best is None else (seen.best.number, seen.best.values, seen.best.repeated)
             # how many have completed is told where none is the best
-            mark = self._studies.require(name), best, seen.counts.get("COMPLETE") if best is None else None
+            mark = seen.identity, best, seen.counts.get("COMPLETE") if best is None else None
             found = self._bests.get((name, False), lambda: mark, lambda: self._best(seen, False))
         if isinstance(found, str):
             raise UnknownStudyError(found)
@@ -146,7 +146,8 @@ class Results:
             UnknownStudyError: there is no study of this name.
         """
         seen = self._studies.seen(name)
-        made = self.kept_importances.get(self._studies.require(name), name, seen.counts.get("COMPLETE", 0))
+        study = self._studies.require(name)
+        made = self.kept_importances.get(study, name, seen.identity, seen.counts.get("COMPLETE", 0))
         found = _LATER if made is None else made.all
         if isinstance(found, str):
             return {"shares": {}, "basis": None, "why_none": found}
@@ -214,12 +215,20 @@ class Results:
             raise UnknownStudyError(str(error)) from error
 
     def _mark(self, name: str) -> object:
-        """Something that is the same as long as a study has the same trials in the same states, and the same race."""
+        """Something that is the same as long as a study has the same trials in the same states, and the same race.
+
+        It is never that of another study.
+        """
         study, finals = self._studies.require(name), self._finals(name)
+        of_race = None
+        if finals is not None:
+            of_race = identity_of(self._storage.engine, finals, self._storage.get_study_user_attrs(finals))
         by_study = states_of_studies(self._storage.engine, [study, *([] if finals is None else [finals])])
         told, race = (
             tuple(sorted((state.name, count) for state, count in by_study.get(each, {}).items()))
             for each in (study, -1 if finals is None else finals)
         )
-        openings = sum(key.startswith(attributes.TEST_OPENING) for key in self._storage.get_study_user_attrs(study))
-        return study, told, numbers_of_trials(self._storage.engine, study), openings, finals, race
+        attrs = self._storage.get_study_user_attrs(study)
+        openings = sum(key.startswith(attributes.TEST_OPENING) for key in attrs)
+        identity = identity_of(self._storage.engine, study, attrs)
+        return study, identity, told, numbers_of_trials(self._storage.engine, study), openings, of_race, race

@@ -18,7 +18,7 @@ from cifar_tune.storage import attributes
 from cifar_tune.storage.ended import best_ended
 from cifar_tune.storage.linked import parent_of
 from cifar_tune.storage.records import FINISHED
-from cifar_tune.storage.stored_studies import ForeignStudyError
+from cifar_tune.storage.stored_studies import ForeignStudyError, identities_of
 from cifar_tune.study.budget import most_trials
 from cifar_tune.web.reading import Studies, finite
 
@@ -51,11 +51,13 @@ class Summaries:
             name: {state.name: count for state, count in by_study.get(study, {}).items()}
             for name, study in stored.items()
         }
+        identities = identities_of(self._engine, list(stored.values()))
+        marks = {name: (name, identities.get(study), counts[name]) for name, study in stored.items()}
         told: dict[str, dict[str, Any]] = {}
         with self._lock:
             for name, study in stored.items():
                 mark, kept = self._kept.get(study, (None, {}))
-                if mark == (name, counts[name]):
+                if mark == marks[name]:
                     told[name] = kept
                     self._kept.move_to_end(study)
         new = {name: study for name, study in stored.items() if name not in told}
@@ -66,7 +68,7 @@ class Summaries:
             told[name] = counted | (plain[name] if name in plain else self._looked(name))
         with self._lock:
             for name, study in new.items():
-                self._kept[study] = ((name, counts[name]), told[name])
+                self._kept[study] = (marks[name], told[name])
             while len(self._kept) > _MOST:
                 self._kept.popitem(last=False)
         return {name: told.get(name, {"name": name, **_UNTOLD}) for name in ids}

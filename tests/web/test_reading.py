@@ -7,11 +7,13 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
 from threading import Event
 from typing import Any
 
 import pytest
-from optuna import delete_study
+from optuna import delete_study, load_study
 from sqlalchemy import delete, event, insert
 from sqlalchemy.engine import URL, make_url
 from starlette.testclient import TestClient
@@ -21,12 +23,18 @@ from cifar_tune.reports import kept_importances
 from cifar_tune.reports.beside import Beside
 from cifar_tune.service.tables import NAMES, SUBMISSIONS
 from cifar_tune.service.usage import BusySlots, busy_slots
+from cifar_tune.storage import attributes
 from cifar_tune.storage.lease import acquire
 from cifar_tune.storage.overview import overview
 from cifar_tune.storage.rdb import close, open_storage
+from cifar_tune.storage.urls import storage_url
+from cifar_tune.study.folder_claim import new_identity
+from cifar_tune.web import reading
 from cifar_tune.web.busy_slots import steps_of
 from cifar_tune.web.reading import Studies, finite
+from cifar_tune.web.results import Results
 from cifar_tune.web.summaries import Summaries
+from tests.reports import factory
 from tests.reports.factory import MadeTrial, make_spec, random_trials, store_study
 from tests.reports.test_race import VALUES, raced
 from tests.storage.random_studies import store_random_study
@@ -146,6 +154,50 @@ def test_a_study_may_be_deleted_at_any_moment(
     assert statement > 3
     delete_study(study_name="goes", storage=storage)
     close(other)
+
+
+@pytest.mark.parametrize("has_identity", [True, False])
+def test_a_study_that_is_run_anew_under_its_name_shows_nothing_of_the_old_one(
+    has_identity: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite gives its id, and those of its trials, again, and the counts of its trials are the same."""
+    monkeypatch.setattr(reading, "_SECONDS", 0.0)
+    storage = open_storage(storage_url(f"sqlite:///{tmp_path / 'again.db'}"))
+
+    def store(turn: bool, began: datetime) -> None:
+        monkeypatch.setattr(factory, "STARTED", began)
+        spec = make_spec(name="again")
+        trials = random_trials(spec, 40)
+        if turn:
+            trials = [replace(each, value=None if each.value is None else 1 - each.value) for each in trials]
+        store_study(spec, trials, storage)
+        if has_identity:
+            load_study(study_name="again", storage=storage).set_user_attr(attributes.IDENTITY, new_identity())
+
+    def told(studies: Studies, results: Results, summaries: Summaries) -> list[Any]:
+        return [
+            results.importances("again"),
+            results.best("again"),
+            results.front("again"),
+            results.report_file("again", "trials.csv"),
+            json.loads(results.report_file("again", "summary.json"))["best"],
+            studies.status("again"),
+            summaries.of({"again": studies.require("again")}),
+        ]
+
+    kept = Studies(storage, storage.engine.url)
+    here = kept, Results(kept), Summaries(kept)
+    began = datetime(2025, 3, 1, 12, 0, 0)
+    store(False, began)
+    before = told(*here)
+    assert told(*here) == before
+    delete_study(study_name="again", storage=storage)
+    store(True, began if has_identity else began + timedelta(microseconds=1))
+    new = Studies(storage, storage.engine.url)
+    now = told(new, Results(new), Summaries(new))
+    assert [each for each, other in zip(now, before, strict=True) if each == other] == []
+    assert told(*here) == now
+    close(storage)
 
 
 def test_the_report_is_in_a_sandbox(viewer: TestClient) -> None:
