@@ -14,7 +14,7 @@ from typing import Any
 from optuna.trial import TrialState
 from sqlalchemy import ColumnElement, Engine, String, case, cast, exists, func, select
 
-from cifar_tune.optuna_tables import FINITE, STUDY_USER_ATTRIBUTES, TRIALS, USER_ATTRIBUTES, VALUES, Decoded
+from cifar_tune.optuna_tables import FINITE, STUDIES, STUDY_USER_ATTRIBUTES, TRIALS, USER_ATTRIBUTES, VALUES, Decoded
 
 _ENDED = tuple(state for state in TrialState if state.is_finished())
 _KIND = cast(VALUES.c.value_type, String(16))  # an enumeration of PostgreSQL
@@ -41,6 +41,19 @@ class Seen:
         """What is true of them."""
         found = (TRIALS.c.study_id == self.study) & (TRIALS.c.trial_id <= self.highest) & TRIALS.c.state.in_(_ENDED)
         return found & TRIALS.c.trial_id.not_in(sorted(self.unfinished)) if self.unfinished else found
+
+
+def oldest_trials(engine: Engine, studies: Sequence[int]) -> dict[int, tuple[int, datetime | None]]:
+    """The id of the oldest trial of each of these studies that has one, and when it began, in UTC, by the study's id.
+
+    Relies on `studies` and `trials`.
+    """
+    trial, other = TRIALS.alias(), TRIALS.alias()
+    oldest = select(func.min(other.c.trial_id)).where(other.c.study_id == STUDIES.c.study_id).correlate(STUDIES)
+    wanted = select(STUDIES.c.study_id, trial.c.trial_id, trial.c.datetime_start)
+    wanted = wanted.where(STUDIES.c.study_id.in_(studies), trial.c.trial_id == oldest.scalar_subquery())
+    with engine.connect() as connection:
+        return {study: (first, began) for study, first, began in connection.execute(wanted)}
 
 
 def seen_now(engine: Engine, study: int) -> Seen:

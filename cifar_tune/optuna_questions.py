@@ -210,19 +210,16 @@ Beginning = tuple[str, int | None, datetime | None]
 """What tells a study from another one that has its id: its name, and the id and the start of its oldest trial."""
 
 
-def beginnings(engine: Engine, studies: Collection[int] | None = None) -> dict[int, Beginning]:
-    """The beginning of each of these studies, or of all, by the study's id. Relies on `studies` and `trials`."""
-    firsts = select(TRIALS.c.study_id, func.min(TRIALS.c.trial_id).label("first")).group_by(TRIALS.c.study_id)
-    if studies is not None:
-        firsts = firsts.where(TRIALS.c.study_id.in_(studies))
-    oldest = firsts.subquery()
+def beginnings(engine: Engine) -> dict[int, Beginning]:
+    """The beginning of each study, by the study's id. Relies on `studies` and `trials`."""
+    oldest = (
+        select(TRIALS.c.study_id, func.min(TRIALS.c.trial_id).label("first")).group_by(TRIALS.c.study_id).subquery()
+    )
     wanted = (
         select(STUDIES.c.study_id, STUDIES.c.study_name, TRIALS.c.trial_id, TRIALS.c.datetime_start)
         .outerjoin(oldest, oldest.c.study_id == STUDIES.c.study_id)
         .outerjoin(TRIALS, TRIALS.c.trial_id == oldest.c.first)
     )
-    if studies is not None:
-        wanted = wanted.where(STUDIES.c.study_id.in_(studies))
     with engine.connect() as connection:
         return {study: (name, trial, start) for study, name, trial, start in connection.execute(wanted)}
 

@@ -3,9 +3,11 @@
 import ctypes
 import os
 import platform
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
+from typing import NoReturn
 
 from sqlalchemy.engine import URL
 
@@ -21,7 +23,7 @@ from cifar_tune.service.telling import telling
 from cifar_tune.storage.lease import Lease
 from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.urls import require_artifacts_folder
-from cifar_tune.streams import say
+from cifar_tune.streams import final_exit_code, say
 from cifar_tune.study.plain_lines import stamp
 from cifar_tune.study.stop_signals import stop_signals
 from cifar_tune.visible import visible_lines
@@ -95,6 +97,17 @@ def serve(url: URL, settings: Settings, web: WebSettings | None) -> None:
             lease.release_or_leave()
     finally:
         close(storage)
+
+
+def leave() -> NoReturn:
+    """End the process, once `serve` has closed everything, with exit code 0.
+
+    Threads that still make an answer, such as the report of a large study, are not waited for: whoever asked for it has
+    been cut off.
+    """
+    code = final_exit_code(0)
+    sys.stderr.flush()
+    os._exit(code)
 
 
 @contextmanager

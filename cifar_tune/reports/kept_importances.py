@@ -58,9 +58,7 @@ class KeptImportances:
         self._small: Cache[Found] = Cache(_MOST)
         self._large: Beside[Found] = Beside(_MOST)
 
-    def get(
-        self, study: int, name: str, identity: Hashable, completed: int, waits: bool = False
-    ) -> Found | None:
+    def get(self, study: int, name: str, identity: Hashable, completed: int, waits: bool = False) -> Found | None:
         """The importances so far; None where those of a long study are being made for the first time.
 
         Args:

@@ -25,6 +25,7 @@ except ImportError:  # there is none on Windows
     resource = None  # type: ignore[assignment]
 
 from cifar_tune.errors import CheckError, Problem, UserError
+from cifar_tune.service.refusals import BusyError
 from cifar_tune.service.study_text import Rule, StudyText, checked_text, require_allowed
 from cifar_tune.storage.stored_studies import read_stored_spec
 from cifar_tune.storage.urls import STORAGE_VARIABLE
@@ -33,6 +34,8 @@ from cifar_tune.study_spec.overrides import parse_overrides
 LONGEST_SECONDS: Final = 120.0
 """For Python, PyTorch and the plugins, on a machine that trains meanwhile."""
 
+_LATER_SECONDS = 10
+
 MEMORY_VARIABLE: Final = "CIFAR_TUNE_CHECK_MEMORY"
 """GiB that a process may have which checks plugins; 0 for no limit."""
 
@@ -40,6 +43,10 @@ _GIB = 2**30
 _DEFAULT_GIB = 8.0  # with PyTorch and torchvision it has 1 GiB
 _LEAST_GIB = 1.5
 _AT_ONCE = Semaphore(2)
+_MOST = 8
+_PLACES = Semaphore(_MOST)
+"""Of those who have plugins checked or wait for it. Each holds a thread of the server."""
+
 _SECRETS = (STORAGE_VARIABLE, "CIFAR_TUNE_TOKEN")
 
 
@@ -57,7 +64,7 @@ def checked_for_server(
 
     Raises:
         UserError: with all problems at once.
-        CheckError: as `checked_apart`.
+        CheckError, BusyError: as `checked_apart`.
     """
     overrides = parse_overrides(settings)
     names_plugins = require_allowed(text, name_of_file, overrides, rule)
@@ -79,11 +86,23 @@ def checked_apart(text: str, name_of_file: str, settings: Sequence[str], folder:
     Raises:
         UserError: with all problems at once; also where the plugins hang, or end their process.
         CheckError: no process can be started.
+        BusyError: too many others wait for it already.
     """
     most = memory_limit()
-    given = json.dumps({"text": text, "name_of_file": name_of_file, "settings": list(settings), "memory": most})
-    with _AT_ONCE:
-        said = _said(given, folder, most)
+    given = json.dumps(
+        {"text": text, "name_of_file": name_of_file, "settings": list(settings), "memory": most,
+         "seconds": math.ceil(LONGEST_SECONDS) + _LATER_SECONDS}
+    )  # fmt: skip
+    if not _PLACES.acquire(blocking=False):
+        raise BusyError(
+            f"the plugins of {_MOST} other studies are being checked, or wait for it, so this study was not queued; "
+            "submit it again in a minute"
+        )
+    try:
+        with _AT_ONCE:
+            said = _said(given, folder, most)
+    finally:
+        _PLACES.release()
     if "problems" in said:
         raise UserError([_problem(each) for each in said["problems"]])
     spec = read_stored_spec(said["name"], said["spec"])
@@ -118,6 +137,8 @@ def main() -> None:
     os.dup2(2, 1)
     given = json.load(sys.stdin)
     _limit_memory(given["memory"])
+    if hasattr(signal, "alarm"):  # Windows has none
+        signal.alarm(given["seconds"])  # ends this process if the server is killed, and cannot end it
     with answers:
         json.dump(_checked(given), answers, default=str)
 

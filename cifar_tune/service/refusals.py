@@ -31,5 +31,9 @@ class QuotaError(RefusedError):
     """The owner has used up what the administrator allows."""
 
 
+class BusyError(CifarTuneError):
+    """The service has too much to do for this at the moment, and nothing has changed."""
+
+
 class AwayError(CheckError):
     """Whoever is asked does not answer, or not now; the same can be asked again later."""

@@ -101,6 +101,15 @@ def shrunk(held: Sequence[str], wanted: int) -> tuple[tuple[str, ...], tuple[str
     return tuple(stay), tuple(go)
 
 
+def busy(holders: Iterable[str | None]) -> int:
+    """How many slots are busy: those that a study holds, whether its trial runs, begins or is being parked.
+
+    Args:
+        holders: of each slot, the study; None where nobody does.
+    """
+    return sum(study is not None for study in holders)
+
+
 def slots_in_use(slots: Sequence[str], runs: Iterable[Run]) -> list[tuple[str, str | None]]:
     """Each slot's device, and the study that holds it; None where nobody does."""
     holders: dict[str, list[str]] = {}

@@ -22,7 +22,7 @@ from cifar_tune.service.cluster_slots import ClusterGoneError
 from cifar_tune.service.deaths import Deaths
 from cifar_tune.service.progress import Progress, progress_of
 from cifar_tune.service.reasons import Facts, reasons, waits_for
-from cifar_tune.service.running import Run, free_slots, grown, slots_in_use
+from cifar_tune.service.running import Run, busy, free_slots, grown, slots_in_use
 from cifar_tune.service.runs import Command, Processes, coordinating, environment_of_runs
 from cifar_tune.service.scheduling import Claim, Plan, Rules, plan
 from cifar_tune.service.slots import most_at_once, slots_of_a_trial
@@ -182,7 +182,7 @@ class Supervisor:
             if self._settings.renewed is not None:
                 self._slots = self._settings.renewed()
             self._share(living, limits, progress, now)
-        self._busy.write(sum(study is not None for _, study in self.slots), now)
+        self._busy.write(busy(study for _, study in self.slots), now)
         self._looked = now
 
     def end(self, at_once: Callable[[], bool] = lambda: False) -> None:

@@ -132,7 +132,7 @@ BUSY_SLOTS = Table(
     Column("at", _SECONDS, primary_key=True, autoincrement=False),
     Column("busy", Integer, nullable=False),
 )
-"""How many slots studies hold, from this time on: a row at each change, for a day."""
+"""How many slots studies hold, from this time on: a row at each change, and one that says until when; for a day."""
 
 EVENTS = Table(
     "cifar_tune_events",

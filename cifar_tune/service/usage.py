@@ -9,6 +9,8 @@ from cifar_tune.service.scheduling import Used, decayed, used_since
 from cifar_tune.service.tables import BUSY_SLOTS, SUBMISSIONS, USAGE
 
 _KEPT_SECONDS = 86_400.0
+_STILL_SECONDS = 30.0
+"""After so long, it is written that as many slots are busy as before: a server that is killed leaves that behind."""
 
 
 class Usage:
@@ -72,7 +74,7 @@ class Usage:
 
 
 class BusySlots:
-    """Writes down how many slots studies hold, whenever that changes.
+    """Writes down how many slots studies hold, whenever that changes, and now and then that it has not.
 
     Args:
         engine: of the database.
@@ -81,14 +83,20 @@ class BusySlots:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._written: int | None = None
+        self._at = 0.0
+        self._is_repeated = False
 
     def write(self, busy: int, now: float) -> None:
-        """Write the number from this time on, in seconds since the epoch, unless it is as before.
+        """Write the number from this time on, in seconds since the epoch, unless that was done a moment ago.
+
+        What an earlier server has left holds until shortly after it was heard of for the last time. Then only those
+        slots count that are held now: their runs went on without a server.
 
         Raises:
             SQLAlchemyError: the database cannot be used; it is written the next time.
         """
-        if busy == self._written:
+        is_same = busy == self._written
+        if is_same and 0 <= now - self._at < _STILL_SECONDS:
             return
         with self._engine.begin() as connection:
             last_of_before = select(func.max(BUSY_SLOTS.c.at)).where(BUSY_SLOTS.c.at < now - _KEPT_SECONDS)
@@ -96,8 +104,20 @@ class BusySlots:
             if last is not None:  # it holds until the first one that stays
                 connection.execute(delete(BUSY_SLOTS).where(BUSY_SLOTS.c.at < last))
             connection.execute(delete(BUSY_SLOTS).where(BUSY_SLOTS.c.at >= now))  # the clock was put back
+            if self._written is None:
+                _end_of_earlier(connection, busy, now)
+            if is_same and self._is_repeated:
+                connection.execute(delete(BUSY_SLOTS).where(BUSY_SLOTS.c.at == self._at))
             connection.execute(insert(BUSY_SLOTS).values(at=now, busy=busy))
-        self._written = busy
+        self._written, self._at, self._is_repeated = busy, now, is_same
+
+
+def _end_of_earlier(connection: Connection, busy: int, now: float) -> None:
+    """Let go of the slots that an earlier server has left as busy, and that no run has any more."""
+    columns = select(BUSY_SLOTS.c.at, BUSY_SLOTS.c.busy)
+    left = connection.execute(columns.order_by(BUSY_SLOTS.c.at.desc()).limit(1)).one_or_none()
+    if left is not None and left.busy > busy and left.at + _STILL_SECONDS < now:
+        connection.execute(insert(BUSY_SLOTS).values(at=left.at + _STILL_SECONDS, busy=busy))
 
 
 def busy_slots(engine: Engine, begin: float) -> list[tuple[float, int]]:

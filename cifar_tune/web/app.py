@@ -14,7 +14,7 @@ from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.web import assets, health
 from cifar_tune.web.dashboard_gate import mount_dashboard
 from cifar_tune.web.guards import Guards
-from cifar_tune.web.here import Here
+from cifar_tune.web.here import Here, no_slots
 from cifar_tune.web.metrics import Metrics
 from cifar_tune.web.models.queueing import Slots
 from cifar_tune.web.pages import logging_in, people_pages
@@ -52,10 +52,10 @@ def create_app(
         UserError: the settings let strangers in, or cannot work.
     """
     check_settings(settings)
+    held = slots or no_slots
     here = Here(
-        storage.engine, url, settings, Studies(storage, url), Metrics(storage.engine),
-        dict(parts or {}), *([] if slots is None else [slots]),
-    )  # fmt: skip
+        storage.engine, url, settings, Studies(storage, url), Metrics(storage.engine, held), dict(parts or {}), held
+    )
     allowed = allowed_names(settings.allow_hosts)
     guards = Middleware(
         Guards,

@@ -15,7 +15,7 @@ from cifar_tune.service.people import TOKEN_PREFIX, Actor, Pass, digest, pass_of
 from cifar_tune.web.failures import Failures, KnownTokens
 from cifar_tune.web.guards import READING
 from cifar_tune.web.passes import Passes
-from cifar_tune.web.sessions import end_session, forget_session, open_session, pass_of_session
+from cifar_tune.web.sessions import end_session, open_session, pass_of_session
 from cifar_tune.web.settings import WebSettings
 from cifar_tune.web.uses import Uses
 
@@ -167,13 +167,10 @@ class Door:
         """
         require_own_page(request)
         actor = self.actor_with(request, secret)
-        before = self._cookie_of(request)
-        if before is not None:
-            forget_session(self._engine, before)  # first: the event of the new one ends what is remembered of it
         seconds = self._settings.session_hours * 3600
         response.set_cookie(
             self._cookie_name(request),
-            open_session(self._engine, actor, seconds),
+            open_session(self._engine, actor, seconds, self._cookie_of(request)),
             max_age=round(seconds),
             httponly=True,
             samesite="lax",

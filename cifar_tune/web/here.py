@@ -28,6 +28,11 @@ from cifar_tune.web.summaries import Summaries
 from cifar_tune.web.watched import Watched
 
 
+def no_slots() -> Slots:
+    """Where no server gives slots out."""
+    return Slots(slots=[], as_of=None)
+
+
 @dataclass
 class Here:
     """One server.
@@ -49,7 +54,7 @@ class Here:
     studies: Studies
     metrics: Metrics
     parts: Mapping[str, Callable[[], str]] = field(default_factory=dict)
-    slots: Callable[[], Slots] = lambda: Slots(slots=[], as_of=None)
+    slots: Callable[[], Slots] = no_slots
     results: Results = field(init=False)
     summaries: Summaries = field(init=False)
     door: Door = field(init=False)

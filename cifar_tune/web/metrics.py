@@ -5,7 +5,7 @@ each scrape reads those that have ended since the last one.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from threading import Lock
 
@@ -18,6 +18,7 @@ from cifar_tune.optuna_questions import figures_of_ended, states_of_all_trials
 from cifar_tune.service.submissions import STATES
 from cifar_tune.service.tables import SUBMISSIONS
 from cifar_tune.storage import attributes
+from cifar_tune.web.models.queueing import Slots
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -31,9 +32,10 @@ class Metrics:
 
     Args:
         engine: of the database.
+        slots: what the machine has, and who uses it.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, slots: Callable[[], Slots]) -> None:
         self._engine = engine
         self._registry = CollectorRegistry()
         self._requests = Counter(
@@ -60,7 +62,7 @@ class Metrics:
             registry=self._registry,
         )
         self.listeners = Gauge("cifar_tune_listeners", "Open event streams.", registry=self._registry)
-        self._registry.register(_State(engine))
+        self._registry.register(_State(engine, slots))
         self._ended_after = datetime.now(UTC).replace(tzinfo=None)
         self._known: set[tuple[int, str, float, int]] = set()
         self._lock = Lock()
@@ -104,8 +106,9 @@ _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 class _State(Collector):
     """What the database has at the moment."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, slots: Callable[[], Slots]) -> None:
         self._engine = engine
+        self._slots = slots
 
     def describe(self) -> Iterator[GaugeMetricFamily]:
         """Nothing: the registry would read the database to find out the names."""
@@ -134,7 +137,5 @@ class _State(Collector):
         for name, count in sorted(totals.items()):
             trials.add_metric([name], count)
         yield trials
-        busy = GaugeMetricFamily(
-            "cifar_tune_slots_busy", "Slots on which a trial runs.", value=totals.get("RUNNING", 0)
-        )
-        yield busy
+        busy = self._slots().busy
+        yield GaugeMetricFamily("cifar_tune_slots_busy", "Slots that studies hold, as on the slots page.", value=busy)

@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from cifar_tune.errors import CheckError, CifarTuneError, DamagedError, Problem, UserError
 from cifar_tune.service.problem_types import type_of
 from cifar_tune.service.refusals import (
+    BusyError,
     ConflictError,
     NameTakenError,
     NotAllowedError,
@@ -30,6 +31,7 @@ from cifar_tune.visible import visible
 MEDIA_TYPE = "application/problem+json"
 _LOG = logging.getLogger("cifar_tune.web")
 _RETRY = {"Retry-After": "5"}
+_BUSY_RETRY = {"Retry-After": "60"}
 
 
 class FoundProblem(BaseModel):
@@ -70,6 +72,7 @@ _STATUS: Sequence[tuple[type[BaseException], HTTPStatus]] = (
     (ForeignStudyError, HTTPStatus.CONFLICT),
     (UserError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (DatabaseGoneError, HTTPStatus.SERVICE_UNAVAILABLE),
+    (BusyError, HTTPStatus.SERVICE_UNAVAILABLE),
     (DamagedError, HTTPStatus.INTERNAL_SERVER_ERROR),
     (CheckError, HTTPStatus.CONFLICT),  # such as a study that a run of somebody holds
     (CifarTuneError, HTTPStatus.INTERNAL_SERVER_ERROR),
@@ -157,7 +160,8 @@ def add_handlers(app: FastAPI, shown: Callable[[Handler], Callable[[Request, Exc
 async def _of_ours(_request: Request, error: Exception) -> ProblemResponse:
     status = next(status for kind, status in _STATUS if isinstance(error, kind))
     found = error.problems if isinstance(error, UserError) else ()
-    headers = _RETRY if status == HTTPStatus.SERVICE_UNAVAILABLE else None
+    seconds = _BUSY_RETRY if isinstance(error, BusyError) else _RETRY
+    headers = seconds if status == HTTPStatus.SERVICE_UNAVAILABLE else None
     return problem(status, str(error), found, headers, type_of(error))
 
 

@@ -1,5 +1,6 @@
 """The application on a port, in a thread beside the rest of the process."""
 
+import logging
 import socket
 from collections import Counter
 from collections.abc import Callable
@@ -80,7 +81,11 @@ class HttpServer:
         self._thread.start()
 
     def stop(self) -> None:
-        """Answer no new requests, and end; streams of events are cut after a moment, and browsers come again."""
+        """Answer no new requests, and end; streams of events are cut after a moment, and browsers come again.
+
+        Nothing is logged of that: a request that is cut is no fault. Its thread may go on after this.
+        """
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL + 1)
         self._server.should_exit = True
         if self._thread.is_alive():
             self._thread.join()

@@ -7,7 +7,7 @@ out.
 import secrets
 import time
 
-from sqlalchemy import Engine, delete, insert, select
+from sqlalchemy import Connection, Engine, delete, insert, select
 
 from cifar_tune.service.audit import note
 from cifar_tune.service.people import Actor, Pass, digest, lock_token, read_token
@@ -19,10 +19,16 @@ MOST_EACH = 20
 _BYTES = 32
 
 
-def open_session(engine: Engine, actor: Actor, seconds: float) -> str:
+def open_session(engine: Engine, actor: Actor, seconds: float, before: str | None = None) -> str:
     """Begin a session of somebody who has shown a token; returns its secret, which is stored nowhere.
 
-    A token has `MOST_EACH` sessions at most: the oldest one ends.
+    A token has `MOST_EACH` sessions at most: the oldest one ends, and the event of the new one says so.
+
+    Args:
+        engine: of the database.
+        actor: who has shown a token.
+        seconds: until it ends by itself.
+        before: the secret of the session that the same browser has, which ends; it may be another person's.
     """
     secret = secrets.token_urlsafe(_BYTES)
     now = time.time()
@@ -30,12 +36,18 @@ def open_session(engine: Engine, actor: Actor, seconds: float) -> str:
         if actor.token is not None:
             lock_token(connection, actor.token)  # another browser may log in at this instant
         connection.execute(delete(SESSIONS).where(SESSIONS.c.expires_at < now))
+        replaced = None if before is None else _ended_session(connection, before)
         of_token = select(SESSIONS.c.sha256).where(SESSIONS.c.token == actor.token)
         newest_first = connection.execute(of_token.order_by(SESSIONS.c.created_at.desc())).scalars().all()
-        connection.execute(delete(SESSIONS).where(SESSIONS.c.sha256.in_(newest_first[MOST_EACH - 1 :])))
+        too_many = newest_first[MOST_EACH - 1 :]
+        connection.execute(delete(SESSIONS).where(SESSIONS.c.sha256.in_(too_many)))
         row = {"sha256": digest(secret), "token": actor.token, "created_at": now, "expires_at": now + seconds}
         connection.execute(insert(SESSIONS).values(**row))
-        note(connection, actor.name, "log.in", None, "done")
+        if replaced is not None:
+            why = {"why": f"{actor.name} has logged in with this browser"}
+            note(connection, replaced, "log.out", None, "done", why)
+        ended = {"ended_sessions": len(too_many)} if too_many else {}
+        note(connection, actor.name, "log.in", None, "done", ended)
     return secret
 
 
@@ -54,10 +66,12 @@ def pass_of_session(engine: Engine, secret: str) -> Pass | None:
     return Pass(Actor(token.owner, token.role, token.id), until)
 
 
-def forget_session(engine: Engine, secret: str) -> None:
-    """End the session that a browser had before it logged in anew, whosever it was."""
-    with engine.begin() as connection:
-        connection.execute(delete(SESSIONS).where(SESSIONS.c.sha256 == digest(secret)))
+def _ended_session(connection: Connection, secret: str) -> str | None:
+    """End a session; returns whose it was, None if there is none."""
+    is_it = SESSIONS.c.sha256 == digest(secret)
+    token = connection.execute(select(SESSIONS.c.token).where(is_it)).scalar()
+    connection.execute(delete(SESSIONS).where(is_it))
+    return None if token is None else read_token(connection, token).owner
 
 
 def end_session(engine: Engine, secret: str, actor: Actor) -> None:

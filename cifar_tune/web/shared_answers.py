@@ -31,6 +31,7 @@ from cifar_tune.service.newest_event import NewestEvent
 from cifar_tune.service.people import Actor
 from cifar_tune.storage.opened_file import DatabaseGoneError
 from cifar_tune.web.door import VISITOR, Door
+from cifar_tune.web.pages.rendering import wants_page
 
 ANYBODY = secrets.token_hex(16)
 """The name for which an answer is made that many get. A page shows the name of its visitor in its place."""
@@ -127,7 +128,9 @@ class _Kept:
     answer: Answer
 
 
-_Key = tuple[str, bytes, str, str]
+_Key = tuple[str, bytes, str, str, bool]
+"""Path, query, role and name for which it is made, and whether problems are shown as pages."""
+
 _Flight = tuple[asyncio.AbstractEventLoop, _Key, int]
 
 
@@ -224,7 +227,8 @@ class SharedAnswers:
             make: makes it for `visit.stands_for`.
         """
         for_whom = visit.stands_for
-        key = scope["path"], scope["query_string"], for_whom.role, for_whom.name
+        is_page = wants_page(HTTPConnection(scope))
+        key = scope["path"], scope["query_string"], for_whom.role, for_whom.name, is_page
         with self._lock:
             kept = self._kept.get(key)
             if kept is not None:

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from tests.waiting import PATIENCE
+
 PROGRAM = """
 import ctypes, sys
 from threading import Barrier, Thread
@@ -30,6 +32,22 @@ for thread in threads:
 libc.malloc_info(0, ctypes.c_void_p(out := libc.fdopen(1, b"w")))
 libc.fflush(ctypes.c_void_p(out))
 """
+
+
+ENDING = """
+import time
+from cifar_tune.cli.serving import leave
+from cifar_tune.reports.beside import Beside
+
+Beside(1).get("study", 1, lambda: time.sleep(100_000))
+print("closed")
+leave()
+"""
+
+
+def test_what_is_still_made_when_the_server_has_closed_is_not_waited_for() -> None:
+    done = subprocess.run([sys.executable, "-c", ENDING], capture_output=True, text=True, check=False, timeout=PATIENCE)
+    assert (done.returncode, done.stdout) == (0, "closed\n")
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries are left as they are")

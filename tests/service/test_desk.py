@@ -1,13 +1,17 @@
 """What people ask of the service: submissions, their states, and whose names are."""
 
+import json
 import os
 import re
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
-from threading import Barrier, Thread
+from threading import Barrier, Semaphore, Thread
 from typing import Any
 
 import pytest
@@ -17,12 +21,13 @@ from sqlalchemy.engine import URL
 
 from cifar_tune.errors import CheckError, Problem, UserError
 from cifar_tune.optuna_storage import BatchStorage
-from cifar_tune.service import audit, submissions
+from cifar_tune.service import audit, checking_apart, submissions
 from cifar_tune.service.checking_apart import memory_limit
 from cifar_tune.service.desk import Stopped
 from cifar_tune.service.owners import Owner
 from cifar_tune.service.people import Actor
 from cifar_tune.service.refusals import (
+    BusyError,
     ConflictError,
     NameTakenError,
     NotAllowedError,
@@ -158,6 +163,39 @@ def test_plugins_that_hang_end_their_process_or_take_all_memory_are_refused(
     (tmp_path / "mine.py").write_text(code)
     with pytest.raises(UserError, match=said):
         server_desk.submit(f"{STUDY}plugins: [mine.py]\n", folder=str(tmp_path))
+
+
+def test_only_so_many_wait_for_the_check_of_plugins(
+    server_desk: StorageDesk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of them holds a thread of the server."""
+    monkeypatch.setattr(checking_apart, "_PLACES", Semaphore(0))
+    (tmp_path / "mine.py").write_text(PLUGIN)
+    text = f"{STUDY}plugins: [mine.py]\n"
+    with pytest.raises(BusyError, match=r"the plugins of 8 other studies .* submit it again in a minute"):
+        server_desk.submit(text, folder=str(tmp_path))
+    assert server_desk.queue() == []
+    monkeypatch.setattr(checking_apart, "_PLACES", places := Semaphore(1))
+    monkeypatch.setattr(checking_apart, "_said", lambda *_: {"problems": [asdict(Problem("says no"))]})
+    with pytest.raises(UserError, match="says no"):
+        server_desk.submit(text, folder=str(tmp_path))
+    assert places.acquire(blocking=False), "the place is given back"
+
+
+def test_the_check_of_a_server_that_was_killed_ends_by_itself(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("while True: pass")
+    given: Mapping[str, Any] = {
+        "text": f"{STUDY}plugins: [mine.py]\n",
+        "name_of_file": "x",
+        "settings": [],
+        "memory": None,
+        "seconds": 1,
+    }
+    command = [sys.executable, "-P", "-m", "cifar_tune.service.checking_apart"]
+    ended = subprocess.run(
+        command, input=json.dumps(given), text=True, cwd=tmp_path, timeout=PATIENCE, check=False, capture_output=True
+    )
+    assert ended.returncode == -signal.SIGALRM, ended.stderr
 
 
 def test_a_process_that_plugins_let_loose_holds_up_no_check(

@@ -9,6 +9,11 @@ import pytest
 from sqlalchemy.engine import URL
 from starlette.testclient import TestClient
 
+from cifar_tune.optuna_storage import BatchStorage
+from cifar_tune.web.app import create_app
+from cifar_tune.web.models.queueing import Slot, Slots
+from cifar_tune.web.settings import WebSettings
+
 from .conftest import AppOf, ClientOf, Template
 
 WRONG: tuple[tuple[str, str, object, str], ...] = (
@@ -78,6 +83,16 @@ def test_figures(viewer: TestClient) -> None:
     assert 'cifar_tune_submissions{state="queued"} 1.0' in text
     assert "cifar_tune_queue_length 1.0" in text
     assert "cifar_tune_database_seconds" in text
+
+
+def test_the_page_and_the_figures_count_the_same_busy_slots(
+    storage: BatchStorage, url: URL, client_of: ClientOf
+) -> None:
+    """A slot is held while its trial is being parked, and a trial that a killed run has left as RUNNING holds none."""
+    slots = Slots(slots=[Slot(number=n, device="cpu", study=[None, "made", "made"][n]) for n in range(3)], as_of=1.0)
+    viewer = client_of("viewer", create_app(storage, url, WebSettings(), lambda: slots))
+    assert "cifar_tune_slots_busy 2.0" in viewer.get("/metrics").text
+    assert "2 of 3 slots are busy" in viewer.get("/slots").text
 
 
 SCRIPT = """

@@ -109,6 +109,32 @@ def test_a_browser_logs_in_with_a_token_and_out(nobody: TestClient, template: Te
     assert outcome(nobody, {}) == 401
 
 
+def test_the_session_that_a_browser_had_ends_with_an_event(
+    client_of: ClientOf, admin: TestClient, template: Template
+) -> None:
+    browser = client_of(None)
+    log_in(browser, template.tokens["editor"])
+    kept = browser.cookies["cifar_tune_session"]
+    newest = admin.get("/v1/events").json()["last"]
+    assert log_in(browser, template.tokens["viewer"]).status_code == 303
+    found = admin.get(f"/v1/events?after={newest}").json()["events"]
+    assert [(each["actor"], each["action"]) for each in found] == [("anna", "log.out"), ("vera", "log.in")]
+    assert found[0]["detail"] == {"why": "vera has logged in with this browser"}
+    browser.cookies.clear()
+    browser.cookies.set("cifar_tune_session", kept)
+    assert outcome(browser, {}) == 401
+
+
+def test_the_event_of_a_session_says_how_many_older_ones_it_ends(
+    client_of: ClientOf, admin: TestClient, template: Template, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cifar_tune.web.sessions.MOST_EACH", 1)
+    for _ in range(2):
+        log_in(client_of(None), template.tokens["other editor"])
+    newest = admin.get("/v1/events").json()["events"][-1]
+    assert (newest["actor"], newest["action"], newest["detail"]) == ("olaf", "log.in", {"ended_sessions": 1})
+
+
 def test_a_session_ends_with_its_token(nobody: TestClient, admin: TestClient, template: Template) -> None:
     log_in(nobody, template.tokens["leaver"])
     assert outcome(nobody, {}) == 200

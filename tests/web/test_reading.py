@@ -334,6 +334,18 @@ def test_what_is_written_of_busy_slots_is_kept_for_a_day(storage: BatchStorage) 
     assert busy_slots(storage.engine, 0.0) == [(30.0, 1), (89_000.0, 1)], "the clock was put back"
 
 
+def test_slots_that_a_killed_server_has_left_as_busy_are_busy_until_it_was_heard_of_last(storage: BatchStorage) -> None:
+    begin, killed = 1_000_000.0, BusySlots(storage.engine)
+    for seconds in range(0, 3600, 10):
+        killed.write(4, begin + seconds)
+    shown = [(begin, 4), (begin + 3570, 4)]
+    assert busy_slots(storage.engine, begin) == shown  # and no row for each look
+    BusySlots(storage.engine).write(1, begin + 7200)  # one run went on without a server
+    assert busy_slots(storage.engine, begin) == [*shown, (begin + 3600, 1), (begin + 7200, 1)]
+    BusySlots(storage.engine).write(4, begin + 9000)
+    assert busy_slots(storage.engine, begin + 8000) == [(begin + 7200, 1), (begin + 9000, 4)]
+
+
 def test_who_runs_a_study_is_told_although_none_of_its_trials_changes(storage: BatchStorage, url: URL) -> None:
     studies = Studies(storage, url)
     lease = acquire(storage.engine, "front")

@@ -7,10 +7,13 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
+import httpx2
 import pytest
 from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
 from sqlalchemy import event, update
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import OperationalError
@@ -28,6 +31,7 @@ from cifar_tune.web.here import Here
 from cifar_tune.web.passes import Passes
 from cifar_tune.web.settings import Limits, WebSettings
 from cifar_tune.web.shared_answers import ANYBODY, Answer, SharedAnswers, what_is_own
+from tests.waiting import PATIENCE
 
 from .conftest import OURS, ROLES, AppOf, ClientOf, Template, study_text
 
@@ -218,6 +222,37 @@ def test_those_who_come_while_an_answer_is_made_wait_for_it(app: FastAPI, templa
     assert len(made) == 1
 
 
+def test_those_who_wait_for_the_same_answer_get_problems_in_their_own_form(
+    app_of: AppOf, template: Template, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A browser and a program ask for a study that is not there, and an answer is made while the other waits."""
+    app = app_of()
+    here: Here = app.state.here
+    together = Barrier(2)
+    ordinary = here.answers.visit
+
+    async def visit(*given: Any) -> Any:
+        found = await ordinary(*given)
+        await asyncio.to_thread(together.wait, PATIENCE)
+        return found
+
+    monkeypatch.setattr(here.answers, "visit", visit)
+
+    async def asked() -> list[httpx2.Response]:
+        async with httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(app),
+            base_url="http://127.0.0.1",
+            headers={"Authorization": f"Bearer {template.tokens['viewer']}"},
+        ) as client:
+            kinds = ("text/html", "application/json")
+            return await asyncio.gather(*(client.get("/studies/nonsense", headers={"Accept": each}) for each in kinds))
+
+    page, told = asyncio.run(asked())
+    assert (page.status_code, told.status_code) == (404, 404)
+    assert page.headers["content-type"].startswith("text/html")
+    assert told.headers["content-type"] == "application/problem+json"
+
+
 def test_an_answer_that_has_just_grown_old_is_given_once_more_and_renewed(app: FastAPI, template: Template) -> None:
     here: Here = app.state.here
     clock = Clock()
@@ -328,4 +363,19 @@ def test_what_is_made_for_each_request() -> None:
         assert what_is_own(path) is None
     for part in ("log", "trials", "trials/7", "best", "report/summary.json", "model/best.pt", "front", "live"):
         assert what_is_own(f"/v1/studies/made/{part}") is None
+    assert what_is_own("/v1/studies/made/none") == ("the study", "made/none")
     assert what_is_own("/v1/studies/a/finals") == what_is_own("/studies/a/finals") == ("the study", "a/finals")
+
+
+def test_what_is_told_of_a_part_of_a_study_is_made_for_each_request(app: FastAPI) -> None:
+    """A route that the list of such parts lacks would be taken for a study whose name has a slash in it."""
+    start = "/v1/studies/{name:path}/"
+    reads = {str(each.path) for each in iter_route_contexts(app.routes) if "GET" in (each.methods or ())}
+    parts = {path for path in reads if path.startswith(start)}
+    assert {f"{start}best", f"{start}stream"} <= parts
+    for path in sorted(parts):
+        filled = path.replace("{name:path}", "a/made").replace("{number}", "7").replace("{file:path}", "x/y.csv")
+        assert "{" not in filled
+        assert what_is_own(filled) is None, path
+    others = {path for path in reads if path.startswith("/studies/{name:path}") and path != "/studies/{name:path}"}
+    assert others == set(), "what_is_own takes them for studies"

@@ -6,6 +6,9 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from cifar_tune.service.refusals import BusyError
+from cifar_tune.service.storage_desk import StorageDesk
+
 from .conftest import AppOf, ClientOf, study_text
 
 
@@ -53,6 +56,18 @@ def test_a_request_that_makes_no_sense_is_a_problem_too(editor: TestClient) -> N
     answer = editor.post("/v1/studies", json={"text": "name: x", "priority": "high", "colour": "red"})
     assert set(rules(answer)) == {"priority", "colour"}
     assert editor.post("/v1/studies", content=b"{").status_code == 422
+
+
+def test_who_comes_while_too_much_is_checked_is_told_when_to_come_again(
+    editor: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(*_: object) -> None:
+        raise BusyError("too many others wait")
+
+    monkeypatch.setattr(StorageDesk, "submit", busy)
+    answer = submit(editor, study_text("later"))
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "60")
+    assert answer.json()["detail"] == "too many others wait"
 
 
 def test_names_belong_to_their_owners(client_of: ClientOf) -> None:

@@ -94,7 +94,7 @@ def serve(
     It prints its address and, at the first start, the token of an administrator. There is one server for each storage.
     When it ends, all trials are parked; when it starts again, they go on. If it is killed, they go on without it.
     """
-    from cifar_tune.cli.serving import require_packages, serve
+    from cifar_tune.cli.serving import leave, require_packages, serve
     from cifar_tune.errors import Problem, UserError, all_at_once
     from cifar_tune.service.cluster_slots import cluster_slots
     from cifar_tune.service.people import role_of
@@ -141,3 +141,4 @@ def serve(
             cluster = beside.enter_context(cluster_slots(address, gpus_per_worker))
             settings = Settings(cluster.slots(), command=cluster.command, renewed=cluster.slots)
         serve(url, settings, None if no_http else web)
+    leave()

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from cifar_tune.service.running import busy
 from cifar_tune.service.storage_desk import MOST_PRIORITY, MOST_WORKERS
 from cifar_tune.service.submissions import State, Wanted
 from cifar_tune.study_spec.notify import LONGEST as LONGEST_ADDRESS
@@ -141,6 +142,11 @@ class Slots(Model):
     """The slots."""
     as_of: float | None = Field(examples=[1767225600.0])
     """When the server last reported this, in seconds since the epoch; null if it never has."""
+
+    @property
+    def busy(self) -> int:
+        """How many of them are busy, as pages and metrics show it."""
+        return busy(each.study for each in self.slots)
 
 
 class StoppedTold(Model):

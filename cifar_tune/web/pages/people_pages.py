@@ -104,7 +104,16 @@ def slots_page(request: Request, here: HereNow, visitor: Visitor) -> Response:
     """The slots of the machine: who uses them now, and how many were busy in the last hours."""
     found = here.slots()
     course = busy_over_time(here.engine, _HOURS, len(found.slots))
-    return page(request, visitor, "slots.html", slots=found.slots, as_of=found.as_of, course=course, hours=_HOURS)
+    return page(
+        request,
+        visitor,
+        "slots.html",
+        slots=found.slots,
+        busy=found.busy,
+        as_of=found.as_of,
+        course=course,
+        hours=_HOURS,
+    )
 
 
 @router.get("/events")

@@ -9,7 +9,7 @@ from http import HTTPStatus
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse, Response
 
 from cifar_tune.service.people import Actor
@@ -34,15 +34,17 @@ def page(request: Request, actor: Actor | None, template: str, **contents: objec
     return HTMLResponse(made.render(actor=actor, path=request.url.path, now=time.time(), **contents))
 
 
+def wants_page(request: HTTPConnection) -> bool:
+    """Whether whoever asks is shown problems as pages: somebody with a browser, and no program."""
+    return "text/html" in request.headers.get("accept", "") and not request.scope["path"].startswith(_FOR_PROGRAMS)
+
+
 def as_page(handler: Handler) -> Callable[[Request, Exception], Awaitable[Response]]:
     """The same handler, whose problems are pages for browsers. Programs get them as they are."""
 
     async def shown(request: Request, error: Exception) -> Response:
         answer = await handler(request, error)
-        is_for_people = "text/html" in request.headers.get("accept", "") and not request.scope["path"].startswith(
-            _FOR_PROGRAMS
-        )
-        if not is_for_people or answer.status_code < HTTPStatus.BAD_REQUEST:
+        if not wants_page(request) or answer.status_code < HTTPStatus.BAD_REQUEST:
             return answer
         told = json.loads(bytes(answer.body))
         made = page(request, None, "error.html", title=told["title"], detail=told["detail"])
