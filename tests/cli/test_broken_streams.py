@@ -8,7 +8,6 @@ import os
 import pty
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -26,6 +25,7 @@ from cifar_tune.storage.records import load_record
 from cifar_tune.storage.urls import storage_url
 from cifar_tune.streams import READER_GONE
 from tests.forked import Forked, forks
+from tests.ports import held_port
 from tests.processes import call_cifar_tune
 
 STUDY = """name: made
@@ -279,16 +279,14 @@ def test_watch_ends_when_nobody_reads_it(training: Place) -> None:
 
 @pytest.mark.parametrize(("out", "err"), [QUICK[0], (HUNG_UP, HUNG_UP)])
 def test_the_dashboard_serves_on(place: Place, out: str, err: str) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    started = place.start(f"dashboard --port {port}", out, err)
-    while True:
-        assert started.process.poll() is None
-        with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/dashboard") as answer:
-            assert answer.status == 200
-            break
-        time.sleep(0.05)
+    with held_port() as port:
+        started = place.start(f"dashboard --port {port}", out, err)
+        while True:
+            assert started.process.poll() is None
+            with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/dashboard") as answer:
+                assert answer.status == 200
+                break
+            time.sleep(0.05)
     started.process.send_signal(signal.SIGINT)
     code, _, messages = started.communicate()
     assert code == (1 if out == HUNG_UP else READER_GONE)  # nobody read the address

@@ -22,6 +22,7 @@ from cifar_tune.service.storage_desk import StorageDesk
 from cifar_tune.storage.lease import acquire
 from cifar_tune.web.serving import HttpServer
 from cifar_tune.web.settings import WebSettings
+from tests.ports import held_port
 from tests.reports.factory import MadeTrial, make_record, make_spec
 from tests.waiting import wait_until
 from tests.web.conftest import AppOf, Template, app, app_of, storage, study_text, template, url
@@ -37,6 +38,13 @@ def address(app_of: AppOf) -> Iterator[str]:
     """A real server on a port of its own."""
     with serving(app_of()) as address:
         yield address.rstrip("/")
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    """For a server that is started again."""
+    with held_port() as port:
+        yield port
 
 
 @pytest.fixture
@@ -169,9 +177,8 @@ def test_a_submitted_study_is_watched_to_its_end(
     number = desk.submit(study_text("waiting")).id
 
     def play() -> None:
-        with storage.engine.begin() as connection:
+        with storage.engine.begin() as connection:  # at once: in between it would be seen to run
             submissions.begin(connection, number)
-        with storage.engine.begin() as connection:
             submissions.end(connection, number, 1, "so it was")
 
     playing = Thread(target=play)
@@ -187,7 +194,7 @@ def test_a_submitted_study_is_watched_to_its_end(
 
 
 def test_watching_outlasts_a_restart_of_the_server(
-    app_of: AppOf, template: Template, storage: BatchStorage, desk: StorageDesk, monkeypatch: pytest.MonkeyPatch
+    app_of: AppOf, template: Template, storage: BatchStorage, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cifar_tune.cli.server_watching.AGAIN_SECONDS", 0.05)
     lease = acquire(storage.engine, "made")
@@ -196,7 +203,8 @@ def test_watching_outlasts_a_restart_of_the_server(
         watcher.look()
         return bool(watcher.trouble) is wanted
 
-    with serving(app_of()) as address:
+    settings = WebSettings(port=port)
+    with serving(app_of(), settings) as address:
         client = HttpDesk(address.rstrip("/"), template.tokens["viewer"])
         watcher = ServerWatcher(client, "made")
         assert looked(False)
@@ -207,7 +215,7 @@ def test_watching_outlasts_a_restart_of_the_server(
     assert not watcher.is_over
     trial = storage.get_trial_id_from_study_id_trial_number(storage.get_study_id_from_name("made"), 40)
     storage.set_trial_intermediate_value(trial, 3, 0.4)
-    with serving(app_of(), WebSettings(port=int(client.server.rpartition(":")[2]))):
+    with serving(app_of(), settings):
         wait_until(lambda: looked(False))
         assert watcher.state["running"][0]["intermediate"][-1] == [3, 0.4]
         assert not watcher.is_over
@@ -242,12 +250,13 @@ def test_waiting_for_a_submitted_study_outlasts_a_restart_of_the_server(
     template: Template,
     storage: BatchStorage,
     desk: StorageDesk,
+    port: int,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("CIFAR_TUNE_TOKEN", template.tokens["editor"])
     (tmp_path / "study.yaml").write_text(study_text("outlasting"))
-    servers = [HttpServer(app_of(), WebSettings(port=0))]
+    servers = [HttpServer(app_of(), WebSettings(port=port))]
     servers[0].start()
     address = servers[0].address.rstrip("/")
 
@@ -260,7 +269,7 @@ def test_waiting_for_a_submitted_study_outlasts_a_restart_of_the_server(
             submissions.begin(connection, number)
         with storage.engine.begin() as connection:
             submissions.end(connection, number, 1, "so it was")
-        servers.append(HttpServer(app_of(), WebSettings(port=int(address.rpartition(":")[2]))))
+        servers.append(HttpServer(app_of(), WebSettings(port=port)))
         servers[1].start()
 
     steps = iter((stop, end))

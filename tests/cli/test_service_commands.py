@@ -210,7 +210,8 @@ def play_server(exit_code: int) -> None:
 
 
 def test_an_interruption_ends_the_waiting_alone(cli: Cli, study: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("time.sleep", lambda _: os.kill(os.getpid(), signal.SIGINT))
+    pause = SimpleNamespace(sleep=lambda _: os.kill(os.getpid(), signal.SIGINT))
+    monkeypatch.setattr(submitting, "time", pause)  # nobody else who sleeps interrupts this process
     ended = cli("submit", study, "--wait")
     assert ended.code == 130
     assert ended.err.endswith("cifar-tune: interrupted; what was queued goes on (see: cifar-tune queue)\n")
@@ -222,7 +223,7 @@ def test_a_deleted_or_cancelled_study_is_not_waited_for(cli: Cli, study: str, mo
         with open_desk() as somebody:
             somebody.cancel("mine")
 
-    monkeypatch.setattr("time.sleep", cancel)
+    monkeypatch.setattr(submitting, "time", SimpleNamespace(sleep=cancel))
     ended = cli("submit", study, "--wait", "--json")
     assert ended.code == 1
     assert "mine: queued" in ended.err.splitlines()

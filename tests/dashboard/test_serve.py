@@ -17,6 +17,7 @@ from sqlalchemy.engine import URL, make_url
 from cifar_tune.dashboard.serve import Dashboard, open_dashboard
 from cifar_tune.errors import UserError
 from cifar_tune.storage.urls import ARTIFACTS_VARIABLE
+from tests.ports import held_port
 from tests.waiting import PATIENCE
 
 from .conftest import STUDY, TRIALS
@@ -127,14 +128,20 @@ def test_an_artifacts_folder_that_cannot_be_made(url: URL, tmp_path: Path, monke
         open_dashboard(url)
 
 
-def test_after_shutdown_the_port_is_free_again(url: URL) -> None:
-    first = open_dashboard(url, 0)
+@pytest.fixture
+def port() -> Iterator[int]:
+    with held_port() as port:
+        yield port
+
+
+def test_after_shutdown_the_port_is_free_again(url: URL, port: int) -> None:
+    first = open_dashboard(url, port)
     thread = threading.Thread(target=first.serve_forever)
     thread.start()
     fetch(first, "/api/meta")
     first.shutdown()
     thread.join()
-    second = open_dashboard(url, port_of(first))
+    second = open_dashboard(url, port)
     assert second.address == first.address
     second._server.server_close()
 

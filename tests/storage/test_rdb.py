@@ -2,7 +2,7 @@ import builtins
 import socket
 import sqlite3
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from cifar_tune.storage import rdb
 from cifar_tune.storage.damage import CheckedStorage
 from cifar_tune.storage.rdb import close, open_existing, open_storage
 from cifar_tune.storage.urls import storage_url
+from tests.ports import held_port
 
 from .conftest import FreshUrl
 
@@ -133,11 +134,9 @@ def test_a_missing_driver(
 
 
 @pytest.fixture
-def closed_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-    return port
+def closed_port() -> Iterator[int]:
+    with held_port() as port:
+        yield port
 
 
 @pytest.mark.parametrize("password", [SECRET, "p%40ss%2Fw%3Ard"])
