@@ -7,35 +7,23 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import IO, Protocol
 from unittest import mock
 
 from cifar_tune.cli.main import main
 from tests.forked import PROGRAM, Piped, forks
-
-
-class Program(Protocol):
-    """A process that a test has started: what it needs of `subprocess.Popen`."""
-
-    @property
-    def pid(self) -> int: ...
-    @property
-    def stdout(self) -> IO[str] | None: ...
-    @property
-    def stderr(self) -> IO[str] | None: ...
-    @property
-    def returncode(self) -> int | None: ...
-    def poll(self) -> int | None: ...
-    def communicate(self, *, timeout: float | None = None) -> tuple[str, str]: ...
-    def send_signal(self, sig: int, /) -> None: ...
-    def terminate(self) -> None: ...
-    def kill(self) -> None: ...
+from tests.waiting import Program as Program  # noqa: PLC0414 (for whoever starts one)
 
 
 def start_cifar_tune(
-    arguments: tuple[str, ...], folder: Path, environment: Mapping[str, str], code: str | None = None
+    arguments: tuple[str, ...],
+    folder: Path,
+    environment: Mapping[str, str],
+    code: str | None = None,
+    has_stdin: bool = True,
 ) -> Program:
     """Start it in `folder`, as the head of a process group, as a shell does; `code` is run in its place.
+
+    Its stdin is empty, or closed if it has none.
 
     It is forked from a process that has imported everything: see `tests.forked` for what that does not show.
     """
@@ -44,7 +32,7 @@ def start_cifar_tune(
     (out, its_out), (err, its_err) = os.pipe(), os.pipe()
     stdin = os.open(os.devnull, os.O_RDONLY)
     try:
-        streams = (stdin, its_out, its_err)
+        streams = (stdin if has_stdin else None, its_out, its_err)
         return Piped(forks().start(arguments, folder, environment, streams, code=code or PROGRAM), out, err)
     finally:
         for descriptor in (stdin, its_out, its_err):

@@ -2,6 +2,8 @@
 
 What must happen in mid-training needs a training that waits. A study that names PLUGIN and AUGMENTATION begins an epoch
 only when the test lets it. Images stay as they are, so results are those of a study that never waited.
+
+Executors import this module with what a test lets them do, so it imports nothing that takes time.
 """
 
 import fcntl
@@ -11,8 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-
-from tests.processes import Program
+from typing import IO, Protocol
 
 PATIENCE = 600.0
 """Seconds after which a test gives up. Nothing takes nearly so long, however busy the machine is."""
@@ -49,6 +50,24 @@ def may_begin():
 
 AUGMENTATIONS = {{"wait_for_test": AugmentationPart(wait_for_test, "begins when the test says so", stage="inputs")}}
 """
+
+
+class Program(Protocol):
+    """A process that a test has started: what it needs of `subprocess.Popen`."""
+
+    @property
+    def pid(self) -> int: ...
+    @property
+    def stdout(self) -> IO[str] | None: ...
+    @property
+    def stderr(self) -> IO[str] | None: ...
+    @property
+    def returncode(self) -> int | None: ...
+    def poll(self) -> int | None: ...
+    def communicate(self, *, timeout: float | None = None) -> tuple[str, str]: ...
+    def send_signal(self, sig: int, /) -> None: ...
+    def terminate(self) -> None: ...
+    def kill(self) -> None: ...
 
 
 class Gate:

@@ -13,13 +13,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
+from pkgutil import resolve_name
 
-from benchmarks.gpu import speed, studies, trials
 from benchmarks.gpu.setting import Row, Setting, read_rows
 from benchmarks.images import Images, find_images
 from benchmarks.machine import facts
@@ -64,23 +64,27 @@ def gpu_tests(setting: Setting) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part of the proof; `share` of the minutes is how long it may take."""
+    """A part of the proof; `share` of the minutes is how long it may take.
+
+    `measure` is the name of a function that takes the setting. Its module is imported by the process that measures,
+    and by no other: the first import of a module that trains takes seconds.
+    """
 
     title: str
-    measure: Callable[[Setting], None]
+    measure: str
     share: float
 
 
 PARTS: Mapping[str, Part] = {
-    "speed": Part("Images per second of a training", speed.measure, 0.38),
-    "first": Part("First epochs in a new executor", trials.first_epochs, 0.08),
-    "airbench": Part("Ten epochs of airbench_net in one executor", trials.airbench, 0.14),
-    "digits": Part("The same configuration in two processes", trials.same_digits, 0.06),
-    "memory": Part("What is held after each trial", trials.memory, 0.06),
-    "workers": Part("The same study with 1, 2, 4 and auto workers", studies.workers, 0.18),
-    "check": Part("`check` of studies/resnet.yaml", studies.check, 0.06),
-    "kills": Part("Killed and started again", studies.kills, 0.06),
-    "tests": Part("Tests that need a GPU", gpu_tests, 0.20),
+    "speed": Part("Images per second of a training", "benchmarks.gpu.speed:measure", 0.38),
+    "first": Part("First epochs in a new executor", "benchmarks.gpu.trials:first_epochs", 0.08),
+    "airbench": Part("Ten epochs of airbench_net in one executor", "benchmarks.gpu.trials:airbench", 0.14),
+    "digits": Part("The same configuration in two processes", "benchmarks.gpu.trials:same_digits", 0.06),
+    "memory": Part("What is held after each trial", "benchmarks.gpu.trials:memory", 0.06),
+    "workers": Part("The same study with 1, 2, 4 and auto workers", "benchmarks.gpu.studies:workers", 0.18),
+    "check": Part("`check` of studies/resnet.yaml", "benchmarks.gpu.studies:check", 0.06),
+    "kills": Part("Killed and started again", "benchmarks.gpu.studies:kills", 0.06),
+    "tests": Part("Tests that need a GPU", "benchmarks.gpu.proof:gpu_tests", 0.20),
 }
 
 
@@ -184,4 +188,4 @@ def _one_line(text: str) -> str:
 
 
 if __name__ == "__main__":
-    PARTS[sys.argv[1]].measure(Setting(**json.loads(sys.argv[2])))
+    resolve_name(PARTS[sys.argv[1]].measure)(Setting(**json.loads(sys.argv[2])))

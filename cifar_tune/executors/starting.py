@@ -17,6 +17,9 @@ from typing import ClassVar
 from cifar_tune.errors import CheckError
 from cifar_tune.streams import guard_streams
 
+PRELOADED = ["cifar_tune.executors.preloaded"]
+"""What a fork server imports before it forks."""
+
 _CLOSED = "no executor is started any more"
 
 _REPORT_SECONDS = 5.0
@@ -129,7 +132,7 @@ class Starter:
         self._is_closed = False
         self._forks = sys.platform == "linux"
         if self._forks:
-            multiprocessing.get_context("forkserver").set_forkserver_preload(["cifar_tune.executors.preloaded"])
+            multiprocessing.get_context("forkserver").set_forkserver_preload(PRELOADED)
             try:
                 with _prepared():
                     forkserver.ensure_running()  # returns at once; the server goes on importing

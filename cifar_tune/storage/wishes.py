@@ -20,7 +20,6 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from cifar_tune.errors import CheckError
 from cifar_tune.storage.lease import Held, held_lease
 from cifar_tune.storage.own_tables import LONGEST_BY, WISHES, create_tables, study_key
-from cifar_tune.storage.rdb import is_undone_for_others
 
 _ATTEMPTS = 10
 
@@ -108,6 +107,8 @@ def _ask(engine: Engine, study: str, by: str, changes: dict[str, Any]) -> Held |
         except IntegrityError:  # another one asks at this instant, or another run has begun
             continue
         except OperationalError as error:
+            from cifar_tune.storage.rdb import is_undone_for_others  # noqa: PLC0415 (it imports Optuna)
+
             if not is_undone_for_others(error) or attempt == _ATTEMPTS - 1:
                 raise
             continue

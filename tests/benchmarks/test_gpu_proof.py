@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import pytest
@@ -48,6 +49,10 @@ def test_every_part_in_the_small_form(tmp_path: Path, monkeypatch: pytest.Monkey
     _, again = answers["kills"]["rows"]
     assert again["what"].endswith("exit code 0")
     assert "2 of 2 trials done" in again["status"]
+
+
+def test_every_part_is_measured_by_a_function_that_there_is() -> None:
+    assert all(callable(resolve_name(part.measure)) for part in proof.PARTS.values())
 
 
 def test_a_row_that_was_cut_off_is_left_out(tmp_path: Path) -> None:

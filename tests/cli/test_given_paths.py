@@ -3,14 +3,17 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import pytest
 
 from cifar_tune.data.cache import CACHE_VARIABLE
 from cifar_tune.storage.urls import ARTIFACTS_VARIABLE, STORAGE_VARIABLE
+from tests.processes import start_cifar_tune
+from tests.waiting import PATIENCE
 
 from .conftest import Cli
 
@@ -109,42 +112,19 @@ def test_a_plugin_outside_of_the_folder_is_refused_as_such(cli: Cli, home: Path)
     assert ended.err.endswith(words)
 
 
-def shell(command: str, folder: Path, text: str = "") -> "subprocess.CompletedProcess[str]":
-    program = f"{sys.executable} -m cifar_tune"
-    return subprocess.run(
-        ["bash", "-c", command.replace("cifar-tune", program)],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-        input=text,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-@pytest.mark.parametrize(
-    "command",
-    [
-        "cifar-tune check <(cat study.yaml)",
-        "cat study.yaml | cifar-tune check /dev/stdin",
-        "cifar-tune check - < study.yaml",
-        "mkfifo p; cat study.yaml > p & cifar-tune check p",
-        "cifar-tune train - < study.yaml",
-    ],
-)
-def test_what_stands_in_a_pipe_is_read(command: str, tmp_path: Path) -> None:
-    (tmp_path / "study.yaml").write_text("name: made\ntrain: {epochs: 0}\n")
-    ended = shell(command, tmp_path)
-    assert (ended.returncode, ended.stdout) == (2, "")
-    assert ":2: train.epochs = 0: must be a whole number" in ended.stderr
-
-
-def test_pipes_that_hold_no_study(tmp_path: Path) -> None:
-    ended = shell("yes | cifar-tune check -", tmp_path)
-    assert (ended.returncode, ended.stderr) == (2, "cifar-tune: /dev/stdin: is larger than 100,000 bytes\n")
-    ended = shell("cifar-tune check - <&-", tmp_path)
-    assert (ended.returncode, ended.stdout) == (2, "")
-    assert len(ended.stderr.splitlines()) == 1
+@contextmanager
+def standing_in(stdin: IO[str] | None) -> Iterator[None]:
+    """This process's standard input is that file or pipe; None: it is closed."""
+    kept = os.dup(0)
+    if stdin is None:
+        os.close(0)
+    else:
+        os.dup2(stdin.fileno(), 0)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 0)
+        os.close(kept)
 
 
 @contextmanager
@@ -153,14 +133,63 @@ def piped(text: str) -> Iterator[None]:
     reading, writing = os.pipe()
     os.write(writing, text.encode())
     os.close(writing)
-    kept = os.dup(0)
-    os.dup2(reading, 0)
-    os.close(reading)
-    try:
+    with os.fdopen(reading) as pipe, standing_in(pipe):
         yield
-    finally:
-        os.dup2(kept, 0)
-        os.close(kept)
+
+
+REFUSED = "name: made\ntrain: {epochs: 0}\n"
+WHY = ":2: train.epochs = 0: must be a whole number"
+
+
+def test_what_a_shell_makes_a_pipe_of_is_read(tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").write_text(REFUSED)
+    ended = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m cifar_tune check <(cat study.yaml)"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert WHY in ended.stderr
+
+
+@pytest.mark.parametrize("arguments", [("check", "/dev/stdin"), ("check", "-"), ("train", "-")])
+def test_what_stands_in_a_pipe_is_read(cli: Cli, arguments: Sequence[str], tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").write_text(REFUSED)
+    with subprocess.Popen(["cat", "study.yaml"], stdout=subprocess.PIPE, text=True) as cat, standing_in(cat.stdout):
+        from_a_pipe = cli(*arguments)
+    with (tmp_path / "study.yaml").open() as file, standing_in(file):
+        from_a_file = cli(*arguments)
+    for ended in (from_a_pipe, from_a_file):
+        assert (ended.code, ended.out) == (2, "")
+        assert WHY in ended.err
+
+
+def test_what_stands_in_a_named_pipe_is_read(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").write_text(REFUSED)
+    os.mkfifo(tmp_path / "p")
+    with subprocess.Popen(["sh", "-c", "cat study.yaml > p"]):
+        ended = cli("check", "p")
+    assert (ended.code, ended.out) == (2, "")
+    assert WHY in ended.err
+
+
+def test_pipes_that_hold_no_study(cli: Cli) -> None:
+    with subprocess.Popen(["yes"], stdout=subprocess.PIPE, text=True) as yes:
+        with standing_in(yes.stdout):
+            ended = cli("check", "-")
+        yes.kill()
+    assert (ended.code, ended.err) == (2, "cifar-tune: /dev/stdin: is larger than 100,000 bytes\n")
+
+
+def test_a_standard_input_that_is_closed(tmp_path: Path) -> None:
+    ended = start_cifar_tune(("check", "-"), tmp_path, os.environ, has_stdin=False)
+    out, err = ended.communicate(timeout=PATIENCE)
+    assert (ended.returncode, out) == (2, "")
+    assert len(err.splitlines()) == 1
 
 
 def test_a_study_that_came_out_of_a_pipe_goes_on_by_its_name(cli: Cli) -> None:

@@ -2,15 +2,16 @@
 
 import multiprocessing
 import os
-import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
-from multiprocessing.util import get_temp_dir
+from multiprocessing.forkserver import ForkServer
 from pathlib import Path
 
 import pytest
@@ -74,17 +75,32 @@ def test_the_fork_server_asks_for_no_gpu() -> None:
 
 
 def serve(connection: Connection, _device: str, _slot: int) -> None:
-    connection.send(sys.modules["statistics"].__file__ if "statistics" in sys.modules else "")
+    connection.send(sys.modules["statistics"].__file__)
     while True:
         connection.send(connection.recv())
 
 
 @pytest.fixture
-def own_server() -> Iterator[None]:
-    """A fork server that begins with the test, and is not left behind."""
-    end_server()
+def own_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A fork server that begins with the test and ends with it. That of this process stays for the tests that follow.
+
+    It imports no torch, which takes seconds: that is for the tests of `preloaded`.
+    """
+    own = ForkServer()
+    monkeypatch.setattr(forkserver, "_forkserver", own)
+    for name in ("ensure_running", "get_inherited_fds", "connect_to_new_process", "set_forkserver_preload"):
+        monkeypatch.setattr(forkserver, name, getattr(own, name))
+    monkeypatch.setattr(Starter, "_warm", None)
+    monkeypatch.setattr(starting, "PRELOADED", ["statistics", "profile"])
     yield
     end_server()
+    if (server := server_pid()) is not None:
+        os.waitpid(server, 0)
+
+
+def let_no_server_have_a_socket(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    too_long = str(folder / (200 * "x"))
+    monkeypatch.setattr("multiprocessing.connection.arbitrary_address", lambda _family: too_long)
 
 
 def stop(started: Sequence[tuple[ExecutorProcess, Connection]]) -> None:
@@ -95,21 +111,23 @@ def stop(started: Sequence[tuple[ExecutorProcess, Connection]]) -> None:
 
 @pytest.mark.usefixtures("own_server")
 def test_what_lies_in_the_working_folder_is_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "statistics.py").write_text("open('was-imported', 'w')")
-    (tmp_path / "profile.py").write_text("no Python")
+    for preloaded in starting.PRELOADED:
+        (tmp_path / f"{preloaded}.py").write_text("open('was-imported', 'w')")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [path for path in sys.path if path not in ("", str(tmp_path))])
     starter = Starter(serve)
     started = [starter.start("cpu", 0)]
     try:
-        assert started[0][1].recv() != str(tmp_path / "statistics.py")
+        assert started[0][1].recv() == statistics.__file__
         assert not (tmp_path / "was-imported").exists()
     finally:
         stop(started)
 
 
 @pytest.mark.usefixtures("own_server")
-def test_executors_outlive_their_server_and_new_ones_are_spawned() -> None:
+def test_executors_outlive_their_server_and_new_ones_are_spawned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     starter = Starter(serve)
     started = [starter.start("cpu", 0)]
     try:
@@ -121,20 +139,18 @@ def test_executors_outlive_their_server_and_new_ones_are_spawned() -> None:
         started[0][1].send("are you there")
         assert started[0][1].recv() == "are you there"
         multiprocessing.active_children()  # multiprocessing believes that it is dead now
-        shutil.rmtree(get_temp_dir())  # and no new server can have a socket
+        let_no_server_have_a_socket(tmp_path, monkeypatch)
         started.append(starter.start("cpu", 1))
         started[1][1].recv()
         assert [process.is_alive() for process, _ in started] == [True, True]
     finally:
         stop(started)
-        Path(get_temp_dir()).mkdir(exist_ok=True)
     assert [process.is_alive() for process, _ in started] == [False, False]
 
 
 @pytest.mark.usefixtures("own_server")
 def test_without_a_place_for_its_socket_they_are_spawned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    too_long = str(tmp_path / (200 * "x"))
-    monkeypatch.setattr("multiprocessing.connection.arbitrary_address", lambda _family: too_long)
+    let_no_server_have_a_socket(tmp_path, monkeypatch)
     started = [Starter(serve).start("cpu", 0)]
     try:
         started[0][1].recv()
@@ -194,6 +210,7 @@ def test_the_server_is_known_by_its_process_number() -> None:
     process.join(PATIENCE)
 
 
+@pytest.mark.usefixtures("own_server")
 def test_where_nothing_can_be_started_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_self: object) -> None:
         raise BlockingIOError(11, "Resource temporarily unavailable")

@@ -48,7 +48,7 @@ def main() -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
             case ["end", code]:
                 _finish(engine, number, lease, key, int(code))
-        time.sleep(0.02)
+        time.sleep(0.05)
     _finish(engine, number, lease, key, 130)
 
 

@@ -86,7 +86,7 @@ class Lab:
         while not is_so():
             (server or self.server).look()
             assert time.monotonic() < deadline, self.said
-            time.sleep(0.02)
+            time.sleep(0.05)
 
 
 @pytest.fixture
