@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 
@@ -32,7 +33,10 @@ def chromium(profile: Path) -> Iterator[Chrome]:
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     for flag in (*FLAGS, f"--user-data-dir={profile}"):
         options.add_argument(flag)
-    browser = Chrome(options=options, service=Service(driver))
+    try:
+        browser = Chrome(options=options, service=Service(driver))
+    except WebDriverException:  # the driver waits a minute for its browser, which a busy machine may outlast
+        browser = Chrome(options=options, service=Service(driver))
     browser.set_script_timeout(PATIENCE)
     try:
         yield browser

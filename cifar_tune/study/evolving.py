@@ -5,7 +5,7 @@ The study as it was stays in the storage, as `NAME@1`. If the process is killed 
 
 import copy
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -242,17 +242,43 @@ def previewed(storage: RDBStorage, spec: StudySpec) -> Preview:
     return Preview([f"changed: {each}" for each in different], _sentences(spec.name, carried, version, is_done=False))
 
 
-def evolve_study(storage: RDBStorage, spec: StudySpec, data: PreparedData, lease: Lease, say: Say) -> None:
+@dataclass
+class Attempt:
+    """What an attempt puts in place at its end, and what there is to say of that.
+
+    If the database went away just then, its answer may be lost, and nobody knows whether it has happened. So the next
+    attempt looks whether the study has this identity.
+    """
+
+    identity: str = ""
+    sentences: Sequence[str] = ()
+
+
+def evolve_study(
+    storage: RDBStorage, spec: StudySpec, data: PreparedData, lease: Lease, say: Say, attempt: Attempt | None = None
+) -> None:
     """Make the stored study one of this specification, if it is another one; the caller holds its lease.
 
     Says how many trials were carried over, and why others were not.
+
+    Args:
+        storage: that holds the study.
+        spec: the specification.
+        data: its images.
+        lease: of the study.
+        say: is given messages for people.
+        attempt: the same for all attempts, where this is repeated after an error of the database.
 
     Raises:
         UserError: if objective or images are others.
         CheckError: if the lease was lost, or checkpoints cannot be copied.
     """
+    attempt = attempt or Attempt()
     study = stored_study(storage, spec, evolve=True)
     if study is None or attributes.SPEC not in study.user_attrs:
+        return
+    if attempt.identity and study.user_attrs.get(attributes.IDENTITY) == attempt.identity:
+        _say_all(say, attempt.sentences)
         return
     before = read_spec(study)
     trials = study.get_trials(deepcopy=False)
@@ -274,13 +300,19 @@ def evolve_study(storage: RDBStorage, spec: StudySpec, data: PreparedData, lease
         if key.startswith(QMC_COUNTER) or keeps_samplers_notes(before, spec, same_numbers):
             storage.set_study_system_attr(study_id(made), key, value)
     made.set_user_attr(attributes.SPEC, spec.stored())
-    made.set_user_attr(attributes.IDENTITY, new_identity())
+    attempt.identity = new_identity()
+    made.set_user_attr(attributes.IDENTITY, attempt.identity)
     made.set_user_attr(attributes.STOP_SINCE, len(carried.trials))  # what was tried says nothing of a larger space
     made.set_user_attr(attributes.EVOLVED, _summary(carried, version, number))
     _give_checkpoints(study, made, spec.name, carried.trials)
     lease.renew()  # nobody else may have taken the study over meanwhile
+    attempt.sentences = _sentences(spec.name, carried, version)
     put_in_place(storage, spec.name, version)
-    for sentence in _sentences(spec.name, carried, version):
+    _say_all(say, attempt.sentences)
+
+
+def _say_all(say: Say, sentences: Iterable[str]) -> None:
+    for sentence in sentences:
         say(sentence)
 
 

@@ -42,7 +42,7 @@ from cifar_tune.study.events import (
     StopRequests,
     Watch,
 )
-from cifar_tune.study.evolving import evolve_study, finish_evolution
+from cifar_tune.study.evolving import Attempt, evolve_study, finish_evolution
 from cifar_tune.study.folder_claim import claim_folder
 from cifar_tune.study.opening import about_defaults, open_study, stored_study, with_its_defaults
 from cifar_tune.study.script import Script
@@ -211,7 +211,8 @@ def _run_in(
     _say_all(observer, (f"note: {sentence}" for sentence in about_defaults(given, spec)))
     if evolve:
         _say_all(observer, patience.take(lambda: _claimed(stored_study(storage, spec, evolve), storage, url)))
-        patience.take(lambda: evolve_study(storage, spec, data, lease, observer.important))
+        attempt = Attempt()
+        patience.take(lambda: evolve_study(storage, spec, data, lease, observer.important, attempt))
         patience.take(lambda: finish_evolution(storage, spec.name, url))
     stored = patience.take(lambda: _opened(storage, spec, data, plan, transfer))
     _say_all(observer, patience.take(lambda: _claimed(stored, storage, url)))

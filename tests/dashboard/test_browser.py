@@ -1,4 +1,9 @@
 import pytest
+from selenium.common.exceptions import (
+    ElementClickInterceptedException,
+    NoSuchElementException,
+    StaleElementReferenceException,
+)
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
@@ -11,6 +16,10 @@ from .conftest import STUDY, TRIALS
 pytestmark = pytest.mark.browser
 
 
+REDRAWN = (ElementClickInterceptedException, NoSuchElementException, StaleElementReferenceException)
+"""What the driver says where the page has drawn a part of itself anew between two questions."""
+
+
 def wait_for_text(browser: Chrome, *texts: str) -> str:
     """The page's text, once all of these are in it."""
 
@@ -18,14 +27,18 @@ def wait_for_text(browser: Chrome, *texts: str) -> str:
         text = browser.find_element(By.TAG_NAME, "body").text
         return all(wanted in text for wanted in texts) and text
 
-    found = WebDriverWait(browser, PATIENCE).until(shown, f"the page never showed all of {texts}")
-    return str(found)
+    waiting = WebDriverWait(browser, PATIENCE, ignored_exceptions=REDRAWN)
+    return str(waiting.until(shown, f"the page never showed all of {texts}"))
 
 
 def follow(browser: Chrome, path: str) -> None:
     """Click the link that leads to that path."""
-    WebDriverWait(browser, PATIENCE).until(lambda _: browser.find_elements(By.CSS_SELECTOR, f"a[href='{path}']"))
-    browser.find_element(By.CSS_SELECTOR, f"a[href='{path}']").click()
+
+    def clicked(_: Chrome) -> bool:
+        browser.find_element(By.CSS_SELECTOR, f"a[href='{path}']").click()
+        return True
+
+    WebDriverWait(browser, PATIENCE, ignored_exceptions=REDRAWN).until(clicked)
 
 
 def test_from_the_list_to_the_study_and_its_trials(browser: Chrome, dashboard: Dashboard) -> None:

@@ -34,7 +34,7 @@ from tests.reports.factory import analysed_opening, make_record, make_spec, rand
 from tests.waiting import PATIENCE
 
 from .conftest import serving
-from .test_browser import follow, wait_for_text
+from .test_browser import REDRAWN, follow, wait_for_text
 
 SPEC = make_spec(
     {"lr": {"low": 1e-4, "high": 1.0, "log": True}, "optimizer": {"choices": ["sgd", "adamw"]}},
@@ -341,7 +341,7 @@ def test_from_the_list_to_the_report_in_a_browser(browser: Chrome, shown: Dashbo
     wait_for_text(browser, "Open the report", "Budget: 50 trials")
     browser.get(f"{shown.address}/studies/1/trials?numbers=0")
     wait_for_text(browser, "Trial 0", "learning-curves.png", "summary.md")
-    found = WebDriverWait(browser, PATIENCE).until(
+    found = WebDriverWait(browser, PATIENCE, ignored_exceptions=REDRAWN).until(
         lambda _: [
             image
             for image in browser.find_elements(By.CSS_SELECTOR, "img[src*='/artifacts/1/']")

@@ -21,7 +21,7 @@ from cifar_tune.storage.records import load_record
 from cifar_tune.storage.urls import ARTIFACTS_VARIABLE
 from cifar_tune.study.events import StopRequests
 from tests.ray_cluster import SMALL, ray_cluster
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE, wait_until
 
 from .conftest import DeskOf
 
@@ -127,10 +127,12 @@ def test_a_study_runs_on_the_cluster_whose_machines_come_and_go(
     cluster: Any, url: URL, storage: BatchStorage, desk_of: DeskOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(ARTIFACTS_VARIABLE, str(tmp_path / "storage" / "artifacts"))
+    monkeypatch.setattr("cifar_tune.service.cluster_slots._FIRST_SECONDS", PATIENCE)
     monkeypatch.chdir(tmp_path)
     desk = desk_of("anna")
     desk.submit(STUDY, workers=1)
     with cluster_slots(cluster.address, None) as found:
+        found.silence = PATIENCE
         assert len(found.slots()) == 1
         assert found.slots()[0].startswith("cpu@")
         settings = Settings(found.slots(), command=found.command, renewed=found.slots)

@@ -93,6 +93,7 @@ class Lab:
 def lab(engine: Engine, url: URL, tmp_path: Path, desk_of: DeskOf, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     monkeypatch.setenv("CIFAR_TUNE_ARTIFACTS", str(tmp_path / "storage" / "artifacts"))
     monkeypatch.setenv("PYTHONPATH", str(Path.cwd()), prepend=os.pathsep)
+    monkeypatch.setattr("cifar_tune.service.supervising._PARK_SECONDS", PATIENCE)  # what ends is parked, however slowly
     made = Lab(engine, url, tmp_path, desk_of("anna", "admin"))
     yield made
     made.server.end()

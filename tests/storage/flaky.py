@@ -11,7 +11,8 @@ class Flaky:
     """Passes every call on to `backend`.
 
     While `down`, all fail. When `answer_lost` changes have arrived, the last of them is answered by an error all the
-    same. `bug` is what every call raises, once it is set. While `answers` is not set, all wait.
+    same; with `falls_silent`, `answers` is not set from then on. `bug` is what every call raises, once it is set. While
+    `answers` is not set, all wait.
     """
 
     def __init__(self, backend: BaseStorage) -> None:
@@ -19,6 +20,7 @@ class Flaky:
         self.down = False
         self.bug: Exception | None = None
         self.answer_lost = 0
+        self.falls_silent = False
         self.answers = threading.Event()
         self.answers.set()
         self.calls: list[str] = []
@@ -39,6 +41,8 @@ class Flaky:
             if self.answer_lost and name.startswith(("create", "set", "add")):
                 self.answer_lost -= 1
                 if self.answer_lost == 0:
+                    if self.falls_silent:
+                        self.answers.clear()
                     raise StorageInternalError("the answer is lost")
             return answer
 

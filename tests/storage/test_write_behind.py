@@ -159,7 +159,8 @@ def test_an_outage_loses_nothing(memory: WriteBehindStorage, rdb: BatchStorage, 
     study.tell(begun, 0.4)
     told(study)
     study.set_user_attr("elapsed", 3.0)
-    assert not memory.flush(0.5)
+    wait_until(lambda: memory.outage is not None)
+    assert not memory.flush(0.1)
     assert "the server is gone" in str(memory.outage)
     assert memory.is_behind
     assert memory.unwritten() == {0, 1}

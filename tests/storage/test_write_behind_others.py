@@ -130,9 +130,10 @@ def test_what_others_enqueued_during_an_outage_is_not_taken_for_ours(
     with memory.together():
         ours = in_memory(memory).ask()
         in_memory(rdb).enqueue_trial({"lr": 0.1})
-        flaky.down, flaky.answer_lost = not has_arrived, int(has_arrived)
-    wait_until(lambda: memory.outage is not None)
+        flaky.down, flaky.answer_lost, flaky.falls_silent = not has_arrived, int(has_arrived), has_arrived
+    wait_until(lambda: not flaky.answers.is_set() if has_arrived else memory.outage is not None)
     flaky.down = False
+    flaky.answers.set()
     assert memory.flush(PATIENCE)
     (theirs,) = memory.admit_others(PATIENCE)
     assert (ours.number, theirs.number, theirs.system_attrs["fixed_params"]) == (0, 1, {"lr": 0.1})
@@ -157,8 +158,9 @@ def test_a_trial_that_another_program_begins_in_an_outage_is_not_taken_for_ours(
 def test_a_trial_that_grew_after_its_answer_was_lost_is_ours(
     memory: WriteBehindStorage, rdb: BatchStorage, flaky: Flaky
 ) -> None:
-    flaky.answer_lost = 1
+    flaky.answer_lost, flaky.falls_silent = 1, True
     trial = in_memory(memory).ask()
-    wait_until(lambda: memory.outage is not None)
+    wait_until(lambda: not flaky.answers.is_set())
     trial.suggest_float("lr", 1e-4, 1.0, log=True)
+    flaky.answers.set()
     assert_same(memory, rdb)

@@ -163,8 +163,12 @@ def test_a_slow_trial_ends_after_its_epoch_and_keeps_its_executor(run_scripted: 
     assert executors.killed == []
 
 
-def test_the_time_of_a_trial_is_summed_over_runs(run_scripted: RunStudy) -> None:
-    _, record, _ = run_scripted(study(1, pruner={"name": "none"}), stop_after=2)
+def test_the_time_of_a_trial_is_summed_over_runs(run_scripted: RunStudy, clock: Clock) -> None:
+    def slow(config: Configuration, epoch: int) -> float:
+        clock.now += 2.0
+        return 0.1
+
+    _, record, _ = run_scripted(study(1, pruner={"name": "none"}), Script(slow), stop_after=2)
     (trial,) = record.study.get_trials()
     assert trial.user_attrs["spent_seconds"] > 0
     record.study._storage.set_trial_user_attr(trial._trial_id, "spent_seconds", 3600.0)

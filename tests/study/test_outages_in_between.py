@@ -26,7 +26,8 @@ from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.records import StudyRecord, load_record
 from cifar_tune.storage.stored_studies import study_names
 from cifar_tune.storage.urls import storage_url
-from cifar_tune.study import finalizing, run
+from cifar_tune.storage.versions import put_in_place
+from cifar_tune.study import evolving, finalizing, run
 from cifar_tune.study.events import StopRequests
 from cifar_tune.study.opening import open_study, stored_study
 from cifar_tune.study.run import Outcome, run_study
@@ -265,6 +266,30 @@ def test_and_in_the_middle_of_an_evolution(
     assert essence(outcome.record)[:4] == undisturbed
     assert len(essence(outcome.record)) == 5
     assert growing.stops > 5
+    assert sum("has evolved: 4 finished trials carried over" in note for note in watching.notes) == 1
+    storage = open_storage(url)
+    assert study_names(storage) == ["test", "test@1"]
+    close(storage)
+
+
+@pytest.mark.usefixtures("waiting")
+def test_an_evolution_is_told_although_the_last_answer_of_the_database_was_lost(
+    url: URL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = count(1)
+
+    def put_without_answer(*arguments: Any) -> None:
+        put_in_place(*arguments)
+        if next(calls) == 1:
+            raise OperationalError("COMMIT", {}, Exception("server closed the connection unexpectedly"))
+
+    run_scripted(url, Recorder(), monkeypatch)
+    monkeypatch.setattr(evolving, "put_in_place", put_without_answer)
+    evolved = spec_of(spec().plain() | {"budget": {"trials": 5}, "pruner": {"name": "median"}})
+    watching = Recorder()
+    outcome = run_study(evolved, url, watching, ExecutorOptions(), StopRequests(), evolve=True)
+    assert len(essence(outcome.record)) == 5
+    assert outages(watching.notes) == (1, 1)
     assert sum("has evolved: 4 finished trials carried over" in note for note in watching.notes) == 1
     storage = open_storage(url)
     assert study_names(storage) == ["test", "test@1"]

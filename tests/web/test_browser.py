@@ -159,7 +159,7 @@ def test_pages_are_printed_on_white_as_tables_without_buttons(
 def test_the_dashboard_works_behind_the_door(browser: Chrome, address: str, template: Template) -> None:
     log_in(browser, address, template.tokens["viewer"])
     browser.get(f"{address}dashboard")
-    wait_until(lambda: "made" in browser.find_element(By.TAG_NAME, "body").text)
+    wait_until(lambda: "made" in words(browser, "body")[0])
     assert errors(browser) == []
 
 
