@@ -1,6 +1,7 @@
 import math
 import threading
 import warnings
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import pairwise
@@ -26,6 +27,7 @@ from cifar_tune.reports.report import Report
 from cifar_tune.reports.summary_markdown import summary_markdown
 from cifar_tune.storage.records import StudyRecord
 from cifar_tune.study_spec.metrics import METRICS, Metrics
+from cifar_tune.study_spec.specification import StudySpec
 
 from .factory import CONDITIONAL, MadeTrial, make_record, make_spec, random_trials
 
@@ -49,26 +51,27 @@ def case(name: str) -> StudyRecord:
     loss = make_spec(LR, train={"epochs": 2}, objective={"metric": "val_loss"})
     one_epoch, constant = make_spec(LR, train={"epochs": 1}), make_spec({**LR, "width": {"choices": [8]}})
     long = make_spec({**LR, **LONG}, train={"optimizer": "sgd", "epochs": 3})
-    cases: dict[str, tuple[Any, list[MadeTrial]]] = {
-        "no trial": (spec, []),
-        "one trial": (spec, random_trials(spec, 1, pruned=0)),
-        "one pruned trial": (five, [MadeTrial({"lr": 0.1}, 0.3, "PRUNED", 1)]),
-        "all pruned": (spec, random_trials(spec, 20, pruned=1)),
-        "all failed": (five, [MadeTrial({"lr": 0.1}, None, "FAIL", 0, "error", "boom")] * 3),
-        "one running": (five, [MadeTrial({"lr": 0.1}, None, "RUNNING", 1, history={"val_accuracy": [0.3]})]),
-        "one epoch": (one_epoch, random_trials(one_epoch, 9)),
-        "a constant knob": (constant, [MadeTrial({"lr": 0.01, "width": 8}, value) for value in (0.5, 0.6, 0.5)]),
-        "equal values": (five, [MadeTrial({"lr": 0.01 * (index + 1)}, 0.5) for index in range(4)]),
-        "zero and one": (five, [MadeTrial({"lr": 0.01}, 0.0), MadeTrial({"lr": 0.02}, 1.0)]),
-        "nothing searched": (make_spec({}), [MadeTrial({}, 0.5), MadeTrial({}, 0.6)]),
-        "an enormous loss": (loss, [*random_trials(loss, 9, pruned=0), MadeTrial({"lr": 0.5}, 1e30, epochs=2)]),
-        "an infinite loss": (loss, [MadeTrial({"lr": 0.5}, 0.5, epochs=2),
+    cases: dict[str, tuple[StudySpec, Callable[[], list[MadeTrial]]]] = {
+        "no trial": (spec, list),
+        "one trial": (spec, lambda: random_trials(spec, 1, pruned=0)),
+        "one pruned trial": (five, lambda: [MadeTrial({"lr": 0.1}, 0.3, "PRUNED", 1)]),
+        "all pruned": (spec, lambda: random_trials(spec, 20, pruned=1)),
+        "all failed": (five, lambda: [MadeTrial({"lr": 0.1}, None, "FAIL", 0, "error", "boom")] * 3),
+        "one running": (five, lambda: [MadeTrial({"lr": 0.1}, None, "RUNNING", 1, history={"val_accuracy": [0.3]})]),
+        "one epoch": (one_epoch, lambda: random_trials(one_epoch, 9)),
+        "a constant knob": (constant, lambda: [MadeTrial({"lr": 0.01, "width": 8}, y) for y in (0.5, 0.6, 0.5)]),
+        "equal values": (five, lambda: [MadeTrial({"lr": 0.01 * (index + 1)}, 0.5) for index in range(4)]),
+        "zero and one": (five, lambda: [MadeTrial({"lr": 0.01}, 0.0), MadeTrial({"lr": 0.02}, 1.0)]),
+        "nothing searched": (make_spec({}), lambda: [MadeTrial({}, 0.5), MadeTrial({}, 0.6)]),
+        "an enormous loss": (loss, lambda: [*random_trials(loss, 9, pruned=0), MadeTrial({"lr": 0.5}, 1e30, epochs=2)]),
+        "an infinite loss": (loss, lambda: [MadeTrial({"lr": 0.5}, 0.5, epochs=2),
                                     MadeTrial({"lr": 0.9}, math.inf, "PRUNED", 2, history=DIVERGED)]),
-        "no figures by epoch": (five, [MadeTrial({"lr": lr}, lr, history={}) for lr in (0.1, 0.2)]),
-        "a knob that no trial took": (spec, [t for t in random_trials(spec, 30) if "momentum" not in t.params]),
-        "long names": (long, random_trials(long, 25)),
+        "no figures by epoch": (five, lambda: [MadeTrial({"lr": lr}, lr, history={}) for lr in (0.1, 0.2)]),
+        "a knob that no trial took": (spec, lambda: [t for t in random_trials(spec, 30) if "momentum" not in t.params]),
+        "long names": (long, lambda: random_trials(long, 25)),
     }  # fmt: skip
-    return make_record(*cases[name])
+    own, trials = cases[name]
+    return make_record(own, trials())
 
 
 CASES = (
