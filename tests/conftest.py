@@ -174,7 +174,12 @@ def postgres() -> Iterator[str]:
 @pytest.fixture
 def blank_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures of reports stay empty, for tests that look at something else of a report: drawing takes seconds."""
-    monkeypatch.setattr("cifar_tune.plotting.style._pixels", lambda _figure: Image.new("RGB", (16, 16)))
+    leave_pictures_blank(monkeypatch)
+
+
+def leave_pictures_blank(patch: pytest.MonkeyPatch) -> None:
+    """From now on, until the patch is undone."""
+    patch.setattr("cifar_tune.plotting.style._pixels", lambda _figure: Image.new("RGB", (16, 16)))
 
 
 @pytest.fixture(autouse=True)

@@ -90,6 +90,7 @@ def test_it_holds_model_report_split_and_versions(made: Made) -> None:
     assert f"{made.record.openings[0].test_accuracy:.6g}" in bundle.files["README.md"].decode()
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_equal_contents_are_equal_to_the_byte_and_nothing_else_is_replaced(made: Made, tmp_path: Path) -> None:
     files = dict(reversed(list(read_bundle(made.bundle).files.items())))
     assert packed("made", files) == made.content

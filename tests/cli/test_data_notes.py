@@ -35,6 +35,7 @@ def stickers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "stickers"
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_digits_drawn_in_the_alpha_channel_are_learned(cli: Cli, stickers: Path, tmp_path: Path) -> None:
     """Read as RGB alone, they would all be black, and the accuracy that of guessing."""
     (tmp_path / "study.yaml").write_text(STUDY.format(epochs=8))

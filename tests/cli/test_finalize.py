@@ -130,6 +130,7 @@ def test_ctrl_c_during_the_training_leaves_no_mark(cli: Cli, tmp_path: Path) -> 
     assert "run by: nobody right now" in cli("status", "small", "--storage", URL).out
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_a_lost_result_is_shown(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     from cifar_tune.study import finalizing
 

@@ -1,6 +1,8 @@
 """Model folders without a training: random weights, and norms that have seen images."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import cache
 
 import pytest
 import torch
@@ -25,6 +27,17 @@ Saved = Callable[[Configuration], SavedModel]
 @pytest.fixture(autouse=True, scope="package")
 def one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="package")
+def operators_are_listed_once() -> Iterator[None]:
+    """For each file, torch.onnx makes the list of all that ONNX can do anew; a program makes one file, tests many."""
+    with pytest.MonkeyPatch.context() as patch:
+        with suppress(ImportError, AttributeError):  # another PyTorch may do it elsewhere
+            from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+            patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(cache(ONNXRegistry.from_torchlib)))
+        yield
 
 
 @pytest.fixture(autouse=True, scope="package")

@@ -7,6 +7,7 @@ import pytest
 
 from cifar_tune.reports.export import export
 from cifar_tune.storage.records import StudyRecord
+from tests.conftest import leave_pictures_blank
 
 from .factory import MadeTrial, make_record, make_spec, random_trials
 
@@ -25,7 +26,17 @@ def record() -> StudyRecord:
 
 @pytest.fixture(scope="session")
 def exported(record: StudyRecord, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of that study's report."""
+    """The folder of that study's report, with blank pictures."""
     folder = tmp_path_factory.mktemp("exported") / "reports" / "made"
+    with pytest.MonkeyPatch.context() as patch:
+        leave_pictures_blank(patch)
+        export(record, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def drawn(record: StudyRecord, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with its pictures."""
+    folder = tmp_path_factory.mktemp("drawn") / "reports" / "made"
     export(record, folder)
     return folder

@@ -2,9 +2,11 @@ import errno
 import os
 import subprocess
 import sys
+from itertools import count
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from cifar_tune.errors import UserError
 from cifar_tune.plotting import style
@@ -50,11 +52,11 @@ def test_a_second_export_overwrites_and_removes_what_no_longer_holds(tmp_path: P
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
-def test_the_same_study_gives_the_same_files(record: StudyRecord, exported: Path, tmp_path: Path) -> None:
+def test_the_same_study_gives_the_same_files(record: StudyRecord, drawn: Path, tmp_path: Path) -> None:
     export(record, tmp_path)
     for path in tmp_path.iterdir():
         if path.suffix in (".csv", ".json", ".png"):
-            assert path.read_bytes() == (exported / path.name).read_bytes(), path.name
+            assert path.read_bytes() == (drawn / path.name).read_bytes(), path.name
 
 
 def test_vector_pictures_are_the_same_each_time_and_stay_small() -> None:
@@ -94,6 +96,8 @@ def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
 def test_an_error_while_the_last_file_takes_its_place_leaves_the_former_report(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    colours = count()  # no picture is equal to another one
+    monkeypatch.setattr(style, "_pixels", lambda _figure: Image.new("RGB", (16, 16), (next(colours), 0, 0)))
     objectives = [{"metric": "val_accuracy"}, {"metric": "parameters"}]
     several = make_spec(LR, objective=objectives)
     export(make_record(several, [MadeTrial({"lr": 0.1}, 0.5, figures={"parameters": 9})]), tmp_path)
@@ -133,6 +137,7 @@ def test_links_in_the_place_of_files_are_replaced(tmp_path: Path) -> None:
     assert {path.read_text() for path in tmp_path.glob("precious *")} == {"mine"}
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_a_front_that_leads_elsewhere_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "trial-1.yaml").write_text("mine")

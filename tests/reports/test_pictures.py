@@ -103,17 +103,17 @@ def test_every_study_has_its_pictures(name: str, tmp_path: Path, capfd: pytest.C
         assert (shown[:, [0, -1]] > 250).all(), f"{picture} runs over its edge"
 
 
-def test_pictures_show_data_not_sentences(exported: Path) -> None:
+def test_pictures_show_data_not_sentences(drawn: Path) -> None:
     for picture in PICTURES:
-        height, width, _ = pixels(exported / picture).shape
+        height, width, _ = pixels(drawn / picture).shape
         assert height > 300
         assert width > 700
 
 
 @pytest.mark.parametrize("picture", ["history.png", "slices.png", "parallel_coordinates.png", "learning_curves.png"])
-def test_the_best_trial_stands_out(exported: Path, picture: str) -> None:
+def test_the_best_trial_stands_out(drawn: Path, picture: str) -> None:
     orange = [int(ORANGE[index : index + 2], 16) for index in (1, 3, 5)]
-    assert (np.abs(pixels(exported / picture).astype(int) - orange).max(axis=-1) < 12).sum() > 30
+    assert (np.abs(pixels(drawn / picture).astype(int) - orange).max(axis=-1) < 12).sum() > 30
 
 
 @pytest.mark.parametrize(("name", "pictures"), [

@@ -26,6 +26,7 @@ from cifar_tune.reports.tested import test_set as section
 from cifar_tune.reports.trust import fall, trust_words
 from cifar_tune.storage.openings import Opening, read_openings, write_opening
 from cifar_tune.storage.records import StudyRecord, load_record
+from tests.conftest import leave_pictures_blank
 
 from .factory import OPENING, RESULT, MadeTrial, analysed_opening, make_record, make_spec
 
@@ -227,12 +228,13 @@ def test_an_analysis_that_cannot_be_read_is_told() -> None:
             load_record(record.study._storage, record.name)
 
 
-def test_pictures_come_from_what_was_kept(tmp_path: Path) -> None:
+def test_pictures_come_from_what_was_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = {file.name for file in export(opened(analysed_opening()), tmp_path)}
     names = {"test_classes.png", "test_calibration.png", "test_mistakes.png"}
     assert names < files
     assert all(Image.open(tmp_path / name).size[0] > 400 for name in names)
     assert "![Mistakes on the test set](test_mistakes.png)" in (tmp_path / "summary.md").read_text()
+    leave_pictures_blank(monkeypatch)
     export(opened(RESULT), tmp_path)
     assert not any((tmp_path / name).exists() for name in names), "those of another study are removed"
 
