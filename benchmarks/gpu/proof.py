@@ -81,7 +81,7 @@ PARTS: Mapping[str, Part] = {
     "airbench": Part("Ten epochs of airbench_net in one executor", "benchmarks.gpu.trials:airbench", 0.14),
     "digits": Part("The same configuration in two processes", "benchmarks.gpu.trials:same_digits", 0.06),
     "memory": Part("What is held after each trial", "benchmarks.gpu.trials:memory", 0.06),
-    "workers": Part("The same study with 1, 2, 4 and auto workers", "benchmarks.gpu.studies:workers", 0.18),
+    "workers": Part("The same study with 1, 2, 4 and auto workers", "benchmarks.gpu.studies:workers", 0.30),
     "check": Part("`check` of studies/resnet.yaml", "benchmarks.gpu.studies:check", 0.06),
     "kills": Part("Killed and started again", "benchmarks.gpu.studies:kills", 0.06),
     "tests": Part("Tests that need a GPU", "benchmarks.gpu.proof:gpu_tests", 0.20),

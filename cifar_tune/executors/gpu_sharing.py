@@ -97,6 +97,25 @@ def alone(prepared: Sequence[Prepared], paces: Sequence[float]) -> Sharing:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class OpenQuestion:
+    """How many executors should share each GPU is to be found out with the trials of a study.
+
+    Attributes:
+        devices: the GPUs.
+        alone: one executor on each of them, with a speed that is not known yet.
+        most: executors that are of any use.
+        start_seconds: that an executor takes until it can train.
+        path: where the answer is kept.
+    """
+
+    devices: tuple[str, ...]
+    alone: Sharing
+    most: int
+    start_seconds: float
+    path: Path | None
+
+
 def words(tried: Sequence[Sharing], chosen: Sharing) -> str:
     """The decision and its figures, for people."""
     paces = ", ".join(f"{each.each}: {each.images_per_second:,.0f}" for each in tried)
@@ -112,6 +131,8 @@ _REHEARSAL_SECONDS = 300.0
 _DEAREST = 0.1
 """Share of the time that the whole study takes, at the speed found so far: no try is made that takes longer."""
 
+_NO_MORE = "--workers auto: 1 on each GPU, since more could not be tried"
+
 A = TypeVar("A", Prepared, Rehearsed)
 
 
@@ -126,6 +147,11 @@ class SharingExecutors(LocalExecutors):
         work: see `LocalExecutors`.
         patience: seconds after which no further number of executors is tried.
         warm_up: see `LocalExecutors`.
+        rehearses: whether it is tried before the study begins; else one executor on each GPU finds out what memory the
+            largest models take, and `question` is left to be answered.
+
+    Attributes:
+        question: what is left to be found out after the start; None if nothing.
     """
 
     def __init__(
@@ -137,8 +163,11 @@ class SharingExecutors(LocalExecutors):
         work: Work = work_in_process,
         patience: float = math.inf,
         warm_up: WarmUp | None = None,
+        rehearses: bool = True,
     ) -> None:
         super().__init__(None, devices, threads, note, work, warm_up)
+        self.question: OpenQuestion | None = None
+        self._rehearses = rehearses
         self._rehearsal = rehearsal
         self._patience = patience
         self._began = time.monotonic()
@@ -157,7 +186,10 @@ class SharingExecutors(LocalExecutors):
         known = remembered(path)
         room = min(each.room_bytes for each in ready)
         if known is None or not fits(known.each, known.peak_bytes, room):
-            self._find_out(path, impatient)
+            if self._rehearses:
+                self._find_out(path, impatient)
+            else:
+                self._ask(path, impatient)
             return
         try:
             self._start_more((known.each - 1) * len(ready), impatient)
@@ -166,12 +198,28 @@ class SharingExecutors(LocalExecutors):
         else:
             self._note(f"{known.words} (found on {known.found})")
 
+    def _ask(self, path: Path | None, impatient: Callable[[], None]) -> None:
+        """Find out what memory the largest models take, before any trial runs beside them."""
+        devices = tuple(slot.ready.device for slot in self._slots if slot.ready is not None)
+        most = min(int(cpu_count()), self._rehearsal.most)
+        if most < 2 * len(devices):
+            return
+        try:
+            prepared = self._answers(self._rehearsal, Prepared, impatient)
+        except _RehearsalFailed as error:  # a trial will meet it again
+            self._note_lines(f"{_NO_MORE}: {error}")
+            return
+        for slot in self._slots:
+            self._give(slot, Verdict(go_on=False))
+        seconds = time.monotonic() - self._began
+        self.question = OpenQuestion(devices, alone(prepared, [0.0] * len(devices)), most, seconds, path)
+
     def _find_out(self, path: Path | None, impatient: Callable[[], None]) -> None:
         """Double the executors on each GPU as long as they train more images together, at the same time."""
         try:
             tried = [chosen] = [alone(*self._rehearse(impatient))]
         except _RehearsalFailed as error:  # a trial will meet it again
-            self._note_lines(f"--workers auto: 1 on each GPU, since more could not be tried: {error}")
+            self._note_lines(f"{_NO_MORE}: {error}")
             return
         doubling = time.monotonic() - self._began  # as long as it took to start and to try the first ones
         most = min(int(cpu_count()), self._rehearsal.most)

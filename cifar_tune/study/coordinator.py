@@ -20,6 +20,7 @@ from cifar_tune.study.budget import ElapsedTime, Estimate
 from cifar_tune.study.ends import Ends
 from cifar_tune.study.events import Watch
 from cifar_tune.study.failing_executors import FailingExecutors
+from cifar_tune.study.finding_workers import FindingWorkers
 from cifar_tune.study.next_trial import NextTrials, RefusedTrial
 from cifar_tune.study.opening import record_environment, repair
 from cifar_tune.study.other_programs import OtherPrograms
@@ -54,6 +55,7 @@ class Coordinator:
         executors: Executors,
         watch: Watch,
         script: Script | None = None,
+        finding: FindingWorkers | None = None,
     ) -> None:
         self._storage = storage
         self._planned = Planned(study, storage, script, watch.observer.note) if script is not None else None
@@ -67,7 +69,8 @@ class Coordinator:
         self._running: dict[int, RunningTrial] = {}
         self._elapsed = ElapsedTime(study)
         self._estimate = Estimate(spec, executors.workers)
-        self._resizing = Resizing(executors, spec, watch, self._estimate, self._elapsed)
+        self._finding = finding
+        self._resizing = Resizing(executors, spec, watch, self._estimate, self._elapsed, finding)
         self._stopping = Stopping(study, spec)
         self._repeating = Repeating(study, spec)
         self._next = NextTrials(storage, study, spec, watch, self._planned, self._repeating, self._stopping)
@@ -116,7 +119,7 @@ class Coordinator:
                 return "budget" if self._ends.standing.finished >= self._budget else "elsewhere"
             if self._watch.stop.park or self._time_is_over():
                 return self._park_all()
-            self._resizing.look(self._running)
+            self._resizing.look(self._running, left)
             can_start = self._executors.idle() and not self._storage.is_behind and not self._waits()
             if can_start and (left > 0 or paused):
                 if self._start_next(left > 0):
@@ -196,6 +199,8 @@ class Coordinator:
         return self._others.admit(self._ends.standing, _ADMISSION_SECONDS)
 
     def _handle(self, report: Report | Died) -> None:
+        if self._finding is not None:
+            self._finding.hear(report)
         match report:
             case Ready():
                 self._failing.one_has_started()
@@ -324,6 +329,8 @@ class Coordinator:
                 self._ends.tell(running, TrialState.FAIL, "error", error=ended.detail)
 
     def _is_repeated(self, running: RunningTrial, reason: str) -> bool:
+        if self._finding is not None and self._finding.takes_back(running.number):
+            return True  # memory may have run out only because more executors were tried
         return self._planned is not None and self._planned.fails_for_the_first_time(running, reason)
 
     def _handle_death(self, died: Died) -> None:

@@ -5,11 +5,12 @@ free goes on with it. Without any executor the study waits, and its time stands 
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from cifar_tune.executors.pool import Executors
 from cifar_tune.study.budget import ElapsedTime, Estimate
 from cifar_tune.study.events import WantedDevices, Watch
+from cifar_tune.study.finding_workers import FindingWorkers
 from cifar_tune.study.trial import RunningTrial
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.wording import counted
@@ -24,11 +25,19 @@ class Resizing:
         watch: says what is wanted, and is told what was done.
         estimate: counts on this many workers.
         elapsed: the study's time.
+        finding: finds out how many executors there should be, until somebody asks for some; None: nobody does.
     """
 
     def __init__(
-        self, executors: Executors, spec: StudySpec, watch: Watch, estimate: Estimate, elapsed: ElapsedTime
+        self,
+        executors: Executors,
+        spec: StudySpec,
+        watch: Watch,
+        estimate: Estimate,
+        elapsed: ElapsedTime,
+        finding: FindingWorkers | None = None,
     ) -> None:
+        self._finding = finding
         self._executors = executors
         self._spec = spec
         self._watch = watch
@@ -39,26 +48,38 @@ class Resizing:
         """Say at the start of a run where `deterministic` leaves workers without a trial."""
         self._say_too_many()
 
-    def look(self, running: Mapping[int, RunningTrial]) -> None:
+    def look(self, running: Mapping[int, RunningTrial], left: int) -> None:
         """Change the pool if that is wanted.
 
         Args:
             running: the trials that executors train, by number.
+            left: trials that nobody has begun.
         """
         wanted = self._watch.devices.take()
         if wanted is not None:
-            self._resize(wanted, running)
+            if self._finding is not None:
+                self._finding.stop()
+            self._resize_as_asked(wanted, running)
+        elif self._finding is not None:
+            names = self._finding.look([number for number, trial in running.items() if trial.has_begun], left)
+            if names is not None:
+                self._resize(names, running)
         self._elapsed.let_count(self._executors.workers > 0 or bool(running))
 
-    def _resize(self, wanted: WantedDevices, running: Mapping[int, RunningTrial]) -> None:
-        before = self._executors.workers
+    def _resize(self, names: Sequence[str], running: Mapping[int, RunningTrial]) -> int:
+        """Change the pool; returns how many workers there are now."""
 
         def seconds(number: int) -> float:
             return running[number].seconds if number in running else 0.0
 
-        self._executors.resize(wanted.names, seconds)
+        self._executors.resize(names, seconds)
         workers = self._executors.workers
         self._estimate.resize(workers)
+        return workers
+
+    def _resize_as_asked(self, wanted: WantedDevices, running: Mapping[int, RunningTrial]) -> None:
+        before = self._executors.workers
+        workers = self._resize(wanted.names, running)
         now = f"{counted(workers, 'worker')}{_on(wanted.names)}" if workers else "no worker"
         waits = "" if workers else ": the study waits until it gets one again"
         self._watch.observer.note(f"{now} from now on instead of {before}, as {wanted.by} asks{waits}")

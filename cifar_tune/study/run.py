@@ -13,12 +13,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from cifar_tune.data.prepared import PreparedData, prepare
 from cifar_tune.errors import CheckError
-from cifar_tune.executors.gpu_sharing import SharingExecutors
+from cifar_tune.executors.gpu_sharing import OpenQuestion, SharingExecutors
 from cifar_tune.executors.local import LocalExecutors
 from cifar_tune.executors.messages import Rehearsal, WarmUp
 from cifar_tune.executors.options import ExecutorOptions
 from cifar_tune.executors.pool import Executors
 from cifar_tune.knobs.initial_weights import FRESH
+from cifar_tune.knobs.knob import Kind
 from cifar_tune.model_files.learned import study_warnings
 from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.pruners.build import build_pruner
@@ -43,6 +44,7 @@ from cifar_tune.study.events import (
     Watch,
 )
 from cifar_tune.study.evolving import Attempt, evolve_study, finish_evolution
+from cifar_tune.study.finding_workers import FindingWorkers
 from cifar_tune.study.folder_claim import claim_folder
 from cifar_tune.study.opening import about_defaults, open_study, stored_study, with_its_defaults
 from cifar_tune.study.script import Script
@@ -58,12 +60,14 @@ def auto_executors(
     note: Callable[[str], None],
     patience: float = math.inf,
     warm_up: WarmUp | None = None,
+    rehearses: bool = True,
 ) -> LocalExecutors:
-    """The executors of `--workers auto` on this machine; after this many seconds of trying, no more are tried."""
+    """The executors of `--workers auto` on this machine; see `SharingExecutors`."""
     rehearsal = rehearsal_of(spec)
     if rehearsal is None:
         return LocalExecutors(None, devices, spec.largest_threads, note, warm_up=warm_up)
-    return SharingExecutors(rehearsal, devices, spec.largest_threads, note, patience=patience, warm_up=warm_up)
+    threads = spec.largest_threads
+    return SharingExecutors(rehearsal, devices, threads, note, patience=patience, warm_up=warm_up, rehearses=rehearses)
 
 
 def rehearsal_of(spec: StudySpec) -> Rehearsal | None:
@@ -225,9 +229,18 @@ def _run_in(
         pruner = build_pruner(spec.pruner, spec.largest_epochs)
         study = optuna.load_study(study_name=spec.name, storage=memory, pruner=pruner)
         script = None if plan is None else plan.script
-        ending = Coordinator(memory, study, spec, executors, watch, script).run()
+        question = executors.question if isinstance(executors, SharingExecutors) else None
+        finding = None if question is None else _finding(question, spec, observer)
+        ending = Coordinator(memory, study, spec, executors, watch, script, finding).run()
         is_written = ending != "interrupted" or memory.flush(0.0)
     return _with_record(ending, storage, spec.name, url, watch) if is_written else Outcome(ending, None)
+
+
+def _finding(question: OpenQuestion, spec: StudySpec, observer: Observer) -> FindingWorkers:
+    """Finds out how many executors share a GPU. Our own knobs that are real numbers change no shape."""
+    kinds = {spec.vocabulary.knobs[name].kind for name in spec.search_space}
+    are_alike = kinds <= {Kind.FLOAT} and not spec.plugins
+    return FindingWorkers(question, typical(spec, {}).integer("epochs"), are_alike, observer.note)
 
 
 def _prepared(spec: StudySpec, watch: Watch, is_first_time: bool, is_planned: bool) -> PreparedData:
@@ -287,5 +300,5 @@ def _begun(options: ExecutorOptions, spec: StudySpec, note: Callable[[str], None
 
         return RayExecutors(options, threads, note)
     if options.workers is None:
-        return auto_executors(spec, options.devices, note, warm_up=warm_up_of(spec))
+        return auto_executors(spec, options.devices, note, warm_up=warm_up_of(spec), rehearses=False)
     return LocalExecutors(options.workers, options.devices, threads, note, warm_up=warm_up_of(spec))

@@ -5,7 +5,7 @@ import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from cifar_tune.executors.messages import Job, Prepared, Quit, Ready, Refused, Rehearsal, Rehearsed, Verdict
+from cifar_tune.executors.messages import Ended, Job, Prepared, Quit, Ready, Refused, Rehearsal, Rehearsed, Verdict
 from cifar_tune.executors.starting import work_in_process
 
 GB = 1 << 30
@@ -40,6 +40,17 @@ def fails(when: str, connection: Connection, _device: str, slot: int) -> None:
         connection.send(Prepared(GB, 80 * GB, 80 * GB))
         connection.recv()
         connection.send(Rehearsed(problem="out of memory") if is_bad and "trains" in when else Rehearsed(100.0))
+
+
+def prepares(room: int, connection: Connection, _device: str, _slot: int) -> None:
+    """Says what memory it takes, and is then told to train nothing. It can have a trial afterwards."""
+    connection.send(Ready("cuda:0", {}, room_bytes=room))
+    assert isinstance(connection.recv(), Rehearsal)
+    connection.send(Prepared(4 * GB, room, 80 * GB, images=1.0))
+    assert connection.recv() == Verdict(go_on=False)
+    while not isinstance(order := connection.recv(), Quit):
+        assert isinstance(order, Job)
+        connection.send(Ended(order.number, "completed"))
 
 
 def must_not_rehearse(room: int, connection: Connection, _device: str, _slot: int) -> None:

@@ -10,13 +10,14 @@ import pytest
 import torch
 
 from cifar_tune.data.spec import DataSpec
-from cifar_tune.executors.gpu_sharing import SharingExecutors
+from cifar_tune.executors.gpu_sharing import Sharing, SharingExecutors
 from cifar_tune.executors.job_training import JobTrainer
-from cifar_tune.executors.messages import Prepared, Refused, Rehearsal, Rehearsed
+from cifar_tune.executors.messages import Ended, Job, Prepared, Refused, Rehearsal, Rehearsed
+from cifar_tune.executors.remembered import made_today, remember
 from cifar_tune.executors.starting import Work
 from cifar_tune.study.checking import auto_workers_lines
 from cifar_tune.study.run import rehearsal_of
-from tests.executors.played_gpu import GB, fails, must_not_rehearse, play, says_nothing
+from tests.executors.played_gpu import GB, fails, must_not_rehearse, play, prepares, says_nothing
 from tests.reports.factory import make_spec
 from tests.waiting import PATIENCE
 
@@ -135,6 +136,35 @@ def test_what_was_found_out_serves_the_next_run(tmp_path: Path, monkeypatch: pyt
     assert decide(executors("full", REHEARSAL, partial(play, 9 * GB))) == 1  # others have the rest of 80 GB
     assert decide(executors("free again", REHEARSAL, partial(must_not_rehearse, 80 * GB))) == 4
     assert [note.count("found on") for note in notes] == [0, 1, 0, 0, 1]
+
+
+def test_a_run_asks_for_the_memory_and_tries_the_rest_with_its_trials(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cifar_tune.executors.gpu_sharing.cpu_count", lambda: 64)
+    notes: list[str] = []
+    work = partial(prepares, 80 * GB)
+    executors = SharingExecutors(REHEARSAL, (str(tmp_path),), 1, notes.append, work, rehearses=False)
+    try:
+        executors.wait_for_start(DIGITS, "", lambda: None)
+        question = executors.question
+        assert question is not None
+        assert (question.devices, question.most) == (("cuda:0",), 64)
+        assert question.alone == Sharing(1, 1, 0.0, 4 * GB, 80 * GB, 80 * GB, 1.0)
+        executors.reports(0.0)
+        executors.submit(Job(0, {}, DIGITS, tmp_path / "0.pt"))
+        assert executors.reports(PATIENCE) == [Ended(0, "completed")]
+    finally:
+        executors.close(lambda: True)
+    assert question.path is not None
+    remember(question.path, made_today(2, 4 * GB, "found before"))
+    work = partial(must_not_rehearse, 80 * GB)
+    again = SharingExecutors(REHEARSAL, (str(tmp_path),), 1, notes.append, work, rehearses=False)
+    assert (decide(again), again.question) == (2, None)
+    one = replace(REHEARSAL, most=1)
+    alone = SharingExecutors(one, (str(tmp_path),), 1, notes.append, work, rehearses=False)
+    assert (decide(alone), alone.question) == (1, None)
+    assert [note[:12] for note in notes] == ["found before"]
 
 
 def test_a_decision_that_cannot_be_read_or_kept_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import optuna
 import pytest
 
 from cifar_tune.data.prepared import PreparedData
+from cifar_tune.executors.gpu_sharing import OpenQuestion, Sharing
 from cifar_tune.executors.messages import Died, Ended, Report
 from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.pruners.build import build_pruner
@@ -18,6 +19,7 @@ from cifar_tune.storage.write_behind import WriteBehindStorage
 from cifar_tune.study import budget
 from cifar_tune.study.coordinator import Coordinator, Ending
 from cifar_tune.study.events import StopRequests, WantedDevices, Watch
+from cifar_tune.study.finding_workers import FindingWorkers
 from cifar_tune.study.opening import open_study
 
 from .conftest import Clock, Recorder, spec_of
@@ -58,6 +60,7 @@ class Run:
     pool: ScriptedExecutors = field(default_factory=lambda: Resized(Script()))
     recorder: Recorder = field(default_factory=Recorder)
     pauses: int = 0
+    finding: FindingWorkers | None = None
 
     def __post_init__(self) -> None:
         self.watch = Watch(self.recorder, StopRequests())
@@ -81,7 +84,7 @@ class Run:
         with closing(WriteBehindStorage(self.storage, spec.name, look=0.0, rewrite=0.0, linger=0.01)) as memory:
             pruner = build_pruner(spec.pruner, spec.largest_epochs)
             study = optuna.load_study(study_name=spec.name, storage=memory, pruner=pruner)
-            ending = Coordinator(memory, study, spec, self.pool, self.watch).run()
+            ending = Coordinator(memory, study, spec, self.pool, self.watch, None, self.finding).run()
         return ending, load_record(self.storage, spec.name)
 
 
@@ -213,3 +216,50 @@ def test_an_executor_that_hangs_when_it_is_to_go_is_ended(
     assert run.pool.killed == [run.pool.silent_about]
     assert any("its executor hung when the trial had to stop, and ended" in note for note in run.recorder.notes)
     assert run.pool.workers == 1
+
+
+def finds_out(clock: Clock, notes: list[str]) -> FindingWorkers:
+    """How many executors should share a GPU on which all of them together train as much as one."""
+    alone = Sharing(1, 1, 0.0, 1, 10**12, 10**12, 1000.0)
+    question = OpenQuestion(("cpu",), alone, 64, 5.0, None)
+    return FindingWorkers(question, 5, are_alike=True, note=notes.append, clock=clock.monotonic)
+
+
+@pytest.mark.parametrize("deterministic", [3, None])
+def test_it_finds_out_with_its_trials_how_many_executors_share_a_gpu(
+    storage: BatchStorage, data: PreparedData, clock: Clock, deterministic: int | None
+) -> None:
+    """A trial that runs out of memory beside more executors goes on beside fewer. `deterministic` keeps the values."""
+    plain = {key: value for key, value in STUDY.items() if deterministic or key != "deterministic"}
+    _, record = Run(storage, data).run(plain)
+    undisturbed = shown(record)
+    pool = Resized(Script(disasters={1: [(1, "out_of_memory")]}), workers=0)
+    run = Run(storage, data, workers=1, pool=pool)
+    run.finding = finds_out(clock, run.recorder.notes)
+
+    def tick() -> None:
+        clock.now += 1.0 if run.pool.workers == 1 else 0.01  # two epochs end at a time, and take a second
+        run.recorder.notes.append(f"{run.pool.workers} now")
+
+    run.recorder.after_epoch = tick
+    ending, record = run.run(plain | {"name": "finds-out"})
+    assert ending == "budget"
+    assert record.finished == len(record.trials) == 12
+    assert not [trial.number for trial in record.trials if trial.reason == "out_of_memory"]
+    assert [trial.number for trial in record.trials if trial.resumed_from] == [1]
+    assert "2 now" in run.recorder.notes
+    assert run.recorder.notes[-1] == "1 now"
+    [said] = [note for note in run.recorder.notes if note.startswith("--workers auto")]
+    assert said.endswith("; there can be no more now: memory ran out")
+    trained = [(number, epoch) for number, epoch, _ in run.recorder.epochs]
+    assert len(trained) == len(set(trained)), "no epoch is trained twice"
+    if deterministic:
+        assert shown(record) == undisturbed
+
+
+def test_who_asks_for_workers_ends_the_search(storage: BatchStorage, data: PreparedData, clock: Clock) -> None:
+    run = Run(storage, data, [(2, 3)], workers=1)
+    run.finding = finds_out(clock, run.recorder.notes)
+    run.run(STUDY)
+    assert run.pool.workers == 3
+    assert not any(note.startswith("--workers auto") for note in run.recorder.notes)
