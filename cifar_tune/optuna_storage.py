@@ -17,7 +17,7 @@ from optuna.storages._rdb.storage import _create_scoped_session
 from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import delete, select
+from sqlalchemy import Table, delete, select
 from sqlalchemy.orm import Session
 
 from cifar_tune.errors import DamagedError
@@ -123,8 +123,9 @@ class BatchStorage(RDBStorage):
         parts: Parts,
     ) -> list[FrozenTrial]:  # fmt: skip
         with _create_scoped_session(self.scoped_session) as session:
-            models.StudyModel.find_or_raise_by_id(study, session)
             trials = read_trials(session, study, self._decoded, states, only, parts)
+            if not trials:
+                models.StudyModel.find_or_raise_by_id(study, session)
         for trial in trials:
             self.check_trial(study, trial, parts)
         return trials
@@ -162,21 +163,26 @@ class BatchStorage(RDBStorage):
         Raises:
             DamagedError: also.
         """
-        with naming_damage(self.get_study_name_from_id(study_id)):
-            with _create_scoped_session(self.scoped_session) as session:
-                found = attributes_of_study(session, STUDY_USER_ATTRIBUTES, study_id)
+        with naming_damage(lambda: self.get_study_name_from_id(study_id)):
+            found = self._attributes_of_study(STUDY_USER_ATTRIBUTES, study_id)
             self.check_study(found)
         return found
 
     def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
         """The same."""
-        name = self.get_study_name_from_id(study_id)
-        with naming_damage(name), _create_scoped_session(self.scoped_session) as session:
-            return attributes_of_study(session, STUDY_SYSTEM_ATTRIBUTES, study_id)
+        with naming_damage(lambda: self.get_study_name_from_id(study_id)):
+            return self._attributes_of_study(STUDY_SYSTEM_ATTRIBUTES, study_id)
+
+    def _attributes_of_study(self, table: Table, study_id: int) -> dict[str, Any]:
+        with _create_scoped_session(self.scoped_session) as session:
+            found = attributes_of_study(session, table, study_id)
+            if not found:
+                models.StudyModel.find_or_raise_by_id(study_id, session)
+        return found
 
     def get_study_directions(self, study_id: int) -> list[StudyDirection]:
         """The same."""
-        with naming_damage(self.get_study_name_from_id(study_id)):
+        with naming_damage(lambda: self.get_study_name_from_id(study_id)):
             try:
                 return super().get_study_directions(study_id)
             except LookupError as error:

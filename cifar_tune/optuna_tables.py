@@ -9,7 +9,7 @@ import math
 import shlex
 import sys
 from collections import defaultdict
-from collections.abc import Collection, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -102,10 +102,13 @@ def damage(study: str, what: str) -> DamagedError:
 
 
 @contextmanager
-def naming_damage(study: str) -> Iterator[None]:
+def naming_damage(study: str | Callable[[], str]) -> Iterator[None]:
     """A block that reads a study: what makes no sense is raised with the name of the study.
 
     Relies on Optuna raising StorageInternalError from what SQLAlchemy has raised.
+
+    Args:
+        study: its name, or what finds it out where it is needed.
 
     Raises:
         DamagedError: in place of SenselessError, and of text that cannot be decoded.
@@ -113,12 +116,12 @@ def naming_damage(study: str) -> Iterator[None]:
     try:
         yield
     except SenselessError as error:
-        raise damage(study, str(error)) from error
+        raise damage(study if isinstance(study, str) else study(), str(error)) from error
     except (SQLAlchemyError, StorageInternalError) as error:
         words = undecodable(error)
         if words is None:
             raise
-        raise damage(study, words) from error
+        raise damage(study if isinstance(study, str) else study(), words) from error
 
 
 def undecodable(error: BaseException) -> str | None:

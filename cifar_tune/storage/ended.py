@@ -27,7 +27,8 @@ from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.optuna_tables import Parts, SenselessError
 from cifar_tune.storage import attributes
 from cifar_tune.storage.constraints import is_stranger, may_be_best, was_finished_elsewhere
-from cifar_tune.storage.damage import check_values
+from cifar_tune.storage.damage import check_configurations, check_values
+from cifar_tune.storage.records import TrialRecord, trial_record
 from cifar_tune.study_spec.pareto import Minimized, minimized, pareto_front
 from cifar_tune.study_spec.specification import StudySpec
 
@@ -41,6 +42,7 @@ JUDGED_BY: Final = replace(VALUES, user=READ, bare=(attributes.CONFIG,))
 _COUNTED_BY = replace(JUDGED_BY, user=(*READ, attributes.ERROR))
 _FIRST_PAGE = 20
 _NO_END = 2**31 - 1
+_FEW = 20
 _MANY = 400
 """With this many new trials or more, the database counts all of them anew."""
 
@@ -96,14 +98,22 @@ class EndedTrials:
         self._lock = Lock()
         self._known: dict[object, _Known] = {}
 
-    def of(self, study: int, identity: Hashable, spec: StudySpec, counts: Mapping[TrialState, int]) -> Ended:
-        """What those of a study come to.
+    def of(
+        self,
+        study: int,
+        identity: Hashable,
+        spec: StudySpec,
+        counts: Mapping[TrialState, int],
+        also: Sequence[int] = (),
+    ) -> tuple[Ended, Mapping[int, TrialRecord]]:
+        """What those of a study come to, and all that is stored of those of the front, by their ids.
 
         Args:
             study: its id.
             identity: see `stored_studies.identity_of`.
             spec: its specification; one with `repeats` chooses among means, and is not for here.
             counts: how many trials it has in each state.
+            also: ids of other trials that have ended, of which everything is wanted too.
 
         Raises:
             SenselessError: what is stored of a trial makes no sense.
@@ -115,7 +125,8 @@ class EndedTrials:
             while len(self._known) > self._most:
                 del self._known[next(iter(self._known))]
         with known.lock:
-            return known.look(spec, {state: count for state, count in counts.items() if state.is_finished()})
+            ended = known.look(spec, {state: count for state, count in counts.items() if state.is_finished()})
+            return ended, known.whole(spec, [*(each.id for each in ended.front), *also])
 
 
 class _Known:
@@ -127,6 +138,17 @@ class _Known:
         self._study = study
         self._ended: Ended | None = None
         self._seen = Seen(study, -1, frozenset())
+        self._spec: StudySpec | None = None
+        self._records: dict[int, TrialRecord] = {}
+
+    def whole(self, spec: StudySpec, ids: Sequence[int]) -> Mapping[int, TrialRecord]:
+        """All that is stored of these, by their ids; of those that were asked for the last time it is known."""
+        if self._spec != spec:
+            self._spec, self._records = spec, {}
+        missing = [each for each in ids if each not in self._records]
+        found = self._records | records_of(read_whole(self._storage, self._study, spec, missing), spec)
+        self._records = {each: found[each] for each in ids if each in found}  # one may be deleted meanwhile
+        return self._records
 
     def look(self, spec: StudySpec, counts: Mapping[TrialState, int]) -> Ended:
         """Add what has ended since the last look; begin anew where that does not explain the counts."""
@@ -147,8 +169,13 @@ class _Known:
         return {state: count for state, count in found.items() if state.is_finished()}
 
     def _with(self, ended: Ended, new: Sequence[int], spec: StudySpec) -> Ended:
-        """With these trials too."""
-        trials = self._storage.read_trials(self._study, ids=new, parts=_COUNTED_BY) if new else []
+        """With these trials too. Of a few, everything is read at once: those that ended last are shown."""
+        if len(new) <= _FEW and self._spec == spec:
+            whole = read_whole(self._storage, self._study, spec, new)
+            self._records |= records_of(whole, spec)
+            trials = list(whole.values())
+        else:
+            trials = self._storage.read_trials(self._study, ids=new, parts=_COUNTED_BY)
         check_values(trials, len(spec.objectives))
         completed = [trial for trial in trials if trial.state == TrialState.COMPLETE]
         return Ended(
@@ -187,6 +214,22 @@ class _Known:
 
     def _completed(self) -> list[FrozenTrial]:
         return self._storage.read_trials(self._study, (TrialState.COMPLETE,), parts=JUDGED_BY)
+
+
+def read_whole(storage: BatchStorage, study: int, spec: StudySpec, ids: Sequence[int]) -> dict[int, FrozenTrial]:
+    """The trials of a study with these ids, by their ids.
+
+    Raises:
+        SenselessError: what is stored of one makes no sense.
+    """
+    found = {trial_id(trial): trial for trial in storage.read_trials(study, ids=ids)} if ids else {}
+    check_configurations(list(found.values()), spec)
+    return found
+
+
+def records_of(trials: Mapping[int, FrozenTrial], spec: StudySpec) -> dict[int, TrialRecord]:
+    """The records of trials, by their ids."""
+    return {each: trial_record(trial, spec) for each, trial in trials.items()}
 
 
 def best_ended(storage: BatchStorage, study: int, is_max: bool) -> tuple[int, float] | None:

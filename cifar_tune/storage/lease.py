@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import Event, Thread
 
 from sqlalchemy import Connection, Engine, delete, insert, inspect, select, true, update
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 
 from cifar_tune.errors import CheckError
 from cifar_tune.storage.own_tables import LEASES, LONGEST_HOST, WISHES, create_tables, study_key
@@ -218,9 +218,12 @@ def new_token() -> str:
 
 def held_lease(engine: Engine, study: str) -> Held | None:
     """The lease of a study, also one whose owner is gone; None where it was released, or never taken."""
-    if not inspect(engine).has_table(LEASES.name):
-        return None
-    held = _read(engine, study)
+    try:
+        held = _read(engine, study)
+    except (OperationalError, ProgrammingError):
+        if inspect(engine).has_table(LEASES.name):
+            raise
+        return None  # nobody has ever taken one
     if held is None:
         return None
     owner, token, expires = held

@@ -9,7 +9,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from cifar_tune.optuna_internals import study_id, trial_id
+from cifar_tune.optuna_internals import trial_id
 from cifar_tune.optuna_questions import (
     counts_of_user_attribute,
     ended_last,
@@ -22,13 +22,25 @@ from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.optuna_tables import SenselessError, naming_damage
 from cifar_tune.storage import attributes
 from cifar_tune.storage.constraints import was_finished_elsewhere, without_best_words
-from cifar_tune.storage.damage import check_configurations, check_values
-from cifar_tune.storage.ended import JUDGED_BY, READ, VALUES, Ended, EndedTrials, candidates, counted, front_of, texts
+from cifar_tune.storage.damage import check_values
+from cifar_tune.storage.ended import (
+    JUDGED_BY,
+    READ,
+    VALUES,
+    Ended,
+    EndedTrials,
+    candidates,
+    counted,
+    front_of,
+    read_whole,
+    records_of,
+    texts,
+)
 from cifar_tune.storage.linked import parent_of
 from cifar_tune.storage.means import MEAN_OF, by_configuration, completed_values, judged, mean_trials
 from cifar_tune.storage.openings import Elsewhere, Opening, openings_elsewhere, read_openings
 from cifar_tune.storage.records import FINISHED, TrialRecord, trial_record
-from cifar_tune.storage.stored_studies import identity_of, load_optuna_study, read_spec
+from cifar_tune.storage.stored_studies import identity_of, read_study_attributes
 from cifar_tune.study_spec.specification import StudySpec
 
 _GROUPED_BY = replace(JUDGED_BY, params=True, user=(*READ, attributes.REPEAT))
@@ -111,19 +123,21 @@ def overview(storage: BatchStorage, name: str, last: int = 0, ended: EndedTrials
 
 
 def _overview(storage: BatchStorage, name: str, last: int, known: EndedTrials | None) -> Overview:
-    study = load_optuna_study(storage, name)
-    spec, attrs, own = read_spec(study), study.user_attrs, study_id(study)
+    own, spec, attrs = read_study_attributes(storage, name)
     count, highest = numbers_of_trials(storage.engine, own)
     if highest != count - 1:
         raise SenselessError(f"there are {count} trials, and the last one is trial {highest}")
     counts = states_of_trials(storage.engine, own)
     identity = identity_of(storage.engine, own, attrs)
     incomplete = 0
+    last_ids = ended_last(storage.engine, own, last) if last else []
     if known is None or spec.repeats is not None:
         ended, front, incomplete = _all_ended(storage, own, spec)
+        newest = _whole(storage, own, spec, last_ids)
     else:
-        ended = known.of(own, identity, spec, counts)
-        front = [] if parent_of(name) is not None else _whole(storage, own, spec, [each.id for each in ended.front])
+        ended, whole = known.of(own, identity, spec, counts, last_ids)
+        front = [] if parent_of(name) is not None else _in_order(whole, [each.id for each in ended.front])
+        newest = _in_order(whole, last_ids)
     waiting_or_running = storage.read_trials(own, (TrialState.RUNNING, TrialState.WAITING))
     openings = read_openings(attrs)
     return Overview(
@@ -136,7 +150,7 @@ def _overview(storage: BatchStorage, name: str, last: int, known: EndedTrials | 
         best=front[0] if front else None,
         front=front,
         has_own=ended.has_own,
-        last=_whole(storage, own, spec, ended_last(storage.engine, own, last)) if last else [],
+        last=newest,
         unfinished=_records(waiting_or_running, spec),
         failed=dict(sorted(ended.failed.items())),
         openings=openings,
@@ -178,7 +192,7 @@ def _front(storage: BatchStorage, study: int, spec: StudySpec, completed: Sequen
     trainings = {trial.number: trial.user_attrs[MEAN_OF].numbers for trial in compared}
     numbers = {number for each in best for number in trainings[each.number]}
     ids = [trial_id(trial) for trial in completed if trial.number in numbers]
-    means = {trial.number: trial for trial in mean_trials(_found(storage, study, spec, ids).values(), spec)}
+    means = {trial.number: trial for trial in mean_trials(read_whole(storage, study, spec, ids).values(), spec)}
     return [trial_record(means[each.number], spec) for each in best if each.number in means]
 
 
@@ -190,15 +204,11 @@ def _incomplete(completed: Sequence[FrozenTrial], spec: StudySpec) -> int:
 
 def _whole(storage: BatchStorage, study: int, spec: StudySpec, ids: Sequence[int]) -> list[TrialRecord]:
     """All that is stored of the trials with these ids, in the same order."""
-    found = _found(storage, study, spec, ids)
-    return [trial_record(found[each], spec) for each in ids if each in found]  # one may be deleted meanwhile
+    return _in_order(records_of(read_whole(storage, study, spec, ids), spec), ids)
 
 
-def _found(storage: BatchStorage, study: int, spec: StudySpec, ids: Sequence[int]) -> dict[int, FrozenTrial]:
-    """These trials by their ids."""
-    found = {trial_id(trial): trial for trial in storage.read_trials(study, ids=ids)} if ids else {}
-    check_configurations(list(found.values()), spec)
-    return found
+def _in_order(found: Mapping[int, TrialRecord], ids: Sequence[int]) -> list[TrialRecord]:
+    return [found[each] for each in ids if each in found]  # one may be deleted meanwhile
 
 
 def _records(trials: Sequence[FrozenTrial], spec: StudySpec) -> list[TrialRecord]:

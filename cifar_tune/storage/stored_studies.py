@@ -1,17 +1,22 @@
 """Which studies a storage holds, and the specification that is stored with each."""
 
-from collections.abc import Hashable, Mapping, Sequence
+import json
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import optuna
 from optuna.storages import BaseStorage, RDBStorage
+from optuna.study import StudyDirection
 from sqlalchemy import Engine
 
 from cifar_tune.data.spec import as_before_resize
 from cifar_tune.errors import Problem, UserError, nearest_name
 from cifar_tune.knobs.table import BEFORE_THEY_WERE_KNOBS
 from cifar_tune.optuna_ended import oldest_trials, user_attribute_of_studies
+from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.optuna_tables import damage, names_of_studies
 from cifar_tune.storage import attributes
 from cifar_tune.storage.linked import parent_of
@@ -19,6 +24,9 @@ from cifar_tune.storage.versions import is_copy
 from cifar_tune.study_spec.reader import read_study
 from cifar_tune.study_spec.specification import DEFAULTS, StudySpec
 from cifar_tune.study_spec.yaml_reader import Document
+
+_KEPT = 256
+"""Specifications that stay in memory."""
 
 
 class ForeignStudyError(UserError):
@@ -50,10 +58,17 @@ def load_optuna_study(storage: BaseStorage, name: str) -> optuna.Study:
     Raises:
         UserError: if the storage has no study of that name.
     """
+    with _naming_others(storage, name):
+        return optuna.load_study(study_name=name, storage=storage)
+
+
+@contextmanager
+def _naming_others(storage: BaseStorage, name: str) -> Iterator[None]:
+    """A block that reads a study of this name; see `require_study` for what is raised where there is none."""
     try:
         if is_copy(name):
             raise KeyError(name)
-        return optuna.load_study(study_name=name, storage=storage)
+        yield
     except KeyError as error:
         require_study(storage, name)  # which names all that there are
         raise deleted_error(name) from error
@@ -95,10 +110,27 @@ def read_spec(study: optuna.Study) -> StudySpec:
     Raises:
         UserError: if another tool made the study, or another version wrote what this one cannot read.
     """
-    spec = read_stored_spec(study.study_name, study.user_attrs.get(attributes.SPEC))
-    directions = [direction.name.lower() for direction in study.directions]
-    if directions != [objective.direction for objective in spec.objectives]:
-        raise damage(study.study_name, f"its directions are {directions}, which are not those of its specification")
+    return _read_spec(study.study_name, study.user_attrs, study.directions)
+
+
+def read_study_attributes(storage: BatchStorage, name: str) -> tuple[int, StudySpec, dict[str, Any]]:
+    """The id of a study, its specification and all of its attributes, each read once.
+
+    Raises:
+        UserError: if the storage has no study of that name; and as `read_spec`.
+    """
+    with _naming_others(storage, name):
+        study = storage.get_study_id_from_name(name)
+        directions = storage.get_study_directions(study)
+        attrs = storage.get_study_user_attrs(study)  # last: of a study that is deleted meanwhile, this finds out
+    return study, _read_spec(name, attrs, directions), attrs
+
+
+def _read_spec(name: str, attrs: Mapping[str, Any], directions: Sequence[StudyDirection]) -> StudySpec:
+    spec = read_stored_spec(name, attrs.get(attributes.SPEC))
+    shown = [direction.name.lower() for direction in directions]
+    if shown != [objective.direction for objective in spec.objectives]:
+        raise damage(name, f"its directions are {shown}, which are not those of its specification")
     return spec
 
 
@@ -110,6 +142,13 @@ def read_stored_spec(name: str, plain: object) -> StudySpec:
     """
     if not isinstance(plain, dict) or not isinstance(plain.get(DEFAULTS, {}), dict):
         raise ForeignStudyError(Problem(f"the study {name!r} was not made by cifar-tune"))
+    return _read_text(name, json.dumps(plain))
+
+
+@lru_cache(_KEPT)
+def _read_text(name: str, text: str) -> StudySpec:
+    """The same of the JSON text, which is read and checked once: whoever watches a study asks each second."""
+    plain = json.loads(text)
     sections = {key: value for key, value in plain.items() if key != DEFAULTS}
     began = BEFORE_THEY_WERE_KNOBS | plain.get(DEFAULTS, {})
     earlier = {knob for knob, before in BEFORE_THEY_WERE_KNOBS.items() if began[knob] == before}

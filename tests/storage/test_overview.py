@@ -9,7 +9,7 @@ from typing import Any
 import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.engine import URL
 
 from cifar_tune.errors import DamagedError, UserError
@@ -106,10 +106,17 @@ def test_of_a_study_that_is_known_few_trials_are_read(database: URL, monkeypatch
     monkeypatch.setattr(storage, "read_trials", counting)
     assert overview(storage, "test", ended=ended).best.number == 499  # type: ignore[union-attr]
     assert sum(read) < 30
+    overview(storage, "test", 5, ended)
     study.add_trial(create_trial(value=0.9, user_attrs=ours))
     read.clear()
-    assert overview(storage, "test", ended=ended).best.number == 500  # type: ignore[union-attr]
-    assert sum(read) == 2  # the new one, and that as the best one
+    asked: list[str] = []
+    event.listen(storage.engine, "before_cursor_execute", lambda *given: asked.append(given[2]))
+    seen = overview(storage, "test", 5, ended)
+    assert [trial.number for trial in seen.last] == [496, 497, 498, 499, 500]
+    assert seen.best is not None
+    assert seen.best.number == 500
+    assert len(asked) <= 20, asked
+    assert sum(read) == 1  # the new one, once for all that is told of it
     close(storage)
 
 
