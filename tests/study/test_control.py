@@ -2,7 +2,9 @@
 
 import os
 import signal
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -117,6 +119,15 @@ def wait_for(folder: Controlled, run: Program, running: int, waiting: int) -> li
     return executors_of(run.pid)
 
 
+def stop_between_writes(folder: Controlled, run: Program) -> None:
+    """Stop its process while it does not write, since else nobody could write any more."""
+    with closing(sqlite3.connect(folder.path / "studies.db", timeout=PATIENCE)) as database:
+        database.execute("BEGIN IMMEDIATE")
+        run.send_signal(signal.SIGSTOP)
+        wait_until(lambda: Path(f"/proc/{run.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T")
+        database.rollback()
+
+
 def test_executors_come_and_go_in_mid_training_and_stop_parks(tmp_path: Path, undisturbed: StudyRecord) -> None:
     folder = Controlled(tmp_path / "folder")
     run = folder.start("run", "study.yaml")
@@ -176,7 +187,7 @@ def test_kills_while_it_shrinks_and_while_a_wish_stands_lose_nothing(tmp_path: P
     read_until(run, "its executor died")
     wait_for(folder, run, running=1, waiting=1)
 
-    run.send_signal(signal.SIGSTOP)  # it hears nothing any more
+    stop_between_writes(folder, run)  # it hears nothing any more
     ask(folder, ["cpu"] * 3)
     ask(folder, None)
     run.kill()
