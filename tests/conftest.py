@@ -2,6 +2,7 @@
 
 import gc
 import importlib
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ settings.register_profile(
 )
 settings.load_profile("repeatable")
 gc.disable()  # until all is collected
+logging.getLogger().setLevel(logging.INFO)  # with its `log_level` pytest would set it four times for each test anew
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side: threads of theirs would wait for each other
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else each worker and each program compiles all files anew
 sys.dont_write_bytecode = False

@@ -115,7 +115,7 @@ class Learner:
         class_weights: Tensor | None = None,
         class_names: tuple[str, ...] | None = None,
     ) -> None:
-        torch.manual_seed(derive_seed(config.integer("seed"), "init"))
+        _seed(device, derive_seed(config.integer("seed"), "init"))
         model = build_model(config, image_shape, classes)
         if sample is not None:
             cast(FittedModel, model).fit(sample)
@@ -189,7 +189,7 @@ class Learner:
 
     def start_epoch(self, epoch: int) -> None:
         """Seed what the steps of an epoch draw, counted from 1, and begin it."""
-        torch.manual_seed(derive_seed(self.config.integer("seed"), "epoch", epoch))
+        _seed(self.device, derive_seed(self.config.integer("seed"), "epoch", epoch))
         self.begin_epoch(epoch)
 
     def endless_batches(self, data: ResidentData) -> Iterator[tuple[Tensor, Tensor]]:
@@ -345,3 +345,15 @@ class Learner:
         load_optimizer_state(self.optimizer, deepcopy(state["optimizer"]))
         self.schedule.load_state_dict(deepcopy(state["schedule"]))
         self._loads += 1
+
+
+def _seed(device: torch.device, seed: int) -> None:
+    """Seed what a training draws without generators of its own.
+
+    `torch.manual_seed` seeds devices of every kind. Where a kind is not in use yet, it notes down the whole call stack
+    to do it later, so a training on the CPU, which draws nothing on them, leaves them out.
+    """
+    if device.type == "cpu":
+        torch.default_generator.manual_seed(seed)
+    else:
+        torch.manual_seed(seed)
