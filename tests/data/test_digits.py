@@ -2,10 +2,12 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 from pydantic import ValidationError
 from sklearn.datasets import load_digits
 
 from cifar_tune.data.prepared import prepare
+from cifar_tune.data.resizing import resized
 from cifar_tune.data.sources import digits as digits_source
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.data.test_split import load_test
@@ -41,6 +43,13 @@ def test_at_their_own_size_the_digits_are_exact_and_each_is_in_one_split(
     assert (images == images[..., :1]).all()
     got = sorted((image[..., 0].tobytes(), int(label)) for image, label in zip(images, labels, strict=True))
     assert got == sorted((image.tobytes(), int(label)) for image, label in zip(wanted, digits.target, strict=True))
+
+
+@pytest.mark.parametrize("size", [8, 13, 32, 256])
+def test_all_at_once_are_resized_as_each_alone_is(size: int) -> None:
+    images = np.random.default_rng(0).integers(256, size=(20, 8, 8), dtype=np.uint8)
+    alone = [resized(Image.fromarray(image), size) for image in images]
+    assert (digits_source._all_resized(images, size) == alone).all()
 
 
 def test_enlarged_digits_stay_recognizable() -> None:

@@ -112,6 +112,7 @@ for path in sys.argv[3:]:
 text = "name: torchless\\ndata: {name: digits}\\ntrain: {model: resnet18}\\n"
 answer = client.post("/v1/studies", json={"text": text})
 assert answer.status_code == 201, answer.text
+assert "cifar_tune.dashboard.serve" in sys.modules  # so the dashboard does without torch too
 print(sorted({"torch", "torchvision"} & set(sys.modules)))
 """
 
