@@ -51,7 +51,8 @@ def oldest_trials(engine: Engine, studies: Sequence[int]) -> dict[int, tuple[int
     trial, other = TRIALS.alias(), TRIALS.alias()
     oldest = select(func.min(other.c.trial_id)).where(other.c.study_id == STUDIES.c.study_id).correlate(STUDIES)
     wanted = select(STUDIES.c.study_id, trial.c.trial_id, trial.c.datetime_start)
-    wanted = wanted.where(STUDIES.c.study_id.in_(studies), trial.c.trial_id == oldest.scalar_subquery())
+    wanted = wanted.join(trial, trial.c.study_id == STUDIES.c.study_id).where(STUDIES.c.study_id.in_(studies))
+    wanted = wanted.where(trial.c.trial_id == oldest.scalar_subquery())
     with engine.connect() as connection:
         return {study: (first, began) for study, first, began in connection.execute(wanted)}
 

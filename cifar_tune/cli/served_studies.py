@@ -1,7 +1,8 @@
-"""`status`, `export` and `delete` of studies that a server has."""
+"""`status`, `export`, `compare` and `delete` of studies that a server has."""
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from cifar_tune.errors import CheckError, Problem, UserError
 from cifar_tune.files import Content
 from cifar_tune.model_files.folder import place
 from cifar_tune.model_files.reading import read_all
+from cifar_tune.reports.comparison_files import write_contents
 from cifar_tune.reports.export import report_folder, write_report
 from cifar_tune.reports.weights import MODEL_FOLDER
 from cifar_tune.service.refusals import UnknownStudyError
@@ -84,6 +86,24 @@ def _report(name: str, desk: HttpDesk, folder: Path) -> Mapping[Path, Content]:
         except UnknownStudyError as error:  # of a study that runs, a trial may have left the front meanwhile
             last = error
     raise CheckError(f"the report of {name!r} changes while it is read: {last}") from last
+
+
+def served_comparison(
+    study: str, by: str, desk: HttpDesk, folder: Path | None, formats: Sequence[str]
+) -> tuple[str, list[Path]]:
+    """The comparison of a knob as a server makes it: its table as Markdown, and its files, which are written.
+
+    Raises:
+        UserError: there is no such knob, or the folder cannot be written.
+        UnknownStudyError: there is no such study.
+    """
+    name = served_name(study, desk)
+    try:
+        told = str(desk.compare(name, by)["markdown"])
+        found = {kind: desk.compare_file(name, by, kind) for kind in dict.fromkeys(("md", "csv", "png", *formats))}
+    except UserError as error:
+        raise UserError([replace(each, key="--by") if each.key == "by" else each for each in error.problems]) from error
+    return told, write_contents(by, found, report_folder(name) if folder is None else folder)
 
 
 def download_model(study: str, desk: HttpDesk, folder: Path | None) -> list[Path]:

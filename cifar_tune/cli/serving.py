@@ -17,12 +17,13 @@ from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.service.addresses import SECRET_VARIABLE
 from cifar_tune.service.checking_apart import memory_limit
 from cifar_tune.service.people import first_admin
-from cifar_tune.service.schema import upgrade
+from cifar_tune.service.schema import upgrade, version_of
 from cifar_tune.service.supervising import Settings, Supervisor, server_lease, tell_address
+from cifar_tune.service.tables import VERSION
 from cifar_tune.service.telling import telling
 from cifar_tune.storage.lease import Lease
 from cifar_tune.storage.rdb import close, open_storage
-from cifar_tune.storage.urls import require_artifacts_folder
+from cifar_tune.storage.urls import require_artifacts_folder, shown
 from cifar_tune.streams import final_exit_code, say
 from cifar_tune.study.plain_lines import stamp
 from cifar_tune.study.stop_signals import stop_signals
@@ -77,11 +78,20 @@ def serve(url: URL, settings: Settings, web: WebSettings | None) -> None:
         check_settings(web)
     require_artifacts_folder()
     secret = os.environ.pop(SECRET_VARIABLE, "")  # the plugins of a study have no business with it
+    say(f"opening the database {shown(url)}", err=True)
     storage = when_reached(lambda: open_storage(url, is_durable=True), url)
     try:
+        version = version_of(storage.engine)
+        if version != VERSION:
+            words = "making the service's tables" if version is None else f"upgrading the service's tables to {VERSION}"
+            say(words, err=True)
         upgrade(storage.engine)
         lease = server_lease(storage.engine)
         try:
+            if web is None:
+                tell_address(storage.engine, lease, "")
+            else:
+                say("loading the pages", err=True)
             supervisor = Supervisor(storage.engine, url, lease, settings, _log)
             with (
                 stop_signals() as stop,

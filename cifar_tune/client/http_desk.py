@@ -234,6 +234,17 @@ class HttpDesk:
         path = f"studies/{_part(study)}/report/{_part(name)}"
         return self._send("GET", path, seconds=_REPORT_SECONDS).content
 
+    def compare(self, study: str, knob: str) -> Mapping[str, Any]:
+        """The levels of a knob side by side."""
+        path = f"studies/{_part(study)}/compare"
+        found: Mapping[str, Any] = self._send("GET", path, {"by": knob}, seconds=_REPORT_SECONDS).json()
+        return found
+
+    def compare_file(self, study: str, knob: str, kind: str) -> bytes:
+        """The same as a file: `md`, `csv`, `png`, `svg` or `pdf`."""
+        path = f"studies/{_part(study)}/compare/{kind}"
+        return self._send("GET", path, {"by": knob}, seconds=_REPORT_SECONDS).content
+
     def model(self, study: str) -> list[str]:
         """The names of the files of the model that `finalize` has kept."""
         return [str(each["name"]) for each in self._ask("GET", f"studies/{_part(study)}/model")["files"]]

@@ -1,6 +1,6 @@
 """A comparison as a Markdown table, as CSV, and as a picture of its levels."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -105,19 +105,32 @@ def write(comparison: Comparison, folder: Path, formats: Collection[str] = ()) -
     Raises:
         UserError: if they cannot be written.
     """
-    stem = folder / f"compare-{comparison.knob}"
+    return write_contents(comparison.knob, contents(comparison, formats), folder)
+
+
+def contents(comparison: Comparison, formats: Collection[str] = ()) -> dict[str, Content]:
+    """What these files hold, by the ends of their names: `md`, `csv`, `png`, and the formats."""
+    with style.applied():
+        pictures = style.drawn_as(draw(comparison), formats)
+    text = f"{markdown(comparison)}\n\n![{comparison.knob}](compare-{comparison.knob}.png)\n"
+    return {"md": text, "csv": as_csv(comparison), **pictures}
+
+
+def write_contents(knob: str, contents: Mapping[str, Content], folder: Path) -> list[Path]:
+    """Write these files of the comparison of a knob; see `write`."""
+    files = {folder / f"compare-{knob}.{kind}": content for kind, content in contents.items()}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with style.applied():
-            pictures = style.drawn_as(draw(comparison), formats)
-        text = f"{markdown(comparison)}\n\n![{comparison.knob}]({stem.name}.png)\n"
-        contents: dict[str, Content] = {"md": text, "csv": as_csv(comparison), **pictures}
-        files = {stem.with_name(f"{stem.name}.{kind}"): content for kind, content in contents.items()}
         replace_files(files)
     except OSError as error:
         source = str(error.filename or folder)
         raise UserError(Problem(f"cannot be written: {error.strerror}", source=source)) from error
     return list(files)
+
+
+def level_figures(comparison: Comparison) -> list[dict[str, str | int | float | None]]:
+    """The rows of the CSV by the names of its columns; None where there is no figure."""
+    return [dict(zip(_COLUMNS, row, strict=True)) for row in _rows(comparison)]
 
 
 def markdown(comparison: Comparison) -> str:
@@ -161,7 +174,11 @@ def cells(comparison: Comparison) -> tuple[Sequence[str], Sequence[Sequence[str]
 
 def as_csv(comparison: Comparison) -> str:
     """One line per level, all figures at full precision; empty where there is none."""
-    rows = []
+    return csv_text(_COLUMNS, _rows(comparison))
+
+
+def _rows(comparison: Comparison) -> list[list[str | int | float | None]]:
+    rows: list[list[str | int | float | None]] = []
     for level in comparison.levels:
         low, high = comparison.interval(level) or (None, None)
         states = [trial.state for trial in level.trials]
@@ -172,7 +189,7 @@ def as_csv(comparison: Comparison) -> str:
                 *_difference_ends(comparison, level), comparison.standard_error(level),
             ]
         )  # fmt: skip
-    return csv_text(_COLUMNS, rows)
+    return rows
 
 
 def _scale(comparison: Comparison) -> Scale:

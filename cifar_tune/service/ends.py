@@ -38,6 +38,8 @@ def note_end(
         The submission as it is now.
     """
     now = submissions.read(connection, number)
+    if now.state == "cancelled" and now.message is None:
+        why = now.state  # and not `parked`: it does not go on
     detail: dict[str, object] = {"submission": number, "state": now.state, "why": why}
     if now.is_living:
         action, outcome = otherwise

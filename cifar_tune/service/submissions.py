@@ -228,6 +228,7 @@ def cancel(connection: Connection, number: int) -> bool:
         state=case((has_no_process, "cancelled"), else_=_C.state),
         living=case((has_no_process, null()), else_=_C.living),
         ended_at=case((has_no_process, time.time()), else_=_C.ended_at),
+        message=case((has_no_process & (_C.deaths == 0), null()), else_=_C.message),  # `parked` says nothing any more
         waits=null(),
         position=null(),
     )
@@ -269,11 +270,19 @@ def end(connection: Connection, number: int, exit_code: int, message: str | None
     Returns:
         False if it is not running: its end was written already.
     """
-    deaths = {"deaths": 0} if exit_code == INTERRUPTED else {}
-    return _end(connection, number, exit_code, message, **deaths)
+    words = _stored(message)
+    if exit_code == INTERRUPTED:  # `parked` says nothing of what is cancelled: it does not go on
+        return _end(connection, number, exit_code, case((_C.wanted == "cancel", null()), else_=words), deaths=0)
+    return _end(connection, number, exit_code, words)
 
 
-def _end(connection: Connection, number: int, exit_code: int, message: str | None, **more: object) -> bool:
+def _stored(message: str | None) -> str | None:
+    return None if message is None else without_secrets_of_urls(message)[:_MESSAGE]
+
+
+def _end(
+    connection: Connection, number: int, exit_code: int, message: ColumnElement[str] | str | None, **more: object
+) -> bool:
     state: ColumnElement[str] | str
     if exit_code in (INTERRUPTED, LATER):
         state = case((_C.wanted == "cancel", "cancelled"), (_C.wanted == "pause", "paused"), else_="queued")
@@ -287,7 +296,7 @@ def _end(connection: Connection, number: int, exit_code: int, message: str | Non
         state=state,
         waiting_since=time.time(),
         exit_code=exit_code if exit_code not in (INTERRUPTED, LATER) else null(),
-        message=None if message is None else without_secrets_of_urls(message)[:_MESSAGE],
+        message=message,
         **more,
     )
     if changed:
@@ -297,7 +306,7 @@ def _end(connection: Connection, number: int, exit_code: int, message: str | Non
 
 def requeue(connection: Connection, number: int, message: str, is_death: bool = False) -> bool:
     """Its process is gone without having written an end. As if it was interrupted; `is_death` counts it."""
-    return _end(connection, number, INTERRUPTED, message, deaths=_C.deaths + (1 if is_death else 0))
+    return _end(connection, number, INTERRUPTED, _stored(message), deaths=_C.deaths + (1 if is_death else 0))
 
 
 def forget(connection: Connection, study: str, last: int) -> None:

@@ -38,6 +38,7 @@ _SHARE_OF_A_CORE = 0.05
 """Where a look takes long, since a thousand studies wait, there are fewer: the cores are for training."""
 
 _WRITE_SECONDS = 10.0
+_STARTING_SECONDS = 10.0
 _PARK_SECONDS = 60.0
 
 
@@ -70,16 +71,30 @@ def server_lease(engine: Engine) -> Lease:
         held = held_lease(engine, SERVER_LEASE)
         if held is None or held.is_free:
             raise
-        with engine.connect() as connection:
-            found = connection.execute(select(SERVERS.c.address).where(SERVERS.c.lease == held.token)).scalar()
-        where = "" if found is None else f", at {visible(found)}"
+        found = _address(engine, held.token)
+        if found is None:
+            where = ", which is still starting, so its address is not known yet"
+        else:
+            where = f", at {visible(found)}" if found else ", without pages (--no-http)"
         raise CheckError(
             f"{held.owner} serves this storage already{where}; stop it first, or use it: one server gives out all slots"
         ) from error
 
 
+def _address(engine: Engine, lease: str) -> str | None:
+    """Where the server with this lease is found; waits for a moment if it has not said so yet, since it starts."""
+    wanted = select(SERVERS.c.address).where(SERVERS.c.lease == lease)
+    deadline = time.monotonic() + _STARTING_SECONDS
+    while True:
+        with engine.connect() as connection:
+            found: str | None = connection.execute(wanted).scalar()
+        if found is not None or time.monotonic() >= deadline:
+            return found
+        time.sleep(_LOOK_SECONDS)
+
+
 def tell_address(engine: Engine, lease: Lease, address: str) -> None:
-    """Let others know where this server is found."""
+    """Let others know where this server is found; empty where it has no pages."""
     with engine.begin() as connection:
         connection.execute(delete(SERVERS))
         connection.execute(insert(SERVERS).values(lease=lease.token, address=address))

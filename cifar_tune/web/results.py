@@ -15,7 +15,9 @@ from cifar_tune.errors import CheckError
 from cifar_tune.optuna_questions import numbers_of_trials, states_of_studies
 from cifar_tune.reports.best_config import BEST_FILE, best_yaml, resolved_config
 from cifar_tune.reports.cache import Cache
-from cifar_tune.reports.export import file_content, file_names
+from cifar_tune.reports.comparison import Comparison, compare_in
+from cifar_tune.reports.comparison_files import cells, contents, level_figures, markdown
+from cifar_tune.reports.export import FORMATS, file_content, file_names
 from cifar_tune.reports.kept_importances import KeptImportances
 from cifar_tune.reports.report import Report
 from cifar_tune.reports.weights import final_model_files, read_here
@@ -26,12 +28,13 @@ from cifar_tune.storage.overview import Overview
 from cifar_tune.storage.records import StudyRecord, TrialRecord, load_record
 from cifar_tune.storage.stored_studies import identity_of, load_optuna_study, study_names
 from cifar_tune.storage.versions import successor
-from cifar_tune.web.reading import Studies
+from cifar_tune.web.reading import Studies, finite
 
 _MOST = 200
 _LATER = "They are being computed; look again in a few seconds."
 _MOST_REPORTS = 3
 _MOST_FILES = 20
+_COMPARED = "compare"
 
 
 class Results:
@@ -177,6 +180,45 @@ class Results:
             return self._files.get((name, file), lambda: self._mark(name), make)
         except KeyError:
             raise UnknownStudyError(f"there is no file {file!r} in the report of the study {name!r}") from None
+
+    def comparison(self, name: str, knob: str) -> dict[str, Any]:
+        """The levels of a knob, as `cifar-tune compare` shows them.
+
+        Raises:
+            UnknownStudyError: there is no study of this name.
+            UserError: there is no such knob, no trial took it, or it was the same in all trials.
+        """
+        found = self._compared(name, knob)
+        header, rows = cells(found)
+        return {
+            "study": name,
+            "knob": knob,
+            "metric": found.report.record.spec.objective.metric,
+            "header": list(header),
+            "rows": [list(row) for row in rows],
+            "conditions": found.conditions,
+            "levels": finite(level_figures(found)),
+            "markdown": markdown(found),
+        }
+
+    def comparison_file(self, name: str, knob: str, kind: str) -> bytes:
+        """One of the files that `cifar-tune compare` writes, by the end of its name.
+
+        Raises:
+            UnknownStudyError: there is no study of this name.
+            UserError: as `comparison`.
+        """
+
+        def make() -> bytes:
+            found = self._compared(name, knob)
+            with self._making:
+                content = contents(found, [kind] if kind in FORMATS else ())[kind]
+            return content.encode() if isinstance(content, str) else content
+
+        return self._files.get((name, _COMPARED, knob, kind), lambda: self._mark(name), make)
+
+    def _compared(self, name: str, knob: str) -> Comparison:
+        return compare_in(self._report(name), knob, "by")
 
     def _report(self, name: str) -> Report:
         def make() -> Report:

@@ -62,7 +62,7 @@ _PATHS: Mapping[str, Own] = {
     "/api/studies": "nothing",  # what optuna-dashboard reads at each look
 }
 _OF_STUDIES = ("/studies/", "/v1/studies/")
-_OF_ONE_STUDY = re.compile(r"/(?:stream|live|log|trials|best|front|importances|report|model)(?:/|$)")
+_OF_ONE_STUDY = re.compile(r"/(?:stream|live|log|trials|best|front|importances|report|compare|model)(?:/|$)")
 
 
 def what_is_own(path: str) -> tuple[Own, str] | None:

@@ -41,6 +41,8 @@ def server(tmp_path: Path, environment: dict[str, str]) -> Iterator[Program]:
 
 def test_a_server_runs_what_is_submitted(server: Program, tmp_path: Path, environment: dict[str, str]) -> None:
     assert server.stdout is not None
+    for words in ("starting", "opening the database sqlite:///", "making the service's tables", "loading the pages"):
+        read_until(server, words)
     address, token = server.stdout.readline().strip(), server.stdout.readline().rpartition(" ")[2].strip()
     with HttpDesk(address, token) as desk:
         number = desk.submit(_STUDY).id

@@ -125,6 +125,25 @@ def test_the_report_is_the_same_by_both_ways(cli: Cli, here: Options, there: Opt
     assert not Path("new").exists()
 
 
+@pytest.mark.usefixtures("blank_pictures")
+def test_a_comparison_is_the_same_by_both_ways(cli: Cli, here: Options, there: Options, tmp_path: Path) -> None:
+    found = {}
+    for way, folder in ((here, "ours"), (there, "theirs")):
+        ended = cli("compare", "made", "--by", "optimizer", "--format", "svg", "--output", folder, *way)
+        assert ended.code == 0, ended.err
+        files = [Path(line) for line in ended.err.splitlines()]
+        assert [file.name for file in files] == [f"compare-optimizer.{kind}" for kind in ("md", "csv", "png", "svg")]
+        assert {file.parent for file in files} == {Path(folder)}
+        assert files[3].read_text().startswith("<?xml")
+        found[folder] = (ended.out, *(file.read_bytes() for file in files[:3]))
+    assert found["theirs"] == found["ours"]
+    assert "| sgd |" in found["theirs"][0]
+    for wrong in (("--by", "optimzer"), ("--by", "epochs")):
+        ours, theirs = cli("compare", "made", *wrong, *here), cli("compare", "made", *wrong, *there)
+        assert (theirs.code, theirs.err) == (ours.code, ours.err) == (2, ours.err), wrong
+    assert "compare-optimzer" not in str([*tmp_path.rglob("*")])
+
+
 def test_what_cannot_be_had_is_said(cli: Cli, there: Options, tmp_path: Path) -> None:
     (tmp_path / "wrong.yaml").write_text("name: x\ntrain: {optimzer: sgd}\n")
     for command, code, words in (

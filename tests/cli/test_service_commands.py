@@ -61,7 +61,16 @@ def open_desk() -> Iterator[StorageDesk]:
 def test_without_a_database_nothing_is_queued_and_none_is_made(cli: Cli, tmp_path: Path) -> None:
     said = "nothing is queued; submit a study with: cifar-tune submit STUDY\n"
     assert (cli("queue").code, cli("queue").out, cli("queue", "--json").out) == (0, said, "[]\n")
-    for command in ("pause x", "cancel x", "priority x 1", "events", "token list", "owner", "db check", "db upgrade"):
+    nothing = {
+        "token list": "there are no tokens; make one with: cifar-tune token create OWNER",
+        "events": "nothing has happened",
+        "owner": "nothing is said of anybody: all have weight 1 and no limits",
+    }
+    for command, words in nothing.items():
+        assert (cli(*command.split()).code, cli(*command.split()).out) == (0, f"{words}\n")
+        assert cli(*command.split(), "--json").out == "[]\n"
+    assert "N = 3: there is no database yet, so there are no tokens" in cli("token", "revoke", "3").err
+    for command in ("pause x", "cancel x", "priority x 1", "db check", "db upgrade"):
         ended = cli(*command.split())
         assert ended.code == 2, command
         assert "no studies: there is no such file yet" in ended.err

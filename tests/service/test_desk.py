@@ -24,6 +24,7 @@ from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.service import audit, checking_apart, submissions
 from cifar_tune.service.checking_apart import memory_limit
 from cifar_tune.service.desk import Stopped
+from cifar_tune.service.ends import note_end
 from cifar_tune.service.owners import Owner
 from cifar_tune.service.people import Actor
 from cifar_tune.service.refusals import (
@@ -330,11 +331,30 @@ def test_what_runs_is_changed_by_its_end(
         assert submissions.end(connection, number, exit_code, "it was so")
         assert not submissions.end(connection, number, 0, "twice")
     found = desk.submission("mine")
-    assert (found.state, found.message) == (state, "it was so")
+    says_nothing = (wish, exit_code) == ("cancel", 130)  # that it was parked says nothing of what does not go on
+    assert (found.state, found.message) == (state, None if says_nothing else "it was so")
     assert found.exit_code == (None if exit_code == 130 else exit_code)
     if not found.is_living:
         assert found.ended_at is not None
         desk.submit(STUDY)
+
+
+def test_a_study_that_is_cancelled_while_it_waits_is_not_said_to_be_parked(desk_of: DeskOf, engine: Engine) -> None:
+    desk = desk_of("anna")
+    number = desk.submit(STUDY).id
+    with engine.begin() as connection:
+        submissions.begin(connection, number)
+        submissions.end(connection, number, 130, "parked")
+    assert desk.submission("mine").message == "parked"
+    assert desk.cancel("mine").message is None
+    number = desk.submit(STUDY).id
+    with engine.begin() as connection:
+        submissions.begin(connection, number)
+    desk.cancel("mine")
+    with engine.begin() as connection:
+        submissions.end(connection, number, 130, "parked")
+        note_end(connection, number, "parked")
+    assert desk.events(None)[-1].detail["why"] == "cancelled"
 
 
 def test_a_start_and_a_cancellation_at_the_same_instant_lose_nothing(desk_of: DeskOf, engine: Engine) -> None:

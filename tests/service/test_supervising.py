@@ -17,12 +17,12 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import OperationalError
 
 from cifar_tune.errors import CheckError
-from cifar_tune.service import asking, audit, submissions
+from cifar_tune.service import asking, audit, submissions, supervising
 from cifar_tune.service.deaths import MOST_DEATHS, Deaths
 from cifar_tune.service.runs import Processes, coordinating
 from cifar_tune.service.scheduling import Rules
 from cifar_tune.service.storage_desk import StorageDesk
-from cifar_tune.service.supervising import Settings, Supervisor, server_lease
+from cifar_tune.service.supervising import Settings, Supervisor, server_lease, tell_address
 from cifar_tune.service.tables import SUBMISSIONS
 from cifar_tune.service.usage import busy_slots
 from cifar_tune.storage.lease import acquire, owner_of
@@ -183,7 +183,8 @@ def test_a_run_that_dies_goes_on_until_it_has_died_three_times_without_an_epoch(
     assert failed.message.endswith("something terrible")
 
 
-def test_a_server_that_was_killed_finds_its_runs_again(lab: Lab) -> None:
+def test_a_server_that_was_killed_finds_its_runs_again(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervising, "_STARTING_SECONDS", 0.0)
     lab.server.end()
     lab.submit("study")
     program = f"""
@@ -199,13 +200,16 @@ command = lambda number, devices: [sys.executable, program, str(number), ",".joi
 Supervisor(engine, url, server_lease(engine), Settings(("cpu",), command=command), print).run(lambda: False)
 """
     with subprocess.Popen([sys.executable, "-c", program]) as killed:
-        deadline = time.monotonic() + PATIENCE
-        while lab.held("study") != "cpu":
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        with pytest.raises(CheckError, match=f"process {killed.pid} on .* serves this storage already"):
-            lab.new_server()
-        killed.send_signal(signal.SIGKILL)
+        try:
+            deadline = time.monotonic() + PATIENCE
+            while lab.held("study") != "cpu":
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            said = f"process {killed.pid} on .* serves this storage already, which is still starting"
+            with pytest.raises(CheckError, match=said):
+                lab.new_server()
+        finally:
+            killed.send_signal(signal.SIGKILL)
     lab.server = lab.new_server(slots=2)
     lab.until(lambda: lab.held("study") == "cpu,cpu")  # it grows, and is no other process
     (pid,) = lab.starts("study")
@@ -215,6 +219,20 @@ Supervisor(engine, url, server_lease(engine), Settings(("cpu",), command=command
     assert lab.desk.submission("study").device_seconds > 0
     lab.server = lab.new_server()
     lab.until(lambda: len(lab.starts("study")) == 2)
+
+
+def test_a_server_that_is_still_starting_is_asked_again_for_its_address(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = server_lease(engine)
+    said = iter(("http://127.0.0.1:8000/", ""))
+    monkeypatch.setattr(time, "sleep", lambda _: tell_address(engine, first, next(said)))
+    with pytest.raises(CheckError, match=r"serves this storage already, at http://127\.0\.0\.1:8000/;"):
+        server_lease(engine)
+    time.sleep(0)
+    with pytest.raises(CheckError, match=r"serves this storage already, without pages \(--no-http\);"):
+        server_lease(engine)
+    first.release()
 
 
 def _files_of_runs(lab: Lab) -> list[str]:

@@ -19,14 +19,16 @@ from sqlalchemy.engine import URL, make_url
 from starlette.testclient import TestClient
 
 from cifar_tune.optuna_storage import BatchStorage
-from cifar_tune.reports import kept_importances
+from cifar_tune.reports import comparison_files, kept_importances
 from cifar_tune.reports.beside import Beside
+from cifar_tune.reports.comparison import compare
 from cifar_tune.service.tables import NAMES, SUBMISSIONS
 from cifar_tune.service.usage import BusySlots, busy_slots
 from cifar_tune.storage import attributes
 from cifar_tune.storage.lease import acquire
 from cifar_tune.storage.overview import overview
 from cifar_tune.storage.rdb import close, open_storage
+from cifar_tune.storage.records import load_record
 from cifar_tune.storage.urls import storage_url
 from cifar_tune.study.folder_claim import new_identity
 from cifar_tune.web import reading
@@ -214,6 +216,21 @@ def test_importances_so_far(viewer: TestClient) -> None:
     found = get(viewer, "/v1/studies/made/importances")
     assert abs(sum(found["shares"].values()) - 1) < 1e-9
     assert get(viewer, "/v1/studies/front/importances")["why_none"] or get(viewer, "/v1/studies/front/importances")
+
+
+def test_the_levels_of_a_knob_are_those_of_the_command(viewer: TestClient, storage: BatchStorage) -> None:
+    told = get(viewer, "/v1/studies/made/compare?by=optimizer")
+    comparison = compare(load_record(storage, "made"), "optimizer")
+    assert told["markdown"] == comparison_files.markdown(comparison)
+    assert [each["level"] for each in told["levels"]] == [each.label for each in comparison.levels]
+    assert [each["mean"] for each in told["levels"]] == [each.mean for each in comparison.levels]
+    assert viewer.get("/v1/studies/made/compare/csv?by=optimizer").text == comparison_files.as_csv(comparison)
+    picture = viewer.get("/v1/studies/made/compare/png?by=optimizer")
+    assert (picture.headers["content-type"], picture.content[:4]) == ("image/png", b"\x89PNG")
+    unknown = get(viewer, "/v1/studies/made/compare?by=optimzer", 422)["problems"]
+    assert [(each["key"], each["nearest"]) for each in unknown] == [("by", "optimizer")]
+    assert get(viewer, "/v1/studies/maade/compare?by=lr", 404)["title"] == "Not Found"
+    assert get(viewer, "/v1/studies/made/compare/gif?by=lr", 422)["problems"][0]["key"] == "kind"
 
 
 def test_a_study_without_a_model_says_how_to_get_one(viewer: TestClient) -> None:

@@ -45,6 +45,8 @@ ALLOWED: Mapping[str, frozenset[str | None]] = {
     "GET /v1/studies/{name:path}/importances": KNOWN,
     "GET /v1/studies/{name:path}/report": KNOWN,
     "GET /v1/studies/{name:path}/report/{file:path}": KNOWN,
+    "GET /v1/studies/{name:path}/compare": KNOWN,
+    "GET /v1/studies/{name:path}/compare/{kind}": KNOWN,
     "GET /v1/studies/{name:path}/model": KNOWN,
     "GET /v1/studies/{name:path}/model/{file:path}": KNOWN,
     "GET /v1/studies/{name:path}/log": KNOWN,
@@ -97,9 +99,10 @@ def contents(storage: BatchStorage) -> list[Any]:
 
 def ask(client: TestClient, which: str, role: str | None, token: int) -> int:
     method, path = which.split(" ")
-    name = "front" if "/front" in path or "/report" in path else "queued"
+    name = "front" if any(part in path for part in ("/front", "/report", "/compare")) else "queued"
     path = path.replace("{name:path}", name).replace("{name}", "page.css").replace("{file:path}", "trials.csv")
-    path = path.replace("{number}", str(token) if "tokens" in path else "0")
+    path = path.replace("{number}", str(token) if "tokens" in path else "0").replace("{kind}", "csv")
+    path += "?by=optimizer" if "/compare" in path else ""
     body = BODIES.get(which, {"text": study_text(f"of-{str(role).replace(' ', '-')}")} if method == "POST" else None)
     if which == "POST /login":
         return client.post(path, data={"token": "none"}, headers=OURS).status_code

@@ -24,11 +24,14 @@ def events(
     With --json: a list of objects with id (1, 2, 3, ...), at (seconds since the epoch), actor, action, target (a study,
     an owner or null), outcome (done, refused or failed) and detail (an object; why says why it was refused).
     """
-    from cifar_tune.cli.desk import desk_of
+    from cifar_tune.cli.desk import NoStorageError, desk_of
     from cifar_tune.cli.queue_lines import event_json, event_lines
 
-    with desk_of(storage, server) as desk:
-        found = desk.events(after, limit)
+    try:
+        with desk_of(storage, server) as desk:
+            found = desk.events(after, limit)
+    except NoStorageError:
+        found = []
     if as_json:
         typer.echo(json.dumps([event_json(each) for each in found], indent=2))
         return

@@ -32,7 +32,7 @@ def owner(
 
     With --json: a list of objects with name, weight, slots, queued and trials (null: as for *, and for * no limit).
     """
-    from cifar_tune.cli.desk import desk_of
+    from cifar_tune.cli.desk import NoStorageError, desk_of
     from cifar_tune.cli.queue_lines import table
     from cifar_tune.errors import Problem, UserError
     from cifar_tune.service.owners import Owner
@@ -41,10 +41,13 @@ def owner(
     changes = reset or any(value is not None for value in (weight, slots, queued, trials))
     if changes and name is None:
         raise UserError(Problem("say whose limits to change, or * for everybody else", "NAME"))
-    with desk_of(storage, server) as desk:
-        if changes:
-            desk.set_owner(given, reset)
-        found = [each for each in desk.owners() if name in (None, each.name)]
+    try:
+        with desk_of(storage, server, makes_storage=changes) as desk:
+            if changes:
+                desk.set_owner(given, reset)
+            found = [each for each in desk.owners() if name in (None, each.name)]
+    except NoStorageError:
+        found = []
     if as_json:
         typer.echo(json.dumps([asdict(each) for each in found], indent=2))
         return

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from cifar_tune.cli import executor_options, options
+from cifar_tune.streams import say
 
 _ROLE_HEADER = "Its header with the role; without one, everybody has --proxy-role."
 
@@ -94,6 +95,7 @@ def serve(
     It prints its address and, at the first start, the token of an administrator. There is one server for each storage.
     When it ends, all trials are parked; when it starts again, they go on. If it is killed, they go on without it.
     """
+    say("starting", err=True)  # importing what follows takes seconds
     from cifar_tune.cli.serving import leave, require_packages, serve
     from cifar_tune.errors import Problem, UserError, all_at_once
     from cifar_tune.service.cluster_slots import cluster_slots
@@ -134,10 +136,13 @@ def serve(
             if engine == "ray" and slots is not None:
                 rule = "belongs to --engine local: on a cluster a slot is a CPU, or a share of a GPU"
                 raise UserError(Problem(rule, "--slots", slots))
+            if engine != "ray" and where.devices != ("cpu",):
+                say("looking for devices", err=True)
             found = () if engine == "ray" else find_slots(where.devices, slots)
     with ExitStack() as beside:
         settings = Settings(found)
         if engine == "ray":
+            say("connecting to the Ray cluster", err=True)
             cluster = beside.enter_context(cluster_slots(address, gpus_per_worker))
             settings = Settings(cluster.slots(), command=cluster.command, renewed=cluster.slots)
         serve(url, settings, None if no_http else web)

@@ -60,11 +60,14 @@ def list_tokens(storage: options.Storage = None, server: options.Server = None, 
     With --json: a list of objects with id, owner, role, label, created_by, created_at, expires_at, used_at and
     revoked_at (seconds since the epoch, or null).
     """
-    from cifar_tune.cli.desk import desk_of
+    from cifar_tune.cli.desk import NoStorageError, desk_of
     from cifar_tune.cli.queue_lines import token_json, token_lines
 
-    with desk_of(storage, server) as desk:
-        found = desk.tokens()
+    try:
+        with desk_of(storage, server) as desk:
+            found = desk.tokens()
+    except NoStorageError:
+        found = []
     if as_json:
         typer.echo(json.dumps([token_json(each) for each in found], indent=2))
         return
@@ -85,8 +88,12 @@ def revoke(
     server: options.Server = None,
 ) -> None:
     """Revoke a token: from now on it opens nothing."""
-    from cifar_tune.cli.desk import desk_of
+    from cifar_tune.cli.desk import NoStorageError, desk_of
+    from cifar_tune.errors import Problem, UserError
 
-    with desk_of(storage, server) as desk:
-        revoked = desk.revoke_token(number)
+    try:
+        with desk_of(storage, server) as desk:
+            revoked = desk.revoke_token(number)
+    except NoStorageError as error:
+        raise UserError(Problem("there is no database yet, so there are no tokens", "N", number)) from error
     say(f"revoked token {revoked.id} of {revoked.owner}")

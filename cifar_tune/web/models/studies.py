@@ -215,6 +215,64 @@ class ImportancesTold(Model):
     """Why there are none; null if there are."""
 
 
+class LevelTold(Model):
+    """The trials with one value of a knob. A figure is null where it cannot be known."""
+
+    level: str = Field(examples=["adamw"])
+    """The value, or the range of values."""
+    finished: int = Field(examples=[12])
+    """The number of trials that have ended."""
+    completed: int = Field(examples=[10])
+    """The number of trials that have completed."""
+    pruned: int = Field(examples=[2])
+    """The number of trials that were stopped early."""
+    failed: int = Field(examples=[0])
+    """The number of trials that failed."""
+    best: float | None = Field(examples=[0.9433])
+    """The best objective."""
+    mean: float | None = Field(examples=[0.931])
+    """The mean of the objective over completed trials."""
+    ci95_low: float | None = Field(examples=[0.925])
+    """The lower end of the 95 % confidence interval of the mean."""
+    ci95_high: float | None = Field(examples=[0.937])
+    """Its upper end."""
+    seconds_mean: float | None = Field(examples=[31.5])
+    """The mean training time of a trial, in seconds."""
+    parameters_min: int | None = Field(examples=[25000])
+    """The smallest number of trainable parameters."""
+    parameters_max: int | None = Field(examples=[25000])
+    """The largest number of trainable parameters."""
+    difference: float | None = Field(examples=[-0.012])
+    """The paired difference from the level with the best mean; null where the levels cannot be paired."""
+    difference_ci95_low: float | None = Field(examples=[-0.02])
+    """The lower end of its 95 % confidence interval."""
+    difference_ci95_high: float | None = Field(examples=[-0.004])
+    """Its upper end."""
+    standard_error: float | None = Field(examples=[None])
+    """The standard error of the mean, in a study with `repeats`."""
+
+
+class ComparisonTold(Model):
+    """The levels of one knob side by side."""
+
+    study: str = Field(examples=["digits"])
+    """The study's name."""
+    knob: str = Field(examples=["optimizer"])
+    """The knob."""
+    metric: str = Field(examples=["val_accuracy"])
+    """The objective, the first one of several."""
+    levels: list[LevelTold]
+    """The levels in their natural order, with all figures at full precision."""
+    header: list[str] = Field(examples=[["optimizer", "trials", "best", "mean", "time", "parameters"]])
+    """The columns of the table for people."""
+    rows: list[list[str]] = Field(examples=[[["adamw", "10 completed", "94.33 %", "93.10 %", "31.5 s", "25,000"]]])
+    """Its rows, one for each level."""
+    conditions: str = Field(examples=["The levels were tried with the same values of the other knobs."])
+    """Whether the comparison is fair, in sentences."""
+    markdown: str = Field(examples=["# digits: optimizer\n"])
+    """All of it as Markdown, as `cifar-tune compare` prints it."""
+
+
 class FileTold(Model):
     """A file that you can download."""
 

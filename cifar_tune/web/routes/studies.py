@@ -21,6 +21,7 @@ from cifar_tune.web.listing import Order, Wish, list_studies, owner_of
 from cifar_tune.web.models.queueing import SoFarTold
 from cifar_tune.web.models.studies import (
     BestConfiguration,
+    ComparisonTold,
     Files,
     FileTold,
     Front,
@@ -50,6 +51,12 @@ _CHANGES = ("pause", "resume", "cancel", "priority", "workers", "stop", "delete"
 
 TrialNumber = Annotated[int, Path(ge=0, le=2**31 - 1, description="The trial's number.", examples=[0])]
 StateName = Literal["COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING"]
+_BY_KNOB = answers(HTTPStatus.UNPROCESSABLE_ENTITY)
+
+Knob = Annotated[str, Query(max_length=200, description="The knob whose levels are compared.", examples=["optimizer"])]
+ComparisonFile = Annotated[
+    Literal["md", "csv", "png", "svg", "pdf"], Path(description="The end of the file's name.", examples=["png"])
+]
 FileName = Annotated[str, Path(max_length=300, description="The name of a file of the list.", examples=["trials.csv"])]
 
 
@@ -139,6 +146,20 @@ def report(name: Name, here: HereNow, _reader: Reader) -> Files:
 def report_file(name: Name, file: FileName, here: HereNow, _reader: Reader) -> Response:
     """One of these files, such as `report.html`, `trials.csv`, `summary.json` or `best.yaml`."""
     return _file(here.results.report_file(name, file), file)
+
+
+@router.get("/studies/{name:path}/compare", responses=_BY_KNOB, operation_id="compare")
+def compare(name: Name, here: HereNow, _reader: Reader, by: Knob) -> ComparisonTold:
+    """The levels of one knob side by side, as `cifar-tune compare` shows them: figures, a table, and conditions."""
+    return ComparisonTold.model_validate(here.results.comparison(name, by))
+
+
+@router.get(
+    "/studies/{name:path}/compare/{kind}", response_class=Response, responses=_BY_KNOB, operation_id="compare_file"
+)
+def compare_file(name: Name, kind: ComparisonFile, here: HereNow, _reader: Reader, by: Knob) -> Response:
+    """The same as a file: the table as Markdown or CSV, or the picture."""
+    return _file(here.results.comparison_file(name, by, kind), f"compare.{kind}")
 
 
 @router.get("/studies/{name:path}/model", operation_id="model_files")
