@@ -100,9 +100,11 @@ class CudaGraphs:
         """On the stream of the captures: what cuBLAS allocates for a stream would else come out of the pool."""
         outside = torch.cuda.current_stream(self._stream.device)
         self._stream.wait_stream(outside)
-        with torch.cuda.stream(self._stream), _waits() as waits:
-            yield waits
-        outside.wait_stream(self._stream)
+        try:
+            with torch.cuda.stream(self._stream), _waits() as waits:
+                yield waits
+        finally:  # also after an error: memory that is free now must not be used before this stream is done with it
+            outside.wait_stream(self._stream)
 
     def capture(self, work: Callable[[], T], generators: Iterable[torch.Generator]) -> Captured[T]:
         """See `Graphs`."""
