@@ -5,8 +5,11 @@ Like everything in `optuna_internals`, what is used here of Optuna without a pro
 """
 
 import copy
+import re
 from collections.abc import Collection, Container, Mapping, Sequence
 from contextlib import suppress
+from functools import cache
+from pathlib import Path
 from typing import Any, cast
 
 from optuna.distributions import BaseDistribution
@@ -54,12 +57,15 @@ class BatchStorage(RDBStorage):
     Relies on `RDBStorage._get_trials`, by which all trials are read, also by the cache of
     `optuna.storages.get_storage`; on `RDBStorage._create_new_trial`, which `create_new_trial` calls, and which returns
     the trial as it was created; on `_set_trial_intermediate_value_without_commit` and `_set_trial_attr_without_commit`,
-    which write within a transaction; on `_create_scoped_session`, which is one; on `scoped_session` and `engine`; and
-    on the models of the tables.
+    which write within a transaction; on `_create_scoped_session`, which is one; on `scoped_session` and `engine`; on
+    the models of the tables; and on `_version_manager`, whose `check_table_schema_compatibility` raises what Optuna
+    says of tables of another version.
     """
 
     def __init__(self, url: str, engine_kwargs: dict[str, Any] | None = None) -> None:
-        super().__init__(url, engine_kwargs)
+        super().__init__(url, engine_kwargs, skip_compatibility_check=True)
+        if self.get_current_version() != newest_schema():  # which takes a tenth of the time that Optuna's check takes
+            self._version_manager.check_table_schema_compatibility()
         # of the knobs that were written here, by study: Optuna has compared them with what the study has
         self._distributions: dict[tuple[int, str], BaseDistribution] = {}
         self._decoded = Decoded()
@@ -285,6 +291,21 @@ class BatchStorage(RDBStorage):
             for model, attributes in _attributes(user, system):
                 for key, value in attributes.items():
                     self._set_trial_attr_without_commit(session, model, trial_id, key, value)
+
+
+_MIGRATION = re.compile(r"(v(\d+)\.(\d+)\.(\d+)\.([a-z]))_?\.py")
+
+
+@cache
+def newest_schema() -> str | None:
+    """The version of the tables that the installed Optuna makes; None if the names of its files do not tell.
+
+    Optuna reads all of its migrations to find out. Relies on each being a file with the name of its version.
+    """
+    folder = Path(models.__file__).with_name("alembic") / "versions"
+    found = [_MIGRATION.fullmatch(file.name) for file in folder.glob("v*.py")]
+    versions = {(int(each[2]), int(each[3]), int(each[4]), each[5]): each[1] for each in found if each is not None}
+    return versions[max(versions)] if len(versions) == len(found) > 0 else None
 
 
 _Attribute = type[models.TrialUserAttributeModel | models.TrialSystemAttributeModel]

@@ -432,6 +432,12 @@ def trials_in_bulk(folder: Path) -> None:
     assert found == theirs
 
 
+def version_of_the_tables(folder: Path) -> None:
+    """The newest migration, by the names of their files, is the version of the tables that Optuna makes."""
+    theirs = RDBStorage("sqlite://")
+    assert storage_module().newest_schema() == theirs.get_head_version() == theirs.get_current_version()
+
+
 def whole_trials(folder: Path) -> None:
     """A trial that is written whole, through the tables, is read as one that Optuna wrote step by step."""
     ours = database(folder)
@@ -550,6 +556,7 @@ CHECKS: tuple[Callable[[Path], None], ...] = (
     attributes_once,
     what_makes_no_sense,
     trials_in_bulk,
+    version_of_the_tables,
     whole_trials,
 )
 
