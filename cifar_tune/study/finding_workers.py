@@ -134,6 +134,10 @@ class FindingWorkers:
                 self._fail("memory ran out")
                 self._take_back(report.number)
 
+    def is_over(self) -> bool:
+        """Whether nothing changes any more."""
+        return self._is_over
+
     def stop(self) -> None:
         """Somebody else says from now on how many executors there are."""
         self._is_over = True

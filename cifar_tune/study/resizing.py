@@ -60,26 +60,26 @@ class Resizing:
             if self._finding is not None:
                 self._finding.stop()
             self._resize_as_asked(wanted, running)
-        elif self._finding is not None:
+        elif self._finding is not None and not self._finding.is_over():
             names = self._finding.look([number for number, trial in running.items() if trial.has_begun], left)
             if names is not None:
                 self._resize(names, running)
+            if self._finding.is_over():  # not before, since the number may change again in a moment
+                self._estimate.resize(self._executors.workers)
         self._elapsed.let_count(self._executors.workers > 0 or bool(running))
 
-    def _resize(self, names: Sequence[str], running: Mapping[int, RunningTrial]) -> int:
-        """Change the pool; returns how many workers there are now."""
+    def _resize(self, names: Sequence[str], running: Mapping[int, RunningTrial]) -> None:
 
         def seconds(number: int) -> float:
             return running[number].seconds if number in running else 0.0
 
         self._executors.resize(names, seconds)
-        workers = self._executors.workers
-        self._estimate.resize(workers)
-        return workers
 
     def _resize_as_asked(self, wanted: WantedDevices, running: Mapping[int, RunningTrial]) -> None:
         before = self._executors.workers
-        workers = self._resize(wanted.names, running)
+        self._resize(wanted.names, running)
+        workers = self._executors.workers
+        self._estimate.resize(workers)
         now = f"{counted(workers, 'worker')}{_on(wanted.names)}" if workers else "no worker"
         waits = "" if workers else ": the study waits until it gets one again"
         self._watch.observer.note(f"{now} from now on instead of {before}, as {wanted.by} asks{waits}")

@@ -251,6 +251,7 @@ def test_it_finds_out_with_its_trials_how_many_executors_share_a_gpu(
     assert run.recorder.notes[-1] == "1 now"
     [said] = [note for note in run.recorder.notes if note.startswith("--workers auto")]
     assert said.endswith("; there can be no more now: memory ran out")
+    assert sum(note.startswith("estimated") for note in run.recorder.notes) == 1, "it does not follow each try"
     trained = [(number, epoch) for number, epoch, _ in run.recorder.epochs]
     assert len(trained) == len(set(trained)), "no epoch is trained twice"
     if deterministic:
