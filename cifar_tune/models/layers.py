@@ -36,7 +36,7 @@ def initialize_like_he(model: nn.Module, mode: str) -> None:
         mode: `fan_in` keeps the variance of the forward pass, `fan_out` that of the backward pass.
     """
     for module in model.modules():
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, nn.Conv2d) and not module.weight.is_meta:  # where none are kept, torch takes longest
             nn.init.kaiming_normal_(module.weight, mode=mode, nonlinearity="relu")  # type: ignore[arg-type]
             if module.bias is not None:
                 nn.init.zeros_(module.bias)

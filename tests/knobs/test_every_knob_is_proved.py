@@ -1,6 +1,6 @@
 """Every knob does what it is for: a tiny net is trained with its default and with other values."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
 
@@ -217,8 +217,26 @@ def settings_of_the_process() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+Train = Callable[[Configuration, int | None], Seen]
+
+
+@pytest.fixture(scope="module")
+def train(data: ResidentData) -> Train:
+    """Train a configuration, with memory for so many images, and see what it shows; each once for all knobs."""
+    known: dict[tuple[object, ...], Seen] = {}
+
+    def train(config: Configuration, most_images: int | None) -> Seen:
+        key = (most_images, *config.stored().items())
+        if key not in known:
+            with pytest.MonkeyPatch.context() as patch:
+                known[key] = train_and_see(config, data, patch, most_images)
+        return known[key]
+
+    return train
+
+
 @pytest.mark.parametrize("name", KNOBS)
-def test_the_knob_changes_what_it_is_for_and_nothing_else(name: str, data: ResidentData, weights: Value) -> None:
+def test_the_knob_changes_what_it_is_for_and_nothing_else(name: str, train: Train, weights: Value) -> None:
     assert name in PROOFS, f"give the knob {name} an entry in PROOFS that says what it is seen to change"
     proof = PROOFS[name]
     configurations = proof.configurations(name, weights)
@@ -227,8 +245,7 @@ def test_the_knob_changes_what_it_is_for_and_nothing_else(name: str, data: Resid
     for config in configurations:
         assert not broken_rules(config), config
         assert name in config, f"the entry of {name} in PROOFS names a training that does not take it: {config}"
-        with pytest.MonkeyPatch.context() as patch:
-            seen[config[name]] = train_and_see(config, data, patch, proof.most_images)
+        seen[config[name]] = train(config, proof.most_images)
     for one, other in combinations(seen, 2):
         differences = seen[one].differences(seen[other])
         assert proof.changes <= differences, f"{name} = {one!r} and {other!r} show the same in some of it"
