@@ -8,11 +8,10 @@ import math
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from optuna.trial import TrialState
-from sqlalchemy import ColumnElement, Engine, String, case, cast, exists, func, select
+from sqlalchemy import ColumnElement, Engine, String, case, cast, exists, func, select, type_coerce
 
 from cifar_tune.optuna_tables import FINITE, STUDIES, STUDY_USER_ATTRIBUTES, TRIALS, USER_ATTRIBUTES, VALUES, Decoded
 
@@ -43,14 +42,15 @@ class Seen:
         return found & TRIALS.c.trial_id.not_in(sorted(self.unfinished)) if self.unfinished else found
 
 
-def oldest_trials(engine: Engine, studies: Sequence[int]) -> dict[int, tuple[int, datetime | None]]:
-    """The id of the oldest trial of each of these studies that has one, and when it began, in UTC, by the study's id.
+def oldest_trials(engine: Engine, studies: Sequence[int]) -> dict[int, tuple[int, object]]:
+    """The id of the oldest trial of each of these studies that has one, and when it began, by the study's id.
 
-    Relies on `studies` and `trials`.
+    The time is what the database holds, in UTC: a text in SQLite, which need not be a time in a damaged file. Relies on
+    `studies` and `trials`.
     """
     trial, other = TRIALS.alias(), TRIALS.alias()
     oldest = select(func.min(other.c.trial_id)).where(other.c.study_id == STUDIES.c.study_id).correlate(STUDIES)
-    wanted = select(STUDIES.c.study_id, trial.c.trial_id, trial.c.datetime_start)
+    wanted = select(STUDIES.c.study_id, trial.c.trial_id, type_coerce(trial.c.datetime_start, String))
     wanted = wanted.join(trial, trial.c.study_id == STUDIES.c.study_id).where(STUDIES.c.study_id.in_(studies))
     wanted = wanted.where(trial.c.trial_id == oldest.scalar_subquery())
     with engine.connect() as connection:

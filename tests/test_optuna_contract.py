@@ -365,8 +365,9 @@ def questions_about_ended_trials(folder: Path) -> None:
     running = study.ask()
     engine, own = storage.engine, internals().study_id(study)
     ids = [internals().trial_id(trial) for trial in study.get_trials()]
-    oldest = ended().oldest_trials(engine, [own, own + 1])
-    assert oldest == {own: (ids[0], study.get_trials()[0].datetime_start)}
+    [(place, (oldest, began))] = ended().oldest_trials(engine, [own, own + 1]).items()
+    assert (place, oldest) == (own, ids[0])
+    assert tables().as_local(datetime.fromisoformat(began)) == study.get_trials()[0].datetime_start
     seen = ended().seen_now(engine, own)
     assert seen == ended().Seen(own, ids[-1], frozenset(ids[-1:]))
     completed = ended().Alike(TrialState.COMPLETE, "completed", False, 5)
