@@ -28,7 +28,7 @@ _GAP_SECONDS = 1.0
 """So long an executor may be without a trial: one has ended, and the next one is begun."""
 
 _PATIENCE_SECONDS = 300.0
-"""Until all executors that were added have a trial."""
+"""So long an executor may be without a trial while more are tried, such as one that does not start."""
 
 _DIFFERENT_TRIALS = 3
 """Whose epochs are compared where no trial has been trained before and after."""
@@ -110,7 +110,6 @@ class FindingWorkers:
         self._is_sound = True
         self._problem = ""
         self._taken_back: set[int] = set()
-        self._changed = clock()
         self._without: float | None = None
         self._have_begun = True
 
@@ -162,8 +161,9 @@ class FindingWorkers:
         if self._problem:
             return self._settle(f"; there can be no more now: {self._problem}", goes_back=True)
         self._watch(level, len(busy), now)
-        if len(self._tried) > 1 and level.since is None and now - self._changed > _PATIENCE_SECONDS:
-            return self._settle("; there were not enough trials for more", goes_back=True)
+        waits = 0.0 if self._without is None else now - self._without
+        if len(self._tried) > 1 and waits > _PATIENCE_SECONDS:
+            return self._settle("; more were given up, since some had no trial for 5 minutes", goes_back=True)
         if not level.is_measured or not self._is_comparable(level):
             return None
         if len(self._tried) == 1:
@@ -228,7 +228,6 @@ class FindingWorkers:
     def _grow(self, level: _Level) -> tuple[str, ...]:
         more = replace(level.sharing, each=2 * level.sharing.each, executors=2 * level.sharing.executors)
         self._tried.append(_Level(more))
-        self._changed = self._clock()
         self._without = None
         self._have_begun = False
         return self._question.devices * more.each

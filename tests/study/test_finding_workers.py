@@ -49,6 +49,7 @@ class Played:
     most: int = 0
     repeated: list[int] = field(default_factory=list)
     levels: list[int] = field(default_factory=list)
+    devices: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self.waiting = list(self.trials)
@@ -64,6 +65,7 @@ class Played:
             if finding is not None:
                 names = finding.look([trial.number for trial in self.busy], len(self.waiting))
                 if names is not None:
+                    self.devices = names
                     self.resize(len(names))
             self.go_on(finding)
         assert sorted(self.finished) == [trial.number for trial in self.trials]
@@ -219,6 +221,23 @@ def test_an_executor_that_dies_while_more_are_tried(tmp_path: Path) -> None:
     assert played.levels == [2, 4, 2]
     assert notes[0].startswith("--workers auto: 2 on each GPU; images/s by executors per GPU: 1: 1,000, 2: 2,000; ")
     assert notes[0].endswith("; there can be no more now: exit code 3")
+    assert not path.exists()
+
+
+def test_all_gpus_get_as_many() -> None:
+    alone = Sharing(1, 2, 0.0, 2 * GB, 80 * GB, 80 * GB, IMAGES)
+    played = Played(saturates_at(4.0), alike(90), workers=2, between=0.0)
+    _, notes = tried(played, OpenQuestion(("cuda:0", "cuda:1"), alone, 64, 5.0, None))
+    assert (played.levels, played.devices) == ([4, 8, 4], ("cuda:0", "cuda:1", "cuda:0", "cuda:1"))
+    assert "2 on each GPU; images/s by executors per GPU: 1: 2,000, 2: 4,000, 4: 4,000;" in notes[0]
+
+
+def test_executors_that_do_not_start_are_given_up(tmp_path: Path) -> None:
+    path = tmp_path / "workers.json"
+    played = Played(saturates_at(8.0), alike(40), start=1e6)
+    _, notes = tried(played, question(path=path))
+    assert played.levels == [2, 1]
+    assert notes[0].endswith("; more were given up, since some had no trial for 5 minutes")
     assert not path.exists()
 
 
