@@ -73,9 +73,19 @@ def complete(chosen: Mapping[str, Value], vocabulary: Vocabulary = BUILT_IN) -> 
     `chosen` holds parsed values (`Knob.parse`).
     """
     values: dict[str, Value] = {}
-    for knob in vocabulary.knobs.values():
-        if vocabulary.applies(knob, values):
-            values[knob.name] = chosen[knob.name] if knob.name in chosen else vocabulary.default_of(knob, values)
+    parts: dict[str, list[Part]] = {}  # those that the value of each owner names
+    for name, knob in vocabulary.knobs.items():  # owners come before what they own
+        owners: list[Part] = []
+        if knob.owner is not None:
+            if knob.owner not in parts:
+                parts[knob.owner] = vocabulary.chosen_parts(knob.owner, values)
+            owners = parts[knob.owner]
+            if not any(name in part.arguments for part in owners):
+                continue
+        if name in chosen:
+            values[name] = chosen[name]
+        else:
+            values[name] = next((part.defaults[name] for part in owners if name in part.defaults), knob.default)
     return Configuration(values, vocabulary)
 
 
