@@ -15,7 +15,7 @@ import pytest
 import yaml
 from sqlalchemy.engine import make_url
 
-from cifar_tune.storage.rdb import open_storage
+from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.records import StudyRecord, load_record
 from tests.processes import Program, call_cifar_tune, start_cifar_tune
 from tests.waiting import AUGMENTATION, PATIENCE, PLUGIN, Gate, wait_until
@@ -89,7 +89,11 @@ class Folder:
         return out, err
 
     def record(self, name: str = "own") -> StudyRecord:
-        return load_record(open_storage(make_url(f"sqlite:///{self.path}/storage/cifar_tune.db")), name)
+        storage = open_storage(make_url(f"sqlite:///{self.path}/storage/cifar_tune.db"))
+        try:
+            return load_record(storage, name)
+        finally:
+            close(storage)
 
     def histories(self) -> list[tuple[Any, ...]]:
         return [

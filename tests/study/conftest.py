@@ -1,7 +1,7 @@
 """Studies that run in this process, with scripted executors and a real SQLite file."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Protocol
@@ -99,9 +99,11 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def storage(tmp_path: Path, empty_database: Path) -> BatchStorage:
+def storage(tmp_path: Path, empty_database: Path) -> Iterator[BatchStorage]:
     shutil.copyfile(empty_database, tmp_path / "studies.db")
-    return open_storage(make_url(f"sqlite:///{tmp_path}/studies.db"))
+    opened = open_storage(make_url(f"sqlite:///{tmp_path}/studies.db"))
+    yield opened
+    close(opened)  # else hundreds of tests leave their files open
 
 
 @pytest.fixture

@@ -83,7 +83,12 @@ class Folder:
         return call_cifar_tune(arguments, self.path, self.environment)
 
     def record(self) -> StudyRecord:
-        return load_record(open_storage(make_url(self.url)), "disturbed")
+        """What is stored. The database is closed again: whoever waits may ask for it hundreds of times."""
+        storage = open_storage(make_url(self.url))
+        try:
+            return load_record(storage, "disturbed")
+        finally:
+            close(storage)
 
     def epochs(self) -> int:
         """How many epochs are reported in all; see `watched`."""
