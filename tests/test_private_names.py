@@ -19,6 +19,7 @@ from cifar_tune import optuna_internals, optuna_storage
 PACKAGE = Path(cifar_tune.__file__).parent
 PLACES = (
     "optuna_internals.py",
+    "optuna_rows.py",
     "optuna_storage.py",
     "optuna_tables.py",
     "training/torch_internals.py",
