@@ -6,6 +6,7 @@ what it relies on. `tests/test_optuna_contract.py` tries each of them on the Opt
 sentence what changed.
 """
 
+import json
 from collections.abc import Container, Sequence
 from contextlib import suppress
 from functools import cached_property
@@ -20,6 +21,7 @@ from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy as FrozenStudy  # noqa: PLC0414 (the type of what `get_all_studies` returns)
 from optuna.trial import FrozenTrial, TrialState
 
+from cifar_tune.optuna_tables import StudyRows
 from cifar_tune.statistics.densities import divergence
 
 ENQUEUED = "fixed_params"
@@ -58,6 +60,21 @@ def trial_id(trial: Trial | FrozenTrial) -> int:
 def study_id(study: Study | FrozenStudy) -> int:
     """The study's id in its storage. Relies on `_study_id` of both classes."""
     return study._study_id
+
+
+def frozen_study(study: int, rows: StudyRows) -> FrozenStudy:
+    """A study as `get_all_studies` returns it. Relies on the constructor of `FrozenStudy`.
+
+    Args:
+        study: its id.
+        rows: what is stored of it.
+
+    Raises:
+        ValueError: an attribute is no JSON.
+        TypeError: likewise.
+    """
+    user, system = ({key: json.loads(text) for key, text in each} for each in (rows.user, rows.system))
+    return FrozenStudy(rows.name, None, user, system, study, directions=list(rows.directions))
 
 
 def storage_of(study: Study) -> BaseStorage:

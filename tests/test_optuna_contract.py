@@ -36,6 +36,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalW
 
 NAMES = {
     "optuna.storages._rdb.models": (
+        "StudyDirectionModel "
         "StudyModel TrialModel TrialParamModel TrialIntermediateValueModel TrialUserAttributeModel "
         "TrialSystemAttributeModel"
     ),
@@ -108,6 +109,21 @@ def ids(folder: Path) -> None:
     assert [internals().study_id(each) for each in (study, frozen_study)] == [wanted, wanted]
     wanted = storage.get_trial_id_from_study_id_trial_number(wanted, 1)
     assert [internals().trial_id(each) for each in (trial, study.get_trials()[1])] == [wanted, wanted]
+
+
+def studies_as_rows(folder: Path) -> None:
+    """Studies that are made of the rows of the tables are those that Optuna reads by its models."""
+    storage = database(folder)
+    several = optuna.create_study(
+        storage=storage, study_name="several", directions=["minimize", "maximize", "minimize"]
+    )
+    one = asked(storage)[0]
+    for study in (several, one):
+        study.set_user_attr("of people", {"key": [1, None, "ü"]})
+        storage.set_study_system_attr(internals().study_id(study), "of the system", True)
+    optuna.create_study(storage=storage, study_name="bare")
+    rows = tables().rows_of_studies(storage.engine)
+    assert [internals().frozen_study(*each) for each in rows.items()] == storage.get_all_studies()
 
 
 def storage_of_a_study(_folder: Path) -> None:
@@ -300,8 +316,9 @@ def columns_of_tables(_folder: Path) -> None:
         "REPORTS": "trial_intermediate_values: trial_id step intermediate_value intermediate_value_type",
         "USER_ATTRIBUTES": "trial_user_attributes: trial_user_attribute_id trial_id key value_json",
         "SYSTEM_ATTRIBUTES": "trial_system_attributes: trial_system_attribute_id trial_id key value_json",
-        "STUDY_USER_ATTRIBUTES": "study_user_attributes: study_id key value_json",
-        "STUDY_SYSTEM_ATTRIBUTES": "study_system_attributes: study_id key value_json",
+        "DIRECTIONS": "study_directions: study_id objective direction",
+        "STUDY_USER_ATTRIBUTES": "study_user_attributes: study_user_attribute_id study_id key value_json",
+        "STUDY_SYSTEM_ATTRIBUTES": "study_system_attributes: study_system_attribute_id study_id key value_json",
     }
     for name, words in expected.items():
         table, _, columns = words.partition(": ")
@@ -538,6 +555,7 @@ CHECKS: tuple[Callable[[Path], None], ...] = (
     ids,
     storage_of_a_study,
     a_trial_from_its_id,
+    studies_as_rows,
     a_trial_as_stored,
     enqueued,
     rungs,

@@ -27,6 +27,7 @@ from cifar_tune.dashboard.same_site import same_site_only
 from cifar_tune.dashboard.shown_importances import ShownImportances
 from cifar_tune.dashboard.shown_storage import ShownStorage
 from cifar_tune.dashboard.study_detail import StudyDetail
+from cifar_tune.dashboard.study_list import StudyList
 from cifar_tune.errors import Problem, UserError, enumerate_names
 from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.reports.kept_importances import KeptImportances
@@ -124,7 +125,8 @@ def open_dashboard(
 def pages(storage: BatchStorage, url: URL, kept: KeptImportances | None = None) -> WSGIApplication:
     """optuna-dashboard with our notes and files, and our reports beside it; `kept` are importances that others show."""
     files = MadeFiles(storage, FileSystemArtifactStore(_made_folder(artifacts_folder())))
-    return ReportPages(storage, _Studies(storage, url, files, kept or KeptImportances(storage, Lock())))
+    studies = _Studies(storage, url, files, kept or KeptImportances(storage, Lock()))
+    return ReportPages(storage, StudyList(storage, studies))
 
 
 class _Studies:

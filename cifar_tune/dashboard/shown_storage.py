@@ -6,7 +6,7 @@ the coordinator writes to a running study, and all of it is there for studies of
 
 import copy
 import json
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from typing import Any
 
 from optuna.storages import BaseStorage, get_storage
@@ -41,9 +41,7 @@ class ShownStorage(PassingStorage):
         for study in sorted(self._backend.get_all_studies(), key=study_id):
             noted = copy.copy(study)
             noted.system_attrs = self._with_note(study)
-            noted.user_attrs = {
-                name: value for name, value in study.user_attrs.items() if not name.startswith(attributes.TEST_ANALYSIS)
-            }
+            noted.user_attrs = without_analyses(study.user_attrs)
             shown.append(noted)
         return shown
 
@@ -99,6 +97,11 @@ class ShownStorage(PassingStorage):
         """The same for a trial."""
         if not _is_made(key):
             self._backend.set_trial_system_attr(trial_id, key, value)
+
+
+def without_analyses(attrs: Mapping[str, Any]) -> dict[str, Any]:
+    """Attributes of a study without the long texts of what openings of the test set showed."""
+    return {name: value for name, value in attrs.items() if not name.startswith(attributes.TEST_ANALYSIS)}
 
 
 def _is_made(key: str) -> bool:
