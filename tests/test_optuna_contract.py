@@ -123,6 +123,7 @@ def studies_as_rows(folder: Path) -> None:
         storage.set_study_system_attr(internals().study_id(study), "of the system", True)
     optuna.create_study(storage=storage, study_name="bare")
     rows = tables().rows_of_studies(storage.engine)
+    assert all(isinstance(each, tables().StudyRows) for each in rows.values())
     assert [internals().frozen_study(*each) for each in rows.items()] == storage.get_all_studies()
 
 
