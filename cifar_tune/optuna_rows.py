@@ -28,19 +28,20 @@ from cifar_tune.optuna_tables import (
     VALUES,
 )
 
-Known = Mapping[tuple[int, str], BaseDistribution]
+_Known = Mapping[tuple[int, str], BaseDistribution]
 """Distributions of knobs that a study is known to take, by its id and the knob. Relies on nothing of Optuna."""
 
-Row = dict[str, Any]
+_Row = dict[str, Any]
 
 
 def add_trials(
-    connection: Connection, study: int, trials: Sequence[FrozenTrial], known: Known
+    connection: Connection, study: int, trials: Sequence[FrozenTrial], known: _Known
 ) -> tuple[list[int], int]:
     """Add new trials to a study; their own ids and numbers are ignored.
 
     Optuna makes an object of each row, and looks for each value and each knob before it writes it. Here the rows of all
-    trials go into each table together: a third of the time for one trial, a twentieth for hundreds at once.
+    trials go into each table together: a third of the time for one trial, a twentieth for hundreds at once. Relies on
+    the columns of the tables, and on `NOT_FOUND_MSG`.
 
     Args:
         connection: in a transaction, which holds all of them or none.
@@ -69,7 +70,7 @@ def add_trials(
     pairs = list(zip(ids, trials, strict=True))
     _add(connection, VALUES, (row for each, trial in pairs for row in _value_rows(each, trial.values or ())))
     _add(connection, PARAMS, (row for each, trial in pairs for row in _param_rows(each, trial)))
-    _add(connection, REPORTS, (row for each, trial in pairs for row in report_rows(each, trial.intermediate_values)))
+    _add(connection, REPORTS, (row for each, trial in pairs for row in _report_rows(each, trial.intermediate_values)))
     _add(connection, USER_ATTRIBUTES, (row for each, trial in pairs for row in _rows(each, trial.user_attrs)))
     _add(connection, SYSTEM_ATTRIBUTES, (row for each, trial in pairs for row in _rows(each, trial.system_attrs)))
     return ids, number
@@ -93,11 +94,11 @@ def _add_row(connection: Connection, study: int, trial: FrozenTrial, number: int
 
 
 def _as_utc(local: datetime | None) -> datetime | None:
-    """As `optuna_tables.as_local`, the other way round."""
+    """As `optuna_tables.as_local`, the other way round. Relies on times being kept in UTC, without a zone."""
     return None if local is None else local.astimezone(UTC).replace(tzinfo=None)
 
 
-def _require_compatible(connection: Connection, study: int, trials: Sequence[FrozenTrial], known: Known) -> None:
+def _require_compatible(connection: Connection, study: int, trials: Sequence[FrozenTrial], known: _Known) -> None:
     """Compare the knobs that are not known with those of the study. Relies on `check_distribution_compatibility`."""
     first: dict[str, BaseDistribution | None] = {}
     for trial in trials:
@@ -121,17 +122,18 @@ def _distribution_of(connection: Connection, study: int, name: str) -> BaseDistr
     return None if found is None else json_to_distribution(found)
 
 
-def _add(connection: Connection, table: Table, rows: Iterable[Row]) -> None:
+def _add(connection: Connection, table: Table, rows: Iterable[_Row]) -> None:
+    """Add rows to a table. Relies on nothing of Optuna."""
     if given := list(rows):
         connection.execute(insert(table), given)
 
 
 def add_reports(connection: Connection, trial: int, reports: Mapping[int, float]) -> None:
     """Add what a trial, given by its id, reported after steps for which it has nothing yet. Relies on REPORTS."""
-    _add(connection, REPORTS, report_rows(trial, reports))
+    _add(connection, REPORTS, _report_rows(trial, reports))
 
 
-def _value_rows(trial: int, values: Sequence[float]) -> list[Row]:
+def _value_rows(trial: int, values: Sequence[float]) -> list[_Row]:
     """Relies on the columns of `trial_values`, and on how its model writes infinities."""
     rows = []
     for objective, value in enumerate(values):
@@ -140,7 +142,7 @@ def _value_rows(trial: int, values: Sequence[float]) -> list[Row]:
     return rows
 
 
-def _param_rows(trial: int, frozen: FrozenTrial) -> list[Row]:
+def _param_rows(trial: int, frozen: FrozenTrial) -> list[_Row]:
     """Relies on the columns of `trial_params`."""
     return [
         {
@@ -153,7 +155,7 @@ def _param_rows(trial: int, frozen: FrozenTrial) -> list[Row]:
     ]
 
 
-def report_rows(trial: int, reports: Mapping[int, float]) -> list[Row]:
+def _report_rows(trial: int, reports: Mapping[int, float]) -> list[_Row]:
     """Relies on the columns of `trial_intermediate_values`, and on how its model writes NaN and infinities."""
     rows = []
     for step, value in reports.items():
@@ -162,6 +164,6 @@ def report_rows(trial: int, reports: Mapping[int, float]) -> list[Row]:
     return rows
 
 
-def _rows(trial: int, attributes: Mapping[str, Any]) -> list[Row]:
+def _rows(trial: int, attributes: Mapping[str, Any]) -> list[_Row]:
     """Relies on the columns of both tables of attributes."""
     return [{"trial_id": trial, "key": key, "value_json": json.dumps(value)} for key, value in attributes.items()]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Container
 from datetime import datetime
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.request import urlopen
 from wsgiref.simple_server import make_server
 
@@ -69,6 +69,11 @@ def storage_module() -> Any:
 def tables() -> Any:
     """Likewise."""
     return importlib.import_module("cifar_tune.optuna_tables")
+
+
+def rows() -> Any:
+    """Likewise."""
+    return importlib.import_module("cifar_tune.optuna_rows")
 
 
 def questions() -> Any:
@@ -482,6 +487,11 @@ def whole_trials(folder: Path) -> None:
     assert ours.create_trials(1, [given, given]) == [5, 6]
     *_, fourth, fifth, sixth = map(_plain, ours.get_all_trials(1))
     assert [fifth, sixth] == [(4, *fourth[1:]), (5, *fourth[1:])]
+    with ours.engine.begin() as connection:
+        rows().add_reports(connection, 6, {7: float("nan"), 8: 0.25})
+    *_, sixth_then = map(_plain, ours.get_all_trials(1))
+    reports = cast("dict[int, str]", sixth[-1])
+    assert sixth_then == (*sixth[:-1], {**reports, 7: "np.float64(nan)", 8: "np.float64(0.25)"})
 
 
 def _add(storage: Any, trial: int, is_ours: bool) -> None:
@@ -594,7 +604,7 @@ def test_optuna_is_what_we_rely_on(check: Callable[[Path], None], tmp_path: Path
         )
 
 
-@pytest.mark.parametrize("module", [internals, storage_module, tables, questions, ended])
+@pytest.mark.parametrize("module", [internals, storage_module, tables, rows, questions, ended])
 def test_everything_in_there_is_checked(module: Callable[[], Any]) -> None:
     source = ast.parse(Path(str(module().__file__)).read_text())
     public: set[str] = set()
