@@ -103,8 +103,11 @@ if has_room(_MEMORY_DISK):
 def pytest_xdist_auto_num_workers() -> int:
     """Twice as many as there are cores: a third of the time of the tests goes by in waiting.
 
-    Fewer where memory is short; a worker and the processes that it starts need some gigabytes.
+    Fewer where memory is short; a worker and the processes that it starts need some gigabytes. As many as the variable
+    PYTEST_XDIST_AUTO_NUM_WORKERS says, where it is set: several runs side by side share cores and memory.
     """
+    if wanted := os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS"):
+        return int(wanted)
     cores = cpu_count()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**30
     return int(max(1, min(2 * cores, memory // _GIGABYTES_PER_WORKER)))

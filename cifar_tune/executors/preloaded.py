@@ -1,4 +1,4 @@
-"""What the fork server imports once for all executors.
+"""What the fork server imports once for all executors, and each actor of Ray for itself.
 
 Nothing here may ask for a GPU, not even whether there is one: CUDA does not survive a fork.
 """
@@ -6,6 +6,8 @@ Nothing here may ask for a GPU, not even whether there is one: CUDA does not sur
 import gc
 from contextlib import suppress
 
+_collects = gc.isenabled()
+gc.disable()  # there is no garbage yet, and to look for it takes a tenth of the time
 with suppress(Exception):  # an executor that cannot import it says so itself
     import torch
 
@@ -14,4 +16,6 @@ with suppress(Exception):  # an executor that cannot import it says so itself
     # the first optimizer of a process imports more of torch, in a second or two
     torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))])
 
+if _collects:
+    gc.enable()
 gc.freeze()  # else the first collection in an executor writes to, and so copies, every page

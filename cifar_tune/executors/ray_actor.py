@@ -1,5 +1,6 @@
 """The Ray actor that trains trials. Between two steps it waits for the coordinator's verdict, and costs nothing."""
 
+import importlib
 import os
 import platform
 import threading
@@ -90,6 +91,7 @@ class RayExecutor:
             os.environ.setdefault(name, value)
 
         # torch belongs to the actor alone: the coordinator imports this module too
+        importlib.import_module("cifar_tune.executors.preloaded")
         from cifar_tune.executors.job_training import JobTrainer  # noqa: PLC0415
         from cifar_tune.training.device import environment, resolve_device  # noqa: PLC0415
 
