@@ -68,7 +68,7 @@ def run(questions: Mapping[str, Measure], arguments: Sequence[str] | None = None
     if unknown:
         parser.error(f"no such question: {', '.join(unknown)}; there are {', '.join(questions)}")
     document = given.write or (None if given.quick else DOCUMENT)
-    with tempfile.TemporaryDirectory(prefix="cifar-tune-bench-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="cifar-tune-bench-", ignore_cleanup_errors=True) as scratch:
         os.environ.setdefault("CIFAR_TUNE_CACHE", str(Path("storage/cache").absolute()))
         os.environ["CIFAR_TUNE_ARTIFACTS"] = str(Path(scratch, "artifacts"))
         options = Options(given.quick, given.images, Path(scratch), given.minutes, given.repetitions)

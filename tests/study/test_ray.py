@@ -67,10 +67,16 @@ def test_a_study_on_a_failing_cluster_ends_like_an_undisturbed_one_here(cluster:
     folder = folder_with_study(tmp_path / "disturbed")
     command = ("run", "study.yaml", "--engine", "ray", "--address", cluster.address, "--workers")
 
+    def both_have_trained() -> bool:
+        folder.gate.let_next()
+        return sum(trial.state == "RUNNING" and trial.epochs > 0 for trial in folder.record().trials) == 2
+
     # Ctrl-C parks
-    folder.gate.let(4)
+    folder.gate.let(1)
     first = folder.start_interpreter(*command, "2")
-    folder.wait_for_epochs(4)
+    folder.wait_for_epochs(1)
+    wait_until(lambda: folder.record().counts["RUNNING"] == 2)  # else one might train while the other one starts
+    wait_until(both_have_trained)
     os.killpg(first.pid, signal.SIGINT)
     out, err = first.communicate(timeout=PATIENCE)
     assert first.returncode == 130
