@@ -5,8 +5,8 @@ images there. Most of that stays for all later trainings. Nothing else stays: no
 """
 
 import logging
-from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Generator
+from contextlib import closing
 
 import torch
 
@@ -47,7 +47,8 @@ def warm_up(
         return True
     is_usable = True
     try:
-        with _generators_kept(device), closing(_parts(order, device, load_data)) as parts:
+        drawn_from = [device] if device.type == "cuda" else []
+        with torch.random.fork_rng(drawn_from), closing(_parts(order, device, load_data)) as parts:
             for _ in parts:
                 if not is_idle():
                     break
@@ -65,10 +66,3 @@ def _parts(order: WarmUp, device: torch.device, load_data: Callable[[], Resident
     free, total = room(device)
     if order.config is not None and free >= _FREE_SHARE * total:
         yield from few_steps(Configuration(order.config), data, device)
-
-
-@contextmanager
-def _generators_kept(device: torch.device) -> Iterator[None]:
-    """Where numbers are drawn that nobody else should miss."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        yield
