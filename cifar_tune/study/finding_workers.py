@@ -109,6 +109,9 @@ class FindingWorkers:
         self._is_over = False
         self._is_sound = True
         self._problem = ""
+        self._is_crowded = False  # executors that were too many still train
+        self._went_back = False
+        self._beside_fewer: set[int] = set()  # trials that run out of memory by their own fault
         self._taken_back: set[int] = set()
         self._without: float | None = None
         self._have_begun = True
@@ -116,6 +119,8 @@ class FindingWorkers:
     def hear(self, report: Report | Died) -> None:
         """Take in what an executor has said."""
         if self._is_over:
+            if self._went_back:
+                self._hear_afterwards(report)
             return
         match report:
             case Began():
@@ -133,13 +138,27 @@ class FindingWorkers:
                 self._fail("memory ran out")
                 self._take_back(report.number)
 
+    def _hear_afterwards(self, report: Report | Died) -> None:
+        """Executors that were too many take memory from the others until they are gone, and several may miss it."""
+        match report:
+            case Began() if not self._is_crowded:
+                self._beside_fewer.add(report.number)
+            case Died(number=int(number), out_of_memory=True) | Ended(number=number, outcome="out_of_memory"):
+                if number not in self._beside_fewer:
+                    self._beside_fewer.add(number)  # it goes on once
+                    self._taken_back.add(number)
+
     def is_over(self) -> bool:
         """Whether nothing changes any more."""
         return self._is_over
 
     def stop(self) -> None:
         """Somebody else says from now on how many executors there are."""
-        self._is_over = True
+        self._end(goes_back=len(self._tried) > 1)
+
+    def see_who_leaves(self, anybody: bool) -> None:
+        """Take in whether an executor that is to go still trains; to be told again and again once it is over."""
+        self._is_crowded = self._is_crowded and anybody
 
     def takes_back(self, number: int) -> bool:
         """Whether trial `number` may have run out of memory only because of executors that were tried: it goes on."""
@@ -245,7 +264,7 @@ class FindingWorkers:
 
     def _settle(self, left_open: str, goes_back: bool) -> tuple[str, ...] | None:
         """Keep to the level before the last one, or to the last one."""
-        self._is_over = True
+        self._end(goes_back)
         tried = [level.sharing for level in self._tried]
         chosen = tried[-2] if goes_back else tried[-1]
         measured = tried if not (goes_back and left_open) else tried[:-1]
@@ -258,6 +277,10 @@ class FindingWorkers:
         if not left_open and is_final and self._is_sound:
             remember(self._question.path, made_today(chosen.each, chosen.peak_bytes, said))
         return self._question.devices * chosen.each if goes_back else None
+
+    def _end(self, goes_back: bool) -> None:
+        self._is_over = True
+        self._went_back = self._is_crowded = goes_back
 
 
 def _relative_speed(before: _Level, now: _Level) -> tuple[float, bool]:

@@ -66,6 +66,8 @@ class Resizing:
                 self._resize(names, running)
             if self._finding.is_over():  # not before, since the number may change again in a moment
                 self._estimate.resize(self._executors.workers)
+        elif self._finding is not None:
+            self._finding.see_who_leaves(any(map(self._executors.is_to_go, running)))
         self._elapsed.let_count(self._executors.workers > 0 or bool(running))
 
     def _resize(self, names: Sequence[str], running: Mapping[int, RunningTrial]) -> None:

@@ -258,6 +258,30 @@ def test_it_finds_out_with_its_trials_how_many_executors_share_a_gpu(
         assert shown(record) == undisturbed
 
 
+@pytest.mark.parametrize("epoch", [4, 5, 6])
+@pytest.mark.parametrize(
+    ("outcome", "other"), [("out_of_memory", "killed for memory"), ("killed for memory", "out_of_memory")]
+)
+def test_all_trials_that_run_out_of_memory_beside_more_executors_go_on(
+    storage: BatchStorage, data: PreparedData, clock: Clock, epoch: int, outcome: str, other: str
+) -> None:
+    """Also those that do so when the search is over, but executors that were too many still train."""
+    plain = {**STUDY, "train": {"epochs": 8}, "pruner": {"name": "none"}}
+    pool = Resized(Script(disasters={1: [(1, outcome)], 0: [(epoch, other), (7, other)]}), workers=0)
+    run = Run(storage, data, workers=1, pool=pool)
+    run.finding = finds_out(clock, run.recorder.notes)
+
+    def tick() -> None:
+        clock.now += 1.0 if run.pool.workers == 1 else 0.01
+
+    run.recorder.after_epoch = tick
+    _, record = run.run(plain)
+    assert [trial.number for trial in record.trials if trial.resumed_from] == [0, 1]
+    assert list(record.trials[0].resumed_from) == [epoch]
+    out_of_memory = [trial.number for trial in record.trials if trial.reason == "out_of_memory"]
+    assert out_of_memory == [0], "the second time, it was beside as few as it will ever be"
+
+
 def test_who_asks_for_workers_ends_the_search(storage: BatchStorage, data: PreparedData, clock: Clock) -> None:
     run = Run(storage, data, [(2, 3)], workers=1)
     run.finding = finds_out(clock, run.recorder.notes)
