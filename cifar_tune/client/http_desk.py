@@ -1,21 +1,20 @@
 """The desk of a server, over HTTP."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http import HTTPStatus
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 from urllib.parse import quote, urlsplit
 
 import httpx2
-from pydantic import TypeAdapter, ValidationError
 
-from cifar_tune.errors import CheckError, Problem, UserError
+from cifar_tune.client.answers import Told, made_of, parsed, refuse
+from cifar_tune.errors import Problem, UserError
 from cifar_tune.service.audit import Event
 from cifar_tune.service.desk import Stopped
 from cifar_tune.service.owners import Owner
 from cifar_tune.service.people import Role, Token
-from cifar_tune.service.problem_types import error_of
 from cifar_tune.service.refusals import AwayError, UnknownStudyError
 from cifar_tune.service.submissions import State, Submission
 from cifar_tune.study.removing import Removed
@@ -30,13 +29,7 @@ _SILENCE_SECONDS = 60.0
 """A stream that says nothing for this long has broken: the server sends a line each 15 s."""
 
 _PAGE = 500
-_AWAY = (
-    HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT,
-)  # fmt: skip
 _UNKNOWN_SIGNER = "if its certificate is one of your lab, set SSL_CERT_FILE to the file with whoever has signed it"
-_NOT_OURS = "is it the address of a `cifar-tune serve`, and does a proxy before it let tokens through?"
-
-Answer = TypeVar("Answer")
 
 
 class HttpDesk:
@@ -139,12 +132,12 @@ class HttpDesk:
 
     def stop(self, study: str) -> Stopped:
         """See `Desk`."""
-        return _of(Stopped, self._ask("POST", f"studies/{_part(study)}/stop"))
+        return made_of(Stopped, self._ask("POST", f"studies/{_part(study)}/stop"))
 
     def delete(self, study: str) -> Removed:
         """See `Desk`."""
         gone = self._ask("DELETE", f"studies/{_part(study)}", params={"confirm": study})
-        return _of(Removed, gone)
+        return made_of(Removed, gone)
 
     def events(self, after: int | None = 0, limit: int | None = None) -> list[Event]:
         """See `Desk`."""
@@ -152,7 +145,7 @@ class HttpDesk:
         while True:
             most = _PAGE if limit is None else min(_PAGE, limit - len(found))
             page = self._ask("GET", "events", params={"after": after, "limit": most})["events"]
-            found += [_of(Event, each) for each in page]
+            found += [made_of(Event, each) for each in page]
             is_whole = limit is not None and len(found) >= limit
             if len(page) < most or is_whole or after is None:
                 return found
@@ -160,35 +153,33 @@ class HttpDesk:
 
     def tokens(self) -> list[Token]:
         """See `Desk`."""
-        return [_of(Token, each) for each in self._ask("GET", "tokens")["tokens"]]
+        return [made_of(Token, each) for each in self._ask("GET", "tokens")["tokens"]]
 
     def create_token(
         self, owner: str, role: Role, label: str = "", expires_at: float | None = None
     ) -> tuple[Token, str]:
         """See `Desk`."""
         body = {"owner": owner, "role": role, "label": label, "expires_at": expires_at}
-        made = dict(self._ask("POST", "tokens", json=body))
-        secret = str(made.pop("secret"))
-        return _of(Token, made), secret
+        made = self._ask("POST", "tokens", json=body)
+        return made_of(Token, {key: value for key, value in made.items() if key != "secret"}), str(made["secret"])
 
     def revoke_token(self, number: int) -> Token:
         """See `Desk`."""
-        return _of(Token, self._ask("DELETE", f"tokens/{number}"))
+        return made_of(Token, self._ask("DELETE", f"tokens/{number}"))
 
     def owners(self) -> list[Owner]:
         """See `Desk`."""
-        return [_of(Owner, each) for each in self._ask("GET", "owners")["owners"]]
+        return [made_of(Owner, each) for each in self._ask("GET", "owners")["owners"]]
 
     def set_owner(self, owner: Owner, resets: bool = False) -> Owner:
         """See `Desk`."""
         limits = {"weight": owner.weight, "slots": owner.slots, "queued": owner.queued, "trials": owner.trials}
         body = {**limits, "resets": resets}
-        return _of(Owner, self._ask("PATCH", f"owners/{_part(owner.name)}", json=body))
+        return made_of(Owner, self._ask("PATCH", f"owners/{_part(owner.name)}", json=body))
 
     def study(self, name: str) -> Mapping[str, Any]:
         """One study: its submission, its status as `cifar-tune status --json` has it, and the rights of who asks."""
-        found: Mapping[str, Any] = self._ask("GET", f"studies/{_part(name)}")
-        return found
+        return self._ask("GET", f"studies/{_part(name)}")
 
     def studies(
         self, owner: str | None = None, contains: str | None = None, details: bool = False
@@ -208,8 +199,7 @@ class HttpDesk:
 
     def live(self, study: str) -> Mapping[str, Any]:
         """One study as it stands, with the trials that run and those that ended last: what `watch` yields."""
-        found: Mapping[str, Any] = self._ask("GET", f"studies/{_part(study)}/live")
-        return found
+        return self._ask("GET", f"studies/{_part(study)}/live")
 
     def trials(self, study: str) -> Iterator[Mapping[str, Any]]:
         """All trials of a study, with the value after each epoch."""
@@ -221,12 +211,11 @@ class HttpDesk:
 
     def best(self, study: str) -> Mapping[str, Any]:
         """The best configuration of a study."""
-        found: Mapping[str, Any] = self._ask("GET", f"studies/{_part(study)}/best")
-        return found
+        return self._ask("GET", f"studies/{_part(study)}/best")
 
     def report(self, study: str) -> list[str]:
         """The names of the files that an export would have."""
-        found = self._send("GET", f"studies/{_part(study)}/report", seconds=_REPORT_SECONDS).json()
+        found = self._ask("GET", f"studies/{_part(study)}/report", seconds=_REPORT_SECONDS)
         return [str(each["name"]) for each in found["files"]]
 
     def report_file(self, study: str, name: str) -> bytes:
@@ -236,9 +225,7 @@ class HttpDesk:
 
     def compare(self, study: str, knob: str) -> Mapping[str, Any]:
         """The levels of a knob side by side."""
-        path = f"studies/{_part(study)}/compare"
-        found: Mapping[str, Any] = self._send("GET", path, {"by": knob}, seconds=_REPORT_SECONDS).json()
-        return found
+        return self._ask("GET", f"studies/{_part(study)}/compare", {"by": knob}, seconds=_REPORT_SECONDS)
 
     def compare_file(self, study: str, knob: str, kind: str) -> bytes:
         """The same as a file: `md`, `csv`, `png`, `svg` or `pdf`."""
@@ -265,26 +252,28 @@ class HttpDesk:
         with self._away(), self._client.stream("GET", f"studies/{_part(study)}/stream", timeout=timeout) as answer:
             if answer.status_code != HTTPStatus.OK:
                 answer.read()
-                _refuse(answer)
+                refuse(answer)
             for event in httpx2.EventSource(answer):
                 if event.event == "study":
-                    yield self._parsed(event.json)
+                    yield parsed(event.data, self.server)
                 elif event.event == "waiting":
-                    yield _submission(self._parsed(event.json))
+                    yield _submission(parsed(event.data, self.server))
 
-    def _ask(self, method: str, path: str, params: Mapping[str, Any] | None = None, json: object = None) -> Any:
-        return self._parsed(self._send(method, path, params, json).json)
-
-    def _parsed(self, parse: Callable[[], Any]) -> Any:
-        """What `parse` returns.
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, Any] | None = None,
+        json: object = None,
+        seconds: float = _SECONDS,
+    ) -> Told:
+        """The object in the answer to a request.
 
         Raises:
-            CheckError: that is no JSON: somebody else has answered.
+            CheckError: there is none: somebody else has answered.
+            CifarTuneError: as `_send`.
         """
-        try:
-            return parse()
-        except ValueError as error:
-            raise CheckError(f"{self.server} answers with something else than JSON: {_NOT_OURS}") from error
+        return parsed(self._send(method, path, params, json, seconds).content, self.server)
 
     def _send(
         self,
@@ -305,7 +294,7 @@ class HttpDesk:
             timeout = httpx2.Timeout(seconds, connect=_CONNECT_SECONDS)
             answer = self._client.request(method, path, params=given, json=json, timeout=timeout)
         if not answer.is_success:
-            _refuse(answer)
+            refuse(answer)
         return answer
 
     @contextmanager
@@ -318,71 +307,8 @@ class HttpDesk:
             raise AwayError(f"{self.server} does not answer: {words}{advice}") from error
 
 
-def _refuse(answer: httpx2.Response) -> None:
-    """Raise what a problem tells of.
-
-    Raises:
-        CifarTuneError: always.
-    """
-    status = answer.status_code
-    told = _problem(answer)
-    detail = str(told.get("detail") or f"the server answers with status {status}")
-    known = error_of(str(told.get("type")), detail)
-    if known is not None:
-        raise known
-    if status == HTTPStatus.UNAUTHORIZED:
-        raise UserError(Problem(detail, "token"))
-    if status == HTTPStatus.UNPROCESSABLE_ENTITY:
-        raise UserError(_problems(told) or detail)
-    if answer.is_redirect:
-        where = visible(answer.headers.get("location", "nowhere"))
-        raise CheckError(f"{detail}, and sends this on to {where}: {_NOT_OURS}")
-    if status in _AWAY:
-        raise AwayError(detail)
-    raise CheckError(detail)
-
-
-def _problem(answer: httpx2.Response) -> Mapping[str, Any]:
-    try:
-        told = answer.json()
-    except ValueError:  # a proxy's own page
-        return {}
-    return told if isinstance(told, dict) else {}
-
-
-def _problems(told: Mapping[str, Any]) -> list[Problem]:
-    return [
-        Problem(
-            str(each.get("rule")),
-            each.get("key"),
-            each.get("value"),
-            each.get("source"),
-            each.get("line"),
-            each.get("nearest"),
-            tuple(each.get("more") or ()),
-        )
-        for each in told.get("problems") or ()
-    ]
-
-
 def _submission(plain: Mapping[str, Any]) -> Submission:
-    return _of(Submission, {**plain, "text": plain.get("text") or "", "folder": None})
-
-
-def _of(kind: type[Answer], plain: Any) -> Answer:
-    """What the server has answered; keys of a later version are left out.
-
-    Raises:
-        CheckError: the answer is of another kind.
-    """
-    try:
-        return TypeAdapter(kind).validate_python(plain)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise CheckError(
-            f"the server's answer cannot be read ({place}: {first['msg']}); is it another version?"
-        ) from error
+    return made_of(Submission, {**plain, "text": plain.get("text") or "", "folder": None})
 
 
 def _part(name: str) -> str:

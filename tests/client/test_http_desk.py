@@ -11,6 +11,7 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy.engine import URL
 
+from cifar_tune.cli.served_studies import served_comparison, served_status
 from cifar_tune.client import HttpDesk
 from cifar_tune.client.token_file import own_token
 from cifar_tune.errors import CheckError, CifarTuneError, UserError
@@ -149,6 +150,29 @@ def answering(status: int, content: Any) -> HttpDesk:
 def test_answers_of_others(status: int, content: bytes, kind: type[Exception], words: str) -> None:
     with pytest.raises(kind, match=words):
         answering(status, content).queue()
+
+
+QUESTIONS: dict[str, Callable[[HttpDesk], object]] = {
+    "queue": lambda desk: desk.queue(),
+    "submission": lambda desk: desk.submission("x"),
+    "studies": lambda desk: list(desk.studies()),
+    "study": lambda desk: served_status("x", desk),
+    "trials": lambda desk: list(desk.trials("x")),
+    "events": lambda desk: desk.events(),
+    "tokens": lambda desk: desk.tokens(),
+    "token": lambda desk: desk.create_token("ida", "viewer"),
+    "owners": lambda desk: desk.owners(),
+    "report": lambda desk: desk.report("x"),
+    "model": lambda desk: desk.model("x"),
+    "comparison": lambda desk: served_comparison("x", "lr", desk, None, ()),
+}
+
+
+@pytest.mark.parametrize("content", [b"<html>Log in", b"{}", b"[]", b"null", b'{"status": {}}'])
+@pytest.mark.parametrize("what", QUESTIONS)
+def test_whatever_another_server_answers_is_told_in_a_sentence(what: str, content: bytes) -> None:
+    with pytest.raises(CheckError, match=r"something else than|cannot be read \("):
+        QUESTIONS[what](answering(200, content))
 
 
 @pytest.mark.parametrize("name", ["../tokens/3", "a/../../tokens/3", "..", ".", ""])
