@@ -12,7 +12,6 @@ from cifar_tune.errors import CheckError, Problem, UserError
 from cifar_tune.files import Content
 from cifar_tune.model_files.folder import place
 from cifar_tune.model_files.reading import read_all
-from cifar_tune.reports.comparison_files import write_contents
 from cifar_tune.reports.export import report_folder, write_report
 from cifar_tune.reports.weights import MODEL_FOLDER
 from cifar_tune.service.refusals import UnknownStudyError
@@ -89,12 +88,12 @@ def _report(name: str, desk: HttpDesk, folder: Path) -> Mapping[Path, Content]:
 
 
 def served_comparison(
-    study: str, by: str, desk: HttpDesk, folder: Path | None, formats: Sequence[str]
-) -> tuple[str, list[Path]]:
-    """The comparison of a knob as a server makes it: its table as Markdown, and its files, which are written.
+    study: str, by: str, desk: HttpDesk, formats: Sequence[str]
+) -> tuple[str, str, Mapping[str, Content]]:
+    """The name of a study, and the comparison of a knob as a server makes it: its table, and what its files hold.
 
     Raises:
-        UserError: there is no such knob, or the folder cannot be written.
+        UserError: there is no such knob.
         UnknownStudyError: there is no such study.
     """
     name = served_name(study, desk)
@@ -103,7 +102,7 @@ def served_comparison(
         found = {kind: desk.compare_file(name, by, kind) for kind in dict.fromkeys(("md", "csv", "png", *formats))}
     except UserError as error:
         raise UserError([replace(each, key="--by") if each.key == "by" else each for each in error.problems]) from error
-    return told, write_contents(by, found, report_folder(name) if folder is None else folder)
+    return name, told, found
 
 
 def download_model(study: str, desk: HttpDesk, folder: Path | None) -> list[Path]:

@@ -1,8 +1,6 @@
 """`cifar-tune serve`: the loop that runs studies, and the HTTP server beside it, in one process."""
 
-import ctypes
 import os
-import platform
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +11,7 @@ from sqlalchemy.engine import URL
 
 from cifar_tune.cli.find_study import when_reached
 from cifar_tune.errors import Problem, UnexpectedError, UserError
+from cifar_tune.memory import share_heaps
 from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.service.addresses import SECRET_VARIABLE
 from cifar_tune.service.checking_apart import memory_limit
@@ -33,9 +32,6 @@ from cifar_tune.web.settings import WebSettings, check_settings
 _PACKAGES = ("fastapi", "uvicorn", "a2wsgi", "python_multipart", "prometheus_client")
 INSTALL = "pip install 'cifar-tune[service]'"
 
-_M_ARENA_MAX = -8  # of mallopt(3), from glibc's malloc.h
-_HEAPS = 2
-
 
 def require_packages() -> None:
     """See that what pages and the HTTP interface need is installed.
@@ -47,17 +43,6 @@ def require_packages() -> None:
     if missing:
         rule = f"needs {', '.join(missing)}: {INSTALL}; or run studies without pages: cifar-tune serve --no-http"
         raise UserError(Problem(rule, "serve"))
-
-
-def share_heaps() -> None:
-    """Let all threads of this process take their memory from two heaps; call it before they start.
-
-    By default glibc gives threads up to eight heaps per core. What one request leaves in its heap is of no use to the
-    next one in another thread, so the memory of a server with many threads grows for hours. Other C libraries are left
-    as they are.
-    """
-    if platform.libc_ver()[0] == "glibc":
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _HEAPS)
 
 
 def serve(url: URL, settings: Settings, web: WebSettings | None) -> None:

@@ -29,10 +29,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from cifar_tune.dashboard.shown_storage import ShownStorage, with_files
 from cifar_tune.dashboard.trial_texts import Kind, Row, TrialText, TrialTexts
+from cifar_tune.memory import uncollected
 from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.optuna_tables import trial_rows
 from cifar_tune.storage import attributes
-from cifar_tune.storage.records import bulk_reading
 from cifar_tune.storage.views import PassingStorage
 from cifar_tune.study_spec.pareto import Minimized, pareto_front
 
@@ -79,7 +79,7 @@ class StudyDetail:
     def _body(self, environ: WSGIEnvironment, study: int, after: int) -> Sequence[bytes] | None:
         """The answer; None if optuna-dashboard has to give it."""
         try:
-            with self._lock, bulk_reading():  # two at a time would each take twice as long
+            with self._lock, uncollected():  # two at a time would each take twice as long
                 return self._written(environ, study, after) if self._is_right else None
         except (KeyError, TypeError, ValueError, SQLAlchemyError, StorageInternalError):  # it says itself what is wrong
             return None

@@ -6,9 +6,9 @@ Nothing here may ask for a GPU, not even whether there is one: CUDA does not sur
 import gc
 from contextlib import suppress
 
-_collects = gc.isenabled()
-gc.disable()  # there is no garbage yet, and to look for it takes a tenth of the time
-with suppress(Exception):  # an executor that cannot import it says so itself
+from cifar_tune.memory import uncollected
+
+with suppress(Exception), uncollected():  # an executor that cannot import it says so itself
     import torch
 
     import cifar_tune.executors.worker  # noqa: F401
@@ -16,6 +16,4 @@ with suppress(Exception):  # an executor that cannot import it says so itself
     # the first optimizer of a process imports more of torch, in a second or two
     torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))])
 
-if _collects:
-    gc.enable()
 gc.freeze()  # else the first collection in an executor writes to, and so copies, every page

@@ -11,6 +11,7 @@ from threading import Lock
 
 from optuna.trial import TrialState
 
+from cifar_tune.memory import uncollected
 from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.optuna_tables import Parts, naming_damage
 from cifar_tune.reports.beside import Beside
@@ -20,7 +21,7 @@ from cifar_tune.storage import attributes
 from cifar_tune.storage.constraints import was_finished_elsewhere
 from cifar_tune.storage.damage import check_configurations, check_values
 from cifar_tune.storage.linked import parent_of
-from cifar_tune.storage.records import StudyRecord, bulk_reading, load_record, trial_record
+from cifar_tune.storage.records import StudyRecord, load_record, trial_record
 from cifar_tune.storage.stored_studies import load_optuna_study, read_spec
 
 _MOST = 200
@@ -90,7 +91,7 @@ def _found(storage: BatchStorage, name: str) -> Found:
     if spec.repeats is not None:
         record = load_record(storage, name)
     else:
-        with naming_damage(name), bulk_reading():
+        with naming_damage(name), uncollected():
             trials = storage.read_trials(
                 storage.get_study_id_from_name(name), (TrialState.COMPLETE,), parts=_COMPARED_BY
             )

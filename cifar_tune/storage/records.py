@@ -1,9 +1,7 @@
 """Studies and trials as the database holds them, read-only and typed. Reports and `status` are made from these."""
 
-import gc
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -17,6 +15,7 @@ from cifar_tune.errors import DamagedError, UserError
 from cifar_tune.knobs.configuration import Configuration, as_it_ran, complete
 from cifar_tune.knobs.part import Scalar
 from cifar_tune.knobs.vocabulary import Vocabulary
+from cifar_tune.memory import uncollected
 from cifar_tune.optuna_internals import ENQUEUED
 from cifar_tune.optuna_tables import naming_damage
 from cifar_tune.storage import attributes
@@ -34,23 +33,6 @@ from cifar_tune.study_spec.pareto import minimized, pareto_front
 from cifar_tune.study_spec.space import distinct
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.training.results import FIGURES
-
-
-@contextmanager
-def bulk_reading() -> Iterator[None]:
-    """A block in which Python does not look for cyclic garbage.
-
-    Every row becomes objects that stay, so that the collector finds next to nothing; it looks through all of them
-    again and again, for half of the time that 10,000 trials take.
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
-
 
 FINISHED = ("COMPLETE", "PRUNED", "FAIL")
 """The states that count against the budget."""
@@ -264,7 +246,7 @@ def load_record(storage: BaseStorage, name: str) -> StudyRecord:
     attrs = study.user_attrs
     spec = read_spec(study)
     try:
-        with bulk_reading():
+        with uncollected():
             stored = study.get_trials(deepcopy=False)
     except KeyError as error:
         raise deleted_error(name) from error

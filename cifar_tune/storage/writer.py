@@ -13,10 +13,10 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
 from cifar_tune.errors import CifarTuneError, UnexpectedError
+from cifar_tune.memory import uncollected
 from cifar_tune.optuna_internals import StudyInMemory
 from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.storage.patience import Outage
-from cifar_tune.storage.records import bulk_reading
 from cifar_tune.storage.study_rows import Kind, StudyRows, lacks_something
 from cifar_tune.storage.urls import without_secrets
 
@@ -123,7 +123,7 @@ class Writer:
 
     def start(self) -> None:
         """Copy what the database holds into memory, then begin to write."""
-        with bulk_reading():
+        with uncollected():
             for trial in self._rows.stored():
                 self._admit(trial)
         self._thread.start()

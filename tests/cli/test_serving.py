@@ -11,7 +11,7 @@ from tests.waiting import PATIENCE
 PROGRAM = """
 import ctypes, os, sys
 from threading import Barrier, Thread
-from cifar_tune.cli.serving import share_heaps
+from cifar_tune.memory import share_heaps
 
 if os.fork():  # each in a process of its own, which has had one thread so far
     os.wait()

@@ -164,7 +164,7 @@ QUESTIONS: dict[str, Callable[[HttpDesk], object]] = {
     "owners": lambda desk: desk.owners(),
     "report": lambda desk: desk.report("x"),
     "model": lambda desk: desk.model("x"),
-    "comparison": lambda desk: served_comparison("x", "lr", desk, None, ()),
+    "comparison": lambda desk: served_comparison("x", "lr", desk, ()),
 }
 
 

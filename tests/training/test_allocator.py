@@ -12,7 +12,7 @@ PROGRAM = """
 import os, resource, sys
 import torch
 from torch import nn
-from cifar_tune.training.device import keep_freed_memory
+from cifar_tune.memory import keep_freed_memory
 
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -21,6 +21,8 @@ def compare(
     A server makes the same, and it is written here.
     """
     from cifar_tune.cli.desk import address_of, server_desk
+    from cifar_tune.reports.comparison_files import write_contents
+    from cifar_tune.reports.export import report_folder
 
     kinds = [each.value for each in formats or ()]
     address = address_of(storage, server)
@@ -28,19 +30,16 @@ def compare(
         from cifar_tune.cli.served_studies import served_comparison
 
         with server_desk(address) as desk:
-            told, files = served_comparison(study, by, desk, output, kinds)
-        typer.echo(told)
-        for file in files:
-            typer.echo(str(file), err=True)
-        return
-    from cifar_tune.cli.find_study import find_record
-    from cifar_tune.reports.comparison_files import markdown, write
-    from cifar_tune.reports.export import report_folder
-    from cifar_tune.reports.loaded import LoadedStudy
-    from cifar_tune.storage.urls import storage_url
+            name, told, found = served_comparison(study, by, desk, kinds)
+    else:
+        from cifar_tune.cli.find_study import find_record
+        from cifar_tune.reports.comparison_files import contents, markdown
+        from cifar_tune.reports.loaded import LoadedStudy
+        from cifar_tune.storage.urls import storage_url
 
-    loaded = LoadedStudy(find_record(study, storage_url(storage)))
-    comparison = loaded.compare(by, "--by")
-    typer.echo(markdown(comparison))
-    for file in write(comparison, output or report_folder(loaded.record.name), kinds):
+        loaded = LoadedStudy(find_record(study, storage_url(storage)))
+        comparison = loaded.compare(by, "--by")
+        name, told, found = loaded.record.name, markdown(comparison), contents(comparison, kinds)
+    typer.echo(told)
+    for file in write_contents(by, found, output or report_folder(name)):
         typer.echo(str(file), err=True)
