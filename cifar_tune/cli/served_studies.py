@@ -59,13 +59,14 @@ def not_begun(submission: Submission) -> str:
     return f"{words}: it is {submission.state}{place}{f'; {why}' if why else ''}"
 
 
-def download_report(study: str, desk: HttpDesk, folder: Path | None) -> list[Path]:
+def download_report(study: str, desk: HttpDesk, folder: Path | None, formats: Sequence[str] = ()) -> list[Path]:
     """Write the report that the server makes of a study, and return its files.
 
     Args:
         study: a name, or a study file.
         desk: of the server.
         folder: None for `reports/` and the study's name.
+        formats: `svg` or `pdf`, or both: each picture comes so too, beside PNG.
 
     Raises:
         UserError: the folder cannot be written.
@@ -74,12 +75,12 @@ def download_report(study: str, desk: HttpDesk, folder: Path | None) -> list[Pat
     """
     name = served_name(study, desk)
     folder = report_folder(name) if folder is None else folder
-    return write_report(lambda: _report(name, desk, folder), folder)
+    return write_report(lambda: _report(name, desk, folder, formats), folder)
 
 
-def _report(name: str, desk: HttpDesk, folder: Path) -> Mapping[Path, Content]:
+def _report(name: str, desk: HttpDesk, folder: Path, formats: Sequence[str]) -> Mapping[Path, Content]:
     for _ in range(_TRIES):
-        names = desk.report(name)
+        names = desk.report(name, formats)
         try:
             return {_inside(folder, each): desk.report_file(name, each) for each in names}
         except UnknownStudyError as error:  # of a study that runs, a trial may have left the front meanwhile

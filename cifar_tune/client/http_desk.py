@@ -213,9 +213,10 @@ class HttpDesk:
         """The best configuration of a study."""
         return self._ask("GET", f"studies/{_part(study)}/best")
 
-    def report(self, study: str) -> list[str]:
-        """The names of the files that an export would have."""
-        found = self._ask("GET", f"studies/{_part(study)}/report", seconds=_REPORT_SECONDS)
+    def report(self, study: str, formats: Sequence[str] = ()) -> list[str]:
+        """The names of the files that an export would have, with each picture also in `formats`: `svg` or `pdf`."""
+        wanted = {"format": list(dict.fromkeys(formats))}
+        found = self._ask("GET", f"studies/{_part(study)}/report", params=wanted, seconds=_REPORT_SECONDS)
         return [str(each["name"]) for each in found["files"]]
 
     def report_file(self, study: str, name: str) -> bytes:

@@ -92,16 +92,19 @@ def write_report(make: Callable[[], Mapping[Path, Content]], folder: Path) -> li
     return list(contents)
 
 
-def file_names(report: Report) -> list[str]:
+def file_names(report: Report, formats: Collection[str] = ()) -> list[str]:
     """The files that `export` would write, by their path in the folder."""
     folder = Path()
     best = [BEST_FILE] if report.chosen else []
+    pictures = [_named(name, kind) for name in pictures_of(report) for kind in ("png", *dict.fromkeys(formats))]
     front = [path.as_posix() for path in front_texts(report, folder)]
-    return [*sorted([*_TEXTS, _SUMMARY, *best]), *pictures_of(report), *front]
+    return [*sorted([*_TEXTS, _SUMMARY, *best]), *pictures, *front]
 
 
 def file_content(report: Report, name: str, folder: Path) -> bytes:
     """One of these files, as it would be written into the folder; nothing is written.
+
+    A picture can be had in each of `FORMATS`.
 
     Raises:
         KeyError: there is no such file.
@@ -115,8 +118,10 @@ def file_content(report: Report, name: str, folder: Path) -> bytes:
     front = front_texts(report, folder)
     if folder / name in front:
         return front[folder / name].encode()
+    kind = next((each for each in FORMATS if name.endswith(f".{each}")), "png")
+    picture = pictures_of(report)[name if kind == "png" else f"{name.removesuffix(kind)}png"]
     with style.applied():
-        return _drawn(report, pictures_of(report)[name])[0]["png"]
+        return _drawn(report, picture, [kind] if kind in FORMATS else ())[0][kind]
 
 
 def report_files(record: StudyRecord, folder: Path) -> dict[Path, Content]:

@@ -1,6 +1,7 @@
 """A copy of the whole database in one file, also while it is written."""
 
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -19,6 +20,9 @@ _BUSY_SECONDS = 60.0
 _FOR_OWNER_ALONE = 0o600
 _PASSWORDS = {"password": "PGPASSWORD", "passfile": "PGPASSFILE"}
 """Parameters of libpq that are handed on in the environment: everybody on a machine can read a command line."""
+
+_MISMATCH = re.compile(r"server version: ([\d.]+).*pg_dump version: ([\d.]+)")
+_SPEAKER = re.compile(r"^\s*(?:pg_dump: )?(?:(?:error|detail|hint): )?")
 
 
 def back_up(url: URL, file: Path) -> int:
@@ -42,7 +46,8 @@ def back_up(url: URL, file: Path) -> int:
         raise CheckError("MySQL and MariaDB are backed up with their own program: mysqldump --single-transaction")
     program = shutil.which("pg_dump")
     if program is None:
-        raise CheckError("pg_dump is not installed; it comes with PostgreSQL, as the package postgresql-client")
+        rule = "pg_dump is not installed, or not in PATH; it comes with PostgreSQL, as the package postgresql-client"
+        raise CheckError(rule)
     return _written(file, lambda part: _dump_postgres(program, url, part))
 
 
@@ -105,12 +110,24 @@ def _dump_postgres(program: str, url: URL, part: Path) -> None:
     named = f"--dbname={address.render_as_string(hide_password=False)}"
     ended = subprocess.run(  # noqa: S603 (no shell, and a program of the system's own path)
         [program, "--format=custom", "--no-password", f"--file={part}", named],
-        env={**os.environ, **secrets},
+        env={**os.environ, **secrets, "LC_ALL": "C"},  # its words are looked at
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         check=False,
     )
     if ended.returncode != 0:
-        words = (ended.stderr.strip().splitlines() or [f"it ended with {ended.returncode}"])[-1]
-        raise CheckError(f"pg_dump failed: {without_secrets(words, url)}")
+        raise CheckError(_why_failed(without_secrets(ended.stderr, url), ended.returncode, program))
+
+
+def _why_failed(said: str, code: int, program: str) -> str:
+    """A sentence of what `pg_dump` has said: several lines, each with its own name in front."""
+    mismatch = _MISMATCH.search(said)
+    if mismatch is not None:
+        server, dumper = mismatch.groups()
+        return (
+            f"{program} has version {dumper}, which is too old for this server's {server}; install that of version "
+            f"{server.partition('.')[0]} or newer (postgresql-client), and put it first in PATH"
+        )
+    lines = [_SPEAKER.sub("", line).strip() for line in said.splitlines() if not line.startswith("pg_dump: warning:")]
+    return f"pg_dump failed: {'; '.join(filter(None, lines)) or f'it ended with {code}'}"

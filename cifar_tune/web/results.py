@@ -156,16 +156,16 @@ class Results:
             return {"shares": {}, "basis": None, "why_none": found}
         return {"shares": dict(found.shares), "basis": found.basis, "why_none": None}
 
-    def report(self, name: str) -> Sequence[str]:
-        """The files that `cifar-tune export` would write, by their path in its folder.
+    def report(self, name: str, formats: Sequence[str] = ()) -> Sequence[str]:
+        """The files that `cifar-tune export` would write, by their path in its folder; pictures also in `formats`.
 
         Raises:
             UnknownStudyError: there is no study of this name.
         """
-        return file_names(self._report(name))
+        return file_names(self._report(name), formats)
 
     def report_file(self, name: str, file: str) -> bytes:
-        """One of these files.
+        """One of these files; a picture also as SVG or PDF.
 
         Raises:
             UnknownStudyError: there is no study of this name, or no such file.

@@ -124,7 +124,18 @@ def test_what_only_a_server_has(desks: Desks) -> None:
     assert desk.study("made")["status"]["finished"] == 40
     assert [each["number"] for each in desk.trials("made")] == list(range(41))
     assert desk.report_file("made", "best.yaml").decode() == desk.best("made")["yaml"]
-    assert "report.html" in desk.report("made")
+    plain = desk.report("made")
+    assert "report.html" in plain
+    pictures = [name.removesuffix(".png") for name in plain if name.endswith(".png")]
+    assert set(desk.report("made", ("pdf", "svg"))) - set(plain) == {
+        f"{name}.{kind}" for name in pictures for kind in ("svg", "pdf")
+    }
+    assert desk.report_file("made", "history.pdf").startswith(b"%PDF-")
+    for absent in ("history.gif", "trials.svg", "svg", ".pdf", "history.png.svg"):
+        with pytest.raises(UnknownStudyError, match="there is no file"):
+            desk.report_file("made", absent)
+    with pytest.raises(CifarTuneError, match="must be svg or pdf"):
+        desk.report("made", ("gif",))
     with pytest.raises(CifarTuneError, match="cifar-tune finalize made"):
         desk.model("made")
 

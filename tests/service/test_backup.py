@@ -75,7 +75,7 @@ def test_postgresql_is_dumped_and_restored(
     made = StorageDesk(storage.engine, url, Actor("anna", "editor")).submit(STUDY)
     close(storage)
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(CheckError, match="pg_dump is not installed; it comes with PostgreSQL"):
+    with pytest.raises(CheckError, match=r"pg_dump is not installed.*; it comes with PostgreSQL"):
         back_up(url, tmp_path / "copy")
     monkeypatch.setenv("PATH", str(POSTGRES_PROGRAMS))
     assert back_up(url, tmp_path / "copy") > 1000
@@ -87,9 +87,40 @@ def test_postgresql_is_dumped_and_restored(
     assert StorageDesk(storage.engine, other, Actor("anna", "editor")).queue() == [made]
     assert check_database(storage.engine).faults == []
     close(storage)
-    with pytest.raises(CheckError, match=r"^pg_dump failed: .*\"absent\" does not exist$"):
+    with pytest.raises(CheckError, match=r"^pg_dump failed: connection .*\"absent\" does not exist$"):
         back_up(url.set(database="absent"), tmp_path / "other")
     assert sorted(file.name for file in tmp_path.iterdir()) == ["copy"]
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (
+            "pg_dump: error: aborting because of server version mismatch\n"
+            "pg_dump: detail: server version: 17.2 (Debian 17.2-1); pg_dump version: 15.20 (Debian 15.20-0+deb12u1)\n",
+            "{program} has version 15.20, which is too old for this server's 17.2; install that of version 17 or newer "
+            "(postgresql-client), and put it first in PATH",
+        ),
+        (
+            'pg_dump: error: connection to server at "h", port 1 failed: Connection refused\n'
+            "\tIs the server running on that host and accepting TCP/IP connections?\n",
+            'pg_dump failed: connection to server at "h", port 1 failed: Connection refused; '
+            "Is the server running on that host and accepting TCP/IP connections?",
+        ),
+        ("", "pg_dump failed: it ended with 1"),
+    ],
+    ids=["too old", "no server", "nothing"],
+)
+def test_why_pg_dump_has_failed(said: str, told: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program = tmp_path / "pg_dump"
+    (tmp_path / "said").write_text(said)
+    program.write_text(f"#!/bin/sh\ncat '{tmp_path / 'said'}' >&2\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(CheckError) as raised:
+        back_up(storage_url("postgresql://anna@h:1/db"), tmp_path / "copy")
+    assert str(raised.value) == told.format(program=program)
+    assert not (tmp_path / "copy").exists()
 
 
 def test_no_password_is_on_the_command_line_of_pg_dump(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

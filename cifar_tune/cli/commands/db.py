@@ -60,7 +60,8 @@ def backup(
 ) -> None:
     """Copy the database into a file, also while studies run.
 
-    Of SQLite this is a database again. Of PostgreSQL it is an archive for pg_restore, and pg_dump must be installed.
+    Of SQLite this is a database again. Of PostgreSQL it is an archive for pg_restore, and a pg_dump must be
+    installed that is not older than the server.
     Checkpoints and models are files of their own: copy the artifacts folder too.
     """
     from cifar_tune.service.backup import back_up

@@ -25,17 +25,14 @@ def export(
     """
     from cifar_tune.cli.desk import address_of, server_desk
 
+    kinds = [each.value for each in formats or ()]
     address = address_of(storage, server)
     if address:
         from cifar_tune.cli.served_studies import download_model, download_report
-        from cifar_tune.errors import Problem, UserError
 
-        if formats:
-            rule = "a server gives pictures as png only; export from its database to have others"
-            raise UserError(Problem(rule, "--format", formats[0].value))
         with server_desk(address) as desk:
             model_files = download_model(study, desk, output) if weights else []  # before anything else is written
-            for file in [*download_report(study, desk, output), *model_files]:
+            for file in [*download_report(study, desk, output, kinds), *model_files]:
                 say(str(file))
         return
     from cifar_tune.cli.find_study import find_record
@@ -48,7 +45,7 @@ def export(
     model = final_model(record) if weights else None  # before anything is written
     if model is not None:
         say(f"note: {whose_model(model[0])}", err=True)
-    files = LoadedStudy(record).export(output, [each.value for each in formats or ()])
+    files = LoadedStudy(record).export(output, kinds)
     if model is not None:
         files += export_weights(*model[1:], report_folder(record.name) if output is None else output)
     for file in files:

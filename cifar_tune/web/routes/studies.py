@@ -57,6 +57,15 @@ Knob = Annotated[str, Query(max_length=200, description="The knob whose levels a
 ComparisonFile = Annotated[
     Literal["md", "csv", "png", "svg", "pdf"], Path(description="The end of the file's name.", examples=["png"])
 ]
+Formats = Annotated[
+    list[Literal["svg", "pdf"]] | None,
+    Query(
+        alias="format",
+        max_length=2,
+        description="Also name each picture as svg or pdf, as `cifar-tune export --format` writes it.",
+        examples=[["svg"]],
+    ),
+]
 FileName = Annotated[str, Path(max_length=300, description="The name of a file of the list.", examples=["trials.csv"])]
 
 
@@ -137,14 +146,17 @@ def importances(name: Name, here: HereNow, _reader: Reader) -> ImportancesTold:
 
 
 @router.get("/studies/{name:path}/report", operation_id="report_files")
-def report(name: Name, here: HereNow, _reader: Reader) -> Files:
+def report(name: Name, here: HereNow, _reader: Reader, formats: Formats = None) -> Files:
     """The files that `cifar-tune export` would write now."""
-    return Files(files=[FileTold(name=each, size=None) for each in here.results.report(name)])
+    return Files(files=[FileTold(name=each, size=None) for each in here.results.report(name, formats or ())])
 
 
 @router.get("/studies/{name:path}/report/{file:path}", response_class=Response, operation_id="report_file")
 def report_file(name: Name, file: FileName, here: HereNow, _reader: Reader) -> Response:
-    """One of these files, such as `report.html`, `trials.csv`, `summary.json` or `best.yaml`."""
+    """One of these files, such as `report.html`, `trials.csv`, `summary.json` or `best.yaml`.
+
+    Each picture can be had as `.png`, `.svg` and `.pdf`.
+    """
     return _file(here.results.report_file(name, file), file)
 
 
