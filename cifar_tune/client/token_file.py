@@ -30,15 +30,28 @@ def own_token() -> str:
     if not named and not file.exists():
         rule = f"no token: set {TOKEN_VARIABLE}, or write it into {file} and then: chmod 600 {file}"
         raise UserError(Problem(rule))
+    return _sound(secret_in(file, "the token"), str(file))
+
+
+def secret_in(file: Path, what: str) -> str:
+    """What a file holds that nobody else can read, without spaces around it.
+
+    Args:
+        file: with the secret.
+        what: the secret is, for messages.
+
+    Raises:
+        UserError: it cannot be read, or others can read it.
+    """
     try:
         with open_regular(file, follow_links=True) as content:
             mode = os.fstat(content.fileno()).st_mode
             text = content.read(_MOST_BYTES).decode(errors="replace")
     except OSError as error:
-        raise UserError(Problem(f"the token cannot be read: {error.strerror}", source=str(file))) from error
+        raise UserError(Problem(f"{what} cannot be read: {error.strerror}", source=str(file))) from error
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise UserError(Problem(f"others can read the token in it; change that: chmod 600 {file}", source=str(file)))
-    return _sound(text.strip(), str(file))
+        raise UserError(Problem(f"others can read {what} in it; change that: chmod 600 {file}", source=str(file)))
+    return text.strip()
 
 
 def _usual_file() -> Path:

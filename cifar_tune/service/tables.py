@@ -22,7 +22,7 @@ from sqlalchemy.dialects.mysql import MEDIUMTEXT, VARCHAR
 VERSION_TABLE = "cifar_tune_schema"
 """Holds the version of our tables. Optuna keeps its own in `alembic_version`, which is left alone."""
 
-VERSION = "0002"
+VERSION = "0003"
 """The version that these tables have: the name of the newest migration."""
 
 SERVER_LEASE = "cifar-tune serve"
@@ -106,6 +106,18 @@ SESSIONS = Table(
     Column("expires_at", _SECONDS, nullable=False),
 )
 """Browsers that have logged in with a token. They end with it."""
+
+IDENTITIES = Table(
+    "cifar_tune_identities",
+    METADATA,
+    Column("sha256", String(64), primary_key=True),  # of issuer and subject, which are too long for a key
+    Column("owner", _PERSON, nullable=False, unique=True),
+    Column("issuer", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("token", Integer, ForeignKey(TOKENS.c.id), nullable=False),  # that the sessions of the person hang on
+    Column("since", _SECONDS, nullable=False),
+)
+"""Accounts at an identity provider (OpenID Connect), and whose they are here: an account keeps its name for good."""
 
 OWNERS = Table(
     "cifar_tune_owners",

@@ -9,7 +9,7 @@ from sqlalchemy.engine import URL
 from starlette.middleware import Middleware
 
 from cifar_tune import __version__
-from cifar_tune.dashboard.host_names import allowed_names, own_names
+from cifar_tune.dashboard.host_names import own_names
 from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.web import assets, health
 from cifar_tune.web.dashboard_gate import mount_dashboard
@@ -17,7 +17,7 @@ from cifar_tune.web.guards import Guards
 from cifar_tune.web.here import Here, no_slots
 from cifar_tune.web.metrics import Metrics
 from cifar_tune.web.models.queueing import Slots
-from cifar_tune.web.pages import logging_in, people_pages
+from cifar_tune.web.pages import logging_in, oidc_pages, people_pages
 from cifar_tune.web.pages.rendering import as_page
 from cifar_tune.web.problems import ProblemDetails, add_handlers, answers
 from cifar_tune.web.reading import Studies
@@ -56,7 +56,7 @@ def create_app(
     here = Here(
         storage.engine, url, settings, Studies(storage, url), Metrics(storage.engine, held), dict(parts or {}), held
     )
-    allowed = allowed_names(settings.allow_hosts)
+    allowed = settings.names
     guards = Middleware(
         Guards,
         host=settings.host,
@@ -83,7 +83,7 @@ def create_app(
     for each in (watching.router, queueing.router, studies.router, administration.router):
         app.include_router(each, responses=everywhere)
     app.include_router(health.router)
-    for each in (assets.router, logging_in.router, people_pages.router):
+    for each in (assets.router, logging_in.router, oidc_pages.router, people_pages.router):
         app.include_router(each)
     mount_dashboard(app, here)
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]

@@ -1,5 +1,6 @@
 """Who asks: by the token in a header, by the session of a browser, or by the word of a trusted proxy."""
 
+from collections.abc import Mapping
 from functools import partial
 from http import HTTPStatus
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
@@ -20,8 +21,8 @@ from cifar_tune.web.settings import WebSettings
 from cifar_tune.web.uses import Uses
 
 COOKIE = "cifar_tune_session"
-TLS_COOKIE = f"__Host-{COOKIE}"
-"""The same where browsers come with TLS: no other host and no plain page can set a cookie whose name begins so."""
+_TLS_PREFIX = "__Host-"
+"""Before the names of cookies where browsers come with TLS: no other host and no plain page can set such a one."""
 
 VISITOR = "cifar_tune.visitor"
 """Where a request says who was found to ask: an `Actor`, or the `HTTPException` that says why nobody."""
@@ -101,7 +102,7 @@ class Door:
             if scheme.lower() != "bearer":
                 raise HTTPException(HTTPStatus.UNAUTHORIZED, "Send Authorization: Bearer and a token.", _CHALLENGE)
             return self._actor_with(request, secret, newest, is_remembered)
-        cookie = self._cookie_of(request)
+        cookie = self.cookie(request, COOKIE)
         if actor is None and cookie is not None:
             look = _not_remembered if is_remembered else partial(pass_of_session, self._engine, cookie)
             opened = self._passes.get(cookie, newest, look)
@@ -167,26 +168,29 @@ class Door:
         """
         require_own_page(request)
         actor = self.actor_with(request, secret)
-        seconds = self._settings.session_hours * 3600
-        response.set_cookie(
-            self._cookie_name(request),
-            open_session(self._engine, actor, seconds, self._cookie_of(request)),
-            max_age=round(seconds),
-            httponly=True,
-            samesite="lax",
-            secure=self.is_secure(request),
-            path="/",
-        )
+        self.open(request, actor, response, {})
         return actor
+
+    def open(self, request: Request, actor: Actor, response: Response, told: Mapping[str, object]) -> None:
+        """Open a session for somebody who has shown who they are, and put its secret into a cookie of the response.
+
+        Args:
+            request: that asks for it.
+            actor: who has; `token` is the token that the session hangs on.
+            response: for the browser.
+            told: more about the log-in, for its event.
+        """
+        seconds = self._settings.session_seconds
+        secret = open_session(self._engine, actor, seconds, self.cookie(request, COOKIE), told)
+        self.set_cookie(request, response, COOKIE, secret, round(seconds))
 
     def log_out(self, request: Request, response: Response) -> None:
         """End the browser's session, if it has one."""
         actor = self.actor_of(request)
-        cookie = self._cookie_of(request)
+        cookie = self.cookie(request, COOKIE)
         if actor is not None and cookie is not None:
             end_session(self._engine, cookie, actor)
-        name, is_secure = self._cookie_name(request), self.is_secure(request)
-        response.delete_cookie(name, httponly=True, samesite="lax", secure=is_secure, path="/")
+        self.set_cookie(request, response, COOKIE, "", 0)
 
     def is_secure(self, request: HTTPConnection) -> bool:
         """Whether the browser has come with TLS: to us, or to a trusted proxy."""
@@ -195,11 +199,25 @@ class Door:
         address = request.client.host if request.client else ""
         return self._is_proxy(address) and request.headers.get("x-forwarded-proto", "").lower() == "https"
 
-    def _cookie_name(self, request: HTTPConnection) -> str:
-        return TLS_COOKIE if self.is_secure(request) else COOKIE
+    def cookie(self, request: HTTPConnection, name: str) -> str | None:
+        """What the browser sends in a cookie of ours; None if it has none."""
+        return request.cookies.get(self._full_name(request, name))
 
-    def _cookie_of(self, request: HTTPConnection) -> str | None:
-        return request.cookies.get(self._cookie_name(request))
+    def set_cookie(self, request: HTTPConnection, response: Response, name: str, value: str, seconds: int) -> None:
+        """Let the browser keep a cookie that no script sees and no other site sends; 0 seconds: forget it."""
+        response.set_cookie(
+            self._full_name(request, name),
+            value,
+            max_age=seconds,
+            expires=seconds if seconds == 0 else None,
+            httponly=True,
+            samesite="lax",
+            secure=self.is_secure(request),
+            path="/",
+        )
+
+    def _full_name(self, request: HTTPConnection, name: str) -> str:
+        return f"{_TLS_PREFIX}{name}" if self.is_secure(request) else name
 
     def _is_proxy(self, address: str) -> bool:
         found = address_in(address)

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import Depends, Request, Response, Security
 from fastapi.routing import APIRoute
@@ -27,6 +27,9 @@ from cifar_tune.web.shared_answers import SharedAnswers
 from cifar_tune.web.summaries import Summaries
 from cifar_tune.web.watched import Watched
 
+if TYPE_CHECKING:
+    from cifar_tune.web.oidc import Provider
+
 
 def no_slots() -> Slots:
     """Where no server gives slots out."""
@@ -46,6 +49,7 @@ class Here:
         parts: of the service, beside the database: each says `ok`, or what is wrong with it.
         slots: what the machine has, and who uses it.
         answers: that many ask for, as they were made a moment ago.
+        provider: that people may log in with; None where they log in with tokens alone.
     """
 
     engine: Engine
@@ -62,6 +66,7 @@ class Here:
     listeners: Listeners = field(init=False)
     news: News = field(init=False)
     watched: Watched = field(init=False)
+    provider: "Provider | None" = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self.results = Results(self.studies)
@@ -71,6 +76,10 @@ class Here:
         self.listeners = Listeners(self.settings.limits.listeners, self.settings.limits.listeners_each)
         self.news = News(self.engine)
         self.watched = Watched()
+        if self.settings.oidc is not None:
+            from cifar_tune.web.oidc import Provider  # noqa: PLC0415 (Authlib is an extra)
+
+            self.provider = Provider(self.settings.oidc, self.settings.limits)
 
     def close(self) -> None:
         """Write what is still to be written, when no more requests come."""

@@ -1,11 +1,13 @@
 """Browsers that have logged in: a session is a random secret in a cookie, and the token that it was opened with here.
 
-Nothing of the token is in the cookie. A session ends at its hour, when the token is revoked or expires, or by logging
-out.
+Nothing of the token is in the cookie. Whoever logs in with an account of an identity provider has a token too, which
+nobody knows (`cifar_tune.service.identities`). A session ends at its hour, when the token is revoked or expires, or by
+logging out.
 """
 
 import secrets
 import time
+from collections.abc import Mapping
 
 from sqlalchemy import Connection, Engine, delete, insert, select
 
@@ -19,7 +21,13 @@ MOST_EACH = 20
 _BYTES = 32
 
 
-def open_session(engine: Engine, actor: Actor, seconds: float, before: str | None = None) -> str:
+def open_session(
+    engine: Engine,
+    actor: Actor,
+    seconds: float,
+    before: str | None = None,
+    told: Mapping[str, object] | None = None,
+) -> str:
     """Begin a session of somebody who has shown a token; returns its secret, which is stored nowhere.
 
     A token has `MOST_EACH` sessions at most: the oldest one ends, and the event of the new one says so.
@@ -29,6 +37,7 @@ def open_session(engine: Engine, actor: Actor, seconds: float, before: str | Non
         actor: who has shown a token.
         seconds: until it ends by itself.
         before: the secret of the session that the same browser has, which ends; it may be another person's.
+        told: more about the log-in, for its event.
     """
     secret = secrets.token_urlsafe(_BYTES)
     now = time.time()
@@ -47,7 +56,7 @@ def open_session(engine: Engine, actor: Actor, seconds: float, before: str | Non
             why = {"why": f"{actor.name} has logged in with this browser"}
             note(connection, replaced, "log.out", None, "done", why)
         ended = {"ended_sessions": len(too_many)} if too_many else {}
-        note(connection, actor.name, "log.in", None, "done", ended)
+        note(connection, actor.name, "log.in", None, "done", {**(told or {}), **ended})
     return secret
 
 

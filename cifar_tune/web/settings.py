@@ -1,6 +1,6 @@
 """How the service may be reached, and what people may submit: the administrator's part."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -8,6 +8,7 @@ from pathlib import Path
 from cifar_tune.dashboard.host_names import LOOPBACK, allowed_names, is_loopback
 from cifar_tune.dashboard.listening import HIGHEST_PORT
 from cifar_tune.errors import Problem, UserError, all_at_once
+from cifar_tune.web.oidc_settings import OidcSettings
 
 DEFAULT_PORT = 8000
 HTTPS_PORT = 443
@@ -96,6 +97,7 @@ class WebSettings:
         plugins: names of installed packages of parts that submitted studies may use.
         session_hours: after which a browser asks for the token again.
         limits: see there.
+        oidc: the identity provider that people may log in with; None: they log in with tokens alone.
     """
 
     host: str = LOOPBACK
@@ -109,6 +111,22 @@ class WebSettings:
     plugins: tuple[str, ...] = ()
     session_hours: float = 12.0
     limits: Limits = field(default_factory=Limits)
+    oidc: OidcSettings | None = None
+
+    @property
+    def session_seconds(self) -> float:
+        """The same as `session_hours`."""
+        return self.session_hours * 3600
+
+    @property
+    def names(self) -> Set[str]:
+        """The names by which browsers may ask for the service, beside those that the machine gives itself.
+
+        Raises:
+            UserError: one of them is no host name.
+        """
+        named = allowed_names(self.allow_hosts)
+        return named if self.oidc is None or is_loopback(self.oidc.host) else {*named, self.oidc.host}
 
     @property
     def has_tls(self) -> bool:
@@ -131,6 +149,9 @@ def check_settings(settings: WebSettings) -> None:
                 raise UserError(Problem(f"must be a whole number from 0 to {HIGHEST_PORT}", "--port", settings.port))
         with stage:
             allowed_names(settings.allow_hosts)
+        with stage:
+            if settings.oidc is not None:
+                settings.oidc.check()
         with stage:
             if settings.proxy is not None:
                 settings.proxy.networks()

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from starlette.testclient import TestClient
 
 from cifar_tune.optuna_storage import BatchStorage
-from cifar_tune.service.tables import NAMES, OWNERS, SESSIONS, SUBMISSIONS, TOKENS
+from cifar_tune.service.tables import IDENTITIES, NAMES, OWNERS, SESSIONS, SUBMISSIONS, TOKENS
 
 from .conftest import OURS, ROLES, ClientOf, study_text
 
@@ -26,6 +26,8 @@ ALLOWED: Mapping[str, frozenset[str | None]] = {
     "GET /login": ALL,
     "POST /login": ALL,
     "POST /logout": ALL,
+    "GET /login/oidc": ALL,  # with an account of a provider: `test_oidc`
+    "GET /login/oidc/callback": ALL,
     "GET /assets/{name}": ALL,
     "GET /v1/openapi.json": ALL,
     "GET /": KNOWN,
@@ -93,7 +95,14 @@ def contents(storage: BatchStorage) -> list[Any]:
     with storage.engine.connect() as connection:
         return [
             [tuple(row) for row in connection.execute(select(*columns).order_by(columns[0]))]
-            for columns in (list(SUBMISSIONS.c), list(NAMES.c), tokens, list(SESSIONS.c), list(OWNERS.c))
+            for columns in (
+                list(SUBMISSIONS.c),
+                list(NAMES.c),
+                tokens,
+                list(SESSIONS.c),
+                list(OWNERS.c),
+                list(IDENTITIES.c),
+            )
         ]
 
 

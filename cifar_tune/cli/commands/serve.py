@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cifar_tune.cli import executor_options, options
+from cifar_tune.cli import executor_options, oidc_options, options
 from cifar_tune.streams import say
 
 _ROLE_HEADER = "Its header with the role; without one, everybody has --proxy-role."
@@ -88,6 +88,16 @@ def serve(
     proxy_role: Annotated[
         str, typer.Option("--proxy-role", metavar="ROLE", help="The role of people whom the proxy gives none.")
     ] = "viewer",
+    oidc_issuer: oidc_options.Issuer = None,
+    oidc_client_id: oidc_options.ClientId = None,
+    oidc_secret_file: oidc_options.SecretFile = None,
+    public_address: oidc_options.PublicAddress = None,
+    oidc_label: oidc_options.Label = "",
+    oidc_name_claim: oidc_options.NameClaim = "email",
+    oidc_groups_claim: oidc_options.GroupsClaim = "groups",
+    oidc_role: oidc_options.Roles = None,
+    oidc_default_role: oidc_options.DefaultRole = "none",
+    oidc_scope: oidc_options.Scopes = None,
     no_http: Annotated[bool, typer.Option("--no-http", help="Only run studies: no pages, no HTTP interface.")] = False,
 ) -> None:
     """Run what is submitted, and share the slots of this machine, or of a Ray cluster, among people.
@@ -119,6 +129,18 @@ def serve(
                 if trusted_proxy
                 else None
             )
+            oidc = oidc_options.oidc_settings(
+                oidc_issuer,
+                oidc_client_id,
+                oidc_secret_file,
+                public_address,
+                oidc_label,
+                oidc_name_claim,
+                oidc_groups_claim,
+                oidc_role,
+                oidc_default_role,
+                oidc_scope,
+            )
             web = WebSettings(
                 host,
                 port,
@@ -129,6 +151,7 @@ def serve(
                 proxy,
                 data_folder,
                 tuple(allow_plugin or ()),
+                oidc=oidc,
             )
             check_settings(web)
         with stage:
