@@ -18,6 +18,7 @@ def answers_of(folder: Path) -> dict[str, Any]:
     return answers
 
 
+@pytest.mark.exhaustive
 def test_a_part_and_a_case_that_fail_are_told_and_the_next_ones_follow(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -34,6 +35,19 @@ def test_a_part_and_a_case_that_fail_are_told_and_the_next_ones_follow(
     assert unknown["problem"].startswith("ours: KeyError")
     said = capsys.readouterr().out
     assert "its figures mean nothing" in said
+    assert (tmp_path / "gpu-proof.md").read_text().strip() == said.strip()
+
+
+def test_a_part_that_fails_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setattr(proof, "_ROOT", tmp_path)  # without tests
+    assert proof.main(["--device", "cpu", "--parts", "tests", "--output", str(tmp_path)]) == 1
+    problem = f"FileNotFoundError: there are no tests in {tmp_path}"
+    assert answers_of(tmp_path)["tests"]["problem"] == problem
+    said = capsys.readouterr().out
+    assert f"This part failed: {problem}" in said
     assert (tmp_path / "gpu-proof.md").read_text().strip() == said.strip()
 
 

@@ -24,6 +24,7 @@ from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.records import load_record
 from cifar_tune.storage.urls import storage_url
 from cifar_tune.streams import READER_GONE
+from tests.exhaustive import few_of
 from tests.forked import Forked, forks
 from tests.ports import held_port
 from tests.processes import call_cifar_tune
@@ -39,6 +40,7 @@ search_space: {lr: {low: 1e-3, high: 0.1, log: true}}
 CHATTER = """import sys
 from torch.nn.functional import cross_entropy
 from cifar_tune.plugins import LossPart
+from tests.exhaustive import few_of
 
 def talk(logits, targets):
     print("so many logits: " + "x" * 10_000, flush=True)
@@ -56,10 +58,10 @@ KINDS = (
 """stdout and stderr."""
 
 QUICK = ((GONE, CLOSED), (OK, FULL), (FULL, OK))
-"""The kinds that each command is tried on in the quick tests, one that takes seconds on the first alone.
+"""The kinds that a few commands are tried on in the quick tests; those that take long on the first alone."""
 
-All commands on all other kinds are among the slow tests.
-"""
+CHECKED = (*QUICK, (CLOSED, OK))
+"""The kinds that a fresh interpreter is tried on there."""
 
 LIGHT: dict[str, tuple[int, str]] = {
     "knobs": (0, "knobs"),
@@ -86,8 +88,11 @@ HEAVY: dict[str, tuple[int, str]] = {
     "landscape": (0, "landscape best.yaml --lrs 1e-3,2e-3 --epochs 1 --output insight"),
     "layers": (0, "layers best.yaml"),
 }
+FEW = ("knobs", "status of one", "delete", "usage", "wrong input", "export", "run")
 CASES = [
-    pytest.param(*command, *kind, id=f"{name}, {kind}", marks=() if kind in quick else pytest.mark.slow)
+    pytest.param(
+        *command, *kind, id=f"{name}, {kind}", marks=() if name in FEW and kind in quick else pytest.mark.exhaustive
+    )
     for commands, quick in ((LIGHT, QUICK), (HEAVY, QUICK[:1]))
     for name, command in commands.items()
     for kind in KINDS
@@ -277,7 +282,7 @@ def test_watch_ends_when_nobody_reads_it(training: Place) -> None:
     assert code == 0
 
 
-@pytest.mark.parametrize(("out", "err"), [QUICK[0], (HUNG_UP, HUNG_UP)])
+@pytest.mark.parametrize(("out", "err"), few_of([QUICK[0], (HUNG_UP, HUNG_UP)], QUICK[:1]))
 def test_the_dashboard_serves_on(place: Place, out: str, err: str) -> None:
     with held_port() as port:
         started = place.start(f"dashboard --port {port}", out, err)
@@ -293,7 +298,7 @@ def test_the_dashboard_serves_on(place: Place, out: str, err: str) -> None:
     assert b"Traceback" not in messages
 
 
-@pytest.mark.parametrize(("out", "err"), [kind for kind in KINDS if HUNG_UP not in kind])
+@pytest.mark.parametrize(("out", "err"), few_of([kind for kind in KINDS if HUNG_UP not in kind], CHECKED))
 def test_a_fresh_interpreter_on_every_kind_of_broken_stream(place: Place, out: str, err: str) -> None:
     (ours_out, theirs_out), (ours_err, theirs_err) = _stream(out), _stream(err)
     closed = [number for number, theirs in ((1, theirs_out), (2, theirs_err)) if theirs is None]

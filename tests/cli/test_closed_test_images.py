@@ -71,6 +71,9 @@ COMMANDS: Sequence[tuple[str, ...]] = (
     ("events",),
     ("db", "check"),
 )
+FEW = ("check", "run", "export", "train", "predict", "verify", "finalize")
+"""The commands of the quick test: those that read images, or what was made of them."""
+
 REFUSED: Sequence[tuple[str, ...]] = (
     ("finalize", "closed", "--quick", "--again"),
     ("verify", "bundles/closed.zip", "--test"),
@@ -112,8 +115,17 @@ def serving(command: tuple[str, ...], folder: Path, environment: Mapping[str, st
     server.communicate()
 
 
+@pytest.mark.parametrize(
+    "commands",
+    [
+        pytest.param([command for command in COMMANDS if command[0] in FEW], id="few"),
+        pytest.param(COMMANDS, id="all", marks=pytest.mark.exhaustive),
+    ],
+)
 @pytest.mark.usefixtures("blank_pictures")
-def test_no_command_but_finalize_and_verify_looks_at_test_images(tmp_path: Path) -> None:
+def test_no_command_but_finalize_and_verify_looks_at_test_images(
+    commands: Sequence[tuple[str, ...]], tmp_path: Path
+) -> None:
     write_folder(tmp_path / "photos/train", {"ant": 60, "bee": 60})
     write_folder(tmp_path / "photos/test", {"ant": 5, "bee": 5}, seed=1)
     (tmp_path / "closed.yaml").write_text(STUDY)
@@ -127,7 +139,7 @@ def test_no_command_but_finalize_and_verify_looks_at_test_images(tmp_path: Path)
         assert code == 0, (command, err)
     shutil.rmtree(tmp_path / "cache")
     with closed(tmp_path / "photos/test"):
-        for command in COMMANDS:
+        for command in commands:
             code, _, err = call_cifar_tune(command, tmp_path, environment)
             assert code == 0, (command, err)
         for command in REFUSED:
@@ -135,12 +147,20 @@ def test_no_command_but_finalize_and_verify_looks_at_test_images(tmp_path: Path)
             assert code == 2, (command, out, err)
             assert "photos/test: cannot be read (Permission denied)" in err, (command, err)
             assert "Traceback" not in err
-        with serving(("dashboard", "--port", "0"), tmp_path, environment):
-            pass
-        with serving(("serve", "--port", "0", "--devices", "cpu", "--slots", "1"), tmp_path, environment):
-            submitted = ("submit", "closed.yaml", "--set", "name=shared", "--wait")
-            code, _, err = call_cifar_tune(submitted, tmp_path, environment)
-            assert code == 0, err
+        if commands is COMMANDS:
+            serve(tmp_path, environment)
+    assert not (tmp_path / "cache/test").exists()
+
+
+def serve(folder: Path, environment: Mapping[str, str]) -> None:
+    with serving(("dashboard", "--port", "0"), folder, environment):
+        pass
+    with serving(("serve", "--port", "0", "--devices", "cpu", "--slots", "1"), folder, environment):
+        submitted = ("submit", "closed.yaml", "--set", "name=shared", "--wait")
+        code, _, err = call_cifar_tune(submitted, folder, environment)
+        assert code == 0, err
+
+
+def test_every_command_is_tried() -> None:
     tried = {command[0] for command in (*COMMANDS, *REFUSED)} | {"dashboard", "serve"}
     assert tried == set(get_command(app).commands)  # type: ignore[attr-defined]
-    assert not (tmp_path / "cache/test").exists()

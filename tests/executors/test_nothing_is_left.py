@@ -31,6 +31,7 @@ from cifar_tune.knobs.table import INITS, NORM_PLACEMENTS, STEMS
 from cifar_tune.knobs.test_time_augmentations import TEST_TIME_AUGMENTATIONS
 from cifar_tune.training.learner import Learner
 from cifar_tune.training.loop import Training
+from tests.exhaustive import first_of_each
 
 CPU = torch.device("cpu")
 SIZE = 32
@@ -104,7 +105,13 @@ def job(number: int, folder: Path, **chosen: Value) -> Job:
 
 
 @pytest.mark.parametrize(
-    "parts", [EVERYTHING, pytest.param(DEEPER, marks=pytest.mark.slow)], ids=["all", "deeper models"]
+    "parts",
+    [
+        first_of_each(EVERYTHING, tuple),
+        pytest.param(EVERYTHING, marks=pytest.mark.exhaustive),
+        pytest.param(DEEPER, marks=pytest.mark.slow),
+    ],
+    ids=["one of each kind", "all", "deeper models"],
 )
 @pytest.mark.usefixtures("_no_collection")
 def test_no_part_refers_to_itself(

@@ -10,6 +10,7 @@ from cifar_tune.insight.lr_range import BETA, LrRangeTest, MovingMean, growing_l
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.knobs.optimizers import OPTIMIZERS
 from cifar_tune.training.learner import Learner
+from tests.exhaustive import few_of
 
 from .conftest import CPU, small
 
@@ -32,7 +33,7 @@ def test_lrs_grow_by_one_factor_from_end_to_end() -> None:
     assert [after / before for before, after in pairwise(lrs)] == pytest.approx([1e5 ** (1 / 236)] * 236)
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", few_of(OPTIMIZERS, ["sgd", "adamw_schedule_free"]))
 def test_every_step_is_taken_at_its_lr(optimizer: str, digits: ResidentData, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[set[float]] = []
     train_step = Learner.train_step
@@ -49,7 +50,7 @@ def test_every_step_is_taken_at_its_lr(optimizer: str, digits: ResidentData, mon
     assert test.stop == "end"
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", few_of(OPTIMIZERS, ["sgd", "adamw_schedule_free"]))
 def test_biases_of_norms_keep_their_factor(
     optimizer: str, digits: ResidentData, monkeypatch: pytest.MonkeyPatch
 ) -> None:

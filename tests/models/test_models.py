@@ -19,6 +19,7 @@ from cifar_tune.models.build import build_model, count_parameters
 from cifar_tune.models.densenet import DenseBlock, DenseNet
 from cifar_tune.models.resnet import PaddedShortcut, ResidualBlock, ResNet
 from cifar_tune.models.vgg import VGG
+from tests.exhaustive import few_of
 
 CIFAR = (3, 32, 32)
 IMAGENET = (3, 224, 224)
@@ -146,9 +147,7 @@ def test_one_logit_per_image_and_class(model: str, size: int, classes: int) -> N
     assert net(torch.zeros(2, 3, size, size)).shape == (2, classes)
 
 
-@pytest.mark.parametrize(
-    "model", [pytest.param(model, marks=pytest.mark.slow) if model in DEEPEST else model for model in DEEP]
-)
+@pytest.mark.parametrize("model", few_of(DEEP, [model for model in DEEP if model not in DEEPEST]))
 def test_deep_models_give_logits_and_pass_gradients_to_every_parameter(model: str) -> None:
     with torch.device("meta"):
         net = build_model(config(model, activation="prelu"), (3, 33, 35), 7)
@@ -195,7 +194,7 @@ def test_description_tells_the_parameters_without_norm(model: str) -> None:
     assert int(count.replace(",", "")) == count_parameters(as_published(model, norm="none"))
 
 
-@pytest.mark.parametrize("model", WITH_STEM)
+@pytest.mark.parametrize("model", few_of(WITH_STEM, ["resnet18", "resnet50", "densenet121"]))
 def test_the_imagenet_stem_makes_torchvisions_layers(model: str) -> None:
     with torch.device("meta"):
         ours = build_model(complete({"model": model, "stem": "imagenet"}), IMAGENET, 1000)
@@ -241,7 +240,7 @@ def test_a_dense_layer_adds_half_the_width(width: int, growth: int) -> None:
 
 
 @pytest.mark.parametrize("model", SHALLOW)
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("activation", few_of(ACTIVATIONS, ["relu", "prelu"]))
 def test_activation_is_the_one_asked_for_in_every_place(model: str, activation: str) -> None:
     net = build(model, activation=activation)
     known = tuple(part.resolve() for part in ACTIVATIONS.values())

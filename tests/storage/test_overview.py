@@ -25,6 +25,7 @@ from cifar_tune.study.best_trials import BestTrials
 from cifar_tune.study_spec.reader import read_study
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.study_spec.yaml_reader import Document
+from tests.exhaustive import few_of
 from tests.many_trials import add_trials
 
 from .random_studies import random_trial, store_random_study
@@ -37,7 +38,7 @@ PLAIN: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("seed", [*range(10), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(10, 40))])
+@pytest.mark.parametrize("seed", few_of(range(40), range(3)))
 def test_it_says_what_all_trials_say(database: URL, seed: int) -> None:
     draw = random.Random(seed)  # noqa: S311
     storage = open_storage(database)

@@ -16,6 +16,7 @@ from cifar_tune.errors import UserError
 from cifar_tune.executors.messages import Died, Ready, Report
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.storage.records import StudyRecord
+from tests.exhaustive import few_of
 
 from .conftest import RunStudy, spec_of
 from .scripted import Script, ScriptedExecutors
@@ -95,16 +96,19 @@ def run_shuffled(run_scripted: RunStudy) -> Run:
 
 @pytest.mark.parametrize(
     ("sampler", "pruner"),
-    [
-        ("tpe", "median"),
-        ("tpe", "hyperband"),
-        ("random", "asha"),
-        ("nsgaii", "none"),
-        ("cmaes", "none"),
-        ("qmc", "median"),
-        ("grid", "median"),
-        ("gp", "none"),
-    ],
+    few_of(
+        [
+            ("tpe", "median"),
+            ("tpe", "hyperband"),
+            ("random", "asha"),
+            ("nsgaii", "none"),
+            ("cmaes", "none"),
+            ("qmc", "median"),
+            ("grid", "median"),
+            ("gp", "none"),
+        ],
+        [("tpe", "median"), ("random", "asha"), ("nsgaii", "none")],
+    ),
 )
 def test_any_number_of_workers_gives_the_same_trials(run_shuffled: Run, sampler: str, pruner: str) -> None:
     plain = study(4, sampler, pruner, trials=8 if sampler == "gp" else 12)
@@ -131,7 +135,10 @@ def test_grid_tries_every_combination_once(run_shuffled: Run) -> None:
     assert len(tried) == len(record.trials) == 27
 
 
-@pytest.mark.parametrize(("sampler", "pruner"), [("tpe", "hyperband"), ("qmc", "median"), ("nsgaii", "none")])
+@pytest.mark.parametrize(
+    ("sampler", "pruner"),
+    few_of([("tpe", "hyperband"), ("qmc", "median"), ("nsgaii", "none")], [("tpe", "hyperband")]),
+)
 def test_parked_and_continued_it_is_the_same(
     run_scripted: RunStudy, run_shuffled: Run, sampler: str, pruner: str
 ) -> None:

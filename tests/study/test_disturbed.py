@@ -15,6 +15,7 @@ from cifar_tune.knobs.part import Value
 from cifar_tune.storage.records import StudyRecord, load_record
 from cifar_tune.study import asking
 from cifar_tune.study_spec.search_space import Dimension
+from tests.exhaustive import few_of
 
 from .conftest import RunStudy
 from .scripted import Script, ScriptedExecutors
@@ -39,7 +40,7 @@ def facts(record: StudyRecord) -> list[object]:
     ]
 
 
-@pytest.mark.parametrize("pruner", PRUNERS, ids=lambda pruner: str(pruner["name"]))
+@pytest.mark.parametrize("pruner", few_of(PRUNERS, PRUNERS[-1:]), ids=lambda pruner: str(pruner["name"]))
 def test_interrupted_after_every_epoch_ends_like_undisturbed(
     run_scripted: RunStudy, storage: RDBStorage, pruner: dict[str, Any]
 ) -> None:

@@ -22,6 +22,7 @@ from cifar_tune.training.checkpoint import CheckpointError, save
 from cifar_tune.training.checkpoint_fit import go_on
 from cifar_tune.training.learner import Learner
 from cifar_tune.training.loop import Training
+from tests.exhaustive import few_of, first_of_each
 
 from .conftest import CPU, ONE_OF_EACH, small
 
@@ -35,8 +36,10 @@ VARIANTS: list[dict[str, Value]] = [
     {"model": "airbench_net", "whitening_bias_epochs": 1},
 ]
 
+FEW = first_of_each(VARIANTS, tuple)
 
-@pytest.mark.parametrize("chosen", VARIANTS, ids=str)
+
+@pytest.mark.parametrize("chosen", few_of(VARIANTS, FEW), ids=str)
 def test_every_kind_of_training_goes_on_from_its_own(
     chosen: dict[str, Value], larger_digits: ResidentData, tmp_path: Path
 ) -> None:
