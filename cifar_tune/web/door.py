@@ -1,6 +1,6 @@
 """Who asks: by the token in a header, by the session of a browser, or by the word of a trusted proxy."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from http import HTTPStatus
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
@@ -35,10 +35,6 @@ _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="cifar-tune"'}
 
 class _NotRememberedError(Exception):
     """Only the database can tell who this is."""
-
-
-def _not_remembered() -> Pass | None:
-    raise _NotRememberedError
 
 
 class Door:
@@ -104,8 +100,7 @@ class Door:
             return self._actor_with(request, secret, newest, is_remembered)
         cookie = self.cookie(request, COOKIE)
         if actor is None and cookie is not None:
-            look = _not_remembered if is_remembered else partial(pass_of_session, self._engine, cookie)
-            opened = self._passes.get(cookie, newest, look)
+            opened = self._opened(cookie, newest, partial(pass_of_session, self._engine, cookie), is_remembered)
             actor = None if opened is None else opened.actor
         if actor is not None:
             require_own_page(request)
@@ -126,8 +121,7 @@ class Door:
         if wait > 0 and not self._known.has(known):
             words = "There were too many wrong tokens from this address; wait a little."
             raise HTTPException(HTTPStatus.TOO_MANY_REQUESTS, words, {"Retry-After": str(ceil(wait))})
-        look = _not_remembered if is_remembered else partial(pass_of, self._engine, secret)
-        found = self._passes.get(secret, newest, look)
+        found = self._opened(secret, newest, partial(pass_of, self._engine, secret), is_remembered)
         if found is None:
             self._failures.add(source)
             words = "The token is not known here, was revoked, or has expired."
@@ -137,13 +131,28 @@ class Door:
             self.uses.note(found.actor.token)
         return found.actor
 
-    def require(self, request: HTTPConnection) -> Actor:
-        """Who asks.
+    def _opened(
+        self, secret: str, newest: int | None, look: Callable[[], Pass | None], is_remembered: bool
+    ) -> Pass | None:
+        """What a secret opens.
+
+        Raises:
+            _NotRememberedError: only what is remembered was wanted, and this is not.
+        """
+        if not is_remembered:
+            return self._passes.get(secret, newest, look)
+        found = None if newest is None else self._passes.known(secret, newest)
+        if found is None:
+            raise _NotRememberedError
+        return found
+
+    def require(self, request: HTTPConnection, newest: int | None = None) -> Actor:
+        """Who asks; `newest` as in `actor_of`.
 
         Raises:
             HTTPException: nobody that is known here; or as in `actor_of`.
         """
-        actor = self.actor_of(request)
+        actor = self.actor_of(request, newest)
         if actor is None:
             words = "Say who you are: send a token (Authorization: Bearer ct_...), or log in."
             raise HTTPException(HTTPStatus.UNAUTHORIZED, words, _CHALLENGE)

@@ -10,6 +10,7 @@ from fastapi.security import APIKeyCookie, HTTPBearer
 from sqlalchemy import Engine
 from sqlalchemy.engine import URL
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import HTTPConnection
 
 from cifar_tune.errors import UserError
 from cifar_tune.service import rights
@@ -17,6 +18,7 @@ from cifar_tune.service.people import Actor
 from cifar_tune.service.storage_desk import StorageDesk
 from cifar_tune.web.allowed_files import rule_of
 from cifar_tune.web.door import COOKIE, Door
+from cifar_tune.web.guards import READING
 from cifar_tune.web.listeners import Listeners, News
 from cifar_tune.web.metrics import Metrics
 from cifar_tune.web.models.queueing import Slots
@@ -85,6 +87,20 @@ class Here:
         """Write what is still to be written, when no more requests come."""
         self.door.uses.write()
 
+    def remembered(self, request: HTTPConnection) -> Actor | None:
+        """Who reads something, of those who are known since the newest event; None of all others. Never blocks."""
+        newest = self.answers.newest.peek() if request.scope["method"] in READING else None
+        return None if newest is None else self.door.remembered(request, newest)
+
+    def let_in(self, request: HTTPConnection) -> Actor:
+        """Who asks. Reads the database, so that it blocks; whoever changes something is looked up each time.
+
+        Raises:
+            HTTPException: as `Door.require`.
+        """
+        newest = self.answers.newest.read() if request.scope["method"] in READING else None
+        return self.door.require(request, newest)
+
     def desk(self, actor: Actor, tells_progress: bool = True) -> StorageDesk:
         """The desk for somebody: what they may do is decided there.
 
@@ -109,14 +125,15 @@ async def here_of(request: Request) -> Here:
 HereNow = Annotated[Here, Depends(here_of)]
 
 
-def caller_of(
+async def caller_of(
     request: Request,
     here: HereNow,
     _token: Annotated[object, Security(_BEARER)],
     _cookie: Annotated[object, Security(_COOKIE)],
 ) -> Actor:
     """Who asks. It is known once per request, and refused where nobody is known."""
-    return here.door.require(request)
+    actor = here.remembered(request)
+    return await run_in_threadpool(here.let_in, request) if actor is None else actor
 
 
 Caller = Annotated[Actor, Depends(caller_of)]

@@ -137,6 +137,9 @@ _Flight = tuple[asyncio.AbstractEventLoop, _Key, int]
 class SharedAnswers:
     """Those of one server.
 
+    Attributes:
+        newest: knows the number of the newest event.
+
     Args:
         engine: of the database.
         door: lets people in.
@@ -145,7 +148,7 @@ class SharedAnswers:
 
     def __init__(self, engine: Engine, door: Door, clock: Callable[[], float] = time.monotonic) -> None:
         self._engine = engine
-        self._newest = NewestEvent(engine)
+        self.newest = NewestEvent(engine)
         self._door = door
         self._clock = clock
         self._kept: OrderedDict[_Key, _Kept] = OrderedDict()
@@ -166,7 +169,7 @@ class SharedAnswers:
 
     def _visit_at_once(self, request: HTTPConnection, own: tuple[Own, str]) -> _Visit | None:
         """The same where all is known but the newest event, and that is known without waiting: a thread costs more."""
-        newest = self._newest.peek()
+        newest = self.newest.peek()
         actor = None if newest is None else self._door.remembered(request, newest)
         if newest is None or actor is None or not rights.is_allowed(actor, "read", None):
             return None
@@ -176,7 +179,7 @@ class SharedAnswers:
 
     def _visit(self, request: HTTPConnection, own: tuple[Own, str]) -> _Visit | None:
         try:
-            newest = self._newest.read()
+            newest = self.newest.read()
             actor = self._door.actor_of(request, newest)
             if actor is None or not rights.is_allowed(actor, "read", None):
                 return None
@@ -189,7 +192,7 @@ class SharedAnswers:
 
     def stands_for(self, actor: Actor, study: str) -> Actor:
         """As whom somebody may be told of a study, together with others. Reads the database, so that it blocks."""
-        return self._stands_for(actor, ("the study", study), self._newest.read())
+        return self._stands_for(actor, ("the study", study), self.newest.read())
 
     def _stands_for(self, actor: Actor, own: tuple[Own, str], newest: int) -> Actor:
         is_own = self._may_own(actor, own) and self._is_own(actor, own, newest)
