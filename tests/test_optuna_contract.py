@@ -86,6 +86,11 @@ def ended() -> Any:
     return importlib.import_module("cifar_tune.optuna_ended")
 
 
+def counts() -> Any:
+    """Likewise."""
+    return importlib.import_module("cifar_tune.optuna_counts")
+
+
 def database(folder: Path) -> Any:
     return storage_module().BatchStorage(f"sqlite:///{folder / 'contract.db'}")
 
@@ -376,6 +381,23 @@ def questions_about_trials(folder: Path) -> None:
     assert questions().states_of_all_trials(engine) == {TrialState.COMPLETE: 1}
     assert questions().trial_ids(engine, own, 0, 5) == [internals().trial_id(trial)]
     assert questions().trial_ids(engine, own, 0, 5, [TrialState.FAIL]) == questions().trial_ids(engine, own, 1, 5) == []
+
+
+def questions_about_all_studies(folder: Path) -> None:
+    """The tables of Optuna do not have the columns any more by which the trials of all studies are counted."""
+    storage = database(folder)
+    study = optuna.create_study(study_name="contract", storage=storage)
+    optuna.create_study(study_name="another", storage=storage).set_user_attr("key", "a")
+    study.add_trials([create_trial(value=0.5), create_trial(value=0.25)])
+    running = study.ask()
+    engine, (own, other) = storage.engine, (1, 2)
+    assert counts().studies_with(engine, "key") == [(other, "another", '"a"'), (own, "contract", None)]
+    both, alone = counts().Counted(own, TrialState.COMPLETE, 2, 2), counts().Counted(own, TrialState.RUNNING, 1, 3)
+    assert counts().count_all(engine) == [both, alone]
+    assert counts().count_since(engine, 2, []) == ([alone], 3)
+    study.tell(running, 1.0)
+    assert counts().count_since(engine, 3, [3]) == ([counts().Counted(own, TrialState.COMPLETE, 1, 3)], 3)
+    assert counts().count_since(engine, 3, []) == ([], 3)
 
 
 def questions_about_ended_trials(folder: Path) -> None:

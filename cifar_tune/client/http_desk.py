@@ -96,7 +96,7 @@ class HttpDesk:
         before: int | None = None,
         limit: int | None = None,
     ) -> list[Submission]:
-        """See `Desk`. Their texts are empty: `submission` has that of one."""
+        """See `Desk`."""
         found: list[Submission] = []
         while True:
             wanted = {"owner": owner, "before": before, "limit": _PAGE}

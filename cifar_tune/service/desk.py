@@ -56,7 +56,10 @@ class Desk(Protocol):
         """
 
     def queue(self) -> list[Submission]:
-        """All submissions that have not ended, in order: running ones, waiting ones by position, paused ones."""
+        """All submissions that have not ended, in order: running ones, waiting ones by position, paused ones.
+
+        Their texts are empty: `submission` has that of one.
+        """
 
     def submissions(
         self,
@@ -65,7 +68,10 @@ class Desk(Protocol):
         before: int | None = None,
         limit: int | None = None,
     ) -> list[Submission]:
-        """Submissions in these states, of this owner, with a number below `before`, the newest first."""
+        """Submissions in these states, of this owner, with a number below `before`, the newest first.
+
+        Their texts are empty: `submission` has that of one.
+        """
 
     def submission(self, study: str) -> Submission:
         """The newest submission of a study.

@@ -7,6 +7,7 @@ events, a change in its own transaction.
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from time import time
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, insert, update
 from sqlalchemy.engine import URL
@@ -125,7 +126,17 @@ class StorageDesk:
 
     def queue(self) -> list[Submission]:
         """See `Desk`."""
-        return self._with_progress(submissions.in_order(self.submissions(LIVING)))
+        return self._with_progress([self.shown(submissions.of_row(row)) for row in self.queue_rows()])
+
+    def queue_rows(self) -> list[tuple[Any, ...]]:
+        """The rows of the queue in its order, for `of_row` and `shown`. They hold what not everybody may see.
+
+        Raises:
+            NotAllowedError: whoever asks may not see studies.
+        """
+        rights.require(self._actor, "read", None, "see studies")
+        with self.engine.connect() as connection:
+            return submissions.queue_rows(connection)
 
     def submissions(
         self,
@@ -137,14 +148,14 @@ class StorageDesk:
         """See `Desk`."""
         rights.require(self._actor, "read", None, "see studies")
         with self.engine.connect() as connection:
-            found = submissions.select_submissions(connection, states, owner, before, limit)
-        return [self._shown(each) for each in found]
+            found = submissions.select_submissions(connection, states, owner, before, limit, has_texts=False)
+        return [self.shown(each) for each in found]
 
     def submission(self, study: str) -> Submission:
         """See `Desk`."""
         rights.require(self._actor, "read", None, "see studies")
         with self.engine.connect() as connection:
-            found = self._shown(names.existing(connection, study))
+            found = self.shown(names.existing(connection, study))
         return self._with_progress([found])[0]
 
     def pause(self, study: str) -> Submission:
@@ -342,16 +353,20 @@ class StorageDesk:
                 now = submissions.find(connection, found.id)
                 raise UnknownStudyError(_gone(study)) if now is None else ConflictError(_why_not(now))
 
-            return self._shown(self._attempts.commit(attempt, apply))
+            return self.shown(self._attempts.commit(attempt, apply))
 
     def _with_progress(self, found: Sequence[Submission]) -> list[Submission]:
         """Submissions with how far their studies are."""
         so_far = {} if self._look is None or not found else self._look([each.study for each in found])
-        return [replace(each, so_far=so_far.get(each.study)) for each in found]
+        return [replace(each, so_far=so_far[each.study]) if each.study in so_far else each for each in found]
 
-    def _shown(self, submission: Submission) -> Submission:
+    def sees_all_of(self, owner: str) -> bool:
+        """Whether whoever asks sees all of this owner's submissions; else their addresses are hidden (`shown`)."""
+        return rights.is_allowed(self._actor, "cancel", owner)
+
+    def shown(self, submission: Submission) -> Submission:
         """A submission as whoever asks may see it: addresses of others may hold secrets."""
-        may_see = rights.is_allowed(self._actor, "cancel", submission.owner)
+        may_see = not submission.notify or self.sees_all_of(submission.owner)
         return submission if may_see else replace(submission, notify=("***",) * len(submission.notify))
 
 

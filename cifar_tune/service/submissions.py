@@ -9,12 +9,13 @@ same instant, such as a start by the server and a cancellation, the second one f
     paused   ->  queued, cancelled
 """
 
+import json
 import time
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, fields
 from typing import Any, Final, Literal, get_args
 
-from sqlalchemy import ColumnElement, Connection, case, delete, func, null, select, update
+from sqlalchemy import ColumnElement, Connection, String, case, delete, func, literal, null, select, type_coerce, update
 
 from cifar_tune.service.tables import SUBMISSIONS, storable
 from cifar_tune.storage.urls import without_secrets_of_urls
@@ -125,7 +126,7 @@ class Submission:
 
 def find(connection: Connection, number: int) -> Submission | None:
     """The submission of this number; None if there is none."""
-    row = connection.execute(select(SUBMISSIONS).where(_C.id == number)).mappings().one_or_none()
+    row = connection.execute(select(*_COLUMNS).where(_C.id == number)).one_or_none()
     return None if row is None else of_row(row)
 
 
@@ -135,7 +136,7 @@ def read(connection: Connection, number: int) -> Submission:
     Raises:
         NoResultFound: there is none.
     """
-    return of_row(connection.execute(select(SUBMISSIONS).where(_C.id == number)).mappings().one())
+    return of_row(connection.execute(select(*_COLUMNS).where(_C.id == number)).one())
 
 
 def locked(connection: Connection, number: int) -> Submission | None:
@@ -146,8 +147,8 @@ def locked(connection: Connection, number: int) -> Submission | None:
 
 def newest(connection: Connection, study: str) -> Submission | None:
     """The newest submission of a study."""
-    query = select(SUBMISSIONS).where(_C.study == study).order_by(_C.id.desc()).limit(1)
-    row = connection.execute(query).mappings().one_or_none()
+    query = select(*_COLUMNS).where(_C.study == study).order_by(_C.id.desc()).limit(1)
+    row = connection.execute(query).one_or_none()
     return None if row is None else of_row(row)
 
 
@@ -157,6 +158,7 @@ def select_submissions(
     owner: str | None = None,
     before: int | None = None,
     limit: int | None = None,
+    has_texts: bool = True,
 ) -> list[Submission]:
     """Submissions, the newest first.
 
@@ -166,25 +168,33 @@ def select_submissions(
         owner: whose they are; None for everybody's.
         before: only those with a lower number, to read page by page.
         limit: how many at most.
+        has_texts: whether the texts of their study files are read; without, they are empty.
     """
-    query = select(SUBMISSIONS).order_by(_C.id.desc()).limit(storable(limit))
+    query = select(*(_COLUMNS if has_texts else _WITHOUT_TEXT)).order_by(_C.id.desc()).limit(storable(limit))
     if states is not None:
         query = query.where(_C.state.in_(states))
     if owner is not None:
         query = query.where(_C.owner == owner)
     if before is not None:
         query = query.where(_C.id < min(before, MOST_NUMBER))
-    return [of_row(row) for row in connection.execute(query).mappings()]
+    return [of_row(row) for row in connection.execute(query).all()]
 
 
 def first_of_queue(connection: Connection, most: int) -> tuple[list[Submission], int]:
-    """The first ones of the queue as people see it (`in_order`), at most `most`, and how many there are in all."""
+    """The first ones of the queue (`queue_rows`), at most `most`, and how many there are in all."""
+    found = [of_row(row) for row in queue_rows(connection, most)]
+    return found, connection.execute(select(func.count()).where(_C.state.in_(LIVING))).scalar_one()
+
+
+def queue_rows(connection: Connection, most: int | None = None) -> list[tuple[Any, ...]]:
+    """The rows of the queue in the order in which people see it (`in_order`), at most `most`, for `of_row`.
+
+    The texts of study files are long, and not read: they are empty.
+    """
     places = {"running": 0, "queued": 1, "paused": 2}
-    is_living = _C.state.in_(LIVING)
     order = case(places, value=_C.state), case((_C.position.is_(None), 1), else_=0), _C.position, -_C.priority, _C.id
-    rows = connection.execute(select(SUBMISSIONS).where(is_living).order_by(*order).limit(most)).mappings()
-    found = [of_row(row) for row in rows]
-    return found, connection.execute(select(func.count()).where(is_living)).scalar_one()
+    query = select(*_UNDECODED).where(_C.state.in_(LIVING)).order_by(*order).limit(most)
+    return [tuple(row) for row in connection.execute(query).all()]
 
 
 def in_order(submissions: Sequence[Submission]) -> list[Submission]:
@@ -328,9 +338,15 @@ def _changed(connection: Connection, is_it: ColumnElement[bool], **values: objec
     return connection.execute(change).rowcount == 1
 
 
-def of_row(row: Mapping[Any, Any]) -> Submission:
-    """A row of the table."""
-    values = {str(name): value for name, value in row.items()}
-    del values["living"]
-    values["notify"] = tuple(values["notify"])
+def of_row(row: Sequence[Any]) -> Submission:
+    """What a row says, whose columns are in the order of the attributes of `Submission`."""
+    values = dict(zip(_NAMES, row, strict=True))
+    notify = values["notify"]
+    values["notify"] = tuple(json.loads(notify) if isinstance(notify, str) else notify)
     return Submission(**values)
+
+
+_NAMES: Final = tuple(each.name for each in fields(Submission) if each.name in _C)
+_COLUMNS: Final = tuple(_C[name] for name in _NAMES)
+_WITHOUT_TEXT: Final = tuple(literal("").label(each.name) if each.name == "text" else each for each in _COLUMNS)
+_UNDECODED: Final = tuple(type_coerce(each, String) if each.name == "notify" else each for each in _WITHOUT_TEXT)

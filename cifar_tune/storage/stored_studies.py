@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 from cifar_tune.data.spec import as_before_resize
 from cifar_tune.errors import Problem, UserError, nearest_name
 from cifar_tune.knobs.table import BEFORE_THEY_WERE_KNOBS
-from cifar_tune.optuna_ended import oldest_trials, user_attribute_of_studies
+from cifar_tune.optuna_ended import oldest_trials
 from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.optuna_tables import damage, names_of_studies
 from cifar_tune.storage import attributes
@@ -92,14 +92,6 @@ def identity_of(engine: Engine, study: int, attrs: Mapping[str, Any]) -> Hashabl
     """
     own = attrs.get(attributes.IDENTITY)
     return own if isinstance(own, str) else oldest_trials(engine, [study]).get(study)
-
-
-def identities_of(engine: Engine, studies: Sequence[int]) -> dict[int, Hashable]:
-    """The same of several studies, by their ids."""
-    found = user_attribute_of_studies(engine, studies, attributes.IDENTITY) if studies else {}
-    known: dict[int, Hashable] = {study: own for study, own in found.items() if isinstance(own, str)}
-    others = [study for study in studies if study not in known]
-    return known | (oldest_trials(engine, others) if others else {})
 
 
 def read_spec(study: optuna.Study) -> StudySpec:

@@ -22,6 +22,7 @@ from cifar_tune.web.guards import READING
 from cifar_tune.web.listeners import Listeners, News
 from cifar_tune.web.metrics import Metrics
 from cifar_tune.web.models.queueing import Slots
+from cifar_tune.web.queue_texts import QueueTexts
 from cifar_tune.web.reading import Studies
 from cifar_tune.web.results import Results
 from cifar_tune.web.settings import WebSettings
@@ -63,6 +64,7 @@ class Here:
     slots: Callable[[], Slots] = no_slots
     results: Results = field(init=False)
     summaries: Summaries = field(init=False)
+    queue_texts: QueueTexts = field(init=False)
     door: Door = field(init=False)
     answers: SharedAnswers = field(init=False)
     listeners: Listeners = field(init=False)
@@ -73,6 +75,7 @@ class Here:
     def __post_init__(self) -> None:
         self.results = Results(self.studies)
         self.summaries = Summaries(self.studies)
+        self.queue_texts = QueueTexts(self.summaries)
         self.door = Door(self.engine, self.settings)
         self.answers = SharedAnswers(self.engine, self.door)
         self.listeners = Listeners(self.settings.limits.listeners, self.settings.limits.listeners_each)

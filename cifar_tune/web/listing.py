@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 from sqlalchemy import Engine, func, select
 
-from cifar_tune.optuna_questions import ids_of_studies
 from cifar_tune.service.names import owner_of_name
 from cifar_tune.service.submissions import State
 from cifar_tune.service.tables import NAMES, SUBMISSIONS
@@ -52,8 +51,22 @@ def list_studies(
         limit: of the page.
         status_of: tells the whole status of one that has begun; None where nobody wants that.
     """
-    total, page = _page(engine, wish, offset, limit)
-    told = summaries.of({row.name: row.stored for row in page})
+    return list_with(engine, summaries, wish, offset, limit, (), status_of)[0]
+
+
+def list_with(
+    engine: Engine,
+    summaries: Summaries,
+    wish: Wish,
+    offset: int,
+    limit: int,
+    also: Collection[str],
+    status_of: Callable[[str], Mapping[str, Any]] | None = None,
+) -> tuple[StudyList, Mapping[str, Mapping[str, Any]]]:
+    """The same, and the summaries of these and the studies of the names `also`, by name."""
+    looked = summaries.look()
+    total, page = _page(engine, looked.ids, wish, offset, limit)
+    told = summaries.of([*(row.name for row in page), *also], looked)
     shown = [
         StudySummary(
             **told[row.name],
@@ -64,7 +77,7 @@ def list_studies(
         )
         for row in page
     ]
-    return StudyList(studies=shown, total=total, offset=offset)
+    return StudyList(studies=shown, total=total, offset=offset), told
 
 
 def owner_of(engine: Engine, name: str) -> str | None:
@@ -84,8 +97,8 @@ class _Known:
     owner: str | None
 
 
-def _page(engine: Engine, wish: Wish, offset: int, limit: int) -> tuple[int, list[_Known]]:
-    """How many studies are wanted in all, and those of the page.
+def _page(engine: Engine, stored: Mapping[str, int], wish: Wish, offset: int, limit: int) -> tuple[int, list[_Known]]:
+    """How many studies are wanted in all, and those of the page; `stored` has those that have begun.
 
     The tables are joined here: a database takes several times as long, since the names of studies are no keys there.
     """
@@ -93,9 +106,8 @@ def _page(engine: Engine, wish: Wish, offset: int, limit: int) -> tuple[int, lis
     columns = SUBMISSIONS.c.study, SUBMISSIONS.c.id, SUBMISSIONS.c.state
     submitted_last = select(*columns).where(SUBMISSIONS.c.id.in_(newest)).order_by(SUBMISSIONS.c.id.desc())
     with engine.connect() as connection:
-        submitted = {row[0]: (row[1], row[2]) for row in connection.execute(submitted_last)}
-        owners = {row[0]: row[1] for row in connection.execute(select(NAMES.c.study, NAMES.c.owner))}
-    stored = ids_of_studies(engine)
+        submitted = {name: (each, state) for name, each, state in connection.execute(submitted_last).all()}
+        owners = {name: owner for name, owner in connection.execute(select(NAMES.c.study, NAMES.c.owner)).all()}  # noqa: C416 (rows)
     # what waits for its first run is newer than all that has run
     names = [*(name for name in submitted if name not in stored), *(name for name in stored if not is_copy(name))]
     if wish.owner is not None:

@@ -5,20 +5,21 @@ at once, and their specifications are not checked again. The others are looked a
 """
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Hashable, Iterable, Mapping, Set
+from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
 from cifar_tune.errors import DamagedError, UserError
 from cifar_tune.optuna_ended import best_of_studies, user_attribute_of_studies
-from cifar_tune.optuna_questions import ids_of_studies, states_of_studies
 from cifar_tune.service.refusals import UnknownStudyError
 from cifar_tune.service.submissions import SoFar
 from cifar_tune.storage import attributes
+from cifar_tune.storage.counts import Counts, Looked, TrialCounts
 from cifar_tune.storage.ended import best_ended
 from cifar_tune.storage.linked import parent_of
 from cifar_tune.storage.records import FINISHED
-from cifar_tune.storage.stored_studies import ForeignStudyError, identities_of
+from cifar_tune.storage.stored_studies import ForeignStudyError
 from cifar_tune.study.budget import most_trials
 from cifar_tune.web.reading import Studies, finite
 
@@ -28,6 +29,19 @@ _FEW = 1000
 
 _NOTHING: Mapping[str, Any] = dict.fromkeys(("budget_trials", "objective", "direction", "best", "trouble"))
 _UNTOLD: Mapping[str, Any] = {"counts": {}, "finished": 0, **_NOTHING}
+
+
+_Mark = tuple[str, Hashable, Counts]
+"""Name, identity and numbers of trials: what is told of a study is the same as long as they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What is told of a study as long as its mark is the same. It is given to many: nobody changes it."""
+
+    mark: _Mark | None
+    told: dict[str, Any]
+    so_far: SoFar | None
 
 
 class Summaries:
@@ -40,51 +54,64 @@ class Summaries:
     def __init__(self, studies: Studies) -> None:
         self._studies = studies
         self._engine = studies.storage.engine
-        self._kept: OrderedDict[int, tuple[object, dict[str, Any]]] = OrderedDict()
+        self._counts = TrialCounts(self._engine)
+        self._kept: OrderedDict[int, _Kept] = OrderedDict()
         self._lock = Lock()
 
-    def of(self, ids: Mapping[str, int | None]) -> dict[str, dict[str, Any]]:
-        """By name; a study without an id waits for its first run."""
-        stored = {name: study for name, study in ids.items() if study is not None}
-        by_study = states_of_studies(self._engine, stored.values()) if stored else {}
-        counts = {
-            name: {state.name: count for state, count in by_study.get(study, {}).items()}
-            for name, study in stored.items()
-        }
-        identities = identities_of(self._engine, list(stored.values()))
-        marks = {name: (name, identities.get(study), counts[name]) for name, study in stored.items()}
-        told: dict[str, dict[str, Any]] = {}
+    def look(self) -> Looked:
+        """The studies of the storage as they stand, for `of`."""
+        return self._counts.look()
+
+    def of(self, names: Iterable[str], looked: Looked | None = None) -> dict[str, dict[str, Any]]:
+        """By name; what is told of a study that nobody knows is that it waits for its first run.
+
+        Args:
+            names: of the studies.
+            looked: what `look` has returned a moment ago.
+
+        Raises:
+            SenselessError: the state of a trial cannot be read.
+        """
+        return {name: each.told for name, each in self._of(names, looked).items()}
+
+    def so_far(self, names: Iterable[str]) -> Mapping[str, SoFar]:
+        """How far studies of these names are; those that have not begun are left out."""
+        found = self._of(names).items()
+        return {name: each.so_far for name, each in found if each.so_far is not None}
+
+    def _of(self, names: Iterable[str], looked: Looked | None = None) -> dict[str, "_Kept"]:
+        looked = looked or self.look()
+        stored = {name: looked.ids.get(name) for name in names}
+        counts = looked.counts_of([study for study in stored.values() if study is not None])
+        found: dict[str, _Kept] = {}
+        new: dict[str, tuple[int, _Mark]] = {}
         with self._lock:
+            kept, used = self._kept, self._kept.move_to_end
             for name, study in stored.items():
-                mark, kept = self._kept.get(study, (None, {}))
-                if mark == marks[name]:
-                    told[name] = kept
-                    self._kept.move_to_end(study)
-        new = {name: study for name, study in stored.items() if name not in told}
-        plain = self._plain(new, {name for name in new if sum(counts[name].values()) > _FEW})
-        for name in new:
-            finished = sum(counts[name].get(state, 0) for state in FINISHED)
-            counted = {"name": name, "counts": counts[name], "finished": finished}
-            told[name] = counted | (plain[name] if name in plain else self._looked(name))
+                if study is None:
+                    found[name] = _Kept(None, {"name": name, **_UNTOLD}, None)
+                    continue
+                mark, known = (name, looked.identities.get(study), counts[study]), kept.get(study)
+                if known is not None and known.mark == mark:
+                    found[name] = known
+                    used(study)
+                else:
+                    new[name] = study, mark
+        if not new:
+            return found
+        large = {name for name, (study, _) in new.items() if sum(counts[study].values()) > _FEW}
+        plain = self._plain({name: study for name, (study, _) in new.items()}, large)
+        for name, (study, mark) in new.items():
+            finished = sum(counts[study].get(state, 0) for state in FINISHED)
+            counted = {"name": name, "counts": dict(counts[study]), "finished": finished}
+            told = counted | (plain[name] if name in plain else self._looked(name))
+            found[name] = _Kept(mark, told, _so_far(told))
         with self._lock:
-            for name, study in new.items():
-                self._kept[study] = (marks[name], told[name])
+            for name, (study, _) in new.items():
+                self._kept[study] = found[name]
             while len(self._kept) > _MOST:
                 self._kept.popitem(last=False)
-        return {name: told.get(name, {"name": name, **_UNTOLD}) for name in ids}
-
-    def so_far(self, names: Sequence[str]) -> Mapping[str, SoFar]:
-        """How far studies of these names are; those that have not begun are left out."""
-        told = self.of(ids_of_studies(self._engine, names))
-        return {
-            name: SoFar(
-                each["finished"],
-                each["counts"].get("RUNNING", 0),
-                each["objective"],
-                *((None, None) if each["best"] is None else (each["best"]["value"], each["best"]["number"])),
-            )
-            for name, each in told.items()
-        }
+        return {name: found[name] for name in stored}
 
     def _plain(self, ids: Mapping[str, int], large: Set[str]) -> dict[str, dict[str, Any]]:
         """Of those with one objective alone, whose best trial is the one with the best value."""
@@ -133,6 +160,12 @@ class Summaries:
             "best": None if best is None else {"number": best.number, "value": finite(best.value)},
             "trouble": None,
         }
+
+
+def _so_far(told: Mapping[str, Any]) -> SoFar:
+    best = told["best"] or {}
+    running = told["counts"].get("RUNNING", 0)
+    return SoFar(told["finished"], running, told["objective"], best.get("value"), best.get("number"))
 
 
 def _is_plain(spec: object) -> bool:

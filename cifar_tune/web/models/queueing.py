@@ -6,7 +6,7 @@ from pydantic import Field
 
 from cifar_tune.service.running import busy
 from cifar_tune.service.storage_desk import MOST_PRIORITY, MOST_WORKERS
-from cifar_tune.service.submissions import State, Wanted
+from cifar_tune.service.submissions import State, Submission, Wanted
 from cifar_tune.study_spec.notify import LONGEST as LONGEST_ADDRESS
 from cifar_tune.study_spec.notify import MOST as MOST_ADDRESSES
 from cifar_tune.web.models import Model
@@ -115,6 +115,12 @@ class SubmissionTold(Model):
     """Remarks on settings that are allowed but probably not meant; only in the answer to a new submission."""
     so_far: SoFarTold | None = None
     """How far the study is. Told in the queue and of a single submission; null before its first run."""
+
+
+def told(submission: Submission, with_text: bool = True) -> SubmissionTold:
+    """A submission as it is answered."""
+    found = SubmissionTold.model_validate(submission)
+    return found if with_text else found.model_copy(update={"text": None})
 
 
 class Queue(Model):

@@ -14,7 +14,7 @@ from cifar_tune.service.submissions import State, first_of_queue
 from cifar_tune.storage.attributes import why_stopped
 from cifar_tune.web.busy_slots import busy_over_time
 from cifar_tune.web.here import HereNow, StudyRoute
-from cifar_tune.web.listing import Wish, list_studies
+from cifar_tune.web.listing import Wish, list_with
 from cifar_tune.web.pages.rendering import page
 from cifar_tune.web.routes.queueing import Name
 from cifar_tune.web.routes.studies import read_one
@@ -62,10 +62,7 @@ def studies_page(
     with here.engine.connect() as connection:
         queue, living = first_of_queue(connection, _PAGE)
     wish = Wish(owner or None, [state] if state else None, contains or None)
-    listed = list_studies(here.engine, here.summaries, wish, offset, _PAGE)
-    told: dict[str, object] = {each.name: each for each in listed.studies}
-    others = [each.study for each in queue if each.study not in told]  # mostly none
-    told |= here.summaries.of(ids_of_studies(here.engine, others)) if others else {}
+    listed, told = list_with(here.engine, here.summaries, wish, offset, _PAGE, [each.study for each in queue])
     return page(
         request,
         visitor,

@@ -7,9 +7,8 @@ from fastapi import APIRouter, Path, Query, Response
 
 from cifar_tune.errors import Problem, UserError
 from cifar_tune.service import rights
-from cifar_tune.service.submissions import Submission
 from cifar_tune.web.here import AtDesk, Caller, HereNow
-from cifar_tune.web.models.queueing import Change, Deleted, NewStudy, Queue, Slots, StoppedTold, SubmissionTold
+from cifar_tune.web.models.queueing import Change, Deleted, NewStudy, Queue, Slots, StoppedTold, SubmissionTold, told
 from cifar_tune.web.problems import answers
 from cifar_tune.web.routes import PREFIX
 
@@ -18,12 +17,6 @@ router = APIRouter(prefix=PREFIX, tags=["queue"])
 Name = Annotated[str, Path(max_length=500, description="The study's name.", examples=["digits"])]
 
 _CHANGING = answers(HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT)
-
-
-def told(submission: Submission, with_text: bool = True) -> SubmissionTold:
-    """A submission as it is answered."""
-    found = SubmissionTold.model_validate(submission)
-    return found if with_text else found.model_copy(update={"text": None})
 
 
 @router.post(
@@ -43,10 +36,10 @@ def submit(new: NewStudy, desk: AtDesk, response: Response) -> SubmissionTold:
     return told(made)
 
 
-@router.get("/queue", operation_id="queue")
-def queue(desk: AtDesk) -> Queue:
+@router.get("/queue", response_model=Queue, operation_id="queue")
+def queue(here: HereNow, desk: AtDesk) -> Response:
     """All studies that have not ended: running ones, waiting ones in their order with the reason, and paused ones."""
-    return Queue(submissions=[told(each, with_text=False) for each in desk.queue()])
+    return Response(here.queue_texts.of(desk), media_type="application/json")
 
 
 @router.get("/slots", operation_id="slots")

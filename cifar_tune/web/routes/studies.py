@@ -18,7 +18,7 @@ from cifar_tune.service.submissions import State
 from cifar_tune.web.guards import REPORT_POLICY
 from cifar_tune.web.here import AtDesk, Caller, Here, HereNow, Reader, StudyRoute
 from cifar_tune.web.listing import Order, Wish, list_studies, owner_of
-from cifar_tune.web.models.queueing import SoFarTold
+from cifar_tune.web.models.queueing import SoFarTold, told
 from cifar_tune.web.models.studies import (
     BestConfiguration,
     ComparisonTold,
@@ -36,7 +36,7 @@ from cifar_tune.web.models.studies import (
 )
 from cifar_tune.web.problems import answers
 from cifar_tune.web.routes import PREFIX
-from cifar_tune.web.routes.queueing import Name, told
+from cifar_tune.web.routes.queueing import Name
 from cifar_tune.web.study_logs import read_log
 
 router = APIRouter(

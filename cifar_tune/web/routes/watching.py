@@ -19,10 +19,11 @@ from cifar_tune.service.refusals import UnknownStudyError
 from cifar_tune.service.storage_desk import StorageDesk
 from cifar_tune.web.here import AtDesk, Caller, Here, HereNow, Place
 from cifar_tune.web.models.administration import Events, EventTold
+from cifar_tune.web.models.queueing import told
 from cifar_tune.web.problems import answers
 from cifar_tune.web.reading import mark_of
 from cifar_tune.web.routes import PREFIX
-from cifar_tune.web.routes.queueing import Name, told
+from cifar_tune.web.routes.queueing import Name
 from cifar_tune.web.watched import Standing
 
 router = APIRouter(prefix=PREFIX, tags=["events"])

@@ -1,0 +1,62 @@
+"""The queue as JSON. The text of each submission is kept with what it was made from, and joined with the others."""
+
+from dataclasses import dataclass, replace
+from threading import Lock
+from typing import Any
+
+from cifar_tune.service.storage_desk import StorageDesk
+from cifar_tune.service.submissions import SoFar, of_row
+from cifar_tune.web.models.queueing import told
+from cifar_tune.web.summaries import Summaries
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    row: tuple[Any, ...]
+    so_far: SoFar | None
+    text: bytes
+
+
+class QueueTexts:
+    """That of the queue of a server, as different people may see it.
+
+    Args:
+        summaries: of its studies.
+    """
+
+    def __init__(self, summaries: Summaries) -> None:
+        self._summaries = summaries
+        self._kept: dict[tuple[int, bool], _Kept] = {}
+        self._lock = Lock()
+
+    def of(self, desk: StorageDesk) -> bytes:
+        """The answer `Queue` as whoever sits at the desk sees it.
+
+        Args:
+            desk: at which somebody asks.
+
+        Raises:
+            NotAllowedError: they may not see studies.
+        """
+        rows = desk.queue_rows()
+        sees = {owner: desk.sees_all_of(owner) for owner in {row[_OWNER] for row in rows}}
+        so_far = self._summaries.so_far([row[_STUDY] for row in rows]) if rows else {}
+        texts = []
+        with self._lock:
+            for row in rows:
+                key = row[_ID], sees[row[_OWNER]]
+                kept, stands = self._kept.get(key), so_far.get(row[_STUDY])
+                if kept is None or kept.row != row or kept.so_far is not stands:
+                    shown = replace(desk.shown(of_row(row)), so_far=stands)
+                    text = told(shown, with_text=False).model_dump_json().encode()
+                    kept = self._kept[key] = _Kept(row, stands, text)
+                texts.append(kept.text)
+            if len(self._kept) > 2 * len(rows) + _SPARE:
+                living = {row[_ID] for row in rows}
+                self._kept = {key: kept for key, kept in self._kept.items() if key[0] in living}
+        return b'{"submissions":[%b]}' % b",".join(texts)
+
+
+_SPARE = 100
+_ID, _STUDY, _OWNER = 0, 1, 2
+"""Places in a row."""
