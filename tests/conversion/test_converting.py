@@ -24,6 +24,7 @@ from cifar_tune.conversion.wanted import Wanted
 from cifar_tune.data.prepared import PreparedData
 from cifar_tune.errors import CheckError, UserError
 from cifar_tune.model_files.loading import SavedModel
+from tests.exhaustive import few_of
 
 Logits = npt.NDArray[np.float32]
 BATCHES = (1, 7)
@@ -104,7 +105,8 @@ def test_pt2_without_preprocessing(model: SavedModel, prepared: PreparedData, tm
 
 
 @pytest.mark.parametrize(
-    ("target", "weights", "share"), [("pt2", "fp16", 0.53), ("onnx", "fp16", 0.53), ("onnx", "int8", 0.4)]
+    ("target", "weights", "share"),
+    few_of([("pt2", "fp16", 0.53), ("onnx", "fp16", 0.53), ("onnx", "int8", 0.4)], [("onnx", "int8", 0.4)]),
 )
 def test_smaller_weights_are_measured(
     target: str, weights: Any, share: float, model: SavedModel, prepared: PreparedData, tmp_path: Path

@@ -45,7 +45,9 @@ def agrees(config: Configuration, target: str, saved: Saved, folder: Path) -> No
 @pytest.mark.parametrize(
     ("config", "target"),
     [
-        pytest.param(of_model("resnet18"), "onnx", id="resnet18"),  # strided convolutions that skip pixels in a hook
+        pytest.param(
+            of_model("resnet18"), "onnx", id="resnet18", marks=pytest.mark.exhaustive
+        ),  # strided convolutions that skip pixels in a hook
         pytest.param(of_model("airbench_net"), "pt2", id="airbench_net"),
     ],
 )

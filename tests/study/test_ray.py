@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from cifar_tune.executors.options import ExecutorOptions
+from tests.exhaustive import few_of
 from tests.ray_cluster import SMALL, ray_cluster
 from tests.waiting import PATIENCE, wait_until
 
@@ -54,12 +55,17 @@ def folder_with_study(path: Path) -> Folder:
     return folder
 
 
-def test_a_study_on_a_failing_cluster_ends_like_an_undisturbed_one_here(cluster: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("parked_first", few_of([True, False], [False]), ids=["parked first", "at once"])
+def test_a_study_on_a_failing_cluster_ends_like_an_undisturbed_one_here(
+    parked_first: bool, cluster: Any, tmp_path: Path
+) -> None:
     reference = folder_with_study(tmp_path / "reference")
     code, _, err = reference.call("run", "study.yaml")
     assert code == 0, err
 
-    ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
+    while len(cluster.worker_nodes) < 2:  # those that the test before has left
+        cluster.add_node(num_cpus=1, **SMALL)
+    ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR", ignore_reinit_error=True)
 
     def nothing_runs() -> bool:
         return bool(ray.available_resources().get("CPU") == ray.cluster_resources()["CPU"])
@@ -71,22 +77,22 @@ def test_a_study_on_a_failing_cluster_ends_like_an_undisturbed_one_here(cluster:
         folder.gate.let_next()
         return sum(trial.state == "RUNNING" and trial.epochs > 0 for trial in folder.record().trials) == 2
 
-    # Ctrl-C parks
-    folder.gate.let(1)
-    first = folder.start_interpreter(*command, "2")
-    folder.wait_for_epochs(1)
-    wait_until(lambda: folder.record().counts["RUNNING"] == 2)  # else one might train while the other one starts
-    wait_until(both_have_trained)
-    os.killpg(first.pid, signal.SIGINT)
-    out, err = first.communicate(timeout=PATIENCE)
-    assert first.returncode == 130
-    assert "go on with: cifar-tune run study.yaml --engine ray" in out
-    assert "Traceback" not in err
-    assert folder.record().counts["WAITING"] == 2
-    wait_until(nothing_runs)
+    if parked_first:  # by Ctrl-C
+        folder.gate.let(1)
+        first = folder.start_interpreter(*command, "2")
+        folder.wait_for_epochs(1)
+        wait_until(lambda: folder.record().counts["RUNNING"] == 2)  # else one might train while the other one starts
+        wait_until(both_have_trained)
+        os.killpg(first.pid, signal.SIGINT)
+        out, err = first.communicate(timeout=PATIENCE)
+        assert first.returncode == 130
+        assert "go on with: cifar-tune run study.yaml --engine ray" in out
+        assert "Traceback" not in err
+        assert folder.record().counts["WAITING"] == 2
+        wait_until(nothing_runs)
 
     # all nodes are lost, one joins and is used; then the coordinator is killed, and nothing trains on
-    parked_at = folder.epochs()
+    parked_at = folder.epochs() if parked_first else 0
     folder.gate.let(2)
     second = folder.start(*command, "2")
     folder.wait_for_epochs(parked_at + 2)
@@ -113,4 +119,4 @@ def test_a_study_on_a_failing_cluster_ends_like_an_undisturbed_one_here(cluster:
     assert (len(record.trials), record.counts["COMPLETE"]) == (4, 4)
     assert values(record) == values(reference.record())
     assert all("cpu on " in (trial.device or "") for trial in record.trials)
-    assert len([number for trial in record.trials for number in trial.resumed_from]) >= 3
+    assert len([number for trial in record.trials for number in trial.resumed_from]) >= (3 if parked_first else 1)
