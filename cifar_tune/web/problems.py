@@ -165,15 +165,31 @@ async def _of_ours(_request: Request, error: Exception) -> ProblemResponse:
     return problem(status, str(error), found, headers, type_of(error))
 
 
-async def _of_http(_request: Request, error: Exception) -> ProblemResponse:
+async def _of_http(request: Request, error: Exception) -> ProblemResponse:
     assert isinstance(error, HTTPException)  # noqa: S101 (Starlette's own types say Exception)
     status = HTTPStatus(error.status_code)
-    return problem(status, str(error.detail or status.description or status.phrase), headers=error.headers)
+    words = str(error.detail or status.description or status.phrase)
+    if words == status.phrase:  # Starlette itself says no more than the title
+        words = _more_than(status, request, error.headers or {}) or words
+    return problem(status, words, headers=error.headers)
 
 
-async def _of_request(_request: Request, error: Exception) -> ProblemResponse:
+def _more_than(status: HTTPStatus, request: Request, headers: Mapping[str, str]) -> str | None:
+    path = request.scope["path"]
+    if status == HTTPStatus.NOT_FOUND:
+        return f"There is nothing at {path}."
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        able = {name.lower(): value for name, value in headers.items()}.get("allow")
+        return f"{request.method} is not for {path}{f'; use {able}' if able else ''}."
+    return None
+
+
+async def _of_request(request: Request, error: Exception) -> ProblemResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 (likewise)
-    found = [Problem(_in_words(each), _place(each["loc"]), _short(each.get("input"))) for each in error.errors()]
+    is_json = "json" in request.headers.get("content-type", "").partition(";")[0].lower()
+    found = [
+        Problem(_in_words(each, is_json), _place(each["loc"]), _short(each.get("input"))) for each in error.errors()
+    ]
     return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "\n".join(map(str, found)), found)
 
 
@@ -190,7 +206,7 @@ _RULES: Mapping[str, str] = {
     "string_type": "must be text",
     "list_type": "must be a list",
     "model_attributes_type": "must be a JSON object",
-    "json_invalid": "is no JSON: {error}",
+    "json_invalid": "is no JSON, at its character {place}: {error}",
     "greater_than_equal": "must be {ge} at least",
     "less_than_equal": "must be {le} at most",
     "string_too_long": "must have {max_length} characters at most",
@@ -200,8 +216,12 @@ _RULES: Mapping[str, str] = {
 """What pydantic finds, by its name of the error, in the words of our own messages."""
 
 
-def _in_words(error: Mapping[str, Any]) -> str:
+def _in_words(error: Mapping[str, Any], is_json: bool) -> str:
     rule = _RULES.get(str(error["type"]))
+    if error["type"] == "model_attributes_type" and not is_json:  # curl -d sends a form unless one says otherwise
+        return f"{rule}, sent with the header `Content-Type: application/json`"
+    if error["type"] == "json_invalid" and rule is not None:
+        return rule.format(place=error["loc"][-1] + 1, **(error.get("ctx") or {}))
     if error["type"] == "literal_error":
         return f"must be {error['ctx']['expected']}".replace("'", "")
     if rule is not None:
@@ -213,7 +233,7 @@ def _in_words(error: Mapping[str, Any]) -> str:
 def _place(parts: Sequence[object]) -> str:
     """The key alone: FastAPI says first whether it stands in the body, the path or the query."""
     is_key = len(parts) > 1 and isinstance(parts[1], str)  # else it is a place in a body that is no JSON
-    return ".".join(map(str, parts[1:] if is_key else parts))
+    return ".".join(map(str, parts[1:])) if is_key else str(parts[0])
 
 
 def _short(value: object) -> object:

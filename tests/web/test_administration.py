@@ -41,6 +41,31 @@ def test_what_is_wrong_with_a_request_is_said_as_everywhere(
     assert words in answer.json()["detail"]
 
 
+NO_JSON: tuple[tuple[dict[str, str], str, str], ...] = (
+    ({"Content-Type": "application/json"}, '{"text": 5', "body: is no JSON, at its character 11: Expecting"),
+    ({"Content-Type": "application/json"}, "[1]", "body: must be a JSON object"),
+    # as `curl -d` sends it
+    ({"Content-Type": "application/x-www-form-urlencoded"}, '{"text": "name: x"}', "`Content-Type: application/json`"),
+    ({}, '{"text": "name: x"}', "`Content-Type: application/json`"),
+)
+
+
+@pytest.mark.parametrize(("headers", "body", "words"), NO_JSON)
+def test_a_body_that_is_no_json_is_told_what_it_lacks(
+    admin: TestClient, headers: dict[str, str], body: str, words: str
+) -> None:
+    answer = admin.post("/v1/studies", content=body, headers=headers)
+    assert answer.status_code == 422
+    assert words in answer.json()["detail"]
+    assert ("Content-Type" in answer.json()["detail"]) == ("json" not in headers.get("Content-Type", ""))
+
+
+def test_what_is_not_there_is_named(admin: TestClient) -> None:
+    assert admin.get("/v1/nosuch").json()["detail"] == "There is nothing at /v1/nosuch."
+    wrong = admin.put("/v1/queue")
+    assert (wrong.status_code, wrong.json()["detail"]) == (405, "PUT is not for /v1/queue; use GET.")
+
+
 def test_a_token_is_shown_once(admin: TestClient, client_of: ClientOf) -> None:
     answer = admin.post("/v1/tokens", json={"owner": "ida", "role": "editor", "label": "laptop"})
     assert answer.status_code == 201

@@ -21,7 +21,7 @@ from cifar_tune.web.app import create_app
 from cifar_tune.web.models.queueing import Slot, Slots
 from cifar_tune.web.settings import WebSettings
 from tests.browser import chromium
-from tests.reports.factory import make_record, make_spec
+from tests.reports.factory import MadeTrial, make_record, make_spec
 from tests.waiting import wait_until
 
 from .conftest import Template, study_text
@@ -39,6 +39,7 @@ axe.run(document, {resultTypes: ["violations"]}).then((found) => done(found.viol
     (each) => `${each.id}: ${each.help}: ${each.nodes.map((node) => node.html).slice(0, 3).join(" | ")}`)));
 """
 MOST_TABS = 80
+RATES = {"lr": {"low": 1e-4, "high": 1.0}, "weight_decay": {"low": 1e-6, "high": 0.1}}
 
 
 @pytest.fixture(scope="module")
@@ -243,8 +244,8 @@ def test_a_page_grows_while_one_watches(
 ) -> None:
     browser.get(f"{address}studies/made")
     find(browser, "#token").send_keys(template.tokens["editor"] + Keys.ENTER)
-    wait_until(lambda: len(browser.find_elements(By.CSS_SELECTOR, "#curves circle")) == 1)
-    curve = "return document.querySelector('#curves path:not(.ended)')?.outerHTML || ''"
+    wait_until(lambda: len(browser.find_elements(By.CSS_SELECTOR, "#curves circle")) == 2)  # it runs, and the best
+    curve = "return document.querySelector('#curves path:not(.ended):not(.best)')?.outerHTML || ''"
     drawn: str = browser.execute_script(curve)
     study = storage.get_study_id_from_name("made")
     trial = storage.get_trial_id_from_study_id_trial_number(study, 40)
@@ -256,6 +257,38 @@ def test_a_page_grows_while_one_watches(
     assert words(browser, "#running tbody") == ["No trial runs."]
     storage.set_trial_state_values(trial, TrialState.RUNNING)
     assert errors(browser) == []
+
+
+def test_the_curve_of_the_best_trial_is_drawn_however_long_ago_it_ended(
+    browser: Chrome, address: str, template: Template, storage: BatchStorage, viewer: TestClient
+) -> None:
+    ends = [MadeTrial({"lr": 0.5, "weight_decay": 1e-3}, 0.9, history={"val_accuracy": [0.5, 0.8, 0.9]})]
+    ends += [MadeTrial({"lr": 0.01, "weight_decay": 1e-3}, 0.1, history={"val_accuracy": [0.1]}) for each in range(12)]
+    make_record(make_spec(RATES, name="long-ago"), ends, storage)
+    assert 0 not in [each["number"] for each in viewer.get("/v1/studies/long-ago/live").json()["ended"]]
+    log_in(browser, address, template.tokens["viewer"])
+    browser.get(f"{address}studies/long-ago")
+    drawn = "return [...document.querySelectorAll('#curves path.best')].map((each) => each.outerHTML)"
+    wait_until(lambda: len(browser.execute_script(drawn)) == 1)
+    (best,) = browser.execute_script(drawn)
+    assert ("trial 0" in best, best.count("L")) == (True, 2)
+    assert words(browser, "#curves text")[-1] == "best: 0"
+    assert len(browser.find_elements(By.CSS_SELECTOR, "#curves path.ended.point")) == 10, "one epoch is a point"
+    assert errors(browser) == []
+
+
+def test_a_figure_reads_the_same_wherever_the_page_shows_it(
+    browser: Chrome, address: str, template: Template, storage: BatchStorage
+) -> None:
+    make_record(
+        make_spec(RATES, name="figures"), [MadeTrial({"lr": 0.000603, "weight_decay": 1.1212e-5}, 0.9)], storage
+    )
+    log_in(browser, address, template.tokens["viewer"])
+    browser.get(f"{address}studies/figures")
+    wait_until(lambda: words(browser, "#ended tbody td:first-child") == ["0"])
+    assert {"0.000603", "1.121e-05"} <= set(words(browser, "#best td"))
+    (knobs,) = words(browser, "#ended tbody td:last-child")
+    assert {"lr 0.000603", "weight_decay 1.121e-05"} <= set(knobs.split(", "))
 
 
 def test_a_queued_study_is_drawn_as_soon_as_its_first_run_has_begun(

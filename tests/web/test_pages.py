@@ -68,8 +68,37 @@ def test_errors_are_pages_for_people_and_problems_for_programs(viewer: TestClien
     assert viewer.get("/?state=&owner=&contains=").status_code == 200  # as the form of the page sends it
     wrong = nobody.post("/login", data={"token": "x" * 5000}, headers={"Origin": "http://127.0.0.1"} | browser)
     assert (wrong.status_code, "not known here" in wrong.text) == (401, True)
+    nothing = viewer.get("/slotz", headers=browser)
+    assert "There is nothing at /slotz." in nothing.text
     asked = nobody.get("/?owner=anna&state=queued")
     assert asked.headers["location"] == "/login?next_page=/%3Fowner%3Danna%26state%3Dqueued"
+
+
+def test_an_error_leaves_whoever_is_logged_in_the_way_to_all_pages(nobody: TestClient, template: Template) -> None:
+    browser = {"Accept": "text/html"}
+    assert "<nav" not in nobody.get("/slotz", headers=browser).text
+    form = {"token": template.tokens["viewer"], "next_page": "/"}
+    assert nobody.post("/login", data=form, headers={"Origin": "http://127.0.0.1"}).status_code == 303
+    for path in ("/slotz", "/studies/maade", "/submit", "/?offset=x"):
+        page = nobody.get(path, headers=browser).text
+        assert '<a href="/slots">' in page, path
+        assert "vera, viewer" in page, path
+
+
+def test_the_limit_of_a_study_counts_trials_and_no_slots(editor: TestClient) -> None:
+    # a trial with two threads takes two slots
+    for workers, shown in ((1, "one trial at a time"), (3, "3 trials at a time at most")):
+        body = {"text": study_text(f"limited-{workers}"), "workers": workers}
+        assert editor.post("/v1/studies", json=body).status_code == 201
+        assert shown in editor.get(f"/studies/limited-{workers}").text
+    assert "as many trials at a time as fit" in editor.get("/studies/queued").text
+    assert "most slots" not in editor.get("/").text.lower()
+
+
+def test_the_lines_of_an_event_stay_lines(editor: TestClient) -> None:
+    assert editor.post("/v1/studies", json={"text": "name: bad!\nbudget: {trails: 5}\n"}).status_code == 422
+    page = editor.get("/events").text
+    assert re.search(r'<td class="outcome bad"[^>]*>refused: study.yaml:1: [^<]*\nstudy.yaml:2: ', page)
 
 
 def test_what_people_write_is_text(editor: TestClient) -> None:

@@ -2,7 +2,7 @@
 // One study, live: curves that grow, tables of trials, importances, and the log.
 
 const SVG = "http://www.w3.org/2000/svg";
-const WIDTH = 640, HEIGHT = 300, LEFT = 60, RIGHT = 10, TOP = 12, BOTTOM = 26;
+const WIDTH = 640, HEIGHT = 300, LEFT = 60, RIGHT = 10, TOP = 30, BOTTOM = 26;
 
 function svg(name, attributes, text) {
   const made = document.createElementNS(SVG, name);
@@ -11,8 +11,8 @@ function svg(name, attributes, text) {
   return made;
 }
 
-// Small values as 5.083e-5: JavaScript itself begins with that below a millionth.
-const short = (value) => value !== 0 && Math.abs(value) < 1e-3 ? Number(value.toPrecision(4)).toExponential() : String(Number(value.toPrecision(4)));
+// As the commands and the best configuration show a value (%.4g): 0.000603, and below a ten-thousandth 5.083e-05.
+const short = (value) => value !== 0 && Math.abs(value) < 1e-4 ? Number(value.toPrecision(4)).toExponential().replace(/-(\d)$/, "-0$1") : String(Number(value.toPrecision(4)));
 const shown = (value) => value === null || value === undefined ? "" : Math.abs(value) >= 1000 ? value.toLocaleString() : Number(value).toPrecision(4);
 const knobs = (params) => Object.entries(params).map(([name, value]) => `${name} ${typeof value === "number" && !Number.isInteger(value) ? short(value) : value}`).join(", ");
 
@@ -28,8 +28,9 @@ function ticks(low, high) {
 // Trials that have begun and not ended run, or are parked after an epoch.
 const runs = (trial) => trial.state === "RUNNING";
 
-function draw(place, running, ended) {
-  const all = [...running, ...ended].map((trial) => trial.intermediate.filter(([, value]) => value !== null)).filter((points) => points.length);
+function draw(place, running, ended, best) {
+  const others = ended.filter((trial) => trial.number !== best?.number);
+  const all = [...running, ...others, ...(best ? [best] : [])].map((trial) => trial.intermediate.filter(([, value]) => value !== null)).filter((points) => points.length);
   place.replaceChildren();
   if (!all.length) {
     place.append(svg("text", { x: WIDTH / 2, y: HEIGHT / 2, "text-anchor": "middle" }, "No trial has finished an epoch yet."));
@@ -52,20 +53,26 @@ function draw(place, running, ended) {
     const known = trial.intermediate.filter(([, value]) => value !== null);
     if (!known.length) return;
     const path = known.map(([epoch, value], index) => `${index ? "L" : "M"}${x(epoch).toFixed(1)} ${y(value).toFixed(1)}`).join("");
-    const drawn = svg("path", { d: known.length > 1 ? path : `${path}h.1`, "stroke-linecap": "round", ...attributes });
+    const isPoint = known.length === 1;
+    const drawn = svg("path", { d: isPoint ? `${path}h.1` : path, "stroke-linecap": "round", ...attributes });
+    if (isPoint) drawn.classList.add("point");
     drawn.append(svg("title", {}, `trial ${trial.number}`));
     place.append(drawn);
     return known.at(-1);
   };
-  for (const trial of ended) line(trial, { class: "curve ended" });
+  const mark = ([epoch, value], colour, words) => {
+    const isNearEnd = x(epoch) > WIDTH - 90;
+    place.append(svg("circle", { cx: x(epoch), cy: y(value), r: 3.5, fill: colour }));
+    place.append(svg("text", { x: isNearEnd ? WIDTH - RIGHT : x(epoch) + 6, y: y(value) - 7, "text-anchor": isNearEnd ? "end" : "start" }, words));
+  };
+  for (const trial of others) line(trial, { class: "curve ended" });
+  const end = best && line(best, { class: "curve best" });
   for (const trial of running) {
     const colour = `var(--c${trial.number % 6})`, isRunning = runs(trial);
     const last = line(trial, { class: isRunning ? "curve" : "curve parked", stroke: colour });
-    if (last && isRunning) {
-      place.append(svg("circle", { cx: x(last[0]), cy: y(last[1]), r: 3.5, fill: colour }));
-      place.append(svg("text", { x: Math.min(x(last[0]) + 6, WIDTH - 24), y: y(last[1]) - 6 }, trial.number));
-    }
+    if (last && isRunning) mark(last, colour, trial.number);
   }
+  if (end) mark(end, "var(--ink)", `best: ${best.number}`);
 }
 
 function fill(id, rows, empty) {
@@ -129,15 +136,27 @@ document.addEventListener("DOMContentLoaded", () => {
   if (log) { readLog().catch(() => {}); setInterval(() => { if (!document.hidden) readLog().catch(() => {}); }, 3000); }
   if (!live) { waitForTrials(log); return; }
   const path = `/v1/studies/${encodeURIComponent(live.dataset.study)}`;
-  let finished = -1;
+  let finished = -1, best = null;
+  // The best trial may have ended long before those that the stream tells of.
+  const bestOf = async (told) => {
+    const number = told.status.best?.number ?? null;
+    if (number === null) return null;
+    const found = told.ended.find((trial) => trial.number === number) ?? (best?.number === number ? best : null);
+    return found ?? (await ask("GET", `${path}/trials?first=${number}&limit=1`)).trials.find((trial) => trial.number === number) ?? null;
+  };
   const askImportances = async () => {
     const told = await ask("GET", `${path}/importances`);
     showImportances(told);
     if (!Object.keys(told.shares).length && finished > 1000) setTimeout(() => askImportances().catch(() => {}), 5000);  // they are being computed
   };
   listen(`${path}/stream`, "study", (event) => {
-    const told = JSON.parse(event.data);
-    draw(document.getElementById("curves"), told.running, told.ended);
+    const told = JSON.parse(event.data), curves = document.getElementById("curves");
+    const known = told.status.best && best?.number === told.status.best.number ? best : null;
+    draw(curves, told.running, told.ended, known);
+    bestOf(told).then((found) => {
+      best = found;
+      if (found !== known && live.dataset.drawn === event.lastEventId) draw(curves, told.running, told.ended, found);
+    }).catch(() => {});
     fill("running", told.running.filter(runs).map((trial) => [trial.number, `${trial.epochs} of ${trial.budget_epochs ?? "?"}`, shown(trial.intermediate.at(-1)?.[1]), trial.device ?? "", knobs(trial.params)]), "No trial runs.");
     const parked = told.running.filter((trial) => !runs(trial)).map((trial) => trial.number);
     document.getElementById("parked").textContent = parked.length ? `Parked after an epoch, to go on later: ${parked.join(", ")}.` : "";

@@ -3,20 +3,29 @@
 import json
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import datetime
 from functools import cache
 from http import HTTPStatus
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from optuna.exceptions import StorageInternalError
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse, Response
 
+from cifar_tune.errors import CifarTuneError
 from cifar_tune.service.people import Actor
 from cifar_tune.web.assets import fingerprint
 from cifar_tune.web.problems import Handler
 from cifar_tune.web.routes import PREFIX
 from cifar_tune.wording import metric_figure, rough_duration
+
+_OF_VISITORS = (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY)
+"""What goes wrong for people who are let in. With all else, nobody may be known, or the database may be away."""
 
 _FOR_PROGRAMS = (f"{PREFIX}/", "/api/", "/static/", "/metrics", "/healthz", "/readyz")
 
@@ -47,13 +56,24 @@ def as_page(handler: Handler) -> Callable[[Request, Exception], Awaitable[Respon
         if not wants_page(request) or answer.status_code < HTTPStatus.BAD_REQUEST:
             return answer
         told = json.loads(bytes(answer.body))
-        made = page(request, None, "error.html", title=told["title"], detail=told["detail"])
+        actor = await run_in_threadpool(_visitor, request) if answer.status_code in _OF_VISITORS else None
+        made = page(request, actor, "error.html", title=told["title"], detail=told["detail"])
         made.status_code = answer.status_code
         kept = {name: value for name, value in answer.headers.items() if not name.startswith("content-")}
         made.headers.update(kept)
         return made
 
     return shown
+
+
+def _visitor(request: Request) -> Actor | None:
+    """Whoever is logged in, so that an error leaves them the way to all pages; None where that cannot be told."""
+    if "authorization" in request.headers:  # a token that is wrong must not count twice
+        return None
+    with suppress(CifarTuneError, HTTPException, SQLAlchemyError, StorageInternalError):
+        found: Actor | None = request.app.state.here.door.actor_of(request)
+        return found
+    return None
 
 
 @cache
