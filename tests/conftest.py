@@ -124,7 +124,7 @@ def pytest_collection(session: pytest.Session) -> Iterator[None]:
     """Each worker first imports a share of the tests: then pytest rewrites their asserts once, not in every worker.
 
     By the time a worker collects the other tests, it finds what the other workers have written. It also imports what
-    PyTorch imports with the first optimizer, which sooner or later a test needs: see `pytest_collection_finish`.
+    the executors import, which sooner or later a test needs: see `pytest_collection_finish`.
     """
     worker = getattr(session.config, "workerinput", None)
     if worker is not None and [Path(arg).absolute() for arg in session.config.args] == [_TESTS]:

@@ -22,6 +22,7 @@ PLACES = (
     "optuna_rows.py",
     "optuna_storage.py",
     "optuna_tables.py",
+    "models/uncompiled.py",
     "training/torch_internals.py",
     "executors/starting.py",
 )

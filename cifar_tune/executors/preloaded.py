@@ -9,11 +9,6 @@ from contextlib import suppress
 from cifar_tune.memory import uncollected
 
 with suppress(Exception), uncollected():  # an executor that cannot import it says so itself
-    import torch
-
     import cifar_tune.executors.worker  # noqa: F401
-
-    # the first optimizer of a process imports more of torch, in a second or two
-    torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))])
 
 gc.freeze()  # else the first collection in an executor writes to, and so copies, every page

@@ -11,6 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.models.build import FLOPS_PER_MULTIPLY_ADD, build_to_be_counted, count_parameters, one_image
 from cifar_tune.models.layers import ImageShape
+from cifar_tune.models.uncompiled import leave_compiler_out
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ def table_of(model: nn.Module, image_shape: ImageShape) -> LayerTable:
     model.eval()
     outputs: dict[str, tuple[int, ...] | None] = {}
     handles = [module.register_forward_hook(_recorder(name, outputs)) for name, module in model.named_modules()]
+    leave_compiler_out()
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
         model(one_image(model, image_shape))

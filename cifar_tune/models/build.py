@@ -9,6 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.knobs.models import MODELS
 from cifar_tune.models.layers import ImageShape, activation_factory, norm_factory, skip_pixels_first
+from cifar_tune.models.uncompiled import leave_compiler_out
 
 
 class FittedModel(Protocol):
@@ -60,6 +61,7 @@ def count_multiply_adds(config: Configuration, image_shape: ImageShape, classes:
 
 def multiply_adds_of(model: nn.Module, image_shape: ImageShape) -> int:
     """The same of a model that was built to be counted."""
+    leave_compiler_out()
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
         model(one_image(model, image_shape))

@@ -12,6 +12,7 @@ from cifar_tune.knobs.configuration import Configuration
 from cifar_tune.knobs.optimizers import OptimizerPart
 from cifar_tune.models.layers import norm_biases
 from cifar_tune.models.stages import stages_of
+from cifar_tune.models.uncompiled import leave_compiler_out
 from cifar_tune.training.muon import MuonWithAdamW, hidden_weights
 from cifar_tune.training.schedule_free import SCHEDULE_FREE_OPTIMIZERS
 
@@ -69,6 +70,7 @@ def build_optimizer(config: Configuration, model: nn.Module, device: torch.devic
     Raises:
         UserError: biases of norms should have their own learning rate, and the model has none.
     """
+    leave_compiler_out()
     part = config.part("optimizer")
     arguments = part.arguments_from(config)
     if device.type not in DEVICES_WITH_FUSED:

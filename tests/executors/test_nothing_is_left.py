@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-import torch._dynamo  # torch.optim imports it with the first optimizer, and the import itself leaves circles
+import torch._dynamo  # timm imports it, and the import itself leaves circles
 
 from cifar_tune.data.cache import CACHE_VARIABLE
 from cifar_tune.data.spec import DataSpec
