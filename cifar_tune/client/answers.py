@@ -56,7 +56,8 @@ def refuse(answer: httpx2.Response) -> None:
     """
     status = answer.status_code
     told = _problem(answer)
-    detail = str(told.get("detail") or f"the server answers with status {status}")
+    asked = answer.request.url
+    detail = str(told.get("detail") or f"{asked.scheme}://{asked.netloc.decode()} answers with status {status}")
     known = error_of(str(told.get("type")), detail)
     if known is not None:
         raise known
@@ -69,6 +70,8 @@ def refuse(answer: httpx2.Response) -> None:
         raise CheckError(f"{detail}, and sends this on to {where}: {NOT_OURS}")
     if status in _AWAY:
         raise AwayError(detail)
+    if "detail" not in told:
+        raise CheckError(f"{detail} and says no more: {NOT_OURS}")
     raise CheckError(detail)
 
 

@@ -29,6 +29,9 @@ _SILENCE_SECONDS = 60.0
 """A stream that says nothing for this long has broken: the server sends a line each 15 s."""
 
 _PAGE = 500
+_NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL", "HTTP_REQUEST")
+"""What OpenSSL says of an answer without TLS."""
+
 _UNKNOWN_SIGNER = "if its certificate is one of your lab, set SSL_CERT_FILE to the file with whoever has signed it"
 
 
@@ -304,12 +307,22 @@ class HttpDesk:
             yield
         except httpx2.RequestError as error:
             words = visible(str(error)) or type(error).__name__
-            advice = f"; {_UNKNOWN_SIGNER}" if "CERTIFICATE_VERIFY_FAILED" in words else ""
-            raise AwayError(f"{self.server} does not answer: {words}{advice}") from error
+            raise AwayError(f"{self.server} does not answer: {words}{_advice(self.server, words)}") from error
 
 
 def _submission(plain: Mapping[str, Any]) -> Submission:
     return made_of(Submission, {**plain, "text": plain.get("text") or "", "folder": None})
+
+
+def _advice(server: str, words: str) -> str:
+    """What most likely helps, behind a semicolon, when a server could not be asked."""
+    if "CERTIFICATE_VERIFY_FAILED" in words:
+        return f"; {_UNKNOWN_SIGNER}"
+    if server.startswith("https://") and any(each in words for each in _NO_TLS):
+        return f"; it seems to have no TLS: is its address http://{server.removeprefix('https://')}?"
+    if server.startswith("http://") and "without sending a response" in words:
+        return f"; if it has TLS, its address is https://{server.removeprefix('http://')}"
+    return ""
 
 
 def _part(name: str) -> str:

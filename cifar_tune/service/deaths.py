@@ -57,6 +57,22 @@ class Deaths:
                 self._count_death(connection, now, code, has_advanced=record is not None and done > record.epochs)
         return True
 
+    def forget_overcome(
+        self, running: Mapping[int, Submission], runs: Mapping[int, Run], progress: Mapping[str, Progress]
+    ) -> None:
+        """End the row of deaths of each study that has finished an epoch since."""
+        overcome = [
+            number
+            for number, run in runs.items()
+            if number in running
+            and running[number].deaths > 0
+            and progress.get(run.study, Progress()).epochs > run.epochs
+        ]
+        if overcome:
+            with self._engine.begin() as connection:
+                for number in overcome:
+                    submissions.recover(connection, number)
+
     def _is_run_elsewhere(self, study: str) -> bool:
         """Whether somebody runs it of whom nothing is known here: a run that a server on another machine has begun."""
         held = held_lease(self._engine, study)

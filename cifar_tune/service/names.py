@@ -116,7 +116,9 @@ def existing(connection: Connection, study: str) -> Submission:
     if found is not None and found.study == study:
         return found
     if is_stored(connection, study):
-        raise UnknownStudyError(f"the study {study!r} was not submitted: `cifar-tune run` has made it")
+        raise UnknownStudyError(
+            f"the study {study!r} was not submitted: `cifar-tune run` has made it; an admin can submit its study file"
+        )
     near = nearest_name(study, connection.execute(select(NAMES.c.study)).scalars())
     meant = f" (did you mean {near!r}?)" if near else ""
     raise UnknownStudyError(f"nobody has submitted a study {shown_name(study)!r}{meant}; see: cifar-tune queue")

@@ -22,6 +22,7 @@ from cifar_tune.service.checking_apart import checked_for_server
 from cifar_tune.service.desk import Stopped
 from cifar_tune.service.owners import Owner
 from cifar_tune.service.people import Actor, Role, Token
+from cifar_tune.service.progress import Progress, progress_of
 from cifar_tune.service.refusals import ConflictError, UnknownStudyError
 from cifar_tune.service.study_text import Rule, require_as_stored
 from cifar_tune.service.submissions import LIVING, SoFar, State, Submission
@@ -32,6 +33,7 @@ from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.wishes import ask_to_park
 from cifar_tune.study.removing import Removed, remove_with_linked
 from cifar_tune.visible import visible
+from cifar_tune.wording import counted
 
 Look = Callable[[Sequence[str]], Mapping[str, SoFar]]
 """How far studies are, by name; those that have not begun are left out."""
@@ -115,7 +117,7 @@ class StorageDesk:
                 connection.execute(insert(SUBMISSIONS).values(**row))
                 made = names.existing(connection, study)
                 attempt.detail |= {"submission": made.id, "priority": priority, "workers": workers}
-                return replace(made, notes=checked.notes)
+                return replace(made, notes=(*checked.notes, *_used_up(connection, made)))
 
             for _ in range(_TRIES):
                 try:
@@ -381,6 +383,17 @@ _WORDS = {
     "stop": "stop the study",
     "delete": "delete the study",
 }
+
+
+def _used_up(connection: Connection, made: Submission) -> tuple[str, ...]:
+    """What to say of a study that has all of its trials already."""
+    ended = progress_of(connection, [made.study]).get(made.study, Progress()).ended
+    if ended < made.trials:
+        return ()
+    return (
+        f"{made.study} has {ended:,} of {counted(made.trials, 'trial')} already, so it trains nothing; for more of "
+        f"them, submit it with a larger budget, such as --set budget.trials={2 * made.trials}",
+    )
 
 
 def _require_sound(priority: int = 0, workers: int | None = None, notify: Sequence[str] = ()) -> None:

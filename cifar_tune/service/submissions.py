@@ -261,6 +261,12 @@ def begin(connection: Connection, number: int) -> bool:
     )
 
 
+def recover(connection: Connection, number: int) -> bool:
+    """An epoch has ended since its process died: that is over, and nothing is said of it any more."""
+    is_it = (_C.id == number) & (_C.state == "running") & (_C.deaths > 0)
+    return _changed(connection, is_it, deaths=0, message=null())
+
+
 def tell(connection: Connection, number: int, waits: str | None, position: int | None) -> bool:
     """Say why it waits, and its place in the queue. False if it does not wait any more."""
     return _changed(connection, (_C.id == number) & (_C.state == "queued"), waits=waits, position=position)

@@ -187,6 +187,7 @@ class Supervisor:
         self._find_again(list(running.values()), now)
         progress = self._progress(living)
         self._handle_ended(running, progress, now)
+        self._deaths.forget_overcome(running, self._runs, progress)
         for run in self._runs.values():
             self._asking.see_that_it_hears(run, now)
             if run.settle(progress.get(run.study, Progress()).running, now):

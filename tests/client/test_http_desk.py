@@ -1,9 +1,12 @@
 """The desk over HTTP answers and refuses as the one on the database does."""
 
 import json
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import httpx2
@@ -150,7 +153,8 @@ def answering(status: int, content: Any) -> HttpDesk:
     [
         (502, b"<html>Bad Gateway", AwayError, "status 502"),
         (503, b'{"detail": "The database does not answer."}', AwayError, "The database does not answer."),
-        (500, b"{}", CheckError, "status 500"),
+        (500, b"{}", CheckError, "http://127.0.0.1 answers with status 500 and says no more: is it the address of"),
+        (501, b"<html>Not Implemented", CheckError, "is it the address of a `cifar-tune serve`"),
         (302, b"", CheckError, "status 302"),
         (200, b"<html>Log in", CheckError, "something else than JSON"),
         (504, b"", AwayError, "status 504"),
@@ -192,6 +196,32 @@ def test_a_name_leads_to_no_other_part_of_the_server(name: str, desks: Desks) ->
     for ask in (desk.delete, desk.cancel, desk.study, desk.report):
         with pytest.raises(UnknownStudyError):
             ask(name)
+
+
+@contextmanager
+def speaking(answer: bytes) -> Iterator[int]:
+    """A port on which somebody says this to whoever connects, and hangs up."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def speak() -> None:
+            with suppress(OSError):
+                connection, _ = server.accept()
+                with connection:
+                    connection.recv(1000)
+                    connection.sendall(answer)
+
+        thread = Thread(target=speak)
+        thread.start()
+        yield server.getsockname()[1]
+        thread.join()
+
+
+def test_a_server_without_tls_is_told_from_one_that_is_away() -> None:
+    plain = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"
+    with speaking(plain) as port, pytest.raises(AwayError, match=f"no TLS: is its address http://127.0.0.1:{port}?"):
+        HttpDesk(f"https://127.0.0.1:{port}", "ct_x").queue()
+    with speaking(b"") as port, pytest.raises(AwayError, match=f"has TLS, its address is https://127.0.0.1:{port}"):
+        HttpDesk(f"http://127.0.0.1:{port}", "ct_x").queue()
 
 
 def test_a_server_that_is_not_there() -> None:

@@ -45,7 +45,7 @@ from cifar_tune.storage.wishes import read_wish
 from cifar_tune.study.removing import Removed
 from cifar_tune.study_spec.reader import read_study
 from cifar_tune.study_spec.yaml_reader import read_yaml
-from tests.reports.factory import make_record
+from tests.reports.factory import MadeTrial, make_record
 from tests.waiting import PATIENCE
 
 from .conftest import DeskOf
@@ -262,9 +262,22 @@ def test_only_an_admin_takes_over_a_study_that_run_has_made(desk_of: DeskOf, sto
         NotAllowedError, match="anna may not submit the study 'mine', which is stored already; ask an admin"
     ):
         desk_of("anna").submit(STUDY)
-    with pytest.raises(UnknownStudyError, match="'mine' was not submitted: `cifar-tune run` has made it"):
+    with pytest.raises(UnknownStudyError, match="'mine' was not submitted: `cifar-tune run` has made it; an admin can"):
         desk_of("anna").submission("mine")
     assert desk_of("bert", "admin").submit(STUDY).owner == "bert"
+
+
+def test_whoever_submits_a_study_whose_budget_is_used_up_is_told(desk_of: DeskOf, storage: BatchStorage) -> None:
+    desk = desk_of("anna", "admin")
+    spec = read_study(read_yaml(STUDY, "mine.yaml"), "mine.yaml").spec
+    make_record(spec, [MadeTrial({"lr": 0.01}, 0.5)] * 3, storage)
+    (note,) = desk.submit(STUDY).notes
+    assert note == (
+        "mine has 3 of 3 trials already, so it trains nothing; for more of them, submit it with a larger budget, "
+        "such as --set budget.trials=6"
+    )
+    desk.cancel("mine")
+    assert desk.submit(STUDY, settings=["budget.trials=4"]).notes == ()
 
 
 @pytest.mark.parametrize("people", [("anna", "bert"), ("anna", "anna")], ids=["two", "one"])

@@ -183,6 +183,21 @@ def test_a_run_that_dies_goes_on_until_it_has_died_three_times_without_an_epoch(
     assert failed.message.endswith("something terrible")
 
 
+@_ON_SQLITE
+def test_a_death_is_told_until_an_epoch_has_ended_since(lab: Lab) -> None:
+    lab.submit("study")
+    lab.until(lambda: len(lab.starts("study")) == 1)
+    lab.order("study", "die")
+    lab.until(lambda: len(lab.starts("study")) == 2)
+    lab.replace_server()  # another one knows it too
+    for _ in range(5):
+        lab.server.look()
+    assert "its process died" in str(lab.desk.submission("study").message)
+    lab.order("study", "epoch")
+    lab.until(lambda: lab.desk.submission("study").message is None)
+    assert (lab.state("study"), lab.desk.submission("study").deaths) == ("running", 0)
+
+
 def test_a_server_that_was_killed_finds_its_runs_again(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervising, "_STARTING_SECONDS", 0.0)
     lab.server.end()
