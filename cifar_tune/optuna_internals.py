@@ -21,7 +21,7 @@ from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy as FrozenStudy  # noqa: PLC0414 (the type of what `get_all_studies` returns)
 from optuna.trial import FrozenTrial, TrialState
 
-from cifar_tune.optuna_tables import StudyRows
+from cifar_tune.optuna_studies import StudyRows
 from cifar_tune.statistics.densities import divergence
 
 ENQUEUED = "fixed_params"

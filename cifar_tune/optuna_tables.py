@@ -19,7 +19,6 @@ from typing import Any
 from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.exceptions import StorageInternalError
 from optuna.storages._rdb import models
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import (
     ColumnElement,
@@ -411,50 +410,6 @@ def names_of_studies(engine: Engine) -> list[str]:
         if words is None:
             raise
         raise DamagedError(f"{_CHANGED}: {words}. Go on with a copy of the database from before") from error
-
-
-@dataclass(frozen=True, slots=True)
-class StudyRows:
-    """What is stored of a study beside its trials. Texts of attributes are JSON, and not decoded.
-
-    Relies on nothing of Optuna.
-    """
-
-    name: str
-    directions: tuple[StudyDirection, ...]
-    user: tuple[tuple[str, str], ...]
-    system: tuple[tuple[str, str], ...]
-
-
-def rows_of_studies(engine: Engine) -> dict[int, StudyRows]:
-    """What is stored of all studies, by their ids, the oldest one first.
-
-    Optuna makes an object of each row, and decodes all texts: ten times the time. Relies on `studies`, on
-    `study_directions` and on the tables of both kinds of attributes, whose ids count up.
-
-    Raises:
-        SQLAlchemyError: the database failed.
-        LookupError: a direction is none.
-    """
-    directions: dict[int, list[StudyDirection]] = defaultdict(list)
-    user: dict[int, list[tuple[str, str]]] = defaultdict(list)
-    system: dict[int, list[tuple[str, str]]] = defaultdict(list)
-    with engine.connect() as connection:
-        names = connection.execute(select(STUDIES.c.study_id, STUDIES.c.study_name).order_by(STUDIES.c.study_id)).all()
-        directed = select(DIRECTIONS.c.study_id, DIRECTIONS.c.direction)
-        for study, direction in connection.execute(directed.order_by(DIRECTIONS.c.objective)).all():
-            directions[study].append(direction)
-        for table, order, found in (
-            (STUDY_USER_ATTRIBUTES, STUDY_USER_ATTRIBUTES.c.study_user_attribute_id, user),
-            (STUDY_SYSTEM_ATTRIBUTES, STUDY_SYSTEM_ATTRIBUTES.c.study_system_attribute_id, system),
-        ):
-            columns = table.c.study_id, table.c.key, table.c.value_json
-            for study, key, text in connection.execute(select(*columns).order_by(order)).all():
-                found[study].append((key, text))
-    return {
-        study: StudyRows(name, tuple(directions[study]), tuple(user[study]), tuple(system[study]))
-        for study, name in names
-    }
 
 
 def attributes_of_study(session: Session, table: Table, study: int) -> dict[str, Any]:

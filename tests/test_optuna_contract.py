@@ -86,6 +86,11 @@ def ended() -> Any:
     return importlib.import_module("cifar_tune.optuna_ended")
 
 
+def studies() -> Any:
+    """Likewise."""
+    return importlib.import_module("cifar_tune.optuna_studies")
+
+
 def counts() -> Any:
     """Likewise."""
     return importlib.import_module("cifar_tune.optuna_counts")
@@ -132,9 +137,24 @@ def studies_as_rows(folder: Path) -> None:
         study.set_user_attr("of people", {"key": [1, None, "ü"]})
         storage.set_study_system_attr(internals().study_id(study), "of the system", True)
     optuna.create_study(storage=storage, study_name="bare")
-    rows = tables().rows_of_studies(storage.engine)
-    assert all(isinstance(each, tables().StudyRows) for each in rows.values())
+    stored = studies().stored_studies(storage.engine)
+    rows = stored.rows({each for each, _ in stored.names})
+    assert all(isinstance(each, studies().StudyRows) for each in rows.values())
     assert [internals().frozen_study(*each) for each in rows.items()] == storage.get_all_studies()
+    prints = [studies().print_of_studies(storage.engine)]
+    assert studies().print_of_studies(storage.engine) == prints[0]
+    one.add_trial(create_trial(values=[0.5]))
+    assert studies().print_of_studies(storage.engine) == prints[0]
+    one.set_user_attr("of people", {"key": [2, None, "ü"]})
+    prints.append(studies().print_of_studies(storage.engine))
+    storage.set_study_system_attr(internals().study_id(one), "of the system", False)
+    prints.append(studies().print_of_studies(storage.engine))
+    optuna.delete_study(study_name="bare", storage=storage)
+    prints.append(studies().print_of_studies(storage.engine))
+    optuna.create_study(study_name="another", storage=storage, direction="maximize")
+    prints.append(studies().print_of_studies(storage.engine))
+    assert len(set(prints)) == len(prints)
+    assert studies().stored_studies(storage.engine).changed_since(stored) == {2, 3}
 
 
 def storage_of_a_study(_folder: Path) -> None:

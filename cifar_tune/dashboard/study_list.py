@@ -6,7 +6,7 @@ is asked about the studies whose rows have changed since, and writes their texts
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from threading import Lock
 from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from cifar_tune.dashboard.shown_storage import without_analyses
 from cifar_tune.optuna_internals import FrozenStudy, frozen_study
 from cifar_tune.optuna_storage import BatchStorage
-from cifar_tune.optuna_tables import StudyRows, rows_of_studies
+from cifar_tune.optuna_studies import StoredStudies, StudyRows, print_of_studies, stored_studies
 from cifar_tune.storage.opened_file import DatabaseGoneError
 from cifar_tune.storage.views import PassingStorage
 
@@ -40,7 +40,10 @@ class StudyList:
         self._changed = _Changed(storage)
         self._writer: WSGIApplication = wsgi(self._changed)
         self._lock = Lock()
-        self._kept: dict[int, tuple[StudyRows, str]] = {}
+        self._print: Hashable = None
+        self._stored = StoredStudies()
+        self._texts: dict[int, bytes] = {}
+        self._made = b"".join(_around(b""))
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request."""
@@ -55,18 +58,21 @@ class StudyList:
         """The answer; None if optuna-dashboard has to give it."""
         try:
             with self._lock:
-                rows = rows_of_studies(self._engine)
-                new = {study: each for study, each in rows.items() if self._kept.get(study, (None,))[0] != each}
-                texts = self._written(environ, new) if new else {}
-                if texts is None:
-                    return None
-                self._kept = {study: (each, texts.get(study) or self._kept[study][1]) for study, each in rows.items()}
-                listed = ", ".join(text for _, text in self._kept.values())
+                seen = print_of_studies(self._engine)
+                if seen is None or seen != self._print:
+                    stored = stored_studies(self._engine)
+                    new = stored.rows(stored.changed_since(self._stored))
+                    texts = self._written(environ, new) if new else {}
+                    if texts is None:
+                        return None
+                    self._texts = {study: texts.get(study) or self._texts[study] for study, _ in stored.names}
+                    self._made = b"".join(_around(b", ".join(self._texts.values())))
+                    self._stored, self._print = stored, seen
+                return self._made
         except (LookupError, TypeError, ValueError, SQLAlchemyError, DatabaseGoneError):  # it says itself what is wrong
             return None
-        return f'{{"{_KEY}": [{listed}]}}'.encode()
 
-    def _written(self, environ: WSGIEnvironment, rows: Mapping[int, StudyRows]) -> dict[int, str] | None:
+    def _written(self, environ: WSGIEnvironment, rows: Mapping[int, StudyRows]) -> dict[int, bytes] | None:
         """The text of each of these studies; None if optuna-dashboard does not answer as it does now."""
         self._changed.studies = [_shown(study, each) for study, each in rows.items()]
         found: list[str] = []
@@ -78,8 +84,13 @@ class StudyList:
         answer = json.loads(b"".join(self._writer(plain, start)))
         if not found[0].startswith("200") or list(answer) != [_KEY]:
             return None
-        texts = {each["study_id"]: json.dumps(each) for each in answer[_KEY]}
+        texts = {each["study_id"]: json.dumps(each).encode() for each in answer[_KEY]}
         return texts if texts.keys() == rows.keys() else None
+
+
+def _around(listed: bytes) -> tuple[bytes, bytes, bytes]:
+    """The parts of the answer with these texts."""
+    return f'{{"{_KEY}": ['.encode(), listed, b"]}"
 
 
 class _Changed(PassingStorage):

@@ -19,7 +19,8 @@ from cifar_tune.dashboard.shown_storage import ShownStorage
 from cifar_tune.dashboard.study_list import StudyList
 from cifar_tune.optuna_internals import FrozenStudy, frozen_study, study_id
 from cifar_tune.optuna_storage import BatchStorage
-from cifar_tune.optuna_tables import STUDY_USER_ATTRIBUTES, StudyRows
+from cifar_tune.optuna_studies import StudyRows
+from cifar_tune.optuna_tables import STUDY_USER_ATTRIBUTES
 from cifar_tune.storage import attributes
 from cifar_tune.storage.rdb import close, open_storage
 from tests.storage.conftest import create_database
