@@ -5,7 +5,7 @@ Like `optuna_tables`, it relies on the tables of Optuna, and `tests/test_optuna_
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,17 @@ from typing import Any
 from optuna.trial import TrialState
 from sqlalchemy import ColumnElement, Engine, String, case, cast, exists, func, select, type_coerce
 
-from cifar_tune.optuna_tables import FINITE, STUDIES, STUDY_USER_ATTRIBUTES, TRIALS, USER_ATTRIBUTES, VALUES, Decoded
+from cifar_tune.optuna_tables import (
+    FINITE,
+    STUDIES,
+    STUDY_USER_ATTRIBUTES,
+    TRIALS,
+    USER_ATTRIBUTES,
+    VALUES,
+    Decoded,
+    SenselessError,
+)
+from cifar_tune.wording import first_line
 
 _ENDED = tuple(state for state in TrialState if state.is_finished())
 _KIND = cast(VALUES.c.value_type, String(16))  # an enumeration of PostgreSQL
@@ -55,6 +65,46 @@ def oldest_trials(engine: Engine, studies: Sequence[int]) -> dict[int, tuple[int
     wanted = wanted.where(trial.c.trial_id == oldest.scalar_subquery())
     with engine.connect() as connection:
         return {study: (first, began) for study, first, began in connection.execute(wanted)}
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """The trials of a study at some moment. Relies on nothing of Optuna.
+
+    Attributes:
+        counts: how many are in each state; the state of the oldest one first.
+        highest_number: the highest number of one; -1 without trials.
+        highest_id: the highest id of one; -1 without trials.
+    """
+
+    counts: Mapping[TrialState, int]
+    highest_number: int
+    highest_id: int
+
+    @property
+    def unfinished(self) -> int:
+        """How many have not ended."""
+        return sum(count for state, count in self.counts.items() if not state.is_finished())
+
+
+def outline(engine: Engine, study: int) -> Outline:
+    """The trials of a study as they are now. Relies on `trials`.
+
+    Raises:
+        SenselessError: the state of one cannot be read.
+    """
+    number, trial = TRIALS.c.number, TRIALS.c.trial_id
+    columns = TRIALS.c.state, func.count(), func.min(number), func.max(number), func.max(trial)
+    with engine.connect() as connection:
+        try:
+            rows = connection.execute(select(*columns).where(TRIALS.c.study_id == study).group_by(TRIALS.c.state)).all()
+        except LookupError as error:
+            raise SenselessError(f"the state of a trial cannot be read: {first_line(error)}") from error
+    return Outline(
+        {row[0]: row[1] for row in sorted(rows, key=lambda row: row[2])},
+        max((row[3] for row in rows), default=-1),
+        max((row[4] for row in rows), default=-1),
+    )
 
 
 def seen_now(engine: Engine, study: int) -> Seen:
@@ -177,13 +227,13 @@ def has_odd_values(engine: Engine, seen: Seen) -> bool:
         is_sound &= (_KIND != FINITE) | func.typeof(VALUES.c.value).in_(("real", "integer"))
     is_sound &= VALUES.c.objective == 0
     completed = seen.where & (TRIALS.c.state == TrialState.COMPLETE)
-    trials = func.count(TRIALS.c.trial_id.distinct())
-    wanted = select(trials, func.count(), func.count(case((is_sound, 1)))).select_from(
+    # a trial without a value has a row that is not sound, and one with several has objectives beside the first
+    wanted = select(func.count(), func.count(case((is_sound, 1)))).select_from(
         TRIALS.outerjoin(VALUES, VALUES.c.trial_id == TRIALS.c.trial_id)
     )
     with engine.connect() as connection:
-        completed_trials, values, sound = connection.execute(wanted.where(completed)).one()
-    return not completed_trials == values == sound
+        rows, sound = connection.execute(wanted.where(completed)).one()
+    return bool(rows != sound)
 
 
 def best_of_studies(

@@ -434,6 +434,10 @@ def questions_about_ended_trials(folder: Path) -> None:
     assert (place, oldest) == (own, ids[0])
     assert tables().as_local(datetime.fromisoformat(began)) == study.get_trials()[0].datetime_start
     seen = ended().seen_now(engine, own)
+    counted = {TrialState.COMPLETE: 5, TrialState.FAIL: 1, TrialState.RUNNING: 1}
+    assert ended().outline(engine, own) == ended().Outline(counted, 6, ids[-1])
+    assert ended().outline(engine, own).unfinished == 1
+    assert ended().outline(engine, own + 1) == ended().Outline({}, -1, -1)
     assert seen == ended().Seen(own, ids[-1], frozenset(ids[-1:]))
     completed = ended().Alike(TrialState.COMPLETE, "completed", False, 5)
     failed = ended().Alike(TrialState.FAIL, None, True, 1)

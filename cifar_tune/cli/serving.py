@@ -1,5 +1,6 @@
 """`cifar-tune serve`: the loop that runs studies, and the HTTP server beside it, in one process."""
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -116,6 +117,7 @@ def _listening(
         return
     from cifar_tune.web.app import create_app
     from cifar_tune.web.models.queueing import Slot, Slots
+    from cifar_tune.web.preparing import Preparing
     from cifar_tune.web.serving import HttpServer
 
     def slots() -> Slots:
@@ -127,7 +129,11 @@ def _listening(
 
     app = create_app(storage, url, web, slots, {"loop": supervisor.standing})
     http = HttpServer(app, web)
+    gc.collect()
+    gc.freeze()  # else each full collection looks through all that was imported, for a tenth of a second
     http.start()
+    preparing = Preparing(app.state.here)
+    preparing.start()
     try:
         tell_address(storage.engine, lease, http.elsewhere or http.address)
         say(http.address)
@@ -136,6 +142,7 @@ def _listening(
         yield lambda: http.is_running
     finally:
         http.stop()
+        preparing.stop()
         app.state.here.close()
 
 

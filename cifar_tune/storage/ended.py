@@ -13,6 +13,7 @@ from typing import Final
 from optuna.trial import FrozenTrial, TrialState
 
 from cifar_tune.optuna_ended import (
+    Outline,
     Seen,
     best_of_seen,
     counts_of_seen,
@@ -103,7 +104,7 @@ class EndedTrials:
         study: int,
         identity: Hashable,
         spec: StudySpec,
-        counts: Mapping[TrialState, int],
+        trials: Outline,
         also: Sequence[int] = (),
     ) -> tuple[Ended, Mapping[int, TrialRecord]]:
         """What those of a study come to, and all that is stored of those of the front, by their ids.
@@ -112,7 +113,7 @@ class EndedTrials:
             study: its id.
             identity: see `stored_studies.identity_of`.
             spec: its specification; one with `repeats` chooses among means, and is not for here.
-            counts: how many trials it has in each state.
+            trials: of the study, as they are now.
             also: ids of other trials that have ended, of which everything is wanted too.
 
         Raises:
@@ -125,7 +126,7 @@ class EndedTrials:
             while len(self._known) > self._most:
                 del self._known[next(iter(self._known))]
         with known.lock:
-            ended = known.look(spec, {state: count for state, count in counts.items() if state.is_finished()})
+            ended = known.look(spec, trials)
             return ended, known.whole(spec, [*(each.id for each in ended.front), *also])
 
 
@@ -150,9 +151,10 @@ class _Known:
         self._records = {each: found[each] for each in ids if each in found}  # one may be deleted meanwhile
         return self._records
 
-    def look(self, spec: StudySpec, counts: Mapping[TrialState, int]) -> Ended:
+    def look(self, spec: StudySpec, trials: Outline) -> Ended:
         """Add what has ended since the last look; begin anew where that does not explain the counts."""
         ended = self._ended
+        counts = {state: count for state, count in trials.counts.items() if state.is_finished()}
         if ended is not None and ended.counts != counts:
             new, seen = seen_since(self._storage.engine, self._seen)
             ended = self._with(ended, new, spec) if len(new) <= _MANY else None
@@ -160,7 +162,10 @@ class _Known:
                 ended = None  # others have changed or removed what had ended
             self._ended, self._seen = ended, seen
         if ended is None:
-            self._seen = seen_now(self._storage.engine, self._study)
+            if trials.unfinished:
+                self._seen = seen_now(self._storage.engine, self._study)
+            else:
+                self._seen = Seen(self._study, trials.highest_id, frozenset())
             ended = self._ended = self._all(spec)
         return ended
 
@@ -200,7 +205,7 @@ class _Known:
             counts=counts,
             reasons=counted([(each.value, each.count) for each in alike]),
             strangers=sum(each.count for each in alike if not each.has_other),
-            failed=texts(failed_of_seen(engine, seen, attributes.ERROR)),
+            failed=texts(failed_of_seen(engine, seen, attributes.ERROR)) if counts[TrialState.FAIL] else {},
         )
         is_sorted = not (spec.has_several_objectives or spec.constraints) and not has_odd_values(engine, seen)
         is_max = spec.objective.direction == "maximize"

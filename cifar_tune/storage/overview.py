@@ -9,13 +9,12 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
+from cifar_tune.optuna_ended import outline
 from cifar_tune.optuna_internals import trial_id
 from cifar_tune.optuna_questions import (
     counts_of_user_attribute,
     ended_last,
     ended_without_user_attribute,
-    numbers_of_trials,
-    states_of_trials,
     user_attribute_of_trials,
 )
 from cifar_tune.optuna_storage import BatchStorage
@@ -124,10 +123,10 @@ def overview(storage: BatchStorage, name: str, last: int = 0, ended: EndedTrials
 
 def _overview(storage: BatchStorage, name: str, last: int, known: EndedTrials | None) -> Overview:
     own, spec, attrs = read_study_attributes(storage, name)
-    count, highest = numbers_of_trials(storage.engine, own)
-    if highest != count - 1:
-        raise SenselessError(f"there are {count} trials, and the last one is trial {highest}")
-    counts = states_of_trials(storage.engine, own)
+    trials = outline(storage.engine, own)
+    counts, count = trials.counts, sum(trials.counts.values())
+    if trials.highest_number != count - 1:
+        raise SenselessError(f"there are {count} trials, and the last one is trial {trials.highest_number}")
     identity = identity_of(storage.engine, own, attrs)
     incomplete = 0
     last_ids = ended_last(storage.engine, own, last) if last else []
@@ -135,10 +134,10 @@ def _overview(storage: BatchStorage, name: str, last: int, known: EndedTrials | 
         ended, front, incomplete = _all_ended(storage, own, spec)
         newest = _whole(storage, own, spec, last_ids)
     else:
-        ended, whole = known.of(own, identity, spec, counts, last_ids)
+        ended, whole = known.of(own, identity, spec, trials, last_ids)
         front = [] if parent_of(name) is not None else _in_order(whole, [each.id for each in ended.front])
         newest = _in_order(whole, last_ids)
-    waiting_or_running = storage.read_trials(own, (TrialState.RUNNING, TrialState.WAITING))
+    waiting_or_running = storage.read_trials(own, (TrialState.RUNNING, TrialState.WAITING)) if trials.unfinished else []
     openings = read_openings(attrs)
     return Overview(
         name=name,

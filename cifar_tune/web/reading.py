@@ -15,7 +15,8 @@ from optuna.trial import TrialState
 from sqlalchemy.engine import URL
 
 from cifar_tune.errors import UserError, nearest_name
-from cifar_tune.optuna_questions import parts_of_unfinished, states_of_studies, trial_ids
+from cifar_tune.optuna_ended import outline
+from cifar_tune.optuna_questions import parts_of_unfinished, trial_ids
 from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.optuna_tables import names_of_studies, naming_damage
 from cifar_tune.reports.best_config import resolved_config
@@ -190,12 +191,12 @@ class Studies:
 
     def _moment(self, study: int, name: str) -> object:
         """Something that is the same as long as nothing changes that a status tells."""
-        counts = states_of_studies(self.storage.engine, [study]).get(study, {})
+        trials = outline(self.storage.engine, study)
         held = held_lease(self.storage.engine, name)
         attrs = self.storage.get_study_user_attrs(study)
         return (
-            sorted((state.name, count) for state, count in counts.items()),
-            parts_of_unfinished(self.storage.engine, study),
+            sorted((state.name, count) for state, count in trials.counts.items()),
+            parts_of_unfinished(self.storage.engine, study) if trials.unfinished else (0, 0),
             None if held is None else (str(held.owner), held.is_free),
             len(attrs),
             identity_of(self.storage.engine, study, attrs),

@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import datetime
-from functools import cache
+from functools import cache, lru_cache
 from http import HTTPStatus
 from urllib.parse import quote
 
@@ -82,11 +82,15 @@ def _environment() -> Environment:
         loader=PackageLoader("cifar_tune.web"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters.update(
-        duration=rough_duration, when=_when, iso=_iso, part=lambda text: quote(str(text), safe=""), figure=metric_figure
-    )
+    environment.filters.update(duration=rough_duration, when=_when, iso=_iso, part=_part, figure=metric_figure)
     environment.globals.update(asset=lambda name: f"/assets/{name}?{fingerprint(name)}")
     return environment
+
+
+@lru_cache(10_000)
+def _part(text: object) -> str:
+    """A part of the path of a URL. A page has those of a hundred names, each time the same ones."""
+    return quote(str(text), safe="")
 
 
 def _when(seconds: float) -> str:
