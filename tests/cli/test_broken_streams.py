@@ -88,7 +88,7 @@ HEAVY: dict[str, tuple[int, str]] = {
     "landscape": (0, "landscape best.yaml --lrs 1e-3,2e-3 --epochs 1 --output insight"),
     "layers": (0, "layers best.yaml"),
 }
-FEW = ("knobs", "status of one", "delete", "usage", "wrong input", "export", "run")
+FEW = ("knobs", "status of one", "delete", "usage", "wrong input", "export")
 CASES = [
     pytest.param(
         *command, *kind, id=f"{name}, {kind}", marks=() if name in FEW and kind in quick else pytest.mark.exhaustive
@@ -257,6 +257,7 @@ def test_a_run_goes_on_when_the_reader_of_its_progress_is_killed(training: Place
     assert training.finished("another") == 2
 
 
+@pytest.mark.exhaustive
 def test_a_run_goes_on_when_its_terminal_is_closed(training: Place) -> None:
     master, slave = pty.openpty()
     started = training.start_on(RUN, slave, slave, terminal=True)

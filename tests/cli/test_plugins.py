@@ -133,6 +133,7 @@ def test_it_trains_with_own_parts(done: Folder) -> None:
     assert all(later < before for before, later in pairwise(rates))
 
 
+@pytest.mark.exhaustive
 def test_an_interrupted_study_ends_with_the_values_of_an_undisturbed_one(
     done: Folder, tmp_path: Path, cache: Path
 ) -> None:

@@ -19,6 +19,7 @@ from cifar_tune.knobs.configuration import complete
 from cifar_tune.knobs.plugin import PluginFile
 from cifar_tune.plugins.meaning import meaning_of
 from cifar_tune.training.checkpoint import first_line
+from tests.exhaustive import few_of
 from tests.taped_graphs import TapedGraphs
 
 DATA = DataSpec(name="digits", train_size=100, val_size=100)
@@ -105,7 +106,7 @@ SPOILED: list[Callable[[Path, Path], None]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("spoil", SPOILED)
+@pytest.mark.parametrize("spoil", few_of(SPOILED, [truncate, pickle_a_bomb, lose_a_weight]))
 def test_a_checkpoint_that_is_of_no_use(
     spoil: Callable[[Path, Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

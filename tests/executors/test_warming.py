@@ -22,6 +22,7 @@ from cifar_tune.training import probe
 from cifar_tune.training.learner import Learner
 from cifar_tune.training.steps import TrainingSteps
 from tests.executors.played_gpu import warms_on_the_cpu, writes_orders
+from tests.exhaustive import few_of
 from tests.reports.factory import make_spec
 from tests.taped_graphs import TapedGraphs
 from tests.waiting import PATIENCE
@@ -90,7 +91,7 @@ def learners() -> list[object]:
     return [each for each in gc.get_objects() if isinstance(each, Learner | TrainingSteps)]
 
 
-@pytest.mark.parametrize("graphs", [False, True])
+@pytest.mark.parametrize("graphs", few_of([False, True], [True]))
 def test_it_takes_steps_and_leaves_nothing(
     graphs: bool, taken: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

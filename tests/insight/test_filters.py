@@ -22,6 +22,7 @@ from cifar_tune.plotting.class_pictures import draw_classes, draw_mistakes, show
 from cifar_tune.statistics.predictions import Predictions, worst_class
 from cifar_tune.training.loop import Training
 from tests.data.images import write_folder
+from tests.exhaustive import few_of
 
 from .conftest import CPU, small
 
@@ -151,7 +152,7 @@ def test_the_files(trained: Training, tmp_path: Path) -> None:
     assert np.array_equal(np.array(confusion, dtype=int), predictions.confusion())
 
 
-@pytest.mark.parametrize("has_val", [False, True])
+@pytest.mark.parametrize("has_val", few_of([False, True], [False]))
 def test_mistakes_on_images_in_folders_name_their_files(
     has_val: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

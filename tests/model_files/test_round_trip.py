@@ -15,6 +15,7 @@ from cifar_tune.model_files.description import ModelDescription
 from cifar_tune.model_files.loading import SavedModel
 from cifar_tune.training.evaluation import evaluate
 from tests.digits import CPU, small_of
+from tests.exhaustive import few_of
 from tests.model_files.conftest import Saved
 
 SMALL: dict[str, Any] = {"width": 8, "epochs": 1}
@@ -33,11 +34,7 @@ SPECIAL: dict[str, dict[str, Any]] = {
 FAMILIES: dict[str, dict[str, Any]] = {name: {"model": name} for name in MODELS if name != "timm"}
 FAMILIES["timm"] = {"model": "timm", "timm_name": "test_resnet.r160_in1k"}
 CASES = FAMILIES | SPECIAL
-DEEP = {
-    *("vgg19", "resnet34", "resnet101", "resnet152", "resnet32", "resnet44", "resnet56", "resnet110"),
-    *("densenet169", "densenet201"),
-}
-"""They differ from others in nothing but their number of layers."""
+FEW = ("tutorial_net", "airbench_net", "resnet20", "views_of_average", "bytes", "bf16")
 
 
 def batch_of(data: ResidentData) -> tuple[torch.Tensor, torch.Tensor]:
@@ -52,9 +49,7 @@ def measured(model: SavedModel, data: ResidentData) -> tuple[float, float]:
     return figures
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow) if name in DEEP else name for name in CASES]
-)
+@pytest.mark.parametrize("name", few_of(CASES, FEW))
 def test_a_loaded_model_measures_what_its_training_measured(
     name: str, tmp_path: Path, digits: ResidentData, save: Callable[[Path, Configuration], Saved]
 ) -> None:

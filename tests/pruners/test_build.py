@@ -30,6 +30,7 @@ from cifar_tune.study_spec.reader import read_study
 from cifar_tune.study_spec.settings import PrunerSpec
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.study_spec.yaml_reader import read_yaml
+from tests.exhaustive import few_of
 
 REQUIRED: dict[str, dict[str, Any]] = {
     "percentile": {"percentile": 25.0},
@@ -237,7 +238,7 @@ def test_hyperband_has_the_brackets_of_optuna_and_draws_each_once(monkeypatch: p
 
 
 @pytest.mark.parametrize("name", ["asha", "hyperband"])
-@pytest.mark.parametrize("direction", ["maximize", "minimize"])
+@pytest.mark.parametrize("direction", few_of(["maximize", "minimize"], ["maximize"]))
 def test_halving_gives_optunas_verdicts_whatever_other_trials_do_meanwhile(name: str, direction: Direction) -> None:
     """Trials side by side, in no order; some are parked, end elsewhere with rungs, or report what is not a number."""
     options = {"bootstrap_count": 2, "reduction_factor": 2}

@@ -147,10 +147,11 @@ def test_plugins_of_others_run_in_a_process_of_their_own(server_desk: StorageDes
     ("code", "seconds", "said"),
     [
         ("x = bytearray(3 << 30)", 120.0, r"mine.py:1: cannot be imported: MemoryError\n.* may use 2 GiB of memory"),
-        (
+        pytest.param(
             "import torch\ntorch.empty(3 << 30, dtype=torch.uint8)",
             120.0,
             r"mine.py:2: cannot be imported: .*can't allocate memory.*\n.* may use 2 GiB .* .CIFAR_TUNE_CHECK_MEMORY.",
+            marks=pytest.mark.exhaustive,
         ),
         ("import os; os._exit(7)", 120.0, r"plugins: end the process that imports them \(exit code 7\)"),
         ("while True: pass", 1.0, "plugins: do not come to an end within 1 s when they are imported"),

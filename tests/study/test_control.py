@@ -173,6 +173,7 @@ def test_executors_come_and_go_in_mid_training_and_stop_parks(tmp_path: Path, un
         assert sorted(trial.intermediate) == [1, 2, 3, 4, 5]
 
 
+@pytest.mark.exhaustive
 def test_kills_while_it_shrinks_and_while_a_wish_stands_lose_nothing(tmp_path: Path, undisturbed: StudyRecord) -> None:
     folder = Controlled(tmp_path / "folder")
     run = folder.start("run", "study.yaml", "--workers", "2")

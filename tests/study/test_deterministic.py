@@ -217,6 +217,7 @@ search_space:
 """
 
 
+@pytest.mark.exhaustive
 def test_real_processes_one_alone_three_and_three_that_are_killed(tmp_path: Path) -> None:
     def folder(name: str) -> Folder:
         made = Folder(tmp_path / name)

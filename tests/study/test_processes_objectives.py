@@ -38,6 +38,7 @@ def facts(folder: Folder) -> list[object]:
 
 
 @pytest.mark.usefixtures("blank_pictures")
+@pytest.mark.exhaustive
 def test_killed_and_continued_it_has_the_same_front(tmp_path: Path) -> None:
     undisturbed, folder = folder_of(tmp_path / "undisturbed"), folder_of(tmp_path / "disturbed")
     code, out, err = undisturbed.call("run", "study.yaml")
