@@ -19,9 +19,10 @@ from cifar_tune.service.storage_desk import StorageDesk
 from cifar_tune.web.allowed_files import rule_of
 from cifar_tune.web.door import COOKIE, Door
 from cifar_tune.web.guards import READING
-from cifar_tune.web.listeners import Listeners, News
+from cifar_tune.web.listeners import Listeners
 from cifar_tune.web.metrics import Metrics
 from cifar_tune.web.models.queueing import Slots
+from cifar_tune.web.news import News
 from cifar_tune.web.queue_texts import QueueTexts
 from cifar_tune.web.reading import Studies
 from cifar_tune.web.results import Results
@@ -79,7 +80,7 @@ class Here:
         self.door = Door(self.engine, self.settings)
         self.answers = SharedAnswers(self.engine, self.door)
         self.listeners = Listeners(self.settings.limits.listeners, self.settings.limits.listeners_each)
-        self.news = News(self.engine)
+        self.news = News(self.engine, self.answers.newest)
         self.watched = Watched()
         if self.settings.oidc is not None:
             from cifar_tune.web.oidc import Provider  # noqa: PLC0415 (Authlib is an extra)

@@ -190,9 +190,13 @@ class SharedAnswers:
         except (SQLAlchemyError, DatabaseGoneError):  # the ordinary way meets them too, where they become answers
             return None
 
-    def stands_for(self, actor: Actor, study: str) -> Actor:
-        """As whom somebody may be told of a study, together with others. Reads the database, so that it blocks."""
-        return self._stands_for(actor, ("the study", study), self.newest.read())
+    async def stands_for(self, actor: Actor, study: str) -> Actor:
+        """As whom somebody may be told of a study, together with others."""
+        own: tuple[Own, str] = "the study", study
+        if not self._may_own(actor, own):
+            return Actor(ANYBODY, actor.role)
+        look = asyncio.get_running_loop().run_in_executor
+        return await look(self._threads, lambda: self._stands_for(actor, own, self.newest.read()))
 
     def _stands_for(self, actor: Actor, own: tuple[Own, str], newest: int) -> Actor:
         is_own = self._may_own(actor, own) and self._is_own(actor, own, newest)

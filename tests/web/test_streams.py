@@ -4,13 +4,14 @@ import asyncio
 import json
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import islice
 from urllib.parse import urlsplit
 
 import httpx2
 import pytest
 from optuna import delete_study
+from sqlalchemy import event
 from sqlalchemy.engine import URL
 from starlette.testclient import TestClient
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -20,6 +21,7 @@ from cifar_tune.service import submissions
 from cifar_tune.service.audit import note
 from cifar_tune.service.people import Actor
 from cifar_tune.service.storage_desk import StorageDesk
+from cifar_tune.web.routes import watching
 from cifar_tune.web.settings import Limits, WebSettings
 from tests.reports.factory import MadeTrial, make_record, make_spec
 from tests.waiting import PATIENCE
@@ -181,6 +183,47 @@ def test_many_connections_of_one_address_cost_that_address_alone(app_of: AppOf) 
         with connected(address) as third, suppress(ConnectionResetError, BrokenPipeError):
             third.sendall(WHOLE)
             assert third.recv(4096) == b""
+
+
+@pytest.mark.parametrize("path", ["/v1/events/stream", "/v1/studies/front/stream"])
+def test_a_quiet_stream_gives_signs_of_life_until_the_token_is_revoked(
+    path: str, address: str, storage: BatchStorage, url: URL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "_CHECK_SECONDS", 0.05)
+    desk = StorageDesk(storage.engine, url, Actor("root", "admin"))
+    token, secret = desk.create_token("nele", "viewer")
+    headers = {"Authorization": f"Bearer {secret}"}
+    with httpx2.stream("GET", f"{address[:-1]}{path}", headers=headers, timeout=PATIENCE) as answer:
+        lines = answer.iter_lines()
+        assert any(line == ": ping" for line in lines)
+        desk.revoke_token(token.id)
+        for _ in lines:  # until the server ends it
+            pass
+
+
+def test_those_who_open_streams_at_once_are_looked_up_once(
+    address: str, storage: BatchStorage, url: URL, template: Template
+) -> None:
+    asked: list[str] = []
+
+    def note_it(_connection: object, _cursor: object, statement: str, *_more: object) -> None:
+        asked.append(statement)
+
+    viewer = template.tokens["viewer"]
+    with listening(address, viewer, "/v1/studies/front/stream") as first:
+        next(first)
+        event.listen(storage.engine, "before_cursor_execute", note_it)
+        try:
+            with ExitStack() as streams:
+                for _ in range(5):
+                    opened = streams.enter_context(listening(address, viewer, "/v1/studies/front/stream"))
+                    next(opened)
+                    streams.enter_context(listening(address, viewer, "/v1/events/stream"))
+        finally:
+            event.remove(storage.engine, "before_cursor_execute", note_it)
+    assert not [each for each in asked if "cifar_tune_tokens.sha256 =" in each]
+    looks = sum("GROUP BY trials.study_id" in each for each in asked)
+    assert looks < 5, "each stream looked at the study by itself"
 
 
 def test_an_unknown_study_is_no_stream(address: str, template: Template) -> None:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from cifar_tune.web.watched import Standing, Watched
+from cifar_tune.web.watched import Standing, Watched, pause_after
 
 
 class Reading:
@@ -26,7 +26,7 @@ class Reading:
 
 
 def standing(mark: str) -> Standing:
-    return Standing("study", mark, "{}")
+    return Standing(mark, b"data: {}\n\n")
 
 
 def test_one_looks_for_all_who_watch_and_only_news_wakes_them() -> None:
@@ -77,3 +77,8 @@ def test_all_learn_that_a_look_went_wrong() -> None:
         assert await watched.another("made", "", reading, 60.0) == standing("a")
 
     asyncio.run(watched_by_three())
+
+
+def test_what_takes_long_is_looked_at_less_often() -> None:
+    assert [pause_after(took, 1.0) for took in (0.001, 0.03, 60.0)] == [1.0, 1.5, 3.0]
+    assert pause_after(60.0, 3600.0) == 3600.0
