@@ -10,5 +10,10 @@ from cifar_tune.memory import uncollected
 
 with suppress(Exception), uncollected():  # an executor that cannot import it says so itself
     import cifar_tune.executors.worker  # noqa: F401
+    from cifar_tune.knobs.configuration import complete
+    from cifar_tune.models.build import count_multiply_adds
+
+    # each trial is counted, and the first count of a process imports more of torch
+    count_multiply_adds(complete({"model": "tutorial_net"}), (3, 32, 32), 10)
 
 gc.freeze()  # else the first collection in an executor writes to, and so copies, every page
