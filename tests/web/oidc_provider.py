@@ -106,9 +106,7 @@ def _app(made: Provider) -> FastAPI:
 
     @app.get("/keys")
     def keys() -> dict[str, Any]:
-        mine = KEY.as_dict(private=False)
-        of_others = [{"kty": "oct", "k": "c2VjcmV0", "kid": "secret"}, {"kty": "NEW", "kid": "unknown"}]
-        return {"keys": [*of_others, mine]}
+        return {"keys": [{"kty": "NEW", "kid": "unknown"}, KEY.as_dict(private=False)]}
 
     @app.get("/authorize")
     def authorize(request: Request) -> Response:

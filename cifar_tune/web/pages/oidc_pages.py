@@ -23,16 +23,18 @@ COOKIE = "cifar_tune_log_in"
 """What a browser remembers while it is at the provider."""
 
 _LONGEST = 4000
+_LONGEST_PAGE = 1000
+"""Bytes: browsers keep no cookie of more than 4096."""
 
 
 @router.get("/login/oidc")
-async def begin(request: Request, here: HereNow, next_page: Annotated[str, Query(max_length=2000)] = HOME) -> Response:
+async def begin(request: Request, here: HereNow, next_page: str = HOME) -> Response:
     """Send the browser to the provider. A link of another site leads to the log-in page: people log in on purpose."""
     provider = _provider(here)
     if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
         return login_page(request, here, next_page)
     try:
-        address, kept = await provider.begin(own(next_page))
+        address, kept = await provider.begin(own(next_page) if len(next_page.encode()) <= _LONGEST_PAGE else HOME)
     except LogInError as error:
         return await run_in_threadpool(_refused, request, here, provider, error)
     answer = RedirectResponse(address, HTTPStatus.SEE_OTHER)
