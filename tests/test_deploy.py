@@ -19,7 +19,9 @@ import pytest
 import typer
 import yaml
 
+from cifar_tune.cli import oidc_options
 from cifar_tune.cli.main import app
+from cifar_tune.service.addresses import SECRET_VARIABLE
 
 ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"
@@ -66,7 +68,8 @@ def test_the_unit_starts_a_server_that_parks_before_it_is_killed() -> None:
     assert arguments == ["serve", "$CIFAR_TUNE_OPTIONS"]
     found = options_of(["serve", *shlex.split(settings()["CIFAR_TUNE_OPTIONS"])])
     assert found["host"] == "127.0.0.1", "Caddy stands before it"
-    assert set(settings()) == {"CIFAR_TUNE_STORAGE", "CIFAR_TUNE_OPTIONS", "CIFAR_TUNE_WEBHOOK_SECRET"}
+    variables = {"CIFAR_TUNE_STORAGE", "CIFAR_TUNE_OPTIONS", SECRET_VARIABLE, oidc_options.SECRET_VARIABLE}
+    assert set(settings()) == variables
     assert (service["KillMode"], service["OOMPolicy"]) == ("process", "continue")
     assert int(service["TimeoutStopSec"]) > 60
     assert (service["UMask"], service["NoNewPrivileges"], service["ProtectSystem"]) == ("0077", "yes", "strict")

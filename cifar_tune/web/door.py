@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
+from cifar_tune.dashboard.host_names import host_part
 from cifar_tune.errors import UserError
 from cifar_tune.service.people import TOKEN_PREFIX, Actor, Pass, digest, pass_of, person_name, role_of
 from cifar_tune.web.failures import Failures, KnownTokens
@@ -202,8 +203,10 @@ class Door:
         self.set_cookie(request, response, COOKIE, "", 0)
 
     def is_secure(self, request: HTTPConnection) -> bool:
-        """Whether the browser has come with TLS: to us, or to a trusted proxy."""
-        if self._settings.has_tls:
+        """Whether the browser has come with TLS: to us, to a trusted proxy, or to a public address that has it."""
+        oidc = self._settings.oidc
+        asked = host_part(request.headers.get("host", "")).lower()
+        if self._settings.has_tls or (oidc is not None and oidc.address.startswith("https://") and asked == oidc.host):
             return True
         address = request.client.host if request.client else ""
         return self._is_proxy(address) and request.headers.get("x-forwarded-proto", "").lower() == "https"

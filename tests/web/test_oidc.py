@@ -500,6 +500,24 @@ def test_behind_a_proxy_with_tls(app_of: AppOf, oidc: OidcSettings, idp: Provide
     assert me(browser) == {"name": "proxied@example.org", "role": "editor"}
 
 
+def test_cookies_of_a_public_address_with_tls_are_kept_to_tls(
+    app_of: AppOf, oidc: OidcSettings, template: Template, client_of: ClientOf
+) -> None:
+    """Also where the proxy with TLS is not trusted with anything, as on a machine that others use."""
+    app = app_of(oidc=replace(oidc, address="https://tune.example.org"))
+    public = TestClient(app, "https://tune.example.org", follow_redirects=False)
+    here = client_of(None, app)
+    for browser, name in ((public, "__Host-cifar_tune"), (here, "cifar_tune")):
+        origin = {"Origin": str(browser.base_url).rstrip("/")}
+        by_token = browser.post("/login", data={"token": template.tokens["viewer"]}, headers=origin)
+        by_account = browser.get("/login/oidc")
+        for answer, which in ((by_token, "session"), (by_account, "log_in")):
+            cookie = answer.headers["set-cookie"]
+            assert cookie.startswith(f"{name}_{which}=")
+            assert ("Secure" in cookie) == (browser is public)
+        assert me(browser) == {"name": "vera", "role": "viewer"}
+
+
 def test_without_a_provider_there_is_no_such_log_in(client_of: ClientOf, app_of: AppOf) -> None:
     nobody = client_of(None, app_of())
     for path in ("/login/oidc", "/login/oidc/callback?code=x&state=y"):
