@@ -1,8 +1,10 @@
 """The entry point, and the one place where errors become messages and exit codes."""
 
+import inspect
+import re
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from types import FrameType
 from typing import cast
@@ -114,7 +116,22 @@ def cifar_tune(
 @cache
 def all_commands() -> typer.core.TyperGroup:
     """The program with all of its commands and options. Making them takes a tenth of a second: once per process."""
-    return cast(typer.core.TyperGroup, typer.main.get_command(app))
+    made = cast(typer.core.TyperGroup, typer.main.get_command(app))
+    for command in _each(made):
+        if command.help is not None:  # else a terminal breaks each of its lines for itself
+            command.help = re.sub(r"(?<!\n)\n(?!\n)", " ", inspect.cleandoc(command.help))
+        for option in command.params:
+            if isinstance(option, typer.core.TyperOption) and option.is_flag:
+                option.metavar = ""  # a flag takes no value
+    return made
+
+
+def _each(group: typer.core.TyperGroup) -> Iterator[typer.core.TyperCommand | typer.core.TyperGroup]:
+    for command in group.commands.values():
+        if isinstance(command, typer.core.TyperGroup):
+            yield from _each(command)
+        yield cast(typer.core.TyperCommand, command)
+    yield group
 
 
 def main() -> None:

@@ -120,8 +120,9 @@ class Door:
         known = (source, digest(secret))
         wait = self._failures.wait(source)
         if wait > 0 and not self._known.has(known):
-            words = "There were too many wrong tokens from this address; wait a little."
-            raise HTTPException(HTTPStatus.TOO_MANY_REQUESTS, words, {"Retry-After": str(ceil(wait))})
+            seconds = ceil(wait)
+            words = f"There were too many wrong tokens from this address; try again in {seconds} s."
+            raise HTTPException(HTTPStatus.TOO_MANY_REQUESTS, words, {"Retry-After": str(seconds)})
         found = self._opened(secret, newest, partial(pass_of, self._engine, secret), is_remembered)
         if found is None:
             self._failures.add(source)

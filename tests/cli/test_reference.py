@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 
@@ -14,7 +15,7 @@ import cifar_tune
 from cifar_tune import plugins
 from cifar_tune.cli import command_reference, python_reference
 from cifar_tune.cli import reference as study_file_reference
-from cifar_tune.cli.main import app
+from cifar_tune.cli.main import all_commands, app
 from cifar_tune.cli.reference import SECTION_WORDS, reference
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.knobs.table import KNOBS
@@ -22,6 +23,8 @@ from cifar_tune.study_spec.metrics import Metrics
 from cifar_tune.study_spec.pruners import PRUNERS
 from cifar_tune.study_spec.reader import SECTIONS
 from cifar_tune.study_spec.samplers import SAMPLERS
+
+from .conftest import Cli
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -92,3 +95,20 @@ def test_parameters_without_a_fixed_default_show_none() -> None:
         "popsize": "automatic",
         "mutation_prob": "automatic",
     }
+
+
+COMMANDS = [name for name, _ in command_reference._commands(all_commands(), "cifar-tune")]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_fills_the_lines_of_a_terminal_and_gives_flags_no_value(
+    name: str, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = [line.strip() for line in cli(*name.split()[1:], "--help").out.splitlines()]
+    words = lines[lines.index(next(line for line in lines if line.startswith("Usage:"))) + 1 :]
+    prose = words[: next(index for index, line in enumerate(words) if line.startswith("╭"))]
+    for line, following in pairwise(prose):
+        if line and following and not following.startswith("--"):  # Rich breaks a long option at its hyphens
+            assert len(f"{line} {following.split()[0]}") > 70, f"{line!r} ends early, before {following!r}"
+    assert not [line for line in lines if "<bool>" in line and "--help" not in line]

@@ -163,6 +163,7 @@ def test_whoever_guesses_has_to_wait(app_of: AppOf, client_of: ClientOf, templat
     assert [outcome(guesser, wrong) for _ in range(4)] == [401, 401, 401, 429]
     answer = guesser.get("/v1/me", headers={"Authorization": f"Bearer {template.tokens['admin']}"})
     assert answer.status_code == 429
+    assert f"try again in {answer.headers['retry-after']} s" in answer.json()["detail"]
     assert 3000 < int(answer.headers["retry-after"]) <= 3600
     elsewhere = TestClient(app, "http://127.0.0.1", client=("10.1.2.3", 50_000))
     assert outcome(elsewhere, {"Authorization": f"Bearer {template.tokens['admin']}"}) == 200
