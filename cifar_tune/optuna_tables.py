@@ -31,11 +31,20 @@ from sqlalchemy import (
     select,
     type_coerce,
 )
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from cifar_tune.errors import DamagedError
 from cifar_tune.wording import first_line
+
+_OTHER_LETTERS = 1267
+"""The code with which MySQL refuses to compare a text with a column that cannot hold its letters."""
+
+
+def cannot_be_there(error: DBAPIError) -> bool:
+    """Whether a text was looked for that has letters which the tables cannot hold, so that they do not hold it."""
+    return getattr(error.orig, "args", ())[:1] == (_OTHER_LETTERS,)
+
 
 STUDIES: Table = models.StudyModel.__table__
 """Has the columns study_id and study_name."""

@@ -6,6 +6,7 @@ No container is built here, and no unit is started.
 import configparser
 import ipaddress
 import json
+import os
 import re
 import shlex
 import shutil
@@ -22,6 +23,7 @@ import yaml
 from cifar_tune.cli import oidc_options
 from cifar_tune.cli.main import app
 from cifar_tune.service.addresses import SECRET_VARIABLE
+from cifar_tune.web.serving import KEEP_ALIVE_SECONDS
 
 ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"
@@ -72,6 +74,11 @@ def test_the_unit_starts_a_server_that_parks_before_it_is_killed() -> None:
     assert set(settings()) == variables
     assert (service["KillMode"], service["OOMPolicy"]) == ("process", "continue")
     assert int(service["TimeoutStopSec"]) > 60
+    places = [f"/var/lib/{folder}" for folder in service["StateDirectory"].split()]
+    environment = dict(each.split("=", 1) for each in service["Environment"].split())
+    assert service["PrivateTmp"] == "yes"
+    assert environment["TMPDIR"] in places, "a private /tmp is removed at a restart, which studies outlive"
+    assert "RemoveIPC" not in service
     assert (service["UMask"], service["NoNewPrivileges"], service["ProtectSystem"]) == ("0077", "yes", "strict")
 
 
@@ -82,6 +89,9 @@ def test_systemd_understands_the_unit(tmp_path: Path) -> None:
     command = ["systemd-analyze", "verify", "--man=no", str(tmp_path / "cifar-tune.service")]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stderr) == (0, "")
+    command = ["systemd-analyze", "security", "--offline=yes", "--threshold=30", "--no-pager", command[-1]]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, f"it may do too much: {ended.stdout}"
 
 
 def test_the_image_is_built_of_what_is_there(project: dict[str, Any]) -> None:
@@ -153,9 +163,19 @@ def test_the_commands_in_comments_can_be_typed() -> None:
 def test_the_proxy_passes_on_events_and_no_made_up_names() -> None:
     text = (DEPLOY / "Caddyfile").read_text()
     lines = [line.strip() for line in text.splitlines() if not line.strip().startswith("#")]
-    assert sum(line.endswith("{") for line in lines) == lines.count("}") == 3
+    assert sum(line.endswith("{") for line in lines) == lines.count("}") == 4
     assert "flush_interval -1" in lines
+    [keeps] = [int(line.split()[1].removesuffix("s")) for line in lines if line.startswith("keepalive ")]
+    assert keeps < KEEP_ALIVE_SECONDS
     served = options_of(["serve"])
     assert f"header_up -{served['proxy_user_header']}" in lines
     assert f"reverse_proxy {{$LAB_SERVER:{served['host']}:{served['port']}}} {{" in lines
     assert settings()["CIFAR_TUNE_OPTIONS"].split()[1] in text
+
+
+@pytest.mark.skipif(shutil.which("caddy") is None, reason="there is no Caddy")
+def test_caddy_understands_its_file(tmp_path: Path) -> None:
+    folders = {"HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
+    command = ["caddy", "validate", "--adapter", "caddyfile", "--config", str(DEPLOY / "Caddyfile")]
+    ended = subprocess.run(command, env=os.environ | folders, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr

@@ -7,9 +7,10 @@ belong to nobody until an administrator submits them.
 from time import time
 
 from sqlalchemy import Connection, Engine, delete, insert, select, update
+from sqlalchemy.exc import DBAPIError
 
 from cifar_tune.errors import nearest_name
-from cifar_tune.optuna_tables import STUDIES
+from cifar_tune.optuna_tables import STUDIES, cannot_be_there
 from cifar_tune.service import rights, submissions
 from cifar_tune.service.people import Actor
 from cifar_tune.service.refusals import NameTakenError, UnknownStudyError
@@ -30,8 +31,13 @@ def is_stored(connection: Connection, study: str) -> bool:
     """Whether the database holds a study of this name, whoever has made it."""
     if not is_storable(study):
         return False
-    found = connection.execute(select(STUDIES.c.study_name).where(STUDIES.c.study_name == study)).scalar_one_or_none()
-    return found == study
+    wanted = select(STUDIES.c.study_name).where(STUDIES.c.study_name == study)
+    try:
+        return connection.execute(wanted).scalar_one_or_none() == study
+    except DBAPIError as error:
+        if cannot_be_there(error):
+            return False
+        raise
 
 
 def _same_to_database(connection: Connection, study: str) -> str | None:

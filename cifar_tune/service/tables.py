@@ -19,10 +19,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.mysql import MEDIUMTEXT, VARCHAR
 
+from cifar_tune.storage.own_tables import exact, exact_text
+
 VERSION_TABLE = "cifar_tune_schema"
 """Holds the version of our tables. Optuna keeps its own in `alembic_version`, which is left alone."""
 
-VERSION = "0003"
+VERSION = "0004"
 """The version that these tables have: the name of the newest migration."""
 
 SERVER_LEASE = "cifar-tune serve"
@@ -34,19 +36,21 @@ LONGEST_NAME = 100
 METADATA = MetaData()
 """All tables that the migrations make. Leases and wishes are not among them: `storage.own_tables` makes those."""
 
-_LONG_TEXT = Text().with_variant(MEDIUMTEXT(), "mysql", "mariadb")
+_TEXT = exact_text()
+_LONG_TEXT = Text().with_variant(MEDIUMTEXT(charset="utf8mb4", collation="utf8mb4_bin"), "mysql", "mariadb")
 _SECONDS = Float(53)
-_EXACT = VARCHAR(LONGEST_NAME, charset="utf8mb4", collation="utf8mb4_bin")
-_PERSON = String(LONGEST_NAME).with_variant(_EXACT, "mysql", "mariadb")
-"""MySQL takes `anna` and `Anna` for the same name unless it is told otherwise.
+_PERSON = exact(LONGEST_NAME)
+"""MySQL takes `anna` and `Anna` for the same name unless it is told otherwise."""
 
-Names of studies are left to it: Optuna's table has them too, and two that it cannot tell apart have no place there.
+_STUDY = String(LONGEST_NAME).with_variant(VARCHAR(LONGEST_NAME, charset="utf8mb4"), "mysql", "mariadb")
+"""How names of studies compare is left to MySQL: Optuna's table has them too, and two that it cannot tell apart have no
+place there. Where the database compares exactly, the migrations see to it that these columns do too.
 """
 
 NAMES = Table(
     "cifar_tune_names",
     METADATA,
-    Column("study", String(LONGEST_NAME), primary_key=True),
+    Column("study", _STUDY, primary_key=True),
     Column("owner", _PERSON, nullable=False),
     Column("since", _SECONDS, nullable=False),
 )
@@ -56,11 +60,11 @@ SUBMISSIONS = Table(
     "cifar_tune_submissions",
     METADATA,
     Column("id", Integer, primary_key=True),
-    Column("study", String(LONGEST_NAME), nullable=False, index=True),
-    Column("living", String(LONGEST_NAME), unique=True),  # the study's name until the submission has ended, then NULL
+    Column("study", _STUDY, nullable=False, index=True),
+    Column("living", _STUDY, unique=True),  # the study's name until the submission has ended, then NULL
     Column("owner", _PERSON, nullable=False, index=True),
-    Column("file", Text, nullable=False),  # the name of the study file, for messages
-    Column("folder", Text),  # relative paths in it begin here; NULL: in the server's folder
+    Column("file", _TEXT, nullable=False),  # the name of the study file, for messages
+    Column("folder", _TEXT),  # relative paths in it begin here; NULL: in the server's folder
     Column("text", _LONG_TEXT, nullable=False),  # of the study file, with `--set` applied
     Column("priority", Integer, nullable=False),
     Column("workers", Integer),  # most slots; NULL: as many as there are
@@ -72,11 +76,11 @@ SUBMISSIONS = Table(
     Column("started_at", _SECONDS),  # for the first time
     Column("ended_at", _SECONDS),
     Column("exit_code", Integer),
-    Column("message", Text),  # how it ended, or what went wrong last
+    Column("message", _TEXT),  # how it ended, or what went wrong last
     Column("device_seconds", _SECONDS, nullable=False),
     Column("deaths", Integer, nullable=False),  # coordinators that died in a row without a finished epoch in between
     Column("notify", JSON, nullable=False),  # a list of addresses; they may hold secrets
-    Column("waits", Text),  # a sentence of the server: why it waits
+    Column("waits", _TEXT),  # a sentence of the server: why it waits
     Column("position", Integer),  # in the queue, from 1
     sqlite_autoincrement=True,  # numbers are never given twice
 )
@@ -88,7 +92,7 @@ TOKENS = Table(
     Column("sha256", String(64), nullable=False, unique=True),
     Column("owner", _PERSON, nullable=False, index=True),
     Column("role", String(16), nullable=False),
-    Column("label", String(LONGEST_NAME), nullable=False),
+    Column("label", exact(LONGEST_NAME), nullable=False),
     Column("created_by", _PERSON, nullable=False),
     Column("created_at", _SECONDS, nullable=False),
     Column("expires_at", _SECONDS),
@@ -112,8 +116,8 @@ IDENTITIES = Table(
     METADATA,
     Column("sha256", String(64), primary_key=True),  # of issuer and subject, which are too long for a key
     Column("owner", _PERSON, nullable=False, unique=True),
-    Column("issuer", Text, nullable=False),
-    Column("subject", Text, nullable=False),
+    Column("issuer", _TEXT, nullable=False),
+    Column("subject", _TEXT, nullable=False),
     Column("token", Integer, ForeignKey(TOKENS.c.id), nullable=False),  # that the sessions of the person hang on
     Column("since", _SECONDS, nullable=False),
 )
@@ -163,7 +167,7 @@ SERVERS = Table(
     "cifar_tune_servers",
     METADATA,
     Column("lease", String(32), primary_key=True),  # the token of the server's lease
-    Column("address", Text, nullable=False),
+    Column("address", _TEXT, nullable=False),
 )
 """Where the server is found. What another lease has written is out of date."""
 

@@ -8,13 +8,15 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import DBAPIError
 
 from cifar_tune.errors import DamagedError, Problem, UserError
 from cifar_tune.knobs.knob import Kind
 from cifar_tune.optuna_internals import CONSTRAINT, CONSTRAINTS_OF_OPTUNA_4, RUNG
 from cifar_tune.optuna_storage import BatchStorage
-from cifar_tune.optuna_tables import Parts, SenselessError
+from cifar_tune.optuna_tables import Parts, SenselessError, cannot_be_there
 from cifar_tune.storage import attributes
 from cifar_tune.storage.openings import numbers_of_openings
 from cifar_tune.study_spec.specification import StudySpec
@@ -34,7 +36,12 @@ class CheckedStorage(BatchStorage):
             KeyError: there is none of this name.
             UserError: the database takes the name for that of another study, as MySQL does where only the case differs.
         """
-        study = super().get_study_id_from_name(study_name)
+        try:
+            study = super().get_study_id_from_name(study_name)
+        except StorageInternalError as error:
+            if isinstance(error.__cause__, DBAPIError) and cannot_be_there(error.__cause__):
+                raise KeyError(study_name) from error
+            raise
         if self.engine.dialect.name in ("mysql", "mariadb"):
             there = self.get_study_name_from_id(study)
             if there != study_name:

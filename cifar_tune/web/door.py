@@ -161,10 +161,10 @@ class Door:
         return actor
 
     def address_of(self, request: HTTPConnection) -> str:
-        """Where the request comes from: of a trusted proxy, whom it names. From all others, the header says nothing."""
+        """Where the request comes from: whom a proxy in between names. From all others, the header says nothing."""
         address = request.client.host if request.client else ""
         named = ",".join(request.headers.getlist("x-forwarded-for")).split(",")
-        while self._is_proxy(address) and named:
+        while self._is_in_between(address) and named:
             nearest = address_in(named.pop())
             if nearest is None:
                 break
@@ -204,13 +204,13 @@ class Door:
         self.set_cookie(request, response, COOKIE, "", 0)
 
     def is_secure(self, request: HTTPConnection) -> bool:
-        """Whether the browser has come with TLS: to us, to a trusted proxy, or to a public address that has it."""
+        """Whether the browser has come with TLS: to us, to a proxy before us, or to a public address that has it."""
         oidc = self._settings.oidc
         asked = host_part(request.headers.get("host", "")).lower()
         if self._settings.has_tls or (oidc is not None and oidc.address.startswith("https://") and asked == oidc.host):
             return True
         address = request.client.host if request.client else ""
-        return self._is_proxy(address) and request.headers.get("x-forwarded-proto", "").lower() == "https"
+        return self._is_in_between(address) and request.headers.get("x-forwarded-proto", "").lower() == "https"
 
     def cookie(self, request: HTTPConnection, name: str) -> str | None:
         """What the browser sends in a cookie of ours; None if it has none."""
@@ -231,6 +231,16 @@ class Door:
 
     def _full_name(self, request: HTTPConnection, name: str) -> str:
         return f"{_TLS_PREFIX}{name}" if self.is_secure(request) else name
+
+    def _is_in_between(self, address: str) -> bool:
+        """Whether an address is that of a proxy: a trusted one, or one on this machine.
+
+        One on this machine is believed where a browser comes from, and whether it came with TLS. Another user of the
+        machine could say so too: that marks their own cookie, and moves their own limits. Who somebody is, only a
+        trusted proxy may say.
+        """
+        found = address_in(address)
+        return found is not None and (found.is_loopback or self._is_proxy(address))
 
     def _is_proxy(self, address: str) -> bool:
         found = address_in(address)

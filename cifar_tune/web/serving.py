@@ -18,7 +18,9 @@ from cifar_tune.web.door import address_in, source_of
 from cifar_tune.web.settings import Limits, Network, WebSettings
 
 _BACKLOG = 2048
-_KEEP_ALIVE_SECONDS = 15
+KEEP_ALIVE_SECONDS = 15
+"""For so long a connection is kept on which nothing is asked; a proxy before the server gives it up earlier."""
+
 _GOODBYE_SECONDS = 2
 _HEADER_BYTES = 32_768
 
@@ -69,7 +71,7 @@ class HttpServer:
             ssl_certfile=settings.certificate,
             ssl_keyfile=settings.key,
             limit_concurrency=settings.limits.connections,
-            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=_GOODBYE_SECONDS,
             h11_max_incomplete_event_size=_HEADER_BYTES,
         )

@@ -1,8 +1,13 @@
-"""Makes the databases of earlier releases that `test_upgrading` upgrades.
+"""Makes the databases of earlier releases that `test_schema` upgrades.
 
-Run it with the code of a release before its tables change, and commit the file:
+Run it with the code of a release before its tables change, and commit the file. Of a server, name a new database, and
+write it with its own program:
 
-    python -m tests.service.old_database tests/service/databases/0.1.0.sql
+    python -m tests.service.old_database run tests/service/databases/0.1.0.sql
+    python -m tests.service.old_database service sqlite:///old.db
+    python -m tests.service.old_database service mysql://root@127.0.0.1/old
+    sqlite3 old.db .dump >tests/service/databases/0002.sql
+    mariadb-dump --compact --skip-extended-insert old >tests/service/databases/0002-mariadb.sql
 """
 
 import os
@@ -12,6 +17,17 @@ from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import optuna
+from sqlalchemy.engine import URL
+
+from cifar_tune.service.owners import Owner
+from cifar_tune.service.people import Actor
+from cifar_tune.service.schema import upgrade
+from cifar_tune.service.storage_desk import StorageDesk
+from cifar_tune.storage import lease
+from cifar_tune.storage.rdb import close, open_storage
+from cifar_tune.storage.urls import storage_url
+from cifar_tune.storage.wishes import ask_to_park
 from tests.processes import call_cifar_tune
 
 STUDY = """\
@@ -36,5 +52,26 @@ def make(target: Path) -> None:
             target.write_text("\n".join(connection.iterdump()) + "\n", encoding="utf-8")
 
 
+def make_service(url: URL) -> None:
+    """Put into a new database two studies, a token, limits, and a run that is asked to park."""
+    lease._host = lambda: "lab1"  # type: ignore[assignment]
+    storage = open_storage(url)
+    upgrade(storage.engine)
+    admin = StorageDesk(storage.engine, url, Actor("root", "admin"))
+    admin.create_token("anna", "editor", "laptop")
+    admin.set_owner(Owner("anna", slots=3))
+    anna = StorageDesk(storage.engine, url, Actor("anna", "editor"))
+    anna.submit(STUDY)
+    anna.submit(STUDY, settings=["name=later"])
+    anna.pause("later")
+    optuna.create_study(storage=storage, study_name="made")
+    lease.acquire(storage.engine, "made")
+    ask_to_park(storage.engine, "made", "anna on lab1")
+    close(storage)
+
+
 if __name__ == "__main__":
-    make(Path(sys.argv[1]))
+    if sys.argv[1] == "run":
+        make(Path(sys.argv[2]))
+    else:
+        make_service(storage_url(sys.argv[2]))

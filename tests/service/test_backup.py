@@ -147,6 +147,12 @@ def test_no_password_is_on_the_command_line_of_pg_dump(monkeypatch: pytest.Monke
         assert "hunter2" not in str(raised.value)
 
 
+def test_mysql_is_left_to_its_own_program(tmp_path: Path) -> None:
+    with pytest.raises(CheckError, match="are backed up with their own program: mysqldump --single-transaction"):
+        back_up(URL.create("mysql+pymysql", username="anna", host="h", database="d"), tmp_path / "copy")
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_a_check_finds(desk_of: DeskOf, engine: Engine) -> None:
     desk_of("anna").submit(STUDY)
     found = check_database(engine)

@@ -2,11 +2,13 @@
 
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
 from alembic.script import ScriptDirectory
+from optuna import create_study
 from sqlalchemy import (
     Engine,
     PrimaryKeyConstraint,
@@ -24,13 +26,17 @@ from sqlalchemy.schema import CreateTable
 
 from cifar_tune.service import schema
 from cifar_tune.service.people import Actor
+from cifar_tune.service.refusals import UnknownStudyError
 from cifar_tune.service.schema import NewerSchemaError, differences, upgrade, version_of
 from cifar_tune.service.storage_desk import StorageDesk
 from cifar_tune.service.tables import METADATA, VERSION
+from cifar_tune.storage.lease import LeaseHeldError, acquire, held_lease
 from cifar_tune.storage.own_tables import LEASES, WISHES
 from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.records import load_record
 from cifar_tune.storage.urls import storage_url
+from cifar_tune.storage.wishes import Wish, ask_to_park, read_wish
+from tests.storage.conftest import FreshUrl
 
 from .old_database import STUDY as OLD_STUDY
 from .test_desk import STUDY
@@ -109,7 +115,9 @@ def test_mysql_takes_each_table(table: Table) -> None:
 @pytest.mark.parametrize("table", METADATA.sorted_tables, ids=str)
 def test_mysql_compares_names_of_people_exactly(table: Table) -> None:
     lines = str(CreateTable(table).compile(dialect=mysql.dialect())).splitlines()
-    of_people = {"owner", "created_by", "actor", "target"} | ({"name"} if table.name == "cifar_tune_owners" else set())
+    of_people = {"owner", "created_by", "actor", "target", "label"} | (
+        {"name"} if table.name == "cifar_tune_owners" else set()
+    )
     for line in lines:
         is_exact = "VARCHAR(100) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin" in line
         assert is_exact == (line.split() != [] and line.split()[0] in of_people), line
@@ -129,6 +137,97 @@ def test_the_first_tables_are_upgraded_and_keep_what_they_hold(url: URL, monkeyp
         connection.execute(add, {"name": "Anna", "slots": 4})
         rows = connection.execute(text("SELECT slots FROM cifar_tune_owners WHERE name = 'anna'"))
         assert rows.scalars().all() == [3]
+    close(storage)
+
+
+DATABASES = Path(__file__).parent / "databases"
+
+
+def of_version_2(url: URL) -> URL:
+    """A database that `old_database` has written when the tables had version 0002."""
+    if url.get_backend_name() == "sqlite":
+        with closing(sqlite3.connect(str(url.database))) as connection:
+            connection.executescript((DATABASES / "0002.sql").read_text(encoding="utf-8"))
+        return url
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        connection.exec_driver_sql("ALTER DATABASE CHARACTER SET latin1")
+        connection.exec_driver_sql("SET FOREIGN_KEY_CHECKS = 0")
+        for statement in (DATABASES / "0002-mariadb.sql").read_text(encoding="utf-8").split(";\n"):
+            if statement.strip():
+                connection.exec_driver_sql(statement.replace("%", "%%"))
+        connection.commit()
+    engine.dispose()
+    return url
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "mysql"])
+def test_tables_of_version_2_are_upgraded_and_keep_what_they_hold(
+    backend: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    if backend == "sqlite":
+        empty = storage_url(f"sqlite:///{tmp_path / 'old.db'}")
+    else:
+        create: FreshUrl = request.getfixturevalue("mysql")
+        empty = create()
+    storage = open_storage(of_version_2(empty))
+    engine = storage.engine
+    assert (upgrade(engine), version_of(engine), differences(engine)) == ("0002", VERSION, [])
+    desk = StorageDesk(engine, empty, Actor("anna", "editor"))
+    assert [(each.study, each.state) for each in desk.queue()] == [("earlier", "queued"), ("later", "paused")]
+    assert [owner.slots for owner in desk.owners()] == [3]
+    held = held_lease(engine, "made")
+    assert held is not None
+    assert read_wish(engine, "made", held.token) == Wish(True, None, "anna on lab1", ANY)
+    check_every_letter(engine, desk)
+    close(storage)
+
+
+def check_every_letter(engine: Engine, desk: StorageDesk) -> None:
+    """What is written is kept, also where the database's own character set lacks it, and names are told apart."""
+    text_of_file = f"# 学習 🎯\n{STUDY}"
+    made = desk.submit(text_of_file.replace("name: mine", "name: letters"), "学習.yaml")
+    assert desk.submission("letters").file == "学習.yaml"
+    assert made.text.splitlines()[0] == "# 学習 🎯"
+    admin = StorageDesk(engine, engine.url, Actor("root", "admin"))
+    assert admin.create_token("学習", "viewer", "naïve 🎯")[0].label == "naïve 🎯"
+    for absent in ("学習", "Letters "):
+        with pytest.raises(UnknownStudyError):
+            desk.cancel(absent)
+        with pytest.raises(UnknownStudyError):
+            desk.stop(absent)
+    for name in ("made", "MADE", "mäde", "学習"):
+        with suppress(LeaseHeldError):
+            acquire(engine, name)
+    assert len({held.token for name in ("made", "MADE", "mäde", "学習") if (held := held_lease(engine, name))}) == 4
+    assert ask_to_park(engine, "学習", "学 on lab1") is not None
+
+
+def test_every_letter_is_kept(mysql: FreshUrl) -> None:
+    url = mysql()
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("ALTER DATABASE CHARACTER SET latin1")
+    engine.dispose()
+    storage = open_storage(url)
+    upgrade(storage.engine)
+    create_study(storage=storage, study_name="made")
+    check_every_letter(storage.engine, StorageDesk(storage.engine, url, Actor("anna", "editor")))
+    with pytest.raises(KeyError):
+        storage.get_study_id_from_name("学習")
+    close(storage)
+
+
+def test_where_the_database_compares_exactly_names_of_studies_do_too(mysql: FreshUrl) -> None:
+    url = mysql()
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("ALTER DATABASE CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
+    engine.dispose()
+    storage = open_storage(url)
+    upgrade(storage.engine)
+    desk = StorageDesk(storage.engine, url, Actor("anna", "editor"))
+    assert [desk.submit(STUDY, settings=[f"name={name}"]).study for name in ("mine", "Mine")] == ["mine", "Mine"]
     close(storage)
 
 

@@ -4,6 +4,7 @@ import itertools
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
@@ -52,6 +53,13 @@ def create_database(server: str, name: str, template: str = "template1") -> URL:
 @pytest.fixture
 def mysql() -> Iterator[FreshUrl]:
     """Makes databases on the server that the variable names, and drops them afterwards."""
+    with mysql_databases() as create:
+        yield create
+
+
+@contextmanager
+def mysql_databases() -> Iterator[FreshUrl]:
+    """The same for fixtures that live longer than a test."""
     given = os.environ.get(MYSQL_VARIABLE)
     if not given:
         pytest.skip(f"{MYSQL_VARIABLE} names no MariaDB or MySQL server")

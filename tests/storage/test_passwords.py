@@ -1,9 +1,11 @@
 """A password in the URL of the storage shows up nowhere."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine
 from sqlalchemy.engine import URL
 
 from cifar_tune.storage.rdb import close, open_storage
@@ -22,14 +24,29 @@ search_space: {lr: {low: 1e-4, high: 1e-2, log: true}}
 
 
 @pytest.fixture(params=["postgresql", "postgresql, in the query", "mysql"])
-def url_with_password(request: pytest.FixtureRequest) -> URL:
+def url_with_password(request: pytest.FixtureRequest) -> Iterator[URL]:
     if request.param == "mysql":
         create: FreshUrl = request.getfixturevalue("mysql")
-        return create()
+        url = create()
+        accounts = [f"'cifar_tune_{os.getpid()}'@'{host}'" for host in ("localhost", "%")]
+        _do(url, *(f"CREATE USER {each} IDENTIFIED BY '{SECRET}'" for each in accounts))
+        _do(url, *(f"GRANT ALL ON {url.database}.* TO {each}" for each in accounts))
+        yield url.set(username=f"cifar_tune_{os.getpid()}", password=SECRET)
+        _do(url, *(f"DROP USER {each}" for each in accounts))
+        return
     url = create_database(request.getfixturevalue("postgres"), f"secret_{os.getpid()}_{len(request.param)}")
     if "query" in request.param:
-        return url.update_query_dict({"password": SECRET})  # this server lets everybody in
-    return url.set(password=SECRET)
+        yield url.update_query_dict({"password": SECRET})  # this server lets everybody in
+    else:
+        yield url.set(password=SECRET)
+
+
+def _do(url: URL, *statements: str) -> None:
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement.replace("%", "%%"))
+    engine.dispose()
 
 
 @pytest.mark.usefixtures("blank_pictures")

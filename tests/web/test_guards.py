@@ -218,6 +218,9 @@ def test_whose_limits_hold_for_an_address(one: str, other: str, is_same: bool) -
         ("10.9.1.2", ["x" * 1000], "10.9.1.2"),
         ("10.9.1.2", [], "10.9.1.2"),
         ("3.3.3.3", ["1.1.1.1"], "3.3.3.3"),
+        ("127.0.0.1", ["1.1.1.1"], "1.1.1.1"),  # a proxy on this machine
+        ("::1", ["1.1.1.1, 2.2.2.2"], "2.2.2.2"),
+        ("127.0.0.1", [], "127.0.0.1"),
     ],
 )
 def test_where_a_request_comes_from(app_of: AppOf, client: str, forwarded: list[str], address: str) -> None:
@@ -372,6 +375,25 @@ def test_a_browser_behind_a_proxy_with_tls_keeps_its_cookie_to_tls(app_of: AppOf
     client = TestClient(app_of(proxy=PROXY), "http://127.0.0.1", client=("10.9.1.2", 1), follow_redirects=False)
     answer = log_in(client, template.tokens["viewer"], OURS | {"X-Forwarded-Proto": "https"})
     assert re.match(r"__Host-cifar_tune_session=\S+; HttpOnly;.* Path=/;.*; Secure$", answer.headers["set-cookie"])
+
+
+def test_a_proxy_on_this_machine_says_of_tls_and_addresses_and_never_who_somebody_is(
+    app_of: AppOf, template: Template
+) -> None:
+    passed_on = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "10.7.7.7"}
+    for address, is_secure in (("127.0.0.1", True), ("::1", True), ("10.9.1.2", False)):
+        client = TestClient(app_of(), "http://127.0.0.1", client=(address, 1), follow_redirects=False)
+        answer = log_in(client, template.tokens["viewer"], OURS | passed_on)
+        assert ("; Secure" in answer.headers["set-cookie"]) == is_secure, address
+        named = {"X-Forwarded-User": "root", "X-User": "root", "X-Role": "admin"}
+        client.cookies.clear()
+        assert client.get("/v1/me", headers=passed_on | named).status_code == 401
+    client = TestClient(app_of(), "http://127.0.0.1", client=("127.0.0.1", 1))
+    for _ in range(Limits().failures + 1):
+        last = client.get("/v1/me", headers={"Authorization": "Bearer ct_wrong", "X-Forwarded-For": "10.7.7.8"})
+    assert last.status_code == 429
+    other = {"Authorization": f"Bearer {template.tokens['viewer']}", "X-Forwarded-For": "10.7.7.9"}
+    assert client.get("/v1/me", headers=other).status_code == 200
 
 
 @pytest.mark.parametrize(

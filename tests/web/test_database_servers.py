@@ -1,4 +1,4 @@
-"""What matters most, on PostgreSQL: rights, submissions, sessions, streams, and requests that make no sense."""
+"""What matters most, on PostgreSQL and MariaDB: rights, submissions, sessions, streams, and requests without sense."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.storage.urls import ARTIFACTS_VARIABLE
 from tests.exhaustive import few_of
-from tests.storage.conftest import create_database
+from tests.storage.conftest import create_database, mysql_databases
 
 from . import test_dashboard_gate, test_guards, test_rights, test_streams, test_submitting
 from .conftest import ClientOf, Template, furnish
@@ -20,11 +20,15 @@ from .test_streams import address
 __all__ = ["address", "owned"]
 
 
-@pytest.fixture(scope="module")
-def url(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[URL]:
+@pytest.fixture(scope="module", params=["postgresql", "mysql"])
+def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[URL]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(ARTIFACTS_VARIABLE, str(tmp_path_factory.mktemp("artifacts")))
-        yield create_database(postgres, "web")
+        if request.param == "postgresql":
+            yield create_database(request.getfixturevalue("postgres"), "web")
+            return
+        with mysql_databases() as create:
+            yield create()
 
 
 @pytest.fixture(scope="module")
