@@ -27,6 +27,7 @@ from cifar_tune.service.tables import SUBMISSIONS
 from cifar_tune.service.usage import busy_slots
 from cifar_tune.storage.lease import acquire, owner_of
 from cifar_tune.storage.wishes import ask_to_park
+from tests.exhaustive import few_of
 from tests.service.conftest import DeskOf
 from tests.waiting import PATIENCE, wait_until
 
@@ -198,6 +199,7 @@ def test_a_death_is_told_until_an_epoch_has_ended_since(lab: Lab) -> None:
     assert (lab.state("study"), lab.desk.submission("study").deaths) == ("running", 0)
 
 
+@pytest.mark.parametrize("url", few_of(["sqlite", "postgresql", "mysql"], ["sqlite"]), indirect=True)
 def test_a_server_that_was_killed_finds_its_runs_again(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervising, "_STARTING_SECONDS", 0.0)
     lab.server.end()

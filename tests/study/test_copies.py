@@ -16,6 +16,7 @@ from sqlalchemy import update
 from cifar_tune.storage.records import StudyRecord, load_record
 from cifar_tune.storage.urls import storage_url
 from tests.dashboard.conftest import serving
+from tests.exhaustive import few_of
 from tests.processes import Program, call_cifar_tune, start_cifar_tune
 from tests.study.test_processes import watched
 from tests.waiting import AUGMENTATION, PATIENCE, PLUGIN, Gate, read_until, wait_until
@@ -93,7 +94,7 @@ def renamed(storage: RDBStorage) -> None:
         connection.execute(update(StudyModel).values(study_name="pear"))
 
 
-@pytest.mark.parametrize("how", [copied, renamed_by_the_dashboard, renamed])
+@pytest.mark.parametrize("how", few_of([copied, renamed_by_the_dashboard, renamed], [copied]))
 def test_the_study_that_was_named_is_run(place: Place, how: Copy) -> None:
     how(place.storage)
     code, out, err = place.call("run", "pear", "--trials", "3")

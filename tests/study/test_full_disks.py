@@ -47,6 +47,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, flo
     return values(folder.record())
 
 
+@pytest.mark.exhaustive
 def test_training_goes_on_where_checkpoints_find_no_room(
     tmp_path: Path, small_disk: Path, undisturbed: list[tuple[str, float | None, dict[int, float]]]
 ) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from tests.exhaustive import few_of
 from tests.postgres import own_server
 from tests.study.test_faults import folder_with
 from tests.study.test_processes import Folder, executor_of
@@ -22,7 +23,7 @@ def server() -> Iterator[str]:
         yield server.get_uri()
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=few_of(["sqlite", "postgresql"], ["sqlite"]))
 def fresh(request: pytest.FixtureRequest) -> Fresh:
     """Makes folders with an empty database."""
     if request.param == "sqlite":

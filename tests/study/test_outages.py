@@ -57,6 +57,7 @@ def test_the_study_goes_on_when_the_database_restarts(
     assert all(not trial.resumed_from for trial in folder.record().trials)
 
 
+@pytest.mark.exhaustive
 def test_what_a_database_that_stays_away_missed_is_written_by_the_next_run(
     folder: Folder, server: Server, undisturbed: list[float | None]
 ) -> None:

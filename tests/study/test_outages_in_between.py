@@ -255,6 +255,7 @@ def test_the_server_is_stopped_again_and_again_in_the_middle_of_steps(
     close(storage)
 
 
+@pytest.mark.exhaustive
 def test_and_in_the_middle_of_an_evolution(
     url: URL, growing: GrowingDistances, undisturbed: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

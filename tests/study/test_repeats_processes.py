@@ -21,6 +21,7 @@ search_space:
 
 
 @pytest.mark.usefixtures("blank_pictures")
+@pytest.mark.exhaustive
 def test_a_killed_run_goes_on_and_best_yaml_trains_on_its_fold(tmp_path: Path) -> None:
     folder = Folder(tmp_path / "folds")
     (folder.path / "study.yaml").write_text(STUDY)

@@ -42,6 +42,7 @@ main()
 
 
 @pytest.mark.usefixtures("blank_pictures")
+@pytest.mark.exhaustive
 def test_from_a_known_configuration_to_the_best_one(tmp_path: Path) -> None:
     folder = Folder(tmp_path / "known")
     (folder.path / "study.yaml").write_text(STUDY)
