@@ -41,7 +41,7 @@ def add_trials(
 
     Optuna makes an object of each row, and looks for each value and each knob before it writes it. Here the rows of all
     trials go into each table together: a third of the time for one trial, a twentieth for hundreds at once. Relies on
-    the columns of the tables, and on `NOT_FOUND_MSG`.
+    the columns of the tables.
 
     Args:
         connection: in a transaction, which holds all of them or none.
@@ -57,10 +57,12 @@ def add_trials(
         ValueError: a knob has another kind of distribution in this study.
         SQLAlchemyError: the database failed.
     """
-    locked = select(STUDIES.c.study_id).where(STUDIES.c.study_id == study).with_for_update()
-    if connection.execute(locked).one_or_none() is None:  # numbers are given one by one
-        raise KeyError(models.NOT_FOUND_MSG)
+    is_sqlite = connection.dialect.name == "sqlite"
+    if not is_sqlite:
+        _lock(connection, study)
     first = _add_row(connection, study, trials[0], None)
+    if is_sqlite:  # which is locked with the first row: until then, somebody could delete the study
+        _lock(connection, study)
     _require_compatible(connection, study, trials, known)
     earlier = select(func.count()).where(TRIALS.c.study_id == study, TRIALS.c.trial_id < first)
     number = int(connection.execute(earlier).scalar_one())
@@ -74,6 +76,16 @@ def add_trials(
     _add(connection, USER_ATTRIBUTES, (row for each, trial in pairs for row in _rows(each, trial.user_attrs)))
     _add(connection, SYSTEM_ATTRIBUTES, (row for each, trial in pairs for row in _rows(each, trial.system_attrs)))
     return ids, number
+
+
+def _lock(connection: Connection, study: int) -> None:
+    """See that a study is there, and let nobody else change it, since numbers are given one by one.
+
+    Relies on `studies`, and on `NOT_FOUND_MSG`.
+    """
+    locked = select(STUDIES.c.study_id).where(STUDIES.c.study_id == study).with_for_update()
+    if connection.execute(locked).one_or_none() is None:
+        raise KeyError(models.NOT_FOUND_MSG)
 
 
 def _add_row(connection: Connection, study: int, trial: FrozenTrial, number: int | None) -> int:

@@ -16,9 +16,10 @@ from cifar_tune.memory import share_heaps
 from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.service.addresses import SECRET_VARIABLE
 from cifar_tune.service.checking_apart import memory_limit
+from cifar_tune.service.one_server import server_lease, tell_address
 from cifar_tune.service.people import first_admin
 from cifar_tune.service.schema import upgrade, version_of
-from cifar_tune.service.supervising import Settings, Supervisor, server_lease, tell_address
+from cifar_tune.service.supervising import Settings, Supervisor
 from cifar_tune.service.tables import VERSION
 from cifar_tune.service.telling import telling
 from cifar_tune.storage.lease import Lease

@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from sqlalchemy import Engine, delete, insert, select
+from sqlalchemy import Engine
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
-from cifar_tune.errors import CheckError, UserError
+from cifar_tune.errors import UserError
 from cifar_tune.service import owners, submissions
 from cifar_tune.service.asking import Asking
 from cifar_tune.service.beginning import Beginning
@@ -27,10 +27,8 @@ from cifar_tune.service.runs import Command, Processes, coordinating, environmen
 from cifar_tune.service.scheduling import Claim, Plan, Rules, plan
 from cifar_tune.service.slots import most_at_once, slots_of_a_trial
 from cifar_tune.service.submissions import LATER, LIVING, Submission
-from cifar_tune.service.tables import SERVER_LEASE, SERVERS
 from cifar_tune.service.usage import BusySlots, Usage
-from cifar_tune.storage.lease import Lease, LeaseLostError, acquire, held_lease, owner_of
-from cifar_tune.visible import visible
+from cifar_tune.storage.lease import Lease, LeaseLostError, owner_of
 
 _LOOK_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 5.0
@@ -38,7 +36,6 @@ _SHARE_OF_A_CORE = 0.05
 """Where a look takes long, since a thousand studies wait, there are fewer: the cores are for training."""
 
 _WRITE_SECONDS = 10.0
-_STARTING_SECONDS = 10.0
 _PARK_SECONDS = 60.0
 
 
@@ -59,54 +56,13 @@ class Settings:
     renewed: Callable[[], tuple[str, ...]] | None = None
 
 
-def server_lease(engine: Engine) -> Lease:
-    """Be the one server of a storage.
-
-    Raises:
-        CheckError: another one lives; names it, and where it is found if that is known.
-    """
-    try:
-        return acquire(engine, SERVER_LEASE)
-    except CheckError as error:
-        held = held_lease(engine, SERVER_LEASE)
-        if held is None or held.is_free:
-            raise
-        found = _address(engine, held.token)
-        if found is None:
-            where = ", which is still starting, so its address is not known yet"
-        else:
-            where = f", at {visible(found)}" if found else ", without pages (--no-http)"
-        raise CheckError(
-            f"{held.owner} serves this storage already{where}; stop it first, or use it: one server gives out all slots"
-        ) from error
-
-
-def _address(engine: Engine, lease: str) -> str | None:
-    """Where the server with this lease is found; waits for a moment if it has not said so yet, since it starts."""
-    wanted = select(SERVERS.c.address).where(SERVERS.c.lease == lease)
-    deadline = time.monotonic() + _STARTING_SECONDS
-    while True:
-        with engine.connect() as connection:
-            found: str | None = connection.execute(wanted).scalar()
-        if found is not None or time.monotonic() >= deadline:
-            return found
-        time.sleep(_LOOK_SECONDS)
-
-
-def tell_address(engine: Engine, lease: Lease, address: str) -> None:
-    """Let others know where this server is found; empty where it has no pages."""
-    with engine.begin() as connection:
-        connection.execute(delete(SERVERS))
-        connection.execute(insert(SERVERS).values(lease=lease.token, address=address))
-
-
 class Supervisor:
     """One server. Let it `look` again and again.
 
     Args:
         engine: of the database, which has the tables of the service.
         url: of the database.
-        lease: see `server_lease`.
+        lease: see `one_server.server_lease`.
         settings: how it works.
         say: is given messages for people.
     """

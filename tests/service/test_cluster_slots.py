@@ -14,9 +14,10 @@ from cifar_tune.executors.options import room_of
 from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.service.cluster_slots import ClusterGoneError, ClusterSlots, cluster_slots
 from cifar_tune.service.coordinating import coordinate
+from cifar_tune.service.one_server import server_lease
 from cifar_tune.service.slots import slots_of_a_trial
 from cifar_tune.service.submissions import LATER
-from cifar_tune.service.supervising import Settings, Supervisor, server_lease
+from cifar_tune.service.supervising import Settings, Supervisor
 from cifar_tune.storage.records import load_record
 from cifar_tune.storage.urls import ARTIFACTS_VARIABLE
 from cifar_tune.study.events import StopRequests

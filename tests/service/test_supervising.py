@@ -17,12 +17,13 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import OperationalError
 
 from cifar_tune.errors import CheckError
-from cifar_tune.service import asking, audit, submissions, supervising
+from cifar_tune.service import asking, audit, one_server, submissions
 from cifar_tune.service.deaths import MOST_DEATHS, Deaths
+from cifar_tune.service.one_server import server_lease, tell_address
 from cifar_tune.service.runs import Processes, coordinating
 from cifar_tune.service.scheduling import Rules
 from cifar_tune.service.storage_desk import StorageDesk
-from cifar_tune.service.supervising import Settings, Supervisor, server_lease, tell_address
+from cifar_tune.service.supervising import Settings, Supervisor
 from cifar_tune.service.tables import SUBMISSIONS
 from cifar_tune.service.usage import busy_slots
 from cifar_tune.storage.lease import acquire, owner_of
@@ -201,12 +202,13 @@ def test_a_death_is_told_until_an_epoch_has_ended_since(lab: Lab) -> None:
 
 @pytest.mark.parametrize("url", few_of(["sqlite", "postgresql", "mysql"], ["sqlite"]), indirect=True)
 def test_a_server_that_was_killed_finds_its_runs_again(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervising, "_STARTING_SECONDS", 0.0)
+    monkeypatch.setattr(one_server, "_STARTING_SECONDS", 0.0)
     lab.server.end()
     lab.submit("study")
     program = f"""
 import sys
 import time
+from cifar_tune.service.one_server import server_lease
 from cifar_tune.service.supervising import *
 from cifar_tune.storage.rdb import open_storage
 from cifar_tune.storage.urls import storage_url

@@ -13,6 +13,7 @@ from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, create_trial
 from sqlalchemy import select
 
+from cifar_tune import optuna_rows
 from cifar_tune.optuna_internals import study_id
 from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.storage.rdb import close, open_storage
@@ -104,3 +105,21 @@ def test_all_of_them_or_none(rdb: BatchStorage) -> None:
 def test_of_a_study_that_is_gone(rdb: BatchStorage) -> None:
     with pytest.raises(KeyError):
         rdb.create_trials(7, [_with(IntDistribution(0, 3))])
+    assert not any(_rows(rdb).values())
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)  # others let nobody delete it at this moment
+def test_of_a_study_that_somebody_deletes_at_this_moment(rdb: BatchStorage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of it stays: SQLite gives its id to the next study, whose trials these would be."""
+    own, add = rdb.get_study_id_from_name("s"), optuna_rows._add_row
+    url = rdb.engine.url.render_as_string(hide_password=False)
+
+    def deleted(*arguments: Any) -> int:
+        monkeypatch.undo()
+        optuna.delete_study(study_name="s", storage=url)
+        return add(*arguments)
+
+    monkeypatch.setattr(optuna_rows, "_add_row", deleted)
+    with pytest.raises(KeyError):
+        rdb.create_trials(own, [_with(IntDistribution(0, 3))])
+    assert not any(_rows(rdb).values())
