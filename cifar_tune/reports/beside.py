@@ -33,7 +33,8 @@ class Beside(Generic[Made]):
     def get(self, key: Hashable, mark: object, make: Callable[[], Made], waits: bool = False) -> Made | None:
         """The newest answer that there is, None before the first; where `mark` is another one, a new one is begun.
 
-        With `waits`, the first one is waited for. What `make` raises is raised here as long as it is the newest answer.
+        With `waits`, the first one is waited for. What `make` raises is raised here, and it is called again: a database
+        may have been away for a moment.
         """
         with self._lock:
             entry = self._entries.setdefault(key, _Entry())
@@ -42,7 +43,8 @@ class Beside(Generic[Made]):
                 self._entries.popitem(last=False)
             if entry.next is not None and entry.next.done():
                 entry.last, entry.next = entry.next, None
-            if entry.next is None and (entry.last is None or entry.mark != mark):
+            has_one = entry.last is not None and entry.last.exception() is None
+            if entry.next is None and (not has_one or entry.mark != mark):
                 entry.mark, entry.next = mark, self._thread.submit(make)
-            last = entry.next if waits and entry.last is None else entry.last
+            last = entry.next if waits and not has_one else entry.last
         return None if last is None else last.result()

@@ -18,6 +18,7 @@ from sqlalchemy import delete, event, insert
 from sqlalchemy.engine import URL, make_url
 from starlette.testclient import TestClient
 
+from cifar_tune.errors import CheckError
 from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.reports import comparison_files, kept_importances
 from cifar_tune.reports.beside import Beside
@@ -331,6 +332,19 @@ def test_what_takes_long_is_made_beside() -> None:
     while (found := beside.get("key", "another mark", lambda: 3)) == 1:
         time.sleep(0.001)
     assert found == 2
+
+
+def test_what_takes_long_is_made_again_where_it_has_failed() -> None:
+    """Importances of a study that has ended would else fail until the server is started anew."""
+    beside: Beside[int] = Beside(1)
+
+    def away() -> int:
+        raise CheckError("the database does not answer")
+
+    with pytest.raises(CheckError):
+        beside.get("key", "mark", away, waits=True)
+    assert beside.get("key", "mark", lambda: 1, waits=True) == 1
+    assert beside.get("key", "mark", away, waits=True) == 1
 
 
 def test_many_changes_make_a_line_of_few_steps() -> None:
