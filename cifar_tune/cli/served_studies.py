@@ -100,7 +100,12 @@ def served_comparison(
     name = served_name(study, desk)
     try:
         told = str(desk.compare(name, by)["markdown"])
-        found = {kind: desk.compare_file(name, by, kind) for kind in dict.fromkeys(("md", "csv", "png", *formats))}
+        for _ in range(_TRIES):
+            before = told
+            found = {kind: desk.compare_file(name, by, kind) for kind in dict.fromkeys(("md", "csv", "png", *formats))}
+            told = str(desk.compare(name, by)["markdown"])
+            if told == before:  # else a trial has ended meanwhile, and the files may be of different moments
+                break
     except UserError as error:
         raise UserError([replace(each, key="--by") if each.key == "by" else each for each in error.problems]) from error
     return name, told, found

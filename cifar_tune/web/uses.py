@@ -6,6 +6,7 @@ each of them would come several times per second.
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from threading import Lock, Timer
 
 from sqlalchemy import Engine
@@ -46,9 +47,11 @@ class Uses:
         with self._lock:
             self._noted[token] = self._unwritten[token] = now
             if self._timer is None:
-                self._timer = Timer(self._seconds, self.write)
-                self._timer.daemon = True
-                self._timer.start()
+                timer = Timer(self._seconds, self.write)
+                timer.daemon = True
+                with suppress(RuntimeError):  # there can be no more threads now; the next use tries it again
+                    timer.start()
+                    self._timer = timer
 
     def write(self) -> None:
         """Write what was noted; what cannot be written is tried again with what is noted next."""

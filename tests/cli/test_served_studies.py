@@ -3,15 +3,17 @@
 import json
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from threading import Thread
 from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from sqlalchemy.engine import URL
 
 from cifar_tune.cli import queue_lines, submitting, watching
+from cifar_tune.cli.served_studies import served_comparison
 from cifar_tune.cli.server_watching import ServerWatcher
 from cifar_tune.client import HttpDesk
 from cifar_tune.errors import CheckError
@@ -142,6 +144,24 @@ def test_a_comparison_is_the_same_by_both_ways(cli: Cli, here: Options, there: O
         ours, theirs = cli("compare", "made", *wrong, *here), cli("compare", "made", *wrong, *there)
         assert (theirs.code, theirs.err) == (ours.code, ours.err) == (2, ours.err), wrong
     assert "compare-optimzer" not in str([*tmp_path.rglob("*")])
+
+
+def test_the_files_of_a_comparison_are_of_one_moment() -> None:
+    """A trial of a running study may end between two questions."""
+
+    class Running:
+        moment = 0
+
+        def compare(self, _study: str, _knob: str) -> Mapping[str, str]:
+            return {"markdown": f"table {self.moment}"}
+
+        def compare_file(self, _study: str, _knob: str, kind: str) -> bytes:
+            self.moment = max(self.moment, int(kind == "csv"))
+            return f"{kind} {self.moment}".encode()
+
+    name, told, found = served_comparison("x", "lr", cast(HttpDesk, Running()), ["svg"])
+    assert (name, told) == ("x", "table 1")
+    assert set(found.values()) == {b"md 1", b"csv 1", b"png 1", b"svg 1"}
 
 
 def test_what_cannot_be_had_is_said(cli: Cli, there: Options, tmp_path: Path) -> None:

@@ -58,3 +58,26 @@ def test_uses_are_written_by_themselves(storage: BatchStorage, url: URL, monkeyp
     monkeypatch.setattr(uses, "write_uses", lambda *_: is_written.set())
     Uses(storage.engine, 0.0).note(1)
     assert is_written.wait(60)
+
+
+def test_where_there_can_be_no_more_threads_the_next_use_tries_it_again(
+    storage: BatchStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[dict[int, float]] = []
+    is_written = threading.Event()
+
+    def write(_engine: object, found: dict[int, float]) -> None:
+        written.append(found)
+        is_written.set()
+
+    def refused(_timer: threading.Timer) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(uses, "write_uses", write)
+    noted = Uses(storage.engine, 0.0, Clock())
+    with monkeypatch.context() as crowded:
+        crowded.setattr(threading.Timer, "start", refused)
+        noted.note(1)
+    noted.note(2)
+    assert is_written.wait(60)
+    assert written == [{1: 1000.0, 2: 1000.0}]
