@@ -21,6 +21,7 @@ from benchmarks import (
     step,
     transfer,
     trial,
+    views,
 )
 from benchmarks.gpu import proof
 from benchmarks.question import Measure, run
@@ -38,6 +39,7 @@ QUESTIONS: Mapping[str, Measure] = {
     "predictions": predictions.measure,
     "scheduling": scheduling.measure,
     "service": service.measure,
+    "views": views.measure,
     "quality": quality.measure,
 }
 

@@ -1,4 +1,4 @@
-"""What it costs that many people look at the service, and how its pages take many trials and many studies."""
+"""What it costs that many people look at the service."""
 
 import math
 from collections.abc import Sequence
@@ -8,40 +8,26 @@ from typing import Any
 from benchmarks.measuring import digits, spread, table
 from benchmarks.question import Options, run
 from benchmarks.service_load import EXECUTORS, PAGES, Phase, Server, alone, asked, asked_elsewhere, clients_of, serving
-from benchmarks.service_views import OF_A_STUDY, OF_ALL_TRIALS, OF_MANY, Compared, compared, p95
+from benchmarks.service_views import p95
 
 _POLLERS, _LISTENERS, _PERIOD = 200, 50, 5.0
-_WANTED_SLOWER, _WANTED_LATER, _WANTED_RATIO = 5.0, 100.0, 2.0
+_WANTED_SLOWER, _WANTED_LATER = 5.0, 100.0
 _PROBES = 8
 _CONNECTING = 3.0
 """Seconds at the beginning of a round in which the clients connect."""
 
 
 def measure(options: Options) -> Sequence[str]:
-    """Training beside people who look; memory over many requests; pages on large studies and on many studies."""
+    """Training beside people who look, and memory over many requests."""
     seconds, rounds = (6.0, 1) if options.quick else (15.0, 4)
     requests = 500 if options.quick else 10_000
     with serving(options.scratch, max(_POLLERS, _LISTENERS)) as server:
         looked_at = _looked_at(server, seconds, rounds)
         memory = _memory(server, requests)
-    views = 2 if options.quick else 10
-    many_trials, many_studies = (1_000, 100) if options.quick else (10_000, 1_000)
-    of_a_study = compared(options.scratch, [(1, 100), (1, many_trials)], OF_A_STUDY, views, OF_ALL_TRIALS)
-    of_many = compared(options.scratch, [(10, 10), (many_studies, 10)], OF_MANY, views)
     return [
         "## A service that many people look at",
         *looked_at,
         *memory,
-        "### Large studies, and many studies",
-        f"p95 of {views} answers over HTTP on SQLite, one at a time, without training. First view: the server has just "
-        f"begun and knows nothing. After a change: another trial has ended since the last answer. Wanted: at most "
-        f"{_WANTED_RATIO:g} times as long. Importances of more than 1,000 completed trials are computed beside, and "
-        f"the first answer says so.",
-        f"One study of 100 and of {many_trials:,} trials. The last rows, without a change, list or draw all trials, "
-        f"and so grow with them; they were asked for once:",
-        _views(of_a_study),
-        f"10 and {many_studies:,} studies of 10 trials each, half of them waiting in the queue:",
-        _views(of_many),
     ]
 
 
@@ -152,24 +138,6 @@ def _memory(server: Server, requests: int) -> list[str]:
 
 def _sixths(sizes: Sequence[float]) -> list[float]:
     return [sizes[max(0, len(sizes) * part // 6 - 1)] for part in range(1, 7)] if len(sizes) >= 6 else list(sizes)
-
-
-def _views(found: Sequence[Compared]) -> str:
-    paths = list(dict.fromkeys(each.path for each in found))
-    kinds = list(dict.fromkeys(each.kind for each in found))
-    by = {(each.path, each.kind): each for each in found}
-    header = ["asked for", *(word for kind in kinds for word in (f"{kind}, small, ms", "large, ms", "ratio"))]
-    rows = []
-    for path in paths:
-        cells: list[object] = [f"`{path}`"]
-        for kind in kinds:
-            each = by.get((path, kind))
-            if each is None:
-                cells += ["", "", ""]
-                continue
-            cells += [digits(1000 * each.small), digits(1000 * each.large), f"**{digits(each.large / each.small)}**"]
-        rows.append(cells)
-    return table(header, rows)
 
 
 if __name__ == "__main__":

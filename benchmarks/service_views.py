@@ -1,5 +1,6 @@
 """How long pages and routes of the service take when there are many trials, or many studies."""
 
+import gc
 import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from pathlib import Path
-from statistics import quantiles
+from statistics import median, quantiles
 
 from sqlalchemy import insert
 from sqlalchemy.engine import make_url
@@ -22,6 +23,7 @@ from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.web.app import create_app
 from cifar_tune.web.here import Here
+from cifar_tune.web.preparing import Preparing
 from cifar_tune.web.reading import Studies
 from cifar_tune.web.serving import HttpServer
 from cifar_tune.web.settings import WebSettings
@@ -42,7 +44,8 @@ class Sized:
         study: the one that is looked at.
         server: answers requests.
         token: of an editor who owns the studies.
-        seconds: of each answer, by kind of view and by path.
+        here: what the server keeps.
+        seconds: of each answer, by kind of view and by path: by the clock, and of the processor.
     """
 
     storage: BatchStorage
@@ -51,12 +54,22 @@ class Sized:
     server: HttpServer
     token: str
     here: Here
-    seconds: dict[tuple[str, str], list[float]] = field(default_factory=dict)
+    seconds: dict[tuple[str, str], list[tuple[float, float]]] = field(default_factory=dict)
 
     def forget(self) -> None:
         """Let the service know nothing, as when it has just begun."""
         self.here.studies = Studies(self.storage, self.here.url)
         self.here.__post_init__()
+
+    def prepare(self) -> None:
+        """Let it look at what is large, as a server does that has begun."""
+        Preparing(self.here).look()
+
+    def wait_for_importances(self) -> None:
+        """Until nothing is made beside any more: what was begun for one answer must not hold up another."""
+        seen = self.here.studies.seen(self.study)
+        completed, kept = seen.counts.get("COMPLETE", 0), self.here.results.kept_importances
+        kept.get(self.here.studies.require(self.study), self.study, seen.identity, completed, waits=True)
 
     def drop_answers(self) -> None:
         """Let it keep no whole answers, as when they have grown old; what it knows of trials stays."""
@@ -70,11 +83,11 @@ class Sized:
         """Ask for a page, and note how long the answer took."""
         connection = HTTPConnection(self.server.address.removeprefix("http://").rstrip("/"), timeout=120)
         headers = {"Authorization": f"Bearer {self.token}"}
-        began = time.perf_counter()
+        began, worked = time.perf_counter(), time.process_time()
         connection.request("GET", path.format(study=self.study), headers=headers)
         answer = connection.getresponse()
         content = answer.read(1024) if path.endswith("/stream") else answer.read()
-        took = time.perf_counter() - began
+        took = time.perf_counter() - began, time.process_time() - worked
         connection.close()
         if answer.status != 200:
             raise RuntimeError(f"{path}: status {answer.status}: {content[:500]!r}")
@@ -102,12 +115,15 @@ def sized(folder: Path, name: str, studies: int, trials: int) -> Iterator[Sized]
         rows = [submission_row(each, number % 2 == 0) for number, each in enumerate(names)]
         connection.execute(insert(SUBMISSIONS), rows)
     app = create_app(storage, url, WebSettings(port=0))
+    gc.collect()
+    gc.freeze()  # as `cifar-tune serve` does
     server = HttpServer(app, WebSettings(port=0))
     server.start()
     try:
         yield Sized(storage, spec, names[0], server, token, app.state.here)
     finally:
         server.stop()
+        gc.unfreeze()
         close(storage)
 
 
@@ -139,23 +155,24 @@ OF_MANY = (
     "/", "/?offset=5&contains=noop", "/studies/{study}", "/slots", "/v1/studies?limit=10", "/v1/studies/{study}",
     "/v1/studies/{study}/stream", "/v1/queue", "/v1/submissions?limit=10", "/metrics", "/readyz", "/api/studies",
 )  # fmt: skip
-FIRST, CHANGED = "first view", "after a change"
+FIRST, PREPARED, CHANGED = "first", "prepared", "changed"
 
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """A path at two sizes: p95 in seconds."""
+    """A path at two sizes: p95 in seconds by the clock, and the ratio of the medians of processor time."""
 
     path: str
     kind: str
     small: float
     large: float
+    processor: float
 
 
 def compared(
     folder: Path, sizes: Sequence[tuple[int, int]], paths: Sequence[str], rounds: int, once: Sequence[str] = ()
 ) -> list[Compared]:
-    """Ask for each path at two sizes in turns: of a service that knows nothing yet, and after a change.
+    """Ask for each path at two sizes in turns: a service that knows nothing, one that is prepared, and after a change.
 
     Args:
         folder: for the databases.
@@ -175,16 +192,17 @@ def compared(
         for path in paths:  # templates and statements are made once
             for each in both:
                 each.ask("warm", path)
-        for path in (*(path for _ in range(rounds) for path in paths), *once):
-            for each in both:
-                each.forget()
-                each.ask(FIRST, path)
+        for kind, asked in ((FIRST, (*rounds * tuple(paths), *once)), (PREPARED, rounds * tuple(paths))):
+            for path in asked:
+                for each in both:
+                    _ask_anew(each, kind, path)
         for each in both:
             each.forget()
             for path in paths:
                 each.ask("warm", path)
         for _ in range(rounds):
             for each in both:
+                each.wait_for_importances()
                 each.end_a_trial(draw)
             time.sleep(1.1)  # so old may be what is known of a study
             for path in paths:
@@ -192,10 +210,26 @@ def compared(
                     each.drop_answers()
                     each.ask(CHANGED, path)
         return [
-            Compared(path, kind, p95(small.seconds[kind, path]), p95(large.seconds[kind, path]))
-            for kind, asked in ((FIRST, (*paths, *once)), (CHANGED, paths))
+            _compared(path, kind, small.seconds[kind, path], large.seconds[kind, path])
+            for kind, asked in ((FIRST, (*paths, *once)), (PREPARED, paths), (CHANGED, paths))
             for path in asked
         ]
+
+
+def _ask_anew(server: Sized, kind: str, path: str) -> None:
+    server.forget()
+    if kind == PREPARED:
+        server.prepare()
+    server.ask(kind, path)
+    if path.endswith("/importances"):
+        server.wait_for_importances()
+
+
+def _compared(
+    path: str, kind: str, small: Sequence[tuple[float, float]], large: Sequence[tuple[float, float]]
+) -> Compared:
+    (ours, worked), (theirs, worked_theirs) = zip(*large, strict=True), zip(*small, strict=True)
+    return Compared(path, kind, p95(theirs), p95(ours), median(worked) / median(worked_theirs))
 
 
 def p95(seconds: Sequence[float]) -> float:

@@ -4,6 +4,7 @@ A name belongs to the first person who submits a study under it, until the study
 belong to nobody until an administrator submits them.
 """
 
+from collections.abc import Collection
 from time import time
 
 from sqlalchemy import Connection, Engine, delete, insert, select, update
@@ -25,6 +26,14 @@ def owner_of_name(connection: Connection, study: str) -> str | None:
         return None
     found = connection.execute(select(NAMES.c.study, NAMES.c.owner).where(NAMES.c.study == study)).one_or_none()
     return None if found is None or found.study != study else str(found.owner)
+
+
+def owners_of_names(connection: Connection, studies: Collection[str] | None = None) -> dict[str, str]:
+    """Whose each of these names is, or each name; those that nobody has submitted are left out."""
+    wanted = select(NAMES.c.study, NAMES.c.owner)
+    if studies is not None:
+        wanted = wanted.where(NAMES.c.study.in_(studies))
+    return {str(study): str(owner) for study, owner in connection.execute(wanted).all()}
 
 
 def is_stored(connection: Connection, study: str) -> bool:

@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 from sqlalchemy import Engine, func, select
 
-from cifar_tune.service.names import owner_of_name
+from cifar_tune.service.names import owner_of_name, owners_of_names
 from cifar_tune.service.submissions import State
-from cifar_tune.service.tables import NAMES, SUBMISSIONS
+from cifar_tune.service.tables import SUBMISSIONS
 from cifar_tune.storage.versions import is_copy
 from cifar_tune.web.models.studies import StudyList, StudySummary
 from cifar_tune.web.summaries import Summaries
@@ -105,12 +105,14 @@ def _page(engine: Engine, stored: Mapping[str, int], wish: Wish, offset: int, li
     newest = select(func.max(SUBMISSIONS.c.id)).group_by(SUBMISSIONS.c.study)
     columns = SUBMISSIONS.c.study, SUBMISSIONS.c.id, SUBMISSIONS.c.state
     submitted_last = select(*columns).where(SUBMISSIONS.c.id.in_(newest)).order_by(SUBMISSIONS.c.id.desc())
+    owners: Mapping[str, str] | None = None
     with engine.connect() as connection:
         submitted = {name: (each, state) for name, each, state in connection.execute(submitted_last).all()}
-        owners = {name: owner for name, owner in connection.execute(select(NAMES.c.study, NAMES.c.owner)).all()}  # noqa: C416 (rows)
+        if wish.owner is not None:
+            owners = owners_of_names(connection)
     # what waits for its first run is newer than all that has run
     names = [*(name for name in submitted if name not in stored), *(name for name in stored if not is_copy(name))]
-    if wish.owner is not None:
+    if owners is not None:
         names = [name for name in names if owners.get(name) == wish.owner]
     if wish.states is not None:
         names = [name for name in names if name in submitted and submitted[name][1] in wish.states]
@@ -118,8 +120,9 @@ def _page(engine: Engine, stored: Mapping[str, int], wish: Wish, offset: int, li
         names = [name for name in names if wish.contains.lower() in name.lower()]
     if wish.order == "name":
         names.sort(key=lambda name: (name.lower(), name))
-    page = [
-        _Known(name, stored.get(name), *submitted.get(name, (None, None)), owners.get(name))
-        for name in names[offset : offset + limit]
-    ]
+    shown = names[offset : offset + limit]
+    if owners is None:
+        with engine.connect() as connection:
+            owners = owners_of_names(connection, shown)
+    page = [_Known(name, stored.get(name), *submitted.get(name, (None, None)), owners.get(name)) for name in shown]
     return len(names), page

@@ -1,8 +1,8 @@
-"""Looks at large studies before anybody asks for them.
+"""Looks at lists and at large studies before anybody asks for them.
 
-The first look at a study of many trials counts all of them, which takes a database a tenth of a second or more. Later
-looks read what has ended since. So a server looks once when it has begun, and again where much has ended meanwhile;
-whoever opens a page then waits for none of it.
+The first look at a study of many trials counts all of them, which takes a database a tenth of a second or more, and so
+does the first look at many studies. Later looks read what has ended since. So a server looks once when it has begun,
+and again where much has ended meanwhile; whoever opens a page then waits for none of it.
 """
 
 from collections.abc import Callable
@@ -13,6 +13,7 @@ from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import SQLAlchemyError
 
 from cifar_tune.errors import CifarTuneError
+from cifar_tune.service.people import Actor
 from cifar_tune.service.submissions import LIVING, select_submissions
 from cifar_tune.storage.opened_file import DatabaseGoneError
 from cifar_tune.storage.versions import is_copy
@@ -25,6 +26,9 @@ _MUCH = 200
 """So many more trials, and it is looked at again: fewer are read in no time."""
 
 _MOST = 100
+_MOST_LISTED = 1000
+"""Studies, the newest ones, of which it is known what lists say."""
+
 _SECONDS = 60.0
 _FAILURES = (CifarTuneError, SQLAlchemyError, StorageInternalError, DatabaseGoneError, ValueError, KeyError)
 """Whoever asks for the study is told of them."""
@@ -62,12 +66,19 @@ class Preparing:
                 return
 
     def look(self) -> list[str]:
-        """Look at all studies that somebody would wait for, those first that are queued or run; returns their names."""
-        looked = self._here.summaries.look()
+        """Look at lists, and at each study that somebody would wait for; returns the names of these.
+
+        Those that are queued or run come first.
+        """
+        here = self._here
+        here.summaries.look()  # from the second one on, all trials have been counted
+        looked = here.summaries.look()
         counts = looked.counts_of(list(looked.ids.values()))
         trials = {name: sum(counts[study].values()) for name, study in looked.ids.items() if not is_copy(name)}
-        with self._here.engine.connect() as connection:
+        with here.engine.connect() as connection:
             living = {each.study for each in select_submissions(connection, LIVING, has_texts=False)}
+        here.summaries.of([*living, *list(trials)[:_MOST_LISTED]], looked)
+        here.queue_texts.of(here.desk(Actor("", "viewer")))
         large = [name for name, count in trials.items() if count > MANY]
         wanted = sorted(large, key=lambda name: (name not in living, -trials[name], name))[:_MOST]
         self._trials = {name: self._trials[name] for name in wanted if name in self._trials}
@@ -82,5 +93,4 @@ class Preparing:
         return new
 
     def _reads(self) -> tuple[Callable[[str], object], ...]:
-        here = self._here
-        return here.studies.status, here.studies.live, here.results.best, lambda name: here.summaries.of([name])
+        return self._here.studies.status, self._here.studies.live, self._here.results.best

@@ -1,11 +1,11 @@
 """The queue as JSON. The text of each submission is kept with what it was made from, and joined with the others."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from threading import Lock
 from typing import Any
 
 from cifar_tune.service.storage_desk import StorageDesk
-from cifar_tune.service.submissions import SoFar, of_row
+from cifar_tune.service.submissions import SoFar, Submission, of_row
 from cifar_tune.web.models.queueing import told
 from cifar_tune.web.summaries import Summaries
 
@@ -39,12 +39,12 @@ class QueueTexts:
             NotAllowedError: they may not see studies.
         """
         rows = desk.queue_rows()
-        sees = {owner: desk.sees_all_of(owner) for owner in {row[_OWNER] for row in rows}}
+        hides = {owner: not desk.sees_all_of(owner) for owner in {row[_OWNER] for row in rows}}
         so_far = self._summaries.so_far([row[_STUDY] for row in rows]) if rows else {}
         texts = []
         with self._lock:
             for row in rows:
-                key = row[_ID], sees[row[_OWNER]]
+                key = row[_ID], hides[row[_OWNER]] and row[_NOTIFY] not in _NOBODY
                 kept, stands = self._kept.get(key), so_far.get(row[_STUDY])
                 if kept is None or kept.row != row or kept.so_far is not stands:
                     shown = replace(desk.shown(of_row(row)), so_far=stands)
@@ -59,4 +59,8 @@ class QueueTexts:
 
 _SPARE = 100
 _ID, _STUDY, _OWNER = 0, 1, 2
+_NOTIFY = [each.name for each in fields(Submission)].index("notify")
 """Places in a row."""
+
+_NOBODY: tuple[object, ...] = ("[]", [])
+"""Addresses that nobody needs to hide, as text and as it stands."""

@@ -7,17 +7,22 @@ import pytest
 from optuna import delete_study, load_study
 from optuna.trial import TrialState, create_trial
 
+from cifar_tune.service.people import Actor
 from cifar_tune.service.schema import upgrade
-from cifar_tune.storage import attributes, ended
+from cifar_tune.storage import attributes, counts, ended
 from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.urls import storage_url
-from cifar_tune.web import preparing, reading
+from cifar_tune.web import preparing, reading, summaries
 from cifar_tune.web.app import create_app
 from cifar_tune.web.here import Here
 from cifar_tune.web.preparing import Preparing
+from cifar_tune.web.queue_texts import QueueTexts
 from cifar_tune.web.settings import WebSettings
+from cifar_tune.web.summaries import Summaries
 from tests.reports.factory import make_spec, random_trials, store_study
 from tests.waiting import wait_until
+
+from .conftest import study_text
 
 
 @pytest.fixture
@@ -55,6 +60,19 @@ def test_large_studies_are_known_before_anybody_asks(here: Here, monkeypatch: py
     add(here, "large", 1)
     assert found.look() == ["large"]
     assert here.studies.status("large")["counts"]["FAIL"] == told["large"][0]["counts"].get("FAIL", 0) + 6
+
+
+def test_lists_are_known_before_anybody_asks(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = here.desk(Actor("anna", "editor"))
+    desk.submit(study_text("waits"))
+    told = Summaries(here.studies).of(["small", "large", "larger", "waits"])
+    queue = QueueTexts(Summaries(here.studies)).of(desk)
+    Preparing(here).look()
+    for name in ("best_of_studies", "user_attribute_of_studies"):
+        monkeypatch.setattr(summaries, name, lambda *_: pytest.fail("a study is looked at"))
+    monkeypatch.setattr(counts, "count_all", lambda *_: pytest.fail("all trials are counted"))
+    assert here.summaries.of(["small", "large", "larger", "waits"]) == told
+    assert here.queue_texts.of(desk) == queue
 
 
 def test_a_study_that_cannot_be_read_stands_in_nobodys_way(here: Here) -> None:
