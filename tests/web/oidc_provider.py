@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from threading import Event
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -15,6 +16,9 @@ from fastapi import FastAPI, Form, Request, Response
 from fastapi.responses import JSONResponse, RedirectResponse
 from joserfc import jws, jwt
 from joserfc.jwk import OctKey, RSAKey
+from starlette.concurrency import run_in_threadpool
+
+from tests.waiting import PATIENCE
 
 from .serving import serving
 
@@ -35,6 +39,8 @@ class Provider:
         signer: signs ID tokens.
         algorithm: by which it signs them.
         metadata: in place of what it usually says of itself.
+        held: keeps all requests waiting until it is set; None: nothing does.
+        waiting: is set as soon as a request waits.
         status: with which all requests are answered; None: as usual.
         error: of a log-in that it refuses.
         codes: that were given out and not yet used, with what belongs to each.
@@ -46,6 +52,8 @@ class Provider:
     signer: RSAKey | OctKey = field(default_factory=lambda: KEY)
     algorithm: str = "RS256"
     metadata: dict[str, Any] = field(default_factory=dict)
+    held: Event | None = None
+    waiting: Event = field(default_factory=Event)
     status: int | None = None
     error: str = ""
     codes: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -88,6 +96,9 @@ def _app(made: Provider) -> FastAPI:
 
     @app.middleware("http")
     async def as_told(request: Request, go_on: Any) -> Response:
+        if made.held is not None:
+            made.waiting.set()
+            await run_in_threadpool(made.held.wait, PATIENCE)
         if made.status is not None:
             return Response("<h1>Out of order</h1>", made.status)
         answer: Response = await go_on(request)

@@ -3,7 +3,9 @@
 import logging
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from threading import Event
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -21,6 +23,7 @@ from cifar_tune.service import audit
 from cifar_tune.service.tables import EVENTS, IDENTITIES, TOKENS
 from cifar_tune.web.oidc_settings import OidcSettings
 from cifar_tune.web.settings import TrustedProxy, WebSettings, check_settings
+from tests.waiting import PATIENCE
 
 from .conftest import OURS, AppOf, ClientOf, Template, study_text
 from .oidc_provider import CLIENT_ID, OTHER_KEY, SECRET, Provider, provider
@@ -430,7 +433,15 @@ def test_a_log_in_that_is_broken_off_is_said(browser: TestClient, idp: Provider)
 
 
 @pytest.mark.parametrize(
-    "page", ["//evil.example.org", "https://evil.example.org", "/\\evil.example.org", "/\t/evil.example.org", "evil"]
+    "page",
+    [
+        f"/{'x' * 1000}",
+        "//evil.example.org",
+        "https://evil.example.org",
+        "/\\evil.example.org",
+        "/\t/evil.example.org",
+        "evil",
+    ],
 )
 def test_nobody_is_led_elsewhere(browser: TestClient, page: str) -> None:
     assert log_in(browser, page).headers["location"] == "/"
@@ -551,12 +562,24 @@ def test_settings_that_cannot_work_are_refused(changes: dict[str, Any], words: s
     assert words in str(caught.value)
 
 
-def test_over_real_connections(app_of: AppOf, oidc: OidcSettings, idp: Provider) -> None:
-    """The server answers others while it waits for the provider, whose answers come over the network."""
+def test_the_server_answers_others_while_it_waits_for_the_provider(
+    app_of: AppOf, oidc: OidcSettings, idp: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cifar_tune.web.oidc._SECONDS", PATIENCE)
+    monkeypatch.setattr("cifar_tune.web.oidc._SECONDS_EACH", PATIENCE)
     idp.claims = {"sub": "network", "email": "network@example.org"}
-    with serving(app_of(oidc=oidc)) as address, httpx2.Client(base_url=address) as browser:
-        to = browser.get("/login/oidc").headers["location"]
+    idp.held = Event()
+    with (
+        serving(app_of(oidc=oidc)) as address,
+        httpx2.Client(base_url=address, timeout=PATIENCE) as browser,
+        ThreadPoolExecutor(1) as other,
+    ):
+        asked = other.submit(browser.get, "/login/oidc")
+        assert idp.waiting.wait(PATIENCE)
+        assert httpx2.get(f"{address}healthz", timeout=PATIENCE).status_code == 200
+        assert not asked.done()
+        idp.held.set()
         with httpx2.Client() as elsewhere:
-            back = urlsplit(elsewhere.get(to).headers["location"])
+            back = urlsplit(elsewhere.get(asked.result().headers["location"]).headers["location"])
         assert browser.get(f"{back.path}?{back.query}").status_code == 303
         assert browser.get("/v1/me").json()["name"] == "network@example.org"
