@@ -13,6 +13,10 @@ from cifar_tune.service.submissions import INTERRUPTED, LATER, Submission
 from cifar_tune.service.tables import SUBMISSIONS
 from cifar_tune.storage.lease import held_lease
 
+_NOTHING_KNOWN = (
+    "nothing is known of its process here, since the server stopped just then or the database is a copy; it goes on at "
+    "its checkpoints"
+)
 MOST_DEATHS = 3
 """A study fails when its process has died so often in a row without having finished an epoch in between."""
 
@@ -42,7 +46,7 @@ class Deaths:
             if now is None or now.state != "running":
                 return True  # it has written its end meanwhile
             if record is None and run is None:
-                self._requeue(connection, now, "the server was stopped before it had begun", REQUEUED)
+                self._requeue(connection, now, _NOTHING_KNOWN, REQUEUED)
             elif code is not None and code >= 0 and code not in (INTERRUPTED, LATER):
                 why = f"the run ended with exit code {code}"
                 submissions.end(connection, now.id, code, f"{why}:\n{last_lines(now.id)}")

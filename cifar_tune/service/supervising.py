@@ -263,9 +263,10 @@ class Supervisor:
             run = self._runs.get(each.id)
             if run is not None and not run.is_parking and made.allotments.get(each.study, 0) < len(run.devices):
                 self._asking.shrink(run, made.allotments.get(each.study, 0), now, "others come first")
+        unwanted = {each.id: f"{each.wanted} was asked for" for each in living if each.wanted != "run"}
         for run in self._runs.values():
             if run.has_drained(progress.get(run.study, Progress()).running) and run.study not in made.allotments:
-                self._asking.park(run, "it has given up all of its slots")
+                self._asking.park(run, unwanted.get(run.number, "it has given up all of its slots"))
         self._tell(wanted, made, {**reasons(made, facts), **self._give(wanted, made, progress, now)})
 
     def _give(

@@ -160,6 +160,7 @@ def test_a_paused_study_waits_until_it_is_resumed(lab: Lab) -> None:
     for _ in range(5):
         lab.server.look()
     assert len(lab.starts("study")) == 1
+    assert "study is being parked: pause was asked for" in lab.said
     lab.desk.resume("study")
     lab.until(lambda: len(lab.starts("study")) == 2)
 
@@ -183,6 +184,16 @@ def test_a_run_that_dies_goes_on_until_it_has_died_three_times_without_an_epoch(
         "its process died 3 times in a row without finishing an epoch (killed by signal 9)"
     )
     assert failed.message.endswith("something terrible")
+
+
+@_ON_SQLITE
+def test_a_study_that_ran_at_the_time_of_a_copy_goes_on(lab: Lab) -> None:
+    lab.submit("study")
+    with lab.engine.begin() as connection:
+        assert submissions.begin(connection, lab.desk.submission("study").id)
+    lab.until(lambda: len(lab.starts("study")) == 1)
+    (said,) = [line for line in lab.said if "process" in line]
+    assert said.startswith("study: nothing is known of its process here, since the server stopped just then or the")
 
 
 @_ON_SQLITE
