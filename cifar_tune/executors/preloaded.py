@@ -9,6 +9,8 @@ from contextlib import suppress
 from cifar_tune.memory import uncollected
 
 with suppress(Exception), uncollected():  # an executor that cannot import it says so itself
+    import numpy.ma  # noqa: F401 (numpy imports it to find the distinct labels of images)
+
     import cifar_tune.executors.worker  # noqa: F401
     from cifar_tune.knobs.configuration import complete
     from cifar_tune.models.build import count_multiply_adds

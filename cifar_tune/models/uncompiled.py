@@ -7,7 +7,7 @@ private to torch, so `tests/models/test_uncompiled.py` tries them on the torch t
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from functools import wraps
+from functools import cache, wraps
 from inspect import getclosurevars, unwrap
 from types import CellType, FunctionType
 from typing import Any
@@ -19,6 +19,7 @@ from torch.utils import flop_counter
 COMPILER = "torch._dynamo"
 
 
+@cache  # once per process
 def leave_compiler_out() -> None:
     """Let torch's optimizers, its meta device and its counter of operations do without the compiler.
 
