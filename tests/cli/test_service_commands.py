@@ -286,8 +286,9 @@ def test_owners_are_given_limits(cli: Cli, study: str) -> None:
     assert cli("owner", "*", "--queued", "0").code == 0
     assert cli("owner", "anna", "--weight", "2.5", "--slots", "4", "--trials", "100").out.splitlines() == [
         "owner  weight  slots  queued  trials",
-        "anna   2.5     4      -       100",
+        "anna   2.5     4      (0)     100",  # that of *
     ]
+    assert cli("owner", "anna", "--trials", "5000000").out.splitlines()[1].split()[-1] == "5000000"
     assert [each["name"] for each in json.loads(cli("owner", "--json").out)] == ["*", "anna"]
     ended = cli("submit", study)
     assert ended.code == 1

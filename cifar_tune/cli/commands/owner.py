@@ -30,12 +30,14 @@ def owner(
 ) -> None:
     """Show what the owners of studies may use, or change it for one of them.
 
+    A figure in brackets is that of *, which holds for whoever has none of their own.
+
     With --json: a list of objects with name, weight, slots, queued and trials (null: as for *, and for * no limit).
     """
     from cifar_tune.cli.desk import NoStorageError, desk_of
     from cifar_tune.cli.queue_lines import table
     from cifar_tune.errors import Problem, UserError
-    from cifar_tune.service.owners import Owner
+    from cifar_tune.service.owners import EVERYBODY, Owner
 
     given = Owner(name or "", weight, slots, queued, trials)
     changes = reset or any(value is not None for value in (weight, slots, queued, trials))
@@ -45,9 +47,10 @@ def owner(
         with desk_of(storage, server, makes_storage=changes) as desk:
             if changes:
                 desk.set_owner(given, reset)
-            found = [each for each in desk.owners() if name in (None, each.name)]
+            known = desk.owners()
     except NoStorageError:
-        found = []
+        known = []
+    found = [each for each in known if name in (None, each.name)]
     if as_json:
         typer.echo(json.dumps([asdict(each) for each in found], indent=2))
         return
@@ -58,9 +61,18 @@ def owner(
             else f"nothing is said of {name}"
         )
         return
-    rows = [("owner", "weight", "slots", "queued", "trials")]
+    rows: list[tuple[str, ...]] = [("owner", "weight", "slots", "queued", "trials")]
+    rest = next((each for each in known if each.name == EVERYBODY), Owner(EVERYBODY))
     for each in found:
-        values = (each.weight, each.slots, each.queued, each.trials)
-        rows.append((each.name, *("-" if value is None else f"{value:g}" for value in values)))  # type: ignore[arg-type]
+        figures = [_shown(getattr(each, key), getattr(rest, key)) for key in rows[0][1:]]
+        rows.append((each.name, *figures))
     for line in table(rows):
         say(line)
+
+
+def _shown(own: float | None, of_rest: float | None) -> str:
+    value = of_rest if own is None else own
+    if value is None:
+        return "-"
+    words = f"{value:g}" if isinstance(value, float) else str(value)
+    return words if own is not None else f"({words})"
