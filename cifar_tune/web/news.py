@@ -113,7 +113,7 @@ class News:
 
     def _find(self, known: int) -> _Found:
         newest = self._number.read()
-        if not 0 <= newest - known <= MOST:  # too many to be kept, or another database
+        if not 0 < newest - known <= MOST:  # none, too many to be kept, or another database
             return _Found(newest, newest, [])
         told = self._read(known)
         return _Found(known, max([newest, *(each.number for each in told)]), told)

@@ -66,6 +66,8 @@ def test_each_event_is_read_once_for_all_who_listen(news: News, storage: BatchSt
         newest = happen(storage, 1)
         assert await news.after(newest, 0.01) == []  # from now on it knows the newest one
         with reads(storage) as asked:
+            assert await news.after(newest, 0.05) == []
+            assert asked == [], "nothing has happened"
             listeners = [asyncio.create_task(heard(news, newest, 3)) for _ in range(10)]
             for _ in range(3):
                 await asyncio.to_thread(happen, storage, 1)
