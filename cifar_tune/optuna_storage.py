@@ -26,6 +26,7 @@ from sqlalchemy.orm import Session
 from cifar_tune.errors import DamagedError
 from cifar_tune.optuna_questions import study_of_trial
 from cifar_tune.optuna_rows import add_reports, add_trials
+from cifar_tune.optuna_studies import attributes_of_study, names_of_studies
 from cifar_tune.optuna_tables import (
     ALL_PARTS,
     STUDY_SYSTEM_ATTRIBUTES,
@@ -34,9 +35,7 @@ from cifar_tune.optuna_tables import (
     Decoded,
     Parts,
     SenselessError,
-    attributes_of_study,
     damage,
-    names_of_studies,
     naming_damage,
     read_trials,
     undecodable,

@@ -1,4 +1,4 @@
-"""What Optuna's tables hold of studies beside their trials, read for all studies at once.
+"""What Optuna's tables hold of studies beside their trials: of one of them, or read for all at once.
 
 Like `optuna_tables`, it relies on the tables of Optuna, and `tests/test_optuna_contract.py` tries it.
 """
@@ -11,8 +11,19 @@ from typing import Any
 from optuna.study import StudyDirection
 from sqlalchemy import ColumnElement, Connection, Engine, Select, String, Table, Text, cast, func, select
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
-from cifar_tune.optuna_tables import DIRECTIONS, STUDIES, STUDY_SYSTEM_ATTRIBUTES, STUDY_USER_ATTRIBUTES
+from cifar_tune.errors import DamagedError
+from cifar_tune.optuna_tables import (
+    CHANGED,
+    DIRECTIONS,
+    STUDIES,
+    STUDY_SYSTEM_ATTRIBUTES,
+    STUDY_USER_ATTRIBUTES,
+    Decoded,
+    key_of,
+    undecodable,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,3 +168,31 @@ def _read(connection: Connection, wanted: Select[Any]) -> _Rows:
         raise SQLAlchemyError(str(error)) from error
     finally:
         cursor.close()
+
+
+def names_of_studies(engine: Engine) -> list[str]:
+    """The names of all studies, the oldest one first. Relies on `studies`.
+
+    Raises:
+        DamagedError: one of them cannot be decoded.
+    """
+    wanted = select(STUDIES.c.study_name).order_by(STUDIES.c.study_id)
+    try:
+        with engine.connect() as connection:
+            return [str(name) for name in connection.execute(wanted).scalars()]
+    except SQLAlchemyError as error:
+        words = undecodable(error)
+        if words is None:
+            raise
+        raise DamagedError(f"{CHANGED}: {words}. Go on with a copy of the database from before") from error
+
+
+def attributes_of_study(session: Session, table: Table, study: int) -> dict[str, Any]:
+    """The attributes of a study, from one of the two tables of them. Relies on its columns.
+
+    Raises:
+        SenselessError: naming the attribute that is no JSON.
+    """
+    decoded = Decoded()
+    found = session.execute(select(table.c.key, table.c.value_json).where(table.c.study_id == study)).all()
+    return {key_of(key): decoded.attribute(key, text) for key, text in found}

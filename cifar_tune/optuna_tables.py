@@ -20,17 +20,7 @@ from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.exceptions import StorageInternalError
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Engine,
-    String,
-    Table,
-    bindparam,
-    case,
-    select,
-    type_coerce,
-)
+from sqlalchemy import ColumnElement, Connection, String, Table, bindparam, case, select, type_coerce
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -96,7 +86,7 @@ class SenselessError(ValueError):
     """
 
 
-_CHANGED = "the database holds what makes no sense, so a disk, a copy or another program has changed it"
+CHANGED = "the database holds what makes no sense, so a disk, a copy or another program has changed it"
 
 _UNDECODABLE = "Could not decode to UTF-8"
 """What SQLite says of text that is none; other databases take no such text."""
@@ -108,7 +98,7 @@ def damage(study: str, what: str) -> DamagedError:
     Relies on nothing of Optuna.
     """
     return DamagedError(
-        f"{_CHANGED}: in the study {study!r}, {what}. Nothing was changed. Go on with a copy of the database from "
+        f"{CHANGED}: in the study {study!r}, {what}. Nothing was changed. Go on with a copy of the database from "
         f"before, or remove the study: cifar-tune delete {shlex.quote(study)}"
     )
 
@@ -365,14 +355,14 @@ def _read_attributes(session: Session, trials: Mapping[int, FrozenTrial], decode
         where.append(~(USER_ATTRIBUTES.c.trial_id.in_(old) & is_named))
     order = USER_ATTRIBUTES.c.trial_user_attribute_id
     for each, name, text in part_rows(session, USER_ATTRIBUTES, trials, columns, order, *where):
-        trials[each].user_attrs[_key(name)] = decoded.attribute(name, text)
+        trials[each].user_attrs[key_of(name)] = decoded.attribute(name, text)
     columns = (SYSTEM_ATTRIBUTES.c.key, SYSTEM_ATTRIBUTES.c.value_json)
     order = SYSTEM_ATTRIBUTES.c.trial_system_attribute_id
     for each, name, text in part_rows(session, SYSTEM_ATTRIBUTES, trials, columns, order):
-        trials[each].system_attrs[_key(name)] = decoded.attribute(name, text)
+        trials[each].system_attrs[key_of(name)] = decoded.attribute(name, text)
 
 
-def _key(name: str) -> str:
+def key_of(name: str) -> str:
     """The name of an attribute. Relies on nothing of Optuna."""
     if type(name) is not str:
         raise SenselessError(f"an attribute of it has the name {name!r}")
@@ -402,31 +392,3 @@ def trial_rows(connection: Connection, study: int) -> Sequence[Any]:
     """Of each trial of a study, by number: id, number, state, and when it began and ended. Relies on `trials`."""
     wanted = select(*_TRIAL_COLUMNS).where(TRIALS.c.study_id == study)
     return connection.execute(wanted.order_by(TRIALS.c.number)).all()
-
-
-def names_of_studies(engine: Engine) -> list[str]:
-    """The names of all studies, the oldest one first. Relies on `studies`.
-
-    Raises:
-        DamagedError: one of them cannot be decoded.
-    """
-    wanted = select(STUDIES.c.study_name).order_by(STUDIES.c.study_id)
-    try:
-        with engine.connect() as connection:
-            return [str(name) for name in connection.execute(wanted).scalars()]
-    except SQLAlchemyError as error:
-        words = undecodable(error)
-        if words is None:
-            raise
-        raise DamagedError(f"{_CHANGED}: {words}. Go on with a copy of the database from before") from error
-
-
-def attributes_of_study(session: Session, table: Table, study: int) -> dict[str, Any]:
-    """The attributes of a study, from one of the two tables of them. Relies on its columns.
-
-    Raises:
-        SenselessError: naming the attribute that is no JSON.
-    """
-    decoded = Decoded()
-    found = session.execute(select(table.c.key, table.c.value_json).where(table.c.study_id == study)).all()
-    return {_key(key): decoded.attribute(key, text) for key, text in found}

@@ -390,7 +390,7 @@ def questions_about_trials(folder: Path) -> None:
     assert questions().distributions_of_study(engine, own) == list(SPACE.items())
     assert questions().numbers_of_trials(engine, own) == (1, 0)
     assert questions().numbers_of_trials(engine, 10**6) == (0, -1)
-    assert tables().names_of_studies(engine) == ["contract"]
+    assert studies().names_of_studies(engine) == ["contract"]
     assert questions().ids_of_studies(engine) == {"contract": own}
     assert questions().parts_of_unfinished(engine, own) == (0, 0)
     of_ended = [(internals().trial_id(trial), "COMPLETE", 2.5, 3)]
@@ -467,7 +467,7 @@ def what_makes_no_sense(folder: Path) -> None:
     assert storage.get_study_user_attrs(own) == {"a": [1]}
     assert storage.get_study_system_attrs(own)["b"] == {"c": 2}
     with Session(storage.engine) as session:
-        assert tables().attributes_of_study(session, tables().STUDY_USER_ATTRIBUTES, own) == {"a": [1]}
+        assert studies().attributes_of_study(session, tables().STUDY_USER_ATTRIBUTES, own) == {"a": [1]}
     with storage.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE study_user_attributes SET value_json = CAST(x'7bff' AS TEXT)")
     with pytest.raises(StorageInternalError) as raised_by_optuna:
@@ -475,6 +475,8 @@ def what_makes_no_sense(folder: Path) -> None:
     error = raised_by_optuna.value
     assert tables().undecodable(error).startswith("could not decode to UTF-8 column")
     assert tables().undecodable(ValueError("x")) is None
+    assert str(tables().damage("x", "its y")).startswith(tables().CHANGED)
+    assert tables().key_of("a") == "a"
     assert "in the study 'x', its y" in str(tables().damage("x", "its y"))
     for raised in (error, tables().SenselessError("its y")):
         with pytest.raises(DamagedError, match="in the study 'contract', "), tables().naming_damage("contract"):

@@ -17,7 +17,8 @@ from cifar_tune.errors import Problem, UserError, nearest_name
 from cifar_tune.knobs.table import BEFORE_THEY_WERE_KNOBS
 from cifar_tune.optuna_ended import oldest_trials
 from cifar_tune.optuna_storage import BatchStorage
-from cifar_tune.optuna_tables import damage, names_of_studies
+from cifar_tune.optuna_studies import names_of_studies
+from cifar_tune.optuna_tables import damage
 from cifar_tune.storage import attributes
 from cifar_tune.storage.linked import parent_of
 from cifar_tune.storage.versions import is_copy

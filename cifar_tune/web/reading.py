@@ -18,7 +18,8 @@ from cifar_tune.errors import UserError, nearest_name
 from cifar_tune.optuna_ended import outline
 from cifar_tune.optuna_questions import parts_of_unfinished, trial_ids
 from cifar_tune.optuna_storage import BatchStorage
-from cifar_tune.optuna_tables import names_of_studies, naming_damage
+from cifar_tune.optuna_studies import names_of_studies
+from cifar_tune.optuna_tables import naming_damage
 from cifar_tune.reports.best_config import resolved_config
 from cifar_tune.reports.cache import Cache, Same
 from cifar_tune.service.refusals import UnknownStudyError
