@@ -32,7 +32,10 @@ _OTHER_LETTERS = 1267
 
 
 def cannot_be_there(error: DBAPIError) -> bool:
-    """Whether a text was looked for that has letters which the tables cannot hold, so that they do not hold it."""
+    """Whether a text was looked for that has letters which the tables cannot hold, so that they do not hold it.
+
+    Relies on nothing of Optuna.
+    """
     return getattr(error.orig, "args", ())[:1] == (_OTHER_LETTERS,)
 
 

@@ -27,6 +27,7 @@ from optuna.storages import InMemoryStorage, RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from optuna_dashboard import save_note, wsgi
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from cifar_tune.errors import DamagedError
@@ -477,6 +478,8 @@ def what_makes_no_sense(folder: Path) -> None:
     assert tables().undecodable(ValueError("x")) is None
     assert str(tables().damage("x", "its y")).startswith(tables().CHANGED)
     assert tables().key_of("a") == "a"
+    assert tables().cannot_be_there(OperationalError("", {}, Exception(1267)))
+    assert not tables().cannot_be_there(OperationalError("", {}, Exception(1)))
     assert "in the study 'x', its y" in str(tables().damage("x", "its y"))
     for raised in (error, tables().SenselessError("its y")):
         with pytest.raises(DamagedError, match="in the study 'contract', "), tables().naming_damage("contract"):
