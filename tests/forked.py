@@ -38,10 +38,12 @@ import importlib
 import pkgutil
 
 import cifar_tune
+from cifar_tune.memory import uncollected
 
-for module in pkgutil.walk_packages(cifar_tune.__path__, "cifar_tune."):
-    if not module.name.endswith("__main__"):
-        importlib.import_module(module.name)
+with uncollected():
+    for module in pkgutil.walk_packages(cifar_tune.__path__, "cifar_tune."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
 
 from tests.forked import fork_servers, play, warm_up  # a forkserver among its forks has this command line too
 
