@@ -7,6 +7,7 @@ from optuna.trial import TrialState
 from sqlalchemy import Connection, func, select
 
 from cifar_tune.optuna_tables import REPORTS, STUDIES, TRIALS
+from cifar_tune.wording import counted
 
 _ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
@@ -53,3 +54,14 @@ def progress_of(connection: Connection, studies: Collection[str]) -> Mapping[str
         ended = sum(by_state.get(state, 0) for state in _ENDED)
         found[name] = Progress(by_state.get(TrialState.RUNNING, 0), ended, epochs.get(name, 0) + ended)
     return found
+
+
+def used_up(connection: Connection, study: str, trials: int) -> tuple[str, ...]:
+    """What to say of a study that has all of its trials already; nothing of others."""
+    ended = progress_of(connection, [study]).get(study, Progress()).ended
+    if ended < trials:
+        return ()
+    return (
+        f"{study} has {ended:,} of {counted(trials, 'trial')} already, so it trains nothing; for more of them, submit "
+        f"it with a larger budget, such as --set budget.trials={2 * trials}",
+    )

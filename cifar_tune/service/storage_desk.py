@@ -14,15 +14,14 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import IntegrityError
 
 from cifar_tune.errors import Problem, UserError
-from cifar_tune.service import audit, names, owners, people, rights, submissions
-from cifar_tune.service.addresses import problems_of
+from cifar_tune.service import audit, bounds, names, owners, people, rights, submissions
 from cifar_tune.service.attempts import Attempts
 from cifar_tune.service.audit import Event
 from cifar_tune.service.checking_apart import checked_for_server
 from cifar_tune.service.desk import Stopped
 from cifar_tune.service.owners import Owner
 from cifar_tune.service.people import Actor, Role, Token
-from cifar_tune.service.progress import Progress, progress_of
+from cifar_tune.service.progress import used_up
 from cifar_tune.service.refusals import ConflictError, UnknownStudyError
 from cifar_tune.service.study_text import Rule, require_as_stored
 from cifar_tune.service.submissions import LIVING, SoFar, State, Submission
@@ -33,15 +32,10 @@ from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.wishes import ask_to_park
 from cifar_tune.study.removing import Removed, remove_with_linked
 from cifar_tune.visible import visible
-from cifar_tune.wording import counted
 
 Look = Callable[[Sequence[str]], Mapping[str, SoFar]]
 """How far studies are, by name; those that have not begun are left out."""
 
-MOST_PRIORITY = 1000
-"""Priorities lie between this and its negative."""
-
-MOST_WORKERS = 10_000
 _MOST_TRIALS = 10**9
 _TRIES = 3
 
@@ -82,14 +76,14 @@ class StorageDesk:
         name_of_file = visible(name_of_file)
         with self._attempts.attempt("submit", None, {"file": name_of_file}) as attempt:
             rights.require(self._actor, "submit", me, "submit a study")
-            _require_sound(priority, workers, notify)
+            bounds.require_sound(priority, workers, notify)
             if folder is not None and not is_storable(folder):
                 raise UserError(
                     Problem("has a name that is not UTF-8; submit the study in another folder", "the folder", folder)
                 )
             checked = checked_for_server(text, name_of_file, settings, folder, self._rule)
             addresses = tuple(dict.fromkeys((*checked.spec.notify, *notify)))
-            _require_sound(notify=addresses)
+            bounds.require_sound(notify=addresses)
             attempt.target = study = checked.spec.name
             trials = checked.spec.budget.trials
             if trials > _MOST_TRIALS:
@@ -117,7 +111,7 @@ class StorageDesk:
                 connection.execute(insert(SUBMISSIONS).values(**row))
                 made = names.existing(connection, study)
                 attempt.detail |= {"submission": made.id, "priority": priority, "workers": workers}
-                return replace(made, notes=(*checked.notes, *_used_up(connection, made)))
+                return replace(made, notes=(*checked.notes, *used_up(connection, made.study, made.trials)))
 
             for _ in range(_TRIES):
                 try:
@@ -187,7 +181,7 @@ class StorageDesk:
         """See `Desk`."""
 
         def change(connection: Connection, number: int) -> bool:
-            _require_sound(priority=priority)
+            bounds.require_sound(priority=priority)
             return _set(connection, number, priority=priority)
 
         return self._change("priority", study, change, priority=priority)
@@ -196,7 +190,7 @@ class StorageDesk:
         """See `Desk`."""
 
         def change(connection: Connection, number: int) -> bool:
-            _require_sound(workers=workers)
+            bounds.require_sound(workers=workers)
             return _set(connection, number, workers=workers)
 
         return self._change("workers", study, change, workers=workers)
@@ -383,33 +377,6 @@ _WORDS = {
     "stop": "stop the study",
     "delete": "delete the study",
 }
-
-
-def _used_up(connection: Connection, made: Submission) -> tuple[str, ...]:
-    """What to say of a study that has all of its trials already."""
-    ended = progress_of(connection, [made.study]).get(made.study, Progress()).ended
-    if ended < made.trials:
-        return ()
-    return (
-        f"{made.study} has {ended:,} of {counted(made.trials, 'trial')} already, so it trains nothing; for more of "
-        f"them, submit it with a larger budget, such as --set budget.trials={2 * made.trials}",
-    )
-
-
-def _require_sound(priority: int = 0, workers: int | None = None, notify: Sequence[str] = ()) -> None:
-    """Refuse what makes no sense.
-
-    Raises:
-        UserError: with all that is wrong.
-    """
-    problems = []
-    if not -MOST_PRIORITY <= priority <= MOST_PRIORITY:
-        problems.append(Problem(f"must be between -{MOST_PRIORITY} and {MOST_PRIORITY}", "priority", priority))
-    if workers is not None and not 1 <= workers <= MOST_WORKERS:
-        problems.append(Problem(f"must be between 1 and {MOST_WORKERS}", "workers", workers))
-    problems += problems_of(notify)
-    if problems:
-        raise UserError(problems)
 
 
 def _set(connection: Connection, number: int, **values: int | None) -> bool:

@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from cifar_tune.service.bounds import MOST_PRIORITY, MOST_WORKERS
 from cifar_tune.service.running import busy
-from cifar_tune.service.storage_desk import MOST_PRIORITY, MOST_WORKERS
 from cifar_tune.service.submissions import State, Submission, Wanted
 from cifar_tune.study_spec.notify import LONGEST as LONGEST_ADDRESS
 from cifar_tune.study_spec.notify import MOST as MOST_ADDRESSES
