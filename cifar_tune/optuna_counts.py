@@ -3,13 +3,14 @@
 Like `optuna_tables`, it relies on the tables of Optuna, and `tests/test_optuna_contract.py` tries it.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from optuna.trial import TrialState
 from sqlalchemy import Engine, func, literal, null, select, union_all
 
 from cifar_tune.optuna_tables import STUDIES, STUDY_USER_ATTRIBUTES, TRIALS, SenselessError
+from cifar_tune.plain_rows import PlainRows, plain_rows
 from cifar_tune.wording import first_line
 
 _ENDED = tuple(state for state in TrialState if state.is_finished())
@@ -32,7 +33,7 @@ class Counted:
     highest: int
 
 
-def studies_with(engine: Engine, key: str) -> Sequence[tuple[int, str, str | None]]:
+def studies_with(engine: Engine, key: str) -> PlainRows:
     """Of each study, the newest first: its id, its name, and the JSON text of its user attribute `key`; None without.
 
     Relies on `studies` and on the table of user attributes of studies.
@@ -42,8 +43,7 @@ def studies_with(engine: Engine, key: str) -> Sequence[tuple[int, str, str | Non
     wanted = select(STUDIES.c.study_id, STUDIES.c.study_name, attributes.value_json)
     wanted = wanted.select_from(STUDIES.outerjoin(STUDY_USER_ATTRIBUTES, of_study))
     with engine.connect() as connection:
-        rows = connection.execute(wanted.order_by(STUDIES.c.study_id.desc())).all()
-    return [(study, str(name), text) for study, name, text in rows]
+        return plain_rows(connection, wanted.order_by(STUDIES.c.study_id.desc()))
 
 
 def count_all(engine: Engine) -> list[Counted]:

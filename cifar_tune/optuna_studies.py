@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from optuna.study import StudyDirection
-from sqlalchemy import ColumnElement, Connection, Engine, Select, String, Table, Text, cast, func, select
+from sqlalchemy import ColumnElement, Engine, Select, String, Table, Text, cast, func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -24,6 +24,7 @@ from cifar_tune.optuna_tables import (
     key_of,
     undecodable,
 )
+from cifar_tune.plain_rows import plain_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +108,10 @@ def stored_studies(engine: Engine) -> StoredStudies:
     directed = select(DIRECTIONS.c.study_id, DIRECTIONS.c.objective, DIRECTIONS.c.direction)
     with engine.connect() as connection:
         return StoredStudies(
-            _read(connection, select(STUDIES.c.study_id, STUDIES.c.study_name).order_by(STUDIES.c.study_id)),
-            _read(connection, directed.order_by(DIRECTIONS.c.study_id, DIRECTIONS.c.objective)),
-            _read(connection, _attributes(STUDY_USER_ATTRIBUTES, STUDY_USER_ATTRIBUTES.c.study_user_attribute_id)),
-            _read(
+            plain_rows(connection, select(STUDIES.c.study_id, STUDIES.c.study_name).order_by(STUDIES.c.study_id)),
+            plain_rows(connection, directed.order_by(DIRECTIONS.c.study_id, DIRECTIONS.c.objective)),
+            plain_rows(connection, _attributes(STUDY_USER_ATTRIBUTES, STUDY_USER_ATTRIBUTES.c.study_user_attribute_id)),
+            plain_rows(
                 connection, _attributes(STUDY_SYSTEM_ATTRIBUTES, STUDY_SYSTEM_ATTRIBUTES.c.study_system_attribute_id)
             ),
         )
@@ -155,19 +156,6 @@ def _attributes(table: Table, own: ColumnElement[Any]) -> Select[Any]:
 
 def _columns(table: Table, own: ColumnElement[Any]) -> tuple[ColumnElement[Any], ...]:
     return own, table.c.study_id, table.c.key, table.c.value_json
-
-
-def _read(connection: Connection, wanted: Select[Any]) -> _Rows:
-    """All rows of a statement without parameters."""
-    dbapi = connection.dialect.loaded_dbapi
-    cursor = connection.connection.cursor()
-    try:
-        cursor.execute(str(wanted.compile(connection)))
-        return [tuple(row) for row in cursor.fetchall()] if connection.dialect.name != "sqlite" else cursor.fetchall()
-    except dbapi.Error as error:
-        raise SQLAlchemyError(str(error)) from error
-    finally:
-        cursor.close()
 
 
 def names_of_studies(engine: Engine) -> list[str]:

@@ -4,7 +4,7 @@ To count all trials takes a database longer the more there are. So they are coun
 are read that are new or had not ended. Trials that have ended never change.
 """
 
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 
@@ -14,6 +14,7 @@ from cifar_tune.optuna_counts import Counted, count_all, count_since, studies_wi
 from cifar_tune.optuna_ended import oldest_trials
 from cifar_tune.optuna_questions import states_of_studies
 from cifar_tune.optuna_tables import SenselessError
+from cifar_tune.plain_rows import MadeOfRows, PlainRows
 from cifar_tune.storage import attributes
 
 Counts = Mapping[str, int]
@@ -60,6 +61,29 @@ class _Known:
     highest: int = -1
 
 
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """The studies of a database without their trials.
+
+    Attributes:
+        ids: by their names, the newest first.
+        identities: by their ids; the text that is stored, as JSON.
+        others: those of an early version, which stored none; there it is the beginning of the study.
+    """
+
+    ids: Mapping[str, int]
+    identities: Mapping[int, Hashable]
+    others: Sequence[int]
+
+
+def _stored(rows: PlainRows) -> _Stored:
+    return _Stored(
+        {name: study for study, name, _ in rows},
+        {study: text for study, _, text in rows if text is not None},
+        [study for study, _, text in rows if text is None],
+    )
+
+
 class TrialCounts:
     """Those of the studies of a database. Several threads may ask.
 
@@ -70,31 +94,29 @@ class TrialCounts:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._lock = Lock()
+        self._stored = MadeOfRows(_stored)
         self._was_asked = False
         self._known: dict[int, _Known] | None = None
+        self._total = 0
         self._unfinished: dict[int, tuple[int, str]] = {}
 
     def look(self) -> Looked:
         """The studies as they stand. Whoever looks once counts the trials of those alone that are asked for."""
         with self._lock:
-            studies = studies_with(self._engine, attributes.IDENTITY)
-            identities = self._identities(studies)
+            stored = self._stored.of(studies_with(self._engine, attributes.IDENTITY))
+            identities = stored.identities
+            if stored.others:
+                identities = {**identities, **oldest_trials(self._engine, stored.others)}
             if self._was_asked:
                 self._count(identities)
             self._was_asked = True
             counts = None if self._known is None else {study: each.counts for study, each in self._known.items()}
-        return Looked({name: study for study, name, _ in studies}, identities, counts, self._engine)
-
-    def _identities(self, studies: Collection[tuple[int, str, str | None]]) -> dict[int, Hashable]:
-        """The text that is stored, as JSON; of an early version, which stored none, the beginning of the study."""
-        known: dict[int, Hashable] = {study: text for study, _, text in studies if text is not None}
-        others = [study for study, _, text in studies if text is None]
-        return known | (oldest_trials(self._engine, others) if others else {})
+        return Looked(stored.ids, identities, counts, self._engine)
 
     def _count(self, identities: Mapping[int, Hashable]) -> None:
         try:
             if self._known is None or len(self._unfinished) > _MOST_UNFINISHED or not self._add(identities):
-                self._known, self._unfinished = {}, {}
+                self._known, self._unfinished, self._total = {}, {}, 0
                 for each in count_all(self._engine):
                     self._take(each, identities)
         except SenselessError:  # a study is damaged; those that nobody asks for are no matter
@@ -112,7 +134,7 @@ class TrialCounts:
         known = self._known
         gone = {study for study, each in known.items() if identities.get(study) != each.identity}
         for study in gone:
-            del known[study]
+            self._total -= sum(known.pop(study).counts.values())
         if gone:
             self._unfinished = {trial: each for trial, each in self._unfinished.items() if each[0] not in gone}
         highest = max((each.highest for each in known.values()), default=-1)
@@ -122,17 +144,19 @@ class TrialCounts:
             if before is not None:
                 if before[0] != each.study:
                     return False
+                self._total -= 1
                 counts = known[each.study].counts
                 if counts[before[1]] == 1:
                     known[each.study].counts = {state: n for state, n in counts.items() if state != before[1]}
                 else:
                     known[each.study].counts = {**counts, before[1]: counts[before[1]] - 1}
             self._take(each, identities)
-        return total == sum(sum(each.counts.values()) for each in known.values())
+        return total == self._total
 
     def _take(self, found: Counted, identities: Mapping[int, Hashable]) -> None:
         assert self._known is not None  # noqa: S101 (for the type checker)
         known = self._known.setdefault(found.study, _Known(identities.get(found.study)))
+        self._total += found.count
         state = found.state.name
         known.counts = _in_order({**known.counts, state: known.counts.get(state, 0) + found.count})
         known.highest = max(known.highest, found.highest)

@@ -4,11 +4,10 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine
 
 from cifar_tune.service.names import owner_of_name, owners_of_names
 from cifar_tune.service.submissions import State
-from cifar_tune.service.tables import SUBMISSIONS
 from cifar_tune.storage.versions import is_copy
 from cifar_tune.web.models.studies import StudyList, StudySummary
 from cifar_tune.web.summaries import Summaries
@@ -65,7 +64,7 @@ def list_with(
 ) -> tuple[StudyList, Mapping[str, Mapping[str, Any]]]:
     """The same, and the summaries of these and the studies of the names `also`, by name."""
     looked = summaries.look()
-    total, page = _page(engine, looked.ids, wish, offset, limit)
+    total, page = _page(engine, summaries, looked.ids, wish, offset, limit)
     told = summaries.of([*(row.name for row in page), *also], looked)
     shown = [
         StudySummary(
@@ -97,17 +96,16 @@ class _Known:
     owner: str | None
 
 
-def _page(engine: Engine, stored: Mapping[str, int], wish: Wish, offset: int, limit: int) -> tuple[int, list[_Known]]:
+def _page(
+    engine: Engine, summaries: Summaries, stored: Mapping[str, int], wish: Wish, offset: int, limit: int
+) -> tuple[int, list[_Known]]:
     """How many studies are wanted in all, and those of the page; `stored` has those that have begun.
 
     The tables are joined here: a database takes several times as long, since the names of studies are no keys there.
     """
-    newest = select(func.max(SUBMISSIONS.c.id)).group_by(SUBMISSIONS.c.study)
-    columns = SUBMISSIONS.c.study, SUBMISSIONS.c.id, SUBMISSIONS.c.state
-    submitted_last = select(*columns).where(SUBMISSIONS.c.id.in_(newest)).order_by(SUBMISSIONS.c.id.desc())
     owners: Mapping[str, str] | None = None
     with engine.connect() as connection:
-        submitted = {name: (each, state) for name, each, state in connection.execute(submitted_last).all()}
+        submitted = summaries.submitted.look(connection)
         if wish.owner is not None:
             owners = owners_of_names(connection)
     # what waits for its first run is newer than all that has run
@@ -124,5 +122,8 @@ def _page(engine: Engine, stored: Mapping[str, int], wish: Wish, offset: int, li
     if owners is None:
         with engine.connect() as connection:
             owners = owners_of_names(connection, shown)
-    page = [_Known(name, stored.get(name), *submitted.get(name, (None, None)), owners.get(name)) for name in shown]
+    page = []
+    for name in shown:
+        number, state = submitted.get(name) or (None, None)
+        page.append(_Known(name, stored.get(name), number, state, owners.get(name)))
     return len(names), page

@@ -12,6 +12,7 @@ from typing import Any
 
 from cifar_tune.errors import DamagedError, UserError
 from cifar_tune.optuna_ended import best_of_studies, user_attribute_of_studies
+from cifar_tune.service.newest_submissions import NewestSubmissions
 from cifar_tune.service.refusals import UnknownStudyError
 from cifar_tune.service.submissions import SoFar
 from cifar_tune.storage import attributes
@@ -47,6 +48,9 @@ class _Kept:
 class Summaries:
     """Those of the studies of a storage, kept as long as no trial of theirs begins or ends.
 
+    Attributes:
+        submitted: the newest submission of each study.
+
     Args:
         studies: of the storage.
     """
@@ -54,6 +58,7 @@ class Summaries:
     def __init__(self, studies: Studies) -> None:
         self._studies = studies
         self._engine = studies.storage.engine
+        self.submitted = NewestSubmissions()
         self._counts = TrialCounts(self._engine)
         self._kept: OrderedDict[int, _Kept] = OrderedDict()
         self._lock = Lock()
