@@ -13,9 +13,11 @@ import json
 import secrets
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from hmac import compare_digest
 from http import HTTPStatus
+from math import ceil
 from typing import Any
 
 import httpx2
@@ -98,6 +100,20 @@ class Provider:
             )
         return str(url), self._box.encrypt(json.dumps(asdict(begun), ensure_ascii=False).encode()).decode()
 
+    def require_patience(self, source: str) -> None:
+        """See that the provider is not asked again and again for somebody whom it has refused.
+
+        Args:
+            source: the address that somebody comes from.
+
+        Raises:
+            LogInError: too many log-ins from there were refused a moment ago.
+        """
+        wait = self.failures.wait(source)
+        if wait > 0:
+            words = f"There were too many refused log-ins from this address; try again in {ceil(wait)} s."
+            raise LogInError(words, HTTPStatus.TOO_MANY_REQUESTS)
+
     def begun(self, cookie: str | None, state: str) -> Begun:
         """What the cookie remembers, if the browser comes back from the log-in that it began.
 
@@ -107,7 +123,7 @@ class Provider:
         again = f"Log in again, at {self.settings.address}, with one browser and within {MINUTES} minutes."
         try:
             kept = json.loads(self._box.decrypt(cookie or "", ttl=MINUTES * 60))
-        except InvalidToken:
+        except (InvalidToken, ValueError):  # the second one: it is no ASCII
             words = f"This browser has not begun a log-in here, or too long ago. {again}"
             raise LogInError(words, HTTPStatus.BAD_REQUEST) from None
         begun = Begun(**kept)
@@ -209,7 +225,7 @@ class Provider:
         """
         token = jwt.decode(
             answer["id_token"],
-            KeySet.import_key_set({"keys": keys}),
+            _readable(keys),
             registry=JWSRegistry(algorithms=_ALGORITHMS, strict_check_header=False),
         )
         wanted = {
@@ -246,6 +262,19 @@ class Provider:
         if role is None:
             raise LogInError(f"{name} is in no group of {self.settings.shown} that may use this server.")
         return Account(self.settings.issuer, subject, name, role)
+
+
+def _readable(keys: Any) -> KeySet:
+    """The keys among these of a kind that is known here; others are left out (RFC 7517, section 5).
+
+    Raises:
+        TypeError: they are no list.
+    """
+    found: list[Any] = []
+    for each in keys:
+        with suppress(JoseError, AttributeError, LookupError, TypeError, ValueError):
+            found += KeySet.import_key_set({"keys": [each]}).keys
+    return KeySet(found)
 
 
 async def _json(client: AsyncOAuth2Client, url: str) -> Mapping[str, Any]:

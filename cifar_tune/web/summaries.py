@@ -109,7 +109,7 @@ class Summaries:
         for name, (study, mark) in new.items():
             finished = sum(counts[study].get(state, 0) for state in FINISHED)
             counted = {"name": name, "counts": dict(counts[study]), "finished": finished}
-            told = counted | (plain[name] if name in plain else self._looked(name))
+            told = counted | (plain[name] if name in plain else self._looked(name, counts[study]))
             found[name] = _Kept(mark, told, _so_far(told))
         with self._lock:
             for name, (study, _) in new.items():
@@ -148,9 +148,11 @@ class Summaries:
                 }
         return told
 
-    def _looked(self, name: str) -> dict[str, Any]:
+    def _looked(self, name: str, counts: Counts) -> dict[str, Any]:
         try:
             seen = self._studies.seen(name)
+            if seen.counts != counts:
+                seen = self._studies.seen_now(name)  # the other one is a second old, and this is kept for longer
         except ForeignStudyError:
             return {**_NOTHING, "trouble": "it was not made by cifar-tune"}
         except (UserError, DamagedError, UnknownStudyError) as error:

@@ -38,6 +38,7 @@ class Provider:
         claims: of the person who logs in, in place of the usual ones; None: without it.
         signer: signs ID tokens.
         algorithm: by which it signs them.
+        keys: that it gives out.
         metadata: in place of what it usually says of itself.
         held: keeps all requests waiting until it is set; None: nothing does.
         waiting: is set as soon as a request waits.
@@ -51,6 +52,7 @@ class Provider:
     claims: dict[str, Any] = field(default_factory=dict)
     signer: RSAKey | OctKey = field(default_factory=lambda: KEY)
     algorithm: str = "RS256"
+    keys: Any = field(default_factory=lambda: [{"kty": "NEW", "kid": "unknown"}, KEY.as_dict(private=False)])
     metadata: dict[str, Any] = field(default_factory=dict)
     held: Event | None = None
     waiting: Event = field(default_factory=Event)
@@ -117,7 +119,7 @@ def _app(made: Provider) -> FastAPI:
 
     @app.get("/keys")
     def keys() -> dict[str, Any]:
-        return {"keys": [{"kty": "NEW", "kid": "unknown"}, KEY.as_dict(private=False)]}
+        return {"keys": made.keys}
 
     @app.get("/authorize")
     def authorize(request: Request) -> Response:

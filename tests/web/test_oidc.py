@@ -22,7 +22,8 @@ from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.service import audit
 from cifar_tune.service.tables import EVENTS, IDENTITIES, TOKENS
 from cifar_tune.web.oidc_settings import OidcSettings
-from cifar_tune.web.settings import TrustedProxy, WebSettings, check_settings
+from cifar_tune.web.routes import watching
+from cifar_tune.web.settings import Limits, TrustedProxy, WebSettings, check_settings
 from tests.waiting import PATIENCE
 
 from .conftest import OURS, AppOf, ClientOf, Template, study_text
@@ -153,6 +154,8 @@ def test_a_made_up_cookie_is_none(browser: TestClient) -> None:
         browser.cookies.clear()
         browser.cookies.set("cifar_tune_log_in", made_up)
         assert browser.get(back).status_code == 400
+    browser.cookies.clear()
+    assert browser.get(back, headers={"Cookie": "cifar_tune_log_in=\xfc".encode("latin-1")}).status_code == 400
     assert me(browser) == 401
 
 
@@ -478,6 +481,64 @@ def test_refusals_of_one_address_do_not_fill_the_database(browser: TestClient, s
         assert browser.get(f"/login/oidc/callback?code=x{number}&state=y").status_code == 400
     assert len(events(storage)) <= before + 2
     assert refusals(storage, "has not begun a log-in here") <= of_before + 10, "the database is left in peace"
+
+
+def test_the_provider_is_left_in_peace_by_who_was_refused_too_often(
+    app_of: AppOf, oidc: OidcSettings, idp: Provider, client_of: ClientOf
+) -> None:
+    app = app_of(oidc=oidc, limits=Limits(failures=3, failure_seconds=3600))
+    guesser, other = client_of(None, app), client_of(None, app)
+    kept = at_provider(guesser)
+    state = parse_qs(urlsplit(kept).query)["state"][0]
+    cookie = {"Cookie": f"cifar_tune_log_in={guesser.cookies['cifar_tune_log_in']}"}
+    guesser.cookies.clear()
+    found = [
+        guesser.get(f"/login/oidc/callback?code=made-up-{number}&state={state}", headers=cookie) for number in range(6)
+    ]
+    assert [each.status_code for each in found] == [403, 403, 403, 429, 429, 429]
+    assert len(idp.asked) == 3
+    assert 0 < int(found[-1].headers["retry-after"]) <= 3600
+    assert guesser.get("/login/oidc").status_code == 429
+    assert log_in(other).status_code == 303, "others have not guessed"
+
+
+def test_a_key_of_an_unknown_kind_does_not_stand_in_the_way(browser: TestClient, idp: Provider) -> None:
+    idp.keys += [
+        {"kty": "EC", "crv": "brainpoolP256r1", "x": "AA", "y": "AA", "kid": "brainpool"},
+        {"kty": "RSA", "kid": "torn"},
+        "no key",
+    ]
+    assert log_in(browser).status_code == 303
+
+
+def test_no_keys_let_nobody_in(browser: TestClient, idp: Provider) -> None:
+    for keys in ([], {}, None, "keys"):
+        idp.keys = keys
+        assert log_in(browser).status_code == 403
+        assert me(browser) == 401
+
+
+def test_whoever_listens_begins_anew_when_their_role_has_changed(
+    app_of: AppOf, oidc: OidcSettings, idp: Provider, client_of: ClientOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are told what their role of that time may see."""
+    monkeypatch.setattr(watching, "_CHECK_SECONDS", 0.05)
+    app = app_of(oidc=oidc)
+    idp.claims = {"sub": "listens", "email": "listens@example.org", "groups": ["chiefs"]}
+    browser = client_of(None, app)
+    log_in(browser)
+    cookie = {"Cookie": f"cifar_tune_session={browser.cookies['cifar_tune_session']}"}
+    path = "v1/studies/queued/stream"
+    with serving(app) as address, httpx2.stream("GET", f"{address}{path}", headers=cookie, timeout=PATIENCE) as answer:
+        lines = answer.iter_lines()
+        assert any("https://example.org/secret-hook" in line for line in lines)
+        idp.claims["groups"] = ["lab"]
+        log_in(client_of(None, app))
+        for _ in lines:  # until the server ends it
+            pass
+        with httpx2.stream("GET", f"{address}{path}", headers=cookie, timeout=PATIENCE) as again:
+            told = next(line for line in again.iter_lines() if "notify" in line)
+    assert "secret-hook" not in told
 
 
 def test_the_secret_goes_where_the_provider_wants_it(app_of: AppOf, oidc: OidcSettings, idp: Provider) -> None:

@@ -38,6 +38,7 @@ from cifar_tune.web.reading import Studies, finite
 from cifar_tune.web.results import Results
 from cifar_tune.web.summaries import Summaries
 from tests.exhaustive import few_of
+from tests.many_trials import add_trials
 from tests.reports import factory
 from tests.reports.factory import MadeTrial, make_spec, random_trials, store_study
 from tests.reports.test_race import VALUES, raced
@@ -270,6 +271,22 @@ def test_lists_say_what_each_study_says_of_itself(storage: BatchStorage) -> None
         best = None if seen.best is None else {"number": seen.best.number, "value": finite(seen.best.value)}
         assert told["best"] == best
         delete_study(study_name="test", storage=storage)
+
+
+def test_a_list_does_not_keep_what_was_true_a_second_ago(storage: BatchStorage) -> None:
+    """Once the last trial of a study has ended, nothing changes that would make the list look again."""
+    spec = make_spec(name="late", constraints=["parameters <= 1000000000"])
+    trials = [replace(each, figures={"parameters": 1000}) for each in random_trials(spec, 6, pruned=0.0)]
+    store_study(spec, trials[:5], storage)
+    studies = Studies(storage, storage.engine.url)
+    summaries = Summaries(studies)
+    before = summaries.of(["late"])["late"]["best"]["value"]
+    assert studies.seen("late").best is not None  # kept for a second, for those who look at its page
+    best = replace(trials[5], value=before + 0.05)
+    add_trials(storage, load_study(study_name="late", storage=storage), [factory._frozen(spec, best, 5)])
+    told = summaries.of(["late"])["late"]
+    assert (told["finished"], told["best"]) == (6, {"number": 5, "value": before + 0.05})
+    delete_study(study_name="late", storage=storage)
 
 
 def test_of_many_studies_that_wait_the_page_shows_the_first(

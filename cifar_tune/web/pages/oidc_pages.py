@@ -1,6 +1,7 @@
 """Log-in with an account of an identity provider: to the provider, and back."""
 
 from http import HTTPStatus
+from math import ceil
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Query, Request, Response
@@ -34,6 +35,7 @@ async def begin(request: Request, here: HereNow, next_page: str = HOME) -> Respo
     if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
         return login_page(request, here, next_page)
     try:
+        provider.require_patience(source_of(here.door.address_of(request)))
         address, kept = await provider.begin(own(next_page) if len(next_page.encode()) <= _LONGEST_PAGE else HOME)
     except LogInError as error:
         return await run_in_threadpool(_refused, request, here, provider, error)
@@ -58,6 +60,7 @@ async def finish(
         if not code:  # the provider says why not in `error`, in words that anybody may have written
             words = f"{provider.settings.shown} has let nobody in: the log-in was broken off, or refused there."
             raise LogInError(words)
+        provider.require_patience(source_of(here.door.address_of(request)))
         account = await provider.account(begun, code, iss)
         answer: Response = RedirectResponse(begun.next_page, HTTPStatus.SEE_OTHER)
         await run_in_threadpool(_let_in, request, here, account, answer)
@@ -97,7 +100,8 @@ def _refused(
     database busy.
     """
     source = source_of(here.door.address_of(request))
-    if provider.failures.wait(source) == 0:
+    wait = provider.failures.wait(source)
+    if wait == 0:
         provider.failures.add(source)
         detail: dict[str, object] = {"why": str(error)}
         if account is not None:
@@ -105,4 +109,7 @@ def _refused(
         is_refused = error.status != HTTPStatus.SERVICE_UNAVAILABLE
         with here.engine.begin() as connection:
             note_refusal(connection, "server", "log.in", None, "refused" if is_refused else "failed", detail)
-    return login_page(request, here, HOME, str(error), error.status.value)
+    shown = login_page(request, here, HOME, str(error), error.status.value)
+    if error.status == HTTPStatus.TOO_MANY_REQUESTS:
+        shown.headers["Retry-After"] = str(ceil(wait))
+    return shown

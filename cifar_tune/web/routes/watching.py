@@ -14,6 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from cifar_tune.errors import CifarTuneError
+from cifar_tune.service.people import Actor
 from cifar_tune.service.refusals import UnknownStudyError
 from cifar_tune.service.storage_desk import StorageDesk
 from cifar_tune.web.event_streams import KEEP_ALIVE, STREAM_DOCUMENTED, EventStream, opening
@@ -29,7 +30,7 @@ from cifar_tune.web.watched import Standing, standing
 router = APIRouter(prefix=PREFIX, tags=["events"])
 
 _CHECK_SECONDS = 15.0
-"""A listener whose token is revoked hears nothing any more after this long."""
+"""A listener whose token is revoked, or who has another role now, hears nothing any more after this long."""
 
 _STREAM = {**STREAM_DOCUMENTED, **answers(HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)}
 
@@ -73,17 +74,18 @@ def events(
 
 
 @router.get("/events/stream", response_class=Response, dependencies=[Place], responses=_STREAM, operation_id="listen")
-async def listen(request: Request, here: HereNow, known: Annotated[int, Depends(_last_heard)]) -> Response:
+async def listen(
+    request: Request, here: HereNow, caller: Caller, known: Annotated[int, Depends(_last_heard)]
+) -> Response:
     """Events as they happen, as server-sent events: those after `Last-Event-ID` or `after`, or from now on.
 
     A reconnect misses nothing, since the numbers have no gaps.
     """
-    return EventStream(_listen(request, here, known))
+    return EventStream(_listen(_Check(request, here, caller), here, known))
 
 
-async def _listen(request: Request, here: Here, known: int) -> AsyncIterator[bytes]:
+async def _listen(check: "_Check", here: Here, known: int) -> AsyncIterator[bytes]:
     yield opening("events")
-    check = _Check(request, here)
     while True:
         try:
             found = await here.news.after(known, check.left)
@@ -130,6 +132,7 @@ async def _watching(name: Name, here: HereNow, caller: Caller) -> _Watching:
 async def watch(
     request: Request,
     here: HereNow,
+    caller: Caller,
     watching: Annotated[_Watching, Depends(_watching)],
     known: Annotated[
         str,
@@ -144,12 +147,11 @@ async def watch(
     after each epoch, and the trials that ended last. Before the first run of a submitted study, each event `waiting` is
     its submission, with its position and why it waits. The stream ends when the study is deleted.
     """
-    return EventStream(_watch(request, here, watching, known))
+    return EventStream(_watch(_Check(request, here, caller), here, watching, known))
 
 
-async def _watch(request: Request, here: Here, watching: _Watching, known: str) -> AsyncIterator[bytes]:
+async def _watch(check: "_Check", here: Here, watching: _Watching, known: str) -> AsyncIterator[bytes]:
     yield opening("study")
-    check = _Check(request, here)
     while True:
         with suppress(TimeoutError):
             seen = await here.watched.another(watching.key, known, watching.read, check.left)
@@ -173,9 +175,10 @@ class _Check:
         was_quiet: whether nothing was sent between the last look and the one before.
     """
 
-    def __init__(self, request: Request, here: Here) -> None:
+    def __init__(self, request: Request, here: Here, caller: Actor) -> None:
         self._request = request
         self._here = here
+        self._caller = caller
         self._looked = time.monotonic()
         self.is_quiet = self.was_quiet = True
 
@@ -185,16 +188,15 @@ class _Check:
         return max(0.0, self._looked + _CHECK_SECONDS - time.monotonic())
 
     async def is_still_known(self) -> bool:
-        """Whether whoever listens is still let in."""
+        """Whether whoever listens is still let in, as the same person with the same role as when they began."""
         self._looked = time.monotonic()
         self.was_quiet, self.is_quiet = self.is_quiet, True
-        if self._here.remembered(self._request) is not None:
-            return True
+        now = self._here.remembered(self._request)
         try:
-            await run_in_threadpool(self._here.let_in, self._request)
+            now = now or await run_in_threadpool(self._here.let_in, self._request)
         except (HTTPException, *_UNREADABLE):
             return False
-        return True
+        return now == self._caller
 
 
 def _require_study(here: Here, desk: StorageDesk, name: str) -> None:
