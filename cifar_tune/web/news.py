@@ -1,6 +1,7 @@
 """New events for all who listen: looked for once, read once and made into bytes once."""
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
@@ -20,6 +21,8 @@ MOST = 500
 """Events that are read at once, and kept."""
 
 _LOOK_SECONDS = 0.5
+
+_LOG = logging.getLogger("cifar_tune.web")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +95,14 @@ class News:
 
     async def _look(self) -> None:
         while self._waiting:
-            with suppress(SQLAlchemyError, CifarTuneError):  # it is asked again
+            try:
                 newest = self._number.peek()
                 if newest is None or newest != self._newest:
                     self._take(await run_in_threadpool(self._find, self._newest))
+            except (SQLAlchemyError, CifarTuneError):
+                pass  # it is asked again
+            except Exception:  # noqa: BLE001 (all who listen would wait for it in vain)
+                _LOG.exception("new events cannot be read; it is tried again")
             await asyncio.sleep(_LOOK_SECONDS)
 
     def _take(self, found: _Found) -> None:

@@ -64,7 +64,7 @@ async def heard(news: News, known: int, wanted: int) -> list[int]:
 def test_each_event_is_read_once_for_all_who_listen(news: News, storage: BatchStorage) -> None:
     async def listened() -> None:
         newest = happen(storage, 1)
-        assert await news.after(newest, 0.01) == []  # from now on it knows the newest one
+        assert await news.after(newest - 1, PATIENCE)  # from now on it knows the newest one
         with reads(storage) as asked:
             assert await news.after(newest, 0.05) == []
             assert asked == [], "nothing has happened"
@@ -115,3 +115,25 @@ def test_events_that_are_gone_are_not_waited_for_without_a_pause(news: News, sto
         assert await news.after(newest - 1, PATIENCE) == []
 
     asyncio.run(listened())
+
+
+def test_a_look_that_goes_wrong_is_followed_by_another(
+    news: News, storage: BatchStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find, failures = news._find, [RuntimeError("can't start new thread")]
+
+    def fails_once(known: int) -> object:
+        if failures:
+            raise failures.pop()
+        return find(known)
+
+    async def listened() -> None:
+        newest = happen(storage, 1)
+        assert await news.after(newest - 1, PATIENCE)
+        monkeypatch.setattr(news, "_find", fails_once)
+        waits = asyncio.create_task(heard(news, newest, 1))
+        await asyncio.to_thread(happen, storage, 1)
+        assert await asyncio.wait_for(waits, PATIENCE / 2) == [newest + 1]
+
+    asyncio.run(listened())
+    assert not failures

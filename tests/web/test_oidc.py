@@ -155,7 +155,7 @@ def test_a_made_up_cookie_is_none(browser: TestClient) -> None:
         browser.cookies.set("cifar_tune_log_in", made_up)
         assert browser.get(back).status_code == 400
     browser.cookies.clear()
-    assert browser.get(back, headers={"Cookie": "cifar_tune_log_in=\xfc".encode("latin-1")}).status_code == 400
+    assert browser.get(back, headers=[(b"Cookie", b"cifar_tune_log_in=\xfc")]).status_code == 400
     assert me(browser) == 401
 
 
@@ -512,7 +512,8 @@ def test_a_key_of_an_unknown_kind_does_not_stand_in_the_way(browser: TestClient,
 
 
 def test_no_keys_let_nobody_in(browser: TestClient, idp: Provider) -> None:
-    for keys in ([], {}, None, "keys"):
+    wrong: tuple[Any, ...] = ([], {}, None, "keys")
+    for keys in wrong:
         idp.keys = keys
         assert log_in(browser).status_code == 403
         assert me(browser) == 401
