@@ -28,7 +28,7 @@ def measure(options: Options) -> Sequence[str]:
         f"and so grow with them; they were asked for once:",
         _views(of_a_study),
         f"10 and {many_studies:,} studies of 10 trials each, half of them waiting in the queue. `/` shows 15 rows of "
-        f"the few, and 100 of the many:",
+        f"the few, and 50 of the many:",
         _views(of_many),
     ]
 

@@ -17,6 +17,7 @@ from typing import Any, Final, Literal, get_args
 
 from sqlalchemy import ColumnElement, Connection, String, case, delete, func, literal, null, select, type_coerce, update
 
+from cifar_tune.plain_rows import PlainRows, plain_rows
 from cifar_tune.service.tables import SUBMISSIONS, storable
 from cifar_tune.storage.urls import without_secrets_of_urls
 
@@ -186,7 +187,7 @@ def first_of_queue(connection: Connection, most: int) -> tuple[list[Submission],
     return found, connection.execute(select(func.count()).where(_C.state.in_(LIVING))).scalar_one()
 
 
-def queue_rows(connection: Connection, most: int | None = None) -> list[tuple[Any, ...]]:
+def queue_rows(connection: Connection, most: int | None = None) -> PlainRows:
     """The rows of the queue in the order in which people see it (`in_order`), at most `most`, for `of_row`.
 
     The texts of study files are long, and not read: they are empty.
@@ -194,7 +195,7 @@ def queue_rows(connection: Connection, most: int | None = None) -> list[tuple[An
     places = {"running": 0, "queued": 1, "paused": 2}
     order = case(places, value=_C.state), case((_C.position.is_(None), 1), else_=0), _C.position, -_C.priority, _C.id
     query = select(*_UNDECODED).where(_C.state.in_(LIVING)).order_by(*order).limit(most)
-    return [tuple(row) for row in connection.execute(query).all()]
+    return plain_rows(connection, query)
 
 
 def in_order(submissions: Sequence[Submission]) -> list[Submission]:

@@ -1,9 +1,11 @@
 """The queue as JSON. The text of each submission is kept with what it was made from, and joined with the others."""
 
+from collections import OrderedDict
 from dataclasses import dataclass, fields, replace
 from threading import Lock
 from typing import Any
 
+from cifar_tune.plain_rows import PlainRows
 from cifar_tune.service.storage_desk import StorageDesk
 from cifar_tune.service.submissions import SoFar, Submission, of_row
 from cifar_tune.web.models.queueing import told
@@ -17,6 +19,15 @@ class _Kept:
     text: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class _Whole:
+    """An answer, and what it was made from."""
+
+    rows: PlainRows
+    so_far: list[SoFar | None]
+    text: bytes
+
+
 class QueueTexts:
     """That of the queue of a server, as different people may see it.
 
@@ -27,6 +38,7 @@ class QueueTexts:
     def __init__(self, summaries: Summaries) -> None:
         self._summaries = summaries
         self._kept: dict[tuple[int, bool], _Kept] = {}
+        self._whole: OrderedDict[tuple[str, ...], _Whole] = OrderedDict()
         self._lock = Lock()
 
     def of(self, desk: StorageDesk) -> bytes:
@@ -41,11 +53,17 @@ class QueueTexts:
         rows = desk.queue_rows()
         hides = {owner: not desk.sees_all_of(owner) for owner in {row[_OWNER] for row in rows}}
         so_far = self._summaries.so_far([row[_STUDY] for row in rows]) if rows else {}
+        all_stand = [so_far.get(row[_STUDY]) for row in rows]
+        hidden = tuple(sorted(owner for owner, is_hidden in hides.items() if is_hidden))
         texts = []
         with self._lock:
-            for row in rows:
+            whole = self._whole.get(hidden)
+            if whole is not None and whole.rows == rows and whole.so_far == all_stand:
+                self._whole.move_to_end(hidden)
+                return whole.text
+            for row, stands in zip(rows, all_stand, strict=True):
                 key = row[_ID], hides[row[_OWNER]] and row[_NOTIFY] not in _NOBODY
-                kept, stands = self._kept.get(key), so_far.get(row[_STUDY])
+                kept = self._kept.get(key)
                 if kept is None or kept.row != row or kept.so_far is not stands:
                     shown = replace(desk.shown(of_row(row)), so_far=stands)
                     text = told(shown, with_text=False).model_dump_json().encode()
@@ -54,10 +72,18 @@ class QueueTexts:
             if len(self._kept) > 2 * len(rows) + _SPARE:
                 living = {row[_ID] for row in rows}
                 self._kept = {key: kept for key, kept in self._kept.items() if key[0] in living}
-        return b'{"submissions":[%b]}' % b",".join(texts)
+            text = b'{"submissions":[%b]}' % b",".join(texts)
+            self._whole[hidden] = _Whole(rows, all_stand, text)
+            self._whole.move_to_end(hidden)
+            while len(self._whole) > _MOST_WHOLE:
+                self._whole.popitem(last=False)
+        return text
 
 
 _SPARE = 100
+_MOST_WHOLE = 4
+"""Whole answers that are kept: by the owners whose addresses are hidden in them."""
+
 _ID, _STUDY, _OWNER = 0, 1, 2
 _NOTIFY = [each.name for each in fields(Submission)].index("notify")
 """Places in a row."""

@@ -77,6 +77,21 @@ def test_texts_of_what_has_ended_are_forgotten(app_of: AppOf) -> None:
     assert len(texts._kept) <= 110
 
 
+def test_an_answer_is_joined_once_as_long_as_nothing_changes(app_of: AppOf) -> None:
+    here: Here = app_of().state.here
+    desk = here.desk(Actor("anna", "editor"))
+    first = here.queue_texts.of(desk)
+    assert here.queue_texts.of(desk) is first
+    desk.submit(study_text("another"), notify=["https://example.org/anna"])
+    now = here.queue_texts.of(desk)
+    assert now != first
+    for owner in ("vera", "lena", "otto", "olga", "ines", "paul"):
+        here.desk(Actor(owner, "admin")).submit(study_text(f"of-{owner}"))
+        for name in ("anna", owner):
+            here.queue_texts.of(here.desk(Actor(name, "editor")))
+    assert len(here.queue_texts._whole) == 4
+
+
 def test_the_route_answers_these_bytes(client_of: ClientOf) -> None:
     answer = client_of("viewer").get("/v1/queue")
     assert answer.headers["content-type"] == "application/json"

@@ -21,7 +21,8 @@ from cifar_tune.web.routes.studies import read_one
 
 router = APIRouter(include_in_schema=False, route_class=StudyRoute)
 
-_PAGE = 50
+_PAGE = 25
+"""Rows of each of the two tables of studies."""
 _EVENTS = 100
 _EXAMPLE = """\
 name: my-study
