@@ -236,8 +236,9 @@ class Door:
         """Whether an address is that of a proxy: a trusted one, or one on this machine.
 
         One on this machine is believed where a browser comes from, and whether it came with TLS. Another user of the
-        machine could say so too: that marks their own cookie, and moves their own limits. Who somebody is, only a
-        trusted proxy may say.
+        machine could say so too. That marks their own cookie. It also lets them guess tokens without a limit, which
+        leads nowhere (`service.people`), or use up the limit of an address, from where nobody can log in for a minute
+        then. Who somebody is, only a trusted proxy may say.
         """
         found = address_in(address)
         return found is not None and (found.is_loopback or self._is_proxy(address))

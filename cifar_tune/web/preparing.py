@@ -5,6 +5,7 @@ does the first look at many studies. Later looks read what has ended since. So a
 and again where much has ended meanwhile; whoever opens a page then waits for none of it.
 """
 
+import logging
 from collections.abc import Callable
 from contextlib import suppress
 from threading import Event, Thread
@@ -18,6 +19,8 @@ from cifar_tune.service.submissions import LIVING, select_submissions
 from cifar_tune.storage.opened_file import DatabaseGoneError
 from cifar_tune.storage.versions import is_copy
 from cifar_tune.web.here import Here
+
+_LOG = logging.getLogger("cifar_tune.web")
 
 MANY = 1000
 """Trials of a study that is looked at before somebody asks."""
@@ -60,8 +63,12 @@ class Preparing:
 
     def _run(self) -> None:
         while True:
-            with suppress(*_FAILURES):
+            try:
                 self.look()
+            except _FAILURES:
+                pass
+            except Exception:  # noqa: BLE001 (a thread that has ended prepares nothing for as long as the server runs)
+                _LOG.exception("lists and large studies cannot be prepared; it is tried again")
             if self._ends.wait(self._seconds):
                 return
 

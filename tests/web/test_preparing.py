@@ -91,3 +91,22 @@ def test_the_thread_looks_until_it_is_stopped(here: Here) -> None:
     wait_until(lambda: "small" in found._trials)
     found.stop()
     assert not found._thread.is_alive()
+
+
+def test_an_error_that_nobody_has_foreseen_does_not_end_the_thread(
+    here: Here, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    looks: list[int] = []
+
+    def look() -> list[str]:
+        looks.append(1)
+        if len(looks) == 1:
+            raise RuntimeError("can't start new thread")
+        return []
+
+    found = Preparing(here, 0.001)
+    monkeypatch.setattr(found, "look", look)
+    found.start()
+    wait_until(lambda: len(looks) > 1)
+    found.stop()
+    assert "cannot be prepared" in caplog.text
