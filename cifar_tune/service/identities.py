@@ -82,9 +82,13 @@ def _admit(engine: Engine, account: Account, seconds: float, known: Actor | None
         is_it = (TOKENS.c.id == row.token) & TOKENS.c.revoked_at.is_(None)
         renewed = update(TOKENS).where(is_it).values(role=account.role, expires_at=until)
         number = row.token
+        before = connection.execute(select(TOKENS.c.role).where(is_it)).scalar()
         if connection.execute(renewed).rowcount == 0:  # an admin has revoked it, which has ended all sessions
             number = _new_token(connection, account, row.owner, until)
             connection.execute(update(IDENTITIES).where(IDENTITIES.c.sha256 == key).values(token=number))
+        elif before != account.role:  # servers remember who may do what until the next event
+            told = {"role": account.role, "before": before}
+            note(connection, row.owner, "account.role", row.owner, "done", told)
         return Actor(row.owner, account.role, number)
 
 

@@ -15,6 +15,7 @@ from cryptography.fernet import Fernet
 from fastapi import FastAPI
 from joserfc.jwk import OctKey
 from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
 from starlette.testclient import TestClient
 
 from cifar_tune.errors import UserError
@@ -290,6 +291,29 @@ def test_the_newest_word_on_the_role_counts_everywhere(
     idp.claims["groups"] = ["lab"]
     log_in(client_of(None, app))
     assert me(browser) == {"name": "fallen@example.org", "role": "editor"}
+
+
+def test_a_new_role_counts_also_where_the_log_in_fails_after_it(
+    browser: TestClient,
+    app: FastAPI,
+    client_of: ClientOf,
+    idp: Provider,
+    storage: BatchStorage,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    idp.claims = {"sub": "halfway", "email": "halfway@example.org", "groups": ["chiefs"]}
+    log_in(browser)
+    assert me(browser) == {"name": "halfway@example.org", "role": "admin"}
+    idp.claims["groups"] = ["lab"]
+
+    def fails(*_: object) -> str:
+        raise OperationalError("INSERT", None, Exception("the disk is full"))
+
+    monkeypatch.setattr("cifar_tune.web.door.open_session", fails)
+    assert log_in(client_of(None, app)).status_code == 503
+    assert me(browser) == {"name": "halfway@example.org", "role": "editor"}
+    last = events(storage)[-1]
+    assert (last["action"], last["detail"]) == ("account.role", {"role": "editor", "before": "admin"})
 
 
 def test_the_name_of_somebody_with_a_token_is_taken(
