@@ -101,10 +101,11 @@ def _refuse_taken(connection: Connection, account: Account, known: Actor | None)
     name = account.name
     if name in _RESERVED:
         raise NameOfAnotherError(f"nobody can be called {name} here")
-    if connection.execute(select(exists().where(IDENTITIES.c.owner == name))).scalar_one():
-        raise NameOfAnotherError(f"the name {name} belongs to another account here")
     owned = (TOKENS.c.owner == name, NAMES.c.owner == name, SUBMISSIONS.c.owner == name)
     is_taken = any(connection.execute(select(exists().where(each))).scalar_one() for each in owned)
+    # after the tokens: one that an account has just got is never seen without the account
+    if connection.execute(select(exists().where(IDENTITIES.c.owner == name))).scalar_one():
+        raise NameOfAnotherError(f"the name {name} belongs to another account here")
     is_same = known is not None and known.name == name and known.is_at_least(account.role)
     if is_taken and not is_same:
         raise NameOfAnotherError(
