@@ -43,7 +43,7 @@ class StudyList:
         self._print: Hashable = None
         self._stored = StoredStudies()
         self._texts: dict[int, bytes] = {}
-        self._made = b"".join(_around(b""))
+        self._made = _answer(())
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request."""
@@ -66,7 +66,7 @@ class StudyList:
                     if texts is None:
                         return None
                     self._texts = {study: texts.get(study) or self._texts[study] for study, _ in stored.names}
-                    self._made = b"".join(_around(b", ".join(self._texts.values())))
+                    self._made = _answer(self._texts.values())
                     self._stored, self._print = stored, seen
                 return self._made
         except (LookupError, TypeError, ValueError, SQLAlchemyError, DatabaseGoneError):  # it says itself what is wrong
@@ -88,9 +88,9 @@ class StudyList:
         return texts if texts.keys() == rows.keys() else None
 
 
-def _around(listed: bytes) -> tuple[bytes, bytes, bytes]:
-    """The parts of the answer with these texts."""
-    return f'{{"{_KEY}": ['.encode(), listed, b"]}"
+def _answer(texts: Iterable[bytes]) -> bytes:
+    """The answer with these texts of studies."""
+    return f'{{"{_KEY}": ['.encode() + b", ".join(texts) + b"]}"
 
 
 class _Changed(PassingStorage):
