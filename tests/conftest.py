@@ -177,6 +177,13 @@ def postgres() -> Iterator[str]:
         yield server.get_uri()
 
 
+@pytest.fixture(autouse=True, scope="module")
+def databases_end_with_a_file() -> Iterator[None]:
+    yield
+    if "tests.postgres" in sys.modules:
+        sys.modules["tests.postgres"].drop_databases()
+
+
 @pytest.fixture
 def blank_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures of reports stay empty, for tests that look at something else of a report: drawing takes seconds."""

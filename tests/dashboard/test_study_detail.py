@@ -31,7 +31,7 @@ from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.urls import storage_url
 from tests.exhaustive import few_of
 from tests.many_trials import add_trials
-from tests.storage.conftest import create_database
+from tests.postgres import create_database
 from tests.storage.random_studies import random_trial, store_random_study
 
 KINDS = ("a", "ü\"'", 2, 2.5, True, None)

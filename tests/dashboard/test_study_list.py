@@ -23,7 +23,7 @@ from cifar_tune.optuna_studies import StudyRows
 from cifar_tune.optuna_tables import STUDY_USER_ATTRIBUTES
 from cifar_tune.storage import attributes
 from cifar_tune.storage.rdb import close, open_storage
-from tests.storage.conftest import create_database
+from tests.postgres import create_database
 
 _NUMBERS = itertools.count()
 

@@ -15,7 +15,8 @@ from cifar_tune.service.schema import upgrade
 from cifar_tune.service.storage_desk import StorageDesk
 from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.urls import storage_url
-from tests.storage.conftest import FreshUrl, create_database
+from tests.postgres import create_database
+from tests.storage.conftest import FreshUrl
 from tests.storage.conftest import mysql as mysql  # noqa: PLC0414 (a fixture)
 
 DeskOf = Callable[..., StorageDesk]
@@ -34,7 +35,7 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def postgres_template(postgres: str) -> str:
     """A PostgreSQL database with all tables, to be copied."""
-    _make(create_database(postgres, _TEMPLATE))
+    _make(create_database(postgres, _TEMPLATE, stays=True))
     return _TEMPLATE
 
 

@@ -20,7 +20,7 @@ from cifar_tune.service.storage_desk import StorageDesk
 from cifar_tune.service.tables import VERSION
 from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.urls import storage_url
-from tests.storage.conftest import create_database
+from tests.postgres import create_database
 
 from .conftest import DeskOf
 from .test_desk import STUDY

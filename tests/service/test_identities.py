@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, func, insert, select
@@ -96,3 +97,21 @@ def test_first_log_ins_at_the_same_time(engine: Engine, same: bool, monkeypatch:
     with engine.connect() as connection:
         assert connection.execute(select(func.count()).select_from(IDENTITIES)).scalar_one() == 1
         assert connection.execute(select(func.count()).select_from(TOKENS)).scalar_one() == 1
+
+
+def test_who_is_admitted_elsewhere_between_two_looks_is_not_somebody_else(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = iter([account()])
+    refuse: Callable[..., None] = identities._refuse_taken
+
+    def first_elsewhere(*given: Any) -> None:
+        if other := next(elsewhere, None):
+            admit(engine, other, 60, None)
+        refuse(*given)
+
+    monkeypatch.setattr(identities, "_refuse_taken", first_elsewhere)
+    assert admit(engine, account(), 60, None).name == "ada"
+    elsewhere = iter([account("3", "ben")])
+    with pytest.raises(NameOfAnotherError, match="the name ben belongs to another account here"):
+        admit(engine, account("4", "ben"), 60, None)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import cast
 
 import optuna
-import psycopg
 import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import URL
@@ -18,6 +17,7 @@ from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.urls import storage_url
 from cifar_tune.storage.write_behind import WriteBehindStorage
+from tests.postgres import create_database
 from tests.storage.flaky import Flaky
 
 FreshUrl = Callable[[], URL]
@@ -39,15 +39,8 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def postgres_template(postgres: str) -> str:
     """A PostgreSQL database with a schema, to be copied."""
-    close(open_storage(create_database(postgres, _TEMPLATE)))
+    close(open_storage(create_database(postgres, _TEMPLATE, stays=True)))
     return _TEMPLATE
-
-
-def create_database(server: str, name: str, template: str = "template1") -> URL:
-    """A new database on a PostgreSQL server."""
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
-    return storage_url(server).set(database=name)
 
 
 @pytest.fixture

@@ -9,9 +9,10 @@ from sqlalchemy import create_engine
 from sqlalchemy.engine import URL
 
 from cifar_tune.storage.rdb import close, open_storage
+from tests.postgres import create_database
 from tests.processes import call_cifar_tune
 
-from .conftest import FreshUrl, create_database
+from .conftest import FreshUrl
 
 SECRET = "geh3im-77"  # noqa: S105
 STUDY = """

@@ -10,7 +10,8 @@ from starlette.testclient import TestClient
 from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.storage.urls import ARTIFACTS_VARIABLE
 from tests.exhaustive import few_of
-from tests.storage.conftest import create_database, mysql_databases
+from tests.postgres import create_database
+from tests.storage.conftest import mysql_databases
 
 from . import test_dashboard_gate, test_guards, test_rights, test_streams, test_submitting
 from .conftest import ClientOf, Template, furnish
