@@ -98,6 +98,8 @@ class TrialCounts:
         self._was_asked = False
         self._known: dict[int, _Known] | None = None
         self._total = 0
+        self._highest = -1
+        self._counted: Mapping[int, Hashable] | None = None
         self._unfinished: dict[int, tuple[int, str]] = {}
 
     def look(self) -> Looked:
@@ -116,9 +118,11 @@ class TrialCounts:
     def _count(self, identities: Mapping[int, Hashable]) -> None:
         try:
             if self._known is None or len(self._unfinished) > _MOST_UNFINISHED or not self._add(identities):
-                self._known, self._unfinished, self._total = {}, {}, 0
+                self._known, self._unfinished, self._total, self._highest = {}, {}, 0, -1
                 for each in count_all(self._engine):
                     self._take(each, identities)
+            # a study that came after they were read may be gone by the next look, which then compares all of them
+            self._counted = identities if self._known.keys() <= identities.keys() else None
         except SenselessError:  # a study is damaged; those that nobody asks for are no matter
             self._known, self._unfinished = None, {}
         except BaseException:
@@ -132,13 +136,10 @@ class TrialCounts:
         """
         assert self._known is not None  # noqa: S101 (for the type checker)
         known = self._known
-        gone = {study for study, each in known.items() if identities.get(study) != each.identity}
-        for study in gone:
-            self._total -= sum(known.pop(study).counts.values())
-        if gone:
-            self._unfinished = {trial: each for trial, each in self._unfinished.items() if each[0] not in gone}
-        highest = max((each.highest for each in known.values()), default=-1)
-        found, total = count_since(self._engine, highest, self._unfinished)
+        if identities is not self._counted:  # else the studies are those of the last look
+            gone = (s for s, each in known.items() if s not in identities or identities[s] != each.identity)
+            self._forget(set(gone))
+        found, total = count_since(self._engine, self._highest, self._unfinished)
         for each in found:
             before = self._unfinished.pop(each.highest, None)
             if before is not None:
@@ -153,6 +154,14 @@ class TrialCounts:
             self._take(each, identities)
         return total == self._total
 
+    def _forget(self, gone: Collection[int]) -> None:
+        assert self._known is not None  # noqa: S101 (for the type checker)
+        for study in gone:
+            self._total -= sum(self._known.pop(study).counts.values())
+        if gone:
+            self._unfinished = {trial: each for trial, each in self._unfinished.items() if each[0] not in gone}
+            self._highest = max((each.highest for each in self._known.values()), default=-1)
+
     def _take(self, found: Counted, identities: Mapping[int, Hashable]) -> None:
         assert self._known is not None  # noqa: S101 (for the type checker)
         known = self._known.setdefault(found.study, _Known(identities.get(found.study)))
@@ -160,6 +169,7 @@ class TrialCounts:
         state = found.state.name
         known.counts = _in_order({**known.counts, state: known.counts.get(state, 0) + found.count})
         known.highest = max(known.highest, found.highest)
+        self._highest = max(self._highest, found.highest)
         if not found.state.is_finished():
             self._unfinished[found.highest] = found.study, state
 

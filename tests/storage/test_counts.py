@@ -2,6 +2,7 @@
 
 import random
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -84,6 +85,29 @@ def test_trials_with_the_ids_of_deleted_ones_are_counted(has_identity: bool, tmp
         anew.set_user_attr(attributes.IDENTITY, "another")
     anew.add_trial(create_trial(state=TrialState.FAIL))
     assert looked(kept) == {1: {"COMPLETE": 4}, 2: {"FAIL": 1}}
+    close(storage)
+
+
+def test_a_study_that_came_during_one_look_and_is_gone_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = open_storage(storage_url(f"sqlite:///{tmp_path / 'counts.db'}"))
+    stays = optuna.create_study(study_name="stays", storage=storage)
+    stays.set_user_attr(attributes.IDENTITY, "1")
+    stays.add_trial(create_trial(value=1.0))
+    kept = TrialCounts(storage.engine)
+    assert looked(kept) == looked(kept) == {1: {"COMPLETE": 1}}
+
+    def after_another(*given: Any) -> object:
+        monkeypatch.undo()
+        optuna.create_study(study_name="short", storage=storage).add_trial(create_trial(value=1.0))
+        return optuna_counts.count_since(*given)
+
+    monkeypatch.setattr(counts, "count_since", after_another)
+    assert looked(kept) == {1: {"COMPLETE": 1}}
+    optuna.delete_study(study_name="short", storage=storage)
+    stays.add_trial(create_trial(value=1.0))  # it gets the id of the other one
+    assert looked(kept) == {1: {"COMPLETE": 2}}
     close(storage)
 
 
