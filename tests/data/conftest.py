@@ -10,12 +10,14 @@ import pytest
 import torch
 
 from cifar_tune.data.cache import CACHE_VARIABLE
+from cifar_tune.data.image_files import Decoded, decode_files
 from cifar_tune.data.prepared import prepare
 from cifar_tune.data.spec import DataSpec
 
 from .images import write_folder
 
 REAL_IMAGES = Path(__file__).parents[3] / "shared" / "data" / "cifar10-jpeg.zip"
+DECODE_FILES = "cifar_tune.data.sources.listing.decode_files"
 
 
 @pytest.fixture(autouse=True, scope="package")
@@ -59,6 +61,12 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def spec(folder: Path) -> DataSpec:
+    """Of that folder."""
+    return DataSpec(name="image_folder", root=str(folder))
+
+
+@pytest.fixture
 def open_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """As `folder`, but where every user may read, with a cache where every user may write."""
     prepare(DataSpec(name="image_folder", root=str(folder)))  # imports what nobody cannot read
@@ -69,3 +77,20 @@ def open_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
             path.chmod(0o777)
         monkeypatch.setenv(CACHE_VARIABLE, str(Path(name) / "cache"))
         yield Path(name) / "pictures"
+
+
+class Decodings:
+    """Counts how often files are decoded."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count = 0
+        monkeypatch.setattr(DECODE_FILES, self)
+
+    def __call__(self, *arguments: object) -> Decoded:
+        self.count += 1
+        return decode_files(*arguments)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def decodings(monkeypatch: pytest.MonkeyPatch) -> Decodings:
+    return Decodings(monkeypatch)
