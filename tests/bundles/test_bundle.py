@@ -29,7 +29,7 @@ from cifar_tune.study import verifying
 from cifar_tune.study.finalizing import finalize
 from cifar_tune.study_spec.overrides import parse_overrides
 from tests.reports.factory import MadeTrial
-from tests.study.test_finalizing import LR, store
+from tests.study.left_by_a_run import LR, store
 
 
 @dataclass(frozen=True)

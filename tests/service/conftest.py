@@ -1,6 +1,7 @@
 """A real SQLite file, a real PostgreSQL server and, where there is one, MariaDB or MySQL, with the service's tables."""
 
 import itertools
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,10 +19,21 @@ from cifar_tune.storage.urls import storage_url
 from tests.postgres import create_database
 from tests.storage.conftest import FreshUrl
 from tests.storage.conftest import mysql as mysql  # noqa: PLC0414 (a fixture)
+from tests.waiting import PATIENCE
+
+from .lab import Lab
 
 DeskOf = Callable[..., StorageDesk]
 _NUMBERS = itertools.count()
 _TEMPLATE = "with_service"
+STUDY = """\
+# mine
+name: mine
+budget: {trials: 3}
+data: {name: digits}
+train: {model: cnn3, width: 8, epochs: 2}
+search_space: {lr: {low: 1e-3, high: 1e-1, log: true}}
+"""
 
 
 @pytest.fixture(scope="session")
@@ -89,3 +101,14 @@ def desk_of(engine: Engine, url: URL) -> DeskOf:
         return StorageDesk(engine, url, Actor(name, role))
 
     return desk
+
+
+@pytest.fixture
+def lab(engine: Engine, url: URL, tmp_path: Path, desk_of: DeskOf, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+    """On that database, with anna, an admin, who submits."""
+    monkeypatch.setenv("CIFAR_TUNE_ARTIFACTS", str(tmp_path / "storage" / "artifacts"))
+    monkeypatch.setenv("PYTHONPATH", str(Path.cwd()), prepend=os.pathsep)
+    monkeypatch.setattr("cifar_tune.service.supervising._PARK_SECONDS", PATIENCE)  # what ends is parked, however slowly
+    made = Lab(engine, url, tmp_path, desk_of("anna", "admin"))
+    yield made
+    made.server.end()

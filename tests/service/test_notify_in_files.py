@@ -10,8 +10,7 @@ from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.study_spec.reader import read_study
 from cifar_tune.study_spec.yaml_reader import read_yaml
 
-from .conftest import DeskOf
-from .test_desk import STUDY
+from .conftest import STUDY, DeskOf
 
 HOOK = "https://hooks.example.org/secret-one"
 TEXT = f"""\

@@ -23,8 +23,7 @@ from cifar_tune.service.refusals import (
 from cifar_tune.service.rights import RIGHTS, is_allowed
 from cifar_tune.service.storage_desk import StorageDesk
 
-from .conftest import DeskOf
-from .test_desk import STUDY
+from .conftest import STUDY, DeskOf
 
 NOTHING: set[str] = set()
 OF_EDITORS = {"viewer": NOTHING, "editor": {"own"}, "admin": {"own", "foreign"}}

@@ -38,8 +38,8 @@ from cifar_tune.storage.urls import storage_url
 from cifar_tune.storage.wishes import Wish, ask_to_park, read_wish
 from tests.storage.conftest import FreshUrl
 
+from .conftest import STUDY
 from .old_database import STUDY as OLD_STUDY
-from .test_desk import STUDY
 
 
 def test_the_migrations_make_the_tables_that_the_code_expects(engine: Engine) -> None:

@@ -23,8 +23,7 @@ from cifar_tune.service.telling import BEST_SECONDS, LONG_SECONDS, PAUSES, Telle
 from tests.reports.factory import MadeTrial, make_record, make_spec
 from tests.waiting import PATIENCE
 
-from .conftest import DeskOf
-from .test_desk import STUDY
+from .conftest import STUDY, DeskOf
 
 SECRET = "between us"  # noqa: S105
 

@@ -8,18 +8,22 @@ from typing import Any, Protocol
 
 import optuna
 import pytest
+from optuna.storages import RDBStorage
 from sqlalchemy.engine import make_url
 
 from cifar_tune.data.prepared import PreparedData, prepare
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.pruners.build import build_pruner
+from cifar_tune.storage.lease import acquire
 from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.records import StudyRecord, load_record
+from cifar_tune.storage.urls import storage_url
 from cifar_tune.storage.write_behind import WriteBehindStorage
 from cifar_tune.study import coordinator, failing_executors, trial
 from cifar_tune.study.coordinator import Coordinator, Ending
 from cifar_tune.study.events import Observer, StopRequests, TrialEnd, Watch
+from cifar_tune.study.evolving import evolve_study, finish_evolution, previewed
 from cifar_tune.study.opening import open_study
 from cifar_tune.study.script import Script as Planned
 from cifar_tune.study.transfer import find_transfer
@@ -27,8 +31,11 @@ from cifar_tune.study_spec.reader import read_study
 from cifar_tune.study_spec.specification import StudySpec
 from cifar_tune.study_spec.yaml_reader import Document
 from cifar_tune.training.results import EpochResult
+from tests.reports.factory import MadeTrial
 from tests.waiting import PATIENCE
 
+from .evolution import Evolve
+from .left_by_a_run import LR, store
 from .scripted import Script, ScriptedExecutors
 
 
@@ -99,7 +106,16 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def storage(tmp_path: Path, empty_database: Path) -> Iterator[BatchStorage]:
+def storage(request: pytest.FixtureRequest, tmp_path: Path, empty_database: Path) -> Iterator[BatchStorage]:
+    """SQLite; PostgreSQL where a test asks for it."""
+    if getattr(request, "param", "sqlite") == "postgresql":
+        from tests.postgres import own_server  # few tests need it
+
+        with own_server() as server:
+            opened = open_storage(storage_url(server.get_uri()))
+            yield opened
+            close(opened)
+        return
     shutil.copyfile(empty_database, tmp_path / "studies.db")
     opened = open_storage(make_url(f"sqlite:///{tmp_path}/studies.db"))
     yield opened
@@ -152,5 +168,33 @@ def run_scripted(storage: BatchStorage, data: PreparedData, monkeypatch: pytest.
             study = optuna.load_study(study_name=spec.name, storage=memory, pruner=pruner)
             ending = Coordinator(memory, study, spec, pool, Watch(recorder, stop), planned).run()
         return ending, load_record(storage, spec.name), recorder
+
+    return run
+
+
+@pytest.fixture
+def made(storage: RDBStorage) -> RDBStorage:
+    """With a study of two trials, of which the second is the better one."""
+    store(storage, [MadeTrial({"lr": 0.01}, 0.6, epochs=2), MadeTrial(LR, 0.8, epochs=2)])
+    return storage
+
+
+@pytest.fixture
+def evolve(storage: RDBStorage, data: PreparedData) -> Evolve:
+    """Let the study become another one; returns what is said, which is what was shown before."""
+
+    def run(plain: dict[str, Any]) -> list[str]:
+        spec = spec_of(plain)
+        said: list[str] = []
+        would = previewed(storage, spec).consequences
+        lease = acquire(storage.engine, spec.name)
+        try:
+            evolve_study(storage, spec, data, lease, said.append)
+            finish_evolution(storage, spec.name, storage.engine.url)
+        finally:
+            lease.release()
+        done = [each.replace("would evolve", "has evolved").replace("would be kept", "is kept") for each in would]
+        assert said == done, "what was shown before is not what was done"
+        return said
 
     return run

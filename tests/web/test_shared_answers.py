@@ -4,64 +4,41 @@ import asyncio
 import itertools
 import re
 import shutil
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
-from threading import Barrier, Event
+from threading import Barrier
 from typing import Any
 
 import httpx2
 import pytest
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
-from sqlalchemy import event, update
+from sqlalchemy import update
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import OperationalError
 from starlette.testclient import TestClient
 
 from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.service.newest_event import NewestEvent
-from cifar_tune.service.people import Actor, Pass, create_token
+from cifar_tune.service.people import Actor, create_token
 from cifar_tune.service.storage_desk import StorageDesk
 from cifar_tune.service.tables import SUBMISSIONS
 from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.urls import storage_url
 from cifar_tune.web.app import create_app
 from cifar_tune.web.here import Here
-from cifar_tune.web.passes import Passes
-from cifar_tune.web.settings import Limits, WebSettings
+from cifar_tune.web.settings import WebSettings
 from cifar_tune.web.shared_answers import ANYBODY, Answer, SharedAnswers, what_is_own
 from tests.exhaustive import few_of
 from tests.waiting import PATIENCE
 
-from .conftest import OURS, ROLES, AppOf, ClientOf, Template, study_text
+from .asking import statements
+from .conftest import ROLES, AppOf, ClientOf, Clock, Template, study_text
 
 KNOWN = ("viewer", "editor", "other editor", "admin")
 PATHS = (
     "/", "/studies/queued", "/slots", "/events", "/v1/studies", "/v1/studies/queued", "/v1/slots", "/v1/queue",
     "/api/studies",
 )  # fmt: skip
-
-
-class Clock:
-    """Stands still unless it is told to go on."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """Nothing that the app keeps grows old by itself, and nobody's token is looked at again since time has passed."""
-    here: Here = app.state.here
-    clock = Clock()
-    monkeypatch.setattr(here.door, "_passes", Passes(clock))
-    here.answers = SharedAnswers(here.engine, here.door, clock)
-    return clock
 
 
 @pytest.mark.parametrize("path", few_of(PATHS, ["/", "/v1/studies", "/api/studies"]))
@@ -133,22 +110,6 @@ def test_a_change_is_seen_at_once_and_what_no_event_tells_after_seconds(
     desk.cancel("changing")
     desk.delete("changing")
     assert viewer.get("/v1/studies/changing").status_code == 404
-
-
-@contextmanager
-def statements(storage: BatchStorage) -> Iterator[list[str]]:
-    """What the database is asked in the block."""
-    found: list[str] = []
-
-    def note(_connection: object, _cursor: object, statement: str, *_more: object) -> None:
-        if "UPDATE cifar_tune_tokens" not in statement:  # a thread of its own writes the last uses for all
-            found.append(statement)
-
-    event.listen(storage.engine, "before_cursor_execute", note)
-    try:
-        yield found
-    finally:
-        event.remove(storage.engine, "before_cursor_execute", note)
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -291,86 +252,6 @@ async def many_at_rest(ask: Any) -> int:
     return found
 
 
-def test_who_is_let_out_is_not_remembered(storage: BatchStorage, url: URL, client_of: ClientOf, clock: Clock) -> None:
-    desk = StorageDesk(storage.engine, url, Actor("root", "admin"))
-    token, secret = desk.create_token("nora", "viewer")
-    shown = {"Authorization": f"Bearer {secret}"}
-    nobody, browser = client_of(None), client_of(None)
-    assert browser.post("/login", data={"token": secret}, headers=OURS).status_code == 303
-    for _ in range(2):
-        assert nobody.get("/v1/queue", headers=shown).status_code == 200
-        assert browser.get("/").status_code == 200
-    assert browser.post("/logout", headers=OURS).status_code == 303
-    assert browser.get("/").status_code == 303
-    assert nobody.get("/v1/queue", headers=shown).status_code == 200
-    desk.revoke_token(token.id)
-    assert nobody.get("/v1/queue", headers=shown).status_code == 401
-
-
-def test_what_a_token_opens_is_remembered_until_an_event_or_its_end() -> None:
-    clock = Clock()
-    passes = Passes(clock)
-    looks: list[float] = []
-
-    def look(until: float | None = None) -> Pass:
-        looks.append(clock.now)
-        return Pass(Actor("anna", "viewer"), until)
-
-    for newest in (None, None, 1, 1, 2, 2):
-        passes.get("ct_x", newest, look)
-    assert len(looks) == 4  # each time where nobody has looked for events, and once for each event
-    for _ in range(4):
-        passes.get("ct_y", 2, lambda: look(110.0))
-        clock.now += 4
-    assert looks[4:] == [100.0, 112.0]
-    passes.get("ct_x", 2, look)
-    assert len(looks) == 6
-    clock.now += 300
-    assert passes.known("ct_x", 2) is None
-    passes.get("ct_x", 2, look)
-    assert len(looks) == 7  # somebody may have changed the database by hand
-    assert passes.known("ct_x", 2) is not None
-    assert passes.known("ct_x", 3) is None
-
-
-def test_of_many_who_show_the_same_token_at_once_one_looks() -> None:
-    passes, began, goes_on = Passes(), Event(), Event()
-    looks: list[str] = []
-
-    def look() -> Pass:
-        looks.append("ct_x")
-        began.set()
-        assert goes_on.wait(PATIENCE)
-        return Pass(Actor("anna", "viewer"), None)
-
-    with ThreadPoolExecutor(10) as threads:
-        found = [threads.submit(passes.get, "ct_x", 1, look) for _ in range(10)]
-        assert began.wait(PATIENCE)
-        assert passes.known("ct_x", 1) is None  # it never waits
-        goes_on.set()
-        assert {each.result(PATIENCE) for each in found} == {Pass(Actor("anna", "viewer"), None)}
-    assert looks == ["ct_x"]
-
-
-@pytest.mark.parametrize("path", ["/v1/me", "/v1/tokens", "/v1/studies/queued/log"])
-def test_who_reads_is_looked_up_once_until_an_event(
-    path: str, storage: BatchStorage, url: URL, client_of: ClientOf
-) -> None:
-    def looked_up() -> int:
-        with statements(storage) as asked:
-            assert client.get(path, headers=shown).status_code == 200
-        return sum("cifar_tune_tokens.sha256 =" in each for each in asked)
-
-    desk = StorageDesk(storage.engine, url, Actor("root", "admin"))
-    token, secret = desk.create_token("nina", "viewer")
-    shown, client = {"Authorization": f"Bearer {secret}"}, client_of(None)
-    assert [looked_up() for _ in range(3)] == [1, 0, 0]
-    desk.set_priority("queued", 1)
-    assert [looked_up() for _ in range(2)] == [1, 0]
-    desk.revoke_token(token.id)
-    assert client.get(path, headers=shown).status_code == 401
-
-
 def test_a_database_that_is_gone_is_said_to_be_gone(template: Template, tmp_path: Path, client_of: ClientOf) -> None:
     file = tmp_path / "service.db"
     shutil.copy(template.file, file)
@@ -393,12 +274,6 @@ def test_a_database_that_fails_meanwhile_is_asked_in_the_ordinary_way(
 
     monkeypatch.setattr("cifar_tune.web.shared_answers.owner_of_name", fail)
     assert editor.get("/v1/studies/queued").status_code == 200
-
-
-def test_a_wrong_token_counts_once(app_of: AppOf, client_of: ClientOf) -> None:
-    client = client_of(None, app_of(limits=Limits(failures=3)))
-    wrong = {"Authorization": "Bearer ct_wrong"}
-    assert [client.get("/v1/queue", headers=wrong).status_code for _ in range(4)] == [401, 401, 401, 429]
 
 
 def test_what_is_made_for_each_request() -> None:

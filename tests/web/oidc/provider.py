@@ -19,8 +19,7 @@ from joserfc.jwk import OctKey, RSAKey
 from starlette.concurrency import run_in_threadpool
 
 from tests.waiting import PATIENCE
-
-from .serving import serving
+from tests.web.serving import serving
 
 CLIENT_ID = "cifar-tune"
 SECRET = "the-secret-of-the-client"  # noqa: S105 (of tests alone)

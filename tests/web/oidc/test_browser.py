@@ -12,10 +12,10 @@ from cifar_tune.web.settings import WebSettings
 from tests.browser import chromium
 from tests.ports import held_port
 from tests.waiting import wait_until
+from tests.web.conftest import AppOf
+from tests.web.serving import serving
 
-from .conftest import AppOf
-from .oidc_provider import CLIENT_ID, SECRET, Provider, provider
-from .serving import serving
+from .provider import CLIENT_ID, SECRET, Provider, provider
 
 pytestmark = pytest.mark.browser
 
