@@ -18,7 +18,7 @@ _ENDED = tuple(state for state in TrialState if state.is_finished())
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """Trials of one study in one state. One that has not ended stands alone.
+    """Trials of one study in one state. One that has not ended stands alone. Relies on `trials`.
 
     Attributes:
         study: the study's id.

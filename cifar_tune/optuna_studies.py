@@ -88,6 +88,7 @@ class StoredStudies:
 
 
 def _by_study(rows: _Rows, wanted: Container[int]) -> dict[int, list[tuple[str, str]]]:
+    """Keys and texts by the id of their study. Relies on nothing of Optuna."""
     found: dict[int, list[tuple[str, str]]] = defaultdict(list)
     for _, study, key, text in rows:
         if study in wanted:
@@ -142,7 +143,7 @@ def print_of_studies(engine: Engine) -> Hashable | None:
 
 
 def _together(column: ColumnElement[Any]) -> ColumnElement[Any]:
-    """All values of a column as one text; what stands between them is in no JSON."""
+    """All values of a column as one text; what stands between them is in no JSON. Relies on nothing of Optuna."""
     text = column if type(column.type) in (String, Text) else cast(column, Text)
     return func.aggregate_strings(func.coalesce(text, ""), _BETWEEN)
 
@@ -151,10 +152,12 @@ _BETWEEN = "\x1e"
 
 
 def _attributes(table: Table, own: ColumnElement[Any]) -> Select[Any]:
+    """All rows of a table of attributes, in the order of its own ids. Relies on its columns."""
     return select(*_columns(table, own)).order_by(own)
 
 
 def _columns(table: Table, own: ColumnElement[Any]) -> tuple[ColumnElement[Any], ...]:
+    """What is read of a table of attributes. Relies on its columns."""
     return own, table.c.study_id, table.c.key, table.c.value_json
 
 

@@ -20,7 +20,7 @@ from tests.optuna_contract.attributes import (
     quasi_random_counters,
     rungs,
 )
-from tests.optuna_contract.modules import ended, internals, questions, rows, storage_module, tables
+from tests.optuna_contract.modules import counts, ended, internals, questions, rows, storage_module, studies, tables
 from tests.optuna_contract.objects import (
     a_trial_as_stored,
     a_trial_from_its_id,
@@ -36,6 +36,7 @@ from tests.optuna_contract.objects import (
 from tests.optuna_contract.queries import (
     attributes_once,
     columns_of_tables,
+    questions_about_all_studies,
     questions_about_ended_trials,
     questions_about_trials,
     studies_as_rows,
@@ -69,6 +70,7 @@ CHECKS: tuple[Callable[[Path], None], ...] = (
     studies_in_memory,
     columns_of_tables,
     questions_about_trials,
+    questions_about_all_studies,
     questions_about_ended_trials,
     attributes_once,
     what_makes_no_sense,
@@ -91,7 +93,17 @@ def test_optuna_is_what_we_rely_on(check: Callable[[Path], None], tmp_path: Path
         )
 
 
-@pytest.mark.parametrize("module", [internals, storage_module, tables, rows, questions, ended])
+def test_every_check_is_run() -> None:
+    written = {
+        node.name
+        for file in FOLDER.glob("*.py")
+        for node in ast.parse(file.read_text()).body
+        if isinstance(node, ast.FunctionDef) and ast.unparse(node.args) in ("folder: Path", "_folder: Path")
+    }
+    assert written - {"database"} == {check.__name__ for check in CHECKS}
+
+
+@pytest.mark.parametrize("module", [internals, storage_module, tables, rows, questions, ended, counts, studies])
 def test_everything_in_there_is_checked(module: Callable[[], Any]) -> None:
     source = ast.parse(Path(str(module().__file__)).read_text())
     public: set[str] = set()

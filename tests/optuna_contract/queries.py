@@ -33,6 +33,7 @@ def studies_as_rows(folder: Path) -> None:
         storage.set_study_system_attr(internals().study_id(study), "of the system", True)
     optuna.create_study(storage=storage, study_name="bare")
     stored = studies().stored_studies(storage.engine)
+    assert isinstance(stored, studies().StoredStudies)
     rows = stored.rows({each for each, _ in stored.names})
     assert all(isinstance(each, studies().StudyRows) for each in rows.values())
     assert [internals().frozen_study(*each) for each in rows.items()] == storage.get_all_studies()
@@ -119,7 +120,7 @@ def questions_about_trials(folder: Path) -> None:
 
 
 def questions_about_all_studies(folder: Path) -> None:
-    """The tables of Optuna do not have the columns any more by which the trials of all studies are counted."""
+    """The tables of Optuna have the columns by which the trials of all studies are counted."""
     storage = database(folder)
     study = optuna.create_study(study_name="contract", storage=storage)
     optuna.create_study(study_name="another", storage=storage).set_user_attr("key", "a")
@@ -136,7 +137,7 @@ def questions_about_all_studies(folder: Path) -> None:
 
 
 def questions_about_ended_trials(folder: Path) -> None:
-    """The tables of Optuna do not have the columns any more by which ended trials are counted and sorted."""
+    """The tables of Optuna have the columns by which ended trials are counted and sorted."""
     storage = database(folder)
     study = optuna.create_study(study_name="contract", storage=storage, direction="maximize")
     values = (0.5, math.inf, 0.75, 0.75, -math.inf)
