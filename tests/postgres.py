@@ -22,7 +22,7 @@ _MADE: list[tuple[str, str]] = []
 
 
 def create_database(server: str, name: str, template: str = "template1", *, stays: bool = False) -> URL:
-    """A new database on a PostgreSQL server, until the end of the tests of a file, or of all tests.
+    """A new database on a PostgreSQL server, until the tests of a file end; one that stays, as long as its server.
 
     It is copied as files: the same pages in the WAL take more time and room.
     """

@@ -58,7 +58,7 @@ def admit(engine: Engine, account: Account, seconds: float, known: Actor | None)
     """
     try:
         return _admit(engine, account, seconds, known)
-    except (IntegrityError, NameOfAnotherError):  # or it is this account that has got the name at this instant
+    except (IntegrityError, NameOfAnotherError):  # maybe by this account, admitted at this instant too
         return _admit(engine, account, seconds, known)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cifar_tune.data.prepared import prepare
+from cifar_tune.data.prepared import PreparedData, prepare
 from cifar_tune.data.spec import DataSpec
 from cifar_tune.data.statistics import channel_statistics
 from cifar_tune.data.test_split import load_test
@@ -44,20 +44,28 @@ def _other_type(path: Path) -> None:
         np.save(file, np.zeros(shape, dtype=np.float32))
 
 
-@pytest.mark.parametrize("damage", [_truncate, _lengthen, _empty, _garbage, _other_array, _other_type, Path.unlink])
-@pytest.mark.parametrize("pattern", ["*.images.npy", "*.labels.npy", "*.json"])
-def test_a_damaged_file_is_made_anew(
-    spec: DataSpec, cache: Path, decodings: Decodings, pattern: str, damage: Callable[[Path], None]
-) -> None:
+def _made_anew(
+    spec: DataSpec, cache: Path, pattern: str, damage: Callable[[Path], None]
+) -> tuple[PreparedData, PreparedData, str]:
+    """What is prepared before and after a file of the cache was damaged, which is the same, and the file's name."""
     before = prepare(spec)
     images = before.open_images().copy()
     [path] = (cache / "training").glob(pattern)
     damage(path)
     after = prepare(spec)
-    assert decodings.count == 2
     assert after.fingerprint == before.fingerprint
     assert (after.open_images() == images).all()
     assert (after.labels == before.labels).all()
+    return before, after, path.name
+
+
+@pytest.mark.parametrize("damage", [_truncate, _lengthen, _empty, _garbage, _other_array, _other_type, Path.unlink])
+@pytest.mark.parametrize("pattern", ["*.images.npy", "*.labels.npy", "*.json"])
+def test_a_damaged_file_is_made_anew(
+    spec: DataSpec, cache: Path, decodings: Decodings, pattern: str, damage: Callable[[Path], None]
+) -> None:
+    _made_anew(spec, cache, pattern, damage)
+    assert decodings.count == 2
 
 
 def _flip_a_bit(path: Path) -> None:
@@ -79,19 +87,12 @@ def _other_class_name(path: Path) -> None:
 def test_damage_that_leaves_the_length_alone_is_found_and_said(
     spec: DataSpec, cache: Path, decodings: Decodings, pattern: str, damage: Callable[[Path], None]
 ) -> None:
-    before = prepare(spec)
-    images = before.open_images().copy()
-    [path] = (cache / "training").glob(pattern)
-    damage(path)
-    after = prepare(spec)
+    before, after, name = _made_anew(spec, cache, pattern, damage)
     assert before.notes == ()
-    assert after.notes == (f"the cache of decoded images was damaged ({path.name}), so the images were decoded again",)
+    assert after.notes == (f"the cache of decoded images was damaged ({name}), so the images were decoded again",)
     assert prepare(spec).notes == (), "it is whole again"
     assert decodings.count == 2
-    assert after.fingerprint == before.fingerprint
     assert after.classes == before.classes
-    assert (after.open_images() == images).all()
-    assert (after.labels == before.labels).all()
 
 
 def test_damaged_test_images_are_made_anew(spec: DataSpec, cache: Path, decodings: Decodings) -> None:

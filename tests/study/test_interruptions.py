@@ -5,11 +5,10 @@ import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from tests.exhaustive import few_of
-from tests.postgres import own_server
+from tests.postgres import create_database, own_server
 from tests.study.test_faults import folder_with
 from tests.study.test_processes import Folder, executor_of
 from tests.waiting import PATIENCE, is_alive, read_until, wait_until
@@ -32,9 +31,7 @@ def fresh(request: pytest.FixtureRequest) -> Fresh:
 
     def make(path: Path, number: int) -> Folder:
         folder = Folder(path / str(number))
-        with psycopg.connect(uri, autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE contested_{number}".encode())
-        url = uri.replace("postgresql:", "postgresql+psycopg:").replace("/postgres?", f"/contested_{number}?")
+        url = create_database(uri, f"contested_{number}", stays=True).render_as_string(hide_password=False)
         folder.url = folder.environment["CIFAR_TUNE_STORAGE"] = url
         return folder
 

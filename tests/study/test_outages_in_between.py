@@ -28,7 +28,7 @@ from cifar_tune.study.events import StopRequests
 from cifar_tune.study.opening import open_study, stored_study
 from cifar_tune.study.run import Outcome, run_study
 from cifar_tune.study_spec.specification import StudySpec
-from tests.postgres import own_server
+from tests.postgres import create_database, own_server
 from tests.processes import start_cifar_tune
 from tests.reports.factory import MadeTrial
 from tests.waiting import PATIENCE, Gate, read_until
@@ -50,13 +50,7 @@ def server() -> Iterator[Server]:
 def url(server: Server, request: pytest.FixtureRequest) -> URL:
     """Of an empty database."""
     server.start()
-    name = f"db_{abs(hash(request.node.name))}"
-    given = storage_url(server.get_uri())
-    engine = create_engine(given, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    engine.dispose()
-    return given.set(database=name)
+    return create_database(server.get_uri(), f"db_{abs(hash(request.node.name))}", stays=True)
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """How tests ask the service, and what it asks the database then."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -30,13 +30,17 @@ def get(client: TestClient, path: str, status: int = 200) -> Any:
     return answer.json()
 
 
+def _is_for_an_answer(statement: str) -> bool:
+    return "UPDATE cifar_tune_tokens" not in statement  # a thread of its own writes the last uses for all
+
+
 @contextmanager
-def statements(storage: BatchStorage) -> Iterator[list[str]]:
+def statements(storage: BatchStorage, is_wanted: Callable[[str], bool] = _is_for_an_answer) -> Iterator[list[str]]:
     """What the database is asked in the block."""
     found: list[str] = []
 
     def note(_connection: object, _cursor: object, statement: str, *_more: object) -> None:
-        if "UPDATE cifar_tune_tokens" not in statement:  # a thread of its own writes the last uses for all
+        if is_wanted(statement):
             found.append(statement)
 
     event.listen(storage.engine, "before_cursor_execute", note)

@@ -1,11 +1,10 @@
 """New events: read once for all who wait for them, and none is missed."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 import pytest
-from sqlalchemy import delete, event
+from sqlalchemy import delete
 
 from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.service.audit import last, note
@@ -15,21 +14,12 @@ from cifar_tune.web import news as news_module
 from cifar_tune.web.news import News
 from tests.waiting import PATIENCE
 
+from .asking import statements
 
-@contextmanager
-def reads(storage: BatchStorage) -> Iterator[list[str]]:
+
+def reads(storage: BatchStorage) -> AbstractContextManager[list[str]]:
     """The statements that read events."""
-    found: list[str] = []
-
-    def note_it(_connection: object, _cursor: object, statement: str, *_more: object) -> None:
-        if "SELECT cifar_tune_events" in statement:
-            found.append(statement)
-
-    event.listen(storage.engine, "before_cursor_execute", note_it)
-    try:
-        yield found
-    finally:
-        event.remove(storage.engine, "before_cursor_execute", note_it)
+    return statements(storage, lambda statement: "SELECT cifar_tune_events" in statement)
 
 
 def happen(storage: BatchStorage, count: int) -> int:

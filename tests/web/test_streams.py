@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 from optuna import delete_study
-from sqlalchemy import event
 from sqlalchemy.engine import URL
 from starlette.testclient import TestClient
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -26,6 +25,7 @@ from cifar_tune.web.settings import Limits, WebSettings
 from tests.reports.factory import MadeTrial, make_record, make_spec
 from tests.waiting import PATIENCE
 
+from .asking import statements
 from .conftest import AppOf, Template, study_text
 from .serving import serving
 
@@ -204,23 +204,14 @@ def test_a_quiet_stream_gives_signs_of_life_until_the_token_is_revoked(
 def test_those_who_open_streams_at_once_are_looked_up_once(
     address: str, storage: BatchStorage, url: URL, template: Template
 ) -> None:
-    asked: list[str] = []
-
-    def note_it(_connection: object, _cursor: object, statement: str, *_more: object) -> None:
-        asked.append(statement)
-
     viewer = template.tokens["viewer"]
     with listening(address, viewer, "/v1/studies/front/stream") as first:
         next(first)
-        event.listen(storage.engine, "before_cursor_execute", note_it)
-        try:
-            with ExitStack() as streams:
-                for _ in range(5):
-                    opened = streams.enter_context(listening(address, viewer, "/v1/studies/front/stream"))
-                    next(opened)
-                    streams.enter_context(listening(address, viewer, "/v1/events/stream"))
-        finally:
-            event.remove(storage.engine, "before_cursor_execute", note_it)
+        with statements(storage, lambda _: True) as asked, ExitStack() as streams:
+            for _ in range(5):
+                opened = streams.enter_context(listening(address, viewer, "/v1/studies/front/stream"))
+                next(opened)
+                streams.enter_context(listening(address, viewer, "/v1/events/stream"))
     assert not [each for each in asked if "cifar_tune_tokens.sha256 =" in each]
     looks = sum("GROUP BY trials.study_id" in each for each in asked)
     assert looks < 5, "each stream looked at the study by itself"
