@@ -16,7 +16,7 @@ from cifar_tune.storage.linked import parent_of
 from cifar_tune.storage.patience import Result, at_first
 from cifar_tune.storage.rdb import close, open_existing, unusable, without_studies
 from cifar_tune.storage.records import StudyRecord, load_record
-from cifar_tune.storage.stored_studies import load_optuna_study, read_spec, study_names
+from cifar_tune.storage.stored_studies import read_study_attributes, study_names
 from cifar_tune.storage.urls import shown
 from cifar_tune.storage.versions import successor
 from cifar_tune.study_spec.overrides import Override, parse_overrides
@@ -41,7 +41,7 @@ def find_spec(study: str, url: URL, settings: Sequence[str] | None, more: Sequen
     file = study_file(study, lambda: _stored_names(url))
     if file is not None:
         return read_study_file(file, overrides)
-    spec = read_spec(load_optuna_study(existing(url, study), study))
+    spec = read_study_attributes(existing(url, study), study)[1]
     if all(override.key != "name" for override in overrides):
         _require_runnable(study)
     stored = _without_defaults(spec.plain())

@@ -22,7 +22,7 @@ from cifar_tune.storage.constraints import was_finished_elsewhere
 from cifar_tune.storage.damage import check_configurations, check_values
 from cifar_tune.storage.linked import parent_of
 from cifar_tune.storage.records import StudyRecord, load_record, trial_record
-from cifar_tune.storage.stored_studies import load_optuna_study, read_spec
+from cifar_tune.storage.stored_studies import load_optuna_study, read_spec, while_it_is_there
 
 _MOST = 200
 FEW = 1000
@@ -79,7 +79,7 @@ class KeptImportances:
         return self._small.get((study, name, identity), lambda: completed, lambda: self._made(name))
 
     def _made(self, name: str) -> Found:
-        with self._making:
+        with self._making, while_it_is_there(self._storage, name):
             return _found(self._storage, name)
 
 

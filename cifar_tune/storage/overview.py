@@ -39,7 +39,7 @@ from cifar_tune.storage.linked import parent_of
 from cifar_tune.storage.means import MEAN_OF, by_configuration, completed_values, judged, mean_trials
 from cifar_tune.storage.openings import Elsewhere, Opening, openings_elsewhere, read_openings
 from cifar_tune.storage.records import FINISHED, TrialRecord, trial_record
-from cifar_tune.storage.stored_studies import identity_of, read_study_attributes
+from cifar_tune.storage.stored_studies import identity_of, read_study_attributes, while_it_is_there
 from cifar_tune.study_spec.specification import StudySpec
 
 _GROUPED_BY = replace(JUDGED_BY, params=True, user=(*READ, attributes.REPEAT))
@@ -117,7 +117,7 @@ def overview(storage: BatchStorage, name: str, last: int = 0, ended: EndedTrials
         UserError: if the storage has no study of that name, or another tool made it.
         DamagedError: if what it holds of the study makes no sense.
     """
-    with naming_damage(name):
+    with while_it_is_there(storage, name), naming_damage(name):
         return _overview(storage, name, last, ended)
 
 

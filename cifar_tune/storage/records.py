@@ -27,7 +27,7 @@ from cifar_tune.storage.figures import stored_figures
 from cifar_tune.storage.linked import FINALS, linked_name, parent_of
 from cifar_tune.storage.means import MEAN_OF, Key, Repeated, judged, key_of
 from cifar_tune.storage.openings import Elsewhere, Opening, openings_elsewhere, read_openings
-from cifar_tune.storage.stored_studies import deleted_error, load_optuna_study, read_spec, study_names
+from cifar_tune.storage.stored_studies import load_optuna_study, read_spec, study_names, while_it_is_there
 from cifar_tune.storage.versions import successor
 from cifar_tune.study_spec.pareto import minimized, pareto_front
 from cifar_tune.study_spec.space import distinct
@@ -242,14 +242,12 @@ def load_record(storage: BaseStorage, name: str) -> StudyRecord:
         UserError: if the storage has no study of that name, or another tool made it.
         DamagedError: if what it holds of the study makes no sense.
     """
-    study = load_optuna_study(storage, name)
-    attrs = study.user_attrs
-    spec = read_spec(study)
-    try:
+    with while_it_is_there(storage, name):
+        study = load_optuna_study(storage, name)
+        attrs = study.user_attrs
+        spec = read_spec(study)
         with uncollected():
             stored = study.get_trials(deepcopy=False)
-    except KeyError as error:
-        raise deleted_error(name) from error
     with naming_damage(name):
         check_trials(stored, len(spec.objectives))
         check_configurations(stored, spec)

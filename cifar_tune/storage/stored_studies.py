@@ -72,12 +72,21 @@ def _naming_others(storage: BaseStorage, name: str) -> Iterator[None]:
         yield
     except KeyError as error:
         require_study(storage, name)  # which names all that there are
-        raise deleted_error(name) from error
+        raise UserError(Problem(f"the study {name!r} was deleted or renamed a moment ago")) from error
 
 
-def deleted_error(name: str) -> UserError:
-    """The error of a study that went away while it was read."""
-    return UserError(Problem(f"the study {name!r} was deleted or renamed a moment ago"))
+@contextmanager
+def while_it_is_there(storage: BaseStorage, name: str) -> Iterator[None]:
+    """A block that reads a study which somebody else may delete at any moment.
+
+    Raises:
+        UserError: it was deleted in between.
+    """
+    try:
+        yield
+    except KeyError:  # what Optuna says of a number that is gone
+        require_study(storage, name)
+        raise
 
 
 def identity_of(engine: Engine, study: int, attrs: Mapping[str, Any]) -> Hashable:

@@ -1,7 +1,8 @@
 """Earlier versions of a study: `NAME@1`, `NAME@2`. No study file can have such a name, so none is in the way.
 
 A study that evolves is copied first, under a name that nobody sees; then both names change in one transaction. A
-process that is killed leaves the old study or the new one, and nothing in between.
+process that is killed leaves the old study or the new one, and nothing in between. A study that begins gets its name
+in the same way: whoever finds it finds its specification too.
 """
 
 import re
@@ -9,7 +10,7 @@ import re
 import optuna
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
-from sqlalchemy import select, update
+from sqlalchemy import Connection, select, update
 
 from cifar_tune.optuna_tables import STUDIES, TRIALS
 
@@ -36,7 +37,7 @@ def successor(name: str) -> str | None:
 
 
 def is_copy(name: str) -> bool:
-    """Whether this is an unfinished copy: nothing but what a killed process left behind, or one makes right now."""
+    """Whether this study is unfinished: nothing but what a killed process left behind, or one makes right now."""
     return name.endswith(COPY)
 
 
@@ -65,8 +66,18 @@ def put_in_place(storage: RDBStorage, study: str, version: str) -> None:
     orphans = (TRIALS.c.study_id == of_study) & (TRIALS.c.state == TrialState.RUNNING)
     with storage.engine.begin() as connection:
         connection.execute(update(TRIALS).where(orphans).values(state=TrialState.WAITING))
-        for before, after in ((study, version), (copy_name(study), study)):
-            connection.execute(update(STUDIES).where(STUDIES.c.study_name == before).values(study_name=after))
+        _rename(connection, study, version)
+        _rename(connection, copy_name(study), study)
+
+
+def name_new(storage: RDBStorage, study: str) -> None:
+    """Give a new study its name, once it is finished under that of its copy."""
+    with storage.engine.begin() as connection:
+        _rename(connection, copy_name(study), study)
+
+
+def _rename(connection: Connection, before: str, after: str) -> None:
+    connection.execute(update(STUDIES).where(STUDIES.c.study_name == before).values(study_name=after))
 
 
 def remove_copy(storage: RDBStorage, study: str) -> bool:

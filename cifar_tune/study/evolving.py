@@ -331,7 +331,7 @@ def finish_evolution(storage: RDBStorage, study: str, url: URL) -> str | None:
     earlier = _loaded(storage, summary["from"]) if summary else None
     if earlier is not None:  # it is not run any more
         _remove_folder(earlier, storage, url)
-    if copy is None:
+    if copy is None or present is None:  # without it, a study was about to begin
         return None
     return "an earlier run was killed while it carried trials over (--evolve): the study is as it was before"
 

@@ -19,6 +19,7 @@ from cifar_tune.samplers.build import neutral_sampler
 from cifar_tune.storage import attributes
 from cifar_tune.storage.constraints import was_finished_elsewhere, write_violations
 from cifar_tune.storage.stored_studies import read_spec
+from cifar_tune.storage.versions import copy_name, name_new, remove_copy
 from cifar_tune.storage.views import EarlierBatches
 from cifar_tune.storage.write_behind import WriteBehindStorage
 from cifar_tune.study.asking import distribution, enqueue_known
@@ -259,14 +260,10 @@ def open_study(
         optuna.delete_study(study_name=spec.name, storage=storage)  # empty, and perhaps of another direction
         study = None
     if study is None:
-        study = create(storage, spec, spec.name)
-    compare_images(study, spec, data)
-    if study.user_attrs.get(attributes.SPEC) != spec.stored():  # new, or its budget has changed
-        study.set_user_attr(attributes.SPEC, spec.stored())
-    if attributes.IDENTITY not in study.user_attrs:
-        study.set_user_attr(attributes.IDENTITY, new_identity())
-    if attributes.DATA not in study.user_attrs:
-        study.set_user_attr(attributes.DATA, _described(data))
+        study = _create_described(storage, spec, data)
+    else:
+        compare_images(study, spec, data)
+        _describe(study, spec, data)
     own = study_id(study)
     if is_spoiled(distributions_of_study(storage.engine, own), spec):
         refuse_misfits(study.get_trials(deepcopy=False), spec)
@@ -277,6 +274,24 @@ def open_study(
             study.set_user_attr(attributes.TRANSFER, transfer.plain())
         enqueue_transferred(study, spec, transfer)
     return study
+
+
+def _create_described(storage: RDBStorage, spec: StudySpec, data: PreparedData) -> optuna.Study:
+    """A new study. It gets its name last, so that nobody who reads it takes it for one of another program."""
+    remove_copy(storage, spec.name)
+    _describe(create(storage, spec, copy_name(spec.name)), spec, data)
+    name_new(storage, spec.name)
+    return optuna.load_study(study_name=spec.name, storage=storage)
+
+
+def _describe(study: optuna.Study, spec: StudySpec, data: PreparedData) -> None:
+    """Store with a study what is not stored yet, or is not true any more."""
+    if study.user_attrs.get(attributes.SPEC) != spec.stored():  # new, or its budget has changed
+        study.set_user_attr(attributes.SPEC, spec.stored())
+    if attributes.IDENTITY not in study.user_attrs:
+        study.set_user_attr(attributes.IDENTITY, new_identity())
+    if attributes.DATA not in study.user_attrs:
+        study.set_user_attr(attributes.DATA, _described(data))
 
 
 def record_environment(study: optuna.Study, executor: Mapping[str, str | int]) -> str | None:

@@ -161,7 +161,7 @@ AtDesk = Annotated[StorageDesk, Depends(desk_of)]
 
 
 class StudyRoute(APIRoute):
-    """A route that reads a study: it answers 404, and no error of ours, where the study is deleted at that moment."""
+    """A route that may read a study: it answers 404, and no error of ours, where that is deleted at that moment."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """What answers a request."""
@@ -171,8 +171,9 @@ class StudyRoute(APIRoute):
             try:
                 return await handler(request)
             except (KeyError, UserError) as error:
-                here, name = await here_of(request), str(request.path_params.get("name"))
-                await run_in_threadpool(_raise_if_gone, here, name, error)
+                if "name" in request.path_params:
+                    name = request.path_params["name"]
+                    await run_in_threadpool(_raise_if_gone, await here_of(request), name, error)
                 raise
 
         return answered

@@ -27,7 +27,7 @@ from cifar_tune.storage.ended import EndedTrials
 from cifar_tune.storage.lease import held_lease
 from cifar_tune.storage.overview import Overview, overview
 from cifar_tune.storage.records import TrialRecord, trial_record
-from cifar_tune.storage.stored_studies import identity_of, load_optuna_study, read_spec
+from cifar_tune.storage.stored_studies import identity_of, read_study_attributes
 from cifar_tune.study.live import live, told_trial
 from cifar_tune.study.status import described, described_or_why
 
@@ -118,7 +118,8 @@ class Studies:
     def status_or_why(self, name: str) -> dict[str, Any]:
         """The same of a study in a list: of one that cannot be read its name and why."""
         try:
-            return described_or_why(name, lambda: self.status(name))
+            with self.while_it_is_there(name):
+                return described_or_why(name, lambda: self.status(name))
         except UnknownStudyError as error:  # it was deleted a moment ago
             return {"name": name, "unreadable": str(error)}
 
@@ -160,7 +161,7 @@ class Studies:
             UnknownStudyError: there is no such study, or no such trial in it.
         """
         record = self.trial_record(name, number)
-        spec = read_spec(load_optuna_study(self.storage, name))
+        spec = read_study_attributes(self.storage, name)[1]
         return told_trial(record) | {
             "config": resolved_config(record, spec) if record.config else {},
             "history": {key: list(each) for key, each in record.history.items()},
@@ -185,7 +186,7 @@ class Studies:
         return found[0]
 
     def _records(self, name: str, study: int, ids: Sequence[int]) -> list[TrialRecord]:
-        spec = read_spec(load_optuna_study(self.storage, name))
+        spec = read_study_attributes(self.storage, name)[1]
         with naming_damage(name):
             stored = self.storage.read_trials(study, ids=ids) if ids else []
             return sorted((trial_record(trial, spec) for trial in stored), key=lambda trial: trial.number)

@@ -135,8 +135,10 @@ class Summaries:
             if small:
                 best |= best_of_studies(self._engine, small, is_max, attributes.CONFIG, attributes.REASON, "repeated")
             for name in some.keys() & large:
-                study = ids[name]
-                best[study] = best_ended(self._studies.storage, study, is_max)
+                try:
+                    best[ids[name]] = best_ended(self._studies.storage, ids[name], is_max)
+                except (KeyError, DamagedError):  # whoever looks at it alone says what has become of it
+                    del some[name]
             for name, (study, objective, budget) in some.items():
                 found = best.get(study)
                 told[name] = {

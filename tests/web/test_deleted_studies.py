@@ -1,16 +1,14 @@
 """Studies that are deleted while they are read, or run anew under their names."""
 
 import json
-import sqlite3
-from contextlib import closing
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from httpx2 import Response
 from optuna import delete_study, load_study
-from sqlalchemy import event
 from sqlalchemy.engine import URL
 
 from cifar_tune.optuna_storage import BatchStorage
@@ -18,57 +16,59 @@ from cifar_tune.storage import attributes
 from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.urls import storage_url
 from cifar_tune.study.folder_claim import new_identity
-from cifar_tune.web import reading
+from cifar_tune.web import reading, summaries
 from cifar_tune.web.reading import Studies
 from cifar_tune.web.results import Results
 from cifar_tune.web.summaries import Summaries
+from cifar_tune.web.uses import Uses
 from tests.exhaustive import few_of
+from tests.meanwhile import at_each_moment
 from tests.reports import factory
 from tests.reports.factory import make_spec, random_trials, store_study
 
 from .conftest import AppOf, ClientOf
 
+OF_ONE = ("/v1/studies/goes", "/v1/studies/goes/trials", "/v1/studies/goes/best", "/studies/goes")
+OF_ALL = ("/", "/v1/studies", "/v1/studies?details=true")
+
 
 @pytest.mark.parametrize(
-    "path",
+    ("path", "few"),
     few_of(
-        ["/v1/studies/goes", "/v1/studies/goes/trials", "/v1/studies/goes/best", "/studies/goes", "/"],
-        ["/v1/studies/goes/best"],
+        [*((path, 1000) for path in OF_ONE), *((path, few) for path in OF_ALL for few in (1000, 1))],
+        [("/v1/studies/goes/best", 1000), ("/v1/studies", 1)],
     ),
 )
 def test_a_study_may_be_deleted_at_any_moment(
-    path: str, app_of: AppOf, client_of: ClientOf, storage: BatchStorage, url: URL
+    path: str,
+    few: int,
+    app_of: AppOf,
+    client_of: ClientOf,
+    storage: BatchStorage,
+    url: URL,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Before each statement that a request needs, one after the other, somebody deletes the study."""
+    """Before each statement that a request needs, one after the other, somebody deletes the study.
+
+    It is large where it has more trials than `few`: then lists look at it in another way.
+    """
+    monkeypatch.setattr(summaries, "_FEW", few)
+    monkeypatch.setattr(Uses, "note", lambda *_: None)  # a timer writes them seconds later, beside any request
     app = app_of()
     client = client_of("viewer", app)
     spec = make_spec(name="goes")
     store_study(spec, random_trials(spec, 2), storage)
     other = open_storage(url)
-    statement = 0
-    is_over = False
-    with closing(sqlite3.connect(str(url.database))) as file, closing(sqlite3.connect(":memory:")) as before:
-        file.backup(before)
-        while not is_over:
-            before.backup(file)
-            app.state.here.studies = Studies(storage, url)  # which has read nothing yet
-            app.state.here.__post_init__()
-            left = [statement]
 
-            def looked(*_: object, left: list[int] = left) -> None:
-                left[0] -= 1
-                if left[0] == -1:
-                    delete_study(study_name="goes", storage=other)
+    def answered() -> Response:
+        app.state.here.studies = Studies(storage, url)  # which has read nothing yet
+        app.state.here.__post_init__()
+        return client.get(path)
 
-            event.listen(storage.engine, "before_cursor_execute", looked)
-            try:
-                answer = client.get(path)
-            finally:
-                event.remove(storage.engine, "before_cursor_execute", looked)
-            is_over = left[0] >= 0
-            assert answer.status_code in (200, 404), (statement, answer.text)
-            statement += 1
-    assert statement > 3
+    answers = list(at_each_moment(storage.engine, lambda: delete_study(study_name="goes", storage=other), answered))
+    assert len(answers) > 3
+    allowed = (200,) if path in OF_ALL else (200, 404)
+    assert [each.text for each in answers if each.status_code not in allowed] == []
     delete_study(study_name="goes", storage=storage)
     close(other)
 

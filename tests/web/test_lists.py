@@ -5,14 +5,17 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+import pytest
 from optuna import delete_study, load_study
-from sqlalchemy import delete, insert
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.engine import make_url
 from starlette.testclient import TestClient
 
 from cifar_tune.optuna_storage import BatchStorage
+from cifar_tune.optuna_tables import STUDIES, TRIALS, USER_ATTRIBUTES
 from cifar_tune.service.tables import NAMES, SUBMISSIONS
 from cifar_tune.storage.overview import overview
+from cifar_tune.web import summaries
 from cifar_tune.web.reading import Studies, finite
 from cifar_tune.web.summaries import Summaries
 from tests.many_trials import add_trials
@@ -21,6 +24,7 @@ from tests.reports.factory import make_spec, random_trials, store_study
 from tests.storage.random_studies import store_random_study
 
 from .asking import get
+from .conftest import AppOf, ClientOf
 
 
 def test_studies_come_page_by_page_the_newest_first(viewer: TestClient) -> None:
@@ -74,6 +78,29 @@ def test_a_list_does_not_keep_what_was_true_a_second_ago(storage: BatchStorage) 
     told = summaries.of(["late"])["late"]
     assert (told["finished"], told["best"]) == (6, {"number": 5, "value": before + 0.05})
     delete_study(study_name="late", storage=storage)
+
+
+@pytest.mark.parametrize("few", [1000, 1])
+def test_a_damaged_study_is_in_the_list_with_its_trouble(
+    few: int, client_of: ClientOf, app_of: AppOf, storage: BatchStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also a large one, at which the list looks in another way."""
+    monkeypatch.setattr(summaries, "_FEW", few)
+    spec = make_spec(name=f"spoiled-{few}")
+    store_study(spec, random_trials(spec, 3), storage)
+    with storage.engine.begin() as connection:
+        of_study = select(TRIALS.c.trial_id).join(STUDIES, STUDIES.c.study_id == TRIALS.c.study_id)
+        of_study = of_study.where(STUDIES.c.study_name == spec.name)
+        connection.execute(
+            update(USER_ATTRIBUTES).where(USER_ATTRIBUTES.c.trial_id.in_(of_study)).values(value_json="{")
+        )
+    viewer = client_of("viewer", app_of())  # which has kept no answer
+    told = {each["name"]: each for each in get(viewer, "/v1/studies")["studies"]}
+    assert told[spec.name]["best"] is None or few == 1000  # of a small one, nothing but its values is looked at
+    assert ("changed it" in (told[spec.name]["trouble"] or "")) == (few == 1)
+    assert told["made"]["trouble"] is None
+    assert viewer.get("/").status_code == 200
+    delete_study(study_name=spec.name, storage=storage)
 
 
 def test_of_many_studies_that_wait_the_page_shows_the_first(
