@@ -80,9 +80,14 @@ def test_what_a_killed_run_left_running_does_not_run_in_the_earlier_version(
     assert any("an earlier run was killed while it trained trial 1" in note for note in recorder.notes)
 
 
-def test_a_copy_that_was_not_finished_is_removed_and_said(storage: RDBStorage) -> None:
-    optuna.create_study(study_name="test@evolving", storage=storage)
-    assert study_names(storage) == []
-    assert "killed while it carried trials over" in (finish_evolution(storage, "test", storage.engine.url) or "")
-    assert optuna.get_all_study_names(storage) == []
+@pytest.mark.parametrize("evolved", [True, False])
+def test_a_copy_that_was_not_finished_is_removed_and_said(storage: RDBStorage, evolved: bool) -> None:
+    """Without a study of the name, one was about to begin; there is nothing to say of it."""
+    names = ["test"] if evolved else []
+    for name in [*names, "test@evolving"]:
+        optuna.create_study(study_name=name, storage=storage)
+    assert study_names(storage) == names
+    said = finish_evolution(storage, "test", storage.engine.url) or ""
+    assert ("killed while it carried trials over" in said) == evolved
+    assert optuna.get_all_study_names(storage) == names
     assert finish_evolution(storage, "test", storage.engine.url) is None
