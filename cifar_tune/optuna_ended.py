@@ -100,6 +100,9 @@ def outline(engine: Engine, study: int) -> Outline:
             rows = connection.execute(select(*columns).where(TRIALS.c.study_id == study).group_by(TRIALS.c.state)).all()
         except LookupError as error:
             raise SenselessError(f"the state of a trial cannot be read: {first_line(error)}") from error
+    for row in rows:
+        if odd := [each for each in row[2:4] if not isinstance(each, int)]:
+            raise SenselessError(f"the number of a trial is {odd[0]!r}, and must be a whole number")
     return Outline(
         {row[0]: row[1] for row in sorted(rows, key=lambda row: row[2])},
         max((row[3] for row in rows), default=-1),
@@ -238,10 +241,10 @@ def has_odd_values(engine: Engine, seen: Seen) -> bool:
 
 def best_of_studies(
     engine: Engine, studies: Sequence[int], is_max: bool, has: str, why: str, but: str
-) -> dict[int, tuple[int, float]]:
+) -> dict[int, tuple[int, float] | None]:
     """The number and the first value of the best completed trial of each of these studies that has one.
 
-    Relies on `trials`, `trial_values` and the table of user attributes.
+    None where one of the two is no number. Relies on `trials`, `trial_values` and the table of user attributes.
 
     Args:
         engine: of the database.
@@ -266,7 +269,15 @@ def best_of_studies(
     )
     with engine.connect() as connection:
         rows = connection.execute(select(ordered).where(ordered.c.place == 1)).all()
-    return {row.study_id: (row.number, row.infinite * math.inf if row.infinite else row.value) for row in rows}
+    return {
+        row.study_id: _number_and_value(row.number, row.infinite * math.inf if row.infinite else row.value)
+        for row in rows
+    }
+
+
+def _number_and_value(number: object, value: object) -> tuple[int, float] | None:
+    """What SQLite has kept, as it keeps anything in any column. Relies on nothing of Optuna."""
+    return (number, value) if isinstance(number, int) and isinstance(value, float | int) else None
 
 
 def user_attribute_of_studies(engine: Engine, studies: Sequence[int], key: str) -> dict[int, Any]:

@@ -42,6 +42,11 @@ from cifar_tune.optuna_tables import (
 )
 
 
+def is_of_what_is_gone(error: KeyError) -> bool:
+    """Whether a storage has raised this, since a study or a trial is not there. Relies on `NOT_FOUND_MSG`."""
+    return error.args == (models.NOT_FOUND_MSG,)
+
+
 class BatchStorage(RDBStorage):
     """Optuna's relational storage, except that trials are read in bulk, and that a trial is written as a whole.
 

@@ -42,6 +42,7 @@ from tests.optuna_contract.queries import (
     studies_as_rows,
     trials_in_bulk,
     version_of_the_tables,
+    what_is_gone,
     what_makes_no_sense,
     whole_trials,
 )
@@ -75,6 +76,7 @@ CHECKS: tuple[Callable[[Path], None], ...] = (
     attributes_once,
     what_makes_no_sense,
     trials_in_bulk,
+    what_is_gone,
     version_of_the_tables,
     whole_trials,
 )

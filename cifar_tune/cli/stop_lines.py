@@ -8,7 +8,6 @@ from cifar_tune.optuna_tables import naming_damage
 from cifar_tune.service.desk import Desk
 from cifar_tune.service.refusals import ConflictError
 from cifar_tune.storage.linked import parent_of
-from cifar_tune.storage.stored_studies import study_names
 from cifar_tune.study.parking import Parked
 
 
@@ -53,8 +52,10 @@ def _ended(each: Parked) -> str:
 
 
 def _counts(storage: BatchStorage, name: str) -> str:
-    if name not in study_names(storage):
+    try:
+        study = storage.get_study_id_from_name(name)
+    except KeyError:
         return ""
     with naming_damage(name):
-        states = states_of_trials(storage.engine, storage.get_study_id_from_name(name))
+        states = states_of_trials(storage.engine, study)
     return ", ".join(sorted(f"{count} {state.name}" for state, count in states.items()))

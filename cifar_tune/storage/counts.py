@@ -41,14 +41,18 @@ class Looked:
     def counts_of(self, studies: Collection[int]) -> dict[int, Counts]:
         """How many trials the studies with these ids have in each state.
 
-        Raises:
-            SenselessError: the state of one cannot be read.
+        Left out are those with a trial whose state cannot be read.
         """
         if self._counts is not None:
             return {study: self._counts.get(study, {}) for study in studies}
         if not studies:
             return {}
-        found = states_of_studies(self._engine, studies)
+        try:
+            found = states_of_studies(self._engine, studies)
+        except SenselessError:
+            if len(studies) == 1:
+                return {}
+            return {study: counts for each in studies for study, counts in self.counts_of([each]).items()}
         return {study: _in_order({each.name: n for each, n in found.get(study, {}).items()}) for study in studies}
 
 

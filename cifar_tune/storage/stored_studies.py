@@ -16,7 +16,7 @@ from cifar_tune.data.spec import as_before_resize
 from cifar_tune.errors import Problem, UserError, nearest_name
 from cifar_tune.knobs.table import BEFORE_THEY_WERE_KNOBS
 from cifar_tune.optuna_ended import oldest_trials
-from cifar_tune.optuna_storage import BatchStorage
+from cifar_tune.optuna_storage import BatchStorage, is_of_what_is_gone
 from cifar_tune.optuna_studies import names_of_studies
 from cifar_tune.optuna_tables import damage
 from cifar_tune.storage import attributes
@@ -59,34 +59,26 @@ def load_optuna_study(storage: BaseStorage, name: str) -> optuna.Study:
     Raises:
         UserError: if the storage has no study of that name.
     """
-    with _naming_others(storage, name):
+    with while_it_is_there(storage, name):
         return optuna.load_study(study_name=name, storage=storage)
 
 
 @contextmanager
-def _naming_others(storage: BaseStorage, name: str) -> Iterator[None]:
-    """A block that reads a study of this name; see `require_study` for what is raised where there is none."""
+def while_it_is_there(storage: BaseStorage, name: str) -> Iterator[None]:
+    """A block that reads a study, which somebody else may delete at any moment.
+
+    Raises:
+        UserError: it is not there, or was deleted in between.
+    """
     try:
         if is_copy(name):
-            raise KeyError(name)
+            require_study(storage, name)  # which hides copies
         yield
     except KeyError as error:
         require_study(storage, name)  # which names all that there are
+        if not is_of_what_is_gone(error):
+            raise
         raise UserError(Problem(f"the study {name!r} was deleted or renamed a moment ago")) from error
-
-
-@contextmanager
-def while_it_is_there(storage: BaseStorage, name: str) -> Iterator[None]:
-    """A block that reads a study which somebody else may delete at any moment.
-
-    Raises:
-        UserError: it was deleted in between.
-    """
-    try:
-        yield
-    except KeyError:  # what Optuna says of a number that is gone
-        require_study(storage, name)
-        raise
 
 
 def identity_of(engine: Engine, study: int, attrs: Mapping[str, Any]) -> Hashable:
@@ -121,7 +113,7 @@ def read_study_attributes(storage: BatchStorage, name: str) -> tuple[int, StudyS
     Raises:
         UserError: if the storage has no study of that name; and as `read_spec`.
     """
-    with _naming_others(storage, name):
+    with while_it_is_there(storage, name):
         study = storage.get_study_id_from_name(name)
         directions = storage.get_study_directions(study)
         attrs = storage.get_study_user_attrs(study)  # last: of a study that is deleted meanwhile, this finds out

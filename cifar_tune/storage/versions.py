@@ -11,18 +11,20 @@ import optuna
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 from sqlalchemy import Connection, select, update
+from sqlalchemy.exc import IntegrityError
 
+from cifar_tune.errors import CheckError
 from cifar_tune.optuna_tables import STUDIES, TRIALS
 
 _LONGEST = 95  # leases name studies in 100 characters
 COPY = "@evolving"
-"""The end of the name of an unfinished copy."""
+"""The end of the name of an unfinished study: a copy of one that evolves, or one that begins."""
 
 _EARLIER = re.compile(r".*@[0-9]+", re.DOTALL)
 
 
 def copy_name(study: str) -> str:
-    """The name of the copy that is being made of a study."""
+    """The name of a study until it is finished: of the copy of one that evolves, or of one that begins."""
     return f"{study}{COPY}"
 
 
@@ -71,17 +73,29 @@ def put_in_place(storage: RDBStorage, study: str, version: str) -> None:
 
 
 def name_new(storage: RDBStorage, study: str) -> None:
-    """Give a new study its name, once it is finished under that of its copy."""
-    with storage.engine.begin() as connection:
-        _rename(connection, copy_name(study), study)
+    """Give a study that begins its name, once all that belongs to it is stored.
+
+    Raises:
+        CheckError: another program has made a study of this name meanwhile, or has taken over this one.
+    """
+    try:
+        with storage.engine.begin() as connection:
+            is_there = _rename(connection, copy_name(study), study)
+    except IntegrityError as error:
+        remove_copy(storage, study)
+        raise CheckError(f"another program has made a study {study!r} at this moment; start again") from error
+    if not is_there:
+        raise CheckError(f"another run has taken over the study {study!r} before it could begin; start again")
 
 
-def _rename(connection: Connection, before: str, after: str) -> None:
-    connection.execute(update(STUDIES).where(STUDIES.c.study_name == before).values(study_name=after))
+def _rename(connection: Connection, before: str, after: str) -> bool:
+    """Returns whether there was such a study."""
+    renamed = connection.execute(update(STUDIES).where(STUDIES.c.study_name == before).values(study_name=after))
+    return renamed.rowcount > 0
 
 
 def remove_copy(storage: RDBStorage, study: str) -> bool:
-    """Delete an unfinished copy of the study; returns whether there was one."""
+    """Delete what is unfinished of a study; returns whether there was anything."""
     if copy_name(study) not in optuna.get_all_study_names(storage):
         return False
     optuna.delete_study(study_name=copy_name(study), storage=storage)

@@ -23,7 +23,7 @@ from cifar_tune.storage.constraints import violation_attributes, was_finished_el
 from cifar_tune.storage.figures import stored_figures
 from cifar_tune.storage.lease import Lease
 from cifar_tune.storage.openings import TRIAL_STUDY
-from cifar_tune.storage.stored_studies import read_spec
+from cifar_tune.storage.stored_studies import read_spec, while_it_is_there
 from cifar_tune.storage.urls import checkpoints_in, study_folder
 from cifar_tune.storage.versions import copy_name, next_version, put_in_place, remove_copy
 from cifar_tune.study.asking import distribution, refusal
@@ -229,14 +229,17 @@ def previewed(storage: RDBStorage, spec: StudySpec) -> Preview:
     """
     spec = with_its_defaults(storage, spec)
     study = stored_study(storage, spec, evolve=True)
-    if study is None or attributes.SPEC not in study.user_attrs:
+    if study is None:
         return Preview()
-    before = read_spec(study)
-    trials = study.get_trials(deepcopy=False)
+    with while_it_is_there(storage, spec.name):
+        attrs, trials = study.user_attrs, study.get_trials(deepcopy=False)
+        if attributes.SPEC not in attrs:
+            return Preview()
+        before = read_spec(study)
     different = differences(before, spec)
     if not different and not misfits(trials, spec):
         return Preview()
-    last = study.user_attrs.get(attributes.EVOLVED, {}).get("version", 0)
+    last = attrs.get(attributes.EVOLVED, {}).get("version", 0)
     version, _ = next_version(storage, spec.name, last)
     carried = carry(trials, before, spec, version)
     return Preview([f"changed: {each}" for each in different], _sentences(spec.name, carried, version, is_done=False))
@@ -331,7 +334,7 @@ def finish_evolution(storage: RDBStorage, study: str, url: URL) -> str | None:
     earlier = _loaded(storage, summary["from"]) if summary else None
     if earlier is not None:  # it is not run any more
         _remove_folder(earlier, storage, url)
-    if copy is None or present is None:  # without it, a study was about to begin
+    if copy is None or present is None:  # with a copy alone, a study was about to begin
         return None
     return "an earlier run was killed while it carried trials over (--evolve): the study is as it was before"
 

@@ -18,7 +18,7 @@ from cifar_tune.optuna_questions import distributions_of_study, user_attribute_o
 from cifar_tune.samplers.build import neutral_sampler
 from cifar_tune.storage import attributes
 from cifar_tune.storage.constraints import was_finished_elsewhere, write_violations
-from cifar_tune.storage.stored_studies import read_spec
+from cifar_tune.storage.stored_studies import load_optuna_study, read_spec, while_it_is_there
 from cifar_tune.storage.versions import copy_name, name_new, remove_copy
 from cifar_tune.storage.views import EarlierBatches
 from cifar_tune.storage.write_behind import WriteBehindStorage
@@ -158,7 +158,7 @@ def stored_study(storage: RDBStorage, spec: StudySpec, evolve: bool = False) -> 
     Raises:
         UserError: if it was made from another specification, listing what differs and the ways on.
     """
-    if spec.name not in optuna.get_all_study_names(storage):
+    if not _is_stored(storage, spec.name):
         return None
     different = what_differs(storage, spec)
     if evolve:
@@ -170,19 +170,33 @@ def stored_study(storage: RDBStorage, spec: StudySpec, evolve: bool = False) -> 
             f"remove the stored one with: cifar-tune delete {spec.name}"
         )
         raise other_settings(spec.name, different, ways)
-    return optuna.load_study(study_name=spec.name, storage=storage)
+    return load_optuna_study(storage, spec.name)
+
+
+def _is_stored(storage: RDBStorage, name: str) -> bool:
+    """Whether there is a study of this name.
+
+    Raises:
+        UserError: MySQL takes the name for that of another study.
+    """
+    try:
+        storage.get_study_id_from_name(name)
+    except KeyError:
+        return False
+    return True
 
 
 def what_differs(storage: RDBStorage, spec: StudySpec) -> list[Difference]:
     """What tells a specification apart from that of the stored study of its name, which must be there.
 
     Raises:
-        UserError: another tool made the study.
+        UserError: another tool made the study, or it was deleted a moment ago.
     """
-    study = optuna.load_study(study_name=spec.name, storage=storage)
-    if not study.user_attrs and not study.get_trials(deepcopy=False):
-        return []  # its creator was stopped between two statements
-    return differences(read_spec(study), spec)
+    with while_it_is_there(storage, spec.name):
+        study = load_optuna_study(storage, spec.name)
+        if not study.user_attrs and not study.get_trials(deepcopy=False):
+            return []  # its creator was stopped between two statements
+        return differences(read_spec(study), spec)
 
 
 def other_settings(name: str, different: Sequence[Difference], ways: str) -> UserError:
@@ -196,12 +210,13 @@ def with_its_defaults(storage: RDBStorage, spec: StudySpec) -> StudySpec:
 
     So a study goes on as it began where a later version of this program has another default.
     """
-    if spec.name not in optuna.get_all_study_names(storage):
+    if not _is_stored(storage, spec.name):
         return spec
-    study = optuna.load_study(study_name=spec.name, storage=storage)
-    if attributes.SPEC not in study.user_attrs:
-        return spec
-    stored = read_spec(study)
+    with while_it_is_there(storage, spec.name):
+        study = load_optuna_study(storage, spec.name)
+        if attributes.SPEC not in study.user_attrs:
+            return spec
+        stored = read_spec(study)
     data = spec.data
     if data.resize is None and stored.data.resize == BEFORE_THERE_WAS_RESIZE:
         data = data.model_copy(update={"resize": stored.data.resize})

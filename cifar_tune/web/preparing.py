@@ -81,7 +81,7 @@ class Preparing:
         here.summaries.look()  # from the second one on, all trials have been counted
         looked = here.summaries.look()
         counts = looked.counts_of(list(looked.ids.values()))
-        trials = {name: sum(counts[study].values()) for name, study in looked.ids.items() if not is_copy(name)}
+        trials = {name: sum(counts.get(study, {}).values()) for name, study in looked.ids.items() if not is_copy(name)}
         with here.engine.connect() as connection:
             living = {each.study for each in select_submissions(connection, LIVING, has_texts=False)}
         here.summaries.of([*living, *list(trials)[:_MOST_LISTED]], looked)

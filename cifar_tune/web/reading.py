@@ -17,7 +17,7 @@ from sqlalchemy.engine import URL
 from cifar_tune.errors import UserError, nearest_name
 from cifar_tune.optuna_ended import outline
 from cifar_tune.optuna_questions import parts_of_unfinished, trial_ids
-from cifar_tune.optuna_storage import BatchStorage
+from cifar_tune.optuna_storage import BatchStorage, is_of_what_is_gone
 from cifar_tune.optuna_studies import names_of_studies
 from cifar_tune.optuna_tables import naming_damage
 from cifar_tune.reports.best_config import resolved_config
@@ -81,8 +81,10 @@ class Studies:
         """
         try:
             yield
-        except (KeyError, UserError):  # what is said of a number, and of a name, that is gone
+        except (KeyError, UserError) as error:  # what is said of a number, and of a name, that is gone
             self.require(name)
+            if isinstance(error, KeyError) and is_of_what_is_gone(error):  # it was run anew under its name
+                raise UnknownStudyError(f"the study {name!r} was deleted or renamed a moment ago") from error
             raise
 
     def seen(self, name: str) -> Overview:
@@ -193,7 +195,8 @@ class Studies:
 
     def _moment(self, study: int, name: str) -> object:
         """Something that is the same as long as nothing changes that a status tells."""
-        trials = outline(self.storage.engine, study)
+        with naming_damage(name):
+            trials = outline(self.storage.engine, study)
         held = held_lease(self.storage.engine, name)
         attrs = self.storage.get_study_user_attrs(study)
         return (

@@ -73,9 +73,6 @@ class Summaries:
         Args:
             names: of the studies.
             looked: what `look` has returned a moment ago.
-
-        Raises:
-            SenselessError: the state of a trial cannot be read.
         """
         return {name: each.told for name, each in self._of(names, looked).items()}
 
@@ -90,11 +87,15 @@ class Summaries:
         counts = looked.counts_of([study for study in stored.values() if study is not None])
         found: dict[str, _Kept] = {}
         new: dict[str, tuple[int, _Mark]] = {}
+        damaged: list[str] = []
         with self._lock:
             kept, used = self._kept, self._kept.move_to_end
             for name, study in stored.items():
                 if study is None:
                     found[name] = _Kept(None, {"name": name, **_UNTOLD}, None)
+                    continue
+                if study not in counts:
+                    damaged.append(name)
                     continue
                 mark, known = (name, looked.identities.get(study), counts[study]), kept.get(study)
                 if known is not None and known.mark == mark:
@@ -102,6 +103,8 @@ class Summaries:
                     used(study)
                 else:
                     new[name] = study, mark
+        for name in damaged:
+            found[name] = _Kept(None, {"name": name, **_UNTOLD, **self._looked(name, {})}, None)
         if not new:
             return found
         large = {name for name, (study, _) in new.items() if sum(counts[study].values()) > _FEW}
@@ -136,11 +139,14 @@ class Summaries:
                 best |= best_of_studies(self._engine, small, is_max, attributes.CONFIG, attributes.REASON, "repeated")
             for name in some.keys() & large:
                 try:
-                    best[ids[name]] = best_ended(self._studies.storage, ids[name], is_max)
+                    found = best_ended(self._studies.storage, ids[name], is_max)
+                    best |= {} if found is None else {ids[name]: found}
                 except (KeyError, DamagedError):  # whoever looks at it alone says what has become of it
                     del some[name]
             for name, (study, objective, budget) in some.items():
                 found = best.get(study)
+                if found is None and study in best:
+                    continue  # likewise
                 told[name] = {
                     **_NOTHING,
                     "budget_trials": budget,

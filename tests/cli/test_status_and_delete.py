@@ -243,6 +243,21 @@ def test_delete_asks(cli: Cli, stored: Path, answer: str, code: int, left: bool)
     assert {"second", "foreign"} <= set(names())
 
 
+def test_whoever_deletes_what_somebody_else_has_deleted_meanwhile_is_told_so(
+    cli: Cli, stored: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked(*_: object, **__: object) -> None:
+        storage = open_storage(storage_url(URL))
+        optuna.delete_study(study_name="first", storage=storage)
+        close(storage)
+
+    monkeypatch.setattr("typer.confirm", asked)
+    ended = cli("delete", "first", "--storage", URL)
+    assert (ended.code, ended.out) == (2, "")
+    assert "the storage has no study 'first'; it holds " in ended.err
+    assert stored.exists()
+
+
 def checkpointed(name: str, url: str = URL) -> Path:
     """A checkpoint of a stored study, as its run leaves it."""
     storage = open_storage(storage_url(url))

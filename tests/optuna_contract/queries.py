@@ -2,6 +2,7 @@
 
 import importlib
 import math
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
@@ -220,6 +221,28 @@ def trials_in_bulk(folder: Path) -> None:
     with storage.scoped_session() as session:
         found = tables().read_trials(session, internals().study_id(study), tables().Decoded())
     assert found == theirs
+
+
+def what_is_gone(folder: Path) -> None:
+    """Who asks for a study or a trial that is not there gets a KeyError that no missing key of a mapping gives."""
+    storage = database(folder)
+    asks: list[Callable[[], object]] = [
+        lambda: storage.get_study_name_from_id(1),
+        lambda: storage.get_study_id_from_name("x"),
+        lambda: storage.get_study_directions(1),
+        lambda: storage.get_study_user_attrs(1),
+        lambda: storage.get_study_system_attrs(1),
+        lambda: storage.get_all_trials(1),
+        lambda: storage.get_trial(1),
+        lambda: storage.delete_study(1),
+        lambda: storage.set_study_user_attr(1, "key", "value"),
+        lambda: storage.read_trials(1),
+    ]
+    for ask in asks:
+        with pytest.raises(KeyError) as raised:
+            ask()
+        assert storage_module().is_of_what_is_gone(raised.value)
+    assert not storage_module().is_of_what_is_gone(KeyError("x"))
 
 
 def version_of_the_tables(folder: Path) -> None:

@@ -3,15 +3,18 @@
 from typing import Any
 
 import optuna
+import pytest
 from optuna.storages import RDBStorage
 
 from cifar_tune.data.prepared import PreparedData
+from cifar_tune.errors import CheckError
 from cifar_tune.optuna_storage import BatchStorage
 from cifar_tune.storage import attributes
 from cifar_tune.storage.rdb import close, open_storage
 from cifar_tune.storage.records import load_record
 from cifar_tune.storage.stored_studies import study_names
-from cifar_tune.storage.versions import copy_name
+from cifar_tune.storage.versions import copy_name, name_new
+from cifar_tune.study import opening
 from cifar_tune.study.opening import create, open_study
 from tests.meanwhile import at_each_moment
 
@@ -46,3 +49,24 @@ def test_what_a_killed_run_left_of_its_beginning_is_removed(storage: RDBStorage,
     assert (ending, record.finished, record.study.direction.name) == ("budget", 6, "MAXIMIZE")
     assert optuna.get_all_study_names(storage) == ["test"]
     assert not [note for note in watched.notes if "evolve" in note]
+
+
+def test_a_name_that_another_program_takes_meanwhile_stays_its_own(
+    storage: BatchStorage, data: PreparedData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that was about to begin leaves nothing."""
+
+    def too_late(*arguments: Any) -> None:
+        optuna.create_study(study_name="test", storage=storage)
+        name_new(*arguments)
+
+    monkeypatch.setattr(opening, "name_new", too_late)
+    with pytest.raises(CheckError, match="another program has made a study 'test' at this moment; start again"):
+        open_study(storage, spec_of(PLAIN), data)
+    assert optuna.get_all_study_names(storage) == ["test"]
+    assert not optuna.load_study(study_name="test", storage=storage).user_attrs
+
+
+def test_a_beginning_that_somebody_took_over_is_not_named_twice(storage: BatchStorage) -> None:
+    with pytest.raises(CheckError, match="another run has taken over the study 'test'"):
+        name_new(storage, "test")

@@ -1,6 +1,7 @@
 """Studies that are deleted while they are read, or run anew under their names."""
 
 import json
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -28,20 +29,30 @@ from tests.reports.factory import make_spec, random_trials, store_study
 
 from .conftest import AppOf, ClientOf
 
-OF_ONE = ("/v1/studies/goes", "/v1/studies/goes/trials", "/v1/studies/goes/best", "/studies/goes")
+OF_ONE = (
+    "/v1/studies/goes",
+    "/v1/studies/goes/trials",
+    "/v1/studies/goes/best",
+    "/v1/studies/goes/live",
+    "/studies/goes",
+)
 OF_ALL = ("/", "/v1/studies", "/v1/studies?details=true")
 
 
 @pytest.mark.parametrize(
-    ("path", "few"),
+    ("path", "few", "is_run_anew"),
     few_of(
-        [*((path, 1000) for path in OF_ONE), *((path, few) for path in OF_ALL for few in (1000, 1))],
-        [("/v1/studies/goes/best", 1000), ("/v1/studies", 1)],
+        [
+            *((path, 1000, is_run_anew) for path in (*OF_ONE, *OF_ALL) for is_run_anew in (False, True)),
+            *((path, 1, False) for path in OF_ALL),
+        ],
+        [("/v1/studies/goes/best", 1000, False), ("/v1/studies?details=true", 1000, True), ("/v1/studies", 1, False)],
     ),
 )
 def test_a_study_may_be_deleted_at_any_moment(
     path: str,
     few: int,
+    is_run_anew: bool,
     app_of: AppOf,
     client_of: ClientOf,
     storage: BatchStorage,
@@ -56,21 +67,36 @@ def test_a_study_may_be_deleted_at_any_moment(
     monkeypatch.setattr(Uses, "note", lambda *_: None)  # a timer writes them seconds later, beside any request
     app = app_of()
     client = client_of("viewer", app)
-    spec = make_spec(name="goes")
-    store_study(spec, random_trials(spec, 2), storage)
+    names = ("goes", "stays")  # without a newer one, the same id is given again
+    for name in names:
+        store(storage, name)
     other = open_storage(url)
+
+    def happens() -> None:
+        delete_study(study_name="goes", storage=other)
+        if is_run_anew:
+            store(other, "goes")
 
     def answered() -> Response:
         app.state.here.studies = Studies(storage, url)  # which has read nothing yet
         app.state.here.__post_init__()
         return client.get(path)
 
-    answers = list(at_each_moment(storage.engine, lambda: delete_study(study_name="goes", storage=other), answered))
+    try:
+        answers = list(at_each_moment(storage.engine, happens, answered))
+    finally:
+        for name in names:
+            with suppress(KeyError):
+                delete_study(study_name=name, storage=storage)
+        close(other)
     assert len(answers) > 3
-    allowed = (200,) if path in OF_ALL else (200, 404)
+    allowed = (200,) if path in OF_ALL else (200, 404, 422) if is_run_anew else (200, 404)
     assert [each.text for each in answers if each.status_code not in allowed] == []
-    delete_study(study_name="goes", storage=storage)
-    close(other)
+
+
+def store(storage: BatchStorage, name: str) -> None:
+    spec = make_spec(name=name)
+    store_study(spec, random_trials(spec, 2), storage)
 
 
 @pytest.mark.parametrize("has_identity", [True, False])

@@ -4,18 +4,22 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from optuna import delete_study, load_study
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, insert
 from sqlalchemy.engine import make_url
 from starlette.testclient import TestClient
 
 from cifar_tune.optuna_storage import BatchStorage
-from cifar_tune.optuna_tables import STUDIES, TRIALS, USER_ATTRIBUTES
+from cifar_tune.service.schema import upgrade
 from cifar_tune.service.tables import NAMES, SUBMISSIONS
 from cifar_tune.storage.overview import overview
+from cifar_tune.storage.rdb import close, open_storage
+from cifar_tune.storage.urls import storage_url
 from cifar_tune.web import summaries
+from cifar_tune.web.listing import Wish, list_studies
 from cifar_tune.web.reading import Studies, finite
 from cifar_tune.web.summaries import Summaries
 from tests.many_trials import add_trials
@@ -24,7 +28,6 @@ from tests.reports.factory import make_spec, random_trials, store_study
 from tests.storage.random_studies import store_random_study
 
 from .asking import get
-from .conftest import AppOf, ClientOf
 
 
 def test_studies_come_page_by_page_the_newest_first(viewer: TestClient) -> None:
@@ -80,27 +83,42 @@ def test_a_list_does_not_keep_what_was_true_a_second_ago(storage: BatchStorage) 
     delete_study(study_name="late", storage=storage)
 
 
-@pytest.mark.parametrize("few", [1000, 1])
-def test_a_damaged_study_is_in_the_list_with_its_trouble(
-    few: int, client_of: ClientOf, app_of: AppOf, storage: BatchStorage, monkeypatch: pytest.MonkeyPatch
+TRIALS_OF_IT = "SELECT trial_id FROM trials WHERE study_id = {}"
+DAMAGES = {
+    "state": "UPDATE trials SET state = 'ODD' WHERE study_id = {}",
+    "number": "UPDATE trials SET number = 'odd' WHERE study_id = {}",
+    "value": f"UPDATE trial_values SET value = 'odd' WHERE trial_id IN ({TRIALS_OF_IT})",
+    "attribute": f"UPDATE trial_user_attributes SET value_json = '{{{{' WHERE trial_id IN ({TRIALS_OF_IT})",
+}
+
+
+@pytest.mark.parametrize("few", [1000, 1], ids=["small", "large"])
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_study_does_not_stand_in_the_way_of_a_list(
+    damage: str, few: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also a large one, at which the list looks in another way."""
+    """It is in the list with what is wrong; only of attributes of a small study, a list reads nothing."""
     monkeypatch.setattr(summaries, "_FEW", few)
-    spec = make_spec(name=f"spoiled-{few}")
-    store_study(spec, random_trials(spec, 3), storage)
+    storage = open_storage(storage_url(f"sqlite:///{tmp_path / 'damaged.db'}"))
+    upgrade(storage.engine)
+    for name in ("sound", "spoiled"):
+        spec = make_spec(name=name)
+        store_study(spec, random_trials(spec, 3), storage)
     with storage.engine.begin() as connection:
-        of_study = select(TRIALS.c.trial_id).join(STUDIES, STUDIES.c.study_id == TRIALS.c.study_id)
-        of_study = of_study.where(STUDIES.c.study_name == spec.name)
-        connection.execute(
-            update(USER_ATTRIBUTES).where(USER_ATTRIBUTES.c.trial_id.in_(of_study)).values(value_json="{")
-        )
-    viewer = client_of("viewer", app_of())  # which has kept no answer
-    told = {each["name"]: each for each in get(viewer, "/v1/studies")["studies"]}
-    assert told[spec.name]["best"] is None or few == 1000  # of a small one, nothing but its values is looked at
-    assert ("changed it" in (told[spec.name]["trouble"] or "")) == (few == 1)
-    assert told["made"]["trouble"] is None
-    assert viewer.get("/").status_code == 200
-    delete_study(study_name=spec.name, storage=storage)
+        connection.exec_driver_sql(DAMAGES[damage].format(storage.get_study_id_from_name("spoiled")))
+    studies = Studies(storage, storage.engine.url)
+    lists = Summaries(studies)
+    for _ in range(3):  # from the second one on, all trials are counted
+        for status_of in (None, studies.status_or_why):
+            found = list_studies(storage.engine, lists, Wish(), 0, 10, status_of)
+            told = {each.name: each for each in found.studies}
+            assert told["sound"].trouble is None
+            assert told["sound"].best is not None
+            if (damage, few) != ("attribute", 1000):
+                assert "changed it" in (told["spoiled"].trouble or "")
+                assert told["spoiled"].best is None
+            assert status_of is None or "changed it" in (told["spoiled"].status or {})["damaged"]
+    close(storage)
 
 
 def test_of_many_studies_that_wait_the_page_shows_the_first(

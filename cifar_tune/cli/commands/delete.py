@@ -33,7 +33,7 @@ def delete(
     from cifar_tune.service.schema import upgrade, version_of
     from cifar_tune.service.storage_desk import StorageDesk
     from cifar_tune.storage.openings import read_openings
-    from cifar_tune.storage.stored_studies import require_study, study_names
+    from cifar_tune.storage.stored_studies import require_study, study_names, while_it_is_there
     from cifar_tune.storage.urls import storage_url
     from cifar_tune.study.removing import remove_with_linked
 
@@ -54,15 +54,17 @@ def delete(
     trials, openings = 0, list[object]()
     if name in study_names(database) or not is_submitted(database.engine, name):
         require_study(database, name)
-        own = database.get_study_id_from_name(name)
-        trials, _ = numbers_of_trials(database.engine, own)
-        try:
-            openings += read_openings(database.get_study_user_attrs(own))
-        except DamagedError as error:  # it is to be removed whatever is in it
-            say(f"note: {error}", err=True)
+        with while_it_is_there(database, name):
+            own = database.get_study_id_from_name(name)
+            trials, _ = numbers_of_trials(database.engine, own)
+            try:
+                openings += read_openings(database.get_study_user_attrs(own))
+            except DamagedError as error:  # it is to be removed whatever is in it
+                say(f"note: {error}", err=True)
     _ask(name, trials, yes)
     if version_of(database.engine) is None:
-        removed = remove_with_linked(database, name, url)
+        with while_it_is_there(database, name):
+            removed = remove_with_linked(database, name, url)
     else:
         upgrade(database.engine)
         removed = StorageDesk(database.engine, url, local_user()).delete(name)
