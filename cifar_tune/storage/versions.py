@@ -83,7 +83,7 @@ def name_new(storage: RDBStorage, study: str) -> None:
             is_there = _rename(connection, copy_name(study), study)
     except IntegrityError as error:
         remove_copy(storage, study)
-        raise CheckError(f"another program has made a study {study!r} at this moment; start again") from error
+        raise CheckError(f"another program has made a study {study!r} at this moment; use another name") from error
     if not is_there:
         raise CheckError(f"another run has taken over the study {study!r} before it could begin; start again")
 

@@ -61,7 +61,7 @@ def test_a_name_that_another_program_takes_meanwhile_stays_its_own(
         name_new(*arguments)
 
     monkeypatch.setattr(opening, "name_new", too_late)
-    with pytest.raises(CheckError, match="another program has made a study 'test' at this moment; start again"):
+    with pytest.raises(CheckError, match="another program has made a study 'test' at this moment; use another name"):
         open_study(storage, spec_of(PLAIN), data)
     assert optuna.get_all_study_names(storage) == ["test"]
     assert not optuna.load_study(study_name="test", storage=storage).user_attrs
