@@ -242,8 +242,8 @@ def load_record(storage: BaseStorage, name: str) -> StudyRecord:
         UserError: if the storage has no study of that name, or another tool made it.
         DamagedError: if what it holds of the study makes no sense.
     """
+    study = load_optuna_study(storage, name)
     with while_it_is_there(storage, name):
-        study = load_optuna_study(storage, name)
         attrs = study.user_attrs
         spec = read_spec(study)
         with uncollected():

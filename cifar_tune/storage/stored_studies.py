@@ -63,6 +63,18 @@ def load_optuna_study(storage: BaseStorage, name: str) -> optuna.Study:
         return optuna.load_study(study_name=name, storage=storage)
 
 
+def find_optuna_study(storage: BaseStorage, name: str) -> optuna.Study | None:
+    """The same; None if the storage has no study of that name.
+
+    Raises:
+        UserError: MySQL takes the name for that of another study.
+    """
+    try:
+        return optuna.load_study(study_name=name, storage=storage)
+    except KeyError:
+        return None
+
+
 @contextmanager
 def while_it_is_there(storage: BaseStorage, name: str) -> Iterator[None]:
     """A block that reads a study, which somebody else may delete at any moment.

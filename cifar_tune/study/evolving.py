@@ -23,7 +23,7 @@ from cifar_tune.storage.constraints import violation_attributes, was_finished_el
 from cifar_tune.storage.figures import stored_figures
 from cifar_tune.storage.lease import Lease
 from cifar_tune.storage.openings import TRIAL_STUDY
-from cifar_tune.storage.stored_studies import read_spec, while_it_is_there
+from cifar_tune.storage.stored_studies import find_optuna_study, read_spec, while_it_is_there
 from cifar_tune.storage.urls import checkpoints_in, study_folder
 from cifar_tune.storage.versions import copy_name, next_version, put_in_place, remove_copy
 from cifar_tune.study.asking import distribution, refusal
@@ -325,24 +325,18 @@ def finish_evolution(storage: RDBStorage, study: str, url: URL) -> str | None:
     Returns:
         What there is to say of it.
     """
-    copy = _loaded(storage, copy_name(study))
+    copy = find_optuna_study(storage, copy_name(study))
     if copy is not None:
         _remove_folder(copy, storage, url)
         remove_copy(storage, study)
-    present = _loaded(storage, study)
+    present = find_optuna_study(storage, study)
     summary = present.user_attrs.get(attributes.EVOLVED) if present is not None else None
-    earlier = _loaded(storage, summary["from"]) if summary else None
+    earlier = find_optuna_study(storage, summary["from"]) if summary else None
     if earlier is not None:  # it is not run any more
         _remove_folder(earlier, storage, url)
     if copy is None or present is None:  # with a copy alone, a study was about to begin
         return None
     return "an earlier run was killed while it carried trials over (--evolve): the study is as it was before"
-
-
-def _loaded(storage: RDBStorage, name: str) -> optuna.Study | None:
-    if name not in optuna.get_all_study_names(storage):
-        return None
-    return optuna.load_study(study_name=name, storage=storage)
 
 
 def _remove_folder(study: optuna.Study, storage: RDBStorage, url: URL) -> None:

@@ -18,7 +18,7 @@ from cifar_tune.optuna_questions import distributions_of_study, user_attribute_o
 from cifar_tune.samplers.build import neutral_sampler
 from cifar_tune.storage import attributes
 from cifar_tune.storage.constraints import was_finished_elsewhere, write_violations
-from cifar_tune.storage.stored_studies import load_optuna_study, read_spec, while_it_is_there
+from cifar_tune.storage.stored_studies import find_optuna_study, load_optuna_study, read_spec, while_it_is_there
 from cifar_tune.storage.versions import copy_name, name_new, remove_copy
 from cifar_tune.storage.views import EarlierBatches
 from cifar_tune.storage.write_behind import WriteBehindStorage
@@ -158,7 +158,8 @@ def stored_study(storage: RDBStorage, spec: StudySpec, evolve: bool = False) -> 
     Raises:
         UserError: if it was made from another specification, listing what differs and the ways on.
     """
-    if not _is_stored(storage, spec.name):
+    study = find_optuna_study(storage, spec.name)
+    if study is None:
         return None
     different = what_differs(storage, spec)
     if evolve:
@@ -170,20 +171,7 @@ def stored_study(storage: RDBStorage, spec: StudySpec, evolve: bool = False) -> 
             f"remove the stored one with: cifar-tune delete {spec.name}"
         )
         raise other_settings(spec.name, different, ways)
-    return load_optuna_study(storage, spec.name)
-
-
-def _is_stored(storage: RDBStorage, name: str) -> bool:
-    """Whether there is a study of this name.
-
-    Raises:
-        UserError: MySQL takes the name for that of another study.
-    """
-    try:
-        storage.get_study_id_from_name(name)
-    except KeyError:
-        return False
-    return True
+    return study
 
 
 def what_differs(storage: RDBStorage, spec: StudySpec) -> list[Difference]:
@@ -192,8 +180,8 @@ def what_differs(storage: RDBStorage, spec: StudySpec) -> list[Difference]:
     Raises:
         UserError: another tool made the study, or it was deleted a moment ago.
     """
+    study = load_optuna_study(storage, spec.name)
     with while_it_is_there(storage, spec.name):
-        study = load_optuna_study(storage, spec.name)
         if not study.user_attrs and not study.get_trials(deepcopy=False):
             return []  # its creator was stopped between two statements
         return differences(read_spec(study), spec)
@@ -210,10 +198,10 @@ def with_its_defaults(storage: RDBStorage, spec: StudySpec) -> StudySpec:
 
     So a study goes on as it began where a later version of this program has another default.
     """
-    if not _is_stored(storage, spec.name):
+    study = find_optuna_study(storage, spec.name)
+    if study is None:
         return spec
     with while_it_is_there(storage, spec.name):
-        study = load_optuna_study(storage, spec.name)
         if attributes.SPEC not in study.user_attrs:
             return spec
         stored = read_spec(study)

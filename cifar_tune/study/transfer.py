@@ -20,7 +20,7 @@ from cifar_tune.storage.linked import parent_of
 from cifar_tune.storage.means import key_of
 from cifar_tune.storage.rdb import close, open_existing, unusable, without_studies
 from cifar_tune.storage.records import StudyRecord, TrialRecord, load_record
-from cifar_tune.storage.stored_studies import load_optuna_study, while_it_is_there
+from cifar_tune.storage.stored_studies import find_optuna_study, while_it_is_there
 from cifar_tune.storage.urls import shown, storage_url
 from cifar_tune.study.race_result import WITHDRAWN, stored_result
 from cifar_tune.study_spec.partial import partial_configuration
@@ -98,9 +98,10 @@ def find_transfer(storage: BatchStorage | None, spec: StudySpec) -> Transfer | N
     asked = spec.transfer_from
     if asked is None:
         return None
-    if storage is not None and spec.name in optuna.get_all_study_names(storage):
+    study = None if storage is None else find_optuna_study(storage, spec.name)
+    if storage is not None and study is not None:
         with while_it_is_there(storage, spec.name):
-            kept = kept_transfer(load_optuna_study(storage, spec.name).user_attrs, spec)
+            kept = kept_transfer(study.user_attrs, spec)
         if kept is not None:
             return kept
     if asked.storage is None:

@@ -140,9 +140,11 @@ class Summaries:
             for name in some.keys() & large:
                 try:
                     found = best_ended(self._studies.storage, ids[name], is_max)
-                    best |= {} if found is None else {ids[name]: found}
                 except (KeyError, DamagedError):  # whoever looks at it alone says what has become of it
                     del some[name]
+                    continue
+                if found is not None:
+                    best[ids[name]] = found
             for name, (study, objective, budget) in some.items():
                 found = best.get(study)
                 if found is None and study in best:

@@ -33,7 +33,7 @@ def delete(
     from cifar_tune.service.schema import upgrade, version_of
     from cifar_tune.service.storage_desk import StorageDesk
     from cifar_tune.storage.openings import read_openings
-    from cifar_tune.storage.stored_studies import require_study, study_names, while_it_is_there
+    from cifar_tune.storage.stored_studies import study_names, while_it_is_there
     from cifar_tune.storage.urls import storage_url
     from cifar_tune.study.removing import remove_with_linked
 
@@ -53,7 +53,6 @@ def delete(
     name, database = find_stored(study, url)
     trials, openings = 0, list[object]()
     if name in study_names(database) or not is_submitted(database.engine, name):
-        require_study(database, name)
         with while_it_is_there(database, name):
             own = database.get_study_id_from_name(name)
             trials, _ = numbers_of_trials(database.engine, own)
